@@ -1,0 +1,94 @@
+"""A decision with named options, and one settled point of a space."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A named decision between two or more options.
+
+    ``when`` makes it conditional: ``when=("depth", (2, 3))`` means that this decision exists only
+    where the choice ``depth`` is itself active and took 2 or 3. So conditions form a forest, which
+    is what makes counting exact.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    when: tuple[str, tuple[Option, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a choice must have a name, but got an empty one.")
+        if not self.options:
+            raise ValueError(f"choice {self.name!r} must have at least one option, but got none.")
+        for option in self.options:
+            if not isinstance(option, bool | int | float | str):
+                raise ValueError(
+                    f"options of choice {self.name!r} must be bool, int, float or str, but got {option!r}."
+                )
+        if len({(type(option), option) for option in self.options}) < len(self.options):
+            raise ValueError(f"options of choice {self.name!r} must differ, but got {self.options}.")
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the options are numbers, so that their order means something."""
+        return all(isinstance(option, int | float) for option in self.options)
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture(Mapping[str, Option]):
+    """One settled point: a mapping from each *active* choice to its option.
+
+    Two assignments that differ only in inactive choices are the same architecture and share ``id``.
+    Made by the operators of ``search_space``, which keep the order of the space's choices.
+    """
+
+    values_by_choice: Mapping[str, Option] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values_by_choice", MappingProxyType(dict(self.values_by_choice)))
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits that depend on the active choices alone, the same in every process."""
+        text = json.dumps(dict(self.values_by_choice), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def short(self) -> str:
+        """The choices as one line for people, for example ``depth=2 kernel=3``."""
+        return " ".join(f"{name}={_brief(value)}" for name, value in self.items())
+
+    def __getitem__(self, name: str) -> Option:
+        return self.values_by_choice[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_choice)
+
+    def __len__(self) -> int:
+        return len(self.values_by_choice)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"Architecture({self.id}: {self.short})"
+
+    def __reduce__(self) -> tuple[type[Architecture], tuple[dict[str, Option]]]:
+        return Architecture, (dict(self.values_by_choice),)
+
+
+def _brief(value: Option) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,74 @@
+"""The exceptions that this project raises on purpose.
+
+NasError
+├── RecipeError          what was asked for is unknown, malformed or contradictory
+├── DataError            the data set is missing, unreadable or unfit
+├── TargetError          the hardware, runtime or instrument cannot do what was asked
+├── SpaceError           a search space breaks its own rules
+├── LimitUnreachable     nothing in the space meets a limit
+├── RepeatedFailure      too many evaluations failed in a row
+├── JournalError         a run folder is missing, taken, or unreadable
+└── CandidateFailure     one architecture failed; recorded as a row, the run goes on
+
+A caller's programming mistake is a plain ValueError; a broken invariant is an assertion.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasError(Exception):
+    """A foreseen failure whose message says the rule, the value and what to do."""
+
+
+class RecipeError(NasError):
+    """What was asked for is unknown, malformed or contradictory."""
+
+
+class DataError(NasError):
+    """The data set is missing, unreadable or unfit for the task."""
+
+
+class TargetError(NasError):
+    """The hardware, runtime or instrument cannot do what was asked."""
+
+
+class SpaceError(NasError):
+    """A search space breaks its own rules."""
+
+
+class LimitUnreachable(NasError):
+    """Nothing in the space meets a limit."""
+
+
+class RepeatedFailure(NasError):
+    """Too many evaluations failed in a row for the rest to be worth trying."""
+
+
+class JournalError(NasError):
+    """A run folder is missing, taken by another recipe, or unreadable."""
+
+
+class CandidateFailure(NasError):
+    """One architecture failed: it becomes a row with this reason, and the run goes on.
+
+    ``kind`` is one word for counting: build, nan, exception, timeout, worker, export, parity or measure.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[CandidateFailure], tuple[str, str]]:
+        return type(self), (self.kind, self.reason)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known word, or all of them when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    listing = ", ".join(names) if names else "none"
+    return f"Did you mean {near[0]!r}? Known: {listing}." if near else f"Known: {listing}."

@@ -1,0 +1,98 @@
+"""One journal row about one architecture: what was found at one stage, or why it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from nas.architecture import Architecture
+from nas.measurement import Measurement
+
+Stage = Literal["measure", "train", "retrain", "winner"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True)
+class PredictedValue:
+    """A prediction for one architecture: the mean, and bounds that hold 90 % of the truths.
+
+    So ``upper`` alone is a one-sided 95 % bound, the one that limits are checked against.
+    """
+
+    mean: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an evaluation has no result. ``kind`` as in ``errors.CandidateFailure``."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An immutable row.
+
+    ``values`` are found at this stage and exact for it: trained (``error``), counted (``params``, ``macs``)
+    or modelled (``energy_mj``). What was measured stands in ``measurements`` and what was predicted in
+    ``predicted``, so the three never share a name. ``details`` is plain JSON data:
+
+    - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images), ``curve`` (validation
+      error after each epoch), ``seconds``
+    - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder
+    - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``
+    """
+
+    stage: Stage
+    architecture: Architecture
+    round: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
+    predicted: Mapping[str, PredictedValue] = field(default_factory=dict)
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise ValueError(f"stage must be one of {STAGES}, but got {self.stage!r}.")
+
+    @property
+    def failed(self) -> bool:
+        return self.failure is not None
+
+    @property
+    def reached_full_fidelity(self) -> bool:
+        """Whether a training ran to its end; a stopped one is never compared with full ones."""
+        return not self.failed and not self.details.get("stopped_early", False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that ``from_json`` takes back."""
+        return {
+            "stage": self.stage,
+            "architecture": dict(self.architecture),
+            "id": self.architecture.id,
+            "round": self.round,
+            "values": dict(self.values),
+            "predicted": {name: [p.mean, p.lower, p.upper] for name, p in self.predicted.items()},
+            "measurements": {name: m.to_json() for name, m in self.measurements.items()},
+            "details": dict(self.details),
+            "failure": None if self.failure is None else {"kind": self.failure.kind, "reason": self.failure.reason},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
+        """The row that ``to_json`` wrote."""
+        return cls(
+            stage=data["stage"],
+            architecture=Architecture(data["architecture"]),
+            round=data["round"],
+            values=data["values"],
+            predicted={name: PredictedValue(*bounds) for name, bounds in data["predicted"].items()},
+            measurements={name: Measurement.from_json(m) for name, m in data["measurements"].items()},
+            details=data["details"],
+            failure=None if data["failure"] is None else Failure(**data["failure"]),
+        )

@@ -1,0 +1,121 @@
+"""What can be minimised or limited, with its unit and where its values come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from nas.errors import RecipeError, did_you_mean
+
+Source = Literal["trained", "measured", "counted", "modelled"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity of an architecture, lower is better.
+
+    ``units`` gives, for each spelling that a person may write, the factor to the unit that ends ``name``.
+    ``source``: *trained* needs training, *measured* the target, *counted* the layers alone,
+    *modelled* is computed from a published table and is never mixed with measured values.
+    """
+
+    name: str
+    title: str
+    unit: str
+    source: Source
+    units: Mapping[str, float]
+
+    def parse(self, text: str) -> float:
+        """The value of ``"2ms"`` or ``"30 MMACs"`` in this metric's own unit; a bare number is in it already.
+
+        Raises:
+            RecipeError: not a finite, non-negative number, or a unit of another kind of quantity.
+        """
+        match = re.fullmatch(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([^\s0-9]*)\s*", text)
+        if match is None:
+            raise RecipeError(
+                f"a limit on {self.name} is a number with a unit, such as {self.example}, but got {text!r}."
+            )
+        number, unit = float(match[1]), match[2]
+        if unit and unit not in self.units:
+            hint = " One multiply-accumulate is two FLOPs." if "FLOP" in unit.upper() else ""
+            raise RecipeError(
+                f"the unit of {self.name} is one of {', '.join(u for u in self.units)}, but got {unit!r} in {text.strip()!r}.{hint}"
+            )
+        value = number * (self.units[unit] if unit else 1.0)
+        if not 0 <= value < float("inf"):
+            raise RecipeError(f"a limit on {self.name} must be finite and not negative, but got {text.strip()!r}.")
+        return value
+
+    @property
+    def example(self) -> str:
+        return _EXAMPLES[self.name]
+
+    def format(self, value: float) -> str:
+        """The value for people, with its unit scaled to a readable size."""
+        if self.name == "error":
+            return f"{100 * value:.2f} %"
+        if self.unit in ("", "B"):
+            step, unit = 1000.0, self.unit
+            for prefix in ("", "k", "M", "G"):
+                if abs(value) < step or prefix == "G":
+                    digits = f"{value:.0f}" if prefix == "" else f"{value:.3g}"
+                    return f"{digits} {prefix}{unit}".strip()
+                value /= step
+        return f"{value:.4g} {self.unit}"
+
+
+_TIME_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
+_ENERGY_MJ = {"nJ": 1e-6, "uJ": 1e-3, "µJ": 1e-3, "μJ": 1e-3, "mJ": 1.0, "J": 1e3, "kJ": 1e6}
+_BYTES = {
+    "B": 1.0,
+    "kB": 1e3,
+    "KB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "KiB": 2.0**10,
+    "MiB": 2.0**20,
+    "GiB": 2.0**30,
+}
+_COUNT = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+
+
+def _counts(noun: str) -> dict[str, float]:
+    prefixes = {"": 1.0, **_COUNT}
+    return {f"{prefix}{word}": factor for word in ("", noun) for prefix, factor in prefixes.items() if prefix + word}
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("error", "Error", "", "trained", {"%": 0.01}),
+        Metric("latency_ms", "Latency", "ms", "measured", _TIME_MS),
+        Metric("peak_memory_mib", "Peak memory", "MiB", "measured", {u: f / 2**20 for u, f in _BYTES.items()}),
+        Metric("model_bytes", "Model size", "B", "measured", _BYTES),
+        Metric("params", "Parameters", "", "counted", _counts("params")),
+        Metric("macs", "Multiply-accumulates", "", "counted", _counts("MACs")),
+        Metric("energy_mj", "Energy (modelled)", "mJ", "modelled", _ENERGY_MJ),
+    )
+}
+_EXAMPLES = {
+    "error": "5%",
+    "latency_ms": "2ms",
+    "peak_memory_mib": "64MiB",
+    "model_bytes": "1.5MB",
+    "params": "1.2M",
+    "macs": "30MMACs",
+    "energy_mj": "0.5mJ",
+}
+
+
+def metric_named(name: str) -> Metric:
+    """The metric called ``name``.
+
+    Raises:
+        RecipeError: unknown; the nearest known name is given.
+    """
+    if name not in METRICS:
+        raise RecipeError(f"unknown metric {name!r}. {did_you_mean(name, METRICS)}")
+    return METRICS[name]

@@ -1,0 +1,67 @@
+"""What to minimise, and what must hold."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nas.errors import RecipeError
+from nas.metric import Metric, metric_named
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric to minimise. ``accuracy`` is read as ``error``: this is the only place that flips a sign."""
+
+    metric: Metric
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """The objective called ``text``. Raises RecipeError when no metric has that name."""
+        name = text.strip()
+        return cls(metric_named("error" if name == "accuracy" else name))
+
+    def __str__(self) -> str:
+        return self.metric.name
+
+
+@dataclass(frozen=True)
+class Limit:
+    """An upper bound on a metric, in the metric's own unit."""
+
+    metric: Metric
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """The limit written as ``latency_ms <= 2ms``; ``accuracy >= 95%`` bounds the error.
+
+        Raises:
+            RecipeError: not of that form, an unknown metric, or a unit that does not fit it.
+        """
+        match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>|≤|≥|==?)\s*(.+?)\s*", text)
+        if match is None:
+            raise RecipeError(f"a limit is written like 'latency_ms <= 2ms', but got {text!r}.")
+        name, comparison, amount = match.groups()
+        if name == "accuracy":
+            if comparison not in (">=", "≥"):
+                raise RecipeError(f"accuracy is bounded from below with >=, but got {text.strip()!r}.")
+            accuracy = metric_named("error").parse(amount)
+            if not 0 < accuracy <= 1:
+                raise RecipeError(f"an accuracy lies in (0, 1], or is written like 95%, but got {amount!r}.")
+            return cls(metric_named("error"), 1 - accuracy)
+        if comparison not in ("<=", "≤"):
+            raise RecipeError(f"limits are upper bounds written with <=, but got {comparison!r} in {text.strip()!r}.")
+        metric = metric_named(name)
+        return cls(metric, metric.parse(amount))
+
+    def excess(self, value: float) -> float:
+        """How far ``value`` is over the limit, relative to it; at most 0 where the limit holds."""
+        return (value - self.value) / self.value if self.value > 0 else value
+
+    def holds(self, value: float) -> bool:
+        """Whether ``value`` is within the limit."""
+        return value <= self.value
+
+    def __str__(self) -> str:
+        return f"{self.metric.name} <= {self.value:.12g}"

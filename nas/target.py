@@ -1,0 +1,50 @@
+"""Where a model runs: hardware, runtime, precision, batch size and threads together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nas.errors import RecipeError, did_you_mean
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime on this machine with everything that a latency depends on.
+
+    Written ``runtime[:precision][:batch=N][:threads=N]``, for example ``onnxruntime-cpu:fp32:threads=1``.
+    """
+
+    runtime: str
+    precision: str = "fp32"
+    batch: int = 1
+    threads: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """The target that ``text`` names.
+
+        Raises:
+            RecipeError: a part is neither a precision nor ``batch=N`` nor ``threads=N``, or comes twice.
+        """
+        runtime, *parts = text.strip().split(":")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", runtime):
+            raise RecipeError(f"a target starts with the name of a runtime, such as onnxruntime-cpu, but got {text!r}.")
+        fields: dict[str, str | int] = {}
+        for part in parts:
+            match = re.fullmatch(r"(batch|threads)=([1-9][0-9]*)", part)
+            key, value = (match[1], int(match[2])) if match else ("precision", part)
+            if key == "precision" and part not in PRECISIONS:
+                raise RecipeError(
+                    f"parts of a target are a precision, batch=N or threads=N, but got {part!r} in {text!r}. "
+                    f"{did_you_mean(part, (*PRECISIONS, 'batch=1', 'threads=1'))}"
+                )
+            if key in fields:
+                raise RecipeError(f"a target says its {key} once, but {text!r} says it twice.")
+            fields[key] = value
+        return cls(runtime, **fields)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return f"{self.runtime}:{self.precision}:batch={self.batch}:threads={self.threads}"

@@ -1,0 +1,1 @@
+"""Search spaces that come with the project; each is a class with ``choices`` and ``build``."""
