@@ -5,10 +5,10 @@ NasError
 ├── DataError            the data set is missing, unreadable or unfit
 ├── TargetError          the hardware, runtime or instrument cannot do what was asked
 ├── SpaceError           a search space breaks its own rules
-├── LimitUnreachable     nothing in the space meets a limit
-├── RepeatedFailure      too many evaluations failed in a row
+├── LimitError           nothing in the space meets a limit
+├── RepeatedFailureError too many evaluations failed in a row
 ├── JournalError         a run folder is missing, taken, or unreadable
-└── CandidateFailure     one architecture failed; recorded as a row, the run goes on
+└── CandidateError       one architecture failed; recorded as a row, the run goes on
 
 A caller's programming mistake is a plain ValueError; a broken invariant is an assertion.
 """
@@ -39,11 +39,11 @@ class SpaceError(NasError):
     """A search space breaks its own rules."""
 
 
-class LimitUnreachable(NasError):
+class LimitError(NasError):
     """Nothing in the space meets a limit."""
 
 
-class RepeatedFailure(NasError):
+class RepeatedFailureError(NasError):
     """Too many evaluations failed in a row for the rest to be worth trying."""
 
 
@@ -51,7 +51,7 @@ class JournalError(NasError):
     """A run folder is missing, taken by another recipe, or unreadable."""
 
 
-class CandidateFailure(NasError):
+class CandidateError(NasError):
     """One architecture failed: it becomes a row with this reason, and the run goes on.
 
     ``kind`` is one word for counting: build, nan, exception, timeout, worker, export, parity or measure.
@@ -62,7 +62,7 @@ class CandidateFailure(NasError):
         self.kind = kind
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[CandidateFailure], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[CandidateError], tuple[str, str]]:
         return type(self), (self.kind, self.reason)
 
 

@@ -27,7 +27,7 @@ class PredictedValue:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an evaluation has no result. ``kind`` as in ``errors.CandidateFailure``."""
+    """Why an evaluation has no result. ``kind`` as in ``errors.CandidateError``."""
 
     kind: str
     reason: str

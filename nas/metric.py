@@ -42,7 +42,8 @@ class Metric:
         if unit and unit not in self.units:
             hint = " One multiply-accumulate is two FLOPs." if "FLOP" in unit.upper() else ""
             raise RecipeError(
-                f"the unit of {self.name} is one of {', '.join(u for u in self.units)}, but got {unit!r} in {text.strip()!r}.{hint}"
+                f"the unit of {self.name} is one of {', '.join(self.units)}, "
+                f"but got {unit!r} in {text.strip()!r}.{hint}"
             )
         value = number * (self.units[unit] if unit else 1.0)
         if not 0 <= value < float("inf"):
