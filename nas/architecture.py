@@ -35,7 +35,7 @@ class Choice:
                 raise ValueError(
                     f"options of choice {self.name!r} must be bool, int, float or str, but got {option!r}."
                 )
-        if len({(type(option), option) for option in self.options}) < len(self.options):
+        if len(set(self.options)) < len(self.options):
             raise ValueError(f"options of choice {self.name!r} must differ, but got {self.options}.")
 
     @property

@@ -152,20 +152,25 @@ def sample(space: SearchSpace, rng: np.random.Generator) -> Architecture:
 
 
 def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-    """The architecture with one active choice changed; choices that this activates are drawn at random."""
-    changeable = [choice for choice in space.choices if choice.name in architecture and len(choice.options) > 1]
-    if not changeable:
-        return architecture
-    changed = changeable[rng.integers(len(changeable))]
-    others = tuple(option for option in changed.options if option != architecture[changed.name])
-    replacement = _pick(others, rng)
+    """Another architecture with one active choice changed; choices that this activates are drawn at random.
 
-    def pick(choice: Choice) -> Option:
-        if choice.name == changed.name:
-            return replacement
-        return architecture[choice.name] if choice.name in architecture else _pick(choice.options, rng)
+    Changes that ``canonical`` undoes are passed over. When no change gives another architecture, it is the same one.
+    """
+    active = [choice for choice in space.choices if choice.name in architecture]
+    for changed in (active[index] for index in rng.permutation(len(active))):
+        for replacement in (changed.options[index] for index in rng.permutation(len(changed.options))):
+            if replacement == architecture[changed.name]:
+                continue
 
-    return settle(space, pick)
+            def pick(choice: Choice, changed: Choice = changed, replacement: Option = replacement) -> Option:
+                if choice.name == changed.name:
+                    return replacement
+                return architecture[choice.name] if choice.name in architecture else _pick(choice.options, rng)
+
+            mutant = settle(space, pick)
+            if mutant != architecture:
+                return mutant
+    return architecture
 
 
 def cross(space: SearchSpace, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:

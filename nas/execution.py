@@ -1,0 +1,371 @@
+"""Running jobs, in this process or by Ray Tune; either way jobs are asked for and results told one by one."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import logging
+import os
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO, final
+
+from nas.errors import CandidateError, NasError
+
+Job = Mapping[str, Any]
+"""Plain JSON data with an ``id``, and whatever the task takes."""
+Report = Mapping[str, Any]
+Task = Callable[[Job], Iterator[Report]]
+"""Does a job and reports as it goes; the last report holds ``done``. A CandidateError ends the job, and it alone."""
+
+HARD_LIMIT_FACTOR = 1.2
+HARD_LIMIT_GRACE_S = 5.0
+"""A task checks its time limit itself; a process that is still in it this much later is ended."""
+
+
+class JobSource(Protocol):
+    """Who has jobs done. Its methods are called one at a time, in the driver."""
+
+    def next_job(self) -> Job | None:
+        """A job, or None when there are no more."""
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        """Take note of a report that is not the last, and say whether the job goes on."""
+
+    def on_end(self, job: Job, report: Report) -> None:
+        """The job has ended: with its last report, or the one at which it was stopped."""
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        """The job has failed."""
+
+
+class Executor(Protocol):
+    """Has jobs done until their source has no more. A context manager: it may hold processes.
+
+    An exception from the source ends the run and is raised from ``run``.
+    """
+
+    def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@final
+class InlineExecutor:
+    """One job after the other in this process. A task's time limit is as hard as the task's own checks."""
+
+    def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
+        while (job := source.next_job()) is not None:
+            reports = task(job)
+            try:
+                while True:
+                    report = next(reports, None)
+                    assert report is not None, "a task's last report must hold done"
+                    if report.get("done") or not source.on_report(job, report):
+                        break
+            except Exception as error:  # whatever a candidate raises is its own failure
+                if isinstance(error, NasError) and not isinstance(error, CandidateError):
+                    raise
+                source.on_failure(job, as_failure(error))
+                continue
+            finally:
+                _close(reports)
+            source.on_end(job, report)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+def as_failure(error: Exception) -> CandidateError:
+    """The failure that an exception of a task stands for."""
+    if isinstance(error, CandidateError):
+        return error
+    return CandidateError("exception", f"training raised {type(error).__name__}: {error}")
+
+
+def _close(reports: Iterator[Report]) -> None:
+    close = getattr(reports, "close", None)
+    if close is not None:
+        close()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one job takes: cores (also its threads) and GPUs, a fraction being a share of one."""
+
+    cpus: int = 1
+    gpus: float = 0.0
+
+
+@final
+class RayExecutor:
+    """Jobs in parallel by Ray Tune: a searcher and a scheduler that pass everything to the source.
+
+    A local Ray listens on the loopback address alone; ``address`` joins a cluster instead.
+    Actors are reused from job to job, and one Ray session serves all runs.
+    """
+
+    def __init__(self, workers: int, resources: Resources, *, address: str | None = None) -> None:
+        self._workers = workers
+        self._resources = resources
+        self._address = address
+
+    def __enter__(self) -> Self:
+        # Tune reads these when it starts; what is kept is kept in the journal, so its own files are only in the way.
+        os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+        os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+        os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+        os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")
+        os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "86400")
+        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(self._workers))
+        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if self._address is None:
+            # Ray's own switch, named after the systems on which it is the default, binds every port to the loopback
+            # address; and who connects must know a token that only this process and its children have.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        import ray
+
+        if not ray.is_initialized():
+            environment = {
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "OMP_NUM_THREADS": str(self._resources.cpus),
+            }
+            options: dict[str, Any] = {"include_dashboard": False, "runtime_env": {"env_vars": environment}}
+            if self._address is None:
+                options |= {
+                    "num_cpus": self._workers * self._resources.cpus,
+                    "object_store_memory": 200 * 2**20,
+                }
+            else:
+                options["address"] = self._address
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            self._owns_ray = True
+        else:
+            self._owns_ray = False
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would tell them once more
+        self._stdout = sys.stdout
+        sys.stdout = _WithoutRayNews(sys.stdout)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import ray
+
+        if self._owns_ray:
+            ray.shutdown()
+        if isinstance(sys.stdout, _WithoutRayNews):
+            sys.stdout = self._stdout
+
+    def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
+        from ray import tune
+
+        relay = _Relay(source, time_limit_s)
+        searcher, scheduler, trainable = _tune_parts(relay)
+        hard_limit_s = HARD_LIMIT_FACTOR * time_limit_s + HARD_LIMIT_GRACE_S
+        with tempfile.TemporaryDirectory(prefix="nas-tune-") as storage:
+            tuner = tune.Tuner(
+                tune.with_resources(
+                    tune.with_parameters(trainable, task=task, hard_limit_s=hard_limit_s),
+                    {"cpu": self._resources.cpus, "gpu": self._resources.gpus},
+                ),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=scheduler,
+                    num_samples=-1,
+                    max_concurrent_trials=None,
+                    reuse_actors=True,
+                    metric="epoch",
+                    mode="max",
+                ),
+                run_config=tune.RunConfig(
+                    name="run",
+                    storage_path=str(Path(storage).absolute()),
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=0),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                ),
+            )
+            tuner.fit()
+        if relay.error is not None:
+            raise relay.error
+
+
+@final
+class _WithoutRayNews(io.TextIOBase):
+    """Standard output without what Ray's listener thread prints on it, which no setting of Ray's turns off."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if threading.current_thread().name == "ray_listen_error_messages":
+            return len(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+
+@final
+class _Relay:
+    """Keeps track of which Tune trial does which job, and carries the source's first exception out of Tune."""
+
+    def __init__(self, source: JobSource, time_limit_s: float) -> None:
+        self._source = source
+        self._time_limit_s = time_limit_s
+        self._jobs: dict[str, Job] = {}
+        self._started: dict[str, float] = {}
+        self.error: BaseException | None = None
+
+    def next_job(self, trial_id: str) -> Job | None:
+        if self.error is not None:
+            return None
+        try:
+            job = self._source.next_job()
+        except BaseException as error:
+            self.error = error
+            return None
+        if job is not None:
+            self._jobs[trial_id] = job
+            self._started[trial_id] = time.monotonic()
+        return job
+
+    def goes_on(self, trial_id: str, report: Report) -> bool:
+        if self.error is not None:
+            return False
+        try:
+            return self._source.on_report(self._jobs[trial_id], report)
+        except BaseException as error:
+            self.error = error
+            return False
+
+    def end(self, trial_id: str, report: Report | None, died: bool) -> None:
+        job = self._jobs.pop(trial_id)
+        if self.error is not None:
+            return
+        try:
+            if not died and report is not None and "failure" in report:
+                self._source.on_failure(job, CandidateError(*report["failure"]))
+            elif not died and report is not None:
+                self._source.on_end(job, report)
+            else:
+                self._source.on_failure(job, self._cause_of_death(trial_id))
+        except BaseException as error:
+            self.error = error
+
+    def _cause_of_death(self, trial_id: str) -> CandidateError:
+        lasted_s = time.monotonic() - self._started[trial_id]
+        if lasted_s >= self._time_limit_s:
+            return CandidateError(
+                "timeout",
+                f"a training must take at most {self._time_limit_s:g} s, "
+                f"but hung; its process was ended after {lasted_s:.0f} s.",
+            )
+        return CandidateError(
+            "worker", "the worker's process died; it may have been killed, or have run out of memory or crashed."
+        )
+
+
+def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
+    """Ray Tune's three extension points, each as thin as it can be: what to do is the source's to say."""
+    from ray import tune
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+    from ray.tune.search import Searcher
+
+    class SourceSearcher(Searcher):
+        """Hands out the source's jobs and tells it of their ends."""
+
+        def __init__(self) -> None:
+            super().__init__(metric="epoch", mode="max")
+
+        def suggest(self, trial_id: str) -> Any:
+            job = relay.next_job(trial_id)
+            return Searcher.FINISHED if job is None else {"job": dict(job)}
+
+        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            relay.end(trial_id, result, error)
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing: the journal is the only state."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Nothing: the journal is the only state."""
+
+        def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+            """Nothing: the journal is the only state."""
+
+    class SourceScheduler(FIFOScheduler):
+        """Stops a trial when the source says so."""
+
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            decision: str = TrialScheduler.CONTINUE if relay.goes_on(trial.trial_id, result) else TrialScheduler.STOP
+            return decision
+
+    class JobTrainable(tune.Trainable):
+        """Does one job after the other in one actor."""
+
+        def setup(self, config: dict[str, Any], task: Task, hard_limit_s: float) -> None:  # type: ignore[override]
+            self._task = task
+            self._hard_limit_s = hard_limit_s
+            self._begin(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            _close(self._reports)
+            self._begin(new_config)
+            return True
+
+        def _begin(self, config: dict[str, Any]) -> None:
+            # Ends this process from a thread that needs no interpreter, so no hang, in whatever code, can prevent it.
+            faulthandler.dump_traceback_later(self._hard_limit_s, exit=True, file=self._sink())
+            self._reports = self._task(config["job"])
+
+        def _sink(self) -> Any:
+            if not hasattr(self, "_null"):
+                self._null = open(os.devnull, "w")  # noqa: SIM115 (it must outlive every call)
+            return self._null
+
+        def step(self) -> dict[str, Any]:
+            try:
+                report = dict(next(self._reports))
+            except Exception as error:  # whatever a candidate raises is its own failure
+                failure = as_failure(error)
+                report = {"failure": (failure.kind, failure.reason), "done": True}
+            if report.get("done"):
+                faulthandler.cancel_dump_traceback_later()
+            return report
+
+        def cleanup(self) -> None:
+            faulthandler.cancel_dump_traceback_later()
+
+    return SourceSearcher(), SourceScheduler(), JobTrainable  # type: ignore[no-untyped-call]

@@ -1,0 +1,95 @@
+"""From a torch module to an ONNX file, and the check that both give the same outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas.errors import CandidateError
+
+PARITY_TOLERANCE = 1e-3
+"""Largest allowed difference of an output, relative to the largest output (fp32 kernels sum in other orders)."""
+
+
+def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path) -> None:
+    """Write ``module`` in eval mode as one ONNX file for images of shape (batch, \\*input_shape).
+
+    The batch is fixed, so that the file is the very one that is measured. Written aside and renamed.
+
+    Raises:
+        CandidateError: the exporter cannot express the module.
+    """
+    example = torch.zeros((batch, *input_shape))
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    was_training = module.training
+    module.eval()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_logging():
+            warnings.simplefilter("ignore")  # the exporter warns about its own internals
+            program = torch.onnx.export(
+                module, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["logits"]
+            )
+            assert program is not None
+            program.save(aside, external_data=False)
+    except Exception as error:  # whatever the exporter raises is this architecture's failure
+        aside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise CandidateError("export", f"torch.onnx.export raised {type(error).__name__}: {first}") from error
+    finally:
+        module.train(was_training)
+    os.replace(aside, path)
+
+
+def parity(module: torch.nn.Module, path: Path, images: np.ndarray) -> float:
+    """Largest difference between the outputs of ``module`` and of the file, relative to the largest output.
+
+    ``images`` has shape (N, channels, height, width), float32, N a multiple of the file's batch.
+
+    Raises:
+        CandidateError: the difference exceeds ``PARITY_TOLERANCE``, or an output is not finite.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    (declared,) = session.get_inputs()
+    batch = int(declared.shape[0])
+    parts = [images[start : start + batch] for start in range(0, len(images) - batch + 1, batch)]
+    exported = np.concatenate([session.run(None, {declared.name: part})[0] for part in parts])
+    was_training = module.training
+    module.eval()
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(images[: len(exported)])).numpy()
+    module.train(was_training)
+    difference = float(np.abs(exported - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+    if not difference <= PARITY_TOLERANCE:
+        raise CandidateError(
+            "parity",
+            f"exported outputs must be within {PARITY_TOLERANCE:g} of torch's, but differ by {difference:.3g}.",
+        )
+    return difference
+
+
+@contextlib.contextmanager
+def _quiet_logging():  # type: ignore[no-untyped-def]
+    """Keep the exporter's log lines about its own passes off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,142 @@
+"""Proposing candidates by Optuna's ask and tell; the study is rebuilt from rows, never stored."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import optuna
+
+from nas.architecture import Architecture, Choice, Option
+from nas.pareto import ranks
+from nas.search_space import SearchSpace, mutate, sample, settle
+
+SamplerName = Literal["tpe", "nsga2", "random"]
+
+ASKS = 12
+"""Proposals of the sampler that may be turned away before candidates are drawn around the front instead."""
+DRAWS = 400
+MUTATED_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of a finished evaluation: ``losses`` of the objectives, and how far each limit is exceeded.
+
+    Without ``losses`` it failed or was stopped early: not to be proposed again, and no point for the sampler.
+    """
+
+    architecture: Architecture
+    losses: tuple[float, ...] | None
+    excesses: Mapping[str, float]
+
+
+@final
+class Proposer:
+    """Asks an Optuna sampler for architectures that are new and that ``accept`` lets through.
+
+    ``seed`` and ``history`` decide everything: the same two give the same proposals.
+    """
+
+    def __init__(
+        self, space: SearchSpace, objectives: int, sampler: SamplerName, *, seed: int, history: Sequence[Told]
+    ) -> None:
+        self._space = space
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._rng = np.random.default_rng((seed, len(history)))
+        self._study = optuna.create_study(
+            directions=["minimize"] * objectives, sampler=_sampler(sampler, int(self._rng.integers(2**31)))
+        )
+        self._asked: dict[str, optuna.Trial] = {}
+        self._known: dict[str, Told | None] = {}
+        for told in history:
+            self.tell(told)
+
+    def propose(self, accept: Callable[[Architecture], bool], taken: Collection[str] = ()) -> Architecture | None:
+        """The next candidate, or None when every attempt, their number being bounded, was taken or not accepted.
+
+        ``accept`` says whether a candidate probably meets the limits. ``taken`` are ids that must not come again
+        beside those that were told or proposed before.
+        """
+        for _ in range(ASKS):
+            trial = self._study.ask()
+            architecture = settle(self._space, lambda choice, trial=trial: _suggest(trial, choice))  # type: ignore[misc]
+            if architecture.id not in self._known and architecture.id not in taken and accept(architecture):
+                self._asked[architecture.id] = trial
+                self._known[architecture.id] = None
+                return architecture
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return self._draw(accept, taken)
+
+    def tell(self, told: Told) -> None:
+        """Report the end of an evaluation, whoever proposed it."""
+        self._known[told.architecture.id] = told
+        trial = self._asked.pop(told.architecture.id, None)
+        if trial is not None:
+            for name, excess in told.excesses.items():
+                trial.set_constraint(name, excess)
+            if told.losses is None:
+                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(trial, list(told.losses))
+            return
+        if told.losses is None:
+            return
+        active = [choice for choice in self._space.choices if choice.name in told.architecture]
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                params={choice.name: told.architecture[choice.name] for choice in active},
+                distributions={choice.name: _distribution(choice) for choice in active},
+                values=list(told.losses),
+                constraints=dict(told.excesses),
+            )
+        )
+
+    def _draw(self, accept: Callable[[Architecture], bool], taken: Collection[str]) -> Architecture | None:
+        """A new candidate near the best that meet the limits, or anywhere: the way out of a small feasible region."""
+        parents = self._parents()
+        for _ in range(DRAWS):
+            if parents and self._rng.random() < MUTATED_SHARE:
+                architecture = parents[int(self._rng.integers(len(parents)))]
+                for _ in range(int(self._rng.integers(1, 4))):
+                    architecture = mutate(self._space, architecture, self._rng)
+            else:
+                architecture = sample(self._space, self._rng)
+            if architecture.id not in self._known and architecture.id not in taken and accept(architecture):
+                self._known[architecture.id] = None
+                return architecture
+        return None
+
+    def _parents(self) -> list[Architecture]:
+        finished = [told for told in self._known.values() if told is not None and told.losses is not None]
+        feasible = [told for told in finished if all(excess <= 0 for excess in told.excesses.values())]
+        pool = feasible or finished
+        if not pool:
+            return []
+        order = ranks(np.asarray([told.losses for told in pool], dtype=np.float64))
+        return [told.architecture for told, rank in zip(pool, order, strict=True) if rank <= 1]
+
+
+def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "tpe":
+            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+        if name == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
+        return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _suggest(trial: optuna.Trial, choice: Choice) -> Option:
+    option = trial.suggest_categorical(choice.name, choice.options)
+    assert option is not None
+    return option
+
+
+def _distribution(choice: Choice) -> optuna.distributions.CategoricalDistribution:
+    return optuna.distributions.CategoricalDistribution(choice.options)

@@ -1,0 +1,275 @@
+"""A complete description of a run: TOML on disk, checked and frozen in memory."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from nas.errors import RecipeError, did_you_mean
+from nas.objective import Limit, Objective
+from nas.target import Target
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataRecipe(_Part):
+    """Which data set, and where it lies."""
+
+    name: str = "digits"
+    root: str | None = None
+    image_size: int | None = Field(default=None, ge=4)
+    validation_share: float | None = Field(default=None, gt=0, lt=0.5)
+
+
+class SpaceRecipe(_Part):
+    """Which space; everything but the name is passed to its constructor."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "mobilenet"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class MeasuringRecipe(_Part):
+    """How many architectures are measured before training and after each round, and how."""
+
+    initial: int = Field(default=16, ge=5)
+    per_round: int = Field(default=6, ge=1)
+    rounds: int = Field(default=5, ge=2)
+    seconds_per_round: float = Field(default=0.2, gt=0)
+    timeout_s: float = Field(default=60.0, gt=0)
+
+
+class TrainingRecipe(_Part):
+    """How a candidate is trained. ``subset`` is the share of the training images that it sees."""
+
+    epochs: int = Field(default=8, ge=1)
+    subset: float = Field(default=1.0, gt=0, le=1)
+    batch_size: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    augment: bool = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    time_limit_s: float = Field(default=1800.0, gt=0)
+
+
+class EarlyStoppingRecipe(_Part):
+    """Trainings are compared at ``epochs`` divided by powers of ``reduction``; the better share goes on."""
+
+    enabled: bool = True
+    reduction: int = Field(default=2, ge=2)
+    keep: float = Field(default=0.5, gt=0, le=1)
+    min_peers: int = Field(default=4, ge=1)
+
+
+class RetrainingRecipe(_Part):
+    """How many winners are retrained from scratch, on the training and validation images, and for how long."""
+
+    winners: int = Field(default=4, ge=1)
+    epochs: int = Field(default=16, ge=1)
+    time_limit_s: float = Field(default=7200.0, gt=0)
+
+
+class ExecutionRecipe(_Part):
+    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU."""
+
+    executor: Literal["ray", "inline"] = "ray"
+    workers: int = Field(default=0, ge=0)
+    threads_per_worker: int = Field(default=1, ge=1)
+    ray_address: str | None = None
+
+
+class Recipe(_Part):
+    """Everything that decides what a run does.
+
+    Construct it with keywords, from a file by ``read_recipe``, or from a mapping by ``Recipe.from_mapping``,
+    whose errors name the key and the rule.
+    """
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
+    seed: int = Field(default=0, ge=0)
+    data: DataRecipe = DataRecipe()
+    space: SpaceRecipe = SpaceRecipe()
+    target: str = "onnxruntime-cpu"
+    objectives: tuple[str, ...] = ("error", "latency_ms")
+    limits: tuple[str, ...] = ()
+    trials: int = Field(default=40, ge=1)
+    rounds: int = Field(default=3, ge=1)
+    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
+    predictor: str = "stacked"
+    measuring: MeasuringRecipe = MeasuringRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
+    retraining: RetrainingRecipe = RetrainingRecipe()
+    execution: ExecutionRecipe = ExecutionRecipe()
+
+    @field_validator("data", "space", mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("target")
+    @classmethod
+    def _known_form(cls, value: str) -> str:
+        return str(Target.parse(value))
+
+    @field_validator("objectives")
+    @classmethod
+    def _one_to_four(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(str(Objective.parse(text)) for text in value)
+        if not 1 <= len(names) <= 4 or len(set(names)) < len(names):
+            raise RecipeError(f"objectives are one to four different metrics, but got {list(value)}.")
+        return names
+
+    @field_validator("limits")
+    @classmethod
+    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        limits = [Limit.parse(text) for text in value]
+        names = [limit.metric.name for limit in limits]
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise RecipeError(f"a metric has one limit at most, but {', '.join(sorted(repeated))} has several.")
+        return tuple(str(limit) for limit in limits)
+
+    @model_validator(mode="after")
+    def _rounds_have_trials(self) -> Recipe:
+        if self.rounds > self.trials:
+            raise RecipeError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
+        return self
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that ``values`` describe.
+
+        Raises:
+            RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise RecipeError("\n".join(_explain(problem) for problem in error.errors())) from error
+
+    @property
+    def run_name(self) -> str:
+        """The name, or one made of the data set and the space."""
+        made = f"{self.data.name}-{self.space.name}"
+        return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made).strip(".-")
+
+    @property
+    def parsed_objectives(self) -> tuple[Objective, ...]:
+        return tuple(Objective.parse(text) for text in self.objectives)
+
+    @property
+    def parsed_limits(self) -> tuple[Limit, ...]:
+        return tuple(Limit.parse(text) for text in self.limits)
+
+    @property
+    def parsed_target(self) -> Target:
+        return Target.parse(self.target)
+
+    def to_toml(self) -> str:
+        """The whole recipe with every default written out; ``read_recipe`` gives the same one back."""
+        return "".join(_toml_lines(self.model_dump(exclude_none=True)))
+
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe in a TOML file, after ``key=value`` overrides such as ``training.epochs=4``.
+
+    Raises:
+        RecipeError: no such file, not TOML, or not a recipe.
+    """
+    return Recipe.from_mapping(apply_overrides(read_toml(path), overrides))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises RecipeError when it is missing or malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"a recipe is a TOML file, but {path} does not exist.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise RecipeError(f"a recipe is a TOML file, but {path} is not: {error}.") from error
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """``values`` with each ``dotted.key=value`` set; values are TOML, and anything else is taken as text.
+
+    Raises:
+        RecipeError: an override without ``=`` or whose key goes through something that is no table.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"--set takes key=value, such as training.epochs=4, but got {override!r}.")
+        *tables, last = [part.strip() for part in key.split(".")]
+        place = result
+        for table in tables:
+            inner = place.setdefault(table, {})
+            if isinstance(inner, str) and table in ("data", "space"):
+                inner = place[table] = {"name": inner}
+            if not isinstance(inner, dict):
+                raise RecipeError(f"--set {override}: {table!r} is not a table but {inner!r}.")
+            place = inner
+        place[last] = _toml_value(text.strip())
+    return result
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(problem: Any) -> str:
+    """One pydantic problem as a sentence that says the rule and then the value."""
+    inner = problem.get("ctx", {}).get("error")
+    where = ".".join(str(part) for part in problem["loc"])
+    if isinstance(inner, RecipeError):
+        return f"{where}: {inner}" if where else str(inner)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        return f"a recipe has no key {where!r}. {did_you_mean(str(problem['loc'][-1]), known)}"
+    rule = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{where}: {rule}, but got {problem['input']!r}."
+
+
+def _known_keys(location: Iterable[str | int]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _toml_lines(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """TOML for nested mappings of scalars and lists: JSON's strings, numbers, lists and booleans are TOML's too."""
+    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    lines = [f"{_key(k)} = {_literal(v)}\n" for k, v in values.items() if k not in tables]
+    for key, table in tables.items():
+        name = f"{prefix}{_key(key)}"
+        lines += [f"\n[{name}]\n", *_toml_lines(table, f"{name}.")]
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_literal(item) for item in value)}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)

@@ -1,0 +1,210 @@
+"""Training one candidate: a generator of reports, so that whoever runs it may stop it after any epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save
+
+from nas.architecture import Architecture
+from nas.dataset import DataSet, Split
+from nas.errors import CandidateError
+from nas.search_space import SearchSpace
+from nas.tracing import build_checked
+
+WARM_UP_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train. ``subset`` is the share of the training images; 1 also with ``use_validation`` takes all."""
+
+    epochs: int
+    subset: float
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    augment: bool
+    device: str
+    time_limit_s: float
+    threads: int
+    keep_weights: bool = False
+    use_validation: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class CandidateTraining:
+    """A task for an executor: trains the architecture of a job and reports after each epoch.
+
+    A job holds ``architecture`` (the values of its choices) and ``seed``. Reports hold ``epoch``, ``error`` (share
+    of the validation images; left out when these are trained on), ``loss``, ``seconds`` and, in the last one,
+    ``done`` and, when weights are kept, ``weights``: the bytes of a safetensors file.
+    """
+
+    space: SearchSpace
+    load_data: Callable[[], DataSet]
+    settings: TrainingSettings
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Train, epoch by epoch.
+
+        Raises:
+            CandidateError: the build failed, the loss is not finite, or the time limit is over.
+        """
+        data = self.load_data()
+        settings = self.settings
+        began = self.clock()
+        threads_before = torch.get_num_threads()
+        torch.set_num_threads(settings.threads)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(job["seed"])
+                module = build_checked(
+                    self.space, Architecture(job["architecture"]), data.input_shape, data.class_count
+                )
+                images, labels = _training_images(data, settings)
+                device = _device(settings.device)
+                module.to(device)
+                for report in _epochs(module, images, labels, data, settings, device, job["seed"], self.clock):
+                    if report["epoch"] == settings.epochs:
+                        report["done"] = True
+                        if settings.keep_weights:
+                            state = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+                            report["weights"] = save({name: value.contiguous() for name, value in state.items()})
+                    yield {**report, "seconds": self.clock() - began}
+        finally:
+            torch.set_num_threads(threads_before)
+
+
+def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: torch.device | None = None) -> float:
+    """Share of a split's images whose most probable class is wrong."""
+    device = device or torch.device("cpu")
+    mean, std = _statistics(data, device)
+    wrong = 0
+    module.eval()
+    with torch.inference_mode():
+        for start in range(0, len(split), 512):
+            images = torch.from_numpy(split.images[start : start + 512]).to(device)
+            labels = torch.from_numpy(split.labels[start : start + 512]).to(device)
+            wrong += int((module(_normalised(images, mean, std)).argmax(dim=1) != labels).sum())
+    return wrong / len(split)
+
+
+def _training_images(data: DataSet, settings: TrainingSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    split = data.train_subset(settings.subset)
+    images, labels = split.images, split.labels
+    if settings.use_validation:
+        images = np.concatenate([images, data.validation.images])
+        labels = np.concatenate([labels, data.validation.labels])
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _epochs(
+    module: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    data: DataSet,
+    settings: TrainingSettings,
+    device: torch.device,
+    seed: int,
+    clock: Callable[[], float],
+) -> Iterator[dict[str, Any]]:
+    """AdamW with a linear warm-up and a cosine decay over all steps (Loshchilov & Hutter, 2017 and 2019)."""
+    began = clock()
+    order_rng = np.random.default_rng(seed)
+    shift_generator = torch.Generator().manual_seed(seed)
+    mean, std = _statistics(data, device)
+    batch = min(settings.batch_size, len(images))
+    steps = settings.epochs * (len(images) // batch)
+    optimizer = torch.optim.AdamW(_parameter_groups(module, settings.weight_decay), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    for epoch in range(1, settings.epochs + 1):
+        module.train()
+        total_loss = 0.0
+        order = torch.from_numpy(order_rng.permutation(len(images)))
+        starts = range(0, len(images) - batch + 1, batch)
+        for number, start in enumerate(starts, start=1):
+            chosen = order[start : start + batch]
+            inputs = _augmented(images[chosen], data, shift_generator) if settings.augment else images[chosen]
+            logits = module(_normalised(inputs.to(device), mean, std))
+            loss = F.cross_entropy(logits, labels[chosen].to(device), label_smoothing=settings.label_smoothing)
+            value = float(loss)
+            if not math.isfinite(value):
+                raise CandidateError(
+                    "nan",
+                    f"the training loss must be finite, but was {value} in epoch {epoch}, batch {number} of "
+                    f"{len(starts)}; a lower training.learning_rate than {settings.learning_rate:g} may help.",
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
+            optimizer.step()
+            schedule.step()
+            total_loss += value
+            if clock() - began > settings.time_limit_s:
+                raise CandidateError(
+                    "timeout",
+                    f"a training must take at most {settings.time_limit_s:g} s, "
+                    f"but was in epoch {epoch} of {settings.epochs}.",
+                )
+        report: dict[str, Any] = {"epoch": epoch, "loss": total_loss / len(starts)}
+        if not settings.use_validation:
+            report["error"] = error_rate(module, data.validation, data, device)
+        yield report
+
+
+def _rate(step: int, steps: int) -> float:
+    warm_up = max(1, round(WARM_UP_SHARE * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def _parameter_groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights decay; biases and normalisation scales, which are vectors, do not."""
+    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _augmented(images: torch.Tensor, data: DataSet, generator: torch.Generator) -> torch.Tensor:
+    """Each image shifted by up to ``data.shift`` pixels and, where labels allow, flipped at random."""
+    count, _, height, width = images.shape
+    if data.shift:
+        reach = data.shift
+        padded = F.pad(images, (reach, reach, reach, reach))
+        offsets = torch.randint(0, 2 * reach + 1, (count, 2), generator=generator)
+        rows = (offsets[:, :1] + torch.arange(height))[:, None, :, None]
+        columns = (offsets[:, 1:] + torch.arange(width))[:, None, None, :]
+        channels = torch.arange(images.shape[1])[None, :, None, None]
+        images = padded[torch.arange(count)[:, None, None, None], channels, rows, columns]
+    if data.flip:
+        flipped = torch.rand(count, generator=generator) < 0.5
+        images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+    return images
+
+
+def _statistics(data: DataSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    mean = torch.from_numpy(np.asarray(data.mean, dtype=np.float32)).view(1, -1, 1, 1)
+    std = torch.from_numpy(np.asarray(data.std, dtype=np.float32)).view(1, -1, 1, 1)
+    return mean.to(device), std.to(device)
+
+
+def _normalised(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    return (images.float() / 255 - mean) / std
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)

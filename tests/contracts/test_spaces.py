@@ -1,0 +1,183 @@
+"""What every registered search space promises, at three image sizes."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import time
+import warnings
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from nas.architecture import Architecture
+from nas.discovery import plug_in_names
+from nas.layer import total_macs, total_params
+from nas.search_space import (
+    HasCanonical,
+    HasLayers,
+    SearchSpace,
+    architecture_from,
+    check_space,
+    count,
+    enumerate_space,
+    load_space,
+    sample,
+)
+from nas.tracing import build_checked, layers_of, trace_layers
+
+INPUT_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
+CLASSES = 10
+SAMPLES = 4
+
+
+def samples(space: SearchSpace, number: int = SAMPLES) -> list[Architecture]:
+    """Random architectures, and the two of all first and all last options."""
+    rng = np.random.default_rng(0)
+    ends = [architecture_from(space, {c.name: c.options[place] for c in space.choices}) for place in (0, -1)]
+    return ends + [sample(space, rng) for _ in range(number)]
+
+
+def build(space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int]) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_checked(space, architecture, input_shape, CLASSES)
+
+
+@pytest.mark.parametrize("input_shape", INPUT_SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize("name", plug_in_names("nas.search_spaces"))
+class TestSpace:
+    @pytest.fixture(name="space")
+    def made_space(self, name: str, input_shape: tuple[int, int, int]) -> SearchSpace:
+        return load_space(name, {}, input_shape=input_shape, classes=CLASSES)
+
+    def test_keeps_the_rules(self, space: SearchSpace) -> None:
+        """Choices are well formed and give something to search."""
+        check_space(space)
+        assert count(space) >= 100
+
+    def test_gives_finite_logits(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """A batch of images becomes a batch of logits."""
+        for architecture in samples(space):
+            module = build(space, architecture, input_shape).eval()
+            with torch.no_grad():
+                logits = module(torch.rand(2, *input_shape))
+            assert logits.shape == (2, CLASSES)
+            assert torch.isfinite(logits).all()
+
+    def test_every_parameter_learns(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """Each parameter gets a finite gradient, and most tensors one that is not zero."""
+        for architecture in samples(space):
+            module = build(space, architecture, input_shape).train()
+            images = torch.rand(4, *input_shape, generator=torch.Generator().manual_seed(0))
+            torch.nn.functional.cross_entropy(module(images), torch.arange(4)).backward()
+            gradients = [parameter.grad for parameter in module.parameters()]
+            assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+            moving = sum(bool(gradient.any()) for gradient in gradients if gradient is not None)
+            disconnected = set(architecture.values()) == {"none"}
+            assert moving >= (1 if disconnected else 0.7 * len(gradients))
+
+    def test_layers_hold_all_parameters(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """The layers' weights are the module's trainable parameters."""
+        for architecture in samples(space):
+            parameters = build(space, architecture, input_shape).parameters()
+            layers = layers_of(space, architecture, input_shape, CLASSES)
+            assert total_params(layers) == sum(parameter.numel() for parameter in parameters)
+            assert total_macs(layers) > 0
+
+    def test_written_layers_equal_traced_ones(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """A space that knows its layers knows them exactly; one that does not gets them without building weights."""
+        for architecture in samples(space, 3 * SAMPLES):
+            module = build(space, architecture, input_shape)
+            traced = trace_layers(module, input_shape, CLASSES)
+            assert layers_of(space, architecture, input_shape, CLASSES) == traced
+
+    def test_layers_are_quick(self, space: SearchSpace) -> None:
+        """Written layers are there for screening thousands; 0.1 ms is usual, 5 ms allows for a busy machine."""
+        if not isinstance(space, HasLayers):
+            pytest.skip("its layers are traced")
+        seconds = []
+        for architecture in samples(space, 20):
+            start = time.perf_counter()
+            space.layers(architecture)
+            seconds.append(time.perf_counter() - start)
+        assert np.median(seconds) < 5e-3
+
+    def test_same_seed_same_weights(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """Weights depend on the architecture and torch's seed alone."""
+        architecture = samples(space)[-1]
+        first, second = (build(space, architecture, input_shape).state_dict() for _ in range(2))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+    def test_spans_a_trade_off(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """The largest of thirty does at least ten times the work of the smallest."""
+        macs = [total_macs(layers_of(space, a, input_shape, CLASSES)) for a in samples(space, 30)]
+        assert max(macs) >= 10 * min(macs)
+
+    def test_canonical_is_idempotent(self, space: SearchSpace) -> None:
+        """What stands for all its twins stands for itself."""
+        if not isinstance(space, HasCanonical):
+            pytest.skip("no twins")
+        for architecture in samples(space):
+            assert dict(space.canonical(architecture)) == dict(architecture)
+
+    @pytest.mark.slow
+    def test_exported_model_agrees(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """ONNX Runtime gives the logits that torch gives."""
+        for architecture in samples(space)[-2:]:
+            module = build(space, architecture, input_shape).eval()
+            images = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the exporter's own deprecations
+                program = torch.onnx.export(module, (images,), dynamo=True, verbose=False)
+            assert program is not None
+            buffer = io.BytesIO()
+            program.save(buffer)
+            session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+            (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+            with torch.no_grad():
+                np.testing.assert_allclose(logits, module(images).numpy(), rtol=1e-3, atol=1e-4)
+
+
+class TestNasBench201:
+    """What is known about this space from its definition."""
+
+    def test_number_of_cells(self) -> None:
+        """15,625 assignments are 9,445 cells.
+
+        Live edges are a union of the paths 0→3 (one edge), 0→1→3 and 0→2→3 (two) and 0→1→2→3 (three). Unions without
+        the first have 0, 2, 2, 3, 4, 4, 4 and 5 edges of four operations each; the first is there or not. Cells that
+        compute the same for deeper reasons, such as by chains of skips, are not joined.
+        """
+        paths = [{"30"}, {"10", "31"}, {"20", "32"}, {"10", "21", "32"}]
+        unions = {
+            frozenset(itertools.chain.from_iterable(chosen))
+            for size in range(5)
+            for chosen in itertools.combinations(paths, size)
+        }
+        space = load_space("nasbench201", {}, input_shape=(3, 32, 32), classes=10)
+        assert count(space) == 15625
+        assert len(list(enumerate_space(space))) == sum(4 ** len(union) for union in unions) == 9445
+
+    def test_published_size(self) -> None:
+        """The cell of 3×3 convolutions has the published 1.53 M parameters and 220 M multiply-accumulates."""
+        space = load_space("nasbench201", {}, input_shape=(3, 32, 32), classes=10)
+        architecture = architecture_from(space, {choice.name: "nor_conv_3x3" for choice in space.choices})
+        layers = layers_of(space, architecture, (3, 32, 32), 10)
+        assert total_params(layers) / 1e6 == pytest.approx(1.531, abs=0.001)
+        assert total_macs(layers) / 1e6 == pytest.approx(220, rel=0.01)
+
+    def test_disconnected_cell_is_constant(self) -> None:
+        """With no path from input to output, all images get the same logits."""
+        space = load_space("nasbench201", {}, input_shape=(1, 8, 8), classes=10)
+        dead = architecture_from(
+            space,
+            {**{choice.name: "none" for choice in space.choices}, "op_e10": "nor_conv_3x3", "op_e32": "skip_connect"},
+        )
+        assert set(dead.values()) == {"none"}
+        with torch.no_grad():
+            logits = build(space, dead, (1, 8, 8)).eval()(torch.rand(3, 1, 8, 8))
+        assert torch.equal(logits[0], logits[1])

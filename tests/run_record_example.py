@@ -1,0 +1,160 @@
+"""A realistic run for the tests of what is made from rows: front, report and console."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nas.architecture import Architecture
+from nas.evaluation import Evaluation, Failure, PredictedValue
+from nas.front import FitRecord, RunRecord
+from nas.measurement import Measurement
+from nas.objective import Limit, Objective
+from nas.predictor import HeldOutError
+
+TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
+COSTS = ("latency_ms", "params", "macs", "energy_mj")
+RECIPE = """\
+name = "digits"
+target = "onnxruntime-cpu:fp32:threads=1"
+objectives = ["error", "latency_ms"]
+limits = ["latency_ms <= 0.5ms"]
+
+[search]
+trainings = 36
+rounds = 3
+"""
+
+
+def architecture_at(size: int, **extra: str | int) -> Architecture:
+    """An architecture whose cost grows with ``size``."""
+    stages = {f"stage{i}.{name}": value for i in range(1, 4) for name, value in _stage(size, i).items()}
+    return Architecture({"width": 16 + 4 * size, "resolution": 32, **stages, **extra})
+
+
+def _stage(size: int, index: int) -> dict[str, str | int]:
+    return {
+        "depth": 1 + (size + index) % 3,
+        "kernel": (3, 5, 7)[(size * index) % 3],
+        "op": ("mbconv", "fused")[size % 2],
+    }
+
+
+def measurement_of(name: str, value: float, rng: np.random.Generator, *, flags: Sequence[str] = ()) -> Measurement:
+    """Five rounds of ten samples around ``value``."""
+    rounds = tuple(tuple(float(v) for v in value * rng.normal(1, 0.02) * rng.lognormal(0, 0.02, 10)) for _ in range(5))
+    conditions = {
+        "processor": "Example CPU @ 2.60 GHz",
+        "threads": 1,
+        "runtime": "onnxruntime 1.32.0",
+        "precision": "fp32",
+        "pressure": round(float(rng.uniform(0, 0.2)), 3),
+        "versions": {"onnx": "1.21.0", "numpy": "2.3.1"},
+    }
+    return Measurement(name, TARGET, rounds, conditions, tuple(flags))
+
+
+def example_record(
+    objectives: Sequence[str] = ("error", "latency_ms"),
+    limits: Sequence[str] = ("latency_ms <= 0.5ms",),
+    *,
+    name: str = "digits",
+    with_winners: bool = True,
+) -> RunRecord:
+    """A run of three rounds with measured, predicted, stopped and failed candidates and four winners."""
+    rng = np.random.default_rng(7)
+    rows: list[Evaluation] = []
+    for number in range(36):
+        rows += _candidate_rows(number, rng)
+    if with_winners:
+        for rank, size in enumerate((2, 5, 9, 12)):
+            rows += _winner_rows(rank, size, rng)
+    fits = tuple(
+        FitRecord(r, "latency_ms", HeldOutError(n, 0.09 - 0.02 * r, 0.93 + 0.02 * r, 0.7 + 0.1 * r, 0.88 + 0.02 * r), n)
+        for r, n in enumerate((12, 18, 24))
+    )
+    notes = {
+        "data set": "digits",
+        "images": {"train": 1200, "validation": 300, "test": 297},
+        "seconds": {"measure": 42.1, "train": 611.0, "retrain": 240.5, "winner": 31.0},
+        "versions": {"nas": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
+    }
+    return RunRecord(
+        name=name,
+        recipe_text=RECIPE,
+        objectives=tuple(Objective.parse(text) for text in objectives),
+        limits=tuple(Limit.parse(text) for text in limits),
+        target=TARGET,
+        rows=tuple(rows),
+        fits=fits,
+        run_folder=Path("runs/digits"),
+        notes=notes,
+    )
+
+
+def _latency_ms(size: int) -> float:
+    return 0.09 + 0.035 * size
+
+
+def _values(size: int) -> dict[str, float]:
+    return {"params": 4.1e4 * (1 + size), "macs": 2.2e6 * (1 + size) ** 1.3, "energy_mj": 0.02 + 0.011 * size}
+
+
+def _prediction(size: int, rng: np.random.Generator) -> PredictedValue:
+    mean = _latency_ms(size) * float(rng.normal(1, 0.04))
+    return PredictedValue(mean, 0.9 * mean, 1.12 * mean)
+
+
+def _candidate_rows(number: int, rng: np.random.Generator) -> list[Evaluation]:
+    size = int(rng.integers(0, 16))
+    architecture = architecture_at(size, head=number)
+    round_number = number // 12
+    rows = []
+    if number % 3 != 1:
+        flags = ("the machine stayed busy: pressure 0.31",) if number == 9 else ()
+        measured = {"latency_ms": measurement_of("latency_ms", _latency_ms(size), rng, flags=flags)}
+        failure = Failure("measure", "the session could not be created") if number == 6 else None
+        rows.append(
+            Evaluation("measure", architecture, round_number, measurements={} if failure else measured, failure=failure)
+        )
+        if failure:
+            return rows
+    if number % 11 == 10:
+        failure = Failure("nan", "the loss became NaN in epoch 2")
+        return [*rows, Evaluation("train", architecture, round_number, failure=failure)]
+    stopped = number % 4 == 3
+    error = 0.02 + 0.1 * math.exp(-size / 4) + float(rng.uniform(0, 0.02)) + (0.25 if stopped else 0)
+    details = {"epochs": 4 if stopped else 20, "stopped_early": stopped, "seconds": 8.5, "curve": [0.5, error]}
+    predicted = {"latency_ms": _prediction(size, rng)}
+    rows.append(
+        Evaluation("train", architecture, round_number, {"error": error, **_values(size)}, predicted, details=details)
+    )
+    return rows
+
+
+def _winner_rows(rank: int, size: int, rng: np.random.Generator) -> list[Evaluation]:
+    architecture = architecture_at(size)
+    folder = f"winners/{architecture.id}"
+    error = 0.015 + 0.09 * math.exp(-size / 4)
+    retrain = Evaluation("retrain", architecture, 3, details={"epochs": 60, "seconds": 60.1, "folder": folder})
+    if rank == 3:
+        failed = Evaluation("retrain", architecture_at(14), 3, failure=Failure("timeout", "no epoch in 600 s"))
+        rows = [failed, retrain]
+    else:
+        rows = [retrain]
+    details = {
+        "test_error": error,
+        "test_interval": [0.7 * error, 1.4 * error],
+        "parity": 2.4e-6,
+        "folder": folder,
+    }
+    measured = {
+        "latency_ms": measurement_of("latency_ms", _latency_ms(size), rng),
+        "model_bytes": Measurement("model_bytes", TARGET, ((1.7e5 * (1 + size),),)),
+    }
+    predicted = {"latency_ms": _prediction(size, rng)}
+    rows.append(Evaluation("winner", architecture, 3, _values(size), predicted, measured, details))
+    return rows
