@@ -192,7 +192,7 @@ def _print_cards(front: Front, console: Console) -> None:
 
 
 def _legend(front: Front) -> Text:
-    parts = ["● on the front   ○ beaten by another winner"] if not all(front.on_front) else []
+    parts = ["● on the front   ○ not on it"] if not all(front.on_front) else []
     parts.append("Intervals are 95 %, predicted bounds 90 %.")
     if front.failed:
         parts.append(f"{front.failed} more failed on the way.")

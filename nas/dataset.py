@@ -14,7 +14,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +203,29 @@ class DataSet:
         train, validation, test = _complete(everything, None, test, validation_share, test_share, seed)
         names = tuple(str(index) for index in range(class_count)) if classes is None else tuple(classes)
         return cls(name, train, validation, test, names, flip=flip, shift=shift)
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a process gets its data set: the given one, or by name, loaded once in each process."""
+
+    given: DataSet | None = None
+    name: str = "digits"
+    root: str | None = None
+    image_size: int | None = None
+    validation_share: float | None = None
+
+    def load(self) -> DataSet:
+        """The data set. Raises DataError as ``load_data`` does."""
+        if self.given is not None:
+            return self.given
+        return _load_once(self.name, self.root, self.image_size, self.validation_share)
+
+
+@lru_cache(maxsize=1)
+def _load_once(name: str, root: str | None, image_size: int | None, validation_share: float | None) -> DataSet:
+    place = None if root is None else Path(root).expanduser()
+    return load_data(name, root=place, image_size=image_size, validation_share=validation_share)
 
 
 def load_data(

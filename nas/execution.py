@@ -248,6 +248,10 @@ class _Relay:
         self._started: dict[str, float] = {}
         self.error: BaseException | None = None
 
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        """Tune pickles what it is given so as to restore it, which is never asked of it: the journal is for that."""
+        return object, ()
+
     def next_job(self, trial_id: str) -> Job | None:
         if self.error is not None:
             return None
@@ -369,3 +373,10 @@ def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
             faulthandler.cancel_dump_traceback_later()
 
     return SourceSearcher(), SourceScheduler(), JobTrainable  # type: ignore[no-untyped-call]
+
+
+def local_gpus() -> int:
+    """GPUs of this machine that torch can use."""
+    import torch
+
+    return torch.cuda.device_count()

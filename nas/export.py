@@ -10,9 +10,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from nas.errors import CandidateError
+
+Float32Array = npt.NDArray[np.float32]
 
 PARITY_TOLERANCE = 1e-3
 """Largest allowed difference of an output, relative to the largest output (fp32 kernels sum in other orders)."""
@@ -49,13 +52,10 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     os.replace(aside, path)
 
 
-def parity(module: torch.nn.Module, path: Path, images: np.ndarray) -> float:
-    """Largest difference between the outputs of ``module`` and of the file, relative to the largest output.
+def outputs_of(path: Path, images: Float32Array) -> Float32Array:
+    """Outputs, shape (N, classes), of an ONNX file for float32 images, shape (N, channels, height, width).
 
-    ``images`` has shape (N, channels, height, width), float32, N a multiple of the file's batch.
-
-    Raises:
-        CandidateError: the difference exceeds ``PARITY_TOLERANCE``, or an output is not finite.
+    A last batch that is not full is filled up with zeros.
     """
     import onnxruntime
 
@@ -65,12 +65,24 @@ def parity(module: torch.nn.Module, path: Path, images: np.ndarray) -> float:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (declared,) = session.get_inputs()
     batch = int(declared.shape[0])
-    parts = [images[start : start + batch] for start in range(0, len(images) - batch + 1, batch)]
-    exported = np.concatenate([session.run(None, {declared.name: part})[0] for part in parts])
+    padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), dtype=np.float32)])
+    parts = [session.run(None, {declared.name: padded[i : i + batch]})[0] for i in range(0, len(padded), batch)]
+    return np.concatenate(parts)[: len(images)]
+
+
+def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
+    """Largest difference between the outputs of ``module`` and of the file, relative to the largest output.
+
+    ``images`` has shape (N, channels, height, width), float32.
+
+    Raises:
+        CandidateError: the difference exceeds ``PARITY_TOLERANCE``, or an output is not finite.
+    """
+    exported = outputs_of(path, images)
     was_training = module.training
     module.eval()
     with torch.inference_mode():
-        expected = module(torch.from_numpy(images[: len(exported)])).numpy()
+        expected = module(torch.from_numpy(images)).numpy()
     module.train(was_training)
     difference = float(np.abs(exported - expected).max() / max(float(np.abs(expected).max()), 1e-12))
     if not difference <= PARITY_TOLERANCE:

@@ -31,7 +31,7 @@ class Metric:
         """The value of ``"2ms"`` or ``"30 MMACs"`` in this metric's own unit; a bare number is in it already.
 
         Raises:
-            RecipeError: not a finite, non-negative number, or a unit of another kind of quantity.
+            RecipeError: not a finite, non-negative number, an error above 1, or a unit of another kind of quantity.
         """
         match = re.fullmatch(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([^\s0-9]*)\s*", text)
         if match is None:
@@ -48,6 +48,8 @@ class Metric:
         value = number * (self.units[unit] if unit else 1.0)
         if not 0 <= value < float("inf"):
             raise RecipeError(f"a limit on {self.name} must be finite and not negative, but got {text.strip()!r}.")
+        if self.name == "error" and value > 1:
+            raise RecipeError(f"an error lies in [0, 1], or is written like 5%, but got {text.strip()!r}.")
         return value
 
     @property

@@ -39,21 +39,24 @@ class Limit:
         Raises:
             RecipeError: not of that form, an unknown metric, or a unit that does not fit it.
         """
-        match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>|≤|≥|==?)\s*(.+?)\s*", text)
+        match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*([<>=]=?|≤|≥)\s*([^\s<>=≤≥].*?)\s*", text)
         if match is None:
             raise RecipeError(f"a limit is written like 'latency_ms <= 2ms', but got {text!r}.")
         name, comparison, amount = match.groups()
         if name == "accuracy":
             if comparison not in (">=", "≥"):
                 raise RecipeError(f"accuracy is bounded from below with >=, but got {text.strip()!r}.")
-            accuracy = metric_named("error").parse(amount)
-            if not 0 < accuracy <= 1:
+            try:
+                accuracy = metric_named("error").parse(amount)
+            except RecipeError:
+                accuracy = 0.0
+            if accuracy == 0:
                 raise RecipeError(f"an accuracy lies in (0, 1], or is written like 95%, but got {amount!r}.")
-            return cls(metric_named("error"), 1 - accuracy)
+            return cls(metric_named("error"), _rounded(1 - accuracy))
         if comparison not in ("<=", "≤"):
             raise RecipeError(f"limits are upper bounds written with <=, but got {comparison!r} in {text.strip()!r}.")
         metric = metric_named(name)
-        return cls(metric, metric.parse(amount))
+        return cls(metric, _rounded(metric.parse(amount)))
 
     def excess(self, value: float) -> float:
         """How far ``value`` is over the limit, relative to it; at most 0 where the limit holds."""
@@ -65,3 +68,8 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.metric.name} <= {self.value:.12g}"
+
+
+def _rounded(value: float) -> float:
+    """The value as ``Limit`` writes it, so that reading it again gives the same; and 1 − 95 % is 0.05."""
+    return float(f"{value:.12g}")

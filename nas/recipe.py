@@ -14,6 +14,8 @@ from nas.errors import RecipeError, did_you_mean
 from nas.objective import Limit, Objective
 from nas.target import Target
 
+DEFAULT_ROUNDS = 3
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
@@ -105,7 +107,7 @@ class Recipe(_Part):
     objectives: tuple[str, ...] = ("error", "latency_ms")
     limits: tuple[str, ...] = ()
     trials: int = Field(default=40, ge=1)
-    rounds: int = Field(default=3, ge=1)
+    rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
     sampler: Literal["tpe", "nsga2", "random"] = "tpe"
     predictor: str = "stacked"
     measuring: MeasuringRecipe = MeasuringRecipe()
@@ -141,6 +143,14 @@ class Recipe(_Part):
         if repeated:
             raise RecipeError(f"a metric has one limit at most, but {', '.join(sorted(repeated))} has several.")
         return tuple(str(limit) for limit in limits)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_trials_few_rounds(cls, values: Any) -> Any:
+        trials = values.get("trials") if isinstance(values, dict) else None
+        if isinstance(trials, int) and 0 < trials < DEFAULT_ROUNDS and "rounds" not in values:
+            return {**values, "rounds": trials}
+        return values
 
     @model_validator(mode="after")
     def _rounds_have_trials(self) -> Recipe:

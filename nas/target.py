@@ -15,6 +15,7 @@ class Target:
     """A runtime on this machine with everything that a latency depends on.
 
     Written ``runtime[:precision][:batch=N][:threads=N]``, for example ``onnxruntime-cpu:fp32:threads=1``.
+    A runtime of one's own is a class in a module, ``module:Class``.
     """
 
     runtime: str
@@ -29,11 +30,11 @@ class Target:
         Raises:
             RecipeError: a part is neither a precision nor ``batch=N`` nor ``threads=N``, or comes twice.
         """
-        runtime, *parts = text.strip().split(":")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", runtime):
+        start = re.match(r"[A-Za-z_][\w.]*:[A-Z]\w*(?=:|$)|[a-z0-9][a-z0-9_.-]*(?=:|$)", text.strip())
+        if start is None:
             raise RecipeError(f"a target starts with the name of a runtime, such as onnxruntime-cpu, but got {text!r}.")
         fields: dict[str, str | int] = {}
-        for part in parts:
+        for part in text.strip()[start.end() :].split(":")[1:]:
             match = re.fullmatch(r"(batch|threads)=([1-9][0-9]*)", part)
             key, value = (match[1], int(match[2])) if match else ("precision", part)
             if key == "precision" and part not in PRECISIONS:
@@ -44,7 +45,7 @@ class Target:
             if key in fields:
                 raise RecipeError(f"a target says its {key} once, but {text!r} says it twice.")
             fields[key] = value
-        return cls(runtime, **fields)  # type: ignore[arg-type]
+        return cls(start[0], **fields)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         return f"{self.runtime}:{self.precision}:batch={self.batch}:threads={self.threads}"

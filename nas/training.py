@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save
 
 from nas.architecture import Architecture
-from nas.dataset import DataSet, Split
+from nas.dataset import DataSet, DataSource, Split
 from nas.errors import CandidateError
 from nas.search_space import SearchSpace
 from nas.tracing import build_checked
@@ -51,7 +52,7 @@ class CandidateTraining:
     """
 
     space: SearchSpace
-    load_data: Callable[[], DataSet]
+    source: DataSource
     settings: TrainingSettings
     clock: Callable[[], float] = field(default=time.monotonic)
 
@@ -61,7 +62,7 @@ class CandidateTraining:
         Raises:
             CandidateError: the build failed, the loss is not finite, or the time limit is over.
         """
-        data = self.load_data()
+        data = self.source.load()
         settings = self.settings
         began = self.clock()
         threads_before = torch.get_num_threads()
@@ -98,6 +99,12 @@ def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: tor
             labels = torch.from_numpy(split.labels[start : start + 512]).to(device)
             wrong += int((module(_normalised(images, mean, std)).argmax(dim=1) != labels).sum())
     return wrong / len(split)
+
+
+def normalised_images(images: npt.NDArray[np.uint8], data: DataSet) -> npt.NDArray[np.float32]:
+    """Images as the models see them: scaled to mean 0 and standard deviation 1 of the training images."""
+    mean, std = _statistics(data, torch.device("cpu"))
+    return _normalised(torch.from_numpy(images), mean, std).numpy()
 
 
 def _training_images(data: DataSet, settings: TrainingSettings) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,180 @@
+"""The command ``nas``. What it needs is imported when a command runs, so that ``nas --help`` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.errors import LimitError, NasError, RecipeError, RepeatedFailureError
+
+if TYPE_CHECKING:
+    from nas.front import Front
+
+app = typer.Typer(
+    name="nas",
+    help="Search for neural networks that are accurate and fit this machine; every winner is measured on it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+REFUSED, STOPPED, INTERRUPTED = 2, 1, 130
+"""Exit statuses: the request is wrong; the run came to an end before its time; Ctrl-C."""
+
+
+@app.command()
+def search(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe in TOML; without one, flags and defaults.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME", help="digits, fashion-mnist, mnist, cifar10, cifar100 or folder:PATH.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A search space's name, or my_module:MySpace.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="Such as onnxruntime-cpu or onnxruntime-cpu:threads=2.")
+    ] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="A metric to minimise; repeat for up to four.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="LIMIT", help="Such as 'latency_ms<=2ms'; repeat for more.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="How many candidates are trained.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Decides everything that is random.")] = None,
+    executor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="ray, or inline: in this process, one by one.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the run's folder; a new one is made up when left out.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, such as training.epochs=4."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, and progress on standard error.")
+    ] = False,
+) -> None:
+    """Search, retrain the winners, export and measure them, and write a report."""
+    from nas.console import choose_progress
+    from nas.recipe import Recipe, apply_overrides, read_toml
+
+    flags = {
+        "data.name": data,
+        "space.name": space,
+        "target": target,
+        "objectives": objective,
+        "limits": limit,
+        "trials": trials,
+        "seed": seed,
+        "execution.executor": executor,
+        "name": name,
+    }
+    given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in flags.items() if value is not None]
+    if resume is not None and (recipe is not None or given or set_):
+        raise RecipeError("--resume goes on with a run as it was asked for, so it takes no recipe, flags or --set.")
+    progress = choose_progress(sys.stdout, as_json)
+    if resume is not None:
+        from nas.run import resume as go_on
+
+        front = go_on(resume, progress=progress)
+    else:
+        resolved = Recipe.from_mapping(
+            apply_overrides({} if recipe is None else read_toml(recipe), [*given, *(set_ or [])])
+        )
+
+        from nas.run import search as start
+
+        front = start(resolved, runs=runs, progress=progress)
+    _show(front, as_json)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="The folder of a run, finished or not.")]) -> None:
+    """Write a run's report again from its journal."""
+    from nas.front import REPORT_NAME
+    from nas.record import read_record
+    from nas.report import write_report
+
+    write_report(run / REPORT_NAME, read_record(run))
+    typer.echo(run / REPORT_NAME)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, finished or not.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Print a run's winners again."""
+    from nas.record import read_record
+
+    _show(read_record(run).front, as_json)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """List what a recipe can name: spaces, data sets, targets, predictors, metrics with their units."""
+    from nas.dataset import DATA_SETS
+    from nas.discovery import plug_in_names
+    from nas.metric import METRICS
+
+    known = {
+        "spaces": [*plug_in_names("nas.search_spaces"), "my_module:MySpace"],
+        "data sets": [*DATA_SETS, "folder:PATH"],
+        "targets": plug_in_names("nas.runtimes"),
+        "predictors": plug_in_names("nas.predictors"),
+    }
+    for title, names in known.items():
+        typer.echo(f"{title + ':':12}{', '.join(names)}")
+    typer.echo("metrics, for objectives and limits:")
+    for metric in METRICS.values():
+        typer.echo(
+            f"  {metric.name:17}{metric.title}, {metric.source}; a limit is written {metric.name}<={metric.example}"
+        )
+
+
+def _show(front: Front, as_json: bool) -> None:
+    from rich.console import Console
+
+    from nas.console import print_front
+
+    if as_json:
+        typer.echo(json.dumps(front.to_json(), indent=2))
+    else:
+        print_front(front, Console(file=sys.stdout))
+
+
+def main() -> None:
+    """Run the command; foreseen failures become one message and an exit status."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        _complain("Stopped; everything that had ended is kept.", error)
+        sys.exit(INTERRUPTED)
+    except NasError as error:
+        _complain(f"error: {error}", error)
+        sys.exit(STOPPED if isinstance(error, LimitError | RepeatedFailureError) else REFUSED)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
+            _complain(f"error: {error.format_message()}", error)
+            sys.exit(REFUSED)
+        raise
+
+
+def _complain(text: str, error: BaseException) -> None:
+    for line in (text, *getattr(error, "__notes__", ())):
+        typer.echo(line, err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What the rows so far say about each architecture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from nas.architecture import Architecture
+from nas.errors import RepeatedFailureError
+from nas.evaluation import Evaluation
+from nas.measurement import Measurement
+
+FAILURES_IN_A_ROW = 10
+
+
+class Knowledge:
+    """An index over evaluation rows, grown row by row as the journal grows."""
+
+    def __init__(self, rows: Sequence[Evaluation] = ()) -> None:
+        self.rows: list[Evaluation] = []
+        self.measurements: dict[Architecture, dict[str, Measurement]] = {}
+        self.trainings: dict[Architecture, Evaluation] = {}
+        self.retrainings: dict[Architecture, Evaluation] = {}
+        self.winners: dict[Architecture, Evaluation] = {}
+        self.unfit: set[Architecture] = set()
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Evaluation) -> None:
+        """Take in the next row. ``unfit`` gathers what failed before it was retrained."""
+        self.rows.append(row)
+        architecture = row.architecture
+        if row.stage == "train":
+            self.trainings[architecture] = row
+        elif row.stage == "retrain":
+            self.retrainings[architecture] = row
+        elif row.stage == "winner":
+            self.winners[architecture] = row
+        elif not row.failed:
+            self.measurements.setdefault(architecture, {}).update(row.measurements)
+        if row.failed and row.stage in ("measure", "train"):
+            self.unfit.add(architecture)
+
+    @property
+    def trials(self) -> int:
+        """Trainings that have ended, in whatever way: what the budget counts."""
+        return len(self.trainings)
+
+    @property
+    def candidates(self) -> list[Evaluation]:
+        """Trainings that reached full fidelity, of architectures of which nothing failed."""
+        return [
+            row for row in self.trainings.values() if row.reached_full_fidelity and row.architecture not in self.unfit
+        ]
+
+    def check_failures(self) -> None:
+        """Stop a run in which nothing works.
+
+        Raises:
+            RepeatedFailureError: the last ten rows all failed; it says what they have in common.
+        """
+        last = self.rows[-FAILURES_IN_A_ROW:]
+        if len(last) == FAILURES_IN_A_ROW and all(row.failed for row in last):
+            raise RepeatedFailureError(
+                f"{FAILURES_IN_A_ROW} evaluations in a row failed, so the run stops. {_in_common(last)} "
+                "Mend that, then start a new run."
+            )
+
+
+def _in_common(rows: Sequence[Evaluation]) -> str:
+    """What failed evaluations share: the reason, or else its kind, and the choices on which all agree."""
+    failures = [row.failure for row in rows if row.failure is not None]
+    reason, times = Counter(failure.reason for failure in failures).most_common(1)[0]
+    kinds = Counter(failure.kind for failure in failures)
+    texts = [f"{times} of them say: {reason}"] if times > 1 else [f"The last says: {failures[-1].reason}"]
+    if len(kinds) > 1:
+        texts.append("Kinds of failure: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) + ".")
+    first = rows[0].architecture
+    shared = {n: v for n, v in first.items() if all(row.architecture.get(n) == v for row in rows)}
+    if shared:
+        texts.append("All of them have " + ", ".join(f"{name}={value}" for name, value in shared.items()) + ".")
+    else:
+        texts.append("They have no choice in common.")
+    return " ".join(texts)

@@ -1,0 +1,37 @@
+"""Reading a run's record off its folder: everything that a report is made from."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from nas.evaluation import Evaluation
+from nas.front import FitRecord, RunRecord
+from nas.journal import RECIPE, read_rows
+from nas.predictor import HeldOutError
+from nas.recipe import read_recipe
+
+
+def read_record(folder: Path) -> RunRecord:
+    """The record of the run in ``folder``, finished or not. Raises JournalError when there is none."""
+    bodies = read_rows(folder, "evaluation")
+    recipe = read_recipe(folder / RECIPE)
+    fits = []
+    for body in read_rows(folder, "fit"):
+        spearman = math.nan if body["spearman"] is None else body["spearman"]
+        held_out = HeldOutError(body["samples"], body["mape"], spearman, body["within_10_percent"], body["coverage"])
+        fits.append(FitRecord(body["round"], body["metric"], held_out, body["samples"]))
+    notes: dict[str, object] = {}
+    for body in read_rows(folder, "note"):
+        notes |= body
+    return RunRecord(
+        name=folder.name,
+        recipe_text=(folder / RECIPE).read_text(encoding="utf-8"),
+        objectives=recipe.parsed_objectives,
+        limits=recipe.parsed_limits,
+        target=recipe.target,
+        rows=tuple(Evaluation.from_json(body) for body in bodies),
+        fits=tuple(fits),
+        run_folder=folder,
+        notes=notes,
+    )

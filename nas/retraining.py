@@ -1,0 +1,270 @@
+"""Winners: chosen from the measured front, retrained from scratch, exported, measured, and tested once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from safetensors.torch import load
+
+from nas.architecture import Architecture
+from nas.benchmarking import Outcome
+from nas.dataset import DataSet
+from nas.errors import CandidateError
+from nas.evaluation import Evaluation, Failure
+from nas.execution import Executor, Job, Report
+from nas.export import export_onnx, outputs_of, parity
+from nas.journal import write_aside
+from nas.measurement import Measurement
+from nas.pareto import FloatArray, hypervolume
+from nas.searching import Search, training_seed, training_settings
+from nas.tracing import build_checked
+from nas.training import CandidateTraining, normalised_images
+
+WINNERS = "winners"
+FINAL_METRICS = ("latency_ms", "model_bytes")
+PARITY_IMAGES = 64
+
+
+@final
+class Retraining:
+    """The last stages of a run. Like all of it, each looks first at what the rows say is done already."""
+
+    def __init__(self, search: Search, folder: Path) -> None:
+        self._search = search
+        self._folder = folder
+
+    def run(self, executor: Executor) -> None:
+        """Retrain, then export, measure and test, until there are as many winners as asked for or as the front has."""
+        search = self._search
+        wanted = search.recipe.retraining.winners
+        while True:
+            chosen = self._choose(wanted)
+            waiting = [a for a in chosen if a not in search.knowledge.retrainings]
+            if not waiting:
+                break
+            self._retrain(waiting, executor)
+        finished = [a for a in chosen if a not in search.knowledge.winners]
+        if finished:
+            self._finish(finished)
+
+    def _choose(self, count: int) -> list[Architecture]:
+        """Up to ``count`` architectures of the front that meet the limits as measured, or else the nearest misses.
+
+        Those whose retraining failed make way for others.
+        """
+        search = self._search
+        if not self._search.knowledge.candidates:
+            return []
+        excluded = {
+            row.architecture
+            for row in (*search.knowledge.retrainings.values(), *search.knowledge.winners.values())
+            if row.failed
+        }
+        rows = [row for row in self._eligible() if row.architecture not in excluded]
+        if not rows:
+            return []
+        losses = np.array([search.screen.losses(search.screen.values(r.architecture, search.knowledge)) for r in rows])
+        kept = [a for a in (row.architecture for row in rows) if a in search.knowledge.retrainings]
+        picks = [index for index, row in enumerate(rows) if row.architecture in kept]
+        for index in spread_over_front(losses, count):
+            if len(picks) < count and index not in picks:
+                picks.append(index)
+        return [rows[index].architecture for index in sorted(picks)]
+
+    def _eligible(self) -> list[Evaluation]:
+        """The front as measured; when nothing meets the limits, the candidates that exceed them least."""
+        search = self._search
+        front = search.front_candidates(surely=True)
+        if front:
+            return front
+        candidates = search.knowledge.candidates
+        if not search.screen.limits:
+            return search.non_dominated_rows(candidates)
+
+        def excess(row: Evaluation) -> float:
+            excesses = search.screen.excesses(search.screen.values(row.architecture, search.knowledge))
+            return sum(max(0.0, value) for value in excesses.values())
+
+        nearest = sorted(candidates, key=excess)[: search.recipe.retraining.winners]
+        limits = ", ".join(map(str, search.screen.limits))
+        search.progress.say(
+            f"no trained candidate surely meets {limits} as measured; the nearest misses are retrained."
+        )
+        return nearest
+
+    def _retrain(self, architectures: Sequence[Architecture], executor: Executor) -> None:
+        search = self._search
+        retraining = search.recipe.retraining
+        search.progress.stage("retraining winners", len(architectures))
+        settings = training_settings(
+            search.recipe,
+            retraining.epochs,
+            1.0,
+            retraining.time_limit_s,
+            keep_weights=True,
+            use_validation=True,
+        )
+        task = CandidateTraining(search.task.space, search.task.source, settings, search.clock)
+        source = _Retrainings(search, self._folder, list(architectures))
+        executor.run(task, source, time_limit_s=retraining.time_limit_s)
+        search.progress.close()
+
+    def _finish(self, architectures: Sequence[Architecture]) -> None:
+        """Export all, measure them together, test each once, and write the rows."""
+        search = self._search
+        data = search.task.data
+        exported: dict[Architecture, float] = {}
+        search.progress.stage("exporting winners", len(architectures))
+        for architecture in architectures:
+            try:
+                exported[architecture] = self._export(architecture)
+            except CandidateError as error:
+                search.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
+            search.progress.advance()
+        paths = [self._bundle(architecture) / "model.onnx" for architecture in exported]
+        search.progress.stage("measuring winners", len(paths))
+        rng = np.random.default_rng((search.recipe.seed, 2))
+        metrics = tuple(dict.fromkeys((*FINAL_METRICS, *search.screen.measured_metrics)))
+        outcomes = search.task.bench.measure(paths, metrics, rng, search.progress.advance)
+        search.progress.stage("testing winners", len(paths))
+        for architecture, outcome in zip(exported, outcomes, strict=True):
+            search.add(self._winner(architecture, outcome, exported[architecture], data))
+            search.progress.advance()
+        search.progress.close()
+
+    def _export(self, architecture: Architecture) -> float:
+        """Write the bundle's model.onnx and return how far its outputs are from torch's."""
+        search = self._search
+        data = search.task.data
+        folder = self._bundle(architecture)
+        module = build_checked(search.task.space, architecture, data.input_shape, data.class_count)
+        module.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+        module.eval()
+        batch = search.recipe.parsed_target.batch
+        export_onnx(module, data.input_shape, batch, folder / "model.onnx")
+        count = max(batch, PARITY_IMAGES // batch * batch)
+        images = np.resize(data.validation.images, (count, *data.input_shape))
+        with torch.inference_mode():
+            return parity(module, folder / "model.onnx", normalised_images(images, data))
+
+    def _winner(self, architecture: Architecture, outcome: Outcome, difference: float, data: DataSet) -> Evaluation:
+        if isinstance(outcome, CandidateError):
+            return Evaluation("winner", architecture, failure=Failure(outcome.kind, outcome.reason))
+        search = self._search
+        folder = self._bundle(architecture)
+        outputs = outputs_of(folder / "model.onnx", normalised_images(data.test.images, data))
+        wrong = int((outputs.argmax(axis=1) != data.test.labels).sum())
+        row = Evaluation(
+            "winner",
+            architecture,
+            values=search.screen.counted(architecture),
+            predicted=search.screen.predicted(architecture),
+            measurements=outcome,
+            details={
+                "test_error": wrong / len(data.test),
+                "test_interval": list(wilson_interval(wrong, len(data.test))),
+                "parity": difference,
+                "folder": f"{WINNERS}/{architecture.id}",
+            },
+        )
+        self._write_bundle(row, outcome, data)
+        return row
+
+    def _write_bundle(self, row: Evaluation, measurements: dict[str, Measurement], data: DataSet) -> None:
+        """Everything beside the model that someone needs who has nothing but the folder."""
+        search = self._search
+        folder = self._bundle(row.architecture)
+        description: dict[str, Any] = {
+            "id": row.architecture.id,
+            "choices": dict(row.architecture),
+            "space": search.recipe.space.model_dump(),
+            "data": data.name,
+            "classes": list(data.classes),
+            "input_shape": list(data.input_shape),
+            "batch": search.recipe.parsed_target.batch,
+            "mean": np.asarray(data.mean).tolist(),
+            "std": np.asarray(data.std).tolist(),
+            "params": row.values["params"],
+            "macs": row.values["macs"],
+            "energy_mj_modelled": row.values["energy_mj"],
+            "test_error": row.details["test_error"],
+            "test_interval_95": row.details["test_interval"],
+            "parity": row.details["parity"],
+        }
+        measured = {name: measurement.to_json() for name, measurement in measurements.items()}
+        write_aside(folder / "architecture.json", _json(description))
+        write_aside(folder / "measurement.json", _json(measured))
+        write_aside(folder / "predict.py", resources.files("nas").joinpath("templates/predict.py").read_bytes())
+
+    def _bundle(self, architecture: Architecture) -> Path:
+        return self._folder / WINNERS / architecture.id
+
+
+@final
+class _Retrainings:
+    """The source of the retraining jobs: keeps the weights first, then writes the row that says they are there."""
+
+    def __init__(self, search: Search, folder: Path, waiting: list[Architecture]) -> None:
+        self._search = search
+        self._folder = folder
+        self._waiting = waiting
+
+    def next_job(self) -> Job | None:
+        if not self._waiting:
+            return None
+        architecture = self._waiting.pop(0)
+        return {
+            "id": architecture.id,
+            "architecture": dict(architecture),
+            "seed": training_seed(self._search.recipe, architecture),
+        }
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        return True
+
+    def on_end(self, job: Job, report: Report) -> None:
+        folder = self._folder / WINNERS / job["id"]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_aside(folder / "model.safetensors", report["weights"])
+        details = {"epochs": report["epoch"], "seconds": report["seconds"], "folder": f"{WINNERS}/{job['id']}"}
+        self._search.add(Evaluation("retrain", Architecture(job["architecture"]), details=details))
+        self._search.progress.advance()
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        failed = Failure(failure.kind, failure.reason)
+        self._search.add(Evaluation("retrain", Architecture(job["architecture"]), failure=failed))
+        self._search.progress.advance()
+        self._search.knowledge.check_failures()
+
+
+def spread_over_front(losses: FloatArray, count: int) -> list[int]:
+    """Up to ``count`` rows of a front, the best in its first objective and then those that add most hypervolume."""
+    if len(losses) == 0:
+        return []
+    lowest, highest = losses.min(axis=0), losses.max(axis=0)
+    scaled = (losses - lowest) / np.maximum(highest - lowest, 1e-12)
+    reference = np.full(losses.shape[1], 1.1)
+    chosen = [int(np.argmin(scaled[:, 0]))]
+    while len(chosen) < min(count, len(losses)):
+        rest = [index for index in range(len(losses)) if index not in chosen]
+        chosen.append(max(rest, key=lambda index: hypervolume(scaled[[*chosen, index]], reference)))
+    return chosen
+
+
+def wilson_interval(wrong: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """95 % interval of a share (Wilson, 1927), which stays within 0 and 1."""
+    share = wrong / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,183 @@
+"""A whole run, from recipe to report: measure, fit, search in rounds, retrain the winners."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas.benchmarking import Bench, BenchSettings, DeviceBench
+from nas.dataset import DataSet, DataSource
+from nas.errors import JournalError, RecipeError, TargetError
+from nas.execution import Executor, InlineExecutor, RayExecutor, Resources, local_gpus
+from nas.front import REPORT_NAME, Front
+from nas.journal import RECIPE, Journal
+from nas.predictor import load_predictor
+from nas.progress import NullProgress, Progress
+from nas.recipe import Recipe, read_recipe
+from nas.record import read_record
+from nas.report import write_report
+from nas.retraining import Retraining
+from nas.search_space import SearchSpace, check_space, load_space
+from nas.searching import Search, Task
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What a run reads off the world. Tests give a bench and a clock of their own; None is this machine's bench."""
+
+    bench: Bench | None = None
+    clock: Clock = field(default=time.time)
+
+
+def search(
+    recipe: Recipe | Mapping[str, Any] | Path | str,
+    *,
+    space: SearchSpace | None = None,
+    data: DataSet | None = None,
+    runs: Path | str = "runs",
+    progress: Progress | None = None,
+    instruments: Instruments | None = None,
+) -> Front:
+    """Search and return the measured front of retrained, exported models.
+
+    ``recipe`` is a Recipe, its values, or the path of a TOML file. ``space`` and ``data`` take the place of the
+    ones that the recipe names. The run's folder is made in ``runs``; a recipe without a name gets a new one each time.
+
+    Raises:
+        NasError: the tree in ``errors``; whatever was found before is in the run folder, and can be resumed.
+    """
+    if isinstance(recipe, str | Path):
+        recipe = read_recipe(Path(recipe))
+    elif not isinstance(recipe, Recipe):
+        recipe = Recipe.from_mapping(recipe)
+    recipe = _naming_what_is_given(recipe, space, data)
+    instruments = instruments or Instruments()
+    task = _task(recipe, space, data, instruments)
+    folder = _new_folder(recipe, Path(runs))
+    with Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal:
+        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.clock)
+
+
+def resume(
+    folder: Path | str,
+    *,
+    space: SearchSpace | None = None,
+    data: DataSet | None = None,
+    progress: Progress | None = None,
+    instruments: Instruments | None = None,
+) -> Front:
+    """Go on with the run in ``folder`` from its rows: nothing that has ended is done again.
+
+    ``space`` and ``data`` must be given when they were given to ``search``.
+
+    Raises:
+        NasError: as ``search``; JournalError when there is no run or another process is at it.
+    """
+    folder = Path(folder)
+    if not (folder / RECIPE).is_file():
+        raise JournalError(f"--resume takes the folder of a run, but {folder} has no {RECIPE}.")
+    recipe = read_recipe(folder / RECIPE)
+    instruments = instruments or Instruments()
+    task = _task(recipe, space, data, instruments)
+    with Journal.resume(folder, clock=instruments.clock) as journal:
+        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.clock)
+
+
+GIVEN = "given"
+"""The name of a space or a data set that was passed as an object."""
+
+
+def _naming_what_is_given(recipe: Recipe, space: SearchSpace | None, data: DataSet | None) -> Recipe:
+    changes: dict[str, Any] = {}
+    if space is not None:
+        changes["space"] = {"name": GIVEN, "class": type(space).__qualname__}
+    if data is not None:
+        changes["data"] = {"name": GIVEN}
+    return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
+
+
+def _new_folder(recipe: Recipe, runs: Path) -> Path:
+    """The named run's folder, which must be new, or for a recipe without a name the first free one."""
+    if recipe.name:
+        return runs / recipe.name
+    number = 1
+    while (folder := runs / (recipe.run_name if number == 1 else f"{recipe.run_name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None, instruments: Instruments) -> Task:
+    """What a recipe's names stand for. Making it finds every mistake that can be found before work begins."""
+    for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
+        if given is None and named == GIVEN:
+            raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
+    load_predictor(recipe.predictor)
+    measuring = recipe.measuring
+    bench = instruments.bench or DeviceBench(
+        recipe.parsed_target,
+        BenchSettings(
+            rounds=measuring.rounds,
+            seconds_per_round=measuring.seconds_per_round,
+            timeout_s=measuring.timeout_s,
+        ),
+    )
+    source = DataSource(
+        given=data,
+        name=recipe.data.name,
+        root=recipe.data.root,
+        image_size=recipe.data.image_size,
+        validation_share=recipe.data.validation_share,
+    )
+    loaded = source.load()
+    if space is None:
+        space = load_space(
+            recipe.space.name, recipe.space.options, input_shape=loaded.input_shape, classes=loaded.class_count
+        )
+    check_space(space)
+    return Task(loaded, source, space, bench)
+
+
+def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, clock: Clock) -> Front:
+    progress.say(f"run folder: {folder}")
+    search = Search(recipe, task, journal, progress, clock)
+    try:
+        search.before_training()
+        with _executor(recipe) as executor:
+            for number in range(1, recipe.rounds + 1):
+                search.train_round(number, executor)
+                search.measure_round(number)
+            search.measure_front()
+            Retraining(search, folder).run(executor)
+    except (KeyboardInterrupt, JournalError, TargetError) as error:
+        error.add_note(f"Go on with: nas search --resume {folder}")
+        raise
+    finally:
+        progress.close()
+        if search.knowledge.rows:
+            write_report(folder / REPORT_NAME, read_record(folder))
+    return read_record(folder).front
+
+
+def _executor(recipe: Recipe) -> Executor:
+    execution = recipe.execution
+    if execution.executor == "inline":
+        return InlineExecutor()
+    gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
+    workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
+    return RayExecutor(
+        workers,
+        Resources(execution.threads_per_worker, gpus / workers if gpus else 0.0),
+        address=execution.ray_address,
+    )
+
+
+def default_workers(threads_per_worker: int) -> int:
+    """As many workers as the cores that this process may use feed."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads_per_worker)

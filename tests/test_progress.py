@@ -1,0 +1,104 @@
+"""Plain progress: lines without control characters, and not too many of them."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from nas.progress import NullProgress, PlainProgress, Progress, duration_text, one_line
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_stage_says_where_it_starts_and_ends() -> None:
+    """The start with the total, and the end with what was done, how long it took and the best."""
+    stream, clock = io.StringIO(), Clock()
+    progress: Progress = PlainProgress(stream, clock=clock)
+    progress.stage("Training", 3)
+    for _ in range(3):
+        clock.now_s += 1
+        progress.advance(best="97.80 % at 0.21 ms")
+    progress.close()
+    progress.close()
+    assert stream.getvalue().splitlines() == [
+        "Training: 3 to do.",
+        "Training: 3 of 3 done in 3.0 s, best 97.80 % at 0.21 ms.",
+    ]
+
+
+def test_lines_between_are_limited_in_number() -> None:
+    """A thousand quick steps in ten seconds give two lines, with the time left."""
+    stream, clock = io.StringIO(), Clock()
+    progress = PlainProgress(stream, every_s=5.0, clock=clock)
+    progress.stage("Measuring", 2000)
+    for _ in range(1000):
+        clock.now_s += 0.01001
+        progress.advance()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[1] == "Measuring: 500 of 2000 done, about 15 s left."
+
+
+def test_a_new_stage_ends_the_one_before() -> None:
+    """The next stage closes the last, and starts its count and its best anew."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, clock=Clock())
+    progress.stage("Measuring")
+    progress.advance(2, best="0.1 ms")
+    progress.stage("Training", 1)
+    progress.close()
+    assert stream.getvalue().splitlines() == [
+        "Measuring.",
+        "Measuring: 2 done in 0.0 s, best 0.1 ms.",
+        "Training: 1 to do.",
+        "Training: 0 of 1 done in 0.0 s.",
+    ]
+
+
+def test_news_is_one_line_without_control_characters() -> None:
+    """Escape sequences, carriage returns and line breaks in what is said never reach the stream."""
+    stream = io.StringIO()
+    PlainProgress(stream, clock=Clock()).say("failed:\r\n\x1b[31mloss\x1b[0m\x07 is \x1b]0;title\x07NaN\x00\u2028now")
+    assert stream.getvalue() == "failed: loss is NaN now\n"
+
+
+@pytest.mark.parametrize("text", ["", "\x1b", "a\x1b[2Jb", "\x9b31m", "ä µs ≤ 2"])
+def test_one_line_is_printable(text: str) -> None:
+    """Whatever comes in, what goes out is printable."""
+    assert one_line(text).isprintable()
+
+
+def test_nothing_is_said_by_the_null_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes every call and stays silent."""
+    progress: Progress = NullProgress()
+    progress.stage("Training", 3)
+    progress.advance(best="x")
+    progress.say("x")
+    progress.close()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (12_000, "3 h 20 min"),
+        (-1, "0.0 s"),
+    ],
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    """The unit grows with the duration, and no part reaches sixty."""
+    assert duration_text(seconds) == text
