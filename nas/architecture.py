@@ -65,8 +65,12 @@ class Architecture(Mapping[str, Option]):
 
     @property
     def short(self) -> str:
-        """The choices as one line for people, for example ``depth=2 kernel=3``."""
-        return " ".join(f"{name}={_brief(value)}" for name, value in self.items())
+        """The choices as one line for people: ``depth=2 kernel=3``, with dotted names gathered by their first part."""
+        parts: dict[str, list[str]] = {}
+        for name, value in self.items():
+            group, dot, rest = name.partition(".")
+            parts.setdefault(group if dot else "", []).append(f"{rest or group}={_brief(value)}")
+        return " ".join(f"{group}({' '.join(texts)})" if group else " ".join(texts) for group, texts in parts.items())
 
     def __getitem__(self, name: str) -> Option:
         return self.values_by_choice[name]

@@ -30,6 +30,10 @@ Outcome = dict[str, Measurement] | CandidateError
 class Bench(Protocol):
     """Measures model files together, so that comparing them is fair."""
 
+    @property
+    def rounds(self) -> int:
+        """How often each model is measured for one measurement."""
+
     def measure(
         self,
         models: Sequence[Path],
@@ -37,7 +41,10 @@ class Bench(Protocol):
         rng: np.random.Generator,
         advance: Callable[[], None] = lambda: None,
     ) -> list[Outcome]:
-        """For each model its measurements by metric, or why it has none. ``advance`` is called as each model ends."""
+        """For each model its measurements by metric, or why it has none.
+
+        ``advance`` is called after each round of each model.
+        """
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,10 @@ class DeviceBench:
         self._target = target
         self._settings = settings
 
+    @property
+    def rounds(self) -> int:
+        return self._settings.rounds
+
     def measure(
         self,
         models: Sequence[Path],
@@ -97,22 +108,20 @@ class DeviceBench:
         failures: dict[int, CandidateError] = {}
         found: list[dict[str, Any]] = [{} for _ in models]
         with _Worker(self._target, self._settings.timeout_s) as worker:
-            for round_number in range(self._settings.rounds):
+            for _ in range(self._settings.rounds):
                 for index in rng.permutation(len(models)).tolist():
+                    advance()
                     if index in failures:
                         continue
                     try:
                         reply = self._one_round(worker, models[index])
                     except CandidateError as error:
                         failures[index] = error
-                        advance()
                         continue
                     rounds[index].append(tuple(reply["samples"]))
                     found[index] = reply["conditions"]
                     if (reply["pressure"] or 0.0) > BUSY_SHARE:
                         flags[index].add("the machine was busy with other work while this was measured")
-                    if round_number == self._settings.rounds - 1:
-                        advance()
             common = worker.conditions
         return [
             failures.get(index)

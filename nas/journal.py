@@ -36,18 +36,17 @@ class Journal:
     def __init__(self, folder: Path, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = _lock(folder)
-        self._connection = sqlite3.connect(folder / JOURNAL, isolation_level=None)
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(_SCHEMA)
+            self._connection = _open(folder / JOURNAL)
         except sqlite3.DatabaseError as error:
-            self.close()
-            raise JournalError(f"{folder / JOURNAL} must be a journal of this program, but: {error}.") from error
+            self._lock.close()
+            raise JournalError(
+                f"{folder / JOURNAL} must be a journal of this program that can be written, but SQLite says: {error}."
+            ) from error
 
     @classmethod
     def start(cls, folder: Path, recipe_text: str, *, clock: Callable[[], float]) -> Journal:
-        """A new run in ``folder``, or the one that was started there with the same recipe and has no rows yet.
+        """A new run in ``folder``, which is made where it does not exist.
 
         Raises:
             JournalError: the folder holds a run already.
@@ -127,7 +126,7 @@ def read_rows(folder: Path, kind: Kind) -> list[dict[str, Any]]:
     try:
         return _read(connection, kind)
     except sqlite3.DatabaseError as error:
-        raise JournalError(f"{path} must be a journal of this program, but: {error}.") from error
+        raise JournalError(f"{path} must be a journal of this program, but SQLite says: {error}.") from error
     finally:
         connection.close()
 
@@ -135,11 +134,27 @@ def read_rows(folder: Path, kind: Kind) -> list[dict[str, Any]]:
 def write_aside(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: beside its place, flushed, then renamed onto it."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(aside, path)
+    try:
+        with aside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_SCHEMA)
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
+    return connection
 
 
 def _read(connection: sqlite3.Connection, kind: Kind) -> list[dict[str, Any]]:

@@ -97,4 +97,3 @@ class Measurement:
         """The measurement that ``to_json`` wrote."""
         rounds = tuple(tuple(float(sample) for sample in samples) for samples in data["rounds"])
         return cls(data["metric"], data["target"], rounds, data["conditions"], tuple(data["flags"]))
-

@@ -40,7 +40,7 @@ def measure_architectures(
     models: dict[Architecture, Path] = {}
     rows: list[Evaluation] = []
     with tempfile.TemporaryDirectory(prefix="nas-models-") as folder:
-        progress.stage("exporting", len(architectures))
+        progress.stage("exporting models", len(architectures))
         for architecture in architectures:
             path = Path(folder) / f"{architecture.id}.onnx"
             try:
@@ -52,7 +52,7 @@ def measure_architectures(
             except CandidateError as error:
                 failures[architecture] = error
             progress.advance()
-        progress.stage("measuring", len(models))
+        progress.stage(f"measuring {len(models)} model{'s' * (len(models) != 1)}", len(models) * bench.rounds)
         outcomes = bench.measure(list(models.values()), metrics, rng, progress.advance)
         for architecture, outcome in zip(models, outcomes, strict=True):
             if isinstance(outcome, CandidateError):

@@ -65,7 +65,8 @@ def hypervolume_contributions(losses: FloatArray, reference: FloatArray) -> Floa
     if len(losses) == 0:
         return np.zeros(0)
     contributions: FloatArray = np.asarray(
-        moocore.hv_contributions(losses, ref=np.asarray(reference, dtype=np.float64)), dtype=np.float64
+        moocore.hv_contributions(losses, ref=np.asarray(reference, dtype=np.float64), ignore_dominated=False),
+        dtype=np.float64,
     )
     return contributions
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nas.errors import RecipeError, did_you_mean
@@ -18,7 +20,7 @@ DEFAULT_ROUNDS = 3
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class DataRecipe(_Part):
@@ -33,7 +35,7 @@ class DataRecipe(_Part):
 class SpaceRecipe(_Part):
     """Which space; everything but the name is passed to its constructor."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     name: str = "mobilenet"
 
@@ -124,24 +126,27 @@ class Recipe(_Part):
     @field_validator("target")
     @classmethod
     def _known_form(cls, value: str) -> str:
-        return str(Target.parse(value))
+        with _told_to_pydantic():
+            return str(Target.parse(value))
 
     @field_validator("objectives")
     @classmethod
     def _one_to_four(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        names = tuple(str(Objective.parse(text)) for text in value)
+        with _told_to_pydantic():
+            names = tuple(str(Objective.parse(text)) for text in value)
         if not 1 <= len(names) <= 4 or len(set(names)) < len(names):
-            raise RecipeError(f"objectives are one to four different metrics, but got {list(value)}.")
+            raise ValueError(f"objectives are one to four different metrics, but got {list(value)}.")
         return names
 
     @field_validator("limits")
     @classmethod
     def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        limits = [Limit.parse(text) for text in value]
+        with _told_to_pydantic():
+            limits = [Limit.parse(text) for text in value]
         names = [limit.metric.name for limit in limits]
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
-            raise RecipeError(f"a metric has one limit at most, but {', '.join(sorted(repeated))} has several.")
+            raise ValueError(f"a metric has one limit at most, but {', '.join(sorted(repeated))} has several.")
         return tuple(str(limit) for limit in limits)
 
     @model_validator(mode="before")
@@ -155,7 +160,7 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _rounds_have_trials(self) -> Recipe:
         if self.rounds > self.trials:
-            raise RecipeError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
+            raise ValueError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
         return self
 
     @classmethod
@@ -174,7 +179,7 @@ class Recipe(_Part):
     def run_name(self) -> str:
         """The name, or one made of the data set and the space."""
         made = f"{self.data.name}-{self.space.name}"
-        return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made).strip(".-")
+        return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made).strip(".-") or "run"
 
     @property
     def parsed_objectives(self) -> tuple[Objective, ...]:
@@ -190,7 +195,7 @@ class Recipe(_Part):
 
     def to_toml(self) -> str:
         """The whole recipe with every default written out; ``read_recipe`` gives the same one back."""
-        return "".join(_toml_lines(self.model_dump(exclude_none=True)))
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -208,7 +213,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"a recipe is a TOML file, but {path} does not exist.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise RecipeError(f"a recipe is a TOML file, but {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"a recipe is a TOML file, but {path} is not: {error}.") from error
 
 
@@ -236,6 +243,15 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
     return result
 
 
+@contextlib.contextmanager
+def _told_to_pydantic() -> Iterator[None]:
+    """pydantic gathers ValueErrors and adds the key that they are about; any other exception it lets through."""
+    try:
+        yield
+    except RecipeError as error:
+        raise ValueError(str(error)) from error
+
+
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -247,12 +263,13 @@ def _explain(problem: Any) -> str:
     """One pydantic problem as a sentence that says the rule and then the value."""
     inner = problem.get("ctx", {}).get("error")
     where = ".".join(str(part) for part in problem["loc"])
-    if isinstance(inner, RecipeError):
+    if isinstance(inner, ValueError):
         return f"{where}: {inner}" if where else str(inner)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"][:-1])
         return f"a recipe has no key {where!r}. {did_you_mean(str(problem['loc'][-1]), known)}"
-    rule = problem["msg"][0].lower() + problem["msg"][1:]
+    wanted = {"model_type": "input should be a table of keys", "tuple_type": "input should be a list"}
+    rule = wanted.get(problem["type"], problem["msg"][0].lower() + problem["msg"][1:])
     return f"{where}: {rule}, but got {problem['input']!r}."
 
 
@@ -261,25 +278,3 @@ def _known_keys(location: Iterable[str | int]) -> list[str]:
     for part in location:
         model = model.model_fields[part].annotation
     return list(model.model_fields)
-
-
-def _toml_lines(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """TOML for nested mappings of scalars and lists: JSON's strings, numbers, lists and booleans are TOML's too."""
-    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    lines = [f"{_key(k)} = {_literal(v)}\n" for k, v in values.items() if k not in tables]
-    for key, table in tables.items():
-        name = f"{prefix}{_key(key)}"
-        lines += [f"\n[{name}]\n", *_toml_lines(table, f"{name}.")]
-    return lines
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_literal(item) for item in value)}]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return json.dumps(value)

@@ -49,7 +49,7 @@ def render_report(record: RunRecord) -> str:
     costs = front.costs
     script = files("nas").joinpath("templates", "report.js").read_text(encoding="utf-8")
     plots = [front_plot(front, candidates, cost) for cost in costs] or [error_plot(front, candidates)]
-    checks = prediction_plots(front, record.rows)
+    checks = prediction_plots(record.rows)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("nas"),
         autoescape=True,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nas.architecture import Architecture
 from nas.evaluation import Evaluation, PredictedValue
 from nas.measurement import Measurement
+from nas.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,50 @@ def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
         for architecture, row in trained.items()
         if not row.failed and math.isfinite(row.values.get("error", math.nan))
     ]
+
+
+@dataclass(frozen=True)
+class PredictionCheck:
+    """What was predicted of one architecture, and what was measured; of a winner, at the end.
+
+    ``came_before`` says whether the prediction was made before the architecture was first measured. Predictors
+    are fitted to all that was measured, so that any other prediction puts nothing to the test.
+    """
+
+    architecture: Architecture
+    predicted: PredictedValue
+    measured: Measurement
+    is_winner: bool
+    came_before: bool
+
+    @property
+    def is_within_bounds(self) -> bool:
+        return self.predicted.lower <= self.measured.median <= self.predicted.upper
+
+    @property
+    def is_within_10_percent(self) -> bool:
+        return abs(self.predicted.mean - self.measured.median) / self.measured.median <= 0.1
+
+
+def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[PredictionCheck]:
+    """One check for each architecture with a prediction of ``metric``, in the order of first measuring.
+
+    The prediction is the one made before the first measuring. A winner for which there was none yet, as no
+    predictor had been fitted, has the one beside its last measuring; other candidates have no check then.
+    """
+    first: dict[Architecture, Evaluation] = {}
+    for row in rows:
+        if row.stage in ("measure", "winner") and not row.failed and metric.name in row.measurements:
+            first.setdefault(row.architecture, row)
+    winners = {row.architecture: row for row in rows if row.stage == "winner"}
+    checks = []
+    for architecture, earliest in first.items():
+        last = winners.get(architecture)
+        is_winner = last is not None and not last.failed and metric.name in last.measurements
+        final = last if last is not None and is_winner else earliest
+        came_before = metric.name in earliest.predicted
+        predicted = (earliest if came_before else final).predicted.get(metric.name)
+        if predicted is not None:
+            measured = final.measurements[metric.name]
+            checks.append(PredictionCheck(architecture, predicted, measured, is_winner, came_before))
+    return checks

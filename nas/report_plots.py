@@ -18,7 +18,7 @@ from nas.measurement import Measurement
 from nas.metric import METRICS, Metric
 from nas.objective import Limit
 from nas.pareto import non_dominated
-from nas.report_candidates import Candidate
+from nas.report_candidates import Candidate, PredictionCheck, prediction_checks
 
 HOVER_WIDTH = 52
 
@@ -144,40 +144,46 @@ def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
     return Plot("error", "Error over the search", caption, _figure(traces, layout))
 
 
-def prediction_plots(front: Front, rows: Sequence[Evaluation]) -> list[Plot]:
+def prediction_plots(rows: Sequence[Evaluation]) -> list[Plot]:
     """Predicted against measured, for each metric that was both."""
-    pairs_by_metric: dict[str, dict[str, list[_Point]]] = {}
-    for row in rows:
-        for name in set(row.predicted) & set(row.measurements):
-            if row.stage in ("measure", "winner") and not row.failed and name in METRICS:
-                points = _finite([_pair_point(row, METRICS[name])])
-                pairs_by_metric.setdefault(name, {}).setdefault(row.stage, []).extend(points)
-    plots = []
-    for name, metric in METRICS.items():
-        if name not in pairs_by_metric:
-            continue
-        pairs = pairs_by_metric[name]
-        points = [point for part in pairs.values() for point in part]
-        if not points:
-            continue
-        ends = [bound for p in points for bound in (*(p.x_bounds or ()), *(p.y_bounds or ()))]
-        low, high = _padded(ends)
-        traces = [
-            _line([(low, low), (high, high)], "identity", "predicted = measured"),
-            _trace(pairs.get("measure", []), "measured", "candidates", "circle", 8),
-            _trace(pairs.get("winner", []), "winner", "winners", "diamond", 12),
-        ]
-        unit = f", {metric.unit}" if metric.unit else ""
-        layout = {
-            "xaxis": {"title": {"text": f"{metric.title} predicted{unit}"}, "range": [low, high]},
-            "yaxis": {"title": {"text": f"{metric.title} measured{unit}"}, "range": [low, high]},
-        }
-        caption = (
-            "What was predicted before measuring, with 90 % bounds, and what was then measured, with 95 % intervals."
+    plots = [_prediction_plot(metric, prediction_checks(rows, metric)) for metric in METRICS.values()]
+    return [plot for plot in plots if plot is not None]
+
+
+def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck]) -> Plot | None:
+    pairs = [(check, _check_point(check, metric)) for check in checks]
+    pairs = [(check, point) for check, point in pairs if point.is_finite]
+    if not pairs:
+        return None
+    candidates = [point for check, point in pairs if not check.is_winner]
+    winners = [point for check, point in pairs if check.is_winner and check.came_before]
+    seen = [point for check, point in pairs if not check.came_before]
+    low, high = _padded([bound for _, p in pairs for bound in (*(p.x_bounds or ()), *(p.y_bounds or ()))])
+    traces = [
+        _line([(low, low), (high, high)], "identity", "predicted = measured"),
+        _trace(candidates, "measured", "candidates", "circle", 8),
+        _trace(seen, "winner", "winners, seen by the predictor", "diamond-open", 12),
+        _trace(winners, "winner", "winners", "diamond", 12),
+    ]
+    unit = f", {metric.unit}" if metric.unit else ""
+    layout = {
+        "xaxis": {"title": {"text": f"{metric.title} predicted{unit}"}, "range": [low, high]},
+        "yaxis": {"title": {"text": f"{metric.title} measured{unit}"}, "range": [low, high]},
+    }
+    caption = "What was predicted, with 90 % bounds, and what was measured, with 95 % intervals."
+    counted = [check for check, _ in pairs if check.came_before]
+    if counted:
+        within_bounds = sum(check.is_within_bounds for check in counted)
+        within_10_percent = sum(check.is_within_10_percent for check in counted)
+        caption += (
+            f" Of {len(counted)} {'point' if len(counted) == 1 else 'points'} predicted before measuring, "
+            f"{within_bounds} lie within the 90 % bounds and {within_10_percent} within ±10 % of what was measured."
         )
-        title = f"Predicted and measured {metric.title.lower()}"
-        plots.append(Plot(f"check-{name}", title, caption, _figure(traces, layout)))
-    return plots
+    if seen:
+        which = "1 hollow point, a winner" if len(seen) == 1 else f"{len(seen)} hollow points, winners"
+        caption += f" Not counted: {which} whose measurement the predictor had already been fitted to."
+    title = f"Predicted and measured {metric.title.lower()}"
+    return Plot(f"check-{metric.name}", title, caption, _figure(traces, layout))
 
 
 def _figure(traces: Sequence[dict[str, Any] | None], layout: dict[str, Any]) -> dict[str, Any]:
@@ -276,13 +282,13 @@ def _winner_point(winner: Winner, cost: Metric) -> _Point:
     )
 
 
-def _pair_point(row: Evaluation, metric: Metric) -> _Point:
-    predicted, measured = row.predicted[metric.name], row.measurements[metric.name]
-    lines = _value_lines(metric, row.predicted, row.measurements, row.values)
+def _check_point(check: PredictionCheck, metric: Metric) -> _Point:
+    predicted, measured = check.predicted, check.measured
+    lines = _value_lines(metric, {metric.name: predicted}, {metric.name: measured}, {})
     return _Point(
         x=predicted.mean,
         y=measured.median,
-        hover=_hover(row.architecture, *lines),
+        hover=_hover(check.architecture, *lines),
         x_bounds=(predicted.lower, predicted.upper),
         y_bounds=(measured.interval.lower, measured.interval.upper),
     )

@@ -15,6 +15,7 @@ from safetensors.torch import load
 
 from nas.architecture import Architecture
 from nas.benchmarking import Outcome
+from nas.candidates import training_seed, training_settings
 from nas.dataset import DataSet
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure
@@ -23,7 +24,8 @@ from nas.export import export_onnx, outputs_of, parity
 from nas.journal import write_aside
 from nas.measurement import Measurement
 from nas.pareto import FloatArray, hypervolume
-from nas.searching import Search, training_seed, training_settings
+from nas.run_state import RunState
+from nas.searching import Search
 from nas.tracing import build_checked
 from nas.training import CandidateTraining, normalised_images
 
@@ -36,21 +38,22 @@ PARITY_IMAGES = 64
 class Retraining:
     """The last stages of a run. Like all of it, each looks first at what the rows say is done already."""
 
-    def __init__(self, search: Search, folder: Path) -> None:
+    def __init__(self, state: RunState, search: Search, folder: Path) -> None:
+        self._state = state
         self._search = search
         self._folder = folder
 
     def run(self, executor: Executor) -> None:
         """Retrain, then export, measure and test, until there are as many winners as asked for or as the front has."""
-        search = self._search
-        wanted = search.recipe.retraining.winners
+        state = self._state
+        wanted = state.recipe.retraining.winners
         while True:
             chosen = self._choose(wanted)
-            waiting = [a for a in chosen if a not in search.knowledge.retrainings]
+            waiting = [a for a in chosen if a not in state.knowledge.retrainings]
             if not waiting:
                 break
             self._retrain(waiting, executor)
-        finished = [a for a in chosen if a not in search.knowledge.winners]
+        finished = [a for a in chosen if a not in state.knowledge.winners]
         if finished:
             self._finish(finished)
 
@@ -59,19 +62,19 @@ class Retraining:
 
         Those whose retraining failed make way for others.
         """
-        search = self._search
-        if not self._search.knowledge.candidates:
+        state = self._state
+        if not self._state.knowledge.candidates:
             return []
         excluded = {
             row.architecture
-            for row in (*search.knowledge.retrainings.values(), *search.knowledge.winners.values())
+            for row in (*state.knowledge.retrainings.values(), *state.knowledge.winners.values())
             if row.failed
         }
         rows = [row for row in self._eligible() if row.architecture not in excluded]
         if not rows:
             return []
-        losses = np.array([search.screen.losses(search.screen.values(r.architecture, search.knowledge)) for r in rows])
-        kept = [a for a in (row.architecture for row in rows) if a in search.knowledge.retrainings]
+        losses = np.array([state.screen.losses(state.screen.values(r.architecture, state.knowledge)) for r in rows])
+        kept = [a for a in (row.architecture for row in rows) if a in state.knowledge.retrainings]
         picks = [index for index, row in enumerate(rows) if row.architecture in kept]
         for index in spread_over_front(losses, count):
             if len(picks) < count and index not in picks:
@@ -80,74 +83,72 @@ class Retraining:
 
     def _eligible(self) -> list[Evaluation]:
         """The front as measured; when nothing meets the limits, the candidates that exceed them least."""
-        search = self._search
-        front = search.front_candidates(surely=True)
+        state = self._state
+        front = self._search.front_candidates(surely=True)
         if front:
             return front
-        candidates = search.knowledge.candidates
-        if not search.screen.limits:
-            return search.non_dominated_rows(candidates)
+        candidates = state.knowledge.candidates
+        if not state.screen.limits:
+            return self._search.non_dominated_rows(candidates)
 
         def excess(row: Evaluation) -> float:
-            excesses = search.screen.excesses(search.screen.values(row.architecture, search.knowledge))
+            excesses = state.screen.excesses(state.screen.values(row.architecture, state.knowledge))
             return sum(max(0.0, value) for value in excesses.values())
 
-        nearest = sorted(candidates, key=excess)[: search.recipe.retraining.winners]
-        limits = ", ".join(map(str, search.screen.limits))
-        search.progress.say(
-            f"no trained candidate surely meets {limits} as measured; the nearest misses are retrained."
-        )
+        nearest = sorted(candidates, key=excess)[: state.recipe.retraining.winners]
+        limits = ", ".join(map(str, state.screen.limits))
+        state.progress.say(f"no trained candidate surely meets {limits} as measured; the nearest misses are retrained.")
         return nearest
 
     def _retrain(self, architectures: Sequence[Architecture], executor: Executor) -> None:
-        search = self._search
-        retraining = search.recipe.retraining
-        search.progress.stage("retraining winners", len(architectures))
+        state = self._state
+        retraining = state.recipe.retraining
+        state.progress.stage("retraining winners", len(architectures))
         settings = training_settings(
-            search.recipe,
+            state.recipe,
             retraining.epochs,
             1.0,
             retraining.time_limit_s,
             keep_weights=True,
             use_validation=True,
         )
-        task = CandidateTraining(search.task.space, search.task.source, settings, search.clock)
-        source = _Retrainings(search, self._folder, list(architectures))
+        task = CandidateTraining(state.task.space, state.task.source, settings, state.clock)
+        source = _Retrainings(state, self._folder, list(architectures))
         executor.run(task, source, time_limit_s=retraining.time_limit_s)
-        search.progress.close()
+        state.progress.close()
 
     def _finish(self, architectures: Sequence[Architecture]) -> None:
         """Export all, measure them together, test each once, and write the rows."""
-        search = self._search
-        data = search.task.data
+        state = self._state
+        data = state.task.data
         exported: dict[Architecture, float] = {}
-        search.progress.stage("exporting winners", len(architectures))
+        state.progress.stage("exporting winners", len(architectures))
         for architecture in architectures:
             try:
                 exported[architecture] = self._export(architecture)
             except CandidateError as error:
-                search.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
-            search.progress.advance()
+                state.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
+            state.progress.advance()
         paths = [self._bundle(architecture) / "model.onnx" for architecture in exported]
-        search.progress.stage("measuring winners", len(paths))
-        rng = np.random.default_rng((search.recipe.seed, 2))
-        metrics = tuple(dict.fromkeys((*FINAL_METRICS, *search.screen.measured_metrics)))
-        outcomes = search.task.bench.measure(paths, metrics, rng, search.progress.advance)
-        search.progress.stage("testing winners", len(paths))
+        state.progress.stage("measuring winners", len(paths) * state.task.bench.rounds)
+        rng = np.random.default_rng((state.recipe.seed, 2))
+        metrics = tuple(dict.fromkeys((*FINAL_METRICS, *state.screen.measured_metrics)))
+        outcomes = state.task.bench.measure(paths, metrics, rng, state.progress.advance)
+        state.progress.stage("testing winners", len(paths))
         for architecture, outcome in zip(exported, outcomes, strict=True):
-            search.add(self._winner(architecture, outcome, exported[architecture], data))
-            search.progress.advance()
-        search.progress.close()
+            state.add(self._winner(architecture, outcome, exported[architecture], data))
+            state.progress.advance()
+        state.progress.close()
 
     def _export(self, architecture: Architecture) -> float:
         """Write the bundle's model.onnx and return how far its outputs are from torch's."""
-        search = self._search
-        data = search.task.data
+        state = self._state
+        data = state.task.data
         folder = self._bundle(architecture)
-        module = build_checked(search.task.space, architecture, data.input_shape, data.class_count)
+        module = build_checked(state.task.space, architecture, data.input_shape, data.class_count)
         module.load_state_dict(load((folder / "model.safetensors").read_bytes()))
         module.eval()
-        batch = search.recipe.parsed_target.batch
+        batch = state.recipe.parsed_target.batch
         export_onnx(module, data.input_shape, batch, folder / "model.onnx")
         count = max(batch, PARITY_IMAGES // batch * batch)
         images = np.resize(data.validation.images, (count, *data.input_shape))
@@ -157,15 +158,15 @@ class Retraining:
     def _winner(self, architecture: Architecture, outcome: Outcome, difference: float, data: DataSet) -> Evaluation:
         if isinstance(outcome, CandidateError):
             return Evaluation("winner", architecture, failure=Failure(outcome.kind, outcome.reason))
-        search = self._search
+        state = self._state
         folder = self._bundle(architecture)
         outputs = outputs_of(folder / "model.onnx", normalised_images(data.test.images, data))
         wrong = int((outputs.argmax(axis=1) != data.test.labels).sum())
         row = Evaluation(
             "winner",
             architecture,
-            values=search.screen.counted(architecture),
-            predicted=search.screen.predicted(architecture),
+            values=state.screen.counted(architecture),
+            predicted=state.screen.predicted(architecture),
             measurements=outcome,
             details={
                 "test_error": wrong / len(data.test),
@@ -179,16 +180,16 @@ class Retraining:
 
     def _write_bundle(self, row: Evaluation, measurements: dict[str, Measurement], data: DataSet) -> None:
         """Everything beside the model that someone needs who has nothing but the folder."""
-        search = self._search
+        state = self._state
         folder = self._bundle(row.architecture)
         description: dict[str, Any] = {
             "id": row.architecture.id,
             "choices": dict(row.architecture),
-            "space": search.recipe.space.model_dump(),
+            "space": state.recipe.space.model_dump(),
             "data": data.name,
             "classes": list(data.classes),
             "input_shape": list(data.input_shape),
-            "batch": search.recipe.parsed_target.batch,
+            "batch": state.recipe.parsed_target.batch,
             "mean": np.asarray(data.mean).tolist(),
             "std": np.asarray(data.std).tolist(),
             "params": row.values["params"],
@@ -211,8 +212,8 @@ class Retraining:
 class _Retrainings:
     """The source of the retraining jobs: keeps the weights first, then writes the row that says they are there."""
 
-    def __init__(self, search: Search, folder: Path, waiting: list[Architecture]) -> None:
-        self._search = search
+    def __init__(self, state: RunState, folder: Path, waiting: list[Architecture]) -> None:
+        self._state = state
         self._folder = folder
         self._waiting = waiting
 
@@ -223,7 +224,7 @@ class _Retrainings:
         return {
             "id": architecture.id,
             "architecture": dict(architecture),
-            "seed": training_seed(self._search.recipe, architecture),
+            "seed": training_seed(self._state.recipe, architecture),
         }
 
     def on_report(self, job: Job, report: Report) -> bool:
@@ -234,14 +235,14 @@ class _Retrainings:
         folder.mkdir(parents=True, exist_ok=True)
         write_aside(folder / "model.safetensors", report["weights"])
         details = {"epochs": report["epoch"], "seconds": report["seconds"], "folder": f"{WINNERS}/{job['id']}"}
-        self._search.add(Evaluation("retrain", Architecture(job["architecture"]), details=details))
-        self._search.progress.advance()
+        self._state.add(Evaluation("retrain", Architecture(job["architecture"]), details=details))
+        self._state.progress.advance()
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         failed = Failure(failure.kind, failure.reason)
-        self._search.add(Evaluation("retrain", Architecture(job["architecture"]), failure=failed))
-        self._search.progress.advance()
-        self._search.knowledge.check_failures()
+        self._state.add(Evaluation("retrain", Architecture(job["architecture"]), failure=failed))
+        self._state.progress.advance()
+        self._state.knowledge.check_failures()
 
 
 def spread_over_front(losses: FloatArray, count: int) -> list[int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,9 @@ from nas.recipe import Recipe, read_recipe
 from nas.record import read_record
 from nas.report import write_report
 from nas.retraining import Retraining
-from nas.search_space import SearchSpace, check_space, load_space
-from nas.searching import Search, Task
+from nas.run_state import RunState, Task
+from nas.search_space import SearchSpace, check_space, count, load_space
+from nas.searching import Search
 
 Clock = Callable[[], float]
 
@@ -145,7 +148,10 @@ def _task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None, instr
 
 def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, clock: Clock) -> Front:
     progress.say(f"run folder: {folder}")
-    search = Search(recipe, task, journal, progress, clock)
+    if not journal.bodies("note"):
+        journal.append("note", _circumstances(recipe, task))
+    state = RunState(recipe, task, journal, progress, clock)
+    search = Search(state)
     try:
         search.before_training()
         with _executor(recipe) as executor:
@@ -153,15 +159,34 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
                 search.train_round(number, executor)
                 search.measure_round(number)
             search.measure_front()
-            Retraining(search, folder).run(executor)
+            Retraining(state, search, folder).run(executor)
     except (KeyboardInterrupt, JournalError, TargetError) as error:
         error.add_note(f"Go on with: nas search --resume {folder}")
         raise
     finally:
         progress.close()
-        if search.knowledge.rows:
+        if state.knowledge.rows:
             write_report(folder / REPORT_NAME, read_record(folder))
     return read_record(folder).front
+
+
+def _circumstances(recipe: Recipe, task: Task) -> dict[str, Any]:
+    """What a reader of the report may ask about, beside the recipe."""
+    libraries = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
+    data = task.data
+    return {
+        "data set": {
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "classes": data.class_count,
+            "image shape": list(data.input_shape),
+            "training images": len(data.train),
+            "validation images": len(data.validation),
+            "test images": len(data.test),
+        },
+        "space": {"name": recipe.space.name, "assignments": count(task.space)},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},
+    }
 
 
 def _executor(recipe: Recipe) -> Executor:

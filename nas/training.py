@@ -145,7 +145,7 @@ def _epochs(
             inputs = _augmented(images[chosen], data, shift_generator) if settings.augment else images[chosen]
             logits = module(_normalised(inputs.to(device), mean, std))
             loss = F.cross_entropy(logits, labels[chosen].to(device), label_smoothing=settings.label_smoothing)
-            value = float(loss)
+            value = loss.item()
             if not math.isfinite(value):
                 raise CandidateError(
                     "nan",

@@ -220,6 +220,29 @@ def test_error_bars_are_on_both_axes() -> None:
     assert traces["front"]["line"]["shape"] == "hv"
 
 
+def test_predictions_are_shown_against_measurements() -> None:
+    """Candidates and winners both, each once, with how many were right; those that prove nothing stand apart."""
+    record = example_record()
+    rows = [row for row in record.rows if row.stage != "measure"]
+    winners = [row for row in rows if row.stage == "winner"]
+    measured = [row for row in record.rows if row.stage == "measure" and not row.failed]
+    guess = {"latency_ms": PredictedValue(0.3, 0.1, 1.0)}
+    rows = [*(replace(row, predicted=guess if row.round else {}) for row in measured), *rows]
+    rows[:0] = [replace(row, stage="measure", predicted={}) for row in winners[:1]]
+    rows[:0] = [replace(row, stage="measure") for row in winners[1:]]
+    page = Page(without_plotly(render_report(replace(record, rows=tuple(rows)))))
+    names = [trace["name"] for trace in page.figures["check-latency_ms"]["data"]]
+    later = sum(row.round > 0 for row in measured)
+    assert names[1:] == [f"candidates ({later})", "winners, seen by the predictor (1)", "winners (3)"]
+    in_bounds = 3 + sum(row.round > 0 and row.measurements["latency_ms"].median >= 0.1 for row in measured)
+    near = sum(row.round > 0 and abs(0.3 / row.measurements["latency_ms"].median - 1) <= 0.1 for row in measured)
+    assert (
+        f"Of {later + 3} points predicted before measuring, {in_bounds} lie within the 90 % bounds and {near + 3} "
+        "within ±10 % of what was measured. Not counted: 1 hollow point, a winner whose measurement"
+    ) in page.text
+    assert "Of 4 points predicted before measuring, 4 lie" in example_page().text
+
+
 def test_limits_are_labelled_lines() -> None:
     """One line and one label for each limit; a label that would lie outside becomes a sentence."""
     page = Page(without_plotly(render_report(OUTCOMES["four objectives"]())))
