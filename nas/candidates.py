@@ -140,7 +140,7 @@ class RoundOfTrainings:
 
     def _told(self, row: Evaluation) -> Told:
         if not row.reached_full_fidelity:
-            return Told(row.architecture, None, {})
+            return Told(row.architecture, None, {}, stopped=not row.failed)
         values = self._state.screen.values(row.architecture, self._state.knowledge)
         return Told(row.architecture, self._state.screen.losses(values), self._state.screen.excesses(values))
 

@@ -40,7 +40,7 @@ class JobSource(Protocol):
         """Take note of a report that is not the last, and say whether the job goes on."""
 
     def on_end(self, job: Job, report: Report) -> None:
-        """The job has ended: with its last report, or the one at which it was stopped."""
+        """The job has ended: with its last report, which holds ``done``, or with the one at which it was stopped."""
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         """The job has failed."""
@@ -246,6 +246,7 @@ class _Relay:
         self._time_limit_s = time_limit_s
         self._jobs: dict[str, Job] = {}
         self._started: dict[str, float] = {}
+        self._stopped: set[str] = set()
         self.error: BaseException | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
@@ -269,10 +270,13 @@ class _Relay:
         if self.error is not None:
             return False
         try:
-            return self._source.on_report(self._jobs[trial_id], report)
+            goes_on = self._source.on_report(self._jobs[trial_id], report)
         except BaseException as error:
             self.error = error
             return False
+        if not goes_on:
+            self._stopped.add(trial_id)
+        return goes_on
 
     def end(self, trial_id: str, report: Report | None, died: bool) -> None:
         job = self._jobs.pop(trial_id)
@@ -282,7 +286,8 @@ class _Relay:
             if not died and report is not None and "failure" in report:
                 self._source.on_failure(job, CandidateError(*report["failure"]))
             elif not died and report is not None:
-                self._source.on_end(job, report)
+                # Tune also marks the report at which a trial was stopped as done.
+                self._source.on_end(job, {**report, "done": trial_id not in self._stopped})
             else:
                 self._source.on_failure(job, self._cause_of_death(trial_id))
         except BaseException as error:

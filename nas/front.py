@@ -25,10 +25,10 @@ REPORT_NAME = "report.html"
 class Winner:
     """A retrained, exported and measured model, scored once on the test split.
 
-    ``test_interval`` is the 95 % interval of ``test_error``. ``predicted`` holds, by metric, what was
-    predicted before it was measured; ``values`` what was counted or modelled. ``parity`` is the largest
-    difference between the outputs of the trained and the exported model. ``folder`` is the bundle's,
-    relative to the run folder.
+    ``test_interval`` is the 95 % interval of ``test_error``. ``predicted`` holds, by metric, what
+    predictors say that have not seen its measurements; ``values`` what was counted or modelled. ``parity``
+    is the largest difference between the outputs of the trained and the exported model. ``folder`` is the
+    bundle's, relative to the run folder.
     """
 
     architecture: Architecture

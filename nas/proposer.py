@@ -9,6 +9,7 @@ from typing import Literal, final
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 
 from nas.architecture import Architecture, Choice, Option
 from nas.pareto import ranks
@@ -20,18 +21,21 @@ ASKS = 12
 """Proposals of the sampler that may be turned away before candidates are drawn around the front instead."""
 DRAWS = 400
 MUTATED_SHARE = 0.7
+POPULATION = 20
+"""Size of a generation of NSGA-II."""
 
 
 @dataclass(frozen=True)
 class Told:
     """What is known of a finished evaluation: ``losses`` of the objectives, and how far each limit is exceeded.
 
-    Without ``losses`` it failed or was stopped early: not to be proposed again, and no point for the sampler.
+    Without ``losses`` it failed, or was ``stopped`` early, which tells the sampler that it was worse than others.
     """
 
     architecture: Architecture
     losses: tuple[float, ...] | None
     excesses: Mapping[str, float]
+    stopped: bool = False
 
 
 @final
@@ -70,7 +74,7 @@ class Proposer:
                 return architecture
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                self._study.tell(trial, state=TrialState.FAIL)
         return self._draw(accept, taken)
 
     def tell(self, told: Told) -> None:
@@ -81,19 +85,24 @@ class Proposer:
             for name, excess in told.excesses.items():
                 trial.set_constraint(name, excess)
             if told.losses is None:
-                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                self._study.tell(trial, state=TrialState.PRUNED if told.stopped else TrialState.FAIL)
             else:
                 self._study.tell(trial, list(told.losses))
             return
-        if told.losses is None:
+        if told.losses is None and not told.stopped:
             return
+        finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         active = [choice for choice in self._space.choices if choice.name in told.architecture]
         self._study.add_trial(
             optuna.trial.create_trial(
                 params={choice.name: told.architecture[choice.name] for choice in active},
                 distributions={choice.name: _distribution(choice) for choice in active},
-                values=list(told.losses),
+                state=TrialState.PRUNED if told.losses is None else TrialState.COMPLETE,
+                values=told.losses,
                 constraints=dict(told.excesses),
+                # Optuna's NSGA-II sees only trials with a generation, which it gives to those alone that it was asked
+                # for. Without this a rebuilt study would begin with twenty random candidates, however much it knows.
+                system_attrs={"NSGAIISampler:generation": len(finished) // POPULATION},
             )
         )
 
@@ -128,7 +137,7 @@ def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
         if name == "tpe":
             return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
         if name == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
         return optuna.samplers.RandomSampler(seed=seed)
 
 

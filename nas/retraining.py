@@ -166,7 +166,7 @@ class Retraining:
             "winner",
             architecture,
             values=state.screen.counted(architecture),
-            predicted=state.screen.predicted(architecture),
+            predicted=self._search.predict_unseen(architecture),
             measurements=outcome,
             details={
                 "test_error": wrong / len(data.test),

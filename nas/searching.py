@@ -12,7 +12,7 @@ import numpy as np
 from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings, training_settings
 from nas.errors import CandidateError, LimitError, TargetError
-from nas.evaluation import Evaluation, Failure
+from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.execution import Executor
 from nas.measuring import measure_architectures
 from nas.objective import Limit
@@ -113,6 +113,23 @@ class Search:
                 self._state.journal.append("fit", fit_body(round_number, name, held_out))
             self._state.progress.say(f"{name} predictor, {held_out_text(held_out)}")
         self._state.screen.predictors = fitted
+
+    def predict_unseen(self, architecture: Architecture) -> dict[str, PredictedValue]:
+        """What predictors say that were fitted to all measurements but those of this very architecture."""
+        method = load_predictor(self._state.recipe.predictor)
+        subject = self._state.screen.subject(architecture)
+        predicted = {}
+        for name in self._state.screen.measured_metrics:
+            others = [
+                (a, m[name].median)
+                for a, m in self._state.knowledge.measurements.items()
+                if name in m and a != architecture
+            ]
+            if len(others) >= MIN_SAMPLES:
+                subjects = [self._state.screen.subject(a) for a, _ in others]
+                predictor = method(subjects, np.array([v for _, v in others]), seed=self._state.recipe.seed)
+                predicted[name] = predictor.predict([subject])[0]
+        return predicted
 
     def _check_limits(self, pool: Sequence[Architecture]) -> None:
         """Look for an architecture within each limit, and then within all, and measure the lowest when in doubt."""
