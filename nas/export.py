@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from nas.errors import CandidateError
+from nas.progress import one_line
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -34,8 +36,7 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     was_training = module.training
     module.eval()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_logging():
-            warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        with _silence():
             program = torch.onnx.export(
                 module, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["logits"]
             )
@@ -45,8 +46,7 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise CandidateError("export", f"torch.onnx.export raised {type(error).__name__}: {first}") from error
+        raise CandidateError("export", f"torch.onnx.export raised {_root_cause(error)}") from error
     finally:
         module.train(was_training)
     os.replace(aside, path)
@@ -84,8 +84,11 @@ def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
     with torch.inference_mode():
         expected = module(torch.from_numpy(images)).numpy()
     module.train(was_training)
+    for outputs, whose in ((exported, "the exported model"), (expected, "torch")):
+        if not np.isfinite(outputs).all():
+            raise CandidateError("parity", f"outputs must be finite, but those of {whose} are not.")
     difference = float(np.abs(exported - expected).max() / max(float(np.abs(expected).max()), 1e-12))
-    if not difference <= PARITY_TOLERANCE:
+    if difference > PARITY_TOLERANCE:
         raise CandidateError(
             "parity",
             f"exported outputs must be within {PARITY_TOLERANCE:g} of torch's, but differ by {difference:.3g}.",
@@ -94,14 +97,25 @@ def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
 
 
 @contextlib.contextmanager
-def _quiet_logging():  # type: ignore[no-untyped-def]
-    """Keep the exporter's log lines about its own passes off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+def _silence() -> Iterator[None]:
+    """Keep what the exporter warns, logs and prints about its own passes off the terminal, whole graphs among it."""
+    disabled_before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        yield
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(disabled_before)
+
+
+def _root_cause(error: BaseException) -> str:
+    """The exception that the exporter wrapped in advice on itself, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {one_line(lines[0])}" if lines else type(error).__name__

@@ -76,7 +76,7 @@ class Journal:
             JournalError: the disk refuses, with what to do.
         """
         at = self._clock()
-        texts = [json.dumps(body, allow_nan=False, sort_keys=True) for body in bodies]
+        texts = [json.dumps(body, allow_nan=False) for body in bodies]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(

@@ -23,12 +23,14 @@ class Knowledge:
         self.retrainings: dict[Architecture, Evaluation] = {}
         self.winners: dict[Architecture, Evaluation] = {}
         self.unfit: set[Architecture] = set()
+        self._failing: list[Evaluation] = []
         for row in rows:
             self.add(row)
 
     def add(self, row: Evaluation) -> None:
         """Take in the next row. ``unfit`` gathers what failed before it was retrained."""
         self.rows.append(row)
+        self._failing = [*self._failing, row] if row.failed else []
         architecture = row.architecture
         if row.stage == "train":
             self.trainings[architecture] = row
@@ -53,14 +55,18 @@ class Knowledge:
             row for row in self.trainings.values() if row.reached_full_fidelity and row.architecture not in self.unfit
         ]
 
+    def note_success(self) -> None:
+        """Something worked that leaves no row: failures from here on are no continuation of those before."""
+        self._failing = []
+
     def check_failures(self) -> None:
         """Stop a run in which nothing works.
 
         Raises:
-            RepeatedFailureError: the last ten rows all failed; it says what they have in common.
+            RepeatedFailureError: ten evaluations failed one after the other; it says what they have in common.
         """
-        last = self.rows[-FAILURES_IN_A_ROW:]
-        if len(last) == FAILURES_IN_A_ROW and all(row.failed for row in last):
+        last = self._failing[-FAILURES_IN_A_ROW:]
+        if len(last) == FAILURES_IN_A_ROW:
             raise RepeatedFailureError(
                 f"{FAILURES_IN_A_ROW} evaluations in a row failed, so the run stops. {_in_common(last)} "
                 "Mend that, then start a new run."
@@ -72,7 +78,8 @@ def _in_common(rows: Sequence[Evaluation]) -> str:
     failures = [row.failure for row in rows if row.failure is not None]
     reason, times = Counter(failure.reason for failure in failures).most_common(1)[0]
     kinds = Counter(failure.kind for failure in failures)
-    texts = [f"{times} of them say: {reason}"] if times > 1 else [f"The last says: {failures[-1].reason}"]
+    said = f"{times} of them say: {reason}" if times > 1 else f"The last says: {failures[-1].reason}"
+    texts = [said if said.endswith((".", "!", "?")) else f"{said}."]
     if len(kinds) > 1:
         texts.append("Kinds of failure: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) + ".")
     first = rows[0].architecture

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nas.architecture import Architecture
-from nas.benchmarking import Bench
+from nas.benchmarking import Bench, Outcome
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure
 from nas.export import export_onnx
@@ -36,9 +36,8 @@ def measure_architectures(
 
     What cannot be built, exported or run is a failed row.
     """
-    failures: dict[Architecture, CandidateError] = {}
+    found: dict[Architecture, Outcome] = {}
     models: dict[Architecture, Path] = {}
-    rows: list[Evaluation] = []
     with tempfile.TemporaryDirectory(prefix="nas-models-") as folder:
         progress.stage("exporting models", len(architectures))
         for architecture in architectures:
@@ -50,18 +49,16 @@ def measure_architectures(
                     export_onnx(module, input_shape, batch, path)
                 models[architecture] = path
             except CandidateError as error:
-                failures[architecture] = error
+                found[architecture] = error
             progress.advance()
         progress.stage(f"measuring {len(models)} model{'s' * (len(models) != 1)}", len(models) * bench.rounds)
         outcomes = bench.measure(list(models.values()), metrics, rng, progress.advance)
-        for architecture, outcome in zip(models, outcomes, strict=True):
-            if isinstance(outcome, CandidateError):
-                failures[architecture] = outcome
-            else:
-                rows.append(Evaluation("measure", architecture, round_number, measurements=outcome))
+        found |= zip(models, outcomes, strict=True)
     progress.close()
-    failed = [
-        Evaluation("measure", architecture, round_number, failure=Failure(error.kind, error.reason))
-        for architecture, error in failures.items()
-    ]
-    return [*failed, *rows]
+    return [_row(architecture, found[architecture], round_number) for architecture in architectures]
+
+
+def _row(architecture: Architecture, outcome: Outcome, round_number: int) -> Evaluation:
+    if isinstance(outcome, CandidateError):
+        return Evaluation("measure", architecture, round_number, failure=Failure(outcome.kind, outcome.reason))
+    return Evaluation("measure", architecture, round_number, measurements=outcome)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nas.errors import RecipeError, did_you_mean
@@ -97,8 +98,10 @@ class ExecutionRecipe(_Part):
 class Recipe(_Part):
     """Everything that decides what a run does.
 
-    Construct it with keywords, from a file by ``read_recipe``, or from a mapping by ``Recipe.from_mapping``,
-    whose errors name the key and the rule.
+    Construct it with keywords, from a file by ``read_recipe``, or from a mapping by ``Recipe.from_mapping``.
+
+    Raises:
+        RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
     """
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
@@ -117,6 +120,10 @@ class Recipe(_Part):
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
     retraining: RetrainingRecipe = RetrainingRecipe()
     execution: ExecutionRecipe = ExecutionRecipe()
+
+    def __init__(self, **values: Any) -> None:
+        with _explained():
+            super().__init__(**values)
 
     @field_validator("data", "space", mode="before")
     @classmethod
@@ -170,10 +177,7 @@ class Recipe(_Part):
         Raises:
             RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
         """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise RecipeError("\n".join(_explain(problem) for problem in error.errors())) from error
+        return cls(**values)
 
     @property
     def run_name(self) -> str:
@@ -195,7 +199,7 @@ class Recipe(_Part):
 
     def to_toml(self) -> str:
         """The whole recipe with every default written out; ``read_recipe`` gives the same one back."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        return "".join(_toml_lines(self.model_dump(exclude_none=True)))
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -259,6 +263,15 @@ def _toml_value(text: str) -> Any:
         return text
 
 
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn pydantic's list of problems into one RecipeError of our own words."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RecipeError("\n".join(_explain(problem) for problem in error.errors())) from error
+
+
 def _explain(problem: Any) -> str:
     """One pydantic problem as a sentence that says the rule and then the value."""
     inner = problem.get("ctx", {}).get("error")
@@ -278,3 +291,33 @@ def _known_keys(location: Iterable[str | int]) -> list[str]:
     for part in location:
         model = model.model_fields[part].annotation
     return list(model.model_fields)
+
+
+def _toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """TOML for nested tables of plain values: the standard library reads it but does not write it."""
+    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    for key, value in values.items():
+        if key not in tables:
+            yield f"{_toml_key(key)} = {_toml_literal(value)}\n"
+    for key, table in tables.items():
+        name = f"{prefix}{_toml_key(key)}"
+        yield f"\n[{name}]\n"
+        yield from _toml_lines(table, f"{name}.")
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_literal(key)
+
+
+def _toml_literal(value: Any) -> str:
+    if isinstance(value, str):
+        # JSON's strings are TOML's, but for the one control character that JSON leaves as it is.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml_literal(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_toml_key(k)} = {_toml_literal(v)}' for k, v in value.items())}}}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    assert isinstance(value, bool | int | float), value
+    return json.dumps(value)

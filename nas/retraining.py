@@ -47,15 +47,16 @@ class Retraining:
         """Retrain, then export, measure and test, until there are as many winners as asked for or as the front has."""
         state = self._state
         wanted = state.recipe.retraining.winners
-        while True:
+        while True:  # each pass adds a row for at least one architecture of the front
             chosen = self._choose(wanted)
-            waiting = [a for a in chosen if a not in state.knowledge.retrainings]
-            if not waiting:
-                break
-            self._retrain(waiting, executor)
-        finished = [a for a in chosen if a not in state.knowledge.winners]
-        if finished:
-            self._finish(finished)
+            untrained = [a for a in chosen if a not in state.knowledge.retrainings]
+            unfinished = [a for a in chosen if a not in state.knowledge.winners]
+            if untrained:
+                self._retrain(untrained, executor)
+            elif unfinished:
+                self._finish(unfinished)
+            else:
+                return
 
     def _choose(self, count: int) -> list[Architecture]:
         """Up to ``count`` architectures of the front that meet the limits as measured, or else the nearest misses.

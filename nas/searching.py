@@ -21,6 +21,8 @@ from nas.predictor import MIN_SAMPLES, HeldOutError, load_predictor
 from nas.run_state import RunState
 from nas.training import CandidateTraining
 
+FIRST_MEASURINGS = 4
+"""How often architectures are measured before training: others take the place of those that fail."""
 FINAL_MEASURINGS = 4
 """How often the front may be measured at the end: each time its unmeasured points are, others may take their place."""
 
@@ -43,16 +45,22 @@ class Search:
             RepeatedFailureError: the space's architectures fail one after the other.
             TargetError: too few could be measured for a predictor.
         """
-        rng = np.random.default_rng((self._state.recipe.seed, 0))
-        pool = self._state.screen.spread(self._state.recipe.measuring.initial, rng, self._can_be_built)
+        pool = self._spread()
         if 0 not in self._rounds_done:
-            known = [
-                a for a in pool if a not in self._state.knowledge.measurements and a not in self._state.knowledge.unfit
-            ]
-            self._measure(known, 0)
+            for _ in range(FIRST_MEASURINGS):
+                measured = self._state.knowledge.measurements
+                missing = self._state.recipe.measuring.initial - len(measured)
+                self._measure([a for a in pool if a not in measured][: max(0, missing)], 0)
+                if not any(a in self._state.knowledge.unfit for a in pool):
+                    break
+                pool = self._spread()
         self._fit(0)
         self._check_limits(pool)
         self._end_round(0)
+
+    def _spread(self) -> list[Architecture]:
+        rng = np.random.default_rng((self._state.recipe.seed, 0))
+        return self._state.screen.spread(self._state.recipe.measuring.initial, rng, self._can_be_built)
 
     def _can_be_built(self, architecture: Architecture) -> bool:
         """Whether an architecture builds; when not, it becomes a failed row, once."""
@@ -64,6 +72,7 @@ class Search:
             self._state.add(Evaluation("measure", architecture, failure=Failure(error.kind, error.reason)))
             self._state.knowledge.check_failures()
             return False
+        self._state.knowledge.note_success()
         return True
 
     def _measure(self, architectures: Sequence[Architecture], round_number: int) -> None:
@@ -83,10 +92,8 @@ class Search:
             progress=self._state.progress,
         )
         # Kept beside what was measured: no check of a predictor is harder than what it said before.
-        self._state.add(
-            *(replace(row, predicted=self._state.screen.predicted(row.architecture)) for row in rows if not row.failed)
-        )
-        self._state.add(*(row for row in rows if row.failed))
+        predicted = self._state.screen.predicted
+        self._state.add(*(row if row.failed else replace(row, predicted=predicted(row.architecture)) for row in rows))
         self._state.knowledge.check_failures()
 
     def _fit(self, round_number: int) -> None:

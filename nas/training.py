@@ -80,8 +80,9 @@ class CandidateTraining:
                     if report["epoch"] == settings.epochs:
                         report["done"] = True
                         if settings.keep_weights:
-                            state = {name: value.detach().cpu() for name, value in module.state_dict().items()}
-                            report["weights"] = save({name: value.contiguous() for name, value in state.items()})
+                            state = module.state_dict().items()
+                            # Copies, because safetensors refuses tensors that layers share.
+                            report["weights"] = save({n: v.detach().cpu().contiguous().clone() for n, v in state})
                     yield {**report, "seconds": self.clock() - began}
         finally:
             torch.set_num_threads(threads_before)

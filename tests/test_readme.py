@@ -1,0 +1,53 @@
+"""What the README promises, done as it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from nas.recipe import Recipe
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_space_in_the_readme_is_searched_as_it_stands_there(tmp_path: Path) -> None:
+    """The Python example runs, word for word, and prints winners that meet its limit."""
+    (text,) = code_blocks("python")
+    (tmp_path / "example.py").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines
+    for line in lines:
+        match = re.fullmatch(r"depth=\d width=\d+ activation=\w+: ([\d.]+)%, ([\d.]+) ms", line)
+        assert match, line
+        assert float(match[2]) <= 1
+    assert max(float(line.split(": ")[1].split("%")[0]) for line in lines) > 90
+
+
+def test_the_recipe_in_the_readme_is_one() -> None:
+    """The TOML example is a valid recipe."""
+    (text,) = code_blocks("toml")
+    assert Recipe.from_mapping(tomllib.loads(text)).trials == 36
+
+
+def test_every_module_has_its_line_in_the_readme() -> None:
+    """A newcomer finds the job of each file."""
+    table = README.split("## The code")[1]
+    named = set(re.findall(r"`([a-z_0-9]+)[/*`_]", table))
+    modules = {module.stem for module in (Path(__file__).parent.parent / "nas").glob("*.py")}
+    unnamed = {module for module in modules - named if not module.startswith(("__", "report_"))}
+    assert not unnamed
