@@ -23,6 +23,8 @@ from nas.target import Target
 BUSY_SHARE = 0.1
 """A round is repeated when tasks waited for a processor for more than this share of it."""
 ROUND_REPEATS = 2
+START_LIMIT_S = 120.0
+"""A measuring process that has not loaded its runtime by then never will."""
 
 Outcome = dict[str, Measurement] | CandidateError
 
@@ -89,15 +91,10 @@ class DeviceBench:
     ) -> list[Outcome]:
         outcomes: list[Outcome] = [{} for _ in models]
         if "latency_ms" in metrics:
-            _merge(outcomes, self._latencies(models, rng, advance))
-        if "peak_memory_mib" in metrics:
-            _merge(outcomes, [self._peak_memory(model) for model in models])
-        if "model_bytes" in metrics:
-            sizes: list[Outcome] = [
-                {"model_bytes": Measurement("model_bytes", str(self._target), ((float(model.stat().st_size),),))}
-                for model in models
-            ]
-            _merge(outcomes, sizes)
+            outcomes = self._latencies(models, rng, advance)
+        for name, measure_one in (("peak_memory_mib", self._peak_memory), ("model_bytes", self._size)):
+            if name in metrics:
+                outcomes = [_with(known, measure_one, m) for known, m in zip(outcomes, models, strict=True)]
         return outcomes
 
     def _latencies(
@@ -110,18 +107,17 @@ class DeviceBench:
         with _Worker(self._target, self._settings.timeout_s) as worker:
             for _ in range(self._settings.rounds):
                 for index in rng.permutation(len(models)).tolist():
+                    if index not in failures:
+                        try:
+                            reply = self._one_round(worker, models[index])
+                        except CandidateError as error:
+                            failures[index] = error
+                        else:
+                            rounds[index].append(tuple(reply["samples"]))
+                            found[index] = reply["conditions"]
+                            if (reply["pressure"] or 0.0) > BUSY_SHARE:
+                                flags[index].add("the machine was busy with other work while this was measured")
                     advance()
-                    if index in failures:
-                        continue
-                    try:
-                        reply = self._one_round(worker, models[index])
-                    except CandidateError as error:
-                        failures[index] = error
-                        continue
-                    rounds[index].append(tuple(reply["samples"]))
-                    found[index] = reply["conditions"]
-                    if (reply["pressure"] or 0.0) > BUSY_SHARE:
-                        flags[index].add("the machine was busy with other work while this was measured")
             common = worker.conditions
         return [
             failures.get(index)
@@ -152,25 +148,28 @@ class DeviceBench:
                 break
         return min(replies, key=lambda reply: reply["pressure"] or 0.0)
 
-    def _peak_memory(self, model: Path) -> Outcome:
+    def _peak_memory(self, model: Path) -> Measurement:
         samples = []
         for _ in range(3):
-            try:
-                with _Worker(self._target, self._settings.timeout_s) as worker:
-                    reply = worker.ask({"op": "memory", "model": str(model)})
-                    shared = worker.conditions
-            except CandidateError as error:
-                return error
+            with _Worker(self._target, self._settings.timeout_s) as worker:
+                reply = worker.ask({"op": "memory", "model": str(model)})
+                conditions = {**worker.conditions, **reply["conditions"]}
             samples.append((float(reply["samples"][0]),))
-        conditions = {**shared, **reply["conditions"]}
-        return {"peak_memory_mib": Measurement("peak_memory_mib", str(self._target), tuple(samples), conditions)}
+        return Measurement("peak_memory_mib", str(self._target), tuple(samples), conditions)
+
+    def _size(self, model: Path) -> Measurement:
+        return Measurement("model_bytes", str(self._target), ((float(model.stat().st_size),),))
 
 
-def _merge(outcomes: list[Outcome], more: Sequence[Outcome]) -> None:
-    for index, (known, new) in enumerate(zip(outcomes, more, strict=True)):
-        if isinstance(known, CandidateError):
-            continue
-        outcomes[index] = new if isinstance(new, CandidateError) else {**known, **new}
+def _with(known: Outcome, measure_one: Callable[[Path], Measurement], model: Path) -> Outcome:
+    """What is known of a model with one measurement more, or why it failed, before or now."""
+    if isinstance(known, CandidateError):
+        return known
+    try:
+        found = measure_one(model)
+    except CandidateError as error:
+        return error
+    return {**known, found.metric: found}
 
 
 @final
@@ -197,10 +196,11 @@ class _Worker:
 
         Raises:
             CandidateError: the runtime refused the model, its process died, or it took too long.
+            TargetError: the process had to be started again, and cannot be.
         """
         if self._process is None:
             self._start()
-        reply = self._exchange(request)
+        reply = self._exchange(request, self._timeout_s)
         if not reply.pop("ok"):
             raise CandidateError("measure", f"{self._target.runtime} refused the model: {reply['reason']}")
         return reply
@@ -215,32 +215,34 @@ class _Worker:
         )
         self._replies: queue.Queue[str] = queue.Queue()
         threading.Thread(target=_forward, args=(self._process, self._replies), daemon=True).start()
-        reply = self._exchange({"op": "conditions"})
+        try:
+            reply = self._exchange({"op": "conditions"}, START_LIMIT_S)
+        except CandidateError as error:
+            raise TargetError(f"{self._target} cannot be measured here: {error}") from error
         if not reply.pop("ok"):
+            self._end()
             raise TargetError(f"{self._target} cannot be measured here: {reply['reason']}")
         self.conditions = reply
 
-    def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({**request, "target": str(self._target)}) + "\n")
             self._process.stdin.flush()
-            line = self._replies.get(timeout=self._timeout_s)
+            line = self._replies.get(timeout=timeout_s)
         except queue.Empty:
             self._end()
-            reason = (
-                f"one round must take at most {self._timeout_s:g} s, but it was still running; its process was ended."
-            )
-            raise CandidateError("timeout", reason) from None
+            raise CandidateError(
+                "timeout",
+                f"the measuring process must answer within {timeout_s:g} s, but did not; it was ended.",
+            ) from None
         except BrokenPipeError:
             line = ""
         if not line:
             code = self._process.wait()
             self._end()
-            raise CandidateError(
-                "measure", f"the measuring process ended with exit code {code} while it ran the model."
-            )
+            raise CandidateError("measure", f"the measuring process ended with exit code {code} before it answered.")
         reply: dict[str, Any] = json.loads(line)
         return reply
 

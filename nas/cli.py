@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from nas.errors import LimitError, NasError, RecipeError, RepeatedFailureError
 
 if TYPE_CHECKING:
     from nas.front import Front
 
+
+class Interrupted(Exception):
+    """Ctrl-C. Typer would turn the KeyboardInterrupt into a status that depends on its version, and drop its notes."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
+
+
 app = typer.Typer(
     name="nas",
+    cls=_Commands,
     help="Search for neural networks that are accurate and fit this machine; every winner is measured on it.",
     no_args_is_help=True,
     add_completion=False,
@@ -155,24 +171,31 @@ def _show(front: Front, as_json: bool) -> None:
 def main() -> None:
     """Run the command; foreseen failures become one message and an exit status."""
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
     except typer.Exit as end:
         sys.exit(end.exit_code)
-    except (KeyboardInterrupt, typer.Abort) as error:
+    except (KeyboardInterrupt, Interrupted, typer.Abort) as error:
         _complain("Stopped; everything that had ended is kept.", error)
         sys.exit(INTERRUPTED)
     except NasError as error:
         _complain(f"error: {error}", error)
         sys.exit(STOPPED if isinstance(error, LimitError | RepeatedFailureError) else REFUSED)
+    except BrokenPipeError:  # whoever read the output has seen enough, as with ``nas show … | head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(STOPPED)
+    except OSError as error:
+        _complain(f"error: the system refuses a file: {error}", error)
+        sys.exit(REFUSED)
     except Exception as error:
         if type(error).__module__.partition(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
             _complain(f"error: {error.format_message()}", error)
             sys.exit(REFUSED)
         raise
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _complain(text: str, error: BaseException) -> None:
-    for line in (text, *getattr(error, "__notes__", ())):
+    for line in (text, *getattr(error, "__notes__", ()), *getattr(error.__cause__, "__notes__", ())):
         typer.echo(line, err=True)
 
 

@@ -272,7 +272,9 @@ def load_data(
     train, validation, test = _complete(train, None, test, share, 0.2, seed)
     # Digits and numbers change their meaning in a mirror; shirts, frogs and lorries do not.
     flip = name not in ("digits", "mnist")
-    return DataSet(name, train, validation, test, classes, flip=flip, shift=_usual_shift(train))
+    # Garments are centred and fill the image: shifting them costs 5 % of error in a training of a few epochs.
+    shift = 0 if name == "fashion-mnist" else _usual_shift(train)
+    return DataSet(name, train, validation, test, classes, flip=flip, shift=shift)
 
 
 # Splitting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import io
 import logging
@@ -11,19 +12,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO, final
 
-from nas.errors import CandidateError, NasError
+from nas.errors import CandidateError, NasError, TargetError
 
 Job = Mapping[str, Any]
 """Plain JSON data with an ``id``, and whatever the task takes."""
 Report = Mapping[str, Any]
 Task = Callable[[Job], Iterator[Report]]
-"""Does a job and reports as it goes; the last report holds ``done``. A CandidateError ends the job, and it alone."""
+"""Does a job and reports as it goes; the last report holds ``done``. A CandidateError, and whatever else is no
+NasError, ends the job, and it alone; any other NasError ends the run."""
+
+Outcome = Report | NasError
+"""The last that is known of a job."""
 
 HARD_LIMIT_FACTOR = 1.2
 HARD_LIMIT_GRACE_S = 5.0
@@ -49,7 +54,8 @@ class JobSource(Protocol):
 class Executor(Protocol):
     """Has jobs done until their source has no more. A context manager: it may hold processes.
 
-    An exception from the source ends the run and is raised from ``run``.
+    An exception from the source, or one of a task's that is no candidate's failure, ends the run and is raised
+    from ``run``.
     """
 
     def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None: ...
@@ -67,21 +73,21 @@ class InlineExecutor:
 
     def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
         while (job := source.next_job()) is not None:
-            reports = task(job)
+            with contextlib.closing(_reports_of(task, job)) as reports:
+                outcome = self._outcome(job, reports, source)
+            if isinstance(outcome, CandidateError):
+                source.on_failure(job, outcome)
+            else:
+                source.on_end(job, outcome)
+
+    def _outcome(self, job: Job, reports: Iterator[Report], source: JobSource) -> Report | CandidateError:
+        while True:
             try:
-                while True:
-                    report = next(reports, None)
-                    assert report is not None, "a task's last report must hold done"
-                    if report.get("done") or not source.on_report(job, report):
-                        break
+                report = next(reports)
             except Exception as error:  # whatever a candidate raises is its own failure
-                if isinstance(error, NasError) and not isinstance(error, CandidateError):
-                    raise
-                source.on_failure(job, as_failure(error))
-                continue
-            finally:
-                _close(reports)
-            source.on_end(job, report)
+                return as_failure(error)
+            if report.get("done") or not source.on_report(job, report):
+                return report
 
     def __enter__(self) -> Self:
         return self
@@ -93,16 +99,18 @@ class InlineExecutor:
 
 
 def as_failure(error: Exception) -> CandidateError:
-    """The failure that an exception of a task stands for."""
+    """The failure that an exception of a task stands for. Raises NasErrors that are no candidate's failure."""
     if isinstance(error, CandidateError):
         return error
+    if isinstance(error, NasError):
+        raise error
     return CandidateError("exception", f"training raised {type(error).__name__}: {error}")
 
 
-def _close(reports: Iterator[Report]) -> None:
-    close = getattr(reports, "close", None)
-    if close is not None:
-        close()
+def _reports_of(task: Task, job: Job) -> Generator[Report]:
+    """A task's reports. None of its code runs but while the next one is asked for, however it is written."""
+    yield from task(job)
+    raise AssertionError("a task's last report must hold done")
 
 
 @dataclass(frozen=True)
@@ -130,13 +138,13 @@ class RayExecutor:
         # Tune reads these when it starts; what is kept is kept in the journal, so its own files are only in the way.
         os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
         os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-        os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
         os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")
         os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "86400")
         os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(self._workers))
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else what repeats is kept back, and printed by ray.shutdown
         if self._address is None:
             # Ray's own switch, named after the systems on which it is the default, binds every port to the loopback
             # address; and who connects must know a token that only this process and its children have.
@@ -158,7 +166,11 @@ class RayExecutor:
                 }
             else:
                 options["address"] = self._address
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            try:
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            except ConnectionError as error:
+                where = f"at {self._address}" if self._address else "on this machine"
+                raise TargetError(f"trainings need a Ray {where}, but it does not answer: {error}") from error
             self._owns_ray = True
         else:
             self._owns_ray = False
@@ -180,9 +192,9 @@ class RayExecutor:
     def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
         from ray import tune
 
-        relay = _Relay(source, time_limit_s)
-        searcher, scheduler, trainable = _tune_parts(relay)
         hard_limit_s = HARD_LIMIT_FACTOR * time_limit_s + HARD_LIMIT_GRACE_S
+        relay = _Relay(source, time_limit_s, hard_limit_s)
+        searcher, scheduler, trainable = _tune_parts(relay)
         with tempfile.TemporaryDirectory(prefix="nas-tune-") as storage:
             tuner = tune.Tuner(
                 tune.with_resources(
@@ -195,7 +207,7 @@ class RayExecutor:
                     num_samples=-1,
                     max_concurrent_trials=None,
                     reuse_actors=True,
-                    metric="epoch",
+                    metric="training_iteration",  # one that Tune itself reports: nothing here asks for the best
                     mode="max",
                 ),
                 run_config=tune.RunConfig(
@@ -239,14 +251,13 @@ class _WithoutRayNews(io.TextIOBase):
 
 @final
 class _Relay:
-    """Keeps track of which Tune trial does which job, and carries the source's first exception out of Tune."""
+    """Keeps track of which Tune trial does which job, and carries the first exception that ends the run out of Tune."""
 
-    def __init__(self, source: JobSource, time_limit_s: float) -> None:
+    def __init__(self, source: JobSource, time_limit_s: float, hard_limit_s: float) -> None:
         self._source = source
         self._time_limit_s = time_limit_s
+        self._hard_limit_s = hard_limit_s
         self._jobs: dict[str, Job] = {}
-        self._started: dict[str, float] = {}
-        self._stopped: set[str] = set()
         self.error: BaseException | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
@@ -263,39 +274,34 @@ class _Relay:
             return None
         if job is not None:
             self._jobs[trial_id] = job
-            self._started[trial_id] = time.monotonic()
         return job
 
-    def goes_on(self, trial_id: str, report: Report) -> bool:
-        if self.error is not None:
+    def goes_on(self, trial_id: str, outcome: Outcome) -> bool:
+        if self.error is not None or isinstance(outcome, Exception):
             return False
         try:
-            goes_on = self._source.on_report(self._jobs[trial_id], report)
+            return self._source.on_report(self._jobs[trial_id], outcome)
         except BaseException as error:
             self.error = error
             return False
-        if not goes_on:
-            self._stopped.add(trial_id)
-        return goes_on
 
-    def end(self, trial_id: str, report: Report | None, died: bool) -> None:
-        job = self._jobs.pop(trial_id)
-        if self.error is not None:
+    def end(self, trial_id: str, outcome: Outcome) -> None:
+        job = self._jobs.pop(trial_id, None)
+        if self.error is not None or job is None:
             return
         try:
-            if not died and report is not None and "failure" in report:
-                self._source.on_failure(job, CandidateError(*report["failure"]))
-            elif not died and report is not None:
-                # Tune also marks the report at which a trial was stopped as done.
-                self._source.on_end(job, {**report, "done": trial_id not in self._stopped})
+            if not isinstance(outcome, Exception):
+                self._source.on_end(job, outcome)
             else:
-                self._source.on_failure(job, self._cause_of_death(trial_id))
+                self._source.on_failure(job, as_failure(outcome))
         except BaseException as error:
             self.error = error
 
-    def _cause_of_death(self, trial_id: str) -> CandidateError:
-        lasted_s = time.monotonic() - self._started[trial_id]
-        if lasted_s >= self._time_limit_s:
+    def die(self, trial_id: str, lasted_s: float) -> None:
+        self.end(trial_id, self._cause_of_death(lasted_s))
+
+    def _cause_of_death(self, lasted_s: float) -> CandidateError:
+        if lasted_s >= self._hard_limit_s:
             return CandidateError(
                 "timeout",
                 f"a training must take at most {self._time_limit_s:g} s, "
@@ -316,14 +322,15 @@ def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
         """Hands out the source's jobs and tells it of their ends."""
 
         def __init__(self) -> None:
-            super().__init__(metric="epoch", mode="max")
+            super().__init__(metric="training_iteration", mode="max")
 
         def suggest(self, trial_id: str) -> Any:
             job = relay.next_job(trial_id)
             return Searcher.FINISHED if job is None else {"job": dict(job)}
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            relay.end(trial_id, result, error)
+            if result is not None:
+                relay.end(trial_id, result["outcome"][0])
 
         def save(self, checkpoint_path: str) -> None:
             """Nothing: the journal is the only state."""
@@ -338,8 +345,13 @@ def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
         """Stops a trial when the source says so."""
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-            decision: str = TrialScheduler.CONTINUE if relay.goes_on(trial.trial_id, result) else TrialScheduler.STOP
+            goes_on = relay.goes_on(trial.trial_id, result["outcome"][0])
+            decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
             return decision
+
+        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+            started = trial.run_metadata.start_time  # only when its process was there, which takes seconds
+            relay.die(trial.trial_id, 0.0 if started is None else time.time() - started)
 
     class JobTrainable(tune.Trainable):
         """Does one job after the other in one actor."""
@@ -347,35 +359,43 @@ def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
         def setup(self, config: dict[str, Any], task: Task, hard_limit_s: float) -> None:  # type: ignore[override]
             self._task = task
             self._hard_limit_s = hard_limit_s
+            self._sink = open(os.devnull, "w")  # noqa: SIM115 (it must outlive every call)
             self._begin(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            _close(self._reports)
+            with self._watched():
+                self._reports.close()
             self._begin(new_config)
             return True
 
         def _begin(self, config: dict[str, Any]) -> None:
-            # Ends this process from a thread that needs no interpreter, so no hang, in whatever code, can prevent it.
-            faulthandler.dump_traceback_later(self._hard_limit_s, exit=True, file=self._sink())
-            self._reports = self._task(config["job"])
+            self._deadline_s = time.monotonic() + self._hard_limit_s
+            self._reports = _reports_of(self._task, config["job"])
 
-        def _sink(self) -> Any:
-            if not hasattr(self, "_null"):
-                self._null = open(os.devnull, "w")  # noqa: SIM115 (it must outlive every call)
-            return self._null
+        @contextlib.contextmanager
+        def _watched(self) -> Iterator[None]:
+            """Ends this process at the deadline, but never while it waits for its next job.
+
+            From a thread that needs no interpreter, so no hang, in whatever code, can prevent it.
+            """
+            left_s = max(0.001, self._deadline_s - time.monotonic())
+            faulthandler.dump_traceback_later(left_s, exit=True, file=self._sink)
+            try:
+                yield
+            finally:
+                faulthandler.cancel_dump_traceback_later()
 
         def step(self) -> dict[str, Any]:
+            outcome: Outcome
             try:
-                report = dict(next(self._reports))
+                with self._watched():
+                    outcome = next(self._reports)
+            except NasError as error:
+                outcome = error
             except Exception as error:  # whatever a candidate raises is its own failure
-                failure = as_failure(error)
-                report = {"failure": (failure.kind, failure.reason), "done": True}
-            if report.get("done"):
-                faulthandler.cancel_dump_traceback_later()
-            return report
-
-        def cleanup(self) -> None:
-            faulthandler.cancel_dump_traceback_later()
+                outcome = as_failure(error)
+            done = isinstance(outcome, Exception) or bool(outcome.get("done"))
+            return {"outcome": [outcome], "done": done}  # in a list, because Tune flattens mappings
 
     return SourceSearcher(), SourceScheduler(), JobTrainable  # type: ignore[no-untyped-call]
 

@@ -38,6 +38,12 @@ class Journal:
         self._lock = _lock(folder)
         try:
             self._connection = _open(folder / JOURNAL)
+        except sqlite3.OperationalError as error:
+            self._lock.close()
+            raise JournalError(
+                f"{folder / JOURNAL} must be a file that can be written, but SQLite says: {error}. "
+                "Free some space or mend the folder, then resume the run."
+            ) from error
         except sqlite3.DatabaseError as error:
             self._lock.close()
             raise JournalError(

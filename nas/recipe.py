@@ -60,7 +60,7 @@ class TrainingRecipe(_Part):
 
     epochs: int = Field(default=8, ge=1)
     subset: float = Field(default=1.0, gt=0, le=1)
-    batch_size: int = Field(default=128, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, final
@@ -42,6 +42,7 @@ class Retraining:
         self._state = state
         self._search = search
         self._folder = folder
+        self._told_of_misses = False
 
     def run(self, executor: Executor) -> None:
         """Retrain, then export, measure and test, until there are as many winners as asked for or as the front has."""
@@ -71,7 +72,7 @@ class Retraining:
             for row in (*state.knowledge.retrainings.values(), *state.knowledge.winners.values())
             if row.failed
         }
-        rows = [row for row in self._eligible() if row.architecture not in excluded]
+        rows = self._eligible(excluded)
         if not rows:
             return []
         losses = np.array([state.screen.losses(state.screen.values(r.architecture, state.knowledge)) for r in rows])
@@ -82,13 +83,13 @@ class Retraining:
                 picks.append(index)
         return [rows[index].architecture for index in sorted(picks)]
 
-    def _eligible(self) -> list[Evaluation]:
+    def _eligible(self, excluded: Collection[Architecture]) -> list[Evaluation]:
         """The front as measured; when nothing meets the limits, the candidates that exceed them least."""
         state = self._state
-        front = self._search.front_candidates(surely=True)
+        front = self._search.front_candidates(surely=True, without=excluded)
         if front:
             return front
-        candidates = state.knowledge.candidates
+        candidates = [row for row in state.knowledge.candidates if row.architecture not in excluded]
         if not state.screen.limits:
             return self._search.non_dominated_rows(candidates)
 
@@ -98,7 +99,11 @@ class Retraining:
 
         nearest = sorted(candidates, key=excess)[: state.recipe.retraining.winners]
         limits = ", ".join(map(str, state.screen.limits))
-        state.progress.say(f"no trained candidate surely meets {limits} as measured; the nearest misses are retrained.")
+        if not self._told_of_misses:
+            self._told_of_misses = True
+            state.progress.say(
+                f"no trained candidate surely meets {limits} as measured; the nearest misses are retrained."
+            )
         return nearest
 
     def _retrain(self, architectures: Sequence[Architecture], executor: Executor) -> None:

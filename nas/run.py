@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -151,23 +152,46 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
     if not journal.bodies("note"):
         journal.append("note", _circumstances(recipe, task))
     state = RunState(recipe, task, journal, progress, clock)
-    search = Search(state)
     try:
-        search.before_training()
-        with _executor(recipe) as executor:
-            for number in range(1, recipe.rounds + 1):
-                search.train_round(number, executor)
-                search.measure_round(number)
-            search.measure_front()
-            Retraining(state, search, folder).run(executor)
+        with _told_how_to_go_on(folder):
+            _work(state, folder)
+            record = read_record(folder)
+            write_report(folder / REPORT_NAME, record)
+    except BaseException:
+        progress.close()
+        if state.knowledge.rows:
+            with contextlib.suppress(OSError):  # what ended the run may be in the way of its report too
+                write_report(folder / REPORT_NAME, read_record(folder))
+        raise
+    progress.close()
+    return record.front
+
+
+def _work(state: RunState, folder: Path) -> None:
+    search = Search(state)
+    search.before_training()
+    with _executor(state.recipe) as executor:
+        for number in range(1, state.recipe.rounds + 1):
+            search.train_round(number, executor)
+            search.measure_round(number)
+        search.measure_front()
+        Retraining(state, search, folder).run(executor)
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Add to what stops a run, but does not forbid to go on, how to do that."""
+    try:
+        try:
+            yield
+        except OSError as error:
+            raise JournalError(
+                f"what a run finds must reach the disk, but the system says: {error}. "
+                "Free some space or mend the folder, then resume the run."
+            ) from error
     except (KeyboardInterrupt, JournalError, TargetError) as error:
         error.add_note(f"Go on with: nas search --resume {folder}")
         raise
-    finally:
-        progress.close()
-        if state.knowledge.rows:
-            write_report(folder / REPORT_NAME, read_record(folder))
-    return read_record(folder).front
 
 
 def _circumstances(recipe: Recipe, task: Task) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -21,8 +21,6 @@ from nas.predictor import MIN_SAMPLES, HeldOutError, load_predictor
 from nas.run_state import RunState
 from nas.training import CandidateTraining
 
-FIRST_MEASURINGS = 4
-"""How often architectures are measured before training: others take the place of those that fail."""
 FINAL_MEASURINGS = 4
 """How often the front may be measured at the end: each time its unmeasured points are, others may take their place."""
 
@@ -47,13 +45,13 @@ class Search:
         """
         pool = self._spread()
         if 0 not in self._rounds_done:
-            for _ in range(FIRST_MEASURINGS):
-                measured = self._state.knowledge.measurements
-                missing = self._state.recipe.measuring.initial - len(measured)
-                self._measure([a for a in pool if a not in measured][: max(0, missing)], 0)
+            measured = self._state.knowledge.measurements
+            while (missing := self._state.recipe.measuring.initial - len(measured)) > 0:
+                unmeasured = [a for a in pool if a not in measured]
+                self._measure(unmeasured[:missing], 0)
                 if not any(a in self._state.knowledge.unfit for a in pool):
                     break
-                pool = self._spread()
+                pool = self._spread()  # others take the place of those that failed
         self._fit(0)
         self._check_limits(pool)
         self._end_round(0)
@@ -280,13 +278,15 @@ class Search:
             self._measure(unmeasured, number)
             self._fit(number)
 
-    def front_candidates(self, *, surely: bool) -> list[Evaluation]:
+    def front_candidates(self, *, surely: bool, without: Collection[Architecture] = ()) -> list[Evaluation]:
         """The non-dominated candidates among those that meet the limits, in the order of their first objective.
 
         ``surely`` asks for what was measured, by its upper bound; else the best known value decides.
         """
         meets = []
         for row in self._state.knowledge.candidates:
+            if row.architecture in without:
+                continue
             excesses = self._state.screen.excesses(self._state.screen.values(row.architecture, self._state.knowledge))
             probably = all(excess <= 0 for excess in excesses.values())
             if self._state.screen.surely_meets(row.architecture, self._state.knowledge) if surely else probably:

@@ -75,7 +75,8 @@ class CandidateTraining:
                 )
                 images, labels = _training_images(data, settings)
                 device = _device(settings.device)
-                module.to(device)
+                # Convolutions on CPUs train 20 to 30 % faster in this memory format.
+                module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
                 for report in _epochs(module, images, labels, data, settings, device, job["seed"], self.clock):
                     if report["epoch"] == settings.epochs:
                         report["done"] = True
@@ -98,7 +99,7 @@ def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: tor
         for start in range(0, len(split), 512):
             images = torch.from_numpy(split.images[start : start + 512]).to(device)
             labels = torch.from_numpy(split.labels[start : start + 512]).to(device)
-            wrong += int((module(_normalised(images, mean, std)).argmax(dim=1) != labels).sum())
+            wrong += int((module(_inputs(images, mean, std)).argmax(dim=1) != labels).sum())
     return wrong / len(split)
 
 
@@ -144,7 +145,7 @@ def _epochs(
         for number, start in enumerate(starts, start=1):
             chosen = order[start : start + batch]
             inputs = _augmented(images[chosen], data, shift_generator) if settings.augment else images[chosen]
-            logits = module(_normalised(inputs.to(device), mean, std))
+            logits = module(_inputs(inputs.to(device), mean, std))
             loss = F.cross_entropy(logits, labels[chosen].to(device), label_smoothing=settings.label_smoothing)
             value = loss.item()
             if not math.isfinite(value):
@@ -210,6 +211,10 @@ def _statistics(data: DataSet, device: torch.device) -> tuple[torch.Tensor, torc
 
 def _normalised(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     return (images.float() / 255 - mean) / std
+
+
+def _inputs(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    return _normalised(images, mean, std).contiguous(memory_format=torch.channels_last)
 
 
 def _device(name: str) -> torch.device:

@@ -95,7 +95,9 @@ class TestFolders:
     def test_have_one_run(self, tmp_path: Path) -> None:
         """A new run is refused where one is, of this recipe or of another, and the error says what to do."""
         started(tmp_path).close()
-        with pytest.raises(JournalError, match=rf"already holds this recipe's run\. Go on with it by --resume {tmp_path}"):
+        with pytest.raises(
+            JournalError, match=rf"already holds this recipe's run\. Go on with it by --resume {tmp_path}"
+        ):
             started(tmp_path)
         with pytest.raises(JournalError, match="already holds a run of another recipe"):
             Journal.start(tmp_path, "trials = 6\n", clock=time.time)
@@ -119,7 +121,9 @@ class TestFolders:
         for _ in range(2):
             with pytest.raises(JournalError, match=r"journal\.db must be a journal of this program .*not a database"):
                 Journal.resume(tmp_path, clock=time.time)
-        with pytest.raises(JournalError, match=r"journal\.db must be a journal of this program, but SQLite says: file is"):
+        with pytest.raises(
+            JournalError, match=r"journal\.db must be a journal of this program, but SQLite says: file is"
+        ):
             read_rows(tmp_path, "note")
         assert (tmp_path / JOURNAL).read_bytes() == content
 
@@ -127,7 +131,7 @@ class TestFolders:
         """What SQLite says is passed on."""
         (tmp_path / RECIPE).write_text(RECIPE_TEXT)
         (tmp_path / JOURNAL).mkdir()
-        with pytest.raises(JournalError, match="must be a journal of this program .*unable to open"):
+        with pytest.raises(JournalError, match=r"must be a journal of this program .*unable to open"):
             Journal.resume(tmp_path, clock=time.time)
 
     def test_have_one_writer(self, tmp_path: Path) -> None:
@@ -140,7 +144,9 @@ except JournalError as error:
 """
         with started(tmp_path):
             told, complaints = run_child(code, tmp_path).communicate(timeout=60)
-            assert told == f"a run has one writer, but another process is writing to {tmp_path}. Wait for it, or end it.\n"
+            assert (
+                told == f"a run has one writer, but another process is writing to {tmp_path}. Wait for it, or end it.\n"
+            )
             assert complaints == ""
         assert run_child(code, tmp_path).communicate(timeout=60) == ("", "")
 

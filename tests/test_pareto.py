@@ -17,9 +17,9 @@ from nas.pareto import crowding_distances, hypervolume, hypervolume_contribution
 FloatArray = npt.NDArray[np.float64]
 
 
-def losses_strategy(objectives: st.SearchStrategy[int] = st.integers(1, 4)) -> st.SearchStrategy[FloatArray]:
+def losses_of(*objectives: int) -> st.SearchStrategy[FloatArray]:
     """Few distinct values, so that equal rows and equal coordinates are common; and any values at all."""
-    shapes = st.tuples(st.integers(1, 12), objectives)
+    shapes = st.tuples(st.integers(1, 12), st.sampled_from(objectives))
     values = st.integers(0, 4).map(float), st.floats(-100, 100)
     return st.one_of(*(arrays(np.float64, shapes, elements=elements) for elements in values))
 
@@ -28,77 +28,77 @@ def dominates(one: FloatArray, other: FloatArray) -> bool:
     return bool((one <= other).all() and (one < other).any())
 
 
-def obvious_mask(losses_NM: FloatArray) -> list[bool]:
-    return [not any(dominates(other, row) for other in losses_NM) for row in losses_NM]
+def obvious_mask(losses: FloatArray) -> list[bool]:
+    return [not any(dominates(other, row) for other in losses) for row in losses]
 
 
-def area(losses_N2: FloatArray, reference_2: FloatArray) -> float:
+def area(losses: FloatArray, reference: FloatArray) -> float:
     """The union of rectangles, cell by cell of the grid that all their sides make."""
-    xs, ys = (np.unique([*losses_N2[:, axis], reference_2[axis]]) for axis in (0, 1))
+    xs, ys = (np.unique([*losses[:, axis], reference[axis]]) for axis in (0, 1))
     total = 0.0
     for (left, right), (low, high) in itertools.product(itertools.pairwise(xs), itertools.pairwise(ys)):
-        inside = right <= reference_2[0] and high <= reference_2[1]
-        if inside and any(row[0] <= left and row[1] <= low for row in losses_N2):
+        inside = right <= reference[0] and high <= reference[1]
+        if inside and any(row[0] <= left and row[1] <= low for row in losses):
             total += (right - left) * (high - low)
     return total
 
 
-@given(losses_strategy())
-def test_non_dominated_equals_the_obvious(losses_NM: FloatArray) -> None:
+@given(losses_of(1, 2, 3, 4))
+def test_non_dominated_equals_the_obvious(losses: FloatArray) -> None:
     """A row stays exactly where no other dominates it, so equal rows stay together."""
-    assert non_dominated(losses_NM).tolist() == obvious_mask(losses_NM)
+    assert non_dominated(losses).tolist() == obvious_mask(losses)
 
 
-@given(losses_strategy())
-def test_every_point_off_the_front_is_dominated_by_one_on_it(losses_NM: FloatArray) -> None:
+@given(losses_of(1, 2, 3, 4))
+def test_every_point_off_the_front_is_dominated_by_one_on_it(losses: FloatArray) -> None:
     """The front alone explains why the others are not on it."""
-    mask = non_dominated(losses_NM)
-    for row in losses_NM[~mask]:
-        assert any(dominates(better, row) for better in losses_NM[mask])
+    mask = non_dominated(losses)
+    for row in losses[~mask]:
+        assert any(dominates(better, row) for better in losses[mask])
 
 
-@given(losses_strategy())
-def test_ranks_peel_fronts(losses_NM: FloatArray) -> None:
+@given(losses_of(1, 2, 3, 4))
+def test_ranks_peel_fronts(losses: FloatArray) -> None:
     """Rank r is the front of what is left without the ranks below."""
-    found = ranks(losses_NM)
-    left = np.arange(len(losses_NM))
+    found = ranks(losses)
+    left = np.arange(len(losses))
     for rank in range(found.max() + 1):
-        front = left[obvious_mask(losses_NM[left])]
+        front = left[obvious_mask(losses[left])]
         assert front.tolist() == np.flatnonzero(found == rank).tolist()
         left = np.setdiff1d(left, front)
     assert len(left) == 0
 
 
-@given(losses_strategy(st.just(2)), arrays(np.float64, 2, elements=st.floats(-5, 120)))
-def test_hypervolume_equals_the_area(losses_N2: FloatArray, reference_2: FloatArray) -> None:
+@given(losses_of(2), arrays(np.float64, 2, elements=st.floats(-5, 120)))
+def test_hypervolume_equals_the_area(losses: FloatArray, reference: FloatArray) -> None:
     """Points beyond the reference add nothing."""
-    assert hypervolume(losses_N2, reference_2) == pytest.approx(area(losses_N2, reference_2), rel=1e-9, abs=1e-9)
+    assert hypervolume(losses, reference) == pytest.approx(area(losses, reference), rel=1e-9, abs=1e-9)
 
 
-@given(losses_strategy(st.integers(2, 3)))
-def test_contributions_are_what_would_be_lost(losses_NM: FloatArray) -> None:
+@given(losses_of(2, 3))
+def test_contributions_are_what_would_be_lost(losses: FloatArray) -> None:
     """The difference that leaving a row out makes: none for dominated and for repeated rows."""
-    reference_M = np.full(losses_NM.shape[1], 101.0)
-    whole = hypervolume(losses_NM, reference_M)
-    found = hypervolume_contributions(losses_NM, reference_M)
+    reference = np.full(losses.shape[1], 101.0)
+    whole = hypervolume(losses, reference)
+    found = hypervolume_contributions(losses, reference)
     for index, contribution in enumerate(found):
-        without = hypervolume(np.delete(losses_NM, index, axis=0), reference_M)
+        without = hypervolume(np.delete(losses, index, axis=0), reference)
         assert contribution == pytest.approx(whole - without, rel=1e-6, abs=1e-9 * max(whole, 1))
 
 
 def test_crowding_by_hand() -> None:
     """Extremes are infinite; between them the sides of the box that the neighbours make, relative to the spans."""
-    losses_N2 = np.array([[0.0, 4.0], [1.0, 2.0], [4.0, 0.0], [2.0, 1.0]])
-    assert crowding_distances(losses_N2).tolist() == [np.inf, 2 / 4 + 3 / 4, np.inf, 3 / 4 + 2 / 4]
+    losses = np.array([[0.0, 4.0], [1.0, 2.0], [4.0, 0.0], [2.0, 1.0]])
+    assert crowding_distances(losses).tolist() == [np.inf, 2 / 4 + 3 / 4, np.inf, 3 / 4 + 2 / 4]
 
 
-@given(losses_strategy())
-def test_crowding_is_never_negative(losses_NM: FloatArray) -> None:
+@given(losses_of(1, 2, 3, 4))
+def test_crowding_is_never_negative(losses: FloatArray) -> None:
     """Equal columns and few rows are no exceptions; two rows or fewer are all extremes."""
-    distances = crowding_distances(losses_NM)
+    distances = crowding_distances(losses)
     assert (distances >= 0).all()
     assert not np.isnan(distances).any()
-    if len(losses_NM) <= 2:
+    if len(losses) <= 2:
         assert np.isinf(distances).all()
 
 

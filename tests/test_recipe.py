@@ -49,7 +49,9 @@ def test_a_recipe_survives_toml(values: dict[str, Any]) -> None:
     assert back.space.options == recipe.space.options
 
 
-@pytest.mark.parametrize("text", ["a\r\nb\r", "\x00\x7f\x85", "\u2028 é \U0001f600", '"""', "\\n", "[x]\ny = 1", "", "\t# "])
+@pytest.mark.parametrize(
+    "text", ["a\r\nb\r", "\x00\x7f\x85", "\u2028 é \U0001f600", '"""', "\\n", "[x]\ny = 1", "", "\t# "]
+)
 def test_weird_strings_survive_a_file(tmp_path: Path, text: str) -> None:
     """The file keeps line ends, control characters, quotes and backslashes, in keys too."""
     recipe = Recipe.from_mapping({"data": text, "space": {"name": text, f"key {text}": [{text: text}]}})
@@ -121,12 +123,21 @@ KNOWN = "Known: data, early_stopping, execution, limits, measuring, name, "
         ({"trials": "many"}, "trials: input should be a valid integer, unable to parse string as an integer, but got "),
         ({"sampler": "tpee"}, "sampler: input should be 'tpe', 'nsga2' or 'random', but got 'tpee'."),
         ({"name": "a/b"}, "name: string should match pattern"),
-        ({"target": "onnxruntime-cpu:fp23"}, "target: parts of a target are a precision, batch=N or threads=N, but got"),
+        (
+            {"target": "onnxruntime-cpu:fp23"},
+            "target: parts of a target are a precision, batch=N or threads=N, but got",
+        ),
         ({"objectives": ["latncy"]}, "objectives: unknown metric 'latncy'. Did you mean 'latency_ms'?"),
         ({"objectives": []}, "objectives: objectives are one to four different metrics, but got []."),
-        ({"objectives": ["error", "accuracy"]}, "objectives: objectives are one to four different metrics, but got ['e"),
+        (
+            {"objectives": ["error", "accuracy"]},
+            "objectives: objectives are one to four different metrics, but got ['e",
+        ),
         ({"objectives": "error"}, "objectives: input should be a list, but got 'error'."),
-        ({"limits": ["latency_ms <= 2mJ"]}, "limits: the unit of latency_ms is one of ns, us, µs, μs, ms, s, but got 'm"),
+        (
+            {"limits": ["latency_ms <= 2mJ"]},
+            "limits: the unit of latency_ms is one of ns, us, µs, μs, ms, s, but got 'm",
+        ),
         ({"limits": ["macs <= 2", "macs <= 3"]}, "limits: a metric has one limit at most, but macs has several."),
         ({"trials": 4, "rounds": 5}, "rounds must be at most trials (4), but got 5."),
     ],

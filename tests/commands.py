@@ -1,0 +1,141 @@
+"""The real command in a process of its own, and what its run folder holds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nas.evaluation import Evaluation
+from nas.journal import JOURNAL, read_rows
+
+TESTS = Path(__file__).parent
+MARK = "NAS_TEST_PROCESS"
+"""An environment variable that the processes of one command share, whoever started them."""
+
+SHORT = (
+    *("--data", "digits", "--set", "rounds=1", "--set", "training.epochs=1", "--set", "training.subset=0.1"),
+    *("--set", "measuring.initial=5", "--set", "measuring.rounds=2", "--set", "measuring.seconds_per_round=0.02"),
+    *("--set", "retraining.epochs=1", "--set", "retraining.winners=1"),
+)
+"""The shortest run on digits."""
+UNMEASURED = ("--objective", "error", "--objective", "macs")
+"""Objectives for which nothing is measured before the winners are."""
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's, on one thread, without what a terminal would say of colours."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")}
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "", **changes}
+
+
+def run_nas(*arguments: str | Path, cwd: Path = TESTS, **changes: str) -> subprocess.CompletedProcess[str]:
+    """The command's output and exit status; it may take two minutes."""
+    return subprocess.run(
+        [sys.executable, "-m", "nas.cli", *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**changes),
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+class RunningCommand:
+    """``nas`` in a process group of its own, whose output goes to files."""
+
+    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+        self._mark = uuid.uuid4().hex
+        self._output = folder / f"output-{self._mark}"
+        with self._output.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "nas.cli", *map(str, arguments)],
+                cwd=TESTS,
+                env=environment(**{MARK: self._mark}),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait_until(self, happened: Callable[[], bool], seconds: float = 60) -> bool:
+        """Whether it happened before the command ended."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if happened():
+                return True
+            if self.process.poll() is not None:
+                return happened()
+            time.sleep(0.02)
+        raise AssertionError(f"it did not happen within {seconds} s:\n{self.output}")
+
+    def kill(self) -> None:
+        """End the driver alone, at once."""
+        self.process.kill()
+        self.process.wait()
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does: a signal to the whole process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def others(self) -> dict[int, str]:
+        """The command's other living processes, by id, with their command lines."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit() or int(folder.name) == self.process.pid:
+                continue
+            try:
+                if f"{MARK}={self._mark}".encode() in (folder / "environ").read_bytes():
+                    state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+                    if state != "Z":
+                        found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+            except OSError:  # ended meanwhile, or not ours
+                continue
+        return found
+
+    def wait_for_the_others(self, seconds: float = 30) -> None:
+        """Raise when other processes outlive the driver for so long; they are ended then."""
+        until = time.monotonic() + seconds
+        while others := self.others():
+            if time.monotonic() > until:
+                for process_id in others:
+                    os.kill(process_id, signal.SIGKILL)
+                raise AssertionError(f"these processes outlived their driver by {seconds} s: {others}")
+            time.sleep(0.1)
+
+
+def rows_of(run: Path) -> list[tuple[Any, ...]]:
+    """All columns of all rows on disk, oldest first; none where there is no journal yet."""
+    if not (run / JOURNAL).exists():
+        return []
+    connection = sqlite3.connect(f"{(run / JOURNAL).as_uri()}?mode=ro", uri=True)
+    try:
+        return connection.execute("SELECT number, at, kind, body FROM rows ORDER BY number").fetchall()
+    except sqlite3.OperationalError:  # the table is not there yet
+        return []
+    finally:
+        connection.close()
+
+
+def evaluations_of(run: Path, stage: str) -> list[Evaluation]:
+    """The rows of one stage, oldest first."""
+    rows = [Evaluation.from_json(body) for body in read_rows(run, "evaluation")]
+    return [row for row in rows if row.stage == stage]
+
+
+def assert_nothing_twice(run: Path) -> None:
+    """No architecture has two rows in one stage, and no number two rows."""
+    for stage in ("measure", "train", "retrain", "winner"):
+        identities = [row.architecture.id for row in evaluations_of(run, stage)]
+        assert len(set(identities)) == len(identities), stage

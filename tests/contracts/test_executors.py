@@ -1,0 +1,313 @@
+"""What every executor does, and what processes add to it: deaths, hangs, silence and ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_tasks import work
+
+from nas import execution
+from nas.errors import CandidateError, DataError
+from nas.execution import Executor, InlineExecutor, Job, RayExecutor, Report, Resources
+
+ENOUGH_S = 60.0
+
+
+class Script:
+    """A source with a list of jobs, which notes what it hears. It stops a job whose ``stop_at`` epoch is reported."""
+
+    def __init__(self, *jobs: dict[str, Any]) -> None:
+        self._jobs = [{"id": f"j{number}", **job} for number, job in enumerate(jobs)]
+        self.heard: dict[str, list[tuple[str, Any]]] = {}
+        self.asked = 0
+
+    def next_job(self) -> Job | None:
+        if self.asked == len(self._jobs):
+            return None
+        job = self._jobs[self.asked]
+        self.asked += 1
+        self.heard[job["id"]] = []
+        return job
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        self.heard[job["id"]].append(("report", report))
+        return "stop_at" not in job or report["epoch"] != job["stop_at"]
+
+    def on_end(self, job: Job, report: Report) -> None:
+        self.heard[job["id"]].append(("end", report))
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        self.heard[job["id"]].append(("failure", (failure.kind, failure.reason)))
+
+    @property
+    def kinds(self) -> list[str | None]:
+        """How each job failed; None for one that ended well."""
+        ends = [self.heard[job["id"]][-1] for job in self._jobs]
+        return [what[0] if event == "failure" else None for event, what in ends]
+
+
+def counting(epochs: int, **more: Any) -> dict[str, Any]:
+    return {"do": "count", "epochs": epochs, **more}
+
+
+def ray() -> RayExecutor:
+    return RayExecutor(2, Resources(cpus=1))
+
+
+@pytest.fixture(name="ray_executor", scope="module")
+def running_ray() -> Iterator[Executor]:
+    with ray() as executor:
+        yield executor
+
+
+@pytest.fixture(name="executor", params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def each_executor(request: pytest.FixtureRequest) -> Executor:
+    return InlineExecutor() if request.param == "inline" else request.getfixturevalue("ray_executor")
+
+
+class TestEvery:
+    """One Ray serves all of these, so each is also a further run in one session."""
+
+    def test_reports_come_in_order(self, executor: Executor) -> None:
+        """Every report but the last asks whether to go on; the last ends the job, and is the task's own."""
+        source = Script(counting(3), counting(1), counting(4))
+        executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert source.heard == {
+            f"j{number}": [
+                *(("report", {"epoch": epoch}) for epoch in range(1, epochs)),
+                ("end", {"epoch": epochs, "done": True}),
+            ]
+            for number, epochs in enumerate((3, 1, 4))
+        }
+
+    def test_a_source_can_stop_a_job(self, executor: Executor) -> None:
+        """It ends with the report at which it was stopped, which is not done, and the others go on."""
+        source = Script(counting(5, stop_at=2), counting(3), counting(4, stop_at=1))
+        executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert [events[-1] for events in source.heard.values()] == [
+            ("end", {"epoch": 2}),
+            ("end", {"epoch": 3, "done": True}),
+            ("end", {"epoch": 1}),
+        ]
+        assert [len(events) for events in source.heard.values()] == [3, 3, 2]
+
+    def test_a_failure_ends_its_job_alone(self, executor: Executor) -> None:
+        """A CandidateError keeps its kind; everything else is of kind exception, whenever it is raised."""
+        source = Script(
+            {"do": "fail"},
+            {"do": "fail as candidate"},
+            {"do": "raise at once"},
+            {"do": "leave"},
+            counting(2),
+        )
+        executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert [events[-1] for events in source.heard.values()] == [
+            ("failure", ("exception", "training raised ValueError: wrong\nin the middle")),
+            ("failure", ("nan", "the loss is no number")),
+            ("failure", ("exception", "training raised ValueError: wrong at once")),
+            ("failure", ("exception", "training raised AssertionError: a task's last report must hold done")),
+            ("end", {"epoch": 2, "done": True}),
+        ]
+        assert [len(events) for events in source.heard.values()] == [2, 2, 1, 2, 2]
+
+    def test_what_is_no_candidates_failure_ends_the_run(self, executor: Executor) -> None:
+        """Missing data would fail every job, so it is raised at once, and no job hears of it."""
+        source = Script({"do": "find no data"}, *[counting(1)] * 20)
+        with pytest.raises(DataError, match="the data set is gone"):
+            executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert source.heard["j0"] == [("report", {"epoch": 1})]
+        assert source.asked < 20
+
+    @pytest.mark.parametrize("method", ["next_job", "on_report", "on_end", "on_failure"])
+    def test_an_exception_of_the_source_ends_the_run(
+        self, executor: Executor, method: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is raised as it was, even when it looks like a candidate's, and nothing is asked or told after it."""
+        source = Script(counting(2), {"do": "fail"}, *[counting(3)] * 20)
+        original: Callable[..., Any] = getattr(source, method)
+        calls = []
+
+        def failing(*arguments: Any) -> Any:
+            calls.append(arguments)
+            if len(calls) == 3 or method == "on_failure":
+                raise error
+            return original(*arguments)
+
+        error = CandidateError("disk", "the journal is full") if method == "on_report" else OSError("disk full")
+        monkeypatch.setattr(source, method, failing)
+        with pytest.raises(type(error)) as caught:
+            executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert caught.value is error
+        assert len(calls) == (1 if method == "on_failure" else 3)
+        assert source.asked < 22
+
+    def test_data_pass_as_they_are(self, executor: Executor) -> None:
+        """Nested data in jobs and reports, and a megabyte of bytes, keep shape and type."""
+        data = {"architecture": {"depth": 2, "residual": True, "name": "é/ü", "a.b": 0.1}, "list": [[], {}, None, [1]]}
+        source = Script({"do": "give back", "data": data})
+        executor.run(work, source, time_limit_s=ENOUGH_S)
+        (_, first), (_, last) = source.heard["j0"]
+        assert first == {"epoch": 1, "got": data}
+        assert last == {"epoch": 2, "got": data, "weights": bytes(range(256)) * 4000, "done": True}
+
+    def test_no_jobs_are_no_error(self, executor: Executor) -> None:
+        """A source that has none is asked once."""
+        source = Script()
+        executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert source.heard == {}
+
+
+def test_a_stopped_task_is_closed_before_its_end_is_told() -> None:
+    """What a task has borrowed, such as random states, is given back before anybody goes on."""
+    open_tasks = []
+
+    def task(job: Job) -> Iterator[Report]:
+        open_tasks.append(job["id"])
+        try:
+            yield {"epoch": 1}
+        finally:
+            open_tasks.remove(job["id"])
+
+    class Looking(Script):
+        def on_end(self, job: Job, report: Report) -> None:
+            assert open_tasks == []
+            super().on_end(job, report)
+
+    source = Looking({"stop_at": 1}, {"stop_at": 1})
+    InlineExecutor().run(task, source, time_limit_s=ENOUGH_S)
+    assert source.kinds == [None, None]
+
+
+@pytest.mark.ray
+class TestProcesses:
+    def test_a_death_ends_its_job_alone(self, ray_executor: Executor) -> None:
+        """A worker that exits or is killed from outside makes a failed job of kind worker; the others go on."""
+
+        class Killer(Script):
+            def on_report(self, job: Job, report: Report) -> bool:
+                if "pid" in report:
+                    os.kill(report["pid"], signal.SIGKILL)
+                return super().on_report(job, report)
+
+        source = Killer({"do": "exit"}, {"do": "tell and wait"}, counting(2), {"do": "exit"}, counting(2), counting(2))
+        ray_executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert source.kinds == ["worker", "worker", None, "worker", None, None]
+        assert source.heard["j0"][-1][1][1].startswith(
+            "the worker's process died; it may have been killed, or have run"
+        )
+
+    def test_a_hang_ends_within_the_hard_limit(self, ray_executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Neither a loop that never ends nor a sleep that hears no signal outlives it, and others go on after."""
+        monkeypatch.setattr(execution, "HARD_LIMIT_GRACE_S", 0.8)
+        source = Script({"do": "spin"}, {"do": "sleep deaf"}, counting(2), counting(2))
+        ray_executor.run(work, source, time_limit_s=1.0)
+        assert source.kinds == ["timeout", "timeout", None, None]
+        reason = source.heard["j0"][-1][1][1]
+        found = re.fullmatch(
+            r"a training must take at most 1 s, but hung; its process was ended after (\d+) s\.", reason
+        )
+        assert found is not None
+        assert 2 <= int(found[1]) <= 10  # 1.2 s and a grace of 0.8 s, and what a busy machine takes to notice
+
+    def test_jobs_run_side_by_side(self, ray_executor: Executor, tmp_path: Path) -> None:
+        """Two jobs that wait for each other both end, in processes of their own with the threads that were given."""
+        source = Script({"do": "meet", "folder": str(tmp_path)}, {"do": "meet", "folder": str(tmp_path)})
+        ray_executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert source.kinds == [None, None]
+        ((_, one),), ((_, other),) = source.heard.values()
+        assert len({one["pid"], other["pid"], os.getpid()}) == 3
+        assert one["threads"] == other["threads"] == "1"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    @pytest.mark.usefixtures("ray_executor")
+    def test_nothing_listens_to_the_outside(self) -> None:
+        """Every port that this process and those that it started listen on is bound to the loopback address."""
+        addresses = listening_addresses(processes_below(os.getpid()))
+        assert len(addresses) >= 3  # among them the control store's, the node manager's and this driver's
+        assert {address for address in addresses if not is_loopback(address)} == set()
+
+
+def processes_below(root: int) -> set[int]:
+    """Process numbers of ``root`` and of all that descend from it."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended meanwhile
+            continue
+    found = {root}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def listening_addresses(processes: set[int]) -> list[str]:
+    """Local addresses, in the kernel's hexadecimal form, of the TCP sockets on which the processes listen."""
+    sockets = set()
+    for process in processes:
+        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                sockets.add(os.readlink(descriptor))
+            except OSError:
+                continue
+    addresses = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            _, local, _, state, _, _, _, _, _, inode, *_ = line.split()
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                addresses.append(local.partition(":")[0])
+    return addresses
+
+
+def is_loopback(address: str) -> bool:
+    """127.x.x.x, ::1, or the first written as the second; words are in the machine's byte order."""
+    octets = b"".join(
+        int(address[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(address), 8)
+    )
+    return (
+        octets[-4] == 127
+        if len(octets) == 4 or octets[:12] == b"\0" * 10 + b"\xff\xff"
+        else octets == b"\0" * 15 + b"\x01"
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_is_silent_when_workers_die() -> None:
+    """A run in which workers exit, are killed and hang prints what the caller prints, and nothing else."""
+    code = """
+import os, signal
+from test_executors import Script, counting, execution, ray, work
+
+class Killer(Script):
+    def on_report(self, job, report):
+        if "pid" in report:
+            os.kill(report["pid"], signal.SIGKILL)
+        return super().on_report(job, report)
+
+execution.HARD_LIMIT_GRACE_S = 0.8
+source = Killer({"do": "exit"}, {"do": "tell and wait"}, {"do": "fail"}, {"do": "spin"}, counting(2))
+with ray() as executor:
+    executor.run(work, source, time_limit_s=1.0)
+    print(source.kinds)
+"""
+    path = os.pathsep.join(str(Path(__file__).parents[level]) for level in (0, 1))
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert told.stderr == ""
+    assert told.stdout == "['worker', 'worker', 'exception', 'timeout', None]\n"
+    assert told.returncode == 0

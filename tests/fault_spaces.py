@@ -1,0 +1,82 @@
+"""Spaces of small networks for digits of which some go wrong, each in a way of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+from torch import nn
+
+from nas.architecture import Architecture, Choice
+
+PLAIN = "plain"
+
+
+class Faulty:
+    """``part`` decides what goes wrong: it is plain, or one of ``faults``.
+
+    build, shape: at once. refused: the runtime has no kernel for it. export: the exporter cannot express it.
+    nan, raise, exit, hang, slow: in training alone. With ``always`` there is no plain part.
+    """
+
+    def __init__(self, faults: str = "", always: bool = False, seconds: float = 0.05) -> None:
+        parts = tuple(faults.split()) if always else (PLAIN, *faults.split())
+        self.choices = (
+            Choice("width", (2, 3, 4, 5, 6, 8)),
+            Choice("depth", (0, 1, 2)),
+            Choice("kernel", (1, 3), when=("depth", (1, 2))),
+            Choice("part", parts),
+        )
+        self._seconds = seconds
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        part = str(architecture["part"])
+        if part == "build":
+            raise RuntimeError("this part cannot be built")
+        width, depth, kernel = (int(architecture.get(name, 1)) for name in ("width", "depth", "kernel"))
+        convolutions = [nn.Conv2d(1, width, 3, stride=2, padding=1)]
+        convolutions += [nn.Conv2d(width, width, kernel, padding=kernel // 2) for _ in range(depth)]
+        layers: list[nn.Module] = [layer for convolution in convolutions for layer in (convolution, nn.ReLU())]
+        if part == "refused":
+            layers.append(DoubleConvolution(width))
+        outputs = 9 if part == "shape" else 10
+        return nn.Sequential(Fault(part, self._seconds), *layers, nn.Flatten(), nn.Linear(16 * width, outputs))
+
+
+class Fault(nn.Module):
+    """Passes its input on, or does not."""
+
+    def __init__(self, part: str, seconds: float) -> None:
+        super().__init__()
+        self._part = part
+        self._seconds = seconds
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._part == "export" and float(x.sum()) > 1e9:
+            return -x
+        if self.training:
+            self._fail(x)
+            return x * float("nan") if self._part == "nan" else x
+        return x
+
+    def _fail(self, x: torch.Tensor) -> None:
+        if self._part == "raise":
+            raise RuntimeError("this part cannot be trained")
+        if self._part == "exit":
+            os._exit(3)
+        if self._part == "slow":
+            time.sleep(self._seconds)
+        while self._part == "hang":
+            time.sleep(0.1)
+
+
+class DoubleConvolution(nn.Module):
+    """A convolution in float64, for which ONNX Runtime has no kernel on CPUs."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self._convolution = nn.Conv2d(width, width, 1).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._convolution(x.double()).float()

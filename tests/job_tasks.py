@@ -1,0 +1,100 @@
+"""Jobs for the tests of executors; light, because workers import this."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nas.errors import CandidateError, DataError
+from nas.execution import Job
+
+
+def work(job: Job) -> Iterator[dict[str, Any]]:
+    """Does what the job's ``do`` says. Two of these are no generators, which a task need not be."""
+    if job["do"] == "raise at once":
+        raise ValueError("wrong at once")
+    return DEEDS[job["do"]](job)
+
+
+def count(job: Job) -> Iterator[dict[str, Any]]:
+    for epoch in range(1, job["epochs"]):
+        yield {"epoch": epoch}
+    yield {"epoch": job["epochs"], "done": True}
+
+
+def fail(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"epoch": 1}
+    raise ValueError("wrong\nin the middle")
+
+
+def fail_as_candidate(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"epoch": 1}
+    raise CandidateError("nan", "the loss is no number")
+
+
+def leave(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"epoch": 1}
+
+
+def find_no_data(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"epoch": 1}
+    raise DataError("the data set is gone")
+
+
+def give_back(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"epoch": 1, "got": job["data"]}
+    yield {"epoch": 2, "got": job["data"], "weights": bytes(range(256)) * 4000, "done": True}
+
+
+def exit_at_once(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"epoch": 1}
+    os._exit(3)
+
+
+def tell_and_wait(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"pid": os.getpid()}
+    time.sleep(1000)
+
+
+def spin(job: Job) -> Iterator[dict[str, Any]]:
+    yield {"epoch": 1}
+    while True:
+        pass
+
+
+def sleep_deaf(job: Job) -> Iterator[dict[str, Any]]:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    time.sleep(1000)
+    yield {"done": True}
+
+
+def meet(job: Job) -> Iterator[dict[str, Any]]:
+    """Ends well only when another job is there at the same time."""
+    folder = Path(job["folder"])
+    (folder / job["id"]).touch()
+    deadline_s = time.monotonic() + 30
+    while len(list(folder.iterdir())) < 2:
+        if time.monotonic() > deadline_s:
+            raise CandidateError("exception", "nobody came")
+        time.sleep(0.02)
+    yield {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS"), "done": True}
+
+
+DEEDS = {
+    "count": count,
+    "fail": fail,
+    "fail as candidate": fail_as_candidate,
+    "leave": leave,
+    "find no data": find_no_data,
+    "give back": give_back,
+    "exit": exit_at_once,
+    "tell and wait": tell_and_wait,
+    "spin": spin,
+    "sleep deaf": sleep_deaf,
+    "meet": meet,
+}
