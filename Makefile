@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test lint clean
 
 demo: .venv/installed
-	$(BIN)/nas search experiments/digits.toml --fresh
+	$(BIN)/nas search experiments/digits.toml
 
 test: .venv/installed
 	$(BIN)/python -m pytest

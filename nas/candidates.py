@@ -119,7 +119,7 @@ class RoundOfTrainings:
         if self._left <= 0:
             return True  # the budget went to failures meanwhile; next_job drops this one
         try:
-            return self._state.screen.probably_meets(architecture, self._state.knowledge)
+            return self._state.screen.lets_through(architecture, self._state.knowledge)
         except CandidateError as error:
             self._left -= 1
             failure = Failure(error.kind, error.reason)

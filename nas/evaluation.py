@@ -17,7 +17,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 class PredictedValue:
     """A prediction for one architecture: the mean, and bounds that hold 90 % of the truths.
 
-    So ``upper`` alone is a one-sided 95 % bound, the one that limits are checked against.
+    So ``upper`` alone is a one-sided 95 % bound.
     """
 
     mean: float

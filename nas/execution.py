@@ -30,6 +30,7 @@ NasError, ends the job, and it alone; any other NasError ends the run."""
 Outcome = Report | NasError
 """The last that is known of a job."""
 
+LOCAL_RAY_VARIABLES = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 HARD_LIMIT_FACTOR = 1.2
 HARD_LIMIT_GRACE_S = 5.0
 """A task checks its time limit itself; a process that is still in it this much later is ended."""
@@ -140,14 +141,16 @@ class RayExecutor:
         os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
         os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")
         os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "86400")
-        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(self._workers))
+        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1")
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else what repeats is kept back, and printed by ray.shutdown
+        self._environment_before = dict(os.environ)
         if self._address is None:
             # Ray's own switch, named after the systems on which it is the default, binds every port to the loopback
-            # address; and who connects must know a token that only this process and its children have.
+            # address; and who connects must know a token that only this process and its children have. Where Ray was
+            # imported before, only the token protects it.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -174,6 +177,7 @@ class RayExecutor:
             self._owns_ray = True
         else:
             self._owns_ray = False
+        self._check_resources(ray.nodes())  # type: ignore[no-untyped-call]
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would tell them once more
         self._stdout = sys.stdout
         sys.stdout = _WithoutRayNews(sys.stdout)
@@ -186,8 +190,22 @@ class RayExecutor:
 
         if self._owns_ray:
             ray.shutdown()
+            for name in LOCAL_RAY_VARIABLES:  # another Ray, joined later, has its own token
+                if name not in self._environment_before:
+                    os.environ.pop(name, None)
         if isinstance(sys.stdout, _WithoutRayNews):
             sys.stdout = self._stdout
+
+    def _check_resources(self, nodes: list[dict[str, Any]]) -> None:
+        """See that some node could ever run a job: Tune would wait for one without a word."""
+        needs = {"CPU": self._resources.cpus, "GPU": self._resources.gpus}
+        alive = [node["Resources"] for node in nodes if node["Alive"]]
+        if not any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in alive):
+            largest = {name: max((node.get(name, 0) for node in alive), default=0) for name in needs}
+            raise TargetError(
+                f"a training takes {needs['CPU']} cores and {needs['GPU']:g} GPUs, but the largest node has "
+                f"{largest['CPU']:g} and {largest['GPU']:g}. Lower execution.threads_per_worker, or join another Ray."
+            )
 
     def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
         from ray import tune
@@ -205,7 +223,7 @@ class RayExecutor:
                     search_alg=searcher,
                     scheduler=scheduler,
                     num_samples=-1,
-                    max_concurrent_trials=None,
+                    max_concurrent_trials=self._workers,
                     reuse_actors=True,
                     metric="training_iteration",  # one that Tune itself reports: nothing here asks for the best
                     mode="max",
@@ -258,7 +276,7 @@ class _Relay:
         self._time_limit_s = time_limit_s
         self._hard_limit_s = hard_limit_s
         self._jobs: dict[str, Job] = {}
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         """Tune pickles what it is given so as to restore it, which is never asked of it: the journal is for that."""
@@ -269,7 +287,7 @@ class _Relay:
             return None
         try:
             job = self._source.next_job()
-        except BaseException as error:
+        except Exception as error:
             self.error = error
             return None
         if job is not None:
@@ -281,7 +299,7 @@ class _Relay:
             return False
         try:
             return self._source.on_report(self._jobs[trial_id], outcome)
-        except BaseException as error:
+        except Exception as error:
             self.error = error
             return False
 
@@ -294,11 +312,12 @@ class _Relay:
                 self._source.on_end(job, outcome)
             else:
                 self._source.on_failure(job, as_failure(outcome))
-        except BaseException as error:
+        except Exception as error:
             self.error = error
 
-    def die(self, trial_id: str, lasted_s: float) -> None:
-        self.end(trial_id, self._cause_of_death(lasted_s))
+    def die(self, trial_id: str, lasted_s: float, error: Exception | None) -> None:
+        """The job's process died, or ``error`` came up in it before the task could begin."""
+        self.end(trial_id, self._cause_of_death(lasted_s) if error is None else as_failure(error))
 
     def _cause_of_death(self, lasted_s: float) -> CandidateError:
         if lasted_s >= self._hard_limit_s:
@@ -351,7 +370,7 @@ def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
             started = trial.run_metadata.start_time  # only when its process was there, which takes seconds
-            relay.die(trial.trial_id, 0.0 if started is None else time.time() - started)
+            relay.die(trial.trial_id, 0.0 if started is None else time.time() - started, _cause(trial))
 
     class JobTrainable(tune.Trainable):
         """Does one job after the other in one actor."""
@@ -398,6 +417,16 @@ def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
             return {"outcome": [outcome], "done": done}  # in a list, because Tune flattens mappings
 
     return SourceSearcher(), SourceScheduler(), JobTrainable  # type: ignore[no-untyped-call]
+
+
+def _cause(trial: Any) -> Exception | None:
+    """What came up in a trial's process outside of the task, such as a space that cannot be imported there."""
+    from ray.exceptions import RayActorError, RayTaskError
+
+    error = trial.get_pickled_error()
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    return None if error is None or isinstance(error, RayActorError) else error
 
 
 def local_gpus() -> int:

@@ -33,9 +33,10 @@ class Journal:
     loses at most what was not yet appended.
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, lock: IO[str], *, clock: Callable[[], float]) -> None:
+        """Made by ``start`` or ``resume``, which hold the folder's ``lock``."""
         self._clock = clock
-        self._lock = _lock(folder)
+        self._lock = lock
         try:
             self._connection = _open(folder / JOURNAL)
         except sqlite3.OperationalError as error:
@@ -57,23 +58,28 @@ class Journal:
         Raises:
             JournalError: the folder holds a run already.
         """
-        if (folder / JOURNAL).exists() or (folder / RECIPE).exists():
-            held = (folder / RECIPE).read_text(encoding="utf-8") if (folder / RECIPE).exists() else None
-            what = "this recipe's run" if held == recipe_text else "a run of another recipe"
-            raise JournalError(
-                f"a new run needs a folder of its own, but {folder} already holds {what}. "
-                f"Go on with it by --resume {folder}, or choose another --name."
-            )
         folder.mkdir(parents=True, exist_ok=True)
-        write_aside(folder / RECIPE, recipe_text.encode())
-        return cls(folder, clock=clock)
+        lock = _lock(folder)
+        try:
+            if (folder / JOURNAL).exists() or (folder / RECIPE).exists():
+                held = (folder / RECIPE).read_text(encoding="utf-8") if (folder / RECIPE).exists() else None
+                what = "this recipe's run" if held == recipe_text else "a run of another recipe"
+                raise JournalError(
+                    f"a new run needs a folder of its own, but {folder} already holds {what}. "
+                    f"Go on with it by --resume {folder}, or choose another --name."
+                )
+            write_aside(folder / RECIPE, recipe_text.encode())
+            return cls(folder, lock, clock=clock)
+        except BaseException:
+            lock.close()
+            raise
 
     @classmethod
     def resume(cls, folder: Path, *, clock: Callable[[], float]) -> Journal:
         """The journal of a run that was started before. Raises JournalError when there is none."""
         if not (folder / RECIPE).is_file():
             raise JournalError(f"{folder} must be the folder of a run, but has no {RECIPE}.")
-        return cls(folder, clock=clock)
+        return cls(folder, _lock(folder), clock=clock)
 
     def append(self, kind: Kind, *bodies: Mapping[str, Any]) -> None:
         """Add rows, all or none. They are on disk when this returns.

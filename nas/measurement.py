@@ -76,7 +76,7 @@ class Measurement:
 
     @property
     def p95(self) -> float:
-        """95th percentile of all samples."""
+        """95th percentile of all samples; where a sample is the mean of several inferences, not of single ones."""
         return float(np.quantile(np.concatenate([np.asarray(samples) for samples in self.rounds]), 0.95))
 
     def to_json(self) -> dict[str, Any]:

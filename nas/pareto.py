@@ -56,6 +56,8 @@ def hypervolume(losses: FloatArray, reference: FloatArray) -> float:
     losses = _checked(losses)
     if len(losses) == 0:
         return 0.0
+    if losses.shape[1] == 1:  # which moocore refuses
+        return max(0.0, float(reference[0] - losses.min()))
     return float(moocore.hypervolume(losses, ref=np.asarray(reference, dtype=np.float64)))
 
 
@@ -64,6 +66,9 @@ def hypervolume_contributions(losses: FloatArray, reference: FloatArray) -> Floa
     losses = _checked(losses)
     if len(losses) == 0:
         return np.zeros(0)
+    if losses.shape[1] == 1:
+        best, second = np.sort([*losses[:, 0], reference[0], reference[0]])[:2]
+        return np.where(losses[:, 0] == best, second - best, 0.0)
     contributions: FloatArray = np.asarray(
         moocore.hv_contributions(losses, ref=np.asarray(reference, dtype=np.float64), ignore_dominated=False),
         dtype=np.float64,

@@ -183,7 +183,7 @@ class Recipe(_Part):
     def run_name(self) -> str:
         """The name, or one made of the data set and the space."""
         made = f"{self.data.name}-{self.space.name}"
-        return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made).strip(".-") or "run"
+        return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made)[:60].strip(".-") or "run"
 
     @property
     def parsed_objectives(self) -> tuple[Objective, ...]:

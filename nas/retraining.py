@@ -90,15 +90,15 @@ class Retraining:
         if front:
             return front
         candidates = [row for row in state.knowledge.candidates if row.architecture not in excluded]
-        if not state.screen.limits:
+        if not state.screen.cost_limits:
             return self._search.non_dominated_rows(candidates)
 
         def excess(row: Evaluation) -> float:
-            excesses = state.screen.excesses(state.screen.values(row.architecture, state.knowledge))
-            return sum(max(0.0, value) for value in excesses.values())
+            values = state.screen.values(row.architecture, state.knowledge)
+            return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in state.screen.cost_limits)
 
         nearest = sorted(candidates, key=excess)[: state.recipe.retraining.winners]
-        limits = ", ".join(map(str, state.screen.limits))
+        limits = ", ".join(map(str, state.screen.cost_limits))
         if not self._told_of_misses:
             self._told_of_misses = True
             state.progress.say(
@@ -118,7 +118,7 @@ class Retraining:
             keep_weights=True,
             use_validation=True,
         )
-        task = CandidateTraining(state.task.space, state.task.source, settings, state.clock)
+        task = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch)
         source = _Retrainings(state, self._folder, list(architectures))
         executor.run(task, source, time_limit_s=retraining.time_limit_s)
         state.progress.close()

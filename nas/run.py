@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from nas.errors import JournalError, RecipeError, TargetError
 from nas.execution import Executor, InlineExecutor, RayExecutor, Resources, local_gpus
 from nas.front import REPORT_NAME, Front
 from nas.journal import RECIPE, Journal
+from nas.machine import default_workers, processor_name
 from nas.predictor import load_predictor
 from nas.progress import NullProgress, Progress
 from nas.recipe import Recipe, read_recipe
@@ -25,7 +26,7 @@ from nas.record import read_record
 from nas.report import write_report
 from nas.retraining import Retraining
 from nas.run_state import RunState, Task
-from nas.search_space import SearchSpace, check_space, count, load_space
+from nas.search_space import SearchSpace, check_space, choices_hash, count, load_space
 from nas.searching import Search
 
 Clock = Callable[[], float]
@@ -33,10 +34,14 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Instruments:
-    """What a run reads off the world. Tests give a bench and a clock of their own; None is this machine's bench."""
+    """What a run reads off the world, in tests replaced by what they control. Without a bench it is this machine's.
+
+    ``clock`` dates the rows; ``stopwatch`` takes durations, so that a clock that is set does not end trainings.
+    """
 
     bench: Bench | None = None
     clock: Clock = field(default=time.time)
+    stopwatch: Clock = field(default=time.monotonic)
 
 
 def search(
@@ -65,7 +70,7 @@ def search(
     task = _task(recipe, space, data, instruments)
     folder = _new_folder(recipe, Path(runs))
     with Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal:
-        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.clock)
+        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.stopwatch)
 
 
 def resume(
@@ -90,7 +95,7 @@ def resume(
     instruments = instruments or Instruments()
     task = _task(recipe, space, data, instruments)
     with Journal.resume(folder, clock=instruments.clock) as journal:
-        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.clock)
+        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.stopwatch)
 
 
 GIVEN = "given"
@@ -147,21 +152,27 @@ def _task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None, instr
     return Task(loaded, source, space, bench)
 
 
-def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, clock: Clock) -> Front:
+def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock) -> Front:
     progress.say(f"run folder: {folder}")
-    if not journal.bodies("note"):
-        journal.append("note", _circumstances(recipe, task))
-    state = RunState(recipe, task, journal, progress, clock)
+    circumstances = _circumstances(recipe, task)
+    notes = journal.bodies("note")
+    if not notes:
+        journal.append("note", circumstances)
+    else:
+        _check_same(notes[0], circumstances, folder)
+    state = RunState(recipe, task, journal, progress, stopwatch)
     try:
         with _told_how_to_go_on(folder):
             _work(state, folder)
             record = read_record(folder)
             write_report(folder / REPORT_NAME, record)
-    except BaseException:
+    except BaseException as error:
         progress.close()
         if state.knowledge.rows:
-            with contextlib.suppress(OSError):  # what ended the run may be in the way of its report too
+            try:
                 write_report(folder / REPORT_NAME, read_record(folder))
+            except Exception as another:  # what ended the run may be in the way of its report too, and matters more
+                error.add_note(f"The report could not be written: {another}")
         raise
     progress.close()
     return record.front
@@ -169,6 +180,8 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
 
 def _work(state: RunState, folder: Path) -> None:
     search = Search(state)
+    if search.is_over:
+        return
     search.before_training()
     with _executor(state.recipe) as executor:
         for number in range(1, state.recipe.rounds + 1):
@@ -176,6 +189,7 @@ def _work(state: RunState, folder: Path) -> None:
             search.measure_round(number)
         search.measure_front()
         Retraining(state, search, folder).run(executor)
+    search.end()
 
 
 @contextlib.contextmanager
@@ -208,9 +222,32 @@ def _circumstances(recipe: Recipe, task: Task) -> dict[str, Any]:
             "validation images": len(data.validation),
             "test images": len(data.test),
         },
-        "space": {"name": recipe.space.name, "assignments": count(task.space)},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in libraries}},
+        "space": {"name": recipe.space.name, "assignments": count(task.space), "choices": choices_hash(task.space)},
+        "machine": {"processor": processor_name(), "system": platform.platform()},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in libraries}},
     }
+
+
+def _version(library: str) -> str:
+    """The version of an installed library; the in-process executor does without Ray."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _check_same(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """See that a resumed run goes on with what it began with.
+
+    Raises:
+        JournalError: other images, choices or processor; rows of two of them cannot be compared.
+    """
+    for part, key in (("data set", "fingerprint"), ("space", "choices"), ("machine", "processor")):
+        if then[part][key] != now[part][key]:
+            raise JournalError(
+                f"a run goes on with the {part} that it began with, but the {key} was {then[part][key]} "
+                f"and is {now[part][key]} now. Bring that back, or start a new run beside {folder}."
+            )
 
 
 def _executor(recipe: Recipe) -> Executor:
@@ -221,12 +258,13 @@ def _executor(recipe: Recipe) -> Executor:
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
     return RayExecutor(
         workers,
-        Resources(execution.threads_per_worker, gpus / workers if gpus else 0.0),
+        Resources(execution.threads_per_worker, gpu_share(gpus, workers)),
         address=execution.ray_address,
     )
 
 
-def default_workers(threads_per_worker: int) -> int:
-    """As many workers as the cores that this process may use feed."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads_per_worker)
+def gpu_share(gpus: int, workers: int) -> float:
+    """GPUs for each worker: one, or the fraction of one that lets all workers run. Ray takes no one and a half."""
+    if gpus == 0:
+        return 0.0
+    return 1.0 if workers <= gpus else 1 / math.ceil(workers / gpus)

@@ -32,13 +32,13 @@ class RunState:
     """Shared by all stages of one run. What is not in the journal's rows can be made anew from them."""
 
     def __init__(
-        self, recipe: Recipe, task: Task, journal: Journal, progress: Progress, clock: Callable[[], float]
+        self, recipe: Recipe, task: Task, journal: Journal, progress: Progress, stopwatch: Callable[[], float]
     ) -> None:
         self.recipe = recipe
         self.task = task
         self.journal = journal
         self.progress = progress
-        self.clock = clock
+        self.stopwatch = stopwatch
         self.knowledge = Knowledge(journal.evaluations())
         self.screen = Screen(
             task.space,

@@ -107,20 +107,33 @@ class Screen:
         """How far each limit is exceeded, relative to it; at most 0 where it holds."""
         return {limit.metric.name: limit.excess(values[limit.metric.name]) for limit in self.limits}
 
+    @property
+    def cost_limits(self) -> tuple[Limit, ...]:
+        """The limits that can be judged without training."""
+        return tuple(limit for limit in self.limits if limit.metric.source != "trained")
+
+    def accuracy_excess(self, values: Mapping[str, float]) -> float:
+        """How far a limit on the error is exceeded in a short training: a hint, since winners train longer."""
+        return sum(max(0.0, limit.excess(values["error"])) for limit in self.limits if limit.metric.source == "trained")
+
     def probably_meets(self, architecture: Architecture, knowledge: Knowledge) -> bool:
-        """Whether the best known values meet every limit that does not need training. Counts the refusals."""
+        """Whether the best known values meet every limit that does not need training."""
         values = self.values(architecture, knowledge)
-        for limit in self.limits:
-            if limit.metric.source != "trained" and not limit.holds(values[limit.metric.name]):
-                self.turned_away[str(limit)] += 1
-                return False
-        return True
+        return all(limit.holds(values[limit.metric.name]) for limit in self.cost_limits)
+
+    def lets_through(self, architecture: Architecture, knowledge: Knowledge) -> bool:
+        """The same, asked of a proposal: what is turned away is counted by the first limit that it breaks."""
+        values = self.values(architecture, knowledge)
+        broken = next((limit for limit in self.cost_limits if not limit.holds(values[limit.metric.name])), None)
+        if broken is not None:
+            self.turned_away[str(broken)] += 1
+        return broken is None
 
     def surely_meets(self, architecture: Architecture, knowledge: Knowledge) -> bool:
-        """Whether every limit holds by the upper bound of what was measured, and by what was counted and trained."""
+        """Whether every limit but one on the error holds, by the upper bound of what was measured."""
         values = self.values(architecture, knowledge)
         measured = knowledge.measurements.get(architecture, {})
-        for limit in self.limits:
+        for limit in self.cost_limits:
             name = limit.metric.name
             if limit.metric.source == "measured" and name not in measured:
                 return False

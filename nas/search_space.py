@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -222,6 +224,12 @@ def count(space: SearchSpace) -> int:
     for root in children.get(None, []):
         product *= ways(root)
     return product
+
+
+def choices_hash(space: SearchSpace) -> str:
+    """Twelve hexadecimal digits that depend on the choices alone."""
+    text = json.dumps([(choice.name, choice.options, choice.when) for choice in space.choices])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:

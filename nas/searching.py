@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings, training_settings
-from nas.errors import CandidateError, LimitError, TargetError
+from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.execution import Executor
 from nas.measuring import measure_architectures
@@ -33,6 +33,19 @@ class Search:
         self._state = state
         self._rounds_done = {body["round"] for body in state.journal.bodies("round")}
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has come to its end before."""
+        return self._end_number in self._rounds_done
+
+    def end(self) -> None:
+        """Note that there is nothing left to do."""
+        self._end_round(self._end_number)
+
+    @property
+    def _end_number(self) -> int:
+        return self._state.recipe.rounds + 1
+
     # Before training
 
     def before_training(self) -> None:
@@ -53,8 +66,9 @@ class Search:
                     break
                 pool = self._spread()  # others take the place of those that failed
         self._fit(0)
-        self._check_limits(pool)
-        self._end_round(0)
+        if 0 not in self._rounds_done:
+            self._check_limits(pool)
+            self._end_round(0)
 
     def _spread(self) -> list[Architecture]:
         rng = np.random.default_rng((self._state.recipe.seed, 0))
@@ -98,7 +112,7 @@ class Search:
         """Refit the predictors to all measurements, and tell their held-out error before they are relied on."""
         method = load_predictor(self._state.recipe.predictor)
         fitted = {}
-        told = {(body["round"], body["metric"]) for body in self._state.journal.bodies("fit")}
+        told = {(body["round"], body["metric"], body["samples"]) for body in self._state.journal.bodies("fit")}
         for name in self._state.screen.measured_metrics:
             measured = [(a, m[name].median) for a, m in self._state.knowledge.measurements.items() if name in m]
             if len(measured) < MIN_SAMPLES:
@@ -114,7 +128,7 @@ class Search:
             values = np.array([value for _, value in measured])
             fitted[name] = method(subjects, values, seed=self._state.recipe.seed)
             held_out = fitted[name].held_out
-            if (round_number, name) not in told:
+            if (round_number, name, held_out.samples) not in told:
                 self._state.journal.append("fit", fit_body(round_number, name, held_out))
             self._state.progress.say(f"{name} predictor, {held_out_text(held_out)}")
         self._state.screen.predictors = fitted
@@ -139,20 +153,24 @@ class Search:
     def _check_limits(self, pool: Sequence[Architecture]) -> None:
         """Look for an architecture within each limit, and then within all, and measure the lowest when in doubt."""
         known = [*pool, *self._state.knowledge.measurements]
-        for limit in self._state.screen.limits:
-            if limit.metric.source == "trained" or self._lowest_value(limit)[0] <= limit.value:
+        if not known:
+            reasons = [row.failure.reason for row in self._state.knowledge.rows if row.failure]
+            raise SpaceError(f"a space must have an architecture that can be built, but none can. {reasons[-1]}")
+        for limit in self._state.screen.cost_limits:
+            if self._lowest_value(limit)[0] <= limit.value:
                 continue
             lowest = self._state.screen.lowest(lambda a, limit=limit: self._known_value(a, limit), known)  # type: ignore[misc]
-            if limit.metric.source == "measured" and lowest not in self._state.knowledge.measurements:
-                self._measure([lowest], 0)
-            elif self._known_value(lowest, limit) <= limit.value:
-                continue
-            value, architecture = min(self._lowest_value(limit), (self._known_value(lowest, limit), lowest))
+            if limit.metric.source == "measured":
+                if lowest not in self._state.knowledge.measurements:
+                    self._measure([lowest], 0)  # when that fails, what was measured before decides
+                value, architecture = self._lowest_value(limit)
+            else:
+                value, architecture = self._known_value(lowest, limit), lowest
             if not limit.holds(value):
-                found = "measured" if limit.metric.source == "measured" else limit.metric.source
                 raise LimitError(
-                    f"nothing in the space meets {limit}: the lowest {found} value is {limit.metric.format(value)}, of "
-                    f"{architecture.id} ({architecture.short}). Raise the limit, or give the space smaller options."
+                    f"nothing that was found in the space meets {limit}: the lowest {limit.metric.source} value is "
+                    f"{limit.metric.format(value)}, of {architecture.id} ({architecture.short}). "
+                    "Raise the limit, or give the space smaller options."
                 )
         if any(self._state.screen.probably_meets(a, self._state.knowledge) for a in known):
             return
@@ -190,7 +208,7 @@ class Search:
     def train_round(self, number: int, executor: Executor) -> None:
         """Train this round's share of the budget, as far as the rows do not hold it yet."""
         until = round(self._state.recipe.trials * number / self._state.recipe.rounds)
-        if self._state.knowledge.trials >= until:
+        if number in self._rounds_done or self._state.knowledge.trials >= until:
             return
         source = RoundOfTrainings(self._state, number, until)
         already = self._state.knowledge.trials
@@ -200,7 +218,7 @@ class Search:
             self._state.task.space,
             self._state.task.source,
             training_settings(self._state.recipe, training.epochs, training.subset, training.time_limit_s),
-            self._state.clock,
+            self._state.stopwatch,
         )
         executor.run(task, source, time_limit_s=training.time_limit_s)
         self._state.progress.close()
@@ -233,31 +251,34 @@ class Search:
 
         Those that would add most hypervolume by their predicted means come first.
         """
-        candidates = self._state.knowledge.candidates
-        if not candidates or count <= 0:
+        screen, knowledge = self._state.screen, self._state.knowledge
+        hopeful: dict[Architecture, dict[str, float]] = {}
+        for row in knowledge.candidates:
+            values = screen.values(row.architecture, knowledge)
+            if row.architecture not in knowledge.measurements:
+                values |= {name: p.lower for name, p in screen.predicted(row.architecture).items()}
+            if all(limit.holds(values[limit.metric.name]) for limit in screen.cost_limits):
+                hopeful[row.architecture] = values
+        if not hopeful or count <= 0:
             return []
-        values = [self._state.screen.values(row.architecture, self._state.knowledge) for row in candidates]
-        means = np.array([self._state.screen.losses(v) for v in values])
-        reference = means.max(axis=0) * 1.1 + 1e-9
-        gains = hypervolume_contributions(means, reference)
+        architectures = list(hopeful)
+        means = np.array([screen.losses(screen.values(architecture, knowledge)) for architecture in architectures])
+        gains = hypervolume_contributions(means, means.max(axis=0) * 1.1 + 1e-9)
         chosen: list[tuple[float, int]] = []
-        for index, row in enumerate(candidates):
-            architecture = row.architecture
-            if architecture in self._state.knowledge.measurements:
-                continue
-            lower = {name: p.lower for name, p in self._state.screen.predicted(architecture).items()}
-            hopeful = {**values[index], **lower}
-            if any(excess > 0 for excess in self._state.screen.excesses(hopeful).values()):
+        for index, architecture in enumerate(architectures):
+            if architecture in knowledge.measurements:
                 continue
             others = means.copy()
-            others[index] = self._state.screen.losses(hopeful)
+            others[index] = screen.losses(hopeful[architecture])
             if non_dominated(others)[index]:
                 chosen.append((-float(gains[index]), index))
-        return [candidates[index].architecture for _, index in sorted(chosen)[:count]]
+        return [architectures[index] for _, index in sorted(chosen)[:count]]
 
     def _end_round(self, number: int) -> None:
         if number not in self._rounds_done:
-            self._state.journal.append("round", {"round": number, "turned_away": dict(self._state.screen.turned_away)})
+            turned_away = self._state.screen.turned_away
+            self._state.journal.append("round", {"round": number, "turned_away": dict(turned_away)})
+            turned_away.clear()
             self._rounds_done.add(number)
 
     # The end
@@ -281,24 +302,26 @@ class Search:
     def front_candidates(self, *, surely: bool, without: Collection[Architecture] = ()) -> list[Evaluation]:
         """The non-dominated candidates among those that meet the limits, in the order of their first objective.
 
-        ``surely`` asks for what was measured, by its upper bound; else the best known value decides.
+        ``surely`` asks for what was measured, by its upper bound; else the best known value decides. Where no
+        short training stays within a limit on the error, how far it is off counts as one more objective.
         """
-        meets = []
-        for row in self._state.knowledge.candidates:
-            if row.architecture in without:
-                continue
-            excesses = self._state.screen.excesses(self._state.screen.values(row.architecture, self._state.knowledge))
-            probably = all(excess <= 0 for excess in excesses.values())
-            if self._state.screen.surely_meets(row.architecture, self._state.knowledge) if surely else probably:
-                meets.append(row)
-        return self.non_dominated_rows(meets)
+        screen, knowledge = self._state.screen, self._state.knowledge
+        meets = screen.surely_meets if surely else screen.probably_meets
+        rows = [
+            row
+            for row in knowledge.candidates
+            if row.architecture not in without and meets(row.architecture, knowledge)
+        ]
+        accurate = [row for row in rows if screen.accuracy_excess(row.values) == 0]
+        return self.non_dominated_rows(accurate or rows)
 
     def non_dominated_rows(self, rows: Sequence[Evaluation]) -> list[Evaluation]:
         """Those rows that no other dominates by their best known values, sorted by the objectives."""
         if not rows:
             return []
+        screen, knowledge = self._state.screen, self._state.knowledge
         losses = np.array(
-            [self._state.screen.losses(self._state.screen.values(r.architecture, self._state.knowledge)) for r in rows]
+            [(*screen.losses(screen.values(r.architecture, knowledge)), screen.accuracy_excess(r.values)) for r in rows]
         )
         mask = non_dominated(losses)
         order = sorted(np.flatnonzero(mask).tolist(), key=lambda i: tuple(losses[i]))

@@ -54,6 +54,7 @@ class RunningCommand:
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         self._mark = uuid.uuid4().hex
+        self._seen: dict[int, str] = {}
         self._output = folder / f"output-{self._mark}"
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
@@ -82,6 +83,7 @@ class RunningCommand:
 
     def kill(self) -> None:
         """End the driver alone, at once."""
+        self.others()
         self.process.kill()
         self.process.wait()
 
@@ -90,19 +92,27 @@ class RunningCommand:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def others(self) -> dict[int, str]:
-        """The command's other living processes, by id, with their command lines."""
-        found = {}
+        """The command's other living processes, by id, with their command lines.
+
+        They are known by their ancestors and by the variable in their environment: a title that a process gives
+        itself may overwrite the one, and the death of a parent the other. So who was seen once stays known.
+        """
+        parents, started = {}, {}
         for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit() or int(folder.name) == self.process.pid:
-                continue
             try:
-                if f"{MARK}={self._mark}".encode() in (folder / "environ").read_bytes():
-                    state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-                    if state != "Z":
-                        found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+                fields = (folder / "stat").read_text().rpartition(")")[2].split() if folder.name.isdigit() else ["Z"]
+                if fields[0] != "Z":
+                    parents[int(folder.name)], started[int(folder.name)] = int(fields[1]), fields[19]
+                    if f"{MARK}={self._mark}".encode() in (folder / "environ").read_bytes():
+                        self._seen[int(folder.name)] = fields[19]
             except OSError:  # ended meanwhile, or not ours
                 continue
-        return found
+        known = {self.process.pid, *(pid for pid, start in self._seen.items() if started.get(pid) == start)}
+        while children := {pid for pid, parent in parents.items() if parent in known and pid in started} - known:
+            known |= children
+        known -= {self.process.pid}
+        self._seen |= {pid: started[pid] for pid in known if pid in started}
+        return {pid: _command_line(pid) for pid in known if pid in started}
 
     def wait_for_the_others(self, seconds: float = 30) -> None:
         """Raise when other processes outlive the driver for so long; they are ended then."""
@@ -113,6 +123,13 @@ class RunningCommand:
                     os.kill(process_id, signal.SIGKILL)
                 raise AssertionError(f"these processes outlived their driver by {seconds} s: {others}")
             time.sleep(0.1)
+
+
+def _command_line(process_id: int) -> str:
+    try:
+        return Path(f"/proc/{process_id}/cmdline").read_text().replace("\0", " ").strip()
+    except OSError:
+        return ""
 
 
 def rows_of(run: Path) -> list[tuple[Any, ...]]:

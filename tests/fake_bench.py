@@ -25,7 +25,7 @@ def latency_ms(architecture: Architecture) -> float:
 VALUES: Mapping[str, Callable[[Architecture], float]] = {
     "latency_ms": latency_ms,
     "peak_memory_mib": lambda a: 1 + 0.25 * int(a["width"]),
-    "model_bytes": lambda a: 1000 * (1 + int(a["width"]) * int(a["depth"])),
+    "model_bytes": lambda a: 1000 * (1 + int(a["width"]) * int(a.get("depth", 1))),
 }
 
 

@@ -131,7 +131,9 @@ class TestFolders:
         """What SQLite says is passed on."""
         (tmp_path / RECIPE).write_text(RECIPE_TEXT)
         (tmp_path / JOURNAL).mkdir()
-        with pytest.raises(JournalError, match=r"must be a journal of this program .*unable to open"):
+        with pytest.raises(
+            JournalError, match=r"journal\.db must be a file that can be written, but SQLite says: unable"
+        ):
             Journal.resume(tmp_path, clock=time.time)
 
     def test_have_one_writer(self, tmp_path: Path) -> None:

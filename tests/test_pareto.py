@@ -75,7 +75,7 @@ def test_hypervolume_equals_the_area(losses: FloatArray, reference: FloatArray) 
     assert hypervolume(losses, reference) == pytest.approx(area(losses, reference), rel=1e-9, abs=1e-9)
 
 
-@given(losses_of(2, 3))
+@given(losses_of(1, 2, 3))
 def test_contributions_are_what_would_be_lost(losses: FloatArray) -> None:
     """The difference that leaving a row out makes: none for dominated and for repeated rows."""
     reference = np.full(losses.shape[1], 101.0)

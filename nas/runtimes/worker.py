@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.machine import fastest_cores, governor, processor_name
 from nas.runtimes import Runtime, Session, load_runtime
 from nas.target import Target
 
@@ -75,19 +76,17 @@ def conditions(runtime: Runtime, target: Target) -> dict[str, Any]:
     """What the measurements of this process have in common."""
     pinned = None
     if hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, allowed[-target.threads :])
+        os.sched_setaffinity(0, fastest_cores(target.threads))
         pinned = sorted(os.sched_getaffinity(0))
-    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "runtime": runtime.version(),
         "threads": target.threads,
         "batch": target.batch,
         "pinned_to_cores": pinned,
-        "governor": governor.read_text().strip() if governor.is_file() else None,
+        "governor": governor(pinned[0]) if pinned else None,
     }
 
 
@@ -129,15 +128,6 @@ def _high_water_mib() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
