@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.front import Front
 
 
-class Interrupted(Exception):
+class InterruptedByUserError(Exception):
     """Ctrl-C. Typer would turn the KeyboardInterrupt into a status that depends on its version, and drop its notes."""
 
 
@@ -26,7 +26,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise Interrupted from error
+            raise InterruptedByUserError from error
 
 
 app = typer.Typer(
@@ -138,9 +138,9 @@ def show(
 @app.command(name="list")
 def list_() -> None:
     """List what a recipe can name: spaces, data sets, targets, predictors, metrics with their units."""
-    from nas.dataset import DATA_SETS
     from nas.discovery import plug_in_names
     from nas.metric import METRICS
+    from nas.named_data import DATA_SETS
 
     known = {
         "spaces": [*plug_in_names("nas.search_spaces"), "my_module:MySpace"],
@@ -174,7 +174,7 @@ def main() -> None:
         status = app(standalone_mode=False)
     except typer.Exit as end:
         sys.exit(end.exit_code)
-    except (KeyboardInterrupt, Interrupted, typer.Abort) as error:
+    except (KeyboardInterrupt, InterruptedByUserError, typer.Abort) as error:
         _complain("Stopped; everything that had ended is kept.", error)
         sys.exit(INTERRUPTED)
     except NasError as error:

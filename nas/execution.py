@@ -30,7 +30,12 @@ NasError, ends the job, and it alone; any other NasError ends the run."""
 Outcome = Report | NasError
 """The last that is known of a job."""
 
-LOCAL_RAY_VARIABLES = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+LOCAL_RAY_VARIABLES = (
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN",
+    "RAY_gcs_rpc_server_reconnect_timeout_s",
+)
 HARD_LIMIT_FACTOR = 1.2
 HARD_LIMIT_GRACE_S = 5.0
 """A task checks its time limit itself; a process that is still in it this much later is ended."""
@@ -154,6 +159,9 @@ class RayExecutor:
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            # Ray's agents look for a head that is gone for 60 s; a local one never comes back, so when this process is
+            # killed soon after it started they are not to outlive it for so long.
+            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
         import ray
 
         if not ray.is_initialized():
@@ -382,27 +390,29 @@ def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
             self._begin(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._left_s = self._hard_limit_s
             with self._watched():
                 self._reports.close()
             self._begin(new_config)
             return True
 
         def _begin(self, config: dict[str, Any]) -> None:
-            self._deadline_s = time.monotonic() + self._hard_limit_s
+            self._left_s = self._hard_limit_s
             self._reports = _reports_of(self._task, config["job"])
 
         @contextlib.contextmanager
         def _watched(self) -> Iterator[None]:
-            """Ends this process at the deadline, but never while it waits for its next job.
+            """Ends this process when a job has had its time, of which waiting, for the driver or a job, is no part.
 
             From a thread that needs no interpreter, so no hang, in whatever code, can prevent it.
             """
-            left_s = max(0.001, self._deadline_s - time.monotonic())
-            faulthandler.dump_traceback_later(left_s, exit=True, file=self._sink)
+            began_s = time.monotonic()
+            faulthandler.dump_traceback_later(max(0.001, self._left_s), exit=True, file=self._sink)
             try:
                 yield
             finally:
                 faulthandler.cancel_dump_traceback_later()
+                self._left_s -= time.monotonic() - began_s
 
         def step(self) -> dict[str, Any]:
             outcome: Outcome

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.benchmarking import Bench, BenchSettings, DeviceBench
-from nas.dataset import DataSet, DataSource
+from nas.data_source import DataSource
+from nas.dataset import DataSet
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.execution import Executor, InlineExecutor, RayExecutor, Resources, local_gpus
 from nas.front import REPORT_NAME, Front

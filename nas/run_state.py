@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import final
 
 from nas.benchmarking import Bench
-from nas.dataset import DataSet, DataSource
+from nas.data_source import DataSource
+from nas.dataset import DataSet
 from nas.evaluation import Evaluation
 from nas.journal import Journal
 from nas.knowledge import Knowledge

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from safetensors.torch import save
 
 from nas.architecture import Architecture
-from nas.dataset import DataSet, DataSource, Split
+from nas.data_source import DataSource
+from nas.dataset import DataSet, Split
 from nas.errors import CandidateError
 from nas.search_space import SearchSpace
 from nas.tracing import build_checked

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas.dataset import DataSet, load_data
+from nas.data_source import load_data
+from nas.dataset import DataSet
 
 
 @pytest.fixture(name="digits", scope="session")

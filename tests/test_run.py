@@ -87,7 +87,9 @@ def search(runs: Path, space: SearchSpace | None = None, data: DataSet | None = 
     progress = changes.pop("progress", None)
     space = Faulty() if space is None else space
     instruments = Instruments(bench=FakeBench(space), clock=FakeClock())
-    return nas.search({**BASE, **changes}, space=space, data=data, runs=runs, progress=progress, instruments=instruments)
+    return nas.search(
+        {**BASE, **changes}, space=space, data=data, runs=runs, progress=progress, instruments=instruments
+    )
 
 
 def resume(run: Path, space: SearchSpace | None = None) -> Front:
@@ -233,9 +235,7 @@ def test_an_unreachable_limit_ends_a_run_before_any_training(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("limit", "found"), [("params <= 100", "counted"), ("energy_mj <= 1nJ", "modelled"), ("model_bytes <= 10B", "measured")]
 )  # fmt: skip
-def test_an_unreachable_limit_names_where_the_lowest_value_comes_from(
-    tmp_path: Path, limit: str, found: str
-) -> None:
+def test_an_unreachable_limit_names_where_the_lowest_value_comes_from(tmp_path: Path, limit: str, found: str) -> None:
     """A counted, modelled or measured value is called that."""
     with pytest.raises(LimitError, match=f"nothing in the space meets .*: the lowest {found} value is"):
         search(tmp_path, limits=[limit])

@@ -16,7 +16,8 @@ from tiny_space import TinySpace
 from torch import nn
 
 from nas.architecture import Architecture
-from nas.dataset import DataSet, DataSource, Split
+from nas.data_source import DataSource
+from nas.dataset import DataSet, Split
 from nas.errors import CandidateError
 from nas.training import CandidateTraining, TrainingSettings, _augmented, error_rate, normalised_images
 
