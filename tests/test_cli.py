@@ -22,8 +22,13 @@ INLINE = ("--executor", "inline")
 
 
 @pytest.mark.parametrize(
-    "code", ["import nas", "import nas.cli", "import nas.cli\ntry:\n nas.cli.main()\nexcept SystemExit as e: assert not e.code"]
-)  # fmt: skip
+    "code",
+    [
+        "import nas",
+        "import nas.cli",
+        "import nas.cli\ntry:\n nas.cli.main()\nexcept SystemExit as e: assert not e.code",
+    ],
+)
 def test_help_and_import_load_nothing_heavy(code: str) -> None:
     """Neither torch nor Ray nor any other library that takes its time."""
     check = f"\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"

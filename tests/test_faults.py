@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -253,8 +252,9 @@ def test_a_killed_driver_goes_on_where_it_was_with_ray(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "executor", [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray", marks=[pytest.mark.ray, pytest.mark.slow])]
-)  # fmt: skip
+    "executor",
+    [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray", marks=[pytest.mark.ray, pytest.mark.slow])],
+)
 def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executor: tuple[str, ...]) -> None:
     """Exit status 130 within seconds, in the midst of a long epoch; the way on is in the message, and works."""
     run = tmp_path / "run"
@@ -286,8 +286,8 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executo
 def test_a_second_driver_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     """A run has one writer; the second one is told so, and the first is not disturbed."""
     run = tmp_path / "run"
-    command = RunningCommand(tmp_path, "search", *faults("slow", always=True), *SHORT, *UNMEASURED, "--set", "space.seconds=4",
-                             *INLINE, "--trials", "2", "--name", "run", "--runs", tmp_path)  # fmt: skip
+    flags = (*SHORT, *UNMEASURED, "--set", "space.seconds=4", *INLINE, "--trials", "2", "--name", "run")
+    command = RunningCommand(tmp_path, "search", *faults("slow", always=True), *flags, "--runs", tmp_path)
     assert command.wait_until(lambda: bool(rows_of(run)))
     second = run_nas("search", "--resume", run)
     assert command.process.poll() is None, command.output
