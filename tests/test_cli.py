@@ -136,8 +136,8 @@ def test_data_that_is_not_there_says_where_it_was_looked_for(
     """Without a network the message says which folders were searched and what to do."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NAS_DATA", raising=False)
-    monkeypatch.setattr("nas.dataset._find_idx_files", lambda folders: None)
-    monkeypatch.setattr("nas.dataset._download", lambda name, root: "no network")
+    monkeypatch.setattr("nas.named_data._find_idx_files", lambda folders: None)
+    monkeypatch.setattr("nas.named_data._download", lambda name, root: "no network")
     text = refused(capsys, monkeypatch, "search", "--data", "fashion-mnist", "--set", f"data.root={tmp_path / 'empty'}",
                    "--runs", tmp_path / "runs")  # fmt: skip
     assert str(tmp_path / "empty") in text

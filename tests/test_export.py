@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,3 +132,15 @@ def test_a_missing_folder_stops_the_run(tmp_path: Path) -> None:
     """A disk that refuses is no architecture's failure."""
     with pytest.raises(OSError, match="No such file or directory"):
         export_onnx(convolutions(), SHAPE, 1, tmp_path / "missing" / "model.onnx")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """It stops the run; nothing that is half written is left beside the old content."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"an older model")
+    path.with_name(f".model.onnx.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        export_onnx(convolutions(), SHAPE, 1, path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"an older model"

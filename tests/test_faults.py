@@ -62,6 +62,7 @@ def test_parts_that_cannot_be_built_become_rows_and_the_search_goes_on(tmp_path:
     assert_nothing_twice(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(tmp_path: Path) -> None:
     """What cannot be exported or run is a failed row; so many are measured as were asked for."""
     run = tmp_path / "run"
@@ -258,9 +259,9 @@ def test_a_killed_driver_goes_on_where_it_was_with_ray(tmp_path: Path) -> None:
 def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executor: tuple[str, ...]) -> None:
     """Exit status 130 within seconds, in the midst of a long epoch; the way on is in the message, and works."""
     run = tmp_path / "run"
-    slow = ("--set", "space.seconds=0.4", "--set", "training.subset=1")
+    slow = ("--set", "space.seconds=0.2", "--set", "training.subset=1")
     command = RunningCommand(tmp_path, "search", *faults("slow", always=True), *SHORT, *UNMEASURED, *slow, *executor,
-                             "--trials", "3", "--name", "run", "--runs", tmp_path)  # fmt: skip
+                             "--trials", "2", "--name", "run", "--runs", tmp_path)  # fmt: skip
     assert command.wait_until(lambda: bool(evaluations_of_if_any(run)))
     time.sleep(0.5)
     began = time.monotonic()
@@ -276,7 +277,7 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executo
     resumed = run_nas("search", "--resume", run)
     assert resumed.returncode == 0, resumed.stderr
     assert rows_of(run)[: len(before)] == before
-    assert len(evaluations_of(run, "train")) == 3
+    assert len(evaluations_of(run, "train")) == 2
     assert_nothing_twice(run)
 
 
@@ -297,11 +298,22 @@ def test_a_second_driver_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in second.stderr
 
 
-@pytest.mark.parametrize("kib", [24, 48])
-def test_a_full_disk_stops_the_run_with_what_to_do(tmp_path: Path, kib: int) -> None:
+@pytest.mark.parametrize(("kib", "trials"), [(24, 3), (48, 30)], ids=["at once", "later"])
+def test_a_full_disk_stops_the_run_with_what_to_do(tmp_path: Path, kib: int, trials: int) -> None:
     """No file may grow beyond a size, as on a full disk: one message, and the run goes on once there is room."""
     run = tmp_path / "run"
-    arguments = [*faults(), *SHORT, *UNMEASURED, *INLINE, "--trials", "30", "--name", "run", "--runs", str(tmp_path)]
+    arguments = [
+        *faults(),
+        *SHORT,
+        *UNMEASURED,
+        *INLINE,
+        "--trials",
+        str(trials),
+        "--name",
+        "run",
+        "--runs",
+        str(tmp_path),
+    ]
 
     def fill_disk() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (kib * 1024, resource.RLIM_INFINITY))
@@ -318,5 +330,5 @@ def test_a_full_disk_stops_the_run_with_what_to_do(tmp_path: Path, kib: int) -> 
     resumed = run_nas("search", "--resume", run)
     assert resumed.returncode == 0, resumed.stderr
     assert rows_of(run)[: len(before)] == before
-    assert len(evaluations_of(run, "train")) == 30
+    assert len(evaluations_of(run, "train")) == trials
     assert_nothing_twice(run)

@@ -110,7 +110,7 @@ def trained(run: Path) -> list[Architecture]:
 def test_a_recipe_and_a_seed_decide_every_row(tmp_path: Path, sampler: str) -> None:
     """Two runs give the same journal, all columns of all rows, their times included; another seed gives another."""
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        search(tmp_path / folder, seed=seed, sampler=sampler, trials=8)
+        search(tmp_path / folder, seed=seed, sampler=sampler, retraining={"epochs": 1, "winners": 1})
     first, second, other = (rows_of(tmp_path / folder / "run") for folder in ("a", "b", "c"))
     assert first == second
     assert trained(tmp_path / "a" / "run") != trained(tmp_path / "c" / "run")
