@@ -1,270 +1,427 @@
-"""Measuring exported models on a target: rounds in random order, sessions rebuilt, in a process of its own."""
+"""Measuring models on a target so that the numbers repeat: interleaved, corrected for drift, until they are sure."""
 
 from __future__ import annotations
 
-import json
-import queue
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, final
+from types import MappingProxyType
+from typing import Any, Protocol, final
 
 import numpy as np
 
+from nas.drift import smoothed
+from nas.energy import NoMeter, meter_from
 from nas.errors import CandidateError, TargetError
+from nas.file_lock import waiting_for
+from nas.home import home
 from nas.measurement import Measurement
-from nas.runtimes import load_runtime
+from nas.measuring_process import MeasuringProcess
+from nas.runtimes import Deployed, Float32Array, ModelFormat, load_runtime
 from nas.target import Target
+from nas.target_profile import BUSY_SHARE, DEPLOY_TIMEOUT_S, ROUND_REPEATS, TargetProfile, profile_of
 
-BUSY_SHARE = 0.1
-"""A round is repeated when tasks waited for a processor for more than this share of it."""
-ROUND_REPEATS = 2
-START_LIMIT_S = 120.0
-"""A measuring process that has not loaded its runtime by then never will."""
+MUCH_DRIFT = 0.1
+"""A machine that is slower or faster than its reference by more than this share makes a measurement doubtful."""
+MEMORY_ROUNDS = 3
+ENERGY_ROUNDS = 3
+ENERGY_TIMEOUT_S = 120.0
+"""For windows that slow meters lengthen, and the idle one before them."""
 
 Outcome = dict[str, Measurement] | CandidateError
 
 
 class Bench(Protocol):
-    """Measures model files together, so that comparing them is fair."""
+    """Deploys exported models on a target, and measures them together, so that comparing them is fair."""
+
+    @property
+    def model_format(self) -> ModelFormat:
+        """What models are exported as."""
 
     @property
     def rounds(self) -> int:
-        """How often each model is measured for one measurement."""
+        """How often ``advance`` is called for each model that is measured."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What identifies the target with its hardware and versions; None where nothing measured may be kept."""
+
+    @property
+    def device_s(self) -> float:
+        """Seconds for which the device was held so far."""
+
+    def deploy(
+        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
+    ) -> list[Deployed | CandidateError]:
+        """What the runtime makes of each exported model, in a new folder for each, or why it refuses it."""
 
     def measure(
         self,
-        models: Sequence[Path],
+        models: Sequence[Deployed],
         metrics: Sequence[str],
         rng: np.random.Generator,
         advance: Callable[[], None] = lambda: None,
     ) -> list[Outcome]:
-        """For each model its measurements by metric, or why it has none.
+        """For each model its measurements by metric, or why it has none."""
 
-        ``advance`` is called after each round of each model.
-        """
+    def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
+        """Outputs, shape (N, classes), for images, shape (N, channels, height, width). Raises CandidateError."""
 
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """``rounds`` sessions of each model, each sampled for ``seconds_per_round`` and at least ``min_samples`` times.
+    """How surely latencies are measured.
 
-    A model that takes more than ``timeout_s`` for one round counts as hung.
+    Each model gets at least ``rounds`` rounds and at most ``max_rounds``, until half of its 95 % interval is within
+    ``precision``, relative to the median. A round samples it for ``seconds_per_round``, and at least ``min_samples``
+    times. A model that takes more than ``timeout_s`` for one round counts as hung, a wait for the device not included.
     """
 
     rounds: int = 5
-    seconds_per_round: float = 0.2
-    min_samples: int = 10
+    max_rounds: int = 15
+    precision: float = 0.01
+    seconds_per_round: float = 0.06
+    min_samples: int = 8
     timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.rounds <= self.max_rounds:
+            raise ValueError(
+                f"rounds must be at least 2 and at most max_rounds, got {self.rounds} of {self.max_rounds}."
+            )
 
 
 @final
 class DeviceBench:
-    """The bench on this machine. Nothing else should run on it meanwhile.
+    """The bench on this machine. It holds a lock of the device while it measures, and nothing else should run.
+
+    ``calibration`` gives training images as models see them, shape (N, channels, height, width), when int8 needs them.
+    ``meter`` are settings of ``energy.meter_from``. ``renew`` finds the target's profile anew.
 
     Raises:
         RecipeError: the target's runtime is unknown.
         TargetError: the target cannot be measured here.
     """
 
-    def __init__(self, target: Target, settings: BenchSettings) -> None:
-        unavailable = load_runtime(target.runtime).why_unavailable(target)
+    def __init__(
+        self,
+        target: Target,
+        settings: BenchSettings,
+        *,
+        calibration: Callable[[], Float32Array] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+        meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
+        renew: bool = False,
+    ) -> None:
+        runtime = load_runtime(target.runtime)
+        unavailable = runtime.why_unavailable(target)
         if unavailable is not None:
             raise TargetError(unavailable)
+        self.model_format: ModelFormat = runtime.model_format
+        self.device_s = 0.0
         self._target = target
         self._settings = settings
+        self._calibration = calibration
+        self._say = say
+        self._renew = renew
+        self._meter = {**meter, "gpu": runtime.gpu}
+        self._profile: TargetProfile | None = None
 
     @property
     def rounds(self) -> int:
-        return self._settings.rounds
+        return self._settings.max_rounds
+
+    @property
+    def fingerprint(self) -> str:
+        return self.profile.fingerprint
+
+    @property
+    def profile(self) -> TargetProfile:
+        """The target's reference speed and peaks, found when they are first needed."""
+        if self._profile is None:
+            with self._holding_the_device():
+                self._profile = profile_of(self._target, self._say, renew=self._renew)
+        return self._profile
+
+    def check(self, metrics: Sequence[str]) -> None:
+        """See that all of ``metrics`` can be measured here. Raises TargetError when energy has no meter."""
+        if "energy_mj" in metrics:
+            meter = meter_from(self._meter)
+            if isinstance(meter, NoMeter):
+                raise TargetError(
+                    f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
+                    "modelled_energy_mj, or name a command that prints joules in the recipe's [energy]."
+                )
+
+    def deploy(
+        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
+    ) -> list[Deployed | CandidateError]:
+        found: list[Deployed | CandidateError] = []
+        with tempfile.TemporaryDirectory(prefix="nas-calibration-") as scratch, self._process(self._target) as process:
+            images = None
+            if self._calibration is not None and self._target.precision == "int8":
+                images = Path(scratch) / "images.npy"
+                np.save(images, self._calibration(), allow_pickle=False)
+            for model, folder in zip(models, folders, strict=True):
+                folder.mkdir(parents=True)
+                try:
+                    found.append(process.deploy(model, images, folder, DEPLOY_TIMEOUT_S))
+                except CandidateError as error:
+                    found.append(error)
+                advance()
+        return found
 
     def measure(
         self,
-        models: Sequence[Path],
+        models: Sequence[Deployed],
         metrics: Sequence[str],
         rng: np.random.Generator,
         advance: Callable[[], None] = lambda: None,
     ) -> list[Outcome]:
         outcomes: list[Outcome] = [{} for _ in models]
-        if "latency_ms" in metrics:
-            outcomes = self._latencies(models, rng, advance)
-        for name, measure_one in (("peak_memory_mib", self._peak_memory), ("model_bytes", self._size)):
+        self.check(metrics)
+        profile = self.profile
+        with self._holding_the_device():
+            if {"latency_ms", "item_ms"} & set(metrics):
+                latencies = _Latencies(models, self._target, self._settings, profile, rng, advance).measure()
+                outcomes = [self._of_latency(found, metrics) for found in latencies]
+            if "peak_memory_mib" in metrics:
+                outcomes = [_with(known, self._peak_memory, m) for known, m in zip(outcomes, models, strict=True)]
+            if "energy_mj" in metrics:
+                outcomes = self._energies(outcomes, models, rng)
+        for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
             if name in metrics:
-                outcomes = [_with(known, measure_one, m) for known, m in zip(outcomes, models, strict=True)]
+                exact = [Measurement(name, str(self._target), ((float(read(model)),),)) for model in models]
+                outcomes = [_added(known, found) for known, found in zip(outcomes, exact, strict=True)]
         return outcomes
 
-    def _latencies(
-        self, models: Sequence[Path], rng: np.random.Generator, advance: Callable[[], None]
+    def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
+        with (
+            tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch,
+            self._process(self._target) as process,
+        ):
+            return process.outputs(model.path, images, Path(scratch), DEPLOY_TIMEOUT_S)
+
+    def _of_latency(self, found: Measurement | CandidateError, metrics: Sequence[str]) -> Outcome:
+        if isinstance(found, CandidateError):
+            return found
+        wanted = {"latency_ms": found} if "latency_ms" in metrics else {}
+        if "item_ms" in metrics:
+            rounds = tuple(tuple(sample / self._target.batch for sample in samples) for samples in found.rounds)
+            wanted["item_ms"] = replace(found, metric="item_ms", rounds=rounds)
+        return wanted
+
+    def _peak_memory(self, model: Deployed) -> Measurement:
+        samples = []
+        for _ in range(MEMORY_ROUNDS):
+            with self._process(self._target) as process:
+                reply = process.ask("memory", model=str(model.path))
+                conditions = {**process.conditions, **reply["conditions"]}
+            samples.append((float(reply["samples"][0]),))
+        return Measurement("peak_memory_mib", str(self._target), tuple(samples), conditions)
+
+    def _energies(
+        self, outcomes: Sequence[Outcome], models: Sequence[Deployed], rng: np.random.Generator
     ) -> list[Outcome]:
+        """The same outcomes with the energy of one inference: a window in each round, rounds in random order."""
+        results = list(outcomes)
         rounds: list[list[tuple[float, ...]]] = [[] for _ in models]
-        flags: list[set[str]] = [set() for _ in models]
-        failures: dict[int, CandidateError] = {}
-        found: list[dict[str, Any]] = [{} for _ in models]
-        with _Worker(self._target, self._settings.timeout_s) as worker:
-            for _ in range(self._settings.rounds):
-                for index in rng.permutation(len(models)).tolist():
-                    if index not in failures:
-                        try:
-                            reply = self._one_round(worker, models[index])
-                        except CandidateError as error:
-                            failures[index] = error
-                        else:
-                            rounds[index].append(tuple(reply["samples"]))
-                            found[index] = reply["conditions"]
-                            if (reply["pressure"] or 0.0) > BUSY_SHARE:
-                                flags[index].add("the machine was busy with other work while this was measured")
-                    advance()
-            common = worker.conditions
+        conditions: list[dict[str, Any]] = [{} for _ in models]
+        for _ in range(ENERGY_ROUNDS):
+            pending = [index for index, known in enumerate(results) if not isinstance(known, CandidateError)]
+            with self._process(self._target) as process:
+                for index in rng.permutation(pending).tolist():
+                    try:
+                        reply = process.ask(
+                            "energy",
+                            timeout_s=self._settings.timeout_s + ENERGY_TIMEOUT_S,
+                            model=str(models[index].path),
+                            meter=self._meter,
+                        )
+                    except CandidateError as error:
+                        results[index] = error
+                    else:
+                        rounds[index].append((float(reply["energy_mj"]),))
+                        conditions[index] = {**process.conditions, **reply["conditions"]}
         return [
-            failures.get(index)
-            or {
-                "latency_ms": Measurement(
-                    "latency_ms",
-                    str(self._target),
-                    tuple(rounds[index]),
-                    {**common, **found[index]},
-                    tuple(sorted(flags[index])),
-                )
-            }
-            for index in range(len(models))
+            _added(known, Measurement("energy_mj", str(self._target), tuple(rounds[i]), conditions[i]))
+            if rounds[i]
+            else known
+            for i, known in enumerate(results)
         ]
 
-    def _one_round(self, worker: _Worker, model: Path) -> dict[str, Any]:
+    def _process(self, target: Target) -> MeasuringProcess:
+        return MeasuringProcess(target, self._settings.timeout_s)
+
+    @contextlib.contextmanager
+    def _holding_the_device(self) -> Iterator[None]:
+        """Wait until no other measurement runs on this machine, and keep others waiting."""
+        home().mkdir(parents=True, exist_ok=True)
+        with waiting_for(home() / "device.lock"):
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                self.device_s += time.monotonic() - began
+
+
+@dataclass
+class _Gathered:
+    """What the rounds of one model gave so far. ``visits`` are the places of its rounds among all visits."""
+
+    rounds: list[tuple[float, ...]] = field(default_factory=list)
+    visits: list[int] = field(default_factory=list)
+    conditions: dict[str, Any] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+    failure: CandidateError | None = None
+
+
+@final
+class _Latencies:
+    """Measures the latencies of several models together.
+
+    Rounds go over the models in random order (as google/benchmark's random interleaving does), each round in a
+    process of its own, since processes that run one file differ by more than their samples do. In each visit of a model
+    the reference model runs before, between and after its samples: how slow the reference is, smoothed over the visits,
+    is the drift.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Deployed],
+        target: Target,
+        settings: BenchSettings,
+        profile: TargetProfile,
+        rng: np.random.Generator,
+        advance: Callable[[], None],
+    ) -> None:
+        self._models = models
+        self._target = target
+        self._settings = settings
+        self._profile = profile
+        self._rng = rng
+        self._advance = advance
+        self._gathered = [_Gathered() for _ in models]
+        self._log_references: list[float] = []
+        self._drifts = np.empty(0)
+
+    def measure(self) -> list[Measurement | CandidateError]:
+        """For each model its latency, or why it has none."""
+        visits = 0
+        for _ in range(self._settings.max_rounds):
+            # Asked of all again: what a later round tells of the drift may unsettle a model that had settled.
+            pending = [index for index in range(len(self._models)) if not self._is_settled(index)]
+            if not pending:
+                break
+            with MeasuringProcess(self._target, self._settings.timeout_s) as process:
+                for index in self._rng.permutation(pending).tolist():
+                    self._visit(process, index)
+                    self._advance()
+            visits += len(pending)
+            self._drifts = np.exp(smoothed(np.array(self._log_references)))
+        for _ in range(len(self._models) * self._settings.max_rounds - visits):
+            self._advance()
+        return [self._result(index) for index in range(len(self._models))]
+
+    def _visit(self, process: MeasuringProcess, index: int) -> None:
+        gathered = self._gathered[index]
+        try:
+            reply = self._quietest(process, self._models[index])
+        except CandidateError as error:
+            gathered.failure = error
+            return
+        gathered.rounds.append(tuple(reply["samples"]))
+        gathered.visits.append(len(self._log_references))
+        gathered.conditions = {**process.conditions, **reply["conditions"]}
+        self._log_references.append(float(np.log(np.median(reply["reference_ms"]) / self._profile.reference_ms)))
+        if (reply["pressure"] or 0.0) > BUSY_SHARE:
+            gathered.flags.add("the machine was busy with other work while this was measured")
+
+    def _quietest(self, process: MeasuringProcess, model: Deployed) -> dict[str, Any]:
         """The quietest of up to three tries: a round on a busy machine is repeated before it is flagged."""
-        request = {
-            "op": "time",
-            "model": str(model),
-            "seconds": self._settings.seconds_per_round,
-            "min_samples": self._settings.min_samples,
-        }
         replies = []
         for _ in range(1 + ROUND_REPEATS):
-            replies.append(worker.ask(request))
+            replies.append(
+                process.ask(
+                    "time",
+                    model=str(model.path),
+                    reference=str(self._profile.reference),
+                    seconds=self._settings.seconds_per_round,
+                    min_samples=self._settings.min_samples,
+                )
+            )
             if (replies[-1]["pressure"] or 0.0) <= BUSY_SHARE:
                 break
         return min(replies, key=lambda reply: reply["pressure"] or 0.0)
 
-    def _peak_memory(self, model: Path) -> Measurement:
-        samples = []
-        for _ in range(3):
-            with _Worker(self._target, self._settings.timeout_s) as worker:
-                reply = worker.ask({"op": "memory", "model": str(model)})
-                conditions = {**worker.conditions, **reply["conditions"]}
-            samples.append((float(reply["samples"][0]),))
-        return Measurement("peak_memory_mib", str(self._target), tuple(samples), conditions)
+    def _is_settled(self, index: int) -> bool:
+        """Whether a model needs no further round."""
+        gathered = self._gathered[index]
+        if gathered.failure is not None:
+            return True
+        return (
+            len(gathered.rounds) >= self._settings.rounds and self._so_far(index).half_width <= self._settings.precision
+        )
 
-    def _size(self, model: Path) -> Measurement:
-        return Measurement("model_bytes", str(self._target), ((float(model.stat().st_size),),))
+    def _result(self, index: int) -> Measurement | CandidateError:
+        gathered = self._gathered[index]
+        if gathered.failure is not None:
+            return gathered.failure
+        found = self._so_far(index)
+        flags = set(gathered.flags)
+        if found.half_width > self._settings.precision:
+            flags.add(
+                f"the interval is wider than the ±{100 * self._settings.precision:g} % that were asked for, "
+                f"after {len(found.rounds)} rounds"
+            )
+        if abs(np.log(found.drift)) > MUCH_DRIFT:
+            flags.add(
+                f"the machine was {'slower' if found.drift > 1 else 'faster'} by {100 * abs(found.drift - 1):.0f} % "
+                "than when the target's reference speed was recorded"
+            )
+        return replace(found, flags=tuple(sorted(flags)))
+
+    def _so_far(self, index: int) -> Measurement:
+        gathered = self._gathered[index]
+        return Measurement(
+            "latency_ms",
+            str(self._target),
+            tuple(gathered.rounds),
+            {**gathered.conditions, **self._models[index].details, **_peaks(self._profile)},
+            drifts=tuple(float(f"{drift:.6g}") for drift in self._drifts[gathered.visits]),
+        )
 
 
-def _with(known: Outcome, measure_one: Callable[[Path], Measurement], model: Path) -> Outcome:
+def _peaks(profile: TargetProfile) -> dict[str, Any]:
+    """The lines of the roofline, beside which a latency is read."""
+    return {
+        "reference_ms": profile.reference_ms,
+        "reference_recorded": profile.recorded,
+        "peak_macs_per_s": profile.peak_macs_per_s,
+        "bandwidth_bytes_per_s": profile.bandwidth_bytes_per_s,
+    }
+
+
+def _file_bytes(model: Deployed) -> int:
+    return model.file_bytes
+
+
+def _weight_bytes(model: Deployed) -> int:
+    return model.weight_bytes
+
+
+def _with(known: Outcome, measure_one: Callable[[Deployed], Measurement], model: Deployed) -> Outcome:
     """What is known of a model with one measurement more, or why it failed, before or now."""
     if isinstance(known, CandidateError):
         return known
     try:
-        found = measure_one(model)
+        return _added(known, measure_one(model))
     except CandidateError as error:
         return error
-    return {**known, found.metric: found}
 
 
-@final
-class _Worker:
-    """A measuring process, started again after it had to be ended."""
-
-    def __init__(self, target: Target, timeout_s: float) -> None:
-        self._target = target
-        self._timeout_s = timeout_s
-        self._process: subprocess.Popen[str] | None = None
-        self.conditions: dict[str, Any] = {}
-
-    def __enter__(self) -> Self:
-        self._start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The worker's reply.
-
-        Raises:
-            CandidateError: the runtime refused the model, its process died, or it took too long.
-            TargetError: the process had to be started again, and cannot be.
-        """
-        if self._process is None:
-            self._start()
-        reply = self._exchange(request, self._timeout_s)
-        if not reply.pop("ok"):
-            raise CandidateError("measure", f"{self._target.runtime} refused the model: {reply['reason']}")
-        return reply
-
-    def _start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "nas.runtimes.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self._replies: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_forward, args=(self._process, self._replies), daemon=True).start()
-        try:
-            reply = self._exchange({"op": "conditions"}, START_LIMIT_S)
-        except CandidateError as error:
-            raise TargetError(f"{self._target} cannot be measured here: {error}") from error
-        if not reply.pop("ok"):
-            self._end()
-            raise TargetError(f"{self._target} cannot be measured here: {reply['reason']}")
-        self.conditions = reply
-
-    def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps({**request, "target": str(self._target)}) + "\n")
-            self._process.stdin.flush()
-            line = self._replies.get(timeout=timeout_s)
-        except queue.Empty:
-            self._end()
-            raise CandidateError(
-                "timeout",
-                f"the measuring process must answer within {timeout_s:g} s, but did not; it was ended.",
-            ) from None
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            code = self._process.wait()
-            self._end()
-            raise CandidateError("measure", f"the measuring process ended with exit code {code} before it answered.")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-    def _end(self) -> None:
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            try:
-                stream.close()
-            except BrokenPipeError:  # what was not flushed has no reader any more
-                continue
-        self._process = None
-
-
-def _forward(process: subprocess.Popen[str], replies: queue.Queue[str]) -> None:
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            replies.put(line)
-    except ValueError:  # closed by _end while it waited
-        return
-    replies.put("")
+def _added(known: Outcome, found: Measurement) -> Outcome:
+    return known if isinstance(known, CandidateError) else {**known, found.metric: found}

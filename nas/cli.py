@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from nas.cli_measure import measure, target_commands
 from nas.errors import LimitError, NasError, RecipeError, RepeatedFailureError
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.command()(measure)
+app.add_typer(target_commands, name="target")
 
 REFUSED, STOPPED, INTERRUPTED = 2, 1, 130
 """Exit statuses: the request is wrong; the run came to an end before its time; Ctrl-C."""
@@ -69,6 +73,9 @@ def search(
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the run's folder; a new one is made up when left out.")
     ] = None,
+    fresh_measurements: Annotated[
+        bool, typer.Option("--fresh-measurements", help="Refuse what earlier runs measured on this target.")
+    ] = False,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, such as training.epochs=4."),
@@ -93,6 +100,7 @@ def search(
         "seed": seed,
         "execution.executor": executor,
         "name": name,
+        "measuring.reuse": False if fresh_measurements else None,
     }
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in flags.items() if value is not None]
     if resume is not None and (recipe is not None or given or set_):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -16,6 +16,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from nas.errors import CandidateError
 from nas.front import (
     REPORT_NAME,
     Front,
@@ -25,8 +26,10 @@ from nas.front import (
     broken_text,
     range_text,
 )
-from nas.metric import Metric
+from nas.measured_files import MeasuredFile
+from nas.metric import METRICS, Metric
 from nas.progress import PlainProgress, Progress, duration_text, one_line
+from nas.target_profile import TargetProfile
 
 ARCHITECTURE_COLUMN = 1
 NARROWEST_ARCHITECTURE = 28
@@ -244,3 +247,77 @@ def _inline(value: str, bounds: str) -> Text:
 
 def _bundle(winner: Winner, front: Front) -> str:
     return str(front.run_folder / winner.folder)
+
+
+def print_measured(found: Sequence[MeasuredFile], console: Console) -> None:
+    """Print what was measured of each file as a short list, or why there is no number. Names are never cut."""
+    for each in found:
+        console.print(Text(str(each.path), style="bold"), soft_wrap=True)
+        lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+        lines.add_column(no_wrap=True, style="bright_black")
+        lines.add_column(overflow="fold")
+        for name, value in _measured_lines(each):
+            lines.add_row(f"  {name}", value)
+        console.print(lines)
+
+
+def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
+    if isinstance(each.outcome, CandidateError):
+        yield "failed", Text(each.outcome.reason, style="red")
+        return
+    flags: dict[str, None] = {}
+    for name, measurement in each.outcome.items():
+        metric = METRICS[name]
+        interval = measurement.interval
+        text = metric.format(measurement.median)
+        if interval.lower < interval.upper:
+            bounds = range_text(metric, interval.lower, interval.upper)
+            text += f"  (95 %: {bounds}, {len(measurement.rounds)} rounds)"
+        yield metric.title.lower(), Text(text)
+        flags |= dict.fromkeys(measurement.flags)
+    latency = each.outcome.get("latency_ms")
+    throughput = each.throughput
+    if latency is not None and throughput is not None:
+        yield "p95 of one inference", Text(METRICS["latency_ms"].format(latency.p95))
+        yield "drift", Text(f"{100 * (latency.drift - 1):+.2f} %, corrected; as read {latency.raw_median:.4g} ms")
+        shares = [
+            f"{100 * share:.0f} % of {what}"
+            for share, what in (
+                (throughput.share_of_peak, "the measured peak"),
+                (throughput.share_of_roofline, "the roofline"),
+            )
+            if share is not None
+        ]
+        yield "throughput", Text(", ".join([f"{throughput.items_per_s:.4g} per second", *shares]))
+        executed = latency.conditions.get("executed_precision")
+        yield "executed", Text(f"{executed} on {latency.conditions['runtime']}, {latency.target}")
+    for flag in flags:
+        yield "doubt", Text(flag, style="yellow")
+
+
+def print_profile(profile: TargetProfile, console: Console) -> None:
+    """Print what is known of a target."""
+    lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    lines.add_column(no_wrap=True, style="bright_black")
+    lines.add_column(overflow="fold")
+    lines.add_row("target", Text(profile.target, style="bold"))
+    for name, value in profile.hardware.items():
+        lines.add_row(name.replace("_", " "), _hardware_text(name, value))
+    lines.add_row("reference speed", f"{profile.reference_ms:.4g} ms, recorded {profile.recorded}")
+    if profile.peak_macs_per_s is not None and profile.bandwidth_bytes_per_s is not None:
+        lines.add_row("peak", f"{profile.peak_macs_per_s / 1e9:.4g} G multiply-accumulates per second")
+        lines.add_row("memory bandwidth", f"{profile.bandwidth_bytes_per_s / 1e9:.4g} GB/s")
+        lines.add_row("ridge", f"{profile.ridge_macs_per_byte:.3g} multiply-accumulates per byte")
+    else:
+        lines.add_row("peaks", f"not found: {profile.why_no_peaks}")
+    lines.add_row("fingerprint", profile.fingerprint)
+    console.print(lines)
+
+
+def _hardware_text(name: str, value: object) -> str:
+    """A part of the hardware for people; bytes by their metric's scale."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_hardware_text(name, inner)}" for key, inner in value.items())
+    if name.endswith("_bytes") and isinstance(value, int):
+        return METRICS["model_bytes"].format(value)
+    return "not known" if value is None else str(value)

@@ -31,6 +31,16 @@ def load_plug_in(group: str, name: str, noun: str) -> object:
     raise RecipeError(f"unknown {noun} {name!r}. {did_you_mean(name, plug_in_names(group))}")
 
 
+def plug_in_path(group: str, name: str, noun: str) -> str:
+    """The ``module:Name`` that ``name`` stands for, without loading it. Raises RecipeError when it is unknown."""
+    if ":" in name:
+        return name
+    for entry in entry_points(group=group):
+        if entry.name == name:
+            return entry.value
+    raise RecipeError(f"unknown {noun} {name!r}. {did_you_mean(name, plug_in_names(group))}")
+
+
 def _load_path(path: str, noun: str) -> object:
     module_name, _, attribute = path.partition(":")
     here = str(Path.cwd())

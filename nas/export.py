@@ -16,6 +16,8 @@ import torch
 
 from nas.errors import CandidateError
 from nas.progress import one_line
+from nas.runtimes import ModelFormat
+from nas.torch_program import write_torch_program
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -94,6 +96,26 @@ def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
             f"exported outputs must be within {PARITY_TOLERANCE:g} of torch's, but differ by {difference:.3g}.",
         )
     return difference
+
+
+def export_model(
+    module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path, model_format: ModelFormat
+) -> None:
+    """Write ``module`` in the format that a runtime takes: as ``export_onnx``, or as a torch program.
+
+    Raises:
+        CandidateError: the exporter cannot express the module.
+    """
+    if model_format == "onnx":
+        export_onnx(module, input_shape, batch, path)
+        return
+    try:
+        with _silence():
+            write_torch_program(module, input_shape, batch, path)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the exporter raises is this architecture's failure
+        raise CandidateError("export", f"torch.export raised {_root_cause(error)}") from error
 
 
 @contextlib.contextmanager

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nas.architecture import Architecture
+from nas.energy import grams_co2e
 from nas.evaluation import STAGES, Evaluation, PredictedValue, Stage
 from nas.measurement import Interval, Measurement
 from nas.metric import METRICS, Metric
 from nas.objective import Limit, Objective
 from nas.pareto import non_dominated
 from nas.predictor import HeldOutError
+from nas.roofline import Throughput, throughput_of
 
 REPORT_NAME = "report.html"
+BYTES_PER_INPUT = 4
+"""Models take fp32 images, whatever they run in."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,8 @@ class Winner:
 
     ``test_interval`` is the 95 % interval of ``test_error``. ``predicted`` holds, by metric, what
     predictors say that have not seen its measurements; ``values`` what was counted or modelled. ``parity``
-    is the largest difference between the outputs of the trained and the exported model. ``folder`` is the
-    bundle's, relative to the run folder.
+    is the largest difference between the outputs of the trained and the exported model. ``exported_test_error`` is
+    that of the model before the runtime deployed it, in fp32. ``folder`` is the bundle's, relative to the run folder.
     """
 
     architecture: Architecture
@@ -39,6 +44,28 @@ class Winner:
     values: Mapping[str, float]
     folder: str
     parity: float | None = None
+    exported_test_error: float | None = None
+
+    @property
+    def throughput(self) -> Throughput | None:
+        """Throughput and shares of the machine's peak, where the latency was measured."""
+        latency, weights = self.measurements.get("latency_ms"), self.measurements.get("weight_bytes")
+        if latency is None:
+            return None
+        shape = latency.conditions.get("input_shape")
+        least_bytes = weights.median + BYTES_PER_INPUT * math.prod(shape) if weights is not None and shape else None
+        return throughput_of(latency, self.values.get("macs"), least_bytes)
+
+    @property
+    def executed_precision(self) -> str | None:
+        """What really ran when the latency was measured."""
+        latency = self.measurements.get("latency_ms")
+        return None if latency is None else latency.conditions.get("executed_precision")
+
+    def gco2e(self, grams_per_kwh: float) -> float | None:
+        """Grams of CO2 equivalent of one inference, where its energy was measured."""
+        energy = self.measurements.get("energy_mj")
+        return None if energy is None else grams_co2e(energy.median / 1000, grams_per_kwh)
 
     @property
     def short(self) -> str:
@@ -105,8 +132,19 @@ class Winner:
             },
             "counted": {name: value for name, value in self.values.items() if sources[name] == "counted"},
             "modelled": {name: value for name, value in self.values.items() if sources[name] == "modelled"},
+            **self._throughput_json(),
+            "executed_precision": self.executed_precision,
+            "exported_test_error": self.exported_test_error,
             "parity": self.parity,
             "bundle": self.folder,
+        }
+
+    def _throughput_json(self) -> dict[str, Any]:
+        found = self.throughput
+        return {
+            "throughput_per_s": None if found is None else found.items_per_s,
+            "share_of_peak": None if found is None else found.share_of_peak,
+            "share_of_roofline": None if found is None else found.share_of_roofline,
         }
 
 
@@ -124,6 +162,7 @@ class Front:
     on_front: tuple[bool, ...]
     run_folder: Path
     failed: int = 0
+    gco2e_per_kwh: float | None = None
 
     def __iter__(self) -> Iterator[Winner]:
         return iter(self.winners)
@@ -154,6 +193,7 @@ class Front:
             "winners": [
                 {
                     **winner.to_json(),
+                    "gco2e": None if self.gco2e_per_kwh is None else winner.gco2e(self.gco2e_per_kwh),
                     "on_front": on_front,
                     "meets_limits": winner.meets(self.limits),
                     "broken_limits": [str(limit) for limit in winner.broken(self.limits)],
@@ -190,10 +230,12 @@ class RunRecord:
     fits: tuple[FitRecord, ...]
     run_folder: Path
     notes: Mapping[str, Any] = field(default_factory=dict)
+    gco2e_per_kwh: float | None = None
 
     @property
     def front(self) -> Front:
-        return front_of(self.rows, self.objectives, self.limits, self.run_folder)
+        front = front_of(self.rows, self.objectives, self.limits, self.run_folder)
+        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh)
 
 
 @dataclass(frozen=True)
@@ -303,6 +345,7 @@ def _winner(row: Evaluation) -> Winner:
         values={name: value for name, value in row.values.items() if name != "error"},
         folder=str(row.details.get("folder", "")),
         parity=None if parity is None else float(parity),
+        exported_test_error=row.details.get("exported_test_error"),
     )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self, final
 
+from nas import file_lock
 from nas.errors import JournalError
 from nas.evaluation import Evaluation
 
-Kind = Literal["evaluation", "fit", "round", "note"]
+Kind = Literal["evaluation", "fit", "round", "note", "cost"]
 
 JOURNAL = "journal.db"
 RECIPE = "recipe.toml"
@@ -175,20 +175,9 @@ def _read(connection: sqlite3.Connection, kind: Kind) -> list[dict[str, Any]]:
 
 
 def _lock(folder: Path) -> IO[str]:
-    """An exclusive lock that the system gives free when this process ends, however it ends."""
-    stream = (folder / ".writer").open("a")
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        stream.close()
+        return file_lock.take(folder / ".writer")
+    except file_lock.HeldElsewhereError as error:
         raise JournalError(
             f"a run has one writer, but another process is writing to {folder}. Wait for it, or end it."
         ) from error
-    return stream

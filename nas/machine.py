@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 WORKER_BYTES = 700 * 2**20
@@ -41,9 +45,9 @@ def usable_cores() -> int:
 def default_workers(threads_per_worker: int) -> int:
     """As many training processes as the cores feed and half of the memory holds."""
     workers = usable_cores() // threads_per_worker
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        workers = min(workers, memory_bytes // 2 // WORKER_BYTES)
+    memory = memory_bytes()
+    if memory is not None:
+        workers = min(workers, memory // 2 // WORKER_BYTES)
     return max(1, workers)
 
 
@@ -53,9 +57,66 @@ def fastest_cores(count: int) -> list[int]:
     return sorted(sorted(cores, key=lambda core: (_top_clock(core), core))[-count:])
 
 
+def cache_bytes() -> dict[str, int]:
+    """Sizes of the fastest core's data caches, such as ``{"L1": 49152, "L2": 2097152}``; empty where unknown."""
+    return _macos_cache_bytes() if sys.platform == "darwin" else linux_cache_bytes(fastest_cores(1)[0])
+
+
+def linux_cache_bytes(core: int, root: Path = Path("/sys/devices/system/cpu")) -> dict[str, int]:
+    """Sizes of a core's data and unified caches by level, as Linux lists them under ``root``."""
+    found: dict[str, int] = {}
+    for folder in sorted(root.glob(f"cpu{core}/cache/index*")):
+        kind, level, size = (folder / name for name in ("type", "level", "size"))
+        # Some ARM kernels list a cache without its size.
+        if kind.is_file() and size.is_file() and kind.read_text().strip() != "Instruction":
+            text = size.read_text().strip()
+            scale = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:], 1)
+            found[f"L{level.read_text().strip()}"] = int(text.rstrip("KMG")) * scale
+    return found
+
+
+@functools.cache
+def _macos_cache_bytes() -> dict[str, int]:
+    """Those of the performance cores, ``perflevel0``, or on Intel, where all are alike, of any."""
+    for prefix in ("hw.perflevel0.", "hw."):
+        found = {}
+        for level, name in (("L1", "l1dcachesize"), ("L2", "l2cachesize"), ("L3", "l3cachesize")):
+            command = ["/usr/sbin/sysctl", "-n", prefix + name]
+            told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 fixed words
+            if told.returncode == 0 and int(told.stdout or 0) > 0:
+                found[level] = int(told.stdout)
+        if found:
+            return found
+    return {}
+
+
 def governor(core: int) -> str | None:
     """The frequency governor of a core, where the system tells."""
     return _read(core, "scaling_governor")
+
+
+def clock_mhz(core: int) -> float | None:
+    """The clock of a core at this moment, where the system tells; a virtual machine often tells a constant."""
+    current = _read(core, "scaling_cur_freq")
+    if current is not None:
+        return int(current) / 1000
+    info = Path("/proc/cpuinfo")
+    clocks = [line for line in info.read_text().splitlines() if line.startswith("cpu MHz")] if info.is_file() else []
+    return float(clocks[core].partition(":")[2]) if core < len(clocks) else None
+
+
+def memory_bytes() -> int | None:
+    """The size of the main memory, where the system tells."""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def machine_id() -> str | None:
+    """What the system calls this very machine, as a hash that gives nothing else away; None where it does not say."""
+    path = Path("/etc/machine-id")
+    text = path.read_text().strip() if path.is_file() else ""
+    return hashlib.sha256(f"nas {text}".encode()).hexdigest()[:16] if text else None
 
 
 def _top_clock(core: int) -> int:

@@ -1,9 +1,10 @@
-"""From architectures to measured rows: build, export, and measure together while nothing else runs."""
+"""From architectures to measured rows: build, export, deploy, and measure together while nothing else runs."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,52 +14,131 @@ from nas.architecture import Architecture
 from nas.benchmarking import Bench, Outcome
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure
-from nas.export import export_onnx
+from nas.export import export_model
+from nas.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.progress import Progress
+from nas.runtimes import Deployed
 from nas.search_space import SearchSpace
-from nas.tracing import build_checked
+from nas.tracing import build_checked, trace_layers
+
+KEPT = "kept"
+"""A row's detail: its measurements were found in the store, and not taken in this run."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an architecture needs to become a model that is measured."""
+
+    space: SearchSpace
+    bench: Bench
+    input_shape: tuple[int, int, int]
+    classes: int
+    batch: int
+    store: MeasurementStore | None = None
 
 
 def measure_architectures(
-    space: SearchSpace,
+    surroundings: Surroundings,
     architectures: Sequence[Architecture],
     metrics: Sequence[str],
-    bench: Bench,
     *,
-    input_shape: tuple[int, int, int],
-    classes: int,
-    batch: int,
     round_number: int,
     rng: np.random.Generator,
     progress: Progress,
 ) -> list[Evaluation]:
     """One ``measure`` row for each architecture, with untrained weights: latency does not depend on them.
 
-    What cannot be built, exported or run is a failed row.
+    What cannot be built, exported, deployed or run is a failed row. Measurements that the store holds for the same
+    architecture, space and target are taken from there, and what is new is kept there.
     """
+    bench = surroundings.bench
     found: dict[Architecture, Outcome] = {}
-    models: dict[Architecture, Path] = {}
-    with tempfile.TemporaryDirectory(prefix="nas-models-") as folder:
+    kept: set[Architecture] = set()
+    with tempfile.TemporaryDirectory(prefix="nas-models-") as name:
+        folder = Path(name)
         progress.stage("exporting models", len(architectures))
+        keys: dict[Architecture, str] = {}
+        exported: dict[Architecture, Path] = {}
         for architecture in architectures:
-            path = Path(folder) / f"{architecture.id}.onnx"
             try:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
-                    module = build_checked(space, architecture, input_shape, classes)
-                    export_onnx(module, input_shape, batch, path)
-                models[architecture] = path
+                module = _build(surroundings, architecture)
+                keys[architecture] = _identity(surroundings, module)
+                known = _known(surroundings, keys[architecture], architecture, metrics)
+                if known is not None:
+                    found[architecture] = known
+                    kept.add(architecture)
+                else:
+                    path = folder / f"{architecture.id}.{bench.model_format}"
+                    export_model(module, surroundings.input_shape, surroundings.batch, path, bench.model_format)
+                    exported[architecture] = path
             except CandidateError as error:
                 found[architecture] = error
             progress.advance()
-        progress.stage(f"measuring {len(models)} model{'s' * (len(models) != 1)}", len(models) * bench.rounds)
-        outcomes = bench.measure(list(models.values()), metrics, rng, progress.advance)
-        found |= zip(models, outcomes, strict=True)
+        if kept:
+            progress.say(f"{len(kept)} of {len(architectures)} architectures were measured on this target before")
+        if exported:
+            found |= _measure(surroundings, exported, metrics, folder / "deployed", rng, progress)
+            _keep(surroundings, keys, {architecture: found[architecture] for architecture in exported})
     progress.close()
-    return [_row(architecture, found[architecture], round_number) for architecture in architectures]
+    return [_row(a, found[a], round_number, a in kept) for a in architectures]
 
 
-def _row(architecture: Architecture, outcome: Outcome, round_number: int) -> Evaluation:
+def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build_checked(surroundings.space, architecture, surroundings.input_shape, surroundings.classes)
+
+
+def _measure(
+    surroundings: Surroundings,
+    exported: dict[Architecture, Path],
+    metrics: Sequence[str],
+    folder: Path,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> dict[Architecture, Outcome]:
+    """Deploy exported models, and measure those that the runtime takes together."""
+    bench = surroundings.bench
+    progress.stage("deploying models", len(exported))
+    folders = [folder / architecture.id for architecture in exported]
+    answers = dict(zip(exported, bench.deploy(list(exported.values()), folders, progress.advance), strict=True))
+    found: dict[Architecture, Outcome] = {a: d for a, d in answers.items() if isinstance(d, CandidateError)}
+    deployed: dict[Architecture, Deployed] = {a: d for a, d in answers.items() if isinstance(d, Deployed)}
+    progress.stage(f"measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds)
+    return found | dict(
+        zip(deployed, bench.measure(list(deployed.values()), metrics, rng, progress.advance), strict=True)
+    )
+
+
+def _identity(surroundings: Surroundings, module: torch.nn.Module) -> str:
+    """What names a model beside its choices: a space whose code changed gives other layers or has another source."""
+    if surroundings.store is None or surroundings.bench.fingerprint is None:
+        return ""
+    shape, classes = surroundings.input_shape, surroundings.classes
+    layers = layers_identity(trace_layers(module, shape, classes))
+    return f"{space_identity(surroundings.space, shape, classes)}-{layers}"
+
+
+def _known(surroundings: Surroundings, key: str, architecture: Architecture, metrics: Sequence[str]) -> Outcome | None:
+    """The measurements of all ``metrics`` that the store holds, or None where one is missing."""
+    store, fingerprint = surroundings.store, surroundings.bench.fingerprint
+    if store is None or fingerprint is None:
+        return None
+    known = store.find(fingerprint, key, architecture)
+    return {name: known[name] for name in metrics} if set(metrics) <= known.keys() else None
+
+
+def _keep(surroundings: Surroundings, keys: dict[Architecture, str], found: dict[Architecture, Outcome]) -> None:
+    store, fingerprint = surroundings.store, surroundings.bench.fingerprint
+    if store is None or fingerprint is None:
+        return
+    for architecture, outcome in found.items():
+        if not isinstance(outcome, CandidateError):
+            store.add(fingerprint, keys[architecture], architecture, outcome)
+
+
+def _row(architecture: Architecture, outcome: Outcome, round_number: int, kept: bool) -> Evaluation:
     if isinstance(outcome, CandidateError):
         return Evaluation("measure", architecture, round_number, failure=Failure(outcome.kind, outcome.reason))
-    return Evaluation("measure", architecture, round_number, measurements=outcome)
+    details = {KEPT: True} if kept else {}
+    return Evaluation("measure", architecture, round_number, measurements=outcome, details=details)

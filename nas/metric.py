@@ -61,13 +61,31 @@ class Metric:
         if self.name == "error":
             return f"{100 * value:.2f} %"
         if self.unit in ("", "B"):
-            step, unit = 1000.0, self.unit
-            for prefix in ("", "k", "M", "G"):
-                if abs(value) < step or prefix == "G":
-                    digits = f"{value:.0f}" if prefix == "" else f"{value:.3g}"
-                    return f"{digits} {prefix}{unit}".strip()
-                value /= step
+            return readable(value, self.unit, smallest="")
+        if self.unit == "mJ":
+            return readable(value / 1000, "J")
         return f"{value:.4g} {self.unit}"
+
+
+_PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T")
+
+
+def readable(value: float, unit: str, smallest: str = "n") -> str:
+    """Three digits of a value and its unit with the prefix, ``smallest`` or larger, that puts them before the point.
+
+    For quantities without a metric too: ``readable(0.0021, "g")`` is "2.1 mg". Fewer than a thousand of the smallest
+    are written without a fraction where that is the unit itself, for half a byte does not exist.
+    """
+    if value == 0:
+        return f"0 {unit}".strip()
+    prefixes = _PREFIXES[_PREFIXES.index(smallest) :]
+    scaled = value * 1000.0 ** (_PREFIXES.index("") - _PREFIXES.index(smallest))
+    for prefix in prefixes:
+        digits = f"{scaled:.0f}" if prefix == smallest == "" else f"{scaled:.3g}"
+        if abs(float(digits)) < 1000 or prefix == prefixes[-1]:
+            break
+        scaled /= 1000
+    return f"{digits} {prefix}{unit}".strip()
 
 
 _TIME_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
@@ -95,21 +113,29 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric("error", "Error", "", "trained", {"%": 0.01}),
         Metric("latency_ms", "Latency", "ms", "measured", _TIME_MS),
+        Metric("item_ms", "Time per item", "ms", "measured", _TIME_MS),
         Metric("peak_memory_mib", "Peak memory", "MiB", "measured", {u: f / 2**20 for u, f in _BYTES.items()}),
         Metric("model_bytes", "Model size", "B", "measured", _BYTES),
+        Metric("weight_bytes", "Weights", "B", "measured", _BYTES),
+        Metric("energy_mj", "Energy", "mJ", "measured", _ENERGY_MJ),
         Metric("params", "Parameters", "", "counted", _counts("params")),
         Metric("macs", "Multiply-accumulates", "", "counted", _counts("MACs")),
-        Metric("energy_mj", "Energy (modelled)", "mJ", "modelled", _ENERGY_MJ),
+        Metric("modelled_energy_mj", "Energy (modelled)", "mJ", "modelled", _ENERGY_MJ),
+        Metric("dram_traffic_bytes", "DRAM traffic (modelled)", "B", "modelled", _BYTES),
     )
 }
 _EXAMPLES = {
     "error": "5%",
     "latency_ms": "2ms",
+    "item_ms": "2ms",
     "peak_memory_mib": "64MiB",
     "model_bytes": "1.5MB",
+    "weight_bytes": "1.5MB",
+    "energy_mj": "0.5mJ",
     "params": "1.2M",
     "macs": "30MMACs",
-    "energy_mj": "0.5mJ",
+    "modelled_energy_mj": "0.5mJ",
+    "dram_traffic_bytes": "1.5MB",
 }
 
 

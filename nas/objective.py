@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from nas.errors import RecipeError
 from nas.metric import Metric, metric_named
 
+_LOSSES = {"accuracy": "error", "throughput_per_s": "item_ms"}
+"""What is better the higher it is, and the loss that stands for it."""
+
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to minimise. ``accuracy`` is read as ``error``: this is the only place that flips a sign."""
+    """A metric to minimise. ``accuracy`` is read as ``error``, ``throughput_per_s`` as ``item_ms``: signs flip here."""
 
     metric: Metric
 
@@ -19,7 +23,7 @@ class Objective:
     def parse(cls, text: str) -> Objective:
         """The objective called ``text``. Raises RecipeError when no metric has that name."""
         name = text.strip()
-        return cls(metric_named("error" if name == "accuracy" else name))
+        return cls(metric_named(_LOSSES.get(name, name)))
 
     def __str__(self) -> str:
         return self.metric.name
@@ -34,7 +38,9 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """The limit written as ``latency_ms <= 2ms``; ``accuracy >= 95%`` bounds the error.
+        """The limit written as ``latency_ms <= 2ms``.
+
+        ``accuracy >= 95%`` bounds the error, ``throughput_per_s >= 1000`` the time that one item takes.
 
         Raises:
             RecipeError: not of that form, an unknown metric, or a unit that does not fit it.
@@ -53,6 +59,13 @@ class Limit:
             if accuracy == 0:
                 raise RecipeError(f"an accuracy lies in (0, 1], or is written like 95%, but got {amount!r}.")
             return cls(metric_named("error"), _rounded(1 - accuracy))
+        if name == "throughput_per_s":
+            if comparison not in (">=", "≥"):
+                raise RecipeError(f"throughput_per_s is bounded from below with >=, but got {text.strip()!r}.")
+            number = re.fullmatch(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(/s)?", amount)
+            if number is None or not 0 < float(number[1]) < math.inf:
+                raise RecipeError(f"a throughput is a positive number of items per second, but got {amount!r}.")
+            return cls(metric_named("item_ms"), _rounded(1000 / float(number[1])))
         if comparison not in ("<=", "≤"):
             raise RecipeError(f"limits are upper bounds written with <=, but got {comparison!r} in {text.strip()!r}.")
         metric = metric_named(name)

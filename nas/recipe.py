@@ -46,13 +46,26 @@ class SpaceRecipe(_Part):
 
 
 class MeasuringRecipe(_Part):
-    """How many architectures are measured before training and after each round, and how."""
+    """How many architectures are measured before training and after each round, and how.
+
+    A model gets ``rounds`` to ``max_rounds`` rounds, until its interval is within ``precision`` of the median.
+    ``reuse`` takes what was measured on the same target before.
+    """
 
     initial: int = Field(default=16, ge=5)
     per_round: int = Field(default=6, ge=1)
     rounds: int = Field(default=5, ge=2)
-    seconds_per_round: float = Field(default=0.2, gt=0)
+    max_rounds: int = Field(default=15, ge=2)
+    precision: float = Field(default=0.01, gt=0)
+    seconds_per_round: float = Field(default=0.06, gt=0)
     timeout_s: float = Field(default=60.0, gt=0)
+    reuse: bool = True
+
+    @model_validator(mode="after")
+    def _rounds_have_room(self) -> MeasuringRecipe:
+        if self.rounds > self.max_rounds:
+            raise ValueError(f"rounds must be at most max_rounds ({self.max_rounds}), but got {self.rounds}.")
+        return self
 
 
 class TrainingRecipe(_Part):
@@ -95,6 +108,28 @@ class ExecutionRecipe(_Part):
     ray_address: str | None = None
 
 
+class EnergyRecipe(_Part):
+    """The instrument that meters energy, and the carbon intensity of the electricity, which has no default.
+
+    ``meter`` auto is NVML for a GPU's targets, else RAPL, where it can be read. ``command`` is a program with its
+    arguments that prints joules used so far, or with ``format`` csv a log of seconds and watts.
+    """
+
+    meter: Literal["auto", "none", "rapl", "nvml", "command"] = "auto"
+    command: tuple[str, ...] = ()
+    format: Literal["joules", "csv"] = "joules"
+    rapl_root: str | None = None
+    gco2e_per_kwh: float | None = Field(default=None, ge=0)
+
+    @property
+    def meter_settings(self) -> dict[str, Any]:
+        """As ``energy.meter_from`` takes them."""
+        settings: dict[str, Any] = {"kind": self.meter}
+        if self.command:
+            settings |= {"command": list(self.command), "format": self.format}
+        return settings if self.rapl_root is None else {**settings, "root": self.rapl_root}
+
+
 class Recipe(_Part):
     """Everything that decides what a run does.
 
@@ -116,6 +151,7 @@ class Recipe(_Part):
     sampler: Literal["tpe", "nsga2", "random"] = "tpe"
     predictor: str = "stacked"
     measuring: MeasuringRecipe = MeasuringRecipe()
+    energy: EnergyRecipe = EnergyRecipe()
     training: TrainingRecipe = TrainingRecipe()
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
     retraining: RetrainingRecipe = RetrainingRecipe()

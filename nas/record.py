@@ -10,6 +10,7 @@ from nas.front import FitRecord, RunRecord
 from nas.journal import RECIPE, read_rows
 from nas.predictor import HeldOutError
 from nas.recipe import read_recipe
+from nas.search_cost import total_cost
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -21,7 +22,8 @@ def read_record(folder: Path) -> RunRecord:
         spearman = math.nan if body["spearman"] is None else body["spearman"]
         held_out = HeldOutError(body["samples"], body["mape"], spearman, body["within_10_percent"], body["coverage"])
         fits.append(FitRecord(body["round"], body["metric"], held_out, body["samples"]))
-    notes: dict[str, object] = {}
+    cost = total_cost(read_rows(folder, "cost"), recipe.energy.gco2e_per_kwh)
+    notes: dict[str, object] = {"cost of the search": cost} if cost else {}
     for body in read_rows(folder, "note"):
         notes |= body
     return RunRecord(
@@ -34,4 +36,5 @@ def read_record(folder: Path) -> RunRecord:
         fits=tuple(fits),
         run_folder=folder,
         notes=notes,
+        gco2e_per_kwh=recipe.energy.gco2e_per_kwh,
     )

@@ -30,6 +30,8 @@ def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
             targets[measurement.target] = None
             for name, value in _flattened(measurement.conditions):
                 values_by_name.setdefault(name, []).append(value)
+            if measurement.drifts:
+                values_by_name.setdefault("drift, corrected", []).append(measurement.drift)
     conditions = [(name.replace("_", " "), _summary(values)) for name, values in values_by_name.items()]
     return [*([("target", _some(list(targets)))] if targets else []), *conditions]
 

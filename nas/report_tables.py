@@ -21,7 +21,7 @@ from nas.front import (
     range_text,
 )
 from nas.measurement import Measurement
-from nas.metric import METRICS, Metric
+from nas.metric import METRICS, Metric, readable
 from nas.objective import Limit
 
 STAGE_TITLES = {"measure": "Measured", "train": "Trained", "retrain": "Retrained", "winner": "Winners"}
@@ -125,7 +125,8 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
     rest = [column for column in columns if column[1] not in costs]
     headers = ["Winner", "Architecture", "Test accuracy", *(header for header, _, _ in first)]
     headers += ["Limits"] if front.limits else []
-    headers += ["Bundle", *(header for header, _, _ in rest)]
+    headers += ["Bundle", *_EXTRA_HEADERS, *(["CO2e per million"] if front.gco2e_per_kwh is not None else [])]
+    headers += [header for header, _, _ in rest]
     rows = []
     for winner, on_front in zip(front.winners, front.on_front, strict=True):
         place = "on the front" if on_front else "not on the front"
@@ -139,10 +140,36 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
         if front.limits:
             cells.append(_limits_cell(winner, front.limits))
         cells.append(Cell(winner.folder or "–", sort=winner.folder, kind="path"))
+        cells += [_throughput_cell(winner), _executed_cell(winner)]
+        if front.gco2e_per_kwh is not None:
+            cells.append(_carbon_cell(winner.gco2e(front.gco2e_per_kwh)))
         cells += [_cost_cell(kind, metric, *found) for _, metric, kind in rest]
         rows.append(tuple(cells))
-    numeric = frozenset({"Test accuracy", *(header for header, _, _ in columns)})
+    numeric = frozenset({"Test accuracy", "Throughput", "CO2e per million", *(header for header, _, _ in columns)})
     return Table(tuple(headers), tuple(rows), numeric)
+
+
+_EXTRA_HEADERS = ("Throughput", "Executed")
+
+
+def _throughput_cell(winner: Winner) -> Cell:
+    found = winner.throughput
+    if found is None:
+        return _NOTHING
+    peak = "" if found.share_of_peak is None else f"{100 * found.share_of_peak:.2g} % of the measured peak"
+    return Cell(f"{found.items_per_s:.4g} per s", peak, found.items_per_s)
+
+
+def _executed_cell(winner: Winner) -> Cell:
+    """What really ran, and the accuracy before deploying where deploying changed it."""
+    before = winner.exported_test_error
+    changed = before is not None and before != winner.test_error
+    detail = f"{accuracy_text(before)} before, in fp32" if before is not None and changed else ""
+    return Cell(winner.executed_precision or "–", detail, winner.executed_precision or "")
+
+
+def _carbon_cell(grams: float | None) -> Cell:
+    return _NOTHING if grams is None else Cell(readable(grams * 1e6, "g"), "measured energy", grams)
 
 
 def _cost_cell(

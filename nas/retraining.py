@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
@@ -20,17 +21,19 @@ from nas.dataset import DataSet
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure
 from nas.execution import Executor, Job, Report
-from nas.export import export_onnx, outputs_of, parity
+from nas.export import export_model, export_onnx, outputs_of, parity
 from nas.journal import write_aside
 from nas.measurement import Measurement
 from nas.pareto import FloatArray, hypervolume
 from nas.run_state import RunState
+from nas.runtimes import Deployed
 from nas.searching import Search
 from nas.tracing import build_checked
 from nas.training import CandidateTraining, normalised_images
 
 WINNERS = "winners"
-FINAL_METRICS = ("latency_ms", "model_bytes")
+ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
+FINAL_METRICS = ("latency_ms", "model_bytes", "weight_bytes")
 PARITY_IMAGES = 64
 
 
@@ -124,30 +127,31 @@ class Retraining:
         state.progress.close()
 
     def _finish(self, architectures: Sequence[Architecture]) -> None:
-        """Export all, measure them together, test each once, and write the rows."""
+        """Export and deploy all, measure them together, test each once, and write the rows."""
         state = self._state
-        data = state.task.data
-        exported: dict[Architecture, float] = {}
+        bench = state.task.bench
+        parities: dict[Architecture, float] = {}
+        deployed: dict[Architecture, Deployed] = {}
         state.progress.stage("exporting winners", len(architectures))
         for architecture in architectures:
             try:
-                exported[architecture] = self._export(architecture)
+                parities[architecture] = self._export(architecture)
+                deployed[architecture] = self._deploy(architecture)
             except CandidateError as error:
                 state.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
             state.progress.advance()
-        paths = [self._bundle(architecture) / "model.onnx" for architecture in exported]
-        state.progress.stage("measuring winners", len(paths) * state.task.bench.rounds)
+        state.progress.stage("measuring winners", len(deployed) * bench.rounds)
         rng = np.random.default_rng((state.recipe.seed, 2))
         metrics = tuple(dict.fromkeys((*FINAL_METRICS, *state.screen.measured_metrics)))
-        outcomes = state.task.bench.measure(paths, metrics, rng, state.progress.advance)
-        state.progress.stage("testing winners", len(paths))
-        for architecture, outcome in zip(exported, outcomes, strict=True):
-            state.add(self._winner(architecture, outcome, exported[architecture], data))
+        outcomes = bench.measure(list(deployed.values()), metrics, rng, state.progress.advance)
+        state.progress.stage("testing winners", len(deployed))
+        for (architecture, model), outcome in zip(deployed.items(), outcomes, strict=True):
+            state.add(self._winner(architecture, model, outcome, parities[architecture]))
             state.progress.advance()
         state.progress.close()
 
     def _export(self, architecture: Architecture) -> float:
-        """Write the bundle's model.onnx and return how far its outputs are from torch's."""
+        """Write the bundle's model.onnx, and what the runtime takes; how far the former's outputs are from torch's."""
         state = self._state
         data = state.task.data
         folder = self._bundle(architecture)
@@ -155,19 +159,40 @@ class Retraining:
         module.load_state_dict(load((folder / "model.safetensors").read_bytes()))
         module.eval()
         batch = state.recipe.parsed_target.batch
-        export_onnx(module, data.input_shape, batch, folder / "model.onnx")
+        export_onnx(module, data.input_shape, batch, folder / ONNX)
+        if state.task.bench.model_format == "torch":
+            export_model(module, data.input_shape, batch, folder / TORCH, "torch")
         count = max(batch, PARITY_IMAGES // batch * batch)
         images = np.resize(data.validation.images, (count, *data.input_shape))
         with torch.inference_mode():
-            return parity(module, folder / "model.onnx", normalised_images(images, data))
+            return parity(module, folder / ONNX, normalised_images(images, data))
 
-    def _winner(self, architecture: Architecture, outcome: Outcome, difference: float, data: DataSet) -> Evaluation:
-        if isinstance(outcome, CandidateError):
-            return Evaluation("winner", architecture, failure=Failure(outcome.kind, outcome.reason))
-        state = self._state
+    def _deploy(self, architecture: Architecture) -> Deployed:
+        """What the runtime makes of the exported model: it stays in the bundle, for it is what is measured."""
         folder = self._bundle(architecture)
-        outputs = outputs_of(folder / "model.onnx", normalised_images(data.test.images, data))
+        shutil.rmtree(folder / DEPLOYED, ignore_errors=True)
+        bench = self._state.task.bench
+        (deployed,) = bench.deploy([folder / (ONNX if bench.model_format == "onnx" else TORCH)], [folder / DEPLOYED])
+        if isinstance(deployed, CandidateError):
+            raise deployed
+        if not any((folder / DEPLOYED).iterdir()):  # it is deployed as it was exported
+            (folder / DEPLOYED).rmdir()
+        return deployed
+
+    def _winner(self, architecture: Architecture, model: Deployed, outcome: Outcome, difference: float) -> Evaluation:
+        """The row of a winner. It is tested as it is deployed, and as exported too, to show what deploying costs."""
+        state = self._state
+        data = state.task.data
+        folder = self._bundle(architecture)
+        images = normalised_images(data.test.images, data)
+        try:
+            if isinstance(outcome, CandidateError):
+                raise outcome
+            outputs = state.task.bench.outputs(model, images)
+        except CandidateError as error:
+            return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
         wrong = int((outputs.argmax(axis=1) != data.test.labels).sum())
+        wrong_exported = int((outputs_of(folder / ONNX, images).argmax(axis=1) != data.test.labels).sum())
         row = Evaluation(
             "winner",
             architecture,
@@ -177,8 +202,10 @@ class Retraining:
             details={
                 "test_error": wrong / len(data.test),
                 "test_interval": list(wilson_interval(wrong, len(data.test))),
+                "exported_test_error": wrong_exported / len(data.test),
                 "parity": difference,
                 "folder": f"{WINNERS}/{architecture.id}",
+                "deployed": model.path.relative_to(folder).as_posix(),
             },
         )
         self._write_bundle(row, outcome, data)
@@ -200,9 +227,13 @@ class Retraining:
             "std": np.asarray(data.std).tolist(),
             "params": row.values["params"],
             "macs": row.values["macs"],
-            "energy_mj_modelled": row.values["energy_mj"],
+            "modelled_energy_mj": row.values["modelled_energy_mj"],
+            "modelled_dram_traffic_bytes": row.values["dram_traffic_bytes"],
             "test_error": row.details["test_error"],
             "test_interval_95": row.details["test_interval"],
+            "exported_test_error": row.details["exported_test_error"],
+            "target": state.recipe.target,
+            "deployed": row.details["deployed"],
             "parity": row.details["parity"],
         }
         measured = {name: measurement.to_json() for name, measurement in measurements.items()}

@@ -18,8 +18,10 @@ from nas.dataset import DataSet
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.execution import Executor, InlineExecutor, RayExecutor, Resources, local_gpus
 from nas.front import REPORT_NAME, Front
+from nas.home import home
 from nas.journal import RECIPE, Journal
 from nas.machine import default_workers, processor_name
+from nas.measurement_store import MeasurementStore
 from nas.predictor import load_predictor
 from nas.progress import NullProgress, Progress
 from nas.recipe import Recipe, read_recipe
@@ -27,10 +29,16 @@ from nas.record import read_record
 from nas.report import write_report
 from nas.retraining import Retraining
 from nas.run_state import RunState, Task
+from nas.screening import measured_metrics
+from nas.search_cost import SearchCost, search_counter
 from nas.search_space import SearchSpace, check_space, choices_hash, count, load_space
 from nas.searching import Search
+from nas.training import normalised_images
 
 Clock = Callable[[], float]
+
+CALIBRATION_IMAGES = 256
+"""Training images on which an int8 model finds its ranges."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,11 @@ def search(
         recipe = Recipe.from_mapping(recipe)
     recipe = _naming_what_is_given(recipe, space, data)
     instruments = instruments or Instruments()
-    task = _task(recipe, space, data, instruments)
+    progress = progress or NullProgress()
+    task = _task(recipe, space, data, instruments, progress)
     folder = _new_folder(recipe, Path(runs))
     with Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal:
-        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.stopwatch)
+        return _run(recipe, task, journal, folder, progress, instruments.stopwatch)
 
 
 def resume(
@@ -94,9 +103,10 @@ def resume(
         raise JournalError(f"--resume takes the folder of a run, but {folder} has no {RECIPE}.")
     recipe = read_recipe(folder / RECIPE)
     instruments = instruments or Instruments()
-    task = _task(recipe, space, data, instruments)
+    progress = progress or NullProgress()
+    task = _task(recipe, space, data, instruments, progress)
     with Journal.resume(folder, clock=instruments.clock) as journal:
-        return _run(recipe, task, journal, folder, progress or NullProgress(), instruments.stopwatch)
+        return _run(recipe, task, journal, folder, progress, instruments.stopwatch)
 
 
 GIVEN = "given"
@@ -122,21 +132,15 @@ def _new_folder(recipe: Recipe, runs: Path) -> Path:
     return folder
 
 
-def _task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None, instruments: Instruments) -> Task:
+def _task(
+    recipe: Recipe, space: SearchSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
+) -> Task:
     """What a recipe's names stand for. Making it finds every mistake that can be found before work begins."""
     for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
     load_predictor(recipe.predictor)
     measuring = recipe.measuring
-    bench = instruments.bench or DeviceBench(
-        recipe.parsed_target,
-        BenchSettings(
-            rounds=measuring.rounds,
-            seconds_per_round=measuring.seconds_per_round,
-            timeout_s=measuring.timeout_s,
-        ),
-    )
     source = DataSource(
         given=data,
         name=recipe.data.name,
@@ -144,13 +148,28 @@ def _task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None, instr
         image_size=recipe.data.image_size,
         validation_share=recipe.data.validation_share,
     )
+    bench = instruments.bench or DeviceBench(
+        recipe.parsed_target,
+        BenchSettings(
+            rounds=measuring.rounds,
+            max_rounds=measuring.max_rounds,
+            precision=measuring.precision,
+            seconds_per_round=measuring.seconds_per_round,
+            timeout_s=measuring.timeout_s,
+        ),
+        calibration=lambda: normalised_images(source.load().train.head(CALIBRATION_IMAGES).images, source.load()),
+        meter=recipe.energy.meter_settings,
+        say=progress.say,
+    )
+    if isinstance(bench, DeviceBench):
+        bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     loaded = source.load()
     if space is None:
         space = load_space(
             recipe.space.name, recipe.space.options, input_shape=loaded.input_shape, classes=loaded.class_count
         )
     check_space(space)
-    return Task(loaded, source, space, bench)
+    return Task(loaded, source, space, bench, MeasurementStore(home(), fresh=not measuring.reuse))
 
 
 def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock) -> Front:
@@ -161,14 +180,18 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
         journal.append("note", circumstances)
     else:
         _check_same(notes[0], circumstances, folder)
-    state = RunState(recipe, task, journal, progress, stopwatch)
+    counter, why_none = search_counter(recipe.energy.meter_settings)
+    cost = SearchCost(counter, why_none, stopwatch, lambda: task.bench.device_s)
+    state = RunState(recipe, task, journal, progress, stopwatch, cost)
     try:
-        with _told_how_to_go_on(folder):
+        with _told_how_to_go_on(folder), cost:
             _work(state, folder)
             record = read_record(folder)
             write_report(folder / REPORT_NAME, record)
     except BaseException as error:
         progress.close()
+        if not isinstance(error, JournalError):
+            state.note_cost()
         if state.knowledge.rows:
             try:
                 write_report(folder / REPORT_NAME, read_record(folder))

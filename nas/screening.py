@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.energy import modelled_energy_mj
+from nas.energy_model import MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
 from nas.evaluation import PredictedValue
 from nas.knowledge import Knowledge
 from nas.layer import total_macs, total_params
@@ -55,6 +55,7 @@ class Screen:
         self._input_shape = input_shape
         self._classes = classes
         self._target = target
+        self._hierarchy = MemoryHierarchy.of_this_machine()
         self._subjects: dict[Architecture, Subject] = {}
         self._predicted: dict[Architecture, dict[str, PredictedValue]] = {}
         self._predicted_by: Mapping[str, Predictor] = {}
@@ -62,8 +63,7 @@ class Screen:
     @property
     def measured_metrics(self) -> tuple[str, ...]:
         """Names of the measured metrics among objectives and limits, which need a predictor."""
-        names = [o.metric.name for o in self.objectives] + [limit.metric.name for limit in self.limits]
-        return tuple(name for name in dict.fromkeys(names) if METRICS[name].source == "measured")
+        return measured_metrics(self.objectives, self.limits)
 
     def subject(self, architecture: Architecture) -> Subject:
         """Layers and encoding of an architecture, kept for the next time."""
@@ -73,10 +73,14 @@ class Screen:
         return self._subjects[architecture]
 
     def counted(self, architecture: Architecture) -> dict[str, float]:
-        """What follows from the layers alone: ``params``, ``macs`` and, modelled, ``energy_mj``."""
-        layers = self.subject(architecture).layers
-        energy_mj = modelled_energy_mj(layers, self._target.precision)
-        return {"params": float(total_params(layers)), "macs": float(total_macs(layers)), "energy_mj": energy_mj}
+        """What follows from the layers: ``params``, ``macs``; ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
+        layers, precision = self.subject(architecture).layers, self._target.precision
+        return {
+            "params": float(total_params(layers)),
+            "macs": float(total_macs(layers)),
+            "modelled_energy_mj": modelled_energy_mj(layers, precision, self._hierarchy),
+            "dram_traffic_bytes": float(dram_traffic_bytes(layers, precision, self._hierarchy)),
+        }
 
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
         """What the predictors say of the measured metrics."""
@@ -183,6 +187,12 @@ class Screen:
                 break
             best = step
         return best
+
+
+def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
+    """Names of the measured metrics among them, each once."""
+    names = [objective.metric.name for objective in objectives] + [limit.metric.name for limit in limits]
+    return tuple(name for name in dict.fromkeys(names) if METRICS[name].source == "measured")
 
 
 def _standardised_features(subjects: Sequence[Subject]) -> FloatArray:

@@ -14,7 +14,7 @@ from nas.candidates import RoundOfTrainings, training_settings
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.execution import Executor
-from nas.measuring import measure_architectures
+from nas.measuring import Surroundings, measure_architectures
 from nas.objective import Limit
 from nas.pareto import hypervolume_contributions, non_dominated
 from nas.predictor import MIN_SAMPLES, HeldOutError, load_predictor
@@ -92,13 +92,16 @@ class Search:
         if not architectures or not metrics:
             return
         rows = measure_architectures(
-            self._state.task.space,
+            Surroundings(
+                self._state.task.space,
+                self._state.task.bench,
+                self._state.task.data.input_shape,
+                self._state.task.data.class_count,
+                self._state.recipe.parsed_target.batch,
+                self._state.task.store,
+            ),
             architectures,
             metrics,
-            self._state.task.bench,
-            input_shape=self._state.task.data.input_shape,
-            classes=self._state.task.data.class_count,
-            batch=self._state.recipe.parsed_target.batch,
             round_number=round_number,
             rng=np.random.default_rng((self._state.recipe.seed, 1, round_number, len(self._state.knowledge.rows))),
             progress=self._state.progress,
@@ -279,6 +282,7 @@ class Search:
             turned_away = self._state.screen.turned_away
             self._state.journal.append("round", {"round": number, "turned_away": dict(turned_away)})
             turned_away.clear()
+            self._state.note_cost()
             self._rounds_done.add(number)
 
     # The end

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from nas.errors import RecipeError, did_you_mean
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic")
+"""``int8`` has static ranges, calibrated on data; ``int8-dynamic`` finds those of activations while it runs."""
 
 
 @dataclass(frozen=True)

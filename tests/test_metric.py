@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import RecipeError
-from nas.metric import METRICS, metric_named
+from nas.metric import METRICS, metric_named, readable
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ from nas.metric import METRICS, metric_named
         ("latency_ms", "3e5ns", 0.3),
         ("energy_mj", "0.5 mJ", 0.5),
         ("energy_mj", "2µJ", 0.002),
+        ("modelled_energy_mj", "3 J", 3000.0),
+        ("weight_bytes", "250kB", 250_000),
+        ("dram_traffic_bytes", "2 MB", 2_000_000),
         ("model_bytes", "1.5MB", 1_500_000),
         ("model_bytes", "1MiB", 1_048_576),
         ("model_bytes", "100", 100),
@@ -90,7 +93,9 @@ def test_any_text_is_read_or_refused(name: str, text: str) -> None:
 
 def test_an_unknown_metric_is_answered_with_the_nearest() -> None:
     """The message names the wrong word, the nearest right one, and all."""
-    with pytest.raises(RecipeError, match=r"unknown metric 'latency'\. Did you mean 'latency_ms'\? Known: energy_mj, "):
+    with pytest.raises(
+        RecipeError, match=r"unknown metric 'latency'\. Did you mean 'latency_ms'\? Known: dram_traffic_bytes, "
+    ):
         metric_named("latency")
 
 
@@ -101,12 +106,35 @@ def test_an_unknown_metric_is_answered_with_the_nearest() -> None:
         ("error", 0.0345, "3.45 %"),
         ("params", 999, "999"),
         ("params", 1_234_567, "1.23 M"),
-        ("macs", 5e12, "5e+03 G"),
+        ("macs", 5e12, "5 T"),
+        ("macs", 999_999, "1 M"),
         ("model_bytes", 1500, "1.5 kB"),
         ("model_bytes", 12, "12 B"),
+        ("model_bytes", 0, "0 B"),
         ("peak_memory_mib", 64.0, "64 MiB"),
+        ("energy_mj", 0.00234, "2.34 µJ"),
+        ("energy_mj", 1.5, "1.5 mJ"),
+        ("modelled_energy_mj", 12_345, "12.3 J"),
+        ("dram_traffic_bytes", 2_340_000, "2.34 MB"),
     ],
 )
 def test_writes_amounts_for_people(name: str, value: float, text: str) -> None:
     """Few digits, and a unit of the right size."""
     assert METRICS[name].format(value) == text
+
+
+def test_measured_and_modelled_never_share_a_name() -> None:
+    """A modelled metric says so in its name or its title, a measured one in neither, and all titles differ."""
+    for metric in METRICS.values():
+        assert ("(modelled)" in metric.title) == (metric.source == "modelled")
+    assert METRICS["energy_mj"].source == METRICS["weight_bytes"].source == "measured"
+    assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("grams", "text"),
+    [(0, "0 g"), (1e-12, "0.001 ng"), (0.0021, "2.1 mg"), (0.9996, "1 g"), (2300, "2.3 kg"), (-0.5, "-500 mg")],
+)
+def test_any_quantity_can_be_made_readable(grams: float, text: str) -> None:
+    """The prefix is chosen after rounding, so that 999.6 mg is not written as 1e+03 mg."""
+    assert readable(grams, "g") == text

@@ -1,24 +1,34 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the CPU: fp32, and int8 with static or dynamic ranges of activations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import functools
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
+from nas.onnx_file import executed_precisions, inputs_of, random_inputs, read_onnx, weight_bytes
+from nas.runtimes import Deployed, Float32Array, Runtime, calibration_text, check_batch, most_common, random_images
 from nas.target import Target
+
+PRECISIONS = ("fp32", "int8", "int8-dynamic")
+RANDOM_CALIBRATION = 32
 
 
 @final
-class OnnxRuntimeCpu:
-    """Opens ONNX files with the CPU execution provider, in fp32."""
+class OnnxRuntimeCpu(Runtime):
+    """Opens ONNX files with the CPU execution provider."""
 
     def why_unavailable(self, target: Target) -> str | None:
-        if target.precision != "fp32":
+        if target.precision not in PRECISIONS:
             return (
-                f"onnxruntime-cpu runs fp32 here, but {target} asks for {target.precision}; write onnxruntime-cpu:fp32."
+                f"onnxruntime-cpu runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
+                "write onnxruntime-cpu:fp32."
             )
         return None
 
@@ -27,13 +37,34 @@ class OnnxRuntimeCpu:
 
         return f"onnxruntime {onnxruntime.__version__}"
 
-    def open(self, model: Path, target: Target) -> OnnxSession:
-        return OnnxSession(model, target)
+    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+        """The file itself for fp32, else a quantised one.
+
+        int8 is quantised as QDQ with u8 activations and s8 weights per channel, the form for which the CPU provider
+        has its fast kernels; int8-dynamic as the operators for dynamic ranges, s8 weights per channel.
+        """
+        exported = read_onnx(model)
+        if target.precision == "fp32":
+            return Deployed(model, weight_bytes(exported))
+        path = folder / "model.onnx"
+        with _quiet(), tempfile.TemporaryDirectory(prefix="nas-quantise-") as scratch:
+            prepared = Path(scratch) / "prepared.onnx"
+            from onnxruntime.quantization.shape_inference import quant_pre_process
+
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+            if target.precision == "int8":
+                details = _quantise_static(prepared, path, calibration)
+            else:
+                details = _quantise_dynamic(prepared, path)
+        return Deployed(path, weight_bytes(read_onnx(path)), details)
+
+    def open(self, path: Path, target: Target) -> OnnxSession:
+        return OnnxSession(path, target)
 
 
 @final
 class OnnxSession:
-    """An inference session with one fixed input from a standard normal distribution."""
+    """An inference session with fixed inputs: standard normal for floating point."""
 
     def __init__(self, model: Path, target: Target) -> None:
         import onnxruntime
@@ -43,16 +74,88 @@ class OnnxSession:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
+        self._model, self._options = model, options
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        (declared,) = self._session.get_inputs()
-        shape = tuple(declared.shape)
-        if any(not isinstance(size, int) for size in shape) or shape[0] != target.batch:
-            raise ValueError(f"the model's input must have the batch size {target.batch} of {target}, but has {shape}.")
-        self._shape = shape
-        self._feed = {declared.name: np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+        self._inputs = inputs_of(read_onnx(model), target.batch)
+        for declared in self._inputs:
+            check_batch(tuple(size or 0 for size in declared.shape), target)
+        self._feed = random_inputs(self._inputs)
 
     def run(self) -> None:
         self._session.run(None, self._feed)
 
+    def outputs(self, images: Float32Array) -> Float32Array:
+        (declared,) = self._inputs
+        result: Float32Array = self._session.run(None, {declared.name: images})[0]
+        return result
+
     def conditions(self) -> Mapping[str, Any]:
-        return {"executed_precision": "fp32", "input_shape": list(self._shape)}
+        shapes = [list(values.shape) for values in self._feed.values()]
+        return {
+            "executed_precision": _executed_precision(self._model, self._options.intra_op_num_threads),
+            "input_shape": shapes[0] if len(shapes) == 1 else shapes,
+        }
+
+
+@functools.cache
+def _executed_precision(model: Path, threads: int) -> str:
+    """Read off the graph that ONNX Runtime makes of the model on this processor: that of most products."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory(prefix="nas-optimised-") as folder:
+        path = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        return most_common(executed_precisions(read_onnx(path)))
+
+
+def _quantise_static(model: Path, path: Path, images: Float32Array | None) -> dict[str, Any]:
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    exported = read_onnx(model)
+    (declared,) = inputs_of(exported, 1)
+    shape = tuple(size or 1 for size in declared.shape)
+    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
+    quantize_static(
+        model,
+        path,
+        _Calibration(declared.name, given, shape[0]),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+    return {"calibrated_on": calibration_text(images)}
+
+
+def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(model, path, weight_type=QuantType.QInt8, per_channel=True)
+    return {}
+
+
+class _Calibration:
+    """Hands out images in batches, as ONNX Runtime's quantiser asks for them; a last one that is not full is left."""
+
+    def __init__(self, name: str, images: Float32Array, batch: int) -> None:
+        count = max(batch, len(images) // batch * batch)
+        whole = np.resize(images, (count, *images.shape[1:]))
+        self._batches = iter([{name: whole[i : i + batch]} for i in range(0, count, batch)])
+
+    def get_next(self) -> dict[str, Float32Array] | None:
+        return next(self._batches, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """ONNX Runtime's quantiser logs advice on how to call it to the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,7 +1,7 @@
 """The process that runs models: reads one JSON request a line, answers one JSON line.
 
-A process of its own, because a runtime may crash, hang or keep memory, and because torch's threads must
-not share it. ``nas.benchmarking`` starts it as ``python -m nas.runtimes.worker``; nobody else needs to.
+A process of its own, because a runtime may crash, hang or keep memory, because torch's threads must not share it,
+and because some runtimes live in an environment of their own. ``nas.benchmarking`` starts it; nobody else needs to.
 """
 
 from __future__ import annotations
@@ -12,51 +12,82 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
-from nas.machine import fastest_cores, governor, processor_name
-from nas.runtimes import Runtime, Session, load_runtime
+from nas.discovery import load_plug_in
+from nas.energy import Meter, energy_mj, measure_idle_w, measure_window, meter_from
+from nas.errors import CandidateError, TargetError
+from nas.machine import clock_mhz, fastest_cores, governor, processor_name
+from nas.runtimes import Runtime, Session, TimedSession
 from nas.target import Target
 
 SETTLED = 0.02
-"""Warm-up ends when the medians of two consecutive blocks differ by less than this share."""
-BLOCK = 5
+"""Warm-up ends when the running median of a block differs from that of the one before by less than this share."""
+WARM_UP_BLOCK = 5
 MAX_WARM_UP_S = 1.0
-MAX_SAMPLES = 100
+BLOCKS = 4
+"""A model's samples are taken in so many blocks, with the reference model before, between and after them."""
+MAX_BLOCK_SAMPLES = 64
+REFERENCE_BLOCK_S = 0.004
+MIN_SAMPLE_S = 20e-6
+"""Shorter inferences are timed several at once, for a look at the clock takes some hundredths of a microsecond."""
 
 
-def time_model(runtime: Runtime, model: Path, target: Target, seconds: float, min_samples: int) -> dict[str, Any]:
-    """Latencies in milliseconds in a session made for them, after a warm-up.
+@final
+class Timing:
+    """An opened, warm session whose inferences are timed in blocks."""
 
-    A sample is the mean of so many inferences in a row that about ``MAX_SAMPLES`` samples fill ``seconds``
-    (the number and repeat of TVM's ``time_evaluator``): it keeps the clock's own cost out of short ones.
-    """
-    session = runtime.open(model, target)
-    warm_up, typical_s = _warm_up(session)
-    inferences = max(1, round(seconds / MAX_SAMPLES / typical_s))
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.warm_up_inferences, typical_s = _warm_up(session)
+        self.inferences_per_sample = max(1, int(np.ceil(MIN_SAMPLE_S / max(typical_s, 1e-9))))
+        self._one_ms = _timer(session, self.inferences_per_sample)
+
+    def block_ms(self, seconds: float, min_samples: int) -> list[float]:
+        """Latencies in milliseconds of inferences that fill ``seconds``, ``MAX_BLOCK_SAMPLES`` at most.
+
+        One inference before them brings the caches back to this model.
+        """
+        self.session.run()
+        samples: list[float] = []
+        end = time.perf_counter() + seconds
+        while len(samples) < min_samples or (time.perf_counter() < end and len(samples) < MAX_BLOCK_SAMPLES):
+            samples.append(float(f"{self._one_ms():.6g}"))
+        return samples
+
+
+def time_model(timing: Timing, reference: Timing | None, seconds: float, min_samples: int) -> dict[str, Any]:
+    """Latencies in milliseconds, with those of the reference model between them, and how busy the machine was."""
     samples: list[float] = []
-    stalled_before = _stalled_s()
-    began = time.perf_counter()
+    reference_medians: list[float] = []
+    stalled_before, began = _stalled_s(), time.perf_counter()
+
+    def read_reference() -> None:
+        if reference is not None:
+            reference_medians.append(float(np.median(reference.block_ms(REFERENCE_BLOCK_S, 3))))
+
     gc.disable()
     try:
-        while len(samples) < min_samples or time.perf_counter() - began < seconds:
-            start = time.perf_counter_ns()
-            for _ in range(inferences):
-                session.run()
-            samples.append((time.perf_counter_ns() - start) / 1e6 / inferences)
+        read_reference()
+        for _ in range(BLOCKS):
+            samples += timing.block_ms(seconds / BLOCKS, max(1, -(-min_samples // BLOCKS)))
+            read_reference()
     finally:
         gc.enable()
-    elapsed = time.perf_counter() - began
-    stalled_after = _stalled_s()
+    elapsed_s, stalled_after = time.perf_counter() - began, _stalled_s()
     pressure = None
     if stalled_before is not None and stalled_after is not None:
-        pressure = (stalled_after - stalled_before) / elapsed
-    found = {**session.conditions(), "warm_up_inferences": warm_up, "inferences_per_sample": inferences}
-    return {"samples": samples, "pressure": pressure, "conditions": found}
+        pressure = (stalled_after - stalled_before) / elapsed_s
+    found = {
+        **timing.session.conditions(),
+        "warm_up_inferences": timing.warm_up_inferences,
+        "inferences_per_sample": timing.inferences_per_sample,
+    }
+    return {"samples": samples, "reference_ms": reference_medians, "pressure": pressure, "conditions": found}
 
 
 def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]:
@@ -73,7 +104,7 @@ def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]
 
 
 def conditions(runtime: Runtime, target: Target) -> dict[str, Any]:
-    """What the measurements of this process have in common."""
+    """What the measurements of this process have in common. Pins the process to its cores."""
     pinned = None
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, fastest_cores(target.threads))
@@ -87,7 +118,98 @@ def conditions(runtime: Runtime, target: Target) -> dict[str, Any]:
         "batch": target.batch,
         "pinned_to_cores": pinned,
         "governor": governor(pinned[0]) if pinned else None,
+        "clock_mhz": clock_mhz(pinned[0]) if pinned else None,
     }
+
+
+@final
+class Server:
+    """Answers requests about one runtime on one target. The reference model stays open from request to request."""
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+        self._reference: tuple[str, Timing] | None = None
+        self._meter: tuple[Meter, float] | None = None
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to one request; its ``op`` is conditions, deploy, time, memory, energy or outputs."""
+        target = Target.parse(request["target"])
+        runtime = self._load(request["implementation"])
+        match request["op"]:
+            case "conditions":
+                return conditions(runtime, target)
+            case "deploy":
+                images = None if request["calibration"] is None else np.load(request["calibration"], allow_pickle=False)
+                deployed = runtime.deploy(Path(request["model"]), target, images, Path(request["folder"]))
+                details = dict(deployed.details)
+                return {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
+            case "time":
+                reference = None if request["reference"] is None else self._open_reference(request["reference"], target)
+                timing = Timing(runtime.open(Path(request["model"]), target))
+                return time_model(timing, reference, request["seconds"], request["min_samples"])
+            case "memory":
+                return peak_memory(runtime, Path(request["model"]), target)
+            case "energy":
+                return self._energy(runtime, request, target)
+            case "outputs":
+                return _outputs(runtime, request, target)
+        raise AssertionError(request)
+
+    def _energy(self, runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
+        """Millijoules of one inference over a window, less the idle power that was metered when first asked."""
+        if self._meter is None:
+            meter = meter_from(request["meter"])
+            self._meter = meter, measure_idle_w(meter)
+        meter, idle_w = self._meter
+        timing = Timing(runtime.open(Path(request["model"]), target))
+        window = measure_window(meter, timing.session.run)
+        found = {
+            **timing.session.conditions(),
+            "meter": meter.name,
+            "meter_update_s": meter.update_period_s,
+            "idle_w": idle_w,
+            "window_s": window.seconds,
+            "window_inferences": window.inferences,
+        }
+        return {"energy_mj": energy_mj(window, idle_w), "conditions": found}
+
+    def _load(self, implementation: str) -> Runtime:
+        if self._runtime is None:
+            maker = load_plug_in("nas.runtimes", implementation, "target's runtime")
+            assert callable(maker)
+            self._runtime = maker()
+        return self._runtime
+
+    def _open_reference(self, path: str, target: Target) -> Timing:
+        if self._reference is None or self._reference[0] != path:
+            assert self._runtime is not None
+            self._reference = path, Timing(self._runtime.open(Path(path), target))
+        return self._reference[1]
+
+
+def _outputs(runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
+    """Run a model on images, shape (N, channels, height, width), and write its outputs, shape (N, classes)."""
+    images = np.load(request["images"], allow_pickle=False)
+    session = runtime.open(Path(request["model"]), target)
+    batch = target.batch
+    padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), images.dtype)])
+    parts = [np.array(session.outputs(padded[i : i + batch])) for i in range(0, len(padded), batch)]
+    np.save(request["outputs"], np.concatenate(parts)[: len(images)].astype(np.float32), allow_pickle=False)
+    return {"conditions": dict(session.conditions())}
+
+
+def _timer(session: Session, inferences: int) -> Callable[[], float]:
+    """Reads the milliseconds of one inference: by the session's own clock where it has one, as GPUs need."""
+    if isinstance(session, TimedSession):
+        return session.timed_run_ms
+
+    def by_this_clock() -> float:
+        start = time.perf_counter_ns()
+        for _ in range(inferences):
+            session.run()
+        return (time.perf_counter_ns() - start) / 1e6 / inferences
+
+    return by_this_clock
 
 
 def _warm_up(session: Session) -> tuple[int, float]:
@@ -96,11 +218,11 @@ def _warm_up(session: Session) -> tuple[int, float]:
     previous, runs = float("inf"), 0
     while True:
         block = []
-        for _ in range(BLOCK):
+        for _ in range(WARM_UP_BLOCK):
             start = time.perf_counter()
             session.run()
             block.append(time.perf_counter() - start)
-        runs += BLOCK
+        runs += WARM_UP_BLOCK
         median = float(np.median(block))
         if abs(median - previous) <= SETTLED * previous or time.perf_counter() - began > MAX_WARM_UP_S:
             return runs, median
@@ -130,29 +252,21 @@ def _high_water_mib() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The reply to one request; its ``op`` is conditions, time or memory."""
-    target = Target.parse(request["target"])
-    runtime = load_runtime(target.runtime)
-    if request["op"] == "conditions":
-        return conditions(runtime, target)
-    model = Path(request["model"])
-    if request["op"] == "time":
-        return time_model(runtime, model, target, request["seconds"], request["min_samples"])
-    assert request["op"] == "memory", request
-    return peak_memory(runtime, model, target)
-
-
 def main() -> None:
     """Serve until standard input ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a runtime prints must not come between the replies
+    server = Server()
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            reply = {"ok": True, **answer(request)}
+            reply = {"ok": True, **server.answer(request)}
+        except TargetError as error:  # an instrument's
+            reply = {"ok": False, "kind": "target", "reason": str(error)}
+        except CandidateError as error:
+            reply = {"ok": False, "kind": error.kind, "reason": error.reason}
         except Exception as error:  # whatever a runtime raises is this model's failure, told to the caller
-            reply = {"ok": False, "reason": f"{type(error).__name__}: {error}"}
+            reply = {"ok": False, "kind": None, "reason": f"{type(error).__name__}: {error}"}
         replies.write(json.dumps(reply) + "\n")
 
 

@@ -22,12 +22,14 @@ HERE = Path(__file__).resolve().parent
 
 
 class Model:
-    """The model in a folder, with the scaling that it was trained with."""
+    """The model in a folder, with the scaling that it was trained with: as deployed where that is an ONNX file."""
 
     def __init__(self, folder: Path = HERE) -> None:
         self.about = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
         self.classes = self.about["classes"]
-        self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+        deployed = self.about["deployed"]
+        file = deployed if deployed.endswith(".onnx") else "model.onnx"
+        self.session = onnxruntime.InferenceSession(str(folder / file), providers=["CPUExecutionProvider"])
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Probabilities, shape (N, classes), of uint8 images, shape (N, channels, height, width)."""

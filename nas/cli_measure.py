@@ -1,0 +1,211 @@
+"""``nas measure`` and ``nas target``: measuring without a search, and what this machine offers to measure on."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.errors import RecipeError
+
+if TYPE_CHECKING:
+    from nas.benchmarking import DeviceBench
+    from nas.progress import Progress
+
+target_commands = typer.Typer(help="What this machine offers to measure on.", no_args_is_help=True)
+
+SOME_FAILED = 1
+
+
+def measure(
+    models: Annotated[list[Path] | None, typer.Argument(help="ONNX files; or give --space instead.")] = None,
+    target: Annotated[
+        str, typer.Option(metavar="TARGET", help="Such as onnxruntime-cpu:int8; nas target list shows all.")
+    ] = "onnxruntime-cpu",
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="A measured metric; repeat for more. latency_ms if none.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Measure random architectures of a space into a table.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="So many architectures, with --space.")] = 40,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The table, a .csv.gz file, with --space.")] = None,
+    input_shape: Annotated[str, typer.Option(metavar="CxHxW", help="The images' shape, with --space.")] = "3x32x32",
+    classes: Annotated[int, typer.Option(min=2, metavar="N", help="The number of classes, with --space.")] = 10,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the space, with --space; repeat.")
+    ] = None,
+    within: Annotated[
+        float, typer.Option(min=0.0, metavar="SHARE", help="Half of the 95 % interval to reach, such as 0.01.")
+    ] = 0.01,
+    max_rounds: Annotated[int, typer.Option(min=2, metavar="N", help="Rounds after which it is left at that.")] = 15,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Draws architectures, and the order of rounds.")] = 0,
+    fresh_measurements: Annotated[
+        bool, typer.Option("--fresh-measurements", help="Refuse what was measured before, with --space.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON, progress on standard error.")] = False,
+) -> None:
+    """Measure ONNX files, or random architectures of a space into a table, on this machine.
+
+    The exit status is 1 when something could not be measured: its reason stands in its place.
+    """
+    from nas.console import choose_progress
+    from nas.metric import METRICS, metric_named
+
+    if bool(models) == (space is not None):
+        raise RecipeError("nas measure takes either ONNX files or --space NAME; see nas measure --help.")
+    metrics = [metric_named(name).name for name in metric or ["latency_ms"]]
+    for name in metrics:
+        if METRICS[name].source != "measured":
+            known = ", ".join(m.name for m in METRICS.values() if m.source == "measured")
+            raise RecipeError(
+                f"nas measure takes measured metrics, but {name} is {METRICS[name].source}. Known: {known}."
+            )
+    progress = choose_progress(sys.stdout, as_json)
+    bench = _bench(target, within, max_rounds, progress)
+    if space is None:
+        _measure_files(models or [], target, bench, metrics, seed, progress, as_json)
+    else:
+        if out is None:
+            raise RecipeError("nas measure --space writes a table: name its file with --out table.csv.gz.")
+        shape = _shape(input_shape)
+        _measure_space(
+            space, option or [], count, out, shape, classes, target, bench, metrics, seed, fresh_measurements, progress
+        )
+
+
+def _bench(target: str, within: float, max_rounds: int, progress: Progress) -> DeviceBench:
+    from nas.benchmarking import BenchSettings, DeviceBench
+    from nas.target import Target
+
+    settings = BenchSettings(rounds=min(5, max_rounds), max_rounds=max_rounds, precision=within)
+    return DeviceBench(Target.parse(target), settings, say=progress.say)
+
+
+def _measure_files(
+    models: list[Path],
+    target: str,
+    bench: DeviceBench,
+    metrics: list[str],
+    seed: int,
+    progress: Progress,
+    as_json: bool,
+) -> None:
+    from rich.console import Console
+
+    from nas.console import print_measured
+    from nas.measured_files import measure_files
+    from nas.target import Target
+
+    found = measure_files(models, Target.parse(target), bench, metrics, seed, progress)
+    if as_json:
+        typer.echo(json.dumps([each.to_json() for each in found], indent=2))
+    else:
+        print_measured(found, Console(file=sys.stdout))
+    if any(not isinstance(each.outcome, dict) for each in found):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _measure_space(
+    space: str,
+    options: list[str],
+    count: int,
+    out: Path,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    target: str,
+    bench: DeviceBench,
+    metrics: list[str],
+    seed: int,
+    fresh: bool,
+    progress: Progress,
+) -> None:
+    from nas.home import home
+    from nas.measured_table import measure_table
+    from nas.measurement_store import MeasurementStore
+    from nas.recipe import apply_overrides
+    from nas.search_space import check_space, load_space
+    from nas.target import Target
+
+    loaded = load_space(space, apply_overrides({}, options), input_shape=input_shape, classes=classes)
+    check_space(loaded)
+    rows = measure_table(
+        loaded,
+        count,
+        Target.parse(target),
+        bench,
+        out,
+        input_shape=input_shape,
+        classes=classes,
+        metrics=metrics,
+        store=MeasurementStore(home(), fresh=fresh),
+        seed=seed,
+        progress=progress,
+    )
+    failed = [row for row in rows if row.failed]
+    progress.say(f"{out}: {len(rows) - len(failed)} measured, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", text.strip())
+    if match is None:
+        raise RecipeError(f"--input-shape is channels, height and width, such as 3x32x32, but got {text!r}.")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+@target_commands.command("list")
+def list_targets() -> None:
+    """List the runtimes with the precisions that can be measured here, and why the others cannot."""
+    from nas.discovery import plug_in_names
+    from nas.runtimes import load_runtime
+    from nas.target import PRECISIONS, Target
+
+    for name in plug_in_names("nas.runtimes"):
+        runtime = load_runtime(name)
+        reasons = {precision: runtime.why_unavailable(Target(name, precision)) for precision in PRECISIONS}
+        available = [precision for precision, reason in reasons.items() if reason is None]
+        typer.echo(f"{name:20} {', '.join(available) or f'not here: {reasons[PRECISIONS[0]]}'}")
+    typer.echo("A target is written runtime[:precision][:batch=N][:threads=N]; one of your own is my_module:MyRuntime.")
+
+
+@target_commands.command("show")
+def show_target(
+    name: Annotated[str, typer.Argument(help="A target, such as onnxruntime-cpu:int8.")],
+    renew: Annotated[bool, typer.Option("--renew", help="Find reference speed and peaks again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Show a target's hardware, versions, reference speed and peaks; they are found when they are not known yet."""
+    from dataclasses import asdict
+
+    from nas.benchmarking import BenchSettings, DeviceBench
+    from nas.console import choose_progress, print_profile
+    from nas.target import Target
+
+    progress = choose_progress(sys.stdout, as_json)
+    bench = DeviceBench(Target.parse(name), BenchSettings(), say=progress.say, renew=renew)
+    profile = bench.profile
+    if as_json:
+        typer.echo(json.dumps(asdict(profile), indent=2, default=str))
+    else:
+        from rich.console import Console
+
+        print_profile(profile, Console(file=sys.stdout))
+
+
+@target_commands.command("install")
+def install_target(name: Annotated[str, typer.Argument(help="A runtime, such as executorch-xnnpack.")]) -> None:
+    """Make the environment of a runtime whose packages clash with the rest."""
+    from nas.environments import install
+    from nas.runtimes import load_runtime
+    from nas.target import Target
+
+    runtime = load_runtime(Target.parse(name).runtime)
+    if runtime.environment is None:
+        raise RecipeError(f"nas target install is for runtimes with an environment of their own, but {name} has none.")
+    typer.echo(f"{name} is ready in {install(runtime.environment, typer.echo)}")

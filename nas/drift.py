@@ -1,0 +1,56 @@
+"""How much slower a machine is than it was, from repeated readings of one reference model."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+SIGNAL_TO_NOISE = (0.0, *(10.0**power for power in np.arange(-4.0, 2.1, 0.5)))
+"""Tried ratios of the variance of one step of the drift to that of one reading's noise."""
+
+
+def smoothed(readings_N: FloatArray) -> FloatArray:
+    """The level behind noisy readings in the order of time, shape (N,): a random walk seen through noise.
+
+    The local level model with Kalman's filter and the fixed-interval smoother (Durbin & Koopman, "Time Series Analysis
+    by State Space Methods", 2012, chapter 2). How far a level may move from one reading to the next is found by
+    maximum likelihood, so readings that only scatter give their mean, and a real drift is followed.
+    """
+    if len(readings_N) < 3:
+        return np.full(len(readings_N), readings_N.mean() if len(readings_N) else 0.0)
+    best = max(SIGNAL_TO_NOISE, key=lambda ratio: _filtered(readings_N, ratio)[0])
+    _, levels, variances, predicted_levels, predicted_variances = _filtered(readings_N, best)
+    smooth = levels.copy()
+    for k in range(len(readings_N) - 2, -1, -1):
+        gain = variances[k] / predicted_variances[k + 1]
+        smooth[k] = levels[k] + gain * (smooth[k + 1] - predicted_levels[k + 1])
+    return smooth
+
+
+def _filtered(readings_N: FloatArray, ratio: float) -> tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Log likelihood for a signal-to-noise ratio, and filtered and predicted levels with their variances.
+
+    Variances are in units of the noise's, whose own best value is put in.
+    """
+    count = len(readings_N)
+    levels, variances = np.empty(count), np.empty(count)
+    predicted_levels, predicted_variances = np.empty(count), np.empty(count)
+    level, variance = readings_N[0], 1.0
+    levels[0], variances[0] = level, variance
+    predicted_levels[0], predicted_variances[0] = level, np.inf
+    squares, log_scales = 0.0, 0.0
+    for k in range(1, count):
+        predicted_levels[k], predicted_variances[k] = level, variance + ratio
+        surprise = readings_N[k] - level
+        scale = predicted_variances[k] + 1.0
+        squares += surprise**2 / scale
+        log_scales += float(np.log(scale))
+        gain = predicted_variances[k] / scale
+        level = level + gain * surprise
+        variance = predicted_variances[k] * (1 - gain)
+        levels[k], variances[k] = level, variance
+    noise = max(squares / (count - 1), 1e-300)
+    log_likelihood = -0.5 * ((count - 1) * (np.log(noise) + 1) + log_scales)
+    return float(log_likelihood), levels, variances, predicted_levels, predicted_variances

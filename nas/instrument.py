@@ -1,0 +1,201 @@
+"""Instruments of the user's own: a command that prints a number, or one that keeps on printing a log of power."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, NoReturn, final
+
+import numpy as np
+
+from nas.errors import CandidateError
+
+MIN_UPDATES = 10
+"""A window spans at least so many updates of its meter."""
+COMMAND_TIMEOUT_S = 10.0
+LONGEST_GAP = 0.2
+"""A power log may be silent for this share of the window at most."""
+
+
+@dataclass(frozen=True)
+class Timer:
+    """A clock in seconds and a way to wait; tests bring their own."""
+
+    now: Callable[[], float]
+    sleep: Callable[[float], None]
+
+
+REAL_TIME = Timer(time.perf_counter, time.sleep)
+
+
+def printed_number(name: str, arguments: Sequence[str], quantity: str, timeout_s: float) -> float:
+    """The one finite number that a command prints, run as it stands and without a shell.
+
+    Raises:
+        CandidateError: of kind *energy*: it cannot be started, does not end in time, fails, or prints anything else.
+    """
+    # Files, not pipes: a child of the command that keeps a pipe open would outlast the timeout.
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
+        process = _start(name, arguments, printed, complaints)
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            _fail(name, f"it did not end within {timeout_s:g} s", complaints)
+        finally:
+            if process.poll() is None:
+                _stop(process)
+        if code != 0:
+            _fail(name, f"it ended with exit code {code}", complaints)
+        printed.seek(0)
+        text = printed.read().decode(errors="replace").strip()
+        if not text:
+            _fail(name, "it printed nothing", complaints)
+    return _number(name, text, quantity)
+
+
+@contextmanager
+def power_log(name: str, arguments: Sequence[str], timer: Timer) -> Iterator[PowerLog]:
+    """The log of a command that runs until this is left. Raises CandidateError when it cannot be started."""
+    with tempfile.TemporaryFile() as complaints:
+        process = _start(name, arguments, subprocess.PIPE, complaints)
+        try:
+            yield PowerLog(name, process, complaints, timer)
+        finally:
+            _stop(process)
+
+
+@final
+class PowerLog:
+    """The lines that a running command has printed so far; ``offset_s`` leads from its time to ours."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], complaints: IO[bytes], timer: Timer) -> None:
+        self.times_s: list[float] = []
+        self.watts: list[float] = []
+        self.offset_s = math.inf
+        self._name, self._process, self._complaints, self._timer = name, process, complaints, timer
+        self._lines: queue.Queue[tuple[float, bytes]] = queue.Queue()
+        self._any_line = False
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def read_until(self, enough: Callable[[], bool], patience_s: float) -> None:
+        """Take lines until there are enough. Raises CandidateError: not in time, ended, or a line that is no sample."""
+        deadline_s = self._timer.now() + patience_s
+        while True:
+            while not self._lines.empty():
+                self._take(*self._lines.get())
+            if enough():
+                return
+            if self._process.poll() is not None and self._lines.empty():
+                _fail(self._name, f"it ended early, with exit code {self._process.returncode}", self._complaints)
+            if self._timer.now() > deadline_s:
+                reason = f"no sample came for {patience_s:g} s (lines must be printed as they come)"
+                _fail(self._name, reason, self._complaints)
+            self._timer.sleep(1e-3)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._lines.put((self._timer.now(), line))
+
+    def _take(self, arrived_s: float, line: bytes) -> None:
+        fields = line.decode(errors="replace").strip().split(",")
+        first, self._any_line = not self._any_line, True
+        if first and not re.search(r"\d", fields[0]):
+            return  # the head
+        if len(fields) != 2:
+            raise CandidateError("energy", f"{self._name} must print lines time_s,watts, but printed {line[:80]!r}.")
+        time_s, watts = _number(self._name, fields[0], "time_s"), _number(self._name, fields[1], "watts")
+        if watts < 0:
+            raise CandidateError("energy", f"watts of {self._name} must not be negative, but got {watts}.")
+        if self.times_s and time_s <= self.times_s[-1]:
+            raise CandidateError(
+                "energy", f"time_s of {self._name} must increase, but {time_s} follows {self.times_s[-1]}."
+            )
+        self.times_s.append(time_s)
+        self.watts.append(watts)
+        self.offset_s = min(self.offset_s, arrived_s - time_s)
+
+
+def integrate_power(times_s: Sequence[float], watts: Sequence[float], start_s: float, end_s: float) -> float:
+    """Joules between two moments, by the trapezoid rule over samples at increasing times, shape (N,) both.
+
+    Power at the two moments lies on the line between the samples around them; nothing is extrapolated.
+
+    Raises:
+        CandidateError: of kind *energy*: the samples do not lie around the window, are fewer than ``MIN_UPDATES``
+            in it, or leave a gap of more than a fifth of it.
+    """
+    times, powers = np.asarray(times_s, dtype=np.float64), np.asarray(watts, dtype=np.float64)
+    if not len(times) or times[0] > start_s or times[-1] < end_s:
+        covered = f"{times[0]:g} to {times[-1]:g} s" if len(times) else "nothing"
+        raise CandidateError(
+            "energy", f"a power log must cover the window, {start_s:g} to {end_s:g} s, but covers {covered}."
+        )
+    inside = (times > start_s) & (times < end_s)
+    if inside.sum() < MIN_UPDATES:
+        raise CandidateError(
+            "energy", f"a power log must have {MIN_UPDATES} samples in the window, but has {inside.sum()}."
+        )
+    moments = np.concatenate([[start_s], times[inside], [end_s]])
+    longest_s = np.diff(moments).max()
+    if longest_s > LONGEST_GAP * (end_s - start_s):
+        raise CandidateError(
+            "energy",
+            f"a power log may be silent for a fifth of the window, {LONGEST_GAP * (end_s - start_s):.3g} s, "
+            f"but was for {longest_s:.3g} s.",
+        )
+    return float(np.trapezoid(np.interp(moments, times, powers), moments))
+
+
+def _start(
+    name: str, arguments: Sequence[str], printed: IO[bytes] | int, complaints: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """A command in a group of its own, so that its children end with it, and without our standard input."""
+    try:
+        return subprocess.Popen(  # noqa: S603 the user's own program, and no shell
+            list(arguments), stdin=subprocess.DEVNULL, stdout=printed, stderr=complaints, start_new_session=True
+        )
+    except (OSError, ValueError) as error:
+        raise CandidateError("energy", f"{name} must be a program that can be started, but: {error}") from error
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a command and its children; one second is left to close an instrument."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS denies what has ended
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+    process.wait()
+
+
+def _fail(name: str, reason: str, complaints: IO[bytes]) -> NoReturn:
+    complaints.seek(0)
+    said = complaints.read().decode(errors="replace").strip()[-300:]
+    raise CandidateError("energy", f"{name} must give its energy, but {reason}{f': {said}' if said else '.'}")
+
+
+def _number(name: str, text: str, quantity: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise CandidateError("energy", f"{quantity} of {name} must be a finite number, but it printed {text[:80]!r}.")
+    return number

@@ -1,0 +1,188 @@
+"""What an ONNX file says of itself: its inputs, weights and work; and that it points nowhere outside its folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import external_data_helper, numpy_helper
+
+MULTIPLYING = (
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One declared input: a size that is not fixed is None."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...]
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """The model without its external data, checked.
+
+    Raises:
+        ValueError: the file is not ONNX, has no graph, or its external data lies outside its folder or nowhere.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except FileNotFoundError:
+        raise ValueError(f"a model must be an ONNX file, but {path} does not exist.") from None
+    except Exception as error:  # protobuf's errors depend on its version
+        raise ValueError(f"a model must be an ONNX file, but {path.name} is not: {type(error).__name__}.") from error
+    if not model.graph.node:
+        raise ValueError(f"a model must be an ONNX file with a graph, but {path.name} has none.")
+    for tensor in _tensors(model.graph):
+        if external_data_helper.uses_external_data(tensor):
+            _check_external(tensor, path)
+    return model
+
+
+def inputs_of(model: onnx.ModelProto, batch: int) -> tuple[Input, ...]:
+    """The inputs that a caller must give, with a symbolic first size taken as ``batch``."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found = []
+    for declared in model.graph.input:
+        if declared.name in weights:
+            continue
+        tensor = declared.type.tensor_type
+        sizes = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+        if sizes and sizes[0] is None:
+            sizes[0] = batch
+        found.append(Input(declared.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), tuple(sizes)))
+    return tuple(found)
+
+
+def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Fixed pseudo-random values: standard normal, or 0 and 1 for whole numbers, which may be indices.
+
+    Raises:
+        ValueError: a size that is not fixed; what to do is in the message.
+    """
+    values: dict[str, npt.NDArray[Any]] = {}
+    for index, declared in enumerate(inputs):
+        if None in declared.shape:
+            raise ValueError(
+                f"input sizes must be fixed to be measured, but {declared.name} has {declared.shape}; "
+                "export the model with fixed sizes."
+            )
+        shape = tuple(int(size) for size in declared.shape if size is not None)
+        rng = np.random.default_rng(index)
+        drawn = rng.standard_normal(shape) if declared.dtype.kind not in "iub" else rng.integers(0, 2, shape)
+        values[declared.name] = drawn.astype(declared.dtype)
+    return values
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of all initializers and constants."""
+    return sum(_tensor_bytes(tensor) for tensor in _tensors(model.graph))
+
+
+def multiply_accumulates(model: onnx.ModelProto) -> int | None:
+    """Multiply-accumulates of convolutions and matrix products in one run; None where a shape cannot be inferred."""
+    from onnx import shape_inference
+
+    inferred = shape_inference.infer_shapes(model).graph
+    shapes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        dims = value.type.tensor_type.shape.dim
+        if all(d.HasField("dim_value") for d in dims):
+            shapes[value.name] = tuple(d.dim_value for d in dims)
+    total = 0
+    for node in inferred.node:
+        if node.op_type not in MULTIPLYING:
+            continue
+        macs = _node_macs(node, shapes)
+        if macs is None:
+            return None
+        total += macs
+    return total
+
+
+def executed_precisions(model: onnx.ModelProto) -> Mapping[str, int]:
+    """How many multiplying nodes of a graph, one that a runtime has optimised, run in each precision."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        kind = node.op_type
+        if not any(word in kind for word in ("Conv", "MatMul", "Gemm")):
+            continue
+        if any(word in kind for word in ("QLinear", "Integer", "QGemm", "DynamicQuantize")):
+            precision = "int8"
+        else:
+            known = [types[name] for name in node.input if name in types]
+            precision = _NAMES.get(known[0], "fp32") if known else "fp32"
+        counts[precision] = counts.get(precision, 0) + 1
+    return counts
+
+
+_NAMES = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
+
+
+def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    kind = node.op_type
+    left = node.input[0]
+    right = node.input[3 if kind.startswith("QLinear") else 1]
+    output = shapes.get(node.output[0])
+    if output is None or right not in shapes:
+        return None
+    if "Conv" in kind and kind != "ConvTranspose":
+        return math.prod(output) * math.prod(shapes[right][1:])
+    if left not in shapes:
+        return None
+    if kind == "ConvTranspose":
+        return math.prod(shapes[left]) * math.prod(shapes[right][1:])
+    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return math.prod(output) * shapes[left][0 if transposed else -1]
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Initializers and constants of a graph and of the graphs within its nodes."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+            for inner in attribute.graphs:
+                yield from _tensors(inner)
+
+
+def _tensor_bytes(tensor: onnx.TensorProto) -> int:
+    if external_data_helper.uses_external_data(tensor) or tensor.data_type == onnx.TensorProto.STRING:
+        items = math.prod(tensor.dims)
+        return int(items * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return int(numpy_helper.to_array(tensor).nbytes)
+
+
+def _check_external(tensor: onnx.TensorProto, path: Path) -> None:
+    """A location must name a plain file below the model's folder, links followed."""
+    location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
+    folder = path.parent.resolve()
+    file = (folder / location).resolve()
+    if not location or not file.is_relative_to(folder) or file == folder:
+        raise ValueError(
+            f"external data of {path.name} must lie in its own folder, but {tensor.name!r} points to {location!r}."
+        )
+    if not file.is_file():
+        raise ValueError(f"external data of {path.name} must be there, but {tensor.name!r} points to {location!r}.")

@@ -1,0 +1,66 @@
+"""The models that a target itself is judged by: a reference for its drift, and probes for its peaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+REFERENCE_SHAPE = (3, 64, 64)
+
+
+def reference_model() -> nn.Module:
+    """A network of the commonest layers, about 17 million multiply-accumulates, always with the same weights.
+
+    Mixed on purpose: a slower clock, a fuller cache and a busier memory all show in it, as they do in other networks.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            *_convolution(3, 32, stride=2),
+            *_convolution(32, 32, groups=32),
+            *_convolution(32, 64, kernel=1),
+            *_convolution(64, 64, stride=2, groups=64),
+            *_convolution(64, 128, kernel=1),
+            *_convolution(128, 128, stride=2),
+            *_convolution(128, 128, groups=128),
+            *_convolution(128, 256, kernel=1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(256, 1000),
+        ).eval()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A model that is bound by one thing alone. ``work`` is how much of it one inference does, at batch size 1."""
+
+    name: str
+    module: nn.Module
+    input_shape: tuple[int, int, int]
+    work: float
+
+
+def multiplying_probes() -> tuple[Probe, ...]:
+    """Models of nothing but multiply-accumulates; the fastest tells the peak. ``work`` is in multiply-accumulates."""
+    wide, deep = 512, 128
+    pointwise = nn.Sequential(*[nn.Conv2d(wide, wide, 1, bias=False) for _ in range(2)])
+    spatial = nn.Sequential(*[nn.Conv2d(deep, deep, 3, padding=1, bias=False) for _ in range(2)])
+    return (
+        Probe("pointwise convolutions", pointwise.eval(), (wide, 28, 28), 2.0 * wide * wide * 28 * 28),
+        Probe("3×3 convolutions", spatial.eval(), (deep, 28, 28), 2.0 * deep * deep * 9 * 28 * 28),
+    )
+
+
+def streaming_probe(bytes_each_way: int) -> Probe:
+    """A model that only reads and writes. ``work`` is the bytes moved, in fp32."""
+    rows = max(1, bytes_each_way // (4 * 1024 * 1024))
+    return Probe("stream", nn.ReLU().eval(), (rows, 1024, 1024), 2.0 * 4 * rows * 1024 * 1024)
+
+
+def _convolution(
+    channels: int, width: int, *, kernel: int = 3, stride: int = 1, groups: int = 1
+) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return convolution, nn.BatchNorm2d(width), nn.ReLU()

@@ -1,0 +1,42 @@
+"""Cache sizes as Linux lists them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas.machine import cache_bytes, linux_cache_bytes
+
+
+def list_cache(root: Path, index: int, **files: str) -> None:
+    folder = root / "cpu3" / "cache" / f"index{index}"
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text + "\n")
+
+
+def test_instruction_caches_are_left_out(tmp_path: Path) -> None:
+    """Data and unified caches come by level, with their suffix turned into a factor."""
+    list_cache(tmp_path, 0, level="1", type="Data", size="48K")
+    list_cache(tmp_path, 1, level="1", type="Instruction", size="32K")
+    list_cache(tmp_path, 2, level="2", type="Unified", size="2048K")
+    list_cache(tmp_path, 3, level="3", type="Unified", size="32M")
+    assert linux_cache_bytes(3, tmp_path) == {"L1": 48 * 2**10, "L2": 2 * 2**20, "L3": 32 * 2**20}
+
+
+def test_a_cache_without_a_size_is_not_made_up(tmp_path: Path) -> None:
+    """As some ARM kernels list them; and a core that is not listed has none."""
+    list_cache(tmp_path, 0, level="1", type="Data", size="512")
+    list_cache(tmp_path, 1, level="2", type="Unified")
+    assert linux_cache_bytes(3, tmp_path) == {"L1": 512}
+    assert linux_cache_bytes(4, tmp_path) == {}
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith(("linux", "darwin")), reason="caches are listed on Linux and macOS only"
+)
+def test_the_caches_of_this_machine_are_plausible() -> None:
+    """Where the system tells, a first-level cache is neither a register nor a memory."""
+    assert all(2**10 <= size <= 2**32 for size in cache_bytes().values())
