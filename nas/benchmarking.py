@@ -194,8 +194,13 @@ class DeviceBench:
                 outcomes = self._energies(outcomes, models, rng)
         for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
             if name in metrics:
-                exact = [Measurement(name, str(self._target), ((float(read(model)),),)) for model in models]
-                outcomes = [_added(known, found) for known, found in zip(outcomes, exact, strict=True)]
+                # Of those alone that run: another one may be no file at all.
+                outcomes = [
+                    known
+                    if isinstance(known, CandidateError)
+                    else {**known, name: Measurement(name, str(self._target), ((float(read(model)),),))}
+                    for known, model in zip(outcomes, models, strict=True)
+                ]
         return outcomes
 
     def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:

@@ -9,6 +9,9 @@ FloatArray = npt.NDArray[np.float64]
 
 SIGNAL_TO_NOISE = (0.0, *(10.0**power for power in np.arange(-4.0, 2.1, 0.5)))
 """Tried ratios of the variance of one step of the drift to that of one reading's noise."""
+OUTLIER = 8.0
+"""A reading that is farther from the median of its neighbours than so many times what is usual is taken for it."""
+NEIGHBOURS = 5
 
 
 def smoothed(readings_N: FloatArray) -> FloatArray:
@@ -20,6 +23,7 @@ def smoothed(readings_N: FloatArray) -> FloatArray:
     """
     if len(readings_N) < 3:
         return np.full(len(readings_N), readings_N.mean() if len(readings_N) else 0.0)
+    readings_N = _without_outliers(readings_N)
     best = max(SIGNAL_TO_NOISE, key=lambda ratio: _filtered(readings_N, ratio)[0])
     _, levels, variances, predicted_levels, predicted_variances = _filtered(readings_N, best)
     smooth = levels.copy()
@@ -27,6 +31,16 @@ def smoothed(readings_N: FloatArray) -> FloatArray:
         gain = variances[k] / predicted_variances[k + 1]
         smooth[k] = levels[k] + gain * (smooth[k + 1] - predicted_levels[k + 1])
     return smooth
+
+
+def _without_outliers(readings_N: FloatArray) -> FloatArray:
+    """Hampel's filter: medians of neighbours in place of what is far from them. Steps and slopes stay as they are."""
+    if len(readings_N) < NEIGHBOURS:
+        return readings_N
+    padded = np.pad(readings_N, NEIGHBOURS // 2, mode="reflect")
+    medians_N = np.median(np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS), axis=1)
+    distances_N = np.abs(readings_N - medians_N)
+    return np.where(distances_N > OUTLIER * np.median(distances_N), medians_N, readings_N)
 
 
 def _filtered(readings_N: FloatArray, ratio: float) -> tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]:

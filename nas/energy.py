@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -195,7 +196,7 @@ class CounterMeter:
     def __init__(self, counter: Counter, timer: Timer = REAL_TIME) -> None:
         self.name = counter.name
         self.timer = timer
-        self._counter = counter
+        self.counter = counter
 
     @cached_property
     def update_period_s(self) -> float:
@@ -203,9 +204,9 @@ class CounterMeter:
         try:
             began_s = self.timer.now()
             ticks_s: list[float] = []
-            last = self._counter.read()
+            last = self.counter.read()
             while len(ticks_s) <= WATCHED_UPDATES:
-                last = _next_reading(self._counter, last, self.timer, began_s + MAX_WATCH_S, self._pause)
+                last = _next_reading(self.counter, last, self.timer, began_s + MAX_WATCH_S, self._pause)
                 ticks_s.append(self.timer.now())
         except CandidateError as error:
             raise TargetError(
@@ -215,10 +216,10 @@ class CounterMeter:
 
     @contextmanager
     def span(self) -> Iterator[Span]:
-        yield _CounterSpan(self._counter, self.timer, max(1.0, 5 * self.update_period_s), self._pause)
+        yield _CounterSpan(self.counter, self.timer, max(1.0, 5 * self.update_period_s), self._pause)
 
     def _pause(self) -> None:
-        self.timer.sleep(self._counter.poll_s)
+        self.timer.sleep(self.counter.poll_s)
 
 
 @final
@@ -429,7 +430,8 @@ def meter_from(settings: Mapping[str, Any], timer: Timer = REAL_TIME) -> Meter:
     """The meter that plain JSON data asks for.
 
     ``kind``: *none*, *rapl*, *nvml*, *command*, or *auto*, which is NVML where ``gpu`` is set and RAPL otherwise; one
-    that is not there becomes a NoMeter with the reason. ``gpu``: index or UUID, None for a model on the processor.
+    that is not there becomes a NoMeter with the reason. ``gpu``: CUDA's index in this process, or a UUID; None for a
+    model on the processor.
     ``command``: the list of arguments, with ``format`` *joules* (see ``CommandCounter``) or *csv* (see
     ``CommandLogMeter``). ``root``: where RAPL is looked for.
 
@@ -449,15 +451,26 @@ def meter_from(settings: Mapping[str, Any], timer: Timer = REAL_TIME) -> Meter:
         case "rapl":
             return CounterMeter(RaplCounter(root), timer)
         case "nvml":
-            return CounterMeter(NvmlCounter(0 if gpu is None else gpu), timer)
+            return CounterMeter(NvmlCounter(_nvml_gpu(0 if gpu is None else gpu)), timer)
         case "command":
             return _command_meter(settings.get("command"), settings.get("format", "joules"), timer)
         case "auto":
             try:
-                return CounterMeter(RaplCounter(root) if gpu is None else NvmlCounter(gpu), timer)
+                return CounterMeter(RaplCounter(root) if gpu is None else NvmlCounter(_nvml_gpu(gpu)), timer)
             except TargetError as error:
                 return NoMeter(str(error), timer)
     raise RecipeError(f"kind of a meter is one of {KINDS}, but got {kind!r}. {did_you_mean(str(kind), KINDS)}")
+
+
+def _nvml_gpu(gpu: int | str) -> int | str:
+    """The GPU for NVML, which counts all of a machine's, where CUDA counts those in CUDA_VISIBLE_DEVICES."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if isinstance(gpu, str) or not visible:
+        return gpu
+    entries = [entry.strip() for entry in visible.split(",")]
+    if gpu >= len(entries):
+        raise TargetError(f"GPU {gpu} must be in CUDA_VISIBLE_DEVICES, but that is {visible!r}.")
+    return int(entries[gpu]) if entries[gpu].isdecimal() else entries[gpu]
 
 
 def _command_meter(arguments: object, printed: object, timer: Timer) -> Meter:

@@ -17,7 +17,12 @@ class HeldElsewhereError(OSError):
 
 
 def take(path: Path) -> IO[str]:
-    """Hold the lock at ``path`` until the stream is closed. Raises HeldElsewhereError when another process holds it."""
+    """Hold the lock at ``path`` until the stream is closed.
+
+    Raises:
+        HeldElsewhereError: another process holds it.
+        OSError: the file cannot be opened or locked at all.
+    """
     stream = path.open("a")
     try:
         if sys.platform == "win32":
@@ -28,9 +33,12 @@ def take(path: Path) -> IO[str]:
             import fcntl
 
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except (BlockingIOError, PermissionError) as error:  # the latter on Windows
         stream.close()
         raise HeldElsewhereError(f"{path} is held by another process") from error
+    except OSError:  # a file system without locks, which waiting does not change
+        stream.close()
+        raise
     return stream
 
 

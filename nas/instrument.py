@@ -87,18 +87,24 @@ class PowerLog:
         self._name, self._process, self._complaints, self._timer = name, process, complaints, timer
         self._lines: queue.Queue[tuple[float, bytes]] = queue.Queue()
         self._any_line = False
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def read_until(self, enough: Callable[[], bool], patience_s: float) -> None:
         """Take lines until there are enough. Raises CandidateError: not in time, ended, or a line that is no sample."""
         deadline_s = self._timer.now() + patience_s
         while True:
+            ended = not self._listener.is_alive()  # asked before taking, so that the last lines are not missed
             while not self._lines.empty():
                 self._take(*self._lines.get())
             if enough():
                 return
-            if self._process.poll() is not None and self._lines.empty():
-                _fail(self._name, f"it ended early, with exit code {self._process.returncode}", self._complaints)
+            if ended:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(1)
+                code = self._process.returncode
+                reason = "it stopped printing" if code is None else f"it ended early, with exit code {code}"
+                _fail(self._name, reason, self._complaints)
             if self._timer.now() > deadline_s:
                 reason = f"no sample came for {patience_s:g} s (lines must be printed as they come)"
                 _fail(self._name, reason, self._complaints)

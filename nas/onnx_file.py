@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import external_data_helper, numpy_helper
+from onnx import external_data_helper
 
 MULTIPLYING = (
     "Conv",
@@ -48,7 +48,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         raise ValueError(f"a model must be an ONNX file, but {path.name} is not: {type(error).__name__}.") from error
     if not model.graph.node:
         raise ValueError(f"a model must be an ONNX file with a graph, but {path.name} has none.")
-    for tensor in _tensors(model.graph):
+    for tensor in _tensors(model):
         if external_data_helper.uses_external_data(tensor):
             _check_external(tensor, path)
     return model
@@ -91,7 +91,7 @@ def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
 
 def weight_bytes(model: onnx.ModelProto) -> int:
     """Bytes of all initializers and constants."""
-    return sum(_tensor_bytes(tensor) for tensor in _tensors(model.graph))
+    return sum(_tensor_bytes(tensor) for tensor in _tensors(model))
 
 
 def multiply_accumulates(model: onnx.ModelProto) -> int | None:
@@ -132,6 +132,11 @@ def executed_precisions(model: onnx.ModelProto) -> Mapping[str, int]:
     return counts
 
 
+_PACKED_BITS: Mapping[int, int] = {
+    **dict.fromkeys((onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1), 4),
+    **dict.fromkeys((onnx.TensorProto.INT2, onnx.TensorProto.UINT2), 2),
+}
+"""Types of which several lie in a byte; NumPy gives each a byte of its own."""
 _NAMES = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
 
 
@@ -152,27 +157,52 @@ def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> i
     return math.prod(output) * shapes[left][0 if transposed else -1]
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Initializers and constants of a graph and of the graphs within its nodes."""
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Initializers and constants of a model's graphs and functions, and of the graphs within their nodes."""
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+        yield from _attribute_tensors(function.attribute_proto)
+    for training in model.training_info:
+        yield from _graph_tensors(training.initialization)
+        yield from _graph_tensors(training.algorithm)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
-            for inner in attribute.graphs:
-                yield from _tensors(inner)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
+        yield from _attribute_tensors(node.attribute)
+
+
+def _attribute_tensors(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for sparse in (
+            *((attribute.sparse_tensor,) if attribute.HasField("sparse_tensor") else ()),
+            *attribute.sparse_tensors,
+        ):
+            yield from (sparse.values, sparse.indices)
+        if attribute.HasField("g"):
+            yield from _graph_tensors(attribute.g)
+        for inner in attribute.graphs:
+            yield from _graph_tensors(inner)
 
 
 def _tensor_bytes(tensor: onnx.TensorProto) -> int:
-    if external_data_helper.uses_external_data(tensor) or tensor.data_type == onnx.TensorProto.STRING:
-        items = math.prod(tensor.dims)
-        return int(items * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
-    return int(numpy_helper.to_array(tensor).nbytes)
+    if tensor.data_type == onnx.TensorProto.STRING:
+        return sum(len(text) for text in tensor.string_data)
+    bits = _PACKED_BITS.get(tensor.data_type)
+    if bits is None:
+        bits = 8 * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return math.ceil(math.prod(tensor.dims) * bits / 8)
 
 
 def _check_external(tensor: onnx.TensorProto, path: Path) -> None:

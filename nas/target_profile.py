@@ -24,9 +24,6 @@ from nas.measuring_process import MeasuringProcess
 from nas.runtimes import Deployed, load_runtime
 from nas.target import Target
 
-REFERENCE_ROUNDS = 7
-REFERENCE_SECONDS = 0.2
-PROBE_SECONDS = 0.3
 BUSY_SHARE = 0.1
 """A round is repeated when tasks waited for a processor for more than this share of it."""
 ROUND_REPEATS = 2
@@ -34,6 +31,22 @@ TIMEOUT_S = 120.0
 DEPLOY_TIMEOUT_S = 900.0
 MIN_STREAM_BYTES, MAX_STREAM_BYTES = 64 * 2**20, 512 * 2**20
 PROFILE = "profile.json"
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """How surely a target is got to know.
+
+    The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, each probe for
+    ``probe_seconds``. A profile is kept unless tasks waited for a processor for more than ``busy_share`` of a round.
+    The probe of the memory moves at most ``max_stream_bytes`` each way; what fits into a cache tells the cache's speed.
+    """
+
+    rounds: int = 7
+    reference_seconds: float = 0.2
+    probe_seconds: float = 0.3
+    busy_share: float = BUSY_SHARE
+    max_stream_bytes: int = MAX_STREAM_BYTES
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,13 @@ class TargetProfile:
         return self.peak_macs_per_s / self.bandwidth_bytes_per_s
 
 
-def profile_of(target: Target, say: Callable[[str], None] = lambda text: None, *, renew: bool = False) -> TargetProfile:
+def profile_of(
+    target: Target,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    renew: bool = False,
+    settings: ProfileSettings = ProfileSettings(),
+) -> TargetProfile:
     """The profile of ``target`` on this machine; found now, in about ten seconds, where it is not known.
 
     Nothing else should run meanwhile. One that was found on a busy machine is used, but not kept.
@@ -84,7 +103,7 @@ def profile_of(target: Target, say: Callable[[str], None] = lambda text: None, *
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
-        profile, busy = _find(single, hardware, made)
+        profile, busy = _find(single, hardware, made, settings)
         if busy:
             say("the machine was busy meanwhile, so the reference speed is doubtful and will be found again next time")
         else:
@@ -114,23 +133,25 @@ def fingerprint_of(target: Target, hardware: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _find(target: Target, hardware: Mapping[str, Any], folder: Path) -> tuple[TargetProfile, bool]:
+def _find(
+    target: Target, hardware: Mapping[str, Any], folder: Path, settings: ProfileSettings
+) -> tuple[TargetProfile, bool]:
     from nas.reference_models import REFERENCE_SHAPE, reference_model
 
     try:
         deployed = _deploy(target, reference_model(), REFERENCE_SHAPE, folder / "reference")
         rounds, busy = [], False
-        for _ in range(REFERENCE_ROUNDS):
+        for _ in range(settings.rounds):
             for _ in range(1 + ROUND_REPEATS):
-                reply = _time(target, deployed, REFERENCE_SECONDS)
-                if (reply["pressure"] or 0.0) <= BUSY_SHARE:
+                reply = _time(target, deployed, settings.reference_seconds)
+                if (reply["pressure"] or 0.0) <= settings.busy_share:
                     break
             else:
                 busy = True
             rounds.append(float(np.median(reply["samples"])))
     except CandidateError as error:
         raise TargetError(f"{target} must run its reference model, but: {error}") from error
-    peaks = _peaks(target, folder / "probes")
+    peaks = _peaks(target, folder / "probes", settings)
     shutil.rmtree(folder / "probes", ignore_errors=True)
     profile = TargetProfile(
         fingerprint=fingerprint_of(target, hardware),
@@ -144,17 +165,19 @@ def _find(target: Target, hardware: Mapping[str, Any], folder: Path) -> tuple[Ta
     return profile, busy
 
 
-def _peaks(target: Target, folder: Path) -> dict[str, Any]:
+def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
     """The roofline's two lines, as this runtime draws them (Williams et al., "Roofline", 2009)."""
     from nas.reference_models import multiplying_probes, streaming_probe
 
-    stream_bytes = min(max(2 * max(cache_bytes().values(), default=0), MIN_STREAM_BYTES), MAX_STREAM_BYTES)
-    probes = (*multiplying_probes(), streaming_probe(stream_bytes))
+    stream_bytes = min(max(2 * max(cache_bytes().values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
+    whole = replace(target, precision="fp32")  # what memory delivers depends on no precision
+    streaming = whole if load_runtime(target.runtime).why_unavailable(whole) is None else target
+    probes = [(target, probe) for probe in multiplying_probes()] + [(streaming, streaming_probe(stream_bytes))]
     rates = []
     try:
-        for number, probe in enumerate(probes):
-            deployed = _deploy(target, probe.module, probe.input_shape, folder / str(number))
-            best_ms = min(_time(target, deployed, PROBE_SECONDS)["samples"])
+        for number, (probed, probe) in enumerate(probes):
+            deployed = _deploy(probed, probe.module, probe.input_shape, folder / str(number))
+            best_ms = min(_time(probed, deployed, settings.probe_seconds)["samples"])
             rates.append(probe.work / (best_ms / 1000))
     except CandidateError as error:
         return {"why_no_peaks": f"{probe.name}: {error}"}

@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
+import own_runtime
 import pytest
 
 from nas.data_source import load_data
 from nas.dataset import DataSet
+from nas.home import home
+from nas.target import Target
+from nas.target_profile import ProfileSettings, TargetProfile, profile_of
+
+QUICK_PROFILE = ProfileSettings(
+    rounds=3, reference_seconds=0.05, probe_seconds=0.05, busy_share=float("inf"), max_stream_bytes=2**24
+)
+"""Finds a profile in seconds, and keeps it on a busy machine too: tests compare nothing with it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing touches the user's home: measuring processes and Ray's workers inherit another one.
+
+    Environments of runtimes take minutes to install, so those that the user has are found there, by links.
+    """
+    own = tmp_path_factory.mktemp("home")
+    installed = home() / "environments"
+    (own / "environments").mkdir()
+    for environment in installed.iterdir() if installed.is_dir() else ():
+        (own / "environments" / environment.name).symlink_to(environment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_HOME", str(own))
+        yield
+
+
+@pytest.fixture(name="acting", scope="session")
+def acting_runtime() -> Iterator[Target]:
+    """The target of ``own_runtime``, which measuring processes find too. Its profile is known."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(own_runtime.__file__).parent), prepend=os.pathsep)
+        target = Target("own_runtime:Acting")
+        profile_of(target, settings=QUICK_PROFILE)
+        yield target
+
+
+@pytest.fixture(scope="session")
+def onnx_profile() -> TargetProfile:
+    """The profile of ``onnxruntime-cpu``, so that no test waits for a thorough one."""
+    return profile_of(Target("onnxruntime-cpu"), settings=QUICK_PROFILE)
 
 
 @pytest.fixture(name="digits", scope="session")

@@ -10,10 +10,15 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.benchmarking import Outcome
+from nas.errors import CandidateError
+from nas.export import outputs_of
 from nas.measurement import Measurement
+from nas.runtimes import Deployed, Float32Array, ModelFormat
 from nas.search_space import SearchSpace, enumerate_space
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
+DEVICE_S = 0.25
+"""What measuring one model takes of the device."""
 
 
 def latency_ms(architecture: Architecture) -> float:
@@ -22,39 +27,71 @@ def latency_ms(architecture: Architecture) -> float:
     return 0.5 + 0.1 * width + 0.02 * width * depth * kernel**2
 
 
+def weight_bytes(architecture: Architecture) -> int:
+    return 900 * (1 + int(architecture["width"]) * int(architecture.get("depth", 1)))
+
+
 VALUES: Mapping[str, Callable[[Architecture], float]] = {
     "latency_ms": latency_ms,
+    "item_ms": latency_ms,
     "peak_memory_mib": lambda a: 1 + 0.25 * int(a["width"]),
     "model_bytes": lambda a: 1000 * (1 + int(a["width"]) * int(a.get("depth", 1))),
+    "weight_bytes": weight_bytes,
 }
+NOISY = ("latency_ms", "item_ms")
 
 
 class FakeBench:
-    """Knows each architecture by the name of its file, or of the folder of its bundle."""
+    """Knows each architecture by the name of its file, or of the folder of its bundle.
+
+    ``deployed`` and ``measured`` are the ids of what it was given, in order.
+    """
 
     rounds = 3
+    model_format: ModelFormat = "onnx"
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, *, fingerprint: str | None = None) -> None:
         self._by_id = {architecture.id: architecture for architecture in enumerate_space(space)}
+        self.fingerprint = fingerprint
+        self.deployed: list[str] = []
         self.measured: list[str] = []
+
+    @property
+    def device_s(self) -> float:
+        return DEVICE_S * len(self.measured)
+
+    def deploy(
+        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
+    ) -> list[Deployed | CandidateError]:
+        """The files as they were exported, each with its empty folder."""
+        for model, folder in zip(models, folders, strict=True):
+            folder.mkdir(parents=True)
+            self.deployed.append(_identity(model))
+            advance()
+        return [Deployed(model, weight_bytes(self._by_id[_identity(model)])) for model in models]
 
     def measure(
         self,
-        models: Sequence[Path],
+        models: Sequence[Deployed],
         metrics: Sequence[str],
         rng: np.random.Generator,
         advance: Callable[[], None] = lambda: None,
     ) -> list[Outcome]:
         outcomes: list[Outcome] = []
         for model in models:
-            identity = model.parent.name if model.stem == "model" else model.stem
+            identity = _identity(model.path)
             self.measured.append(identity)
             outcomes.append({name: self._measurement(name, self._by_id[identity], rng) for name in metrics})
+            for _ in range(self.rounds):
+                advance()
         return outcomes
+
+    def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
+        return outputs_of(model.path, images)
 
     def _measurement(self, name: str, architecture: Architecture, rng: np.random.Generator) -> Measurement:
         value = VALUES[name](architecture)
-        noise = rng.normal(1, 0.01, self.rounds) if name == "latency_ms" else np.ones(self.rounds)
+        noise = rng.normal(1, 0.01, self.rounds) if name in NOISY else np.ones(self.rounds)
         return Measurement(name, TARGET, tuple((value * factor,) for factor in noise.tolist()))
 
 
@@ -66,3 +103,7 @@ class FakeClock:
 
     def __call__(self) -> float:
         return next(self._ticks) / 1000
+
+
+def _identity(model: Path) -> str:
+    return model.parent.name if model.stem == "model" else model.stem

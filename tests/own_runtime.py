@@ -1,4 +1,9 @@
-"""A runtime of one's own for the tests of benches: a model is a text file that says how running it goes."""
+"""A runtime of one's own for the tests of benches: a model is a text file that says how running it goes.
+
+Anything else, such as the reference model and the probes of a target, takes a fixed time. Times come from a clock of
+the sessions' own, so that tests neither wait nor depend on how busy the machine is. All of them grow when the
+machine, which is as slow as ``slow_down`` says, gets slower.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,42 @@ import os
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from nas.home import home
+from nas.runtimes import Float32Array, Runtime, Session
 from nas.target import Target
 
+REFERENCE_MS = 0.2
+SLOWNESS = "slowness.txt"
+OPENED = "opened.txt"
 
-class Acting:
-    """Opens any file. What was opened is noted in ``opened.txt`` beside it."""
+
+def slow_down(factor: float) -> None:
+    """Make all that this runtime does take ``factor`` times as long as at first, sleeping aside."""
+    aside = home() / f".{SLOWNESS}"
+    aside.write_text(str(factor))
+    os.replace(aside, home() / SLOWNESS)
+
+
+def slowness() -> float:
+    path = home() / SLOWNESS
+    return float(path.read_text()) if path.is_file() else 1.0
+
+
+def opened(folder: Path) -> list[tuple[str, int]]:
+    """The models of ``folder`` in the order in which they were opened, each with the process that did."""
+    lines = (folder / OPENED).read_text().splitlines()
+    return [(name, int(process)) for name, process in (line.split() for line in lines)]
+
+
+class Acting(Runtime):
+    """Opens any file. What was opened, and by which process, is noted in ``opened.txt`` beside it."""
 
     def why_unavailable(self, target: Target) -> str | None:
         return None
@@ -22,41 +54,98 @@ class Acting:
     def version(self) -> str:
         return "acting 1.0"
 
-    def open(self, model: Path, target: Target) -> Acted:
-        with (model.parent / "opened.txt").open("a") as notes:
-            notes.write(f"{model.stem}\n")
-        return Acted(model)
+    def open(self, path: Path, target: Target) -> Session:
+        with (path.parent / OPENED).open("a") as notes:
+            notes.write(f"{path.stem} {os.getpid()}\n")
+        content = path.read_bytes()
+        deed = content.decode() if len(content) < 100 and content.isascii() else f"clock {REFERENCE_MS}"
+        times = [name for name, _ in opened(path.parent)].count(path.stem)
+        _act_busy(deed == "busy" or (deed == "busy at first" and times == 1))
+        word, *numbers = deed.split()
+        if word == "refuse":
+            raise ValueError("not a model of mine")
+        if word == "wait":
+            _wait_for_the_end(path.parent / "waiting")
+        if word == "clock":
+            return Clocked(path.stem, times, *(float(number) for number in numbers))
+        return Acted(deed)
 
 
 class Acted:
-    def __init__(self, model: Path) -> None:
-        self._deed = model.read_text()
-        self._stalls(model)
-        if self._deed == "refuse":
-            raise ValueError("not a model of mine")
+    """Does what its text says."""
+
+    def __init__(self, deed: str) -> None:
+        self._deed = deed
 
     def run(self) -> None:
-        if self._deed == "hang":
-            time.sleep(1000)
-        elif self._deed == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        elif self._deed == "raise":
-            raise RuntimeError("out of registers")
-        elif self._deed == "print":
-            print('{"ok": false}', flush=True)
-            os.write(1, b"\n\n")
-        elif self._deed.startswith("take"):
-            time.sleep(float(self._deed.split()[1]) / 1000)
+        word, *numbers = self._deed.split()
+        match word:
+            case "hang":
+                time.sleep(1000)
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "raise":
+                raise RuntimeError("out of registers")
+            case "grow":
+                _grow()
+            case "print":
+                print('{"ok": false}', flush=True)
+                os.write(1, b"\n\n")
+            case "take":
+                time.sleep(float(numbers[0]) / 1000)
+
+    def outputs(self, images: Float32Array) -> Float32Array:
+        """Each image's mean and its largest value."""
+        return np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1)
 
     def conditions(self) -> Mapping[str, Any]:
         return {"deed": self._deed}
 
-    def _stalls(self, model: Path) -> None:
-        """Make the measuring process believe that its machine is as busy as the model says."""
-        opened = (model.parent / "opened.txt").read_text().split().count(model.stem)
-        busy = self._deed == "busy" or (self._deed == "busy at first" and opened == 1)
-        measuring: Any = sys.modules["__main__"]
-        measuring._stalled_s = lambda: time.perf_counter() / 2 if busy else 0.0
+
+class Clocked:
+    """Takes no time, and says that it took ``typical_ms``, give or take what sessions of one file differ by."""
+
+    def __init__(self, name: str, times: int, typical_ms: float, scatter: float = 0.0) -> None:
+        rng = np.random.default_rng(zlib.crc32(f"{name} {times}".encode()))
+        self._ms = typical_ms * float(np.exp(scatter * rng.standard_normal()))
+
+    def run(self) -> None:
+        """Is over at once."""
+
+    def timed_run_ms(self) -> float:
+        return self._ms * slowness()
+
+    def outputs(self, images: Float32Array) -> Float32Array:
+        return images.reshape(len(images), -1)
+
+    def conditions(self) -> Mapping[str, Any]:
+        return {"executed_precision": "fp32"}
+
+
+def _act_busy(busy: bool) -> None:
+    """Make the measuring process believe that its machine is as busy as the model says."""
+    measuring: Any = sys.modules["__main__"]
+    measuring._stalled_s = lambda: time.perf_counter() / 2 if busy else 0.0
+
+
+def _wait_for_the_end(pipe: Path) -> None:
+    """Tell whoever reads ``pipe`` which process this is, and wait for its death."""
+    with pipe.open("w") as stream:
+        stream.write(str(os.getpid()))
+    time.sleep(1000)
+
+
+def _grow() -> None:
+    """Ask for more memory than the system lets this process have."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, hard))
+    try:
+        np.ones(2**28, np.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 class Elsewhere(Acting):
@@ -78,3 +167,28 @@ class Deadly(Acting):
 
     def version(self) -> str:
         os._exit(7)
+
+
+class Picky(Acting):
+    """Runs no model that is no text: neither a reference model nor probes."""
+
+    def version(self) -> str:
+        return "picky 1.0"
+
+    def open(self, path: Path, target: Target) -> Session:
+        content = path.read_bytes()
+        if len(content) >= 100:
+            raise ValueError("not a model of mine")
+        return super().open(path, target)
+
+
+class Unprobed(Acting):
+    """Runs the reference model and refuses the probes."""
+
+    def version(self) -> str:
+        return "unprobed 1.0"
+
+    def open(self, path: Path, target: Target) -> Session:
+        if "probes" in path.parts:
+            raise ValueError("no operator is a convolution of this shape")
+        return super().open(path, target)

@@ -16,7 +16,7 @@ from nas.objective import Limit, Objective
 from nas.predictor import HeldOutError
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
-COSTS = ("latency_ms", "params", "macs", "energy_mj")
+COSTS = ("latency_ms", "params", "macs", "modelled_energy_mj")
 RECIPE = """\
 name = "digits"
 target = "onnxruntime-cpu:fp32:threads=1"
@@ -100,7 +100,7 @@ def _latency_ms(size: int) -> float:
 
 
 def _values(size: int) -> dict[str, float]:
-    return {"params": 4.1e4 * (1 + size), "macs": 2.2e6 * (1 + size) ** 1.3, "energy_mj": 0.02 + 0.011 * size}
+    return {"params": 4.1e4 * (1 + size), "macs": 2.2e6 * (1 + size) ** 1.3, "modelled_energy_mj": 0.02 + 0.011 * size}
 
 
 def _prediction(size: int, rng: np.random.Generator) -> PredictedValue:

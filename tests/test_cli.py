@@ -16,6 +16,8 @@ from commands import SHORT, TESTS, UNMEASURED, environment, rows_of, run_nas
 from nas.cli import main
 from nas.recipe import read_recipe
 
+pytestmark = pytest.mark.usefixtures("onnx_profile")  # found once, not by each command anew
+
 HEAVY = ("torch", "ray", "optuna", "plotly", "onnxruntime", "sklearn", "scipy", "torchvision", "timm")
 SPACE = ("--space", "fault_spaces:Faulty")
 INLINE = ("--executor", "inline")

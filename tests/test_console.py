@@ -15,7 +15,7 @@ from nas.console import RichProgress, choose_progress, print_front
 from nas.front import Front
 from nas.progress import PlainProgress
 
-FOUR = ("error", "latency_ms", "params", "energy_mj")
+FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
 
 
 class Terminal(io.StringIO):

@@ -373,7 +373,18 @@ def test_a_gpus_energy_is_never_taken_from_the_processor(powercap: Path, monkeyp
     assert isinstance(meter, NoMeter)
     assert "nvidia-ml-py" in meter.reason
     monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([1, 2]))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert meter_from({"kind": "auto", "root": str(powercap), "gpu": "GPU-7"}).name == "NVML GPU GPU-7"
+
+
+@pytest.mark.parametrize(("visible", "name"), [("1", "1"), ("GPU-7,0", "GPU-7"), (" 1 , 0", "1")])
+def test_cudas_first_gpu_is_found_among_all(monkeypatch: pytest.MonkeyPatch, visible: str, name: str) -> None:
+    """NVML knows nothing of CUDA_VISIBLE_DEVICES, and the energy of another GPU would be a wrong number."""
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml([1, 2]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert meter_from({"kind": "nvml", "gpu": 0}).name == f"NVML GPU {name}"
+    with pytest.raises(TargetError, match="GPU 2 must be in CUDA_VISIBLE_DEVICES"):
+        meter_from({"kind": "nvml", "gpu": 2})
 
 
 def test_an_instrument_asked_for_by_name_must_be_there(tmp_path: Path) -> None:

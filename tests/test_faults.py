@@ -23,6 +23,8 @@ from commands import (
     run_nas,
 )
 
+pytestmark = pytest.mark.usefixtures("onnx_profile")  # found once, not by each command anew
+
 SPACE = ("--space", "fault_spaces:Faulty")
 INLINE = ("--executor", "inline")
 RAY = ("--executor", "ray", "--set", "execution.workers=2")

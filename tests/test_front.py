@@ -127,10 +127,10 @@ def test_the_last_row_about_an_architecture_counts() -> None:
 
 def test_plain_data_keeps_sources_apart() -> None:
     """Counted and modelled values stand in places of their own."""
-    (winner,) = front_of([winner_row(1, 0.1, 1.0, params=10.0, energy_mj=0.5)], OBJECTIVES, (), FOLDER)
+    (winner,) = front_of([winner_row(1, 0.1, 1.0, params=10.0, modelled_energy_mj=0.5)], OBJECTIVES, (), FOLDER)
     data = winner.to_json()
     assert data["counted"] == {"params": 10.0}
-    assert data["modelled"] == {"energy_mj": 0.5}
+    assert data["modelled"] == {"modelled_energy_mj": 0.5}
     assert list(data["measured"]) == ["latency_ms"]
 
 

@@ -17,9 +17,18 @@ def test_accuracy_is_read_as_error() -> None:
     assert str(Objective.parse("accuracy")) == "error"
 
 
+def test_throughput_is_read_as_the_time_of_an_item() -> None:
+    """So both are minimised, and what is measured on a batch can be compared with another batch size."""
+    assert Objective.parse("throughput_per_s") == Objective.parse("item_ms") == Objective(METRICS["item_ms"])
+
+
 @pytest.mark.parametrize(
     ("text", "name", "value"),
     [
+        ("throughput_per_s >= 1000", "item_ms", 1),
+        ("throughput_per_s ≥ 250 /s", "item_ms", 4),
+        ("throughput_per_s >= 2.5e3/s", "item_ms", 0.4),
+        ("item_ms <= 400 µs", "item_ms", 0.4),
         ("latency_ms <= 2ms", "latency_ms", 2),
         ("  latency_ms<=2000 µs ", "latency_ms", 2),
         ("energy_mj ≤ 0.5 mJ", "energy_mj", 0.5),
@@ -51,6 +60,16 @@ def test_reads_limits(text: str, name: str, value: float) -> None:
         ("accuracy <= 95%", "accuracy is bounded from below with >=, but got 'accuracy <= 95%'"),
         ("accuracy >= 95", "an accuracy lies in .*, or is written like 95%, but got '95'"),
         ("accuracy >= 0", "an accuracy lies in"),
+        (
+            "throughput_per_s <= 1000",
+            "throughput_per_s is bounded from below with >=, but got 'throughput_per_s <= 1000'",
+        ),
+        ("throughput_per_s > 1000", "throughput_per_s is bounded from below with >="),
+        ("throughput_per_s >= 0", "a throughput is a positive number of items per second, but got '0'"),
+        ("throughput_per_s >= -5", "a throughput is a positive number of items per second, but got '-5'"),
+        ("throughput_per_s >= 5 ms", "a throughput is a positive number of items per second, but got '5 ms'"),
+        ("throughput_per_s >= 1e999", "a throughput is a positive number of items per second, but got '1e999'"),
+        ("throughput >= 5", r"but got '>='"),
         ("error <= 5", "or is written like 5%, but got '5'"),
     ],
 )
@@ -76,6 +95,17 @@ def test_so_is_a_limit_on_the_error(beginning: str, amount: float) -> None:
     """This holds for accuracies too, which are written as errors."""
     limit = Limit.parse(f"{beginning} {amount!r}")
     assert Limit.parse(str(limit)) == limit
+
+
+@given(st.floats(1e-6, 1e9))
+def test_and_one_on_the_throughput(per_s: float) -> None:
+    """What it bounds is the time that one item takes, written so that it is read again."""
+    limit = Limit.parse(f"throughput_per_s >= {per_s!r}")
+    assert limit.metric.name == "item_ms"
+    assert limit.value == pytest.approx(1000 / per_s)
+    assert Limit.parse(str(limit)) == limit
+    assert limit.holds(1000 / (1.01 * per_s))
+    assert not limit.holds(1000 / (0.99 * per_s))
 
 
 @given(st.floats(0, 1e9), st.floats(0, 1e9))

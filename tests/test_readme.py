@@ -38,10 +38,11 @@ def test_the_space_in_the_readme_is_searched_as_it_stands_there(tmp_path: Path) 
     assert max(float(line.split(": ")[1].split("%")[0]) for line in lines) > 90
 
 
-def test_the_recipe_in_the_readme_is_one() -> None:
-    """The TOML example is a valid recipe."""
-    (text,) = code_blocks("toml")
-    assert Recipe.from_mapping(tomllib.loads(text)).trials == 36
+def test_the_recipes_in_the_readme_are_valid() -> None:
+    """Each TOML example is a recipe, or a part of one."""
+    whole, energy = (Recipe.from_mapping(tomllib.loads(text)) for text in code_blocks("toml"))
+    assert whole.trials == 36
+    assert energy.energy.gco2e_per_kwh == 390
 
 
 def test_every_module_has_its_line_in_the_readme() -> None:

@@ -65,6 +65,7 @@ def test_every_default_is_written_out() -> None:
     written = tomllib.loads(Recipe().to_toml())
     assert written["training"]["epochs"] == Recipe().training.epochs
     optional = {"data.root", "data.image_size", "data.validation_share", "execution.ray_address"}
+    optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
     missing = {
         f"{table}.{key}"
         for table, part in Recipe()
@@ -107,7 +108,7 @@ def test_a_run_always_has_a_name_that_a_folder_can_have(values: dict[str, Any], 
     assert Recipe.from_mapping(values).run_name == name
 
 
-KNOWN = "Known: data, early_stopping, execution, limits, measuring, name, "
+KNOWN = "Known: data, early_stopping, energy, execution, limits, measuring, name, "
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from nas.predictor import HeldOutError
 from nas.report import headline, render_report, write_report
 
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'&{{7*7}}%{x}<a href='javascript:1'>"
-FOUR = ("error", "latency_ms", "params", "energy_mj")
+FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
 
 
 class Page(HTMLParser):
@@ -257,8 +257,8 @@ def test_limits_are_labelled_lines() -> None:
 def test_measured_and_modelled_never_share_an_axis() -> None:
     """Energy has a plot of its own that says modelled, without intervals of measuring."""
     figures = Page(without_plotly(render_report(OUTCOMES["four objectives"]()))).figures
-    assert {"front-latency_ms", "front-params", "front-energy_mj"} <= set(figures)
-    energy = figures["front-energy_mj"]
+    assert {"front-latency_ms", "front-params", "front-modelled_energy_mj"} <= set(figures)
+    energy = figures["front-modelled_energy_mj"]
     assert energy["layout"]["xaxis"]["title"]["text"] == "Energy (modelled), mJ"
     names = [trace["name"] for trace in energy["data"]]
     assert not any("measured" in name or "predicted" in name for name in names)

@@ -79,7 +79,9 @@ class OneChoice:
 @pytest.fixture(autouse=True)
 def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models of the search are not exported: the bench here does not open them. Winners are."""
-    monkeypatch.setattr("nas.measuring.export_onnx", lambda module, shape, batch, path: path.write_bytes(b"model"))
+    monkeypatch.setattr(
+        "nas.measuring.export_model", lambda module, shape, batch, path, form: path.write_bytes(b"model")
+    )
 
 
 def search(runs: Path, space: SearchSpace | None = None, data: DataSet | None = None, **changes: Any) -> Front:
@@ -159,7 +161,7 @@ def test_a_run_stopped_between_stages_goes_on_from_its_rows(tmp_path: Path, stop
         ["error", "params"],
         ["error", "peak_memory_mib"],
         ["error", "latency_ms", "model_bytes"],
-        ["latency_ms", "error", "energy_mj", "macs"],
+        ["latency_ms", "error", "modelled_energy_mj", "macs"],
     ],
     ids="+".join,
 )
@@ -191,7 +193,7 @@ def middle_of_the_space(metric: str) -> float:
         f"model_bytes <= {middle_of_the_space('model_bytes')}",
         "params <= 1k",
         "macs <= 3kMACs",
-        "energy_mj <= 0.002mJ",
+        "modelled_energy_mj <= 0.002mJ",
         "error <= 99%",
     ],
 )
@@ -236,7 +238,7 @@ def test_an_unreachable_limit_ends_a_run_before_any_training(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("limit", "found"),
-    [("params <= 100", "counted"), ("energy_mj <= 1nJ", "modelled"), ("model_bytes <= 10B", "measured")],
+    [("params <= 100", "counted"), ("modelled_energy_mj <= 1nJ", "modelled"), ("model_bytes <= 10B", "measured")],
 )
 def test_an_unreachable_limit_names_where_the_lowest_value_comes_from(tmp_path: Path, limit: str, found: str) -> None:
     """A counted, modelled or measured value is called that."""
@@ -374,7 +376,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that several tests look at."""
     runs = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.measuring.export_onnx", lambda module, shape, batch, path: path.write_bytes(b"model"))
+        patch.setattr("nas.measuring.export_model", lambda module, shape, batch, path, form: path.write_bytes(b"model"))
         search(runs, target="onnxruntime-cpu:batch=4")
     return runs / "run"
 

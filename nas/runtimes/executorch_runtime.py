@@ -205,10 +205,10 @@ def _read_contents(path: Path, _written_ns: int) -> Contents:
         raise ValueError(f"a program of ExecuTorch begins with its marks ET and eh00, but {path.name} does not.")
     program_size, base = (int.from_bytes(data[start : start + 8], "little") for start in (16, 24))
     program = _flatbuffer(data[:program_size], "exir/_serialize", "program.fbs")
-    segments = [(base + int(segment["offset"]), int(segment["size"])) for segment in program["segments"]]
+    segments = [(base + int(segment["offset"]), int(segment["size"])) for segment in program.get("segments", [])]
 
     plan = next(plan for plan in program["execution_plan"] if plan["name"] == METHOD)
-    calls = [step for chain in plan["chains"] for step in chain["instructions"]]
+    calls = [step for chain in plan["chains"] for step in chain.get("instructions", [])]
     kernels = Counter(
         plan["operators"][step["instr_args"]["op_index"]]["name"]
         for step in calls
@@ -217,16 +217,18 @@ def _read_contents(path: Path, _written_ns: int) -> Contents:
     portable = sum(count for name, count in kernels.items() if name.rpartition("::")[2] in PORTABLE_PRODUCTS)
     products = Counter({"fp32": portable} if portable else {})
     constants = 0
-    for delegate in plan["delegates"]:
+    for delegate in plan.get("delegates", []):
         processed = delegate["processed"]
         assert processed["location"] == "SEGMENT", "lowering extracts delegates into segments"
         start, size = segments[processed["index"]]
         graph = _xnnpack_graph(data[start : start + size])
         products.update(_delegated_products(graph))
-        constants += sum(int(entry["size"]) for entry in graph["constant_data"] if not entry.get("named_key"))
-    held = {entry["segment_index"] for entry in program["named_data"]}
-    if program["constant_segment"]["offsets"]:
-        held.add(program["constant_segment"]["segment_index"])
+        constants += sum(int(entry["size"]) for entry in graph.get("constant_data", []) if not entry.get("named_key"))
+    # vectors and tables that are empty are left out of the file
+    held = {entry["segment_index"] for entry in program.get("named_data", [])}
+    constant = program.get("constant_segment", {})
+    if constant.get("offsets"):
+        held.add(constant["segment_index"])
     return Contents(
         products=products,
         portable_products=portable,

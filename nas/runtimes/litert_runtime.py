@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from nas.runtimes import (
 from nas.target import Target
 from nas.torch_program import program_input_shape, read_torch_program
 
+if TYPE_CHECKING:
+    import torch
+
 PRECISIONS = ("fp32", "int8")
 RANDOM_CALIBRATION = 32
 PLATFORMS = frozenset({("Linux", "x86_64"), ("Darwin", "arm64")})
@@ -33,6 +36,10 @@ PLATFORMS = frozenset({("Linux", "x86_64"), ("Darwin", "arm64")})
 PRODUCTS = ("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 PRECISION_OF = {"FLOAT32": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
 FILE_MARK = b"TFL3"
+WEIGHT_AT = {"batch_norm": 1, "linear": 1, "mul": 1, "layer_norm": 2, "group_norm": 2} | dict.fromkeys(
+    ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1
+)
+"""Which argument of an ATen operator scales what comes in."""
 
 
 @final
@@ -71,6 +78,9 @@ class LiteRtCpu(Runtime):
         """A .tflite file, for int8 with s8 weights per channel and s8 activations with static ranges.
 
         Inputs and outputs stay fp32, as those of other runtimes do: quantising them is part of an inference.
+
+        Raises:
+            ValueError: another batch size than the target's, or weights that are all zero.
         """
         import litert_torch
         import torch
@@ -78,6 +88,7 @@ class LiteRtCpu(Runtime):
         program = read_torch_program(model)
         shape = program_input_shape(program)
         check_batch(shape, target)
+        _check_weights(program)
         path = folder / "model.tflite"
         litert_torch.convert(program.module(), (torch.zeros(shape),)).export(str(path))
         details: dict[str, Any] = {}
@@ -104,7 +115,7 @@ class LiteRtSession:
         from ai_edge_litert.hardware_accelerator import HardwareAccelerator
         from ai_edge_litert.options import CpuOptions, Options
 
-        read_contents(path)  # LiteRT's own message for another file says nothing
+        _check_mark(path)
         options = Options(
             hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=target.threads)
         )
@@ -163,9 +174,8 @@ def read_contents(path: Path) -> Contents:
 def _read_contents(path: Path, _written_ns: int) -> Contents:
     from ai_edge_litert import schema_py_generated as schema
 
+    _check_mark(path)
     data = path.read_bytes()
-    if data[4:8] != FILE_MARK:
-        raise ValueError(f"a model of LiteRT has the mark {FILE_MARK.decode()}, but {path.name} does not.")
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
     operators = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     types = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
@@ -191,6 +201,13 @@ def _buffer_bytes(buffer: Any) -> int:
     return 0 if buffer.data is None else len(buffer.data)
 
 
+def _check_mark(path: Path) -> None:
+    """LiteRT's own message for another file says nothing."""
+    with path.open("rb") as file:
+        if file.read(8)[4:] != FILE_MARK:
+            raise ValueError(f"a model of LiteRT has the mark {FILE_MARK.decode()}, but {path.name} does not.")
+
+
 def _precision(types: list[str]) -> str:
     """How LiteRT multiplies tensors of these types: with weights of int8 alone it quantises activations as it runs."""
     found = {PRECISION_OF.get(name, name.lower()) for name in types}
@@ -205,6 +222,23 @@ def _environment() -> Any:
     from ai_edge_litert.environment import Environment as LiteRt
 
     return LiteRt.create()
+
+
+def _check_weights(program: torch.export.ExportedProgram) -> None:
+    """Raises ValueError where weights are all zero: the converter drops the layers before and after them.
+
+    An untrained ResNet-18 whose residual branches begin at zero, as is usual, keeps 5 of 21 convolutions and takes
+    3 ms instead of 30.
+    """
+    names = program.graph_signature.inputs_to_parameters
+    for node in program.graph.nodes:
+        position = WEIGHT_AT.get(str(node.target).removeprefix("aten.").partition(".")[0], len(node.args))
+        weight = getattr(node.args[position], "name", None) if position < len(node.args) else None
+        if weight in names and not program.state_dict[names[weight]].any():
+            raise ValueError(
+                f"weights must not be all zero, but {names[weight]} is: LiteRT would run a smaller model, without the "
+                "layers that it silences. Train the model, or give it other values."
+            )
 
 
 def _only_shape(details: Mapping[str, Mapping[str, Any]], noun: str) -> tuple[int, ...]:

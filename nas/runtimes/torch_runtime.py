@@ -160,6 +160,14 @@ class _OnCpu(_TorchRuntime):
 
 class _OnCuda(_TorchRuntime):
     precisions = ("fp32", "fp16", "bf16")
+    gpu = 0
+
+    def version(self) -> str:
+        """Torch's and CUDA's version, and the GPU, which a target's fingerprint needs too."""
+        base = super().version()
+        import torch
+
+        return f"{base}, CUDA {torch.version.cuda} on {torch.cuda.get_device_name(0)}"
 
     def _device(self) -> _Device:
         return _Cuda.current()

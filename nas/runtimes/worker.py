@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -156,7 +157,7 @@ class Server:
         raise AssertionError(request)
 
     def _energy(self, runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
-        """Millijoules of one inference over a window, less the idle power that was metered when first asked."""
+        """Millijoules of one item over a window of inferences, less the idle power that was metered when first asked."""
         if self._meter is None:
             meter = meter_from(request["meter"])
             self._meter = meter, measure_idle_w(meter)
@@ -171,7 +172,7 @@ class Server:
             "window_s": window.seconds,
             "window_inferences": window.inferences,
         }
-        return {"energy_mj": energy_mj(window, idle_w), "conditions": found}
+        return {"energy_mj": energy_mj(window, idle_w) / target.batch, "conditions": found}
 
     def _load(self, implementation: str) -> Runtime:
         if self._runtime is None:
@@ -183,7 +184,8 @@ class Server:
     def _open_reference(self, path: str, target: Target) -> Timing:
         if self._reference is None or self._reference[0] != path:
             assert self._runtime is not None
-            self._reference = path, Timing(self._runtime.open(Path(path), target))
+            # one image, whatever the target's batch is: the machine's speed is asked for, not the target's
+            self._reference = path, Timing(self._runtime.open(Path(path), replace(target, batch=1)))
         return self._reference[1]
 
 
