@@ -103,10 +103,12 @@ def export_models(folder: Path, model_format: str, batch: int) -> None:
     import torch
 
     from nas.export import export_model
+    from nas.measuring import vary_constant_weights
     from nas.search_space import load_space, sample
     from nas.tracing import build_checked
 
     def write(name: str, module: torch.nn.Module, shape: tuple[int, int, int]) -> None:
+        vary_constant_weights(module)
         export_model(module.eval(), shape, batch, folder / f"{name}.model", model_format)  # type: ignore[arg-type]
 
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,6 +53,9 @@ class Bench(Protocol):
     @property
     def device_s(self) -> float:
         """Seconds for which the device was held so far."""
+
+    def can_measure(self, metric: str) -> bool:
+        """Whether a measured metric can be measured here."""
 
     def deploy(
         self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
@@ -145,6 +149,11 @@ class DeviceBench:
             with self._holding_the_device():
                 self._profile = profile_of(self._target, self._say, renew=self._renew)
         return self._profile
+
+    def can_measure(self, metric: str) -> bool:
+        if metric == "peak_memory_mib":
+            return sys.platform != "win32"
+        return metric != "energy_mj" or not isinstance(meter_from(self._meter), NoMeter)
 
     def check(self, metrics: Sequence[str]) -> None:
         """See that all of ``metrics`` can be measured here. Raises TargetError when energy has no meter."""
@@ -334,19 +343,22 @@ class _Latencies:
     def _visit(self, process: MeasuringProcess, index: int) -> None:
         gathered = self._gathered[index]
         try:
-            reply = self._quietest(process, self._models[index])
+            reply = self._quietest(process, self._models[index], describe=not gathered.conditions)
         except CandidateError as error:
             gathered.failure = error
             return
         gathered.rounds.append(tuple(reply["samples"]))
         gathered.visits.append(len(self._log_references))
-        gathered.conditions = {**process.conditions, **reply["conditions"]}
+        gathered.conditions = gathered.conditions or {**process.conditions, **reply["conditions"]}
         self._log_references.append(float(np.log(np.median(reply["reference_ms"]) / self._profile.reference_ms)))
         if (reply["pressure"] or 0.0) > BUSY_SHARE:
             gathered.flags.add("the machine was busy with other work while this was measured")
 
-    def _quietest(self, process: MeasuringProcess, model: Deployed) -> dict[str, Any]:
-        """The quietest of up to three tries: a round on a busy machine is repeated before it is flagged."""
+    def _quietest(self, process: MeasuringProcess, model: Deployed, *, describe: bool) -> dict[str, Any]:
+        """The quietest of up to three tries: a round on a busy machine is repeated before it is flagged.
+
+        ``describe`` asks for the conditions too, which cost some runtimes a session more.
+        """
         replies = []
         for _ in range(1 + ROUND_REPEATS):
             replies.append(
@@ -356,6 +368,7 @@ class _Latencies:
                     reference=str(self._profile.reference),
                     seconds=self._settings.seconds_per_round,
                     min_samples=self._settings.min_samples,
+                    describe=describe,
                 )
             )
             if (replies[-1]["pressure"] or 0.0) <= BUSY_SHARE:

@@ -163,6 +163,7 @@ def _shape(text: str) -> tuple[int, int, int]:
 def list_targets() -> None:
     """List the runtimes with the precisions that can be measured here, and why the others cannot."""
     from nas.discovery import plug_in_names
+    from nas.energy import NoMeter, meter_from
     from nas.runtimes import load_runtime
     from nas.target import PRECISIONS, Target
 
@@ -171,6 +172,10 @@ def list_targets() -> None:
         reasons = {precision: runtime.why_unavailable(Target(name, precision)) for precision in PRECISIONS}
         available = [precision for precision, reason in reasons.items() if reason is None]
         typer.echo(f"{name:20} {', '.join(available) or f'not here: {reasons[PRECISIONS[0]]}'}")
+    for what, settings in (("processor", {"kind": "auto"}), ("GPU", {"kind": "auto", "gpu": 0})):
+        meter = meter_from(settings)
+        told = f"not here: {meter.reason}" if isinstance(meter, NoMeter) else meter.name
+        typer.echo(f"{f'energy, {what}':20} {told}")
     typer.echo("A target is written runtime[:precision][:batch=N][:threads=N]; one of your own is my_module:MyRuntime.")
 
 

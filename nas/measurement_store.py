@@ -18,13 +18,17 @@ from nas.measurement import Measurement
 from nas.search_space import SearchSpace, choices_hash
 
 STORE = "measurements.db"
-_SCHEMA = """
+LOCKED_S = 60.0
+"""How long to wait for another process that writes."""
+_SCHEMA = (
+    """
     CREATE TABLE IF NOT EXISTS measurements (
         number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
         architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL
-    );
-    CREATE INDEX IF NOT EXISTS places ON measurements (fingerprint, space, architecture);
-"""
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS places ON measurements (fingerprint, space, architecture)",
+)
 
 
 class MeasurementStore:
@@ -50,7 +54,10 @@ class MeasurementStore:
             WHERE fingerprint = ? AND space = ? AND architecture = ? ORDER BY number
         """
         try:
-            with closing(sqlite3.connect(self._path)) as connection:
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
+                # Another process may have made the file this very moment.
+                if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'measurements'").fetchone():
+                    return {}
                 rows = connection.execute(query, (fingerprint, space, architecture.id)).fetchall()
         except sqlite3.DatabaseError as error:
             raise TargetError(self._unusable(error)) from error
@@ -72,14 +79,17 @@ class MeasurementStore:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with closing(sqlite3.connect(self._path, timeout=60)) as connection, connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(_SCHEMA)
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_S, isolation_level=None)) as connection:
+                # The lock first: whoever reads before writing is told "database is locked" at once, without a wait.
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in _SCHEMA:
+                    connection.execute(statement)
                 connection.executemany(
                     "INSERT INTO measurements (at, fingerprint, space, architecture, metric, body)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
                     rows,
                 )
+                connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise TargetError(self._unusable(error)) from error
 

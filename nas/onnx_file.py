@@ -202,7 +202,8 @@ def _tensor_bytes(tensor: onnx.TensorProto) -> int:
     bits = _PACKED_BITS.get(tensor.data_type)
     if bits is None:
         bits = 8 * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
-    return math.ceil(math.prod(tensor.dims) * bits / 8)
+    items: int = math.prod(tensor.dims)
+    return math.ceil(items * bits / 8)
 
 
 def _check_external(tensor: onnx.TensorProto, path: Path) -> None:

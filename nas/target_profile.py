@@ -197,7 +197,9 @@ def _deploy(target: Target, module: Any, input_shape: tuple[int, int, int], fold
 
 def _time(target: Target, deployed: Deployed, seconds: float) -> dict[str, Any]:
     with MeasuringProcess(target, TIMEOUT_S) as process:
-        return process.ask("time", model=str(deployed.path), reference=None, seconds=seconds, min_samples=5)
+        return process.ask(
+            "time", model=str(deployed.path), reference=None, seconds=seconds, min_samples=5, describe=False
+        )
 
 
 def _put_in_place(made: Path, folder: Path) -> Path:

@@ -31,7 +31,7 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     own = tmp_path_factory.mktemp("home")
     installed = home() / "environments"
     (own / "environments").mkdir()
-    for environment in installed.iterdir() if installed.is_dir() else ():
+    for environment in installed.glob("[!.]*"):
         (own / "environments" / environment.name).symlink_to(environment)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_HOME", str(own))

@@ -60,6 +60,9 @@ class FakeBench:
     def device_s(self) -> float:
         return DEVICE_S * len(self.measured)
 
+    def can_measure(self, metric: str) -> bool:
+        return metric in VALUES
+
     def deploy(
         self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
     ) -> list[Deployed | CandidateError]:

@@ -143,7 +143,9 @@ class TestRun:
     def test_tells_what_ran(self, tried: Tried) -> None:
         """The precision is read from the file, for every product in it."""
         precision = tried.precision
-        reply = tried.process.ask("time", model=str(tried.deployed.path), reference=None, seconds=0.05, min_samples=3)
+        reply = tried.process.ask(
+            "time", model=str(tried.deployed.path), reference=None, seconds=0.05, min_samples=3, describe=True
+        )
         conditions = reply["conditions"]
         assert conditions["executed_precision"] == precision
         assert conditions["products"] == {precision: 4} == tried.deployed.details["products"]

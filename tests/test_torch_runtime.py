@@ -21,7 +21,7 @@ import torch
 from tiny_space import TinySpace
 
 from nas.export import export_onnx
-from nas.runtimes import Float32Array, Runtime, TimedSession, torch_runtime
+from nas.runtimes import Float32Array, Runtime, TimedSession, torch_devices, torch_runtime
 from nas.runtimes.torch_runtime import EventTimedSession, TorchCpu, TorchCpuCompiled, TorchCuda, TorchCudaCompiled
 from nas.search_space import architecture_from
 from nas.target import Target
@@ -282,7 +282,7 @@ class TestAvailability:
     @pytest.mark.parametrize("runtime", [TorchCpuCompiled, TorchCudaCompiled])
     def test_needs_a_compiler(self, runtime: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """Named as it was looked for, with what to do."""
-        monkeypatch.setattr(torch_runtime, "_why_no_cuda", lambda target: None)
+        monkeypatch.setattr(torch_runtime, "why_no_cuda", lambda target: None)
         monkeypatch.setenv("CXX", "no-such-compiler")
         reason = runtime().why_unavailable(Target(runtime.name))
         assert "no-such-compiler is not found" in reason
@@ -290,7 +290,7 @@ class TestAvailability:
 
     def test_needs_triton_for_a_gpu_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Triton compiles no kernels for processors."""
-        monkeypatch.setattr(torch_runtime, "_why_no_cuda", lambda target: None)
+        monkeypatch.setattr(torch_runtime, "why_no_cuda", lambda target: None)
         monkeypatch.setenv("CXX", sys.executable)
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         reason = TorchCudaCompiled().why_unavailable(Target("torch-cuda-compiled"))
@@ -311,7 +311,7 @@ class TestAvailability:
         asked = []
 
         def available() -> bool:
-            asked.append(torch_runtime.os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"])
+            asked.append(torch_devices.os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"])
             return len(asked) > 1
 
         name = "PYTORCH_NVML_BASED_CUDA_CHECK"
@@ -323,7 +323,7 @@ class TestAvailability:
         assert "nvidia-smi" in reason
         assert TorchCuda().why_unavailable(Target("torch-cuda")) is None
         assert asked == ["1", "1"]
-        assert torch_runtime.os.environ.get(name) == before
+        assert torch_devices.os.environ.get(name) == before
 
 
 class PlayedEvent:
@@ -469,7 +469,7 @@ def played_torch() -> SimpleNamespace:
 class TestConditionsOfAGpu:
     def test_tell_what_it_is_and_how_it_is_set(self) -> None:
         """fp32 is fp32, and clocks and power are as NVML reads them."""
-        found = dict(torch_runtime._Cuda(played_torch(), played_nvml()).conditions())
+        found = dict(torch_devices.Cuda(played_torch(), played_nvml()).conditions())
         assert json.loads(json.dumps(found)) == {
             "gpu": "Played 100",
             "compute_capability": "9.0",
@@ -489,7 +489,7 @@ class TestConditionsOfAGpu:
     def test_leave_out_what_cannot_be_read(self) -> None:
         """One reading that fails takes no other with it."""
         nvml = played_nvml(nvmlDeviceGetEnforcedPowerLimit=raising, nvmlDeviceGetPersistenceMode=raising)
-        found = torch_runtime._Cuda(played_torch(), nvml).conditions()
+        found = torch_devices.Cuda(played_torch(), nvml).conditions()
         assert found["power_limit_w"] is None
         assert found["persistence_mode"] is None
         assert found["sm_clock_mhz"] == 1980
@@ -504,7 +504,7 @@ class TestConditionsOfAGpu:
     )
     def test_say_why_nvml_is_silent(self, nvml: Any, reason: str) -> None:
         """The rest is told all the same."""
-        found = torch_runtime._Cuda(played_torch(), nvml).conditions()
+        found = torch_devices.Cuda(played_torch(), nvml).conditions()
         assert reason in found["nvml"]
         assert found["gpu"] == "Played 100"
 

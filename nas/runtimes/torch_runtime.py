@@ -22,9 +22,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from nas.runtimes import Deployed, Float32Array, Runtime, check_batch, most_common, random_images
+from nas.runtimes.torch_devices import Cpu, Cuda, Device, use_threads, why_no_cuda
 from nas.target import Target
 from nas.torch_program import program_input_shape, program_weight_bytes, read_torch_program, save_torch_program
 
@@ -40,29 +41,6 @@ PRODUCT = re.compile(
 """Names of operators that multiply and add: convolutions, matrix products, attention."""
 FACTS = "extra/compiled.json"
 """What a compiled package says of itself, within the archive that holds it."""
-
-
-class _Event(Protocol):
-    """A point in a device's queue of work, as ``torch.cuda.Event``."""
-
-    def record(self) -> None: ...
-    def synchronize(self) -> None: ...
-    def elapsed_time(self, end_event: Any) -> float: ...
-
-
-class _Device(Protocol):
-    """Where tensors lie and work is done."""
-
-    name: str
-
-    def synchronise(self) -> None:
-        """Return when all work handed over is done."""
-
-    def event(self) -> _Event:
-        """A new event that can be timed."""
-
-    def conditions(self) -> Mapping[str, Any]:
-        """What the device is and how it is set: plain JSON data."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +101,7 @@ class _TorchRuntime(Runtime):
         size, path = program_weight_bytes(program), folder / "model.pt2"
         if self.compiles:
             began = time.perf_counter()
-            _use_threads(target.threads)
+            use_threads(target.threads)
             _compile(program, target, self._device(), path)
             seconds = round(time.perf_counter() - began, 1)
             return Deployed(path, size, {"compiler": "AOTInductor, weights frozen", "compile_seconds": seconds})
@@ -133,14 +111,14 @@ class _TorchRuntime(Runtime):
         return Deployed(path, size, {"converted": f"weights and inputs to {target.precision}"})
 
     def open(self, path: Path, target: Target) -> TorchSession | EventTimedSession:
-        _use_threads(target.threads)
+        use_threads(target.threads)
         device = self._device()
         opened = (_open_package if self.compiles else _open_program)(path, target, device)
         session = TorchSession(opened, target, device)
         return session if device.name == "cpu" else EventTimedSession(session)
 
     @abstractmethod
-    def _device(self) -> _Device:
+    def _device(self) -> Device:
         """The device that the runtime runs on."""
 
     @abstractmethod
@@ -151,8 +129,8 @@ class _TorchRuntime(Runtime):
 class _OnCpu(_TorchRuntime):
     precisions = ("fp32", "bf16")
 
-    def _device(self) -> _Device:
-        return _Cpu()
+    def _device(self) -> Device:
+        return Cpu()
 
     def _why_no_device(self, target: Target) -> str | None:
         return None
@@ -169,11 +147,11 @@ class _OnCuda(_TorchRuntime):
 
         return f"{base}, CUDA {torch.version.cuda} on {torch.cuda.get_device_name(0)}"
 
-    def _device(self) -> _Device:
-        return _Cuda.current()
+    def _device(self) -> Device:
+        return Cuda.current()
 
     def _why_no_device(self, target: Target) -> str | None:
-        return _why_no_cuda(target)
+        return why_no_cuda(target)
 
 
 @final
@@ -212,7 +190,7 @@ class TorchCudaCompiled(_OnCuda):
 class TorchSession:
     """A model and its images, both on the device and in the executed precision."""
 
-    def __init__(self, opened: _Opened, target: Target, device: _Device) -> None:
+    def __init__(self, opened: _Opened, target: Target, device: Device) -> None:
         import torch
 
         check_batch(opened.input_shape, target)
@@ -282,131 +260,6 @@ class EventTimedSession:
         return {**self._session.conditions(), "clock": "events of the device"}
 
 
-@final
-class _Cpu:
-    """This machine's processor, whose work has ended when a call returns."""
-
-    name = "cpu"
-
-    def synchronise(self) -> None:
-        pass
-
-    def event(self) -> _Event:
-        raise AssertionError("a processor is timed by the clock")
-
-    def conditions(self) -> Mapping[str, Any]:
-        import torch
-
-        return {
-            "instructions": torch.backends.cpu.get_cpu_capability(),
-            "bf16_in_hardware": torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported(),
-        }
-
-
-@final
-class _Cuda:
-    """The current CUDA GPU. fp32 is made real fp32, for TF32 keeps 10 bits of the mantissa's 23.
-
-    ``torch`` and ``nvml``, the module pynvml or None, are handed over, so that tests can play a GPU.
-    """
-
-    name = "cuda"
-
-    def __init__(self, torch: Any, nvml: Any) -> None:
-        self._torch, self._nvml = torch, nvml
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-
-    @classmethod
-    def current(cls) -> _Cuda:
-        import torch
-
-        nvml = None
-        if importlib.util.find_spec("pynvml") is not None:
-            nvml = importlib.import_module("pynvml")
-        return cls(torch, nvml)
-
-    def synchronise(self) -> None:
-        self._torch.cuda.synchronize()
-
-    def event(self) -> _Event:
-        event: _Event = self._torch.cuda.Event(enable_timing=True)
-        return event
-
-    def conditions(self) -> Mapping[str, Any]:
-        torch = self._torch
-        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-        return {
-            "gpu": properties.name,
-            "compute_capability": f"{properties.major}.{properties.minor}",
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-            "cudnn_benchmark": torch.backends.cudnn.benchmark,
-            "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
-            **_nvml_facts(self._nvml, f"GPU-{properties.uuid}"),
-        }
-
-
-def _nvml_facts(nvml: Any, uuid: str) -> dict[str, Any]:
-    """Driver, clocks and power as NVML tells them at this moment; each is None where it does not."""
-    if nvml is None:
-        return {"nvml": "not installed; pip install nvidia-ml-py to record clocks and power"}
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError as error:
-        return {"nvml": f"unreadable: {error}"}
-
-    def read(function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except nvml.NVMLError:  # not every GPU has every reading
-            return None
-
-    try:
-        gpu = read(nvml.nvmlDeviceGetHandleByUUID, uuid)
-        if gpu is None:
-            return {"nvml": f"unreadable: it knows no {uuid}"}
-        limit_mw = read(nvml.nvmlDeviceGetEnforcedPowerLimit, gpu)
-        persistence = read(nvml.nvmlDeviceGetPersistenceMode, gpu)
-        return {
-            "driver": read(nvml.nvmlSystemGetDriverVersion),
-            "sm_clock_mhz": read(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_SM),
-            "max_sm_clock_mhz": read(nvml.nvmlDeviceGetMaxClockInfo, gpu, nvml.NVML_CLOCK_SM),
-            "memory_clock_mhz": read(nvml.nvmlDeviceGetClockInfo, gpu, nvml.NVML_CLOCK_MEM),
-            "power_limit_w": None if limit_mw is None else limit_mw / 1000,
-            "persistence_mode": None if persistence is None else bool(persistence),
-            "temperature_c": read(nvml.nvmlDeviceGetTemperature, gpu, nvml.NVML_TEMPERATURE_GPU),
-        }
-    finally:
-        nvml.nvmlShutdown()
-
-
-def _why_no_cuda(target: Target) -> str | None:
-    """Without a CUDA context in this process: NVML is asked, which also leaves forking safe."""
-    import torch
-
-    if torch.version.cuda is None:
-        return (
-            f"{target} needs torch with CUDA, but torch {torch.__version__} has none; install a build for your CUDA, "
-            "as the selector at pytorch.org/get-started says."
-        )
-    asked = os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK")
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    try:
-        available = torch.cuda.is_available()
-    finally:
-        if asked is None:
-            del os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"]
-        else:
-            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = asked
-    if available:
-        return None
-    return (
-        f"{target} needs an NVIDIA GPU that torch sees, but there is none; check that nvidia-smi lists it and that "
-        "CUDA_VISIBLE_DEVICES does not hide it, or measure on torch-cpu."
-    )
-
-
 def _why_no_compiler(target: Target) -> str | None:
     """AOTInductor writes C++, and for a GPU also Triton kernels."""
     compiler = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
@@ -449,16 +302,6 @@ def _precision(dtype: torch.dtype) -> str:
     return ours.get(name, name)
 
 
-def _use_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    if torch.get_num_interop_threads() != 1:
-        with contextlib.suppress(RuntimeError):  # torch takes it once, before its first work; conditions tell
-            torch.set_num_interop_threads(1)
-    torch.set_float32_matmul_precision("highest")  # others let fp32 products run in bf16 or TF32
-
-
 def _in_precision(program: torch.export.ExportedProgram, precision: str) -> torch.export.ExportedProgram:
     """The program with all that was float32 in ``precision``: weights, inputs, and types named in its operations."""
     import torch
@@ -489,7 +332,7 @@ def _program_dtype(program: torch.export.ExportedProgram) -> torch.dtype:
     return dtypes[0]
 
 
-def _open_program(path: Path, target: Target, device: _Device) -> _Opened:
+def _open_program(path: Path, target: Target, device: Device) -> _Opened:
     import torch
     from torch.export.passes import move_to_device_pass
 
@@ -540,7 +383,7 @@ def _operands_precision(operands: Any) -> str:
     return " × ".join(dict.fromkeys(_precision(dtype) for dtype in found)) or "integers"
 
 
-def _compile(program: torch.export.ExportedProgram, target: Target, device: _Device, path: Path) -> None:
+def _compile(program: torch.export.ExportedProgram, target: Target, device: Device, path: Path) -> None:
     """Compile into a package at ``path`` that also holds the facts that ``_open_package`` needs."""
     import torch
     import torch._inductor
@@ -579,7 +422,7 @@ def _compile(program: torch.export.ExportedProgram, target: Target, device: _Dev
         package.writestr(zipfile.ZipInfo(f"{root}/{FACTS}"), json.dumps(asdict(facts)))
 
 
-def _open_package(path: Path, target: Target, device: _Device) -> _Opened:
+def _open_package(path: Path, target: Target, device: Device) -> _Opened:
     """Load a package, which is machine code: only what ``deploy`` made here is ever opened."""
     import torch._inductor
 

@@ -83,12 +83,16 @@ def time_model(timing: Timing, reference: Timing | None, seconds: float, min_sam
     pressure = None
     if stalled_before is not None and stalled_after is not None:
         pressure = (stalled_after - stalled_before) / elapsed_s
-    found = {
+    return {"samples": samples, "reference_ms": reference_medians, "pressure": pressure}
+
+
+def described(timing: Timing) -> dict[str, Any]:
+    """What really ran, and how it was timed."""
+    return {
         **timing.session.conditions(),
         "warm_up_inferences": timing.warm_up_inferences,
         "inferences_per_sample": timing.inferences_per_sample,
     }
-    return {"samples": samples, "reference_ms": reference_medians, "pressure": pressure, "conditions": found}
 
 
 def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]:
@@ -147,7 +151,8 @@ class Server:
             case "time":
                 reference = None if request["reference"] is None else self._open_reference(request["reference"], target)
                 timing = Timing(runtime.open(Path(request["model"]), target))
-                return time_model(timing, reference, request["seconds"], request["min_samples"])
+                reply = time_model(timing, reference, request["seconds"], request["min_samples"])
+                return {**reply, "conditions": described(timing) if request.get("describe", True) else {}}
             case "memory":
                 return peak_memory(runtime, Path(request["model"]), target)
             case "energy":
@@ -157,7 +162,7 @@ class Server:
         raise AssertionError(request)
 
     def _energy(self, runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
-        """Millijoules of one item over a window of inferences, less the idle power that was metered when first asked."""
+        """Millijoules of one item over a window of inferences, less the idle power that was metered at first."""
         if self._meter is None:
             meter = meter_from(request["meter"])
             self._meter = meter, measure_idle_w(meter)

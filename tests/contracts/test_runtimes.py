@@ -1,74 +1,205 @@
-"""What every registered runtime does with a model file."""
+"""What every registered runtime does with a model, in the process that measures."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from tiny_space import TinySpace
+from torch import nn
 
 from nas.discovery import plug_in_names
-from nas.export import export_onnx
-from nas.runtimes import Runtime, load_runtime
+from nas.errors import CandidateError
+from nas.export import export_model
+from nas.measuring_process import MeasuringProcess
+from nas.runtimes import Deployed, Float32Array, load_runtime
 from nas.search_space import architecture_from
 from nas.target import PRECISIONS, Target
 
+NAMES = plug_in_names("nas.runtimes")
+RUNTIMES = [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("-compiled") else []) for name in NAMES]
+INPUT_SHAPE = (1, 8, 8)
+BATCH = 2
+TIMEOUT_S = 120.0
 
-@pytest.fixture(name="model", scope="module", params=[1, 3], ids=["batch 1", "batch 3"])
-def exported_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """A small exported model and its batch size."""
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
+
+@dataclass(frozen=True)
+class Deployment:
+    """A small model, deployed on a target by a process that is ready for more. ``folder`` was given for it."""
+
+    target: Target
+    process: MeasuringProcess
+    exported: Path
+    folder: Path
+    deployed: Deployed
+
+
+def images_of(count: int) -> Float32Array:
+    return np.random.default_rng(0).standard_normal((count, *INPUT_SHAPE)).astype(np.float32)
+
+
+@functools.cache
+def module() -> nn.Module:
+    """A small network whose batch norms have seen images."""
     space = TinySpace()
-    module = space.build(architecture_from(space, {"width": 4, "depth": 1, "kernel": 3}))
-    export_onnx(module, (1, 8, 8), request.param, path)
-    return path, request.param
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        built = space.build(architecture_from(space, {"width": 16, "depth": 1, "kernel": 3}))
+        with torch.no_grad():
+            for _ in range(3):
+                built(torch.from_numpy(images_of(64)))
+    return built.eval()
 
 
-@pytest.mark.parametrize("name", plug_in_names("nas.runtimes"))
+def target_of(name: str, precision: str) -> Target:
+    """The target, which must be available here."""
+    target = Target(name, precision, batch=BATCH)
+    unavailable = load_runtime(name).why_unavailable(target)
+    if unavailable is not None:
+        pytest.skip(unavailable)
+    return target
+
+
+@pytest.fixture(name="deploy", scope="module")
+def deployer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Deployment]]:
+    """Deploys a model once for each runtime and precision."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    np.save(folder / "calibration.npy", images_of(32))
+    known: dict[Target, Deployment] = {}
+
+    def deploy(name: str, precision: str) -> Deployment:
+        target = target_of(name, precision)
+        if target not in known:
+            model_format = load_runtime(name).model_format
+            exported = folder / f"model.{model_format}"
+            if not exported.exists():
+                export_model(module(), INPUT_SHAPE, BATCH, exported, model_format)
+            own = folder / name / precision
+            own.mkdir(parents=True)
+            process = processes.enter_context(MeasuringProcess(target, TIMEOUT_S))
+            known[target] = Deployment(
+                target, process, exported, own, process.deploy(exported, folder / "calibration.npy", own, TIMEOUT_S)
+            )
+        return known[target]
+
+    with contextlib.ExitStack() as processes:
+        yield deploy
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
 class TestEvery:
-    @pytest.fixture(name="runtime")
-    def loaded(self, name: str) -> Runtime:
-        runtime = load_runtime(name)
-        unavailable = runtime.why_unavailable(Target(name))
-        if unavailable is not None:
-            pytest.skip(unavailable)
-        return runtime
-
-    def test_says_what_it_is(self, name: str, runtime: Runtime) -> None:
+    def test_says_what_it_is(self, name: str, deploy: Callable[[str, str], Deployment]) -> None:
         """Its version begins with a name and holds a number."""
-        product, number, *_ = runtime.version().split()
+        product, number, *_ = deploy(name, "fp32").process.conditions["runtime"].split()
         assert product
         assert number[0].isdigit()
 
     @pytest.mark.parametrize("precision", PRECISIONS)
-    def test_knows_what_it_cannot_run(self, name: str, runtime: Runtime, precision: str) -> None:
-        """A target that is refused is named in the reason."""
-        target = Target(name, precision)
-        reason = runtime.why_unavailable(target)
-        assert reason is None or (str(target) in reason and precision in reason)
+    def test_runs_a_precision_or_says_why_not(
+        self, name: str, deploy: Callable[[str, str], Deployment], precision: str
+    ) -> None:
+        """A target that is refused is named in the reason; else inferences take time, and it is told what ran."""
+        target = Target(name, precision, batch=BATCH)
+        reason = load_runtime(name).why_unavailable(target)
+        if reason is not None:
+            assert str(target) in reason
+            assert precision in reason
+            return
+        deployment = deploy(name, precision)
+        reply = deployment.process.ask(
+            "time", model=str(deployment.deployed.path), reference=None, seconds=0.02, min_samples=4
+        )
+        assert len(reply["samples"]) >= 4
+        assert all(0 < sample < 1000 for sample in reply["samples"])
+        conditions = reply["conditions"]
+        assert json.loads(json.dumps(conditions, allow_nan=False)) == conditions
+        assert conditions["input_shape"] == [BATCH, *INPUT_SHAPE]
+        executed = conditions["executed_precision"].split()[0]
+        assert executed in PRECISIONS
+        if precision == "fp32":
+            assert executed == "fp32"
 
-    def test_runs_a_model_again_and_again(self, name: str, runtime: Runtime, model: tuple[Path, int]) -> None:
-        """And says what really ran, as plain JSON data."""
-        path, batch = model
-        session = runtime.open(path, Target(name, batch=batch))
-        for _ in range(3):
-            session.run()
-        conditions = json.loads(json.dumps(dict(session.conditions()), allow_nan=False))
-        assert conditions["executed_precision"] in PRECISIONS
-        assert conditions["input_shape"] == [batch, 1, 8, 8]
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    def test_deploys_into_the_folder_alone(
+        self, name: str, deploy: Callable[[str, str], Deployment], precision: str
+    ) -> None:
+        """Or takes the model as it was exported; sizes and plain data say how it was made."""
+        deployment = deploy(name, precision)
+        deployed = deployment.deployed
+        assert deployed.path == deployment.exported or deployed.path.resolve().is_relative_to(deployment.folder)
+        assert deployed.file_bytes >= deployed.weight_bytes > 0
+        assert deployed.weight_bytes < 1.1 * sum(4 * weights.numel() for weights in module().state_dict().values())
+        details = dict(deployed.details)
+        assert json.loads(json.dumps(details, allow_nan=False)) == details
+        assert {file.name for file in deployment.exported.parent.iterdir()} <= {
+            *("calibration.npy", "model.onnx", "model.torch"),
+            *NAMES,
+        }
 
-    def test_refuses_another_batch_size(self, name: str, runtime: Runtime, model: tuple[Path, int]) -> None:
-        """A file is measured as it is, never as something else."""
-        path, batch = model
-        with pytest.raises(Exception, match=f"batch size {batch + 1} "):
-            runtime.open(path, Target(name, batch=batch + 1))
+    @pytest.mark.parametrize("precision", PRECISIONS)
+    def test_outputs_are_those_of_torch(
+        self, name: str, deploy: Callable[[str, str], Deployment], precision: str, tmp_path: Path
+    ) -> None:
+        """To a thousandth of the largest in fp32, and much like them in less; a last batch may be half full."""
+        images = images_of(7)
+        with torch.inference_mode():
+            expected = module()(torch.from_numpy(images)).numpy()
+        deployment = deploy(name, precision)
+        found = deployment.process.outputs(deployment.deployed.path, images, tmp_path, TIMEOUT_S)
+        assert found.dtype == np.float32
+        assert found.shape == expected.shape
+        if precision == "fp32":
+            assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
+        else:
+            assert float(np.corrcoef(found.ravel(), expected.ravel())[0, 1]) > 0.95
+
+    def test_says_how_much_memory_a_model_takes(self, name: str, deploy: Callable[[str, str], Deployment]) -> None:
+        """A finite number of MiB, in a process of its own."""
+        deployment = deploy(name, "fp32")
+        with MeasuringProcess(deployment.target, TIMEOUT_S) as process:
+            reply = process.ask("memory", model=str(deployment.deployed.path))
+        (peak,) = reply["samples"]
+        assert 0 < peak < math.inf
+        assert reply["conditions"]["executed_precision"] == "fp32"
+
+    def test_refuses_another_batch_size(
+        self, name: str, deploy: Callable[[str, str], Deployment], tmp_path: Path
+    ) -> None:
+        """A model is measured as it is, never as something else; deploying or opening it says so."""
+        deployment = deploy(name, "fp32")
+
+        def run(process: MeasuringProcess) -> None:
+            deployed = process.deploy(deployment.exported, None, tmp_path, TIMEOUT_S)
+            process.ask("time", model=str(deployed.path), reference=None, seconds=0.01, min_samples=1)
+
+        with (
+            MeasuringProcess(replace(deployment.target, batch=BATCH + 1), TIMEOUT_S) as other,
+            pytest.raises(CandidateError, match=f"{name} refused the model: .*batch size {BATCH + 1} "),
+        ):
+            run(other)
 
     @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, None], ids=["empty", "garbage", "no file"])
-    def test_refuses_what_is_no_model(self, name: str, runtime: Runtime, tmp_path: Path, content: bytes | None) -> None:
-        """With any exception, whose text is not empty."""
-        path = tmp_path / "model.onnx"
+    def test_refuses_what_is_no_model(
+        self, name: str, deploy: Callable[[str, str], Deployment], tmp_path: Path, content: bytes | None
+    ) -> None:
+        """Both to deploy it and to run it, with a text; the process goes on."""
+        path = tmp_path / "model"
         if content is not None:
             path.write_bytes(content)
-        with pytest.raises(Exception, match=r"."):
-            runtime.open(path, Target(name))
+        (tmp_path / "deployed").mkdir()
+        process = deploy(name, "fp32").process
+        refused = rf"^{name} refused the model: \w+: \S"
+        with pytest.raises(CandidateError, match=refused) as deploying:
+            process.deploy(path, None, tmp_path / "deployed", TIMEOUT_S)
+        with pytest.raises(CandidateError, match=refused) as running:
+            process.ask("time", model=str(path), reference=None, seconds=0.01, min_samples=1)
+        assert deploying.value.kind == running.value.kind == "measure"
+        assert process.ask("conditions")["runtime"]
