@@ -289,6 +289,7 @@ class _Gathered:
     rounds: list[tuple[float, ...]] = field(default_factory=list)
     visits: list[int] = field(default_factory=list)
     conditions: dict[str, Any] = field(default_factory=dict)
+    sampling_s: float = 0.0
     flags: set[str] = field(default_factory=set)
     failure: CandidateError | None = None
 
@@ -348,6 +349,7 @@ class _Latencies:
             gathered.failure = error
             return
         gathered.rounds.append(tuple(reply["samples"]))
+        gathered.sampling_s += reply["elapsed_s"]
         gathered.visits.append(len(self._log_references))
         gathered.conditions = gathered.conditions or {**process.conditions, **reply["conditions"]}
         self._log_references.append(float(np.log(np.median(reply["reference_ms"]) / self._profile.reference_ms)))
@@ -408,7 +410,12 @@ class _Latencies:
             "latency_ms",
             str(self._target),
             tuple(gathered.rounds),
-            {**gathered.conditions, **self._models[index].details, **_peaks(self._profile)},
+            {
+                **gathered.conditions,
+                **self._models[index].details,
+                **_peaks(self._profile),
+                "sampling_s": round(gathered.sampling_s, 3),
+            },
             drifts=tuple(float(f"{drift:.6g}") for drift in self._drifts[gathered.visits]),
         )
 

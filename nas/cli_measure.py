@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from nas.errors import RecipeError
 
 if TYPE_CHECKING:
     from nas.benchmarking import DeviceBench
+    from nas.evaluation import Evaluation
     from nas.progress import Progress
 
 target_commands = typer.Typer(help="What this machine offers to measure on.", no_args_is_help=True)
@@ -65,17 +67,28 @@ def measure(
             raise RecipeError(
                 f"nas measure takes measured metrics, but {name} is {METRICS[name].source}. Known: {known}."
             )
-    progress = choose_progress(sys.stdout, as_json)
-    bench = _bench(target, within, max_rounds, progress)
-    if space is None:
-        _measure_files(models or [], target, bench, metrics, seed, progress, as_json)
-    else:
-        if out is None:
-            raise RecipeError("nas measure --space writes a table: name its file with --out table.csv.gz.")
-        shape = _shape(input_shape)
-        _measure_space(
+    if space is not None and out is None:
+        raise RecipeError("nas measure --space writes a table: name its file with --out table.csv.gz.")
+    shape = _shape(input_shape)
+    for given in option or []:
+        if "=" not in given:
+            raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {given!r}.")
+    with closing(choose_progress(sys.stdout, as_json)) as progress:
+        bench = _bench(target, within, max_rounds, progress)
+        bench.check(metrics)
+        if space is None or out is None:
+            _measure_files(models or [], target, bench, metrics, seed, progress, as_json)
+            return
+        rows = _measure_space(
             space, option or [], count, out, shape, classes, target, bench, metrics, seed, fresh_measurements, progress
         )
+    failed = sum(row.failed for row in rows)
+    if as_json:
+        typer.echo(json.dumps({"table": str(out), "measured": len(rows) - failed, "failed": failed}, indent=2))
+    else:
+        typer.echo(f"{out}: {len(rows) - failed} measured, {failed} failed")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
 
 
 def _bench(target: str, within: float, max_rounds: int, progress: Progress) -> DeviceBench:
@@ -123,7 +136,7 @@ def _measure_space(
     seed: int,
     fresh: bool,
     progress: Progress,
-) -> None:
+) -> list[Evaluation]:
     from nas.home import home
     from nas.measured_table import measure_table
     from nas.measurement_store import MeasurementStore
@@ -133,23 +146,23 @@ def _measure_space(
 
     loaded = load_space(space, apply_overrides({}, options), input_shape=input_shape, classes=classes)
     check_space(loaded)
-    rows = measure_table(
-        loaded,
-        count,
-        Target.parse(target),
-        bench,
-        out,
-        input_shape=input_shape,
-        classes=classes,
-        metrics=metrics,
-        store=MeasurementStore(home(), fresh=fresh),
-        seed=seed,
-        progress=progress,
-    )
-    failed = [row for row in rows if row.failed]
-    progress.say(f"{out}: {len(rows) - len(failed)} measured, {len(failed)} failed")
-    if failed:
-        raise typer.Exit(SOME_FAILED)
+    try:
+        return measure_table(
+            loaded,
+            count,
+            Target.parse(target),
+            bench,
+            out,
+            input_shape=input_shape,
+            classes=classes,
+            metrics=metrics,
+            store=MeasurementStore(home(), fresh=fresh),
+            seed=seed,
+            progress=progress,
+        )
+    except KeyboardInterrupt as error:
+        error.add_note("The same command goes on from there.")
+        raise
 
 
 def _shape(text: str) -> tuple[int, int, int]:
@@ -162,20 +175,31 @@ def _shape(text: str) -> tuple[int, int, int]:
 @target_commands.command("list")
 def list_targets() -> None:
     """List the runtimes with the precisions that can be measured here, and why the others cannot."""
+    from rich.console import Console
+
+    from nas.console import print_pairs
     from nas.discovery import plug_in_names
     from nas.energy import NoMeter, meter_from
     from nas.runtimes import load_runtime
     from nas.target import PRECISIONS, Target
 
+    pairs = []
     for name in plug_in_names("nas.runtimes"):
         runtime = load_runtime(name)
-        reasons = {precision: runtime.why_unavailable(Target(name, precision)) for precision in PRECISIONS}
-        available = [precision for precision, reason in reasons.items() if reason is None]
-        typer.echo(f"{name:20} {', '.join(available) or f'not here: {reasons[PRECISIONS[0]]}'}")
+        reasons = {target: runtime.why_unavailable(target) for target in (Target(name, p) for p in PRECISIONS)}
+        available = [target.precision for target, reason in reasons.items() if reason is None]
+        first, reason = next(iter(reasons.items()))
+        told = (
+            "not here: it " + str(reason).removeprefix(f"{first} ")
+            if str(reason).startswith(f"{first} ")
+            else f"not here: {reason}"
+        )
+        pairs.append((name, ", ".join(available) or told))
     for what, settings in (("processor", {"kind": "auto"}), ("GPU", {"kind": "auto", "gpu": 0})):
         meter = meter_from(settings)
         told = f"not here: {meter.reason}" if isinstance(meter, NoMeter) else meter.name
-        typer.echo(f"{f'energy, {what}':20} {told}")
+        pairs.append((f"energy, {what}", told))
+    print_pairs(pairs, Console(file=sys.stdout))
     typer.echo("A target is written runtime[:precision][:batch=N][:threads=N]; one of your own is my_module:MyRuntime.")
 
 

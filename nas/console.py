@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -249,16 +249,21 @@ def _bundle(winner: Winner, front: Front) -> str:
     return str(front.run_folder / winner.folder)
 
 
+def print_pairs(pairs: Iterable[tuple[str, str | Text]], console: Console, indent: int = 0) -> None:
+    """Print names and what belongs to each as two columns; what is longer than a line goes on in its own column."""
+    lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    lines.add_column(no_wrap=True, style="bright_black")
+    lines.add_column(overflow="fold")
+    for name, value in pairs:
+        lines.add_row(Text(name), value if isinstance(value, Text) else Text(value))
+    console.print(Padding(lines, (0, 0, 0, indent)))
+
+
 def print_measured(found: Sequence[MeasuredFile], console: Console) -> None:
     """Print what was measured of each file as a short list, or why there is no number. Names are never cut."""
     for each in found:
         console.print(Text(str(each.path), style="bold"), soft_wrap=True)
-        lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-        lines.add_column(no_wrap=True, style="bright_black")
-        lines.add_column(overflow="fold")
-        for name, value in _measured_lines(each):
-            lines.add_row(f"  {name}", value)
-        console.print(lines)
+        print_pairs(_measured_lines(each), console, indent=2)
 
 
 def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
@@ -297,21 +302,18 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
 
 def print_profile(profile: TargetProfile, console: Console) -> None:
     """Print what is known of a target."""
-    lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    lines.add_column(no_wrap=True, style="bright_black")
-    lines.add_column(overflow="fold")
-    lines.add_row("target", Text(profile.target, style="bold"))
+    pairs: list[tuple[str, str | Text]] = [("target", Text(profile.target, style="bold"))]
     for name, value in profile.hardware.items():
-        lines.add_row(name.replace("_", " "), _hardware_text(name, value))
-    lines.add_row("reference speed", f"{profile.reference_ms:.4g} ms, recorded {profile.recorded}")
+        pairs.append((name.removesuffix("_bytes").replace("_", " "), _hardware_text(name, value)))
+    pairs.append(("reference speed", f"{profile.reference_ms:.4g} ms, recorded {profile.recorded}"))
     if profile.peak_macs_per_s is not None and profile.bandwidth_bytes_per_s is not None:
-        lines.add_row("peak", f"{profile.peak_macs_per_s / 1e9:.4g} G multiply-accumulates per second")
-        lines.add_row("memory bandwidth", f"{profile.bandwidth_bytes_per_s / 1e9:.4g} GB/s")
-        lines.add_row("ridge", f"{profile.ridge_macs_per_byte:.3g} multiply-accumulates per byte")
+        pairs.append(("peak", f"{profile.peak_macs_per_s / 1e9:.4g} G multiply-accumulates per second"))
+        pairs.append(("memory bandwidth", f"{profile.bandwidth_bytes_per_s / 1e9:.4g} GB/s"))
+        pairs.append(("ridge", f"{profile.ridge_macs_per_byte:.3g} multiply-accumulates per byte"))
     else:
-        lines.add_row("peaks", f"not found: {profile.why_no_peaks}")
-    lines.add_row("fingerprint", profile.fingerprint)
-    console.print(lines)
+        pairs.append(("peaks", f"not found: {profile.why_no_peaks}"))
+    pairs.append(("fingerprint", profile.fingerprint))
+    print_pairs(pairs, console)
 
 
 def _hardware_text(name: str, value: object) -> str:

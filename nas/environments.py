@@ -12,16 +12,14 @@ import sys
 import time
 import venv
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from nas.errors import TargetError
 from nas.file_lock import RETRY_S, HeldElsewhereError, take
 from nas.home import home
 from nas.target import Target
-
-if TYPE_CHECKING:
-    from nas.runtimes import Environment, Runtime
 
 MARKER = "installed.json"
 """Written as the last step of an installation: a folder without it is half of one, and counts as none."""
@@ -39,16 +37,22 @@ runpy.run_module("nas.runtimes.worker", run_name="__main__", alter_sys=True)
 """Finds this package where it lies, without the packages beside it: those are the ones that clash."""
 
 
+@dataclass(frozen=True)
+class Environment:
+    """Packages that clash with the rest: they live in a virtual environment of their own, called ``name``."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+
 def folder_of(environment: Environment) -> Path:
     """Where ``environment`` lives once it is installed."""
     return home() / "environments" / environment.name
 
 
-def interpreter_of(runtime: Runtime) -> Path | None:
-    """The Python that ``runtime`` is called in, or None where its environment is not installed, or not completely."""
-    if runtime.environment is None:
-        return Path(sys.executable)
-    return _installed(runtime.environment)
+def interpreter_of(environment: Environment | None) -> Path | None:
+    """The Python of ``environment``, this one where it is None; None where it is not installed, or not completely."""
+    return Path(sys.executable) if environment is None else _installed(environment)
 
 
 def worker_command(interpreter: Path) -> list[str]:

@@ -35,7 +35,7 @@ class MeasuredFile:
         if isinstance(self.outcome, CandidateError) or "latency_ms" not in self.outcome:
             return None
         latency = self.outcome["latency_ms"]
-        batch = int(latency.conditions["batch"])
+        batch = int(latency.conditions.get("batch", 1))
         return throughput_of(latency, None if self.macs is None else self.macs / batch, self.least_bytes)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,13 +69,10 @@ def measure_files(
         )
     found: dict[int, MeasuredFile] = {}
     sound: list[int] = []
-    counts: dict[int, tuple[int | None, int]] = {}
+    counts: dict[int, tuple[int | None, int | None]] = {}
     for index, path in enumerate(paths):
         try:
-            model = read_onnx(path)
-            inputs = inputs_of(model, target.batch)
-            moved = sum(math.prod(size or 0 for size in i.shape) * i.dtype.itemsize for i in inputs)
-            counts[index] = multiply_accumulates(model), moved
+            counts[index] = _counts(path, target.batch)
             sound.append(index)
         except ValueError as error:
             found[index] = MeasuredFile(path, CandidateError("measure", str(error)))
@@ -94,6 +91,32 @@ def measure_files(
         outcomes = bench.measure(list(deployed.values()), metrics, rng, progress.advance)
         for (index, model_file), outcome in zip(deployed.items(), outcomes, strict=True):
             macs, moved = counts[index]
-            found[index] = MeasuredFile(paths[index], outcome, macs, moved + model_file.weight_bytes)
+            least_bytes = None if moved is None else moved + model_file.weight_bytes
+            found[index] = MeasuredFile(paths[index], outcome, macs, least_bytes)
     progress.close()
     return [found[index] for index in range(len(paths))]
+
+
+def _counts(path: Path, batch: int) -> tuple[int | None, int | None]:
+    """Multiply-accumulates of one inference and bytes of its inputs; None where a size or a type is not known.
+
+    Raises:
+        ValueError: no ONNX file, or one whose external data lies outside its folder.
+    """
+    model = read_onnx(path)
+    try:
+        moved: int | None = 0
+        for each in inputs_of(model, batch):
+            sizes = [size for size in each.shape if size is not None]
+            known = moved is not None and len(sizes) == len(each.shape)
+            moved = (moved or 0) + math.prod(sizes) * each.dtype.itemsize if known else None
+    except KeyError:  # an input that is no tensor: whether it runs is the runtime's to say
+        moved = None
+    for declared in model.graph.input:
+        sizes_of = declared.type.tensor_type.shape.dim
+        if sizes_of and not sizes_of[0].HasField("dim_value"):
+            sizes_of[0].dim_value = batch
+    try:
+        return multiply_accumulates(model), moved
+    except RuntimeError:  # shapes that contradict each other: likewise
+        return None, moved

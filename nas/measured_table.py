@@ -20,6 +20,7 @@ from nas.measurement_store import MeasurementStore
 from nas.measuring import Surroundings, measure_architectures
 from nas.progress import Progress
 from nas.search_space import SearchSpace, sample
+from nas.search_space import count as count_assignments
 from nas.target import Target
 from nas.tracing import layers_of
 
@@ -84,7 +85,7 @@ def table_text(
     Columns: ``idx``; ``id``, the architecture's; for each choice the number of its option from 0 on, empty where it is
     not active; ``params``; ``mflops``, multiply-accumulates in millions; for each metric its median as
     ``<metric>_<device>``, and ``lower_…`` and ``upper_…`` with its 95 % interval; ``flags_<device>``; and ``failure``.
-    The device is the target's text with ``_`` for ``:`` and ``=``. What was not measured is empty.
+    The device is the target's text with ``_`` for ``:`` and without ``=``. What was not measured is empty.
     """
     device = device_name(target)
     measured = [f"{part}{metric}_{device}" for metric in metrics for part in ("", "lower_", "upper_")]
@@ -134,8 +135,12 @@ def _draw(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Arch
     """``count`` different random architectures.
 
     Raises:
-        RecipeError: so many draws give fewer.
+        RecipeError: the space has fewer, or so many draws give fewer.
     """
+    rule = "--count must be at most the number of different architectures in the space, but"
+    most = count_assignments(space)
+    if count > most:
+        raise RecipeError(f"{rule} it has {most} and {count} were asked for.")
     drawn: dict[str, Architecture] = {}
     for _ in range(DRAWS_PER_ROW * count):
         architecture = sample(space, rng)
@@ -143,6 +148,5 @@ def _draw(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Arch
         if len(drawn) == count:
             return list(drawn.values())
     raise RecipeError(
-        f"--count must be at most the number of different architectures in the space, but {DRAWS_PER_ROW * count} "
-        f"draws gave {len(drawn)}, fewer than {count}."
+        f"{rule} {DRAWS_PER_ROW * count} draws gave {len(drawn)} different ones and {count} were asked for."
     )

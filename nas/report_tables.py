@@ -234,7 +234,8 @@ def _outcome_cell(row: Evaluation) -> Cell:
     if not row.reached_full_fidelity:
         return Cell("stopped early", sort="1", kind="stopped")
     flags = [flag for measurement in row.measurements.values() for flag in measurement.flags]
-    return Cell("done", "; ".join(flags), "0", "flagged" if flags else "")
+    details = [*(["measured in an earlier run"] if row.details.get("kept") else []), *flags]
+    return Cell("done", "; ".join(details), "0", "flagged" if flags else "")
 
 
 def fit_table(fits: Sequence[FitRecord]) -> Table:

@@ -13,8 +13,8 @@ class Throughput:
     """Items per second at the target's batch size, from a latency.
 
     ``share_of_peak`` is relative to the most multiply-accumulates per second that the runtime reached on this machine;
-    ``share_of_roofline`` relative to what is attainable at the model's arithmetic intensity, where every weight, input
-    and output moves once: its least possible traffic. Both are None where the peaks or the counts are not known.
+    ``share_of_roofline`` relative to what is attainable at the model's arithmetic intensity, where every weight and
+    input moves once: its least possible traffic. Both are None where the peaks or the counts are not known.
     """
 
     items_per_s: float
@@ -37,7 +37,7 @@ def throughput_of(latency: Measurement, macs: float | None = None, least_bytes: 
         return Throughput(items_per_s, interval)
     done_per_s = items_per_s * macs
     share_of_roofline = None
-    if bandwidth is not None and least_bytes:
+    if bandwidth is not None and least_bytes and macs > 0:
         share_of_roofline = done_per_s / min(peak, macs * batch / least_bytes * bandwidth)
     return Throughput(items_per_s, interval, done_per_s / peak, share_of_roofline)
 

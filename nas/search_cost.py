@@ -9,6 +9,7 @@ from typing import Any, Self, final
 
 from nas.energy import Counter, CounterMeter, NoMeter, grams_co2e, meter_from
 from nas.errors import CandidateError, TargetError
+from nas.progress import duration_text
 
 POLL_S = 20.0
 """Counters are read so often that none wraps around twice in between: the smallest do so in a minute or more."""
@@ -36,7 +37,7 @@ class SearchCost:
         self._joules = 0.0
         self._began_s = self._device_before_s = 0.0
         self._ended = threading.Event()
-        self._lock = threading.Lock()  # of _joules, which the polling thread adds to
+        self._lock = threading.Lock()  # of the counter and _joules, which the polling thread uses too
 
     def __enter__(self) -> Self:
         self._began_s, self._device_before_s = self._stopwatch(), self._device_s()
@@ -55,16 +56,18 @@ class SearchCost:
 
         ``wall_s``, ``device_s``, ``joules`` or None, and the ``meter`` or why there is none.
         """
-        self._read()
-        now_s, device_now_s, joules = self._stopwatch(), self._device_s(), self._joules
+        with self._lock:
+            self._read()
+            joules, self._joules = self._joules, 0.0
+            metered = self._counter
+        now_s, device_now_s = self._stopwatch(), self._device_s()
         spent = {
             "wall_s": now_s - self._began_s,
             "device_s": device_now_s - self._device_before_s,
-            "joules": None if self._counter is None else joules,
-            "meter": self._why_none if self._counter is None else self._counter.name,
+            "joules": None if metered is None else joules,
+            "meter": self._why_none if metered is None else metered.name,
         }
         self._began_s, self._device_before_s = now_s, device_now_s
-        self._joules -= joules
         return spent
 
     def _read_first(self, counter: Counter) -> None:
@@ -74,19 +77,19 @@ class SearchCost:
             self._counter, self._why_none = None, error.reason
 
     def _read(self) -> None:
-        with self._lock:
-            if self._counter is None:
-                return
-            try:
-                now = self._counter.read()
-                self._joules += self._counter.joules(self._last, now)
-                self._last = now
-            except CandidateError as error:
-                self._counter, self._why_none = None, error.reason
+        if self._counter is None:
+            return
+        try:
+            now = self._counter.read()
+            self._joules += self._counter.joules(self._last, now)
+            self._last = now
+        except CandidateError as error:
+            self._counter, self._why_none = None, error.reason
 
     def _poll(self) -> None:
         while not self._ended.wait(POLL_S):
-            self._read()
+            with self._lock:
+                self._read()
 
 
 def search_counter(settings: Mapping[str, Any]) -> tuple[Counter | None, str]:
@@ -107,8 +110,8 @@ def total_cost(parts: Sequence[Mapping[str, Any]], grams_per_kwh: float | None) 
     joules = [part["joules"] for part in parts]
     known = all(value is not None for value in joules)
     total: dict[str, Any] = {
-        "wall seconds": sum(part["wall_s"] for part in parts),
-        "device seconds": sum(part["device_s"] for part in parts),
+        "time": duration_text(sum(part["wall_s"] for part in parts)),
+        "time of the device": duration_text(sum(part["device_s"] for part in parts)),
         "energy": f"{sum(joules) / 1000:.4g} kJ, measured" if known else "not measured",
         "meter": "; ".join(dict.fromkeys(part["meter"] for part in parts)),
     }

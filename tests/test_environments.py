@@ -13,25 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from nas.environments import MARKER, folder_of, install, interpreter_of, why_missing, worker_command
+from nas.environments import MARKER, Environment, folder_of, install, interpreter_of, why_missing, worker_command
 from nas.errors import TargetError
 from nas.file_lock import take
 from nas.home import home
-from nas.runtimes import Environment, Runtime
 from nas.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.target import Target
 
 TESTS = Path(__file__).parent
-
-
-def runtime_in(environment: Environment) -> Runtime:
-    """A runtime whose packages live in ``environment``."""
-
-    class Apart(Runtime):
-        pass
-
-    Apart.environment = environment
-    return Apart()
 
 
 def make_wheel(folder: Path, version: str) -> Path:
@@ -81,12 +70,12 @@ class TestHome:
 class TestInterpreter:
     def test_is_this_python_without_an_environment(self) -> None:
         """Most runtimes live among the other packages."""
-        assert interpreter_of(OnnxRuntimeCpu()) == Path(sys.executable)
+        assert interpreter_of(OnnxRuntimeCpu().environment) == Path(sys.executable)
 
     def test_is_missing_before_installation(self) -> None:
         """And the reason says where it was looked for, and what to do."""
         environment = Environment("pebbles", ("pebble",))
-        assert interpreter_of(runtime_in(environment)) is None
+        assert interpreter_of(environment) is None
         reason = why_missing(environment, Target("pebble-cpu", "int8"))
         assert reason is not None
         assert str(folder_of(environment)) in reason
@@ -98,7 +87,7 @@ class TestInterpreter:
         python = folder_of(environment) / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.symlink_to(sys.executable)
-        assert interpreter_of(runtime_in(environment)) is None
+        assert interpreter_of(environment) is None
 
     def test_a_python_that_is_gone_counts_as_none(self) -> None:
         """The link in an environment dangles after the Python that made it was removed."""
@@ -107,7 +96,7 @@ class TestInterpreter:
         python.parent.mkdir(parents=True)
         python.symlink_to(python.parent / "removed")
         (folder_of(environment) / MARKER).write_text(json.dumps({"requirements": ["pebble"]}))
-        assert interpreter_of(runtime_in(environment)) is None
+        assert interpreter_of(environment) is None
 
     def test_other_platforms_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before any installation is suggested, for it would fail."""
@@ -125,7 +114,7 @@ class TestInstall:
         said: list[str] = []
         old = Environment("pebbles", (str(make_wheel(tmp_path, "1.0")),))
         python = install(old, said.append)
-        assert python == interpreter_of(runtime_in(old))
+        assert python == interpreter_of(old)
         assert version_of_pebble(python) == "1.0"
         assert any("pebbles" in line for line in said)
         record = json.loads((folder_of(old) / MARKER).read_text())
@@ -136,16 +125,16 @@ class TestInstall:
         assert len(said) == told_so_far
 
         new = Environment("pebbles", (str(make_wheel(tmp_path, "2.0")),))
-        assert interpreter_of(runtime_in(new)) is None
+        assert interpreter_of(new) is None
         assert version_of_pebble(install(new, said.append)) == "2.0"
-        assert interpreter_of(runtime_in(old)) is None
+        assert interpreter_of(old) is None
 
     def test_a_requirement_that_cannot_be_had(self, tmp_path: Path) -> None:
         """pip's own words are passed on, and nothing that looks installed is left."""
         environment = Environment("pebbles", (str(tmp_path / "nowhere"),))
         with pytest.raises(TargetError, match="nowhere"):
             install(environment, lambda line: None)
-        assert interpreter_of(runtime_in(environment)) is None
+        assert interpreter_of(environment) is None
         assert not folder_of(environment).exists()
 
     def test_a_requirement_is_never_an_option(self, tmp_path: Path) -> None:
@@ -163,7 +152,7 @@ class TestInstall:
         program = (
             "import os, signal, sys\n"
             "import nas.environments\n"
-            "from nas.runtimes import Environment\n"
+            "from nas.environments import Environment\n"
             "nas.environments.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)\n"
             "nas.environments.install(Environment('pebbles', (sys.argv[1],)), print)\n"
         )
@@ -171,7 +160,7 @@ class TestInstall:
         assert done.returncode == -signal.SIGKILL
         environment = Environment("pebbles", (str(wheel),))
         assert version_of_pebble(folder_of(environment) / "bin" / "python") == "1.0"
-        assert interpreter_of(runtime_in(environment)) is None
+        assert interpreter_of(environment) is None
         assert version_of_pebble(install(environment, lambda line: None)) == "1.0"
 
     def test_waits_for_another_installer(self, tmp_path: Path) -> None:

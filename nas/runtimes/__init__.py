@@ -11,19 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.discovery import load_plug_in
+from nas.environments import Environment
 from nas.target import Target
 
 Float32Array = npt.NDArray[np.float32]
 ModelFormat = Literal["onnx", "torch"]
 """What an exported model is: an ONNX file, or a torch program as ``nas.torch_program`` writes it."""
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Packages that clash with the rest: they live in a virtual environment of their own, called ``name``."""
-
-    name: str
-    requirements: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from nas.environments import why_missing
+from nas.environments import Environment, why_missing
 from nas.runtimes import (
     Deployed,
-    Environment,
     Float32Array,
     ModelFormat,
     Runtime,

@@ -34,6 +34,7 @@ BLOCKS = 4
 """A model's samples are taken in so many blocks, with the reference model before, between and after them."""
 MAX_BLOCK_SAMPLES = 64
 REFERENCE_BLOCK_S = 0.004
+REWARM_S = 0.0005
 MIN_SAMPLE_S = 20e-6
 """Shorter inferences are timed several at once, for a look at the clock takes some hundredths of a microsecond."""
 
@@ -46,14 +47,16 @@ class Timing:
         self.session = session
         self.warm_up_inferences, typical_s = _warm_up(session)
         self.inferences_per_sample = max(1, int(np.ceil(MIN_SAMPLE_S / max(typical_s, 1e-9))))
+        self._rewarming = max(1, int(np.ceil(REWARM_S / max(typical_s, 1e-9))))
         self._one_ms = _timer(session, self.inferences_per_sample)
 
     def block_ms(self, seconds: float, min_samples: int) -> list[float]:
         """Latencies in milliseconds of inferences that fill ``seconds``, ``MAX_BLOCK_SAMPLES`` at most.
 
-        One inference before them brings the caches back to this model.
+        Inferences before them bring the caches back to this model: one, or as many as fill ``REWARM_S``.
         """
-        self.session.run()
+        for _ in range(self._rewarming):
+            self.session.run()
         samples: list[float] = []
         end = time.perf_counter() + seconds
         while len(samples) < min_samples or (time.perf_counter() < end and len(samples) < MAX_BLOCK_SAMPLES):
@@ -83,7 +86,7 @@ def time_model(timing: Timing, reference: Timing | None, seconds: float, min_sam
     pressure = None
     if stalled_before is not None and stalled_after is not None:
         pressure = (stalled_after - stalled_before) / elapsed_s
-    return {"samples": samples, "reference_ms": reference_medians, "pressure": pressure}
+    return {"samples": samples, "reference_ms": reference_medians, "pressure": pressure, "elapsed_s": elapsed_s}
 
 
 def described(timing: Timing) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from nas.search_space import architecture_from
 from nas.target import PRECISIONS, Target
 
 NAMES = plug_in_names("nas.runtimes")
-RUNTIMES = [pytest.param(name, marks=[pytest.mark.slow] if name.endswith("-compiled") else []) for name in NAMES]
+SLOW = [name for name in NAMES if name.endswith("-compiled") or load_runtime(name).environment is not None]
+"""A compiler takes half a minute, and a converter with an environment of its own nearly so."""
+RUNTIMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NAMES]
 INPUT_SHAPE = (1, 8, 8)
 BATCH = 2
 TIMEOUT_S = 120.0
