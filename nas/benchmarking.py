@@ -79,9 +79,10 @@ class Bench(Protocol):
 class BenchSettings:
     """How surely latencies are measured.
 
-    Each model gets at least ``rounds`` rounds and at most ``max_rounds``, until half of its 95 % interval is within
-    ``precision``, relative to the median. A round samples it for ``seconds_per_round``, and at least ``min_samples``
-    times. A model that takes more than ``timeout_s`` for one round counts as hung, a wait for the device not included.
+    Each model gets at least ``rounds`` rounds and at most ``max_rounds``, until half of the 95 % interval that they
+    give is within ``precision``, relative to the median. A round samples it for ``seconds_per_round``, and at least
+    ``min_samples`` times. A model that takes more than ``timeout_s`` for one round counts as hung, a wait for the
+    device not included.
     """
 
     rounds: int = 5
@@ -162,7 +163,8 @@ class DeviceBench:
             if isinstance(meter, NoMeter):
                 raise TargetError(
                     f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
-                    "modelled_energy_mj, or name a command that prints joules in the recipe's [energy]."
+                    "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
+                    "measure by --meter-command."
                 )
 
     def deploy(
@@ -382,9 +384,7 @@ class _Latencies:
         gathered = self._gathered[index]
         if gathered.failure is not None:
             return True
-        return (
-            len(gathered.rounds) >= self._settings.rounds and self._so_far(index).half_width <= self._settings.precision
-        )
+        return len(gathered.rounds) >= self._settings.rounds and self._so_far(index).scatter <= self._settings.precision
 
     def _result(self, index: int) -> Measurement | CandidateError:
         gathered = self._gathered[index]
@@ -392,7 +392,7 @@ class _Latencies:
             return gathered.failure
         found = self._so_far(index)
         flags = set(gathered.flags)
-        if found.half_width > self._settings.precision:
+        if found.scatter > self._settings.precision:
             flags.add(
                 f"the interval is wider than the ±{100 * self._settings.precision:g} % that were asked for, "
                 f"after {len(found.rounds)} rounds"

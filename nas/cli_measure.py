@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -46,6 +47,9 @@ def measure(
     ] = 0.01,
     max_rounds: Annotated[int, typer.Option(min=2, metavar="N", help="Rounds after which it is left at that.")] = 15,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Draws architectures, and the order of rounds.")] = 0,
+    meter_command: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="A program that prints the joules used so far, for energy_mj.")
+    ] = None,
     fresh_measurements: Annotated[
         bool, typer.Option("--fresh-measurements", help="Refuse what was measured before, with --space.")
     ] = False,
@@ -74,7 +78,7 @@ def measure(
         if "=" not in given:
             raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {given!r}.")
     with closing(choose_progress(sys.stdout, as_json)) as progress:
-        bench = _bench(target, within, max_rounds, progress)
+        bench = _bench(target, within, max_rounds, meter_command, progress)
         bench.check(metrics)
         if space is None or out is None:
             _measure_files(models or [], target, bench, metrics, seed, progress, as_json)
@@ -91,12 +95,13 @@ def measure(
         raise typer.Exit(SOME_FAILED)
 
 
-def _bench(target: str, within: float, max_rounds: int, progress: Progress) -> DeviceBench:
+def _bench(target: str, within: float, max_rounds: int, meter_command: str | None, progress: Progress) -> DeviceBench:
     from nas.benchmarking import BenchSettings, DeviceBench
     from nas.target import Target
 
     settings = BenchSettings(rounds=min(5, max_rounds), max_rounds=max_rounds, precision=within)
-    return DeviceBench(Target.parse(target), settings, say=progress.say)
+    meter = {"kind": "auto"} if meter_command is None else {"kind": "command", "command": shlex.split(meter_command)}
+    return DeviceBench(Target.parse(target), settings, meter=meter, say=progress.say)
 
 
 def _measure_files(

@@ -29,6 +29,7 @@ from nas.front import (
 from nas.measured_files import MeasuredFile
 from nas.metric import METRICS, Metric
 from nas.progress import PlainProgress, Progress, duration_text, one_line
+from nas.roofline import rate_text, share_text
 from nas.target_profile import TargetProfile
 
 ARCHITECTURE_COLUMN = 1
@@ -180,7 +181,7 @@ def _print_cards(front: Front, console: Console) -> None:
         lines.add_row("test accuracy", _inline(value, bounds))
         for cost in front.costs:
             text = _inline(*_found(winner, cost))
-            if cost.source != "measured":
+            if winner.has(cost.name):
                 text.append(f"  {cost.source}", style="bright_black")
             lines.add_row(_title(cost).lower(), text)
             if cost.source == "measured":
@@ -286,14 +287,14 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
         yield "p95 of one inference", Text(METRICS["latency_ms"].format(latency.p95))
         yield "drift", Text(f"{100 * (latency.drift - 1):+.2f} %, corrected; as read {latency.raw_median:.4g} ms")
         shares = [
-            f"{100 * share:.0f} % of {what}"
+            f"{share_text(share)} of {what}"
             for share, what in (
                 (throughput.share_of_peak, "the measured peak"),
                 (throughput.share_of_roofline, "the roofline"),
             )
             if share is not None
         ]
-        yield "throughput", Text(", ".join([f"{throughput.items_per_s:.4g} per second", *shares]))
+        yield "throughput", Text(", ".join([f"{rate_text(throughput.items_per_s)} per second", *shares]))
         executed = latency.conditions.get("executed_precision")
         yield "executed", Text(f"{executed} on {latency.conditions['runtime']}, {latency.target}")
     for flag in flags:

@@ -41,10 +41,12 @@ class Evaluation:
     or modelled (``energy_mj``). What was measured stands in ``measurements`` and what was predicted in
     ``predicted``, so the three never share a name. ``details`` is plain JSON data:
 
+    - measure: ``kept``, where the measurements are of an earlier run
     - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images), ``curve`` (validation
       error after each epoch), ``seconds``
     - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder
-    - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``
+    - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``,
+      ``deployed`` (what was measured, within the folder), ``exported_test_error`` (before it was deployed)
     """
 
     stage: Stage

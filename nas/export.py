@@ -17,6 +17,7 @@ import torch
 from nas.errors import CandidateError
 from nas.progress import one_line
 from nas.runtimes import ModelFormat
+from nas.runtimes.onnx_runtime import load_onnxruntime
 from nas.torch_program import write_torch_program
 
 Float32Array = npt.NDArray[np.float32]
@@ -59,8 +60,7 @@ def outputs_of(path: Path, images: Float32Array) -> Float32Array:
 
     A last batch that is not full is filled up with zeros.
     """
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1

@@ -54,7 +54,8 @@ class Measurement:
             )
         if not self.rounds or not all(self.rounds):
             raise ValueError("a measurement must have at least one sample in each round, but got none.")
-        strange = [sample for samples in self.rounds for sample in samples if not 0 < sample < math.inf]
+        smallest = 0.0 if self.metric.endswith("_bytes") else math.ulp(0.0)  # a model without weights has none
+        strange = [sample for samples in self.rounds for sample in samples if not smallest <= sample < math.inf]
         if strange:
             raise ValueError(f"samples of {self.metric} must be finite and positive, but got {strange[0]}.")
         object.__setattr__(self, "conditions", MappingProxyType(dict(self.conditions)))
@@ -88,17 +89,23 @@ class Measurement:
         A model may feel a slower machine more or less than the reference does, so ``DRIFT_DOUBT`` of what was
         corrected is added, in quadrature.
         """
-        from scipy.special import stdtrit
-
-        readings = self._readings if len(self.rounds) > 1 else np.asarray(self.rounds[0]) / self.drift
-        count = len(readings)
-        if count == 1:
+        readings = self._judged
+        if len(readings) == 1:
             return Interval(self.median, self.median)
         logs = np.log(readings / self.median)
-        spread = float(stdtrit(count - 1, 0.975) * logs.std(ddof=1) / np.sqrt(count))
-        reach = math.hypot(spread, DRIFT_DOUBT * math.log(self.drift))
+        reach = math.hypot(self.scatter, DRIFT_DOUBT * math.log(self.drift))
         lower, upper = self.median * np.exp([logs.mean() - reach, logs.mean() + reach])
         return Interval(float(min(lower, self.median)), float(max(upper, self.median)))
+
+    @cached_property
+    def scatter(self) -> float:
+        """Half the width of the interval that rounds alone give, relative to the median: what more rounds narrow."""
+        from scipy.special import stdtrit
+
+        count = len(self._judged)
+        if count == 1:
+            return 0.0
+        return float(stdtrit(count - 1, 0.975) * np.log(self._judged).std(ddof=1) / np.sqrt(count))
 
     @property
     def half_width(self) -> float:
@@ -111,6 +118,11 @@ class Measurement:
         drifts = self.drifts or (1.0,) * len(self.rounds)
         corrected = [np.asarray(samples) / drift for samples, drift in zip(self.rounds, drifts, strict=True)]
         return float(np.quantile(np.concatenate(corrected), 0.95))
+
+    @cached_property
+    def _judged(self) -> npt.NDArray[np.float64]:
+        """What the interval is found from: the rounds' readings, or the samples of a single round."""
+        return self._readings if len(self.rounds) > 1 else np.asarray(self.rounds[0]) / self.drift
 
     @cached_property
     def _readings(self) -> npt.NDArray[np.float64]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nas.evaluation import Evaluation
+from nas.metric import readable
 from nas.progress import duration_text
 
 MOST_SHOWN = 4
@@ -32,8 +33,25 @@ def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
                 values_by_name.setdefault(name, []).append(value)
             if measurement.drifts:
                 values_by_name.setdefault("drift, corrected", []).append(measurement.drift)
-    conditions = [(name.replace("_", " "), _summary(values)) for name, values in values_by_name.items()]
+    conditions = [_condition(name, values) for name, values in values_by_name.items()]
     return [*([("target", _some(list(targets)))] if targets else []), *conditions]
+
+
+_UNITS = {"_macs_per_s": "MAC/s", "_bytes_per_s": "B/s", "_mhz": "MHz", "_ms": "ms", "_s": "s", "_w": "W"}
+
+
+def _condition(name: str, values: Sequence[Any]) -> tuple[str, str]:
+    """A condition for people: the unit that ends its name stands behind its values instead."""
+    ending = next((ending for ending in _UNITS if name.endswith(ending)), "")
+    known = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    title = name.removesuffix(ending).replace("_", " ")
+    if not ending or len(known) < len(values):
+        return name.replace("_", " "), _summary(values)
+    unit = _UNITS[ending]
+    if unit in ("MAC/s", "B/s"):
+        bounds = dict.fromkeys(readable(value, unit, smallest="") for value in (min(known), max(known)))
+        return title, " to ".join(bounds)
+    return title, f"{_summary(known)} {unit}"
 
 
 def titled_notes(notes: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -23,6 +23,7 @@ from nas.front import (
 from nas.measurement import Measurement
 from nas.metric import METRICS, Metric, readable
 from nas.objective import Limit
+from nas.roofline import rate_text, share_text
 
 STAGE_TITLES = {"measure": "Measured", "train": "Trained", "retrain": "Retrained", "winner": "Winners"}
 
@@ -156,8 +157,8 @@ def _throughput_cell(winner: Winner) -> Cell:
     found = winner.throughput
     if found is None:
         return _NOTHING
-    peak = "" if found.share_of_peak is None else f"{100 * found.share_of_peak:.2g} % of the measured peak"
-    return Cell(f"{found.items_per_s:.4g} per s", peak, found.items_per_s)
+    peak = "" if found.share_of_peak is None else f"{share_text(found.share_of_peak)} of the measured peak"
+    return Cell(f"{rate_text(found.items_per_s)} per s", peak, found.items_per_s)
 
 
 def _executed_cell(winner: Winner) -> Cell:

@@ -126,6 +126,7 @@ class Retraining:
         source = _Retrainings(state, self._folder, list(architectures))
         executor.run(task, source, time_limit_s=retraining.time_limit_s)
         state.progress.close()
+        state.note_cost()
 
     def _finish(self, architectures: Sequence[Architecture]) -> None:
         """Export and deploy all, measure them together, test each once, and write the rows."""

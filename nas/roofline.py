@@ -42,5 +42,15 @@ def throughput_of(latency: Measurement, macs: float | None = None, least_bytes: 
     return Throughput(items_per_s, interval, done_per_s / peak, share_of_roofline)
 
 
+def rate_text(items_per_s: float) -> str:
+    """A rate for people: ``96,620``, or four digits of what is below a thousand."""
+    return f"{items_per_s:,.0f}" if items_per_s >= 1000 else f"{items_per_s:.4g}"
+
+
+def share_text(share: float) -> str:
+    """A share for people: ``43 %``, or ``0.21 %`` where two digits need them."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
 def _positive(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and value > 0 else None

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def hardware_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
         "cache_bytes": dict(cache_bytes()),
         "machine": machine_id(),
+        "exporter": [f"{name} {version(name)}" for name in ("torch", "onnxscript")],  # they shape what is measured
     }
 
 

@@ -11,9 +11,12 @@ import pytest
 from rich.console import Console
 from run_record_example import example_record
 
-from nas.console import RichProgress, choose_progress, print_front
+from nas.console import RichProgress, choose_progress, print_front, print_measured, print_profile
+from nas.errors import CandidateError
 from nas.front import Front
+from nas.measured_files import MeasuredFile
 from nas.progress import PlainProgress
+from nas.target_profile import TargetProfile
 
 FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
 
@@ -65,6 +68,7 @@ def test_measured_predicted_and_limits_are_told_apart(width: int) -> None:
     """Both values appear with their words, and a broken limit says by what."""
     text = printed(example_record().front, width)
     assert "predicted" in text
+    assert "measured" in text
     assert "not met: latency" in " ".join(text.split())
     front = example_record(FOUR).front
     assert "modelled" in printed(front, width)
@@ -125,3 +129,36 @@ def test_bars_leave_news_and_one_line_for_each_stage() -> None:
     assert "✓ Training [x]  1 done in" in text
     assert "best 97.80 % at 0.21 ms" in text
     assert "✓ Measuring  3 done in" in text
+
+
+def test_what_was_measured_of_files_fits_a_narrow_terminal() -> None:
+    """Numbers with their interval and doubts, or a reason; paths are whole and markup in them is text."""
+    path = Path("models/[red]" + "x" * 90 + ".onnx")
+    (row, *_) = (row for row in example_record().rows if row.measurements and row.stage == "measure")
+    flagged = replace(row.measurements["latency_ms"], flags=("the machine stayed busy [b]",))
+    stream = io.StringIO()
+    found = [
+        MeasuredFile(path, {"latency_ms": flagged}, macs=10**6, least_bytes=10**5),
+        MeasuredFile(Path("bad.onnx"), CandidateError("measure", "no kernel [for] " + "Conv " * 30)),
+    ]
+    print_measured(found, Console(file=stream, width=80))
+    lines = stream.getvalue().splitlines()
+    assert str(path) in lines
+    assert max(len(line) for line in lines if line != str(path)) <= 80
+    text = " ".join(stream.getvalue().split())
+    for words in ("of the measured peak", "of the roofline", "95 %: ", "doubt the machine stayed busy [b]",
+                  "failed no kernel [for] Conv"):  # fmt: skip
+        assert words in text
+
+
+def test_a_profile_says_why_it_has_no_peaks() -> None:
+    """Bytes are scaled, and what is not known is called that."""
+    profile = TargetProfile(
+        "abc", "t:fp32", {"memory_bytes": 16 * 10**9, "governor": None, "cache_bytes": {"L1": 32000}},
+        Path("reference"), 0.25, "2026-01-01", why_no_peaks="no convolution",
+    )  # fmt: skip
+    stream = io.StringIO()
+    print_profile(profile, Console(file=stream, width=80))
+    lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
+    for line in ("memory 16 GB", "governor not known", "cache L1 32 kB", "peaks not found: no convolution"):
+        assert line in lines

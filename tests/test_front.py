@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_record_example import architecture_at, example_record, measurement_of
+from run_record_example import architecture_at, energy_record, example_record, measurement_of
 
 from nas.architecture import Architecture
 from nas.evaluation import Evaluation, Failure, PredictedValue
@@ -182,6 +182,37 @@ def test_flags_reach_the_plain_data() -> None:
     assert winner.to_json()["measured"]["latency_ms"]["flags"] == ["busy"]
     assert winner.short == "depth=1"
     assert architecture_at(1) != winner.architecture
+
+
+def test_throughput_and_carbon_follow_from_what_was_measured() -> None:
+    """None where latency or energy was not, and in the JSON carbon only with an intensity."""
+    record = energy_record()
+    winner = record.front.winners[0]
+    latency, energy = winner.measurements["latency_ms"], winner.measurements["energy_mj"]
+    found = winner.throughput
+    assert found is not None
+    assert found.items_per_s == pytest.approx(1000 / latency.median)
+    assert found.share_of_peak == pytest.approx(winner.values["macs"] * found.items_per_s / 8e11)
+    assert winner.executed_precision == "int8"
+    assert winner.gco2e(390) == pytest.approx(energy.median / 1000 / 3.6e6 * 390)
+    shown = record.front.to_json()["winners"][0]
+    assert shown["gco2e"] == winner.gco2e(390)
+    assert shown["exported_test_error"] == pytest.approx(winner.test_error - 0.005)
+    assert replace(record, gco2e_per_kwh=None).front.to_json()["winners"][0]["gco2e"] is None
+    bare = replace(winner, measurements={})
+    assert (bare.throughput, bare.executed_precision, bare.gco2e(390)) == (None, None, None)
+
+
+def test_the_roofline_of_a_winner_counts_weights_and_images() -> None:
+    """2,000 bytes of weights and 4 of each of 64 pixels move once for 1,000 products."""
+    conditions = {"peak_macs_per_s": 1e9, "bandwidth_bytes_per_s": 1e6, "input_shape": [1, 1, 8, 8], "batch": 1}
+    latency = Measurement("latency_ms", "cpu", ((1.0,),), conditions)
+    weights = Measurement("weight_bytes", "cpu", ((2000.0,),))
+    (winner,) = front_of([winner_row(1, 0.1, 1.0, macs=1000.0)], OBJECTIVES, (), FOLDER)
+    found = replace(winner, measurements={"latency_ms": latency, "weight_bytes": weights}).throughput
+    assert found is not None
+    assert found.share_of_peak == pytest.approx(1e-3)
+    assert found.share_of_roofline == pytest.approx(1e6 / (1000 / 2256 * 1e6))
 
 
 def test_importing_the_front_loads_no_heavy_library() -> None:

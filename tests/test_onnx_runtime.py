@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +204,12 @@ def test_external_data_is_not_followed_outside(exported: Path, tmp_path: Path) -
         with pytest.raises(Exception, match="weights"):
             RUNTIME.open(path, target)
     assert list((tmp_path / "deployed").iterdir()) == []
+
+
+def test_no_usage_statistics_are_recorded(tmp_path: Path) -> None:
+    """ONNX Runtime would write a database of them to the user's folder for caches."""
+    code = "from nas.runtimes.onnx_runtime import load_onnxruntime; load_onnxruntime().SessionOptions()"
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []

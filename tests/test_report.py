@@ -16,13 +16,14 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
-from run_record_example import architecture_at, example_record
+from run_record_example import architecture_at, energy_record, example_record
 
 from nas.evaluation import Failure, PredictedValue
 from nas.front import FitRecord, RunRecord
 from nas.objective import Limit
 from nas.predictor import HeldOutError
 from nas.report import headline, render_report, write_report
+from nas.report_tables import row_table, winner_table
 
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'&{{7*7}}%{x}<a href='javascript:1'>"
 FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
@@ -135,6 +136,7 @@ OUTCOMES = {
     "limit far off": lambda: example_record(limits=("latency_ms <= 9s",)),
     "four objectives": lambda: example_record(FOUR, ("latency_ms <= 0.5ms", "accuracy >= 95%")),
     "no objectives": lambda: example_record((), ()),
+    "energy": energy_record,
     "hostile": hostile_record,
 }
 
@@ -265,6 +267,62 @@ def test_measured_and_modelled_never_share_an_axis() -> None:
     assert not any("error_x" in trace for trace in energy["data"])
 
 
+def test_measured_and_modelled_energy_share_neither_a_plot_nor_a_column() -> None:
+    """Both minimised, each has an axis and a column that say which it is."""
+    record = energy_record()
+    figures = Page(without_plotly(render_report(record))).figures
+    titles = {name: figures[f"front-{name}"]["layout"]["xaxis"]["title"]["text"] for name in COSTS_OF_ENERGY}
+    assert titles == {"energy_mj": "Energy, mJ", "modelled_energy_mj": "Energy (modelled), mJ"}
+    names = {name: [trace["name"] for trace in figures[f"front-{name}"]["data"]] for name in COSTS_OF_ENERGY}
+    assert any("measured" in name for name in names["energy_mj"])
+    assert not any("measured" in name for name in names["modelled_energy_mj"])
+    for table in (winner_table(record.front, record.front.costs), row_table(record.rows, record.front.costs)):
+        measured, modelled = (table.headers.index(h) for h in ("Energy, measured", "Energy (modelled)"))
+        for row in table.rows:
+            assert row[measured].sort is None or row[measured].sort != row[modelled].sort
+        assert any(row[measured].detail for row in table.rows)
+        assert not any(row[modelled].detail for row in table.rows)
+
+
+COSTS_OF_ENERGY = ("energy_mj", "modelled_energy_mj")
+
+
+def test_an_int8_winner_shows_what_ran_and_its_accuracy_before_deploying() -> None:
+    """Beside its throughput with the share of the peak, and its carbon, which was computed from measured energy."""
+    record = energy_record()
+    table = winner_table(record.front, record.front.costs)
+    winner, cells = record.front.winners[0], dict(zip(table.headers, table.rows[0], strict=True))
+    assert winner.exported_test_error is not None
+    assert cells["Executed"].text == "int8"
+    assert cells["Executed"].detail == f"{100 * (1 - winner.exported_test_error):.2f} % before, in fp32"
+    assert cells["Executed"].detail[:7] != cells["Test accuracy"].text[:7]
+    latency, energy = winner.measurements["latency_ms"], winner.measurements["energy_mj"]
+    assert cells["Throughput"].sort == pytest.approx(1000 / latency.median)
+    assert cells["Throughput"].detail.endswith(" % of the measured peak")
+    assert cells["CO2e per million"].sort == pytest.approx(energy.median / 1000 / 3.6e6 * 390)
+    assert "CO2e per million" not in winner_table(example_record().front, record.front.costs).headers
+
+
+def test_kept_measurements_say_so() -> None:
+    """Rows from an earlier run are told from those of this one."""
+    record = energy_record()
+    table = row_table(record.rows, record.front.costs)
+    outcome = table.headers.index("Outcome")
+    kept = [row[outcome] for row in table.rows if "measured in an earlier run" in row[outcome].detail]
+    assert len(kept) == sum(bool(row.details.get("kept")) for row in record.rows) > 0
+    assert {cell.text for cell in kept} == {"done"}
+    assert "measured in an earlier run" not in example_page().text
+
+
+def test_the_cost_of_the_search_stands_in_the_report() -> None:
+    """With times for people, and why its energy is not known."""
+    text = Page(without_plotly(render_report(energy_record()))).text
+    assert "Cost of the search time 15 min 24 s time of the device 1 min 01 s energy not measured" in text
+    assert "only root may read it" in text
+    for words in ("RAPL package-0", "idle 5.1 W", "window 2.02 s", "peak 800 GMAC/s", "bandwidth 6 GB/s"):
+        assert words in text
+
+
 def test_winners_stand_in_a_sortable_table() -> None:
     """Headings are buttons with aria-sort, cells carry what to sort by, and limits are told in words."""
     page = example_page()
@@ -350,7 +408,7 @@ window.addEventListener("load", () => setTimeout(() => {
 CATCH = "<script>window.errors=[];window.addEventListener('error',(event)=>window.errors.push(event.message))</script>"
 
 
-@pytest.mark.parametrize("outcome", ["example", "hostile", "four objectives"])
+@pytest.mark.parametrize("outcome", ["example", "hostile", "four objectives", "energy"])
 def test_a_browser_draws_and_sorts_without_an_error(outcome: str, tmp_path: Path) -> None:
     """Plots are drawn, headings sort both ways, nothing hostile runs, and the page does not scroll sideways."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

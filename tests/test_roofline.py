@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nas.measurement import Measurement
-from nas.roofline import Throughput, throughput_of
+from nas.roofline import Throughput, rate_text, share_text, throughput_of
 
 PEAKS = {"peak_macs_per_s": 1e10, "bandwidth_bytes_per_s": 2e9}
 
@@ -65,3 +65,9 @@ def test_a_throughput_without_shares_is_one() -> None:
     """The shares are None unless they are given."""
     found = throughput_of(latency(1))
     assert found == Throughput(found.items_per_s, found.interval)
+
+
+def test_rates_are_written_without_exponents() -> None:
+    """From slow models to fast ones."""
+    assert [rate_text(rate) for rate in (0.25, 12.3456, 96618.4)] == ["0.25", "12.35", "96,618"]
+    assert [share_text(share) for share in (0.00214, 0.099, 0.43, 1.0)] == ["0.21 %", "9.9 %", "43 %", "100 %"]

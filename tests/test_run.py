@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from commands import assert_nothing_twice, evaluations_of, rows_of
-from fake_bench import VALUES, FakeBench, FakeClock, latency_ms
+from fake_bench import DEVICE_S, VALUES, FakeBench, FakeClock, latency_ms
 from fault_spaces import Faulty
 from safetensors.torch import load_file
 from torch import nn
@@ -26,6 +26,7 @@ from nas.dataset import DataSet, Split
 from nas.errors import JournalError, LimitError, RecipeError
 from nas.export import outputs_of
 from nas.front import Front
+from nas.journal import read_rows
 from nas.metric import METRICS
 from nas.objective import Limit
 from nas.pareto import non_dominated
@@ -481,6 +482,20 @@ def test_a_folder_that_holds_a_run_is_not_written_over(finished: Path, seed: int
     assert f"--resume {finished}" in str(refused.value)
     assert "choose another --name" in str(refused.value)
     assert rows_of(finished) == before
+
+
+def test_what_a_search_cost_is_kept_and_told(tmp_path: Path) -> None:
+    """In rows that add up to the device's time; the report says the times, and why there is no energy."""
+    run = tmp_path / "run"
+    search(tmp_path, energy={"meter": "none"})
+    costs = read_rows(run, "cost")
+    measurements = [row for stage in ("measure", "winner") for row in evaluations_of(run, stage) if row.measurements]
+    assert len(costs) >= 2
+    assert sum(cost["device_s"] for cost in costs) == pytest.approx(DEVICE_S * len(measurements))
+    assert all(cost["wall_s"] > 0 and cost["joules"] is None for cost in costs)
+    text = (run / "report.html").read_text()
+    for words in ("Cost of the search", "not measured", "the recipe names no meter."):
+        assert words in text
 
 
 def test_runs_without_a_name_get_a_new_folder_each(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,14 @@ PRECISIONS = ("fp32", "int8", "int8-dynamic")
 RANDOM_CALIBRATION = 32
 
 
+def load_onnxruntime() -> Any:
+    """ONNX Runtime, told before it is loaded to record no usage statistics: it would write to a database at home."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 @final
 class OnnxRuntimeCpu(Runtime):
     """Opens ONNX files with the CPU execution provider."""
@@ -33,9 +42,7 @@ class OnnxRuntimeCpu(Runtime):
         return None
 
     def version(self) -> str:
-        import onnxruntime
-
-        return f"onnxruntime {onnxruntime.__version__}"
+        return f"onnxruntime {load_onnxruntime().__version__}"
 
     def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
         """The file itself for fp32, else a quantised one.
@@ -43,6 +50,7 @@ class OnnxRuntimeCpu(Runtime):
         int8 is quantised as QDQ with u8 activations and s8 weights per channel, the form for which the CPU provider
         has its fast kernels; int8-dynamic as the operators for dynamic ranges, s8 weights per channel.
         """
+        load_onnxruntime()  # before its quantiser loads it in its own way
         exported = read_onnx(model)
         if target.precision == "fp32":
             return Deployed(model, weight_bytes(exported))
@@ -67,8 +75,7 @@ class OnnxSession:
     """An inference session with fixed inputs: standard normal for floating point."""
 
     def __init__(self, model: Path, target: Target) -> None:
-        import onnxruntime
-
+        onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = target.threads
         options.inter_op_num_threads = 1
@@ -100,8 +107,7 @@ class OnnxSession:
 @functools.cache
 def _executed_precision(model: Path, threads: int) -> str:
     """Read off the graph that ONNX Runtime makes of the model on this processor: that of most products."""
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

@@ -276,7 +276,8 @@ def main() -> None:
         except CandidateError as error:
             reply = {"ok": False, "kind": error.kind, "reason": error.reason}
         except Exception as error:  # whatever a runtime raises is this model's failure, told to the caller
-            reply = {"ok": False, "kind": None, "reason": f"{type(error).__name__}: {error}"}
+            said = str(error) or ("out of memory" if isinstance(error, MemoryError) else "it said nothing more")
+            reply = {"ok": False, "kind": None, "reason": f"{type(error).__name__}: {said}"}
         replies.write(json.dumps(reply) + "\n")
 
 

@@ -11,11 +11,15 @@
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before it is loaded: no usage statistics
+
 import onnxruntime
 
 HERE = Path(__file__).resolve().parent
