@@ -9,7 +9,10 @@ import os
 import sys
 import time
 
-import numpy as np
+for library in ("OPENBLAS", "OMP", "MKL"):  # threads of a pool would not stay on the core
+    os.environ[f"{library}_NUM_THREADS"] = "1"
+
+import numpy as np  # noqa: E402
 
 LONGEST_BURST_S = 6.0
 MATRIX = 512

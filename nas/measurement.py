@@ -77,35 +77,32 @@ class Measurement:
 
     @cached_property
     def interval(self) -> Interval:
-        """95 % interval of the median, from the spread between rounds: Student's t on the logs of their medians.
+        """95 % interval of the median, from the spread between the rounds' medians.
 
-        Sessions of one file differ by a factor, hence the logs, and by more than the samples within one do, hence
-        rounds as the unit (Kalibera & Jones, "Rigorous benchmarking in reasonable time", ISMM 2013). It holds the
-        truth in 94 to 96 % of synthetic cases from 3 to 10 rounds, and in 91 to 96 % when rounds are added until it is
-        narrow enough. Resampling rounds and samples (the bootstrap), as they do with more rounds, gives 75 % with 3
-        and, where the samples scatter more than the sessions, 100 % with 5.
-        One round is judged by its samples; one exact reading gives a point.
+        Sessions of one file differ by more than the samples within one do, hence rounds as the unit (Kalibera & Jones,
+        "Rigorous benchmarking in reasonable time", ISMM 2013). One round is judged by its samples; one exact reading
+        gives a point.
 
         A model may feel a slower machine more or less than the reference does, so ``DRIFT_DOUBT`` of what was
         corrected is added, in quadrature.
         """
-        readings = self._judged
-        if len(readings) == 1:
+        if len(self._judged) == 1:
             return Interval(self.median, self.median)
-        logs = np.log(readings / self.median)
-        reach = math.hypot(self.scatter, DRIFT_DOUBT * math.log(self.drift))
-        lower, upper = self.median * np.exp([logs.mean() - reach, logs.mean() + reach])
-        return Interval(float(min(lower, self.median)), float(max(upper, self.median)))
+        lower, upper = _logs_around_median(self._judged / self.median)
+        doubt = DRIFT_DOUBT * math.log(self.drift)
+        lower, upper = (
+            self.median * math.exp(-math.hypot(lower, doubt)),
+            self.median * math.exp(math.hypot(upper, doubt)),
+        )
+        return Interval(min(lower, self.median), max(upper, self.median))
 
     @cached_property
     def scatter(self) -> float:
         """Half the width of the interval that rounds alone give, relative to the median: what more rounds narrow."""
-        from scipy.special import stdtrit
-
-        count = len(self._judged)
-        if count == 1:
+        if len(self._judged) == 1:
             return 0.0
-        return float(stdtrit(count - 1, 0.975) * np.log(self._judged).std(ddof=1) / np.sqrt(count))
+        lower, upper = _logs_around_median(self._judged / self.median)
+        return (lower + upper) / 2
 
     @property
     def half_width(self) -> float:
@@ -150,3 +147,30 @@ class Measurement:
         rounds = tuple(tuple(float(sample) for sample in samples) for samples in data["rounds"])
         drifts = tuple(float(drift) for drift in data.get("drifts", ()))
         return cls(data["metric"], data["target"], rounds, data["conditions"], tuple(data["flags"]), drifts)
+
+
+def _logs_around_median(ratios_N: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """How far the 95 % interval of a median reaches down and up, in logs; both at least 0.
+
+    From six readings on, between order statistics, interpolated to 95 % (Hettmansperger & Sheather, "Confidence
+    intervals based on interpolated order statistics", 1986): it needs no distribution, and a single disturbed round,
+    as other tenants of a machine cause them, does not widen it. Fewer readings have no such interval, and get
+    Student's t. In simulations with rounds added until ±1 % is reached it holds the truth in 92 to 95 % of the cases,
+    with every twentieth round disturbed too; the bootstrap of the median comes to the same order statistics, but only
+    has 75 % for 3 readings.
+    """
+    from scipy.special import bdtr, stdtrit
+
+    logs_N = np.sort(np.log(ratios_N))
+    count = len(logs_N)
+    if count < 6:
+        middle, reach = logs_N.mean(), stdtrit(count - 1, 0.975) * logs_N.std(ddof=1) / np.sqrt(count)
+        lower, upper = middle - reach, middle + reach
+    else:
+        coverages = [1 - 2 * float(bdtr(k - 1, count, 0.5)) for k in range(1, count // 2 + 1)] + [0.0]
+        k = max(index for index, coverage in enumerate(coverages, start=1) if coverage >= 0.95)
+        part = (coverages[k - 1] - 0.95) / (coverages[k - 1] - coverages[k])
+        inward = (count - k) * part / (k + (count - 2 * k) * part)
+        lower = (1 - inward) * logs_N[k - 1] + inward * logs_N[k]
+        upper = (1 - inward) * logs_N[count - k] + inward * logs_N[count - k - 1]
+    return max(0.0, -float(lower)), max(0.0, float(upper))

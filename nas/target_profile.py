@@ -26,7 +26,7 @@ from nas.runtimes import Deployed, load_runtime
 from nas.target import Target
 
 BUSY_SHARE = 0.1
-"""A round is repeated when tasks waited for a processor for more than this share of it."""
+"""A round is repeated when the measuring process waited for a processor for more than this share of it."""
 ROUND_REPEATS = 2
 TIMEOUT_S = 120.0
 DEPLOY_TIMEOUT_S = 900.0
@@ -39,7 +39,7 @@ class ProfileSettings:
     """How surely a target is got to know.
 
     The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, each probe for
-    ``probe_seconds``. A profile is kept unless tasks waited for a processor for more than ``busy_share`` of a round.
+    ``probe_seconds``. A profile is kept unless a process waited for its core for more than ``busy_share`` of a round.
     The probe of the memory moves at most ``max_stream_bytes`` each way; what fits into a cache tells the cache's speed.
     """
 

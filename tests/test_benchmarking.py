@@ -7,6 +7,8 @@ import math
 import os
 import signal
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,10 +26,12 @@ from nas.errors import CandidateError, RecipeError, TargetError
 from nas.export import export_onnx
 from nas.file_lock import take
 from nas.home import home
+from nas.machine import fastest_cores
 from nas.measurement import Measurement
+from nas.measuring_process import MeasuringProcess
 from nas.runtimes import Deployed
 from nas.target import Target
-from nas.target_profile import ROUND_REPEATS, TargetProfile
+from nas.target_profile import BUSY_SHARE, ROUND_REPEATS, TargetProfile
 
 ONNX = Target("onnxruntime-cpu")
 QUICK = BenchSettings(rounds=2, max_rounds=3, precision=math.inf, seconds_per_round=0.02, min_samples=3, timeout_s=30.0)
@@ -507,3 +511,21 @@ def test_settings_without_an_interval_are_refused(rounds: int, max_rounds: int) 
     """One round has no spread, and the most cannot be less than the least."""
     with pytest.raises(ValueError, match=f"rounds must be at least 2 and at most max_rounds, got {rounds} of"):
         BenchSettings(rounds=rounds, max_rounds=max_rounds)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux alone tells how long a process waited")
+def test_work_on_the_measured_core_is_noticed(exported: dict[str, Path]) -> None:
+    """Two busy processes on one core take turns, and the one that measures says so."""
+    core = fastest_cores(1)[0]
+    code = f"import os; os.sched_setaffinity(0, {{{core}}}); print(flush=True)\nwhile True: pass"
+    busy = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert busy.stdout is not None
+        busy.stdout.readline()
+        with MeasuringProcess(ONNX, 60.0) as process:
+            asked = {"model": str(exported["big"]), "reference": None, "seconds": 0.3, "min_samples": 5}
+            shared = process.ask("time", **asked)["pressure"]
+    finally:
+        busy.kill()
+        busy.communicate()
+    assert shared > BUSY_SHARE

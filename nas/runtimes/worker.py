@@ -6,6 +6,7 @@ and because some runtimes live in an environment of their own. ``nas.benchmarkin
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -240,12 +241,23 @@ def _warm_up(session: Session) -> tuple[int, float]:
 
 
 def _stalled_s() -> float | None:
-    """Seconds for which some task here has waited for a processor so far; None where the system does not say."""
-    try:
-        first = Path("/proc/pressure/cpu").read_text().splitlines()[0]
-    except OSError:
-        return None
-    return int(first.rpartition("total=")[2]) / 1e6
+    """Seconds for which this process was ready to run but had no processor; None where nobody says.
+
+    The scheduler's own account of its threads, so what others wait for on other cores does not count, and what the
+    host of a virtual machine took away from its cores.
+    """
+    waits_ns = []
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            waits_ns.append(int(path.read_text().split()[1]))
+    return sum(waits_ns) / 1e9 + _stolen_s() if waits_ns else None
+
+
+def _stolen_s() -> float:
+    """Seconds that the host gave to others, over the cores that this process may use; 0 on real hardware."""
+    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
+    return sum(int(line[8]) for line in lines if line[0] in cores) / os.sysconf("SC_CLK_TCK")
 
 
 def _high_water_mib() -> float:
