@@ -124,6 +124,7 @@ def export_models(folder: Path, model_format: str, batch: int) -> None:
 
 def run_session(folder: Path, target: Target, number: int, out: Path) -> None:
     """Measure all models both ways in this process, and write what was found."""
+    loaded = is_loaded(number)  # asked before this process pins itself to a core
     models = sorted(folder.glob("*.model"))
     assert len(models) == MODELS, len(models)
     bench = DeviceBench(target, BenchSettings(), say=lambda text: print(text, file=sys.stderr))
@@ -154,7 +155,7 @@ def run_session(folder: Path, target: Target, number: int, out: Path) -> None:
     session = {
         "processor": processor_name(),
         "target": str(target),
-        "loaded": is_loaded(number),
+        "loaded": loaded,
         "interleaved": {name: measurement.to_json() for name, measurement in found.items()},
         "one_by_one_ms": one_by_one,
         "seconds": {

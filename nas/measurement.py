@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+SESSION_DOUBT = 0.008
+"""What the latencies of one machine differ by from session to session beyond what their rounds show and a reference
+model corrects, as half of a 95 % interval: found by ``experiments.repeatability``."""
 DRIFT_DOUBT = 0.5
 """Share of a drift's correction that counts as doubt: models respond to a slower machine in different degrees."""
 
@@ -83,13 +86,14 @@ class Measurement:
         "Rigorous benchmarking in reasonable time", ISMM 2013). One round is judged by its samples; one exact reading
         gives a point.
 
-        A model may feel a slower machine more or less than the reference does, so ``DRIFT_DOUBT`` of what was
-        corrected is added, in quadrature.
+        Where drift was corrected two doubts are added, in quadrature, that no number of rounds removes:
+        ``SESSION_DOUBT``; and ``DRIFT_DOUBT`` of the correction, for a model may feel a slower machine more or less
+        than the reference does.
         """
         if len(self._judged) == 1:
             return Interval(self.median, self.median)
         lower, upper = _logs_around_median(self._judged / self.median)
-        doubt = DRIFT_DOUBT * math.log(self.drift)
+        doubt = math.hypot(SESSION_DOUBT, DRIFT_DOUBT * math.log(self.drift)) if self.drifts else 0.0
         lower, upper = (
             self.median * math.exp(-math.hypot(lower, doubt)),
             self.median * math.exp(math.hypot(upper, doubt)),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.measurement import Interval, Measurement
+from nas.measurement import SESSION_DOUBT, Interval, Measurement
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 TRUTH_MS = 2.0
@@ -129,15 +129,24 @@ def test_a_drift_is_taken_out_of_what_is_derived() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("drift", [1.21, 1 / 1.21])
 def test_half_of_a_drift_is_doubt(count: int, drift: float) -> None:
-    """Exact readings on a machine 21 % slower or faster are known to a factor of 1.1, however many there are."""
+    """Exact readings on a machine 21 % slower or faster are known to a factor of 1.1 and what sessions differ by."""
+    reach = math.hypot(SESSION_DOUBT, math.log(1.1))
     measurement = measurement_of(*[(2 * drift,)] * count, drifts=(drift,) * count)
     assert measurement.median == pytest.approx(2.0)
     if count == 1:  # of one exact reading nothing is known
         assert measurement.interval == Interval(measurement.median, measurement.median)
     else:
-        assert measurement.interval.lower == pytest.approx(2 / 1.1)
-        assert measurement.interval.upper == pytest.approx(2 * 1.1)
-        assert measurement.half_width == pytest.approx((1.1 - 1 / 1.1) / 2)
+        assert measurement.interval.lower == pytest.approx(2 * math.exp(-reach))
+        assert measurement.interval.upper == pytest.approx(2 * math.exp(reach))
+        assert measurement.half_width == pytest.approx(math.sinh(reach))
+        assert measurement.scatter == 0
+
+
+def test_one_disturbed_round_does_not_widen_the_interval() -> None:
+    """Of fifteen rounds within ±1 %, one that took twice as long changes little."""
+    calm = [(2 * (1 + 0.001 * step),) for step in range(-7, 8)]
+    disturbed = [*calm[:10], (4.0,), *calm[11:]]
+    assert measurement_of(*disturbed).half_width < 1.5 * measurement_of(*calm).half_width < 0.01
 
 
 @given(rounds_strategy, st.floats(0.5, 2))
