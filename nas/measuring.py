@@ -52,6 +52,7 @@ def measure_architectures(
     architecture, space and target are taken from there, and what is new is kept there.
     """
     bench = surroundings.bench
+    _ = bench.fingerprint  # found at first use, which takes a while and belongs to no stage
     found: dict[Architecture, Outcome] = {}
     kept: set[Architecture] = set()
     with tempfile.TemporaryDirectory(prefix="nas-models-") as name:

@@ -414,7 +414,7 @@ class TestRounds:
         assert len(exact.rounds) == SURE.rounds
         assert SURE.rounds < len(scattered.rounds) < SURE.max_rounds
         assert len(wild.rounds) == SURE.max_rounds
-        assert exact.half_width <= scattered.half_width <= SURE.precision < wild.half_width
+        assert exact.scatter <= scattered.scatter <= SURE.precision < wild.scatter
         assert exact.flags == scattered.flags == ()
         assert wild.flags == ("the interval is wider than the ±1 % that were asked for, after 15 rounds",)
         assert scattered.interval.lower <= 2 <= scattered.interval.upper

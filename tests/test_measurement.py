@@ -62,7 +62,7 @@ def test_the_interval_holds_the_truth_when_rounds_are_added_until_it_is_narrow(b
     held = 0
     for _ in range(1000):
         rounds = synthetic(rng, 15, 20, between, 0.01)
-        enough = next((n for n in range(5, 15) if measurement_of(*rounds[:n]).half_width <= 0.01), 15)
+        enough = next((n for n in range(5, 15) if measurement_of(*rounds[:n]).scatter <= 0.01), 15)
         interval = measurement_of(*rounds[:enough]).interval
         held += interval.lower <= TRUTH_MS <= interval.upper
     assert held / 1000 >= 0.90
