@@ -23,10 +23,7 @@ MARK = "NAS_TEST_PROCESS"
 SHORT = (
     *("--data", "digits", "--set", "rounds=1", "--set", "training.epochs=1", "--set", "training.subset=0.1"),
     *("--set", "measuring.initial=5", "--set", "measuring.rounds=2", "--set", "measuring.max_rounds=2"),
-    *(
-        "--set",
-        "measuring.seconds_per_round=0.02",
-    ),
+    *("--set", "measuring.seconds_per_round=0.02"),
     *("--set", "retraining.epochs=1", "--set", "retraining.winners=1"),
 )
 """The shortest run on digits."""
