@@ -52,7 +52,9 @@ def measure_architectures(
     architecture, space and target are taken from there, and what is new is kept there.
     """
     bench = surroundings.bench
-    _ = bench.fingerprint  # found at first use, which takes a while and belongs to no stage
+    # Asked for before any stage, for the fingerprint is found at first use, which takes a while.
+    keeps = surroundings.store is not None and bench.fingerprint is not None
+    space_key = space_identity(surroundings.space, surroundings.input_shape, surroundings.classes) if keeps else None
     found: dict[Architecture, Outcome] = {}
     kept: set[Architecture] = set()
     with tempfile.TemporaryDirectory(prefix="nas-models-") as name:
@@ -63,7 +65,7 @@ def measure_architectures(
         for architecture in architectures:
             try:
                 module = _build(surroundings, architecture)
-                keys[architecture] = _identity(surroundings, module)
+                keys[architecture] = _identity(surroundings, module, space_key)
                 known = _known(surroundings, keys[architecture], architecture, metrics)
                 if known is not None:
                     found[architecture] = known
@@ -125,13 +127,12 @@ def _measure(
     )
 
 
-def _identity(surroundings: Surroundings, module: torch.nn.Module) -> str:
+def _identity(surroundings: Surroundings, module: torch.nn.Module, space_key: str | None) -> str:
     """What names a model beside its choices: a space whose code changed gives other layers or has another source."""
-    if surroundings.store is None or surroundings.bench.fingerprint is None:
+    if space_key is None:
         return ""
-    shape, classes = surroundings.input_shape, surroundings.classes
-    layers = layers_identity(trace_layers(module, shape, classes))
-    return f"{space_identity(surroundings.space, shape, classes)}-{layers}"
+    layers = trace_layers(module, surroundings.input_shape, surroundings.classes)
+    return f"{space_key}-{layers_identity(layers)}"
 
 
 def _known(surroundings: Surroundings, key: str, architecture: Architecture, metrics: Sequence[str]) -> Outcome | None:
