@@ -222,7 +222,7 @@ def test_flags_and_a_recipe_file_give_the_same_recipe(
         limits = ["params <= 2000"]
         trials = 3
         rounds = 1
-        measuring = {initial = 5, rounds = 2, seconds_per_round = 0.02}
+        measuring = {initial = 5, rounds = 2, max_rounds = 2, seconds_per_round = 0.02}
         training = {epochs = 1, subset = 0.1}
         retraining = {epochs = 1, winners = 1}
         execution = {executor = "inline"}
