@@ -52,8 +52,8 @@ class RoundOfTrainings:
     def next_job(self) -> Job | None:
         if self._left <= 0:
             return None
-        unfit = {architecture.id for architecture in self._state.knowledge.unfit}
-        architecture = self._proposer.propose(self._accept, unfit)
+        taken = {architecture.id for architecture in self._state.knowledge.unfit} | self._predicted.keys()
+        architecture = self._settled() or self._proposer.propose(self._accept, taken)
         if architecture is None:
             self.dried_up = True
             self._left = 0
@@ -125,6 +125,23 @@ class RoundOfTrainings:
             failure = Failure(error.kind, error.reason)
             self._end(Evaluation("train", architecture, self._number, failure=failure))
             return False
+
+    def _settled(self) -> Architecture | None:
+        """A proposal of an earlier round that was too near to a limit to tell, and was measured since to meet it."""
+        knowledge = self._state.knowledge
+        return next(
+            (
+                row.architecture
+                for row in knowledge.rows
+                if row.stage == "measure"
+                and row.round > 0
+                and row.architecture not in knowledge.trainings
+                and row.architecture not in knowledge.unfit
+                and row.architecture.id not in self._predicted
+                and self._state.screen.probably_meets(row.architecture, knowledge)
+            ),
+            None,
+        )
 
     def _note(self, job: Job, report: Report) -> None:
         self._curves[job["id"]].append(report["error"])

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from nas.cli_measure import measure, target_commands
+from nas.cli_predictor import predictor_commands
 from nas.errors import LimitError, NasError, RecipeError, RepeatedFailureError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ app = typer.Typer(
 
 app.command()(measure)
 app.add_typer(target_commands, name="target")
+app.add_typer(predictor_commands, name="predictor")
 
 REFUSED, STOPPED, INTERRUPTED = 2, 1, 130
 """Exit statuses: the request is wrong; the run came to an end before its time; Ctrl-C."""

@@ -73,12 +73,12 @@ def measure(
             )
     if space is not None and out is None:
         raise RecipeError("nas measure --space writes a table: name its file with --out table.csv.gz.")
-    shape = _shape(input_shape)
+    shape = parse_shape(input_shape)
     for given in option or []:
         if "=" not in given:
             raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {given!r}.")
     with closing(choose_progress(sys.stdout, as_json)) as progress:
-        bench = _bench(target, within, max_rounds, meter_command, progress)
+        bench = make_bench(target, within, max_rounds, meter_command, progress)
         bench.check(metrics)
         if space is None or out is None:
             _measure_files(models or [], target, bench, metrics, seed, progress, as_json)
@@ -95,7 +95,9 @@ def measure(
         raise typer.Exit(SOME_FAILED)
 
 
-def _bench(target: str, within: float, max_rounds: int, meter_command: str | None, progress: Progress) -> DeviceBench:
+def make_bench(
+    target: str, within: float, max_rounds: int, meter_command: str | None, progress: Progress
+) -> DeviceBench:
     from nas.benchmarking import BenchSettings, DeviceBench
     from nas.target import Target
 
@@ -170,7 +172,7 @@ def _measure_space(
         raise
 
 
-def _shape(text: str) -> tuple[int, int, int]:
+def parse_shape(text: str) -> tuple[int, int, int]:
     match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", text.strip())
     if match is None:
         raise RecipeError(f"--input-shape is channels, height and width, such as 3x32x32, but got {text!r}.")

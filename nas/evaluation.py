@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -17,12 +17,14 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 class PredictedValue:
     """A prediction for one architecture: the mean, and bounds that hold 90 % of the truths.
 
-    So ``upper`` alone is a one-sided 95 % bound.
+    ``limit`` alone is a one-sided 95 % bound. ``known`` is False where the architecture is unlike all measured ones.
     """
 
     mean: float
     lower: float
     upper: float
+    limit: float
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Evaluation:
             "id": self.architecture.id,
             "round": self.round,
             "values": dict(self.values),
-            "predicted": {name: [p.mean, p.lower, p.upper] for name, p in self.predicted.items()},
+            "predicted": {name: [p.mean, p.lower, p.upper, p.limit, p.known] for name, p in self.predicted.items()},
             "measurements": {name: m.to_json() for name, m in self.measurements.items()},
             "details": dict(self.details),
             "failure": None if self.failure is None else {"kind": self.failure.kind, "reason": self.failure.reason},
@@ -93,8 +95,13 @@ class Evaluation:
             architecture=Architecture(data["architecture"]),
             round=data["round"],
             values=data["values"],
-            predicted={name: PredictedValue(*bounds) for name, bounds in data["predicted"].items()},
+            predicted={name: _predicted_from(bounds) for name, bounds in data["predicted"].items()},
             measurements={name: Measurement.from_json(m) for name, m in data["measurements"].items()},
             details=data["details"],
             failure=None if data["failure"] is None else Failure(**data["failure"]),
         )
+
+
+def _predicted_from(bounds: Sequence[Any]) -> PredictedValue:
+    """A prediction from its row; before version 0.3 the upper bound was the one-sided one too."""
+    return PredictedValue(*(bounds if len(bounds) > 3 else (*bounds, bounds[2])))

@@ -118,7 +118,8 @@ class Winner:
             "test_error": self.test_error,
             "test_error_interval_95": [self.test_interval.lower, self.test_interval.upper],
             "predicted": {
-                name: {"mean": p.mean, "lower": p.lower, "upper": p.upper} for name, p in self.predicted.items()
+                name: {"mean": p.mean, "lower": p.lower, "upper": p.upper, "limit": p.limit, "known": p.known}
+                for name, p in self.predicted.items()
             },
             "measured": {
                 name: {
@@ -205,12 +206,16 @@ class Front:
 
 @dataclass(frozen=True)
 class FitRecord:
-    """How the predictor of one metric did in one round, on ``samples`` measured architectures."""
+    """How the predictor of one metric did in one round, on ``samples`` measured architectures.
+
+    ``verdict`` says in a sentence each why it was not good enough for the limits; it is empty where it was.
+    """
 
     round: int
     metric: str
     held_out: HeldOutError
     samples: int
+    verdict: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from nas.architecture import Architecture
 from nas.errors import TargetError
 from nas.layer import Layer
 from nas.measurement import Measurement
+from nas.predictor import Source
 from nas.search_space import SearchSpace, choices_hash
 
 STORE = "measurements.db"
 LOCKED_S = 60.0
 """How long to wait for another process that writes."""
+LEAST_OF_A_SOURCE = 20
+"""So many architectures of another target are worth learning from."""
 _SCHEMA = (
     """
     CREATE TABLE IF NOT EXISTS measurements (
         number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
-        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL
+        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL, choices TEXT
     )
     """,
     "CREATE INDEX IF NOT EXISTS places ON measurements (fingerprint, space, architecture)",
@@ -56,12 +61,47 @@ class MeasurementStore:
         try:
             with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
                 # Another process may have made the file this very moment.
-                if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'measurements'").fetchone():
+                if not _columns(connection):
                     return {}
                 rows = connection.execute(query, (fingerprint, space, architecture.id)).fetchall()
         except sqlite3.DatabaseError as error:
             raise TargetError(self._unusable(error)) from error
         return {metric: Measurement.from_json(json.loads(body)) for metric, body in rows}
+
+    def sources(self, space: str, metric: str, *, without: str) -> list[Source]:
+        """What was measured of ``metric`` in a space on each target but the one whose fingerprint is ``without``.
+
+        ``space`` is its ``space_identity``. Targets with fewer than ``LEAST_OF_A_SOURCE`` architectures are left out,
+        and so are rows of version 0.2, which do not say of which choices they are.
+
+        Raises:
+            TargetError: the file is no store of this program.
+        """
+        if self._fresh or not self._path.is_file():
+            return []
+        # Keys are a space's identity, and that of an architecture's layers after a dash.
+        query = """
+            SELECT fingerprint, choices, body FROM measurements
+            WHERE substr(space, 1, ?) = ? AND metric = ? AND fingerprint != ? AND choices IS NOT NULL ORDER BY number
+        """
+        start = f"{space}-"
+        try:
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
+                if "choices" not in _columns(connection):
+                    return []
+                rows = connection.execute(query, (len(start), start, metric, without)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise TargetError(self._unusable(error)) from error
+        found: dict[str, dict[Architecture, Measurement]] = {}
+        for fingerprint, choices, body in rows:
+            measurement = Measurement.from_json(json.loads(body))
+            if measurement.median > 0:  # predictors learn logarithms
+                found.setdefault(fingerprint, {})[Architecture(json.loads(choices))] = measurement
+        return [
+            Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))
+            for each in found.values()
+            if len(each) >= LEAST_OF_A_SOURCE and (last := next(reversed(each.values())))
+        ]
 
     def add(self, fingerprint: str, space: str, architecture: Architecture, found: Mapping[str, Measurement]) -> None:
         """Keep measurements, all or none; those with a flag are left out, for a doubt must not outlive its run.
@@ -69,9 +109,12 @@ class MeasurementStore:
         Raises:
             TargetError: the file is no store of this program, or the disk refuses.
         """
-        now = time.time()
+        now, choices = time.time(), json.dumps(dict(architecture), allow_nan=False)
         rows = [
-            (now, fingerprint, space, architecture.id, metric, json.dumps(measurement.to_json(), allow_nan=False))
+            (
+                *(now, fingerprint, space, architecture.id, metric),
+                *(json.dumps(measurement.to_json(), allow_nan=False), choices),
+            )
             for metric, measurement in found.items()
             if not measurement.flags
         ]
@@ -84,9 +127,11 @@ class MeasurementStore:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     connection.execute(statement)
+                if "choices" not in _columns(connection):  # made by version 0.2
+                    connection.execute("ALTER TABLE measurements ADD COLUMN choices TEXT")
                 connection.executemany(
-                    "INSERT INTO measurements (at, fingerprint, space, architecture, metric, body)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO measurements (at, fingerprint, space, architecture, metric, body, choices)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     rows,
                 )
                 connection.execute("COMMIT")
@@ -98,6 +143,11 @@ class MeasurementStore:
             f"measurements are kept in {self._path}, but SQLite says: {error}. Move that file away, free some space, "
             "or set NAS_HOME to another folder."
         )
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    """The names of the table's columns; none where there is no table."""
+    return {row[1] for row in connection.execute("PRAGMA table_info(measurements)")}
 
 
 def space_identity(space: SearchSpace, input_shape: Sequence[int], classes: int) -> str:

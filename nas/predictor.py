@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,52 +10,88 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
+from nas.description import Describer, Descriptions
 from nas.discovery import load_plug_in
 from nas.evaluation import PredictedValue
-from nas.layer import Layer
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a predictor sees of an architecture: its layers, and its encoded choices, shape (D,)."""
-
-    architecture: Architecture
-    layers: tuple[Layer, ...]
-    encoding: FloatArray
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Means and 90 % bounds for N architectures, each of shape (N,), in the unit that was fitted.
+    """What is said of N architectures, each array of shape (N,), in the unit that was fitted.
 
-    ``upper`` alone is a one-sided 95 % bound.
+    ``lower`` and ``upper`` hold 90 % of the truths between them; ``limit`` alone is a one-sided 95 % bound, the one
+    to hold against a limit. ``known`` is False where an architecture is less like the measured ones than each of these
+    is like the others; the bounds are wider there.
     """
 
     mean: FloatArray
     lower: FloatArray
     upper: FloatArray
+    limit: FloatArray
+    known: BoolArray
 
     def __len__(self) -> int:
         return len(self.mean)
 
     def __getitem__(self, index: int) -> PredictedValue:
-        return PredictedValue(float(self.mean[index]), float(self.lower[index]), float(self.upper[index]))
+        return PredictedValue(
+            float(self.mean[index]),
+            float(self.lower[index]),
+            float(self.upper[index]),
+            float(self.limit[index]),
+            bool(self.known[index]),
+        )
 
 
 @dataclass(frozen=True)
 class HeldOutError:
     """How a predictor did on measured architectures that it had not seen, by cross-validation.
 
-    ``mape`` and ``coverage`` are shares: 0.05 is 5 %. ``spearman`` is NaN where the values do not vary.
+    ``mape``, ``within_…``, ``coverage`` (of the 90 % bounds) and ``width`` (median of upper − lower, relative to the
+    mean) are shares: 0.05 is 5 %. ``spearman`` and ``kendall`` are NaN where the values do not vary.
     """
 
     samples: int
     mape: float
     spearman: float
+    kendall: float
+    within_5_percent: float
     within_10_percent: float
     coverage: float
+    width: float
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Values of the same metric on another target, shape (N,), to transfer from. ``target`` names it in messages."""
+
+    target: str
+    architectures: Sequence[Architecture]
+    values: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Something known of every architecture beforehand, as a feature: a latency when energy is predicted, a score.
+
+    ``values`` maps N architectures to an array of shape (N,); take logarithms of what spans magnitudes.
+    """
+
+    name: str
+    values: Callable[[Sequence[Architecture]], FloatArray]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The cross-validated predictions behind a ``HeldOutError``, in the order of the samples, each of shape (N,)."""
+
+    values: FloatArray
+    mean: FloatArray
+    lower: FloatArray
+    upper: FloatArray
 
 
 class Predictor(Protocol):
@@ -64,16 +100,58 @@ class Predictor(Protocol):
     @property
     def held_out(self) -> HeldOutError: ...
 
-    def predict(self, subjects: Sequence[Subject]) -> Prediction: ...
+    @property
+    def held_out_predictions(self) -> HeldOut: ...
+
+    def predict(self, architectures: Sequence[Architecture]) -> Prediction: ...
+
+    def predict_described(self, batch: Batch) -> Prediction:
+        """The same for a batch that ``batch_of`` made, which is where the time of ``predict`` goes."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """N architectures with their descriptions, and the values of each ``Given``, shape (N, G)."""
+
+    descriptions: Descriptions
+    given: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.descriptions)
+
+    def take(self, index: npt.NDArray[np.int64] | BoolArray | slice) -> Batch:
+        """Those at ``index``, an array of numbers or a mask."""
+        return Batch(self.descriptions.take(index), self.given[index])
+
+
+def batch_of(space: Describer, architectures: Sequence[Architecture], given: Sequence[Given] = ()) -> Batch:
+    """What predictors of this space take. Raises ValueError for architectures that are not of it."""
+    values = np.empty((len(architectures), len(given)))
+    for index, each in enumerate(given):
+        values[:, index] = each.values(architectures)
+    return Batch(space.describe(architectures), values)
 
 
 class PredictorMethod(Protocol):
     """Fits a predictor to measured values, shape (N,); the same inputs and seed give the same predictor.
 
-    Raises ValueError for non-positive or non-finite values and for fewer than ``MIN_SAMPLES``.
+    ``sources`` are other targets' values, ``given`` what is known beforehand; a method that uses neither ignores them.
+    Raises ValueError for non-positive or non-finite values, for fewer than ``MIN_SAMPLES`` of them, and for
+    architectures of another space.
     """
 
-    def __call__(self, subjects: Sequence[Subject], values: FloatArray, *, seed: int) -> Predictor: ...
+    def __call__(
+        self,
+        space: Describer,
+        architectures: Sequence[Architecture],
+        values: FloatArray,
+        *,
+        target: str,
+        sources: Sequence[Source] = (),
+        given: Sequence[Given] = (),
+        seed: int,
+    ) -> Predictor: ...
 
 
 MIN_SAMPLES = 5

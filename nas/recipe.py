@@ -18,6 +18,8 @@ from nas.objective import Limit, Objective
 from nas.target import Target
 
 DEFAULT_ROUNDS = 3
+DEFAULT_INITIAL = 16
+MOST_FOR_EACH_INITIAL = 3
 
 
 class _Part(BaseModel):
@@ -48,11 +50,14 @@ class SpaceRecipe(_Part):
 class MeasuringRecipe(_Part):
     """How many architectures are measured before training and after each round, and how.
 
-    A model gets ``rounds`` to ``max_rounds`` rounds, until its interval is within ``precision`` of the median.
-    ``reuse`` takes what was measured on the same target before.
+    Where a predictor is not good enough for a limit, up to ``most_initial`` are measured before training, which is
+    three times ``initial`` where it is not set. A model gets ``rounds`` to ``max_rounds`` rounds, until its interval
+    is within ``precision`` of the median. ``reuse`` takes what was measured on the same target before, and learns from
+    what was measured on others.
     """
 
-    initial: int = Field(default=16, ge=5)
+    initial: int = Field(default=DEFAULT_INITIAL, ge=5)
+    most_initial: int = Field(default=MOST_FOR_EACH_INITIAL * DEFAULT_INITIAL, ge=5)
     per_round: int = Field(default=6, ge=1)
     rounds: int = Field(default=5, ge=2)
     max_rounds: int = Field(default=15, ge=2)
@@ -61,10 +66,24 @@ class MeasuringRecipe(_Part):
     timeout_s: float = Field(default=60.0, gt=0)
     reuse: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _most_grows_with_initial(cls, values: Any) -> Any:
+        initial = values.get("initial") if isinstance(values, dict) else None
+        if isinstance(initial, int) and "most_initial" not in values:
+            return {**values, "most_initial": MOST_FOR_EACH_INITIAL * max(initial, 5)}
+        return values
+
     @model_validator(mode="after")
     def _rounds_have_room(self) -> MeasuringRecipe:
         if self.rounds > self.max_rounds:
             raise ValueError(f"rounds must be at most max_rounds ({self.max_rounds}), but got {self.rounds}.")
+        return self
+
+    @model_validator(mode="after")
+    def _most_is_no_less(self) -> MeasuringRecipe:
+        if self.most_initial < self.initial:
+            raise ValueError(f"most_initial must be at least initial ({self.initial}), but got {self.most_initial}.")
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 
 from nas.evaluation import Evaluation
@@ -12,6 +13,8 @@ from nas.predictor import HeldOutError
 from nas.recipe import read_recipe
 from nas.search_cost import total_cost
 
+_FIGURES = [each.name for each in fields(HeldOutError) if each.name != "samples"]
+
 
 def read_record(folder: Path) -> RunRecord:
     """The record of the run in ``folder``, finished or not. Raises JournalError when there is none."""
@@ -19,9 +22,10 @@ def read_record(folder: Path) -> RunRecord:
     recipe = read_recipe(folder / RECIPE)
     fits = []
     for body in read_rows(folder, "fit"):
-        spearman = math.nan if body["spearman"] is None else body["spearman"]
-        held_out = HeldOutError(body["samples"], body["mape"], spearman, body["within_10_percent"], body["coverage"])
-        fits.append(FitRecord(body["round"], body["metric"], held_out, body["samples"]))
+        # Rows of version 0.2 lack some figures; others are null where they do not exist.
+        figures = {name: math.nan if body.get(name) is None else body[name] for name in _FIGURES}
+        held_out = HeldOutError(samples=body["samples"], **figures)
+        fits.append(FitRecord(body["round"], body["metric"], held_out, body["samples"], tuple(body.get("verdict", ()))))
     cost = total_cost(read_rows(folder, "cost"), recipe.energy.gco2e_per_kwh)
     notes: dict[str, object] = {"cost of the search": cost} if cost else {}
     for body in read_rows(folder, "note"):

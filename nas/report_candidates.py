@@ -11,6 +11,9 @@ from nas.evaluation import Evaluation, PredictedValue
 from nas.measurement import Measurement
 from nas.metric import Metric
 
+OUTSIDE = "outside what the predictor knows"
+"""Said of an architecture that is unlike all that were measured."""
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -18,7 +18,7 @@ from nas.measurement import Measurement
 from nas.metric import METRICS, Metric
 from nas.objective import Limit
 from nas.pareto import non_dominated
-from nas.report_candidates import Candidate, PredictionCheck, prediction_checks
+from nas.report_candidates import OUTSIDE, Candidate, PredictionCheck, prediction_checks
 
 HOVER_WIDTH = 52
 
@@ -321,6 +321,8 @@ def _value_lines(
     if name in predicted:
         guess = predicted[name]
         lines.append(f"{title} predicted {metric.format(guess.mean)} ({range_text(metric, guess.lower, guess.upper)})")
+        if not guess.known:
+            lines.append(OUTSIDE)
     if metric.source != "measured" and name in values:
         lines.append(f"{title} {metric.format(values[name])}")
     return lines

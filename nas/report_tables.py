@@ -23,6 +23,7 @@ from nas.front import (
 from nas.measurement import Measurement
 from nas.metric import METRICS, Metric, readable
 from nas.objective import Limit
+from nas.report_candidates import OUTSIDE
 from nas.roofline import rate_text, share_text
 
 STAGE_TITLES = {"measure": "Measured", "train": "Trained", "retrain": "Retrained", "winner": "Winners"}
@@ -80,7 +81,8 @@ def _predicted_cell(metric: Metric, predicted: Mapping[str, PredictedValue]) -> 
     if metric.name not in predicted:
         return _NOTHING
     guess = predicted[metric.name]
-    return Cell(metric.format(guess.mean), range_text(metric, guess.lower, guess.upper), guess.mean)
+    bounds = range_text(metric, guess.lower, guess.upper)
+    return Cell(metric.format(guess.mean), bounds if guess.known else f"{bounds}, {OUTSIDE}", guess.mean)
 
 
 def _value_cell(metric: Metric, values: Mapping[str, float]) -> Cell:
@@ -241,22 +243,31 @@ def _outcome_cell(row: Evaluation) -> Cell:
 
 def fit_table(fits: Sequence[FitRecord]) -> Table:
     """How each round's predictors did on measured architectures that they had not seen."""
-    headers = ("Round", "Metric", "Samples", "Mean error (MAPE)", "Spearman", "Within 10 %", "Coverage of 90 % bounds")
+    headers = (
+        *("Round", "Metric", "Samples", "Mean error (MAPE)", "Spearman", "Kendall", "Within 5 %", "Within 10 %"),
+        *("Coverage of 90 % bounds", "Width of bounds", "Doubts"),
+    )
     rows = tuple(
         (
             Cell(str(fit.round), sort=fit.round),
             Cell(METRICS[fit.metric].title if fit.metric in METRICS else fit.metric, sort=fit.metric),
             Cell(str(fit.samples), sort=fit.samples),
             _share_cell(fit.held_out.mape),
-            _NOTHING
-            if math.isnan(fit.held_out.spearman)
-            else Cell(f"{fit.held_out.spearman:.3f}", sort=fit.held_out.spearman),
+            _correlation_cell(fit.held_out.spearman),
+            _correlation_cell(fit.held_out.kendall),
+            _share_cell(fit.held_out.within_5_percent),
             _share_cell(fit.held_out.within_10_percent),
             _share_cell(fit.held_out.coverage),
+            _share_cell(fit.held_out.width),
+            Cell("not good enough", " ".join(fit.verdict), "1", "broken") if fit.verdict else _NOTHING,
         )
         for fit in fits
     )
-    return Table(headers, rows, frozenset(headers) - {"Metric"})
+    return Table(headers, rows, frozenset(headers) - {"Metric", "Doubts"})
+
+
+def _correlation_cell(value: float) -> Cell:
+    return _NOTHING if math.isnan(value) else Cell(f"{value:.3f}", sort=value)
 
 
 def _share_cell(share: float) -> Cell:
@@ -315,6 +326,7 @@ def trust_sentences(front: Front, fits: Sequence[FitRecord]) -> list[str]:
             f"{100 * fit.held_out.mape:.1f} % on average, and its 90 % bounds held {100 * fit.held_out.coverage:.0f} % "
             f"of them ({fit.held_out.samples} architectures)."
         )
+        sentences.extend(fit.verdict)
     for name, metric in METRICS.items():
         pairs = [
             (w.predicted[name], w.measurements[name]) for w in front if {name} <= w.predicted.keys() & w.measurements

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
+from nas.description import QUANTITIES, Describer
 from nas.energy_model import MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
+from nas.errors import CandidateError
 from nas.evaluation import PredictedValue
 from nas.knowledge import Knowledge
 from nas.layer import total_macs, total_params
 from nas.metric import METRICS
 from nas.objective import Limit, Objective
-from nas.predictor import Predictor, Subject
+from nas.predictor import Predictor
 from nas.search_space import HasLayers, SearchSpace, encode, neighbours, sample
+from nas.spreading import medoids
 from nas.target import Target
 from nas.tracing import layers_of
 
@@ -33,8 +37,11 @@ DESCENT_STEPS = 30
 class Screen:
     """Counts, predicts and judges candidates of one space for one task, target and set of limits.
 
-    ``predictors`` may be replaced as they are refitted; everything else stays. Whatever asks about an
+    ``rely_on`` replaces the predictors as they are refitted; everything else stays. Whatever asks about an
     architecture that cannot be built raises its CandidateError.
+
+    ``near_limits`` are the proposals, as they came since the last fit, that meet the limits by what is predicted but
+    perhaps not in truth: the predictor's bound lies beyond a limit.
     """
 
     def __init__(
@@ -50,31 +57,40 @@ class Screen:
         self.space = space
         self.objectives = tuple(objectives)
         self.limits = tuple(limits)
-        self.predictors: Mapping[str, Predictor] = {}
         self.turned_away: Counter[str] = Counter()
-        self._input_shape = input_shape
-        self._classes = classes
+        self.near_limits: dict[Architecture, None] = {}
         self._target = target
         self._hierarchy = MemoryHierarchy.of_this_machine()
-        self._subjects: dict[Architecture, Subject] = {}
+        # The describer keeps layers and their sums apart, each after a tracing of its own.
+        traced = functools.cache(lambda architecture: tuple(layers_of(space, architecture, input_shape, classes)))
+        self.describer = Describer(space, traced)
+        self._predictors: Mapping[str, Predictor] = {}
         self._predicted: dict[Architecture, dict[str, PredictedValue]] = {}
-        self._predicted_by: Mapping[str, Predictor] = {}
+        self._is_cautious = True
 
     @property
     def measured_metrics(self) -> tuple[str, ...]:
         """Names of the measured metrics among objectives and limits, which need a predictor."""
         return measured_metrics(self.objectives, self.limits)
 
-    def subject(self, architecture: Architecture) -> Subject:
-        """Layers and encoding of an architecture, kept for the next time."""
-        if architecture not in self._subjects:
-            layers = layers_of(self.space, architecture, self._input_shape, self._classes)
-            self._subjects[architecture] = Subject(architecture, tuple(layers), encode(self.space, [architecture])[0])
-        return self._subjects[architecture]
+    def rely_on(self, predictors: Mapping[str, Predictor]) -> None:
+        """Predict by these from now on, and be cautious again where they are in doubt."""
+        self._predictors = dict(predictors)
+        self._predicted = {}
+        self.near_limits.clear()
+        self._is_cautious = True
+
+    def can_be_built(self, architecture: Architecture) -> bool:
+        """Whether an architecture has layers."""
+        try:
+            self.describer.describe([architecture])
+        except CandidateError:
+            return False
+        return True
 
     def counted(self, architecture: Architecture) -> dict[str, float]:
         """What follows from the layers: ``params``, ``macs``; ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
-        layers, precision = self.subject(architecture).layers, self._target.precision
+        layers, precision = self.describer.layers(architecture), self._target.precision
         return {
             "params": float(total_params(layers)),
             "macs": float(total_macs(layers)),
@@ -84,14 +100,21 @@ class Screen:
 
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
         """What the predictors say of the measured metrics."""
-        if self._predicted_by is not self.predictors:
-            self._predicted, self._predicted_by = {}, self.predictors
         if architecture not in self._predicted:
-            subject = self.subject(architecture)
-            self._predicted[architecture] = {
-                name: predictor.predict([subject])[0] for name, predictor in self.predictors.items()
-            }
+            self._predict([architecture])
         return self._predicted[architecture]
+
+    def predict_all(self, architectures: Iterable[Architecture]) -> None:
+        """Predict many at once, so that asking about each costs no time; what cannot be built is left out."""
+        new = [a for a in dict.fromkeys(architectures) if a not in self._predicted and self.can_be_built(a)]
+        if new:
+            self._predict(new)
+
+    def _predict(self, architectures: Sequence[Architecture]) -> None:
+        self.describer.describe(architectures)  # raises for what cannot be built, with or without predictors
+        predictions = {name: predictor.predict(architectures) for name, predictor in self._predictors.items()}
+        for index, architecture in enumerate(architectures):
+            self._predicted[architecture] = {name: found[index] for name, found in predictions.items()}
 
     def values(self, architecture: Architecture, knowledge: Knowledge) -> dict[str, float]:
         """The best known value of every metric: measured before predicted, and the error if it was trained."""
@@ -125,13 +148,41 @@ class Screen:
         values = self.values(architecture, knowledge)
         return all(limit.holds(values[limit.metric.name]) for limit in self.cost_limits)
 
+    def doubtful_limits(self, architecture: Architecture, knowledge: Knowledge) -> list[Limit]:
+        """The limits within which the predicted mean lies, but not its one-sided bound; what was measured is sure."""
+        predicted = self.predicted(architecture)
+        measured = knowledge.measurements.get(architecture, {})
+        unsure = {name: prediction for name, prediction in predicted.items() if name not in measured}
+        return [
+            limit
+            for limit in self.cost_limits
+            if (guess := unsure.get(limit.metric.name)) and limit.holds(guess.mean) and not limit.holds(guess.limit)
+        ]
+
     def lets_through(self, architecture: Architecture, knowledge: Knowledge) -> bool:
-        """The same, asked of a proposal: what is turned away is counted by the first limit that it breaks."""
+        """Whether a proposal meets the limits that need no training, a prediction by its one-sided bound.
+
+        What is turned away is counted by the first limit that it breaks, or to which it is too near to tell. Once
+        caution was dropped the predicted mean decides.
+        """
         values = self.values(architecture, knowledge)
         broken = next((limit for limit in self.cost_limits if not limit.holds(values[limit.metric.name])), None)
         if broken is not None:
             self.turned_away[str(broken)] += 1
-        return broken is None
+            return False
+        doubtful = self.doubtful_limits(architecture, knowledge)
+        if not doubtful or not self._is_cautious:
+            return True
+        self.turned_away[f"{doubtful[0]}: too near to tell"] += 1
+        self.near_limits[architecture] = None
+        return False
+
+    def drop_caution(self) -> bool:
+        """Let predicted means decide until the next fit; whether that lets anything more through."""
+        if not self._is_cautious or not self.near_limits:
+            return False
+        self._is_cautious = False
+        return True
 
     def surely_meets(self, architecture: Architecture, knowledge: Knowledge) -> bool:
         """Whether every limit but one on the error holds, by the upper bound of what was measured."""
@@ -146,26 +197,29 @@ class Screen:
                 return False
         return True
 
-    def spread(self, count: int, rng: np.random.Generator, note: Callable[[Architecture], bool]) -> list[Architecture]:
-        """``count`` architectures that lie far apart, the fewest and the most multiply-accumulates among them.
+    def spread(
+        self,
+        count: int,
+        rng: np.random.Generator,
+        note: Callable[[Architecture], bool],
+        taken: Collection[Architecture] = (),
+    ) -> list[Architecture]:
+        """``count`` architectures that stand for the space, the fewest and the most multiply-accumulates among them.
 
-        Farthest-first traversal (Gonzalez, 1985) over the counts, in logs, and the encoded choices.
-        ``note`` is asked of each drawn architecture, and those for which it says no are left out.
+        Medoids of random ones, by the logs of what their layers add up to and by their encoded choices: unlike the
+        points farthest from each other they stand for the many in the middle too. ``note`` is asked of each drawn
+        architecture, and those for which it says no are left out; those in ``taken`` are among the ``count``.
         """
         pool_size = max(POOL if isinstance(self.space, HasLayers) else TRACED_POOL, 2 * count)
         pool = [a for a in self.draw(pool_size, rng) if note(a)]
         if len(pool) <= count:
             return pool
-        subjects = [self.subject(architecture) for architecture in pool]
-        features = _standardised_features(subjects)
-        macs = [total_macs(subject.layers) for subject in subjects]
-        chosen = [int(np.argmin(macs)), int(np.argmax(macs))]
-        distances = np.linalg.norm(features[:, None] - features[chosen], axis=2).min(axis=1)
-        while len(chosen) < count:
-            farthest = int(np.argmax(distances))
-            chosen.append(farthest)
-            distances = np.minimum(distances, np.linalg.norm(features - features[farthest], axis=1))
-        return [pool[index] for index in dict.fromkeys(chosen[:count])]
+        sums = self.describer.describe(pool).layer_sums.sum(axis=1)
+        features = _standardised_features(sums, encode(self.space, pool))
+        macs = sums[:, QUANTITIES.index("macs")]
+        kept = [index for index, architecture in enumerate(pool) if architecture in taken]
+        chosen = medoids(features, count, rng, (*kept, int(macs.argmin()), int(macs.argmax())))
+        return [pool[index] for index in chosen]
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Architecture]:
         """Up to ``count`` different random architectures; a small space may have fewer."""
@@ -179,9 +233,12 @@ class Screen:
 
     def lowest(self, score: Callable[[Architecture], float], starts: Iterable[Architecture]) -> Architecture:
         """Where steepest descent over neighbours ends, from the best of ``starts``."""
+        starts = list(starts)
+        self.predict_all(starts)
         best = min(starts, key=score)
         for _ in range(DESCENT_STEPS):
             nearby = neighbours(self.space, best)
+            self.predict_all(nearby)
             step = min(nearby, key=score, default=best)
             if score(step) >= score(best):
                 break
@@ -195,18 +252,9 @@ def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -
     return tuple(name for name in dict.fromkeys(names) if METRICS[name].source == "measured")
 
 
-def _standardised_features(subjects: Sequence[Subject]) -> FloatArray:
-    """Logs of macs, params and moved elements, and the encoded choices scaled to weigh as much; shape (N, D)."""
-    sizes = np.log1p(
-        np.array(
-            [
-                (total_macs(s.layers), total_params(s.layers), sum(layer.output_elements for layer in s.layers))
-                for s in subjects
-            ],
-            dtype=np.float64,
-        )
-    )
+def _standardised_features(sums: FloatArray, choices: FloatArray) -> FloatArray:
+    """Logs of the layers' sums, shape (N, 4), and the encoded choices scaled to weigh as much; shape (N, D)."""
+    sizes = np.log1p(sums)
     sizes = (sizes - sizes.mean(axis=0)) / np.maximum(sizes.std(axis=0), 1e-9)
-    choices = np.stack([subject.encoding for subject in subjects])
     spread = np.sqrt(((choices - choices.mean(axis=0)) ** 2).sum(axis=1).mean())
     return np.hstack([sizes, choices * (np.sqrt(sizes.shape[1]) / max(float(spread), 1e-9))])

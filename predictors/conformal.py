@@ -2,7 +2,8 @@
 
 Conformal prediction after Vovk et al., "Algorithmic Learning in a Random World" (2005); taking the residuals from
 cross-validation and the prediction from a fit to all samples is the jackknife of Barber et al., "Predictive inference
-with the jackknife+" (2021). Residuals are log(truth) − log(prediction), so the bounds are factors.
+with the jackknife+" (2021); dividing residuals by how unsure the model is makes bounds that widen where it is (Lei et
+al., 2018, arXiv:1604.04173). Residuals are log(truth) − log(prediction), so the bounds are factors.
 """
 
 from __future__ import annotations
@@ -14,45 +15,49 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.predictor import FloatArray, HeldOutError, Prediction
-from predictors.quality import held_out_error
+from nas.predictor import BoolArray, FloatArray, HeldOut, Prediction
 
 LARGEST_FOLD_COUNT = 10
-_TAIL = 0.05  # on each side, so that both bounds together hold 90 %
+TWO_SIDED, ONE_SIDED = 0.9, 0.95
 
 
 @final
 @dataclass(frozen=True)
 class Calibration:
-    """How far below and above a prediction the truth lies, as logarithms: ``lower`` ≤ 0 ≤ ``upper``."""
+    """How many spreads a truth may be away from its log-prediction: on either side, and above it."""
 
-    lower: float
-    upper: float
+    either: float
+    above: float
 
-    def bound(self, log_means: FloatArray) -> Prediction:
-        """Predictions with their bounds for log-means of shape (N,)."""
+    def bound(self, log_means: FloatArray, spreads: FloatArray, known: BoolArray) -> Prediction:
+        """Predictions with their bounds for N log-means, with their spreads."""
+        reach = self.either * spreads
         return Prediction(
-            mean=np.exp(log_means), lower=np.exp(log_means + self.lower), upper=np.exp(log_means + self.upper)
+            mean=np.exp(log_means),
+            lower=np.exp(log_means - reach),
+            upper=np.exp(log_means + reach),
+            limit=np.exp(log_means + self.above * spreads),
+            known=known,
         )
 
 
-def calibrate(residuals: FloatArray) -> Calibration:
-    """Two one-sided 95 % bounds from held-out log-residuals, shape (N,)."""
-    return Calibration(lower=-_one_sided(-residuals), upper=_one_sided(residuals))
+def calibrate(scores: FloatArray) -> Calibration:
+    """Two-sided 90 % and one-sided 95 % bounds from held-out log-residuals over their spreads, shape (N,)."""
+    return Calibration(
+        either=_quantile(np.abs(scores), TWO_SIDED, np.abs(scores)),
+        above=max(0.0, _quantile(scores, ONE_SIDED, np.abs(scores))),
+    )
 
 
-def assess(values: FloatArray, log_means: FloatArray) -> HeldOutError:
-    """The error of held-out log-predictions, shape (N,).
+def hold_out(values: FloatArray, log_means: FloatArray, spreads: FloatArray) -> HeldOut:
+    """Held-out predictions with the bounds that the other samples' residuals give, each of shape (N,).
 
-    Each residual is compared with the bounds that the others alone give. That is close to 0.9 by construction where
-    the samples are exchangeable, so it tells of ties and of few samples, not of architectures unlike the measured ones.
+    Coverage by these bounds is close to 0.9 by construction where the samples are exchangeable, so it tells of ties
+    and of few samples, not of architectures unlike the measured ones.
     """
-    residuals = np.log(values) - log_means
-    covered = np.zeros(len(residuals), dtype=np.bool_)
-    for index, residual in enumerate(residuals):
-        bounds = calibrate(np.delete(residuals, index))
-        covered[index] = bounds.lower <= residual <= bounds.upper
-    return held_out_error(values, np.exp(log_means), covered)
+    scores = (np.log(values) - log_means) / spreads
+    reach = np.array([calibrate(np.delete(scores, index)).either for index in range(len(scores))]) * spreads
+    return HeldOut(values, np.exp(log_means), np.exp(log_means - reach), np.exp(log_means + reach))
 
 
 def split_folds(count: int, seed: int) -> list[npt.NDArray[np.int64]]:
@@ -61,14 +66,14 @@ def split_folds(count: int, seed: int) -> list[npt.NDArray[np.int64]]:
     return np.array_split(order, min(LARGEST_FOLD_COUNT, count))
 
 
-def _one_sided(residuals: FloatArray) -> float:
-    """The bound that a further residual exceeds with a probability of 5 % at most, never below 0.
+def _quantile(scores: FloatArray, share: float, magnitudes: FloatArray) -> float:
+    """The value that a further score exceeds with a probability of at most 1 − ``share``.
 
-    With n residuals it is the ceil(0.95 (n + 1))-th smallest. Below 19 there is none: then it is the largest
-    in magnitude, times 1.4 at n = 4 falling to 1 at n = 9, which gives the 5 % for normal residuals.
+    With n scores it is the ceil(share (n + 1))-th smallest. Where there are too few for one, it is the largest in
+    magnitude, times 1.4 at n = 4 falling to 1 at n = 9, which gives the share for normal residuals.
     """
-    count = len(residuals)
-    rank = math.ceil((1 - _TAIL) * (count + 1) - 1e-9)
+    count = len(scores)
+    rank = math.ceil(share * (count + 1) - 1e-9)
     if rank > count:
-        return float(np.abs(residuals).max()) * max(1.0, 1.0 + 0.08 * (9 - count))
-    return max(0.0, float(np.sort(residuals)[rank - 1]))
+        return float(magnitudes.max()) * max(1.0, 1.0 + 0.08 * (9 - count))
+    return float(np.partition(scores, rank - 1)[rank - 1])

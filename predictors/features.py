@@ -1,69 +1,216 @@
-"""What the methods know of an architecture: sums over its layers by kind, totals, and its encoded choices."""
+"""What the methods know of an architecture: its options, and what the layers of its graph add up to.
+
+Features come in blocks. Each is centred over the space's population and scaled so that an architecture's squared
+distance to the mean is 1 on average, whatever its number of columns, so that weights of blocks can be compared.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, final
 
 import numpy as np
 
-from nas.layer import KINDS
-from nas.predictor import MIN_SAMPLES, FloatArray, Subject
+from nas.architecture import Architecture, Choice
+from nas.description import QUANTITIES, Describer, Descriptions, IntArray, LayerGroup
+from nas.predictor import MIN_SAMPLES, FloatArray, Source
 
-_KIND_INDEX = {kind: index for index, kind in enumerate(KINDS)}
+_KEPT_VARIANCE = 1 - 1e-5
+_MOST_COMPONENTS = 30
 
 
-def layer_sums(subjects: Sequence[Subject]) -> FloatArray:
-    """Per kind of layer its count, multiply-accumulates, moved elements and weights, shape (N, 4 kinds).
+@final
+@dataclass(frozen=True)
+class Projection:
+    """Columns centred, scaled to unit variance, turned to their principal components, and scaled as a block."""
 
-    Moved elements are those of the inputs and outputs.
+    centre: FloatArray
+    turn: FloatArray
+
+    @classmethod
+    def of(cls, columns_ND: FloatArray) -> Projection:
+        """The projection whose components hold all but 1e-5 of the variance of these rows, at most 30 of them."""
+        centre = columns_ND.mean(axis=0)
+        spread = columns_ND.std(axis=0)
+        varies = spread > 1e-9 * np.maximum(1.0, np.abs(centre))
+        weights = np.zeros_like(spread)
+        weights[varies] = 1 / spread[varies]
+        standardised = (columns_ND - centre) * weights
+        _, sizes, axes = np.linalg.svd(standardised, full_matrices=False)
+        variance = np.cumsum(sizes**2)
+        if not varies.any() or variance[-1] <= 0:
+            return cls(centre, np.zeros((columns_ND.shape[1], 1)))
+        count = min(_MOST_COMPONENTS, int(np.searchsorted(variance, _KEPT_VARIANCE * variance[-1])) + 1)
+        size = np.sqrt(variance[count - 1] / len(columns_ND))
+        return cls(centre, (weights[:, None] * axes[:count].T) / size)
+
+    def __call__(self, columns_ND: FloatArray) -> FloatArray:
+        turned: FloatArray = (columns_ND - self.centre) @ self.turn
+        return turned
+
+
+@final
+@dataclass(frozen=True)
+class Graph:
+    """Sums over the layers of a graph by group, kind, stage and in all, as logarithms and as they are."""
+
+    groups: tuple[LayerGroup, ...]
+    gather: FloatArray  # (groups, places): which groups a place adds up
+    logs: Projection
+    plain: Projection
+
+    @classmethod
+    def of(cls, population: Descriptions) -> Graph:
+        """The places and projections for graphs like those of ``population``."""
+        places: dict[Hashable, list[int]] = {}
+        for index, group in enumerate(population.groups):
+            variant = (group.kind, group.kernel, group.sharing)
+            for place in (
+                ("all",),
+                ("stage", group.stage),
+                ("kind", *variant),
+                ("both", group.stage, *variant),
+            ):
+                places.setdefault(place, []).append(index)
+        gather = np.zeros((len(population.groups), len(places)))
+        for column, members in enumerate(places.values()):
+            gather[members, column] = 1.0
+        sums = _placed(population.layer_sums, gather)
+        return cls(population.groups, gather, Projection.of(np.log1p(sums)), Projection.of(sums))
+
+    def __call__(self, descriptions: Descriptions) -> tuple[FloatArray, FloatArray]:
+        """Both blocks, each of shape (N, components)."""
+        sums = descriptions.layer_sums
+        if descriptions.groups != self.groups:
+            sums = descriptions.sums_by(self.groups)
+        placed = _placed(sums, self.gather)
+        return self.logs(np.log1p(placed)), self.plain(placed)
+
+
+@final
+@dataclass(frozen=True)
+class Blocks:
+    """All features of N architectures, by block.
+
+    ``written`` and ``live`` are one-hot options, as written and without those that change nothing; ``…_counts`` count
+    options over the choices that have the same ones, so that what is learned of an operation at one place tells of it
+    at others; ``graph_logs`` and ``graph_sums`` are of the layers.
     """
-    rows = [
-        (
-            index * len(KINDS) + _KIND_INDEX[layer.kind],
-            layer.macs,
-            layer.input_elements + layer.output_elements,
-            layer.params,
+
+    written: FloatArray
+    written_counts: FloatArray
+    live: FloatArray
+    live_counts: FloatArray
+    graph_logs: FloatArray
+    graph_sums: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.written)
+
+    def take(self, index: Any) -> Blocks:
+        """The rows at ``index``."""
+        return Blocks(*(getattr(self, each.name)[index] for each in fields(self)))
+
+
+@final
+class FeatureMap:
+    """Maps descriptions of a space's architectures to ``Blocks``, centred and scaled over ``population``."""
+
+    def __init__(self, space: Describer, population: Descriptions) -> None:
+        self._sizes = tuple(len(choice.options) for choice in space.choices)
+        self._pools = _pools(space.choices)
+        self._graph = Graph.of(population)
+        self._count_centre = _counts(population.options, self._pools).mean(axis=0)
+        counts = _counts(population.options, self._pools) - self._count_centre
+        size = float(np.sqrt((counts**2).sum(axis=1).mean())) if counts.size else 0.0
+        self._count_scale = 1 / size if size > 0 else 0.0
+
+    def __call__(self, descriptions: Descriptions) -> Blocks:
+        logs, sums = self._graph(descriptions)
+        return Blocks(
+            written=_one_hot(descriptions.options, self._sizes),
+            written_counts=self._centred_counts(descriptions.options),
+            live=_one_hot(descriptions.live_options, self._sizes),
+            live_counts=self._centred_counts(descriptions.live_options),
+            graph_logs=logs,
+            graph_sums=sums,
         )
-        for index, subject in enumerate(subjects)
-        for layer in subject.layers
-    ]
-    table = np.array(rows, dtype=np.float64).reshape(-1, 4)
-    cells = table[:, 0].astype(np.int64)
-    size = len(subjects) * len(KINDS)
-    columns = [np.bincount(cells, minlength=size)]
-    columns += [np.bincount(cells, weights=table[:, column], minlength=size) for column in (1, 2, 3)]
-    return np.stack(columns, axis=-1).astype(np.float64).reshape(len(subjects), 4 * len(KINDS))
+
+    def _centred_counts(self, options: IntArray) -> FloatArray:
+        counts: FloatArray = (_counts(options, self._pools) - self._count_centre) * self._count_scale
+        return counts
 
 
-def log_totals(sums: FloatArray) -> FloatArray:
-    """Logarithms of the totals over all kinds, shape (N, 4), from ``layer_sums``."""
-    totals: FloatArray = np.log1p(sums.reshape(len(sums), len(KINDS), 4).sum(axis=1))
-    return totals
+@lru_cache(maxsize=16)
+def feature_map(space: Describer, sources: tuple[Source, ...]) -> FeatureMap:
+    """The features of a space, centred over what the sources measured, or else over the space's population."""
+    seen = dict.fromkeys(architecture for source in sources for architecture in source.architectures)
+    return FeatureMap(space, space.describe(list(seen) or space.population()))
 
 
-def encodings(subjects: Sequence[Subject], width: int | None = None) -> FloatArray:
-    """The encoded choices, shape (N, D). Raises ValueError where they differ in length, or from ``width``."""
-    widths = {len(subject.encoding) for subject in subjects}
-    if width is not None:
-        widths.add(width)
-    if len(widths) > 1:
-        raise ValueError(f"encodings must have the same length, those fitted too, but got {sorted(widths)}.")
-    return np.array([subject.encoding for subject in subjects], dtype=np.float64).reshape(len(subjects), max(widths))
-
-
-def check_samples(subjects: Sequence[Subject], values: FloatArray) -> FloatArray:
+def check_samples(architectures: Sequence[Architecture], values: FloatArray) -> FloatArray:
     """The values as floats, shape (N,).
 
     Raises:
-        ValueError: fewer than ``MIN_SAMPLES``, another number of values than of subjects, or a value that is
+        ValueError: fewer than ``MIN_SAMPLES``, another number of values than of architectures, or a value that is
             not positive and finite.
     """
     values = np.asarray(values, dtype=np.float64)
-    if values.shape != (len(subjects),):
-        raise ValueError(f"values must have one value a subject, shape ({len(subjects)},), but got {values.shape}.")
+    if values.shape != (len(architectures),):
+        raise ValueError(
+            f"values must have one value an architecture, shape ({len(architectures)},), but got {values.shape}."
+        )
     if len(values) < MIN_SAMPLES:
         raise ValueError(f"a predictor must be fitted to at least {MIN_SAMPLES} samples, but got {len(values)}.")
     unfit = values[~(np.isfinite(values) & (values > 0))]
     if len(unfit):
         raise ValueError(f"values must be positive and finite, but got {unfit[0]}.")
     return values
+
+
+def _placed(sums: FloatArray, gather: FloatArray) -> FloatArray:
+    """Sums by place, shape (N, places quantities), from ``layer_sums``."""
+    placed: FloatArray = np.einsum("ngq,gp->npq", sums, gather, optimize=True)
+    return placed.reshape(len(sums), gather.shape[1] * len(QUANTITIES))
+
+
+def _one_hot(options: IntArray, sizes: Sequence[int]) -> FloatArray:
+    """One column an option, scaled so that an architecture's product with itself is at most 1."""
+    columns = np.zeros((len(options), sum(sizes)))
+    rows = np.arange(len(options))
+    start = 0
+    for choice, size in enumerate(sizes):
+        taken = options[:, choice]
+        active = taken >= 0
+        columns[rows[active], start + taken[active]] = 1.0
+        start += size
+    scaled: FloatArray = columns / np.sqrt(max(len(sizes), 1))
+    return scaled
+
+
+def _pools(choices: Sequence[Choice]) -> tuple[Mapping[int, int], int]:
+    """For each choice that shares its options with others, the column of its first option; and the number of columns."""
+    by_options: dict[tuple[object, ...], list[int]] = {}
+    for index, choice in enumerate(choices):
+        by_options.setdefault(choice.options, []).append(index)
+    start: dict[int, int] = {}
+    width = 0
+    for options, members in by_options.items():
+        if len(members) > 1:
+            start |= dict.fromkeys(members, width)
+            width += len(options)
+    return start, width
+
+
+def _counts(options: IntArray, pools: tuple[Mapping[int, int], int]) -> FloatArray:
+    """How often each option is taken over the choices that share it, shape (N, columns)."""
+    start, width = pools
+    counts = np.zeros((len(options), width))
+    rows = np.arange(len(options))
+    for choice, column in start.items():
+        taken = options[:, choice]
+        active = taken >= 0
+        counts[rows[active], column + taken[active]] += 1.0
+    return counts

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from nas.predictor import FloatArray, HeldOutError
+from nas.predictor import FloatArray, HeldOut, HeldOutError
 
 
 def spearman(truths: FloatArray, predictions: FloatArray) -> float:
@@ -15,6 +14,16 @@ def spearman(truths: FloatArray, predictions: FloatArray) -> float:
     first, second = first - first.mean(), second - second.mean()
     norm = float(np.sqrt((first**2).sum() * (second**2).sum()))
     return float((first * second).sum()) / norm if norm > 0 else float("nan")
+
+
+def kendall(truths: FloatArray, predictions: FloatArray) -> float:
+    """Kendall's tau-b of two arrays of shape (N,), which corrects for ties. NaN where either does not vary."""
+    from scipy.stats import kendalltau  # here, because scipy is slow to import
+
+    _check(truths, predictions)
+    if np.ptp(truths) == 0 or np.ptp(predictions) == 0:
+        return float("nan")
+    return float(kendalltau(truths, predictions).statistic)
 
 
 def mape(truths: FloatArray, predictions: FloatArray) -> float:
@@ -34,17 +43,25 @@ def coverage(truths: FloatArray, lower: FloatArray, upper: FloatArray) -> float:
     return float(((lower <= truths) & (truths <= upper)).mean())
 
 
-def held_out_error(truths: FloatArray, predictions: FloatArray, covered: npt.NDArray[np.bool_]) -> HeldOutError:
-    """The summary of predictions for architectures that the predictor had not seen.
+def width(lower: FloatArray, mean: FloatArray, upper: FloatArray) -> float:
+    """Median distance between the bounds relative to the prediction, as a share."""
+    _check(lower, upper)
+    _check(lower, mean)
+    return float(np.median((upper - lower) / mean))
 
-    ``covered`` says for each truth whether bounds made without it hold it.
-    """
+
+def held_out_error(held_out: HeldOut) -> HeldOutError:
+    """The summary of predictions, with bounds, for architectures that the predictor had not seen."""
+    truths, predictions = held_out.values, held_out.mean
     return HeldOutError(
         samples=len(truths),
         mape=mape(truths, predictions),
         spearman=spearman(truths, predictions),
+        kendall=kendall(truths, predictions),
+        within_5_percent=within(truths, predictions, 0.05),
         within_10_percent=within(truths, predictions, 0.1),
-        coverage=float(covered.mean()),
+        coverage=coverage(truths, held_out.lower, held_out.upper),
+        width=width(held_out.lower, held_out.mean, held_out.upper),
     )
 
 

@@ -1,4 +1,9 @@
-"""The default: costs that add up and trees, mixed by how each does on samples that it has not seen."""
+"""The default: a Gaussian process, costs that add up, those corrected by a process, and trees, mixed.
+
+The mix is the one with the least squared error on held-out samples, drawn towards the process, which learns from other
+targets where there are any and is the best of them where there are few samples (stacking, after Wolpert 1992 and
+Breiman 1996).
+"""
 
 from __future__ import annotations
 
@@ -7,65 +12,130 @@ from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
+from scipy import optimize
 
-from nas.predictor import FloatArray, HeldOutError, Prediction, Subject
-from predictors import additive, trees
-from predictors.conformal import Calibration, assess, calibrate
-from predictors.features import check_samples
+from nas.architecture import Architecture
+from nas.description import Describer
+from nas.predictor import Batch, FloatArray, Given, Source, batch_of
+from predictors.additive import AdditiveMethod, AdditiveModel
+from predictors.bounded import BoundedPredictor, Model, SpreadModel, bound, cross_validate
+from predictors.features import FeatureMap, check_samples, feature_map
+from predictors.gp import Fit, GpModel, fit_gp, fit_values
+from predictors.kernel import GRAPH, Inputs
+from predictors.transfer import TransferModel, fit_transfer
+from predictors.trees import TreesMethod
 
-# As many samples' worth of evidence, at an average disagreement, for mixing half and half.
-_PRIOR_SAMPLES = 2.0
+METHODS = ("process", "additive", "corrected", "trees")
+_PRIOR_WEIGHTS = np.array([1.0, 0.0, 0.0, 0.0])
+_PRIOR_SAMPLES = 10.0
+"""As many samples' worth of evidence, at an average disagreement, for the process alone."""
+_FEWEST_FOR_OTHERS = 30
+"""Below, the held-out errors of the others say too little to pay for the time that they take."""
+_FOLDS_FOR_WEIGHTS = 5
+_LEAST_WEIGHT = 0.02
 
 
 @final
 @dataclass(frozen=True)
-class StackedPredictor:
-    """A geometric mean of both methods; ``additive_weight`` is the share of the additive one, 0 to 1."""
+class CorrectedModel:
+    """Costs that add up, times what a process over the graph says of how far they are off."""
 
-    held_out: HeldOutError
-    additive_weight: float
-    _additive: additive.AdditiveModel = field(repr=False)
-    _trees: trees.TreesModel = field(repr=False)
-    _calibration: Calibration = field(repr=False)
-    _encoding_length: int = field(repr=False)
+    additive: AdditiveModel
+    correction: Fit
+    features: FeatureMap
 
-    def predict(self, subjects: Sequence[Subject]) -> Prediction:
-        first = self._additive.log_means(additive.cost_terms(subjects))
-        second = self._trees.log_means(trees.describe(subjects, self._encoding_length))
-        return self._calibration.bound(self.additive_weight * first + (1 - self.additive_weight) * second)
+    def log_means(self, batch: Batch) -> FloatArray:
+        inputs = Inputs.of(self.features(batch.descriptions), dtype=np.float32)
+        return self.additive.log_means(batch) + self.correction.logs(inputs)[0]
 
 
-def fit_stacked(subjects: Sequence[Subject], values: FloatArray, *, seed: int) -> StackedPredictor:
+@final
+@dataclass(frozen=True)
+class StackedModel:
+    """A geometric mean of methods; ``weights`` by method, none negative, add up to 1."""
+
+    process: SpreadModel
+    others: tuple[tuple[float, Model], ...] = field(repr=False)
+    weights: dict[str, float]
+
+    def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
+        logs, spreads = self.process.logs(batch)
+        mixed = self.weights["process"] * logs
+        for weight, model in self.others:
+            mixed = mixed + weight * model.log_means(batch)
+        return mixed, spreads
+
+
+@final
+@dataclass(frozen=True)
+class HeldOutMix:
+    """What the mix said of each sample without having seen it."""
+
+    held_out_logs: FloatArray
+    held_out_spreads: FloatArray
+
+
+def fit_stacked(
+    space: Describer,
+    architectures: Sequence[Architecture],
+    values: FloatArray,
+    *,
+    target: str,
+    sources: Sequence[Source] = (),
+    given: Sequence[Given] = (),
+    seed: int,
+) -> BoundedPredictor:
     """A predictor that leans on whichever method cross-validates better.
 
     Raises ValueError as ``nas.predictor.PredictorMethod`` says.
     """
-    values = check_samples(subjects, values)
+    values = check_samples(architectures, values)
+    fit = fit_transfer if sources or given else fit_gp
+    process = fit(space, architectures, values, target=target, sources=sources, given=given, seed=seed)
+    if len(values) < _FEWEST_FOR_OTHERS:
+        return process
+    assert isinstance(process.model, GpModel | TransferModel)
+    of_process = process.model.fit
+    batch = batch_of(space, architectures, given)
     logs = np.log(values)
-    terms = additive.cost_terms(subjects)
-    description = trees.describe(subjects)
-    first = additive.cross_validate(terms, values, seed)
-    second = trees.cross_validate(description, values, seed)
-    weights = _weights_without_each(logs, first, second)
-    held_out = weights * first + (1 - weights) * second
-    return StackedPredictor(
-        held_out=assess(values, held_out),
-        additive_weight=_weight(logs, first, second),
-        _additive=additive.fit_model(terms, values),
-        _trees=trees.fit_model(description, values, seed),
-        _calibration=calibrate(logs - held_out),
-        _encoding_length=len(subjects[0].encoding),
+    features = feature_map(space, ())
+    additive, trees = AdditiveMethod(), TreesMethod(features)
+    added = cross_validate(batch, values, additive, seed)
+    off = fit_values(Inputs.of(features(batch.descriptions)), np.exp(logs - added), seed, (GRAPH,))
+    grown = cross_validate(batch, values, trees, seed)
+    predicted = np.column_stack([of_process.held_out_logs, added, added + off.held_out_logs, grown])
+    weights = _weights(logs, predicted)
+    costs = additive.fit(batch, values, seed)
+    models: list[tuple[float, Model]] = [(weights[1], costs), (weights[2], CorrectedModel(costs, off, features))]
+    if weights[3] > 0:
+        models.append((weights[3], trees.fit(batch, values, seed)))
+    model = StackedModel(
+        process.model,
+        tuple((float(weight), each) for weight, each in models if weight > 0),
+        dict(zip(METHODS, weights.tolist(), strict=True)),
     )
+    held_out = HeldOutMix(_unseen_mix(logs, predicted, seed), of_process.held_out_spreads)
+    return bound(space, architectures, values, model, held_out, target=target, given=given)
 
 
-def _weight(logs: FloatArray, first: FloatArray, second: FloatArray) -> float:
-    """The weight of ``first``, 0 to 1, with the least squared error of the mix, drawn a little to one half."""
-    gap = first - second
-    power, fit = float((gap**2).sum()), float((gap * (logs - second)).sum())
-    prior = _PRIOR_SAMPLES * power / len(logs)
-    return float(np.clip((fit + 0.5 * prior) / (power + prior), 0.0, 1.0)) if power > 0 else 0.5
+def _unseen_mix(logs: FloatArray, predicted: FloatArray, seed: int) -> FloatArray:
+    """The mix of held-out predictions, shape (N,), with weights found without the sample that is predicted."""
+    mixed = np.empty(len(logs))
+    for fold in np.array_split(np.random.default_rng(seed).permutation(len(logs)), _FOLDS_FOR_WEIGHTS):
+        others = np.setdiff1d(np.arange(len(logs)), fold)
+        mixed[fold] = predicted[fold] @ _weights(logs[others], predicted[others])
+    return mixed
 
 
-def _weights_without_each(logs: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
-    """For each sample the weight that the others alone would give, so that its held-out error stays honest."""
-    return np.array([_weight(np.delete(logs, i), np.delete(first, i), np.delete(second, i)) for i in range(len(logs))])
+def _weights(logs: FloatArray, predicted: FloatArray) -> FloatArray:
+    """The weights, shape (methods,), of the mix with the least squared error; small ones are left out."""
+    disagreement = float(((predicted - predicted.mean(axis=1, keepdims=True)) ** 2).mean())
+    pull = np.sqrt(_PRIOR_SAMPLES * disagreement)
+    sure = 1e3 * max(float(np.abs(logs - logs.mean()).max()), 1e-6)
+    ones = np.ones(predicted.shape[1])
+    rows = np.vstack([predicted - logs.mean(), pull * np.eye(len(ones)), sure * ones])
+    goals = np.concatenate([logs - logs.mean(), pull * _PRIOR_WEIGHTS, [sure]])
+    weights, _ = optimize.nnls(rows, goals)
+    weights[weights < _LEAST_WEIGHT] = 0.0
+    total = float(weights.sum())
+    return weights / total if total > 0 else _PRIOR_WEIGHTS

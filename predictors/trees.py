@@ -1,4 +1,4 @@
-"""Randomised trees for what does not add up: fusion, tiling, caches that overflow.
+"""Randomised trees for what is neither smooth nor adds up: fusion, tiling, caches that overflow.
 
 Trees cannot extrapolate, so a power law in the totals goes first and the trees learn what it leaves, in logarithms.
 """
@@ -6,17 +6,19 @@ Trees cannot extrapolate, so a power law in the totals goes first and the trees 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
-from nas.predictor import FloatArray, HeldOutError, Prediction, Subject
-from predictors.conformal import Calibration, assess, calibrate, split_folds
-from predictors.features import check_samples, encodings, layer_sums, log_totals
+from nas.architecture import Architecture
+from nas.description import Describer, Descriptions
+from nas.predictor import Batch, FloatArray, Given, Source
+from predictors.bounded import BoundedPredictor, fit_bounded
+from predictors.features import FeatureMap, feature_map
 
-_TREES = 100
-_TREES_IN_FOLD = 60  # held-out errors are a little pessimistic for it, and ten folds take 0.3 s
+_TREES = 60
+_TREES_IN_FOLD = 30  # held-out errors are a little pessimistic for it, and ten folds take half the time
 # On standardised log-totals, which are nearly collinear. From 10 samples of NAS-Bench-201 and FBNet latencies
 # the mean Spearman is 0.83 with this trend and 0.66 without, from 40 samples 0.92 and 0.89.
 _RIDGE = 1.0
@@ -24,94 +26,84 @@ _RIDGE = 1.0
 
 @final
 @dataclass(frozen=True)
-class TreesPredictor:
-    """A power law in the totals, corrected by averaged trees."""
-
-    held_out: HeldOutError
-    _model: TreesModel = field(repr=False)
-    _calibration: Calibration = field(repr=False)
-    _encoding_length: int = field(repr=False)
-
-    def predict(self, subjects: Sequence[Subject]) -> Prediction:
-        return self._calibration.bound(self._model.log_means(describe(subjects, self._encoding_length)))
-
-
-@final
-@dataclass(frozen=True)
-class Description:
-    """Log-totals, shape (N, 4), and all features, shape (N, D), of N subjects."""
-
-    totals: FloatArray
-    features: FloatArray
-
-    def rows(self, index: Any) -> Description:
-        return Description(self.totals[index], self.features[index])
-
-
-@final
-@dataclass(frozen=True)
 class TreesModel:
     """Coefficients of the power law, and the fitted forest."""
 
+    features: FeatureMap
     centre: FloatArray
     scale: FloatArray
     slopes: FloatArray
     intercept: float
     forest: Any
 
-    def log_means(self, description: Description) -> FloatArray:
-        """Log-predictions, shape (N,)."""
-        if not len(description.features):
+    def log_means(self, batch: Batch) -> FloatArray:
+        if not len(batch):
             return np.empty(0)
-        trend = self.intercept + (description.totals - self.centre) / self.scale @ self.slopes
-        means: FloatArray = trend + self.forest.predict(description.features)
+        totals = log_totals(batch)
+        trend = self.intercept + (totals - self.centre) / self.scale @ self.slopes
+        means: FloatArray = trend + self.forest.predict(_columns(self.features, batch, totals))
         return means
 
 
-def fit_trees(subjects: Sequence[Subject], values: FloatArray, *, seed: int) -> TreesPredictor:
-    """A predictor of randomised trees over layers and choices; needs more samples than the additive one.
+def fit_trees(
+    space: Describer,
+    architectures: Sequence[Architecture],
+    values: FloatArray,
+    *,
+    target: str,
+    sources: Sequence[Source] = (),
+    given: Sequence[Given] = (),
+    seed: int,
+) -> BoundedPredictor:
+    """A predictor of randomised trees over graph and options; it needs more samples than the others.
 
-    Raises ValueError as ``nas.predictor.PredictorMethod`` says.
+    It knows nothing of ``sources``. Raises ValueError as ``nas.predictor.PredictorMethod`` says.
     """
-    values = check_samples(subjects, values)
-    description = describe(subjects)
-    held_out = cross_validate(description, values, seed)
-    return TreesPredictor(
-        held_out=assess(values, held_out),
-        _model=fit_model(description, values, seed),
-        _calibration=calibrate(np.log(values) - held_out),
-        _encoding_length=len(subjects[0].encoding),
+    return fit_bounded(
+        space, architectures, values, target=target, given=given, seed=seed, method=TreesMethod(feature_map(space, ()))
     )
 
 
-def describe(subjects: Sequence[Subject], encoding_length: int | None = None) -> Description:
-    """What the trees see: sums per kind of layer as logarithms, log-totals, encoded choices."""
-    sums = layer_sums(subjects)
-    totals = log_totals(sums)
-    return Description(totals, np.column_stack([totals, np.log1p(sums), encodings(subjects, encoding_length)]))
+@final
+@dataclass(frozen=True)
+class TreesMethod:
+    """Fits the model to the samples of a space."""
+
+    features: FeatureMap
+
+    def fit(self, batch: Batch, values: FloatArray, seed: int) -> TreesModel:
+        return _fit(self.features, batch, values, seed, _TREES)
+
+    def fit_in_fold(self, batch: Batch, values: FloatArray, seed: int) -> TreesModel:
+        return _fit(self.features, batch, values, seed, _TREES_IN_FOLD)
 
 
-def fit_model(description: Description, values: FloatArray, seed: int, trees: int = _TREES) -> TreesModel:
+def _fit(features: FeatureMap, batch: Batch, values: FloatArray, seed: int, trees: int) -> TreesModel:
     """A ridge regression of log-values on log-totals, and trees on its residuals (Geurts et al. 2006)."""
     from sklearn.ensemble import ExtraTreesRegressor  # here, because it takes a second to import
 
-    logs = np.log(values)
-    centre, scale = description.totals.mean(axis=0), description.totals.std(axis=0)
+    logs, totals = np.log(values), log_totals(batch)
+    centre, scale = totals.mean(axis=0), totals.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
-    standardised = (description.totals - centre) / scale
+    standardised = (totals - centre) / scale
     gram = standardised.T @ standardised + _RIDGE * np.eye(standardised.shape[1])
     slopes = np.linalg.solve(gram, standardised.T @ (logs - logs.mean()))
     residuals = logs - logs.mean() - standardised @ slopes
     forest = ExtraTreesRegressor(trees, max_features=0.5, min_samples_leaf=1, random_state=seed, n_jobs=1)
-    forest.fit(description.features, residuals)
-    return TreesModel(centre, scale, slopes, float(logs.mean()), forest)
+    forest.fit(_columns(features, batch, totals), residuals)
+    return TreesModel(features, centre, scale, slopes, float(logs.mean()), forest)
 
 
-def cross_validate(description: Description, values: FloatArray, seed: int) -> FloatArray:
-    """Log-prediction for each sample, shape (N,), from a model fitted without its fold."""
-    log_means = np.empty(len(values))
-    for fold in split_folds(len(values), seed):
-        seen = np.setdiff1d(np.arange(len(values)), fold)
-        model = fit_model(description.rows(seen), values[seen], seed, _TREES_IN_FOLD)
-        log_means[fold] = model.log_means(description.rows(fold))
-    return log_means
+def log_totals(batch: Batch) -> FloatArray:
+    """Logarithms of what the layers add up to, and what is given, shape (N, quantities + G)."""
+    return np.column_stack([np.log1p(_sums(batch.descriptions)), batch.given])
+
+
+def _sums(descriptions: Descriptions) -> FloatArray:
+    sums: FloatArray = descriptions.layer_sums.sum(axis=1)
+    return sums
+
+
+def _columns(features: FeatureMap, batch: Batch, totals: FloatArray) -> FloatArray:
+    blocks = features(batch.descriptions)
+    return np.column_stack([totals, blocks.graph_logs, blocks.written, blocks.live, blocks.written_counts])

@@ -18,6 +18,7 @@ from nas.predictor import HeldOutError
 from nas.search_cost import total_cost
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
+NOT_GOOD_ENOUGH = "The latency predictor is not good enough for latency ≤ 0.5 ms: its bounds are wide."
 COSTS = ("latency_ms", "params", "macs", "modelled_energy_mj")
 RECIPE = """\
 name = "digits"
@@ -79,7 +80,22 @@ def example_record(
         for rank, size in enumerate((2, 5, 9, 12)):
             rows += _winner_rows(rank, size, rng)
     fits = tuple(
-        FitRecord(r, "latency_ms", HeldOutError(n, 0.09 - 0.02 * r, 0.93 + 0.02 * r, 0.7 + 0.1 * r, 0.88 + 0.02 * r), n)
+        FitRecord(
+            r,
+            "latency_ms",
+            HeldOutError(
+                samples=n,
+                mape=0.09 - 0.02 * r,
+                spearman=0.93 + 0.02 * r,
+                kendall=0.81 + 0.03 * r,
+                within_5_percent=0.4 + 0.1 * r,
+                within_10_percent=0.7 + 0.1 * r,
+                coverage=0.88 + 0.02 * r,
+                width=0.4 - 0.1 * r,
+            ),
+            n,
+            (NOT_GOOD_ENOUGH,) if r == 0 else (),
+        )
         for r, n in enumerate((12, 18, 24))
     )
     notes = {
@@ -137,7 +153,7 @@ def _values(size: int) -> dict[str, float]:
 
 def _prediction(size: int, rng: np.random.Generator) -> PredictedValue:
     mean = _latency_ms(size) * float(rng.normal(1, 0.04))
-    return PredictedValue(mean, 0.9 * mean, 1.12 * mean)
+    return PredictedValue(mean, 0.9 * mean, 1.12 * mean, 1.1 * mean, known=size < 14)
 
 
 def _candidate_rows(number: int, rng: np.random.Generator) -> list[Evaluation]:

@@ -38,7 +38,9 @@ evaluations = st.builds(
     ),
     round=st.integers(0, 10),
     values=st.dictionaries(names, finite, max_size=3),
-    predicted=st.dictionaries(names, st.builds(PredictedValue, finite, finite, finite), max_size=2),
+    predicted=st.dictionaries(
+        names, st.builds(PredictedValue, finite, finite, finite, finite, st.booleans()), max_size=2
+    ),
     measurements=st.dictionaries(names, measurements, max_size=2),
     details=details,
     failure=st.none() | st.builds(Failure, st.text(), st.text()),

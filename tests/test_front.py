@@ -33,7 +33,7 @@ def winner_row(number: int, error: float, latency_ms: float | None, **values: fl
         "winner",
         Architecture({"depth": number}),
         values=values,
-        predicted={"latency_ms": PredictedValue(1.0, 0.9, 1.1)},
+        predicted={"latency_ms": PredictedValue(1.0, 0.9, 1.1, 1.08)},
         measurements=measurements,
         details={
             "test_error": error,

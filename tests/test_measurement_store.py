@@ -18,7 +18,7 @@ from torch import nn
 from nas.architecture import Architecture, Choice
 from nas.errors import TargetError
 from nas.measurement import Measurement
-from nas.measurement_store import STORE, MeasurementStore, layers_identity, space_identity
+from nas.measurement_store import LEAST_OF_A_SOURCE, STORE, MeasurementStore, layers_identity, space_identity
 from nas.search_space import SearchSpace
 from nas.tracing import trace_layers
 
@@ -50,6 +50,13 @@ for number in range(20):
     store.add(f"{sys.argv[2]}-{number}", "space", Architecture({"width": 4}), found)
 """
 """Makes ten stores, as others do, with two rows in each."""
+OLD_COLUMNS = "at, fingerprint, space, architecture, metric, body"
+OLD_TABLE = """
+    CREATE TABLE measurements (
+        number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
+        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL
+    )
+"""
 
 
 def latency(milliseconds: float, *flags: str) -> dict[str, Measurement]:
@@ -160,6 +167,84 @@ class TestStore:
         with closing(sqlite3.connect(tmp_path / STORE)) as connection:
             ((body,),) = connection.execute("SELECT body FROM measurements").fetchall()
         assert json.loads(body)["median"] == pytest.approx(2.0, rel=0.1)
+
+
+def width(number: int) -> Architecture:
+    return Architecture({"width": number, "op": "conv", "slim": True, "ratio": 0.5})
+
+
+def on(target: str, milliseconds: float) -> dict[str, Measurement]:
+    return {"latency_ms": Measurement("latency_ms", target, ((milliseconds,),))}
+
+
+class TestSources:
+    def test_are_what_was_measured_on_other_targets(self, tmp_path: Path) -> None:
+        """Of the same space, whatever the layers; one source a fingerprint, in the order of measuring."""
+        store = MeasurementStore(tmp_path)
+        for number in range(1, LEAST_OF_A_SOURCE + 1):
+            store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number / 10))
+            store.add("print", f"space-{number}", width(number), on("onnxruntime-cpu", number))
+            store.add("cpu", f"space-{number}", width(number), on("torch-cpu", 2 * number))
+        gpu, cpu = store.sources("space", "latency_ms", without="print")
+        assert (gpu.target, cpu.target) == ("torch-cuda", "torch-cpu")
+        assert list(gpu.architectures) == [width(number) for number in range(1, LEAST_OF_A_SOURCE + 1)]
+        assert cpu.values.tolist() == [2.0 * number for number in range(1, LEAST_OF_A_SOURCE + 1)]
+        assert [type(option) for option in gpu.architectures[0].values()] == [int, str, bool, float]
+
+    def test_are_large_enough_and_of_this_space_and_metric(self, tmp_path: Path) -> None:
+        """Architectures count, not measurements; and a space whose name only begins alike is another."""
+        store = MeasurementStore(tmp_path)
+        for number in range(1, LEAST_OF_A_SOURCE):
+            store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number))
+        store.add("gpu", "space-1", width(1), on("torch-cuda", 99))
+        store.add("gpu", "space2-1", width(77), on("torch-cuda", 1))
+        assert store.sources("space", "latency_ms", without="print") == []
+        store.add("gpu", "space-77", width(77), on("torch-cuda", 7))
+        assert store.sources("space", "item_ms", without="print") == []
+        assert store.sources("spac", "latency_ms", without="print") == []
+        assert store.sources("space", "latency_ms", without="gpu") == []
+        (source,) = store.sources("space", "latency_ms", without="print")
+        assert len(source.architectures) == len(source.values) == LEAST_OF_A_SOURCE
+        assert source.values[0] == 99  # the last one counts
+
+    def test_hold_nothing_without_a_logarithm(self, tmp_path: Path) -> None:
+        """A model may have no weights."""
+        store = MeasurementStore(tmp_path)
+        for number in range(LEAST_OF_A_SOURCE):
+            found = {"weight_bytes": Measurement("weight_bytes", "torch-cuda", ((float(number),),))}
+            store.add("gpu", f"space-{number}", width(number), found)
+        assert store.sources("space", "weight_bytes", without="print") == []
+
+    def test_are_none_where_nothing_is_reused_or_there_is_no_store(self, tmp_path: Path) -> None:
+        """A fresh store finds nothing at all."""
+        assert MeasurementStore(tmp_path).sources("space", "latency_ms", without="print") == []
+        store = MeasurementStore(tmp_path)
+        for number in range(1, LEAST_OF_A_SOURCE + 1):
+            store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number))
+        assert MeasurementStore(tmp_path, fresh=True).sources("space", "latency_ms", without="print") == []
+        (tmp_path / STORE).write_text("my notes, which are no data base" * 100)
+        with pytest.raises(TargetError, match="file is not a database"):
+            store.sources("space", "latency_ms", without="print")
+
+    def test_a_store_of_version_0_2_goes_on(self, tmp_path: Path) -> None:
+        """Its rows, which lack the choices, are found but are no source; new rows beside them are."""
+        with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:
+            connection.execute(OLD_TABLE)
+            for number in range(1, 100):
+                body = json.dumps(on("torch-cuda", number)["latency_ms"].to_json())
+                values = (0.0, "gpu", f"space-{number}", width(number).id, "latency_ms", body)
+                connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        store = MeasurementStore(tmp_path)
+        assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
+        assert store.sources("space", "latency_ms", without="print") == []
+        for number in range(1, LEAST_OF_A_SOURCE + 1):
+            store.add("cpu", f"space-{number}", width(number), on("torch-cpu", number))
+        assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
+        assert [source.target for source in store.sources("space", "latency_ms", without="print")] == ["torch-cpu"]
+        with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:  # version 0.2 writes into it again
+            values = (0.0, "old", "space-1", width(1).id, "latency_ms", json.dumps(on("x", 1)["latency_ms"].to_json()))
+            connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        assert store.find("old", "space-1", width(1)) == on("x", 1)
 
 
 class Wider(TinySpace):

@@ -16,14 +16,15 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
-from run_record_example import architecture_at, energy_record, example_record
+from run_record_example import NOT_GOOD_ENOUGH, architecture_at, energy_record, example_record
 
 from nas.evaluation import Failure, PredictedValue
 from nas.front import FitRecord, RunRecord
 from nas.objective import Limit
 from nas.predictor import HeldOutError
 from nas.report import headline, render_report, write_report
-from nas.report_tables import row_table, winner_table
+from nas.report_candidates import OUTSIDE
+from nas.report_tables import row_table, trust_sentences, winner_table
 
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'&{{7*7}}%{x}<a href='javascript:1'>"
 FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
@@ -228,7 +229,7 @@ def test_predictions_are_shown_against_measurements() -> None:
     rows = [row for row in record.rows if row.stage != "measure"]
     winners = [row for row in rows if row.stage == "winner"]
     measured = [row for row in record.rows if row.stage == "measure" and not row.failed]
-    guess = {"latency_ms": PredictedValue(0.3, 0.1, 1.0)}
+    guess = {"latency_ms": PredictedValue(0.3, 0.1, 1.0, 0.9)}
     rows = [*(replace(row, predicted=guess if row.round else {}) for row in measured), *rows]
     rows[:0] = [replace(row, stage="measure", predicted={}) for row in winners[:1]]
     rows[:0] = [replace(row, stage="measure") for row in winners[1:]]
@@ -356,14 +357,40 @@ def test_doubts_conditions_and_failures_are_shown() -> None:
         assert words in text
 
 
+def test_predictors_are_judged_fit_by_fit() -> None:
+    """By every figure; why one was not good enough stands beside it, and of the last one among what to trust."""
+    record = example_record()
+    text = example_page().text
+    for words in ("Kendall", "0.840", "Within 5 %", "50.0 %", "Width of bounds", "30.0 %", "not good enough"):
+        assert words in text
+    assert text.count(NOT_GOOD_ENOUGH) == 1
+    assert NOT_GOOD_ENOUGH not in trust_sentences(record.front, record.fits)
+    assert NOT_GOOD_ENOUGH in trust_sentences(record.front, record.fits[:1])
+
+
+def test_a_prediction_outside_what_the_predictor_knows_is_marked() -> None:
+    """In the table of candidates and where the pointer is over the point; others are not."""
+    record = example_record()
+    unknown = sum(not p.known for row in record.rows for p in row.predicted.values())
+    assert 0 < unknown < len(record.rows) / 2
+    cells = [cell for row in row_table(record.rows, record.front.costs).rows for cell in row]
+    assert sum(OUTSIDE in cell.detail for cell in cells) == unknown
+    hovers = [
+        line for trace in example_page().figures["front-latency_ms"]["data"] for line in trace.get("hovertext", ())
+    ]
+    assert 0 < sum(OUTSIDE in line for line in hovers) < len(hovers)
+
+
 def test_values_that_are_not_finite_are_survived() -> None:
     """Unbounded predictions and an undefined rank correlation are shown as far as they go."""
     record = example_record(limits=())
     rows = tuple(
-        replace(row, predicted={"latency_ms": PredictedValue(0.3, -math.inf, math.inf)}) if row.predicted else row
+        replace(row, predicted={"latency_ms": PredictedValue(0.3, -math.inf, math.inf, math.inf)})
+        if row.predicted
+        else row
         for row in record.rows
     )
-    fits = (FitRecord(0, "latency_ms", HeldOutError(5, 0.1, math.nan, 0.5, 1.0), 5),)
+    fits = (FitRecord(0, "latency_ms", HeldOutError(5, 0.1, math.nan, math.nan, 0.2, 0.5, 1.0, math.inf), 5),)
     page = Page(without_plotly(render_report(replace(record, rows=rows, fits=fits))))
     assert "inf ms" in page.text
     assert page.figures["front-latency_ms"]["data"]

@@ -18,7 +18,9 @@ def row(
 ) -> Evaluation:
     """A row with at most one measurement, of one sample, and one prediction with bounds 20 % to either side."""
     predictions = (
-        {} if predicted is None else {"latency_ms": PredictedValue(predicted, 0.8 * predicted, 1.2 * predicted)}
+        {}
+        if predicted is None
+        else {"latency_ms": PredictedValue(predicted, *(share * predicted for share in (0.8, 1.2, 1.15)))}
     )
     measurements = {} if measured is None else {"latency_ms": Measurement("latency_ms", TARGET, ((measured,),))}
     return Evaluation(stage, architecture_at(size), predicted=predictions, measurements=measurements, **extra)
@@ -78,5 +80,5 @@ def test_bounds_and_ten_percent(
 ) -> None:
     """Bounds belong to what they hold, and the ten percent are of what was measured: 2 ms."""
     measured = Measurement("latency_ms", TARGET, ((2.0,),))
-    check = PredictionCheck(architecture_at(1), PredictedValue(mean, lower, upper), measured, False, True)
+    check = PredictionCheck(architecture_at(1), PredictedValue(mean, lower, upper, upper), measured, False, True)
     assert (check.is_within_bounds, check.is_within_10_percent) == (is_within_bounds, is_within_10_percent)

@@ -1,0 +1,77 @@
+"""A few points that stand for many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+STEPS = 100
+"""It settles within about ten; more than this is no use."""
+
+
+def medoids(features: FloatArray, count: int, rng: np.random.Generator, first: Sequence[int] = ()) -> IntArray:
+    """Different indexes, shape (count,), of the rows of ``features``, shape (N, D), that the others lie nearest to.
+
+    Those in ``first`` are taken in any case and come first; all N are taken where there are no more than ``count``.
+    k-medoids by alternation (Park & Jun, 2009, doi:10.1016/j.eswa.2008.01.039), started as k-means++ (Arthur &
+    Vassilvitskii, 2007). Time and memory grow as N²: some 0.2 s for 2,000 rows.
+
+    Raises:
+        ValueError: a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"the count of medoids must be at least 1, but got {count}.")
+    fixed = list(dict.fromkeys(first))[:count]
+    if len(features) <= count:
+        return np.array(fixed + [index for index in range(len(features)) if index not in fixed], dtype=np.int64)
+    distances = _distances(features)
+    chosen = _start(distances, count, rng, fixed)
+    for _ in range(STEPS):
+        moved = _alternate(distances, chosen, len(fixed))
+        if np.array_equal(moved, chosen):
+            break
+        chosen = moved
+    return chosen
+
+
+def _distances(features: FloatArray) -> FloatArray:
+    """Euclidean distances between all rows, shape (N, N)."""
+    squares = np.einsum("nd,nd->n", features, features)
+    squared = squares[:, None] + squares[None, :] - 2 * features @ features.T
+    np.fill_diagonal(squared, 0.0)
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+
+
+def _start(distances: FloatArray, count: int, rng: np.random.Generator, fixed: Sequence[int]) -> IntArray:
+    """``fixed``, and further rows drawn in proportion to their squared distance to the nearest one taken."""
+    chosen = list(fixed) or [int(rng.integers(len(distances)))]
+    nearest = distances[chosen].min(axis=0)
+    while len(chosen) < count:
+        weights = nearest**2
+        weights[chosen] = 0.0
+        if not weights.any():  # only rows equal to those that were taken are left
+            weights = np.ones(len(distances))
+            weights[chosen] = 0.0
+        drawn = int(rng.choice(len(distances), p=weights / weights.sum()))
+        chosen.append(drawn)
+        nearest = np.minimum(nearest, distances[drawn])
+    return np.array(chosen, dtype=np.int64)
+
+
+def _alternate(distances: FloatArray, chosen: IntArray, fixed: int) -> IntArray:
+    """Give each row to its nearest medoid, and make the row of each group that is nearest to the others its medoid."""
+    labels = distances[:, chosen].argmin(axis=1)
+    labels[chosen] = np.arange(len(chosen))
+    moved = chosen.copy()
+    for label in range(fixed, len(chosen)):
+        group = np.flatnonzero(labels == label)
+        sums = distances[np.ix_(group, group)].sum(axis=1)
+        best = group[sums.argmin()]
+        if sums.min() < sums[group == chosen[label]].item() * (1 - 1e-9):  # a tie would move to and fro
+            moved[label] = best
+    return moved

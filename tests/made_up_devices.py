@@ -1,0 +1,144 @@
+"""A small space of chains of blocks, and devices whose latencies are formulas: what predictors are tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.architecture import Architecture, Choice
+from nas.description import Describer
+from nas.layer import Layer
+from nas.predictor import FloatArray, Source
+from nas.search_space import sample
+
+WIDTHS, KERNELS, EXPANSIONS = (8, 16, 24, 32), (3, 5, 7), (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class MadeUpSpace:
+    """Three stages of inverted residual blocks; the last may be left out, and its other choices are inactive then."""
+
+    choices = (
+        *(
+            choice
+            for stage in range(2)
+            for choice in (
+                Choice(f"depth{stage}", (1, 2, 3, 4)),
+                Choice(f"width{stage}", WIDTHS),
+                Choice(f"kernel{stage}", KERNELS),
+                Choice(f"expansion{stage}", EXPANSIONS),
+            )
+        ),
+        Choice("depth2", (0, 1, 2, 3)),
+        Choice("width2", WIDTHS, when=("depth2", (1, 2, 3))),
+        Choice("kernel2", KERNELS, when=("depth2", (1, 2, 3))),
+        Choice("expansion2", EXPANSIONS, when=("depth2", (1, 2, 3))),
+    )
+
+    def build(self, architecture: Architecture) -> Any:
+        raise NotImplementedError
+
+    def layers(self, architecture: Architecture) -> list[Layer]:
+        layers = [Layer("conv", (3, 32, 32), (16, 32, 32), macs=442_368, params=448, kernel=3)]
+        channels, side = 16, 32
+        for stage in range(3):
+            depth = int(architecture[f"depth{stage}"])
+            if depth:
+                width, kernel, expansion = (
+                    int(architecture[f"{name}{stage}"]) for name in ("width", "kernel", "expansion")
+                )
+            for _ in range(depth):
+                inner, area = channels * expansion, side * side
+                inside = (inner, side, side)
+                layers += [
+                    Layer("conv", (channels, side, side), inside, channels * inner * area, channels * inner + inner),
+                    Layer("activation", inside, inside),
+                    Layer(
+                        "depthwise_conv", inside, inside, kernel**2 * inner * area, kernel**2 * inner + inner, kernel
+                    ),
+                    Layer("activation", inside, inside),
+                    Layer("conv", inside, (width, side, side), inner * width * area, inner * width + width),
+                ]
+                channels = width
+            layers.append(Layer("pool", (channels, side, side), (channels, side // 2, side // 2)))
+            side //= 2
+        layers.append(Layer("linear", (channels,), (10,), macs=channels * 10, params=channels * 10 + 10))
+        return layers
+
+
+SPACE = Describer(MadeUpSpace(), MadeUpSpace().layers)
+"""One for all tests: what it knows of an architecture depends on this alone."""
+
+
+def drawn(count: int, seed: int) -> list[Architecture]:
+    """So many random architectures, all of them different."""
+    rng = np.random.default_rng(seed)
+    found: dict[Architecture, None] = {}
+    while len(found) < count:
+        found[sample(SPACE.space, rng)] = None
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device whose layers add up: what a layer costs, and an element moved, and a multiply-accumulate by kind."""
+
+    layer_ms: float = 0.004
+    element_ms: float = 2e-8
+    conv_ms: float = 1e-7
+    depthwise_ms: float = 6e-7
+
+    def latencies_ms(self, architectures: Sequence[Architecture]) -> FloatArray:
+        """Exact latencies, shape (N,). Activations are fused and free."""
+        per_mac = {"conv": self.conv_ms, "depthwise_conv": self.depthwise_ms, "linear": 2e-7}
+        return np.array(
+            [
+                0.05
+                + sum(
+                    self.layer_ms + per_mac.get(layer.kind, 0.0) * layer.macs + self.element_ms * layer.output_elements
+                    for layer in SPACE.layers(architecture)
+                    if layer.kind != "activation"
+                )
+                for architecture in architectures
+            ]
+        )
+
+
+SOURCE_DEVICES = {
+    "wide @ fp32": Device(0.002, 1e-8, 0.5e-7, 12e-7),
+    "narrow @ int8": Device(0.008, 4e-8, 2e-7, 2e-7),
+}
+TARGET_DEVICE = Device(0.005, 3e-8, 1.2e-7, 7e-7)
+
+
+def jumping_latencies_ms(architectures: Sequence[Architecture]) -> FloatArray:
+    """A device that rounds channels up to 16 and slows down where activations leave its cache, shape (N,)."""
+    return np.array(
+        [
+            0.1
+            + sum(
+                1e-7
+                * layer.macs
+                * (-(-layer.output_shape[0] // 16) * 16 / layer.output_shape[0])
+                * (2.0 if layer.output_elements > 30_000 else 1.0)
+                for layer in SPACE.layers(architecture)
+            )
+            for architecture in architectures
+        ]
+    )
+
+
+def sources_of(architectures: Sequence[Architecture]) -> tuple[Source, ...]:
+    """What two other devices measured of these, with 1 % noise."""
+    rng = np.random.default_rng(7)
+    return tuple(
+        Source(
+            target,
+            architectures,
+            device.latencies_ms(architectures) * np.exp(0.01 * rng.standard_normal(len(architectures))),
+        )
+        for target, device in SOURCE_DEVICES.items()
+    )
