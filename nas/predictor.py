@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -112,17 +112,42 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """N architectures with their descriptions, and the values of each ``Given``, shape (N, G)."""
+    """N architectures with their descriptions, and the values of each ``Given``, shape (N, G).
+
+    ``memo`` is for features that several parts of one prediction need; ``fresh`` starts without any.
+    """
 
     descriptions: Descriptions
     given: FloatArray
+    memo: dict[object, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.descriptions)
 
+    def fresh(self) -> Batch:
+        """The same without what was remembered of it."""
+        return Batch(self.descriptions, self.given)
+
     def take(self, index: npt.NDArray[np.int64] | BoolArray | slice) -> Batch:
         """Those at ``index``, an array of numbers or a mask."""
         return Batch(self.descriptions.take(index), self.given[index])
+
+
+def given_by(name: str, predictor: Predictor, samples: Sequence[Architecture]) -> Given:
+    """The logarithm of what ``predictor`` says, of its own ``samples`` what it said while it had not seen them.
+
+    What was measured of the samples would be no fair feature, for of others there is only the prediction: on an edge
+    GPU with NAS-Bench-201, 90 % bounds of energy then hold 30 to 35 % of 500 others, else 87 to 96 %.
+    """
+    held_out = dict(zip(samples, predictor.held_out_predictions.mean.tolist(), strict=True))
+
+    def logs(architectures: Sequence[Architecture]) -> FloatArray:
+        others = [architecture for architecture in architectures if architecture not in held_out]
+        found = held_out | dict(zip(others, predictor.predict(others).mean.tolist(), strict=True))
+        values: FloatArray = np.log([found[architecture] for architecture in architectures])
+        return values
+
+    return Given(name, logs)
 
 
 def batch_of(space: Describer, architectures: Sequence[Architecture], given: Sequence[Given] = ()) -> Batch:

@@ -21,7 +21,7 @@ from nas.measuring import Surroundings, measure_architectures
 from nas.metric import METRICS
 from nas.objective import Limit
 from nas.pareto import hypervolume_contributions, non_dominated
-from nas.predictor import MIN_SAMPLES, Given, HeldOutError, Predictor, Source, load_predictor
+from nas.predictor import MIN_SAMPLES, HeldOutError, Predictor, Source, given_by, load_predictor
 from nas.run_state import RunState
 from nas.screening import POOL, TRACED_POOL
 from nas.search_space import HasLayers
@@ -198,10 +198,7 @@ class Search:
     def _fitted_to(self, measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> dict[str, Predictor]:
         """A predictor of each measured metric of which there are enough values.
 
-        Energy is power times time: where both are measured, the energy's predictor is given the latency as the other
-        one predicts it, and predicts it for samples while it has not seen them. Given what was measured of samples,
-        bounds would be far too narrow for everything else: with 24 or 60 samples of NAS-Bench-201 on an edge GPU they
-        then hold 30 to 35 % of 500 others, else 87 to 96 %, with errors alike (five seeds; additive and transfer).
+        Energy is power times time: where both are measured, the energy's predictor is given the predicted latency.
         """
         method = load_predictor(self._state.recipe.predictor)
         fitted: dict[str, Predictor] = {}
@@ -214,7 +211,7 @@ class Search:
                 latency_samples = list(values)
             given = []
             if name == "energy_mj" and LATENCY in fitted:
-                given.append(_given_latency(fitted[LATENCY], latency_samples))
+                given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
             fitted[name] = method(
                 self._state.screen.describer,
                 list(values),
@@ -473,20 +470,6 @@ class Search:
         mask = non_dominated(losses)
         order = sorted(np.flatnonzero(mask).tolist(), key=lambda i: tuple(losses[i]))
         return [rows[index] for index in order]
-
-
-def _given_latency(predictor: Predictor, samples: Sequence[Architecture]) -> Given:
-    """The log of an architecture's latency as ``predictor`` says, of its ``samples`` what it said without them."""
-    held_out = dict(zip(samples, predictor.held_out_predictions.mean.tolist(), strict=True))
-
-    def log_latencies(architectures: Sequence[Architecture]) -> FloatArray:
-        others = [architecture for architecture in architectures if architecture not in held_out]
-        latencies = dict(held_out)
-        if others:
-            latencies |= zip(others, predictor.predict(others).mean.tolist(), strict=True)
-        return np.log([latencies[architecture] for architecture in architectures])
-
-    return Given(LATENCY, log_latencies)
 
 
 def fit_body(round_number: int, metric: str, held_out: HeldOutError, doubts: Sequence[str] = ()) -> dict[str, Any]:

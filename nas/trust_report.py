@@ -16,7 +16,7 @@ from nas.errors import CandidateError, RecipeError
 from nas.evaluation import PredictedValue
 from nas.metric import METRICS, Metric
 from nas.objective import Limit
-from nas.predictor import MIN_SAMPLES, Given, HeldOutError, Predictor, PredictorMethod, Source
+from nas.predictor import MIN_SAMPLES, Given, HeldOutError, Predictor, PredictorMethod, Source, given_by
 from nas.progress import Progress
 from nas.search_space import HasLayers, sample
 from nas.trust import LARGEST_HALF_WIDTH, half_width_at, verdict
@@ -197,7 +197,8 @@ def _given(metric: str, data: MeasuredDevice, method: PredictorMethod, most: int
     if metric != "energy_mj" or len(data.latencies) < MIN_SAMPLES:
         return ()
     samples = samples_of(METRICS["latency_ms"], data.target, data.latencies, most=most, seed=seed)
-    return (latency_given(data.latencies, fit_to(samples, data.space, method, seed)),)
+    predictor = fit_to(samples, data.space, method, seed)
+    return (given_by("latency_ms", predictor, samples.architectures),)
 
 
 def samples_of(
@@ -421,20 +422,6 @@ def _samples_needed(curve: Sequence[HeldOutError], half: float) -> tuple[float, 
     if power <= _FLAT or not math.isfinite(half):
         return math.inf, seen
     return curve[-1].samples * (half / LARGEST_HALF_WIDTH) ** (1 / power), seen
-
-
-def latency_given(known: Mapping[Architecture, float], predictor: Predictor) -> Given:
-    """Log-latency as a feature of energy: as measured where it was, else as predicted."""
-
-    def values(architectures: Sequence[Architecture]) -> FloatArray:
-        found = dict(known)
-        missing = [architecture for architecture in architectures if architecture not in known]
-        if missing:
-            found |= dict(zip(missing, predictor.predict(missing).mean.tolist(), strict=True))
-        latencies: FloatArray = np.array([found[architecture] for architecture in architectures])
-        return np.asarray(np.log(latencies))
-
-    return Given("latency_ms", values)
 
 
 def held_out_json(held_out: HeldOutError) -> dict[str, Any]:

@@ -60,8 +60,9 @@ class BoundedPredictor:
         if not len(batch):
             empty = np.empty(0)
             return Prediction(empty, empty, empty, empty, np.empty(0, dtype=np.bool_))
+        batch = batch.fresh()
         log_means, spreads = self.model.logs(batch)
-        novelty = self._novelty.of(batch.descriptions)
+        novelty = self._novelty.of(batch)
         return self._calibration.bound(log_means, spreads * np.maximum(novelty, 1.0), novelty <= 1.0)
 
 

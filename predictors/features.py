@@ -15,7 +15,8 @@ import numpy as np
 
 from nas.architecture import Architecture, Choice
 from nas.description import QUANTITIES, Describer, Descriptions, IntArray, LayerGroup
-from nas.predictor import MIN_SAMPLES, FloatArray, Source
+from nas.predictor import MIN_SAMPLES, Batch, FloatArray
+from nas.search_space import HasCanonical
 
 _KEPT_VARIANCE = 1 - 1e-5
 _MOST_COMPONENTS = 30
@@ -47,7 +48,8 @@ class Projection:
         return cls(centre, (weights[:, None] * axes[:count].T) / size)
 
     def __call__(self, columns_ND: FloatArray) -> FloatArray:
-        turned: FloatArray = (columns_ND - self.centre) @ self.turn
+        precision = columns_ND.dtype
+        turned: FloatArray = (columns_ND - self.centre.astype(precision)) @ self.turn.astype(precision)
         return turned
 
 
@@ -85,7 +87,7 @@ class Graph:
         sums = descriptions.layer_sums
         if descriptions.groups != self.groups:
             sums = descriptions.sums_by(self.groups)
-        placed = _placed(sums, self.gather)
+        placed = _placed(sums.astype(np.float32), self.gather.astype(np.float32))
         return self.logs(np.log1p(placed)), self.plain(placed)
 
 
@@ -94,9 +96,10 @@ class Graph:
 class Blocks:
     """All features of N architectures, by block.
 
-    ``written`` and ``live`` are one-hot options, as written and without those that change nothing; ``…_counts`` count
-    options over the choices that have the same ones, so that what is learned of an operation at one place tells of it
-    at others; ``graph_logs`` and ``graph_sums`` are of the layers.
+    ``written`` and ``live`` are one-hot options, as written and without those that change nothing; the latter have no
+    columns in spaces where each choice always counts. ``…_counts`` count options over the choices that have the same
+    ones, so that what is learned of an operation at one place tells of it at others; ``graph_logs`` and ``graph_sums``
+    are of the layers.
     """
 
     written: FloatArray
@@ -109,6 +112,11 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.written)
 
+    @property
+    def effective(self) -> FloatArray:
+        """One-hot options without those that change nothing."""
+        return self.live if self.live.shape[1] > 0 else self.written
+
     def take(self, index: Any) -> Blocks:
         """The rows at ``index``."""
         return Blocks(*(getattr(self, each.name)[index] for each in fields(self)))
@@ -119,6 +127,7 @@ class FeatureMap:
     """Maps descriptions of a space's architectures to ``Blocks``, centred and scaled over ``population``."""
 
     def __init__(self, space: Describer, population: Descriptions) -> None:
+        self._prunes = isinstance(space.space, HasCanonical)
         self._sizes = tuple(len(choice.options) for choice in space.choices)
         self._pools = _pools(space.choices)
         self._graph = Graph.of(population)
@@ -127,13 +136,21 @@ class FeatureMap:
         size = float(np.sqrt((counts**2).sum(axis=1).mean())) if counts.size else 0.0
         self._count_scale = 1 / size if size > 0 else 0.0
 
+    def of(self, batch: Batch) -> Blocks:
+        """The features of a batch, which remembers them."""
+        if self not in batch.memo:
+            batch.memo[self] = self(batch.descriptions)
+        blocks: Blocks = batch.memo[self]
+        return blocks
+
     def __call__(self, descriptions: Descriptions) -> Blocks:
         logs, sums = self._graph(descriptions)
+        nothing = np.empty((len(descriptions), 0))
         return Blocks(
             written=_one_hot(descriptions.options, self._sizes),
             written_counts=self._centred_counts(descriptions.options),
-            live=_one_hot(descriptions.live_options, self._sizes),
-            live_counts=self._centred_counts(descriptions.live_options),
+            live=_one_hot(descriptions.live_options, self._sizes) if self._prunes else nothing,
+            live_counts=self._centred_counts(descriptions.live_options) if self._prunes else nothing,
             graph_logs=logs,
             graph_sums=sums,
         )
@@ -144,10 +161,9 @@ class FeatureMap:
 
 
 @lru_cache(maxsize=16)
-def feature_map(space: Describer, sources: tuple[Source, ...]) -> FeatureMap:
-    """The features of a space, centred over what the sources measured, or else over the space's population."""
-    seen = dict.fromkeys(architecture for source in sources for architecture in source.architectures)
-    return FeatureMap(space, space.describe(list(seen) or space.population()))
+def feature_map(space: Describer) -> FeatureMap:
+    """The features of a space, centred over its population."""
+    return FeatureMap(space, space.describe(space.population()))
 
 
 def check_samples(architectures: Sequence[Architecture], values: FloatArray) -> FloatArray:
@@ -191,7 +207,7 @@ def _one_hot(options: IntArray, sizes: Sequence[int]) -> FloatArray:
 
 
 def _pools(choices: Sequence[Choice]) -> tuple[Mapping[int, int], int]:
-    """For each choice that shares its options with others, the column of its first option; and the number of columns."""
+    """For each choice that shares its options with others, the column of its first option; and how many columns."""
     by_options: dict[tuple[object, ...], list[int]] = {}
     for index, choice in enumerate(choices):
         by_options.setdefault(choice.options, []).append(index)

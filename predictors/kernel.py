@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -93,12 +94,27 @@ def hypotheses() -> tuple[Hyperparameters, ...]:
 
 
 class _Part(NamedTuple):
-    """A term of the kernel: its block, its weight and, for a Gaussian one, its rate; ``graph`` weighs it again."""
+    """A term of the kernel: its block, its weight and, for a Gaussian one, its rate.
+
+    ``tells`` says what its block tells of, "written" choices, the "graph" or "both", since the graph is weighed again.
+    """
 
     block: str
     weight: str
     rate: str | None = None
-    graph: bool = False
+    tells: str = "written"
+
+    def factor(self, weights: FloatArray) -> float:
+        """Its weight, given those of all hyperparameters."""
+        graph = weights[_INDEX["graph"]]
+        return float(weights[_INDEX[self.weight]] * {"written": 1.0, "graph": graph, "both": 1.0 + graph}[self.tells])
+
+    def slopes(self, weights: FloatArray) -> list[tuple[int, float]]:
+        """Relative derivatives of its weight by the logarithms of hyperparameters."""
+        graph = weights[_INDEX["graph"]]
+        by_graph = {"written": 0.0, "graph": 1.0, "both": graph / (1.0 + graph)}[self.tells]
+        own = (_INDEX[self.weight], 1.0)
+        return [own, (_INDEX["graph"], float(by_graph))] if by_graph > 0 else [own]
 
 
 _SOURCE_PARTS = (
@@ -107,19 +123,20 @@ _SOURCE_PARTS = (
     _Part("whitened", "whitened"),
     _Part("components", "components_near", "components_rate"),
 )
-_GRAPH_PARTS = (
-    _Part("written", "options"),
-    _Part("written", "options_near", "options_rate"),
-    _Part("written_counts", "counts"),
-    _Part("written_counts", "counts_near", "counts_rate"),
-    _Part("live", "options", graph=True),
-    _Part("live", "options_near", "options_rate", graph=True),
-    _Part("live_counts", "counts", graph=True),
-    _Part("live_counts", "counts_near", "counts_rate", graph=True),
-    _Part("graph_logs", "layers", graph=True),
-    _Part("graph_logs", "layers_near", "layers_rate", graph=True),
-    _Part("graph_sums", "layer_sums", graph=True),
+_LAYER_PARTS = (
+    _Part("graph_logs", "layers", tells="graph"),
+    _Part("graph_logs", "layers_near", "layers_rate", tells="graph"),
+    _Part("graph_sums", "layer_sums", tells="graph"),
 )
+
+
+def _option_parts(prefix: str, tells: str) -> tuple[_Part, ...]:
+    return (
+        _Part(prefix, "options", tells=tells),
+        _Part(prefix, "options_near", "options_rate", tells=tells),
+        _Part(f"{prefix}_counts", "counts", tells=tells),
+        _Part(f"{prefix}_counts", "counts_near", "counts_rate", tells=tells),
+    )
 
 
 @final
@@ -133,11 +150,12 @@ class Products:
         self._distances: dict[str, FloatingArray] = {}
         gaussian = {part.block for part in self.parts if part.rate is not None}
         for block in dict.fromkeys(part.block for part in self.parts):
-            one, other = first.blocks[block], second.blocks[block]
-            product = self._products[block] = one @ other.T
+            product = self._products[block] = first.blocks[block] @ second.blocks[block].T
             if block in gaussian:
-                squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1)
-                self._distances[block] = np.maximum(squares - 2 * product, 0)
+                distances = product * product.dtype.type(-2)
+                distances += first.squares[block][:, None]
+                distances += second.squares[block]
+                self._distances[block] = np.maximum(distances, 0, out=distances)
 
     def covariance(self, logs: FloatArray) -> FloatingArray:
         """The kernel's matrix, shape (N, M), for logarithms of hyperparameters, shape (H,)."""
@@ -160,10 +178,9 @@ class Products:
         for part in self.parts:
             term = self._term(part, weights)
             total += term
-            names = [part.weight, *(["graph"] if part.graph else [])]
-            for name in names:
-                index = _INDEX[name]
-                slopes[index] = slopes[index] + term if index in slopes else term
+            for index, share in part.slopes(weights):
+                slope = term if share == 1.0 else share * term
+                slopes[index] = slopes[index] + slope if index in slopes else slope
             if part.rate is not None:
                 index = _INDEX[part.rate]
                 slope = term * self._distances[part.block] * (-0.5 * weights[index])
@@ -171,7 +188,7 @@ class Products:
         return total, list(slopes.items())
 
     def _term(self, part: _Part, weights: FloatArray) -> FloatArray:
-        weight = weights[_INDEX[part.weight]] * (weights[_INDEX["graph"]] if part.graph else 1.0)
+        weight = part.factor(weights)
         if part.rate is None:
             products = self._products[part.block]
             linear: FloatArray = products * products.dtype.type(weight)
@@ -198,8 +215,17 @@ class Inputs:
         named = {each.name: getattr(blocks, each.name).astype(dtype) for each in fields(blocks)}
         if sources is not None:
             named |= {each.name: getattr(sources, each.name).astype(dtype) for each in fields(sources)}
-        parts = _GRAPH_PARTS if sources is None else (*_SOURCE_PARTS, *_GRAPH_PARTS)
+        if named["live"].shape[1] > 0:
+            options = (*_option_parts("written", "written"), *_option_parts("live", "graph"))
+        else:
+            options = _option_parts("written", "both")
+        parts = (*(_SOURCE_PARTS if sources is not None else ()), *options, *_LAYER_PARTS)
         return cls(named, tuple(part for part in parts if named[part.block].shape[1] > 0))
+
+    @cached_property
+    def squares(self) -> Mapping[str, FloatingArray]:
+        """By block the squared length of each architecture's features, shape (N,)."""
+        return {name: np.einsum("nd,nd->n", block, block) for name, block in self.blocks.items()}
 
     def __len__(self) -> int:
         return len(self.blocks["written"])
@@ -224,7 +250,5 @@ class Inputs:
         weights = np.exp(logs)
         total = np.full(len(self), weights[_INDEX["constant"]])
         for part in self.parts:
-            weight = weights[_INDEX[part.weight]] * (weights[_INDEX["graph"]] if part.graph else 1.0)
-            block = self.blocks[part.block]
-            total += weight * ((block**2).sum(axis=1) if part.rate is None else 1.0)
+            total += part.factor(weights) * (self.squares[part.block] if part.rate is None else 1.0)
         return total

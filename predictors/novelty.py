@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architecture import Architecture
-from nas.description import Describer, Descriptions
-from nas.predictor import FloatArray
-from predictors.features import FeatureMap, feature_map
+from nas.description import Describer
+from nas.predictor import Batch, FloatArray
+from predictors.features import Blocks, FeatureMap, feature_map
 
 _SMALLEST_DISTANCE = 1e-3
 """Of a space's mean distance from its centre: where all samples are alike, anything else is new."""
@@ -34,23 +34,22 @@ class Novelty:
     @classmethod
     def of_samples(cls, space: Describer, architectures: Sequence[Architecture]) -> Novelty:
         """Measured from these samples."""
-        features = feature_map(space, ())
-        points = _points(features, space.describe(architectures))
+        features = feature_map(space)
+        points = _points(features(space.describe(architectures)))
         distances = np.sqrt(_squared_distances(points, points))
         np.fill_diagonal(distances, np.inf)
         nearest = distances.min(axis=1)
         return cls(features, points, max(float(nearest.max()), _SMALLEST_DISTANCE))
 
-    def of(self, descriptions: Descriptions) -> FloatArray:
+    def of(self, batch: Batch) -> FloatArray:
         """The ratio of each, shape (N,)."""
-        points = _points(self.features, descriptions)
+        points = _points(self.features.of(batch))
         nearest: FloatArray = np.sqrt(_squared_distances(points, self.samples).min(axis=1)).astype(np.float64)
         return nearest / self.reach
 
 
-def _points(features: FeatureMap, descriptions: Descriptions) -> NDArray[np.float32]:
-    blocks = features(descriptions)
-    return np.hstack([blocks.graph_logs, blocks.live]).astype(np.float32)
+def _points(blocks: Blocks) -> NDArray[np.float32]:
+    return np.hstack([blocks.graph_logs, blocks.effective]).astype(np.float32)
 
 
 def _squared_distances(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:

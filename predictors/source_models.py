@@ -64,7 +64,7 @@ class SourceModels:
 
     def describe(self, batch: Batch) -> tuple[Blocks, SourceBlocks]:
         """The features of N architectures."""
-        blocks = self.features(batch.descriptions)
+        blocks = self.features.of(batch)
         return blocks, self._source_blocks(_values(self.groups, blocks, batch))
 
     def _source_blocks(self, values: FloatArray) -> SourceBlocks:
@@ -85,7 +85,7 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
     Raises:
         ValueError: a source with too few values, or with some that are not positive and finite.
     """
-    features = feature_map(space, sources)
+    features = feature_map(space)
     groups: dict[tuple[str, ...], list[Source]] = {}
     for source in sources:
         try:
@@ -96,7 +96,7 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
     fitted = tuple(_fit_group(space, features, members) for members in groups.values())
     seen = list(dict.fromkeys(a for source in sources for a in source.architectures)) or list(space.population())
     batch = batch_of(space, seen, given)
-    values = _values(fitted, features(batch.descriptions), batch)
+    values = _values(fitted, features.of(batch), batch)
     centre, spread = values.mean(axis=0), values.std(axis=0)
     scale = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0)
     standardised = (values - centre) * scale
@@ -115,7 +115,7 @@ def latent_features(space: Describer, architectures: Sequence[Architecture], sou
     batch = batch_of(space, architectures)
     if sources:
         return source_models(space, tuple(sources), ()).describe(batch)[1].whitened
-    blocks = feature_map(space, ())(batch.descriptions)
+    blocks = feature_map(space).of(batch)
     return np.hstack([blocks.graph_logs, blocks.written, blocks.written_counts])
 
 

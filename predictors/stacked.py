@@ -33,6 +33,8 @@ _FEWEST_FOR_OTHERS = 30
 """Below, the held-out errors of the others say too little to pay for the time that they take."""
 _FOLDS_FOR_WEIGHTS = 5
 _LEAST_WEIGHT = 0.02
+_HUBER, _DEVIATIONS = 2.0, 1.4826
+"""Errors beyond two standard deviations, estimated from the median absolute one, count in proportion, not squared."""
 
 
 @final
@@ -45,7 +47,7 @@ class CorrectedModel:
     features: FeatureMap
 
     def log_means(self, batch: Batch) -> FloatArray:
-        inputs = Inputs.of(self.features(batch.descriptions), dtype=np.float32)
+        inputs = Inputs.of(self.features.of(batch), dtype=np.float32)
         return self.additive.log_means(batch) + self.correction.logs(inputs)[0]
 
 
@@ -98,10 +100,10 @@ def fit_stacked(
     of_process = process.model.fit
     batch = batch_of(space, architectures, given)
     logs = np.log(values)
-    features = feature_map(space, ())
+    features = feature_map(space)
     additive, trees = AdditiveMethod(), TreesMethod(features)
     added = cross_validate(batch, values, additive, seed)
-    off = fit_values(Inputs.of(features(batch.descriptions)), np.exp(logs - added), seed, (GRAPH,))
+    off = fit_values(Inputs.of(features.of(batch)), np.exp(logs - added), seed, (GRAPH,))
     grown = cross_validate(batch, values, trees, seed)
     predicted = np.column_stack([of_process.held_out_logs, added, added + off.held_out_logs, grown])
     weights = _weights(logs, predicted)
@@ -128,13 +130,20 @@ def _unseen_mix(logs: FloatArray, predicted: FloatArray, seed: int) -> FloatArra
 
 
 def _weights(logs: FloatArray, predicted: FloatArray) -> FloatArray:
-    """The weights, shape (methods,), of the mix with the least squared error; small ones are left out."""
-    disagreement = float(((predicted - predicted.mean(axis=1, keepdims=True)) ** 2).mean())
+    """The weights, shape (methods,), of the mix with the least squared error; small ones are left out.
+
+    Samples on which all err widely count less, or else a few of them would decide.
+    """
+    errors = np.abs(np.median(predicted, axis=1) - logs)
+    usual = _HUBER * _DEVIATIONS * float(np.median(errors))
+    counts = np.sqrt(np.minimum(1.0, usual / np.maximum(errors, 1e-12))) if usual > 0 else np.ones(len(logs))
+    disagreement = float((((predicted - predicted.mean(axis=1, keepdims=True)) * counts[:, None]) ** 2).mean())
     pull = np.sqrt(_PRIOR_SAMPLES * disagreement)
     sure = 1e3 * max(float(np.abs(logs - logs.mean()).max()), 1e-6)
     ones = np.ones(predicted.shape[1])
-    rows = np.vstack([predicted - logs.mean(), pull * np.eye(len(ones)), sure * ones])
-    goals = np.concatenate([logs - logs.mean(), pull * _PRIOR_WEIGHTS, [sure]])
+    centre = logs.mean()
+    rows = np.vstack([(predicted - centre) * counts[:, None], pull * np.eye(len(ones)), sure * ones])
+    goals = np.concatenate([(logs - centre) * counts, pull * _PRIOR_WEIGHTS, [sure]])
     weights, _ = optimize.nnls(rows, goals)
     weights[weights < _LEAST_WEIGHT] = 0.0
     total = float(weights.sum())

@@ -60,7 +60,7 @@ def fit_trees(
     It knows nothing of ``sources``. Raises ValueError as ``nas.predictor.PredictorMethod`` says.
     """
     return fit_bounded(
-        space, architectures, values, target=target, given=given, seed=seed, method=TreesMethod(feature_map(space, ()))
+        space, architectures, values, target=target, given=given, seed=seed, method=TreesMethod(feature_map(space))
     )
 
 
@@ -105,5 +105,5 @@ def _sums(descriptions: Descriptions) -> FloatArray:
 
 
 def _columns(features: FeatureMap, batch: Batch, totals: FloatArray) -> FloatArray:
-    blocks = features(batch.descriptions)
+    blocks = features.of(batch)
     return np.column_stack([totals, blocks.graph_logs, blocks.written, blocks.live, blocks.written_counts])

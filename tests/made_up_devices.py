@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from nas.architecture import Architecture, Choice
+from nas.architecture import Architecture, Choice, Option
 from nas.description import Describer
 from nas.layer import Layer
 from nas.predictor import FloatArray, Source
@@ -69,17 +70,32 @@ class MadeUpSpace:
         return layers
 
 
+@dataclass(frozen=True)
+class PruningSpace(MadeUpSpace):
+    """The same, but kernels change nothing where there is no expansion."""
+
+    def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
+        dead = [f"kernel{stage}" for stage in range(3) if values.get(f"expansion{stage}") == 1]
+        return {**values, **dict.fromkeys(dead, 3)}
+
+
 SPACE = Describer(MadeUpSpace(), MadeUpSpace().layers)
-"""One for all tests: what it knows of an architecture depends on this alone."""
+PRUNING_SPACE = Describer(PruningSpace(), PruningSpace().layers)
+"""One of each for all tests: what they know of an architecture depends on this alone."""
 
 
 def drawn(count: int, seed: int) -> list[Architecture]:
     """So many random architectures, all of them different."""
+    return list(_drawn(count, seed))
+
+
+@cache
+def _drawn(count: int, seed: int) -> tuple[Architecture, ...]:
     rng = np.random.default_rng(seed)
     found: dict[Architecture, None] = {}
     while len(found) < count:
         found[sample(SPACE.space, rng)] = None
-    return list(found)
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from predictors.conformal import assess, calibrate, split_folds
-from predictors.quality import coverage, held_out_error, mape, spearman, within
+from nas.predictor import HeldOut
+from predictors.conformal import Calibration, calibrate, hold_out, split_folds
+from predictors.quality import coverage, held_out_error, kendall, mape, spearman, width, within
 
 TRUTHS = np.array([1.0, 2.0, 4.0, 10.0])
 PREDICTIONS = np.array([1.1, 1.9, 5.0, 10.0])
@@ -49,56 +50,109 @@ def test_unfit_arrays_are_refused() -> None:
         mape(np.zeros(1), np.ones(1))
 
 
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=3, max_size=12))
+def test_kendall_counts_pairs_and_corrects_for_ties(pairs: list[tuple[int, int]]) -> None:
+    """Concordant less discordant pairs, over the root of those without a tie on either side."""
+    first, second = np.array(pairs, dtype=np.float64).T
+    signs = [
+        (np.sign(first[one] - first[other]), np.sign(second[one] - second[other]))
+        for one in range(len(first))
+        for other in range(one)
+    ]
+    untied = [sum(sign[side] != 0 for sign in signs) for side in (0, 1)]
+    if min(untied) > 0:
+        expected = sum(one * other for one, other in signs) / math.sqrt(untied[0] * untied[1])
+        assert kendall(first, second) == pytest.approx(expected)
+    else:
+        assert math.isnan(kendall(first, second))
+
+
 def test_held_out_error_gathers_all() -> None:
     """Each field is the function of its name."""
-    error = held_out_error(TRUTHS, PREDICTIONS, np.array([True, True, False, True]))
+    lower, upper = np.array([0.9, 1.8, 4.5, 9.0]), np.array([1.2, 2.0, 5.5, 12.0])
+    error = held_out_error(HeldOut(TRUTHS, PREDICTIONS, lower, upper))
     assert (error.samples, error.coverage) == (4, 0.75)
     assert error.mape == mape(TRUTHS, PREDICTIONS)
+    assert error.within_5_percent == within(TRUTHS, PREDICTIONS, 0.05)
     assert error.within_10_percent == within(TRUTHS, PREDICTIONS)
     assert error.spearman == spearman(TRUTHS, PREDICTIONS)
+    assert error.kendall == kendall(TRUTHS, PREDICTIONS)
+    assert error.width == width(lower, PREDICTIONS, upper)
+
+
+def test_width_is_the_median_relative_to_the_prediction() -> None:
+    """By hand: 0.2, 0.5 and 3."""
+    assert width(np.array([0.9, 1.5, 1.0]), np.array([1.0, 2.0, 1.0]), np.array([1.1, 2.5, 4.0])) == pytest.approx(0.5)
 
 
 def test_bounds_are_the_finite_sample_quantiles() -> None:
-    """With 39 residuals the 38th smallest on each side; with 19 the largest."""
-    residuals = np.arange(-19.0, 20.0)
-    bounds = calibrate(residuals)
-    assert (bounds.lower, bounds.upper) == (-18, 18)
-    bounds = calibrate(np.arange(-9.0, 10.0))
-    assert (bounds.lower, bounds.upper) == (-9, 9)
+    """Of 39 scores the 36th smallest in magnitude for both sides, and the 38th smallest for the one above."""
+    scores = np.arange(1.0, 40.0) * np.where(np.arange(39) % 2 == 0, 1, -1)
+    calibration = calibrate(scores)
+    assert calibration.either == 36
+    assert calibration.above == 37  # of the 20 odd ones above zero, the second largest
+    calibration = calibrate(np.arange(-9.0, 10.0))
+    assert (calibration.either, calibration.above) == (9, 9)
 
 
-def test_few_residuals_widen_the_bounds() -> None:
-    """Below 19 the largest in magnitude counts on both sides, and below 9 it is widened."""
-    assert calibrate(np.array([0.0] * 9 + [-2.0])).upper == 2
-    bounds = calibrate(np.array([0.0, 0.1, -1.0, 0.2, 0.3]))
-    assert bounds.upper == pytest.approx(1.32)
-    assert bounds.lower == pytest.approx(-1.32)
+def test_few_scores_widen_the_bounds() -> None:
+    """Below 19 the largest in magnitude counts above, below 9 on either side too, and is widened."""
+    ten = np.array([0.0] * 9 + [-2.0])
+    assert (calibrate(ten).either, calibrate(ten).above) == (2, 2)
+    five = calibrate(np.array([0.0, 0.1, -1.0, 0.2, 0.3]))
+    assert five.either == pytest.approx(1.32)
+    assert five.above == pytest.approx(1.32)
 
 
 @pytest.mark.parametrize("count", [5, 8, 12, 19, 40])
-def test_one_sided_bounds_hold_95_percent_of_normal_residuals(count: int) -> None:
-    """On average over many calibrations, on each side."""
+def test_bounds_hold_normal_scores(count: int) -> None:
+    """On average over many calibrations: 90 % within, and 95 % below."""
     rng = np.random.default_rng(count)
-    residuals = rng.standard_normal((3000, count))
-    above = stats.norm.sf([calibrate(row).upper for row in residuals]).mean()
-    below = stats.norm.cdf([calibrate(row).lower for row in residuals]).mean()
+    calibrations = [calibrate(row) for row in rng.standard_normal((3000, count))]
+    outside = 2 * stats.norm.sf([calibration.either for calibration in calibrations]).mean()
+    above = stats.norm.sf([calibration.above for calibration in calibrations]).mean()
+    assert 0.05 < outside < 0.112
     assert 0.02 < above < 0.056
-    assert 0.02 < below < 0.056
 
 
-def test_bounds_never_exclude_the_prediction() -> None:
-    """Residuals that are all on one side give a bound of zero on the other."""
-    bounds = calibrate(np.linspace(0.1, 0.2, 30))
-    assert bounds.lower == 0
-    assert bounds.upper > 0.19
+def test_the_limit_never_lies_below_the_prediction() -> None:
+    """Scores that are all negative give a limit at the mean."""
+    calibration = calibrate(np.linspace(-0.2, -0.1, 30))
+    assert calibration.above == 0
+    assert calibration.either > 0.19
+
+
+def test_bounds_are_factors_of_the_prediction() -> None:
+    """By hand: a mean of two, reached by a factor of two to each side and, where the spread is double, of four."""
+    calibration = Calibration(either=math.log(2), above=math.log(1.5))
+    known = np.array([True, False])
+    prediction = calibration.bound(np.log([2.0, 2.0]), np.array([1.0, 2.0]), known)
+    np.testing.assert_allclose(prediction.mean, [2, 2])
+    np.testing.assert_allclose(prediction.lower, [1, 0.5])
+    np.testing.assert_allclose(prediction.upper, [4, 8])
+    np.testing.assert_allclose(prediction.limit, [3, 4.5])
+    assert prediction[1].known is False
+    assert prediction[0].limit == pytest.approx(3)
 
 
 def test_coverage_leaves_out_the_residual_that_it_checks() -> None:
-    """The one outlier among thirty lies outside the bounds that the others give."""
-    log_means = np.zeros(30)
-    values = np.ones(30)
+    """The one outlier among thirty lies outside the bounds that the others give, which it widens for them."""
+    values = np.exp(np.linspace(-0.1, 0.1, 30))
     values[7] = 3.0
-    assert assess(values, log_means).coverage == pytest.approx(29 / 30)
+    held_out = hold_out(values, np.zeros(30), np.ones(30))
+    inside = (held_out.lower <= values) & (values <= held_out.upper)
+    assert not inside[7]
+    others = np.delete(np.log(values), 7)
+    assert held_out.upper[7] == pytest.approx(math.exp(calibrate(others).either))
+
+
+def test_surer_predictions_have_narrower_held_out_bounds() -> None:
+    """In proportion to their spreads."""
+    spreads = np.where(np.arange(40) % 2 == 0, 1.0, 3.0)
+    values = np.exp(0.1 * spreads * np.where(np.arange(40) % 4 < 2, 1, -1))
+    held_out = hold_out(values, np.zeros(40), spreads)
+    np.testing.assert_allclose(np.log(held_out.upper), 0.1 * spreads)
+    np.testing.assert_allclose(np.log(held_out.lower), -0.1 * spreads)
 
 
 def test_folds_hold_out_each_sample_once() -> None:

@@ -21,7 +21,7 @@ from nas.errors import CandidateError, RecipeError
 from nas.layer import Layer
 from nas.metric import METRICS
 from nas.objective import Limit
-from nas.predictor import HeldOutError, Prediction
+from nas.predictor import HeldOutError, Prediction, given_by
 from nas.progress import NullProgress
 from nas.search_space import enumerate_space
 from nas.tracing import layers_of
@@ -36,7 +36,6 @@ from nas.trust_report import (
     advice,
     fit_ones,
     fit_to,
-    latency_given,
     learning_curve,
     pool_of,
     samples_of,
@@ -234,13 +233,13 @@ def test_a_limit_is_judged_and_others_are_passed_over(space: Describer) -> None:
     assert sentences_of(reported(space))[0].startswith("No limit was asked for. ")
 
 
-def test_energy_knows_measured_latencies_and_predicts_the_others(space: Describer) -> None:
-    """In logs; nothing is asked of the predictor of latency where all are known."""
+def test_energy_knows_of_latencies_what_was_said_without_having_seen_them(space: Describer) -> None:
+    """In logs; of others what is predicted."""
     samples = Samples(LATENCY, "board", ALL[:12], np.array([latency_ms(a) for a in ALL[:12]]), 12)
     predictor = fit_to(samples, space, fit_quick, 0)
-    given = latency_given({ALL[0]: 7.0}, predictor)
-    values = given.values([ALL[0], ALL[1]])
-    assert values.tolist() == pytest.approx([math.log(7), math.log(predictor.predict([ALL[1]]).mean[0])])
+    given = given_by("latency_ms", predictor, samples.architectures)
+    said = predictor.held_out_predictions.mean[3], predictor.predict([ALL[20]]).mean[0]
+    assert given.values([ALL[3], ALL[20]]).tolist() == pytest.approx(np.log(said).tolist())
 
 
 def test_energy_is_fitted_with_latency_given(space: Describer) -> None:
