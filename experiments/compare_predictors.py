@@ -54,7 +54,7 @@ from nas.predictor import MIN_SAMPLES, Batch, Given, Prediction, Predictor, Sour
 from nas.search_space import SearchSpace, load_space
 from nas.spreading import medoids
 from nas.table import Table, read_table
-from nas.tracing import layers_of
+from nas.tracing import describer_of
 from predictors.quality import coverage, kendall, mape, spearman, width, within
 
 FloatArray = npt.NDArray[np.float64]
@@ -226,9 +226,7 @@ class Study:
     def describer(self) -> Describer:
         """With all that are used described, so that nothing depends on the order of the targets."""
         settings = self.settings
-        describer = Describer(
-            self._space, lambda one: layers_of(self._space, one, settings.input_shape, settings.classes)
-        )
+        describer = describer_of(self._space, settings.input_shape, settings.classes)
         describer.describe([self.table.architectures[row] for row in self._used])
         describer.population()
         return describer

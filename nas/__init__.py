@@ -16,17 +16,36 @@ if TYPE_CHECKING:
     from nas.front import Front, Winner
     from nas.recipe import Recipe
     from nas.run import resume, search
+    from nas.search_space import load_space
+    from nas.table import read_table
+    from nas.tracing import describer_of
 
 _HOMES = {
     "DataSet": "nas.dataset",
     "Front": "nas.front",
     "Recipe": "nas.recipe",
     "Winner": "nas.front",
+    "describer_of": "nas.tracing",
+    "load_space": "nas.search_space",
+    "read_table": "nas.table",
     "resume": "nas.run",
     "search": "nas.run",
 }
 
-__all__ = ["Architecture", "Choice", "DataSet", "Front", "Layer", "Recipe", "Winner", "resume", "search"]
+__all__ = [
+    "Architecture",
+    "Choice",
+    "DataSet",
+    "Front",
+    "Layer",
+    "Recipe",
+    "Winner",
+    "describer_of",
+    "load_space",
+    "read_table",
+    "resume",
+    "search",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -212,6 +212,7 @@ def _table(
     from nas.recipe import apply_overrides
     from nas.search_space import load_space
     from nas.table import read_table
+    from nas.tracing import describer_of
 
     if space is None:
         raise RecipeError(f"a table does not say what space it is of: name that of {path} with --space NAME.")
@@ -220,14 +221,7 @@ def _table(
             raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {given!r}.")
     shape, class_count = parse_shape(input_shape or DEFAULT_SHAPE), classes or DEFAULT_CLASSES
     loaded = load_space(space, apply_overrides({}, list(options or [])), input_shape=shape, classes=class_count)
-    return read_table(path, loaded), loaded, _describer(loaded, shape, class_count)
-
-
-def _describer(space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> Describer:
-    from nas.description import Describer
-    from nas.tracing import layers_of
-
-    return Describer(space, lambda architecture: layers_of(space, architecture, input_shape, classes))
+    return read_table(path, loaded), loaded, describer_of(loaded, shape, class_count)
 
 
 def _from_table(
@@ -321,6 +315,7 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
     from nas.measurement_store import MeasurementStore, space_identity
     from nas.run import GIVEN
     from nas.search_space import choices_hash, load_space
+    from nas.tracing import describer_of
     from nas.trust_report import MeasuredDevice, pool_of
 
     notes = read_rows(folder, "note")
@@ -347,7 +342,7 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
             raise RecipeError(f"the run {folder} did not measure {metric!r}. {did_you_mean(metric, values)}")
     if not values:
         raise RecipeError(f"a predictor needs measured architectures, but the run {folder} has none.")
-    describer = _describer(loaded, shape, classes)
+    describer = describer_of(loaded, shape, classes)
     kept = {metric: each for metric, each in values.items() if not asked or metric in asked}
     pool = {metric: pool_of(describer, each, seed) for metric, each in kept.items()}
     latencies = values.get("latency_ms", {})

@@ -167,7 +167,10 @@ def doubts_of(onboarded: Onboarded, column: str) -> list[str]:
         if evaluation.failure is not None:
             told.append(f"{evaluation.architecture.id} failed: {evaluation.failure.reason}")
         flags.update({flag for taken in evaluation.measurements.values() for flag in taken.flags})
-    told += [f"{count} of {len(onboarded.rows)} measurements are doubtful: {flag}" for flag, count in flags.items()]
+    told += [
+        f"{count} of {len(onboarded.rows)} measurements are doubtful: {flag}"
+        for flag, count in sorted(flags.items(), key=lambda each: (-each[1], each[0]))
+    ]
     return told
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import final
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.description import QUANTITIES, Describer
+from nas.description import QUANTITIES
 from nas.energy_model import MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
 from nas.errors import CandidateError
 from nas.evaluation import PredictedValue
@@ -23,7 +22,7 @@ from nas.predictor import Predictor
 from nas.search_space import HasLayers, SearchSpace, encode, neighbours, sample
 from nas.spreading import medoids
 from nas.target import Target
-from nas.tracing import layers_of
+from nas.tracing import describer_of
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,9 +60,7 @@ class Screen:
         self.near_limits: dict[Architecture, None] = {}
         self._target = target
         self._hierarchy = MemoryHierarchy.of_this_machine()
-        # The describer keeps layers and their sums apart, each after a tracing of its own.
-        traced = functools.cache(lambda architecture: tuple(layers_of(space, architecture, input_shape, classes)))
-        self.describer = Describer(space, traced)
+        self.describer = describer_of(space, input_shape, classes)
         self._predictors: Mapping[str, Predictor] = {}
         self._predicted: dict[Architecture, dict[str, PredictedValue]] = {}
         self._is_cautious = True

@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.architecture import Architecture
+from nas.description import Describer
 from nas.errors import CandidateError
 from nas.layer import Layer
 from nas.search_space import HasLayers, SearchSpace
@@ -84,6 +85,11 @@ def layers_of(
             return trace_layers(module, input_shape, classes)
         except CandidateError:
             return trace_layers(build_checked(space, architecture, input_shape, classes), input_shape, classes)
+
+
+def describer_of(space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> Describer:
+    """What describes the architectures of a space to predictors."""
+    return Describer(space, lambda architecture: layers_of(space, architecture, input_shape, classes))
 
 
 def build_checked(

@@ -20,6 +20,8 @@ from nas.search_space import HasCanonical
 
 _KEPT_VARIANCE = 1 - 1e-5
 _MOST_COMPONENTS = 30
+_LEAST_SPREAD = 1e-5
+"""Relative to the mean: what varies less is left out, for single precision would round it to something else."""
 
 
 @final
@@ -35,7 +37,7 @@ class Projection:
         """The projection whose components hold all but 1e-5 of the variance of these rows, at most 30 of them."""
         centre = columns_ND.mean(axis=0)
         spread = columns_ND.std(axis=0)
-        varies = spread > 1e-9 * np.maximum(1.0, np.abs(centre))
+        varies = spread > _LEAST_SPREAD * np.maximum(1.0, np.abs(centre))
         weights = np.zeros_like(spread)
         weights[varies] = 1 / spread[varies]
         standardised = (columns_ND - centre) * weights

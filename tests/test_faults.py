@@ -49,6 +49,7 @@ def kinds_by_part(run: Path, *stages: str) -> dict[str, set[str]]:
 # Architectures that fail
 
 
+@pytest.mark.slow
 def test_parts_that_cannot_be_built_become_rows_and_the_search_goes_on(tmp_path: Path) -> None:
     """A build that raises or gives another shape costs a row each; the budget is kept all the same."""
     done = run_nas("search", *faults("build", "shape"), *SHORT, *UNMEASURED, *INLINE, "--trials", "8", "--name", "run",
@@ -106,6 +107,7 @@ def test_a_space_in_which_nothing_can_be_trained_ends_after_ten_failures(tmp_pat
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_failures_of_training_become_rows_inline(tmp_path: Path) -> None:
     """NaN, an exception and a training beyond its time limit: each a row with its reason, the budget exact."""
     run = tmp_path / "run"
@@ -264,8 +266,9 @@ def test_a_killed_driver_goes_on_where_it_was_with_ray(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "executor",
-    [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray", marks=[pytest.mark.ray, pytest.mark.slow])],
+    [pytest.param(INLINE, id="inline"), pytest.param(RAY, id="ray", marks=pytest.mark.ray)],
 )
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executor: tuple[str, ...]) -> None:
     """Exit status 130 within seconds, in the midst of a long epoch; the way on is in the message, and works."""
     run = tmp_path / "run"
@@ -294,6 +297,7 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executo
 # Other drivers, full disks
 
 
+@pytest.mark.slow
 def test_a_second_driver_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     """A run has one writer; the second one is told so, and the first is not disturbed."""
     run = tmp_path / "run"
@@ -308,6 +312,7 @@ def test_a_second_driver_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in second.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kib", "trials"), [(24, 3), (48, 30)], ids=["at once", "later"])
 def test_a_full_disk_stops_the_run_with_what_to_do(tmp_path: Path, kib: int, trials: int) -> None:
     """No file may grow beyond a size, as on a full disk: one message, and the run goes on once there is room."""

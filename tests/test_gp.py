@@ -89,7 +89,7 @@ class TestKernel:
 
     def test_what_is_dead_counts_by_belief(self) -> None:
         """Twins that differ in a dead choice alone are the same to who believes in the graph only."""
-        (one,) = (each for each in drawn(50, seed=0) if each["expansion0"] == 1 and each["kernel0"] == 5)
+        one = next(each for each in drawn(50, seed=0) if each["expansion0"] == 1 and each["kernel0"] == 5)
         twins = batch_of(PRUNING_SPACE, [one, Architecture({**one, "kernel0": 7})])
         inputs = Inputs.of(feature_map(PRUNING_SPACE)(twins.descriptions))
         differences = []

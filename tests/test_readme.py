@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas.recipe import Recipe
+from nas.search_space import load_space, sample
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -23,7 +26,7 @@ def code_blocks(language: str) -> list[str]:
 @pytest.mark.ray
 def test_the_space_in_the_readme_is_searched_as_it_stands_there(tmp_path: Path) -> None:
     """The Python example runs, word for word, and prints winners that meet its limit."""
-    (text,) = code_blocks("python")
+    text, _ = code_blocks("python")
     (tmp_path / "example.py").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
@@ -36,6 +39,29 @@ def test_the_space_in_the_readme_is_searched_as_it_stands_there(tmp_path: Path) 
         assert match, line
         assert float(match[2]) <= 1
     assert max(float(line.split(": ")[1].split("%")[0]) for line in lines) > 90
+
+
+def test_the_predictor_in_the_readme_is_fitted_as_it_stands_there(tmp_path: Path) -> None:
+    """On a table of twenty networks whose latency follows their widths."""
+    space = load_space("mobilenet", {}, input_shape=(1, 28, 28), classes=10)
+    rng = np.random.default_rng(0)
+    networks = [sample(space, rng) for _ in range(20)]
+    rows = [
+        [str(c.options.index(n[c.name])) if c.name in n else "" for c in space.choices]
+        + [f"{0.1 + 0.01 * int(n['head.width']):g}"]
+        for n in networks
+    ]
+    header = [*(c.name for c in space.choices), "latency_ms_pixel3"]
+    lines = "\n".join(",".join(row) for row in [header, *rows])
+    (tmp_path / "table.csv.gz").write_bytes(gzip.compress(lines.encode()))
+    _, text = code_blocks("python")
+    shown = "\nprint(*prediction.mean)"
+    done = subprocess.run(
+        [sys.executable, "-c", text + shown], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    means = [float(value) for value in done.stdout.split()]
+    assert means == pytest.approx([float(row[-1]) for row in rows[:3]], rel=0.3)
 
 
 def test_the_recipes_in_the_readme_are_valid() -> None:

@@ -94,7 +94,7 @@ class TestGoodEnough:
         """The nearest of all that are left is measured first, and then one that is unlike what was measured."""
 
         def is_known(architecture: Architecture) -> bool:
-            return architecture["width"] != 8
+            return architecture["depth"] != 2
 
         doubtful = Settings(half_width=lambda samples: 0.3 if samples < 8 else 0.05, is_known=is_known)
         search(tmp_path, doubtful, limits=[LIMIT])
@@ -105,7 +105,7 @@ class TestGoodEnough:
         distances = sorted(abs(latency_ms(a) / MIDDLE_MS - 1) for a in left)
         assert abs(added[0].predicted["latency_ms"].mean / MIDDLE_MS - 1) < 0.2
         assert abs(latency_ms(added[0].architecture) / MIDDLE_MS - 1) <= distances[len(left) // 3]
-        assert added[1].architecture["width"] == 8
+        assert added[1].architecture["depth"] == 2
         assert not added[1].predicted["latency_ms"].known
 
     def test_a_search_goes_on_after_the_most_it_may_measure_and_says_so(self, tmp_path: Path) -> None:
