@@ -525,7 +525,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--table", type=Path, required=True, help="CSV, gzip or plain")
     parser.add_argument("--space", required=True, help="a registered space, or module:Name")
-    parser.add_argument("--metric", required=True, help="such as latency_ms or energy_mj")
+    parser.add_argument("--metric", default="latency_ms", help="such as latency_ms or energy_mj")
     parser.add_argument("--targets", type=_names, required=True, help="devices, with commas between them")
     parser.add_argument("--sources", type=_names_or_none, default=(), help="devices to transfer from")
     parser.add_argument("--given", metavar="METRIC", help="a metric of the target that is known of every row")

@@ -94,17 +94,26 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
             raise ValueError(f"source {source.target}: {error}") from error
         groups.setdefault(tuple(a.id for a in source.architectures), []).append(source)
     fitted = tuple(_fit_group(space, features, members) for members in groups.values())
-    seen = list(dict.fromkeys(a for source in sources for a in source.architectures)) or list(space.population())
-    batch = batch_of(space, seen, given)
-    values = _values(fitted, features.of(batch), batch)
+    seen = list(dict.fromkeys(a for source in sources for a in source.architectures))
+    return _centred(features, fitted, batch_of(space, seen, given))
+
+
+def given_alone(space: Describer, batch: Batch) -> SourceModels:
+    """What is given, centred over the samples in ``batch``, where there are no sources."""
+    return _centred(feature_map(space), (), batch)
+
+
+def _centred(features: FeatureMap, groups: tuple[SourceGroup, ...], batch: Batch) -> SourceModels:
+    """The blocks' centre, scale and axes over the architectures of ``batch``."""
+    values = _values(groups, features.of(batch), batch)
     centre, spread = values.mean(axis=0), values.std(axis=0)
     scale = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0)
     standardised = (values - centre) * scale
     _, sizes, axes = np.linalg.svd(standardised, full_matrices=False)
     kept = max(1, int((sizes**2 > _KEPT * (sizes**2).sum()).sum()))
-    deviations = np.maximum(sizes[:kept] / np.sqrt(len(seen)), 1e-9)
+    deviations = np.maximum(sizes[:kept] / np.sqrt(len(batch)), 1e-9)
     common_size = max(float(standardised.mean(axis=1).std()), 1e-9)
-    return SourceModels(features, fitted, centre, scale, common_size, axes[:kept].T, deviations)
+    return SourceModels(features, groups, centre, scale, common_size, axes[:kept].T, deviations)
 
 
 def latent_features(space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source]) -> FloatArray:

@@ -19,7 +19,7 @@ from predictors.bounded import BoundedPredictor, bound
 from predictors.features import check_samples
 from predictors.gp import Fit, fit_gp, fit_values
 from predictors.kernel import Inputs
-from predictors.source_models import SourceModels, source_models
+from predictors.source_models import SourceModels, given_alone, source_models
 
 
 @final
@@ -52,7 +52,7 @@ def fit_transfer(
     if not sources and not given:
         return fit_gp(space, architectures, values, target=target, seed=seed)
     values = check_samples(architectures, values)
-    models = source_models(space, tuple(sources), tuple(given))
     batch = batch_of(space, architectures, given)
+    models = source_models(space, tuple(sources), tuple(given)) if sources else given_alone(space, batch)
     fit = fit_values(Inputs.of(*models.describe(batch)), values, seed)
     return bound(space, architectures, values, TransferModel(fit, models), fit, target=target, given=given)

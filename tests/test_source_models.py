@@ -12,7 +12,7 @@ from nas.architecture import Architecture
 from nas.predictor import FloatArray, Given, Source, batch_of
 from predictors.gp import fit_gp
 from predictors.quality import spearman
-from predictors.source_models import SourceModels, latent_features, source_models
+from predictors.source_models import SourceModels, given_alone, latent_features, source_models
 from predictors.transfer import fit_transfer
 
 ROWS = drawn(120, seed=900)
@@ -93,7 +93,7 @@ def test_a_source_that_does_not_vary_says_nothing() -> None:
 
 
 def test_what_is_given_counts_as_a_source() -> None:
-    """Alone too: its own values, centred and scaled over the space's population."""
+    """Alone too: its own values, centred and scaled over the samples."""
 
     def log_latencies(architectures: Sequence[Architecture]) -> FloatArray:
         logs: FloatArray = np.log(TARGET_DEVICE.latencies_ms(architectures))
@@ -101,7 +101,7 @@ def test_what_is_given_counts_as_a_source() -> None:
 
     given = (Given("log latency_ms", log_latencies),)
     fresh = drawn(50, seed=1)
-    models = source_models(SPACE, (), given)
+    models = given_alone(SPACE, batch_of(SPACE, drawn(30, seed=2), given))
     _, blocks = models.describe(batch_of(SPACE, fresh, given))
     assert models.groups == ()
     assert np.corrcoef(blocks.common[:, 0], log_latencies(fresh))[0, 1] == pytest.approx(1)
