@@ -29,8 +29,8 @@ METHODS = ("process", "additive", "corrected", "trees")
 _PRIOR_WEIGHTS = np.array([1.0, 0.0, 0.0, 0.0])
 _PRIOR_SAMPLES = 10.0
 """As many samples' worth of evidence, at an average disagreement, for the process alone."""
-_FEWEST_FOR_OTHERS = 30
-"""Below, the held-out errors of the others say too little to pay for the time that they take."""
+_FEWEST_FOR_OTHERS, _FEWEST_WITH_SOURCES = 10, 30
+"""Below, the held-out errors of the others say too little; a process that knows other targets is ahead for longer."""
 _FOLDS_FOR_WEIGHTS = 5
 _LEAST_WEIGHT = 0.02
 _HUBER, _DEVIATIONS = 2.0, 1.4826
@@ -94,7 +94,7 @@ def fit_stacked(
     values = check_samples(architectures, values)
     fit = fit_transfer if sources or given else fit_gp
     process = fit(space, architectures, values, target=target, sources=sources, given=given, seed=seed)
-    if len(values) < _FEWEST_FOR_OTHERS:
+    if len(values) < (_FEWEST_WITH_SOURCES if sources or given else _FEWEST_FOR_OTHERS):
         return process
     assert isinstance(process.model, GpModel | TransferModel)
     of_process = process.model.fit

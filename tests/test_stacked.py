@@ -88,16 +88,16 @@ def test_a_mix_is_as_good_as_the_best_of_its_methods() -> None:
 
 
 def test_few_samples_are_left_to_the_process_alone() -> None:
-    """Below thirty the predictor is that of ``fit_gp``, or with sources that of ``fit_transfer``."""
+    """Below ten the predictor is that of ``fit_gp``, or with sources below thirty that of ``fit_transfer``."""
     seen, fresh = drawn(29, seed=0), drawn(10, seed=1)
     values, sources = latencies_ms(seen), sources_of(drawn(60, seed=900))
-    plain = stacked(seen, values)
+    plain = stacked(seen[:9], values[:9])
     told = fit_stacked(SPACE, seen, values, target="made up", sources=sources, seed=0)
     assert isinstance(plain.model, GpModel)
     assert isinstance(told.model, TransferModel)
     same = fit_transfer(SPACE, seen, values, target="made up", sources=sources, seed=0)
     np.testing.assert_array_equal(told.predict(fresh).mean, same.predict(fresh).mean)
-    assert isinstance(stacked(drawn(30, seed=0), latencies_ms(drawn(30, seed=0))).model, StackedModel)
+    assert isinstance(stacked(seen[:10], values[:10]).model, StackedModel)
 
 
 def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:

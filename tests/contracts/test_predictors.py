@@ -384,4 +384,4 @@ class TestGiven:
                 given = [Given("log latency_ms", log_latencies)] if told else []
                 predictor = load_predictor(method)(SPACE, seen, energies_mj, target="made up", given=given, seed=0)
                 found.append(mape(truths_mj, predictor.predict(fresh).mean))
-        assert np.mean(errors[True]) < 0.5 * np.mean(errors[False])
+        assert np.mean(errors[True]) < 0.85 * np.mean(errors[False])
