@@ -86,7 +86,7 @@ class Describer:
         self._numbers = [{option: n for n, option in enumerate(choice.options)} for choice in self.choices]
         self._layers: dict[Architecture, tuple[Layer, ...]] = {}
         self._groups: dict[LayerGroup, int] = {}
-        self._of_layer: dict[Layer, tuple[int, tuple[float, ...]]] = {}
+        self._of_layer: dict[tuple[Layer, tuple[int, ...]], tuple[int, tuple[float, ...]]] = {}
         self._rows: dict[Architecture, tuple[IntArray, IntArray, FloatArray]] = {}
         self._sums: dict[tuple[int, ...], FloatArray] = {}
         self._population: tuple[Architecture, ...] | None = None
@@ -168,13 +168,14 @@ class Describer:
         return sums
 
     def _layer(self, layer: Layer, first: Layer) -> tuple[int, tuple[float, ...]]:
-        known = self._of_layer.get(layer)
+        key = (layer, first.input_shape)
+        known = self._of_layer.get(key)
         if known is None:
             group = LayerGroup(_stage(layer, first), layer.kind, layer.kernel, layer.stride, _sharing(layer))
             number = self._groups.setdefault(group, len(self._groups))
             moved = layer.input_elements + layer.output_elements
             quantities = (1.0, float(layer.macs), float(moved), float(layer.params), _padded_macs(layer))
-            known = self._of_layer[layer] = (number, quantities)
+            known = self._of_layer[key] = (number, quantities)
         return known
 
 

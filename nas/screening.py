@@ -250,7 +250,7 @@ def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -
 
 
 def _standardised_features(sums: FloatArray, choices: FloatArray) -> FloatArray:
-    """Logs of the layers' sums, shape (N, 4), and the encoded choices scaled to weigh as much; shape (N, D)."""
+    """Logs of the layers' sums, shape (N, 5), and the encoded choices scaled to weigh as much; shape (N, D)."""
     sizes = np.log1p(sums)
     sizes = (sizes - sizes.mean(axis=0)) / np.maximum(sizes.std(axis=0), 1e-9)
     spread = np.sqrt(((choices - choices.mean(axis=0)) ** 2).sum(axis=1).mean())

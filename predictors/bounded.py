@@ -116,7 +116,7 @@ def fit_bounded(
     """
     values = check_samples(architectures, values)
     batch = batch_of(space, architectures, given)
-    held_out = Even(cross_validate(batch, values, method, seed), np.ones(len(values)))
+    held_out = Unseen(cross_validate(batch, values, method, seed), np.ones(len(values)))
     model = EvenSpread(method.fit(batch, values, seed))
     return bound(space, architectures, values, model, held_out, target=target, given=given)
 
@@ -132,8 +132,8 @@ def cross_validate(batch: Batch, values: FloatArray, method: ModelMethod, seed: 
 
 @final
 @dataclass(frozen=True)
-class Even:
-    """Held-out log-predictions of which none is surer than another."""
+class Unseen:
+    """What was said of N samples without having seen them, as ``HeldOutLogs`` says."""
 
     held_out_logs: FloatArray
     held_out_spreads: FloatArray

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from nas.architecture import Architecture
@@ -112,10 +113,9 @@ def fit_process(
     inputs: Inputs, targets: FloatArray, rng: np.random.Generator, priors: Sequence[Hyperparameters]
 ) -> Process:
     """The process for N samples with standardised values, shape (N,), a mixture of beliefs around ``priors``."""
-    count = len(targets)
-    fitting = np.arange(count) if count <= _MOST_FOR_FITTING else rng.choice(count, _MOST_FOR_FITTING, replace=False)
+    fitting = _for_fitting(len(targets), rng)
     products = Products(inputs, inputs)
-    some = products if count == len(fitting) else Products(inputs.take(fitting), inputs.take(fitting))
+    some = products if len(targets) == len(fitting) else Products(inputs.take(fitting), inputs.take(fitting))
     settled = [_settle(some, targets[fitting, None], belief) for belief in priors]
     evidence = np.array([value for _, value in settled])
     shares = np.exp(_TEMPERED * (evidence - evidence.max()))
@@ -135,8 +135,7 @@ def fit_process(
 
 def settle_shared(inputs: Inputs, targets: FloatArray, belief: Hyperparameters, rng: np.random.Generator) -> FloatArray:
     """Logarithms of hyperparameters that explain several targets of the same N samples, shape (N, targets), best."""
-    count = len(targets)
-    fitting = np.arange(count) if count <= _MOST_FOR_FITTING else rng.choice(count, _MOST_FOR_FITTING, replace=False)
+    fitting = _for_fitting(len(targets), rng)
     some = inputs.take(fitting)
     return _settle(Products(some, some), targets[fitting], belief)[0]
 
@@ -219,6 +218,11 @@ def fit_gp(
     features = feature_map(space)
     fit = fit_values(Inputs.of(features(space.describe(architectures))), values, seed)
     return bound(space, architectures, values, GpModel(fit, features), fit, target=target, given=())
+
+
+def _for_fitting(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Which of ``count`` samples hyperparameters are fitted to."""
+    return np.arange(count) if count <= _MOST_FOR_FITTING else rng.choice(count, _MOST_FOR_FITTING, replace=False)
 
 
 def _settle(products: Products, targets: FloatArray, belief: Hyperparameters) -> tuple[FloatArray, float]:

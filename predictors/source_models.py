@@ -85,6 +85,13 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
     Raises:
         ValueError: a source with too few values, or with some that are not positive and finite.
     """
+    seen = list(dict.fromkeys(a for source in sources for a in source.architectures))
+    return _centred(feature_map(space), _fit_groups(space, sources), batch_of(space, seen, given))
+
+
+@lru_cache(maxsize=16)
+def _fit_groups(space: Describer, sources: tuple[Source, ...]) -> tuple[SourceGroup, ...]:
+    """The sources' models, which do not depend on what is given: that is another object after each fit of a latency."""
     features = feature_map(space)
     groups: dict[tuple[str, ...], list[Source]] = {}
     for source in sources:
@@ -93,9 +100,7 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
         except ValueError as error:
             raise ValueError(f"source {source.target}: {error}") from error
         groups.setdefault(tuple(a.id for a in source.architectures), []).append(source)
-    fitted = tuple(_fit_group(space, features, members) for members in groups.values())
-    seen = list(dict.fromkeys(a for source in sources for a in source.architectures))
-    return _centred(features, fitted, batch_of(space, seen, given))
+    return tuple(_fit_group(space, features, members) for members in groups.values())
 
 
 def given_alone(space: Describer, batch: Batch) -> SourceModels:

@@ -18,7 +18,7 @@ from nas.architecture import Architecture
 from nas.description import Describer
 from nas.predictor import Batch, FloatArray, Given, Source, batch_of
 from predictors.additive import AdditiveMethod, AdditiveModel
-from predictors.bounded import BoundedPredictor, Model, SpreadModel, bound, cross_validate
+from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map
 from predictors.gp import Fit, GpModel, fit_gp, fit_values
 from predictors.kernel import GRAPH, Inputs
@@ -68,15 +68,6 @@ class StackedModel:
         return mixed, spreads
 
 
-@final
-@dataclass(frozen=True)
-class HeldOutMix:
-    """What the mix said of each sample without having seen it."""
-
-    held_out_logs: FloatArray
-    held_out_spreads: FloatArray
-
-
 def fit_stacked(
     space: Describer,
     architectures: Sequence[Architecture],
@@ -116,7 +107,7 @@ def fit_stacked(
         tuple((float(weight), each) for weight, each in models if weight > 0),
         dict(zip(METHODS, weights.tolist(), strict=True)),
     )
-    held_out = HeldOutMix(_unseen_mix(logs, predicted, seed), of_process.held_out_spreads)
+    held_out = Unseen(_unseen_mix(logs, predicted, seed), of_process.held_out_spreads)
     return bound(space, architectures, values, model, held_out, target=target, given=given)
 
 

@@ -10,7 +10,7 @@ import pytest
 from made_up_devices import SPACE, Device, drawn
 
 from nas.predictor import Batch, FloatArray, Given, batch_of
-from predictors.bounded import Even, bound, cross_validate, fit_bounded
+from predictors.bounded import Unseen, bound, cross_validate, fit_bounded
 from predictors.conformal import split_folds
 
 GIVEN = (Given("number", lambda architectures: np.arange(len(architectures), dtype=np.float64)),)
@@ -92,7 +92,7 @@ def test_bounds_are_residuals_over_spreads_times_the_spread() -> None:
         seen,
         values,
         Spread(lambda count: np.linspace(0.1, 0.3, count)),
-        Even(np.zeros(40), spreads),
+        Unseen(np.zeros(40), spreads),
         target="made up",
         given=(),
     )
@@ -110,7 +110,13 @@ def test_bounds_widen_with_novelty_alone() -> None:
     fresh = drawn(60, seed=1)
     values = np.exp(0.1 * np.random.default_rng(0).standard_normal(len(seen)))
     predictor = bound(
-        SPACE, seen, values, Spread(np.ones), Even(np.zeros(len(seen)), np.ones(len(seen))), target="made up", given=()
+        SPACE,
+        seen,
+        values,
+        Spread(np.ones),
+        Unseen(np.zeros(len(seen)), np.ones(len(seen))),
+        target="made up",
+        given=(),
     )
     prediction = predictor.predict(fresh)
     reach = np.log(prediction.upper)
