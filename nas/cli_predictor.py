@@ -148,6 +148,7 @@ def onboard(
 ) -> None:
     """Measure a few architectures of a table on a new target, and predict the rest from the table's other devices."""
     from nas.console import choose_progress
+    from nas.fusion import as_executed
     from nas.home import home
     from nas.measured_table import device_name
     from nas.measurement_store import MeasurementStore
@@ -195,6 +196,8 @@ def onboard(
             progress.say(told)
         values = {read.architectures[row]: value for row, value in onboarded.values.items()}
         others = [a for a in read.architectures if a not in values]
+        taken = {each.architecture: each.measurements for each in onboarded.rows.values() if not each.failed}
+        describer = as_executed(describer, taken)
         data = MeasuredDevice(describer, device, {metric: values}, (), {metric: found_sources}, {metric: others})
         ((trust, fitted),) = trust_reports(
             data, method, predictor, limits=limits, most=len(values), seed=seed, progress=progress
@@ -309,6 +312,7 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
     """
     from nas.errors import JournalError
     from nas.evaluation import Evaluation
+    from nas.fusion import as_executed
     from nas.home import home
     from nas.journal import read_rows
     from nas.knowledge import Knowledge
@@ -342,7 +346,7 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
             raise RecipeError(f"the run {folder} did not measure {metric!r}. {did_you_mean(metric, values)}")
     if not values:
         raise RecipeError(f"a predictor needs measured architectures, but the run {folder} has none.")
-    describer = describer_of(loaded, shape, classes)
+    describer = as_executed(describer_of(loaded, shape, classes), measurements)
     kept = {metric: each for metric, each in values.items() if not asked or metric in asked}
     pool = {metric: pool_of(describer, each, seed) for metric, each in kept.items()}
     latencies = values.get("latency_ms", {})

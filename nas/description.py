@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -77,12 +77,20 @@ class Describer:
     """Describes architectures of one space for one task, each once.
 
     ``layers_of`` gives an architecture's layers; what it raises for one that cannot be built goes to the caller.
+    ``merged`` are kinds of layers that cost nothing of their own, and are left out of what layers add up to.
     """
 
-    def __init__(self, space: SearchSpace, layers_of: Callable[[Architecture], Sequence[Layer]]) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        layers_of: Callable[[Architecture], Sequence[Layer]],
+        merged: Collection[str] = (),
+    ) -> None:
         self.space = space
         self.choices = tuple(space.choices)
+        self.merged = frozenset(merged)
         self._layers_of = layers_of
+        self._merging: dict[frozenset[str], Describer] = {}
         self._numbers = [{option: n for n, option in enumerate(choice.options)} for choice in self.choices]
         self._layers: dict[Architecture, tuple[Layer, ...]] = {}
         self._groups: dict[LayerGroup, int] = {}
@@ -96,6 +104,15 @@ class Describer:
         if architecture not in self._layers:
             self._layers[architecture] = tuple(self._layers_of(architecture))
         return self._layers[architecture]
+
+    def merging(self, kinds: Collection[str]) -> Describer:
+        """The same for a runtime that merges these kinds of layers; always the same one, which shares the layers."""
+        merged = frozenset(kinds)
+        if merged == self.merged:
+            return self
+        if merged not in self._merging:
+            self._merging[merged] = Describer(self.space, self.layers, merged)
+        return self._merging[merged]
 
     def describe(self, architectures: Sequence[Architecture]) -> Descriptions:
         """The numbers of N architectures.
@@ -161,7 +178,7 @@ class Describer:
         return numbers
 
     def _add_up(self, layers: Sequence[Layer]) -> FloatArray:
-        found = [self._layer(layer, layers[0]) for layer in layers]
+        found = [self._layer(layer, layers[0]) for layer in layers if layer.kind not in self.merged]
         sums = np.zeros((len(self._groups), len(QUANTITIES)))
         for group, quantities in found:
             sums[group] += quantities

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nas.evaluation import Evaluation
+from nas.fusion import OPERATORS
 from nas.metric import readable
 from nas.progress import duration_text
 
@@ -26,14 +27,19 @@ def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
     """What held while measuring, over all measurements: a value, a range of numbers, or some of many values."""
     values_by_name: dict[str, list[Any]] = {}
     targets: dict[str, None] = {}
+    operators: set[str] = set()
     for row in rows:
         for measurement in row.measurements.values():
             targets[measurement.target] = None
-            for name, value in _flattened(measurement.conditions):
+            operators.update(measurement.conditions.get(OPERATORS, ()))
+            told = {name: value for name, value in measurement.conditions.items() if name != OPERATORS}
+            for name, value in _flattened(told):
                 values_by_name.setdefault(name, []).append(value)
             if measurement.drifts:
                 values_by_name.setdefault("drift, corrected", []).append(measurement.drift)
     conditions = [_condition(name, values) for name, values in values_by_name.items()]
+    if operators:
+        conditions.append((OPERATORS.replace("_", " "), ", ".join(sorted(operators))))
     return [*([("target", _some(list(targets)))] if targets else []), *conditions]
 
 

@@ -15,6 +15,7 @@ from nas.candidates import RoundOfTrainings, training_settings
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.execution import Executor
+from nas.fusion import as_executed
 from nas.measurement import Measurement
 from nas.measurement_store import space_identity
 from nas.measuring import Surroundings, measure_architectures
@@ -201,6 +202,7 @@ class Search:
         Energy is power times time: where both are measured, the energy's predictor is given the predicted latency.
         """
         method = load_predictor(self._state.recipe.predictor)
+        describer = as_executed(self._state.screen.describer, measurements)
         fitted: dict[str, Predictor] = {}
         latency_samples: list[Architecture] = []
         for name in sorted(self._state.screen.measured_metrics, key=lambda metric: metric != LATENCY):
@@ -213,7 +215,7 @@ class Search:
             if name == "energy_mj" and LATENCY in fitted:
                 given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
             fitted[name] = method(
-                self._state.screen.describer,
+                describer,
                 list(values),
                 np.array(list(values.values())),
                 target=self._state.recipe.target,

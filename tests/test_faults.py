@@ -230,7 +230,9 @@ def kill_and_resume(
 
         if command.wait_until(come):
             time.sleep(0.15 * (number % 3))
-        kills += command.process.poll() is None
+        ended = command.process.poll()
+        assert ended in (None, 0), f"it ended with {ended} before {moment!r}:\n{command.output}"
+        kills += ended is None
         command.kill()
         rows = rows_of(run)
         assert rows[: len(acknowledged)] == acknowledged, "rows that were on disk have changed"
@@ -238,7 +240,7 @@ def kill_and_resume(
         killed.append(command)
         command = RunningCommand(tmp_path, "search", "--resume", run)
     assert command.process.wait(timeout=120) == 0, command.output
-    assert kills >= 6
+    assert kills >= 6, "\n".join(each.output for each in killed)
     assert rows_of(run)[: len(acknowledged)] == acknowledged
     assert len(evaluations_of(run, "train")) == 6
     assert len(evaluations_of(run, "winner")) == len(evaluations_of(run, "retrain")) >= 1

@@ -346,6 +346,7 @@ def test_doubts_conditions_and_failures_are_shown() -> None:
         "Example CPU @ 2.60 GHz",
         "onnxruntime 1.32.0",
         "0.01 to 0.195",
+        "executed operators Conv, Gemm",
         "90 % bounds held 92 % of them",
         "4 of 4 winners were measured within the latency bounds",
         "failed: nan",

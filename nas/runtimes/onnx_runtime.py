@@ -7,12 +7,14 @@ import functools
 import logging
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
+from nas.fusion import OPERATORS
 from nas.onnx_file import executed_precisions, inputs_of, random_inputs, read_onnx, weight_bytes
 from nas.runtimes import Deployed, Float32Array, Runtime, calibration_text, check_batch, most_common, random_images
 from nas.target import Target
@@ -99,14 +101,15 @@ class OnnxSession:
     def conditions(self) -> Mapping[str, Any]:
         shapes = [list(values.shape) for values in self._feed.values()]
         return {
-            "executed_precision": _executed_precision(self._model, self._options.intra_op_num_threads),
+            **_executed(self._model, self._options.intra_op_num_threads),
             "input_shape": shapes[0] if len(shapes) == 1 else shapes,
         }
 
 
 @functools.cache
-def _executed_precision(model: Path, threads: int) -> str:
-    """Read off the graph that ONNX Runtime makes of the model on this processor: that of most products."""
+def _executed(model: Path, threads: int) -> Mapping[str, Any]:
+    """Read off the graph that ONNX Runtime makes of the model on this processor: the precision of most products, and
+    how many operators of each type there are."""
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -115,7 +118,11 @@ def _executed_precision(model: Path, threads: int) -> str:
         path = Path(folder) / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        return most_common(executed_precisions(read_onnx(path)))
+        optimised = read_onnx(path)
+        return {
+            "executed_precision": most_common(executed_precisions(optimised)),
+            OPERATORS: dict(sorted(Counter(node.op_type for node in optimised.graph.node).items())),
+        }
 
 
 def _quantise_static(model: Path, path: Path, images: Float32Array | None) -> dict[str, Any]:

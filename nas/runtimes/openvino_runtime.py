@@ -15,6 +15,7 @@ from typing import Any, final
 
 import numpy as np
 
+from nas.fusion import OPERATORS
 from nas.onnx_file import Input, inputs_of, random_inputs, read_onnx
 from nas.runtimes import Deployed, Float32Array, Runtime, calibration_text, check_batch, most_common, random_images
 from nas.target import Target
@@ -105,7 +106,7 @@ class OpenVinoSession:
     def conditions(self) -> Mapping[str, Any]:
         shapes = [list(values.shape) for values in self._feed.values()]
         return {
-            "executed_precision": self._executed_precision,
+            **self._executed,
             "input_shape": shapes[0] if len(shapes) == 1 else shapes,
             "fuses_subgraphs": self._fuses_subgraphs,
             # OpenVINO takes no more than there are cores, whatever was asked for
@@ -113,15 +114,19 @@ class OpenVinoSession:
         }
 
     @functools.cached_property
-    def _executed_precision(self) -> str:
-        """Read off the graph that OpenVINO made of the model on this processor: that of most products."""
-        counts: Counter[str] = Counter()
+    def _executed(self) -> Mapping[str, Any]:
+        """Read off the graph that OpenVINO made of the model on this processor: the precision of most products, and
+        how many operators of each type there are."""
+        precisions: Counter[str] = Counter()
+        operators: Counter[str] = Counter()
         for node in self._compiled.get_runtime_model().get_ops():
             facts = node.get_rt_info()
-            if facts["layerType"].astype(str) in MULTIPLYING:
+            kind = facts["layerType"].astype(str)
+            operators[kind] += 1
+            if kind in MULTIPLYING:
                 precision = facts["runtimePrecision"].astype(str).lower()
-                counts[_NAMES.get(precision, precision)] += 1
-        return most_common(counts)
+                precisions[_NAMES.get(precision, precision)] += 1
+        return {"executed_precision": most_common(precisions), OPERATORS: dict(sorted(operators.items()))}
 
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
