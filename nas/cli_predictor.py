@@ -198,7 +198,10 @@ def onboard(
         others = [a for a in read.architectures if a not in values]
         taken = {each.architecture: each.measurements for each in onboarded.rows.values() if not each.failed}
         describer = as_executed(describer, taken)
-        data = MeasuredDevice(describer, device, {metric: values}, (), {metric: found_sources}, {metric: others})
+        data = MeasuredDevice(
+            *(describer, device, {metric: values}, (), {metric: found_sources}, {metric: others}),
+            _latencies(read, device),
+        )
         ((trust, fitted),) = trust_reports(
             data, method, predictor, limits=limits, most=len(values), seed=seed, progress=progress
         )
@@ -257,12 +260,16 @@ def _from_table(
             pool[name] = [unseen[index] for index in drawn.tolist()]
         else:
             pool[name] = pool_of(space, values[name], seed)
-    latencies = {}
-    if device in table.targets("latency_ms"):
-        column = table.column(f"latency_ms_{device}", positive=True)
-        pairs = zip(table.architectures, column.tolist(), strict=True)
-        latencies = {architecture: value for architecture, value in pairs if not math.isnan(value)}
-    return MeasuredDevice(space, device, values, (), found_sources, pool, latencies)
+    return MeasuredDevice(space, device, values, (), found_sources, pool, _latencies(table, device))
+
+
+def _latencies(table: Table, device: str) -> dict[Architecture, float]:
+    """The latencies of a device that the table holds; none where it has no such column."""
+    if device not in table.targets("latency_ms"):
+        return {}
+    column = table.column(f"latency_ms_{device}", positive=True)
+    pairs = zip(table.architectures, column.tolist(), strict=True)
+    return {architecture: value for architecture, value in pairs if not math.isnan(value)}
 
 
 def _device(table: Table, target: str | None) -> str:

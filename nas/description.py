@@ -40,6 +40,14 @@ class LayerGroup(NamedTuple):
     sharing: str
 
 
+class GroupedLayer(NamedTuple):
+    """A layer with the number of its group and its ``QUANTITIES``."""
+
+    layer: Layer
+    group: int
+    quantities: tuple[float, ...]
+
+
 @final
 @dataclass(frozen=True)
 class Descriptions:
@@ -48,19 +56,25 @@ class Descriptions:
     ``options``, shape (N, choices), are the numbers of the options as written, -1 where a choice is inactive;
     ``live_options`` the same after the space's ``canonical``, which differ where a choice is written but changes
     nothing. ``layer_sums``, shape (N, groups, 5), adds up each of ``QUANTITIES`` over the layers of a group.
+    ``layer_numbers``, shape (N, most layers), are places in ``layers``, the different ones, -1 behind the last.
     """
 
     options: IntArray
     live_options: IntArray
     groups: tuple[LayerGroup, ...]
     layer_sums: FloatArray
+    layers: tuple[GroupedLayer, ...]
+    layer_numbers: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.options)
 
     def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Descriptions:
         """Those at ``index``, an array of numbers or a mask."""
-        return Descriptions(self.options[index], self.live_options[index], self.groups, self.layer_sums[index])
+        return Descriptions(
+            *(self.options[index], self.live_options[index], self.groups, self.layer_sums[index]),
+            *(self.layers, self.layer_numbers[index]),
+        )
 
     def sums_by(self, groups: Sequence[LayerGroup]) -> FloatArray:
         """``layer_sums`` with exactly these groups, shape (N, len(groups), 5); zero where there are no such layers."""
@@ -94,9 +108,10 @@ class Describer:
         self._numbers = [{option: n for n, option in enumerate(choice.options)} for choice in self.choices]
         self._layers: dict[Architecture, tuple[Layer, ...]] = {}
         self._groups: dict[LayerGroup, int] = {}
-        self._of_layer: dict[tuple[Layer, tuple[int, ...]], tuple[int, tuple[float, ...]]] = {}
-        self._rows: dict[Architecture, tuple[IntArray, IntArray, FloatArray]] = {}
-        self._sums: dict[tuple[int, ...], FloatArray] = {}
+        self._numbers_of_layers: dict[tuple[Layer, tuple[int, ...]], int] = {}
+        self._grouped: list[GroupedLayer] = []
+        self._rows: dict[Architecture, tuple[IntArray, IntArray, _Summed]] = {}
+        self._sums: dict[tuple[int, ...], _Summed] = {}
         self._population: tuple[Architecture, ...] | None = None
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
@@ -123,14 +138,18 @@ class Describer:
         rows = [self._row(architecture) for architecture in architectures]
         width = len(self._groups)
         sums = np.zeros((len(rows), width, len(QUANTITIES)))
-        for index, (_, _, row) in enumerate(rows):
-            sums[index, : len(row)] = row
+        numbers = np.full((len(rows), max((len(row[2].numbers) for row in rows), default=0)), -1, dtype=np.int32)
+        for index, (_, _, summed) in enumerate(rows):
+            sums[index, : len(summed.sums)] = summed.sums
+            numbers[index, : len(summed.numbers)] = summed.numbers
         shape = (len(rows), len(self.choices))
         return Descriptions(
             np.array([row[0] for row in rows], dtype=np.int16).reshape(shape),
             np.array([row[1] for row in rows], dtype=np.int16).reshape(shape),
             tuple(self._groups),
             sums,
+            tuple(self._grouped),
+            numbers,
         )
 
     def population(self) -> tuple[Architecture, ...]:
@@ -177,23 +196,30 @@ class Describer:
             raise ValueError(f"an architecture must have the choices of its space, but it has {strange} beside them.")
         return numbers
 
-    def _add_up(self, layers: Sequence[Layer]) -> FloatArray:
-        found = [self._layer(layer, layers[0]) for layer in layers if layer.kind not in self.merged]
+    def _add_up(self, layers: Sequence[Layer]) -> _Summed:
+        numbers = [self._number(layer, layers[0]) for layer in layers if layer.kind not in self.merged]
         sums = np.zeros((len(self._groups), len(QUANTITIES)))
-        for group, quantities in found:
-            sums[group] += quantities
-        return sums
+        for number in numbers:
+            sums[self._grouped[number].group] += self._grouped[number].quantities
+        return _Summed(sums, np.array(numbers, dtype=np.int32))
 
-    def _layer(self, layer: Layer, first: Layer) -> tuple[int, tuple[float, ...]]:
+    def _number(self, layer: Layer, first: Layer) -> int:
         key = (layer, first.input_shape)
-        known = self._of_layer.get(key)
-        if known is None:
+        number = self._numbers_of_layers.get(key)
+        if number is None:
             group = LayerGroup(_stage(layer, first), layer.kind, layer.kernel, layer.stride, _sharing(layer))
-            number = self._groups.setdefault(group, len(self._groups))
             moved = layer.input_elements + layer.output_elements
             quantities = (1.0, float(layer.macs), float(moved), float(layer.params), _padded_macs(layer))
-            known = self._of_layer[key] = (number, quantities)
-        return known
+            number = self._numbers_of_layers[key] = len(self._grouped)
+            self._grouped.append(GroupedLayer(layer, self._groups.setdefault(group, len(self._groups)), quantities))
+        return number
+
+
+class _Summed(NamedTuple):
+    """An architecture's layers: what they add up to by group, shape (groups, 5), and their numbers, shape (layers,)."""
+
+    sums: FloatArray
+    numbers: npt.NDArray[np.int32]
 
 
 def _padded_macs(layer: Layer) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from commands import run_nas
 from fake_bench import VALUES, FakeBench, latency_ms
+from quick_predictor import fit_quick
 from test_cli import refused
 from tiny_space import TinySpace
 
@@ -30,6 +31,7 @@ from nas.measured_table import device_name
 from nas.measurement import Measurement
 from nas.measurement_store import MeasurementStore, space_identity
 from nas.onboarding import Onboarded, doubts_of
+from nas.predictor import Given
 from nas.recipe import Recipe
 from nas.runtimes import Deployed
 from nas.search_space import choices_hash, enumerate_space
@@ -377,6 +379,30 @@ def test_the_target_s_own_column_counts_as_measured(
     enough = onboarded(capsys, monkeypatch, table, "--samples", "5")[0]
     assert len(device.measured) == 3 + 1
     assert enough["held_out"]["samples"] == 5
+
+
+def test_energy_is_told_from_the_latencies_that_the_table_knows(
+    device: NewDevice, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are measured or predicted on the very target; without such a column energy is learnt alone."""
+    told_of: list[list[str]] = []
+
+    def fit(space: Any, architectures: Any, values: Any, *, given: Sequence[Given] = (), **rest: Any) -> Any:
+        told_of.append([each.name for each in given])
+        return fit_quick(space, architectures, values, given=given, **rest)
+
+    monkeypatch.setattr("nas.predictor.load_predictor", lambda name: fit)
+    monkeypatch.setitem(VALUES, "energy_mj", lambda a: 5 * latency_ms(a))  # type: ignore[misc]
+    columns = {"energy_mj_phone": slower, f"latency_ms_{DEVICE}": first(9)}
+    table = write_table(tmp_path / "table.csv.gz", columns)
+    onboarded(capsys, monkeypatch, table, "--samples", "6", "--metric", "energy_mj")
+    assert [] in told_of  # the latency's own predictor
+    assert ["latency_ms"] in told_of
+    told_of.clear()
+    alone = write_table(tmp_path / "alone.csv.gz", {"energy_mj_phone": slower})
+    onboarded(capsys, monkeypatch, alone, "--samples", "6", "--metric", "energy_mj")
+    assert told_of
+    assert not any(told_of)
 
 
 def test_another_precision_of_the_runtime_is_a_source_and_no_truth(
