@@ -168,7 +168,7 @@ class Describer:
             return False
         return True
 
-    def _row(self, architecture: Architecture) -> tuple[IntArray, IntArray, FloatArray]:
+    def _row(self, architecture: Architecture) -> tuple[IntArray, IntArray, _Summed]:
         if architecture not in self._rows:
             options = self._option_numbers(architecture)
             canonical, live = architecture, options
