@@ -500,7 +500,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for outcome in outcomes:
                 add(outcome)
                 rows.append(outcome.to_json())
-            write_aside(options.json, _text(settings, rows, complete=number == len(settings.targets)).encode())
+            if options.json is not None:
+                write_aside(options.json, _text(settings, rows, complete=number == len(settings.targets)).encode())
     print(summary(rows))
 
 
@@ -539,7 +540,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--input-shape", type=_shape, default=(3, 32, 32), metavar="CxHxW")
     parser.add_argument("--classes", type=_positive, default=10)
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the space; repeat")
-    parser.add_argument("--json", type=Path, required=True, help="where every figure goes")
+    parser.add_argument("--json", type=Path, help="where every figure goes")
     parser.add_argument("--predictions", type=Path, metavar="OUT.npz", help="where every prediction goes")
     parser.add_argument("--jobs", type=_positive, default=1, help="processes, each with a target at a time")
     return parser

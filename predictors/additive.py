@@ -12,14 +12,15 @@ within ±10 % without it and 98 % with it, after 100 others.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.description import Describer, Descriptions, LayerGroup
+from nas.description import Describer, Descriptions, GroupedLayer, LayerGroup
+from nas.layer import Layer
 from nas.predictor import Batch, FloatArray, Given, Source
 from predictors.bounded import BoundedPredictor, fit_bounded
 from predictors.layer_process import NOTHING_OFF, LayerProcess, fit_layer_process
@@ -65,6 +66,7 @@ class AdditiveModel:
     slopes: FloatArray
     smallest: float
     off: LayerProcess = NOTHING_OFF
+    _known: dict[tuple[Layer, LayerGroup], float] = field(default_factory=dict, repr=False)
 
     def log_means(self, batch: Batch) -> FloatArray:
         """Log-predictions, shape (N,). A sum of nothing but free terms gets the smallest credible value."""
@@ -74,20 +76,29 @@ class AdditiveModel:
 
     def totals(self, descriptions: Descriptions) -> FloatArray:
         """What costs add up to, shape (N,), for what is given apart."""
-        costs_L = self.layer_costs(descriptions) * (1 + self.off([each.layer for each in descriptions.layers]))
+        costs_L = np.zeros(len(descriptions.layers) + 1)  # the last for the place -1, behind a network's last layer
+        present = np.unique(descriptions.layer_numbers)
+        present = present[present >= 0]
+        costs_L[present] = self._corrected([descriptions.layers[n] for n in present.tolist()], descriptions.groups)
         dead = _dead_counts(descriptions, len(self.dead_costs)) @ self.dead_costs
-        with_none = np.append(np.maximum(costs_L, 0.0), 0.0)  # for the place -1, behind the last layer
-        totals: FloatArray = self.constant + dead + with_none[descriptions.layer_numbers].sum(axis=1)
+        totals: FloatArray = self.constant + dead + costs_L[descriptions.layer_numbers].sum(axis=1)
         return totals
 
-    def layer_costs(self, descriptions: Descriptions) -> FloatArray:
-        """The cost of each of ``descriptions.layers``, shape (L,), by its group alone."""
-        if not descriptions.layers:
-            return np.zeros(0)
-        quantities_LQ = np.array([each.quantities for each in descriptions.layers])
-        costs_GQ = np.array([self.cost(group, quantities_LQ.shape[1]) for group in descriptions.groups])
-        costs: FloatArray = (quantities_LQ * costs_GQ[[each.group for each in descriptions.layers]]).sum(axis=1)
-        return costs
+    def layer_costs(self, layers: Sequence[GroupedLayer], groups: Sequence[LayerGroup]) -> FloatArray:
+        """What each layer costs by its group alone, shape (len(layers),)."""
+        costs = [float(self.cost(groups[each.group], len(each.quantities)) @ each.quantities) for each in layers]
+        return np.array(costs, dtype=np.float64)
+
+    def _corrected(self, layers: Sequence[GroupedLayer], groups: Sequence[LayerGroup]) -> list[float]:
+        """The same with what it is off by, found once for each layer."""
+        keys = [(each.layer, groups[each.group]) for each in layers]
+        new = [index for index, key in enumerate(keys) if key not in self._known]
+        if new:
+            fresh = [layers[index] for index in new]
+            costs = self.layer_costs(fresh, groups) * (1 + self.off([each.layer for each in fresh]))
+            for index, cost in zip(new, np.maximum(costs, 0.0).tolist(), strict=True):
+                self._known[keys[index]] = cost
+        return [self._known[key] for key in keys]
 
     def cost(self, group: LayerGroup, quantities: int) -> FloatArray:
         """What a unit of each quantity costs in a group; that of its kind where no sample had the group."""
@@ -146,7 +157,7 @@ def fit_model(batch: Batch, values: FloatArray, seed: int) -> AdditiveModel:
         slopes=slopes,
         smallest=float(left.min()) / 100,
     )
-    return replace(model, off=_off(model, batch.descriptions, left))
+    return replace(model, off=_off(model, batch.descriptions, left), _known={})
 
 
 def _off(model: AdditiveModel, descriptions: Descriptions, values: FloatArray) -> LayerProcess:
@@ -155,7 +166,7 @@ def _off(model: AdditiveModel, descriptions: Descriptions, values: FloatArray) -
     parts_NL = np.zeros((len(descriptions), len(descriptions.layers) + 1))
     for numbers_N in descriptions.layer_numbers.T:
         parts_NL[np.arange(len(descriptions)), numbers_N] += 1.0
-    shares_NL = parts_NL[:, :-1] * model.layer_costs(descriptions) / totals[:, None]
+    shares_NL = parts_NL[:, :-1] * model.layer_costs(descriptions.layers, descriptions.groups) / totals[:, None]
     return fit_layer_process([each.layer for each in descriptions.layers], shares_NL, values / totals - 1)
 
 

@@ -140,6 +140,14 @@ def numbers(prefix: str, arrays: dict[str, Any]) -> tuple[list[int], list[int]]:
     return arrays[f"{prefix}/sampled"].tolist(), arrays[f"{prefix}/queried"].tolist()
 
 
+def test_without_files_the_tables_are_printed_all_the_same(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written beside the table that was read."""
+    compare_predictors.study_of.cache_clear()
+    main(command(table))
+    assert "| 10 |" in capsys.readouterr().out
+    assert [path.name for path in table.parent.iterdir()] == [table.name]
+
+
 def test_everything_that_was_not_sampled_is_predicted(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each target, number, seed and method has its row and arrays; methods share the samples, seeds do not."""
     content, arrays = run(table, "--targets", "y,s", "--samples", "10,15", "--methods", f"{GP},{OWN}")
