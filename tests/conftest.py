@@ -13,6 +13,7 @@ import pytest
 from nas.data_source import load_data
 from nas.dataset import DataSet
 from nas.home import home
+from nas.measurement_store import STORE
 from nas.target import Target
 from nas.target_profile import ProfileSettings, TargetProfile, profile_of
 
@@ -36,6 +37,13 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_HOME", str(own))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _nothing_measured_before(_home_of_its_own: None) -> None:
+    """No test finds what another one has measured, or it would depend on their order."""
+    for part in home().glob(f"{STORE}*"):  # SQLite keeps files of its own beside it
+        part.unlink()
 
 
 @pytest.fixture(name="acting", scope="session")

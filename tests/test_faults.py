@@ -192,8 +192,9 @@ def evaluations_of_if_any(run: Path) -> list[str]:
 SLOW_RUN = (
     *faults("slow"),
     *("--set", "space.seconds=0.04", *SHORT, "--set", "training.subset=0.5", "--set", "rounds=2"),
-    *("--set", "measuring.per_round=1", "--set", "retraining.winners=2"),
+    *("--set", "measuring.per_round=1", "--set", "retraining.winners=2", "--fresh-measurements"),
 )
+"""Without what other tests have measured, or there may be fewer models to measure, and other moments."""
 
 MOMENTS = (
     "exporting models: 5 to do",
