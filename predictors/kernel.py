@@ -129,6 +129,16 @@ _LAYER_PARTS = (
     _Part("graph_sums", "layer_sums", tells="graph"),
 )
 
+_NETWORK_PARTS = (
+    _Part("effective", "options"),
+    _Part("effective", "options_near", "options_rate"),
+    _Part("effective_counts", "counts"),
+    _Part("effective_counts", "counts_near", "counts_rate"),
+    _Part("graph_logs", "layers"),
+    _Part("graph_logs", "layers_near", "layers_rate"),
+)
+"""For what depends on the network alone, not on how it is written: its accuracy."""
+
 
 def _option_parts(prefix: str, tells: str) -> tuple[_Part, ...]:
     return (
@@ -222,13 +232,23 @@ class Inputs:
         parts = (*(_SOURCE_PARTS if sources is not None else ()), *options, *_LAYER_PARTS)
         return cls(named, tuple(part for part in parts if named[part.block].shape[1] > 0))
 
+    @classmethod
+    def of_networks(cls, blocks: Blocks) -> Inputs:
+        """The inputs of N architectures for what the network alone decides, without what changes nothing in it."""
+        named = {
+            "effective": blocks.effective,
+            "effective_counts": blocks.live_counts if blocks.live.shape[1] > 0 else blocks.written_counts,
+            "graph_logs": blocks.graph_logs.astype(np.float64),
+        }
+        return cls(named, tuple(part for part in _NETWORK_PARTS if named[part.block].shape[1] > 0))
+
     @cached_property
     def squares(self) -> Mapping[str, FloatingArray]:
         """By block the squared length of each architecture's features, shape (N,)."""
         return {name: np.einsum("nd,nd->n", block, block) for name, block in self.blocks.items()}
 
     def __len__(self) -> int:
-        return len(self.blocks["written"])
+        return len(next(iter(self.blocks.values())))
 
     def take(self, index: NDArray[np.int64]) -> Inputs:
         """The rows at ``index``."""

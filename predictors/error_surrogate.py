@@ -1,0 +1,71 @@
+"""What is believed of an expensive objective: a Gaussian process over what networks are made of.
+
+Errors are learned as logarithms, for halving one from 8 % is as hard as from 4 %; and the worst few are drawn towards
+the others, since how bad a hopeless network is tells nothing about good ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from nas.predictor import FloatArray
+from predictors.gp import Process, learn
+from predictors.kernel import PRIOR, Inputs
+
+BELIEF = PRIOR._replace(
+    **dict.fromkeys(("options", "options_near", "counts", "counts_near", "layers", "layers_near"), 0.2),
+    options_rate=2.0,
+    noise=0.03,
+)
+"""Before anything is known: all kinds of features tell as much, each by itself and by likeness to others."""
+_FARTHEST_SPREADS = 3.0
+_GROWTH = 1.15
+"""Hyperparameters are settled anew when there are so many times more samples."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """A process for the values of one objective; ``settled_at`` is at how many samples its hyperparameters were."""
+
+    process: Process
+    is_log: bool
+    mean: float
+    scale: float
+    settled_at: int
+
+    @classmethod
+    def fit(cls, inputs: Inputs, values: FloatArray, before: Surrogate | None = None) -> Surrogate:
+        """What N samples with ``values``, shape (N,), tell. ``before`` was fitted to fewer of them."""
+        is_log = bool((values > 0).all())
+        targets = np.log(values) if is_log else np.asarray(values, dtype=np.float64)
+        middle, upper = np.quantile(targets, (0.5, 0.75))
+        targets = np.minimum(targets, upper + _FARTHEST_SPREADS * max(upper - middle, 1e-9))
+        mean, scale = float(targets.mean()), max(float(targets.std()), 1e-9)
+        settle = before is None or before.is_log != is_log or len(values) >= _GROWTH * before.settled_at
+        logs = before.process.beliefs[0].logs if before is not None else None
+        process = learn(inputs, (targets - mean) / scale, BELIEF, logs=logs, settle=settle)
+        return cls(process, is_log, mean, scale, len(values) if settle or before is None else before.settled_at)
+
+    def predict(self, inputs: Inputs) -> Belief:
+        """What is believed of N further architectures."""
+        means, deviations = self.process.predict(inputs.as_type(np.float32), noisy=False)
+        return Belief(means * self.scale + self.mean, deviations * self.scale, self.is_log)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """Means and standard deviations, each of shape (N,), of values or of their logarithms."""
+
+    means: FloatArray
+    deviations: FloatArray
+    is_log: bool
+
+    def optimistic(self, deviations: float) -> FloatArray:
+        """The values, shape (N,), so many standard deviations below the mean."""
+        values = self.means - deviations * self.deviations
+        return np.exp(values) if self.is_log else values

@@ -1,0 +1,111 @@
+"""Which candidates come first: those that would add most to the front, then those that are nearest to adding anything.
+
+Losses are scaled by what was seen and what is known of the candidates, and hypervolume is reckoned from a little beyond
+the worst, so that the ends of the front count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from scipy.special import ndtr
+
+from nas.pareto import IntArray, hypervolume
+from nas.predictor import FloatArray
+from predictors.error_surrogate import Belief
+from predictors.hypervolume_improvement import DominatedRegion
+
+MARGIN = 0.05
+NEGLIGIBLE = 1e-6
+"""Improvements below this share of the front's hypervolume count as none."""
+_CELLS_AT_ONCE = 4_000_000
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What is known and believed of N candidates, by the number of the objective.
+
+    ``excesses`` are beliefs of how far each constraint is exceeded.
+    """
+
+    known: Mapping[int, FloatArray]
+    beliefs: Mapping[int, Belief]
+    excesses: Sequence[Belief] = ()
+
+    def losses(self, optimism: float) -> FloatArray:
+        """Losses, shape (N, M), if what is uncertain is so many standard deviations better than expected."""
+        columns = dict(self.known) | {index: belief.optimistic(optimism) for index, belief in self.beliefs.items()}
+        return np.column_stack([columns[index] for index in sorted(columns)])
+
+    def feasibility(self) -> FloatArray | float:
+        """How probably each candidate meets all constraints, shape (N,)."""
+        found: FloatArray | float = 1.0
+        for belief in self.excesses:
+            found = found * ndtr(-belief.means / np.maximum(belief.deviations, 1e-12))
+        return found
+
+
+@final
+class Preference:
+    """Orders candidates by what they would add to a front.
+
+    ``seen``, shape (S, M), are all losses so far and ``front``, shape (F, M), those that may be improved on.
+    """
+
+    def __init__(self, outlook: Outlook, seen: FloatArray, front: FloatArray) -> None:
+        self._outlook = outlook
+        self._feasibility = outlook.feasibility()
+        lowest, highest = seen.min(axis=0), seen.max(axis=0)
+        for index, values in outlook.known.items():
+            lowest[index] = min(lowest[index], values.min())
+            highest[index] = max(highest[index], values.max())
+        self._lowest = lowest
+        self._span = np.where(highest > lowest, highest - lowest, 1.0)
+        self._front = self._scaled(front)
+        reference = np.full(len(lowest), 1.0 + MARGIN)
+        self._region = DominatedRegion.of(self._front, reference)
+        self._negligible = NEGLIGIBLE * hypervolume(self._front, reference)
+        self._left = np.ones(len(outlook.losses(0.0)), dtype=np.bool_)
+
+    def order(self, optimism: float) -> IntArray:
+        """The candidates that were not expected yet, the best first."""
+        left = np.flatnonzero(self._left)
+        points = self._scaled(self._outlook.losses(optimism)[left])
+        added = self._region.improvements(points)
+        feasible = np.broadcast_to(self._feasibility, len(self._left))[left]
+        promising = added * feasible > self._negligible
+        scores = np.where(promising, added * feasible, feasible - 1.0 - self._shortfalls(points))
+        return left[np.argsort(-scores, kind="stable")]
+
+    def expect(self, candidate: int) -> None:
+        """Count on a candidate: it is left out, and its expected losses become part of the front."""
+        self._left[candidate] = False
+        self.expect_losses(self._outlook.losses(0.0)[[candidate]])
+
+    def expect_losses(self, losses: FloatArray) -> None:
+        """Count on what still runs, with expected losses of shape (N, M)."""
+        points = self._scaled(losses)
+        self._front = np.vstack([self._front, points])
+        for point in points:
+            self._region = self._region.with_point(point)
+
+    def _shortfalls(self, points: FloatArray) -> FloatArray:
+        """By how much each of N points must improve in all objectives to be dominated by nothing, shape (N,).
+
+        The additive epsilon indicator of Zitzler and others, 2003, of the front against the one point.
+        """
+        found = np.zeros(len(points))
+        step = max(1, _CELLS_AT_ONCE // max(1, self._front.size))
+        for start in range(0, len(points), step):
+            part = points[start : start + step]
+            if len(self._front):
+                found[start : start + step] = (part[:, None] - self._front[None]).min(axis=2).max(axis=1)
+        return np.maximum(found, 0.0)
+
+    def _scaled(self, losses: FloatArray) -> FloatArray:
+        scaled: FloatArray = (losses - self._lowest) / self._span
+        return scaled
