@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
+
 from nas.architecture import Architecture
-from nas.early_stopping import Rungs, rung_epochs
+from nas.early_stopping import Rungs, RungTrust, rung_epochs, trust_in_rungs
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.execution import Job, Report
 from nas.metric import METRICS
-from nas.proposer import Proposer, Told
+from nas.proposer import Beforehand, Proposer, Told
 from nas.recipe import Recipe
 from nas.run_state import RunState
 from nas.training import TrainingSettings
+
+CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
 
 
 @final
@@ -31,12 +37,13 @@ class RoundOfTrainings:
         self._curves: dict[str, list[float]] = {}
         self.dried_up = False
         recipe = state.recipe
+        stopping = recipe.early_stopping
+        self._epochs = rung_epochs(recipe.training.epochs, stopping.reduction) if stopping.enabled else ()
+        self._relied_on: tuple[int, ...] | None = None
         self._rungs = Rungs(
-            rung_epochs(recipe.training.epochs, recipe.early_stopping.reduction)
-            if recipe.early_stopping.enabled
-            else (),
-            keep=recipe.early_stopping.keep,
-            min_peers=recipe.early_stopping.min_peers,
+            self._epochs,
+            keep=stopping.keep,
+            min_peers=stopping.min_peers,
         )
         for row in state.knowledge.trainings.values():
             for epoch, error in enumerate(row.details.get("curve", ()), start=1):
@@ -47,6 +54,7 @@ class RoundOfTrainings:
             recipe.sampler,
             seed=recipe.seed,
             history=[self._told(row) for row in state.knowledge.trainings.values()],
+            beforehand=Beforehand(state.screen.describer, self._known_costs()),
         )
 
     def next_job(self) -> Job | None:
@@ -71,7 +79,36 @@ class RoundOfTrainings:
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._note(job, report)
-        return self._rungs.goes_on(job["id"], report["epoch"])
+        return report["epoch"] not in self._rungs_relied_on() or self._rungs.goes_on(job["id"], report["epoch"])
+
+    def _rungs_relied_on(self) -> tuple[int, ...]:
+        """The epochs at which trainings may be stopped: none before enough have shown which can be relied on."""
+        if self._relied_on is None and self._epochs:
+            stopping = self._state.recipe.early_stopping
+            whole = [row.details["curve"] for row in self._state.knowledge.candidates][: stopping.check]
+            if len(whole) < stopping.check:
+                return ()
+            trust = trust_in_rungs(self._epochs, whole, stopping.least_correlation)
+            self._relied_on = trust.relied_on
+            self._tell(trust, len(whole))
+        return self._relied_on or ()
+
+    def _tell(self, trust: RungTrust, trainings: int) -> None:
+        """Say once in a run how far early errors can be relied on."""
+        state = self._state
+        if any("early_stopping" in body for body in state.journal.bodies("note")):
+            return
+        last = state.recipe.training.epochs
+        shown = ", ".join(f"{correlation:.2f} after {epoch}" for epoch, correlation in trust.correlations.items())
+        verdict = (
+            f"stopping begins at epoch {trust.relied_on[0]}" if trust.relied_on else "so no training is stopped early"
+        )
+        state.progress.say(
+            f"errors rank {trainings} whole trainings as those after {last} epochs do, Spearman: {shown}; {verdict}"
+        )
+        by_epoch = {f"Spearman after epoch {epoch}": c for epoch, c in trust.correlations.items()}
+        stops_at = list(trust.relied_on) or None
+        state.journal.append("note", {"early_stopping": {**by_epoch, "trainings": trainings, "stops after": stops_at}})
 
     def on_end(self, job: Job, report: Report) -> None:
         if report.get("done"):
@@ -155,11 +192,34 @@ class RoundOfTrainings:
         costs = [o.metric.name for o in screen.objectives if o.metric.source != "trained"]
         return (error, *(values[name] for name in costs))
 
+    def _known_costs(self) -> dict[int, CostsOf]:
+        """The objectives that are known before training, by their number; none where no other is left to learn."""
+        screen, knowledge = self._state.screen, self._state.knowledge
+
+        def costs_of(name: str) -> CostsOf:
+            return lambda architectures: screen.costs(architectures, name, knowledge)
+
+        metrics = [objective.metric for objective in screen.objectives]
+        known = {index: costs_of(m.name) for index, m in enumerate(metrics) if m.source != "trained"}
+        return known if len(known) < len(metrics) else {}
+
     def _told(self, row: Evaluation) -> Told:
-        if not row.reached_full_fidelity:
-            return Told(row.architecture, None, {}, stopped=not row.failed)
-        values = self._state.screen.values(row.architecture, self._state.knowledge)
-        return Told(row.architecture, self._state.screen.losses(values), self._state.screen.excesses(values))
+        screen, knowledge = self._state.screen, self._state.knowledge
+        if row.failed:
+            return Told(row.architecture, None, {})
+        values = screen.values(row.architecture, knowledge)
+        if row.reached_full_fidelity:
+            return Told(row.architecture, screen.losses(values), screen.excesses(values))
+        error = self._expected_error(row)
+        expected = None if error is None else screen.losses({**values, "error": error})
+        return Told(row.architecture, None, {}, stopped=True, expected=expected)
+
+    def _expected_error(self, row: Evaluation) -> float | None:
+        """Where a stopped training would have ended, had its error fallen as those of finished ones did from there."""
+        curve = row.details.get("curve", ())
+        finished = [other.details.get("curve", ()) for other in self._state.knowledge.candidates]
+        ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
+        return float(curve[-1] * np.median(ratios)) if ratios else None
 
 
 def training_settings(

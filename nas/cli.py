@@ -68,9 +68,15 @@ def search(
         list[str] | None, typer.Option(metavar="LIMIT", help="Such as 'latency_ms<=2ms'; repeat for more.")
     ] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="How many candidates are trained.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, local or random.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Decides everything that is random.")] = None,
     executor: Annotated[
         str | None, typer.Option(metavar="NAME", help="ray, or inline: in this process, one by one.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster to join, such as auto or ray://host:10001.")
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the run's folder; a new one is made up when left out.")
@@ -99,8 +105,10 @@ def search(
         "objectives": objective,
         "limits": limit,
         "trials": trials,
+        "sampler": sampler,
         "seed": seed,
         "execution.executor": executor,
+        "execution.ray_address": ray_address,
         "name": name,
         "measuring.reuse": False if fresh_measurements else None,
     }

@@ -7,9 +7,11 @@ non-dominated rank and crowding as in Schmucker et al., "Multi-objective asynchr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 
 from nas import pareto
 
@@ -22,6 +24,36 @@ def rung_epochs(epochs: int, reduction: int) -> tuple[int, ...]:
         rungs.append(rung)
         rung //= reduction
     return tuple(reversed(rungs))
+
+
+@dataclass(frozen=True)
+class RungTrust:
+    """How well errors at each rung rank trainings as their last errors do, and the rungs that may be relied on.
+
+    ``correlations`` are Spearman's, by epoch; 0 where either does not vary.
+    """
+
+    correlations: Mapping[int, float]
+    relied_on: tuple[int, ...]
+
+
+def trust_in_rungs(rungs: Sequence[int], curves: Sequence[Sequence[float]], least_correlation: float) -> RungTrust:
+    """What the error curves of trainings that ran to their end tell of ``rungs``, lowest first.
+
+    Rungs are relied on from the first that ranks well enough: below it a training would be stopped by chance.
+    """
+    from scipy.stats import rankdata  # here, because scipy is slow to import
+
+    last = rankdata([curve[-1] for curve in curves])
+    correlations = {rung: _correlation(rankdata([curve[rung - 1] for curve in curves]), last) for rung in rungs}
+    first = next((rung for rung in rungs if correlations[rung] >= least_correlation), None)
+    return RungTrust(correlations, () if first is None else tuple(rung for rung in rungs if rung >= first))
+
+
+def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    norm = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return float((first * second).sum()) / norm if norm > 0 else 0.0
 
 
 @final

@@ -4,58 +4,94 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, final
 
 import numpy as np
+import numpy.typing as npt
 import optuna
 from optuna.trial import TrialState
 
 from nas.architecture import Architecture, Choice, Option
+from nas.description import Describer
+from nas.discovery import load_plug_in
 from nas.pareto import ranks
 from nas.search_space import SearchSpace, mutate, sample, settle
 
-SamplerName = Literal["tpe", "nsga2", "random"]
+SamplerName = Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"]
+OWN_SAMPLERS = ("gp", "local")
+"""Those found by entry point, which know the space, and what is known of it beforehand."""
 
 ASKS = 12
 """Proposals of the sampler that may be turned away before candidates are drawn around the front instead."""
 DRAWS = 400
 MUTATED_SHARE = 0.7
 POPULATION = 20
-"""Size of a generation of NSGA-II."""
+"""Size of a generation of NSGA-II and NSGA-III."""
+GENETIC = ("NSGAIISampler", "NSGAIIISampler")
+EXPECTED = "expected_values"
+"""A stopped trial's user attribute: the losses that it would probably have had."""
 
 
 @dataclass(frozen=True)
 class Told:
     """What is known of a finished evaluation: ``losses`` of the objectives, and how far each limit is exceeded.
 
-    Without ``losses`` it failed, or was ``stopped`` early, which tells the sampler that it was worse than others.
+    Without ``losses`` it failed, or was ``stopped`` early, which tells the sampler that it was worse than others;
+    ``expected`` are then the losses that it would probably have had in the end.
     """
 
     architecture: Architecture
     losses: tuple[float, ...] | None
     excesses: Mapping[str, float]
     stopped: bool = False
+    expected: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Beforehand:
+    """What is known of candidates before they are evaluated.
+
+    ``costs`` maps the numbers of objectives to functions that give their losses, shape (N,), of N architectures.
+    """
+
+    describer: Describer
+    costs: Mapping[int, Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]] = field(default_factory=dict)
 
 
 @final
 class Proposer:
     """Asks an Optuna sampler for architectures that are new and that ``accept`` lets through.
 
-    ``seed`` and ``history`` decide everything: the same two give the same proposals.
+    ``seed`` and ``history`` decide everything: the same two give the same proposals. Samplers of ``OWN_SAMPLERS`` look
+    for what ``beforehand`` tells.
     """
 
     def __init__(
-        self, space: SearchSpace, objectives: int, sampler: SamplerName, *, seed: int, history: Sequence[Told]
+        self,
+        space: SearchSpace,
+        objectives: int,
+        sampler: SamplerName,
+        *,
+        seed: int,
+        history: Sequence[Told],
+        beforehand: Beforehand,
     ) -> None:
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._rng = np.random.default_rng((seed, len(history)))
+        sampler_seed = int(self._rng.integers(2**31))
         self._study = optuna.create_study(
-            directions=["minimize"] * objectives, sampler=_sampler(sampler, int(self._rng.integers(2**31)))
+            directions=["minimize"] * objectives,
+            sampler=self._own_sampler(sampler, beforehand, sampler_seed)
+            if sampler in OWN_SAMPLERS
+            else _sampler(sampler, sampler_seed),
         )
         self._asked: dict[str, optuna.Trial] = {}
         self._known: dict[str, Told | None] = {}
+        self._accept: Callable[[Architecture], bool] = lambda architecture: True
+        self._taken: Collection[str] = ()
+        self._accepted: set[Architecture] = set()
         for told in history:
             self.tell(told)
 
@@ -65,17 +101,41 @@ class Proposer:
         ``accept`` says whether a candidate probably meets the limits. ``taken`` are ids that must not come again
         beside those that were told or proposed before.
         """
+        self._accept, self._taken = accept, taken
         for _ in range(ASKS):
             trial = self._study.ask()
             architecture = settle(self._space, lambda choice, trial=trial: _suggest(trial, choice))  # type: ignore[misc]
-            if architecture.id not in self._known and architecture.id not in taken and accept(architecture):
+            if self._is_new(architecture) and self._is_accepted(architecture):
                 self._asked[architecture.id] = trial
                 self._known[architecture.id] = None
                 return architecture
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self._study.tell(trial, state=TrialState.FAIL)
-        return self._draw(accept, taken)
+        return self._draw()
+
+    def _is_new(self, architecture: Architecture) -> bool:
+        return architecture.id not in self._known and architecture.id not in self._taken
+
+    def _is_accepted(self, architecture: Architecture) -> bool:
+        """What was let through once, as a sampler of our own asks beforehand, is not asked about again."""
+        if architecture in self._accepted:
+            return True
+        if self._accept(architecture):
+            self._accepted.add(architecture)
+            return True
+        return False
+
+    def _own_sampler(self, name: str, beforehand: Beforehand, seed: int) -> optuna.samplers.BaseSampler:
+        def accept(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
+            return np.array([self._is_new(each) and self._is_accepted(each) for each in architectures], dtype=np.bool_)
+
+        made = load_plug_in("nas.samplers", name, "sampler")
+        assert callable(made)
+        sampler: optuna.samplers.BaseSampler = made(
+            beforehand.describer, seed=seed, known=beforehand.costs, accept=accept
+        )
+        return sampler
 
     def tell(self, told: Told) -> None:
         """Report the end of an evaluation, whoever proposed it."""
@@ -85,6 +145,8 @@ class Proposer:
             for name, excess in told.excesses.items():
                 trial.set_constraint(name, excess)
             if told.losses is None:
+                if told.expected is not None:
+                    trial.set_user_attr(EXPECTED, list(told.expected))
                 self._study.tell(trial, state=TrialState.PRUNED if told.stopped else TrialState.FAIL)
             else:
                 self._study.tell(trial, list(told.losses))
@@ -100,13 +162,14 @@ class Proposer:
                 state=TrialState.PRUNED if told.losses is None else TrialState.COMPLETE,
                 values=told.losses,
                 constraints=dict(told.excesses),
+                user_attrs={} if told.expected is None else {EXPECTED: list(told.expected)},
                 # Optuna's NSGA-II sees only trials with a generation, which it gives to those alone that it was asked
                 # for. Without this a rebuilt study would begin with twenty random candidates, however much it knows.
-                system_attrs={"NSGAIISampler:generation": len(finished) // POPULATION},
+                system_attrs={f"{name}:generation": len(finished) // POPULATION for name in GENETIC},
             )
         )
 
-    def _draw(self, accept: Callable[[Architecture], bool], taken: Collection[str]) -> Architecture | None:
+    def _draw(self) -> Architecture | None:
         """A new candidate near the best that meet the limits, or anywhere: the way out of a small feasible region."""
         parents = self._parents()
         for _ in range(DRAWS):
@@ -116,7 +179,7 @@ class Proposer:
                     architecture = mutate(self._space, architecture, self._rng)
             else:
                 architecture = sample(self._space, self._rng)
-            if architecture.id not in self._known and architecture.id not in taken and accept(architecture):
+            if self._is_new(architecture) and self._is_accepted(architecture):
                 self._known[architecture.id] = None
                 return architecture
         return None
@@ -138,6 +201,8 @@ def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
             return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
         if name == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
+        if name == "nsga3":
+            return optuna.samplers.NSGAIIISampler(seed=seed, population_size=POPULATION)
         return optuna.samplers.RandomSampler(seed=seed)
 
 

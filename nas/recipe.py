@@ -102,9 +102,15 @@ class TrainingRecipe(_Part):
 
 
 class EarlyStoppingRecipe(_Part):
-    """Trainings are compared at ``epochs`` divided by powers of ``reduction``; the better share goes on."""
+    """Trainings are compared at ``epochs`` divided by powers of ``reduction``; the better share goes on.
+
+    Nobody is stopped before ``check`` trainings have run to their end. The first epoch at which their errors rank them
+    as their last ones do, with a Spearman correlation of ``least_correlation``, is the first at which others are.
+    """
 
     enabled: bool = True
+    check: int = Field(default=5, ge=3)
+    least_correlation: float = Field(default=0.5, ge=-1, le=1)
     reduction: int = Field(default=2, ge=2)
     keep: float = Field(default=0.5, gt=0, le=1)
     min_peers: int = Field(default=4, ge=1)
@@ -119,12 +125,24 @@ class RetrainingRecipe(_Part):
 
 
 class ExecutionRecipe(_Part):
-    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU."""
+    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU.
+
+    ``ray_address`` is that of a cluster to join. ``gpus_per_worker``, a share of one or a whole number, is by default
+    what this machine has for each, and none in a cluster.
+    """
 
     executor: Literal["ray", "inline"] = "ray"
     workers: int = Field(default=0, ge=0)
     threads_per_worker: int = Field(default=1, ge=1)
+    gpus_per_worker: float | None = Field(default=None, ge=0)
     ray_address: str | None = None
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _share_or_whole(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and not value.is_integer():
+            raise ValueError(f"a worker takes a share of one GPU or a whole number of them, but got {value:g}.")
+        return value
 
 
 class EnergyRecipe(_Part):
@@ -167,7 +185,7 @@ class Recipe(_Part):
     limits: tuple[str, ...] = ()
     trials: int = Field(default=40, ge=1)
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
-    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
+    sampler: Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"] = "gp"
     predictor: str = "stacked"
     measuring: MeasuringRecipe = MeasuringRecipe()
     energy: EnergyRecipe = EnergyRecipe()

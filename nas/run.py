@@ -280,11 +280,8 @@ def _executor(recipe: Recipe) -> Executor:
         return InlineExecutor()
     gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
-    return RayExecutor(
-        workers,
-        Resources(execution.threads_per_worker, gpu_share(gpus, workers)),
-        address=execution.ray_address,
-    )
+    share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
+    return RayExecutor(workers, Resources(execution.threads_per_worker, share), address=execution.ray_address)
 
 
 def gpu_share(gpus: int, workers: int) -> float:

@@ -123,6 +123,19 @@ class Screen:
             known["error"] = training.values["error"]
         return known
 
+    def costs(self, architectures: Sequence[Architecture], name: str, knowledge: Knowledge) -> FloatArray:
+        """The best known values of one metric that needs no training, shape (N,): measured, else predicted or counted."""
+        if METRICS[name].source != "measured":
+            return np.array([self.counted(architecture)[name] for architecture in architectures])
+        self.predict_all(architectures)
+        found = [knowledge.measurements.get(architecture, {}) for architecture in architectures]
+        return np.array(
+            [
+                measured[name].median if name in measured else self.predicted(architecture)[name].mean
+                for architecture, measured in zip(architectures, found, strict=True)
+            ]
+        )
+
     def losses(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """The values of the objectives, in their order."""
         return tuple(values[objective.metric.name] for objective in self.objectives)

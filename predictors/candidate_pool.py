@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, final
 
 import numpy as np
@@ -34,7 +34,7 @@ class _Row(NamedTuple):
 
 @final
 class CandidatePool:
-    """What may be proposed next, with features and known costs; nothing that was taken comes back.
+    """What may be proposed next, with features and known costs.
 
     ``known`` maps objectives to what tells their value of architectures beforehand.
     """
@@ -48,23 +48,13 @@ class CandidatePool:
         self._features = feature_map(describer)
         self._described: dict[Architecture, _Row | None] = {}  # None: it cannot be built
         self._parts = Inputs.of_networks(self._features(describer.describe(()))).parts
-        self._taken: set[Architecture] = set()
         self._around: dict[Architecture, tuple[Architecture, ...]] = {}
         self._random: list[Architecture] = []
-        self._everything = count(describer.space) <= RANDOM and not self._traced
+        self._has_few = count(describer.space) <= self._size
 
-    def take(self, architecture: Architecture) -> None:
-        """Never offer it again."""
-        self._taken.add(architecture)
-
-    def is_taken(self, architecture: Architecture) -> bool:
-        """Whether ``take`` was told of it."""
-        return architecture in self._taken
-
-    def candidates(self, front: Sequence[Architecture]) -> list[Architecture]:
-        """Neighbours of ``front`` and random architectures that can be built and were not taken."""
-        if not self._random or not self._everything:
-            self._draw()
+    def candidates(self, front: Sequence[Architecture], taken: Collection[Architecture]) -> list[Architecture]:
+        """Neighbours of ``front`` and random architectures that can be built and are not among ``taken``."""
+        self._draw(taken)
         found = dict.fromkeys(self._random)
         most = TRACED_NEIGHBOURS_OF if self._traced else NEIGHBOURS_OF
         if len(front) > most:
@@ -73,7 +63,7 @@ class CandidatePool:
             if architecture not in self._around:
                 self._around[architecture] = tuple(neighbours(self._describer.space, architecture))
             found |= dict.fromkeys(self._around[architecture])
-        fresh = [architecture for architecture in found if architecture not in self._taken]
+        fresh = [architecture for architecture in found if architecture not in taken]
         self._describe(fresh)
         return [architecture for architecture in fresh if self._described[architecture] is not None]
 
@@ -97,14 +87,17 @@ class CandidatePool:
         assert all(row is not None for row in rows), "asked of what cannot be built"
         return rows  # type: ignore[return-value]
 
-    def _draw(self) -> None:
-        if self._everything:
-            self._random = list(enumerate_space(self._describer.space))
+    def _draw(self, taken: Collection[Architecture]) -> None:
+        """Random candidates, or all there are; a few are drawn anew each time."""
+        space = self._describer.space
+        if self._has_few:
+            self._random = self._random or list(enumerate_space(space))
             return
-        kept = [architecture for architecture in self._random if architecture not in self._taken]
-        self._rng.shuffle(kept)  # type: ignore[arg-type]
-        kept = kept[: round((1 - RENEWED) * self._size)]
-        new = (sample(self._describer.space, self._rng) for _ in range(self._size - len(kept)))
+        kept = [architecture for architecture in self._random if architecture not in taken]
+        most = round((1 - RENEWED) * self._size)
+        if len(kept) > most:
+            kept = [kept[index] for index in np.sort(self._rng.choice(len(kept), most, replace=False))]
+        new = (sample(space, self._rng) for _ in range(self._size - len(kept)))
         self._random = list(dict.fromkeys([*kept, *new]))
 
     def _describe(self, architectures: Iterable[Architecture]) -> None:

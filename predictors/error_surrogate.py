@@ -38,8 +38,13 @@ class Surrogate:
     settled_at: int
 
     @classmethod
-    def fit(cls, inputs: Inputs, values: FloatArray, before: Surrogate | None = None) -> Surrogate:
-        """What N samples with ``values``, shape (N,), tell. ``before`` was fitted to fewer of them."""
+    def fit(
+        cls, inputs: Inputs, values: FloatArray, noise: FloatArray, before: Surrogate | None = None
+    ) -> Surrogate:
+        """What N samples with ``values``, shape (N,), tell. ``before`` was fitted to fewer of them.
+
+        ``noise``, shape (N,), is the variance of each sample's noise relative to the others'.
+        """
         is_log = bool((values > 0).all())
         targets = np.log(values) if is_log else np.asarray(values, dtype=np.float64)
         middle, upper = np.quantile(targets, (0.5, 0.75))
@@ -47,7 +52,7 @@ class Surrogate:
         mean, scale = float(targets.mean()), max(float(targets.std()), 1e-9)
         settle = before is None or before.is_log != is_log or len(values) >= _GROWTH * before.settled_at
         logs = before.process.beliefs[0].logs if before is not None else None
-        process = learn(inputs, (targets - mean) / scale, BELIEF, logs=logs, settle=settle)
+        process = learn(inputs, (targets - mean) / scale, BELIEF, noise, logs=logs, settle=settle)
         return cls(process, is_log, mean, scale, len(values) if settle or before is None else before.settled_at)
 
     def predict(self, inputs: Inputs) -> Belief:

@@ -141,17 +141,25 @@ def settle_shared(inputs: Inputs, targets: FloatArray, belief: Hyperparameters, 
 
 
 def learn(
-    inputs: Inputs, targets: FloatArray, belief: Hyperparameters, *, logs: FloatArray | None, settle: bool
+    inputs: Inputs,
+    targets: FloatArray,
+    belief: Hyperparameters,
+    noise: FloatArray,
+    *,
+    logs: FloatArray | None,
+    settle: bool,
 ) -> Process:
     """The process of one belief for N samples with standardised values, shape (N,).
+
+    ``noise``, shape (N,), is the variance of each sample's noise relative to the usual one.
 
     Hyperparameters, whose logarithms are ``logs`` so far, are settled anew only where that is asked for, since it takes
     a hundred times as long as learning from another sample.
     """
     products = Products(inputs, inputs)
     if settle or logs is None:
-        logs, _ = _settle(products, targets[:, None], belief, logs)
-    learned, means, variances = _learn(products, targets, logs, 1.0)
+        logs, _ = _settle(products, targets[:, None], belief, noise, logs)
+    learned, means, variances = _learn(products, targets, logs, 1.0, noise)
     return Process(inputs.as_type(np.float32), (learned,), means, np.sqrt(variances))
 
 
@@ -241,7 +249,11 @@ def _for_fitting(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 def _settle(
-    products: Products, targets: FloatArray, belief: Hyperparameters, start: FloatArray | None = None
+    products: Products,
+    targets: FloatArray,
+    belief: Hyperparameters,
+    relative_noise: FloatArray | None = None,
+    start: FloatArray | None = None,
 ) -> tuple[FloatArray, float]:
     """The most probable hyperparameters, as logarithms, and their log-probability up to a constant.
 
@@ -250,12 +262,13 @@ def _settle(
     """
     count, draws = targets.shape
     identity, prior = np.eye(count), np.log(np.array(belief))
+    noisy = np.ones(count) if relative_noise is None else relative_noise
 
     def loss(logs: FloatArray) -> tuple[float, FloatArray]:
         covariance, slopes = products.covariance_and_slopes(logs)
         noise = np.exp(logs[_NOISE])
         jitter = _JITTER * np.trace(covariance) / count
-        factor = linalg.cholesky(covariance + (noise + jitter) * identity, lower=True, check_finite=False)
+        factor = linalg.cholesky(covariance + np.diag(noise * noisy + jitter), lower=True, check_finite=False)
         inverse = linalg.cho_solve((factor, True), identity, check_finite=False)
         weights = inverse @ targets
         value = 0.5 * np.vdot(targets, weights) + draws * np.log(np.diag(factor)).sum()
@@ -263,7 +276,7 @@ def _settle(
         slope = np.zeros_like(logs)
         for index, derivative in slopes:
             slope[index] = -0.5 * np.vdot(pull, derivative)
-        slope[_NOISE] = -0.5 * noise * np.trace(pull)
+        slope[_NOISE] = -0.5 * noise * np.vdot(noisy, np.diag(pull))
         away = logs - prior
         return float(value + 0.5 * _PRIOR_PRECISION * away @ away), slope + _PRIOR_PRECISION * away
 
@@ -274,14 +287,15 @@ def _settle(
 
 
 def _learn(
-    products: Products, targets: FloatArray, logs: FloatArray, share: float
+    products: Products, targets: FloatArray, logs: FloatArray, share: float, relative_noise: FloatArray | None = None
 ) -> tuple[Belief, FloatArray, FloatArray]:
     """The belief with its weights, and the mean and variance that it gives each sample without having seen it.
 
     Leaving one out has a closed form (Rasmussen & Williams 2006, section 5.4.2).
     """
     covariance = products.covariance(logs)
-    noise = np.full(len(targets), np.exp(logs[_NOISE]) + _JITTER * np.trace(covariance) / len(targets))
+    noisy = np.ones(len(targets)) if relative_noise is None else relative_noise
+    noise = np.exp(logs[_NOISE]) * noisy + _JITTER * np.trace(covariance) / len(targets)
     for attempt in range(3):
         factor = linalg.cholesky(covariance + np.diag(noise), lower=True, check_finite=False)
         inverse = linalg.cho_solve((factor, True), np.eye(len(targets)), check_finite=False)

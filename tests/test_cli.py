@@ -75,7 +75,7 @@ BAD_INPUTS = {
     "lower bound": (("--limit", "latency_ms>=2ms"), "limits are upper bounds written with <=, but got '>='"),
     "limit without a number": (("--limit", "latency_ms<=fast"), "such as 2ms, but got 'fast'"),
     "predictor": (("--set", "predictor=stackd"), "unknown predictor 'stackd'. Did you mean 'stacked'?"),
-    "sampler": (("--set", "sampler=tpee"), "'tpe', 'nsga2' or 'random', but got 'tpee'"),
+    "sampler": (("--set", "sampler=tpee"), "'local' or 'random', but got 'tpee'"),
     "executor": (("--executor", "rai"), "'ray' or 'inline', but got 'rai'"),
     "key": (("--set", "training.epoch=3"), "no key 'training.epoch'. Did you mean 'epochs'?"),
     "table": (("--set", "trainin.epochs=3"), "no key 'trainin'. Did you mean 'training'?"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.early_stopping import Rungs, rung_epochs
+from nas.early_stopping import Rungs, rung_epochs, trust_in_rungs
 from nas.pareto import ranks
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20)
@@ -76,3 +76,20 @@ def test_a_candidate_stands_at_a_rung_once() -> None:
     rungs = filled([(0, 0), (1, 1)], keep=0.1, min_peers=3)
     rungs.record("c1", 2, (1, 1))
     assert rungs.goes_on("c1", 2)
+
+
+def test_rungs_that_rank_as_the_end_does_are_relied_on() -> None:
+    """From the first good one on; what comes later is a rung too, whatever it is worth by itself."""
+    curves = [(0.5, 0.4, 0.9, 0.1), (0.6, 0.5, 0.8, 0.2), (0.3, 0.6, 0.7, 0.3), (0.4, 0.7, 0.6, 0.4)]
+    trust = trust_in_rungs((1, 2, 3), curves, 0.5)
+    assert trust.correlations == pytest.approx({1: -0.6, 2: 1.0, 3: -1.0})
+    assert trust.relied_on == (2, 3)
+    assert trust_in_rungs((1, 2, 3), curves, -0.6).relied_on == (1, 2, 3)
+
+
+def test_rungs_that_tell_nothing_are_not_relied_on() -> None:
+    """Where all have the same error there is nothing to rank by, early or late."""
+    assert trust_in_rungs((1,), [(0.5, 0.1), (0.5, 0.2), (0.5, 0.3)], 0.1).relied_on == ()
+    trust = trust_in_rungs((1,), [(0.4, 0.1), (0.5, 0.1), (0.6, 0.1)], 0.1)
+    assert trust.correlations == {1: 0.0}
+    assert trust.relied_on == ()

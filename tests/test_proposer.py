@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import optuna
@@ -10,8 +10,9 @@ import pytest
 from tiny_space import TinySpace
 
 from nas.architecture import Architecture, Choice, Option
-from nas.proposer import ASKS, DRAWS, Proposer, SamplerName, Told
-from nas.search_space import architecture_from, count, enumerate_space, sample
+from nas.proposer import ASKS, DRAWS, OWN_SAMPLERS, Beforehand, Proposer, SamplerName, Told
+from nas.search_space import SearchSpace, architecture_from, count, enumerate_space, sample
+from nas.tracing import describer_of
 
 TINY = TinySpace()
 TINY_SIZE = count(TINY)
@@ -48,13 +49,27 @@ def trials_of(proposer: Proposer) -> list[optuna.trial.FrozenTrial]:
     return proposer._study.trials
 
 
-every_sampler = pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def proposer_of(
+    space: SearchSpace,
+    objectives: int,
+    sampler: SamplerName,
+    *,
+    seed: int,
+    history: Sequence[Told],
+    known: Mapping[int, Callable[[Sequence[Architecture]], np.ndarray]] | None = None,
+) -> Proposer:
+    """One that knows how architectures are described, and nothing else beforehand if nothing else is said."""
+    beforehand = Beforehand(describer_of(space, (1, 8, 8), 10), known or {})
+    return Proposer(space, objectives, sampler, seed=seed, history=history, beforehand=beforehand)
+
+
+every_sampler = pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "nsga3", "local", "random"])
 
 
 @every_sampler
 class TestLaws:
     def run(self, sampler: SamplerName, seed: int, history: Sequence[Told] = ()) -> list[str]:
-        proposer = Proposer(WideSpace(), 2, sampler, seed=seed, history=history)
+        proposer = proposer_of(WideSpace(), 2, sampler, seed=seed, history=history)
         ids = []
         for _ in range(30):
             architecture = proposer.propose(anything)
@@ -81,7 +96,7 @@ class TestLaws:
 
     def test_a_tiny_space_is_exhausted(self, sampler: SamplerName) -> None:
         """Every architecture comes once, whether it ended or not, and then there are no more."""
-        proposer = Proposer(TINY, 1, sampler, seed=0, history=())
+        proposer = proposer_of(TINY, 1, sampler, seed=0, history=())
         seen = set()
         for number in range(TINY_SIZE):
             architecture = proposer.propose(anything)
@@ -100,8 +115,11 @@ class TestLaws:
             asked.append(architecture)
             return False
 
-        assert Proposer(WideSpace(), 2, sampler, seed=0, history=()).propose(nothing) is None
-        assert len(asked) == ASKS + DRAWS
+        assert proposer_of(WideSpace(), 2, sampler, seed=0, history=()).propose(nothing) is None
+        if sampler in OWN_SAMPLERS:  # which ask about candidates beforehand, each once
+            assert DRAWS <= len(asked) <= count(WideSpace()) + ASKS + DRAWS
+        else:
+            assert len(asked) == ASKS + DRAWS
 
     def test_only_acceptable_ones_are_proposed(self, sampler: SamplerName) -> None:
         """A part that is a hundredth of the space is found, and all of it in the end."""
@@ -109,7 +127,7 @@ class TestLaws:
         def rare(architecture: Architecture) -> bool:
             return architecture["width"] == 4 and all(architecture[f"stage{i}"] in (1, 2) for i in range(3))
 
-        proposer = Proposer(WideSpace(), 2, sampler, seed=0, history=())
+        proposer = proposer_of(WideSpace(), 2, sampler, seed=0, history=())
         for _ in range(20):
             architecture = proposer.propose(rare)
             assert architecture is not None
@@ -119,7 +137,7 @@ class TestLaws:
     def test_taken_ids_are_passed_over(self, sampler: SamplerName) -> None:
         """What others have taken does not come."""
         last, *others = enumerate_space(TINY)
-        proposer = Proposer(TINY, 2, sampler, seed=0, history=())
+        proposer = proposer_of(TINY, 2, sampler, seed=0, history=())
         assert proposer.propose(anything, {architecture.id for architecture in others}) == last
         assert proposer.propose(anything, {architecture.id for architecture in others}) is None
 
@@ -127,7 +145,7 @@ class TestLaws:
         """Neither those of the history nor those of now; and they are no points for the sampler."""
         everything = list(enumerate_space(TINY))
         history = [Told(architecture, None, {}) for architecture in everything[:7]]
-        proposer = Proposer(TINY, 2, sampler, seed=0, history=history)
+        proposer = proposer_of(TINY, 2, sampler, seed=0, history=history)
         left = set()
         for _ in everything[7:]:
             architecture = proposer.propose(anything)
@@ -141,7 +159,7 @@ class TestLaws:
     def test_conditional_choices_exist_only_where_they_are_active(self, sampler: SamplerName) -> None:
         """Without a depth there is no kernel, in the proposal and in what the sampler learns from."""
         history = [told(architecture) for architecture in enumerate_space(TINY) if architecture["width"] == 4]
-        proposer = Proposer(TINY, 2, sampler, seed=0, history=history)
+        proposer = proposer_of(TINY, 2, sampler, seed=0, history=history)
         for _ in range(8):
             architecture = proposer.propose(anything)
             assert architecture is not None
@@ -154,7 +172,7 @@ class TestLaws:
 
     def test_twins_come_once(self, sampler: SamplerName) -> None:
         """Different choices that give the same network are one proposal."""
-        proposer = Proposer(TwinSpace(), 2, sampler, seed=0, history=())
+        proposer = proposer_of(TwinSpace(), 2, sampler, seed=0, history=())
         found = []
         while (architecture := proposer.propose(anything)) is not None:
             found.append(architecture.id)
@@ -166,7 +184,7 @@ class TestLaws:
         """Losses reach the study as they are, to be minimised, from the history and from now."""
         rng = np.random.default_rng(0)
         history = [told(sample(WideSpace(), rng), objectives) for _ in range(12)]
-        proposer = Proposer(WideSpace(), objectives, sampler, seed=0, history=history)
+        proposer = proposer_of(WideSpace(), objectives, sampler, seed=0, history=history)
         for _ in range(12):
             architecture = proposer.propose(anything)
             assert architecture is not None
@@ -180,7 +198,7 @@ class TestLaws:
     def test_constraints_reach_the_study(self, sampler: SamplerName) -> None:
         """With the history as with what was proposed now."""
         first, *_ = enumerate_space(TINY)
-        proposer = Proposer(TINY, 2, sampler, seed=0, history=[told(first, latency_ms=0.25, macs=-0.5)])
+        proposer = proposer_of(TINY, 2, sampler, seed=0, history=[told(first, latency_ms=0.25, macs=-0.5)])
         second = proposer.propose(anything)
         assert second is not None
         proposer.tell(told(second, latency_ms=-0.75, macs=0.125))
@@ -190,7 +208,7 @@ class TestLaws:
         ]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2"])
 def test_constraints_and_losses_guide_the_sampler(sampler: SamplerName) -> None:
     """What is asked for comes more often than by chance: small ones when these are best, large ones when only these
     meet the limit."""
@@ -203,7 +221,7 @@ def test_constraints_and_losses_guide_the_sampler(sampler: SamplerName) -> None:
             size = costs(architecture)[1]
             excesses = {} if excess_of_small is None else {"macs": excess_of_small if size < 22 else -0.1}
             history.append(Told(architecture, (size,), excesses))
-        proposer = Proposer(WideSpace(), 1, sampler, seed=0, history=history)
+        proposer = proposer_of(WideSpace(), 1, sampler, seed=0, history=history)
         sizes = []
         for _ in range(20):
             architecture = proposer.propose(anything)
@@ -218,8 +236,49 @@ def test_constraints_and_losses_guide_the_sampler(sampler: SamplerName) -> None:
 
 def test_another_process_told_what_this_one_never_asked() -> None:
     """An evaluation that somebody else proposed counts as the proposer's own."""
-    proposer = Proposer(TINY, 2, "tpe", seed=0, history=())
+    proposer = proposer_of(TINY, 2, "tpe", seed=0, history=())
     *others, last = enumerate_space(TINY)
     for architecture in others:
         proposer.tell(told(architecture))
     assert proposer.propose(anything) == last
+
+
+def test_what_is_known_beforehand_is_not_learned() -> None:
+    """With a known cost, what is proposed costs less than any that is as good so far."""
+
+    def known(architectures: Sequence[Architecture]) -> np.ndarray:
+        return np.array([costs(architecture)[1] for architecture in architectures])
+
+    rng = np.random.default_rng(0)
+    large = [each for each in (sample(WideSpace(), rng) for _ in range(60)) if costs(each)[1] > 20]
+    history = [Told(each, (5.0, costs(each)[1]), {}) for each in large]
+    proposer = proposer_of(WideSpace(), 2, "gp", seed=0, history=history, known={1: known})
+    least = min(entry.losses[1] for entry in history if entry.losses is not None)
+    for _ in range(3):
+        architecture = proposer.propose(anything)
+        assert architecture is not None
+        assert costs(architecture)[1] < least
+        proposer.tell(Told(architecture, (5.0, costs(architecture)[1]), {}))
+        least = min(least, costs(architecture)[1])
+
+
+def test_stopped_trainings_are_weaker_evidence() -> None:
+    """What is expected of them turns the search away from where they are, and they are no part of any front."""
+    rng = np.random.default_rng(0)
+    drawn = list(dict.fromkeys(sample(WideSpace(), rng) for _ in range(60)))
+    small = [a for a in drawn if a["width"] == 4]
+    others = [a for a in drawn if a["width"] != 4]
+    finished = [Told(a, (30.0 + costs(a, 3)[2],), {}) for a in others[:10]]
+
+    def widths(expected: float) -> list[Option]:
+        stopped = [Told(a, None, {}, stopped=True, expected=(expected + costs(a, 3)[2],)) for a in small[:12]]
+        proposer = proposer_of(WideSpace(), 1, "gp", seed=0, history=[*finished, *stopped])
+        found = []
+        for _ in range(6):
+            architecture = proposer.propose(anything)
+            assert architecture is not None
+            found.append(architecture["width"])
+            proposer.tell(Told(architecture, (30.0 + costs(architecture, 3)[2],), {}))
+        return found
+
+    assert widths(5.0).count(4) > widths(60.0).count(4)

@@ -26,7 +26,7 @@ def code_blocks(language: str) -> list[str]:
 @pytest.mark.ray
 def test_the_space_in_the_readme_is_searched_as_it_stands_there(tmp_path: Path) -> None:
     """The Python example runs, word for word, and prints winners that meet its limit."""
-    text, _ = code_blocks("python")
+    text, _, _ = code_blocks("python")
     (tmp_path / "example.py").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
@@ -54,7 +54,7 @@ def test_the_predictor_in_the_readme_is_fitted_as_it_stands_there(tmp_path: Path
     header = [*(c.name for c in space.choices), "latency_ms_pixel3"]
     lines = "\n".join(",".join(row) for row in [header, *rows])
     (tmp_path / "table.csv.gz").write_bytes(gzip.compress(lines.encode()))
-    _, text = code_blocks("python")
+    _, text, _ = code_blocks("python")
     shown = "\nprint(*prediction.mean)"
     done = subprocess.run(
         [sys.executable, "-c", text + shown], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
@@ -62,6 +62,17 @@ def test_the_predictor_in_the_readme_is_fitted_as_it_stands_there(tmp_path: Path
     assert done.returncode == 0, done.stderr
     means = [float(value) for value in done.stdout.split()]
     assert means == pytest.approx([float(row[-1]) for row in rows[:3]], rel=0.3)
+
+
+def test_the_sampler_in_the_readme_proposes_as_it_stands_there(tmp_path: Path) -> None:
+    """In a study of the reader's own."""
+    _, _, text = code_blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", text + "\nprint(study.trials[0].values, architecture.short)"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"\[0.08, [\d.]+\] \w+", done.stdout.splitlines()[-1])
 
 
 def test_the_recipes_in_the_readme_are_valid() -> None:

@@ -64,7 +64,7 @@ def test_every_default_is_written_out() -> None:
     """A recipe on disk does not change its meaning when a later version has other defaults."""
     written = tomllib.loads(Recipe().to_toml())
     assert written["training"]["epochs"] == Recipe().training.epochs
-    optional = {"data.root", "data.image_size", "data.validation_share", "execution.ray_address"}
+    optional = {"data.root", "data.image_size", "data.validation_share", "execution.ray_address", "execution.gpus_per_worker"}
     optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
     missing = {
         f"{table}.{key}"
@@ -122,7 +122,8 @@ KNOWN = "Known: data, early_stopping, energy, execution, limits, measuring, name
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: input should be a finite number, but"),
         ({"training": 3}, "training: input should be a table of keys, but got 3."),
         ({"trials": "many"}, "trials: input should be a valid integer, unable to parse string as an integer, but got "),
-        ({"sampler": "tpee"}, "sampler: input should be 'tpe', 'nsga2' or 'random', but got 'tpee'."),
+        ({"sampler": "tpee"}, "'nsga3', 'local' or 'random', but got 'tpee'."),
+        ({"execution": {"gpus_per_worker": 1.5}}, "a share of one GPU or a whole number of them, but got 1.5."),
         ({"name": "a/b"}, "name: string should match pattern"),
         (
             {"target": "onnxruntime-cpu:fp23"},

@@ -109,7 +109,7 @@ def trained(run: Path) -> list[Architecture]:
 # The same again
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "nsga3", "local", "random"])
 def test_a_recipe_and_a_seed_decide_every_row(tmp_path: Path, sampler: str) -> None:
     """Two runs give the same journal, all columns of all rows, their times included; another seed gives another."""
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -1,0 +1,65 @@
+"""Pareto local search as a sampler: neighbours of the front, one after another.
+
+A strong baseline that needs no model (White and others, "Local search is state of the art for neural architecture
+search benchmarks", 2020; Den Ottelander and others, "Local search is a remarkably strong baseline for neural
+architecture search", 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import numpy as np
+
+from nas.architecture import Architecture
+from nas.predictor import BoolArray, FloatArray
+from nas.search_space import neighbours, sample
+from predictors.space_sampler import SpaceSampler
+
+FIRST = 5
+DRAWS = 200
+
+
+@final
+class LocalSearchSampler(SpaceSampler):
+    """Proposes unseen neighbours of a random point of the front; random architectures first, and where none is left.
+
+    Neighbours whose known costs alone make them worse than a point of the front that is as good as their parent in all
+    other objectives are passed over.
+    """
+
+    def _propose(self, objectives: int) -> Architecture:
+        found = self._neighbour() if len(self._record.finished) >= FIRST else None
+        return found or self._by_chance()
+
+    def _neighbour(self) -> Architecture | None:
+        front = self._record.front
+        front_losses = self._record.losses[front]
+        for place in self._rng.permutation(len(front)):
+            nearby = neighbours(self._space, self._record.finished[front[place]].architecture)
+            nearby = [each for each in nearby if each not in self._record.taken]
+            if not nearby:
+                continue
+            hopeful = np.flatnonzero(self._are_hopeful(nearby, front_losses[place], front_losses))
+            for index in self._rng.permutation(hopeful):
+                if self._is_accepted(nearby[index]):
+                    return nearby[index]
+        return None
+
+    def _are_hopeful(
+        self, nearby: Sequence[Architecture], parent: FloatArray, front_losses: FloatArray
+    ) -> BoolArray:
+        """Which of N neighbours would be on the front with their known costs and the parent's other losses."""
+        losses = np.tile(parent, (len(nearby), 1))
+        for index, values in self._known.items():
+            losses[:, index] = values(nearby)
+        worse = (front_losses[None] <= losses[:, None]).all(axis=2).any(axis=1)
+        return ~worse if self._known else np.ones(len(nearby), dtype=np.bool_)
+
+    def _by_chance(self) -> Architecture:
+        for _ in range(DRAWS):
+            architecture = sample(self._space, self._rng)
+            if architecture not in self._record.taken and self._is_accepted(architecture):
+                return architecture
+        return sample(self._space, self._rng)

@@ -1,0 +1,71 @@
+"""A made-up error and cost of the cells of NAS-Bench-201, and searches for their front in Optuna studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import optuna
+
+from nas.architecture import Architecture
+from nas.search_space import SearchSpace, load_space, sample, settle
+
+SHAPE, CLASSES = (1, 8, 8), 10
+CELLS = load_space("nasbench201", {}, input_shape=SHAPE, classes=CLASSES)
+WEIGHTS = {"none": 0.0, "skip_connect": 0.5, "nor_conv_1x1": 1.0, "nor_conv_3x3": 2.0, "avg_pool_3x3": 0.2}
+
+
+def error(architecture: Architecture) -> float:
+    """Falls with what the edges do, those into the output twice as much; one skip from input to output costs."""
+    work = sum(WEIGHTS[str(option)] * (2 if name.startswith("op_e3") else 1) for name, option in architecture.items())
+    return 5 + 60 * float(np.exp(-0.4 * work)) + (3 if architecture["op_e30"] == "skip_connect" else 0)
+
+
+def cost(architecture: Architecture) -> float:
+    return 1 + sum(WEIGHTS[str(option)] ** 1.5 for option in architecture.values())
+
+
+def both(architecture: Architecture) -> tuple[float, float]:
+    return error(architecture), cost(architecture)
+
+
+def costs(architectures: Sequence[Architecture]) -> np.ndarray:
+    """Of all at once, as samplers take what is known."""
+    return np.array([cost(architecture) for architecture in architectures])
+
+
+def new_study(sampler: optuna.samplers.BaseSampler, objectives: int = 2) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(directions=["minimize"] * objectives, sampler=sampler)
+
+
+def ask(study: optuna.Study, space: SearchSpace = CELLS) -> tuple[optuna.Trial, Architecture]:
+    trial = study.ask()
+    return trial, settle(space, lambda choice: trial.suggest_categorical(choice.name, choice.options))
+
+
+def search(
+    sampler: optuna.samplers.BaseSampler,
+    evaluations: int,
+    losses: Callable[[Architecture], tuple[float, ...]] = both,
+) -> list[Architecture]:
+    """The architectures that were evaluated, in order."""
+    study = new_study(sampler, len(losses(sample(CELLS, np.random.default_rng(0)))))
+    found = []
+    for _ in range(evaluations):
+        trial, architecture = ask(study)
+        study.tell(trial, losses(architecture))
+        found.append(architecture)
+    return found
+
+
+def add(study: optuna.Study, architecture: Architecture, **options: object) -> None:
+    """A trial that somebody else asked for."""
+    distributions = {
+        choice.name: optuna.distributions.CategoricalDistribution(choice.options)
+        for choice in CELLS.choices
+        if choice.name in architecture
+    }
+    study.add_trial(
+        optuna.trial.create_trial(params=dict(architecture), distributions=distributions, **options)  # type: ignore[arg-type]
+    )

@@ -1,0 +1,174 @@
+"""What a round of trainings tells the proposer of what ended, and of what is known before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_predictor import Settings, fake_settings, fit_fake
+from tiny_space import TinySpace
+
+from nas import candidates
+from nas.architecture import Architecture
+from nas.candidates import RoundOfTrainings
+from nas.evaluation import Evaluation, Failure
+from nas.knowledge import Knowledge
+from nas.layer import total_macs
+from nas.measurement import Measurement
+from nas.objective import Objective
+from nas.proposer import Beforehand, Told
+from nas.recipe import Recipe
+from nas.screening import Screen
+from nas.search_space import enumerate_space
+from nas.target import Target
+
+ALL = tuple(enumerate_space(TinySpace()))
+
+
+def told_to_the_proposer(
+    monkeypatch: pytest.MonkeyPatch, rows: Sequence[Evaluation], objectives: Sequence[str] = ("error", "latency_ms")
+) -> tuple[dict[Architecture, Told], Beforehand]:
+    """What it is given when a round begins after these rows, with a predictor of a microsecond for each 1,000 MACs."""
+    screen = Screen(
+        TinySpace(),
+        input_shape=(1, 8, 8),
+        classes=10,
+        target=Target("onnxruntime-cpu"),
+        objectives=[Objective.parse(name) for name in objectives],
+        limits=(),
+    )
+    latencies = np.array([1e-3 + 1e-6 * total_macs(screen.describer.layers(a)) for a in ALL])
+    with fake_settings(Settings()):
+        screen.rely_on({"latency_ms": fit_fake(screen.describer, ALL, latencies, target="cpu", seed=0)})
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(candidates, "Proposer", lambda *arguments, **options: given.update(options))
+    recipe = Recipe(objectives=objectives)
+    task = SimpleNamespace(space=TinySpace())
+    RoundOfTrainings(SimpleNamespace(recipe=recipe, knowledge=Knowledge(rows), screen=screen, task=task), 1, 9)  # type: ignore[arg-type]
+    return {told.architecture: told for told in given["history"]}, given["beforehand"]
+
+
+def trained(architecture: Architecture, curve: Sequence[float], *, stopped: bool = False) -> Evaluation:
+    details = {"curve": list(curve), "epochs": len(curve), "stopped_early": stopped}
+    return Evaluation("train", architecture, values={"error": curve[-1]}, details=details)
+
+
+def test_stopped_trainings_are_expected_to_fall_as_finished_ones_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the median ratio from the epoch at which they were stopped; the costs are their own."""
+    rows = [
+        trained(ALL[0], (0.8, 0.4, 0.2)),
+        trained(ALL[1], (0.6, 0.5, 0.3)),
+        trained(ALL[2], (0.9, 0.5, 0.1)),
+        trained(ALL[3], (0.7,), stopped=True),
+        trained(ALL[4], (0.7, 0.6), stopped=True),
+        Evaluation("train", ALL[5], failure=Failure("nan", "the loss is NaN")),
+    ]
+    told, _ = told_to_the_proposer(monkeypatch, rows)
+    first, second = told[ALL[3]].expected, told[ALL[4]].expected
+    assert first is not None
+    assert second is not None
+    assert first[0] == pytest.approx(0.7 * 0.25)
+    assert second[0] == pytest.approx(0.6 * 0.5)
+    assert told[ALL[3]].losses is None
+    assert told[ALL[3]].stopped
+    assert told[ALL[0]].losses is not None
+    assert told[ALL[0]].losses[0] == 0.2
+    assert told[ALL[5]] == Told(ALL[5], None, {})
+
+
+def test_nothing_is_expected_before_a_training_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to go by."""
+    told, _ = told_to_the_proposer(monkeypatch, [trained(ALL[3], (0.7,), stopped=True)])
+    assert told[ALL[3]] == Told(ALL[3], None, {}, stopped=True)
+
+
+def test_costs_are_known_beforehand_and_measured_ones_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the predictor, unless it was measured; the error is not."""
+    found = {"latency_ms": Measurement("latency_ms", "cpu", ((0.5,),))}
+    _, beforehand = told_to_the_proposer(
+        monkeypatch, [Evaluation("measure", ALL[1], measurements=found)], ("macs", "error", "latency_ms")
+    )
+    assert sorted(beforehand.costs) == [0, 2]
+    macs = beforehand.costs[0](ALL[:3])
+    assert macs.tolist() == [total_macs(beforehand.describer.layers(a)) for a in ALL[:3]]
+    assert beforehand.costs[2](ALL[:3]) == pytest.approx([1e-3 + 1e-6 * macs[0], 0.5, 1e-3 + 1e-6 * macs[2]], rel=0.05)
+
+
+def test_without_a_trained_objective_nothing_counts_as_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the sampler had nothing to learn."""
+    _, beforehand = told_to_the_proposer(monkeypatch, [], ("macs", "latency_ms"))
+    assert beforehand.costs == {}
+
+
+class TestEarlyStopping:
+    """Which reports end a training, by what the trainings before it have shown."""
+
+    def round_after(
+        self, monkeypatch: pytest.MonkeyPatch, rows: Sequence[Evaluation], notes: Sequence[dict[str, Any]] = ()
+    ) -> tuple[RoundOfTrainings, list[str], list[dict[str, Any]]]:
+        """A round of 4 epochs in which each training is worse than those before; what is told, and what is noted."""
+        told: list[str] = []
+        kept: list[dict[str, Any]] = list(notes)
+        monkeypatch.setattr(candidates, "Proposer", lambda *arguments, **options: None)
+        screen = Screen(
+            TinySpace(),
+            input_shape=(1, 8, 8),
+            classes=10,
+            target=Target("onnxruntime-cpu"),
+            objectives=[Objective.parse("error")],
+            limits=(),
+        )
+        state = SimpleNamespace(
+            recipe=Recipe(objectives=("error",), training={"epochs": 4}, early_stopping={"check": 4, "keep": 0.1}),
+            knowledge=Knowledge(rows),
+            screen=screen,
+            task=SimpleNamespace(space=TinySpace()),
+            progress=SimpleNamespace(say=told.append),
+            journal=SimpleNamespace(append=lambda kind, body: kept.append(body), bodies=lambda kind: kept),
+        )
+        return RoundOfTrainings(state, 1, 9), told, kept  # type: ignore[arg-type]
+
+    def goes_on(self, trainings: RoundOfTrainings, epoch: int) -> bool:
+        job = {"id": ALL[9].id, "architecture": dict(ALL[9]), "seed": 0}
+        trainings._curves[ALL[9].id] = []
+        return trainings.on_report(job, {"epoch": epoch, "error": 0.95})
+
+    def whole(self, count: int, *, early_tells: bool = True) -> list[Evaluation]:
+        """Trainings whose errors after one epoch rank them as those after all do, or the other way round."""
+        firsts = [0.5 + 0.01 * (index if early_tells else -index) for index in range(count)]
+        return [trained(ALL[i], (f, 0.4 + 0.01 * i, 0.3, 0.1 + 0.01 * i)) for i, f in enumerate(firsts)]
+
+    def test_nobody_is_stopped_before_it_is_known_to_make_sense(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However bad it is."""
+        trainings, told, _ = self.round_after(monkeypatch, self.whole(3))
+        assert self.goes_on(trainings, 1)
+        assert told == []
+
+    def test_rungs_are_used_once_they_have_shown_to_rank(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is told once, and stands in the journal."""
+        trainings, told, kept = self.round_after(monkeypatch, self.whole(4))
+        assert not self.goes_on(trainings, 1)
+        assert not self.goes_on(trainings, 2)
+        assert told == [
+            "errors rank 4 whole trainings as those after 4 epochs do, Spearman: 1.00 after 1, 1.00 after 2; "
+            "stopping begins at epoch 1"
+        ]
+        figures = {"Spearman after epoch 1": 1.0, "Spearman after epoch 2": 1.0}
+        assert kept == [{"early_stopping": {**figures, "trainings": 4, "stops after": [1, 2]}}]
+
+    def test_rungs_move_up_where_early_errors_tell_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The first epoch is passed over then."""
+        trainings, told, _ = self.round_after(monkeypatch, self.whole(4, early_tells=False))
+        assert self.goes_on(trainings, 1)
+        assert not self.goes_on(trainings, 2)
+        assert "-1.00 after 1, 1.00 after 2; stopping begins at epoch 2" in told[0]
+
+    def test_a_resumed_run_does_not_say_it_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The journal has it already."""
+        trainings, told, kept = self.round_after(monkeypatch, self.whole(4), [{"early_stopping": {}}])
+        assert not self.goes_on(trainings, 1)
+        assert told == []
+        assert len(kept) == 1
