@@ -254,3 +254,41 @@ class TestFbNet:
         assert (gradients > 0).all()
         weights = sum(part.weight.numel() for part in block.modules() if isinstance(part, torch.nn.Conv2d))
         assert weights == 8 * 8 / 2 + 8 * kernel**2 + 8 * 12 / 2
+
+
+class TestNasBenchMacro:
+    """What is known about this space from its published table."""
+
+    # Numbers of the options, parameters, and multiply-accumulates without those of norms.
+    PUBLISHED = (
+        ("00000000", 387882, 7713280),
+        ("00000001", 791594, 14115328),
+        ("00000002", 1219370, 20910592),
+        ("00210000", 568106, 23753216),
+        ("12012012", 2014602, 67092992),
+        ("11111111", 1588874, 53246464),
+        ("22222222", 2932586, 105660928),
+    )
+
+    @pytest.mark.parametrize(("numbers", "params", "macs"), PUBLISHED)
+    def test_published_sizes(self, numbers: str, params: int, macs: int) -> None:
+        """Layers add up to exactly what the table says, as they do for all of its 6,561 rows."""
+        space = load_space("nasbench_macro", {}, input_shape=(3, 32, 32), classes=10)
+        architecture = architecture_from(
+            space, {c.name: c.options[int(number)] for c, number in zip(space.choices, numbers, strict=True)}
+        )
+        layers = layers_of(space, architecture, (3, 32, 32), 10)
+        assert (total_params(layers), total_macs(layers)) == (params, macs)
+
+    def test_number_of_networks(self) -> None:
+        """6,561 chains are 3,969 networks: in a stage of three, two layers with 3 options each make 7 of 9 pairs."""
+        space = load_space("nasbench_macro", {}, input_shape=(3, 32, 32), classes=10)
+        assert count(space) == 6561
+        assert len(list(enumerate_space(space))) == (3 * 3) * (3 * 7) * (3 * 7) == 3969
+
+    def test_identities_move_to_the_end_of_their_stage(self) -> None:
+        """All but those of the layers that stride; the order of the blocks stays."""
+        space = load_space("nasbench_macro", {}, input_shape=(3, 32, 32), classes=10)
+        written = ("identity", "mb6_k5_e6", "identity", "identity", "mb3_k3_e3", "mb3_k3_e3", "mb6_k5_e6", "mb3_k3_e3")
+        architecture = architecture_from(space, {c.name: o for c, o in zip(space.choices, written, strict=True)})
+        assert tuple(architecture.values()) == (*written[:3], written[4], written[3], *written[5:])
