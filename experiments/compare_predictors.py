@@ -32,7 +32,7 @@ import re
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -44,6 +44,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from experiments.command_line import heading, image_shape, line, names, names_or_none, positive
 from nas.architecture import Architecture
 from nas.description import Describer
 from nas.discovery import plug_in_names
@@ -444,25 +445,17 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
 
     titles = ["samples", "method", *FIGURES, "geometric mean of Spearman"]
     lines = [f"Means over {len(targets)} targets and their seeds; medians of {' and '.join(TIMES)}.", ""]
-    lines += _heading([title.replace("_", " ") if title not in TIMES else title for title in titles])
+    lines += heading([title.replace("_", " ") if title not in TIMES else title for title in titles])
     for group in groups:
         cells = [_shown(name, figures(name, group)) for name in FIGURES]
         by_target = [_mean(figures("spearman", group, target)) for target in targets]
-        lines.append(_line([*group, *cells, f"{_geometric_mean(by_target):.3f}"]))
+        lines.append(line([*group, *cells, f"{_geometric_mean(by_target):.3f}"]))
     for name in ("spearman", "within_10_percent"):
-        lines += ["", f"{name.replace('_', ' ')} by target", "", *_heading(["samples", "method", *targets])]
+        lines += ["", f"{name.replace('_', ' ')} by target", "", *heading(["samples", "method", *targets])]
         lines += [
-            _line([*group, *(_shown(name, figures(name, group, target)) for target in targets)]) for group in groups
+            line([*group, *(_shown(name, figures(name, group, target)) for target in targets)]) for group in groups
         ]
     return "\n".join(lines)
-
-
-def _heading(titles: Sequence[str]) -> list[str]:
-    return [_line(titles), "|" + "---|" * len(titles)]
-
-
-def _line(cells: Iterable[object]) -> str:
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 def _shown(name: str, values: Sequence[float]) -> str:
@@ -527,22 +520,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", type=Path, required=True, help="CSV, gzip or plain")
     parser.add_argument("--space", required=True, help="a registered space, or module:Name")
     parser.add_argument("--metric", default="latency_ms", help="such as latency_ms or energy_mj")
-    parser.add_argument("--targets", type=_names, required=True, help="devices, with commas between them")
-    parser.add_argument("--sources", type=_names_or_none, default=(), help="devices to transfer from")
+    parser.add_argument("--targets", type=names, required=True, help="devices, with commas between them")
+    parser.add_argument("--sources", type=names_or_none, default=(), help="devices to transfer from")
     parser.add_argument("--given", metavar="METRIC", help="a metric of the target that is known of every row")
     parser.add_argument("--samples", type=_counts, required=True, help="such as 10,20,50")
-    parser.add_argument("--source-rows", type=_positive, default=900)
-    parser.add_argument("--seeds", type=_positive, default=20, help="so many, from 0 on")
+    parser.add_argument("--source-rows", type=positive, default=900)
+    parser.add_argument("--seeds", type=positive, default=20, help="so many, from 0 on")
     parser.add_argument("--query", type=_rows, metavar="A:B", help="rows to predict, from A up to but without B")
     parser.add_argument("--trim", type=_trim, default=0.0, metavar="SHARE")
-    parser.add_argument("--methods", type=_names, help="registered ones, or module:name; default: all that apply")
+    parser.add_argument("--methods", type=names, help="registered ones, or module:name; default: all that apply")
     parser.add_argument("--choose", choices=("medoids", "random"), default="medoids", help="how samples are chosen")
-    parser.add_argument("--input-shape", type=_shape, default=(3, 32, 32), metavar="CxHxW")
-    parser.add_argument("--classes", type=_positive, default=10)
+    parser.add_argument("--input-shape", type=image_shape, default=(3, 32, 32), metavar="CxHxW")
+    parser.add_argument("--classes", type=positive, default=10)
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the space; repeat")
     parser.add_argument("--json", type=Path, help="where every figure goes")
     parser.add_argument("--predictions", type=Path, metavar="OUT.npz", help="where every prediction goes")
-    parser.add_argument("--jobs", type=_positive, default=1, help="processes, each with a target at a time")
+    parser.add_argument("--jobs", type=positive, default=1, help="processes, each with a target at a time")
     return parser
 
 
@@ -564,17 +557,6 @@ def _settings(options: argparse.Namespace) -> Settings:
     return Settings(**{**values, "methods": methods, "option": tuple(options.option)})
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(","))
-    if "" in names or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"must be different names with commas between them, but got {text!r}.")
-    return names
-
-
-def _names_or_none(text: str) -> tuple[str, ...]:
-    return _names(text) if text.strip() else ()
-
-
 def _counts(text: str) -> tuple[int, ...]:
     counts = tuple(int(part) for part in text.split(",")) if re.fullmatch(r"[0-9]+(,[0-9]+)*", text) else ()
     if not counts or min(counts) < MIN_SAMPLES or len(set(counts)) < len(counts):
@@ -582,12 +564,6 @@ def _counts(text: str) -> tuple[int, ...]:
             f"must be different whole numbers from {MIN_SAMPLES} on, such as 10,20, but got {text!r}."
         )
     return counts
-
-
-def _positive(text: str) -> int:
-    if re.fullmatch(r"0*[1-9][0-9]*", text) is None:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, but got {text!r}.")
-    return int(text)
 
 
 def _rows(text: str) -> tuple[int, int]:
@@ -605,13 +581,6 @@ def _trim(text: str) -> float:
     if not 0 <= share < 0.5:
         raise argparse.ArgumentTypeError(f"must be a share from 0 to below 0.5, but got {text!r}.")
     return share
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"must be channels, height and width, such as 3x32x32, but got {text!r}.")
-    return int(match[1]), int(match[2]), int(match[3])
 
 
 if __name__ == "__main__":
