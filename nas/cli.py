@@ -68,9 +68,7 @@ def search(
         list[str] | None, typer.Option(metavar="LIMIT", help="Such as 'latency_ms<=2ms'; repeat for more.")
     ] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="How many candidates are trained.")] = None,
-    sampler: Annotated[
-        str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, local or random.")
-    ] = None,
+    sampler: Annotated[str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, local or random.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Decides everything that is random.")] = None,
     executor: Annotated[
         str | None, typer.Option(metavar="NAME", help="ray, or inline: in this process, one by one.")

@@ -124,7 +124,7 @@ class Screen:
         return known
 
     def costs(self, architectures: Sequence[Architecture], name: str, knowledge: Knowledge) -> FloatArray:
-        """The best known values of one metric that needs no training, shape (N,): measured, else predicted or counted."""
+        """The best known values, shape (N,), of a metric that needs no training: measured, predicted or counted."""
         if METRICS[name].source != "measured":
             return np.array([self.counted(architecture)[name] for architecture in architectures])
         self.predict_all(architectures)

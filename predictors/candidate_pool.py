@@ -120,4 +120,3 @@ class CandidatePool:
         except CandidateError:
             return False
         return True
-

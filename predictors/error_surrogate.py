@@ -38,9 +38,7 @@ class Surrogate:
     settled_at: int
 
     @classmethod
-    def fit(
-        cls, inputs: Inputs, values: FloatArray, noise: FloatArray, before: Surrogate | None = None
-    ) -> Surrogate:
+    def fit(cls, inputs: Inputs, values: FloatArray, noise: FloatArray, before: Surrogate | None = None) -> Surrogate:
         """What N samples with ``values``, shape (N,), tell. ``before`` was fitted to fewer of them.
 
         ``noise``, shape (N,), is the variance of each sample's noise relative to the others'.

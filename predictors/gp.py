@@ -282,7 +282,9 @@ def _settle(
 
     bounds = optimize.Bounds(prior - _FARTHEST, prior + _FARTHEST)
     options = {"maxiter": _STEPS}
-    found = optimize.minimize(loss, prior if start is None else start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = optimize.minimize(
+        loss, prior if start is None else start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+    )
     return found.x, -float(found.fun)
 
 

@@ -87,4 +87,5 @@ class DominatedRegion:
             for axis in range(points.shape[1]):
                 overlap *= np.maximum(upper[:, axis] - np.maximum(lower[:, axis], points[part, axis, None]), 0.0)
             added[part] -= overlap.sum(axis=1)
-        return np.maximum(added, 0.0)
+        improvements: FloatArray = np.maximum(added, 0.0)
+        return improvements

@@ -42,20 +42,22 @@ class LocalSearchSampler(SpaceSampler):
             if not nearby:
                 continue
             hopeful = np.flatnonzero(self._are_hopeful(nearby, front_losses[place], front_losses))
-            for index in self._rng.permutation(hopeful):
-                if self._is_accepted(nearby[index]):
-                    return nearby[index]
+            for index in self._rng.permutation(hopeful).tolist():
+                chosen: Architecture = nearby[index]
+                if self._is_accepted(chosen):
+                    return chosen
         return None
 
-    def _are_hopeful(
-        self, nearby: Sequence[Architecture], parent: FloatArray, front_losses: FloatArray
-    ) -> BoolArray:
+    def _are_hopeful(self, nearby: Sequence[Architecture], parent: FloatArray, front_losses: FloatArray) -> BoolArray:
         """Which of N neighbours would be on the front with their known costs and the parent's other losses."""
         losses = np.tile(parent, (len(nearby), 1))
         for index, values in self._known.items():
             losses[:, index] = values(nearby)
-        worse = (front_losses[None] <= losses[:, None]).all(axis=2).any(axis=1)
-        return ~worse if self._known else np.ones(len(nearby), dtype=np.bool_)
+        if not self._known:
+            return np.ones(len(nearby), dtype=np.bool_)
+        dominating = np.all(front_losses[None] <= losses[:, None], axis=2)
+        hopeful: BoolArray = ~np.any(dominating, axis=1)
+        return hopeful
 
     def _by_chance(self) -> Architecture:
         for _ in range(DRAWS):

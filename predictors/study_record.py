@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import NamedTuple, final
 
 import numpy as np
-import numpy.typing as npt
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -16,7 +15,6 @@ from nas.pareto import IntArray, non_dominated
 from nas.predictor import FloatArray
 from nas.proposer import EXPECTED
 from nas.search_space import SearchSpace, architecture_from
-
 
 EXPECTED_NOISE = 10.0
 """How much more noise, as a variance, what is expected of a stopped training has than what a finished one reached."""
@@ -80,7 +78,7 @@ class StudyRecord:
 
     def read(self, study: optuna.Study) -> None:
         """Take in the trials that have ended since the last time, whoever asked for them."""
-        signs = np.array([1 if d == optuna.study.StudyDirection.MINIMIZE else -1 for d in study.directions])
+        signs = np.array([1.0 if d == optuna.study.StudyDirection.MINIMIZE else -1.0 for d in study.directions])
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._ended or not trial.state.is_finished():
                 continue
@@ -91,9 +89,11 @@ class StudyRecord:
                 self.taken.add(architecture)
                 self._take_in(trial, architecture, signs)
 
-    def _take_in(self, trial: FrozenTrial, architecture: Architecture, signs: npt.NDArray[np.int64]) -> None:
+    def _take_in(self, trial: FrozenTrial, architecture: Architecture, signs: FloatArray) -> None:
         is_whole = trial.state == TrialState.COMPLETE
-        values = trial.values if is_whole else trial.user_attrs.get(EXPECTED) if trial.state == TrialState.PRUNED else None
+        values = (
+            trial.values if is_whole else trial.user_attrs.get(EXPECTED) if trial.state == TrialState.PRUNED else None
+        )
         if values is None or not np.isfinite(values).all():
             return
         losses = signs * np.array(values, dtype=np.float64)

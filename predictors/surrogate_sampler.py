@@ -3,8 +3,8 @@
 Costs that are known beforehand are taken as they are, so that only the other objectives, such as the error, are
 uncertain. Candidates are neighbours of the front and random architectures. The one is proposed that would add the most
 hypervolume if its uncertain objectives were so many standard deviations better than expected, that number going round
-over ``OPTIMISM``: hypervolume improvement by a confidence bound (Ponweiser and others, "Multiobjective optimization on a
-limited budget of evaluations using model-assisted S-metric selection", 2008). What still runs counts with what is
+over ``OPTIMISM``: hypervolume improvement by a confidence bound (Ponweiser and others, "Multiobjective optimization on
+a limited budget of evaluations using model-assisted S-metric selection", 2008). What still runs counts with what is
 expected of it, so that workers get different proposals. Where nothing promises an improvement the nearest to one is
 proposed, which comes to local search around the front.
 """
@@ -46,8 +46,8 @@ ORDERS = 8
 class SurrogateSampler(SpaceSampler):
     """Proposes what would add most to the front. At least one objective must not be known beforehand.
 
-    Improvements count by how probably constraints are met. Trials that were stopped early, but whose
-    attribute ``nas.proposer.EXPECTED`` tells which values they would have reached, are weaker evidence than finished ones.
+    Improvements count by how probably constraints are met. Trials that were stopped early, but whose attribute
+    ``nas.proposer.EXPECTED`` tells which values they would have reached, are weaker evidence than finished ones.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SurrogateSampler(SpaceSampler):
         if not candidates:
             return
         inputs = self._pool.inputs(candidates)
-        features = np.hstack(list(inputs.blocks.values()))
+        features = np.hstack(list(inputs.blocks.values())).astype(np.float64)
         work = self._pool.costs(candidates)[:, 0] if self._known else inputs.blocks["graph_logs"][:, 0]
         begun = len(self._record.taken)
         ends = () if begun else (int(np.argmin(work)), int(np.argmax(work)))

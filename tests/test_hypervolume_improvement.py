@@ -28,9 +28,7 @@ def test_is_the_growth_of_the_hypervolume(objectives: int, data: st.DataObject) 
     before = hypervolume(front[(front < 1).all(axis=1)], reference)
     for point, added in zip(points, found, strict=True):
         inside = np.vstack([front, point])
-        assert added == pytest.approx(
-            hypervolume(inside[(inside < 1).all(axis=1)], reference) - before, abs=1e-9
-        )
+        assert added == pytest.approx(hypervolume(inside[(inside < 1).all(axis=1)], reference) - before, abs=1e-9)
 
 
 @pytest.mark.parametrize("objectives", [2, 3, 4])

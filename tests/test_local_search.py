@@ -33,9 +33,9 @@ def test_known_costs_rule_out_what_cannot_be_on_the_front() -> None:
     for _ in range(10):
         _, proposed = ask(study)
         parents = [architecture for architecture in before if proposed in neighbours(CELLS, architecture)]
-        assert any(
-            not any(e <= error(parent) and c <= cost(proposed) for e, c in points) for parent in parents
-        ), proposed.short
+        assert any(not any(e <= error(parent) and c <= cost(proposed) for e, c in points) for parent in parents), (
+            proposed.short
+        )
 
 
 def test_finds_more_of_the_front_than_by_chance() -> None:

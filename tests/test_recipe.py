@@ -64,7 +64,13 @@ def test_every_default_is_written_out() -> None:
     """A recipe on disk does not change its meaning when a later version has other defaults."""
     written = tomllib.loads(Recipe().to_toml())
     assert written["training"]["epochs"] == Recipe().training.epochs
-    optional = {"data.root", "data.image_size", "data.validation_share", "execution.ray_address", "execution.gpus_per_worker"}
+    optional = {
+        "data.root",
+        "data.image_size",
+        "data.validation_share",
+        "execution.ray_address",
+        "execution.gpus_per_worker",
+    }
     optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
     missing = {
         f"{table}.{key}"

@@ -1,0 +1,140 @@
+"""What a search costs beside its trainings: time over the ideal, time of a proposal, memory of the driver.
+
+    python -m experiments.overhead --candidates 2000 --workers 2 --seconds 1 --json OUT.json
+
+Candidates of the ``mobilenet`` space that take so many seconds each, of which a worker spends all asleep, are proposed
+by the sampler, run by Ray Tune as in a search, and appended to a journal on disk. The ideal is candidates × seconds ÷
+workers. Starting Ray is left out, and told apart. The error that a candidate reports is made up: it falls with the
+multiply-accumulates, and differs a little from network to network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.architecture import Architecture
+from nas.errors import CandidateError
+from nas.evaluation import Evaluation
+from nas.execution import Job, RayExecutor, Report, Resources
+from nas.journal import Journal, write_aside
+from nas.layer import total_macs
+from nas.machine import processor_name
+from nas.proposer import Beforehand, Proposer, SamplerName, Told
+from nas.search_space import load_space
+from nas.tracing import describer_of
+
+INPUT_SHAPE, CLASSES = (1, 28, 28), 10
+LAST = 100
+"""Proposals at the end, of which the time is told apart."""
+
+
+class Sleep:
+    """A task that takes its time and reports what the job says of the error."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self, job: Job) -> Iterator[Report]:
+        time.sleep(self._seconds)
+        yield {"done": True, "error": job["error"]}
+
+
+class Candidates:
+    """The source of jobs, as a search's rounds are one."""
+
+    def __init__(self, candidates: int, sampler: SamplerName, journal: Journal) -> None:
+        self._space = load_space("mobilenet", {}, input_shape=INPUT_SHAPE, classes=CLASSES)
+        self._describer = describer_of(self._space, INPUT_SHAPE, CLASSES)
+        beforehand = Beforehand(self._describer, {1: self._macs})
+        self._proposer = Proposer(self._space, 2, sampler, seed=0, history=(), beforehand=beforehand)
+        self._journal = journal
+        self._left = candidates
+        self.proposing_s: list[float] = []
+        self.ended = 0
+
+    def next_job(self) -> Job | None:
+        if self._left == 0:
+            return None
+        self._left -= 1
+        began_s = time.perf_counter()
+        architecture = self._proposer.propose(lambda architecture: True)
+        self.proposing_s.append(time.perf_counter() - began_s)
+        assert architecture is not None, "the space is far larger than the budget"
+        return {"id": architecture.id, "architecture": dict(architecture), "error": self._error(architecture)}
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        return True
+
+    def on_end(self, job: Job, report: Report) -> None:
+        architecture = Architecture(job["architecture"])
+        self._journal.append_evaluations([Evaluation("train", architecture, values={"error": report["error"]})])
+        losses = (float(report["error"]), float(self._macs([architecture])[0]))
+        self._proposer.tell(Told(architecture, losses, {}))
+        self.ended += 1
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        raise failure
+
+    def _macs(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
+        return np.array([float(total_macs(self._describer.layers(each))) for each in architectures])
+
+    def _error(self, architecture: Architecture) -> float:
+        wobble = int(architecture.id[:4], 16) / 16**4
+        return float(0.05 + 0.5 * (self._macs([architecture])[0] / 1e5) ** -0.4 * (1 + 0.1 * wobble))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments.overhead", description=__doc__.splitlines()[0])
+    parser.add_argument("--candidates", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=1.0, help="that each candidate takes")
+    parser.add_argument("--sampler", choices=get_args(SamplerName), default="gp")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal.start(Path(folder) / "run", "", clock=time.time)
+        source = Candidates(options.candidates, options.sampler, journal)
+        before_s = time.perf_counter()
+        with RayExecutor(options.workers, Resources()) as executor:
+            began_s = time.perf_counter()
+            executor.run(Sleep(options.seconds), source, time_limit_s=60 + 10 * options.seconds)
+            took_s = time.perf_counter() - began_s
+        journal.close()
+    ideal_s = options.candidates * options.seconds / options.workers
+    proposing_ms = 1e3 * np.array(source.proposing_s)
+    figures = {
+        "candidates": source.ended,
+        "ideal_s": ideal_s,
+        "took_s": took_s,
+        "over_the_ideal": took_s / ideal_s - 1,
+        "starting_ray_s": began_s - before_s,
+        "proposing_ms_mean": float(proposing_ms.mean()),
+        "proposing_ms_of_the_last_100": float(proposing_ms[-LAST:].mean()),
+        "proposing_ms_largest": float(proposing_ms.max()),
+        "driver_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "sampler": options.sampler,
+        "workers": options.workers,
+        "processor": processor_name(),
+        "python": platform.python_version(),
+    }
+    for name, value in figures.items():
+        print(f"{name.replace('_', ' ')}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+    if options.json is not None:
+        write_aside(options.json, json.dumps(figures, indent=1).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
