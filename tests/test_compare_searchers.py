@@ -369,8 +369,8 @@ class TestCommand:
 
     def test_optunas_process(self, path: Path) -> None:
         """It is slow, so for a few evaluations more than it starts with."""
-        content = run(path, "--searchers", "optuna-gp", "--seeds", "1", "--evaluations", "12")
-        assert len(content["runs"][0]["evaluated"]) == 12
+        content = run(path, "--searchers", "optuna-gp", "--seeds", "1", "--evaluations", "11")
+        assert len(content["runs"][0]["evaluated"]) == 11
 
     def test_everything_is_found_in_the_end(self, path: Path) -> None:
         """As many evaluations as rows are all of them, which is the whole hypervolume."""
@@ -578,12 +578,12 @@ class TestSearchers:
     def test_ours(self, path: Path, known: str) -> None:
         """It evaluates only rows that stand for their twins, and with known costs nothing above the limit."""
         pytest.importorskip("predictors.surrogate_sampler")
-        arguments = ("--searchers", "gp", "--cost-known", known, "--limit", "latency_ms_x<=3", "--evaluations", "15")
+        arguments = ("--searchers", "gp", "--cost-known", known, "--limit", "latency_ms_x<=3", "--evaluations", "10")
         content = run(path, *arguments, "--cost", "mib,energy_mj_x", "--seeds", "1")
         study = Study(settings_of(content, path))
         assert len(content["runs"]) == 2
         for each in content["runs"]:
-            assert len(each["evaluated"]) == 15
+            assert len(each["evaluated"]) == 10
             assert study.networks.is_canonical[each["evaluated"]].all()
             assert each["twins"] == each["repeats"] == 0
             if known == "true":
