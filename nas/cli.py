@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -153,16 +153,18 @@ def show(
 
 @app.command(name="list")
 def list_() -> None:
-    """List what a recipe can name: spaces, data sets, targets, predictors, metrics with their units."""
+    """List what a recipe can name: spaces, data sets, targets, predictors, samplers, metrics with their units."""
     from nas.discovery import plug_in_names
     from nas.metric import METRICS
     from nas.named_data import DATA_SETS
+    from nas.recipe import Recipe
 
     known = {
         "spaces": [*plug_in_names("nas.search_spaces"), "my_module:MySpace"],
         "data sets": [*DATA_SETS, "folder:PATH"],
         "targets": plug_in_names("nas.runtimes"),
         "predictors": plug_in_names("nas.predictors"),
+        "samplers": get_args(Recipe.model_fields["sampler"].annotation),
     }
     for title, names in known.items():
         typer.echo(f"{title + ':':12}{', '.join(names)}")

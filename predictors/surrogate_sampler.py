@@ -78,7 +78,7 @@ class SurrogateSampler(SpaceSampler):
                 if architecture not in self._record.taken:
                     return architecture
             candidates = self._candidates()
-            begins = len(self._record.finished) < FIRST
+            begins = sum(self._pool.is_fit(each.architecture) for each in self._record.finished) < FIRST
             self._planned.extend(self._first(candidates) if begins else self._plan(candidates, uncertain))
             if not self._planned:
                 return sample(self._space, self._rng)  # nothing is left that is new and accepted

@@ -279,10 +279,20 @@ def test_resuming_a_finished_run_by_command_changes_nothing(
 
 
 def test_list_names_what_a_recipe_can_name() -> None:
-    """Spaces, data sets, targets, predictors, and the metrics with a limit as an example."""
+    """Spaces, data sets, targets, predictors, samplers, and the metrics with a limit as an example."""
     done = run_nas("list")
     assert done.returncode == 0, done.stderr
-    for name in ("mobilenet", "nasbench201", "digits", "folder:PATH", "onnxruntime-cpu", "stacked", "energy_mj<=0.5mJ"):
+    named = (
+        "mobilenet",
+        "nasbench201",
+        "digits",
+        "folder:PATH",
+        "onnxruntime-cpu",
+        "stacked",
+        "gp, tpe",
+        "energy_mj<=0.5mJ",
+    )
+    for name in named:
         assert name in done.stdout
     assert "\x1b" not in done.stdout
 
