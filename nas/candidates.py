@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,11 @@ from nas.architecture import Architecture
 from nas.early_stopping import Rungs, RungTrust, rung_epochs, trust_in_rungs
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure, PredictedValue
+from nas.evaluators import Evaluator, training_seed
 from nas.execution import Job, Report
 from nas.metric import METRICS
 from nas.proposer import Beforehand, Proposer, Told
-from nas.recipe import Recipe
 from nas.run_state import RunState
-from nas.training import TrainingSettings
 
 CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
 
@@ -29,8 +28,9 @@ class RoundOfTrainings:
     ``dried_up`` tells afterwards that the proposer found nothing more that is new and probably meets the limits.
     """
 
-    def __init__(self, state: RunState, number: int, until: int) -> None:
+    def __init__(self, state: RunState, evaluator: Evaluator, number: int, until: int) -> None:
         self._state = state
+        self._evaluator = evaluator
         self._number = number
         self._left = until - state.knowledge.trials
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
@@ -38,7 +38,7 @@ class RoundOfTrainings:
         self.dried_up = False
         recipe = state.recipe
         stopping = recipe.early_stopping
-        self._epochs = rung_epochs(recipe.training.epochs, stopping.reduction) if stopping.enabled else ()
+        self._epochs = rung_epochs(evaluator.epochs, stopping.reduction) if stopping.enabled else ()
         self._relied_on: tuple[int, ...] | None = None
         self._rungs = Rungs(
             self._epochs,
@@ -98,7 +98,7 @@ class RoundOfTrainings:
         state = self._state
         if any("early_stopping" in body for body in state.journal.bodies("note")):
             return
-        last = state.recipe.training.epochs
+        last = self._evaluator.epochs
         shown = ", ".join(f"{correlation:.2f} after {epoch}" for epoch, correlation in trust.correlations.items())
         verdict = (
             f"stopping begins at epoch {trust.relied_on[0]}" if trust.relied_on else "so no training is stopped early"
@@ -114,7 +114,6 @@ class RoundOfTrainings:
         if report.get("done"):
             self._note(job, report)
         architecture = Architecture(job["architecture"])
-        recipe = self._state.recipe
         row = Evaluation(
             "train",
             architecture,
@@ -124,7 +123,7 @@ class RoundOfTrainings:
             details={
                 "epochs": report["epoch"],
                 "stopped_early": not report.get("done", False),
-                "subset": recipe.training.subset,
+                "subset": self._evaluator.subset,
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
             },
@@ -220,28 +219,3 @@ class RoundOfTrainings:
         finished = [other.details.get("curve", ()) for other in self._state.knowledge.candidates]
         ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
         return float(curve[-1] * np.median(ratios)) if ratios else None
-
-
-def training_settings(
-    recipe: Recipe, epochs: int, subset: float, time_limit_s: float, **changes: Any
-) -> TrainingSettings:
-    """The recipe's way of training, for so many epochs on so large a share of the images."""
-    training = recipe.training
-    return TrainingSettings(
-        epochs=epochs,
-        subset=subset,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        label_smoothing=training.label_smoothing,
-        augment=training.augment,
-        device=training.device,
-        time_limit_s=time_limit_s,
-        threads=recipe.execution.threads_per_worker,
-        **changes,
-    )
-
-
-def training_seed(recipe: Recipe, architecture: Architecture) -> int:
-    """A seed that depends on the recipe's and the architecture alone, so that order and workers do not matter."""
-    return (int(architecture.id[:7], 16) + 7919 * recipe.seed) % 2**31

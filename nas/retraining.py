@@ -16,10 +16,10 @@ from safetensors.torch import load
 
 from nas.architecture import Architecture
 from nas.benchmarking import Outcome
-from nas.candidates import training_seed, training_settings
 from nas.dataset import DataSet
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure
+from nas.evaluators import training_seed, training_settings
 from nas.execution import Executor, Job, Report
 from nas.export import export_model, export_onnx, outputs_of, parity
 from nas.journal import write_aside

@@ -16,6 +16,7 @@ from nas.benchmarking import Bench, BenchSettings, DeviceBench
 from nas.data_source import DataSource
 from nas.dataset import DataSet
 from nas.errors import JournalError, RecipeError, TargetError
+from nas.evaluators import evaluator_of
 from nas.execution import Executor, InlineExecutor, RayExecutor, Resources, local_gpus
 from nas.front import REPORT_NAME, Front
 from nas.home import home
@@ -208,8 +209,10 @@ def _work(state: RunState, folder: Path) -> None:
         return
     search.before_training()
     with _executor(state.recipe) as executor:
+        evaluator = evaluator_of(state, folder)
+        evaluator.prepare(executor)
         for number in range(1, state.recipe.rounds + 1):
-            search.train_round(number, executor)
+            search.train_round(number, evaluator, executor)
             search.measure_round(number)
         search.measure_front()
         Retraining(state, search, folder).run(executor)

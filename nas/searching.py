@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.candidates import RoundOfTrainings, training_settings
+from nas.candidates import RoundOfTrainings
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
+from nas.evaluators import Evaluator
 from nas.execution import Executor
 from nas.fusion import as_executed
 from nas.measurement import Measurement
@@ -26,7 +27,6 @@ from nas.predictor import MIN_SAMPLES, HeldOutError, Predictor, Source, given_by
 from nas.run_state import RunState
 from nas.screening import POOL, TRACED_POOL
 from nas.search_space import HasLayers
-from nas.training import CandidateTraining
 from nas.trust import verdict
 
 FloatArray = npt.NDArray[np.float64]
@@ -299,22 +299,15 @@ class Search:
 
     # Rounds
 
-    def train_round(self, number: int, executor: Executor) -> None:
+    def train_round(self, number: int, evaluator: Evaluator, executor: Executor) -> None:
         """Train this round's share of the budget, as far as the rows do not hold it yet."""
         until = round(self._state.recipe.trials * number / self._state.recipe.rounds)
         if number in self._rounds_done or self._state.knowledge.trials >= until:
             return
         already = self._state.knowledge.trials
         self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: training", until - already)
-        training = self._state.recipe.training
-        task = CandidateTraining(
-            self._state.task.space,
-            self._state.task.source,
-            training_settings(self._state.recipe, training.epochs, training.subset, training.time_limit_s),
-            self._state.stopwatch,
-        )
-        for source in self._sources_of_trainings(number, until):
-            executor.run(task, source, time_limit_s=training.time_limit_s)
+        for source in self._sources_of_trainings(evaluator, number, until):
+            executor.run(evaluator.task, source, time_limit_s=evaluator.time_limit_s)
         self._state.progress.close()
         if source.dried_up:
             self._state.progress.say(
@@ -322,19 +315,19 @@ class Search:
                 f"no further architecture was found that is new and probably meets the limits. {self._refusals()}"
             )
 
-    def _sources_of_trainings(self, number: int, until: int) -> Iterator[RoundOfTrainings]:
+    def _sources_of_trainings(self, evaluator: Evaluator, number: int, until: int) -> Iterator[RoundOfTrainings]:
         """The round; and where nothing more surely meets the limits, the rest of it by predicted means.
 
         A search must not dry up because few samples give no tight bound.
         """
-        source = RoundOfTrainings(self._state, number, until)
+        source = RoundOfTrainings(self._state, evaluator, number, until)
         yield source
         if source.dried_up and self._state.screen.drop_caution():
             self._state.progress.say(
                 f"round {number}: no further architecture was found that is new and meets the limits by the "
                 "predictors' bounds, so those that meet them by the predicted mean are trained."
             )
-            yield RoundOfTrainings(self._state, number, until)
+            yield RoundOfTrainings(self._state, evaluator, number, until)
 
     def _refusals(self) -> str:
         turned_away = self._state.screen.turned_away

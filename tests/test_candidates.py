@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -47,7 +47,8 @@ def told_to_the_proposer(
     monkeypatch.setattr(candidates, "Proposer", lambda *arguments, **options: given.update(options))
     recipe = Recipe(objectives=objectives)
     task = SimpleNamespace(space=TinySpace())
-    RoundOfTrainings(SimpleNamespace(recipe=recipe, knowledge=Knowledge(rows), screen=screen, task=task), 1, 9)  # type: ignore[arg-type]
+    state: Any = SimpleNamespace(recipe=recipe, knowledge=Knowledge(rows), screen=screen, task=task)
+    RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=recipe.training.epochs)), 1, 9)
     return {told.architecture: told for told in given["history"]}, given["beforehand"]
 
 
@@ -121,7 +122,7 @@ class TestEarlyStopping:
             objectives=[Objective.parse("error")],
             limits=(),
         )
-        state = SimpleNamespace(
+        state: Any = SimpleNamespace(
             recipe=Recipe(objectives=("error",), training={"epochs": 4}, early_stopping={"check": 4, "keep": 0.1}),
             knowledge=Knowledge(rows),
             screen=screen,
@@ -129,7 +130,7 @@ class TestEarlyStopping:
             progress=SimpleNamespace(say=told.append),
             journal=SimpleNamespace(append=lambda kind, body: kept.append(body), bodies=lambda kind: kept),
         )
-        return RoundOfTrainings(state, 1, 9), told, kept  # type: ignore[arg-type]
+        return RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=4)), 1, 9), told, kept
 
     def goes_on(self, trainings: RoundOfTrainings, epoch: int) -> bool:
         job = {"id": ALL[9].id, "architecture": dict(ALL[9]), "seed": 0}
