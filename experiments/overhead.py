@@ -27,11 +27,12 @@ import numpy.typing as npt
 from nas.architecture import Architecture
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation
-from nas.execution import Job, RayExecutor, Report, Resources
+from nas.execution import Job, Report
 from nas.journal import Journal, write_aside
 from nas.layer import total_macs
 from nas.machine import processor_name
 from nas.proposer import Beforehand, Proposer, SamplerName, Told
+from nas.ray_executor import RayExecutor, Resources
 from nas.search_space import load_space
 from nas.tracing import describer_of
 
@@ -76,6 +77,9 @@ class Candidates:
 
     def on_report(self, job: Job, report: Report) -> bool:
         return True
+
+    def on_restart(self, job: Job) -> None:
+        pass
 
     def on_end(self, job: Job, report: Report) -> None:
         architecture = Architecture(job["architecture"])

@@ -81,6 +81,9 @@ class RoundOfTrainings:
         self._note(job, report)
         return report["epoch"] not in self._rungs_relied_on() or self._rungs.goes_on(job["id"], report["epoch"])
 
+    def on_restart(self, job: Job) -> None:
+        self._curves[job["id"]] = []
+
     def _rungs_relied_on(self) -> tuple[int, ...]:
         """The epochs at which trainings may be stopped: none before enough have shown which can be relied on."""
         if self._relied_on is None and self._epochs:

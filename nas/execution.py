@@ -1,24 +1,13 @@
-"""Running jobs, in this process or by Ray Tune; either way jobs are asked for and results told one by one."""
+"""Jobs, who has them done, and who does them: they are asked for and their results told one by one."""
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import io
-import logging
-import os
-import secrets
-import sys
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO, final
+from typing import Any, Protocol, Self, final
 
-from nas.errors import CandidateError, NasError, TargetError
+from nas.errors import CandidateError, NasError
 
 Job = Mapping[str, Any]
 """Plain JSON data with an ``id``, and whatever the task takes."""
@@ -27,18 +16,8 @@ Task = Callable[[Job], Iterator[Report]]
 """Does a job and reports as it goes; the last report holds ``done``. A CandidateError, and whatever else is no
 NasError, ends the job, and it alone; any other NasError ends the run."""
 
-Outcome = Report | NasError
-"""The last that is known of a job."""
-
-LOCAL_RAY_VARIABLES = (
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
-    "RAY_AUTH_MODE",
-    "RAY_AUTH_TOKEN",
-    "RAY_gcs_rpc_server_reconnect_timeout_s",
-)
-HARD_LIMIT_FACTOR = 1.2
-HARD_LIMIT_GRACE_S = 5.0
-"""A task checks its time limit itself; a process that is still in it this much later is ended."""
+OUT_OF_MEMORY = ("OutOfMemoryError", "can't allocate memory")
+"""What tells such errors of torch's from others: the class on GPUs, the message on CPUs."""
 
 
 class JobSource(Protocol):
@@ -49,6 +28,9 @@ class JobSource(Protocol):
 
     def on_report(self, job: Job, report: Report) -> bool:
         """Take note of a report that is not the last, and say whether the job goes on."""
+
+    def on_restart(self, job: Job) -> None:
+        """The job's process was lost, so it begins anew: what it reported before will be reported again."""
 
     def on_end(self, job: Job, report: Report) -> None:
         """The job has ended: with its last report, which holds ``done``, or with the one at which it was stopped."""
@@ -79,7 +61,7 @@ class InlineExecutor:
 
     def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
         while (job := source.next_job()) is not None:
-            with contextlib.closing(_reports_of(task, job)) as reports:
+            with contextlib.closing(reports_of(task, job)) as reports:
                 outcome = self._outcome(job, reports, source)
             if isinstance(outcome, CandidateError):
                 source.on_failure(job, outcome)
@@ -110,337 +92,12 @@ def as_failure(error: Exception) -> CandidateError:
         return error
     if isinstance(error, NasError):
         raise error
+    if isinstance(error, MemoryError) or any(sign in repr(error) for sign in OUT_OF_MEMORY):
+        return CandidateError("memory", f"training must fit into memory, but raised {type(error).__name__}: {error}")
     return CandidateError("exception", f"training raised {type(error).__name__}: {error}")
 
 
-def _reports_of(task: Task, job: Job) -> Generator[Report]:
+def reports_of(task: Task, job: Job) -> Generator[Report]:
     """A task's reports. None of its code runs but while the next one is asked for, however it is written."""
     yield from task(job)
     raise AssertionError("a task's last report must hold done")
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one job takes: cores (also its threads) and GPUs, a fraction being a share of one."""
-
-    cpus: int = 1
-    gpus: float = 0.0
-
-
-@final
-class RayExecutor:
-    """Jobs in parallel by Ray Tune: a searcher and a scheduler that pass everything to the source.
-
-    A local Ray listens on the loopback address alone; ``address`` joins a cluster instead.
-    Actors are reused from job to job, and one Ray session serves all runs.
-    """
-
-    def __init__(self, workers: int, resources: Resources, *, address: str | None = None) -> None:
-        self._workers = workers
-        self._resources = resources
-        self._address = address
-
-    def __enter__(self) -> Self:
-        # Tune reads these when it starts; what is kept is kept in the journal, so its own files are only in the way.
-        os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-        os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-        os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")
-        os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "86400")
-        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1")
-        os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else what repeats is kept back, and printed by ray.shutdown
-        self._environment_before = dict(os.environ)
-        if self._address is None:
-            # Ray's own switch, named after the systems on which it is the default, binds every port to the loopback
-            # address; and who connects must know a token that only this process and its children have. Where Ray was
-            # imported before, only the token protects it.
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-            # Ray's agents look for a head that is gone for 60 s; a local one never comes back, so when this process is
-            # killed soon after it started they are not to outlive it for so long.
-            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
-        import ray
-
-        if not ray.is_initialized():
-            environment = {
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-                "OMP_NUM_THREADS": str(self._resources.cpus),
-            }
-            options: dict[str, Any] = {"include_dashboard": False, "runtime_env": {"env_vars": environment}}
-            if self._address is None:
-                options |= {
-                    "num_cpus": self._workers * self._resources.cpus,
-                    "object_store_memory": 200 * 2**20,
-                }
-            else:
-                options["address"] = self._address
-            try:
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-            except ConnectionError as error:
-                where = f"at {self._address}" if self._address else "on this machine"
-                raise TargetError(f"trainings need a Ray {where}, but it does not answer: {error}") from error
-            self._owns_ray = True
-        else:
-            self._owns_ray = False
-        self._check_resources(ray.nodes())  # type: ignore[no-untyped-call]
-        logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would tell them once more
-        self._stdout = sys.stdout
-        sys.stdout = _WithoutRayNews(sys.stdout)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        import ray
-
-        if self._owns_ray:
-            ray.shutdown()
-            for name in LOCAL_RAY_VARIABLES:  # another Ray, joined later, has its own token
-                if name not in self._environment_before:
-                    os.environ.pop(name, None)
-        if isinstance(sys.stdout, _WithoutRayNews):
-            sys.stdout = self._stdout
-
-    def _check_resources(self, nodes: list[dict[str, Any]]) -> None:
-        """See that some node could ever run a job: Tune would wait for one without a word."""
-        needs = {"CPU": self._resources.cpus, "GPU": self._resources.gpus}
-        alive = [node["Resources"] for node in nodes if node["Alive"]]
-        if not any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in alive):
-            largest = {name: max((node.get(name, 0) for node in alive), default=0) for name in needs}
-            raise TargetError(
-                f"a training takes {needs['CPU']} cores and {needs['GPU']:g} GPUs, but the largest node has "
-                f"{largest['CPU']:g} and {largest['GPU']:g}. Lower execution.threads_per_worker, or join another Ray."
-            )
-
-    def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
-        from ray import tune
-
-        hard_limit_s = HARD_LIMIT_FACTOR * time_limit_s + HARD_LIMIT_GRACE_S
-        relay = _Relay(source, time_limit_s, hard_limit_s)
-        searcher, scheduler, trainable = _tune_parts(relay)
-        with tempfile.TemporaryDirectory(prefix="nas-tune-") as storage:
-            tuner = tune.Tuner(
-                tune.with_resources(
-                    tune.with_parameters(trainable, task=task, hard_limit_s=hard_limit_s),
-                    {"cpu": self._resources.cpus, "gpu": self._resources.gpus},
-                ),
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=scheduler,
-                    num_samples=-1,
-                    max_concurrent_trials=self._workers,
-                    reuse_actors=True,
-                    metric="training_iteration",  # one that Tune itself reports: nothing here asks for the best
-                    mode="max",
-                ),
-                run_config=tune.RunConfig(
-                    name="run",
-                    storage_path=str(Path(storage).absolute()),
-                    verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=0),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                ),
-            )
-            tuner.fit()
-        if relay.error is not None:
-            raise relay.error
-
-
-@final
-class _WithoutRayNews(io.TextIOBase):
-    """Standard output without what Ray's listener thread prints on it, which no setting of Ray's turns off."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        if threading.current_thread().name == "ray_listen_error_messages":
-            return len(text)
-        return self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
-
-
-@final
-class _Relay:
-    """Keeps track of which Tune trial does which job, and carries the first exception that ends the run out of Tune."""
-
-    def __init__(self, source: JobSource, time_limit_s: float, hard_limit_s: float) -> None:
-        self._source = source
-        self._time_limit_s = time_limit_s
-        self._hard_limit_s = hard_limit_s
-        self._jobs: dict[str, Job] = {}
-        self.error: Exception | None = None
-
-    def __reduce__(self) -> tuple[type[object], tuple[()]]:
-        """Tune pickles what it is given so as to restore it, which is never asked of it: the journal is for that."""
-        return object, ()
-
-    def next_job(self, trial_id: str) -> Job | None:
-        if self.error is not None:
-            return None
-        try:
-            job = self._source.next_job()
-        except Exception as error:
-            self.error = error
-            return None
-        if job is not None:
-            self._jobs[trial_id] = job
-        return job
-
-    def goes_on(self, trial_id: str, outcome: Outcome) -> bool:
-        if self.error is not None or isinstance(outcome, Exception):
-            return False
-        try:
-            return self._source.on_report(self._jobs[trial_id], outcome)
-        except Exception as error:
-            self.error = error
-            return False
-
-    def end(self, trial_id: str, outcome: Outcome) -> None:
-        job = self._jobs.pop(trial_id, None)
-        if self.error is not None or job is None:
-            return
-        try:
-            if not isinstance(outcome, Exception):
-                self._source.on_end(job, outcome)
-            else:
-                self._source.on_failure(job, as_failure(outcome))
-        except Exception as error:
-            self.error = error
-
-    def die(self, trial_id: str, lasted_s: float, error: Exception | None) -> None:
-        """The job's process died, or ``error`` came up in it before the task could begin."""
-        self.end(trial_id, self._cause_of_death(lasted_s) if error is None else as_failure(error))
-
-    def _cause_of_death(self, lasted_s: float) -> CandidateError:
-        if lasted_s >= self._hard_limit_s:
-            return CandidateError(
-                "timeout",
-                f"a training must take at most {self._time_limit_s:g} s, "
-                f"but hung; its process was ended after {lasted_s:.0f} s.",
-            )
-        return CandidateError(
-            "worker", "the worker's process died; it may have been killed, or have run out of memory or crashed."
-        )
-
-
-def _tune_parts(relay: _Relay) -> tuple[Any, Any, type]:
-    """Ray Tune's three extension points, each as thin as it can be: what to do is the source's to say."""
-    from ray import tune
-    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-    from ray.tune.search import Searcher
-
-    class SourceSearcher(Searcher):
-        """Hands out the source's jobs and tells it of their ends."""
-
-        def __init__(self) -> None:
-            super().__init__(metric="training_iteration", mode="max")
-
-        def suggest(self, trial_id: str) -> Any:
-            job = relay.next_job(trial_id)
-            return Searcher.FINISHED if job is None else {"job": dict(job)}
-
-        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            if result is not None:
-                relay.end(trial_id, result["outcome"][0])
-
-        def save(self, checkpoint_path: str) -> None:
-            """Nothing: the journal is the only state."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Nothing: the journal is the only state."""
-
-        def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-            """Nothing: the journal is the only state."""
-
-    class SourceScheduler(FIFOScheduler):
-        """Stops a trial when the source says so."""
-
-        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-            goes_on = relay.goes_on(trial.trial_id, result["outcome"][0])
-            decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
-            return decision
-
-        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-            started = trial.run_metadata.start_time  # only when its process was there, which takes seconds
-            relay.die(trial.trial_id, 0.0 if started is None else time.time() - started, _cause(trial))
-
-    class JobTrainable(tune.Trainable):
-        """Does one job after the other in one actor."""
-
-        def setup(self, config: dict[str, Any], task: Task, hard_limit_s: float) -> None:  # type: ignore[override]
-            self._task = task
-            self._hard_limit_s = hard_limit_s
-            self._sink = open(os.devnull, "w")  # noqa: SIM115 (it must outlive every call)
-            self._begin(config)
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._left_s = self._hard_limit_s
-            with self._watched():
-                self._reports.close()
-            self._begin(new_config)
-            return True
-
-        def _begin(self, config: dict[str, Any]) -> None:
-            self._left_s = self._hard_limit_s
-            self._reports = _reports_of(self._task, config["job"])
-
-        @contextlib.contextmanager
-        def _watched(self) -> Iterator[None]:
-            """Ends this process when a job has had its time, of which waiting, for the driver or a job, is no part.
-
-            From a thread that needs no interpreter, so no hang, in whatever code, can prevent it.
-            """
-            began_s = time.monotonic()
-            faulthandler.dump_traceback_later(max(0.001, self._left_s), exit=True, file=self._sink)
-            try:
-                yield
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-                self._left_s -= time.monotonic() - began_s
-
-        def step(self) -> dict[str, Any]:
-            outcome: Outcome
-            try:
-                with self._watched():
-                    outcome = next(self._reports)
-            except NasError as error:
-                outcome = error
-            except Exception as error:  # whatever a candidate raises is its own failure
-                outcome = as_failure(error)
-            done = isinstance(outcome, Exception) or bool(outcome.get("done"))
-            return {"outcome": [outcome], "done": done}  # in a list, because Tune flattens mappings
-
-    return SourceSearcher(), SourceScheduler(), JobTrainable  # type: ignore[no-untyped-call]
-
-
-def _cause(trial: Any) -> Exception | None:
-    """What came up in a trial's process outside of the task, such as a space that cannot be imported there."""
-    from ray.exceptions import RayActorError, RayTaskError
-
-    error = trial.get_pickled_error()
-    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
-        error = error.cause
-    return None if error is None or isinstance(error, RayActorError) else error
-
-
-def local_gpus() -> int:
-    """GPUs of this machine that torch can use."""
-    import torch
-
-    return torch.cuda.device_count()

@@ -270,6 +270,9 @@ class _Retrainings:
     def on_report(self, job: Job, report: Report) -> bool:
         return True
 
+    def on_restart(self, job: Job) -> None:
+        """Nothing is kept of a retraining before its end."""
+
     def on_end(self, job: Job, report: Report) -> None:
         folder = self._folder / WINNERS / job["id"]
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from nas.data_source import DataSource
 from nas.dataset import DataSet
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.evaluators import evaluator_of
-from nas.execution import Executor, InlineExecutor, RayExecutor, Resources, local_gpus
+from nas.execution import Executor, InlineExecutor
 from nas.front import REPORT_NAME, Front
 from nas.home import home
 from nas.journal import RECIPE, Journal
@@ -25,6 +25,7 @@ from nas.machine import default_workers, processor_name
 from nas.measurement_store import MeasurementStore
 from nas.predictor import load_predictor
 from nas.progress import NullProgress, Progress
+from nas.ray_executor import RayExecutor, Resources, local_gpus
 from nas.recipe import Recipe, read_recipe
 from nas.record import read_record
 from nas.report import write_report

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +76,45 @@ def sleep_deaf(job: Job) -> Iterator[dict[str, Any]]:
     yield {"done": True}
 
 
+def exit_once(job: Job) -> Iterator[dict[str, Any]]:
+    """Its process ends the first time, in the second epoch."""
+    yield {"epoch": 1}
+    first = Path(job["folder"]) / job["id"]
+    if not first.exists():
+        first.touch()
+        os._exit(3)
+    yield {"epoch": 2, "done": True}
+
+
+def hang_with_a_child(job: Job) -> Iterator[dict[str, Any]]:
+    """Neither its process nor the one that it started heeds a signal that asks it to end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(1000)"
+    child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    yield {"child": child.pid}
+    time.sleep(1000)
+
+
+def exhaust_memory(job: Job) -> Iterator[dict[str, Any]]:
+    """Asks for more than there is: the process may have 64 MiB more than it has."""
+    yield {"epoch": 1}
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**26, limits[1]))
+    try:
+        yield {"epoch": 2, "size": len(bytearray(2**30)), "done": True}
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def count_slowly(job: Job) -> Iterator[dict[str, Any]]:
+    for epoch in range(1, job["epochs"] + 1):
+        time.sleep(0.3)
+        yield {"epoch": epoch, "done": epoch == job["epochs"]}
+
+
 def meet(job: Job) -> Iterator[dict[str, Any]]:
     """Ends well only when another job is there at the same time."""
     folder = Path(job["folder"])
@@ -97,4 +139,8 @@ DEEDS = {
     "spin": spin,
     "sleep deaf": sleep_deaf,
     "meet": meet,
+    "exit once": exit_once,
+    "hang with a child": hang_with_a_child,
+    "exhaust memory": exhaust_memory,
+    "count slowly": count_slowly,
 }

@@ -7,16 +7,19 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from job_tasks import work
 
-from nas import execution
+from nas import ray_executor as ray_module
 from nas.errors import CandidateError, DataError
-from nas.execution import Executor, InlineExecutor, Job, RayExecutor, Report, Resources
+from nas.execution import Executor, InlineExecutor, Job, Report, as_failure
+from nas.ray_executor import RayExecutor, Resources
 
 ENOUGH_S = 60.0
 
@@ -40,6 +43,9 @@ class Script:
     def on_report(self, job: Job, report: Report) -> bool:
         self.heard[job["id"]].append(("report", report))
         return "stop_at" not in job or report["epoch"] != job["stop_at"]
+
+    def on_restart(self, job: Job) -> None:
+        self.heard[job["id"]].append(("restart", None))
 
     def on_end(self, job: Job, report: Report) -> None:
         self.heard[job["id"]].append(("end", report))
@@ -118,6 +124,16 @@ class TestEvery:
         ]
         assert [len(events) for events in source.heard.values()] == [2, 2, 1, 2, 2]
 
+    def test_a_job_that_exhausts_memory_fails_alone(self, executor: Executor) -> None:
+        """It is told apart from other exceptions."""
+        source = Script({"do": "exhaust memory"}, counting(2))
+        executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert source.heard["j0"][-1] == (
+            "failure",
+            ("memory", "training must fit into memory, but raised MemoryError: "),
+        )
+        assert source.kinds == ["memory", None]
+
     def test_what_is_no_candidates_failure_ends_the_run(self, executor: Executor) -> None:
         """Missing data would fail every job, so it is raised at once, and no job hears of it."""
         source = Script({"do": "find no data"}, *[counting(1)] * 20)
@@ -165,6 +181,15 @@ class TestEvery:
         assert source.heard == {}
 
 
+def test_torch_that_finds_no_memory_is_told_apart() -> None:
+    """On CPUs it raises a RuntimeError, on GPUs a class of its own."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert as_failure(caught.value).kind == "memory"
+    assert as_failure(torch.OutOfMemoryError("CUDA out of memory")).kind == "memory"
+    assert as_failure(RuntimeError("wrong")).kind == "exception"
+
+
 def test_a_stopped_task_is_closed_before_its_end_is_told() -> None:
     """What a task has borrowed, such as random states, is given back before anybody goes on."""
     open_tasks = []
@@ -201,12 +226,40 @@ class TestProcesses:
         ray_executor.run(work, source, time_limit_s=ENOUGH_S)
         assert source.kinds == ["worker", "worker", None, "worker", None, None]
         assert source.heard["j0"][-1][1][1].startswith(
-            "the worker's process died; it may have been killed, or have run"
+            "the worker's process died in each of 2 tries; it may have been killed, or have run"
         )
+
+    def test_a_lost_job_begins_anew(self, ray_executor: Executor, tmp_path: Path) -> None:
+        """Once, and from its first epoch, of which its source is told; also when it is the last."""
+        once = {"do": "exit once", "folder": str(tmp_path)}
+        source = Script(once, counting(2), once)
+        ray_executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert source.heard["j0"] == source.heard["j2"] == [
+            ("report", {"epoch": 1}),
+            ("restart", None),
+            ("report", {"epoch": 1}),
+            ("end", {"epoch": 2, "done": True}),
+        ]  # fmt: skip
+        assert source.kinds == [None, None, None]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="Ray ends what a worker started on Linux only")
+    def test_what_a_hung_job_started_ends_with_it(
+        self, ray_executor: Executor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that it started and that ignores SIGTERM, as it does itself, is gone soon after."""
+        monkeypatch.setattr(ray_module, "HARD_LIMIT_GRACE_S", 0.8)
+        source = Script({"do": "hang with a child"})
+        ray_executor.run(work, source, time_limit_s=1.0)
+        assert source.kinds == ["timeout"]
+        child = Path("/proc", str(source.heard["j0"][0][1]["child"]))
+        until = time.monotonic() + 20
+        while child.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not child.exists()
 
     def test_a_hang_ends_within_the_hard_limit(self, ray_executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
         """Neither a loop that never ends nor a sleep that hears no signal outlives it, and others go on after."""
-        monkeypatch.setattr(execution, "HARD_LIMIT_GRACE_S", 0.8)
+        monkeypatch.setattr(ray_module, "HARD_LIMIT_GRACE_S", 0.8)
         source = Script({"do": "spin"}, {"do": "sleep deaf"}, counting(2), counting(2))
         ray_executor.run(work, source, time_limit_s=1.0)
         assert source.kinds == ["timeout", "timeout", None, None]
@@ -285,7 +338,7 @@ def test_ray_is_silent_when_workers_die() -> None:
     """A run in which workers exit, are killed and hang prints what the caller prints, and nothing else."""
     code = """
 import os, signal
-from test_executors import Script, counting, execution, ray, work
+from test_executors import Script, counting, ray, ray_module, work
 
 class Killer(Script):
     def on_report(self, job, report):
@@ -293,14 +346,64 @@ class Killer(Script):
             os.kill(report["pid"], signal.SIGKILL)
         return super().on_report(job, report)
 
-execution.HARD_LIMIT_GRACE_S = 0.8
+ray_module.HARD_LIMIT_GRACE_S = 0.8
 source = Killer({"do": "exit"}, {"do": "tell and wait"}, {"do": "fail"}, {"do": "spin"}, counting(2))
 with ray() as executor:
     executor.run(work, source, time_limit_s=1.0)
     print(source.kinds)
 """
+    told = run_apart(code)
+    assert told.stderr == ""
+    assert told.stdout == "['worker', 'worker', 'exception', 'timeout', None]\n"
+    assert told.returncode == 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_losing_a_node_of_a_cluster_costs_what_was_in_flight() -> None:
+    """Of eight jobs on two nodes that of the node which is lost begins anew on the other one, and all end well."""
+    code = """
+import os
+os.environ["RAY_DEDUP_LOGS"] = "0"  # as the executor has it, were Ray not imported before
+from ray.cluster_utils import Cluster
+from test_executors import RayExecutor, Resources, Script, work
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+lost = cluster.add_node(num_cpus=1)
+cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+
+class Loses(Script):
+    lost_one = False
+
+    def on_report(self, job, report):
+        if not self.lost_one and all(self.heard.get(name) for name in ("j0", "j1")):
+            self.lost_one = True
+            cluster.remove_node(lost, allow_graceful=False)
+        return super().on_report(job, report)
+
+source = Loses(*[{"do": "count slowly", "epochs": 5}] * 8)
+with RayExecutor(2, Resources(cpus=1), address=cluster.address) as executor:
+    executor.run(work, source, time_limit_s=60)
+print(source.lost_one, source.kinds)
+for events in source.heard.values():
+    print(" ".join(str(what["epoch"]) if event == "report" else event for event, what in events))
+cluster.shutdown()
+"""
+    told = run_apart(code)
+    assert told.returncode == 0, told.stderr
+    first, *jobs = told.stdout.splitlines()
+    assert first == f"True {[None] * 8}"
+    restarted = [job for job in jobs if "restart" in job]
+    assert len(restarted) == 1
+    assert restarted[0].endswith("restart 1 2 3 4 end")
+    assert [job for job in jobs if job not in restarted] == ["1 2 3 4 end"] * 7
+
+
+def run_apart(code: str) -> subprocess.CompletedProcess[str]:
+    """The code in a process of its own, which knows the tests."""
     path = os.pathsep.join(str(Path(__file__).parents[level]) for level in (0, 1))
-    told = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
@@ -308,6 +411,3 @@ with ray() as executor:
         timeout=120,
         check=False,
     )
-    assert told.stderr == ""
-    assert told.stdout == "['worker', 'worker', 'exception', 'timeout', None]\n"
-    assert told.returncode == 0
