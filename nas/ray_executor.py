@@ -232,11 +232,9 @@ class _Relay:
         if self.error is not None:
             return None
         try:
-            if self._lost:
-                job: Job | None = self._lost.popleft()
+            job = self._lost.popleft() if self._lost else self._source.next_job()
+            if job is not None and job["id"] in self._deaths:
                 self._source.on_restart(job)
-            else:
-                job = self._source.next_job()
         except Exception as error:
             self.error = error
             return None
