@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, final
 
 from nas.architecture import Architecture
-from nas.execution import Executor, Task
+from nas.errors import CandidateError
+from nas.execution import Executor, Job, Report, Task, reports_of
 from nas.recipe import Recipe
 from nas.run_state import RunState
 from nas.training import CandidateTraining, TrainingSettings
@@ -38,6 +42,33 @@ class Evaluator(Protocol):
 def evaluator_of(state: RunState, folder: Path) -> Evaluator:
     """The one that the recipe names. ``folder``, the run's, keeps what it makes."""
     return TrainingEvaluator(state)
+
+
+@final
+@dataclass(frozen=True)
+class Checked:
+    """A task whose reports hold what a candidate's must: the epoch, and an error from 0 to 1; others end it.
+
+    What they hold beside that is passed on.
+    """
+
+    task: Task
+
+    def __call__(self, job: Job) -> Iterator[Report]:
+        """The task's reports.
+
+        Raises:
+            CandidateError: one lacks the epoch or the error, or its error is no number from 0 to 1.
+        """
+        with contextlib.closing(reports_of(self.task, job)) as reports:
+            for report in reports:
+                error = report.get("error")
+                if not isinstance(error, int | float) or not 0 <= error <= 1:
+                    found = "has none" if error is None else f"has {error!r}"
+                    raise CandidateError("report", f"a report must have an error from 0 to 1, but one {found}.")
+                if not isinstance(report.get("epoch"), int):
+                    raise CandidateError("report", f"a report must have an epoch, but one has {sorted(report)}.")
+                yield report
 
 
 @final

@@ -252,6 +252,20 @@ class Recipe(_Part):
         """
         return cls(**values)
 
+    @classmethod
+    def from_toml(cls, text: str) -> Recipe:
+        """The recipe that ``to_toml`` wrote."""
+        return cls.from_mapping(tomllib.loads(text))
+
+    def differences(self, other: Recipe) -> dict[str, tuple[str, str]]:
+        """The dotted keys that differ, each with its value here and in ``other``, as TOML or ``not set``."""
+        here, there = _flat(self.model_dump(exclude_none=True)), _flat(other.model_dump(exclude_none=True))
+        return {
+            key: (here.get(key, "not set"), there.get(key, "not set"))
+            for key in {**there, **here}
+            if here.get(key) != there.get(key)
+        }
+
     @property
     def run_name(self) -> str:
         """The name, or one made of the data set and the space."""
@@ -376,6 +390,15 @@ def _toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         name = f"{prefix}{_toml_key(key)}"
         yield f"\n[{name}]\n"
         yield from _toml_lines(table, f"{name}.")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """The literals of nested tables by their dotted keys."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: _toml_literal(value)}
+    return flat
 
 
 def _toml_key(key: str) -> str:

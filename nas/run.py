@@ -176,6 +176,10 @@ def _task(
 
 def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock) -> Front:
     progress.say(f"run folder: {folder}")
+    if begun := journal.bodies("recipe"):
+        _check_recipe(Recipe.from_toml(begun[0]["text"]), recipe, folder)
+    else:
+        journal.append("recipe", {"text": recipe.to_toml()})
     circumstances = _circumstances(recipe, task)
     notes = journal.bodies("note")
     if not notes:
@@ -262,6 +266,21 @@ def _version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
+    """See that a resumed run goes on with its recipe, but for where trainings run, which changes no result.
+
+    Raises:
+        JournalError: another value of another key; rows of two recipes cannot be compared.
+    """
+    changed = {key: pair for key, pair in now.differences(then).items() if not key.startswith("execution.")}
+    if changed:
+        listed = ", ".join(f"{key} was {before} and is {value} now" for key, (value, before) in changed.items())
+        raise JournalError(
+            f"a run goes on with the recipe that it began with, but for the keys of [execution]: {listed}. "
+            f"Bring that back in {folder / RECIPE}, or start a new run beside it."
+        )
 
 
 def _check_same(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

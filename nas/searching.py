@@ -14,7 +14,7 @@ from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
-from nas.evaluators import Evaluator
+from nas.evaluators import Checked, Evaluator
 from nas.execution import Executor
 from nas.fusion import as_executed
 from nas.measurement import Measurement
@@ -307,7 +307,7 @@ class Search:
         already = self._state.knowledge.trials
         self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: training", until - already)
         for source in self._sources_of_trainings(evaluator, number, until):
-            executor.run(evaluator.task, source, time_limit_s=evaluator.time_limit_s)
+            executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
         self._state.progress.close()
         if source.dried_up:
             self._state.progress.say(

@@ -130,6 +130,21 @@ def test_resuming_a_finished_run_repeats_nothing(tmp_path: Path) -> None:
     assert again.to_json() == front.to_json()
 
 
+def test_a_changed_recipe_is_refused_on_resume(tmp_path: Path) -> None:
+    """With what was changed, and nothing is done; where trainings run may change."""
+    search(tmp_path)
+    run = tmp_path / "run"
+    text = (run / "recipe.toml").read_text()
+    before = rows_of(run)
+    (run / "recipe.toml").write_text(text.replace("seed = 0", "seed = 1").replace('sampler = "gp"', 'sampler = "tpe"'))
+    with pytest.raises(JournalError, match=r"seed was 0 and is 1 now, sampler was \"gp\" and is \"tpe\" now\. Bring"):
+        resume(run)
+    assert rows_of(run) == before
+    (run / "recipe.toml").write_text(text.replace("workers = 0", "workers = 1"))
+    resume(run)
+    assert rows_of(run) == before
+
+
 @pytest.mark.parametrize("stop_before", ["round 2/2: training", "retraining winners", "exporting winners"])
 def test_a_run_stopped_between_stages_goes_on_from_its_rows(tmp_path: Path, stop_before: str) -> None:
     """What was done before stays as it is, nothing is done twice, and the budget is exact."""
