@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import final
 
@@ -23,9 +24,10 @@ CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
 
 @final
 class RoundOfTrainings:
-    """The source of one round's jobs, up to ``until`` trainings in all.
+    """The source of one round's jobs, up to ``until`` trainings in all, and none after the recipe's time.
 
-    ``dried_up`` tells afterwards that the proposer found nothing more that is new and probably meets the limits.
+    A round has an equal share of the time that is left with those to come. ``dried_up`` tells afterwards that the
+    proposer found nothing more that is new and probably meets the limits.
     """
 
     def __init__(self, state: RunState, evaluator: Evaluator, number: int, until: int) -> None:
@@ -33,6 +35,7 @@ class RoundOfTrainings:
         self._evaluator = evaluator
         self._number = number
         self._left = until - state.knowledge.trials
+        self._ends_s = _end_of_round_s(state, number)
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
         self._curves: dict[str, list[float]] = {}
         self.dried_up = False
@@ -58,7 +61,7 @@ class RoundOfTrainings:
         )
 
     def next_job(self) -> Job | None:
-        if self._left <= 0:
+        if self._left <= 0 or self._time_is_over():
             return None
         taken = {architecture.id for architecture in self._state.knowledge.unfit} | self._predicted.keys()
         architecture = self._settled() or self._proposer.propose(self._accept, taken)
@@ -76,6 +79,11 @@ class RoundOfTrainings:
             "architecture": dict(architecture),
             "seed": training_seed(self._state.recipe, architecture),
         }
+
+    def _time_is_over(self) -> bool:
+        """However short the time, something is trained."""
+        begun = bool(self._predicted or self._state.knowledge.trials)
+        return begun and self._ends_s < math.inf and self._state.spent_s >= self._ends_s
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._note(job, report)
@@ -222,3 +230,11 @@ class RoundOfTrainings:
         finished = [other.details.get("curve", ()) for other in self._state.knowledge.candidates]
         ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
         return float(curve[-1] * np.median(ratios)) if ratios else None
+
+
+def _end_of_round_s(state: RunState, number: int) -> float:
+    """Until when, in seconds from the run's begin, a round that begins now trains."""
+    if state.recipe.search_time_s is None:
+        return math.inf
+    begins_s = state.spent_s
+    return begins_s + (state.recipe.search_time_s - begins_s) / (state.recipe.rounds - number + 1)

@@ -68,6 +68,9 @@ def search(
         list[str] | None, typer.Option(metavar="LIMIT", help="Such as 'latency_ms<=2ms'; repeat for more.")
     ] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="How many candidates are trained.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Such as 15min: no candidate is trained after that.")
+    ] = None,
     sampler: Annotated[str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, local or random.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Decides everything that is random.")] = None,
     executor: Annotated[
@@ -103,6 +106,7 @@ def search(
         "objectives": objective,
         "limits": limit,
         "trials": trials,
+        "search_time_s": time,
         "sampler": sampler,
         "seed": seed,
         "execution.executor": executor,

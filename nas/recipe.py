@@ -170,6 +170,9 @@ class EnergyRecipe(_Part):
 class Recipe(_Part):
     """Everything that decides what a run does.
 
+    After ``search_time_s``, which may be written like ``"15min"``, no further candidate is trained; what runs then
+    ends, and winners are retrained. ``trials`` are the most then, and how many there are depends on the machine.
+
     Construct it with keywords, from a file by ``read_recipe``, or from a mapping by ``Recipe.from_mapping``.
 
     Raises:
@@ -185,6 +188,7 @@ class Recipe(_Part):
     limits: tuple[str, ...] = ()
     trials: int = Field(default=40, ge=1)
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
+    search_time_s: float | None = Field(default=None, gt=0)
     sampler: Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"] = "gp"
     predictor: str = "stacked"
     measuring: MeasuringRecipe = MeasuringRecipe()
@@ -202,6 +206,11 @@ class Recipe(_Part):
     @classmethod
     def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("search_time_s", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: object) -> object:
+        return _seconds(value) if isinstance(value, str) else value
 
     @field_validator("target")
     @classmethod
@@ -332,6 +341,16 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
             place = inner
         place[last] = _toml_value(text.strip())
     return result
+
+
+_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", text)
+    if match is None or match[2] not in _SECONDS:
+        raise ValueError(f"a time is written like 90s, 15min or 2h, but got {text!r}.")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 @contextlib.contextmanager

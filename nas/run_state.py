@@ -60,6 +60,11 @@ class RunState:
             limits=recipe.parsed_limits,
         )
 
+    @property
+    def spent_s(self) -> float:
+        """Seconds that the run has taken so far, in all processes that were at it, as far as they could note it."""
+        return self._cost.lap_s + float(sum(body["wall_s"] for body in self.journal.bodies("cost")))
+
     def note_cost(self) -> None:
         """Put what was spent since this was last done in the journal."""
         self.journal.append("cost", self._cost.lap())

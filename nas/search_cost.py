@@ -51,6 +51,11 @@ class SearchCost:
     ) -> None:
         self._ended.set()
 
+    @property
+    def lap_s(self) -> float:
+        """Seconds since the last lap."""
+        return self._stopwatch() - self._began_s
+
     def lap(self) -> dict[str, Any]:
         """What was spent since the last lap, as plain JSON data.
 

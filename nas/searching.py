@@ -24,6 +24,7 @@ from nas.metric import METRICS
 from nas.objective import Limit
 from nas.pareto import hypervolume_contributions, non_dominated
 from nas.predictor import MIN_SAMPLES, HeldOutError, Predictor, Source, given_by, load_predictor
+from nas.progress import duration_text
 from nas.run_state import RunState
 from nas.screening import POOL, TRACED_POOL
 from nas.search_space import HasLayers
@@ -309,10 +310,16 @@ class Search:
         for source in self._sources_of_trainings(evaluator, number, until):
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
         self._state.progress.close()
+        trained = self._state.knowledge.trials - already
         if source.dried_up:
             self._state.progress.say(
-                f"round {number} ends after {self._state.knowledge.trials - already} of {until - already} trainings: "
+                f"round {number} ends after {trained} of {until - already} trainings: "
                 f"no further architecture was found that is new and probably meets the limits. {self._refusals()}"
+            )
+        elif trained < until - already:
+            self._state.progress.say(
+                f"round {number} ends after {trained} of {until - already} trainings: its share of the search's "
+                f"{duration_text(self._state.recipe.search_time_s or 0)} is over."
             )
 
     def _sources_of_trainings(self, evaluator: Evaluator, number: int, until: int) -> Iterator[RoundOfTrainings]:

@@ -229,3 +229,30 @@ class TestFiles:
         for path in (tmp_path, tmp_path / "file" / "recipe.toml"):
             with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .* cannot be read: .+ directory"):
                 read_toml(path)
+
+
+@pytest.mark.parametrize(("written", "seconds"), [(90, 90), ("90s", 90), ("1.5 min", 90), ("2h", 7200), ("45", 45)])
+def test_a_search_time_may_have_a_unit(written: object, seconds: float) -> None:
+    """It is kept in seconds."""
+    recipe = Recipe.from_mapping({"search_time_s": written})
+    assert recipe.search_time_s == seconds
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize("written", ["15 minutes", "-3s", "0s", "soon", ""])
+def test_a_search_time_that_is_none_is_refused(written: str) -> None:
+    """With how one is written, or that it must be positive."""
+    with pytest.raises(
+        RecipeError, match=r"search_time_s: (a time is written like 90s|input should be greater than 0)"
+    ):
+        Recipe.from_mapping({"search_time_s": written})
+
+
+def test_differences_name_keys_with_both_values() -> None:
+    """Those of inner tables by their dotted names, and what one does not have."""
+    here = Recipe(seed=1, training={"epochs": 3}, search_time_s=60)
+    assert here.differences(Recipe(training={"epochs": 3})) == {
+        "seed": ("1", "0"),
+        "search_time_s": ("60.0", "not set"),
+    }
+    assert here.differences(here) == {}

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,27 @@ def test_a_run_stopped_between_stages_goes_on_from_its_rows(tmp_path: Path, stop
     assert len(trained(run)) == BASE["trials"]
     assert len(front) >= 1
     assert_nothing_twice(run)
+
+
+def test_after_its_time_a_search_trains_no_more(tmp_path: Path) -> None:
+    """Each round ends with its share, what was trained has winners, and a resumed run has no second helping."""
+    diary = Diary()
+    front = search(tmp_path, search_time_s=0.2, trials=200, progress=diary)  # of a clock that ticks when it is read
+    run = tmp_path / "run"
+    assert 2 <= len(trained(run)) < 30
+    by_round = Counter(row.round for row in evaluations_of(run, "train"))
+    assert set(by_round) == {1, 2}
+    assert sum("its share of the search's 0.2 s is over" in news for news in diary.news) == 2
+    assert len(front) >= 1
+    before = rows_of(run)
+    resume(run)
+    assert rows_of(run) == before
+
+
+def test_however_short_its_time_a_search_trains_something(tmp_path: Path) -> None:
+    """Or it would have no front."""
+    assert len(search(tmp_path, search_time_s=0.001, trials=200)) == 1
+    assert len(trained(tmp_path / "run")) == 1
 
 
 # Objectives and limits
