@@ -93,6 +93,7 @@ class RayExecutor:
         import ray
 
         if not ray.is_initialized():
+            _read_token_anew()
             environment = {
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 "OMP_NUM_THREADS": str(self._resources.cpus),
@@ -180,6 +181,14 @@ class RayExecutor:
                 ),
             )
             tuner.fit()
+
+
+def _read_token_anew() -> None:
+    """Have Ray heed the environment again: it keeps the first token and mode for as long as the process lives."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @final

@@ -400,6 +400,27 @@ cluster.shutdown()
     assert [job for job in jobs if job not in restarted] == ["1 2 3 4 end"] * 7
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_one_process_may_start_ray_again() -> None:
+    """As a notebook does that searches twice; each local Ray has a token of its own."""
+    code = """
+import os
+from test_executors import Script, counting, ray, work
+
+for _ in range(2):
+    with ray() as executor:
+        print(len(os.environ["RAY_AUTH_TOKEN"]), len(os.environ["RAY_AUTH_MODE"]))
+        source = Script(counting(1))
+        executor.run(work, source, time_limit_s=60)
+        print(source.kinds)
+    print("RAY_AUTH_TOKEN" in os.environ)
+"""
+    told = run_apart(code)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == ["64 5", "[None]", "False"] * 2
+
+
 def run_apart(code: str) -> subprocess.CompletedProcess[str]:
     """The code in a process of its own, which knows the tests."""
     path = os.pathsep.join(str(Path(__file__).parents[level]) for level in (0, 1))

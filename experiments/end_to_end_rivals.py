@@ -1,0 +1,200 @@
+"""What someone would do without this project: searches and a hand-made family, by Ray Tune, within a time.
+
+Each candidate is trained to its end and its latency timed in the trial itself, while the other workers train. That is
+what Ray Tune's and Optuna's own examples lead to. What runs when the time is over is finished.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import optuna
+
+from nas.architecture import Architecture, Choice, Option
+from nas.data_source import DataSource
+from nas.evaluators import training_seed, training_settings
+from nas.export import export_onnx
+from nas.ray_executor import RayExecutor, Resources
+from nas.recipe import Recipe
+from nas.runtimes.onnx_runtime import load_onnxruntime
+from nas.search_space import SearchSpace, settle
+from nas.tracing import build_checked
+from nas.training import CandidateTraining
+
+TIMED_RUNS, WARM_UP_RUNS = 100, 20
+POPULATION = 20
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the width and of the depth in the hand-made family, from the smallest options to the largest."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A trained candidate: its validation error, and its latency as the trial timed it."""
+
+    architecture: Architecture
+    error: float
+    latency_ms: float
+
+
+def search_by_nsga2(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float) -> list[Found]:
+    """Ray Tune with Optuna's NSGA-II on the trained error and the timed latency."""
+    sampler = optuna.samplers.NSGAIISampler(seed=recipe.seed, population_size=POPULATION)
+    return _search(recipe, space, source, workers, _optuna(space, sampler, time_s))
+
+
+def search_at_random(
+    recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float
+) -> list[Found]:
+    """Ray Tune with random candidates."""
+    return _search(recipe, space, source, workers, _optuna(space, optuna.samplers.RandomSampler(recipe.seed), time_s))
+
+
+def scale_by_hand(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float) -> list[Found]:
+    """The family of ``scaled_family``, each member trained once, as far as the time allows."""
+    return _search(recipe, space, source, workers, _listed(scaled_family(space), time_s))
+
+
+RIVALS: dict[str, Callable[[Recipe, SearchSpace, DataSource, int, float], list[Found]]] = {
+    "nsga2": search_by_nsga2,
+    "random": search_at_random,
+    "scaled": scale_by_hand,
+}
+
+
+def scaled_family(space: SearchSpace) -> list[Architecture]:
+    """Members of the ``mobilenet`` space by one width and one depth multiplier, rounded to the nearest options.
+
+    Everything else is as in MobileNetV2 (Sandler et al., 2018): depthwise 3 × 3 convolutions, one expansion, no
+    squeeze-and-excite. The order is random but fixed, so that a time that is too short leaves no corner out.
+    """
+
+    def member(width: float, depth: float) -> Architecture:
+        def option(choice: Choice) -> Option:
+            options, kind = choice.options, choice.name.rpartition(".")[2]
+            level = {"width": width, "depth": depth, "stride": 0.0, "kernel": 0.0, "expansion": 0.5}.get(kind)
+            if level is not None:
+                return options[round(level * (len(options) - 1))]
+            return {"block": "mbconv", "squeeze_excite": False}[kind]
+
+        return settle(space, option)
+
+    family = list(dict.fromkeys(member(width, depth) for width in LEVELS for depth in LEVELS))
+    order = np.random.default_rng(0).permutation(len(family))
+    return [family[index] for index in order]
+
+
+def _search(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, searcher: Any) -> list[Found]:
+    from ray import tune  # here, because what the executor sets comes before the first import of Ray
+
+    threads = recipe.execution.threads_per_worker
+    with RayExecutor(workers, Resources(cpus=threads)), tempfile.TemporaryDirectory() as storage:
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(_evaluate, recipe=recipe, space=space, source=source), {"cpu": threads}
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher, num_samples=-1, max_concurrent_trials=workers, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(name="rival", storage_path=storage, verbose=0),
+        )
+        results = tuner.fit()
+    found: dict[Architecture, Found] = {}
+    for result in results:
+        if result.metrics and "latency_ms" in result.metrics:
+            architecture = _architecture(space, result.metrics["config"])
+            found[architecture] = Found(architecture, result.metrics["error"], result.metrics["latency_ms"])
+    return list(found.values())
+
+
+def _evaluate(config: dict[str, Any], *, recipe: Recipe, space: SearchSpace, source: DataSource) -> None:
+    """One trial: train to the end, export, time."""
+    from ray import tune
+
+    architecture = _architecture(space, config)
+    training = recipe.training
+    settings = training_settings(recipe, training.epochs, training.subset, training.time_limit_s)
+    job = {"architecture": dict(architecture), "seed": training_seed(recipe, architecture)}
+    *_, last = CandidateTraining(space, source, settings)(job)
+    tune.report({"error": last["error"], "latency_ms": _timed_ms(recipe, space, source, architecture)})
+
+
+def _architecture(space: SearchSpace, config: dict[str, Any]) -> Architecture:
+    return settle(space, lambda choice: config[choice.name])
+
+
+def _timed_ms(recipe: Recipe, space: SearchSpace, source: DataSource, architecture: Architecture) -> float:
+    """The median of so many runs of ONNX Runtime on one thread, by the trial's own clock."""
+    data = source.load()
+    module = build_checked(space, architecture, data.input_shape, data.class_count)
+    batch = recipe.parsed_target.batch
+    runtime = load_onnxruntime()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export_onnx(module, data.input_shape, batch, path)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = recipe.parsed_target.threads
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    images = {session.get_inputs()[0].name: np.zeros((batch, *data.input_shape), dtype=np.float32)}
+    times_s = []
+    for _ in range(WARM_UP_RUNS + TIMED_RUNS):
+        began_s = time.perf_counter()
+        session.run(None, images)
+        times_s.append(time.perf_counter() - began_s)
+    return 1000 * float(np.median(times_s[WARM_UP_RUNS:]))
+
+
+def _optuna(space: SearchSpace, sampler: optuna.samplers.BaseSampler, time_s: float) -> Any:
+    from ray.tune.search import Searcher
+    from ray.tune.search.optuna import OptunaSearch
+
+    def suggest(trial: optuna.Trial) -> dict[str, Any]:
+        def option(choice: Choice) -> Option:
+            found = trial.suggest_categorical(choice.name, choice.options)
+            assert found is not None
+            return found
+
+        settle(space, option)
+        return {}
+
+    @final
+    class Timed(OptunaSearch):
+        """Suggests nothing more after its time."""
+
+        def suggest(self, trial_id: str) -> Any:
+            return Searcher.FINISHED if time.monotonic() > ends_s else super().suggest(trial_id)
+
+    ends_s = time.monotonic() + time_s
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return Timed(suggest, metric=["error", "latency_ms"], mode=["min", "min"], sampler=sampler)
+
+
+def _listed(architectures: Sequence[Architecture], time_s: float) -> Any:
+    from ray.tune.search import Searcher
+
+    @final
+    class Listed(Searcher):
+        """Suggests one architecture after the other."""
+
+        def __init__(self) -> None:
+            super().__init__(metric="error", mode="min")
+
+        def suggest(self, trial_id: str) -> Any:
+            return dict(waiting.pop(0)) if waiting and time.monotonic() < ends_s else Searcher.FINISHED
+
+        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            """Nothing is learnt."""
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing to go on from."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Nothing to go on from."""
+
+    waiting, ends_s = list(architectures), time.monotonic() + time_s
+    return Listed()
