@@ -169,6 +169,9 @@ def _optuna(space: SearchSpace, sampler: optuna.samplers.BaseSampler, time_s: fl
         def suggest(self, trial_id: str) -> Any:
             return Searcher.FINISHED if time.monotonic() > ends_s else super().suggest(trial_id)
 
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing to go on from."""
+
     ends_s = time.monotonic() + time_s
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return Timed(suggest, metric=["error", "latency_ms"], mode=["min", "min"], sampler=sampler)
