@@ -278,8 +278,8 @@ class Recipe(_Part):
             raise ValueError("evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz.")
         if self.evaluate != "table" and path is not None:
             raise ValueError(
-                f"a table is looked up where evaluate = 'table', but it is {self.evaluate!r} and there is table.path {path!r}: "
-                "set evaluate=table, or leave the path out."
+                f"a table is looked up where evaluate = 'table', but it is {self.evaluate!r} and there is table.path "
+                f"{path!r}: set evaluate=table, or leave the path out."
             )
         return self
 
