@@ -60,9 +60,9 @@ class SearchedTable:
         for column in (settings.accuracy, self.test_column):
             self._check_per_cent(column)
         for metric in metrics:
-            if not self.has(metric):
+            if not self.has(metric) and self.settings.device not in self._table.targets(metric):
                 raise RecipeError(self._why_not(metric))
-            self._table.column(self.column_of(metric), positive=True)
+            self._table.column(self.column_of(metric), positive=True)  # which may hold what is no number
 
     def __len__(self) -> int:
         return len(self._table)
@@ -203,10 +203,11 @@ class SearchedTable:
         device, devices = self.settings.device, self._table.targets(metric)
         rule = f"a table must have a column {self.column_of(metric)!r} for {metric} to be looked up"
         if not devices:
-            told = sorted(name for name in METRICS if name in self._table.columns or self._table.targets(name))
+            measured = sorted(name for name, each in METRICS.items() if each.source == "measured")
+            told = [name for name in measured if name in self._table.columns or self._table.targets(name)]
             return (
                 f"{rule}, but {self.name} has none of {metric} at all. "
-                f"It has {', '.join(told) or 'no metric'}: choose other objectives and limits."
+                f"It has {', '.join(told) or 'no measured metric'}: choose other objectives and limits."
             )
         if device is None:
             return f"{rule}, but {self.name} has it for devices: set table.device to one of {', '.join(devices)}."

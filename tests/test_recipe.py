@@ -72,6 +72,7 @@ def test_every_default_is_written_out() -> None:
         "execution.gpus_per_worker",
     }
     optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
+    optional |= {f"table.{key}" for key in ("path", "accuracy", "test_accuracy", "device")}
     missing = {
         f"{table}.{key}"
         for table, part in Recipe()
@@ -114,7 +115,7 @@ def test_a_run_always_has_a_name_that_a_folder_can_have(values: dict[str, Any], 
     assert Recipe.from_mapping(values).run_name == name
 
 
-KNOWN = "Known: data, early_stopping, energy, execution, limits, measuring, name, "
+KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measuring, name, "
 
 
 @pytest.mark.parametrize(
