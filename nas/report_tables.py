@@ -341,7 +341,7 @@ def trust_sentences(front: Front, fits: Sequence[FitRecord]) -> list[str]:
     for name, fit in {fit.metric: fit for fit in fits}.items():
         title = METRICS[name].title.lower() if name in METRICS else name
         sentences.append(
-            f"On measured architectures that it had not seen, the last {title} predictor was off by "
+            f"On {front.words.known} that it had not seen, the last {title} predictor was off by "
             f"{100 * fit.held_out.mape:.1f} % on average, and its 90 % bounds held {100 * fit.held_out.coverage:.0f} % "
             f"of them ({fit.held_out.samples} architectures)."
         )

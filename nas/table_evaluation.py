@@ -60,9 +60,9 @@ class SearchedTable:
         for column in (settings.accuracy, self.test_column):
             self._check_per_cent(column)
         for metric in metrics:
-            if not self.has(metric) and self.settings.device not in self._table.targets(metric):
+            if not self._table.has_column(self.column_of(metric)):
                 raise RecipeError(self._why_not(metric))
-            self._table.column(self.column_of(metric), positive=True)  # which may hold what is no number
+            self._table.column(self.column_of(metric), positive=True)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -76,12 +76,9 @@ class SearchedTable:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The measured metrics that the table has a column of."""
-        return tuple(name for name, metric in METRICS.items() if metric.source == "measured" and self.has(name))
-
-    def has(self, metric: str) -> bool:
-        """Whether there is a column of this measured metric."""
-        return self.column_of(metric) in self._table.columns
+        """The measured metrics that the table has a column of numbers of."""
+        measured = (name for name, metric in METRICS.items() if metric.source == "measured")
+        return tuple(name for name in measured if self.column_of(name) in self._table.columns)
 
     def column_of(self, metric: str) -> str:
         """The column of a measured metric of the device."""
@@ -102,7 +99,10 @@ class SearchedTable:
         found = {}
         for metric in metrics:
             column = self.column_of(metric)
-            value = self._value(architecture, column)
+            row, value = self._cell(architecture, column)
+            if value <= 0:
+                reason = f"{column} must be positive, but is {value:g} in row {row + 1} of {self.name}"
+                raise CandidateError(MISSING, reason)
             found[metric] = Measurement(metric, target, ((value,),), {"table": self.name, "column": column})
         return found
 
@@ -169,7 +169,8 @@ class SearchedTable:
                 rows.setdefault(Architecture(self._space.canonical(architecture)), row)
         return rows
 
-    def _value(self, architecture: Architecture, column: str) -> float:
+    def _cell(self, architecture: Architecture, column: str) -> tuple[int, float]:
+        """The row, counted from 0, and the value there."""
         row = self._rows.get(architecture)
         if row is None:
             row = self._twins.get(architecture)
@@ -178,10 +179,10 @@ class SearchedTable:
         value = float(self._table.column(column)[row])
         if math.isnan(value):
             raise CandidateError(MISSING, f"{column} is empty in row {row + 1} of {self.name}")
-        return value
+        return row, value
 
     def _error(self, architecture: Architecture, column: str) -> float:
-        return round(1 - self._value(architecture, column) / 100, 12)  # 1 − 0.9 is 0.1
+        return round(1 - self._cell(architecture, column)[1] / 100, 12)  # 1 − 0.9 is 0.1
 
     def _check_per_cent(self, column: str) -> None:
         values: FloatArray = self._table.column(column)
@@ -204,7 +205,7 @@ class SearchedTable:
         rule = f"a table must have a column {self.column_of(metric)!r} for {metric} to be looked up"
         if not devices:
             measured = sorted(name for name, each in METRICS.items() if each.source == "measured")
-            told = [name for name in measured if name in self._table.columns or self._table.targets(name)]
+            told = [name for name in measured if self._table.has_column(name) or self._table.targets(name)]
             return (
                 f"{rule}, but {self.name} has none of {metric} at all. "
                 f"It has {', '.join(told) or 'no measured metric'}: choose other objectives and limits."

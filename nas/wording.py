@@ -26,6 +26,8 @@ class Wording:
     found_before: str
     """That predictions were made before values were found; ``found_unit`` is what they are compared with."""
     found_unit: str
+    known: str
+    """The architectures that predictors learn from."""
     inside: str
     """How winners lie within predicted bounds."""
     limit_rule: str
@@ -53,6 +55,7 @@ MEASURED = Wording(
     predicted_and_found="What was predicted, with 90 % bounds, and what was measured, with 95 % intervals.",
     found_before="predicted before measuring",
     found_unit="what was measured",
+    known="measured architectures",
     inside="were measured within",
     limit_rule="A limit is met where the upper end of the measured interval is within it.",
     conditions="Conditions of measuring",
@@ -75,6 +78,7 @@ LOOKED_UP = Wording(
     predicted_and_found="What was predicted, with 90 % bounds, and what the table says.",
     found_before="predicted before they were looked up",
     found_unit="what the table says",
+    known="architectures of the table",
     inside="have a value within",
     limit_rule="A limit is met where the value of the table is within it.",
     conditions="Where values come from",

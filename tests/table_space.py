@@ -58,9 +58,15 @@ def final_accuracy(architecture: Architecture) -> float:
     return round(accuracy(architecture) - 0.6 * _noise(architecture, "accuracy") - 0.5, 6)
 
 
-def write_table(path: Path, *, without: Iterable[Architecture] = (), empty: Iterable[Architecture] = ()) -> Path:
-    """All architectures but those ``without`` a row; those that are ``empty`` have no latency."""
-    without, empty = set(without), set(empty)
+def write_table(
+    path: Path,
+    *,
+    without: Iterable[Architecture] = (),
+    empty: Iterable[Architecture] = (),
+    untested: Iterable[Architecture] = (),
+) -> Path:
+    """All architectures but those ``without`` a row; ``empty`` ones have no latency, ``untested`` no test accuracy."""
+    without, empty, untested = set(without), set(empty), set(untested)
     stream = io.StringIO()
     writer = csv.writer(stream)
     names = [choice.name for choice in Chain.choices]
@@ -70,7 +76,8 @@ def write_table(path: Path, *, without: Iterable[Architecture] = (), empty: Iter
             latency = "" if architecture in empty else latency_ms(architecture)
             costs = [latency, 2 * latency_ms(architecture), 3 * latency_ms(architecture)]
             options = [OPERATIONS.index(str(architecture[name])) for name in names]
-            writer.writerow([*options, accuracy(architecture), final_accuracy(architecture), *costs])
+            tested = "" if architecture in untested else final_accuracy(architecture)
+            writer.writerow([*options, accuracy(architecture), tested, *costs])
     path.write_bytes(gzip.compress(stream.getvalue().encode()))
     return path
 
