@@ -32,8 +32,8 @@ def read_record(folder: Path) -> RunRecord:
     for body in read_rows(folder, "note"):
         notes |= body
     rows = tuple(Evaluation.from_json(body) for body in bodies)
-    if recipe.evaluate == "table":
-        simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
+    simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
+    if recipe.evaluate == "table" and simulated_s:
         notes["simulated"] = {"time of trainings": duration_text(simulated_s)}
     return RunRecord(
         name=folder.name,

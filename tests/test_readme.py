@@ -80,6 +80,7 @@ def test_the_recipes_in_the_readme_are_valid() -> None:
     whole, energy, table = (Recipe.from_mapping(tomllib.loads(text)) for text in code_blocks("toml"))
     assert whole.trials == 36
     assert energy.energy.gco2e_per_kwh == 390
+    assert (table.evaluate, table.table.training_s) == ("table", 1200)
 
 
 def test_every_module_has_its_line_in_the_readme() -> None:
