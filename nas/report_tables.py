@@ -215,7 +215,7 @@ def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wordin
     table = []
     for number, row in ordered:
         error, split = _error_of(row, words)
-        epochs = row.details.get("epochs")
+        epochs = row.details.get("epochs") if words is MEASURED else None  # a table is not trained on
         cells = [
             Cell(str(number), sort=number),
             Cell(words.rows[row.stage], sort=f"{STAGES.index(row.stage)}"),
