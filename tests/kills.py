@@ -2,20 +2,84 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import RunningCommand, rows_of
+from commands import TESTS, RunningCommand, rows_of
 
 DRIVER, WORKER = "driver", "worker"
 WITHIN_WORKER_S = 1.0
 """Workers live for less long than drivers."""
+
+
+Command = Callable[..., RunningCommand]
+
+
+class ForkedCommand(RunningCommand):
+    """``nas`` in a process that is forked off one which has imported everything, so that it begins at once.
+
+    Fifty starts of an interpreter take minutes, most of which kills would fall into.
+    """
+
+    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["nas.cli", "nas.console", "nas.run", "predictors.surrogate_sampler"])
+        self._output = folder / f"output-{time.monotonic_ns()}"
+        self._output.touch()
+        child = context.Process(target=_run_command, args=(self._output, [str(each) for each in arguments]))
+        child.start()
+        self.process = _Forked(child)  # type: ignore[assignment]
+
+    def others(self) -> dict[int, str]:
+        """None: what runs inline has no other processes."""
+        return {}
+
+
+class _Forked:
+    """A forked process with what is asked of a ``subprocess.Popen``."""
+
+    def __init__(self, child: multiprocessing.process.BaseProcess) -> None:
+        assert child.pid is not None
+        self._child = child
+        self.pid = child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._child.exitcode
+
+    def poll(self) -> int | None:
+        return self._child.exitcode
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._child.join(timeout)
+        assert self._child.exitcode is not None, f"it did not end within {timeout} s"
+        return self._child.exitcode
+
+
+def _run_command(output: Path, arguments: list[str]) -> None:
+    """The command with these arguments, in this process."""
+    stream = output.open("w")
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
+    sys.stdout = sys.stderr = stream
+    sys.argv = ["nas", *arguments]
+    sys.path.insert(0, str(TESTS))
+
+    from nas.cli import main
+
+    main()
 
 
 @dataclass
@@ -41,6 +105,7 @@ def kill_again_and_again(
     rng: np.random.Generator,
     *,
     span_s: float,
+    command: Command = RunningCommand,
     worker_share: float = 0.0,
     patience_s: float = 30,
 ) -> KilledRuns:
@@ -59,34 +124,34 @@ def kill_again_and_again(
     def begin() -> None:
         found.runs.append(folder / f"run{len(found.runs)}")
         flags = ("--name", found.runs[-1].name, "--runs", folder)
-        commands.append(RunningCommand(folder, "search", *arguments, *flags))
+        commands.append(command(folder, "search", *arguments, *flags))
 
     begin()
     while True:
-        command, run = commands[-1], found.runs[-1]
+        running, run = commands[-1], found.runs[-1]
         victim = None
         if found.kills.total() < kills:
-            victim = _strike(command, rng, span_s, worker_share)
+            victim = _strike(running, rng, span_s, worker_share)
         else:
-            command.process.wait(timeout=200)
+            running.process.wait(timeout=200)
         rows = rows_of(run)
         assert rows[: len(acknowledged)] == acknowledged, "rows that were on disk have changed"
         acknowledged = rows
         if victim is None:
-            if command.process.poll() is None:
+            if running.process.poll() is None:
                 continue  # whom it was to hit was gone
-            assert command.process.returncode == 0, command.output
+            assert running.process.returncode == 0, running.output
             if found.kills.total() >= kills:
                 break
             begin()
             acknowledged = []
             continue
         found.kills[victim] += 1
-        found.stages[_stage(command)] += 1
+        found.stages[_stage(running)] += 1
         if victim == WORKER:
             found.worker_kills[run] += 1
         else:
-            commands.append(RunningCommand(folder, "search", "--resume", run))
+            commands.append(command(folder, "search", "--resume", run))
     for each in commands:
         each.wait_for_the_others(patience_s)
     return found

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import assert_nothing_twice, evaluations_of, run_nas
-from kills import DRIVER, WORKER, KilledRuns, kill_again_and_again
+from kills import DRIVER, WORKER, ForkedCommand, KilledRuns, kill_again_and_again
 from table_space import DEVICE, accuracy, final_accuracy, latency_ms, write_table
 
 import nas
@@ -109,10 +109,12 @@ def assert_as_undisturbed(killed: KilledRuns, flags: tuple[str, ...], folder: Pa
 
 
 def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
-    """Two drivers killed at random moments: the rows and the front are those of a run that nobody killed."""
+    """Four drivers killed at random moments: the rows and the front are those of a run that nobody killed."""
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
-    killed = kill_again_and_again(tmp_path, flags, 2, np.random.default_rng((SEED, 0)), span_s=1.0)
-    assert killed.kills == {DRIVER: 2}
+    killed = kill_again_and_again(
+        tmp_path, flags, 4, np.random.default_rng((SEED, 0)), span_s=1.0, command=ForkedCommand
+    )
+    assert killed.kills == {DRIVER: 4}
     assert_as_undisturbed(killed, flags, tmp_path)
     assert_all_is_well(killed, tmp_path)
 
@@ -122,7 +124,9 @@ def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
 def test_thirty_eight_kills_of_drivers_change_nothing(tmp_path: Path) -> None:
     """The same many times over, in whichever stage the moment falls."""
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
-    killed = kill_again_and_again(tmp_path, flags, 38, np.random.default_rng((SEED, 1)), span_s=1.5)
+    killed = kill_again_and_again(
+        tmp_path, flags, 38, np.random.default_rng((SEED, 1)), span_s=1.5, command=ForkedCommand
+    )
     print(killed)
     assert killed.kills == {DRIVER: 38}
     assert_as_undisturbed(killed, flags, tmp_path)
