@@ -32,7 +32,9 @@ class ForkedCommand(RunningCommand):
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["nas.cli", "nas.console", "nas.run", "predictors.surrogate_sampler"])
+        context.set_forkserver_preload(
+            ["nas.cli", "nas.console", "nas.run", "predictors.surrogate_sampler", "scipy.stats"]
+        )
         self._output = folder / f"output-{time.monotonic_ns()}"
         self._output.touch()
         child = context.Process(target=_run_command, args=(self._output, [str(each) for each in arguments]))

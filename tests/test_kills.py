@@ -1,6 +1,7 @@
 """kill -9 of drivers and workers at random moments of runs with a table: nothing is lost, nothing is done twice.
 
-``NAS_TEST_SEED`` decides the moments, as far as a machine repeats them. The slow tests kill fifty times in all.
+``NAS_TEST_SEED`` decides the moments, as far as a machine repeats them. The slow tests kill fifty times in all, or as often
+as ``NAS_TEST_KILLS`` and ``NAS_TEST_RAY_KILLS`` say.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from nas.journal import JOURNAL, read_rows
 from nas.record import read_record
 
 SEED = int(os.environ.get("NAS_TEST_SEED", "0"))
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "38"))
+RAY_KILLS = int(os.environ.get("NAS_TEST_RAY_KILLS", "12"))
 TRIALS = 12
 INLINE = ("--executor", "inline")
 RAY = ("--executor", "ray", "--set", "execution.workers=2")
@@ -121,14 +124,14 @@ def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_thirty_eight_kills_of_drivers_change_nothing(tmp_path: Path) -> None:
+def test_many_kills_change_nothing(tmp_path: Path) -> None:
     """The same many times over, in whichever stage the moment falls."""
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
     killed = kill_again_and_again(
-        tmp_path, flags, 38, np.random.default_rng((SEED, 1)), span_s=1.5, command=ForkedCommand
+        tmp_path, flags, KILLS, np.random.default_rng((SEED, 1)), span_s=1.5, command=ForkedCommand
     )
     print(killed)
-    assert killed.kills == {DRIVER: 38}
+    assert killed.kills == {DRIVER: KILLS}
     assert_as_undisturbed(killed, flags, tmp_path)
     assert_all_is_well(killed, tmp_path)
 
@@ -136,12 +139,12 @@ def test_thirty_eight_kills_of_drivers_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_twelve_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:
+def test_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:
     """With Ray, of whichever process: a worker's kill fails what it did at that moment, and that alone."""
     flags = (*table_run(tmp_path), "--set", "table.pause_s=0.2", "--set", "rounds=3", *RAY)
     rng = np.random.default_rng((SEED, 2))
-    killed = kill_again_and_again(tmp_path, flags, 12, rng, span_s=8.0, worker_share=0.5, patience_s=90)
+    killed = kill_again_and_again(tmp_path, flags, RAY_KILLS, rng, span_s=8.0, worker_share=0.5, patience_s=90)
     print(killed)
-    assert killed.kills.total() == 12
-    assert set(killed.kills) == {DRIVER, WORKER}
+    assert killed.kills.total() == RAY_KILLS
+    assert set(killed.kills) <= {DRIVER, WORKER}
     assert_all_is_well(killed, tmp_path)
