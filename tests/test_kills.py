@@ -1,7 +1,7 @@
 """kill -9 of drivers and workers at random moments of runs with a table: nothing is lost, nothing is done twice.
 
-``NAS_TEST_SEED`` decides the moments, as far as a machine repeats them. The slow tests kill fifty times in all, or as often
-as ``NAS_TEST_KILLS`` and ``NAS_TEST_RAY_KILLS`` say.
+``NAS_TEST_SEED`` decides the moments, as far as a machine repeats them. The slow tests kill fifty times in all, or as
+often as ``NAS_TEST_KILLS`` and ``NAS_TEST_RAY_KILLS`` say.
 """
 
 from __future__ import annotations
