@@ -72,6 +72,10 @@ def search(
         str | None, typer.Option(metavar="TIME", help="Such as 15min: no candidate is trained after that.")
     ] = None,
     sampler: Annotated[str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, local or random.")] = None,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="train, supernet, zero-cost or table: how a candidate comes by its error."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Decides everything that is random.")] = None,
     executor: Annotated[
         str | None, typer.Option(metavar="NAME", help="ray, or inline: in this process, one by one.")
@@ -108,6 +112,7 @@ def search(
         "trials": trials,
         "search_time_s": time,
         "sampler": sampler,
+        "evaluate": evaluate,
         "seed": seed,
         "execution.executor": executor,
         "execution.ray_address": ray_address,

@@ -135,17 +135,18 @@ def print_front(front: Front, console: Console, report: Path | None = None) -> N
 
 def _columns(front: Front) -> tuple[list[str], list[list[Text]]]:
     """The table's headers, and the cells of each row."""
-    headers = ["Winner and bundle", "Architecture", "Test accuracy"]
+    headers = ["Winner" if front.table else "Winner and bundle", "Architecture", "Test accuracy"]
     for cost in front.costs:
         if cost.source == "measured":
-            headers += [f"{cost.title}\npredicted", f"{cost.title}\nmeasured"]
+            headers += [f"{cost.title}\npredicted", f"{cost.title}\n{front.words.found}"]
         else:
             headers.append(f"{_title(cost)}\n{cost.source}")
     if front.limits:
         headers.append("Limits")
     rows = []
     for winner, on_front in zip(front.winners, front.on_front, strict=True):
-        cells = [Text.assemble(_name(winner, on_front), f"\n  {winner.folder}"), Text(winner.short)]
+        bundle = f"\n  {winner.folder}" if winner.folder else ""
+        cells = [Text.assemble(_name(winner, on_front), bundle), Text(winner.short)]
         cells.append(_stacked(*_accuracy(winner)))
         for cost in front.costs:
             if cost.source == "measured":
@@ -167,7 +168,8 @@ def _print_table(headers: Sequence[str], rows: Sequence[Sequence[Text]], front: 
         table.add_row(*row)
     console.print(table)
     console.print()
-    console.print(Text(f"Bundles are in {front.run_folder}"), soft_wrap=True)
+    if front.table is None:
+        console.print(Text(f"Bundles are in {front.run_folder}"), soft_wrap=True)
 
 
 def _print_cards(front: Front, console: Console) -> None:
@@ -182,7 +184,8 @@ def _print_cards(front: Front, console: Console) -> None:
         for cost in front.costs:
             text = _inline(*_found(winner, cost))
             if winner.has(cost.name):
-                text.append(f"  {cost.source}", style="bright_black")
+                source = front.words.found if cost.source == "measured" else cost.source
+                text.append(f"  {source}", style="bright_black")
             lines.add_row(_title(cost).lower(), text)
             if cost.source == "measured":
                 lines.add_row("  predicted", _inline(*_predicted(winner, cost)))
@@ -190,14 +193,18 @@ def _print_cards(front: Front, console: Console) -> None:
             lines.add_row("limits", _verdict(winner, front))
         lines.add_row("architecture", Text(winner.short))
         console.print(Padding(lines, (0, 0, 0, 2)))
-        bundle = Text.assemble("  ", ("bundle         ", "bright_black"), _bundle(winner, front))
-        console.print(bundle, soft_wrap=True)
+        if winner.folder:
+            bundle = Text.assemble("  ", ("bundle         ", "bright_black"), _bundle(winner, front))
+            console.print(bundle, soft_wrap=True)
         console.print()
 
 
 def _legend(front: Front) -> Text:
     parts = ["● on the front   ○ not on it"] if not all(front.on_front) else []
-    parts.append("Intervals are 95 %, predicted bounds 90 %.")
+    if front.table is None:
+        parts.append("Intervals are 95 %, predicted bounds 90 %.")
+    else:
+        parts.append(f"Nothing was trained or measured: values are from {front.table}. Predicted bounds are 90 %.")
     if front.failed:
         parts.append(f"{front.failed} more failed on the way.")
     return Text("   ".join(parts), style="bright_black")
@@ -228,6 +235,8 @@ def _found(winner: Winner, cost: Metric) -> tuple[str, str]:
     if cost.source != "measured":
         return cost.format(winner.value(cost.name)), ""
     interval = winner.measurements[cost.name].interval
+    if winner.measurements[cost.name].table is not None:
+        return cost.format(winner.value(cost.name)), ""
     return cost.format(winner.value(cost.name)), range_text(cost, interval.lower, interval.upper)
 
 

@@ -197,10 +197,14 @@ class Describer:
         return numbers
 
     def _add_up(self, layers: Sequence[Layer]) -> _Summed:
-        numbers = [self._number(layer, layers[0]) for layer in layers if layer.kind not in self.merged]
+        kept = [layer for layer in layers if layer.kind not in self.merged]
+        by_object = {id(layer): layer for layer in kept}  # spaces repeat the layers of a block, and hashing one is slow
+        number_of = {identity: self._number(layer, layers[0]) for identity, layer in by_object.items()}
+        numbers = [number_of[id(layer)] for layer in kept]
         sums = np.zeros((len(self._groups), len(QUANTITIES)))
-        for number in numbers:
-            sums[self._grouped[number].group] += self._grouped[number].quantities
+        if numbers:
+            grouped = [self._grouped[number] for number in numbers]
+            np.add.at(sums, [each.group for each in grouped], [each.quantities for each in grouped])
         return _Summed(sums, np.array(numbers, dtype=np.int32))
 
     def _number(self, layer: Layer, first: Layer) -> int:

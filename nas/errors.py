@@ -55,7 +55,7 @@ class CandidateError(NasError):
     """One architecture failed: it becomes a row with this reason, and the run goes on.
 
     ``kind`` is one word for counting: build, nan, report, memory, exception, timeout,
-    worker, export, parity, measure or energy.
+    worker, export, parity, measure, energy or table.
     """
 
     def __init__(self, kind: str, reason: str) -> None:

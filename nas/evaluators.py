@@ -13,6 +13,7 @@ from nas.errors import CandidateError
 from nas.execution import Executor, Job, Report, Task, reports_of
 from nas.recipe import Recipe
 from nas.run_state import RunState
+from nas.table_evaluation import TableLookup
 from nas.training import CandidateTraining, TrainingSettings
 
 
@@ -41,6 +42,8 @@ class Evaluator(Protocol):
 
 def evaluator_of(state: RunState, folder: Path) -> Evaluator:
     """The one that the recipe names. ``folder``, the run's, keeps what it makes."""
+    if state.recipe.evaluate == "table":
+        return TableEvaluator(state)
     return TrainingEvaluator(state)
 
 
@@ -82,6 +85,22 @@ class TrainingEvaluator:
         self.subset = training.subset
         settings = training_settings(state.recipe, training.epochs, training.subset, training.time_limit_s)
         self.task: Task = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch)
+
+    def prepare(self, executor: Executor) -> None:
+        """Nothing comes first."""
+
+
+@final
+class TableEvaluator:
+    """Looks each candidate up in a table."""
+
+    epochs = 1
+    subset = 1.0
+
+    def __init__(self, state: RunState) -> None:
+        assert state.task.table is not None
+        self.time_limit_s = state.recipe.training.time_limit_s
+        self.task: Task = TableLookup(state.task.table)
 
     def prepare(self, executor: Executor) -> None:
         """Nothing comes first."""

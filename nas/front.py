@@ -20,6 +20,7 @@ from nas.objective import Limit, Objective
 from nas.pareto import non_dominated
 from nas.predictor import HeldOutError
 from nas.roofline import Throughput, throughput_of
+from nas.wording import Wording, wording_of
 
 REPORT_NAME = "report.html"
 BYTES_PER_INPUT = 4
@@ -28,12 +29,13 @@ BYTES_PER_INPUT = 4
 
 @dataclass(frozen=True)
 class Winner:
-    """A retrained, exported and measured model, scored once on the test split.
+    """A retrained, exported and measured model, scored once on the test split; or what a table says of one.
 
-    ``test_interval`` is the 95 % interval of ``test_error``. ``predicted`` holds, by metric, what
-    predictors say that have not seen its measurements; ``values`` what was counted or modelled. ``parity``
+    ``test_interval`` is the 95 % interval of ``test_error``, a point where a table gives none. ``predicted`` holds, by
+    metric, what predictors say that have not seen its measurements; ``values`` what was counted or modelled. ``parity``
     is the largest difference between the outputs of the trained and the exported model. ``exported_test_error`` is
-    that of the model before the runtime deployed it, in fp32. ``folder`` is the bundle's, relative to the run folder.
+    that of the model before the runtime deployed it, in fp32. ``folder`` is the bundle's, relative to the run folder;
+    empty where there is none.
     """
 
     architecture: Architecture
@@ -50,7 +52,7 @@ class Winner:
     def throughput(self) -> Throughput | None:
         """Throughput and shares of the machine's peak, where the latency was measured."""
         latency, weights = self.measurements.get("latency_ms"), self.measurements.get("weight_bytes")
-        if latency is None:
+        if latency is None or latency.table is not None:  # which does not say for how many items it is
             return None
         shape = latency.conditions.get("input_shape")
         least_bytes = weights.median + BYTES_PER_INPUT * math.prod(shape) if weights is not None and shape else None
@@ -116,7 +118,9 @@ class Winner:
             "id": self.architecture.id,
             "architecture": dict(self.architecture),
             "test_error": self.test_error,
-            "test_error_interval_95": [self.test_interval.lower, self.test_interval.upper],
+            "test_error_interval_95": None
+            if self.test_interval.is_point
+            else [self.test_interval.lower, self.test_interval.upper],
             "predicted": {
                 name: {"mean": p.mean, "lower": p.lower, "upper": p.upper, "limit": p.limit, "known": p.known}
                 for name, p in self.predicted.items()
@@ -154,7 +158,8 @@ class Front:
     """All winners of a run, those on the front first and then by test error.
 
     ``on_front`` says for each winner whether no other one beats it in every objective, by test error and
-    measured values. ``failed`` counts architectures that were chosen but failed on the way to a winner.
+    measured values. ``failed`` counts architectures that were chosen but failed on the way to a winner. ``table`` is
+    that which all values were read from, where nothing was trained or measured.
     """
 
     objectives: tuple[Objective, ...]
@@ -164,6 +169,7 @@ class Front:
     run_folder: Path
     failed: int = 0
     gco2e_per_kwh: float | None = None
+    table: str | None = None
 
     def __iter__(self) -> Iterator[Winner]:
         return iter(self.winners)
@@ -182,11 +188,17 @@ class Front:
         """The metrics other than the error that were minimised or limited, in that order."""
         return cost_metrics(self.objectives, self.limits)
 
+    @property
+    def words(self) -> Wording:
+        """What to call what was found."""
+        return wording_of(self.table)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for programs."""
         best = self.best
         return {
             "run_folder": str(self.run_folder),
+            "table": self.table,
             "objectives": [str(objective) for objective in self.objectives],
             "limits": [str(limit) for limit in self.limits],
             "best": None if best is None else best.architecture.id,
@@ -223,7 +235,7 @@ class RunRecord:
     """Everything that a report is made from.
 
     ``recipe_text`` is the resolved recipe as TOML. ``notes`` are free: versions, seconds by stage, the data
-    set's name and sizes. A mapping within them becomes a list of its own.
+    set's name and sizes. A mapping within them becomes a list of its own. ``table`` is as in ``Front``.
     """
 
     name: str
@@ -236,11 +248,20 @@ class RunRecord:
     run_folder: Path
     notes: Mapping[str, Any] = field(default_factory=dict)
     gco2e_per_kwh: float | None = None
+    table: str | None = None
 
     @property
     def front(self) -> Front:
         front = front_of(self.rows, self.objectives, self.limits, self.run_folder)
-        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh)
+        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table)
+
+    @property
+    def place(self) -> str:
+        """Where winners were found, for people."""
+        if self.table is None:
+            return f"on {self.target}"
+        device = self.target.partition(":")[2]
+        return f"in the table {Path(self.table).name}{f', device {device}' if device else ''}"
 
 
 @dataclass(frozen=True)
@@ -307,6 +328,8 @@ def accuracy_text(error: float) -> str:
 
 def accuracy_range_text(interval: Interval) -> str:
     """The accuracies that belong to an interval of errors, for people: ``97.91–98.68 %``."""
+    if interval.is_point:
+        return "no interval"
     return f"{100 * (1 - interval.upper):.2f}–{100 * (1 - interval.lower):.2f} %"
 
 

@@ -30,6 +30,11 @@ class Interval:
         if not self.lower <= self.upper:
             raise ValueError(f"lower must not exceed upper, but got {self.lower} and {self.upper}.")
 
+    @property
+    def is_point(self) -> bool:
+        """Whether there is no more than one value."""
+        return self.lower == self.upper
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -67,6 +72,11 @@ class Measurement:
     def median(self) -> float:
         """Median of the rounds' medians, each corrected by its round's drift."""
         return float(np.median(self._readings))
+
+    @property
+    def table(self) -> str | None:
+        """The table that the value was read from; None where it was measured here."""
+        return self.conditions.get("table")
 
     @property
     def raw_median(self) -> float:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,9 +26,32 @@ KEPT = "kept"
 """A row's detail: its measurements were found in the store, and not taken in this run."""
 
 
+class Measurer(Protocol):
+    """Measures architectures of one space on one target."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What identifies the target with its hardware and versions; None where nothing measured may be kept."""
+
+    @property
+    def device_s(self) -> float:
+        """Seconds for which the device was held so far."""
+
+    def rows(
+        self,
+        architectures: Sequence[Architecture],
+        metrics: Sequence[str],
+        *,
+        round_number: int,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> list[Evaluation]:
+        """One ``measure`` row for each architecture, with all ``metrics`` or with the reason why it has none."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
-    """What an architecture needs to become a model that is measured."""
+    """What an architecture needs to become a model that is measured: the measurer that builds and exports it."""
 
     space: SearchSpace
     bench: Bench
@@ -35,6 +59,27 @@ class Surroundings:
     classes: int
     batch: int
     store: MeasurementStore | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        return self.bench.fingerprint
+
+    @property
+    def device_s(self) -> float:
+        return self.bench.device_s
+
+    def rows(
+        self,
+        architectures: Sequence[Architecture],
+        metrics: Sequence[str],
+        *,
+        round_number: int,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> list[Evaluation]:
+        return measure_architectures(
+            self, architectures, metrics, round_number=round_number, rng=rng, progress=progress
+        )
 
 
 def measure_architectures(

@@ -185,7 +185,7 @@ class RayExecutor:
 
 def _read_token_anew() -> None:
     """Have Ray heed the environment again: it keeps the first token and mode for as long as the process lives."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

@@ -167,6 +167,32 @@ class EnergyRecipe(_Part):
         return settings if self.rapl_root is None else {**settings, "root": self.rapl_root}
 
 
+class TableRecipe(_Part):
+    """A table that candidates are looked up in instead of being trained and measured, one architecture a row.
+
+    ``accuracy`` and ``test_accuracy`` are columns of per cent: what the search sees and what winners are scored by, the
+    same where it is not given. A measured metric is the column ``<metric>_<device>``, without a device ``<metric>``.
+    ``training_s`` is the simulated time of a training, ``pause_s`` what a worker really waits for each.
+    ``input_shape`` and ``classes`` are those of the task that the table is about.
+    """
+
+    path: str | None = None
+    accuracy: str | None = None
+    test_accuracy: str | None = None
+    device: str | None = None
+    training_s: float = Field(default=0.0, ge=0)
+    pause_s: float = Field(default=0.0, ge=0)
+    input_shape: tuple[int, int, int] = (3, 32, 32)
+    classes: int = Field(default=10, ge=2)
+
+    @field_validator("input_shape")
+    @classmethod
+    def _positive(cls, value: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(value) < 1:
+            raise ValueError(f"channels, height and width must be at least 1, but got {list(value)}.")
+        return value
+
+
 class Recipe(_Part):
     """Everything that decides what a run does.
 
@@ -190,9 +216,11 @@ class Recipe(_Part):
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
     search_time_s: float | None = Field(default=None, gt=0)
     sampler: Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"] = "gp"
+    evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
     predictor: str = "stacked"
     measuring: MeasuringRecipe = MeasuringRecipe()
     energy: EnergyRecipe = EnergyRecipe()
+    table: TableRecipe = TableRecipe()
     training: TrainingRecipe = TrainingRecipe()
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
     retraining: RetrainingRecipe = RetrainingRecipe()
@@ -252,6 +280,18 @@ class Recipe(_Part):
             raise ValueError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
         return self
 
+    @model_validator(mode="after")
+    def _table_where_it_is_used(self) -> Recipe:
+        path = self.table.path
+        if self.evaluate == "table" and path is None:
+            raise ValueError("evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz.")
+        if self.evaluate != "table" and path is not None:
+            raise ValueError(
+                f"a table is looked up where evaluate = 'table', but it is {self.evaluate!r} and there is table.path "
+                f"{path!r}: set evaluate=table, or leave the path out."
+            )
+        return self
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
         """The recipe that ``values`` describe.
@@ -278,7 +318,7 @@ class Recipe(_Part):
     @property
     def run_name(self) -> str:
         """The name, or one made of the data set and the space."""
-        made = f"{self.data.name}-{self.space.name}"
+        made = f"{'table' if self.evaluate == 'table' else self.data.name}-{self.space.name}"
         return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made)[:60].strip(".-") or "run"
 
     @property
@@ -288,6 +328,13 @@ class Recipe(_Part):
     @property
     def parsed_limits(self) -> tuple[Limit, ...]:
         return tuple(Limit.parse(text) for text in self.limits)
+
+    @property
+    def measured_on(self) -> str:
+        """Where the values of measured metrics come from: the target, or the table's device."""
+        if self.evaluate != "table":
+            return self.target
+        return "table" if self.table.device is None else f"table:{self.table.device}"
 
     @property
     def parsed_target(self) -> Target:

@@ -10,6 +10,7 @@ from nas.evaluation import Evaluation
 from nas.front import FitRecord, RunRecord
 from nas.journal import RECIPE, read_rows
 from nas.predictor import HeldOutError
+from nas.progress import duration_text
 from nas.recipe import read_recipe
 from nas.search_cost import total_cost
 
@@ -30,15 +31,20 @@ def read_record(folder: Path) -> RunRecord:
     notes: dict[str, object] = {"cost of the search": cost} if cost else {}
     for body in read_rows(folder, "note"):
         notes |= body
+    rows = tuple(Evaluation.from_json(body) for body in bodies)
+    simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
+    if recipe.evaluate == "table" and simulated_s:
+        notes["simulated"] = {"time of trainings": duration_text(simulated_s)}
     return RunRecord(
         name=folder.name,
         recipe_text=(folder / RECIPE).read_text(encoding="utf-8"),
         objectives=recipe.parsed_objectives,
         limits=recipe.parsed_limits,
-        target=recipe.target,
-        rows=tuple(Evaluation.from_json(body) for body in bodies),
+        target=recipe.measured_on,
+        rows=rows,
         fits=tuple(fits),
         run_folder=folder,
         notes=notes,
         gco2e_per_kwh=recipe.energy.gco2e_per_kwh,
+        table=recipe.table.path,
     )

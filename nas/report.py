@@ -14,6 +14,7 @@ from nas.report_facts import conditions_of, doubts_of, titled_notes
 from nas.report_plots import error_plot, front_plot, prediction_plots
 from nas.report_tables import fit_table, funnel_steps, row_table, tiles_of, trust_sentences, winner_table
 from nas.web_page import render_page, write_page
+from nas.wording import wording_of
 
 
 def write_report(path: Path, record: RunRecord) -> None:
@@ -27,7 +28,7 @@ def render_report(record: RunRecord) -> str:
     candidates = candidates_of(record.rows)
     costs = front.costs
     plots = [front_plot(front, candidates, cost) for cost in costs] or [error_plot(front, candidates)]
-    checks = prediction_plots(record.rows)
+    checks = prediction_plots(record.rows, front.words)
     return render_page(
         "report.html.jinja",
         {plot.id: plot.figure for plot in (*plots, *checks)},
@@ -37,13 +38,14 @@ def render_report(record: RunRecord) -> str:
         tiles=tiles_of(front, record),
         plots=plots,
         checks=checks,
+        words=front.words,
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
         trust=trust_sentences(front, record.fits),
         flags=doubts_of(record.rows),
         conditions=conditions_of(record.rows),
-        funnel=funnel_steps(record.rows),
-        candidates=row_table(record.rows, costs),
+        funnel=funnel_steps(record.rows, front.words),
+        candidates=row_table(record.rows, costs, front.words),
         notes=titled_notes(record.notes),
     )
 
@@ -55,7 +57,7 @@ def headline(record: RunRecord) -> str:
     if not front.winners:
         return _headline_without_winners(record)
     noun = "winner" if len(front) == 1 else "winners"
-    start = f"{len(front)} {noun} on {record.target}"
+    start = f"{len(front)} {noun} {record.place}"
     best = front.best
     if best is None:
         shortfall = min(front.winners, key=lambda winner: _excess(winner, front.limits))
@@ -71,14 +73,18 @@ def headline(record: RunRecord) -> str:
 
 def _headline_without_winners(record: RunRecord) -> str:
     if not record.rows:
-        return f"Nothing has been recorded yet on {record.target}."
+        return f"Nothing has been recorded yet {record.place}."
     failures = Counter(row.failure.kind for row in record.rows if row.failure is not None)
     if failures.total() == len(record.rows):
         kind, count = failures.most_common(1)[0]
-        return f"No winners on {record.target}: all {len(record.rows)} evaluations failed, {count} of them by {kind}."
+        return f"No winners {record.place}: all {len(record.rows)} evaluations failed, {count} of them by {kind}."
     counts = {count.stage: count for count in funnel_of(record.rows)}
-    done = [f"{counts['train'].reached} trained", f"{counts['measure'].finished} measured"]
-    return f"No winners yet on {record.target}: {' and '.join(done)} so far."
+    words = wording_of(record.table)
+    done = [
+        f"{counts[stage].reached if stage == 'train' else counts[stage].finished} {words.stages[stage].lower()}"
+        for stage in ("train", "measure")
+    ]
+    return f"No winners yet {record.place}: {' and '.join(done)} so far."
 
 
 def _excess(winner: Winner, limits: Iterable[Limit]) -> float:

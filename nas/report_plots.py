@@ -19,6 +19,7 @@ from nas.metric import METRICS, Metric
 from nas.objective import Limit
 from nas.pareto import non_dominated
 from nas.report_candidates import OUTSIDE, Candidate, PredictionCheck, prediction_checks
+from nas.wording import MEASURED, Wording
 
 HOVER_WIDTH = 52
 
@@ -65,13 +66,14 @@ def _finite(points: Iterable[_Point]) -> list[_Point]:
 
 def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> Plot:
     """Error against ``cost``: the winners with their front, and the candidates found, predicted and stopped."""
+    words = front.words
     winners = [_winner_point(winner, cost) for winner in front if winner.has(cost.name)]
-    found = [_found_point(c, cost) for c in candidates if not c.stopped and _is_found(c, cost)]
-    predicted = [_predicted_point(c, cost) for c in candidates if not c.stopped and _is_predicted_only(c, cost)]
-    stopped = [_found_point(c, cost) for c in candidates if c.stopped and _is_found(c, cost)]
-    stopped += [_predicted_point(c, cost) for c in candidates if c.stopped and _is_predicted_only(c, cost)]
+    found = [_found_point(c, cost, words) for c in candidates if not c.stopped and _is_found(c, cost)]
+    predicted = [_predicted_point(c, cost, words) for c in candidates if not c.stopped and _is_predicted_only(c, cost)]
+    stopped = [_found_point(c, cost, words) for c in candidates if c.stopped and _is_found(c, cost)]
+    stopped += [_predicted_point(c, cost, words) for c in candidates if c.stopped and _is_predicted_only(c, cost)]
     winners, found, predicted, stopped = map(_finite, (winners, found, predicted, stopped))
-    word = cost.source
+    word = words.found if cost.source == "measured" else cost.source
     traces = [
         _trace(stopped, "stopped", "stopped early", "x-thin-open", 7),
         _trace(predicted, "predicted", "candidates, predicted", "circle-open", 8),
@@ -84,17 +86,18 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
     main = [*winners, *found, *predicted] or stopped
     x_range, y_range = _ranges(main, [limit.value for limit in x_limits], [100 * limit.value for limit in y_limits])
     outside = sum(not _is_inside(point, x_range, y_range) for point in stopped)
-    title = cost.title if word == "measured" or word in cost.title else f"{cost.title} ({word})"
+    title = cost.title if cost.source == "measured" or word in cost.title else f"{cost.title} ({word})"
     layout = {
         "xaxis": {"title": {"text": f"{title}{f', {cost.unit}' if cost.unit else ''}"}, "range": x_range},
         "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
         **_limit_lines(x_limits, y_limits, x_range, y_range),
     }
-    caption = "Winners: error on the test split. Candidates: error on the validation split."
-    if word == "measured":
-        caption += " Bars are 95 % intervals of what was measured, and 90 % bounds of what was predicted."
+    caption = words.errors
+    if cost.source == "measured":
+        caption += f" {words.found_bars}"
     else:
-        caption += f" Bars are 95 % intervals of the test error. The horizontal axis is {word}, not measured."
+        bars = "" if front.table else " Bars are 95 % intervals of the test error."
+        caption += f"{bars} The horizontal axis is {word}, not measured."
     for limit in x_limits:
         if x_range is not None and limit.value > x_range[1]:
             caption += f" The limit, {limit_text(limit)}, lies to the right of what is shown."
@@ -109,10 +112,11 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
 
 def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
     """Where the error is the only objective: how it fell over the search."""
+    words = front.words
     full = [(i, c) for i, c in enumerate(candidates, 1) if not c.stopped]
     stopped = [(i, c) for i, c in enumerate(candidates, 1) if c.stopped]
-    points = [_Point(i, 100 * c.error, _hover(c.architecture, *_candidate_lines(c))) for i, c in full]
-    stopped_points = [_Point(i, 100 * c.error, _hover(c.architecture, *_candidate_lines(c))) for i, c in stopped]
+    points = [_Point(i, 100 * c.error, _hover(c.architecture, *_candidate_lines(c, words))) for i, c in full]
+    stopped_points = [_Point(i, 100 * c.error, _hover(c.architecture, *_candidate_lines(c, words))) for i, c in stopped]
     best = [_Point(i, 100 * min(c.error for _, c in full[: n + 1]), "") for n, (i, _) in enumerate(full)]
     last = len(candidates) + 1
     winners = [
@@ -138,19 +142,19 @@ def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
         "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
         **_limit_lines([], y_limits, x_range, y_range),
     }
-    caption = "Error on the validation split by order of training; winners, on the test split, at the right."
+    caption = words.errors_in_order
     if not main:
         caption = "Nothing to show yet: no training has finished."
     return Plot("error", "Error over the search", caption, _figure(traces, layout))
 
 
-def prediction_plots(rows: Sequence[Evaluation]) -> list[Plot]:
+def prediction_plots(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[Plot]:
     """Predicted against measured, for each metric that was both."""
-    plots = [_prediction_plot(metric, prediction_checks(rows, metric)) for metric in METRICS.values()]
+    plots = [_prediction_plot(metric, prediction_checks(rows, metric), words) for metric in METRICS.values()]
     return [plot for plot in plots if plot is not None]
 
 
-def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck]) -> Plot | None:
+def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck], words: Wording) -> Plot | None:
     pairs = [(check, _check_point(check, metric)) for check in checks]
     pairs = [(check, point) for check, point in pairs if point.is_finite]
     if not pairs:
@@ -160,7 +164,7 @@ def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck]) -> Plot 
     seen = [point for check, point in pairs if not check.came_before]
     low, high = _padded([bound for _, p in pairs for bound in (*(p.x_bounds or ()), *(p.y_bounds or ()))])
     traces = [
-        _line([(low, low), (high, high)], "identity", "predicted = measured"),
+        _line([(low, low), (high, high)], "identity", f"predicted = {words.found}"),
         _trace(candidates, "measured", "candidates", "circle", 8),
         _trace(seen, "winner", "winners, seen by the predictor", "diamond-open", 12),
         _trace(winners, "winner", "winners", "diamond", 12),
@@ -168,21 +172,21 @@ def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck]) -> Plot 
     unit = f", {metric.unit}" if metric.unit else ""
     layout = {
         "xaxis": {"title": {"text": f"{metric.title} predicted{unit}"}, "range": [low, high]},
-        "yaxis": {"title": {"text": f"{metric.title} measured{unit}"}, "range": [low, high]},
+        "yaxis": {"title": {"text": f"{metric.title} {words.found}{unit}"}, "range": [low, high]},
     }
-    caption = "What was predicted, with 90 % bounds, and what was measured, with 95 % intervals."
+    caption = words.predicted_and_found
     counted = [check for check, _ in pairs if check.came_before]
     if counted:
         within_bounds = sum(check.is_within_bounds for check in counted)
         within_10_percent = sum(check.is_within_10_percent for check in counted)
         caption += (
-            f" Of {len(counted)} {'point' if len(counted) == 1 else 'points'} predicted before measuring, "
-            f"{within_bounds} lie within the 90 % bounds and {within_10_percent} within ±10 % of what was measured."
+            f" Of {len(counted)} {'point' if len(counted) == 1 else 'points'} {words.found_before}, "
+            f"{within_bounds} lie within the 90 % bounds and {within_10_percent} within ±10 % of {words.found_unit}."
         )
     if seen:
         which = "1 hollow point, a winner" if len(seen) == 1 else f"{len(seen)} hollow points, winners"
         caption += f" Not counted: {which} whose measurement the predictor had already been fitted to."
-    title = f"Predicted and measured {metric.title.lower()}"
+    title = f"Predicted and {words.found if words is MEASURED else 'looked-up'} {metric.title.lower()}"
     return Plot(f"check-{metric.name}", title, caption, _figure(traces, layout))
 
 
@@ -253,8 +257,8 @@ def _is_predicted_only(candidate: Candidate, cost: Metric) -> bool:
     return cost.source == "measured" and cost.name in candidate.predicted and not _is_found(candidate, cost)
 
 
-def _found_point(candidate: Candidate, cost: Metric) -> _Point:
-    hover = _hover(candidate.architecture, *_candidate_lines(candidate, cost))
+def _found_point(candidate: Candidate, cost: Metric, words: Wording) -> _Point:
+    hover = _hover(candidate.architecture, *_candidate_lines(candidate, words, cost))
     if cost.source != "measured":
         return _Point(candidate.values[cost.name], 100 * candidate.error, hover)
     measured = candidate.measurements[cost.name]
@@ -262,9 +266,9 @@ def _found_point(candidate: Candidate, cost: Metric) -> _Point:
     return _Point(measured.median, 100 * candidate.error, hover, bounds)
 
 
-def _predicted_point(candidate: Candidate, cost: Metric) -> _Point:
+def _predicted_point(candidate: Candidate, cost: Metric, words: Wording) -> _Point:
     predicted = candidate.predicted[cost.name]
-    hover = _hover(candidate.architecture, *_candidate_lines(candidate, cost))
+    hover = _hover(candidate.architecture, *_candidate_lines(candidate, words, cost))
     return _Point(predicted.mean, 100 * candidate.error, hover, (predicted.lower, predicted.upper))
 
 
@@ -299,9 +303,9 @@ def _winner_lines(winner: Winner, cost: Metric | None = None) -> list[str]:
     return lines + _value_lines(cost, winner.predicted, winner.measurements, winner.values)
 
 
-def _candidate_lines(candidate: Candidate, cost: Metric | None = None) -> list[str]:
+def _candidate_lines(candidate: Candidate, words: Wording, cost: Metric | None = None) -> list[str]:
     stopped = ", stopped early" if candidate.stopped else ""
-    lines = [f"validation accuracy {accuracy_text(candidate.error)}{stopped}"]
+    lines = [f"{words.seen_accuracy} {accuracy_text(candidate.error)}{stopped}"]
     return lines + _value_lines(cost, candidate.predicted, candidate.measurements, candidate.values)
 
 
@@ -316,8 +320,11 @@ def _value_lines(
     name, title, lines = metric.name, metric.title.lower(), []
     if name in measurements:
         found = measurements[name]
-        bounds = range_text(metric, found.interval.lower, found.interval.upper)
-        lines.append(f"{title} measured {metric.format(found.median)} ({bounds})")
+        if found.table is not None:
+            lines.append(f"{title} from the table {metric.format(found.median)}")
+        else:
+            bounds = range_text(metric, found.interval.lower, found.interval.upper)
+            lines.append(f"{title} measured {metric.format(found.median)} ({bounds})")
     if name in predicted:
         guess = predicted[name]
         lines.append(f"{title} predicted {metric.format(guess.mean)} ({range_text(metric, guess.lower, guess.upper)})")

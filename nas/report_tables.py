@@ -23,11 +23,10 @@ from nas.front import (
 from nas.measurement import Measurement
 from nas.metric import METRICS, Metric, readable
 from nas.objective import Limit
+from nas.progress import duration_text
 from nas.report_candidates import OUTSIDE
 from nas.roofline import rate_text, share_text
-
-STAGE_TITLES = {"measure": "Measured", "train": "Trained", "retrain": "Retrained", "winner": "Winners"}
-
+from nas.wording import MEASURED, Wording
 
 # Tables: cells of text with a smaller second line, and what to sort by
 
@@ -72,8 +71,8 @@ def _measured_cell(metric: Metric, measurements: Mapping[str, Measurement]) -> C
         return _NOTHING
     found = measurements[metric.name]
     detail = range_text(metric, found.interval.lower, found.interval.upper)
-    if found.interval.lower == found.interval.upper:
-        detail = "exact"
+    if found.interval.is_point:
+        detail = "exact" if found.table is None else ""
     return Cell(metric.format(found.median), detail, found.median, "flagged" if found.flags else "")
 
 
@@ -96,6 +95,7 @@ def _shown_costs(
     predicted: Iterable[Mapping[str, Any]],
     measured: Iterable[Mapping[str, Any]],
     values: Iterable[Mapping[str, Any]],
+    words: Wording,
 ) -> Iterator[tuple[str, Metric, str]]:
     """Columns: header, metric and kind; the costs at first, then whatever else was found."""
     names_by_kind = {
@@ -110,7 +110,7 @@ def _shown_costs(
         if metric.name in names_by_kind["predicted"]:
             yield f"{metric.title}, predicted", metric, "predicted"
         if metric.source == "measured" and (metric.name in names_by_kind["measured"] or metric.name in first):
-            yield f"{metric.title}, measured", metric, "measured"
+            yield f"{metric.title}, {words.found}", metric, "measured"
         if metric.source != "measured" and (metric.name in names_by_kind["value"] or metric.name in first):
             yield (
                 (metric.title if metric.source in metric.title else f"{metric.title} ({metric.source})"),
@@ -122,13 +122,20 @@ def _shown_costs(
 def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
     """Every winner, in the order of the front, with ``costs`` before whatever else was found."""
     columns = list(
-        _shown_costs(costs, (w.predicted for w in front), (w.measurements for w in front), (w.values for w in front))
+        _shown_costs(
+            costs,
+            (w.predicted for w in front),
+            (w.measurements for w in front),
+            (w.values for w in front),
+            front.words,
+        )
     )
     first = [column for column in columns if column[1] in costs]
     rest = [column for column in columns if column[1] not in costs]
     headers = ["Winner", "Architecture", "Test accuracy", *(header for header, _, _ in first)]
     headers += ["Limits"] if front.limits else []
-    headers += ["Bundle", *_EXTRA_HEADERS, *(["CO2e per million"] if front.gco2e_per_kwh is not None else [])]
+    headers += ["Bundle", *_EXTRA_HEADERS] if front.table is None else []
+    headers += [*(["CO2e per million"] if front.gco2e_per_kwh is not None else [])]
     headers += [header for header, _, _ in rest]
     rows = []
     for winner, on_front in zip(front.winners, front.on_front, strict=True):
@@ -142,8 +149,9 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
         cells += [_cost_cell(kind, metric, *found) for _, metric, kind in first]
         if front.limits:
             cells.append(_limits_cell(winner, front.limits))
-        cells.append(Cell(winner.folder or "–", sort=winner.folder, kind="path"))
-        cells += [_throughput_cell(winner), _executed_cell(winner)]
+        if front.table is None:
+            cells.append(Cell(winner.folder or "–", sort=winner.folder, kind="path"))
+            cells += [_throughput_cell(winner), _executed_cell(winner)]
         if front.gco2e_per_kwh is not None:
             cells.append(_carbon_cell(winner.gco2e(front.gco2e_per_kwh)))
         cells += [_cost_cell(kind, metric, *found) for _, metric, kind in rest]
@@ -195,20 +203,22 @@ def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
     return Cell(text, sort=f"1 {text}", kind="broken")
 
 
-def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric]) -> Table:
+def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wording = MEASURED) -> Table:
     """Every row, by stage and then as recorded."""
     columns = list(
-        _shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows))
+        _shown_costs(
+            costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words
+        )
     )
     headers = ("Row", "Stage", "Round", "Architecture", "Choices", "Outcome", "Error", "Epochs")
     ordered = sorted(enumerate(rows, 1), key=lambda pair: STAGES.index(pair[1].stage))
     table = []
     for number, row in ordered:
-        error, split = _error_of(row)
-        epochs = row.details.get("epochs")
+        error, split = _error_of(row, words)
+        epochs = row.details.get("epochs") if words is MEASURED else None  # a table is not trained on
         cells = [
             Cell(str(number), sort=number),
-            Cell(row.stage, sort=f"{STAGES.index(row.stage)}"),
+            Cell(words.rows[row.stage], sort=f"{STAGES.index(row.stage)}"),
             Cell(str(row.round), sort=row.round),
             Cell(row.architecture.id, sort=row.architecture.id, kind="id"),
             _architecture_cell(row.architecture),
@@ -223,12 +233,12 @@ def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric]) -> Table:
     return Table((*headers, *(header for header, _, _ in columns)), tuple(table), numeric)
 
 
-def _error_of(row: Evaluation) -> tuple[float | None, str]:
+def _error_of(row: Evaluation, words: Wording) -> tuple[float | None, str]:
     if row.failed:
         return None, ""
     if "test_error" in row.details:
-        return float(row.details["test_error"]), "test"
-    return (float(row.values["error"]), "validation") if "error" in row.values else (None, "")
+        return float(row.details["test_error"]), words.scored
+    return (float(row.values["error"]), words.seen_error) if "error" in row.values else (None, "")
 
 
 def _outcome_cell(row: Evaluation) -> Cell:
@@ -280,9 +290,10 @@ def _share_cell(share: float) -> Cell:
 def tiles_of(front: Front, record: RunRecord) -> list[tuple[str, str, str]]:
     """The figures at the top: what, how much, and a remark."""
     tiles = []
+    words = front.words
     best = front.best
     if best is not None:
-        interval = f"95 %: {accuracy_range_text(best.test_interval)}"
+        interval = ("" if best.test_interval.is_point else "95 %: ") + accuracy_range_text(best.test_interval)
         tiles.append(
             (
                 "best test accuracy within the limits" if front.limits else "best test accuracy",
@@ -299,9 +310,10 @@ def tiles_of(front: Front, record: RunRecord) -> list[tuple[str, str, str]]:
                     best.measurements,
                     best.values,
                 )
-                remark = f"95 %: {cell.detail}" if cost.source == "measured" else ""
+                remark = f"95 %: {cell.detail}" if cost.source == "measured" and cell.detail else ""
+                source = words.found if cost.source == "measured" else cost.source
                 tiles.append(
-                    (f"its {cost.title.removesuffix(f' ({cost.source})').lower()}, {cost.source}", cell.text, remark)
+                    (f"its {cost.title.removesuffix(f' ({cost.source})').lower()}, {source}", cell.text, remark)
                 )
     meeting = sum(winner.meets(front.limits) for winner in front)
     if front.winners:
@@ -310,10 +322,17 @@ def tiles_of(front: Front, record: RunRecord) -> list[tuple[str, str, str]]:
     counts = {count.stage: count for count in funnel_of(record.rows)}
     trained, measured = counts["train"], counts["measure"]
     if trained.reached:
-        tiles.append(("candidates trained", str(trained.reached), f"{trained.stopped_early} stopped early"))
+        remark = f"{trained.stopped_early} stopped early" if front.table is None else _simulated_text(record.rows)
+        tiles.append((words.evaluated_tile, str(trained.reached), remark))
     if measured.reached:
-        tiles.append(("candidates measured", str(measured.finished), "on the target"))
+        tiles.append((words.costs_tile, str(measured.finished), words.costs_remark))
     return tiles
+
+
+def _simulated_text(rows: Iterable[Evaluation]) -> str:
+    """The time that the trainings of a table would have taken."""
+    simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
+    return f"{duration_text(simulated_s)} of training, simulated" if simulated_s else "none was trained"
 
 
 def trust_sentences(front: Front, fits: Sequence[FitRecord]) -> list[str]:
@@ -322,7 +341,7 @@ def trust_sentences(front: Front, fits: Sequence[FitRecord]) -> list[str]:
     for name, fit in {fit.metric: fit for fit in fits}.items():
         title = METRICS[name].title.lower() if name in METRICS else name
         sentences.append(
-            f"On measured architectures that it had not seen, the last {title} predictor was off by "
+            f"On {front.words.known} that it had not seen, the last {title} predictor was off by "
             f"{100 * fit.held_out.mape:.1f} % on average, and its 90 % bounds held {100 * fit.held_out.coverage:.0f} % "
             f"of them ({fit.held_out.samples} architectures)."
         )
@@ -334,7 +353,7 @@ def trust_sentences(front: Front, fits: Sequence[FitRecord]) -> list[str]:
         if pairs:
             inside = sum(guess.lower <= found.median <= guess.upper for guess, found in pairs)
             sentences.append(
-                f"{inside} of {len(pairs)} winners were measured within the {metric.title.lower()} bounds "
+                f"{inside} of {len(pairs)} winners {front.words.inside} the {metric.title.lower()} bounds "
                 "predicted for them."
             )
     parities = [winner.parity for winner in front if winner.parity is not None]
@@ -355,9 +374,9 @@ class FunnelStep:
     remark: str
 
 
-def funnel_steps(rows: Sequence[Evaluation]) -> list[FunnelStep]:
-    """One step for each stage, in their order."""
-    counts = funnel_of(rows)
+def funnel_steps(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[FunnelStep]:
+    """One step for each stage, in their order; a table knows of no retraining."""
+    counts = [count for count in funnel_of(rows) if words is MEASURED or count.stage != "retrain"]
     most = max((count.reached for count in counts), default=0) or 1
     steps = []
     for count in counts:
@@ -368,7 +387,7 @@ def funnel_steps(rows: Sequence[Evaluation]) -> list[FunnelStep]:
             remarks.append(f"{count.failed} failed ({kinds})")
         steps.append(
             FunnelStep(
-                title=STAGE_TITLES[count.stage],
+                title=words.stages[count.stage],
                 count=count.reached,
                 finished_percent=100 * count.finished / most,
                 stopped_percent=100 * count.stopped_early / most,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, final
@@ -24,12 +24,12 @@ from nas.execution import Executor, Job, Report
 from nas.export import export_model, export_onnx, outputs_of, parity
 from nas.journal import write_aside
 from nas.measurement import Measurement
-from nas.pareto import FloatArray, hypervolume
 from nas.run_state import RunState
 from nas.runtimes import Deployed
 from nas.searching import Search
 from nas.tracing import build_checked
 from nas.training import CandidateTraining, normalised_images
+from nas.winner_choice import WinnerChoice
 
 WINNERS = "winners"
 ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
@@ -46,14 +46,14 @@ class Retraining:
         self._state = state
         self._search = search
         self._folder = folder
-        self._told_of_misses = False
+        self._choice = WinnerChoice(state, search)
 
     def run(self, executor: Executor) -> None:
         """Retrain, then export, measure and test, until there are as many winners as asked for or as the front has."""
         state = self._state
         wanted = state.recipe.retraining.winners
         while True:  # each pass adds a row for at least one architecture of the front
-            chosen = self._choose(wanted)
+            chosen = self._choice.choose(wanted)
             untrained = [a for a in chosen if a not in state.knowledge.retrainings]
             unfinished = [a for a in chosen if a not in state.knowledge.winners]
             if untrained:
@@ -62,53 +62,6 @@ class Retraining:
                 self._finish(unfinished)
             else:
                 return
-
-    def _choose(self, count: int) -> list[Architecture]:
-        """Up to ``count`` architectures of the front that meet the limits as measured, or else the nearest misses.
-
-        Those whose retraining failed make way for others.
-        """
-        state = self._state
-        if not self._state.knowledge.candidates:
-            return []
-        excluded = {
-            row.architecture
-            for row in (*state.knowledge.retrainings.values(), *state.knowledge.winners.values())
-            if row.failed
-        }
-        rows = self._eligible(excluded)
-        if not rows:
-            return []
-        losses = np.array([state.screen.losses(state.screen.values(r.architecture, state.knowledge)) for r in rows])
-        kept = [a for a in (row.architecture for row in rows) if a in state.knowledge.retrainings]
-        picks = [index for index, row in enumerate(rows) if row.architecture in kept]
-        for index in spread_over_front(losses, count):
-            if len(picks) < count and index not in picks:
-                picks.append(index)
-        return [rows[index].architecture for index in sorted(picks)]
-
-    def _eligible(self, excluded: Collection[Architecture]) -> list[Evaluation]:
-        """The front as measured; when nothing meets the limits, the candidates that exceed them least."""
-        state = self._state
-        front = self._search.front_candidates(surely=True, without=excluded)
-        if front:
-            return front
-        candidates = [row for row in state.knowledge.candidates if row.architecture not in excluded]
-        if not state.screen.cost_limits:
-            return self._search.non_dominated_rows(candidates)
-
-        def excess(row: Evaluation) -> float:
-            values = state.screen.values(row.architecture, state.knowledge)
-            return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in state.screen.cost_limits)
-
-        nearest = sorted(candidates, key=excess)[: state.recipe.retraining.winners]
-        limits = ", ".join(map(str, state.screen.cost_limits))
-        if not self._told_of_misses:
-            self._told_of_misses = True
-            state.progress.say(
-                f"no trained candidate surely meets {limits} as measured; the nearest misses are retrained."
-            )
-        return nearest
 
     def _retrain(self, architectures: Sequence[Architecture], executor: Executor) -> None:
         state = self._state
@@ -286,20 +239,6 @@ class _Retrainings:
         self._state.add(Evaluation("retrain", Architecture(job["architecture"]), failure=failed))
         self._state.progress.advance()
         self._state.knowledge.check_failures()
-
-
-def spread_over_front(losses: FloatArray, count: int) -> list[int]:
-    """Up to ``count`` rows of a front, the best in its first objective and then those that add most hypervolume."""
-    if len(losses) == 0:
-        return []
-    lowest, highest = losses.min(axis=0), losses.max(axis=0)
-    scaled = (losses - lowest) / np.maximum(highest - lowest, 1e-12)
-    reference = np.full(losses.shape[1], 1.1)
-    chosen = [int(np.argmin(scaled[:, 0]))]
-    while len(chosen) < min(count, len(losses)):
-        rest = [index for index in range(len(losses)) if index not in chosen]
-        chosen.append(max(rest, key=lambda index: hypervolume(scaled[[*chosen, index]], reference)))
-    return chosen
 
 
 def wilson_interval(wrong: int, count: int, z: float = 1.959964) -> tuple[float, float]:

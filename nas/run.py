@@ -23,6 +23,7 @@ from nas.home import home
 from nas.journal import RECIPE, Journal
 from nas.machine import default_workers, processor_name
 from nas.measurement_store import MeasurementStore
+from nas.measuring import Surroundings
 from nas.predictor import load_predictor
 from nas.progress import NullProgress, Progress
 from nas.ray_executor import RayExecutor, Resources, local_gpus
@@ -30,11 +31,13 @@ from nas.recipe import Recipe, read_recipe
 from nas.record import read_record
 from nas.report import write_report
 from nas.retraining import Retraining
-from nas.run_state import RunState, Task
+from nas.run_state import Models, RunState, Task
 from nas.screening import measured_metrics
 from nas.search_cost import SearchCost, search_counter
 from nas.search_space import SearchSpace, check_space, choices_hash, count, load_space
 from nas.searching import Search
+from nas.table_evaluation import SearchedTable
+from nas.table_winners import TableWinners
 from nas.training import normalised_images
 
 Clock = Callable[[], float]
@@ -142,6 +145,8 @@ def _task(
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
     load_predictor(recipe.predictor)
+    if recipe.evaluate == "table":
+        return _table_task(recipe, space, data)
     measuring = recipe.measuring
     source = DataSource(
         given=data,
@@ -171,7 +176,23 @@ def _task(
             recipe.space.name, recipe.space.options, input_shape=loaded.input_shape, classes=loaded.class_count
         )
     check_space(space)
-    return Task(loaded, source, space, bench, MeasurementStore(home(), fresh=not measuring.reuse))
+    shape, classes = loaded.input_shape, loaded.class_count
+    store = MeasurementStore(home(), fresh=not measuring.reuse)
+    surroundings = Surroundings(space, bench, shape, classes, recipe.parsed_target.batch, store)
+    return Task(space, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
+
+
+def _table_task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None) -> Task:
+    """The same where all is looked up: no data set is loaded, and nothing is measured."""
+    if data is not None:
+        raise RecipeError("where evaluate = 'table' nothing is trained, so there is no use for data=…: leave it out.")
+    shape, classes = recipe.table.input_shape, recipe.table.classes
+    if space is None:
+        space = load_space(recipe.space.name, recipe.space.options, input_shape=shape, classes=classes)
+    check_space(space)
+    table = SearchedTable(recipe.table, space)
+    table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    return Task(space, shape, classes, table, table=table)
 
 
 def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock) -> Front:
@@ -187,7 +208,7 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
     else:
         _check_same(notes[0], circumstances, folder)
     counter, why_none = search_counter(recipe.energy.meter_settings)
-    cost = SearchCost(counter, why_none, stopwatch, lambda: task.bench.device_s)
+    cost = SearchCost(counter, why_none, stopwatch, lambda: task.measurer.device_s)
     state = RunState(recipe, task, journal, progress, stopwatch, cost)
     try:
         with _told_how_to_go_on(folder), cost:
@@ -220,7 +241,10 @@ def _work(state: RunState, folder: Path) -> None:
             search.train_round(number, evaluator, executor)
             search.measure_round(number)
         search.measure_front()
-        Retraining(state, search, folder).run(executor)
+        if state.task.table is None:
+            Retraining(state, search, folder).run(executor)
+        else:
+            TableWinners(state, search).run()
     search.end()
 
 
@@ -243,20 +267,23 @@ def _told_how_to_go_on(folder: Path) -> Iterator[None]:
 def _circumstances(recipe: Recipe, task: Task) -> dict[str, Any]:
     """What a reader of the report may ask about, beside the recipe."""
     libraries = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
-    data = task.data
     return {
-        "data set": {
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "classes": data.class_count,
-            "image shape": list(data.input_shape),
-            "training images": len(data.train),
-            "validation images": len(data.validation),
-            "test images": len(data.test),
-        },
+        **({"data set": _data_facts(task.data)} if task.table is None else {"table": task.table.facts}),
         "space": {"name": recipe.space.name, "assignments": count(task.space), "choices": choices_hash(task.space)},
         "machine": {"processor": processor_name(), "system": platform.platform()},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in libraries}},
+    }
+
+
+def _data_facts(data: DataSet) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "classes": data.class_count,
+        "image shape": list(data.input_shape),
+        "training images": len(data.train),
+        "validation images": len(data.validation),
+        "test images": len(data.test),
     }
 
 
@@ -287,10 +314,12 @@ def _check_same(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -
     """See that a resumed run goes on with what it began with.
 
     Raises:
-        JournalError: other images, choices or processor; rows of two of them cannot be compared.
+        JournalError: other images, another table, other choices or another processor; rows of two of them cannot be
+            compared.
     """
-    for part, key in (("data set", "fingerprint"), ("space", "choices"), ("machine", "processor")):
-        if then[part][key] != now[part][key]:
+    pairs = (("data set", "fingerprint"), ("table", "fingerprint"), ("space", "choices"), ("machine", "processor"))
+    for part, key in pairs:
+        if part in then and then[part][key] != now[part][key]:
             raise JournalError(
                 f"a run goes on with the {part} that it began with, but the {key} was {then[part][key]} "
                 f"and is {now[part][key]} now. Bring that back, or start a new run beside {folder}."

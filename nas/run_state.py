@@ -13,22 +13,56 @@ from nas.evaluation import Evaluation
 from nas.journal import Journal
 from nas.knowledge import Knowledge
 from nas.measurement_store import MeasurementStore
+from nas.measuring import Measurer
 from nas.progress import Progress
 from nas.recipe import Recipe
 from nas.screening import Screen
 from nas.search_cost import SearchCost
 from nas.search_space import SearchSpace
+from nas.table_evaluation import SearchedTable
+
+
+@dataclass(frozen=True)
+class Models:
+    """What models are trained on, and the bench that they are measured on."""
+
+    data: DataSet
+    source: DataSource
+    bench: Bench
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a recipe's names stand for: data, space and the bench on the target; and what was measured before."""
+    """What a recipe's names stand for: the space, who measures its architectures, and what was measured before.
 
-    data: DataSet
-    source: DataSource
+    Beside that there are either ``models`` or the ``table`` that takes their place.
+    """
+
     space: SearchSpace
-    bench: Bench
+    input_shape: tuple[int, int, int]
+    class_count: int
+    measurer: Measurer
+    models: Models | None = None
+    table: SearchedTable | None = None
     store: MeasurementStore | None = None
+
+    @property
+    def data(self) -> DataSet:
+        """The images. Nobody asks for them where a table is looked up."""
+        assert self.models is not None
+        return self.models.data
+
+    @property
+    def source(self) -> DataSource:
+        """Where each process gets the images."""
+        assert self.models is not None
+        return self.models.source
+
+    @property
+    def bench(self) -> Bench:
+        """What measures winners."""
+        assert self.models is not None
+        return self.models.bench
 
 
 @final
@@ -53,8 +87,8 @@ class RunState:
         self.knowledge = Knowledge(journal.evaluations())
         self.screen = Screen(
             task.space,
-            input_shape=task.data.input_shape,
-            classes=task.data.class_count,
+            input_shape=task.input_shape,
+            classes=task.class_count,
             target=recipe.parsed_target,
             objectives=recipe.parsed_objectives,
             limits=recipe.parsed_limits,

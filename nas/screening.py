@@ -61,6 +61,7 @@ class Screen:
         self._target = target
         self._hierarchy = MemoryHierarchy.of_this_machine()
         self.describer = describer_of(space, input_shape, classes)
+        self._counted: dict[Architecture, dict[str, float]] = {}
         self._predictors: Mapping[str, Predictor] = {}
         self._predicted: dict[Architecture, dict[str, PredictedValue]] = {}
         self._is_cautious = True
@@ -87,13 +88,15 @@ class Screen:
 
     def counted(self, architecture: Architecture) -> dict[str, float]:
         """What follows from the layers: ``params``, ``macs``; ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
-        layers, precision = self.describer.layers(architecture), self._target.precision
-        return {
-            "params": float(total_params(layers)),
-            "macs": float(total_macs(layers)),
-            "modelled_energy_mj": modelled_energy_mj(layers, precision, self._hierarchy),
-            "dram_traffic_bytes": float(dram_traffic_bytes(layers, precision, self._hierarchy)),
-        }
+        if architecture not in self._counted:
+            layers, precision = self.describer.layers(architecture), self._target.precision
+            self._counted[architecture] = {
+                "params": float(total_params(layers)),
+                "macs": float(total_macs(layers)),
+                "modelled_energy_mj": modelled_energy_mj(layers, precision, self._hierarchy),
+                "dram_traffic_bytes": float(dram_traffic_bytes(layers, precision, self._hierarchy)),
+            }
+        return dict(self._counted[architecture])
 
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
         """What the predictors say of the measured metrics."""

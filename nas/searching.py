@@ -19,7 +19,6 @@ from nas.execution import Executor
 from nas.fusion import as_executed
 from nas.measurement import Measurement
 from nas.measurement_store import space_identity
-from nas.measuring import Surroundings, measure_architectures
 from nas.metric import METRICS
 from nas.objective import Limit
 from nas.pareto import hypervolume_contributions, non_dominated
@@ -151,15 +150,7 @@ class Search:
         metrics = self._state.screen.measured_metrics
         if not architectures or not metrics:
             return
-        rows = measure_architectures(
-            Surroundings(
-                self._state.task.space,
-                self._state.task.bench,
-                self._state.task.data.input_shape,
-                self._state.task.data.class_count,
-                self._state.recipe.parsed_target.batch,
-                self._state.task.store,
-            ),
+        rows = self._state.task.measurer.rows(
             architectures,
             metrics,
             round_number=round_number,
@@ -219,7 +210,7 @@ class Search:
                 describer,
                 list(values),
                 np.array(list(values.values())),
-                target=self._state.recipe.target,
+                target=self._state.recipe.measured_on,
                 sources=self._sources_of(name),
                 given=given,
                 seed=self._state.recipe.seed,
@@ -229,11 +220,11 @@ class Search:
     def _sources_of(self, metric: str) -> list[Source]:
         """What was measured of this space on other targets before, looked up once a run."""
         task = self._state.task
-        if task.store is None or task.bench.fingerprint is None:
+        if task.store is None or task.measurer.fingerprint is None:
             return []
         if metric not in self._sources:
-            space = space_identity(task.space, task.data.input_shape, task.data.class_count)
-            self._sources[metric] = task.store.sources(space, metric, without=task.bench.fingerprint)
+            space = space_identity(task.space, task.input_shape, task.class_count)
+            self._sources[metric] = task.store.sources(space, metric, without=task.measurer.fingerprint)
             if self._sources[metric]:
                 named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
                 self._state.progress.say(f"{metric} was measured in this space before on other targets: {named}")
@@ -306,7 +297,8 @@ class Search:
         if number in self._rounds_done or self._state.knowledge.trials >= until:
             return
         already = self._state.knowledge.trials
-        self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: training", until - already)
+        doing = "training" if self._state.recipe.evaluate == "train" else "evaluating"
+        self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", until - already)
         for source in self._sources_of_trainings(evaluator, number, until):
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
         self._state.progress.close()

@@ -41,6 +41,10 @@ class Table:
     def __len__(self) -> int:
         return len(self.architectures)
 
+    def has_column(self, name: str) -> bool:
+        """Whether the table has a column of that name, of numbers or not, beside the choices."""
+        return name in self.columns or name in self._first_texts
+
     def column(self, name: str, *, positive: bool = False) -> FloatArray:
         """The numbers of a column, shape (N,), NaN where it is empty.
 

@@ -80,8 +80,9 @@ class NasBench201:
             if stage > 0:
                 width *= 2
                 _write_residual_block(writer, width)
-            for _ in range(self._cells):
-                _write_cell(writer, live)
+            before = len(writer.layers)
+            _write_cell(writer, live)  # a cell keeps the shape, so all cells of a stage have the same layers
+            writer.layers.extend(writer.layers[before:] * (self._cells - 1))
         return writer.same("norm", params=2 * width).same("activation").head(self._classes).layers
 
 

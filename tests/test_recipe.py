@@ -72,6 +72,7 @@ def test_every_default_is_written_out() -> None:
         "execution.gpus_per_worker",
     }
     optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
+    optional |= {f"table.{key}" for key in ("path", "accuracy", "test_accuracy", "device")}
     missing = {
         f"{table}.{key}"
         for table, part in Recipe()
@@ -114,7 +115,7 @@ def test_a_run_always_has_a_name_that_a_folder_can_have(values: dict[str, Any], 
     assert Recipe.from_mapping(values).run_name == name
 
 
-KNOWN = "Known: data, early_stopping, energy, execution, limits, measuring, name, "
+KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measuring, name, "
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,14 @@ KNOWN = "Known: data, early_stopping, energy, execution, limits, measuring, name
         ),
         ({"limits": ["macs <= 2", "macs <= 3"]}, "limits: a metric has one limit at most, but macs has several."),
         ({"trials": 4, "rounds": 5}, "rounds must be at most trials (4), but got 5."),
+        (
+            {"evaluate": "tabel"},
+            "evaluate: input should be 'train', 'supernet', 'zero-cost' or 'table', but got 'tabel'.",
+        ),
+        ({"evaluate": "table"}, "evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz."),
+        ({"table": {"path": "t.csv"}}, "it is 'train' and there is table.path 't.csv': set evaluate=table, or leave"),
+        ({"table": {"input_shape": [3, 0, 8]}}, "channels, height and width must be at least 1, but got [3, 0, 8]."),
+        ({"table": {"pause_s": -1}}, "table.pause_s: input should be greater than or equal to 0, but got -1."),
     ],
 )
 def test_an_error_names_the_key_the_rule_and_the_value(values: dict[str, Any], message: str) -> None:
@@ -256,3 +265,12 @@ def test_differences_name_keys_with_both_values() -> None:
         "search_time_s": ("60.0", "not set"),
     }
     assert here.differences(here) == {}
+
+
+def test_values_come_from_the_target_or_from_the_table() -> None:
+    """What a report calls the place where they were found."""
+    assert Recipe(target="onnxruntime-cpu").measured_on == "onnxruntime-cpu:fp32:batch=1:threads=1"
+    table = Recipe(evaluate="table", table={"path": "t.csv"})
+    assert (table.measured_on, table.run_name) == ("table", "table-mobilenet")
+    assert Recipe(evaluate="table", table={"path": "t.csv", "device": "pixel3"}).measured_on == "table:pixel3"
+    assert Recipe.from_mapping(tomllib.loads(table.to_toml())) == table

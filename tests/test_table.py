@@ -87,6 +87,7 @@ def test_columns_are_those_of_numbers(tmp_path: Path) -> None:
     assert set(table.columns) == {*names} - {"id"}
     assert table.targets("latency_ms") == ("b", "a_1")
     assert table.targets("energy_mj") == ()
+    assert [table.has_column(name) for name in ("id", "flags_b", "width", "latency_ms_c")] == [True, True, False, False]
     assert [dict(architecture) for architecture in table.architectures] == [
         {"width": 2, "depth": 1, "kernel": 3, "part": "plain"},
         {"width": 8, "depth": 0, "part": "plain"},

@@ -1,0 +1,82 @@
+"""Which candidates become winners: some that stand for the front as measured, or else the nearest misses."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import final
+
+import numpy as np
+
+from nas.architecture import Architecture
+from nas.evaluation import Evaluation
+from nas.pareto import FloatArray, hypervolume
+from nas.run_state import RunState
+from nas.searching import Search
+
+
+@final
+class WinnerChoice:
+    """Chooses anew each time it is asked, from what the rows say by then."""
+
+    def __init__(self, state: RunState, search: Search) -> None:
+        self._state = state
+        self._search = search
+        self._told_of_misses = False
+
+    def choose(self, count: int) -> list[Architecture]:
+        """Up to ``count`` architectures of the front that meet the limits as measured, or else the nearest misses.
+
+        Those of which a row tells that they were chosen before stay, unless they failed: then others take their place.
+        """
+        state = self._state
+        if not self._state.knowledge.candidates:
+            return []
+        chosen_before = (*state.knowledge.retrainings.values(), *state.knowledge.winners.values())
+        excluded = {row.architecture for row in chosen_before if row.failed}
+        rows = self._eligible(excluded)
+        if not rows:
+            return []
+        losses = np.array([state.screen.losses(state.screen.values(r.architecture, state.knowledge)) for r in rows])
+        kept = {row.architecture for row in chosen_before}
+        picks = [index for index, row in enumerate(rows) if row.architecture in kept]
+        for index in spread_over_front(losses, count):
+            if len(picks) < count and index not in picks:
+                picks.append(index)
+        return [rows[index].architecture for index in sorted(picks)]
+
+    def _eligible(self, excluded: Collection[Architecture]) -> list[Evaluation]:
+        """The front as measured; when nothing meets the limits, the candidates that exceed them least."""
+        state = self._state
+        front = self._search.front_candidates(surely=True, without=excluded)
+        if front:
+            return front
+        candidates = [row for row in state.knowledge.candidates if row.architecture not in excluded]
+        if not state.screen.cost_limits:
+            return self._search.non_dominated_rows(candidates)
+
+        def excess(row: Evaluation) -> float:
+            values = state.screen.values(row.architecture, state.knowledge)
+            return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in state.screen.cost_limits)
+
+        nearest = sorted(candidates, key=excess)[: state.recipe.retraining.winners]
+        limits = ", ".join(map(str, state.screen.cost_limits))
+        if not self._told_of_misses:
+            self._told_of_misses = True
+            state.progress.say(
+                f"no trained candidate surely meets {limits} as measured; the nearest misses take their place."
+            )
+        return nearest
+
+
+def spread_over_front(losses: FloatArray, count: int) -> list[int]:
+    """Up to ``count`` rows of a front, the best in its first objective and then those that add most hypervolume."""
+    if len(losses) == 0:
+        return []
+    lowest, highest = losses.min(axis=0), losses.max(axis=0)
+    scaled = (losses - lowest) / np.maximum(highest - lowest, 1e-12)
+    reference = np.full(losses.shape[1], 1.1)
+    chosen = [int(np.argmin(scaled[:, 0]))]
+    while len(chosen) < min(count, len(losses)):
+        rest = [index for index in range(len(losses)) if index not in chosen]
+        chosen.append(max(rest, key=lambda index: hypervolume(scaled[[*chosen, index]], reference)))
+    return chosen

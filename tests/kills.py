@@ -1,0 +1,201 @@
+"""Runs that are killed at random moments and resumed, again and again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from commands import TESTS, RunningCommand, rows_of
+
+DRIVER, WORKER = "driver", "worker"
+WITHIN_WORKER_S = 1.0
+"""Workers live for less long than drivers."""
+
+
+Command = Callable[..., RunningCommand]
+
+
+class ForkedCommand(RunningCommand):
+    """``nas`` in a process that is forked off one which has imported everything, so that it begins at once.
+
+    Fifty starts of an interpreter take minutes, most of which kills would fall into.
+    """
+
+    def __init__(self, folder: Path, *arguments: str | Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(
+            ["nas.cli", "nas.console", "nas.run", "predictors.surrogate_sampler", "scipy.stats"]
+        )
+        self._output = folder / f"output-{time.monotonic_ns()}"
+        self._output.touch()
+        child = context.Process(target=_run_command, args=(self._output, [str(each) for each in arguments]))
+        child.start()
+        self.process = _Forked(child)  # type: ignore[assignment]
+
+    def others(self) -> dict[int, str]:
+        """None: what runs inline has no other processes."""
+        return {}
+
+
+class _Forked:
+    """A forked process with what is asked of a ``subprocess.Popen``."""
+
+    def __init__(self, child: multiprocessing.process.BaseProcess) -> None:
+        assert child.pid is not None
+        self._child = child
+        self.pid = child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._child.exitcode
+
+    def poll(self) -> int | None:
+        return self._child.exitcode
+
+    def kill(self) -> None:
+        self._child.kill()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._child.join(timeout)
+        assert self._child.exitcode is not None, f"it did not end within {timeout} s"
+        return self._child.exitcode
+
+
+def _run_command(output: Path, arguments: list[str]) -> None:
+    """The command with these arguments, in this process."""
+    stream = output.open("w")
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
+    sys.stdout = sys.stderr = stream
+    sys.argv = ["nas", *arguments]
+    sys.path.insert(0, str(TESTS))
+
+    from nas.cli import main
+
+    main()
+
+
+@dataclass
+class KilledRuns:
+    """The runs that ended well at last, how often which kind of process was killed, and in which stages that was.
+
+    ``worker_kills`` counts them by run.
+    """
+
+    runs: list[Path] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)
+    stages: Counter[str] = field(default_factory=Counter)
+    worker_kills: Counter[Path] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        return f"{len(self.runs)} runs; killed: {dict(self.kills)}; during: {dict(self.stages)}"
+
+
+def kill_again_and_again(
+    folder: Path,
+    arguments: tuple[str | Path, ...],
+    kills: int,
+    rng: np.random.Generator,
+    *,
+    span_s: float,
+    command: Command = RunningCommand,
+    worker_share: float = 0.0,
+    patience_s: float = 30,
+) -> KilledRuns:
+    """Start runs and kill them, ``kills`` times in all, each time at a random moment of the next ``span_s`` seconds.
+
+    A run whose driver was killed is resumed until it ends, and another one is begun then, until enough were hit; the
+    last one ends undisturbed. ``worker_share`` of the kills hit a worker. A kill counts when it hit a living process.
+
+    What had reached the disk before a kill must be there, unchanged, ever after; and no process may outlive its driver
+    by ``patience_s``.
+    """
+    found = KilledRuns()
+    commands: list[RunningCommand] = []
+    acknowledged: list[tuple[Any, ...]] = []
+
+    def begin() -> None:
+        found.runs.append(folder / f"run{len(found.runs)}")
+        flags = ("--name", found.runs[-1].name, "--runs", folder)
+        commands.append(command(folder, "search", *arguments, *flags))
+
+    begin()
+    while True:
+        running, run = commands[-1], found.runs[-1]
+        victim = None
+        if found.kills.total() < kills:
+            victim = _strike(running, rng, span_s, worker_share)
+        else:
+            running.process.wait(timeout=200)
+        rows = rows_of(run)
+        assert rows[: len(acknowledged)] == acknowledged, "rows that were on disk have changed"
+        acknowledged = rows
+        if victim is None:
+            if running.process.poll() is None:
+                continue  # whom it was to hit was gone
+            assert running.process.returncode == 0, running.output
+            if found.kills.total() >= kills:
+                break
+            begin()
+            acknowledged = []
+            continue
+        found.kills[victim] += 1
+        found.stages[_stage(running)] += 1
+        if victim == WORKER:
+            found.worker_kills[run] += 1
+        else:
+            commands.append(command(folder, "search", "--resume", run))
+    for each in commands:
+        each.wait_for_the_others(patience_s)
+    return found
+
+
+def _strike(command: RunningCommand, rng: np.random.Generator, span_s: float, worker_share: float) -> str | None:
+    """Kill a living process at a random moment, and say which; None where it had ended before."""
+    if rng.random() < worker_share:
+        if not command.wait_until(lambda: bool(_workers(command))):
+            return None
+        _wait(command, rng.uniform(0, WITHIN_WORKER_S))
+        workers = _workers(command)
+        if not workers or command.process.poll() is not None:
+            return None
+        try:
+            os.kill(workers[int(rng.integers(len(workers)))], signal.SIGKILL)
+        except ProcessLookupError:
+            return None
+        return WORKER
+    command.wait_until(lambda: "run folder:" in command.output, seconds=120)
+    _wait(command, rng.uniform(0, span_s))
+    if command.process.poll() is not None:
+        return None
+    command.kill()
+    return DRIVER if command.process.returncode == -signal.SIGKILL else None
+
+
+def _wait(command: RunningCommand, seconds: float) -> None:
+    """Or until it ends."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and command.process.poll() is None:
+        time.sleep(0.005)
+
+
+def _workers(command: RunningCommand) -> list[int]:
+    """The processes that look candidates up."""
+    return [pid for pid, line in command.others().items() if line.startswith("ray::") and "Trainable" in line]
+
+
+def _stage(command: RunningCommand) -> str:
+    """The last stage that the command told of."""
+    begun = [
+        line.removesuffix(" to do.").rpartition(":")[0] for line in command.output.splitlines() if " to do." in line
+    ]
+    return begun[-1].rpartition(": ")[2] if begun else "beginning"
