@@ -69,6 +69,10 @@ def search(
     ] = None,
     trials: Annotated[int | None, typer.Option(metavar="N", help="How many candidates are trained.")] = None,
     sampler: Annotated[str | None, typer.Option(metavar="NAME", help="gp, tpe, nsga2, nsga3, local or random.")] = None,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="train, supernet, zero-cost or table: how a candidate comes by its error."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Decides everything that is random.")] = None,
     executor: Annotated[
         str | None, typer.Option(metavar="NAME", help="ray, or inline: in this process, one by one.")
@@ -104,6 +108,7 @@ def search(
         "limits": limit,
         "trials": trials,
         "sampler": sampler,
+        "evaluate": evaluate,
         "seed": seed,
         "execution.executor": executor,
         "execution.ray_address": ray_address,

@@ -116,12 +116,39 @@ class EarlyStoppingRecipe(_Part):
     min_peers: int = Field(default=4, ge=1)
 
 
+class SupernetRecipe(_Part):
+    """How weights that candidates share are trained, and how far they are relied on.
+
+    As a candidate is, but for so many ``epochs``, with ``per_step`` architectures on each batch. ``check``
+    architectures are trained alone too. A candidate's batch statistics are found on ``recalibration_images``.
+    """
+
+    epochs: int = Field(default=30, ge=1)
+    per_step: int = Field(default=4, ge=2)
+    recalibration_images: int = Field(default=512, ge=1)
+    check: int = Field(default=6, ge=3)
+    least_correlation: float = Field(default=0.5, ge=-1, le=1)
+    time_limit_s: float = Field(default=28800.0, gt=0)
+
+
+class ZeroCostRecipe(_Part):
+    """On how many images untrained candidates are scored, and how many are trained to tell what a score means."""
+
+    batch: int = Field(default=64, ge=2)
+    check: int = Field(default=8, ge=3)
+    least_correlation: float = Field(default=0.5, ge=-1, le=1)
+
+
 class RetrainingRecipe(_Part):
-    """How many winners are retrained from scratch, on the training and validation images, and for how long."""
+    """How many winners are retrained, on the training and validation images, and for how long.
+
+    They ``start`` from scratch, or from the weights that candidates shared.
+    """
 
     winners: int = Field(default=4, ge=1)
     epochs: int = Field(default=16, ge=1)
     time_limit_s: float = Field(default=7200.0, gt=0)
+    start: Literal["scratch", "supernet"] = "scratch"
 
 
 class ExecutionRecipe(_Part):
@@ -186,11 +213,14 @@ class Recipe(_Part):
     trials: int = Field(default=40, ge=1)
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
     sampler: Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"] = "gp"
+    evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
     predictor: str = "stacked"
     measuring: MeasuringRecipe = MeasuringRecipe()
     energy: EnergyRecipe = EnergyRecipe()
     training: TrainingRecipe = TrainingRecipe()
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
+    supernet: SupernetRecipe = SupernetRecipe()
+    zero_cost: ZeroCostRecipe = ZeroCostRecipe()
     retraining: RetrainingRecipe = RetrainingRecipe()
     execution: ExecutionRecipe = ExecutionRecipe()
 
@@ -241,6 +271,15 @@ class Recipe(_Part):
     def _rounds_have_trials(self) -> Recipe:
         if self.rounds > self.trials:
             raise ValueError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_to_start_from(self) -> Recipe:
+        if self.retraining.start == "supernet" and self.evaluate != "supernet":
+            raise ValueError(
+                'retraining.start "supernet" takes weights that candidates shared, so evaluate must be "supernet", '
+                f'but got "{self.evaluate}".'
+            )
         return self
 
     @classmethod

@@ -32,8 +32,9 @@ from nas.retraining import Retraining
 from nas.run_state import RunState, Task
 from nas.screening import measured_metrics
 from nas.search_cost import SearchCost, search_counter
-from nas.search_space import SearchSpace, check_space, choices_hash, count, load_space
+from nas.search_space import HasSupernet, SearchSpace, check_space, choices_hash, count, load_space
 from nas.searching import Search
+from nas.supernet import check_supernet
 from nas.training import normalised_images
 
 Clock = Callable[[], float]
@@ -170,7 +171,24 @@ def _task(
             recipe.space.name, recipe.space.options, input_shape=loaded.input_shape, classes=loaded.class_count
         )
     check_space(space)
+    if recipe.evaluate == "supernet":
+        _check_shares_weights(space, recipe, loaded)
     return Task(loaded, source, space, bench, MeasurementStore(home(), fresh=not measuring.reuse))
+
+
+def _check_shares_weights(space: SearchSpace, recipe: Recipe, data: DataSet) -> None:
+    """See that a space has shared weights that fit what it builds.
+
+    Raises:
+        RecipeError: it has none.
+        SpaceError: they are not those of the modules.
+    """
+    if not isinstance(space, HasSupernet):
+        raise RecipeError(
+            f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
+            'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
+        )
+    check_supernet(space, data.input_shape, data.class_count)
 
 
 def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock) -> Front:
