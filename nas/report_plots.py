@@ -90,7 +90,7 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
         **_limit_lines(x_limits, y_limits, x_range, y_range),
     }
-    caption = "Winners: error on the test split. Candidates: error on the validation split."
+    caption = f"Winners: error on the test split. Candidates: error on the validation split{_ways(candidates)}."
     if word == "measured":
         caption += " Bars are 95 % intervals of what was measured, and 90 % bounds of what was predicted."
     else:
@@ -105,6 +105,12 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         caption = "Nothing to show yet: no training has finished."
     name = f"Test error and {cost.title[0].lower()}{cost.title[1:]}"
     return Plot(f"front-{cost.name}", name, caption, _figure(traces, layout))
+
+
+def _ways(candidates: Sequence[Candidate]) -> str:
+    """How errors were found that were not by training, as the end of a sentence."""
+    ways = dict.fromkeys(candidate.by for candidate in candidates if candidate.by)
+    return f", {' or '.join(ways)}, not trained" if ways else ""
 
 
 def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
@@ -134,11 +140,11 @@ def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
     main = [*winners, *points] or stopped_points
     x_range, y_range = _ranges([*main, *stopped_points], [], [100 * limit.value for limit in y_limits])
     layout = {
-        "xaxis": {"title": {"text": "Trainings, then winners"}, "range": x_range},
+        "xaxis": {"title": {"text": "Candidates, then winners"}, "range": x_range},
         "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
         **_limit_lines([], y_limits, x_range, y_range),
     }
-    caption = "Error on the validation split by order of training; winners, on the test split, at the right."
+    caption = f"Error on the validation split{_ways(candidates)}. Winners, at the right: on the test split."
     if not main:
         caption = "Nothing to show yet: no training has finished."
     return Plot("error", "Error over the search", caption, _figure(traces, layout))
@@ -301,7 +307,8 @@ def _winner_lines(winner: Winner, cost: Metric | None = None) -> list[str]:
 
 def _candidate_lines(candidate: Candidate, cost: Metric | None = None) -> list[str]:
     stopped = ", stopped early" if candidate.stopped else ""
-    lines = [f"validation accuracy {accuracy_text(candidate.error)}{stopped}"]
+    way = f" {candidate.by}" if candidate.by else ""
+    lines = [f"validation accuracy{way} {accuracy_text(candidate.error)}{stopped}"]
     return lines + _value_lines(cost, candidate.predicted, candidate.measurements, candidate.values)
 
 

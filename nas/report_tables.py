@@ -23,10 +23,16 @@ from nas.front import (
 from nas.measurement import Measurement
 from nas.metric import METRICS, Metric, readable
 from nas.objective import Limit
-from nas.report_candidates import OUTSIDE
+from nas.report_candidates import BY, OUTSIDE, ways_of
 from nas.roofline import rate_text, share_text
 
-STAGE_TITLES = {"measure": "Measured", "train": "Trained", "retrain": "Retrained", "winner": "Winners"}
+STAGE_TITLES = {
+    "measure": "Measured",
+    "check": "Checked",
+    "train": "Trained",
+    "retrain": "Retrained",
+    "winner": "Winners",
+}
 
 
 # Tables: cells of text with a smaller second line, and what to sort by
@@ -205,10 +211,10 @@ def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric]) -> Table:
     table = []
     for number, row in ordered:
         error, split = _error_of(row)
-        epochs = row.details.get("epochs")
+        epochs = row.details.get("epochs") if row.by == "train" else None
         cells = [
             Cell(str(number), sort=number),
-            Cell(row.stage, sort=f"{STAGES.index(row.stage)}"),
+            Cell(row.stage if row.by == "train" else "candidate", sort=f"{STAGES.index(row.stage)}"),
             Cell(str(row.round), sort=row.round),
             Cell(row.architecture.id, sort=row.architecture.id, kind="id"),
             _architecture_cell(row.architecture),
@@ -228,7 +234,8 @@ def _error_of(row: Evaluation) -> tuple[float | None, str]:
         return None, ""
     if "test_error" in row.details:
         return float(row.details["test_error"]), "test"
-    return (float(row.values["error"]), "validation") if "error" in row.values else (None, "")
+    way = f", {BY[row.by]}" if row.by in BY else ""
+    return (float(row.values["error"]), f"validation{way}") if "error" in row.values else (None, "")
 
 
 def _outcome_cell(row: Evaluation) -> Cell:
@@ -309,7 +316,9 @@ def tiles_of(front: Front, record: RunRecord) -> list[tuple[str, str, str]]:
         tiles.append(("winners", str(len(front)), within))
     counts = {count.stage: count for count in funnel_of(record.rows)}
     trained, measured = counts["train"], counts["measure"]
-    if trained.reached:
+    if ways := ways_of(record.rows):
+        tiles.append(("candidates evaluated", str(trained.reached), f"{', '.join(ways)}, not trained"))
+    elif trained.reached:
         tiles.append(("candidates trained", str(trained.reached), f"{trained.stopped_early} stopped early"))
     if measured.reached:
         tiles.append(("candidates measured", str(measured.finished), "on the target"))
@@ -356,19 +365,24 @@ class FunnelStep:
 
 
 def funnel_steps(rows: Sequence[Evaluation]) -> list[FunnelStep]:
-    """One step for each stage, in their order."""
-    counts = funnel_of(rows)
+    """One step for each stage, in their order; the one of checks where there were any."""
+    counts = [count for count in funnel_of(rows) if count.stage != "check" or count.reached]
+    titles = {**STAGE_TITLES, "train": "Evaluated"} if ways_of(rows) else STAGE_TITLES
     most = max((count.reached for count in counts), default=0) or 1
     steps = []
     for count in counts:
         remarks = [f"{count.finished} finished"] if count.finished != count.reached else []
+        if count.stage == "train":
+            remarks += ways_of(rows)
+        if count.stage == "check" and count.reached:
+            remarks.append("trained alone, to check errors found without training")
         remarks += [f"{count.stopped_early} stopped early"] if count.stopped_early else []
         if count.failed:
             kinds = ", ".join(f"{kind} {number}" for kind, number in count.failures.items())
             remarks.append(f"{count.failed} failed ({kinds})")
         steps.append(
             FunnelStep(
-                title=STAGE_TITLES[count.stage],
+                title=titles[count.stage],
                 count=count.reached,
                 finished_percent=100 * count.finished / most,
                 stopped_percent=100 * count.stopped_early / most,

@@ -111,7 +111,7 @@ class _Steps:
         self._steps_per_epoch = len(self._images) // self._batch
         self._supernet = make_supernet(space).to(self._device)
         self._optimizer = torch.optim.AdamW(
-            parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate
+            parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
         self._smallest, self._largest = ends(space)
 

@@ -144,7 +144,7 @@ def synflow(module: torch.nn.Module, input_shape: tuple[int, int, int]) -> float
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=parameters[0].device)
     gradients = torch.autograd.grad(module(ones).sum(), parameters, allow_unused=True)
     total = sum(
-        float((parameter * gradient).sum())
+        float((parameter * gradient).detach().sum())
         for parameter, gradient in zip(parameters, gradients, strict=True)
         if gradient is not None
     )

@@ -114,7 +114,7 @@ def test_a_run_always_has_a_name_that_a_folder_can_have(values: dict[str, Any], 
     assert Recipe.from_mapping(values).run_name == name
 
 
-KNOWN = "Known: data, early_stopping, energy, execution, limits, measuring, name, "
+KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measuring, name, "
 
 
 @pytest.mark.parametrize(
@@ -229,3 +229,10 @@ class TestFiles:
         for path in (tmp_path, tmp_path / "file" / "recipe.toml"):
             with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .* cannot be read: .+ directory"):
                 read_toml(path)
+
+
+def test_winners_start_from_shared_weights_only_where_there_are_some() -> None:
+    """The message says which key has to be which value."""
+    with pytest.raises(RecipeError, match=r'evaluate must be "supernet", but got "train"'):
+        Recipe(retraining={"start": "supernet"})
+    assert Recipe(evaluate="supernet", retraining={"start": "supernet"}).retraining.start == "supernet"
