@@ -56,8 +56,9 @@ class Handful:
 
         def drawn(wanted: Callable[[Architecture], bool]) -> list[Architecture]:
             rng = np.random.default_rng((self._state.recipe.seed, 3))
-            fit = lambda a: a not in knowledge.unfit and screen.can_be_built(a) and wanted(a)  # noqa: E731
-            return screen.spread(self._count, rng, fit)
+            return screen.spread(
+                self._count, rng, lambda a: a not in knowledge.unfit and screen.can_be_built(a) and wanted(a)
+            )
 
         within = drawn(lambda architecture: screen.probably_meets(architecture, knowledge))
         return within if len(within) >= self._count else drawn(lambda architecture: True)

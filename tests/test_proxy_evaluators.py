@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import assert_nothing_twice, evaluations_of, rows_of
 from fake_bench import FakeBench, FakeClock
+from safetensors.torch import load, load_file
 from sharing_space import SharingSpace, TinySupernet
 from test_run import Diary
+from test_training import SETTINGS
 from tiny_space import TinySpace
 
 import nas
+from nas.data_source import DataSource
 from nas.errors import RecipeError
+from nas.evaluators import training_seed
 from nas.front import REPORT_NAME, Front
 from nas.handful import AGREEMENT
 from nas.journal import read_rows
 from nas.proxy_evaluators import SUPERNET
 from nas.run import Instruments
 from nas.search_space import SearchSpace
+from nas.training import CandidateTraining
 
 BASE: Mapping[str, Any] = {
     "name": "run",
     "data": "digits",
+    "objectives": ["error", "macs"],
+    "sampler": "random",
     "trials": 4,
     "rounds": 2,
     "measuring": {"initial": 5, "per_round": 1},
@@ -74,6 +82,24 @@ class Stopping(Diary):
             raise KeyboardInterrupt
 
 
+def stopped(go_on: Callable[[], Front], progress: Stopping) -> Stopping:
+    """What a run that was stopped has told."""
+    with pytest.raises(KeyboardInterrupt):
+        go_on()
+    return progress
+
+
+def search_without_winners(runs: Path, **changes: Any) -> Stopping:
+    """A run that ends where its candidates are evaluated, for exporting winners takes seconds."""
+    progress = Stopping("retraining winners")
+    return stopped(lambda: search(runs, progress=progress, **changes), progress)
+
+
+def resume_without_winners(run: Path) -> Stopping:
+    progress = Stopping("retraining winners")
+    return stopped(lambda: resume(run, progress), progress)
+
+
 @pytest.mark.parametrize(("way", "words"), [("supernet", "shared weights"), ("zero-cost", "zero-cost score")])
 def test_candidates_are_not_trained_but_a_handful_and_the_winners_are(tmp_path: Path, way: str, words: str) -> None:
     """Rows say so, the agreement is told and noted, and so does the report."""
@@ -97,8 +123,16 @@ def test_candidates_are_not_trained_but_a_handful_and_the_winners_are(tmp_path: 
     assert_nothing_twice(run)
 
 
-@pytest.mark.parametrize("way", ["supernet", "zero-cost"])
-@pytest.mark.parametrize("stop_before", ["training a handful to check by", "round 2/2: {}", "retraining winners"])
+@pytest.mark.parametrize(
+    ("way", "stop_before"),
+    [
+        ("supernet", "training a handful to check by"),
+        pytest.param("supernet", "round 2/2: {}", marks=pytest.mark.slow),
+        pytest.param("supernet", "retraining winners", marks=pytest.mark.slow),
+        pytest.param("zero-cost", "training a handful to check by", marks=pytest.mark.slow),
+        ("zero-cost", "round 2/2: {}"),
+    ],
+)
 def test_a_resumed_run_repeats_nothing(tmp_path: Path, way: str, stop_before: str) -> None:
     """Neither the supernet's training nor the handful's; what it finds is what an uninterrupted run finds."""
     doing = {"supernet": "evaluating by shared weights", "zero-cost": "scoring untrained"}[way]
@@ -106,12 +140,11 @@ def test_a_resumed_run_repeats_nothing(tmp_path: Path, way: str, stop_before: st
         search(tmp_path / "a", evaluate=way, progress=Stopping(stop_before.format(doing)))
     run = tmp_path / "a" / "run"
     before = rows_of(run)
-    diary = Diary()
-    resume(run, diary)
+    diary = resume_without_winners(run)
     assert rows_of(run)[: len(before)] == before
     assert "training the supernet" not in diary.stages
     assert ("training a handful to check by" in diary.stages) == stop_before.startswith("training")
-    search(tmp_path / "b", evaluate=way)
+    search_without_winners(tmp_path / "b", evaluate=way)
     for stage in ("check", "train"):
         found, whole = ({r.architecture: r.values for r in evaluations_of(tmp_path / x / "run", stage)} for x in "ab")
         assert found == whole
@@ -125,8 +158,7 @@ def test_a_damaged_supernet_is_trained_again(tmp_path: Path) -> None:
     path = tmp_path / "run" / SUPERNET
     whole = path.read_bytes()
     path.write_bytes(whole[:-4] + b"oops")
-    diary = Diary()
-    resume(tmp_path / "run", diary)
+    diary = resume_without_winners(tmp_path / "run")
     assert path.read_bytes() == whole
     assert any("is not as it was written, so the supernet is trained again" in text for text in diary.news)
 
@@ -147,23 +179,29 @@ def test_an_interrupted_supernet_goes_on_from_its_checkpoint(tmp_path: Path, mon
     epochs: list[int] = []
     weights = TinySupernet.weights
     monkeypatch.setattr(TinySupernet, "weights", lambda self, a: epochs.append(1) or weights(self, a))
-    resume(run)
+    resume_without_winners(run)
     resumed = len(epochs)
-    search(tmp_path / "b", evaluate="supernet")
+    search_without_winners(tmp_path / "b", evaluate="supernet")
     assert resumed < len(epochs) - resumed
     assert (run / SUPERNET).read_bytes() == (tmp_path / "b" / "run" / SUPERNET).read_bytes()
     assert not (run / "supernet.checkpoint.safetensors").exists()
 
 
 def test_winners_start_from_the_shared_weights_where_that_is_asked_for(tmp_path: Path) -> None:
-    """The same winner has other weights than from scratch, and the report says what it began with."""
+    """Their weights stay nearer to these than to what a training from scratch gives, and the report says so."""
     retraining = {"epochs": 1, "winners": 1, "start": "supernet"}
-    fine_tuned = search(tmp_path / "a", evaluate="supernet", retraining=retraining)
-    scratch = search(tmp_path / "b", evaluate="supernet")
-    (first,), (second,) = fine_tuned, scratch
-    assert first.architecture == second.architecture
-    models = [tmp_path / x / "run" / first.folder / "model.safetensors" for x in "ab"]
-    assert models[0].read_bytes() != models[1].read_bytes()
+    (winner,) = search(tmp_path / "a", evaluate="supernet", retraining=retraining)
+    task = CandidateTraining(SharingSpace(), DataSource(), replace(SETTINGS, epochs=1, keep_weights=True))
+    fine_tuned = load_file(tmp_path / "a" / "run" / winner.folder / "model.safetensors")
+    seed = training_seed(nas.Recipe(), winner.architecture)
+    *_, scratch = task({"architecture": dict(winner.architecture), "seed": seed})
+    shared = TinySupernet()
+    shared.load_state_dict(load_file(tmp_path / "a" / "run" / SUPERNET), strict=False)
+    begun_with = shared.weights(winner.architecture)
+    for name, weight in load(scratch["weights"]).items():
+        if name in begun_with and weight.ndim > 1:
+            nearer, farther = ((w - begun_with[name]).norm() for w in (fine_tuned[name], weight))
+            assert nearer < farther
     assert evaluations_of(tmp_path / "a" / "run", "retrain")[0].details["start"] == "supernet"
     assert "Fine-tuned from the weights that candidates shared" in (tmp_path / "a" / "run" / REPORT_NAME).read_text()
 
