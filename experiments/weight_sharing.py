@@ -37,10 +37,16 @@ from nas.supernet import SharedEvaluation, SharedWeights
 from nas.supernet_training import SupernetTraining
 from nas.tracing import build_checked, layers_of
 from nas.training import CandidateTraining, TrainingSettings, inputs_of, statistics_of
-from nas.zero_cost import naswot, synflow
+from nas.zero_cost import naswot, snip, synflow
 
 ERRORS = {"supernet": "shared weights", "alone": "another seed's training (the ceiling)"}
-SCORES = {"naswot": "NASWOT", "synflow": "synflow", "params": "parameters", "macs": "multiply-accumulates"}
+SCORES = {
+    "snip": "SNIP",
+    "naswot": "NASWOT",
+    "synflow": "synflow",
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,9 +130,11 @@ def _of_seed(
         layers = layers_of(space, architecture, data.input_shape, data.class_count)
         began = clock()
         images = inputs_of(torch.from_numpy(data.train.images[:64]), *statistics_of(data, torch.device("cpu")))
-        row = {"naswot": naswot(_built(space, architecture, source, job["seed"]), images)}
-        naswot_s = clock() - began
+        labels = torch.from_numpy(data.train.labels[:64])
+        row = {"snip": snip(_built(space, architecture, source, job["seed"]), images, labels)}
+        score_s = clock() - began
         row |= {
+            "naswot": naswot(_built(space, architecture, source, job["seed"]), images),
             "synflow": synflow(_built(space, architecture, source, job["seed"]), data.input_shape),
             "supernet": shared["error"],
             "alone": trained["error"],
@@ -134,7 +142,7 @@ def _of_seed(
             "macs": total_macs(layers),
             "evaluation_s": shared["seconds"],
             "training_s": trained["seconds"],
-            "naswot_s": naswot_s,
+            "score_s": score_s,
         }
         print(f"seed {seed}: {architecture.id}, alone {row['alone']:.3f}, shared {row['supernet']:.3f}, "
               f"{row['training_s']:.0f} s and {row['evaluation_s']:.2f} s", file=sys.stderr)  # fmt: skip
@@ -163,7 +171,7 @@ def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "supernet_s": [each["supernet_s"] for each in results],
         "evaluation_s": float(np.mean([each["evaluation_s"] for each in results])),
         "training_s": float(np.mean([each["training_s"] for each in results])),
-        "naswot_s": float(np.mean([each["naswot_s"] for each in results])),
+        "score_s": float(np.mean([each["score_s"] for each in results])),
     }
 
 
@@ -175,7 +183,7 @@ def _lines(figures: Mapping[str, Any]) -> list[str]:
     supernet_s = ", ".join(f"{seconds:.0f}" for seconds in figures["supernet_s"])
     lines = [
         f"supernet: {supernet_s} s of training; an evaluation {figures['evaluation_s']:.2f} s, "
-        f"a training alone {figures['training_s']:.1f} s, a NASWOT score {figures['naswot_s']:.2f} s",
+        f"a training alone {figures['training_s']:.1f} s, a SNIP score {figures['score_s']:.2f} s",
         "",
         *heading(["ranked by", "Spearman, each seed", "Kendall, each seed"]),
     ]

@@ -158,13 +158,23 @@ def agreement_of(estimated: Mapping[Architecture, float], trained: Mapping[Archi
 
 
 def tell_agreement(
-    state: RunState, way: str, agreement: Agreement | None, least_correlation: float, remedy: str
+    state: RunState,
+    way: str,
+    estimated: Mapping[Architecture, float],
+    trained: Mapping[Architecture, float],
+    least_correlation: float,
+    remedy: str,
 ) -> None:
-    """Say once in a run how far candidates' errors ``way``, such as "by shared weights", rank as trainings would."""
+    """Say once in a run how far candidates' errors ``way``, such as "by shared weights", rank as trainings would.
+
+    How far multiply-accumulates alone do is said beside it: whatever ranks no better is not worth its while.
+    """
     if any(AGREEMENT in body for body in state.journal.bodies("note")):
         return
+    agreement = agreement_of(estimated, trained)
+    alone = agreement_of({a: -state.screen.counted(a)["macs"] for a in estimated}, trained)
     body: dict[str, Any]
-    if agreement is None:
+    if agreement is None or alone is None:
         text = (
             f"errors {way} could not be checked: fewer than {FEWEST} of the handful could be trained and evaluated. "
             "So nobody knows whether they rank candidates as training would."
@@ -174,7 +184,8 @@ def tell_agreement(
         poor = agreement.spearman < least_correlation
         text = (
             f"errors {way} rank {agreement.count} architectures as training each alone does, "
-            f"Spearman {agreement.spearman:.2f}, Kendall {agreement.kendall:.2f}"
+            f"Spearman {agreement.spearman:.2f}, Kendall {agreement.kendall:.2f}; multiply-accumulates alone do with "
+            f"{alone.spearman:.2f}"
         )
         if poor:
             text += (
@@ -185,6 +196,7 @@ def tell_agreement(
             "architectures": agreement.count,
             "Spearman": agreement.spearman,
             "Kendall": agreement.kendall,
+            "Spearman of multiply-accumulates alone": alone.spearman,
             "verdict": f"poor: below {least_correlation:g}" if poor else f"at least {least_correlation:g}",
         }
     state.progress.say(text)

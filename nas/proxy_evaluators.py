@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.execution import Executor, Job, Report, Task
-from nas.handful import Handful, Quick, agreement_of, tell_agreement
+from nas.handful import Handful, Quick, tell_agreement
 from nas.journal import write_aside
 from nas.run_state import RunState
 from nas.supernet import SharedEvaluation, SharedWeights
@@ -67,7 +68,8 @@ class SupernetEvaluator:
         tell_agreement(
             state,
             "by shared weights",
-            agreement_of(shared, trained),
+            shared,
+            trained,
             recipe.least_correlation,
             'A larger supernet.epochs often helps; where it does not, evaluate by "train".',
         )
@@ -168,6 +170,7 @@ class ZeroCostEvaluator:
         scoring = ZeroCostEvaluation(
             state.task.space,
             state.task.source,
+            recipe.zero_cost.score,
             recipe.zero_cost.batch,
             recipe.training.device,
             recipe.execution.threads_per_worker,
@@ -182,19 +185,14 @@ class ZeroCostEvaluator:
                 "zero-cost scores are turned into errors by at least two trainings with different scores, but of "
                 f'{recipe.zero_cost.check} only {len(common)} could be trained and scored. Evaluate by "train".'
             )
-        self._task = ZeroCostEvaluation(
-            scoring.space,
-            scoring.source,
-            scoring.batch,
-            scoring.device,
-            scoring.threads,
-            fit_score_map([scores[a] for a in common], [trained[a] for a in common], len(state.task.data.validation)),
-            state.stopwatch,
-        )
+        images = len(state.task.data.validation)
+        fitted = fit_score_map([scores[a] for a in common], [trained[a] for a in common], images)
+        self._task = replace(scoring, score_map=fitted)
         tell_agreement(
             state,
             "by zero-cost scores",
-            agreement_of({a: -scores[a] for a in common}, trained),
+            {a: -scores[a] for a in common},
+            trained,
             recipe.zero_cost.least_correlation,
-            'Evaluate by "train" or, where the space shares weights, by "supernet".',
+            'Try zero_cost.score "macs", or evaluate by "train" or, where the space shares weights, by "supernet".',
         )

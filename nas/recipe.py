@@ -132,8 +132,12 @@ class SupernetRecipe(_Part):
 
 
 class ZeroCostRecipe(_Part):
-    """On how many images untrained candidates are scored, and how many are trained to tell what a score means."""
+    """How untrained candidates are scored, on how many images, and how many are trained to tell what a score means.
 
+    The scores are functions of ``zero_cost``; ``macs`` is the multiply-accumulates alone.
+    """
+
+    score: Literal["snip", "synflow", "naswot", "macs"] = "snip"
     batch: int = Field(default=64, ge=2)
     check: int = Field(default=8, ge=3)
     least_correlation: float = Field(default=0.5, ge=-1, le=1)

@@ -71,7 +71,8 @@ def evaluation_sentences(notes: Mapping[str, Any]) -> list[str]:
     found = (
         f"Candidates were not trained, but evaluated {way}. Those errors ranked {note['architectures']} architectures "
         f"as training each alone did with a Spearman correlation of {note['Spearman']:.2f} "
-        f"(Kendall {note['Kendall']:.2f})"
+        f"(Kendall {note['Kendall']:.2f}; their multiply-accumulates alone do with a Spearman correlation of "
+        f"{note['Spearman of multiply-accumulates alone']:.2f})"
     )
     if str(note["verdict"]).startswith("poor"):
         return [

@@ -2,6 +2,10 @@
 
 They rank roughly, in a fraction of a second (Abdelfattah et al., "Zero-cost proxies for lightweight NAS", 2021,
 arXiv:2101.08134). A score is no error: what turns it into one is fitted to a handful of trainings.
+
+Which is the default was decided on digits, by 24 random architectures of ``mobilenet`` trained for 8 epochs. Spearman
+correlations of their accuracy: SNIP 0.69, the norm of the gradient 0.57, synflow 0.39, ZiCo 0.15 to 0.20, NASWOT -0.07;
+but multiply-accumulates 0.81 and parameters 0.75. No sum of these did better than multiply-accumulates alone.
 """
 
 from __future__ import annotations
@@ -10,19 +14,23 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.architecture import Architecture
 from nas.data_source import DataSource
+from nas.dataset import DataSet
 from nas.errors import CandidateError
+from nas.layer import total_macs
 from nas.search_space import SearchSpace
-from nas.tracing import build_checked
+from nas.tracing import build_checked, layers_of
 from nas.training import device_named, inputs_of, statistics_of
 
+ScoreName = Literal["snip", "synflow", "naswot", "macs"]
 BY = "zero-cost"
 """What rows and reports of candidates say that were evaluated by a score."""
 FLATTEST = 1e-3
@@ -62,12 +70,14 @@ def fit_score_map(scores: Sequence[float], errors: Sequence[float], images: int)
 class ZeroCostEvaluation:
     """A task for an executor: the score of a job's architecture, untrained, in its one report, higher being better.
 
-    With a ``score_map`` the report holds the ``error`` that the score stands for too. A job is as for
-    ``CandidateTraining``; its seed draws the weights. ``batch`` is the number of training images that are looked at.
+    ``score`` is the name of the function here that finds it, or ``macs`` for the log of the multiply-accumulates, which
+    the others have to beat. With a ``score_map`` the report holds the ``error`` that the score stands for too. A job
+    is as for ``CandidateTraining``; its seed draws the weights. ``batch`` is the number of training images looked at.
     """
 
     space: SearchSpace
     source: DataSource
+    score: ScoreName
     batch: int
     device: str
     threads: int
@@ -87,18 +97,46 @@ class ZeroCostEvaluation:
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(job["seed"])
-                architecture = Architecture(job["architecture"])
-                module = build_checked(self.space, architecture, data.input_shape, data.class_count)
-                device = device_named(self.device)
-                module.to(device)
-                images = torch.from_numpy(data.train.images[: self.batch]).to(device)
-                score = naswot(module, inputs_of(images, *statistics_of(data, device)))
+                score = self._score(Architecture(job["architecture"]), data)
         finally:
             torch.set_num_threads(threads_before)
         if not math.isfinite(score):
             raise CandidateError("nan", f"a zero-cost score must be finite, but was {score}.")
         report = {"epoch": 1, "score": score, "by": BY, "seconds": self.clock() - began, "done": True}
         yield report if self.score_map is None else {**report, "error": self.score_map.error(score)}
+
+    def _score(self, architecture: Architecture, data: DataSet) -> float:
+        if self.score == "macs":
+            layers = layers_of(self.space, architecture, data.input_shape, data.class_count)
+            return math.log(max(1, total_macs(layers)))
+        module = build_checked(self.space, architecture, data.input_shape, data.class_count)
+        device = device_named(self.device)
+        module.to(device)
+        if self.score == "synflow":
+            return synflow(module, data.input_shape)
+        split = data.train.head(self.batch)
+        inputs = inputs_of(torch.from_numpy(split.images).to(device), *statistics_of(data, device))
+        if self.score == "naswot":
+            return naswot(module, inputs)
+        return snip(module, inputs, torch.from_numpy(split.labels).to(device))
+
+
+def snip(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+    """The log of how much the loss on a batch depends on each weight, that is |weight × gradient|, added up.
+
+    Lee et al., "SNIP: Single-shot network pruning based on connection sensitivity" (2019, arXiv:1810.02340). Vectors,
+    such as biases and the scales of norms, do not count.
+    """
+    module.train()
+    weights = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim > 1]
+    loss = F.cross_entropy(module(inputs), labels)
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    total = sum(
+        float((weight * gradient).abs().sum().detach())
+        for weight, gradient in zip(weights, gradients, strict=True)
+        if gradient is not None
+    )
+    return math.log(total) if total > 0 else -math.inf
 
 
 def naswot(module: torch.nn.Module, inputs: torch.Tensor) -> float:

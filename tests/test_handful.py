@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,12 +30,18 @@ class Notes:
         self.kept.append(body)
 
 
-def told(agreement: Agreement | None, times: int = 1) -> tuple[list[str], list[dict[str, Any]]]:
+TRAINED = dict(zip(ALL[:5], (0.5, 0.4, 0.3, 0.2, 0.1), strict=True))
+MACS = dict(zip(ALL[:5], (1, 2, 3, 5, 4), strict=True))
+
+
+def told(estimated: Sequence[float], times: int = 1) -> tuple[list[str], list[dict[str, Any]]]:
     news: list[str] = []
     journal = Notes()
-    state: Any = SimpleNamespace(journal=journal, progress=SimpleNamespace(say=news.append))
+    screen = SimpleNamespace(counted=lambda architecture: {"macs": MACS[architecture]})
+    state: Any = SimpleNamespace(journal=journal, progress=SimpleNamespace(say=news.append), screen=screen)
+    guesses = dict(zip(ALL, estimated, strict=False))
     for _ in range(times):
-        tell_agreement(state, "by guessing", agreement, 0.5, "Do not guess.")
+        tell_agreement(state, "by guessing", guesses, TRAINED, 0.5, "Do not guess.")
     return news, journal.kept
 
 
@@ -49,18 +56,23 @@ def test_agreement_is_of_those_that_both_know() -> None:
 
 def test_agreement_is_told_and_noted_once() -> None:
     """A resumed run does not tell it again."""
-    news, notes = told(Agreement(0.8, 0.6, 5), times=2)
-    assert news == ["errors by guessing rank 5 architectures as training each alone does, Spearman 0.80, Kendall 0.60"]
-    expected = {"evaluated": "by guessing", "architectures": 5, "Spearman": 0.8, "Kendall": 0.6}
-    assert notes == [{AGREEMENT: {**expected, "verdict": "at least 0.5"}}]
+    news, notes = told((0.9, 0.8, 0.7, 0.5, 0.6), times=2)
+    assert news == [
+        "errors by guessing rank 5 architectures as training each alone does, Spearman 0.90, Kendall 0.80; "
+        "multiply-accumulates alone do with 0.90"
+    ]
+    (note,) = (body[AGREEMENT] for body in notes)
+    assert (note["evaluated"], note["architectures"], note["verdict"]) == ("by guessing", 5, "at least 0.5")
+    assert note["Spearman"] == note["Spearman of multiply-accumulates alone"] == pytest.approx(0.9)
+    assert note["Kendall"] == pytest.approx(0.8)
 
 
 def test_a_poor_agreement_says_what_it_means_and_what_to_do() -> None:
     """So does one that could not be found."""
-    news, notes = told(Agreement(0.2, 0.1, 5))
+    news, notes = told((0.1, 0.2, 0.3, 0.4, 0.5))
     assert "That is below 0.5, so the search will miss good candidates" in news[0]
     assert news[0].endswith("Do not guess.")
     assert notes[0][AGREEMENT]["verdict"] == "poor: below 0.5"
-    news, notes = told(None)
+    news, notes = told((0.1, 0.2))
     assert "could not be checked" in news[0]
     assert "Spearman" not in notes[0][AGREEMENT]

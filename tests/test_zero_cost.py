@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from torch import nn
 from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.errors import CandidateError
-from nas.zero_cost import ScoreMap, ZeroCostEvaluation, fit_score_map, naswot, synflow
+from nas.zero_cost import ScoreMap, ScoreName, ZeroCostEvaluation, fit_score_map, naswot, snip, synflow
 
 DIGITS = DataSource(name="digits")
 
@@ -66,10 +66,43 @@ def test_a_map_keeps_the_order_of_the_scores() -> None:
         fit_score_map([2.0, 2.0], [0.1, 0.2], 100)
 
 
-def evaluate(seed: int = 0, score_map: ScoreMap | None = None, space: TinySpace | None = None) -> dict[str, Any]:
-    task = ZeroCostEvaluation(space or TinySpace(), DIGITS, 32, "cpu", 1, score_map)
+def test_snip_adds_up_how_much_the_loss_depends_on_each_weight() -> None:
+    """Found by removing a little of one weight at a time; biases do not count."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    images, labels = torch.randn(8, 3, dtype=torch.float64), torch.arange(8) % 2
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(nn.functional.cross_entropy(module(images), labels))
+
+    before, total, part = loss(), 0.0, 1e-6
+    for layer in (module[0], module[2]):
+        weights = layer.get_parameter("weight").detach().flatten()
+        for index, value in enumerate(weights.tolist()):
+            weights[index] = value * (1 - part)
+            total += abs(loss() - before) / part
+            weights[index] = value
+    assert snip(module, images, labels) == pytest.approx(math.log(total), rel=1e-3)
+
+
+def evaluate(
+    seed: int = 0, score: ScoreName = "snip", score_map: ScoreMap | None = None, space: TinySpace | None = None
+) -> dict[str, Any]:
+    task = ZeroCostEvaluation(space or TinySpace(), DIGITS, score, 32, "cpu", 1, score_map)
     (report,) = task({"id": "a", "architecture": {"width": 16, "depth": 1, "kernel": 3}, "seed": seed})
     return report
+
+
+@pytest.mark.parametrize("score", get_args(ScoreName))
+def test_every_score_ranks_the_largest_first(score: ScoreName) -> None:
+    """Of the two ends of a space; where the seed draws weights, whichever it is."""
+    for seed in (0, 1):
+        found = []
+        for values in ({"width": 4, "depth": 0}, {"width": 16, "depth": 2, "kernel": 3}):
+            task = ZeroCostEvaluation(TinySpace(), DIGITS, score, 32, "cpu", 1)
+            found.append(next(task({"architecture": values, "seed": seed}))["score"])
+        assert found[0] < found[1]
 
 
 def test_an_evaluation_is_one_report() -> None:
@@ -93,5 +126,5 @@ def test_a_network_without_rectifiers_has_no_score() -> None:
             return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
     with pytest.raises(CandidateError, match="must be finite") as caught:
-        evaluate(space=Plain())
+        evaluate(score="naswot", space=Plain())
     assert caught.value.kind == "nan"
