@@ -157,6 +157,11 @@ def agreement_of(estimated: Mapping[Architecture, float], trained: Mapping[Archi
     return Agreement(float(spearmanr(first, second).statistic), float(kendalltau(first, second).statistic), len(common))
 
 
+def is_told(state: RunState) -> bool:
+    """Whether it was said in this run how far candidates' errors agree with training."""
+    return any(AGREEMENT in body for body in state.journal.bodies("note"))
+
+
 def tell_agreement(
     state: RunState,
     way: str,
@@ -169,7 +174,7 @@ def tell_agreement(
 
     How far multiply-accumulates alone do is said beside it: whatever ranks no better is not worth its while.
     """
-    if any(AGREEMENT in body for body in state.journal.bodies("note")):
+    if is_told(state):
         return
     agreement = agreement_of(estimated, trained)
     alone = agreement_of({a: -state.screen.counted(a)["macs"] for a in estimated}, trained)

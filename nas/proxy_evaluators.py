@@ -9,7 +9,7 @@ from typing import Any, final
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.execution import Executor, Job, Report, Task
-from nas.handful import Handful, Quick, tell_agreement
+from nas.handful import Handful, Quick, is_told, tell_agreement
 from nas.journal import write_aside
 from nas.run_state import RunState
 from nas.supernet import SharedEvaluation, SharedWeights
@@ -61,6 +61,8 @@ class SupernetEvaluator:
             self._settings.threads,
             state.stopwatch,
         )
+        if is_told(state):
+            return
         trained = self._handful.errors(executor)
         quick = Quick(list(trained), self._handful.seed_of, lambda: None)
         executor.run(self._task, quick, time_limit_s=self.time_limit_s)

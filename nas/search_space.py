@@ -27,9 +27,9 @@ class SearchSpace(Protocol):
     """What a user writes: the choices, and how to build the torch module of one architecture.
 
     ``build`` returns a module that maps images, shape (N, channels, height, width), to logits,
-    shape (N, classes). Two methods are optional: ``layers(architecture) -> Sequence[Layer]``, else
-    they are traced, and ``canonical(values) -> values``, which maps every assignment that
-    gives the same network to one of them.
+    shape (N, classes). Three methods are optional: ``layers(architecture) -> Sequence[Layer]``, else
+    they are traced, ``canonical(values) -> values``, which maps every assignment that
+    gives the same network to one of them, and ``supernet()``, the weights that all share.
     """
 
     @property

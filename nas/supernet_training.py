@@ -157,8 +157,14 @@ class _Steps:
         loss.backward()  # type: ignore[no-untyped-call]
         targets = logits.detach().softmax(dim=1)
         for architecture in (self._smallest, *(sample(self._space, rng) for _ in range(self._random))):
+            try:
+                outputs = self._outputs(architecture, inputs)
+            except CandidateError:  # it cannot be built, and is a failed row when it is a candidate
+                if architecture == self._smallest:
+                    raise
+                continue
             # But for a constant, this is the divergence from the largest's outputs.
-            loss = F.cross_entropy(self._outputs(architecture, inputs), targets)
+            loss = F.cross_entropy(outputs, targets)
             losses.append(loss.item())
             loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._supernet.parameters(), 5.0)

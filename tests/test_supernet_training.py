@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load
 from sharing_space import SharingSpace, TinySupernet
 from test_training import DIGITS, SETTINGS
+from torch import nn
 
 from nas import supernet_training
 from nas.architecture import Architecture
@@ -79,6 +80,28 @@ def test_each_step_trains_the_largest_the_smallest_and_random_ones(monkeypatch: 
     assert len(steps) == 3
     assert all(step[:2] == [largest, smallest] for step in steps)
     assert len({architecture for step in steps for architecture in step[2:]}) > 3
+
+
+def test_random_ones_that_cannot_be_built_are_left_out() -> None:
+    """But not the ends, without which there is nothing to go by."""
+
+    class Gaps(SharingSpace):
+        impossible = 1
+
+        def build(self, architecture: Architecture) -> nn.Module:
+            if architecture["depth"] == self.impossible:
+                raise RuntimeError("no such depth")
+            return super().build(architecture)
+
+    def trained(space: SharingSpace) -> dict[str, Any]:
+        *_, last = SupernetTraining(space, DIGITS, QUICK, 4)({"id": "supernet", "seed": 0})
+        return last
+
+    assert trained(Gaps())["done"]
+    gaps = Gaps()
+    gaps.impossible = 0
+    with pytest.raises(CandidateError, match="no such depth"):
+        trained(gaps)
 
 
 def test_only_the_largest_sees_labels(monkeypatch: pytest.MonkeyPatch) -> None:
