@@ -176,6 +176,9 @@ def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _correlations(first: Sequence[float] | np.ndarray, second: Sequence[float]) -> tuple[float, float]:
+    """Spearman's and Kendall's; 0 where either does not vary."""
+    if len(set(first)) == 1 or len(set(second)) == 1:
+        return 0.0, 0.0
     return float(spearmanr(first, second).statistic), float(kendalltau(first, second).statistic)
 
 
