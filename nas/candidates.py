@@ -137,6 +137,7 @@ class RoundOfTrainings:
                 "subset": self._evaluator.subset,
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
+                **({"by": report["by"]} if "by" in report else {}),
             },
         )
         self._end(row)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from nas.architecture import Architecture
 from nas.measurement import Measurement
 
-Stage = Literal["measure", "train", "retrain", "winner"]
+Stage = Literal["measure", "check", "train", "retrain", "winner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
@@ -44,9 +44,11 @@ class Evaluation:
     ``predicted``, so the three never share a name. ``details`` is plain JSON data:
 
     - measure: ``kept``, where the measurements are of an earlier run
+    - check: as train; of the handful that is trained alone where candidates are not
     - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images), ``curve`` (validation
-      error after each epoch), ``seconds``
-    - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder
+      error after each epoch), ``seconds``; ``by`` says how the error was found where it was not by training
+    - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder; ``start`` says what it
+      began with where that was not scratch
     - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``,
       ``deployed`` (what was measured, within the folder), ``exported_test_error`` (before it was deployed)
     """
@@ -67,6 +69,11 @@ class Evaluation:
     @property
     def failed(self) -> bool:
         return self.failure is not None
+
+    @property
+    def by(self) -> str:
+        """How a candidate came by its error: ``train``, ``supernet`` or ``zero-cost``."""
+        return str(self.details.get("by", "train"))
 
     @property
     def reached_full_fidelity(self) -> bool:

@@ -11,10 +11,20 @@ from typing import Any, Protocol, final
 from nas.architecture import Architecture
 from nas.errors import CandidateError
 from nas.execution import Executor, Job, Report, Task, reports_of
+from nas.handful import Handful
+from nas.proxy_evaluators import SupernetEvaluator, ZeroCostEvaluator
 from nas.recipe import Recipe
 from nas.run_state import RunState
 from nas.table_evaluation import TableLookup
 from nas.training import CandidateTraining, TrainingSettings
+
+DOING = {
+    "train": "training",
+    "supernet": "evaluating by shared weights",
+    "zero-cost": "scoring untrained",
+    "table": "looking up",
+}
+"""What is done to candidates, by the recipe's ``evaluate``."""
 
 
 class Evaluator(Protocol):
@@ -42,9 +52,25 @@ class Evaluator(Protocol):
 
 def evaluator_of(state: RunState, folder: Path) -> Evaluator:
     """The one that the recipe names. ``folder``, the run's, keeps what it makes."""
-    if state.recipe.evaluate == "table":
+    recipe = state.recipe
+    if recipe.evaluate == "table":
         return TableEvaluator(state)
+    if recipe.evaluate == "supernet":
+        return SupernetEvaluator(state, folder, _supernet_settings(recipe), _handful(state, recipe.supernet.check))
+    if recipe.evaluate == "zero-cost":
+        return ZeroCostEvaluator(state, _handful(state, recipe.zero_cost.check))
     return TrainingEvaluator(state)
+
+
+def _supernet_settings(recipe: Recipe) -> TrainingSettings:
+    return training_settings(recipe, recipe.supernet.epochs, recipe.training.subset, recipe.supernet.time_limit_s)
+
+
+def _handful(state: RunState, count: int) -> Handful:
+    """Architectures that are trained as candidates otherwise are."""
+    alone = TrainingEvaluator(state)
+    assert isinstance(alone.task, CandidateTraining)
+    return Handful(state, alone.task, lambda architecture: training_seed(state.recipe, architecture), count)
 
 
 @final

@@ -116,12 +116,43 @@ class EarlyStoppingRecipe(_Part):
     min_peers: int = Field(default=4, ge=1)
 
 
+class SupernetRecipe(_Part):
+    """How weights that candidates share are trained, and how far they are relied on.
+
+    As a candidate is, but for so many ``epochs``, with ``per_step`` architectures on each batch. ``check``
+    architectures are trained alone too. A candidate's batch statistics are found on ``recalibration_images``.
+    """
+
+    epochs: int = Field(default=30, ge=1)
+    per_step: int = Field(default=4, ge=2)
+    recalibration_images: int = Field(default=512, ge=1)
+    check: int = Field(default=6, ge=3)
+    least_correlation: float = Field(default=0.5, ge=-1, le=1)
+    time_limit_s: float = Field(default=28800.0, gt=0)
+
+
+class ZeroCostRecipe(_Part):
+    """How untrained candidates are scored, on how many images, and how many are trained to tell what a score means.
+
+    The scores are functions of ``zero_cost``; ``macs`` is the multiply-accumulates alone.
+    """
+
+    score: Literal["snip", "synflow", "naswot", "macs"] = "snip"
+    batch: int = Field(default=64, ge=2)
+    check: int = Field(default=8, ge=3)
+    least_correlation: float = Field(default=0.5, ge=-1, le=1)
+
+
 class RetrainingRecipe(_Part):
-    """How many winners are retrained from scratch, on the training and validation images, and for how long."""
+    """How many winners are retrained, on the training and validation images, and for how long.
+
+    They ``start`` from scratch, or from the weights that candidates shared.
+    """
 
     winners: int = Field(default=4, ge=1)
     epochs: int = Field(default=16, ge=1)
     time_limit_s: float = Field(default=7200.0, gt=0)
+    start: Literal["scratch", "supernet"] = "scratch"
 
 
 class ExecutionRecipe(_Part):
@@ -223,6 +254,8 @@ class Recipe(_Part):
     table: TableRecipe = TableRecipe()
     training: TrainingRecipe = TrainingRecipe()
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
+    supernet: SupernetRecipe = SupernetRecipe()
+    zero_cost: ZeroCostRecipe = ZeroCostRecipe()
     retraining: RetrainingRecipe = RetrainingRecipe()
     execution: ExecutionRecipe = ExecutionRecipe()
 
@@ -289,6 +322,15 @@ class Recipe(_Part):
             raise ValueError(
                 f"a table is looked up where evaluate = 'table', but it is {self.evaluate!r} and there is table.path "
                 f"{path!r}: set evaluate=table, or leave the path out."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_to_start_from(self) -> Recipe:
+        if self.retraining.start == "supernet" and self.evaluate != "supernet":
+            raise ValueError(
+                'retraining.start "supernet" takes weights that candidates shared, so evaluate must be "supernet", '
+                f'but got "{self.evaluate}".'
             )
         return self
 

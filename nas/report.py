@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nas.front import RunRecord, Winner, accuracy_text, broken_text, funnel_of, limit_text
 from nas.objective import Limit
-from nas.report_candidates import candidates_of
-from nas.report_facts import conditions_of, doubts_of, titled_notes
+from nas.report_candidates import candidates_of, ways_of
+from nas.report_facts import conditions_of, doubts_of, evaluation_sentences, titled_notes
 from nas.report_plots import error_plot, front_plot, prediction_plots
 from nas.report_tables import fit_table, funnel_steps, row_table, tiles_of, trust_sentences, winner_table
 from nas.web_page import render_page, write_page
@@ -41,7 +41,10 @@ def render_report(record: RunRecord) -> str:
         words=front.words,
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
-        trust=trust_sentences(front, record.fits),
+        trust=[*evaluation_sentences(record.notes), *trust_sentences(front, record.fits)],
+        retrained="Fine-tuned from the weights that candidates shared"
+        if any(row.details.get("start") == "supernet" for row in record.rows)
+        else "Retrained from scratch",
         flags=doubts_of(record.rows),
         conditions=conditions_of(record.rows),
         funnel=funnel_steps(record.rows, front.words),
@@ -80,10 +83,8 @@ def _headline_without_winners(record: RunRecord) -> str:
         return f"No winners {record.place}: all {len(record.rows)} evaluations failed, {count} of them by {kind}."
     counts = {count.stage: count for count in funnel_of(record.rows)}
     words = wording_of(record.table)
-    done = [
-        f"{counts[stage].reached if stage == 'train' else counts[stage].finished} {words.stages[stage].lower()}"
-        for stage in ("train", "measure")
-    ]
+    evaluated = "evaluated" if ways_of(record.rows) else words.stages["train"].lower()
+    done = [f"{counts['train'].reached} {evaluated}", f"{counts['measure'].finished} {words.stages['measure'].lower()}"]
     return f"No winners yet {record.place}: {' and '.join(done)} so far."
 
 

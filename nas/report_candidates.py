@@ -13,11 +13,21 @@ from nas.metric import Metric
 
 OUTSIDE = "outside what the predictor knows"
 """Said of an architecture that is unlike all that were measured."""
+BY = {"supernet": "by shared weights", "zero-cost": "by a zero-cost score"}
+"""What is said of an error that was not found by training."""
+
+
+def ways_of(rows: Sequence[Evaluation]) -> list[str]:
+    """How candidates came by their errors where it was not by training, in words."""
+    return list(dict.fromkeys(BY[row.by] for row in rows if row.stage == "train" and row.by in BY))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished or stopped training, with what was measured and predicted of its architecture."""
+    """A finished or stopped training, with what was measured and predicted of its architecture.
+
+    ``by`` says in words how the error was found where it was not by training.
+    """
 
     architecture: Architecture
     error: float
@@ -26,6 +36,7 @@ class Candidate:
     predicted: Mapping[str, PredictedValue]
     measurements: Mapping[str, Measurement]
     values: Mapping[str, float]
+    by: str = ""
 
 
 def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
@@ -44,6 +55,7 @@ def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
             predicted=row.predicted,
             measurements=measured.get(architecture, {}),
             values=row.values,
+            by=BY.get(row.by, ""),
         )
         for architecture, row in trained.items()
         if not row.failed and math.isfinite(row.values.get("error", math.nan))

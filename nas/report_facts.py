@@ -60,6 +60,32 @@ def _condition(name: str, values: Sequence[Any]) -> tuple[str, str]:
     return title, f"{_summary(known)} {unit}"
 
 
+def evaluation_sentences(notes: Mapping[str, Any]) -> list[str]:
+    """How far candidates' errors that were not found by training can be relied on."""
+    note = notes.get("agreement with training")
+    if not isinstance(note, Mapping):
+        return []
+    way = note["evaluated"]
+    if "Spearman" not in note:
+        return [f"Candidates were not trained, but evaluated {way}. {_sentence(str(note['verdict']))}"]
+    found = (
+        f"Candidates were not trained, but evaluated {way}. Those errors ranked {note['architectures']} architectures "
+        f"as training each alone did with a Spearman correlation of {note['Spearman']:.2f} "
+        f"(Kendall {note['Kendall']:.2f}; their multiply-accumulates alone do with a Spearman correlation of "
+        f"{note['Spearman of multiply-accumulates alone']:.2f})"
+    )
+    if str(note["verdict"]).startswith("poor"):
+        return [
+            f"{found}, which is {note['verdict']}. The search has probably missed good candidates; what is said of "
+            "winners, which were trained, holds all the same."
+        ]
+    return [f"{found}, {note['verdict']} as asked for."]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def titled_notes(notes: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Free notes as titled lists; seconds become durations."""
     groups: list[tuple[str, list[tuple[str, str]]]] = []

@@ -93,6 +93,8 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         **_limit_lines(x_limits, y_limits, x_range, y_range),
     }
     caption = words.errors
+    if ways := _ways(candidates):
+        caption += f" {ways}"
     if cost.source == "measured":
         caption += f" {words.found_bars}"
     else:
@@ -108,6 +110,12 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         caption = "Nothing to show yet: no training has finished."
     name = f"Test error and {cost.title[0].lower()}{cost.title[1:]}"
     return Plot(f"front-{cost.name}", name, caption, _figure(traces, layout))
+
+
+def _ways(candidates: Sequence[Candidate]) -> str:
+    """How errors of candidates were found where that was not by training, as a sentence."""
+    ways = dict.fromkeys(candidate.by for candidate in candidates if candidate.by)
+    return f"Candidates were not trained: their errors are {' or '.join(ways)}." if ways else ""
 
 
 def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
@@ -138,11 +146,11 @@ def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
     main = [*winners, *points] or stopped_points
     x_range, y_range = _ranges([*main, *stopped_points], [], [100 * limit.value for limit in y_limits])
     layout = {
-        "xaxis": {"title": {"text": "Trainings, then winners"}, "range": x_range},
+        "xaxis": {"title": {"text": "Candidates, then winners"}, "range": x_range},
         "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
         **_limit_lines([], y_limits, x_range, y_range),
     }
-    caption = words.errors_in_order
+    caption = " ".join(filter(None, (words.errors_in_order, _ways(candidates))))
     if not main:
         caption = "Nothing to show yet: no training has finished."
     return Plot("error", "Error over the search", caption, _figure(traces, layout))
@@ -305,7 +313,8 @@ def _winner_lines(winner: Winner, cost: Metric | None = None) -> list[str]:
 
 def _candidate_lines(candidate: Candidate, words: Wording, cost: Metric | None = None) -> list[str]:
     stopped = ", stopped early" if candidate.stopped else ""
-    lines = [f"{words.seen_accuracy} {accuracy_text(candidate.error)}{stopped}"]
+    way = f" {candidate.by}" if candidate.by else ""
+    lines = [f"{words.seen_accuracy}{way} {accuracy_text(candidate.error)}{stopped}"]
     return lines + _value_lines(cost, candidate.predicted, candidate.measurements, candidate.values)
 
 

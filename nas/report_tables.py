@@ -24,7 +24,7 @@ from nas.measurement import Measurement
 from nas.metric import METRICS, Metric, readable
 from nas.objective import Limit
 from nas.progress import duration_text
-from nas.report_candidates import OUTSIDE
+from nas.report_candidates import BY, OUTSIDE, ways_of
 from nas.roofline import rate_text, share_text
 from nas.wording import MEASURED, Wording
 
@@ -215,10 +215,11 @@ def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wordin
     table = []
     for number, row in ordered:
         error, split = _error_of(row, words)
-        epochs = row.details.get("epochs") if words is MEASURED else None  # a table is not trained on
+        # A table is not trained on, nor are shared weights or a score.
+        epochs = row.details.get("epochs") if words is MEASURED and row.by == "train" else None
         cells = [
             Cell(str(number), sort=number),
-            Cell(words.rows[row.stage], sort=f"{STAGES.index(row.stage)}"),
+            Cell(words.rows[row.stage] if row.by == "train" else "candidate", sort=f"{STAGES.index(row.stage)}"),
             Cell(str(row.round), sort=row.round),
             Cell(row.architecture.id, sort=row.architecture.id, kind="id"),
             _architecture_cell(row.architecture),
@@ -238,7 +239,8 @@ def _error_of(row: Evaluation, words: Wording) -> tuple[float | None, str]:
         return None, ""
     if "test_error" in row.details:
         return float(row.details["test_error"]), words.scored
-    return (float(row.values["error"]), words.seen_error) if "error" in row.values else (None, "")
+    way = f", {BY[row.by]}" if row.by in BY else ""
+    return (float(row.values["error"]), f"{words.seen_error}{way}") if "error" in row.values else (None, "")
 
 
 def _outcome_cell(row: Evaluation) -> Cell:
@@ -321,7 +323,9 @@ def tiles_of(front: Front, record: RunRecord) -> list[tuple[str, str, str]]:
         tiles.append(("winners", str(len(front)), within))
     counts = {count.stage: count for count in funnel_of(record.rows)}
     trained, measured = counts["train"], counts["measure"]
-    if trained.reached:
+    if ways := ways_of(record.rows):
+        tiles.append(("candidates evaluated", str(trained.reached), f"{', '.join(ways)}, not trained"))
+    elif trained.reached:
         remark = f"{trained.stopped_early} stopped early" if front.table is None else _simulated_text(record.rows)
         tiles.append((words.evaluated_tile, str(trained.reached), remark))
     if measured.reached:
@@ -375,19 +379,25 @@ class FunnelStep:
 
 
 def funnel_steps(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[FunnelStep]:
-    """One step for each stage, in their order; a table knows of no retraining."""
-    counts = [count for count in funnel_of(rows) if words is MEASURED or count.stage != "retrain"]
+    """One step for each stage, in their order; of checks where there were any, and of retraining but in a table."""
+    without = {"retrain"} if words is not MEASURED else set()
+    counts = [c for c in funnel_of(rows) if c.stage not in without and (c.stage != "check" or c.reached)]
+    titles = {**words.stages, "train": "Evaluated"} if ways_of(rows) else words.stages
     most = max((count.reached for count in counts), default=0) or 1
     steps = []
     for count in counts:
         remarks = [f"{count.finished} finished"] if count.finished != count.reached else []
+        if count.stage == "train":
+            remarks += ways_of(rows)
+        if count.stage == "check" and count.reached:
+            remarks.append("trained alone, to check errors found without training")
         remarks += [f"{count.stopped_early} stopped early"] if count.stopped_early else []
         if count.failed:
             kinds = ", ".join(f"{kind} {number}" for kind, number in count.failures.items())
             remarks.append(f"{count.failed} failed ({kinds})")
         steps.append(
             FunnelStep(
-                title=words.stages[count.stage],
+                title=titles[count.stage],
                 count=count.reached,
                 finished_percent=100 * count.finished / most,
                 stopped_percent=100 * count.stopped_early / most,

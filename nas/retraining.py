@@ -1,4 +1,4 @@
-"""Winners: chosen from the measured front, retrained from scratch, exported, measured, and tested once."""
+"""Winners: chosen from the measured front, retrained, exported, measured, and tested once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from nas.execution import Executor, Job, Report
 from nas.export import export_model, export_onnx, outputs_of, parity
 from nas.journal import write_aside
 from nas.measurement import Measurement
+from nas.proxy_evaluators import SUPERNET
 from nas.run_state import RunState
 from nas.runtimes import Deployed
 from nas.searching import Search
+from nas.supernet import SharedWeights
 from nas.tracing import build_checked
 from nas.training import CandidateTraining, normalised_images
 from nas.winner_choice import WinnerChoice
@@ -75,7 +77,10 @@ class Retraining:
             keep_weights=True,
             use_validation=True,
         )
-        task = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch)
+        start = None
+        if retraining.start == "supernet":
+            start = SharedWeights(state.task.space, (self._folder / SUPERNET).read_bytes())
+        task = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch, start)
         source = _Retrainings(state, self._folder, list(architectures))
         executor.run(task, source, time_limit_s=retraining.time_limit_s)
         state.progress.close()
@@ -231,6 +236,8 @@ class _Retrainings:
         folder.mkdir(parents=True, exist_ok=True)
         write_aside(folder / "model.safetensors", report["weights"])
         details = {"epochs": report["epoch"], "seconds": report["seconds"], "folder": f"{WINNERS}/{job['id']}"}
+        start = self._state.recipe.retraining.start
+        details |= {} if start == "scratch" else {"start": start}
         self._state.add(Evaluation("retrain", Architecture(job["architecture"]), details=details))
         self._state.progress.advance()
 

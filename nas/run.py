@@ -34,8 +34,9 @@ from nas.retraining import Retraining
 from nas.run_state import Models, RunState, Task
 from nas.screening import measured_metrics
 from nas.search_cost import SearchCost, search_counter
-from nas.search_space import SearchSpace, check_space, choices_hash, count, load_space
+from nas.search_space import HasSupernet, SearchSpace, check_space, choices_hash, count, load_space
 from nas.searching import Search
+from nas.supernet import check_supernet
 from nas.table_evaluation import SearchedTable
 from nas.table_winners import TableWinners
 from nas.training import normalised_images
@@ -176,6 +177,8 @@ def _task(
             recipe.space.name, recipe.space.options, input_shape=loaded.input_shape, classes=loaded.class_count
         )
     check_space(space)
+    if recipe.evaluate == "supernet":
+        _check_shares_weights(space, recipe, loaded)
     shape, classes = loaded.input_shape, loaded.class_count
     store = MeasurementStore(home(), fresh=not measuring.reuse)
     surroundings = Surroundings(space, bench, shape, classes, recipe.parsed_target.batch, store)
@@ -193,6 +196,21 @@ def _table_task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None)
     table = SearchedTable(recipe.table, space)
     table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     return Task(space, shape, classes, table, table=table)
+
+
+def _check_shares_weights(space: SearchSpace, recipe: Recipe, data: DataSet) -> None:
+    """See that a space has shared weights that fit what it builds.
+
+    Raises:
+        RecipeError: it has none.
+        SpaceError: they are not those of the modules.
+    """
+    if not isinstance(space, HasSupernet):
+        raise RecipeError(
+            f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
+            'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
+        )
+    check_supernet(space, data.input_shape, data.class_count)
 
 
 def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock) -> Front:

@@ -27,9 +27,9 @@ class SearchSpace(Protocol):
     """What a user writes: the choices, and how to build the torch module of one architecture.
 
     ``build`` returns a module that maps images, shape (N, channels, height, width), to logits,
-    shape (N, classes). Two methods are optional: ``layers(architecture) -> Sequence[Layer]``, else
-    they are traced, and ``canonical(values) -> values``, which maps every assignment that
-    gives the same network to one of them.
+    shape (N, classes). Three methods are optional: ``layers(architecture) -> Sequence[Layer]``, else
+    they are traced, ``canonical(values) -> values``, which maps every assignment that
+    gives the same network to one of them, and ``supernet()``, the weights that all share.
     """
 
     @property
@@ -50,6 +50,31 @@ class HasCanonical(Protocol):
     """A space in which different choices can give the same network."""
 
     def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]: ...
+
+
+class Supernet(Protocol):
+    """A torch module whose parameters all architectures of a space share.
+
+    ``weights`` gives the parameters of ``build(architecture)`` by their names, as slices or other functions of the
+    shared ones through which gradients flow. So a candidate is always the ordinary module, with shared weights in it.
+    """
+
+    def weights(self, architecture: Architecture) -> Mapping[str, torch.Tensor]: ...
+
+
+@runtime_checkable
+class HasSupernet(Protocol):
+    """A space whose architectures can share weights. The options of its choices go from the least to the most.
+
+    ``supernet`` returns a torch module that is a ``Supernet``, its weights drawn from torch's global random state.
+    """
+
+    def supernet(self) -> Supernet: ...
+
+
+def ends(space: SearchSpace) -> tuple[Architecture, Architecture]:
+    """The architectures of all first and of all last options: the smallest and the largest where options ascend."""
+    return settle(space, lambda choice: choice.options[0]), settle(space, lambda choice: choice.options[-1])
 
 
 def load_space(

@@ -14,7 +14,7 @@ from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
-from nas.evaluators import Checked, Evaluator
+from nas.evaluators import DOING, Checked, Evaluator
 from nas.execution import Executor
 from nas.fusion import as_executed
 from nas.measurement import Measurement
@@ -297,7 +297,7 @@ class Search:
         if number in self._rounds_done or self._state.knowledge.trials >= until:
             return
         already = self._state.knowledge.trials
-        doing = "training" if self._state.recipe.evaluate == "train" else "evaluating"
+        doing = DOING[self._state.recipe.evaluate]
         self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", until - already)
         for source in self._sources_of_trainings(evaluator, number, until):
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
@@ -305,7 +305,7 @@ class Search:
         trained = self._state.knowledge.trials - already
         if source.dried_up:
             self._state.progress.say(
-                f"round {number} ends after {trained} of {until - already} trainings: "
+                f"round {number} ends after {trained} of {until - already} candidates: "
                 f"no further architecture was found that is new and probably meets the limits. {self._refusals()}"
             )
         elif trained < until - already:

@@ -49,13 +49,15 @@ class CandidateTraining:
 
     A job holds ``architecture`` (the values of its choices) and ``seed``. Reports hold ``epoch``, ``error`` (share
     of the validation images; left out when these are trained on), ``loss``, ``seconds`` and, in the last one,
-    ``done`` and, when weights are kept, ``weights``: the bytes of a safetensors file.
+    ``done`` and, when weights are kept, ``weights``: the bytes of a safetensors file. ``start`` puts the weights to
+    begin with into a module; without it they are those that the space draws.
     """
 
     space: SearchSpace
     source: DataSource
     settings: TrainingSettings
     clock: Callable[[], float] = field(default=time.monotonic)
+    start: Callable[[Architecture, torch.nn.Module], None] | None = None
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Train, epoch by epoch.
@@ -74,8 +76,10 @@ class CandidateTraining:
                 module = build_checked(
                     self.space, Architecture(job["architecture"]), data.input_shape, data.class_count
                 )
-                images, labels = _training_images(data, settings)
-                device = _device(settings.device)
+                if self.start is not None:
+                    self.start(Architecture(job["architecture"]), module)
+                images, labels = training_images(data, settings)
+                device = device_named(settings.device)
                 # Convolutions on CPUs train 20 to 30 % faster in this memory format.
                 module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
                 for report in _epochs(module, images, labels, data, settings, device, job["seed"], self.clock):
@@ -93,24 +97,25 @@ class CandidateTraining:
 def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: torch.device | None = None) -> float:
     """Share of a split's images whose most probable class is wrong."""
     device = device or torch.device("cpu")
-    mean, std = _statistics(data, device)
+    mean, std = statistics_of(data, device)
     wrong = 0
     module.eval()
     with torch.inference_mode():
         for start in range(0, len(split), 512):
             images = torch.from_numpy(split.images[start : start + 512]).to(device)
             labels = torch.from_numpy(split.labels[start : start + 512]).to(device)
-            wrong += int((module(_inputs(images, mean, std)).argmax(dim=1) != labels).sum())
+            wrong += int((module(inputs_of(images, mean, std)).argmax(dim=1) != labels).sum())
     return wrong / len(split)
 
 
 def normalised_images(images: npt.NDArray[np.uint8], data: DataSet) -> npt.NDArray[np.float32]:
     """Images as the models see them: scaled to mean 0 and standard deviation 1 of the training images."""
-    mean, std = _statistics(data, torch.device("cpu"))
+    mean, std = statistics_of(data, torch.device("cpu"))
     return _normalised(torch.from_numpy(images), mean, std).numpy()
 
 
-def _training_images(data: DataSet, settings: TrainingSettings) -> tuple[torch.Tensor, torch.Tensor]:
+def training_images(data: DataSet, settings: TrainingSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images, uint8 of shape (N, channels, height, width), and labels, shape (N,), that are trained on."""
     split = data.train_subset(settings.subset)
     images, labels = split.images, split.labels
     if settings.use_validation:
@@ -133,11 +138,11 @@ def _epochs(
     began = clock()
     order_rng = np.random.default_rng(seed)
     shift_generator = torch.Generator().manual_seed(seed)
-    mean, std = _statistics(data, device)
+    mean, std = statistics_of(data, device)
     batch = min(settings.batch_size, len(images))
     steps = settings.epochs * (len(images) // batch)
-    optimizer = torch.optim.AdamW(_parameter_groups(module, settings.weight_decay), lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    optimizer = torch.optim.AdamW(parameter_groups(module, settings.weight_decay), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
     for epoch in range(1, settings.epochs + 1):
         module.train()
         total_loss = 0.0
@@ -145,8 +150,8 @@ def _epochs(
         starts = range(0, len(images) - batch + 1, batch)
         for number, start in enumerate(starts, start=1):
             chosen = order[start : start + batch]
-            inputs = _augmented(images[chosen], data, shift_generator) if settings.augment else images[chosen]
-            logits = module(_inputs(inputs.to(device), mean, std))
+            inputs = augmented(images[chosen], data, shift_generator) if settings.augment else images[chosen]
+            logits = module(inputs_of(inputs.to(device), mean, std))
             loss = F.cross_entropy(logits, labels[chosen].to(device), label_smoothing=settings.label_smoothing)
             value = loss.item()
             if not math.isfinite(value):
@@ -173,21 +178,22 @@ def _epochs(
         yield report
 
 
-def _rate(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int) -> float:
+    """The share of the learning rate at a step of so many: a linear warm-up and a cosine decay."""
     warm_up = max(1, round(WARM_UP_SHARE * steps))
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
-def _parameter_groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases and normalisation scales, which are vectors, do not."""
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def _augmented(images: torch.Tensor, data: DataSet, generator: torch.Generator) -> torch.Tensor:
+def augmented(images: torch.Tensor, data: DataSet, generator: torch.Generator) -> torch.Tensor:
     """Each image shifted by up to ``data.shift`` pixels and, where labels allow, flipped at random."""
     count, _, height, width = images.shape
     if data.shift:
@@ -204,7 +210,8 @@ def _augmented(images: torch.Tensor, data: DataSet, generator: torch.Generator) 
     return images
 
 
-def _statistics(data: DataSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def statistics_of(data: DataSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the training images, each of shape (1, channels, 1, 1)."""
     mean = torch.from_numpy(np.asarray(data.mean, dtype=np.float32)).view(1, -1, 1, 1)
     std = torch.from_numpy(np.asarray(data.std, dtype=np.float32)).view(1, -1, 1, 1)
     return mean.to(device), std.to(device)
@@ -214,11 +221,13 @@ def _normalised(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> 
     return (images.float() / 255 - mean) / std
 
 
-def _inputs(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+def inputs_of(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """What a module is given for these images: normalised, in the memory format that CPUs are quick with."""
     return _normalised(images, mean, std).contiguous(memory_format=torch.channels_last)
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device of that name; ``auto`` is a GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)

@@ -63,8 +63,8 @@ MEASURED = Wording(
     evaluated_tile="candidates trained",
     costs_tile="candidates measured",
     costs_remark="on the target",
-    stages={"measure": "Measured", "train": "Trained", "retrain": "Retrained", "winner": "Winners"},
-    rows={"measure": "measure", "train": "train", "retrain": "retrain", "winner": "winner"},
+    stages={"measure": "Measured", "check": "Checked", "train": "Trained", "retrain": "Retrained", "winner": "Winners"},
+    rows={"measure": "measure", "check": "check", "train": "train", "retrain": "retrain", "winner": "winner"},
 )
 LOOKED_UP = Wording(
     found="from the table",
@@ -86,8 +86,14 @@ LOOKED_UP = Wording(
     evaluated_tile="candidates looked up",
     costs_tile="measured metrics looked up",
     costs_remark="architectures",
-    stages={"measure": "Costs looked up", "train": "Errors looked up", "retrain": "Retrained", "winner": "Winners"},
-    rows={"measure": "costs", "train": "error", "retrain": "retrain", "winner": "winner"},
+    stages={
+        "measure": "Costs looked up",
+        "check": "Checked",
+        "train": "Errors looked up",
+        "retrain": "Retrained",
+        "winner": "Winners",
+    },
+    rows={"measure": "costs", "check": "check", "train": "error", "retrain": "retrain", "winner": "winner"},
 )
 
 

@@ -8,15 +8,17 @@ merge into the convolution.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypedDict
 
+import torch
 from torch import nn
 
 from nas.architecture import Architecture, Choice, Option
 from nas.layer import Layer
 from search_spaces.blocks import ConvNorm, Head, InvertedResidual, LayerWriter, initialise
+from search_spaces.elastic_blocks import ElasticConvNorm, ElasticHead, ElasticInvertedResidual
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,10 @@ class Block(TypedDict):
     squeeze: bool
 
 
+Plan = tuple[tuple[int, int], list[tuple[str, int, Block]], int]
+"""The stem's width and stride, each block's name, output width and arguments, and the head's width."""
+
+
 class MobileNet:
     """Convolutional networks for images of any size and number of channels.
 
@@ -125,7 +131,7 @@ class MobileNet:
         stem, blocks, head_width = self._plan(architecture)
         width, stride = stem
         parts: list[nn.Module] = [ConvNorm(self._input_shape[0], width, 3, stride=stride)]
-        for outputs, block in blocks:
+        for _, outputs, block in blocks:
             parts.append(InvertedResidual(width, outputs, **block))
             width = outputs
         network = nn.Sequential(*parts, ConvNorm(width, head_width, 1), Head(head_width, self._classes))
@@ -136,17 +142,20 @@ class MobileNet:
         """What a trace of the built module gives, without building it."""
         (width, stride), blocks, head_width = self._plan(architecture)
         writer = LayerWriter(self._input_shape).conv_norm(width, 3, stride=stride)
-        for outputs, block in blocks:
+        for _, outputs, block in blocks:
             writer.inverted_residual(outputs, **block)
         return writer.conv_norm(head_width, 1).head(self._classes).layers
 
-    def _plan(self, architecture: Architecture) -> tuple[tuple[int, int], list[tuple[int, Block]], int]:
-        """The stem's width and stride, each block's output width and arguments, and the head's width."""
+    def supernet(self) -> MobileSupernet:
+        """Weights that all architectures share, drawn from torch's global random state."""
+        return MobileSupernet(self._options, self._input_shape[0], self._classes, self._plan)
+
+    def _plan(self, architecture: Architecture) -> Plan:
 
         def chosen(name: str, options: tuple[Option, ...]) -> int:
             return int(architecture[name] if len(options) > 1 else options[0])
 
-        blocks: list[tuple[int, Block]] = []
+        blocks: list[tuple[str, int, Block]] = []
         for number, stage in enumerate(self._options.stages, start=1):
             name = f"stage{number}"
             depth = chosen(f"{name}.depth", stage.depths)
@@ -154,6 +163,7 @@ class MobileNet:
                 block = f"{name}.block{position}"
                 blocks.append(
                     (
+                        block,
                         chosen(f"{name}.width", stage.widths),
                         {
                             "kernel": chosen(f"{block}.kernel", stage.kernels),
@@ -166,6 +176,57 @@ class MobileNet:
                 )
         stem = chosen("stem.width", self._options.stem_widths), chosen("stem.stride", self._options.stem_strides)
         return stem, blocks, chosen("head.width", self._options.head_widths)
+
+
+class MobileSupernet(nn.Module):
+    """The weights of all architectures of one preset; as Once-for-All's, but that block kinds have their own.
+
+    The n-th block of a stage has the same weights at every depth of it.
+    """
+
+    def __init__(self, preset: Preset, channels: int, classes: int, plan: Callable[[Architecture], Plan]) -> None:
+        super().__init__()
+        self._plan = plan
+        self._channels = channels
+        width = max(preset.stem_widths)
+        self.stem = ElasticConvNorm(channels, width, 3)
+        self.blocks = nn.ModuleDict()
+        for number, stage in enumerate(preset.stages, start=1):
+            outputs = max(stage.widths)
+            for position in range(1, max(stage.depths) + 1):
+                for kind in stage.blocks:
+                    self.blocks[_key(f"stage{number}.block{position}", kind == "fused")] = ElasticInvertedResidual(
+                        width if position == 1 else outputs,
+                        outputs,
+                        kernel=max(stage.kernels),
+                        expansion=max(stage.expansions),
+                        fused=kind == "fused",
+                    )
+            # A stage that is left out hands on what came before it.
+            width = outputs if min(stage.depths) > 0 else max(width, outputs)
+        self.last = ElasticConvNorm(width, max(preset.head_widths), 1)
+        self.head = ElasticHead(max(preset.head_widths), classes)
+        initialise(self)
+
+    def weights(self, architecture: Architecture) -> dict[str, torch.Tensor]:
+        """Views of the shared weights, by the names of the parameters of the architecture's module."""
+        (width, _), blocks, head_width = self._plan(architecture)
+        found = dict(self.stem.weights("0.", self._channels, width, 3))
+        for place, (name, outputs, block) in enumerate(blocks, start=1):
+            elastic = self.blocks[_key(name, block["fused"])]
+            assert isinstance(elastic, ElasticInvertedResidual)
+            sizes = {"kernel": block["kernel"], "expansion": block["expansion"]}
+            found.update(elastic.weights(f"{place}.", width, outputs, squeeze=block["squeeze"], **sizes))
+            width = outputs
+        place = len(blocks) + 1
+        found.update(self.last.weights(f"{place}.", width, head_width, 1))
+        found.update(self.head.weights(f"{place + 1}.", head_width))
+        return found
+
+
+def _key(block: str, fused: bool) -> str:
+    """Torch allows no dots in names of modules."""
+    return f"{block.replace('.', '_')}_{'fused' if fused else 'mbconv'}"
 
 
 def _choices(preset: Preset) -> Iterator[Choice]:

@@ -76,6 +76,15 @@ BAD_INPUTS = {
     "limit without a number": (("--limit", "latency_ms<=fast"), "such as 2ms, but got 'fast'"),
     "predictor": (("--set", "predictor=stackd"), "unknown predictor 'stackd'. Did you mean 'stacked'?"),
     "sampler": (("--set", "sampler=tpee"), "'local' or 'random', but got 'tpee'"),
+    "way of evaluating": (("--evaluate", "supernett"), "'zero-cost' or 'table', but got 'supernett'"),
+    "space without shared weights": (
+        ("--evaluate", "supernet", "--space", "nasbench201"),
+        "'nasbench201' has no method supernet(). Write one, choose another space, or evaluate by \"train\"",
+    ),
+    "start without shared weights": (
+        ("--set", 'retraining.start="supernet"'),
+        'evaluate must be "supernet", but got "train"',
+    ),
     "executor": (("--executor", "rai"), "'ray' or 'inline', but got 'rai'"),
     "key": (("--set", "training.epoch=3"), "no key 'training.epoch'. Did you mean 'epochs'?"),
     "table": (("--set", "trainin.epochs=3"), "no key 'trainin'. Did you mean 'training'?"),

@@ -60,7 +60,7 @@ def test_a_row_survives_json(evaluation: Evaluation) -> None:
 def test_an_unknown_stage_is_refused() -> None:
     """The error says the rule and then the value."""
     with pytest.raises(
-        ValueError, match=r"stage must be one of \('measure', 'train', 'retrain', 'winner'\), but got 'x"
+        ValueError, match=r"stage must be one of \('measure', 'check', 'train', 'retrain', 'winner'\), but got 'x"
     ):
         Evaluation("x", Architecture({}))  # type: ignore[arg-type]
 

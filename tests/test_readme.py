@@ -77,9 +77,10 @@ def test_the_sampler_in_the_readme_proposes_as_it_stands_there(tmp_path: Path) -
 
 def test_the_recipes_in_the_readme_are_valid() -> None:
     """Each TOML example is a recipe, or a part of one."""
-    whole, energy, table = (Recipe.from_mapping(tomllib.loads(text)) for text in code_blocks("toml"))
+    whole, energy, sharing, table = (Recipe.from_mapping(tomllib.loads(text)) for text in code_blocks("toml"))
     assert whole.trials == 36
     assert energy.energy.gco2e_per_kwh == 390
+    assert (sharing.evaluate, sharing.retraining.start) == ("supernet", "supernet")
     assert (table.evaluate, table.table.training_s) == ("table", 1200)
 
 

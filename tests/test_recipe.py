@@ -274,3 +274,10 @@ def test_values_come_from_the_target_or_from_the_table() -> None:
     assert (table.measured_on, table.run_name) == ("table", "table-mobilenet")
     assert Recipe(evaluate="table", table={"path": "t.csv", "device": "pixel3"}).measured_on == "table:pixel3"
     assert Recipe.from_mapping(tomllib.loads(table.to_toml())) == table
+
+
+def test_winners_start_from_shared_weights_only_where_there_are_some() -> None:
+    """The message says which key has to be which value."""
+    with pytest.raises(RecipeError, match=r'evaluate must be "supernet", but got "train"'):
+        Recipe(retraining={"start": "supernet"})
+    assert Recipe(evaluate="supernet", retraining={"start": "supernet"}).retraining.start == "supernet"

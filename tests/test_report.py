@@ -469,3 +469,30 @@ def dumped(chromium: str, page: Path, folder: Path) -> str:
     match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert match is not None
     return match[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&")
+
+
+def test_errors_that_were_not_found_by_training_are_never_called_trained() -> None:
+    """Tile, funnel, table, caption and trust say how they were found, and how far that can be relied on."""
+    record = example_record()
+    rows = tuple(
+        replace(row, details={**row.details, "by": "supernet"}) if row.stage == "train" and not row.failed else row
+        for row in record.rows
+    )
+    found = {"Spearman": 0.3, "Kendall": 0.2, "Spearman of multiply-accumulates alone": 0.6}
+    note = {"evaluated": "by shared weights", "architectures": 6, "verdict": "poor: below 0.5", **found}
+    page = render_report(replace(record, rows=rows, notes={**record.notes, "agreement with training": note}))
+    text = " ".join(Page(page).words)
+    assert "candidates evaluated" in text
+    assert "candidates trained" not in text
+    assert "Candidates were not trained, but evaluated by shared weights." in text
+    assert "Spearman correlation of 0.30" in text
+    assert "which is poor: below 0.5. The search has probably missed good candidates" in text
+    assert "validation, by shared weights" in text
+    assert "Candidates were not trained: their errors are by shared weights." in text
+    assert "Evaluated" in text
+    unfinished = replace(record, rows=tuple(row for row in rows if row.stage in ("measure", "train")))
+    assert "evaluated and" in headline(unfinished)
+    unchecked = {"evaluated": "by zero-cost scores", "architectures": 0, "verdict": "nobody knows."}
+    assert "but evaluated by zero-cost scores. Nobody knows." in " ".join(
+        Page(render_report(replace(record, notes={"agreement with training": unchecked}))).words
+    )

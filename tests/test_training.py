@@ -19,7 +19,7 @@ from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.dataset import DataSet, Split
 from nas.errors import CandidateError
-from nas.training import CandidateTraining, TrainingSettings, _augmented, error_rate, normalised_images
+from nas.training import CandidateTraining, TrainingSettings, augmented, error_rate, normalised_images
 
 DIGITS = DataSource(name="digits")
 SETTINGS = TrainingSettings(
@@ -244,7 +244,7 @@ def test_shifts_move_whole_images() -> None:
     """Each image keeps shape and type, and is the old one moved by up to the reach, with black coming in."""
     data = colourful(flip=False, shift=1)
     images = torch.from_numpy(data.train.images)
-    moved = _augmented(images, data, torch.Generator().manual_seed(0))
+    moved = augmented(images, data, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape
     assert moved.dtype == images.dtype
     found = set()
@@ -264,7 +264,7 @@ def test_flips_mirror_half_of_the_images() -> None:
     """Left and right are exchanged in about every second one, and the others stay."""
     data = colourful(flip=True, shift=0)
     images = torch.from_numpy(data.train.images)
-    flipped = _augmented(images, data, torch.Generator().manual_seed(0))
+    flipped = augmented(images, data, torch.Generator().manual_seed(0))
     mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(flipped, images, strict=True)]
     same = [torch.equal(new, old) for new, old in zip(flipped, images, strict=True)]
     assert all(one != other for one, other in zip(mirrored, same, strict=True))
@@ -275,4 +275,4 @@ def test_nothing_is_changed_where_nothing_is_allowed() -> None:
     """Without flip and shift the images are the same."""
     data = colourful(flip=False, shift=0)
     images = torch.from_numpy(data.train.images)
-    assert torch.equal(_augmented(images, data, torch.Generator()), images)
+    assert torch.equal(augmented(images, data, torch.Generator()), images)

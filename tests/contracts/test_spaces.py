@@ -6,12 +6,15 @@ import io
 import itertools
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import timm
 import torch
+from safetensors.torch import save
+from torch.func import functional_call
 
 from nas.architecture import Architecture
 from nas.discovery import plug_in_names
@@ -19,6 +22,7 @@ from nas.layer import total_macs, total_params
 from nas.search_space import (
     HasCanonical,
     HasLayers,
+    HasSupernet,
     SearchSpace,
     architecture_from,
     check_space,
@@ -27,6 +31,7 @@ from nas.search_space import (
     load_space,
     sample,
 )
+from nas.supernet import SharedWeights, make_supernet, weights_for
 from nas.tracing import build_checked, layers_of, trace_layers
 from search_spaces.fbnet import BLOCK_KINDS, Block
 
@@ -49,6 +54,12 @@ def build(space: SearchSpace, architecture: Architecture, input_shape: tuple[int
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build_checked(space, architecture, input_shape, CLASSES)
+
+
+def drawn_supernet(space: SearchSpace) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make_supernet(space)
 
 
 @pytest.mark.parametrize("input_shape", INPUT_SHAPES, ids=lambda shape: "x".join(map(str, shape)))
@@ -121,6 +132,29 @@ class TestSpace:
         """The largest of thirty does at least ten times the work of the smallest, where the space is ours to shape."""
         macs = [total_macs(layers_of(space, a, input_shape, CLASSES)) for a in samples(space, 30)]
         assert max(macs) >= LEAST_SPANS.get(name, LEAST_SPAN) * min(macs)
+
+    def test_shared_weights_make_the_same_network(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+        """Used in place of a module's own they give what the module gives that they are copied into."""
+        if not isinstance(space, HasSupernet):
+            pytest.skip("its architectures share no weights")
+        supernet, images = drawn_supernet(space), torch.rand(4, *input_shape)
+        shared = SharedWeights(space, save({name: p.detach() for name, p in supernet.named_parameters()}))
+        for architecture in samples(space):
+            module = build(space, architecture, input_shape).train()
+            with torch.no_grad():
+                used = functional_call(module, weights_for(supernet, architecture, module), (images,))
+                shared(architecture, module)
+                assert torch.equal(used, module(images))
+
+    def test_all_shared_weights_are_somebodys(self, space: SearchSpace) -> None:
+        """Each tensor of the supernet gets a gradient from some architecture."""
+        if not isinstance(space, HasSupernet):
+            pytest.skip("its architectures share no weights")
+        supernet = drawn_supernet(space)
+        for architecture in samples(space, 60):
+            sum(weight.sum() for weight in supernet.weights(architecture).values()).backward()
+        idle = [name for name, parameter in supernet.named_parameters() if parameter.grad is None]
+        assert not idle
 
     def test_canonical_is_idempotent(self, space: SearchSpace) -> None:
         """What stands for all its twins stands for itself."""
