@@ -9,10 +9,10 @@ names: the error, 100 − ``--accuracy``, against one to three columns of costs.
 ``--score`` what it is scored on. Rows that lack one of these values are no part of the task: asking for them fails.
 
 Only distinct evaluations count. Who proposes what is in a row that was evaluated before is told what is known of it,
-until 500 proposals one after another were of no use, which ends the run early; after 50 Optuna's samplers are helped
-by one at random. ``gp``, ours, evaluates the row that stands for all twins, that is architectures that are written
-differently but are one network; the others evaluate the row that they propose. Twins in the figures are evaluations of
-a network of which another row was evaluated before.
+until 500 proposals one after another were of no use, which ends the run early; after 50 Optuna's samplers, and after
+5 those of Ax and Syne Tune, are helped by one at random. ``gp``, ours, evaluates the row that stands for all twins, that is architectures that
+are written differently but are one network; the others evaluate the row that they propose. Twins in the figures are
+evaluations of a network of which another row was evaluated before.
 
 ``--cost-known true``: the costs of all rows are known beforehand. ``false``: those of evaluated ones only.
 ``predicted:N``: N rows are measured beforehand, drawn by the seed as ``experiments.compare_predictors`` draws them,
@@ -454,10 +454,10 @@ def _text(settings: Settings, runs: Sequence[dict[str, Any]], *, complete: bool)
 
 def _versions() -> dict[str, str]:
     found = {}
-    for name in ("numpy", "scipy", "scikit-learn", "optuna", "pymoo", "moocore"):
+    for name in ("numpy", "scipy", "scikit-learn", "optuna", "pymoo", "moocore", "ax-platform", "botorch", "syne-tune"):
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # pymoo is optional
+        except PackageNotFoundError:  # others' searchers are optional
             continue
     return found
 

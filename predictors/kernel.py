@@ -129,7 +129,9 @@ _LAYER_PARTS = (
     _Part("graph_sums", "layer_sums", tells="graph"),
 )
 
+_SCORES = _Part("scores", "common")
 _NETWORK_PARTS = (
+    _SCORES,
     _Part("effective", "options"),
     _Part("effective", "options_near", "options_rate"),
     _Part("effective_counts", "counts"),
@@ -233,14 +235,24 @@ class Inputs:
         return cls(named, tuple(part for part in parts if named[part.block].shape[1] > 0))
 
     @classmethod
-    def of_networks(cls, blocks: Blocks) -> Inputs:
-        """The inputs of N architectures for what the network alone decides, without what changes nothing in it."""
+    def of_networks(cls, blocks: Blocks, scores: FloatArray | None = None) -> Inputs:
+        """The inputs of N architectures for what the network alone decides, without what changes nothing in it.
+
+        ``scores``, shape (N, S), each of unit size, tell of it beforehand: of them values are expected to be linear.
+        """
         named = {
             "effective": blocks.effective,
             "effective_counts": blocks.live_counts if blocks.live.shape[1] > 0 else blocks.written_counts,
             "graph_logs": blocks.graph_logs.astype(np.float64),
+            "scores": np.empty((len(blocks.effective), 0)) if scores is None else scores,
         }
         return cls(named, tuple(part for part in _NETWORK_PARTS if named[part.block].shape[1] > 0))
+
+    def with_score(self, score: FloatArray) -> Inputs:
+        """The inputs of networks with one more score, shape (N,), of which values are expected to be linear."""
+        scores = np.column_stack([self.blocks["scores"], score.astype(self.blocks["scores"].dtype)])
+        parts = (_SCORES, *(part for part in self.parts if part != _SCORES))
+        return Inputs({**self.blocks, "scores": scores}, parts)
 
     @cached_property
     def squares(self) -> Mapping[str, FloatingArray]:
