@@ -8,6 +8,7 @@ from typing import final
 
 from ax.api.client import Client
 from ax.api.configs import ChoiceParameterConfig
+from ax.utils.common.logger import set_ax_logger_levels
 
 from experiments.search_tasks import Problem
 from experiments.searchers import SHORT_PATIENCE, Patience, as_written
@@ -19,7 +20,7 @@ class AxSearcher:
     """Unordered choices, all objectives minimised, limits as outcome constraints. A proposal takes seconds."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        logging.getLogger("ax").setLevel(logging.ERROR)
+        set_ax_logger_levels(logging.ERROR)
         self._problem = problem
         self._patience = Patience(problem.space, seed, SHORT_PATIENCE)
         self._costs = [f"cost{index}" for index in range(problem.objectives - 1)]
@@ -50,7 +51,7 @@ class AxSearcher:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it is built on
             ((self._trial, found),) = self._client.get_next_trials(1).items()
-        return as_written(space, lambda choice: choice.options[int(found[choice.name])])  # type: ignore[call-overload]
+        return as_written(space, lambda choice: choice.options[int(found[choice.name])])
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         assert self._trial is not None, "told of what was not proposed"

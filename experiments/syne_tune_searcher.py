@@ -1,9 +1,8 @@
 """Syne Tune's multi-objective methods, by its ask and tell: regularised evolution and expected hypervolume improvement.
 
 Release 0.16 has no others: its NSGA-II was taken out, and that with random scalarisations imports a module which the
-release lacks. It draws from numpy's and torch's global generators, which are therefore set for each of its calls and put
-back afterwards; so is torch's default precision, since its single precision beside the double one of its process is
-refused by newer BoTorch.
+release lacks. It draws from numpy's and torch's global generators, so these are set for each of its calls and put back
+afterwards; so is torch's default precision, for it mixes single with double, which newer releases of BoTorch refuse.
 """
 
 from __future__ import annotations

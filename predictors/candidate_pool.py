@@ -24,6 +24,8 @@ RANDOM, TRACED_RANDOM = 1500, 60
 """Random candidates; fewer where layers are traced, which takes some hundredths of a second each."""
 RENEWED = 0.02
 """The share of random candidates that are drawn anew each time."""
+MOST_DRAWN = 300
+"""So many are drawn at once at most after the first time, for where limits leave few, most draws are refused."""
 NEIGHBOURS_OF, TRACED_NEIGHBOURS_OF = 40, 2
 """So many points of the front, drawn at random where there are more, have their neighbours among the candidates."""
 
@@ -118,7 +120,8 @@ class CandidatePool:
         most = round((1 - RENEWED) * self._size)
         if len(kept) > most:
             kept = [kept[index] for index in np.sort(self._rng.choice(len(kept), most, replace=False))]
-        new = (self._place(sample(space, self._rng)) for _ in range(self._size - len(kept)))
+        missing = self._size - len(kept)
+        new = (self._place(sample(space, self._rng)) for _ in range(min(missing, MOST_DRAWN) if kept else missing))
         self._random = list(dict.fromkeys([*kept, *new]))
 
     def _describe(self) -> None:

@@ -129,9 +129,8 @@ _LAYER_PARTS = (
     _Part("graph_sums", "layer_sums", tells="graph"),
 )
 
-_SCORES = _Part("scores", "common")
 _NETWORK_PARTS = (
-    _SCORES,
+    _Part("scores", "common"),
     _Part("effective", "options"),
     _Part("effective", "options_near", "options_rate"),
     _Part("effective_counts", "counts"),
@@ -247,12 +246,6 @@ class Inputs:
             "scores": np.empty((len(blocks.effective), 0)) if scores is None else scores,
         }
         return cls(named, tuple(part for part in _NETWORK_PARTS if named[part.block].shape[1] > 0))
-
-    def with_score(self, score: FloatArray) -> Inputs:
-        """The inputs of networks with one more score, shape (N,), of which values are expected to be linear."""
-        scores = np.column_stack([self.blocks["scores"], score.astype(self.blocks["scores"].dtype)])
-        parts = (_SCORES, *(part for part in self.parts if part != _SCORES))
-        return Inputs({**self.blocks, "scores": scores}, parts)
 
     @cached_property
     def squares(self) -> Mapping[str, FloatingArray]:
