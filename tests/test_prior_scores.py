@@ -24,7 +24,9 @@ def test_scores_count_by_rank(rng: np.random.Generator) -> None:
 
 def test_what_is_not_known_or_does_not_vary_tells_nothing() -> None:
     """It is 0, the mean; beyond the population values stay finite."""
-    scale = ScoreScale.of(np.array([[1.0, 7.0, np.nan], [2.0, 7.0, np.nan], [np.nan, 7.0, np.nan], [np.inf, 7.0, np.nan]]))
+    scale = ScoreScale.of(
+        np.array([[1.0, 7.0, np.nan], [2.0, 7.0, np.nan], [np.nan, 7.0, np.nan], [np.inf, 7.0, np.nan]])
+    )
     found = scale(np.array([[np.nan, 7.0, 1.0], [1e9, 8.0, 2.0], [-1e9, 6.0, np.nan]]))
     assert np.isfinite(found).all()
     assert found[0, 0] == 0
