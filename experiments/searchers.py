@@ -14,7 +14,6 @@ from typing import Any, Protocol, final
 import numpy as np
 import optuna
 from optuna.trial import TrialState
-from torch import nn
 
 from experiments.search_tasks import FloatArray, Problem
 from nas.architecture import Architecture, Choice, Option
@@ -166,35 +165,15 @@ def _suggest(trial: optuna.Trial, choice: Choice) -> Option:
     return option
 
 
-@final
-class Written:
-    """A space whose architectures are as they are written, whatever networks they give."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self.choices = space.choices
-        self._space = space
-
-    def build(self, architecture: Architecture) -> nn.Module:
-        return self._space.build(architecture)
-
-
 def _gp(problem: Problem, seed: int) -> Searcher:
     """Ours: costs that are known beforehand are used, and what breaks a limit is not proposed."""
-    return OptunaSearcher(problem, seed, _surrogate_sampler(problem, seed), settle)
-
-
-def _gp_written(problem: Problem, seed: int) -> Searcher:
-    """The same, but it may evaluate every row, and knows that twins are as accurate as each other."""
-    return OptunaSearcher(problem, seed, _surrogate_sampler(problem, seed, Written(problem.space)))
-
-
-def _surrogate_sampler(problem: Problem, seed: int, space: SearchSpace | None = None) -> optuna.samplers.BaseSampler:
     from predictors.surrogate_sampler import SurrogateSampler
 
     known: dict[int, Callable[[Sequence[Architecture]], FloatArray]] = {}
     if problem.is_informed:
         known = {index: _cost(problem, index - 1) for index in range(1, problem.objectives)}
-    return SurrogateSampler(problem.describer, seed=seed, known=known, accept=problem.acceptable, space=space)
+    sampler = SurrogateSampler(problem.describer, seed=seed, known=known, accept=problem.acceptable)
+    return OptunaSearcher(problem, seed, sampler, settle)
 
 
 def _cost(problem: Problem, index: int) -> Callable[[Sequence[Architecture]], FloatArray]:
@@ -397,7 +376,6 @@ def _syne_tune_improvement(problem: Problem, seed: int) -> Searcher:
 
 _MAKERS: dict[str, Callable[[Problem, int], Searcher]] = {
     "gp": _gp,
-    "gp-written": _gp_written,
     "random": RandomSearcher,
     "tpe": _optuna(lambda seed: optuna.samplers.TPESampler(seed=seed)),
     "tpe-multivariate": _optuna(lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True)),

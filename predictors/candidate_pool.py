@@ -13,7 +13,7 @@ from nas.description import Describer
 from nas.errors import CandidateError
 from nas.pareto import IntArray
 from nas.predictor import BoolArray, FloatArray, batch_of
-from nas.search_space import HasLayers, SearchSpace, count, enumerate_space, neighbours, sample
+from nas.search_space import HasLayers, count, enumerate_space, neighbours, sample
 from predictors.features import feature_map
 from predictors.kernel import Inputs
 from predictors.prior_scores import Prior, ScoreScale, scores_of
@@ -37,19 +37,13 @@ class CandidatePool:
     Every architecture that it has met has a place, a number from 0 on, for these are far quicker to handle.
 
     ``known`` maps objectives to what tells their value of architectures beforehand; what ``prior`` tells of them is
-    one more feature. ``space`` is that of ``describer`` if no other is said.
+    one more feature.
     """
 
     def __init__(
-        self,
-        describer: Describer,
-        known: KnownCosts,
-        rng: np.random.Generator,
-        prior: Prior | None = None,
-        space: SearchSpace | None = None,
+        self, describer: Describer, known: KnownCosts, rng: np.random.Generator, prior: Prior | None = None
     ) -> None:
         self._describer = describer
-        self._space = space or describer.space
         self._known = known
         self._rng = rng
         self._prior = prior
@@ -66,7 +60,7 @@ class CandidatePool:
         self._parts = Inputs.of_networks(self._features(describer.describe(())), no_scores).parts
         self._around: dict[int, list[int]] = {}
         self._random: list[int] = []
-        self._has_few = count(self._space) <= self._size
+        self._has_few = count(describer.space) <= self._size
 
     def candidates(self, front: Sequence[Architecture], taken: Collection[Architecture]) -> IntArray:
         """Places of neighbours of ``front`` and of random ones that can be built and are not among ``taken``."""
@@ -79,7 +73,7 @@ class CandidatePool:
         for architecture in front:
             place = self._place(architecture)
             if place not in self._around:
-                self._around[place] = [self._place(each) for each in neighbours(self._space, architecture)]
+                self._around[place] = [self._place(each) for each in neighbours(self._describer.space, architecture)]
             found |= dict.fromkeys(self._around[place])
         fresh = np.array([place for place in found if place not in out], dtype=np.int64)
         self._describe()
@@ -118,7 +112,7 @@ class CandidatePool:
 
     def _draw(self, taken: Collection[int]) -> None:
         """Random candidates, or all there are; a few are drawn anew each time."""
-        space = self._space
+        space = self._describer.space
         if self._has_few:
             self._random = self._random or [self._place(architecture) for architecture in enumerate_space(space)]
             return

@@ -14,7 +14,6 @@ from optuna.trial import FrozenTrial
 from nas.architecture import Architecture
 from nas.description import Describer
 from nas.predictor import BoolArray
-from nas.search_space import SearchSpace
 from predictors.candidate_pool import KnownCosts
 from predictors.study_record import StudyRecord
 
@@ -27,9 +26,6 @@ class SpaceSampler(optuna.samplers.BaseSampler):
     and is asked in the order of preference; what it refuses is not proposed later either. Trials with constraints above
     0 are learned from, but are no part of the front.
 
-    ``space`` is given where its architectures are to be proposed instead of those of the space of ``describer``, which
-    must be able to describe them: such as a space that does not join what is written differently but is one network.
-
     ``seed`` and the study's trials decide what is proposed. Architectures that were asked for, by whomever and however
     they ended, do not come again while there are others.
     """
@@ -41,13 +37,12 @@ class SpaceSampler(optuna.samplers.BaseSampler):
         seed: int,
         known: KnownCosts | None = None,
         accept: Callable[[Sequence[Architecture]], BoolArray] | None = None,
-        space: SearchSpace | None = None,
     ) -> None:
         self._describer = describer
-        self._space = space or describer.space
+        self._space = describer.space
         self._known: KnownCosts = dict(known or {})
         self._rng = np.random.default_rng(seed)
-        self._record = StudyRecord(self._space)
+        self._record = StudyRecord(describer.space)
         self._refused: set[Architecture] = set()
         self._accept = accept
 

@@ -22,7 +22,7 @@ from nas.architecture import Architecture
 from nas.description import Describer
 from nas.pareto import IntArray, ranks
 from nas.predictor import BoolArray
-from nas.search_space import SearchSpace, sample
+from nas.search_space import sample
 from nas.spreading import medoids
 from predictors.candidate_pool import CandidatePool, KnownCosts
 from predictors.cost_correction import Correction
@@ -63,11 +63,10 @@ class SurrogateSampler(SpaceSampler):
         seed: int,
         known: KnownCosts | None = None,
         accept: Callable[[Sequence[Architecture]], BoolArray] | None = None,
-        space: SearchSpace | None = None,
         prior: Prior | None = None,
     ) -> None:
-        super().__init__(describer, seed=seed, known=known, accept=accept, space=space)
-        self._pool = CandidatePool(describer, self._known, self._rng, prior, self._space)
+        super().__init__(describer, seed=seed, known=known, accept=accept)
+        self._pool = CandidatePool(describer, self._known, self._rng, prior)
         self._planned: deque[Architecture] = deque()
         self._surrogates: dict[int, Surrogate] = {}
         self._limits: dict[str, Surrogate] = {}
