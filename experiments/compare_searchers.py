@@ -9,15 +9,17 @@ names: the error, 100 − ``--accuracy``, against one to three columns of costs.
 ``--score`` what it is scored on. Rows that lack one of these values are no part of the task: asking for them fails.
 
 Only distinct evaluations count. Who proposes what is in a row that was evaluated before is told what is known of it,
-until 500 proposals one after another were of no use, which ends the run early; after 50 Optuna's samplers are helped
-by one at random. ``gp``, ours, evaluates the row that stands for all twins, that is architectures that are written
-differently but are one network; the others evaluate the row that they propose. Twins in the figures are evaluations of
-a network of which another row was evaluated before.
+until 500 proposals one after another were of no use, which ends the run early; after 50 Optuna's samplers, and after 5
+those of Ax and Syne Tune, are helped by one at random. ``gp``, ours, evaluates the row that stands for all twins, that
+is architectures that are written differently but are one network; the others evaluate the row that they propose. Twins
+in the figures are evaluations of a network of which another row was evaluated before.
 
 ``--cost-known true``: the costs of all rows are known beforehand. ``false``: those of evaluated ones only.
 ``predicted:N``: N rows are measured beforehand, drawn by the seed as ``experiments.compare_predictors`` draws them,
 and the default predictor, with ``--sources`` as other targets, says what the others cost, until they are evaluated. A
-limit is then held against the bounds of its predictions. Searchers that cannot use known costs are not given them.
+limit is then held against the bounds of its predictions; with ``--ask M`` a run may have the costs measured of M that
+meet the limits by prediction but not by bound, as a search asks the device about them. Searchers that cannot use known
+costs are not given them.
 
 Scores are per cent of the hypervolume of all rows together, with the reference point (1, …, 1), error and costs being
 min-max normalised over the table, costs after clipping at their 0.05 and 99.95 percentiles. With ``--limit`` only rows
@@ -99,6 +101,7 @@ class Settings:
     input_shape: tuple[int, int, int]
     classes: int
     option: tuple[str, ...]
+    ask: int = 0
 
     @property
     def samples(self) -> int | None:
@@ -118,8 +121,9 @@ class Run:
 
     ``evaluated`` are in their order, without repeats. Of the ``proposals``, which took ``proposing_s`` all together
     with telling, ``repeats`` were evaluated before and ``failures`` were no part of the task; ``twins`` are evaluations
-    of a network that was evaluated before in another row. ``hypervolume_percent`` is by number of evaluations; where a
-    run ended early it stays as it was. ``evaluations_to`` holds None for what was never reached.
+    of a network that was evaluated before in another row. ``asked`` had their costs measured because they were too near
+    a limit to tell. ``hypervolume_percent`` is by number of evaluations; where a run ended early it stays as it was.
+    ``evaluations_to`` holds None for what was never reached.
     """
 
     searcher: str
@@ -135,6 +139,7 @@ class Run:
     proposing_s: float
     hypervolume_percent: dict[str, float]
     evaluations_to: dict[str, int | None]
+    asked: int
     evaluations_over_limits: int
     winners_over_limits: int
     hypervolume_lost_percent: float
@@ -268,6 +273,7 @@ def _run(study: Study, task: Task, known: KnownCosts, name: str, seed: int) -> R
         known,
         is_informed=settings.cost_known != "false",
         describer=lambda: study.describer,
+        asks=settings.ask,
     )
     evaluated, counts, proposing_s = search(
         make_searcher(name, problem, seed), study.networks, task, known, settings.evaluations
@@ -290,6 +296,7 @@ def _run(study: Study, task: Task, known: KnownCosts, name: str, seed: int) -> R
             for count in checkpoints(settings.evaluations)
         },
         evaluations_to={share: int(count) if math.isfinite(count) else None for share, count in reached.items()},
+        asked=problem.asked,
         evaluations_over_limits=int((~task.meets_limits(evaluated)).sum()),
         winners_over_limits=int((~task.meets_limits(won)).sum()),
         hypervolume_lost_percent=max(0.0, 100 - float(at_last)),
@@ -388,6 +395,7 @@ def _columns(evaluations: int, *, limited: bool) -> dict[str, _Shown]:
     columns["failures of proposals"] = lambda runs: _share(_sum(runs, "failures"), _sum(runs, "proposals"))
     columns["twins of evaluations"] = lambda runs: _share(_sum(runs, "twins"), _lengths(runs, "evaluated"))
     if limited:
+        columns["asked"] = lambda runs: f"{_sum(runs, 'asked') / len(runs):.3g}"
         columns["evaluations over limits"] = lambda runs: _share(
             _sum(runs, "evaluations_over_limits"), _lengths(runs, "evaluated")
         )
@@ -454,10 +462,10 @@ def _text(settings: Settings, runs: Sequence[dict[str, Any]], *, complete: bool)
 
 def _versions() -> dict[str, str]:
     found = {}
-    for name in ("numpy", "scipy", "scikit-learn", "optuna", "pymoo", "moocore"):
+    for name in ("numpy", "scipy", "scikit-learn", "optuna", "pymoo", "moocore", "ax-platform", "botorch", "syne-tune"):
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # pymoo is optional
+        except PackageNotFoundError:  # others' searchers are optional
             continue
     return found
 
@@ -483,6 +491,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cost-known", type=_cost_known, default="false", metavar="true|false|predicted:N")
     parser.add_argument("--limit", dest="limits", action="append", default=[], metavar="COLUMN<=NUMBER", help="repeat")
+    parser.add_argument("--ask", type=positive, default=0, metavar="M", help="near limits, with predicted costs")
     parser.add_argument("--sources", type=names_or_none, default=(), metavar="COLUMNS", help="for predicted costs")
     parser.add_argument(
         "--searchers", type=names, default=DEFAULT_SEARCHERS, help=f"of {', '.join(SEARCHERS)}; default: the quick ones"
@@ -517,6 +526,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.sources and not options.cost_known.startswith("predicted"):
         raise RecipeError(f"--sources are for --cost-known predicted:N, but got {options.cost_known!r}.")
     limits = tuple(CostLimit.parse(text) for text in options.limits)
+    if options.ask and not (limits and options.cost_known.startswith("predicted")):
+        raise RecipeError(f"--ask {options.ask} needs a --limit and --cost-known predicted:N.")
     for limit in limits:
         if not any(limit.column in costs for costs in tasks):
             raise RecipeError(f"a limit must be on one of the costs, but {limit.column!r} is none of them.")

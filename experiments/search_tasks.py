@@ -240,7 +240,8 @@ class KnownCosts:
 class Problem:
     """What one searcher may know in one run: the space, and what is known of costs.
 
-    ``is_informed``: the costs of what was not evaluated are known too, as truths or as predictions.
+    ``is_informed``: the costs of what was not evaluated are known too, as truths or as predictions. Of what is too near
+    to a limit to tell up to ``asks`` have their costs measured, as a search asks the device; ``asked`` counts them.
     """
 
     def __init__(
@@ -252,10 +253,13 @@ class Problem:
         *,
         is_informed: bool,
         describer: Callable[[], Describer],
+        asks: int = 0,
     ) -> None:
         self.space = space
         self.objectives = task.objectives
         self.is_informed = is_informed
+        self.asked = 0
+        self._asks = asks
         self._networks = networks
         self._task = task
         self._known = known
@@ -284,9 +288,20 @@ class Problem:
 
         All do where costs are not known beforehand, but for those whose costs were seen to be above.
         """
+        self._ask(architectures)
         bounds = self._of_rows(self._known.bounds, architectures)
         mask: BoolArray = np.all((bounds <= self._task.limits) | (np.isnan(bounds) & (not self.is_informed)), axis=1)
         return mask
+
+    def _ask(self, architectures: Sequence[Architecture]) -> None:
+        """Measure the costs of those that meet the limits by what is expected of them but perhaps not in truth."""
+        for row in map(self._networks.row, architectures if self._asks > self.asked else ()):
+            if row is None or self.asked == self._asks or np.isnan(self._task.losses[row, 0]):
+                continue
+            is_expected = (self._known.values[row] <= self._task.limits).all()
+            if is_expected and not (self._known.bounds[row] <= self._task.limits).all():
+                self._known.see(row, self._task)
+                self.asked += 1
 
     def excesses(self, losses: Sequence[float]) -> Mapping[str, float]:
         """By how much these losses, shape (M,), exceed each limit, relative to it; at most 0 where it holds."""

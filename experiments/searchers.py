@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -27,6 +28,8 @@ DRAWS = 1000
 """So often local search looks for something at random that it has not seen."""
 PATIENCE = 50
 """So many proposals of Optuna's samplers one after another may fail or have come before."""
+SHORT_PATIENCE = 5
+"""The same for Ax and Syne Tune, of which some take seconds to propose what came before."""
 
 
 class Searcher(Protocol):
@@ -55,14 +58,12 @@ def check_searcher(name: str) -> None:
     """Raises RecipeError for an unknown name, and where a package is not installed."""
     if name not in _MAKERS:
         raise RecipeError(f"unknown searcher {name!r}. {did_you_mean(name, _MAKERS)}")
-    if name == "pymoo-nsga2":
-        try:
-            import pymoo  # noqa: F401
-        except ModuleNotFoundError as error:
+    for package, extra in _PACKAGES.get(name, ()):
+        if find_spec(package) is None:
             raise RecipeError(
-                "the searcher 'pymoo-nsga2' needs the package pymoo, which is not installed: "
-                "pip install --editable '.[compare]' installs it."
-            ) from error
+                f"the searcher {name!r} needs the package {package}, which is not installed: "
+                f"pip install --editable '.[{extra}]' installs it."
+            )
 
 
 def as_written(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture:
@@ -77,6 +78,30 @@ def as_written(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architec
 def drawn_as_written(space: SearchSpace, rng: np.random.Generator) -> Architecture:
     """Each active choice uniform over its options."""
     return as_written(space, lambda choice: choice.options[int(rng.integers(len(choice.options)))])
+
+
+@final
+class Patience:
+    """Helps a searcher that is stuck: after ``most`` proposals of no use one is drawn at random instead."""
+
+    def __init__(self, space: SearchSpace, seed: int, most: int = PATIENCE) -> None:
+        self._space = space
+        self._most = most
+        self._rng = np.random.default_rng(seed)
+        self._seen: set[Architecture] = set()
+        self._useless = 0
+
+    def instead(self) -> Architecture | None:
+        """What comes instead of the searcher's own proposal; None while patience lasts."""
+        if self._useless < self._most:
+            return None
+        self._useless = 0
+        return drawn_as_written(self._space, self._rng)
+
+    def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
+        """What came of the last proposal: its losses, shape (M,), or None where it failed."""
+        self._useless = self._useless + 1 if losses is None or architecture in self._seen else 0
+        self._seen.add(architecture)
 
 
 @final
@@ -114,21 +139,18 @@ class OptunaSearcher:
         self._settle = settle
         self._study = optuna.create_study(directions=["minimize"] * problem.objectives, sampler=sampler)
         self._trial: optuna.Trial | None = None
-        self._rng = np.random.default_rng(seed)
-        self._seen: set[Architecture] = set()
-        self._useless = 0
+        self._patience = Patience(problem.space, seed)
 
     def propose(self) -> Architecture:
-        if self._useless >= PATIENCE:
-            self._useless = 0
-            self._study.enqueue_trial(dict(drawn_as_written(self._problem.space, self._rng)))
+        drawn = self._patience.instead()
+        if drawn is not None:
+            self._study.enqueue_trial(dict(drawn))
         self._trial = trial = self._study.ask()
         return self._settle(self._problem.space, lambda choice: _suggest(trial, choice))
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         assert self._trial is not None, "told of what was not proposed"
-        self._useless = self._useless + 1 if losses is None or architecture in self._seen else 0
-        self._seen.add(architecture)
+        self._patience.tell(architecture, losses)
         if losses is None:
             self._study.tell(self._trial, state=TrialState.FAIL)
             return
@@ -334,6 +356,24 @@ class PymooSearcher:
         self._generation = None
 
 
+def _ax(problem: Problem, seed: int) -> Searcher:
+    from experiments.ax_searcher import AxSearcher
+
+    return AxSearcher(problem, seed)
+
+
+def _syne_tune_evolution(problem: Problem, seed: int) -> Searcher:
+    from experiments.syne_tune_searcher import SyneTuneSearcher, evolution
+
+    return SyneTuneSearcher(problem, seed, evolution)
+
+
+def _syne_tune_improvement(problem: Problem, seed: int) -> Searcher:
+    from experiments.syne_tune_searcher import SyneTuneSearcher, hypervolume_improvement
+
+    return SyneTuneSearcher(problem, seed, hypervolume_improvement)
+
+
 _MAKERS: dict[str, Callable[[Problem, int], Searcher]] = {
     "gp": _gp,
     "random": RandomSearcher,
@@ -343,6 +383,16 @@ _MAKERS: dict[str, Callable[[Problem, int], Searcher]] = {
     "optuna-gp": _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed)),
     "pymoo-nsga2": PymooSearcher,
     "local": LocalSearcher,
+    "syne-tune-evolution": _syne_tune_evolution,
+    "syne-tune-ehvi": _syne_tune_improvement,
+    "ax": _ax,
 }
+_PACKAGES = {
+    "pymoo-nsga2": (("pymoo", "compare"),),
+    "syne-tune-evolution": (("syne_tune", "compare-peers"),),
+    "syne-tune-ehvi": (("syne_tune", "compare-peers"), ("botorch", "compare-peers")),
+    "ax": (("ax", "compare-peers"),),
+}
+"""Packages that a searcher needs, each with the extra that has it."""
 SEARCHERS = tuple(_MAKERS)
 DEFAULT_SEARCHERS = ("gp", "tpe", "tpe-multivariate", "nsga2", "local", "random")

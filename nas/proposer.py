@@ -21,6 +21,8 @@ from nas.search_space import SearchSpace, mutate, sample, settle
 SamplerName = Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"]
 OWN_SAMPLERS = ("gp", "local")
 """Those found by entry point, which know the space, and what is known of it beforehand."""
+LEARNING_SAMPLERS = ("gp",)
+"""Those of them that have a use for a prior."""
 
 ASKS = 12
 """Proposals of the sampler that may be turned away before candidates are drawn around the front instead."""
@@ -53,10 +55,12 @@ class Beforehand:
     """What is known of candidates before they are evaluated.
 
     ``costs`` maps the numbers of objectives to functions that give their losses, shape (N,), of N architectures.
+    ``prior`` gives scores, shape (N,) or (N, S), that tell something of the other objectives.
     """
 
     describer: Describer
     costs: Mapping[int, Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]] = field(default_factory=dict)
+    prior: Callable[[Sequence[Architecture]], npt.NDArray[np.float64]] | None = None
 
 
 @final
@@ -132,8 +136,9 @@ class Proposer:
 
         made = load_plug_in("nas.samplers", name, "sampler")
         assert callable(made)
+        learning = {"prior": beforehand.prior} if name in LEARNING_SAMPLERS and beforehand.prior is not None else {}
         sampler: optuna.samplers.BaseSampler = made(
-            beforehand.describer, seed=seed, known=beforehand.costs, accept=accept
+            beforehand.describer, seed=seed, known=beforehand.costs, accept=accept, **learning
         )
         return sampler
 

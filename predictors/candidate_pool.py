@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, final
+from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.architecture import Architecture
 from nas.description import Describer
 from nas.errors import CandidateError
-from nas.predictor import FloatArray, batch_of
+from nas.pareto import IntArray
+from nas.predictor import BoolArray, FloatArray, batch_of
 from nas.search_space import HasLayers, count, enumerate_space, neighbours, sample
 from predictors.features import feature_map
-from predictors.kernel import FloatingArray, Inputs
+from predictors.kernel import Inputs
+from predictors.prior_scores import Prior, ScoreScale, scores_of
 
 KnownCosts = Mapping[int, Callable[[Sequence[Architecture]], FloatArray]]
 
@@ -21,98 +24,129 @@ RANDOM, TRACED_RANDOM = 1500, 60
 """Random candidates; fewer where layers are traced, which takes some hundredths of a second each."""
 RENEWED = 0.02
 """The share of random candidates that are drawn anew each time."""
+MOST_DRAWN = 300
+"""So many are drawn at once at most after the first time, for where limits leave few, most draws are refused."""
 NEIGHBOURS_OF, TRACED_NEIGHBOURS_OF = 40, 2
 """So many points of the front, drawn at random where there are more, have their neighbours among the candidates."""
-
-
-class _Row(NamedTuple):
-    """An architecture's features by block, and its known costs."""
-
-    blocks: Mapping[str, FloatingArray]
-    costs: FloatArray
 
 
 @final
 class CandidatePool:
     """What may be proposed next, with features and known costs.
 
-    ``known`` maps objectives to what tells their value of architectures beforehand.
+    Every architecture that it has met has a place, a number from 0 on, for these are far quicker to handle.
+
+    ``known`` maps objectives to what tells their value of architectures beforehand; what ``prior`` tells of them is
+    one more feature.
     """
 
-    def __init__(self, describer: Describer, known: KnownCosts, rng: np.random.Generator) -> None:
+    def __init__(
+        self, describer: Describer, known: KnownCosts, rng: np.random.Generator, prior: Prior | None = None
+    ) -> None:
         self._describer = describer
         self._known = known
         self._rng = rng
+        self._prior = prior
+        self._scale: ScoreScale | None = None  # until something was described
         self._traced = not isinstance(describer.space, HasLayers)
         self._size = TRACED_RANDOM if self._traced else RANDOM
         self._features = feature_map(describer)
-        self._described: dict[Architecture, _Row | None] = {}  # None: it cannot be built
-        self._parts = Inputs.of_networks(self._features(describer.describe(()))).parts
-        self._around: dict[Architecture, tuple[Architecture, ...]] = {}
-        self._random: list[Architecture] = []
+        self._met: list[Architecture] = []
+        self._places: dict[Architecture, int] = {}
+        self._fit = _Rows()  # shape (A, 1): whether it can be built; of the first so many that were met
+        self._costs = _Rows()
+        self._blocks: dict[str, _Rows] = {}
+        no_scores = None if prior is None else np.empty((0, 1))
+        self._parts = Inputs.of_networks(self._features(describer.describe(())), no_scores).parts
+        self._around: dict[int, list[int]] = {}
+        self._random: list[int] = []
         self._has_few = count(describer.space) <= self._size
 
-    def candidates(self, front: Sequence[Architecture], taken: Collection[Architecture]) -> list[Architecture]:
-        """Neighbours of ``front`` and random architectures that can be built and are not among ``taken``."""
-        self._draw(taken)
+    def candidates(self, front: Sequence[Architecture], taken: Collection[Architecture]) -> IntArray:
+        """Places of neighbours of ``front`` and of random ones that can be built and are not among ``taken``."""
+        out = {self._place(architecture) for architecture in taken}
+        self._draw(out)
         found = dict.fromkeys(self._random)
         most = TRACED_NEIGHBOURS_OF if self._traced else NEIGHBOURS_OF
         if len(front) > most:
             front = [front[index] for index in self._rng.choice(len(front), most, replace=False)]
         for architecture in front:
-            if architecture not in self._around:
-                self._around[architecture] = tuple(neighbours(self._describer.space, architecture))
-            found |= dict.fromkeys(self._around[architecture])
-        fresh = [architecture for architecture in found if architecture not in taken]
-        self._describe(fresh)
-        return [architecture for architecture in fresh if self._described[architecture] is not None]
+            place = self._place(architecture)
+            if place not in self._around:
+                self._around[place] = [self._place(each) for each in neighbours(self._describer.space, architecture)]
+            found |= dict.fromkeys(self._around[place])
+        fresh = np.array([place for place in found if place not in out], dtype=np.int64)
+        self._describe()
+        candidates: IntArray = fresh[self._fit.rows[fresh, 0]]
+        return candidates
 
-    def inputs(self, architectures: Sequence[Architecture]) -> Inputs:
+    def architecture(self, place: int) -> Architecture:
+        """The one at a place."""
+        return self._met[place]
+
+    def places(self, architectures: Iterable[Architecture]) -> IntArray:
+        """Where N architectures are, shape (N,), which are met now if they were not before."""
+        places = np.array([self._place(architecture) for architecture in architectures], dtype=np.int64)
+        self._describe()
+        return places
+
+    def inputs(self, places: IntArray) -> Inputs:
         """What a surrogate takes of N architectures that can be built."""
-        rows = self._rows(architectures)
-        return Inputs({name: np.array([row.blocks[name] for row in rows]) for name in rows[0].blocks}, self._parts)
+        return Inputs({name: block.rows[places] for name, block in self._blocks.items()}, self._parts)
 
-    def costs(self, architectures: Sequence[Architecture]) -> FloatArray:
+    def costs(self, places: IntArray) -> FloatArray:
         """Known costs of N architectures, shape (N, objectives that are known), in the order of ``known``."""
-        return np.array([row.costs for row in self._rows(architectures)]).reshape(len(architectures), len(self._known))
+        costs: FloatArray = self._costs.rows[places]
+        return costs
 
-    def is_fit(self, architecture: Architecture) -> bool:
-        """Whether an architecture can be built."""
-        self._describe([architecture])
-        return self._described[architecture] is not None
+    def are_fit(self, places: IntArray) -> BoolArray:
+        """Which of N architectures can be built, shape (N,)."""
+        mask: BoolArray = self._fit.rows[places, 0]
+        return mask
 
-    def _rows(self, architectures: Sequence[Architecture]) -> list[_Row]:
-        self._describe(architectures)
-        rows = [self._described[architecture] for architecture in architectures]
-        assert all(row is not None for row in rows), "asked of what cannot be built"
-        return rows  # type: ignore[return-value]
+    def _place(self, architecture: Architecture) -> int:
+        place = self._places.setdefault(architecture, len(self._met))
+        if place == len(self._met):
+            self._met.append(architecture)
+        return place
 
-    def _draw(self, taken: Collection[Architecture]) -> None:
+    def _draw(self, taken: Collection[int]) -> None:
         """Random candidates, or all there are; a few are drawn anew each time."""
         space = self._describer.space
         if self._has_few:
-            self._random = self._random or list(enumerate_space(space))
+            self._random = self._random or [self._place(architecture) for architecture in enumerate_space(space)]
             return
-        kept = [architecture for architecture in self._random if architecture not in taken]
+        kept = [place for place in self._random if place not in taken]
         most = round((1 - RENEWED) * self._size)
         if len(kept) > most:
             kept = [kept[index] for index in np.sort(self._rng.choice(len(kept), most, replace=False))]
-        new = (sample(space, self._rng) for _ in range(self._size - len(kept)))
+        missing = self._size - len(kept)
+        new = (self._place(sample(space, self._rng)) for _ in range(min(missing, MOST_DRAWN) if kept else missing))
         self._random = list(dict.fromkeys([*kept, *new]))
 
-    def _describe(self, architectures: Iterable[Architecture]) -> None:
-        new = [architecture for architecture in dict.fromkeys(architectures) if architecture not in self._described]
-        built = [architecture for architecture in new if self._is_built(architecture)]
-        self._described |= dict.fromkeys(new)
-        if not built:
+    def _describe(self) -> None:
+        """Describe what was met since the last time."""
+        new = self._met[self._fit.count :]
+        if not new:
             return
-        inputs = Inputs.of_networks(self._features(batch_of(self._describer, built).descriptions))
+        fit = np.array([self._is_built(architecture) for architecture in new])
+        built = [architecture for architecture, is_fit in zip(new, fit, strict=True) if is_fit]
+        self._fit.append(fit[:, None])
+        inputs = Inputs.of_networks(self._features(batch_of(self._describer, built).descriptions), self._scores(built))
         costs = np.empty((len(built), len(self._known)))
         for column, values in enumerate(self._known.values()):
-            costs[:, column] = values(built)
-        for index, architecture in enumerate(built):
-            blocks = {name: block[index] for name, block in inputs.blocks.items()}
-            self._described[architecture] = _Row(blocks, costs[index])
+            costs[:, column] = values(built) if built else ()
+        self._costs.append(_spread(costs, fit))
+        for name, block in inputs.blocks.items():
+            self._blocks.setdefault(name, _Rows()).append(_spread(block, fit))
+
+    def _scores(self, architectures: Sequence[Architecture]) -> FloatArray | None:
+        """Scores of N architectures, shape (N, S), by their rank among those that came first."""
+        if self._prior is None:
+            return None
+        scores = scores_of(self._prior, architectures)
+        self._scale = self._scale or ScoreScale.of(scores)
+        return self._scale(scores)
 
     def _is_built(self, architecture: Architecture) -> bool:
         try:
@@ -120,3 +154,34 @@ class CandidatePool:
         except CandidateError:
             return False
         return True
+
+
+def _spread(rows: NDArray[Any], fit: BoolArray) -> NDArray[Any]:
+    """Rows of those that are fit at their places among all; zeros elsewhere."""
+    spread = np.zeros((len(fit), rows.shape[1]), dtype=rows.dtype)
+    spread[fit] = rows
+    return spread
+
+
+@final
+class _Rows:
+    """An array that grows by rows, by doubling, so that appending costs little."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._held: NDArray[Any] = np.empty((0, 0))
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        """All rows so far."""
+        return self._held[: self.count]
+
+    def append(self, rows: NDArray[Any]) -> None:
+        needed = self.count + len(rows)
+        if needed > len(self._held):
+            grown = np.empty((max(needed, 2 * len(self._held)), rows.shape[1]), dtype=rows.dtype)
+            if self.count:
+                grown[: self.count] = self.rows
+            self._held = grown
+        self._held[self.count : needed] = rows
+        self.count = needed

@@ -22,7 +22,7 @@ BELIEF = PRIOR._replace(
 )
 """Before anything is known: all kinds of features tell as much, each by itself and by likeness to others."""
 _FARTHEST_SPREADS = 3.0
-_GROWTH = 1.15
+GROWTH = 1.15
 """Hyperparameters are settled anew when there are so many times more samples."""
 
 
@@ -48,7 +48,7 @@ class Surrogate:
         middle, upper = np.quantile(targets, (0.5, 0.75))
         targets = np.minimum(targets, upper + _FARTHEST_SPREADS * max(upper - middle, 1e-9))
         mean, scale = float(targets.mean()), max(float(targets.std()), 1e-9)
-        settle = before is None or before.is_log != is_log or len(values) >= _GROWTH * before.settled_at
+        settle = before is None or before.is_log != is_log or len(values) >= GROWTH * before.settled_at
         logs = before.process.beliefs[0].logs if before is not None else None
         process = learn(inputs, (targets - mean) / scale, BELIEF, noise, logs=logs, settle=settle)
         return cls(process, is_log, mean, scale, len(values) if settle or before is None else before.settled_at)

@@ -6,14 +6,14 @@ the worst, so that the ends of the front count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 from scipy.special import ndtr
 
-from nas.pareto import IntArray, hypervolume
+from nas.pareto import hypervolume
 from nas.predictor import FloatArray
 from predictors.error_surrogate import Belief
 from predictors.hypervolume_improvement import DominatedRegion
@@ -71,15 +71,20 @@ class Preference:
         self._negligible = NEGLIGIBLE * hypervolume(self._front, reference)
         self._left = np.ones(len(outlook.losses(0.0)), dtype=np.bool_)
 
-    def order(self, optimism: float) -> IntArray:
-        """The candidates that were not expected yet, the best first."""
+    def order(self, optimism: float) -> Iterator[int]:
+        """The candidates that were not expected yet, the best first; they must not be expected meanwhile.
+
+        Those that promise nothing are put in order only if somebody comes that far, for it takes longest.
+        """
         left = np.flatnonzero(self._left)
         points = self._scaled(self._outlook.losses(optimism)[left])
-        added = self._region.improvements(points)
         feasible = np.broadcast_to(self._feasibility, len(self._left))[left]
-        promising = added * feasible > self._negligible
-        scores = np.where(promising, added * feasible, feasible - 1.0 - self._shortfalls(points))
-        return left[np.argsort(-scores, kind="stable")]
+        gains = self._region.improvements(points) * feasible
+        promising = gains > self._negligible
+        yield from left[promising][np.argsort(-gains[promising], kind="stable")].tolist()
+        others = ~promising
+        scores = feasible[others] - self._shortfalls(points[others])
+        yield from left[others][np.argsort(-scores, kind="stable")].tolist()
 
     def expect(self, candidate: int) -> None:
         """Count on a candidate: it is left out, and its expected losses become part of the front."""

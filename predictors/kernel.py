@@ -130,6 +130,7 @@ _LAYER_PARTS = (
 )
 
 _NETWORK_PARTS = (
+    _Part("scores", "common"),
     _Part("effective", "options"),
     _Part("effective", "options_near", "options_rate"),
     _Part("effective_counts", "counts"),
@@ -233,12 +234,16 @@ class Inputs:
         return cls(named, tuple(part for part in parts if named[part.block].shape[1] > 0))
 
     @classmethod
-    def of_networks(cls, blocks: Blocks) -> Inputs:
-        """The inputs of N architectures for what the network alone decides, without what changes nothing in it."""
+    def of_networks(cls, blocks: Blocks, scores: FloatArray | None = None) -> Inputs:
+        """The inputs of N architectures for what the network alone decides, without what changes nothing in it.
+
+        ``scores``, shape (N, S), each of unit size, tell of it beforehand: of them values are expected to be linear.
+        """
         named = {
             "effective": blocks.effective,
             "effective_counts": blocks.live_counts if blocks.live.shape[1] > 0 else blocks.written_counts,
             "graph_logs": blocks.graph_logs.astype(np.float64),
+            "scores": np.empty((len(blocks.effective), 0)) if scores is None else scores,
         }
         return cls(named, tuple(part for part in _NETWORK_PARTS if named[part.block].shape[1] > 0))
 

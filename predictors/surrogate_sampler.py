@@ -20,13 +20,15 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.description import Describer
-from nas.pareto import ranks
+from nas.pareto import IntArray, ranks
 from nas.predictor import BoolArray
 from nas.search_space import sample
 from nas.spreading import medoids
 from predictors.candidate_pool import CandidatePool, KnownCosts
+from predictors.cost_correction import Correction
 from predictors.error_surrogate import Surrogate
 from predictors.improvement import Outlook, Preference
+from predictors.prior_scores import Prior
 from predictors.space_sampler import SpaceSampler
 from predictors.study_record import Evidence
 
@@ -48,6 +50,10 @@ class SurrogateSampler(SpaceSampler):
 
     Improvements count by how probably constraints are met. Trials that were stopped early, but whose attribute
     ``nas.proposer.EXPECTED`` tells which values they would have reached, are weaker evidence than finished ones.
+
+    ``prior`` gives scores, shape (N,) or (N, S), of N architectures, such as zero-cost proxies. What is uncertain is
+    expected to be linear in them, by as much as evaluations show; they rule nothing out. All candidates are scored
+    once: ``candidate_pool.RANDOM`` in the beginning, and a few at each proposal.
     """
 
     def __init__(
@@ -57,12 +63,14 @@ class SurrogateSampler(SpaceSampler):
         seed: int,
         known: KnownCosts | None = None,
         accept: Callable[[Sequence[Architecture]], BoolArray] | None = None,
+        prior: Prior | None = None,
     ) -> None:
         super().__init__(describer, seed=seed, known=known, accept=accept)
-        self._pool = CandidatePool(describer, self._known, self._rng)
+        self._pool = CandidatePool(describer, self._known, self._rng, prior)
         self._planned: deque[Architecture] = deque()
         self._surrogates: dict[int, Surrogate] = {}
         self._limits: dict[str, Surrogate] = {}
+        self._corrections: dict[int, Correction] = {}
         self._learned_from = 0
         self._turn = 0
 
@@ -78,19 +86,26 @@ class SurrogateSampler(SpaceSampler):
                 if architecture not in self._record.taken:
                     return architecture
             candidates = self._candidates()
-            begins = sum(self._pool.is_fit(each.architecture) for each in self._record.finished) < FIRST
+            finished = self._pool.places(each.architecture for each in self._record.finished)
+            begins = self._pool.are_fit(finished).sum() < FIRST
             self._planned.extend(self._first(candidates) if begins else self._plan(candidates, uncertain))
             if not self._planned:
                 return sample(self._space, self._rng)  # nothing is left that is new and accepted
 
-    def _candidates(self) -> list[Architecture]:
+    def _candidates(self) -> IntArray:
+        """Places in the pool."""
         front = [self._record.finished[place].architecture for place in self._record.front]
         return self._pool.candidates(front, self._record.taken | self._refused)
 
-    def _first(self, candidates: Sequence[Architecture]) -> Iterator[Architecture]:
+    def _is_place_accepted(self, place: int) -> bool:
+        return self._is_accepted(self._pool.architecture(place))
+
+    def _first(self, candidates: IntArray) -> Iterator[Architecture]:
         """Architectures that stand for the space, those with the least and the most work among them."""
-        candidates = list(islice(filter(self._is_accepted, candidates), FIRST_FROM))
-        if not candidates:
+        candidates = np.array(
+            list(islice(filter(self._is_place_accepted, candidates.tolist()), FIRST_FROM)), dtype=np.int64
+        )
+        if not len(candidates):
             return
         inputs = self._pool.inputs(candidates)
         features = np.hstack(list(inputs.blocks.values())).astype(np.float64)
@@ -98,36 +113,39 @@ class SurrogateSampler(SpaceSampler):
         begun = len(self._record.taken)
         ends = () if begun else (int(np.argmin(work)), int(np.argmax(work)))
         for index in medoids(features, max(1, FIRST - begun), self._rng, ends):
-            yield candidates[index]
+            yield self._pool.architecture(candidates[index])
 
-    def _plan(self, candidates: Sequence[Architecture], uncertain: Sequence[int]) -> Iterator[Architecture]:
+    def _plan(self, candidates: IntArray, uncertain: Sequence[int]) -> Iterator[Architecture]:
         """The next proposals; each counts on those before it."""
-        if not candidates:
+        if not len(candidates):
             return
         self._learn(uncertain)
         losses = self._record.losses
         preference = Preference(self._outlook(candidates), losses, losses[self._record.front])
-        running = [architecture for architecture in self._record.running if self._pool.is_fit(architecture)]
-        if running:
+        running = self._pool.places(self._record.running)
+        running = running[self._pool.are_fit(running)]
+        if len(running):
             preference.expect_losses(self._outlook(running).losses(0.0))
         missing = max(1, round(BATCH_SHARE * len(losses)))
         together = -(-missing // ORDERS)
         while missing > 0:
             order = preference.order(OPTIMISM[self._turn % len(OPTIMISM)])
-            accepted = (index for index in order.tolist() if self._is_accepted(candidates[index]))
+            accepted = (index for index in order if self._is_place_accepted(candidates[index]))
             chosen = list(islice(accepted, min(together, missing)))
             if not chosen:
                 return
             for index in chosen:
                 preference.expect(index)
-                yield candidates[index]
+                yield self._pool.architecture(candidates[index])
             self._turn += 1
             missing -= len(chosen)
 
-    def _outlook(self, architectures: Sequence[Architecture]) -> Outlook:
-        known = dict(zip(self._known, self._pool.costs(architectures).T, strict=True))
-        inputs = self._pool.inputs(architectures)
+    def _outlook(self, places: IntArray) -> Outlook:
+        known = dict(zip(self._known, self._pool.costs(places).T, strict=True))
+        inputs = self._pool.inputs(places)
         beliefs = {index: surrogate.predict(inputs) for index, surrogate in self._surrogates.items()}
+        for index, each in self._corrections.items():
+            beliefs[index] = each.belief(inputs, known[index])
         return Outlook(known, beliefs, [surrogate.predict(inputs) for surrogate in self._limits.values()])
 
     # What it believes
@@ -138,12 +156,24 @@ class SurrogateSampler(SpaceSampler):
         if self._learned_from == len(record.evidence):
             return
         self._learned_from = len(record.evidence)
-        evidence = [each for each in self._to_learn_from(record.evidence) if self._pool.is_fit(each.architecture)]
-        inputs = self._pool.inputs([each.architecture for each in evidence])
+        evidence = self._to_learn_from(record.evidence)
+        places = self._pool.places(each.architecture for each in evidence)
+        fit = self._pool.are_fit(places)
+        evidence, places = [each for each, is_fit in zip(evidence, fit, strict=True) if is_fit], places[fit]
+        inputs = self._pool.inputs(places)
         losses, noise = np.array([each.losses for each in evidence]), np.array([each.noise for each in evidence])
         for index in uncertain:
             before = self._surrogates.get(index)
             self._surrogates[index] = Surrogate.fit(inputs, losses[:, index], noise, before)
+        whole = np.array([each.noise == 1.0 for each in evidence])
+        some = inputs.take(np.flatnonzero(whole))
+        known = self._pool.costs(places)[whole].T
+        for index, costs in zip(self._known, known, strict=True):
+            found = Correction.fit(some, costs, losses[whole, index], self._corrections.get(index))
+            if found is None:
+                self._corrections.pop(index, None)
+            else:
+                self._corrections[index] = found
         for name in sorted({name for each in evidence for name, excess in each.excesses.items() if excess > 0}):
             values = np.array([each.excesses.get(name, 0.0) for each in evidence])
             self._limits[name] = Surrogate.fit(inputs, values, noise, self._limits.get(name))

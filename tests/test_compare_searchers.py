@@ -47,7 +47,8 @@ from nas.predictor import Batch, Prediction
 from nas.table import Table, read_table
 from search_spaces.blocks import LayerWriter
 
-OTHERS = [name for name in SEARCHERS if name != "gp"]
+SLOW = ("optuna-gp", "syne-tune-evolution", "syne-tune-ehvi", "ax")
+OTHERS = [name for name in SEARCHERS if name not in ("gp", *SLOW)]
 WITHOUT_ENERGY = (3, 60)
 ROWS, NETWORKS = 81, 63
 TIMES = ("proposing_s",)
@@ -313,6 +314,29 @@ class TestRuns:
         assert not problem.acceptable([Architecture({"depth": 9})]).any()
         assert problem.excesses((5.0, 18.0)) == {"energy_mj_x": 1.0}
 
+    def test_near_a_limit_costs_are_measured(self, table: Table) -> None:
+        """Of what meets it by prediction but not by bound, once each, and no more than may be asked."""
+        task = Task.of(table, "val_acc", "val_acc", ["latency_ms_x"], [CostLimit("latency_ms_x", 3.0)])
+        truths = task.losses[:, 1:]
+        networks = Networks(table, SPACE)
+        doubtful = np.flatnonzero((0.9 * truths[:, 0] <= 3) & (1.1 * truths[:, 0] > 3))
+        assert len(doubtful) > 2
+        for asks in (0, 2, 100):
+            known = KnownCosts(0.9 * truths, 1.1 * truths)
+            problem = Problem(
+                SPACE, networks, task, known, is_informed=True, describer=lambda: pytest.fail("not asked"), asks=asks
+            )
+            mask = problem.acceptable(table.architectures)
+            measured = doubtful[:asks]
+            assert problem.asked == len(measured)
+            np.testing.assert_array_equal(np.flatnonzero(known.bounds[:, 0] == truths[:, 0]), measured)
+            sure = 1.1 * truths[:, 0] <= 3
+            assert (mask[sure]).all()
+            np.testing.assert_array_equal(mask[measured], truths[measured, 0] <= 3)
+            assert not mask[doubtful[asks:]].any()
+            assert (problem.acceptable(table.architectures) == mask).all()
+            assert problem.asked == len(measured)
+
     def test_without_known_costs_all_is_acceptable_that_was_not_seen_to_be_above(self, table: Table) -> None:
         """What a searcher has seen it may use."""
         task = Task.of(table, "val_acc", "val_acc", ["latency_ms_x"], [CostLimit("latency_ms_x", 3.0)])
@@ -331,16 +355,16 @@ class TestCommand:
         """Each run has its distinct rows, its winners among them, and figures that follow from these."""
         pytest.importorskip("pymoo")
         tasks = ("--cost", "latency_ms_x,mib,energy_mj_x", "--evaluations", "30")
-        content = run(path, "--searchers", ",".join(OTHERS).replace("optuna-gp,", ""), *tasks)
+        content = run(path, "--searchers", ",".join(OTHERS), *tasks)
         assert content["complete"]
         assert content["settings"]["table"] == "made-up.csv"
         assert len(content["settings"]["table_sha256"]) == 64
         assert {"optuna", "pymoo", "numpy"} <= set(content["versions"])
-        names = [name for name in OTHERS if name != "optuna-gp"]
         keys = [(run["costs"], run["seed"], run["searcher"]) for run in content["runs"]]
         assert keys == [
             (costs, seed, name)
-            for costs in (["latency_ms_x"], ["latency_ms_x", "mib", "energy_mj_x"]) for seed in (0, 1) for name in names
+            for costs in (["latency_ms_x"], ["latency_ms_x", "mib", "energy_mj_x"])
+            for seed in (0, 1) for name in OTHERS
         ]  # fmt: skip
         study = Study(settings_of(content, path))
         for each in content["runs"]:
@@ -564,15 +588,45 @@ class TestSearchers:
             is_failed = 20 <= number < 40 or number % 3 == 0
             searcher.tell(architecture, None if is_failed else tuple(task.losses[row].tolist()))
 
-    def test_pymoo_is_optional(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize(
+        ("name", "package", "extra"),
+        [
+            ("pymoo-nsga2", "pymoo", "compare"),
+            ("ax", "ax", "compare-peers"),
+            ("syne-tune-evolution", "syne_tune", "compare-peers"),
+            ("syne-tune-ehvi", "syne_tune", "compare-peers"),
+        ],
+    )
+    def test_packages_of_others_are_optional(
+        self,
+        name: str,
+        package: str,
+        extra: str,
+        path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """Who asks for it without having it is told how to get it."""
-        monkeypatch.setitem(sys.modules, "pymoo", None)
+        """Who asks for one without having it is told how to get it."""
+        monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(SystemExit) as exit_:
-            main(command(path, "--searchers", "pymoo-nsga2"))
+            main(command(path, "--searchers", name))
         assert exit_.value.code == 2
-        assert "pip install --editable '.[compare]'" in " ".join(capsys.readouterr().err.split())
+        error = " ".join(capsys.readouterr().err.split())
+        assert f"needs the package {package}, which is not installed" in error
+        assert f"pip install --editable '.[{extra}]'" in error
+
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore")  # theirs, of what they are built on
+    @pytest.mark.parametrize("name", ["syne-tune-evolution", "syne-tune-ehvi", "ax"])
+    def test_ax_and_syne_tune(self, name: str, path: Path) -> None:
+        """They evaluate distinct rows, the same ones with the same seed, and bear that some fail."""
+        pytest.importorskip("ax" if name == "ax" else "syne_tune")
+        arguments = ("--searchers", name, "--cost", "energy_mj_x", "--limit", "latency_ms_x<=3", "--seeds", "1")
+        before = np.random.get_state()[1].copy()  # noqa: NPY002
+        first = run(path, *arguments, "--evaluations", "6")["runs"]
+        assert [len(set(each["evaluated"])) for each in first] == [6, 6]
+        assert without_times(run(path, *arguments, "--evaluations", "6")["runs"]) == without_times(first)
+        assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
 
     @pytest.mark.parametrize("known", ["true", "false"])
     def test_ours(self, path: Path, known: str) -> None:
@@ -612,6 +666,7 @@ class TestSearchers:
         (["--limit", "latency_ms_x<3"], "written as COLUMN<=NUMBER, such as latency_ms_x<=2.5, but got"),
         (["--limit", "mib<=3"], "a limit must be on one of the costs, but 'mib' is none of them"),
         (["--limit", "latency_ms_x<=0.5"], "must meet the limits, but nothing does: latency_ms_x<=0.5"),
+        (["--ask", "9"], "--ask 9 needs a --limit and --cost-known predicted:N"),
         (["--evaluations", "82"], "at most the number of rows that have all values, 81 with .* but got 82"),
         (["--evaluations", "64", "--searchers", "gp"], "number of different networks that have all values, 63"),
         (["--evaluations", "0"], "must be a whole number from 1 on, but got '0'"),

@@ -63,6 +63,22 @@ def proposer_of(
     return Proposer(space, objectives, sampler, seed=seed, history=history, beforehand=beforehand)
 
 
+def test_a_prior_is_for_samplers_that_learn() -> None:
+    """Theirs are the candidates that it scores; the others are made without."""
+    for sampler in ("gp", "local", "tpe"):
+        asked: list[Architecture] = []
+
+        def prior(architectures: Sequence[Architecture], asked: list[Architecture] = asked) -> np.ndarray:
+            asked.extend(architectures)
+            return np.zeros(len(architectures))
+
+        beforehand = Beforehand(describer_of(TINY, (1, 8, 8), 10), prior=prior)
+        proposer = Proposer(TINY, 2, sampler, seed=0, history=(), beforehand=beforehand)
+        proposed = proposer.propose(anything)
+        assert proposed is not None
+        assert (proposed in asked) == (sampler == "gp")
+
+
 every_sampler = pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "nsga3", "local", "random"])
 
 

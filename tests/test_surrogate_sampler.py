@@ -100,3 +100,53 @@ def test_the_first_ones_stand_for_the_space(cells: Describer) -> None:
     usual = [cost(sample(CELLS, rng)) for _ in range(100)]
     assert min(map(cost, first)) <= np.quantile(usual, 0.05)
     assert max(map(cost, first)) >= np.quantile(usual, 0.95)
+
+
+def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> None:
+    """What ten evaluations lack of the hypervolume, on average over four seeds; no score rules anything out."""
+    everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
+    reference = everything.max(axis=0)
+    whole = hypervolume(everything, reference)
+
+    def lacking(prior: Callable[[Sequence[Architecture]], np.ndarray] | None) -> float:
+        runs = [search(SurrogateSampler(cells, seed=seed, known={1: costs}, prior=prior), 10) for seed in range(4)]
+        return 1 - float(np.mean([hypervolume(np.array([both(a) for a in run]), reference) for run in runs])) / whole
+
+    def by_chance(architecture: Architecture, place: int) -> float:
+        return int(architecture.id[place : place + 4], 16) / 16**4 - 0.5
+
+    without = lacking(None)
+    assert lacking(_each(lambda a: -float(np.log(error(a))) + 0.15 * by_chance(a, 0))) < 0.85 * without
+    assert lacking(_each(lambda a: by_chance(a, 4))) < 1.25 * without
+
+
+def test_several_scores_some_of_them_unknown(cells: Describer) -> None:
+    """Each candidate is scored once, and a score that is not finite tells nothing."""
+    asked: list[Architecture] = []
+
+    def prior(architectures: Sequence[Architecture]) -> np.ndarray:
+        asked.extend(architectures)
+        scores = np.array([[error(each), 1.0] for each in architectures])
+        scores[::3, 0] = np.nan
+        return scores
+
+    found = search(SurrogateSampler(cells, seed=0, known={1: costs}, prior=prior), 12)
+    assert len(set(found)) == 12
+    assert len(set(asked)) == len(asked)
+    assert set(found) <= set(asked)
+
+
+def test_learns_how_far_off_known_costs_are(cells: Describer) -> None:
+    """Costs that are predicted too high for cheap cells mislead it less once it has seen true ones."""
+
+    def predicted(architectures: Sequence[Architecture]) -> np.ndarray:
+        pools = [sum(option == "avg_pool_3x3" for option in each.values()) for each in architectures]
+        return np.exp(0.6 * np.log(costs(architectures)) + 0.8 + 0.15 * np.array(pools))
+
+    sampler = SurrogateSampler(cells, seed=0, known={1: predicted})
+    search(sampler, 30)
+    rng = np.random.default_rng(1)
+    others = [sample(CELLS, rng) for _ in range(100)]
+    expected = sampler._outlook(sampler._pool.places(others)).losses(0.0)[:, 1]
+    off = [np.abs(np.log(values / costs(others))).mean() for values in (predicted(others), expected)]
+    assert off[1] < 0.5 * off[0]
