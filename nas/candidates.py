@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.early_stopping import Rungs, RungTrust, rung_epochs, trust_in_rungs
+from nas.early_stopping import EarlyStopping, RungTrust
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.evaluators import Evaluator, training_seed
@@ -37,17 +37,15 @@ class RoundOfTrainings:
         self._curves: dict[str, list[float]] = {}
         self.dried_up = False
         recipe = state.recipe
-        stopping = recipe.early_stopping
-        self._epochs = rung_epochs(evaluator.epochs, stopping.reduction) if stopping.enabled else ()
-        self._relied_on: tuple[int, ...] | None = None
-        self._rungs = Rungs(
-            self._epochs,
-            keep=stopping.keep,
-            min_peers=stopping.min_peers,
+        self._stopping = EarlyStopping(
+            recipe.early_stopping,
+            evaluator.epochs,
+            whole=lambda: [row.details["curve"] for row in state.knowledge.candidates],
+            tell=self._tell,
         )
         for row in state.knowledge.trainings.values():
             for epoch, error in enumerate(row.details.get("curve", ()), start=1):
-                self._rungs.record(row.architecture.id, epoch, self._losses(row.architecture, error))
+                self._stopping.record(row.architecture.id, epoch, error, self._costs(row.architecture))
         self._proposer = Proposer(
             state.task.space,
             len(recipe.objectives),
@@ -79,19 +77,7 @@ class RoundOfTrainings:
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._note(job, report)
-        return report["epoch"] not in self._rungs_relied_on() or self._rungs.goes_on(job["id"], report["epoch"])
-
-    def _rungs_relied_on(self) -> tuple[int, ...]:
-        """The epochs at which trainings may be stopped: none before enough have shown which can be relied on."""
-        if self._relied_on is None and self._epochs:
-            stopping = self._state.recipe.early_stopping
-            whole = [row.details["curve"] for row in self._state.knowledge.candidates][: stopping.check]
-            if len(whole) < stopping.check:
-                return ()
-            trust = trust_in_rungs(self._epochs, whole, stopping.least_correlation)
-            self._relied_on = trust.relied_on
-            self._tell(trust, len(whole))
-        return self._relied_on or ()
+        return self._stopping.goes_on(job["id"], report["epoch"])
 
     def _tell(self, trust: RungTrust, trainings: int) -> None:
         """Say once in a run how far early errors can be relied on."""
@@ -181,15 +167,14 @@ class RoundOfTrainings:
 
     def _note(self, job: Job, report: Report) -> None:
         self._curves[job["id"]].append(report["error"])
-        losses = self._losses(Architecture(job["architecture"]), report["error"])
-        self._rungs.record(job["id"], report["epoch"], losses)
+        costs = self._costs(Architecture(job["architecture"]))
+        self._stopping.record(job["id"], report["epoch"], report["error"], costs)
 
-    def _losses(self, architecture: Architecture, error: float) -> tuple[float, ...]:
-        """The error, and the objectives that are known before training."""
+    def _costs(self, architecture: Architecture) -> tuple[float, ...]:
+        """The objectives that are known before training."""
         screen = self._state.screen
         values = screen.values(architecture, self._state.knowledge)
-        costs = [o.metric.name for o in screen.objectives if o.metric.source != "trained"]
-        return (error, *(values[name] for name in costs))
+        return tuple(values[o.metric.name] for o in screen.objectives if o.metric.source != "trained")
 
     def _known_costs(self) -> dict[int, CostsOf]:
         """The objectives that are known before training, by their number; none where no other is left to learn."""

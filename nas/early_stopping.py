@@ -6,7 +6,8 @@ non-dominated rank and crowding as in Schmucker et al., "Multi-objective asynchr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import pareto
+from nas.recipe import EarlyStoppingRecipe
 
 
 def rung_epochs(epochs: int, reduction: int) -> tuple[int, ...]:
@@ -24,6 +26,13 @@ def rung_epochs(epochs: int, reduction: int) -> tuple[int, ...]:
         rungs.append(rung)
         rung //= reduction
     return tuple(reversed(rungs))
+
+
+def rung_subsets(epochs: int, reduction: int, subset: float) -> tuple[float, ...]:
+    """Shares of the training images that ``epochs`` see which grow by ``reduction`` after each rung, to ``subset``."""
+    rungs = rung_epochs(epochs, reduction)
+    above = [sum(rung >= epoch for rung in rungs) for epoch in range(1, epochs + 1)]
+    return tuple(subset / reduction**count for count in above)
 
 
 @dataclass(frozen=True)
@@ -60,33 +69,100 @@ def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
 class Rungs:
     """What candidates had reached at each rung, and who goes on.
 
-    A candidate goes on when its non-dominated rank, ties broken by crowding, is within the best ``keep`` share
-    of all that have reached the rung so far, or when fewer than ``min_peers`` have. Costs are part of the
-    losses, so a small model is compared with small ones: what stands on the front is never stopped.
+    A candidate is compared with the ``neighbours`` that are nearest to it in cost, by the logarithm, of all that have
+    reached the rung so far: early errors tell little of networks of different sizes, of which the small ones learn
+    sooner. It goes on when its non-dominated rank, ties broken by crowding, is within their best ``keep`` share, or
+    when fewer than ``min_peers`` have reached the rung.
     """
 
-    def __init__(self, rungs: Sequence[int], *, keep: float, min_peers: int) -> None:
+    def __init__(
+        self, rungs: Sequence[int], *, keep: float, min_peers: int, neighbours: int, front_goes_on: bool = False
+    ) -> None:
         self._keep = keep
         self._min_peers = min_peers
+        self._neighbours = neighbours
+        self._front_goes_on = front_goes_on
         self._reached: dict[int, dict[str, tuple[float, ...]]] = {rung: {} for rung in rungs}
 
     def record(self, candidate: str, epoch: int, losses: Sequence[float]) -> None:
-        """Note the losses of a candidate at an epoch; epochs that are no rung are ignored."""
+        """Note the losses of a candidate at an epoch, the error first, then the costs; others than rungs are ignored."""
         if epoch in self._reached:
             self._reached[epoch][candidate] = tuple(losses)
 
     def goes_on(self, candidate: str, epoch: int) -> bool:
         """Whether a candidate that was recorded at ``epoch`` is worth training further."""
-        peers: Mapping[str, tuple[float, ...]] = self._reached.get(epoch, {})
-        if candidate not in peers or len(peers) < self._min_peers:
+        reached: Mapping[str, tuple[float, ...]] = self._reached.get(epoch, {})
+        if candidate not in reached or len(reached) < self._min_peers:
             return True
-        losses = np.asarray(list(peers.values()))
-        ranks = pareto.ranks(losses)
-        index = list(peers).index(candidate)
-        if ranks[index] == 0:
-            return True
-        crowding = np.empty(len(losses))
-        for rank in np.unique(ranks):
-            crowding[ranks == rank] = pareto.crowding_distances(losses[ranks == rank])
-        order: list[int] = np.lexsort((-crowding, ranks)).tolist()
-        return order.index(index) < max(1, int(np.ceil(self._keep * len(losses))))
+        losses = np.asarray(list(reached.values()))
+        index = list(reached).index(candidate)
+        near = _nearest(losses[:, 1:], index, self._neighbours)
+        place, rank = _place(losses[near], near.tolist().index(index))
+        return (self._front_goes_on and rank == 0) or place < max(1, math.ceil(self._keep * len(near)))
+
+
+def _nearest(costs: pareto.FloatArray, index: int, count: int) -> pareto.IntArray:
+    """The row itself and the ``count`` nearest to it, by the logarithms of costs, shape (N, M), scaled to deviation 1."""
+    logs = np.log(np.maximum(costs, np.finfo(np.float64).tiny))
+    spread = logs.std(axis=0)
+    distances = np.linalg.norm((logs - logs[index]) / np.where(spread > 0, spread, 1.0), axis=1)
+    distances[index] = -1.0
+    return np.sort(np.argsort(distances, kind="stable")[: count + 1])
+
+
+def _place(losses: pareto.FloatArray, index: int) -> tuple[int, int]:
+    """Place of a row by non-dominated rank, then crowding; and its rank."""
+    ranks = pareto.ranks(losses)
+    crowding = np.empty(len(losses))
+    for rank in np.unique(ranks):
+        crowding[ranks == rank] = pareto.crowding_distances(losses[ranks == rank])
+    order: list[int] = np.lexsort((-crowding, ranks)).tolist()
+    return order.index(index), int(ranks[index])
+
+
+@final
+class EarlyStopping:
+    """Which trainings of a run go on: nobody is stopped before enough whole ones have shown at which rungs to.
+
+    ``whole`` gives the error curves of trainings that ran to their end, first come first; ``tell`` is called once with
+    what they show of the rungs, and their number.
+    """
+
+    def __init__(
+        self,
+        settings: EarlyStoppingRecipe,
+        epochs: int,
+        *,
+        whole: Callable[[], Sequence[Sequence[float]]],
+        tell: Callable[[RungTrust, int], None],
+    ) -> None:
+        self._settings = settings
+        self._epochs = rung_epochs(epochs, settings.reduction) if settings.enabled else ()
+        self._whole = whole
+        self._tell = tell
+        self._relied_on: tuple[int, ...] | None = None
+        self._rungs = Rungs(
+            self._epochs,
+            keep=settings.keep,
+            min_peers=settings.min_peers,
+            neighbours=settings.neighbours,
+            front_goes_on=settings.front_goes_on,
+        )
+
+    def record(self, candidate: str, epoch: int, error: float, costs: Sequence[float]) -> None:
+        """Note a candidate's error after an epoch, and its costs."""
+        self._rungs.record(candidate, epoch, (error, *costs))
+
+    def goes_on(self, candidate: str, epoch: int) -> bool:
+        """Whether a candidate that was recorded at ``epoch`` is worth training further."""
+        return epoch not in self._rungs_relied_on() or self._rungs.goes_on(candidate, epoch)
+
+    def _rungs_relied_on(self) -> tuple[int, ...]:
+        if self._relied_on is None and self._epochs:
+            whole = self._whole()[: self._settings.check]
+            if len(whole) < self._settings.check:
+                return ()
+            trust = trust_in_rungs(self._epochs, whole, self._settings.least_correlation)
+            self._relied_on = trust.relied_on
+            self._tell(trust, len(whole))
+        return self._relied_on or ()

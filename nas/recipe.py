@@ -114,6 +114,8 @@ class EarlyStoppingRecipe(_Part):
     reduction: int = Field(default=2, ge=2)
     keep: float = Field(default=0.5, gt=0, le=1)
     min_peers: int = Field(default=4, ge=1)
+    neighbours: int = Field(default=8, ge=1)
+    front_goes_on: bool = False
 
 
 class RetrainingRecipe(_Part):
