@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,7 +48,7 @@ class Rule(Protocol):
 
 
 class ProductRule:
-    """The rule of a search, by the very class that decides there. ``objectives`` without costs compares errors alone."""
+    """The rule of a search, by the very class that decides there. Without ``costs`` errors alone are compared."""
 
     def __init__(self, settings: EarlyStoppingRecipe, epochs: int, *, costs: bool = True) -> None:
         self._curves: list[tuple[float, ...]] = []
@@ -69,7 +69,7 @@ class ProductRule:
 
 
 class RandomRule:
-    """Lets as many go on at each epoch as another rule did, by chance. ``check`` trainings are left alone at first."""
+    """Lets as large a share go on at each epoch as another rule did, but by chance."""
 
     trust = None
 

@@ -35,6 +35,7 @@ class RoundOfTrainings:
         self._left = until - state.knowledge.trials
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
         self._curves: dict[str, list[float]] = {}
+        self._subsets: dict[str, list[float]] = {}
         self.dried_up = False
         recipe = state.recipe
         self._stopping = EarlyStopping(
@@ -109,12 +110,18 @@ class RoundOfTrainings:
             details={
                 "epochs": report["epoch"],
                 "stopped_early": not report.get("done", False),
-                "subset": self._evaluator.subset,
+                "subset": report.get("subset", self._evaluator.subset),
+                **self._growth(job),
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
             },
         )
         self._end(row)
+
+    def _growth(self, job: Job) -> dict[str, list[float]]:
+        """What each epoch saw of the training images, where that was not always the same."""
+        subsets = self._subsets.pop(job["id"], [])
+        return {"subsets": subsets} if len(set(subsets)) > 1 else {}
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         self._end(
@@ -167,6 +174,7 @@ class RoundOfTrainings:
 
     def _note(self, job: Job, report: Report) -> None:
         self._curves[job["id"]].append(report["error"])
+        self._subsets.setdefault(job["id"], []).append(report.get("subset", self._evaluator.subset))
         costs = self._costs(Architecture(job["architecture"]))
         self._stopping.record(job["id"], report["epoch"], report["error"], costs)
 

@@ -1,7 +1,8 @@
 """Stopping hopeless trainings by Pareto rank: asynchronous successive halving on several objectives.
 
 Li et al., "A system for massively parallel hyperparameter tuning" (ASHA, 2020), with promotion by
-non-dominated rank and crowding as in Schmucker et al., "Multi-objective asynchronous successive halving" (2021).
+non-dominated rank and crowding as in Schmucker et al., "Multi-objective asynchronous successive halving" (2021), but
+among candidates of similar cost.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import numpy.typing as npt
 
 from nas import pareto
 from nas.recipe import EarlyStoppingRecipe
+
+LEAST_ERROR = 1e-3
+"""Smaller errors count as this one where logarithms are taken."""
 
 
 def rung_epochs(epochs: int, reduction: int) -> tuple[int, ...]:
@@ -65,59 +69,78 @@ def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
     return float((first * second).sum()) / norm if norm > 0 else 0.0
 
 
+def rung_noise(rung: int, curves: Sequence[Sequence[float]]) -> float:
+    """How far an error at a rung may be off, as a standard deviation of its logarithm; infinite where it tells nothing.
+
+    It is what a regression of the last errors on those at the rung leaves unexplained, in the units of the latter.
+    """
+    logs = np.log(np.maximum([(curve[rung - 1], curve[-1]) for curve in curves], LEAST_ERROR))
+    correlation = _correlation(logs[:, 0], logs[:, 1])
+    if correlation <= 0:
+        return math.inf
+    return float(logs[:, 0].std(ddof=1)) * math.sqrt(max(0.0, 1 - correlation**2)) / correlation
+
+
 @final
 class Rungs:
     """What candidates had reached at each rung, and who goes on.
 
-    A candidate is compared with the ``neighbours`` that are nearest to it in cost, by the logarithm, of all that have
-    reached the rung so far: early errors tell little of networks of different sizes, of which the small ones learn
-    sooner. It goes on when its non-dominated rank, ties broken by crowding, is within their best ``keep`` share, or
-    when fewer than ``min_peers`` have reached the rung.
+    A candidate is compared with the ``neighbours`` that are nearest to it in the logarithms of its costs, of all that
+    have reached the rung so far. It goes on when its non-dominated rank, ties broken by crowding, is within their best
+    ``keep`` share, when none of them dominates it by more than the noise, or when fewer than ``min_peers`` have
+    reached the rung.
     """
 
-    def __init__(
-        self, rungs: Sequence[int], *, keep: float, min_peers: int, neighbours: int, front_goes_on: bool = False
-    ) -> None:
+    def __init__(self, rungs: Sequence[int], *, keep: float, min_peers: int, neighbours: int) -> None:
         self._keep = keep
         self._min_peers = min_peers
         self._neighbours = neighbours
-        self._front_goes_on = front_goes_on
         self._reached: dict[int, dict[str, tuple[float, ...]]] = {rung: {} for rung in rungs}
 
     def record(self, candidate: str, epoch: int, losses: Sequence[float]) -> None:
-        """Note the losses of a candidate at an epoch, the error first, then the costs; others than rungs are ignored."""
+        """Note the losses of a candidate at an epoch: its error, then its costs. What is no rung is ignored."""
         if epoch in self._reached:
             self._reached[epoch][candidate] = tuple(losses)
 
-    def goes_on(self, candidate: str, epoch: int) -> bool:
-        """Whether a candidate that was recorded at ``epoch`` is worth training further."""
+    def goes_on(self, candidate: str, epoch: int, noise: float = 0.0) -> bool:
+        """Whether a candidate that was recorded at ``epoch`` is worth training further.
+
+        ``noise`` is by how much an error's logarithm may be off.
+        """
         reached: Mapping[str, tuple[float, ...]] = self._reached.get(epoch, {})
         if candidate not in reached or len(reached) < self._min_peers:
             return True
         losses = np.asarray(list(reached.values()))
         index = list(reached).index(candidate)
         near = _nearest(losses[:, 1:], index, self._neighbours)
-        place, rank = _place(losses[near], near.tolist().index(index))
-        return (self._front_goes_on and rank == 0) or place < max(1, math.ceil(self._keep * len(near)))
+        losses, index = losses[near], near.tolist().index(index)
+        optimistic = losses.copy()
+        optimistic[index, 0] *= math.exp(-noise)
+        return bool(pareto.ranks(optimistic)[index] == 0) or _place(losses, index) < math.ceil(self._keep * len(near))
 
 
 def _nearest(costs: pareto.FloatArray, index: int, count: int) -> pareto.IntArray:
-    """The row itself and the ``count`` nearest to it, by the logarithms of costs, shape (N, M), scaled to deviation 1."""
+    """A row of ``costs``, shape (N, M), and the ``count`` nearest to it, by logarithms scaled to deviation 1.
+
+    All, where there are no costs.
+    """
+    if costs.shape[1] == 0:
+        return np.arange(len(costs))
     logs = np.log(np.maximum(costs, np.finfo(np.float64).tiny))
     spread = logs.std(axis=0)
     distances = np.linalg.norm((logs - logs[index]) / np.where(spread > 0, spread, 1.0), axis=1)
-    distances[index] = -1.0
+    distances[index] = -1.0  # itself first
     return np.sort(np.argsort(distances, kind="stable")[: count + 1])
 
 
-def _place(losses: pareto.FloatArray, index: int) -> tuple[int, int]:
-    """Place of a row by non-dominated rank, then crowding; and its rank."""
+def _place(losses: pareto.FloatArray, index: int) -> int:
+    """Place of a row among all by non-dominated rank, then crowding."""
     ranks = pareto.ranks(losses)
     crowding = np.empty(len(losses))
     for rank in np.unique(ranks):
         crowding[ranks == rank] = pareto.crowding_distances(losses[ranks == rank])
     order: list[int] = np.lexsort((-crowding, ranks)).tolist()
-    return order.index(index), int(ranks[index])
+    return order.index(index)
 
 
 @final
@@ -146,7 +169,6 @@ class EarlyStopping:
             keep=settings.keep,
             min_peers=settings.min_peers,
             neighbours=settings.neighbours,
-            front_goes_on=settings.front_goes_on,
         )
 
     def record(self, candidate: str, epoch: int, error: float, costs: Sequence[float]) -> None:
@@ -155,7 +177,11 @@ class EarlyStopping:
 
     def goes_on(self, candidate: str, epoch: int) -> bool:
         """Whether a candidate that was recorded at ``epoch`` is worth training further."""
-        return epoch not in self._rungs_relied_on() or self._rungs.goes_on(candidate, epoch)
+        if epoch not in self._rungs_relied_on():
+            return True
+        margin = self._settings.margin
+        noise = margin * rung_noise(epoch, self._whole()) if margin > 0 else 0.0
+        return self._rungs.goes_on(candidate, epoch, noise)
 
     def _rungs_relied_on(self) -> tuple[int, ...]:
         if self._relied_on is None and self._epochs:

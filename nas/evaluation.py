@@ -44,8 +44,8 @@ class Evaluation:
     ``predicted``, so the three never share a name. ``details`` is plain JSON data:
 
     - measure: ``kept``, where the measurements are of an earlier run
-    - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images), ``curve`` (validation
-      error after each epoch), ``seconds``
+    - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images that the last epoch saw),
+      ``subsets`` (that each saw, where they differ), ``curve`` (validation error after each epoch), ``seconds``
     - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder
     - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``,
       ``deployed`` (what was measured, within the folder), ``exported_test_error`` (before it was deployed)

@@ -22,7 +22,7 @@ from nas.errors import CandidateError
 from nas.search_space import SearchSpace
 from nas.tracing import build_checked
 
-WARM_UP_SHARE = 0.15
+WARM_UP_SHARE = 0.05
 AVERAGING = 6
 """Weights are averaged over about the last of so many parts of the steps so far."""
 
