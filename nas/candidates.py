@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.early_stopping import Rungs, RungTrust, rung_epochs, trust_in_rungs
+from nas.early_stopping import EarlyStopping, RungTrust
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.evaluators import Evaluator, training_seed
@@ -38,19 +38,18 @@ class RoundOfTrainings:
         self._ends_s = _end_of_round_s(state, number)
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
         self._curves: dict[str, list[float]] = {}
+        self._subsets: dict[str, list[float]] = {}
         self.dried_up = False
         recipe = state.recipe
-        stopping = recipe.early_stopping
-        self._epochs = rung_epochs(evaluator.epochs, stopping.reduction) if stopping.enabled else ()
-        self._relied_on: tuple[int, ...] | None = None
-        self._rungs = Rungs(
-            self._epochs,
-            keep=stopping.keep,
-            min_peers=stopping.min_peers,
+        self._stopping = EarlyStopping(
+            recipe.early_stopping,
+            evaluator.epochs,
+            whole=lambda: [row.details["curve"] for row in state.knowledge.candidates],
+            tell=self._tell,
         )
         for row in state.knowledge.trainings.values():
             for epoch, error in enumerate(row.details.get("curve", ()), start=1):
-                self._rungs.record(row.architecture.id, epoch, self._losses(row.architecture, error))
+                self._stopping.record(row.architecture.id, epoch, error, self._costs(row.architecture))
         self._proposer = Proposer(
             state.task.space,
             len(recipe.objectives),
@@ -87,22 +86,11 @@ class RoundOfTrainings:
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._note(job, report)
-        return report["epoch"] not in self._rungs_relied_on() or self._rungs.goes_on(job["id"], report["epoch"])
+        return self._stopping.goes_on(job["id"], report["epoch"])
 
     def on_restart(self, job: Job) -> None:
         self._curves[job["id"]] = []
-
-    def _rungs_relied_on(self) -> tuple[int, ...]:
-        """The epochs at which trainings may be stopped: none before enough have shown which can be relied on."""
-        if self._relied_on is None and self._epochs:
-            stopping = self._state.recipe.early_stopping
-            whole = [row.details["curve"] for row in self._state.knowledge.candidates][: stopping.check]
-            if len(whole) < stopping.check:
-                return ()
-            trust = trust_in_rungs(self._epochs, whole, stopping.least_correlation)
-            self._relied_on = trust.relied_on
-            self._tell(trust, len(whole))
-        return self._relied_on or ()
+        self._subsets.pop(job["id"], None)
 
     def _tell(self, trust: RungTrust, trainings: int) -> None:
         """Say once in a run how far early errors can be relied on."""
@@ -134,13 +122,19 @@ class RoundOfTrainings:
             details={
                 "epochs": report["epoch"],
                 "stopped_early": not report.get("done", False),
-                "subset": self._evaluator.subset,
+                "subset": report.get("subset", self._evaluator.subset),
+                **self._growth(job),
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
                 **({"by": report["by"]} if "by" in report else {}),
             },
         )
         self._end(row)
+
+    def _growth(self, job: Job) -> dict[str, list[float]]:
+        """What each epoch saw of the training images, where that was not always the same."""
+        subsets = self._subsets.pop(job["id"], [])
+        return {"subsets": subsets} if len(set(subsets)) > 1 else {}
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         self._end(
@@ -193,15 +187,15 @@ class RoundOfTrainings:
 
     def _note(self, job: Job, report: Report) -> None:
         self._curves[job["id"]].append(report["error"])
-        losses = self._losses(Architecture(job["architecture"]), report["error"])
-        self._rungs.record(job["id"], report["epoch"], losses)
+        self._subsets.setdefault(job["id"], []).append(report.get("subset", self._evaluator.subset))
+        costs = self._costs(Architecture(job["architecture"]))
+        self._stopping.record(job["id"], report["epoch"], report["error"], costs)
 
-    def _losses(self, architecture: Architecture, error: float) -> tuple[float, ...]:
-        """The error, and the objectives that are known before training."""
+    def _costs(self, architecture: Architecture) -> tuple[float, ...]:
+        """The objectives that are known before training."""
         screen = self._state.screen
         values = screen.values(architecture, self._state.knowledge)
-        costs = [o.metric.name for o in screen.objectives if o.metric.source != "trained"]
-        return (error, *(values[name] for name in costs))
+        return tuple(values[o.metric.name] for o in screen.objectives if o.metric.source != "trained")
 
     def _known_costs(self) -> dict[int, CostsOf]:
         """The objectives that are known before training, by their number; none where no other is left to learn."""

@@ -1,12 +1,14 @@
 """Stopping hopeless trainings by Pareto rank: asynchronous successive halving on several objectives.
 
 Li et al., "A system for massively parallel hyperparameter tuning" (ASHA, 2020), with promotion by
-non-dominated rank and crowding as in Schmucker et al., "Multi-objective asynchronous successive halving" (2021).
+non-dominated rank and crowding as in Schmucker et al., "Multi-objective asynchronous successive halving" (2021), but
+among candidates of similar cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -14,6 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import pareto
+from nas.recipe import EarlyStoppingRecipe
+
+LEAST_ERROR = 1e-3
+"""Smaller errors count as this one where logarithms are taken."""
 
 
 def rung_epochs(epochs: int, reduction: int) -> tuple[int, ...]:
@@ -24,6 +30,13 @@ def rung_epochs(epochs: int, reduction: int) -> tuple[int, ...]:
         rungs.append(rung)
         rung //= reduction
     return tuple(reversed(rungs))
+
+
+def rung_subsets(epochs: int, reduction: int, subset: float) -> tuple[float, ...]:
+    """Shares of the training images that ``epochs`` see which grow by ``reduction`` after each rung, to ``subset``."""
+    rungs = rung_epochs(epochs, reduction)
+    above = [sum(rung >= epoch for rung in rungs) for epoch in range(1, epochs + 1)]
+    return tuple(subset / reduction**count for count in above)
 
 
 @dataclass(frozen=True)
@@ -56,37 +69,126 @@ def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
     return float((first * second).sum()) / norm if norm > 0 else 0.0
 
 
+def rung_noise(rung: int, curves: Sequence[Sequence[float]]) -> float:
+    """How far an error at a rung may be off, as a standard deviation of its logarithm; infinite where it tells nothing.
+
+    It is what a regression of the last errors on those at the rung leaves unexplained, in the units of the latter.
+    """
+    logs = np.log(np.maximum([(curve[rung - 1], curve[-1]) for curve in curves], LEAST_ERROR))
+    correlation = _correlation(logs[:, 0], logs[:, 1])
+    if correlation <= 0:
+        return math.inf
+    return float(logs[:, 0].std(ddof=1)) * math.sqrt(max(0.0, 1 - correlation**2)) / correlation
+
+
 @final
 class Rungs:
     """What candidates had reached at each rung, and who goes on.
 
-    A candidate goes on when its non-dominated rank, ties broken by crowding, is within the best ``keep`` share
-    of all that have reached the rung so far, or when fewer than ``min_peers`` have. Costs are part of the
-    losses, so a small model is compared with small ones: what stands on the front is never stopped.
+    A candidate is compared with the ``neighbours`` that are nearest to it in the logarithms of its costs, of all that
+    have reached the rung so far. It goes on when its non-dominated rank, ties broken by crowding, is within their best
+    ``keep`` share, when none of them dominates it by more than the noise, or when fewer than ``min_peers`` have
+    reached the rung.
     """
 
-    def __init__(self, rungs: Sequence[int], *, keep: float, min_peers: int) -> None:
+    def __init__(self, rungs: Sequence[int], *, keep: float, min_peers: int, neighbours: int) -> None:
         self._keep = keep
         self._min_peers = min_peers
+        self._neighbours = neighbours
         self._reached: dict[int, dict[str, tuple[float, ...]]] = {rung: {} for rung in rungs}
 
     def record(self, candidate: str, epoch: int, losses: Sequence[float]) -> None:
-        """Note the losses of a candidate at an epoch; epochs that are no rung are ignored."""
+        """Note the losses of a candidate at an epoch: its error, then its costs. What is no rung is ignored."""
         if epoch in self._reached:
             self._reached[epoch][candidate] = tuple(losses)
 
+    def goes_on(self, candidate: str, epoch: int, noise: float = 0.0) -> bool:
+        """Whether a candidate that was recorded at ``epoch`` is worth training further.
+
+        ``noise`` is by how much an error's logarithm may be off.
+        """
+        reached: Mapping[str, tuple[float, ...]] = self._reached.get(epoch, {})
+        if candidate not in reached or len(reached) < self._min_peers:
+            return True
+        losses = np.asarray(list(reached.values()))
+        index = list(reached).index(candidate)
+        near = _nearest(losses[:, 1:], index, self._neighbours)
+        losses, index = losses[near], near.tolist().index(index)
+        optimistic = losses.copy()
+        optimistic[index, 0] *= math.exp(-noise)
+        return bool(pareto.ranks(optimistic)[index] == 0) or _place(losses, index) < math.ceil(self._keep * len(near))
+
+
+def _nearest(costs: pareto.FloatArray, index: int, count: int) -> pareto.IntArray:
+    """A row of ``costs``, shape (N, M), and the ``count`` nearest to it, by logarithms scaled to deviation 1.
+
+    All, where there are no costs.
+    """
+    if costs.shape[1] == 0:
+        return np.arange(len(costs))
+    logs = np.log(np.maximum(costs, np.finfo(np.float64).tiny))
+    spread = logs.std(axis=0)
+    distances = np.linalg.norm((logs - logs[index]) / np.where(spread > 0, spread, 1.0), axis=1)
+    distances[index] = -1.0  # itself first
+    return np.sort(np.argsort(distances, kind="stable")[: count + 1])
+
+
+def _place(losses: pareto.FloatArray, index: int) -> int:
+    """Place of a row among all by non-dominated rank, then crowding."""
+    ranks = pareto.ranks(losses)
+    crowding = np.empty(len(losses))
+    for rank in np.unique(ranks):
+        crowding[ranks == rank] = pareto.crowding_distances(losses[ranks == rank])
+    order: list[int] = np.lexsort((-crowding, ranks)).tolist()
+    return order.index(index)
+
+
+@final
+class EarlyStopping:
+    """Which trainings of a run go on: nobody is stopped before enough whole ones have shown at which rungs to.
+
+    ``whole`` gives the error curves of trainings that ran to their end, first come first; ``tell`` is called once with
+    what they show of the rungs, and their number.
+    """
+
+    def __init__(
+        self,
+        settings: EarlyStoppingRecipe,
+        epochs: int,
+        *,
+        whole: Callable[[], Sequence[Sequence[float]]],
+        tell: Callable[[RungTrust, int], None],
+    ) -> None:
+        self._settings = settings
+        self._epochs = rung_epochs(epochs, settings.reduction) if settings.enabled else ()
+        self._whole = whole
+        self._tell = tell
+        self._relied_on: tuple[int, ...] | None = None
+        self._rungs = Rungs(
+            self._epochs,
+            keep=settings.keep,
+            min_peers=settings.min_peers,
+            neighbours=settings.neighbours,
+        )
+
+    def record(self, candidate: str, epoch: int, error: float, costs: Sequence[float]) -> None:
+        """Note a candidate's error after an epoch, and its costs."""
+        self._rungs.record(candidate, epoch, (error, *costs))
+
     def goes_on(self, candidate: str, epoch: int) -> bool:
         """Whether a candidate that was recorded at ``epoch`` is worth training further."""
-        peers: Mapping[str, tuple[float, ...]] = self._reached.get(epoch, {})
-        if candidate not in peers or len(peers) < self._min_peers:
+        if epoch not in self._rungs_relied_on():
             return True
-        losses = np.asarray(list(peers.values()))
-        ranks = pareto.ranks(losses)
-        index = list(peers).index(candidate)
-        if ranks[index] == 0:
-            return True
-        crowding = np.empty(len(losses))
-        for rank in np.unique(ranks):
-            crowding[ranks == rank] = pareto.crowding_distances(losses[ranks == rank])
-        order: list[int] = np.lexsort((-crowding, ranks)).tolist()
-        return order.index(index) < max(1, int(np.ceil(self._keep * len(losses))))
+        margin = self._settings.margin
+        noise = margin * rung_noise(epoch, self._whole()) if margin > 0 else 0.0
+        return self._rungs.goes_on(candidate, epoch, noise)
+
+    def _rungs_relied_on(self) -> tuple[int, ...]:
+        if self._relied_on is None and self._epochs:
+            whole = self._whole()[: self._settings.check]
+            if len(whole) < self._settings.check:
+                return ()
+            trust = trust_in_rungs(self._epochs, whole, self._settings.least_correlation)
+            self._relied_on = trust.relied_on
+            self._tell(trust, len(whole))
+        return self._relied_on or ()

@@ -45,8 +45,9 @@ class Evaluation:
 
     - measure: ``kept``, where the measurements are of an earlier run
     - check: as train; of the handful that is trained alone where candidates are not
-    - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images), ``curve`` (validation
-      error after each epoch), ``seconds``; ``by`` says how the error was found where it was not by training
+    - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images that the last epoch saw),
+      ``subsets`` (that each saw, where they differ), ``curve`` (validation error after each epoch), ``seconds``;
+      ``by`` says how the error was found where it was not by training
     - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder; ``start`` says what it
       began with where that was not scratch
     - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, final
 
 from nas.architecture import Architecture
+from nas.early_stopping import rung_subsets
 from nas.errors import CandidateError
 from nas.execution import Executor, Job, Report, Task, reports_of
 from nas.handful import Handful
@@ -109,7 +110,11 @@ class TrainingEvaluator:
         self.time_limit_s = training.time_limit_s
         self.epochs = training.epochs
         self.subset = training.subset
-        settings = training_settings(state.recipe, training.epochs, training.subset, training.time_limit_s)
+        stopping = state.recipe.early_stopping
+        grows = stopping.enabled and stopping.grow_subset
+        subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
+        limit_s = training.time_limit_s
+        settings = training_settings(state.recipe, training.epochs, training.subset, limit_s, subsets=subsets)
         self.task: Task = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch)
 
     def prepare(self, executor: Executor) -> None:

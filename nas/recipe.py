@@ -104,16 +104,23 @@ class TrainingRecipe(_Part):
 class EarlyStoppingRecipe(_Part):
     """Trainings are compared at ``epochs`` divided by powers of ``reduction``; the better share goes on.
 
-    Nobody is stopped before ``check`` trainings have run to their end. The first epoch at which their errors rank them
-    as their last ones do, with a Spearman correlation of ``least_correlation``, is the first at which others are.
+    Each is compared with the ``neighbours`` that are nearest to it in cost; the ``keep`` share of these by
+    non-dominated rank goes on, and what none of them dominates by more than ``margin`` times what early errors may
+    be off, as whole trainings show. Nobody is stopped before ``check`` of them have run to their end. The first
+    epoch at which their errors rank them as their last ones do, with a Spearman correlation of
+    ``least_correlation``, is the first at which others are. With ``grow_subset`` an epoch up to a rung sees a share
+    of the images that is smaller by ``reduction`` than after it, where the last epochs see ``training.subset``.
     """
 
     enabled: bool = True
     check: int = Field(default=5, ge=3)
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
     reduction: int = Field(default=2, ge=2)
-    keep: float = Field(default=0.5, gt=0, le=1)
+    keep: float = Field(default=0.25, gt=0, le=1)
     min_peers: int = Field(default=4, ge=1)
+    neighbours: int = Field(default=12, ge=1)
+    margin: float = Field(default=1.0, ge=0)
+    grow_subset: bool = False
 
 
 class SupernetRecipe(_Part):

@@ -247,7 +247,11 @@ def _outcome_cell(row: Evaluation) -> Cell:
     if row.failure is not None:
         return Cell(f"failed: {row.failure.kind}", row.failure.reason, f"2 {row.failure.kind}", "broken")
     if not row.reached_full_fidelity:
-        return Cell("stopped early", sort="1", kind="stopped")
+        epochs, subset = row.details.get("epochs"), row.details.get("subset")
+        reached = ""
+        if epochs is not None and subset is not None:
+            reached = f"after epoch {epochs}, which saw {100 * subset:.3g} % of the training images"
+        return Cell("stopped early", reached, "1", "stopped")
     flags = [flag for measurement in row.measurements.values() for flag in measurement.flags]
     details = [*(["measured in an earlier run"] if row.details.get("kept") else []), *flags]
     return Cell("done", "; ".join(details), "0", "flagged" if flags else "")

@@ -106,7 +106,7 @@ class _Steps:
         self._began = began
         self._clock = clock
         self._device = device_named(settings.device)
-        self._images, self._labels = training_images(data, settings)
+        self._images, self._labels = training_images(data, settings.subset, settings.use_validation)
         self._batch = min(settings.batch_size, len(self._images))
         self._steps_per_epoch = len(self._images) // self._batch
         self._supernet = make_supernet(space).to(self._device)

@@ -48,7 +48,7 @@ def told_to_the_proposer(
     recipe = Recipe(objectives=objectives)
     task = SimpleNamespace(space=TinySpace())
     state: Any = SimpleNamespace(recipe=recipe, knowledge=Knowledge(rows), screen=screen, task=task)
-    RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=recipe.training.epochs)), 1, 9)
+    RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=recipe.training.epochs, subset=1.0)), 1, 9)
     return {told.architecture: told for told in given["history"]}, given["beforehand"]
 
 
@@ -130,7 +130,7 @@ class TestEarlyStopping:
             progress=SimpleNamespace(say=told.append),
             journal=SimpleNamespace(append=lambda kind, body: kept.append(body), bodies=lambda kind: kept),
         )
-        return RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=4)), 1, 9), told, kept
+        return RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=4, subset=1.0)), 1, 9), told, kept
 
     def goes_on(self, trainings: RoundOfTrainings, epoch: int) -> bool:
         job = {"id": ALL[9].id, "architecture": dict(ALL[9]), "seed": 0}
@@ -166,6 +166,23 @@ class TestEarlyStopping:
         assert self.goes_on(trainings, 1)
         assert not self.goes_on(trainings, 2)
         assert "-1.00 after 1, 1.00 after 2; stopping begins at epoch 2" in told[0]
+
+    def test_what_a_stopped_training_saw_is_recorded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where images grow with the rungs, the shares that its epochs saw; the last of them is its fidelity."""
+        trainings, _, _ = self.round_after(monkeypatch, self.whole(4))
+        ended: list[Evaluation] = []
+        monkeypatch.setattr(trainings, "_end", ended.append)
+        job = {"id": ALL[9].id, "architecture": dict(ALL[9]), "seed": 0}
+        trainings._curves[ALL[9].id], trainings._predicted[ALL[9].id] = [], {}
+        for epoch, subset in ((1, 0.25), (2, 0.5)):
+            report = {"epoch": epoch, "error": 0.3, "subset": subset, "seconds": 1.0}
+            trainings.on_report(job, report)
+        trainings.on_end(job, report)
+        [row] = ended
+        assert not row.reached_full_fidelity
+        assert row.details["epochs"] == 2
+        assert row.details["subset"] == 0.5
+        assert row.details["subsets"] == [0.25, 0.5]
 
     def test_a_resumed_run_does_not_say_it_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The journal has it already."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.early_stopping import Rungs, rung_epochs, trust_in_rungs
+from nas.early_stopping import EarlyStopping, Rungs, RungTrust, rung_epochs, rung_noise, rung_subsets, trust_in_rungs
 from nas.pareto import ranks
+from nas.recipe import EarlyStoppingRecipe
+
+EVERYONE = 100
 
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20)
 
@@ -22,8 +27,10 @@ def test_rungs_are_the_epochs_divided_by_powers(epochs: int, reduction: int, run
     assert rung_epochs(epochs, reduction) == rungs
 
 
-def filled(losses: list[tuple[int, int]], *, keep: float, min_peers: int = 1) -> Rungs:
-    rungs = Rungs((2,), keep=keep, min_peers=min_peers)
+def filled(
+    losses: Sequence[tuple[float, ...]], *, keep: float, min_peers: int = 1, neighbours: int = EVERYONE
+) -> Rungs:
+    rungs = Rungs((2,), keep=keep, min_peers=min_peers, neighbours=neighbours)
     for index, pair in enumerate(losses):
         rungs.record(f"c{index}", 2, pair)
     return rungs
@@ -76,6 +83,87 @@ def test_a_candidate_stands_at_a_rung_once() -> None:
     rungs = filled([(0, 0), (1, 1)], keep=0.1, min_peers=3)
     rungs.record("c1", 2, (1, 1))
     assert rungs.goes_on("c1", 2)
+
+
+def test_candidates_are_compared_with_those_of_similar_cost() -> None:
+    """A large network that learns slowly is not held against small ones, which dominate it early."""
+    small, large = [(0.2, 1.0), (0.21, 1.1), (0.22, 1.2)], [(0.5, 100.0), (0.51, 110.0), (0.6, 120.0)]
+    everyone = filled([*small, *large], keep=0.2)
+    similar = filled([*small, *large], keep=0.2, neighbours=2)
+    assert [everyone.goes_on(f"c{index}", 2) for index in range(6)] == [True, True, False, False, False, False]
+    assert [similar.goes_on(f"c{index}", 2) for index in range(6)] == [True, False, False, True, False, False]
+
+
+def test_similar_is_by_the_ratio_of_costs() -> None:
+    """Twice as large is as far as half as large, whatever the unit, and each of several costs counts alike."""
+    rungs = filled([(0.5, 4.0), (0.4, 2.1), (0.6, 7.0), (0.6, 0.5)], keep=0.1, neighbours=1)
+    assert rungs.goes_on("c0", 2)  # 7 is nearer to 4 than 2.1 is, though the difference is larger
+    scaled = [(0.5, 1e-3, 50.0), (0.4, 1e-3, 20.0), (0.45, 0.9e-3, 50.0)]
+    assert filled(scaled, keep=0.1, neighbours=1).goes_on("c1", 2)
+    assert not filled(scaled, keep=0.1, neighbours=1).goes_on("c0", 2)
+
+
+def test_without_costs_errors_are_compared_with_all() -> None:
+    """As where the error is the only objective."""
+    rungs = filled([(0.3,), (0.1,), (0.2,), (0.4,)], keep=0.5, neighbours=1)
+    assert [rungs.goes_on(f"c{index}", 2) for index in range(4)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "reduction", "subset", "subsets"),
+    [
+        (4, 2, 0.4, (0.1, 0.2, 0.4, 0.4)),
+        (6, 3, 0.9, (0.3, 0.3, 0.9, 0.9, 0.9, 0.9)),
+        (9, 3, 1.0, (1 / 9, *(1 / 3,) * 2, *(1.0,) * 6)),
+        (1, 2, 0.5, (0.5,)),
+    ],
+)
+def test_subsets_grow_at_each_rung(epochs: int, reduction: int, subset: float, subsets: tuple[float, ...]) -> None:
+    """By as much as the rungs do, to the whole share after the last of them."""
+    assert rung_subsets(epochs, reduction, subset) == pytest.approx(subsets)
+
+
+def test_stopping_waits_for_whole_trainings() -> None:
+    """What they show of the rungs is told once; only from the first that is relied on are others stopped."""
+    whole: list[list[float]] = []
+    told: list[tuple[RungTrust, int]] = []
+    settings = EarlyStoppingRecipe(check=3, keep=0.1, min_peers=2)
+    stopping = EarlyStopping(settings, 4, whole=lambda: whole, tell=lambda trust, count: told.append((trust, count)))
+    for name, error in (("a", 0.1), ("b", 0.2), ("c", 0.3)):
+        for epoch in (1, 2):
+            stopping.record(name, epoch, error, (1.0,))
+    assert stopping.goes_on("c", 1)
+    whole += [[0.9, 0.1, 0.1, 0.1], [0.8, 0.2, 0.2, 0.2], [0.7, 0.3, 0.3, 0.3], [0.1, 0.4, 0.4, 0.4]]
+    assert stopping.goes_on("c", 1)
+    assert not stopping.goes_on("c", 2)
+    assert stopping.goes_on("a", 2)
+    [(trust, count)] = told
+    assert count == 3
+    assert trust.correlations == pytest.approx({1: -1.0, 2: 1.0})
+    assert trust.relied_on == (2,)
+
+
+@pytest.mark.parametrize(
+    ("curves", "noise"),
+    [
+        ([(0.2, 0.1), (0.4, 0.2), (0.8, 0.4)], 0.0),
+        ([(0.2, 0.4), (0.4, 0.2), (0.8, 0.1)], np.inf),
+        ([(0.2, 0.1), (0.2, 0.2), (0.2, 0.4)], np.inf),
+        ([(0.5, 0.1 * np.e), (0.5 * np.e, 0.1), (0.5 * np.e, 0.1 * np.e**2), (0.5 * np.e**2, 0.1 * np.e)], np.inf),
+        ([(0.5, 0.1), (0.5, 0.1 * np.e), (0.5 * np.e, 0.1 * np.e), (0.5 * np.e, 0.1 * np.e**2)], np.sqrt(1 / 3)),
+    ],
+)
+def test_noise_is_what_last_errors_leave_open(curves: list[tuple[float, float]], noise: float) -> None:
+    """None where they follow from the early ones, however steeply, and without end where these tell nothing."""
+    assert rung_noise(1, curves) == pytest.approx(noise, abs=1e-6)
+
+
+def test_the_noise_is_given_in_favour_of_a_candidate() -> None:
+    """One that another dominates by less goes on; by more, it does not."""
+    rungs = filled([(0.2, 1.0), (0.23, 1.0), (0.26, 1.0), (0.3, 1.0)], keep=0.1)
+    assert [rungs.goes_on(f"c{index}", 2, 0.2) for index in range(4)] == [True, True, False, False]
+    assert [rungs.goes_on(f"c{index}", 2, 0.3) for index in range(4)] == [True, True, True, False]
+    assert all(rungs.goes_on(f"c{index}", 2, np.inf) for index in range(4))
 
 
 def test_rungs_that_rank_as_the_end_does_are_relied_on() -> None:

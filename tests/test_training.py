@@ -19,7 +19,14 @@ from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.dataset import DataSet, Split
 from nas.errors import CandidateError
-from nas.training import CandidateTraining, TrainingSettings, augmented, error_rate, normalised_images
+from nas.training import (
+    CandidateTraining,
+    TrainingSettings,
+    _AveragedState,
+    augmented,
+    error_rate,
+    normalised_images,
+)
 
 DIGITS = DataSource(name="digits")
 SETTINGS = TrainingSettings(
@@ -129,6 +136,59 @@ def test_only_whole_batches_of_the_asked_share_are_seen(
     assert len(batches) == SETTINGS.epochs * (images // min(batch_size, images))
     assert sum(size for size, training in Spy.seen if not training) == SETTINGS.epochs * len(digits.validation)
     assert len(reports) == SETTINGS.epochs
+
+
+def test_epochs_can_see_growing_shares(digits: DataSet) -> None:
+    """Each sees its own and reports it; the learning rate has decayed by the last of the steps that there are."""
+    reports = train(OneModule(Spy), subset=0.5, epochs=3, subsets=(0.01, 0.25, 0.5))
+    assert [report["subset"] for report in reports] == [0.01, 0.25, 0.5]
+    batches = [size for size, training in Spy.seen if training]
+    few, quarter, half = (len(digits.train_subset(share)) for share in (0.01, 0.25, 0.5))
+    assert batches == [few] + [64] * (quarter // 64 + half // 64)
+    assert [report["subset"] for report in train(OneModule(Spy), subset=0.5)] == [0.5, 0.5]
+
+
+def test_there_is_a_share_for_each_epoch() -> None:
+    """A list of another length is a mistake."""
+    with pytest.raises(ValueError, match=r"subsets must hold one share for each of 2 epochs, but got \(0.5,\)"):
+        replace(SETTINGS, subsets=(0.5,))
+
+
+def test_weights_and_statistics_are_averaged() -> None:
+    """Later steps count more, and what is learnt stays as it is."""
+    module = nn.BatchNorm1d(2)
+    state = _AveragedState(module)
+    seen = []
+    for step in range(1, 4):
+        with torch.no_grad():
+            module.weight.fill_(step)
+            module.running_mean.fill_(-step)  # type: ignore[union-attr,operator]
+        state.update()
+        with state.swapped_in():
+            seen.append((module.weight[0].item(), module.running_mean[0].item()))  # type: ignore[index]
+        assert module.weight[0].item() == step
+        assert module.running_mean[0].item() == -step  # type: ignore[index]
+    second = 1 + 7 / 8
+    third = second + (3 - second) * 7 / 9
+    assert seen == [pytest.approx((mean, -mean)) for mean in (1, second, third)]
+
+
+def test_the_average_leaves_the_module_as_it_was() -> None:
+    """Also where scoring it raises."""
+    module = nn.Linear(2, 1)
+    state = _AveragedState(module)
+    state.update()
+    with torch.no_grad():
+        module.weight.fill_(5.0)
+
+    def score() -> None:
+        with state.swapped_in():
+            assert module.weight[0, 0].item() != 5.0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        score()
+    assert module.weight[0, 0].item() == 5.0
 
 
 def test_the_validation_images_can_be_trained_on(digits: DataSet) -> None:

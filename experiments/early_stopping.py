@@ -1,0 +1,246 @@
+"""How much training early stopping saves, and what it costs: on real trainings, replayed.
+
+    python -m experiments.early_stopping train --out SET.jsonl
+    python -m experiments.early_stopping replay --set SET.jsonl --json OUT.json
+
+The first trains candidates of the ``mobilenet`` space on a subset of Fashion-MNIST to their end and keeps their error
+curves, a line each; interrupted, it goes on where it was, and several processes may share a set. The second shows them
+to the classes that stop trainings in a search, without ``--set`` those that lie beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.early_stopping_replay import ProductRule, RandomRule, Replay, Training, orders, replay, score
+from nas import pareto
+from nas.architecture import Architecture
+from nas.data_source import DataSource, load_data
+from nas.dataset import DataSet
+from nas.early_stopping import rung_epochs, rung_subsets, trust_in_rungs
+from nas.journal import write_aside
+from nas.layer import total_macs, total_params
+from nas.machine import processor_name
+from nas.proposer import Beforehand, Proposer, Told
+from nas.recipe import EarlyStoppingRecipe, apply_overrides
+from nas.search_space import load_space
+from nas.tracing import describer_of
+from nas.training import CandidateTraining, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a set of trainings is made of: shares of the images, and the limit of the search that it stands for."""
+
+    validation_share: float
+    subset: float
+    batch_size: int
+    most_macs: float
+
+
+DATA = {"fashion-mnist": Data(0.03, 0.03, 32, 1e6), "digits": Data(0.5, 1.0, 16, 1e6)}
+KEPT = Path(__file__).with_name("early_stopping_fashion_mnist.jsonl")
+BEFORE = EarlyStoppingRecipe(reduction=2, keep=0.5, min_peers=4, neighbours=10**6, margin=0, least_correlation=0.5)
+"""The rule until version 0.4: among all that reached the rung."""
+RANDOM = 30
+"""Candidates before those that the sampler proposes."""
+SETTINGS = TrainingSettings(
+    epochs=18,
+    subset=1.0,
+    batch_size=128,
+    learning_rate=5e-3,
+    weight_decay=0.05,
+    label_smoothing=0.05,
+    augment=True,
+    device="cpu",
+    time_limit_s=3600.0,
+    threads=1,
+)
+
+
+def train(out: Path, name: str, epochs: int, candidates: int, seed: int, growth: int | None, like: Path | None) -> None:
+    """Add trainings to ``out`` until it holds so many: drawn at random first, then proposed as a search would.
+
+    With ``growth`` the images that an epoch sees grow by this factor at each rung. ``like`` is another set, whose
+    candidates are trained in its order instead.
+    """
+    made_of = DATA[name]
+    subsets = () if growth is None else rung_subsets(epochs, growth, made_of.subset)
+    settings = dataclasses.replace(
+        SETTINGS, epochs=epochs, subset=made_of.subset, batch_size=made_of.batch_size, subsets=subsets
+    )
+    data = load_data(name, validation_share=made_of.validation_share)
+    space = load_space("mobilenet", {}, input_shape=data.input_shape, classes=data.class_count)
+    describer = describer_of(space, data.input_shape, data.class_count)
+    given = [] if like is None else [(row["architecture"], row["sampler"]) for row in read_set(like)[1]][:candidates]
+
+    def macs(architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
+        return np.array([float(total_macs(describer.layers(each))) for each in architectures])
+
+    def proposed(sampler: Any, told: Sequence[Told]) -> Architecture:
+        beforehand = Beforehand(describer, {1: macs})
+        proposer = Proposer(space, 2, sampler, seed=seed, history=told, beforehand=beforehand)
+        architecture = proposer.propose(lambda each: bool(macs([each])[0] <= made_of.most_macs))
+        assert architecture is not None, "the space is far larger than the set"
+        return architecture
+
+    if not out.exists():
+        _append(out, _header(data, made_of, settings, seed))
+    task = CandidateTraining(space, DataSource(given=data), settings)
+    while len(rows := read_set(out)[1]) < (candidates if like is None else len(given)):
+        if like is None:
+            sampler = "random" if len(rows) < RANDOM else "gp"
+            told = [Told(Architecture(row["architecture"]), (row["curve"][-1], row["macs"]), {}) for row in rows]
+            architecture = proposed(sampler, told)
+        else:
+            values, sampler = given[len(rows)]
+            architecture = Architecture(values)
+        job = {"architecture": dict(architecture), "seed": int(architecture.id[:7], 16)}
+        began_s = time.perf_counter()
+        curve = [round(float(report["error"]), 6) for report in task(job)]
+        layers = describer.layers(architecture)
+        row = {
+            "architecture": dict(architecture),
+            "sampler": sampler,
+            "macs": total_macs(layers),
+            "params": total_params(layers),
+            "seconds": round(time.perf_counter() - began_s, 1),
+            "curve": curve,
+        }
+        rows = read_set(out)[1]
+        if row["architecture"] not in [other["architecture"] for other in rows]:  # another process may share the set
+            _append(out, row)
+        shown = f"{sampler}, {row['macs'] / 1e6:.2f} MMACs, {row['seconds']} s, error {curve[-1]:.4f}"
+        print(f"{len(rows) + 1}: {shown}", flush=True)
+
+
+def read_set(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a set of trainings is made of, and its trainings in order."""
+    head, *rows = (json.loads(line) for line in path.read_text().splitlines())
+    return head, rows
+
+
+def _header(data: DataSet, made_of: Data, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+    return {
+        "data": data.name,
+        "space": "mobilenet",
+        "images": len(data.train_subset(made_of.subset)),
+        "validation_images": len(data.validation),
+        "most_macs": made_of.most_macs,
+        "seed": seed,
+        "settings": dataclasses.asdict(settings),
+        "processor": processor_name(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def compare(path: Path, settings: EarlyStoppingRecipe, workers: int, shuffles: int) -> dict[str, Any]:
+    """What rules save and lose on a set, over the recorded order and shuffles of it; printed, and returned."""
+    head, rows = read_set(path)
+    trainings = [
+        Training(tuple(row["curve"]), float(row.get("latency_ms", row["macs"])), row["seconds"] / len(row["curve"]))
+        for row in rows
+    ]
+    epochs = head["settings"]["epochs"]
+    shares = [share / head["settings"]["subset"] for share in head["settings"]["subsets"]] or [1.0] * epochs
+    sequences = orders(len(trainings), shuffles)
+    losses = np.array([(training.curve[-1], training.cost) for training in trainings])
+    print(
+        f"{head['data']}: {len(rows)} trainings of {head['images']} images for {epochs} epochs ({head['processor']}), "
+        f"{pareto.non_dominated(losses).sum()} of them on the front; {workers} workers, "
+        f"{len(sequences)} orders: the recorded one and shuffles"
+    )
+    ours = [replay(trainings, order, workers, ProductRule(settings, epochs)) for order in sequences]
+    found: dict[str, list[Replay]] = {
+        "early_stopping": ours,
+        "before 0.5": [replay(trainings, order, workers, ProductRule(BEFORE, epochs)) for order in sequences],
+        "error alone": [
+            replay(trainings, order, workers, ProductRule(settings, epochs, costs=False)) for order in sequences
+        ],
+        "by chance": [
+            replay(trainings, order, workers, RandomRule(each.decisions, seed))
+            for seed, (order, each) in enumerate(zip(sequences, ours, strict=True))
+        ],
+        "none": [replay(trainings, sequences[0], workers, RandomRule({}, 0))],
+    }
+    figures: dict[str, Any] = {"set": path.name, "workers": workers, "orders": len(sequences), "rules": {}}
+    titles = ("times fewer epochs", "hypervolume lost, %", "the same, near, %", "front stopped")
+    print(f"{'':16} {titles[0]:>22} {titles[1]:>22} {titles[2]:>22} {titles[3]:>14}")
+    for name, replays in found.items():
+        scores = [score(trainings, each.epochs, shares) for each in replays]
+        columns = {
+            "ratio": [each.ratio for each in scores],
+            "lost_percent": [100 * each.lost for each in scores],
+            "lost_near_percent": [100 * each.lost_near for each in scores],
+            "front_stopped": [each.front_stopped for each in scores],
+            "whole": [each.whole for each in scores],
+        }
+        figures["rules"][name] = columns
+        texts = [_spread(columns[key]) for key in ("ratio", "lost_percent", "lost_near_percent")]
+        stopped = f"{np.median(columns['front_stopped']):g}"
+        print(f"{name:16} {texts[0]:>22} {texts[1]:>22} {texts[2]:>22} {stopped:>14}")
+    trusts = [each.trust for each in ours if each.trust is not None]
+    figures["trust"] = [{"correlations": dict(t.correlations), "relied_on": list(t.relied_on)} for t in trusts]
+    curves = [training.curve for training in trainings]
+    whole = trust_in_rungs(rung_epochs(epochs, settings.reduction), curves, settings.least_correlation)
+    figures["correlations"] = dict(whole.correlations)
+    shown = ", ".join(f"{value:.2f} after {epoch}" for epoch, value in whole.correlations.items())
+    print(f"Spearman of errors with the last ones, all {len(curves)} trainings: {shown}")
+    return figures
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments.early_stopping", description=__doc__.splitlines()[0])
+    parts = parser.add_subparsers(dest="part", required=True)
+    training = parts.add_parser("train", help="train candidates to their end and keep their curves")
+    training.add_argument("--out", type=Path, required=True)
+    training.add_argument("--data", choices=list(DATA), default="fashion-mnist")
+    training.add_argument("--epochs", type=int, default=SETTINGS.epochs)
+    training.add_argument("--candidates", type=int, default=64)
+    training.add_argument("--seed", type=int, default=0)
+    training.add_argument("--growth", type=int, metavar="FACTOR", help="images of an epoch grow so at each rung")
+    training.add_argument("--like", type=Path, metavar="SET", help="train another set's candidates, in its order")
+    replaying = parts.add_parser("replay", help="show them to the rules that stop trainings")
+    replaying.add_argument("--set", type=Path, default=KEPT, dest="kept")
+    replaying.add_argument("--workers", type=int, default=2)
+    replaying.add_argument("--shuffles", type=int, default=19)
+    replaying.add_argument(
+        "--early-stopping", action="append", default=[], metavar="KEY=VALUE", help="a key of that table of a recipe"
+    )
+    replaying.add_argument("--json", type=Path, metavar="OUT")
+    options = parser.parse_args(arguments)
+    if options.part == "train":
+        train(options.out, options.data, options.epochs, options.candidates, options.seed, options.growth, options.like)
+        return 0
+    settings = EarlyStoppingRecipe(**apply_overrides({}, options.early_stopping))
+    figures = compare(options.kept, settings, options.workers, options.shuffles)
+    if options.json is not None:
+        write_aside(options.json, json.dumps(figures, indent=1).encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
