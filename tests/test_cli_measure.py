@@ -68,6 +68,7 @@ def test_json_is_all_that_stands_on_standard_output(files: list[Path]) -> None:
     assert "measuring models" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_published_space_is_measured_into_a_table(tmp_path: Path) -> None:
     """Six edges as numbers of operations, counts that belong to them, and a latency within its interval."""
     out = tmp_path / "table.csv.gz"

@@ -298,6 +298,7 @@ def test_registered_methods_that_apply_are_the_default(table: Path, monkeypatch:
     assert found == [["additive"], ["additive", "transfer"], ["additive", "transfer"]]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same(table: Path) -> None:
     """But for the times."""
     arguments = ("--targets", "y,s,x", "--methods", f"{OWN},{GP}", "--choose", "medoids", "--seeds", "1")

@@ -416,6 +416,7 @@ class TestCommand:
             one, two = (each["evaluated"] for each in first if each["searcher"] == name)
             assert one != two
 
+    @pytest.mark.slow
     def test_two_processes_give_the_same(self, path: Path) -> None:
         """But for the times."""
         one = run(path, "--evaluations", "10")["runs"]

@@ -109,6 +109,7 @@ class TestInterpreter:
 
 
 class TestInstall:
+    @pytest.mark.slow
     def test_installs_once_and_again_for_other_requirements(self, tmp_path: Path) -> None:
         """The second call finds all in place, and a changed requirement replaces it."""
         said: list[str] = []

@@ -213,6 +213,7 @@ def test_a_stopped_task_is_closed_before_its_end_is_told() -> None:
 
 @pytest.mark.ray
 class TestProcesses:
+    @pytest.mark.slow
     def test_a_death_ends_its_job_alone(self, ray_executor: Executor) -> None:
         """A worker that exits or is killed from outside makes a failed job of kind worker; the others go on."""
 
