@@ -153,9 +153,15 @@ def _append(path: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def compare(path: Path, settings: EarlyStoppingRecipe, workers: int, shuffles: int) -> dict[str, Any]:
-    """What rules save and lose on a set, over the recorded order and shuffles of it; printed, and returned."""
+def compare(
+    path: Path, settings: EarlyStoppingRecipe, workers: int, shuffles: int, first: int | None = None
+) -> dict[str, Any]:
+    """What rules save and lose on a set, over the recorded order and shuffles of it; printed, and returned.
+
+    With ``first``, on so many of its trainings, in the order in which they were made.
+    """
     head, rows = read_set(path)
+    rows = rows[:first]
     trainings = [
         Training(tuple(row["curve"]), float(row.get("latency_ms", row["macs"])), row["seconds"] / len(row["curve"]))
         for row in rows
@@ -219,12 +225,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     training.add_argument("--out", type=Path, required=True)
     training.add_argument("--data", choices=list(DATA), default="fashion-mnist")
     training.add_argument("--epochs", type=int, default=SETTINGS.epochs)
-    training.add_argument("--candidates", type=int, default=64)
+    training.add_argument("--candidates", type=int, default=200)
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--growth", type=int, metavar="FACTOR", help="images of an epoch grow so at each rung")
     training.add_argument("--like", type=Path, metavar="SET", help="train another set's candidates, in its order")
     replaying = parts.add_parser("replay", help="show them to the rules that stop trainings")
     replaying.add_argument("--set", type=Path, default=KEPT, dest="kept")
+    replaying.add_argument("--first", type=int, metavar="N", help="only the first N trainings of the set")
     replaying.add_argument("--workers", type=int, default=2)
     replaying.add_argument("--shuffles", type=int, default=19)
     replaying.add_argument(
@@ -236,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train(options.out, options.data, options.epochs, options.candidates, options.seed, options.growth, options.like)
         return 0
     settings = EarlyStoppingRecipe(**apply_overrides({}, options.early_stopping))
-    figures = compare(options.kept, settings, options.workers, options.shuffles)
+    figures = compare(options.kept, settings, options.workers, options.shuffles, options.first)
     if options.json is not None:
         write_aside(options.json, json.dumps(figures, indent=1).encode())
     return 0

@@ -93,9 +93,10 @@ class RoundOfTrainings:
         self._subsets.pop(job["id"], None)
 
     def _tell(self, trust: RungTrust, trainings: int) -> None:
-        """Say once in a run how far early errors can be relied on."""
+        """Say how far early errors can be relied on, unless the journal has it from before."""
         state = self._state
-        if any("early_stopping" in body for body in state.journal.bodies("note")):
+        said = [body.get("early_stopping", {}).get("trainings") for body in state.journal.bodies("note")]
+        if trainings in said:
             return
         last = self._evaluator.epochs
         shown = ", ".join(f"{correlation:.2f} after {epoch}" for epoch, correlation in trust.correlations.items())

@@ -22,17 +22,17 @@ LEAST_ERROR = 1e-3
 """Smaller errors count as this one where logarithms are taken."""
 
 
-def rung_epochs(epochs: int, reduction: int) -> tuple[int, ...]:
+def rung_epochs(epochs: int, reduction: float) -> tuple[int, ...]:
     """Epochs at which trainings of ``epochs`` are compared: divided by powers of ``reduction``, lowest first."""
-    rungs = []
-    rung = epochs // reduction
+    rungs: set[int] = set()
+    rung = epochs / reduction
     while rung >= 1:
-        rungs.append(rung)
-        rung //= reduction
-    return tuple(reversed(rungs))
+        rungs.add(math.floor(rung))
+        rung /= reduction
+    return tuple(sorted(rungs))
 
 
-def rung_subsets(epochs: int, reduction: int, subset: float) -> tuple[float, ...]:
+def rung_subsets(epochs: int, reduction: float, subset: float) -> tuple[float, ...]:
     """Shares of the training images that ``epochs`` see which grow by ``reduction`` after each rung, to ``subset``."""
     rungs = rung_epochs(epochs, reduction)
     above = [sum(rung >= epoch for rung in rungs) for epoch in range(1, epochs + 1)]
@@ -147,8 +147,10 @@ def _place(losses: pareto.FloatArray, index: int) -> int:
 class EarlyStopping:
     """Which trainings of a run go on: nobody is stopped before enough whole ones have shown at which rungs to.
 
-    ``whole`` gives the error curves of trainings that ran to their end, first come first; ``tell`` is called once with
-    what they show of the rungs, and their number.
+    ``whole`` gives the error curves of trainings that ran to their end, first come first. Rungs are judged by the first
+    ``check`` of them and, because few tell little, anew by the first 2, 4, 8 … times as many. One that has been relied
+    on stays so, since those that end from then on are the better ones, which are harder to tell apart. ``tell`` is
+    called with each judgement and the number of trainings that it is made from.
     """
 
     def __init__(
@@ -163,7 +165,8 @@ class EarlyStopping:
         self._epochs = rung_epochs(epochs, settings.reduction) if settings.enabled else ()
         self._whole = whole
         self._tell = tell
-        self._relied_on: tuple[int, ...] | None = None
+        self._relied_on: tuple[int, ...] = ()
+        self._judges_next = settings.check
         self._rungs = Rungs(
             self._epochs,
             keep=settings.keep,
@@ -184,11 +187,11 @@ class EarlyStopping:
         return self._rungs.goes_on(candidate, epoch, noise)
 
     def _rungs_relied_on(self) -> tuple[int, ...]:
-        if self._relied_on is None and self._epochs:
-            whole = self._whole()[: self._settings.check]
-            if len(whole) < self._settings.check:
-                return ()
-            trust = trust_in_rungs(self._epochs, whole, self._settings.least_correlation)
-            self._relied_on = trust.relied_on
-            self._tell(trust, len(whole))
-        return self._relied_on or ()
+        whole = self._whole() if self._epochs else ()
+        while len(whole) >= self._judges_next:
+            count = self._judges_next
+            trust = trust_in_rungs(self._epochs, whole[:count], self._settings.least_correlation)
+            self._relied_on = tuple(sorted({*self._relied_on, *trust.relied_on}))
+            self._tell(RungTrust(trust.correlations, self._relied_on), count)
+            self._judges_next = 2 * count
+        return self._relied_on

@@ -115,11 +115,11 @@ class EarlyStoppingRecipe(_Part):
     enabled: bool = True
     check: int = Field(default=5, ge=3)
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
-    reduction: int = Field(default=2, ge=2)
+    reduction: float = Field(default=1.5, ge=1.1)
     keep: float = Field(default=0.25, gt=0, le=1)
     min_peers: int = Field(default=4, ge=1)
     neighbours: int = Field(default=12, ge=1)
-    margin: float = Field(default=1.0, ge=0)
+    margin: float = Field(default=0.7, ge=0)
     grow_subset: bool = False
 
 

@@ -149,7 +149,7 @@ class TestEarlyStopping:
         assert told == []
 
     def test_rungs_are_used_once_they_have_shown_to_rank(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It is told once, and stands in the journal."""
+        """It is told, and stands in the journal."""
         trainings, told, kept = self.round_after(monkeypatch, self.whole(4))
         assert not self.goes_on(trainings, 1)
         assert not self.goes_on(trainings, 2)
@@ -186,7 +186,7 @@ class TestEarlyStopping:
 
     def test_a_resumed_run_does_not_say_it_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The journal has it already."""
-        trainings, told, kept = self.round_after(monkeypatch, self.whole(4), [{"early_stopping": {}}])
+        trainings, told, kept = self.round_after(monkeypatch, self.whole(4), [{"early_stopping": {"trainings": 4}}])
         assert not self.goes_on(trainings, 1)
         assert told == []
         assert len(kept) == 1

@@ -20,9 +20,19 @@ points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, m
 
 @pytest.mark.parametrize(
     ("epochs", "reduction", "rungs"),
-    [(8, 2, (1, 2, 4)), (9, 3, (1, 3)), (10, 2, (1, 2, 5)), (27, 3, (1, 3, 9)), (1, 2, ()), (3, 4, ())],
+    [
+        (8, 2, (1, 2, 4)),
+        (9, 3, (1, 3)),
+        (10, 2, (1, 2, 5)),
+        (27, 3, (1, 3, 9)),
+        (1, 2, ()),
+        (3, 4, ()),
+        (18, 1.5, (1, 2, 3, 5, 8, 12)),
+        (4, 1.5, (1, 2)),
+        (3, 1.1, (1, 2)),
+    ],
 )
-def test_rungs_are_the_epochs_divided_by_powers(epochs: int, reduction: int, rungs: tuple[int, ...]) -> None:
+def test_rungs_are_the_epochs_divided_by_powers(epochs: int, reduction: float, rungs: tuple[int, ...]) -> None:
     """The lowest comes first, and the last epoch is no rung: nobody is stopped when it has finished."""
     assert rung_epochs(epochs, reduction) == rungs
 
@@ -118,13 +128,13 @@ def test_without_costs_errors_are_compared_with_all() -> None:
         (1, 2, 0.5, (0.5,)),
     ],
 )
-def test_subsets_grow_at_each_rung(epochs: int, reduction: int, subset: float, subsets: tuple[float, ...]) -> None:
+def test_subsets_grow_at_each_rung(epochs: int, reduction: float, subset: float, subsets: tuple[float, ...]) -> None:
     """By as much as the rungs do, to the whole share after the last of them."""
     assert rung_subsets(epochs, reduction, subset) == pytest.approx(subsets)
 
 
 def test_stopping_waits_for_whole_trainings() -> None:
-    """What they show of the rungs is told once; only from the first that is relied on are others stopped."""
+    """What they show of the rungs is told; only from the first that is relied on are others stopped."""
     whole: list[list[float]] = []
     told: list[tuple[RungTrust, int]] = []
     settings = EarlyStoppingRecipe(check=3, keep=0.1, min_peers=2)
@@ -141,6 +151,28 @@ def test_stopping_waits_for_whole_trainings() -> None:
     assert count == 3
     assert trust.correlations == pytest.approx({1: -1.0, 2: 1.0})
     assert trust.relied_on == (2,)
+
+
+def test_rungs_are_judged_anew_by_twice_as_many() -> None:
+    """What few trainings would not show, more may; a rung that was relied on stays so, whatever they show."""
+    told: list[tuple[RungTrust, int]] = []
+    settings = EarlyStoppingRecipe(check=3, keep=0.1, min_peers=2)
+    bad = [[0.3, 0.3, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2], [0.1, 0.1, 0.3, 0.3]]
+    good = [[0.9, 0.4, 0.4, 0.4], [0.8, 0.5, 0.5, 0.5], [0.7, 0.6, 0.6, 0.6]]
+    worst = [[0.1, 0.01 * index, 0.1, 1 - 0.01 * index] for index in range(6)]
+    whole = list(bad)
+    stopping = EarlyStopping(settings, 4, whole=lambda: whole, tell=lambda trust, count: told.append((trust, count)))
+    for name, error in (("a", 0.1), ("b", 0.2), ("c", 0.9)):
+        stopping.record(name, 2, error, (1.0,))
+    assert stopping.goes_on("c", 2)
+    whole += good[:2]
+    assert stopping.goes_on("c", 2)
+    whole += good[2:]
+    assert not stopping.goes_on("c", 2)
+    whole += worst
+    stopping.goes_on("c", 2)
+    assert [(trust.relied_on, count) for trust, count in told] == [((), 3), ((1, 2), 6), ((1, 2), 12)]
+    assert told[2][0].correlations[2] < 0
 
 
 @pytest.mark.parametrize(

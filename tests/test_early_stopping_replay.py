@@ -103,11 +103,8 @@ def test_orders_begin_with_the_recorded_one() -> None:
 
 def test_the_command_replays_a_kept_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rules side by side, printed and as JSON."""
-    head, rows = early_stopping.read_set(early_stopping.KEPT)
-    kept = tmp_path / "set.jsonl"
-    kept.write_text("\n".join(json.dumps(row) for row in [head, *rows[:12]]) + "\n")
     out = tmp_path / "out.json"
-    options = ["replay", "--set", str(kept), "--shuffles", "1", "--early-stopping", "check=4", "--json", str(out)]
+    options = ["replay", "--first", "12", "--shuffles", "1", "--early-stopping", "check=4", "--json", str(out)]
     assert early_stopping.main(options) == 0
     figures = json.loads(out.read_text())
     assert figures["orders"] == 2
