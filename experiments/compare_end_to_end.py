@@ -43,12 +43,12 @@ from nas.progress import PlainProgress
 from nas.ray_executor import RayExecutor, Resources
 from nas.recipe import Recipe, read_recipe
 from nas.record import read_record
-from nas.retraining import spread_over_front
 from nas.run import resume, search
 from nas.runtimes import Deployed
 from nas.search_space import SearchSpace, architecture_from, load_space
 from nas.tracing import build_checked
 from nas.training import CandidateTraining, normalised_images
+from nas.winner_choice import spread_over_front
 
 OURS = "ours"
 METHODS = (OURS, *RIVALS)
