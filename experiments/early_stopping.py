@@ -112,7 +112,7 @@ def train(out: Path, name: str, epochs: int, candidates: int, seed: int, growth:
         began_s = time.perf_counter()
         curve = [round(float(report["error"]), 6) for report in task(job)]
         layers = describer.layers(architecture)
-        row = {
+        row: dict[str, Any] = {
             "architecture": dict(architecture),
             "sampler": sampler,
             "macs": total_macs(layers),
@@ -193,7 +193,7 @@ def compare(
     print(f"{'':16} {titles[0]:>22} {titles[1]:>22} {titles[2]:>22} {titles[3]:>14}")
     for name, replays in found.items():
         scores = [score(trainings, each.epochs, shares) for each in replays]
-        columns = {
+        columns: dict[str, list[float]] = {
             "ratio": [each.ratio for each in scores],
             "lost_percent": [100 * each.lost for each in scores],
             "lost_near_percent": [100 * each.lost_near for each in scores],

@@ -71,7 +71,7 @@ class ProductRule:
 class RandomRule:
     """Lets as large a share go on at each epoch as another rule did, but by chance."""
 
-    trust = None
+    trust: RungTrust | None = None
 
     def __init__(self, decisions: dict[int, tuple[int, int]], seed: int) -> None:
         self._shares = {epoch: on / asked for epoch, (asked, on) in decisions.items() if asked}

@@ -80,7 +80,8 @@ def scaled_family(space: SearchSpace) -> list[Architecture]:
             level = {"width": width, "depth": depth, "stride": 0.0, "kernel": 0.0, "expansion": 0.5}.get(kind)
             if level is not None:
                 return options[round(level * (len(options) - 1))]
-            return {"block": "mbconv", "squeeze_excite": False}[kind]
+            fixed: dict[str, Option] = {"block": "mbconv", "squeeze_excite": False}
+            return fixed[kind]
 
         return settle(space, option)
 
@@ -105,7 +106,7 @@ def _search(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int
         )
         results = tuner.fit()
     found: dict[Architecture, Found] = {}
-    for result in results:
+    for result in (results[number] for number in range(len(results))):
         if result.metrics and "latency_ms" in result.metrics:
             architecture = _architecture(space, result.metrics["config"])
             found[architecture] = Found(architecture, result.metrics["error"], result.metrics["latency_ms"])

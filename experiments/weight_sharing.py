@@ -124,18 +124,19 @@ def _of_seed(
     alone = CandidateTraining(space, source, settings, clock)
     columns: dict[str, list[float]] = {}
     for number, architecture in enumerate(architectures):
-        job = {"id": architecture.id, "architecture": dict(architecture), "seed": 1000 * seed + number}
+        start = 1000 * seed + number
+        job = {"id": architecture.id, "architecture": dict(architecture), "seed": start}
         *_, shared = evaluation(job)
         *_, trained = alone(job)
         layers = layers_of(space, architecture, data.input_shape, data.class_count)
         began = clock()
         images = inputs_of(torch.from_numpy(data.train.images[:64]), *statistics_of(data, torch.device("cpu")))
         labels = torch.from_numpy(data.train.labels[:64])
-        row = {"snip": snip(_built(space, architecture, source, job["seed"]), images, labels)}
+        row = {"snip": snip(_built(space, architecture, source, start), images, labels)}
         score_s = clock() - began
         row |= {
-            "naswot": naswot(_built(space, architecture, source, job["seed"]), images),
-            "synflow": synflow(_built(space, architecture, source, job["seed"]), data.input_shape),
+            "naswot": naswot(_built(space, architecture, source, start), images),
+            "synflow": synflow(_built(space, architecture, source, start), data.input_shape),
             "supernet": shared["error"],
             "alone": trained["error"],
             "params": total_params(layers),
