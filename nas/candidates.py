@@ -35,7 +35,7 @@ class RoundOfTrainings:
         self._evaluator = evaluator
         self._number = number
         self._left = until - state.knowledge.trials
-        self._ends_s = _end_of_round_s(state, number)
+        self._ends_s = end_of_round_s(state, number)
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
         self._curves: dict[str, list[float]] = {}
         self._subsets: dict[str, list[float]] = {}
@@ -228,7 +228,7 @@ class RoundOfTrainings:
         return float(curve[-1] * np.median(ratios)) if ratios else None
 
 
-def _end_of_round_s(state: RunState, number: int) -> float:
+def end_of_round_s(state: RunState, number: int) -> float:
     """Until when, in seconds from the run's begin, a round that begins now trains."""
     if state.recipe.search_time_s is None:
         return math.inf

@@ -28,7 +28,7 @@ from nas.front import (
 )
 from nas.measured_files import MeasuredFile
 from nas.metric import METRICS, Metric
-from nas.progress import PlainProgress, Progress, duration_text, one_line
+from nas.progress import PlainProgress, Progress, duration_text, one_line, seconds_left
 from nas.roofline import rate_text, share_text
 from nas.target_profile import TargetProfile
 
@@ -56,13 +56,15 @@ class RichProgress:
         self._task: TaskID | None = None
         self._name = ""
         self._total: int | None = None
+        self._most_s: float | None = None
         self._done = 0
         self._best = ""
         self._started_s = 0.0
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.close()
         self._name, self._total, self._done, self._best = one_line(name), total, 0, ""
+        self._most_s = most_s
         self._started_s = time.monotonic()
         self._bars.start()
         self._task = self._bars.add_task(self._name, total=total, counted=self._counted(), best="", left="")
@@ -75,7 +77,7 @@ class RichProgress:
         left = ""
         if self._total is not None and 0 < self._done < self._total:
             passed_s = time.monotonic() - self._started_s
-            left = f"{duration_text(passed_s / self._done * (self._total - self._done))} left"
+            left = f"{duration_text(seconds_left(self._done, self._total, passed_s, self._most_s))} left"
         self._bars.update(self._task, completed=self._done, counted=self._counted(), best=self._best, left=left)
 
     def say(self, text: str) -> None:

@@ -11,8 +11,11 @@ from typing import Protocol, TextIO
 class Progress(Protocol):
     """Hears of a run's stages and of each step within them."""
 
-    def stage(self, name: str, total: int | None = None) -> None:
-        """A stage of ``total`` steps begins, and the one before it has ended; None where the total is open."""
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
+        """A stage of ``total`` steps begins, and the one before it has ended; None where the total is open.
+
+        No step begins after ``most_s`` seconds, where that is given.
+        """
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
         """``count`` more steps are done; ``best`` describes the best result so far, where it changed."""
@@ -27,7 +30,7 @@ class Progress(Protocol):
 class NullProgress:
     """Says nothing."""
 
-    def stage(self, name: str, total: int | None = None) -> None: ...
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None: ...
 
     def advance(self, count: int = 1, best: str | None = None) -> None: ...
 
@@ -45,15 +48,18 @@ class PlainProgress:
         self._clock = clock
         self._name: str | None = None
         self._total: int | None = None
+        self._most_s: float | None = None
         self._done = 0
         self._best: str | None = None
         self._started_s = self._told_s = clock()
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.close()
         self._name, self._total, self._done, self._best = one_line(name), total, 0, None
+        self._most_s = most_s
         self._started_s = self._told_s = self._clock()
-        self.say(f"{self._name}." if total is None else f"{self._name}: {total} to do.")
+        within = "" if most_s is None else f", as far as {duration_text(most_s)} allow"
+        self.say(f"{self._name}." if total is None else f"{self._name}: {total} to do{within}.")
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
         self._done += count
@@ -64,7 +70,7 @@ class PlainProgress:
         self._told_s = now_s
         left = ""
         if self._total is not None and 0 < self._done < self._total:
-            left_s = (now_s - self._started_s) / self._done * (self._total - self._done)
+            left_s = seconds_left(self._done, self._total, now_s - self._started_s, self._most_s)
             left = f", about {duration_text(left_s)} left"
         self.say(f"{self._name}: {self._counted()}{self._best_so_far()}{left}.")
 
@@ -84,6 +90,12 @@ class PlainProgress:
 
     def _best_so_far(self) -> str:
         return "" if self._best is None else f", best {self._best}"
+
+
+def seconds_left(done: int, total: int, passed_s: float, most_s: float | None) -> float:
+    """What the rest of ``total`` steps will take, as those that are ``done`` did, or what is left of ``most_s``."""
+    left_s = passed_s / done * (total - done)
+    return left_s if most_s is None else min(left_s, max(0.0, most_s - passed_s))
 
 
 def one_line(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.candidates import RoundOfTrainings
+from nas.candidates import RoundOfTrainings, end_of_round_s
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.evaluators import DOING, Checked, Evaluator
@@ -298,7 +298,9 @@ class Search:
             return
         already = self._state.knowledge.trials
         doing = DOING[self._state.recipe.evaluate]
-        self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", until - already)
+        ends_s = end_of_round_s(self._state, number)
+        most_s = ends_s - self._state.spent_s if math.isfinite(ends_s) else None
+        self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", until - already, most_s)
         for source in self._sources_of_trainings(evaluator, number, until):
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
         self._state.progress.close()

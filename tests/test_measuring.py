@@ -49,7 +49,7 @@ class Telling:
         self.news: list[str] = []
         self.stages: dict[str, tuple[int | None, int]] = {}
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self._now = name
         self.stages[name] = (total, 0)
 

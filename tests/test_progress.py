@@ -48,6 +48,22 @@ def test_lines_between_are_limited_in_number() -> None:
     assert lines[1] == "Measuring: 500 of 2000 done, about 15 s left."
 
 
+def test_no_more_time_is_promised_than_there_is() -> None:
+    """A stage that ends after a time has no more left than that, however much is to do."""
+    stream, clock = io.StringIO(), Clock()
+    progress = PlainProgress(stream, every_s=5.0, clock=clock)
+    progress.stage("Training", 2000, most_s=20.0)
+    for _ in range(3):
+        clock.now_s += 7.5
+        progress.advance()
+    assert stream.getvalue().splitlines() == [
+        "Training: 2000 to do, as far as 20 s allow.",
+        "Training: 1 of 2000 done, about 12 s left.",
+        "Training: 2 of 2000 done, about 5.0 s left.",
+        "Training: 3 of 2000 done, about 0.0 s left.",
+    ]
+
+
 def test_a_new_stage_ends_the_one_before() -> None:
     """The next stage closes the last, and starts its count and its best anew."""
     stream = io.StringIO()

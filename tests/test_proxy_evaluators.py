@@ -76,7 +76,7 @@ class Stopping(Diary):
         super().__init__()
         self._stage = stage
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         super().stage(name, total)
         if name == self._stage:
             raise KeyboardInterrupt

@@ -55,7 +55,7 @@ class Diary:
         self.stages: list[str] = []
         self.news: list[str] = []
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.stages.append(name)
 
     def advance(self, best: str | None = None) -> None:
@@ -151,7 +151,7 @@ def test_a_run_stopped_between_stages_goes_on_from_its_rows(tmp_path: Path, stop
     """What was done before stays as it is, nothing is done twice, and the budget is exact."""
 
     class Stopping(Diary):
-        def stage(self, name: str, total: int | None = None) -> None:
+        def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
             if name == stop_before:
                 raise KeyboardInterrupt
 
@@ -385,7 +385,7 @@ def test_validation_images_are_trained_on_only_at_the_end_and_test_images_only_t
     """The search trains on training images and evaluates on validation images; the test split comes last, once."""
 
     class Stages(Diary):
-        def stage(self, name: str, total: int | None = None) -> None:
+        def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
             super().stage(name, total)
             TellTale.stage = name.rpartition(": ")[2]
             if name == "testing winners":

@@ -135,7 +135,7 @@ class TestGoodEnough:
         """As many are measured in the end as without the stop, none of them twice."""
 
         class Stopping(Diary):
-            def stage(self, name: str, total: int | None = None) -> None:
+            def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
                 super().stage(name, total)
                 if self.stages.count("exporting models") == 3:
                     raise KeyboardInterrupt
