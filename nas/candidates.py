@@ -18,6 +18,7 @@ from nas.execution import Job, Report
 from nas.metric import METRICS
 from nas.proposer import Beforehand, Proposer, Told
 from nas.run_state import RunState
+from nas.zero_cost import ScorePrior
 
 CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
 
@@ -26,11 +27,14 @@ CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
 class RoundOfTrainings:
     """The source of one round's jobs, up to ``until`` trainings in all, and none after the recipe's time.
 
-    A round has an equal share of the time that is left with those to come. ``dried_up`` tells afterwards that the
-    proposer found nothing more that is new and probably meets the limits.
+    ``prior`` tells the proposer what to expect of errors. A round has an equal share of the time that is left with
+    those to come. ``dried_up`` tells afterwards that the proposer found nothing more that is new and probably meets
+    the limits.
     """
 
-    def __init__(self, state: RunState, evaluator: Evaluator, number: int, until: int) -> None:
+    def __init__(
+        self, state: RunState, evaluator: Evaluator, number: int, until: int, prior: ScorePrior | None = None
+    ) -> None:
         self._state = state
         self._evaluator = evaluator
         self._number = number
@@ -56,7 +60,7 @@ class RoundOfTrainings:
             recipe.sampler,
             seed=recipe.seed,
             history=[self._told(row) for row in state.knowledge.trainings.values()],
-            beforehand=Beforehand(state.screen.describer, self._known_costs()),
+            beforehand=Beforehand(state.screen.describer, self._known_costs(), prior),
         )
 
     def next_job(self) -> Job | None:

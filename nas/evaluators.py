@@ -18,6 +18,7 @@ from nas.recipe import Recipe
 from nas.run_state import RunState
 from nas.table_evaluation import TableLookup
 from nas.training import CandidateTraining, TrainingSettings
+from nas.zero_cost import ScorePrior, ZeroCostEvaluation
 
 DOING = {
     "train": "training",
@@ -135,6 +136,23 @@ class TableEvaluator:
 
     def prepare(self, executor: Executor) -> None:
         """Nothing comes first."""
+
+
+def prior_of(state: RunState) -> ScorePrior | None:
+    """What the recipe lets the sampler expect of errors before any is found."""
+    recipe = state.recipe
+    if recipe.prior == "none":
+        return None
+    scoring = ZeroCostEvaluation(
+        state.task.space,
+        state.task.source,
+        recipe.prior,
+        recipe.zero_cost.batch,
+        recipe.training.device,
+        recipe.execution.threads_per_worker,
+        clock=state.stopwatch,
+    )
+    return ScorePrior(scoring, lambda architecture: training_seed(recipe, architecture))
 
 
 def training_settings(

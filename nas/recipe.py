@@ -237,6 +237,8 @@ class Recipe(_Part):
     After ``search_time_s``, which may be written like ``"15min"``, no further candidate is trained; what runs then
     ends, and winners are retrained. ``trials`` are the most then, and how many there are depends on the machine.
 
+    ``prior`` is a zero-cost score, on ``zero_cost.batch`` images, that the sampler ``gp`` is to expect errors by.
+
     Construct it with keywords, from a file by ``read_recipe``, or from a mapping by ``Recipe.from_mapping``.
 
     Raises:
@@ -254,6 +256,7 @@ class Recipe(_Part):
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
     search_time_s: float | None = Field(default=None, gt=0)
     sampler: Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"] = "gp"
+    prior: Literal["none", "snip", "synflow", "naswot", "macs"] = "none"
     evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
     predictor: str = "stacked"
     measuring: MeasuringRecipe = MeasuringRecipe()
@@ -338,6 +341,15 @@ class Recipe(_Part):
             raise ValueError(
                 'retraining.start "supernet" takes weights that candidates shared, so evaluate must be "supernet", '
                 f'but got "{self.evaluate}".'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prior_where_something_is_learned(self) -> Recipe:
+        if self.prior != "none" and (self.sampler != "gp" or self.evaluate == "table"):
+            raise ValueError(
+                'a prior is for the sampler "gp" and scores networks on images, which a table has not, but got prior '
+                f'"{self.prior}" with sampler "{self.sampler}" and evaluate "{self.evaluate}".'
             )
         return self
 

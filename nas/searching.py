@@ -14,7 +14,7 @@ from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings, end_of_round_s
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
-from nas.evaluators import DOING, Checked, Evaluator
+from nas.evaluators import DOING, Checked, Evaluator, prior_of
 from nas.execution import Executor
 from nas.fusion import as_executed
 from nas.measurement import Measurement
@@ -45,6 +45,7 @@ class Search:
         self._rounds_done = {body["round"] for body in state.journal.bodies("round")}
         self._sources: dict[str, list[Source]] = {}
         self._doubts: dict[str, list[str]] = {}
+        self._prior = prior_of(state)
 
     @property
     def is_over(self) -> bool:
@@ -321,14 +322,14 @@ class Search:
 
         A search must not dry up because few samples give no tight bound.
         """
-        source = RoundOfTrainings(self._state, evaluator, number, until)
+        source = RoundOfTrainings(self._state, evaluator, number, until, self._prior)
         yield source
         if source.dried_up and self._state.screen.drop_caution():
             self._state.progress.say(
                 f"round {number}: no further architecture was found that is new and meets the limits by the "
                 "predictors' bounds, so those that meet them by the predicted mean are trained."
             )
-            yield RoundOfTrainings(self._state, evaluator, number, until)
+            yield RoundOfTrainings(self._state, evaluator, number, until, self._prior)
 
     def _refusals(self) -> str:
         turned_away = self._state.screen.turned_away

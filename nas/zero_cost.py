@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -119,6 +120,33 @@ class ZeroCostEvaluation:
         if self.score == "naswot":
             return naswot(module, inputs)
         return snip(module, inputs, torch.from_numpy(split.labels).to(device))
+
+
+@final
+class ScorePrior:
+    """Scores of architectures before any is evaluated, shape (N,), each found when it is first asked for.
+
+    NaN where one cannot be built or has no finite score. ``seed_of`` gives the seed that draws a network's weights.
+    """
+
+    def __init__(self, scoring: ZeroCostEvaluation, seed_of: Callable[[Architecture], int]) -> None:
+        self._scoring = scoring
+        self._seed_of = seed_of
+        self._scores: dict[Architecture, float] = {}
+
+    def __call__(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
+        for architecture in architectures:
+            if architecture not in self._scores:
+                self._scores[architecture] = self._score(architecture)
+        return np.array([self._scores[architecture] for architecture in architectures])
+
+    def _score(self, architecture: Architecture) -> float:
+        job = {"id": architecture.id, "architecture": dict(architecture), "seed": self._seed_of(architecture)}
+        try:
+            (report,) = self._scoring(job)
+        except CandidateError:
+            return math.nan
+        return float(report["score"])
 
 
 def snip(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:

@@ -17,6 +17,7 @@ from test_training import SETTINGS
 from tiny_space import TinySpace
 
 import nas
+from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.errors import RecipeError
 from nas.evaluators import training_seed
@@ -27,6 +28,7 @@ from nas.proxy_evaluators import SUPERNET
 from nas.run import Instruments
 from nas.search_space import SearchSpace
 from nas.training import CandidateTraining
+from nas.zero_cost import ZeroCostEvaluation
 
 BASE: Mapping[str, Any] = {
     "name": "run",
@@ -221,3 +223,27 @@ def test_a_supernet_that_cannot_be_trained_ends_the_run(tmp_path: Path) -> None:
         search(tmp_path, evaluate="supernet", supernet={"epochs": 3, "time_limit_s": 1e-9})
     with pytest.raises(RecipeError, match=r"must be finite, but one was nan.*a lower training.learning_rate"):
         search(tmp_path, name="other", evaluate="supernet", training={**BASE["training"], "learning_rate": 1e30})
+
+
+def test_scores_are_a_prior_of_the_sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates are scored before the first of them is trained, in all rounds together each once."""
+    scored: list[Architecture] = []
+    trained_at_first_score: list[int] = []
+    score, train = ZeroCostEvaluation._score, CandidateTraining.__call__
+    trainings: list[Any] = []
+
+    def scoring(self: ZeroCostEvaluation, architecture: Architecture, data: Any) -> float:
+        trained_at_first_score.append(len(trainings))
+        scored.append(architecture)
+        return score(self, architecture, data)
+
+    def training(self: CandidateTraining, job: Any) -> Any:
+        trainings.append(job)
+        return train(self, job)
+
+    monkeypatch.setattr(ZeroCostEvaluation, "_score", scoring)
+    monkeypatch.setattr(CandidateTraining, "__call__", training)
+    search_without_winners(tmp_path, sampler="gp", prior="macs")
+    assert len(trainings) == 4
+    assert trained_at_first_score[0] == 0
+    assert len(set(scored)) == len(scored) > 4

@@ -154,6 +154,8 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
             "evaluate: input should be 'train', 'supernet', 'zero-cost' or 'table', but got 'tabel'.",
         ),
         ({"evaluate": "table"}, "evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz."),
+        ({"prior": "snip", "sampler": "tpe"}, 'but got prior "snip" with sampler "tpe" and evaluate "train".'),
+        ({"prior": "macs", "evaluate": "table", "table": {"path": "t"}}, 'with sampler "gp" and evaluate "table".'),
         ({"table": {"path": "t.csv"}}, "it is 'train' and there is table.path 't.csv': set evaluate=table, or leave"),
         ({"table": {"input_shape": [3, 0, 8]}}, "channels, height and width must be at least 1, but got [3, 0, 8]."),
         ({"table": {"pause_s": -1}}, "table.pause_s: input should be greater than or equal to 0, but got -1."),

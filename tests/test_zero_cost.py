@@ -14,7 +14,7 @@ from torch import nn
 from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.errors import CandidateError
-from nas.zero_cost import ScoreMap, ScoreName, ZeroCostEvaluation, fit_score_map, naswot, snip, synflow
+from nas.zero_cost import ScoreMap, ScoreName, ScorePrior, ZeroCostEvaluation, fit_score_map, naswot, snip, synflow
 
 DIGITS = DataSource(name="digits")
 
@@ -128,3 +128,26 @@ def test_a_network_without_rectifiers_has_no_score() -> None:
     with pytest.raises(CandidateError, match="must be finite") as caught:
         evaluate(score="naswot", space=Plain())
     assert caught.value.kind == "nan"
+
+
+def test_a_prior_scores_each_network_once() -> None:
+    """As an evaluation with its seed does; what cannot be built has none."""
+
+    class Partly(TinySpace):
+        def build(self, architecture: Architecture) -> nn.Module:
+            built.append(architecture)
+            if architecture["width"] == 8:
+                raise ValueError("no such width")
+            return super().build(architecture)
+
+    built: list[Architecture] = []
+    small, broken, large = (Architecture({"width": width, "depth": 0}) for width in (4, 8, 16))
+    prior = ScorePrior(ZeroCostEvaluation(Partly(), DIGITS, "snip", 32, "cpu", 1), lambda each: int(each["width"]))
+    scores = prior([small, broken])
+    again = prior([large, broken, small])
+    assert len(built) == 3
+    (report,) = ZeroCostEvaluation(TinySpace(), DIGITS, "snip", 32, "cpu", 1)({"architecture": small, "seed": 4})
+    assert scores[0] == again[2] == report["score"]
+    assert np.isfinite(again[0])
+    assert np.isnan(scores[1])
+    assert np.isnan(again[1])
