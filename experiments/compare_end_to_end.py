@@ -190,16 +190,9 @@ def measure(setting: Setting, choices: Sequence[Choice]) -> list[Measured]:
     }
     architectures = list(dict.fromkeys(a for winners in of_method.values() for a in winners))
     retrain(setting, architectures)
-    measuring = setting.recipe.measuring
     bench = DeviceBench(
         setting.recipe.parsed_target,
-        BenchSettings(
-            rounds=measuring.rounds,
-            max_rounds=measuring.max_rounds,
-            precision=measuring.precision,
-            seconds_per_round=measuring.seconds_per_round,
-            timeout_s=measuring.timeout_s,
-        ),
+        BenchSettings(**setting.recipe.measuring.bench_settings),
         calibration=lambda: normalised_images(setting.data.train.head(256).images, setting.data),
     )
     rng = np.random.default_rng(setting.recipe.seed)

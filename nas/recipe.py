@@ -66,6 +66,11 @@ class MeasuringRecipe(_Part):
     timeout_s: float = Field(default=60.0, gt=0)
     reuse: bool = True
 
+    @property
+    def bench_settings(self) -> dict[str, Any]:
+        """As ``benchmarking.BenchSettings`` takes them."""
+        return self.model_dump(include={"rounds", "max_rounds", "precision", "seconds_per_round", "timeout_s"})
+
     @model_validator(mode="before")
     @classmethod
     def _most_grows_with_initial(cls, values: Any) -> Any:

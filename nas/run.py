@@ -148,7 +148,6 @@ def _task(
     load_predictor(recipe.predictor)
     if recipe.evaluate == "table":
         return _table_task(recipe, space, data)
-    measuring = recipe.measuring
     source = DataSource(
         given=data,
         name=recipe.data.name,
@@ -158,13 +157,7 @@ def _task(
     )
     bench = instruments.bench or DeviceBench(
         recipe.parsed_target,
-        BenchSettings(
-            rounds=measuring.rounds,
-            max_rounds=measuring.max_rounds,
-            precision=measuring.precision,
-            seconds_per_round=measuring.seconds_per_round,
-            timeout_s=measuring.timeout_s,
-        ),
+        BenchSettings(**recipe.measuring.bench_settings),
         calibration=lambda: normalised_images(source.load().train.head(CALIBRATION_IMAGES).images, source.load()),
         meter=recipe.energy.meter_settings,
         say=progress.say,
@@ -180,7 +173,7 @@ def _task(
     if recipe.evaluate == "supernet":
         _check_shares_weights(space, recipe, loaded)
     shape, classes = loaded.input_shape, loaded.class_count
-    store = MeasurementStore(home(), fresh=not measuring.reuse)
+    store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(space, bench, shape, classes, recipe.parsed_target.batch, store)
     return Task(space, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
 

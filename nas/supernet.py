@@ -18,7 +18,7 @@ from nas.dataset import DataSet
 from nas.errors import CandidateError, SpaceError
 from nas.search_space import HasSupernet, SearchSpace, ends
 from nas.tracing import build_checked
-from nas.training import device_named, error_rate, inputs_of, statistics_of
+from nas.training import device_named, error_rate, inputs_of, statistics_of, torch_with
 
 BY = "supernet"
 """What rows and reports of candidates say that were evaluated by shared weights."""
@@ -139,20 +139,14 @@ class SharedEvaluation:
         """
         data = self.source.load()
         began = self.clock()
-        threads_before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
+        with torch_with(self.threads, job["seed"]):
             architecture = Architecture(job["architecture"])
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(job["seed"])
-                module = build_checked(self.space, architecture, data.input_shape, data.class_count)
-                self.shared(architecture, module)
-                device = device_named(self.device)
-                module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-                recalibrate(module, data, self.images, device)
-                error = error_rate(module, data.validation, data, device)
-        finally:
-            torch.set_num_threads(threads_before)
+            module = build_checked(self.space, architecture, data.input_shape, data.class_count)
+            self.shared(architecture, module)
+            device = device_named(self.device)
+            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            recalibrate(module, data, self.images, device)
+            error = error_rate(module, data.validation, data, device)
         yield {"epoch": 1, "error": error, "by": BY, "seconds": self.clock() - began, "done": True}
 
 

@@ -29,6 +29,7 @@ from nas.training import (
     parameter_groups,
     rate_at,
     statistics_of,
+    torch_with,
     training_images,
 )
 
@@ -65,25 +66,19 @@ class SupernetTraining:
         data = self.source.load()
         settings = self.settings
         began = saved = self.clock()
-        threads_before = torch.get_num_threads()
-        torch.set_num_threads(settings.threads)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(job["seed"])
-                steps = _Steps(self.space, data, settings, self.per_step, began, self.clock)
-                first, spent = steps.restore(self.checkpoint)
-                for epoch in range(first, settings.epochs + 1):
-                    loss = steps.epoch(epoch, job["seed"])
-                    now = self.clock()
-                    report: dict[str, Any] = {"epoch": epoch, "loss": loss, "seconds": spent + now - began}
-                    if epoch == settings.epochs:
-                        report |= {"done": True, "weights": steps.weights()}
-                    elif now - saved >= CHECKPOINT_EVERY_S:
-                        report["checkpoint"] = steps.checkpoint(epoch, report["seconds"])
-                        saved = now
-                    yield report
-        finally:
-            torch.set_num_threads(threads_before)
+        with torch_with(settings.threads, job["seed"]):
+            steps = _Steps(self.space, data, settings, self.per_step, began, self.clock)
+            first, spent = steps.restore(self.checkpoint)
+            for epoch in range(first, settings.epochs + 1):
+                loss = steps.epoch(epoch, job["seed"])
+                now = self.clock()
+                report: dict[str, Any] = {"epoch": epoch, "loss": loss, "seconds": spent + now - began}
+                if epoch == settings.epochs:
+                    report |= {"done": True, "weights": steps.weights()}
+                elif now - saved >= CHECKPOINT_EVERY_S:
+                    report["checkpoint"] = steps.checkpoint(epoch, report["seconds"])
+                    saved = now
+                yield report
 
 
 @final

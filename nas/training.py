@@ -80,33 +80,38 @@ class CandidateTraining:
         data = self.source.load()
         settings = self.settings
         began = self.clock()
-        threads_before = torch.get_num_threads()
-        torch.set_num_threads(settings.threads)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(job["seed"])
-                module = build_checked(
-                    self.space, Architecture(job["architecture"]), data.input_shape, data.class_count
-                )
-                if self.start is not None:
-                    self.start(Architecture(job["architecture"]), module)
-                shares = settings.subsets or (settings.subset,) * settings.epochs
-                parts = {share: training_images(data, share, settings.use_validation) for share in set(shares)}
-                device = device_named(settings.device)
-                # Convolutions on CPUs train 20 to 30 % faster in this memory format.
-                module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-                seen = [parts[share] for share in shares]
-                for report in _epochs(module, seen, data, settings, device, job["seed"], self.clock):
-                    report["subset"] = shares[report["epoch"] - 1]
-                    if report["epoch"] == settings.epochs:
-                        report["done"] = True
-                        if settings.keep_weights:
-                            state = module.state_dict().items()
-                            # Copies, because safetensors refuses tensors that layers share.
-                            report["weights"] = save({n: v.detach().cpu().contiguous().clone() for n, v in state})
-                    yield {**report, "seconds": self.clock() - began}
-        finally:
-            torch.set_num_threads(threads_before)
+        with torch_with(settings.threads, job["seed"]):
+            module = build_checked(self.space, Architecture(job["architecture"]), data.input_shape, data.class_count)
+            if self.start is not None:
+                self.start(Architecture(job["architecture"]), module)
+            shares = settings.subsets or (settings.subset,) * settings.epochs
+            parts = {share: training_images(data, share, settings.use_validation) for share in set(shares)}
+            device = device_named(settings.device)
+            # Convolutions on CPUs train 20 to 30 % faster in this memory format.
+            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            seen = [parts[share] for share in shares]
+            for report in _epochs(module, seen, data, settings, device, job["seed"], self.clock):
+                report["subset"] = shares[report["epoch"] - 1]
+                if report["epoch"] == settings.epochs:
+                    report["done"] = True
+                    if settings.keep_weights:
+                        state = module.state_dict().items()
+                        # Copies, because safetensors refuses tensors that layers share.
+                        report["weights"] = save({n: v.detach().cpu().contiguous().clone() for n, v in state})
+                yield {**report, "seconds": self.clock() - began}
+
+
+@contextlib.contextmanager
+def torch_with(threads: int, seed: int) -> Iterator[None]:
+    """So many threads, and random numbers from ``seed``, for as long as the context lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: torch.device | None = None) -> float:

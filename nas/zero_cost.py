@@ -29,7 +29,7 @@ from nas.errors import CandidateError
 from nas.layer import total_macs
 from nas.search_space import SearchSpace
 from nas.tracing import build_checked, layers_of
-from nas.training import device_named, inputs_of, statistics_of
+from nas.training import device_named, inputs_of, statistics_of, torch_with
 
 ScoreName = Literal["snip", "synflow", "naswot", "macs"]
 BY = "zero-cost"
@@ -93,14 +93,8 @@ class ZeroCostEvaluation:
         """
         data = self.source.load()
         began = self.clock()
-        threads_before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(job["seed"])
-                score = self._score(Architecture(job["architecture"]), data)
-        finally:
-            torch.set_num_threads(threads_before)
+        with torch_with(self.threads, job["seed"]):
+            score = self._score(Architecture(job["architecture"]), data)
         if not math.isfinite(score):
             raise CandidateError("nan", f"a zero-cost score must be finite, but was {score}.")
         report = {"epoch": 1, "score": score, "by": BY, "seconds": self.clock() - began, "done": True}
