@@ -1,6 +1,6 @@
 """What a search gives that takes as long as others, from images to measured models: ours against three alternatives.
 
-    python -m experiments.compare_end_to_end --recipe experiments/fashion_mnist.toml --time 15min --seeds 3 --out FOLDER
+    python -m experiments.compare_end_to_end --time 15min --seeds 3 --out FOLDER --json OUT --plot OUT.html
 
 For each seed, each in its turn and with the same wall-clock for everything before the winners: ``ours``, the recipe as
 it is but for its limits; ``nsga2``, Ray Tune with Optuna's NSGA-II on trained error and timed latency, without a
@@ -8,7 +8,8 @@ predictor or early stopping; ``random``; and ``scaled``, a family of the same sp
 Of what each found, the winners are chosen, retrained, exported, measured and tested in the same way, and those of all
 methods of a seed are measured together. It prints each front, and hypervolumes of test error and measured latency with
 the reference point at 1.1 times the worst winner of the seed, per cent of that of all winners together; ``--plot``
-draws them. What is in FOLDER is not done again, so it may be interrupted. The machine should do nothing else.
+draws them. What is in FOLDER is not done again, so it may be interrupted, and with ``--search-only`` retraining and
+measuring left for later. All searches of a seed belong on one machine, which should do nothing else.
 """
 
 from __future__ import annotations
@@ -113,9 +114,6 @@ def choose(setting: Setting, method: str) -> Choice:
         front = resume(run, progress=_progress()) if run.exists() else _search(setting)
         winners = [winner.architecture for winner in front]
         trained = sum(r.stage == "train" and r.reached_full_fidelity for r in read_record(run).rows)
-        for winner in front:
-            model = run / winner.folder / "model.onnx"
-            write_aside(_made(setting.model(winner.architecture)), model.read_bytes())
     else:
         found = RIVALS[method](setting.recipe, setting.space, setting.source, setting.workers, setting.time_s)
         losses = np.array([(each.error, each.latency_ms) for each in found])
@@ -128,10 +126,11 @@ def choose(setting: Setting, method: str) -> Choice:
 
 
 def _search(setting: Setting) -> Any:
+    """A run whose own retraining is short, since winners of all methods are retrained alike, by ``retrain``."""
     values = setting.recipe.model_dump(exclude_none=True)
-    recipe = Recipe.from_mapping(
-        {**values, "name": OURS, "limits": (), "trials": 10_000, "search_time_s": setting.time_s}
-    )
+    changes = {"name": OURS, "limits": (), "trials": 10_000, "search_time_s": setting.time_s}
+    retraining = {**values["retraining"], "epochs": 1}
+    recipe = Recipe.from_mapping({**values, **changes, "retraining": retraining})
     return search(recipe, runs=setting.folder, progress=_progress())
 
 
@@ -300,10 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.compare_end_to_end", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--recipe", type=Path, default=Path("experiments/fashion_mnist.toml"))
+    parser.add_argument("--recipe", type=Path, default=Path("experiments/end_to_end.toml"))
     parser.add_argument("--time", default="15min", help="of each method's search, such as 15min")
     parser.add_argument("--seeds", type=positive, default=3, help="so many, from 0 on")
     parser.add_argument("--methods", type=names, default=METHODS, help="with commas between them")
+    parser.add_argument("--search-only", action="store_true", help="leave retraining and measuring for a later start")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--json", type=Path, metavar="OUT", help="all that was found, in one file")
     parser.add_argument("--plot", type=Path, metavar="OUT.html")
@@ -323,7 +323,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seeded = Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "seed": seed})
         setting = Setting(seeded, recipe.search_time_s, folder)
         choices = [choose(setting, method) for method in options.methods]
+        if options.search_only:
+            continue
         by_seed[seed] = (choices, measure(setting, choices))
+    if options.search_only:
+        return 0
     print("\n".join(report(by_seed)))
     if options.json is not None:
         found = {

@@ -79,6 +79,11 @@ def test_a_small_comparison(tmp_path: Path) -> None:
     """All methods search for some seconds; their winners are retrained and measured together."""
     out = tmp_path / "out.json"
     options = ["--recipe", "experiments/digits.toml", "--time", "8s", "--seeds", "1", "--out", str(tmp_path / "out")]
+    assert compare_end_to_end.main([*options, "--search-only"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.json") if path.stem in METHODS) == [
+        f"{method}.json" for method in sorted(METHODS)
+    ]
+    assert not list((tmp_path / "out").rglob("measured.json"))
     assert compare_end_to_end.main([*options, "--json", str(out)]) == 0
     found = json.loads(out.read_text())["seeds"]["0"]
     assert [choice["method"] for choice in found["choices"]] == list(METHODS)
