@@ -19,7 +19,7 @@ from job_tasks import work
 from nas import ray_executor as ray_module
 from nas.errors import CandidateError, DataError
 from nas.execution import Executor, InlineExecutor, Job, Report, as_failure
-from nas.ray_executor import RayExecutor, Resources
+from nas.ray_executor import LOCAL_RAY_VARIABLES, RayExecutor, Resources
 
 ENOUGH_S = 60.0
 
@@ -423,11 +423,12 @@ for _ in range(2):
 
 
 def run_apart(code: str) -> subprocess.CompletedProcess[str]:
-    """The code in a process of its own, which knows the tests."""
+    """The code in a process of its own, which knows the tests, but nothing of a Ray that runs here."""
     path = os.pathsep.join(str(Path(__file__).parents[level]) for level in (0, 1))
+    environment = {name: value for name, value in os.environ.items() if name not in LOCAL_RAY_VARIABLES}
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**environment, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=120,
