@@ -180,14 +180,16 @@ class EarlyStopping:
 
     def goes_on(self, candidate: str, epoch: int) -> bool:
         """Whether a candidate that was recorded at ``epoch`` is worth training further."""
-        if epoch not in self._rungs_relied_on():
+        if epoch not in self._epochs:
+            return True
+        whole = self._whole()
+        if epoch not in self._rungs_relied_on(whole):
             return True
         margin = self._settings.margin
-        noise = margin * rung_noise(epoch, self._whole()) if margin > 0 else 0.0
+        noise = margin * rung_noise(epoch, whole) if margin > 0 else 0.0
         return self._rungs.goes_on(candidate, epoch, noise)
 
-    def _rungs_relied_on(self) -> tuple[int, ...]:
-        whole = self._whole() if self._epochs else ()
+    def _rungs_relied_on(self, whole: Sequence[Sequence[float]]) -> tuple[int, ...]:
         while len(whole) >= self._judges_next:
             count = self._judges_next
             trust = trust_in_rungs(self._epochs, whole[:count], self._settings.least_correlation)
