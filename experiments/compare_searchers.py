@@ -150,7 +150,7 @@ class Study:
 
     def __init__(self, settings: Settings) -> None:
         """Raises RecipeError or SpaceError where the settings do not fit each other or the table."""
-        from nas.recipe import apply_overrides
+        from nas.recipe_toml import apply_overrides
 
         self.settings = settings
         options = apply_overrides({}, settings.option)

@@ -35,7 +35,8 @@ from nas.journal import write_aside
 from nas.layer import total_macs, total_params
 from nas.machine import processor_name
 from nas.proposer import Beforehand, Proposer, Told
-from nas.recipe import EarlyStoppingRecipe, apply_overrides
+from nas.recipe_sections import EarlyStoppingRecipe
+from nas.recipe_toml import apply_overrides
 from nas.search_space import load_space
 from nas.tracing import describer_of
 from nas.training import CandidateTraining, TrainingSettings

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas import pareto
 from nas.early_stopping import EarlyStopping, RungTrust
-from nas.recipe import EarlyStoppingRecipe
+from nas.recipe_sections import EarlyStoppingRecipe
 
 REFERENCE = np.array([1.1, 1.1])
 

@@ -101,7 +101,8 @@ def search(
 ) -> None:
     """Search, retrain the winners, export and measure them, and write a report."""
     from nas.console import choose_progress
-    from nas.recipe import Recipe, apply_overrides, read_toml
+    from nas.recipe import Recipe
+    from nas.recipe_toml import apply_overrides, read_toml
 
     flags = {
         "data.name": data,

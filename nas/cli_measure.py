@@ -147,7 +147,7 @@ def _measure_space(
     from nas.home import home
     from nas.measured_table import measure_table
     from nas.measurement_store import MeasurementStore
-    from nas.recipe import apply_overrides
+    from nas.recipe_toml import apply_overrides
     from nas.search_space import check_space, load_space
     from nas.target import Target
 

@@ -215,7 +215,7 @@ def onboard(
 def _table(
     path: Path, space: str | None, input_shape: str | None, classes: int | None, options: Sequence[str] | None
 ) -> tuple[Table, SearchSpace, Describer]:
-    from nas.recipe import apply_overrides
+    from nas.recipe_toml import apply_overrides
     from nas.search_space import load_space
     from nas.table import read_table
     from nas.tracing import describer_of

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas import pareto
-from nas.recipe import EarlyStoppingRecipe
+from nas.recipe_sections import EarlyStoppingRecipe
 
 LEAST_ERROR = 1e-3
 """Smaller errors count as this one where logarithms are taken."""

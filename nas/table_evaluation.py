@@ -19,7 +19,7 @@ from nas.execution import Job, Report
 from nas.measurement import Measurement
 from nas.metric import METRICS
 from nas.progress import Progress
-from nas.recipe import TableRecipe
+from nas.recipe_sections import TableRecipe
 from nas.search_space import HasCanonical, SearchSpace
 from nas.table import FloatArray, Table, read_table
 

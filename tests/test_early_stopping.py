@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nas.early_stopping import EarlyStopping, Rungs, RungTrust, rung_epochs, rung_noise, rung_subsets, trust_in_rungs
 from nas.pareto import ranks
-from nas.recipe import EarlyStoppingRecipe
+from nas.recipe_sections import EarlyStoppingRecipe
 
 EVERYONE = 100
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from nas.errors import RecipeError
 from nas.metric import METRICS
-from nas.recipe import Recipe, apply_overrides, read_recipe, read_toml
+from nas.recipe import Recipe, read_recipe
+from nas.recipe_toml import apply_overrides, read_toml
 
 scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
 options = st.recursive(

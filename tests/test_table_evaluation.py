@@ -14,7 +14,7 @@ from table_space import DEVICE, Chain, accuracy, final_accuracy, latency_ms, wri
 from nas.architecture import Architecture, Choice, Option
 from nas.errors import CandidateError, RecipeError
 from nas.progress import NullProgress
-from nas.recipe import TableRecipe
+from nas.recipe_sections import TableRecipe
 from nas.search_space import SearchSpace, enumerate_space
 from nas.table_evaluation import SearchedTable, TableLookup
 
