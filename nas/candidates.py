@@ -25,21 +25,27 @@ CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
 
 @final
 class RoundOfTrainings:
-    """The source of one round's jobs, up to ``until`` trainings in all, and none after the recipe's time.
+    """The source of one round's jobs, up to ``until`` trainings in all, and none begun after ``ends_s``.
 
-    ``prior`` tells the proposer what to expect of errors. A round has an equal share of the time that is left with
-    those to come. ``dried_up`` tells afterwards that the proposer found nothing more that is new and probably meets
+    ``ends_s`` is in seconds of the run's own clock, ``state.spent_s``. ``prior`` tells the proposer what to expect of
+    errors. ``dried_up`` tells afterwards that the proposer found nothing more that is new and probably meets
     the limits.
     """
 
     def __init__(
-        self, state: RunState, evaluator: Evaluator, number: int, until: int, prior: ScorePrior | None = None
+        self,
+        state: RunState,
+        evaluator: Evaluator,
+        number: int,
+        until: int,
+        ends_s: float = math.inf,
+        prior: ScorePrior | None = None,
     ) -> None:
         self._state = state
         self._evaluator = evaluator
         self._number = number
         self._left = until - state.knowledge.trials
-        self._ends_s = end_of_round_s(state, number)
+        self._ends_s = ends_s
         self._predicted: dict[str, dict[str, PredictedValue]] = {}
         self._curves: dict[str, list[float]] = {}
         self._subsets: dict[str, list[float]] = {}
@@ -230,11 +236,3 @@ class RoundOfTrainings:
         finished = [other.details.get("curve", ()) for other in self._state.knowledge.candidates]
         ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
         return float(curve[-1] * np.median(ratios)) if ratios else None
-
-
-def end_of_round_s(state: RunState, number: int) -> float:
-    """Until when, in seconds from the run's begin, a round that begins now trains."""
-    if state.recipe.search_time_s is None:
-        return math.inf
-    begins_s = state.spent_s
-    return begins_s + (state.recipe.search_time_s - begins_s) / (state.recipe.rounds - number + 1)

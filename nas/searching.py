@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
-from nas.candidates import RoundOfTrainings, end_of_round_s
+from nas.candidates import RoundOfTrainings
 from nas.errors import CandidateError, LimitError, SpaceError, TargetError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.evaluators import DOING, Checked, Evaluator, prior_of
@@ -299,10 +299,10 @@ class Search:
             return
         already = self._state.knowledge.trials
         doing = DOING[self._state.recipe.evaluate]
-        ends_s = end_of_round_s(self._state, number)
+        ends_s = self._end_of_round_s(number)
         most_s = ends_s - self._state.spent_s if math.isfinite(ends_s) else None
         self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", until - already, most_s)
-        for source in self._sources_of_trainings(evaluator, number, until):
+        for source in self._sources_of_trainings(evaluator, number, until, ends_s):
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
         self._state.progress.close()
         trained = self._state.knowledge.trials - already
@@ -317,19 +317,28 @@ class Search:
                 f"{duration_text(self._state.recipe.search_time_s or 0)} is over."
             )
 
-    def _sources_of_trainings(self, evaluator: Evaluator, number: int, until: int) -> Iterator[RoundOfTrainings]:
+    def _end_of_round_s(self, number: int) -> float:
+        """Until when a round that begins now trains: it has an equal share of the time left with those to come."""
+        recipe, begins_s = self._state.recipe, self._state.spent_s
+        if recipe.search_time_s is None:
+            return math.inf
+        return begins_s + (recipe.search_time_s - begins_s) / (recipe.rounds - number + 1)
+
+    def _sources_of_trainings(
+        self, evaluator: Evaluator, number: int, until: int, ends_s: float
+    ) -> Iterator[RoundOfTrainings]:
         """The round; and where nothing more surely meets the limits, the rest of it by predicted means.
 
         A search must not dry up because few samples give no tight bound.
         """
-        source = RoundOfTrainings(self._state, evaluator, number, until, self._prior)
+        source = RoundOfTrainings(self._state, evaluator, number, until, ends_s, self._prior)
         yield source
         if source.dried_up and self._state.screen.drop_caution():
             self._state.progress.say(
                 f"round {number}: no further architecture was found that is new and meets the limits by the "
                 "predictors' bounds, so those that meet them by the predicted mean are trained."
             )
-            yield RoundOfTrainings(self._state, evaluator, number, until, self._prior)
+            yield RoundOfTrainings(self._state, evaluator, number, until, ends_s, self._prior)
 
     def _refusals(self) -> str:
         turned_away = self._state.screen.turned_away
