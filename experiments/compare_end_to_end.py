@@ -2,14 +2,16 @@
 
     python -m experiments.compare_end_to_end --time 15min --seeds 3 --out FOLDER --json OUT --plot OUT.html
 
-For each seed, each in its turn and with the same wall-clock for everything before the winners: ``ours``, the recipe as
-it is but for its limits; ``nsga2``, Ray Tune with Optuna's NSGA-II on trained error and timed latency, without a
-predictor or early stopping; ``random``; and ``scaled``, a family of the same space by a width and a depth multiplier.
-Of what each found, the winners are chosen, retrained, exported, measured and tested in the same way, and those of all
-methods of a seed are measured together. It prints each front, and hypervolumes of test error and measured latency with
-the reference point at 1.1 times the worst winner of the seed, per cent of that of all winners together; ``--plot``
-draws them. What is in FOLDER is not done again, so it may be interrupted, and with ``--search-only`` retraining and
-measuring left for later. All searches of a seed belong on one machine, which should do nothing else.
+For each seed, each in its turn: ``ours``, the recipe as it is but for its limits; ``nsga2``, Ray Tune with Optuna's
+NSGA-II on trained error and timed latency, without a predictor or early stopping; ``random``; and ``scaled``, a family
+of the same space by a width and a depth multiplier. Ours begins no training after the time, but measures its front
+then, so the others may begin trainings for as long as all that took. Of what each found, the winners are chosen,
+retrained, exported, measured and tested in the same way, and those of all methods of a seed are measured together. It
+prints each front, and hypervolumes of test error and measured latency with the reference point at 1.1 times the worst
+winner of the seed, per cent of that of all winners together; ``--plot`` draws them.
+
+What is in FOLDER is not done again, so it may be interrupted, and with ``--search-only`` retraining and measuring left
+for later. All searches of a seed belong on one machine, which should do nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,7 +41,7 @@ from nas.errors import CandidateError, RecipeError
 from nas.evaluators import training_seed, training_settings
 from nas.execution import Job, Report
 from nas.export import export_onnx, outputs_of
-from nas.journal import write_aside
+from nas.journal import RECIPE, read_rows, write_aside
 from nas.machine import default_workers, processor_name
 from nas.pareto import hypervolume, non_dominated
 from nas.progress import PlainProgress
@@ -46,6 +50,7 @@ from nas.recipe import Recipe, read_recipe
 from nas.record import read_record
 from nas.run import resume, search
 from nas.runtimes import Deployed
+from nas.search_cost import SEARCH
 from nas.search_space import SearchSpace, architecture_from, load_space
 from nas.tracing import build_checked
 from nas.training import CandidateTraining, normalised_images
@@ -59,10 +64,15 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Choice:
-    """What one method has to show: so many candidates that were trained to the end, and of them the winners."""
+    """What one method has to show: so many candidates that were trained to the end, and of them the winners.
+
+    ``searched_s`` is the wall-clock until the winners were known, on this ``processor``.
+    """
 
     method: str
     trained: int
+    searched_s: float
+    processor: str
     winners: tuple[dict[str, Any], ...]
 
 
@@ -79,12 +89,18 @@ class Measured:
 
 
 class Setting:
-    """One seed's: the recipe, what its names stand for, and a folder for what is made."""
+    """One seed's: the recipe, what its names stand for, and a folder for what is made.
 
-    def __init__(self, recipe: Recipe, time_s: float, folder: Path) -> None:
+    Raises:
+        RecipeError: the folder holds what was made by another recipe.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        assert recipe.search_time_s is not None
         self.recipe = recipe
-        self.time_s = time_s
+        self.time_s = recipe.search_time_s
         self.folder = folder
+        self._claim_folder()
         self.source = DataSource(
             name=recipe.data.name,
             root=recipe.data.root,
@@ -100,12 +116,34 @@ class Setting:
         )
         self.workers = recipe.execution.workers or default_workers(recipe.execution.threads_per_worker)
 
+    def _claim_folder(self) -> None:
+        kept = self.folder / RECIPE
+        if not kept.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_aside(kept, self.recipe.to_toml().encode())
+        elif changed := self.recipe.differences(read_recipe(kept)):
+            listed = ", ".join(f"{key} was {before} and is {now} now" for key, (now, before) in changed.items())
+            raise RecipeError(f"{self.folder} holds what another recipe made: {listed}. Choose another --out.")
+
     def model(self, architecture: Architecture) -> Path:
         return self.folder / "models" / f"{architecture.id}.onnx"
 
+    def failure(self, architecture: Architecture) -> Path:
+        """Where it is said why there is no model."""
+        return self.model(architecture).with_suffix(".failed")
 
-def choose(setting: Setting, method: str) -> Choice:
-    """Let a method search for its time, once; what it chose is kept in a file."""
+
+def choices_of(setting: Setting, methods: Sequence[str]) -> list[Choice]:
+    """What the methods choose, in their order. Ours is the first to search, since the others get the time it takes."""
+    chosen: dict[str, Choice] = {}
+    for method in sorted(methods, key=lambda method: method != OURS):
+        time_s = max([setting.time_s, *(choice.searched_s for choice in chosen.values() if choice.method == OURS)])
+        chosen[method] = choose(setting, method, time_s)
+    return [chosen[method] for method in methods]
+
+
+def choose(setting: Setting, method: str, time_s: float) -> Choice:
+    """Let a method search for its time, once; what it chose is kept in a file. Ours searches for the recipe's time."""
     path = setting.folder / f"{method}.json"
     if path.exists():
         return Choice(**json.loads(path.read_text()))
@@ -114,13 +152,18 @@ def choose(setting: Setting, method: str) -> Choice:
         front = resume(run, progress=_progress()) if run.exists() else _search(setting)
         winners = [winner.architecture for winner in front]
         trained = sum(r.stage == "train" and r.reached_full_fidelity for r in read_record(run).rows)
+        searched_s = sum(part["wall_s"] for part in read_rows(run, "cost") if part["of"] == SEARCH)
     else:
-        found = RIVALS[method](setting.recipe, setting.space, setting.source, setting.workers, setting.time_s)
+        began_s = time.monotonic()
+        found = RIVALS[method](setting.recipe, setting.space, setting.source, setting.workers, time_s)
+        searched_s = time.monotonic() - began_s
         losses = np.array([(each.error, each.latency_ms) for each in found])
         front_rows = np.flatnonzero(non_dominated(losses))
         picks = spread_over_front(losses[front_rows], setting.recipe.retraining.winners)
         winners, trained = [found[front_rows[pick]].architecture for pick in picks], len(found)
-    choice = Choice(method, trained, tuple(dict(architecture) for architecture in winners))
+    choice = Choice(
+        method, trained, searched_s, processor_name(), tuple(dict(architecture) for architecture in winners)
+    )
     write_aside(path, json.dumps(asdict(choice), indent=1).encode())
     return choice
 
@@ -128,15 +171,15 @@ def choose(setting: Setting, method: str) -> Choice:
 def _search(setting: Setting) -> Any:
     """A run whose own retraining is short, since winners of all methods are retrained alike, by ``retrain``."""
     values = setting.recipe.model_dump(exclude_none=True)
-    changes = {"name": OURS, "limits": (), "trials": 10_000, "search_time_s": setting.time_s}
+    changes = {"name": OURS, "limits": (), "trials": 10_000}
     retraining = {**values["retraining"], "epochs": 1}
     recipe = Recipe.from_mapping({**values, **changes, "retraining": retraining})
     return search(recipe, runs=setting.folder, progress=_progress())
 
 
 def retrain(setting: Setting, architectures: Sequence[Architecture]) -> None:
-    """Retrain and export what has no model yet, as ``nas.retraining`` does winners."""
-    missing = [architecture for architecture in architectures if not setting.model(architecture).exists()]
+    """Retrain and export what has no model yet, as ``nas.retraining`` does winners; of what fails, keep why."""
+    missing = [a for a in architectures if not setting.model(a).exists() and not setting.failure(a).exists()]
     if not missing:
         return
     retraining = setting.recipe.retraining
@@ -176,12 +219,19 @@ class _Exporting:
         export_onnx(module, setting.data.input_shape, setting.recipe.parsed_target.batch, path)
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
-        raise failure
+        if failure.kind == "worker":
+            raise failure
+        path = self._setting.failure(Architecture(job["architecture"]))
+        write_aside(_made(path), failure.reason.encode())
+        print(f"{job['id']} could not be retrained: {failure.reason}", file=sys.stderr)
 
 
 def measure(setting: Setting, choices: Sequence[Choice]) -> list[Measured]:
-    """Retrain, measure together, and test the winners of all methods, once; what was found is kept in a file."""
-    path = setting.folder / "measured.json"
+    """Retrain, measure together, and test the winners of these methods, once; what was found is kept in a file.
+
+    A winner that cannot be retrained is none.
+    """
+    path = setting.folder / f"measured-{'-'.join(choice.method for choice in choices)}.json"
     if path.exists():
         return [Measured(**each) for each in json.loads(path.read_text())]
     of_method = {
@@ -189,6 +239,7 @@ def measure(setting: Setting, choices: Sequence[Choice]) -> list[Measured]:
     }
     architectures = list(dict.fromkeys(a for winners in of_method.values() for a in winners))
     retrain(setting, architectures)
+    architectures = [a for a in architectures if setting.model(a).exists()]
     bench = DeviceBench(
         setting.recipe.parsed_target,
         BenchSettings(**setting.recipe.measuring.bench_settings),
@@ -196,6 +247,7 @@ def measure(setting: Setting, choices: Sequence[Choice]) -> list[Measured]:
     )
     rng = np.random.default_rng(setting.recipe.seed)
     models = [setting.model(architecture) for architecture in architectures]
+    shutil.rmtree(setting.folder / "deployed", ignore_errors=True)  # of a start that ended before all was measured
     deployed = bench.deploy(models, [setting.folder / "deployed" / a.id for a in architectures])
     fit: list[Deployed] = []
     for each in deployed:
@@ -217,7 +269,7 @@ def measure(setting: Setting, choices: Sequence[Choice]) -> list[Measured]:
             "upper_ms": latency.interval.upper,
         }
     measured = [
-        Measured(method, dict(a), **found[a]) for method, architectures in of_method.items() for a in architectures
+        Measured(method, dict(a), **found[a]) for method, chosen in of_method.items() for a in chosen if a in found
     ]
     write_aside(path, json.dumps([asdict(each) for each in measured], indent=1).encode())
     return measured
@@ -238,23 +290,27 @@ def report(by_seed: Mapping[int, tuple[Sequence[Choice], Sequence[Measured]]]) -
     """Markdown: each seed's fronts, then the hypervolumes."""
     lines: list[str] = []
     for seed, (choices, measured) in by_seed.items():
-        lines += [f"Seed {seed}: test error and latency of each winner, its interval in brackets", ""]
-        lines += heading(("method", "trained to the end", "winners"))
+        searched_on = ", ".join(dict.fromkeys(choice.processor for choice in choices))
+        lines += [
+            f"Seed {seed}, searched on {searched_on}: test error and latency of each winner, its interval in brackets",
+            "",
+        ]
+        lines += heading(("method", "searched", "trained to the end", "winners"))
         for choice in choices:
             winners = sorted((w for w in measured if w.method == choice.method), key=lambda w: w.latency_ms)
             shown = "; ".join(
                 f"{100 * w.test_error:.2f} % {w.latency_ms:.4f} ms [{w.lower_ms:.4f}, {w.upper_ms:.4f}]"
                 for w in winners
             )
-            lines.append(line((choice.method, choice.trained, shown)))
+            lines.append(line((choice.method, f"{choice.searched_s:.0f} s", choice.trained, shown)))
         lines.append("")
     found = {seed: shares(measured) for seed, (_, measured) in by_seed.items()}
     methods = list(dict.fromkeys(method for each in found.values() for method in each))
     lines += ["Per cent of the hypervolume of all winners together", ""]
     lines += heading(("method", *(f"seed {seed}" for seed in found), "seeds in which ours is above"))
     for method in methods:
-        values = [each[method] for each in found.values()]
-        above = sum(each[OURS] > each[method] for each in found.values()) if OURS in methods else 0
+        values = [each.get(method, 0.0) for each in found.values()]
+        above = sum(each.get(OURS, 0.0) > value for each, value in zip(found.values(), values, strict=True))
         lines.append(line((method, *(f"{value:.1f}" for value in values), "–" if method == OURS else above)))
     return lines
 
@@ -318,11 +374,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assert recipe.search_time_s is not None
     by_seed: dict[int, tuple[list[Choice], list[Measured]]] = {}
     for seed in range(options.seeds):
-        folder = options.out / f"seed{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
         seeded = Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "seed": seed})
-        setting = Setting(seeded, recipe.search_time_s, folder)
-        choices = [choose(setting, method) for method in options.methods]
+        try:
+            setting = Setting(seeded, options.out / f"seed{seed}")
+        except RecipeError as error:
+            parser.error(str(error))
+        choices = choices_of(setting, options.methods)
         if options.search_only:
             continue
         by_seed[seed] = (choices, measure(setting, choices))

@@ -81,7 +81,8 @@ def search(
         str | None, typer.Option(metavar="NAME", help="ray, or inline: in this process, one by one.")
     ] = None,
     ray_address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster to join, such as auto or ray://host:10001.")
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of a Ray cluster that this machine is part of: auto, or host:6379."),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the run's folder; a new one is made up when left out.")

@@ -158,10 +158,11 @@ class Describer:
             rng = np.random.default_rng(0)
             count = POPULATION if isinstance(self.space, HasLayers) else TRACED_POPULATION
             drawn = dict.fromkeys(sample(self.space, rng) for _ in range(count))
-            self._population = tuple(architecture for architecture in drawn if self._is_fit(architecture))
+            self._population = tuple(architecture for architecture in drawn if self.can_be_built(architecture))
         return self._population
 
-    def _is_fit(self, architecture: Architecture) -> bool:
+    def can_be_built(self, architecture: Architecture) -> bool:
+        """Whether an architecture has layers, and so can be described."""
         try:
             self._row(architecture)
         except CandidateError:

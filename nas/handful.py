@@ -57,7 +57,7 @@ class Handful:
         def drawn(wanted: Callable[[Architecture], bool]) -> list[Architecture]:
             rng = np.random.default_rng((self._state.recipe.seed, 3))
             return screen.spread(
-                self._count, rng, lambda a: a not in knowledge.unfit and screen.can_be_built(a) and wanted(a)
+                self._count, rng, lambda a: a not in knowledge.unfit and screen.describer.can_be_built(a) and wanted(a)
             )
 
         within = drawn(lambda architecture: screen.probably_meets(architecture, knowledge))

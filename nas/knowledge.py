@@ -28,7 +28,10 @@ class Knowledge:
             self.add(row)
 
     def add(self, row: Evaluation) -> None:
-        """Take in the next row. ``unfit`` gathers what failed before it was retrained."""
+        """Take in the next row. ``unfit`` gathers what failed before it was retrained.
+
+        Rows of the stage ``check`` tell nothing of an architecture but how well others foretold its error.
+        """
         self.rows.append(row)
         self._failing = [*self._failing, row] if row.failed else []
         architecture = row.architecture
@@ -38,7 +41,7 @@ class Knowledge:
             self.retrainings[architecture] = row
         elif row.stage == "winner":
             self.winners[architecture] = row
-        elif not row.failed:
+        elif row.stage == "measure" and not row.failed:
             self.measurements.setdefault(architecture, {}).update(row.measurements)
         if row.failed and row.stage in ("measure", "train"):
             self.unfit.add(architecture)

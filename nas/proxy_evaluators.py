@@ -85,7 +85,13 @@ class SupernetEvaluator:
             if hashlib.sha256(content).hexdigest() == known[-1]:
                 return content
             state.progress.say(f"{path} is not as it was written, so the supernet is trained again.")
-        checkpoint = self._folder / CHECKPOINT
+        while not self._is_trained(executor):
+            state.progress.say("the process that trained the supernet is lost; it goes on from the last checkpoint")
+        return path.read_bytes()
+
+    def _is_trained(self, executor: Executor) -> bool:
+        """Train the supernet from the last checkpoint on; whether to its end."""
+        state, checkpoint = self._state, self._folder / CHECKPOINT
         task = SupernetTraining(
             state.task.space,
             state.task.source,
@@ -95,10 +101,18 @@ class SupernetEvaluator:
             state.stopwatch,
         )
         state.progress.stage("training the supernet", self._settings.epochs)
-        executor.run(task, _OneTraining(state, self._folder), time_limit_s=self._settings.time_limit_s)
+        is_lost = False
+        try:
+            executor.run(task, _OneTraining(state, self._folder), time_limit_s=self._settings.time_limit_s)
+        except _LostError:
+            is_lost = True
         state.progress.close()
         state.note_cost()
-        return path.read_bytes()
+        return not is_lost
+
+
+class _LostError(Exception):
+    """A training was lost that had come farther than where it began."""
 
 
 @final
@@ -109,6 +123,7 @@ class _OneTraining:
         self._state = state
         self._folder = folder
         self._is_asked_for = False
+        self._has_come_farther = False
 
     def next_job(self) -> Job | None:
         if self._is_asked_for:
@@ -119,11 +134,14 @@ class _OneTraining:
     def on_report(self, job: Job, report: Report) -> bool:
         if "checkpoint" in report:
             write_aside(self._folder / CHECKPOINT, report["checkpoint"])
+            self._has_come_farther = True
         self._state.progress.advance(best=f"loss {report['loss']:.3f}")
         return True
 
     def on_restart(self, job: Job) -> None:
-        """It begins with the checkpoint that the run began with, and is the same training again."""
+        """Go on from the newest checkpoint, by a task that has it; where there is none since, it is the same again."""
+        if self._has_come_farther:
+            raise _LostError
 
     def on_end(self, job: Job, report: Report) -> None:
         write_aside(self._folder / SUPERNET, report["weights"])

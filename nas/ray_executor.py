@@ -114,15 +114,22 @@ class RayExecutor:
             self._owns_ray = True
         else:
             self._owns_ray = False
-        self._check_resources(ray.nodes())  # type: ignore[no-untyped-call]
-        logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would tell them once more
         self._stdout = sys.stdout
+        try:
+            self._check_resources(ray.nodes())  # type: ignore[no-untyped-call]
+        except TargetError:
+            self._leave()
+            raise
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would tell them once more
         sys.stdout = _WithoutRayNews(sys.stdout)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         import ray
 
         if self._owns_ray:

@@ -147,6 +147,16 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _time_of_what_ends_in_time(self) -> Recipe:
+        if self.search_time_s is not None and self.evaluate == "supernet":
+            raise ValueError(
+                "search_time_s is the time after which no candidate is trained, but shared weights are trained for all "
+                f'of their epochs, whatever that takes. With evaluate "supernet" set supernet.epochs '
+                f"({self.supernet.epochs}) and trials ({self.trials}) instead."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _prior_where_something_is_learned(self) -> Recipe:
         if self.prior != "none" and (self.sampler != "gp" or self.evaluate == "table"):
             raise ValueError(

@@ -160,8 +160,8 @@ class RetrainingRecipe(Section):
 class ExecutionRecipe(Section):
     """Where trainings run. ``workers`` 0 is one for each core, or for each GPU.
 
-    ``ray_address`` is that of a cluster to join. ``gpus_per_worker``, a share of one or a whole number, is by default
-    what this machine has for each, and none in a cluster.
+    ``ray_address`` is that of a cluster which this machine is a node of, such as ``auto``. ``gpus_per_worker``, a share
+    of one or a whole number, is by default what this machine has for each, and none in a cluster.
     """
 
     executor: Literal["ray", "inline"] = "ray"
@@ -175,6 +175,17 @@ class ExecutionRecipe(Section):
     def _share_or_whole(cls, value: float | None) -> float | None:
         if value is not None and value > 1 and not value.is_integer():
             raise ValueError(f"a worker takes a share of one GPU or a whole number of them, but got {value:g}.")
+        return value
+
+    @field_validator("ray_address")
+    @classmethod
+    def _of_a_node(cls, value: str | None) -> str | None:
+        """Ray's client would run the search itself elsewhere, without its journal and the device."""
+        if value is not None and value.startswith("ray://"):
+            raise ValueError(
+                "a search runs on a node of the cluster, and takes the head's address, such as host:6379 or auto, "
+                f"but got that of a Ray client, {value!r}. Join the cluster first: ray start --address=host:6379."
+            )
         return value
 
 

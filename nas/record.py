@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def read_record(folder: Path) -> RunRecord:
     notes: dict[str, object] = {"cost of the search": cost} if cost else {}
     for body in read_rows(folder, "note"):
         notes |= body
+    turned_away = sum((Counter(body["turned_away"]) for body in read_rows(folder, "round")), Counter[str]())
+    if turned_away:
+        notes["turned away before training, by a limit"] = dict(turned_away.most_common())
     rows = tuple(Evaluation.from_json(body) for body in bodies)
     simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
     if recipe.evaluate == "table" and simulated_s:

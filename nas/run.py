@@ -252,6 +252,7 @@ def _work(state: RunState, folder: Path) -> None:
             search.train_round(number, evaluator, executor)
             search.measure_round(number)
         search.measure_front()
+        state.turn_to_winners()
         if state.task.table is None:
             Retraining(state, search, folder).run(executor)
         else:

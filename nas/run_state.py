@@ -17,7 +17,7 @@ from nas.measuring import Measurer
 from nas.progress import Progress
 from nas.recipe import Recipe
 from nas.screening import Screen
-from nas.search_cost import SearchCost
+from nas.search_cost import SEARCH, WINNERS, SearchCost
 from nas.search_space import SearchSpace
 from nas.table_evaluation import SearchedTable
 
@@ -84,6 +84,7 @@ class RunState:
         self.progress = progress
         self.stopwatch = stopwatch
         self._cost = cost
+        self._cost_of = SEARCH
         self.knowledge = Knowledge(journal.evaluations())
         self.screen = Screen(
             task.space,
@@ -101,7 +102,12 @@ class RunState:
 
     def note_cost(self) -> None:
         """Put what was spent since this was last done in the journal."""
-        self.journal.append("cost", self._cost.lap())
+        self.journal.append("cost", {"of": self._cost_of, **self._cost.lap()})
+
+    def turn_to_winners(self) -> None:
+        """Note what the search has cost; what is spent from now on is the winners'."""
+        self.note_cost()
+        self._cost_of = WINNERS
 
     def add(self, *rows: Evaluation) -> None:
         """Put rows in the journal and, once they are on disk, take them in."""

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from nas.architecture import Architecture
 from nas.description import QUANTITIES
 from nas.energy_model import MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
-from nas.errors import CandidateError
 from nas.evaluation import PredictedValue
 from nas.knowledge import Knowledge
 from nas.layer import total_macs, total_params
@@ -57,6 +56,7 @@ class Screen:
         self.objectives = tuple(objectives)
         self.limits = tuple(limits)
         self.turned_away: Counter[str] = Counter()
+        self._turned_away_before: set[Architecture] = set()
         self.near_limits: dict[Architecture, None] = {}
         self._target = target
         self._hierarchy = MemoryHierarchy.of_this_machine()
@@ -78,14 +78,6 @@ class Screen:
         self.near_limits.clear()
         self._is_cautious = True
 
-    def can_be_built(self, architecture: Architecture) -> bool:
-        """Whether an architecture has layers."""
-        try:
-            self.describer.describe([architecture])
-        except CandidateError:
-            return False
-        return True
-
     def counted(self, architecture: Architecture) -> dict[str, float]:
         """What follows from the layers: ``params``, ``macs``; ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
         if architecture not in self._counted:
@@ -106,7 +98,7 @@ class Screen:
 
     def predict_all(self, architectures: Iterable[Architecture]) -> None:
         """Predict many at once, so that asking about each costs no time; what cannot be built is left out."""
-        new = [a for a in dict.fromkeys(architectures) if a not in self._predicted and self.can_be_built(a)]
+        new = [a for a in dict.fromkeys(architectures) if a not in self._predicted and self.describer.can_be_built(a)]
         if new:
             self._predict(new)
 
@@ -175,20 +167,25 @@ class Screen:
     def lets_through(self, architecture: Architecture, knowledge: Knowledge) -> bool:
         """Whether a proposal meets the limits that need no training, a prediction by its one-sided bound.
 
-        What is turned away is counted by the first limit that it breaks, or to which it is too near to tell. Once
-        caution was dropped the predicted mean decides.
+        What is turned away is counted, once, by the first limit that it breaks, or to which it is too near to tell.
+        Once caution was dropped the predicted mean decides.
         """
         values = self.values(architecture, knowledge)
         broken = next((limit for limit in self.cost_limits if not limit.holds(values[limit.metric.name])), None)
         if broken is not None:
-            self.turned_away[str(broken)] += 1
+            self._turn_away(architecture, str(broken))
             return False
         doubtful = self.doubtful_limits(architecture, knowledge)
         if not doubtful or not self._is_cautious:
             return True
-        self.turned_away[f"{doubtful[0]}: too near to tell"] += 1
+        self._turn_away(architecture, f"{doubtful[0]}: too near to tell")
         self.near_limits[architecture] = None
         return False
+
+    def _turn_away(self, architecture: Architecture, reason: str) -> None:
+        if architecture not in self._turned_away_before:
+            self._turned_away_before.add(architecture)
+            self.turned_away[reason] += 1
 
     def drop_caution(self) -> bool:
         """Let predicted means decide until the next fit; whether that lets anything more through."""

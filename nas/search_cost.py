@@ -11,6 +11,8 @@ from nas.energy import Counter, CounterMeter, NoMeter, grams_co2e, meter_from
 from nas.errors import CandidateError, TargetError
 from nas.progress import duration_text
 
+SEARCH, WINNERS = "search", "winners"
+"""What a part of the cost was spent on."""
 POLL_S = 20.0
 """Counters are read so often that none wraps around twice in between: the smallest do so in a minute or more."""
 
@@ -114,8 +116,10 @@ def total_cost(parts: Sequence[Mapping[str, Any]], grams_per_kwh: float | None) 
         return {}
     joules = [part["joules"] for part in parts]
     known = all(value is not None for value in joules)
+    spent_on_winners = [part["wall_s"] for part in parts if part.get("of") == WINNERS]
     total: dict[str, Any] = {
         "time": duration_text(sum(part["wall_s"] for part in parts)),
+        **({"time for winners": duration_text(sum(spent_on_winners))} if spent_on_winners else {}),
         "time of the device": duration_text(sum(part["device_s"] for part in parts)),
         "energy": f"{sum(joules) / 1000:.4g} kJ, measured" if known else "not measured",
         "meter": "; ".join(dict.fromkeys(part["meter"] for part in parts)),

@@ -306,10 +306,13 @@ class Search:
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
         self._state.progress.close()
         trained = self._state.knowledge.trials - already
+        if turned_away := self._state.screen.turned_away:
+            listed = ", ".join(f"{count} by {reason}" for reason, count in turned_away.most_common())
+            self._state.progress.say(f"round {number}: turned away before training, {listed}")
         if source.dried_up:
             self._state.progress.say(
                 f"round {number} ends after {trained} of {until - already} candidates: "
-                f"no further architecture was found that is new and probably meets the limits. {self._refusals()}"
+                "no further architecture was found that is new and probably meets the limits."
             )
         elif trained < until - already:
             self._state.progress.say(
@@ -339,14 +342,6 @@ class Search:
                 "predictors' bounds, so those that meet them by the predicted mean are trained."
             )
             yield RoundOfTrainings(self._state, evaluator, number, until, ends_s, self._prior)
-
-    def _refusals(self) -> str:
-        turned_away = self._state.screen.turned_away
-        return (
-            "Turned away: " + ", ".join(f"{count} by {limit}" for limit, count in turned_away.items())
-            if turned_away
-            else ""
-        )
 
     def measure_round(self, number: int) -> None:
         """Measure what would most change the front, what settles a limit and what is unknown; and refit."""

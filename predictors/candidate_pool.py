@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nas.architecture import Architecture
 from nas.description import Describer
-from nas.errors import CandidateError
 from nas.pareto import IntArray
 from nas.predictor import BoolArray, FloatArray, batch_of
 from nas.search_space import HasLayers, count, enumerate_space, neighbours, sample
@@ -129,7 +128,7 @@ class CandidatePool:
         new = self._met[self._fit.count :]
         if not new:
             return
-        fit = np.array([self._is_built(architecture) for architecture in new])
+        fit = np.array([self._describer.can_be_built(architecture) for architecture in new])
         built = [architecture for architecture, is_fit in zip(new, fit, strict=True) if is_fit]
         self._fit.append(fit[:, None])
         inputs = Inputs.of_networks(self._features(batch_of(self._describer, built).descriptions), self._scores(built))
@@ -147,13 +146,6 @@ class CandidatePool:
         scores = scores_of(self._prior, architectures)
         self._scale = self._scale or ScoreScale.of(scores)
         return self._scale(scores)
-
-    def _is_built(self, architecture: Architecture) -> bool:
-        try:
-            self._describer.layers(architecture)
-        except CandidateError:
-            return False
-        return True
 
 
 def _spread(rows: NDArray[Any], fit: BoolArray) -> NDArray[Any]:

@@ -38,7 +38,7 @@ class LocalSearchSampler(SpaceSampler):
         front_losses = self._record.losses[front]
         for place in self._rng.permutation(len(front)):
             nearby = neighbours(self._space, self._record.finished[front[place]].architecture)
-            nearby = [each for each in nearby if each not in self._record.taken]
+            nearby = [a for a in nearby if a not in self._record.taken and self._describer.can_be_built(a)]
             if not nearby:
                 continue
             hopeful = np.flatnonzero(self._are_hopeful(nearby, front_losses[place], front_losses))

@@ -7,14 +7,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.torch import save
 
 from experiments import compare_end_to_end
-from experiments.compare_end_to_end import METHODS, OURS, Choice, Measured, report, shares
+from experiments.compare_end_to_end import (
+    METHODS,
+    OURS,
+    Choice,
+    Measured,
+    Setting,
+    choices_of,
+    measure,
+    report,
+    retrain,
+    shares,
+)
 from experiments.end_to_end_rivals import LEVELS, scaled_family
+from nas.errors import CandidateError
 from nas.layer import total_macs
-from nas.search_space import load_space
-from nas.tracing import layers_of
+from nas.recipe import read_recipe
+from nas.search_space import load_space, settle
+from nas.tracing import build_checked, layers_of
 
 SHAPE = (1, 28, 28)
 
@@ -35,11 +50,11 @@ def test_the_report_counts_the_seeds_in_which_ours_is_above() -> None:
     better, worse = (0.1, 1.0), (0.2, 2.0)
 
     def seed(ours: tuple[float, float], random: tuple[float, float]) -> tuple[list[Choice], list[Measured]]:
-        choices = [Choice(method, 7, ({"number": 0},)) for method in (OURS, "random")]
+        choices = [Choice(method, 7, 60.0, "CPU", ({"number": 0},)) for method in (OURS, "random")]
         return choices, [*measured(OURS, ours), *measured("random", random)]
 
     lines = report({0: seed(better, worse), 1: seed(worse, better), 2: seed(better, worse)})
-    assert any(row.startswith("| random | 7 | 20.00 % 2.0000 ms [1.9900, 2.0100]") for row in lines)
+    assert any(row.startswith("| random | 60 s | 7 | 20.00 % 2.0000 ms [1.9900, 2.0100]") for row in lines)
     (row,) = [row for row in lines[-2:] if row.startswith("| random")]
     assert row.split("|")[-2].strip() == "2"
 
@@ -59,17 +74,75 @@ def test_what_is_found_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureF
     folder = tmp_path / "out" / "seed0"
     folder.mkdir(parents=True)
     for method in METHODS:
-        (folder / f"{method}.json").write_text(json.dumps(asdict(Choice(method, 3, ({"number": 0},)))))
+        (folder / f"{method}.json").write_text(json.dumps(asdict(Choice(method, 3, 60.0, "CPU", ({"number": 0},)))))
     found = [each for n, method in enumerate(METHODS) for each in measured(method, (0.1 + 0.01 * n, 1.0 + n))]
-    (folder / "measured.json").write_text(json.dumps([asdict(each) for each in found]))
+    (folder / f"measured-{'-'.join(METHODS)}.json").write_text(json.dumps([asdict(each) for each in found]))
     out, plot = tmp_path / "out.json", tmp_path / "out.html"
     options = ["--recipe", "experiments/digits.toml", "--seeds", "1", "--out", str(tmp_path / "out")]
+    (folder / "recipe.toml").write_text(read_recipe(Path("experiments/digits.toml"), ["search_time_s=900"]).to_toml())
     assert compare_end_to_end.main([*options, "--json", str(out), "--plot", str(plot)]) == 0
     printed = capsys.readouterr().out
     assert "| ours | 100.0 | – |" in printed
     kept: dict[str, Any] = json.loads(out.read_text())
     assert len(kept["seeds"]["0"]["measured"]) == len(METHODS)
     assert plot.read_text().count('"name":"nsga2"') == 1
+    with pytest.raises(SystemExit):
+        compare_end_to_end.main([*options, "--time", "1min"])
+    assert "search_time_s was 900.0 and is 60.0 now. Choose another --out." in capsys.readouterr().err
+
+
+def test_others_search_for_as_long_as_ours_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the order that they are named in; a search that took less than its time leaves them all of it."""
+    asked: list[tuple[str, float]] = []
+
+    def choose(setting: Setting, method: str, time_s: float) -> Choice:
+        asked.append((method, time_s))
+        return Choice(method, 1, took_s, "CPU", ())
+
+    monkeypatch.setattr(compare_end_to_end, "choose", choose)
+    setting = Setting(read_recipe(Path("experiments/digits.toml"), ["search_time_s=60"]), tmp_path / "seed0")
+    took_s = 75.0
+    assert [choice.method for choice in choices_of(setting, ["random", OURS])] == ["random", OURS]
+    took_s = 50.0
+    choices_of(setting, [OURS, "nsga2"])
+    assert asked == [(OURS, 60), ("random", 75), (OURS, 60), ("nsga2", 60)]
+    choices_of(setting, ["random"])
+    assert asked[-1] == ("random", 60)
+
+
+def test_a_winner_that_cannot_be_retrained_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why is kept, so that it is not tried again; the others are measured, also by a start that comes after a kill."""
+    recipe = read_recipe(
+        Path("experiments/digits.toml"), ["search_time_s=60", "measuring.rounds=2", "measuring.max_rounds=2"]
+    )
+    setting = Setting(recipe, tmp_path / "seed0")
+    rng = np.random.default_rng(0)
+    good, bad = (settle(setting.space, lambda choice: choice.options[rng.integers(len(choice.options))]) for _ in "ab")
+    tried: list[str] = []
+
+    class Executor:
+        def __init__(self, workers: int, resources: object) -> None: ...
+        def __enter__(self) -> Executor:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def run(self, task: Any, source: Any, *, time_limit_s: float) -> None:
+            while (job := source.next_job()) is not None:
+                tried.append(job["id"])
+                if job["id"] == bad.id:
+                    source.on_failure(job, CandidateError("training", "the loss is not finite."))
+                else:
+                    module = build_checked(setting.space, good, setting.data.input_shape, setting.data.class_count)
+                    source.on_end(job, {"weights": save(module.state_dict())})
+
+    monkeypatch.setattr(compare_end_to_end, "RayExecutor", Executor)
+    (setting.folder / "deployed" / good.id).mkdir(parents=True)  # as a kill while it is measured leaves it
+    choices = [Choice("ours", 2, 60.0, "CPU", (dict(good), dict(bad)))]
+    (winner,) = measure(setting, choices)
+    assert winner.architecture == dict(good)
+    assert setting.failure(bad).read_text() == "the loss is not finite."
+    retrain(setting, [good, bad])
+    assert sorted(tried) == sorted([good.id, bad.id])
 
 
 @pytest.mark.ray
@@ -91,5 +164,6 @@ def test_a_small_comparison(tmp_path: Path) -> None:
         winners = [each for each in found["measured"] if each["method"] == choice["method"]]
         assert [each["architecture"] for each in winners] == choice["winners"]
         assert 1 <= len(winners) <= choice["trained"]
+        assert choice["searched_s"] > 8
         assert all(0 <= each["test_error"] <= 1 for each in winners)
         assert all(0 < each["lower_ms"] <= each["latency_ms"] <= each["upper_ms"] for each in winners)

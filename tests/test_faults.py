@@ -67,6 +67,17 @@ def test_parts_that_cannot_be_built_become_rows_and_the_search_goes_on(tmp_path:
 
 
 @pytest.mark.slow
+def test_local_search_passes_over_what_cannot_be_built(tmp_path: Path) -> None:
+    """Neighbours of the front are among it, and their costs are asked for; what was drawn by chance costs a row."""
+    done = run_nas("search", *faults("build", "shape"), *SHORT, *UNMEASURED, *INLINE, "--trials", "10", "--name", "run",
+                   "--runs", tmp_path, "--set", "sampler=local")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = evaluations_of(tmp_path / "run", "train")
+    assert len(rows) == 10
+    assert sum(not row.failed for row in rows) > 5
+
+
+@pytest.mark.slow
 def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(tmp_path: Path) -> None:
     """What cannot be exported or run is a failed row; so many are measured as were asked for."""
     run = tmp_path / "run"

@@ -88,7 +88,7 @@ def assert_all_is_well(killed: KilledRuns, folder: Path) -> None:
         assert_nothing_twice(run)
         failures = [row.failure.kind for row in trained if row.failure]
         assert set(failures) <= {"worker"}
-        assert len(failures) <= killed.worker_kills[run]  # one that was idle costs nothing
+        assert len(failures) <= killed.worker_kills[run] // 2  # what was lost once begins anew
         for row in trained:
             assert row.failed or row.values["error"] == pytest.approx(1 - accuracy(row.architecture) / 100)
         winners = evaluations_of(run, "winner")
@@ -140,7 +140,7 @@ def test_many_kills_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:
-    """With Ray, of whichever process: a worker's kill fails what it did at that moment, and that alone."""
+    """With Ray, of whichever process: what a worker did is done again, and fails only when that is killed too."""
     flags = (*table_run(tmp_path), "--set", "table.pause_s=0.2", "--set", "rounds=3", *RAY)
     rng = np.random.default_rng((SEED, 2))
     killed = kill_again_and_again(tmp_path, flags, RAY_KILLS, rng, span_s=8.0, worker_share=0.5, patience_s=90)

@@ -21,12 +21,14 @@ from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.errors import RecipeError
 from nas.evaluators import training_seed
+from nas.execution import InlineExecutor, JobSource, Task
 from nas.front import REPORT_NAME, Front
 from nas.handful import AGREEMENT
 from nas.journal import read_rows
 from nas.proxy_evaluators import SUPERNET
 from nas.run import Instruments
 from nas.search_space import SearchSpace
+from nas.supernet_training import SupernetTraining
 from nas.training import CandidateTraining
 from nas.zero_cost import ZeroCostEvaluation
 
@@ -187,6 +189,34 @@ def test_an_interrupted_supernet_goes_on_from_its_checkpoint(tmp_path: Path, mon
     assert resumed < len(epochs) - resumed
     assert (run / SUPERNET).read_bytes() == (tmp_path / "b" / "run" / SUPERNET).read_bytes()
     assert not (run / "supernet.checkpoint.safetensors").exists()
+
+
+def test_a_lost_supernet_goes_on_from_its_newest_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process may die again: what was trained is not lost, and the weights are those of an undisturbed training."""
+    monkeypatch.setattr("nas.supernet_training.CHECKPOINT_EVERY_S", 0.0)
+    run_whole, epochs = InlineExecutor.run, []
+
+    def run(self: InlineExecutor, task: Task, source: JobSource, *, time_limit_s: float) -> None:
+        if not isinstance(task, SupernetTraining):
+            run_whole(self, task, source, time_limit_s=time_limit_s)
+            return
+        job = source.next_job()
+        assert job is not None
+        for report in task(job):
+            epochs.append(report["epoch"])
+            if report.get("done"):
+                source.on_end(job, report)
+                return
+            source.on_report(job, report)
+            source.on_restart(job)  # as where its process is lost after each checkpoint
+
+    monkeypatch.setattr(InlineExecutor, "run", run)
+    diary = search_without_winners(tmp_path / "a", evaluate="supernet")
+    assert epochs == [1, 2, 3]
+    assert sum("goes on from the last checkpoint" in text for text in diary.news) == 2
+    monkeypatch.setattr(InlineExecutor, "run", run_whole)
+    search_without_winners(tmp_path / "b", evaluate="supernet")
+    assert (tmp_path / "a" / "run" / SUPERNET).read_bytes() == (tmp_path / "b" / "run" / SUPERNET).read_bytes()
 
 
 def test_winners_start_from_the_shared_weights_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -132,6 +132,14 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
         ({"trials": "many"}, "trials: input should be a valid integer, unable to parse string as an integer, but got "),
         ({"sampler": "tpee"}, "'nsga3', 'local' or 'random', but got 'tpee'."),
         ({"execution": {"gpus_per_worker": 1.5}}, "a share of one GPU or a whole number of them, but got 1.5."),
+        (
+            {"execution": {"ray_address": "ray://head:10001"}},
+            "execution.ray_address: a search runs on a node of the cluster, and takes the head's address, such as host",
+        ),
+        (
+            {"evaluate": "supernet", "search_time_s": "15min"},
+            "search_time_s is the time after which no candidate is trained, but shared weights are trained for all of",
+        ),
         ({"name": "a/b"}, "name: string should match pattern"),
         (
             {"target": "onnxruntime-cpu:fp23"},

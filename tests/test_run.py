@@ -32,7 +32,7 @@ from nas.metric import METRICS
 from nas.objective import Limit
 from nas.pareto import non_dominated
 from nas.recipe import read_recipe
-from nas.run import Instruments
+from nas.run import Instruments, gpu_share
 from nas.search_space import SearchSpace, enumerate_space
 from nas.training import normalised_images
 
@@ -521,6 +521,16 @@ def test_a_folder_that_holds_a_run_is_not_written_over(finished: Path, seed: int
     assert rows_of(finished) == before
 
 
+@pytest.mark.parametrize(
+    ("gpus", "workers", "share"), [(0, 4, 0.0), (2, 2, 1.0), (4, 2, 1.0), (1, 2, 0.5), (2, 3, 0.5), (2, 5, 1 / 3)]
+)
+def test_workers_share_what_gpus_there_are(gpus: int, workers: int, share: float) -> None:
+    """All of them run at once, each on one GPU or a fraction of one: Ray takes no one and a half."""
+    assert gpu_share(gpus, workers) == share
+    if share:
+        assert gpus * int(1 / share + 1e-9) >= workers
+
+
 def test_what_a_search_cost_is_kept_and_told(tmp_path: Path) -> None:
     """In rows that add up to the device's time; the report says the times, and why there is no energy."""
     run = tmp_path / "run"
@@ -530,8 +540,11 @@ def test_what_a_search_cost_is_kept_and_told(tmp_path: Path) -> None:
     assert len(costs) >= 2
     assert sum(cost["device_s"] for cost in costs) == pytest.approx(DEVICE_S * len(measurements))
     assert all(cost["wall_s"] > 0 and cost["joules"] is None for cost in costs)
+    parts = [cost["of"] for cost in costs]
+    assert parts == ["search"] * parts.count("search") + ["winners"] * parts.count("winners")
+    assert set(parts) == {"search", "winners"}
     text = (run / "report.html").read_text()
-    for words in ("Cost of the search", "not measured", "the recipe names no meter."):
+    for words in ("Cost of the search", "time for winners", "not measured", "the recipe names no meter."):
         assert words in text
 
 

@@ -61,6 +61,15 @@ def relying(limit_share: float, half_width: float = 0.1) -> tuple[Screen, Archit
     return screen, some, mean
 
 
+def test_what_was_trained_to_check_others_by_is_not_taken_for_measured() -> None:
+    """It may still be measured, and only then surely meets a limit."""
+    screen, some, _ = relying(1.1)
+    checked = Knowledge([Evaluation("check", some, values={"error": 0.1})])
+    assert not checked.measurements
+    assert screen.probably_meets(some, checked)
+    assert not screen.surely_meets(some, checked)
+
+
 class TestLimits:
     def test_a_proposal_whose_bound_is_within_the_limit_is_let_through(self) -> None:
         """The one-sided bound lies 9 % above the mean here, and the limit 10 %."""
@@ -73,6 +82,7 @@ class TestLimits:
         """It is counted by the limit, and not worth measuring."""
         screen, some, _ = relying(0.99)
         assert not screen.lets_through(some, Knowledge())
+        assert not screen.lets_through(some, Knowledge()), "nor when it comes again, but it is not counted twice"
         assert dict(screen.turned_away) == {str(screen.limits[0]): 1}
         assert not screen.near_limits
 
@@ -132,7 +142,7 @@ class TestPredicting:
                 return super().build(architecture)
 
         screen = screen_of(space=Broken())
-        assert not screen.can_be_built(ALL[1])
+        assert not screen.describer.can_be_built(ALL[1])
         screen.predict_all(ALL[:3])
         assert screen.predicted(ALL[2]) == {}
         with pytest.raises(CandidateError, match="no such width"):

@@ -154,7 +154,7 @@ class TestGoodEnough:
 class TestNearLimits:
     def test_what_is_too_near_to_tell_is_measured_in_the_next_round(self, tmp_path: Path) -> None:
         """It was not trained, for its bound was beyond the limit; its number stands in the journal."""
-        search(
+        diary = search(
             tmp_path,
             Settings(half_width=lambda samples: 0.4),
             limits=[LIMIT],
@@ -165,6 +165,11 @@ class TestNearLimits:
         reason = f"{nas.Recipe(limits=[LIMIT]).limits[0]}: too near to tell"
         first, *_ = read_rows(run, "round")[1:]
         assert first["turned_away"][reason] > 0
+        (sentence,) = told(diary, "round 1: turned away before training, ")
+        assert f"{first['turned_away'][reason]} by {reason}" in sentence
+        by_round = [body["turned_away"].get(reason, 0) for body in read_rows(run, "round")]
+        assert read_record(run).notes["turned away before training, by a limit"][reason] == sum(by_round)  # type: ignore[index]
+        assert "Turned away before training, by a limit" in (run / "report.html").read_text()
         trained = {row.architecture for row in evaluations_of(run, "train") if row.round == 1}
         untrained = [row for row in measured(run, 1) if row.architecture not in trained]
         assert untrained

@@ -404,11 +404,18 @@ cluster.shutdown()
 @pytest.mark.ray
 @pytest.mark.slow
 def test_one_process_may_start_ray_again() -> None:
-    """As a notebook does that searches twice; each local Ray has a token of its own."""
+    """As a notebook does that searches twice; each local Ray has a token of its own. One that has too little ends."""
     code = """
 import os
+from nas.errors import TargetError
+from nas.ray_executor import RayExecutor, Resources
 from test_executors import Script, counting, ray, work
 
+try:
+    RayExecutor(1, Resources(gpus=1000)).__enter__()
+except TargetError as error:
+    print(error)
+    print("RAY_AUTH_TOKEN" in os.environ)
 for _ in range(2):
     with ray() as executor:
         print(len(os.environ["RAY_AUTH_TOKEN"]), len(os.environ["RAY_AUTH_MODE"]))
@@ -419,7 +426,9 @@ for _ in range(2):
 """
     told = run_apart(code)
     assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines() == ["64 5", "[None]", "False"] * 2
+    refused, *others = told.stdout.splitlines()
+    assert refused.startswith("a training takes 1 cores and 1000 GPUs, but the largest node has 1 and ")
+    assert others == ["False", *["64 5", "[None]", "False"] * 2]
 
 
 def run_apart(code: str) -> subprocess.CompletedProcess[str]:
