@@ -22,6 +22,7 @@ from nas.evaluation import Evaluation, Failure
 from nas.evaluators import training_seed, training_settings
 from nas.execution import Executor, Job, Report
 from nas.export import export_model, export_onnx, outputs_of, parity
+from nas.fitting import Fitting
 from nas.journal import write_aside
 from nas.measurement import Measurement
 from nas.proxy_evaluators import SUPERNET
@@ -44,9 +45,9 @@ PARITY_IMAGES = 64
 class Retraining:
     """The last stages of a run. Like all of it, each looks first at what the rows say is done already."""
 
-    def __init__(self, state: RunState, search: Search, folder: Path) -> None:
+    def __init__(self, state: RunState, search: Search, fitting: Fitting, folder: Path) -> None:
         self._state = state
-        self._search = search
+        self._fitting = fitting
         self._folder = folder
         self._choice = WinnerChoice(state, search)
 
@@ -158,7 +159,7 @@ class Retraining:
             "winner",
             architecture,
             values=state.screen.counted(architecture),
-            predicted=self._search.predict_unseen(architecture),
+            predicted=self._fitting.predict_unseen(architecture),
             measurements=outcome,
             details={
                 "test_error": wrong / len(data.test),

@@ -18,6 +18,7 @@ from nas.dataset import DataSet
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.evaluators import evaluator_of
 from nas.execution import Executor, InlineExecutor
+from nas.fitting import Fitting
 from nas.front import REPORT_NAME, Front
 from nas.home import home
 from nas.journal import RECIPE, Journal
@@ -241,7 +242,8 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
 
 
 def _work(state: RunState, folder: Path) -> None:
-    search = Search(state)
+    fitting = Fitting(state)
+    search = Search(state, fitting)
     if search.is_over:
         return
     search.before_training()
@@ -254,9 +256,9 @@ def _work(state: RunState, folder: Path) -> None:
         search.measure_front()
         state.turn_to_winners()
         if state.task.table is None:
-            Retraining(state, search, folder).run(executor)
+            Retraining(state, search, fitting, folder).run(executor)
         else:
-            TableWinners(state, search).run()
+            TableWinners(state, search, fitting).run()
     search.end()
 
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any, final
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings
-from nas.errors import CandidateError, LimitError, SpaceError, TargetError
-from nas.evaluation import Evaluation, Failure, PredictedValue
+from nas.errors import CandidateError, LimitError, SpaceError
+from nas.evaluation import Evaluation, Failure
 from nas.evaluators import DOING, Checked, Evaluator, prior_of
 from nas.execution import Executor
-from nas.fusion import as_executed
-from nas.measurement import Measurement
-from nas.measurement_store import space_identity
-from nas.metric import METRICS
+from nas.fitting import Fitting
 from nas.objective import Limit
 from nas.pareto import hypervolume_contributions, non_dominated
-from nas.predictor import MIN_SAMPLES, HeldOutError, Predictor, Source, given_by, load_predictor
 from nas.progress import duration_text
 from nas.run_state import RunState
 from nas.screening import POOL, TRACED_POOL
 from nas.search_space import HasLayers
-from nas.trust import verdict
 
 FloatArray = npt.NDArray[np.float64]
 
-LATENCY = "latency_ms"
 FINAL_MEASURINGS = 4
 """How often the front may be measured at the end: each time its unmeasured points are, others may take their place."""
 
@@ -40,11 +34,10 @@ FINAL_MEASURINGS = 4
 class Search:
     """Carries a run from its rows to its front. Each step looks first at what the rows say is done already."""
 
-    def __init__(self, state: RunState) -> None:
+    def __init__(self, state: RunState, fitting: Fitting) -> None:
         self._state = state
+        self._fitting = fitting
         self._rounds_done = {body["round"] for body in state.journal.bodies("round")}
-        self._sources: dict[str, list[Source]] = {}
-        self._doubts: dict[str, list[str]] = {}
         self._prior = prior_of(state)
 
     @property
@@ -81,7 +74,7 @@ class Search:
                 if not any(a in self._state.knowledge.unfit for a in pool):
                     break
                 pool = self._spread()  # others take the place of those that failed
-        self._fit(0)
+        self._fitting.fit(0)
         if 0 not in self._rounds_done:
             self._measure_until_good_enough()
             self._check_limits(pool)
@@ -96,18 +89,15 @@ class Search:
     def _measure_until_good_enough(self) -> None:
         """Measure and refit while a predictor is not good enough for a limit, as far as the recipe allows."""
         measuring, measured = self._state.recipe.measuring, self._state.knowledge.measurements
-        while self._doubts and (room := measuring.most_initial - len(measured)) > 0:
+        while self._fitting.doubts and (room := measuring.most_initial - len(measured)) > 0:
             chosen = self._most_telling(min(measuring.per_round, room))
             if not chosen:
                 break
-            self._state.progress.say(f"{self._doubts_text()} So {len(chosen)} more are measured.")
+            self._state.progress.say(f"{self._fitting.doubts_text} So {len(chosen)} more are measured.")
             self._measure(chosen, 0)
-            self._fit(0)
-        if self._doubts:
-            self._state.progress.say(f"{self._doubts_text()} The search goes on, with {len(measured)} measured.")
-
-    def _doubts_text(self) -> str:
-        return " ".join(sentence for sentences in self._doubts.values() for sentence in sentences)
+            self._fitting.fit(0)
+        if self._fitting.doubts:
+            self._state.progress.say(f"{self._fitting.doubts_text} The search goes on, with {len(measured)} measured.")
 
     def _most_telling(self, count: int) -> list[Architecture]:
         """Unmeasured architectures: in turn one predicted near a doubtful limit, and one anywhere, unknown ones first.
@@ -123,7 +113,7 @@ class Search:
             if architecture not in knowledge.measurements and self._can_be_built(architecture)
         ]
         screen.predict_all(pool)
-        limits = [limit for limit in screen.cost_limits if limit.metric.name in self._doubts]
+        limits = [limit for limit in screen.cost_limits if limit.metric.name in self._fitting.doubts]
 
         def distance(architecture: Architecture) -> float:
             predicted = screen.predicted(architecture)
@@ -163,78 +153,6 @@ class Search:
         self._state.screen.predict_all(row.architecture for row in rows if not row.failed)
         self._state.add(*(row if row.failed else replace(row, predicted=predicted(row.architecture)) for row in rows))
         self._state.knowledge.check_failures()
-
-    def _fit(self, round_number: int) -> None:
-        """Refit the predictors to all measurements, and tell their held-out error before they are relied on."""
-        state = self._state
-        for name in state.screen.measured_metrics:
-            count = sum(name in found for found in state.knowledge.measurements.values())
-            if count < MIN_SAMPLES:
-                failed = [row.failure.reason for row in state.knowledge.rows if row.stage == "measure" and row.failure]
-                why = f" The last failure was: {failed[-1]}" if failed else " The space may be too small."
-                raise TargetError(
-                    f"a predictor of {name} needs at least {MIN_SAMPLES} measured architectures, "
-                    f"but there are {count}.{why}"
-                )
-        told = {(body["round"], body["metric"], body["samples"]) for body in state.journal.bodies("fit")}
-        fitted = self._fitted_to(state.knowledge.measurements)
-        self._doubts = {}
-        for name in state.screen.measured_metrics:
-            held_out = fitted[name].held_out
-            doubts = verdict(METRICS[name], held_out, fitted[name].held_out_predictions, state.screen.limits)
-            if doubts:
-                self._doubts[name] = doubts
-            if (round_number, name, held_out.samples) not in told:
-                state.journal.append("fit", fit_body(round_number, name, held_out, doubts))
-            state.progress.say(f"{name} predictor, {held_out_text(held_out)}")
-        state.screen.rely_on(fitted)
-
-    def _fitted_to(self, measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> dict[str, Predictor]:
-        """A predictor of each measured metric of which there are enough values.
-
-        Energy is power times time: where both are measured, the energy's predictor is given the predicted latency.
-        """
-        method = load_predictor(self._state.recipe.predictor)
-        describer = as_executed(self._state.screen.describer, measurements)
-        fitted: dict[str, Predictor] = {}
-        latency_samples: list[Architecture] = []
-        for name in sorted(self._state.screen.measured_metrics, key=lambda metric: metric != LATENCY):
-            values = {a: found[name].median for a, found in measurements.items() if name in found}
-            if len(values) < MIN_SAMPLES:
-                continue
-            if name == LATENCY:
-                latency_samples = list(values)
-            given = []
-            if name == "energy_mj" and LATENCY in fitted:
-                given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
-            fitted[name] = method(
-                describer,
-                list(values),
-                np.array(list(values.values())),
-                target=self._state.recipe.measured_on,
-                sources=self._sources_of(name),
-                given=given,
-                seed=self._state.recipe.seed,
-            )
-        return fitted
-
-    def _sources_of(self, metric: str) -> list[Source]:
-        """What was measured of this space on other targets before, looked up once a run."""
-        task = self._state.task
-        if task.store is None or task.measurer.fingerprint is None:
-            return []
-        if metric not in self._sources:
-            space = space_identity(task.space, task.input_shape, task.class_count)
-            self._sources[metric] = task.store.sources(space, metric, without=task.measurer.fingerprint)
-            if self._sources[metric]:
-                named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
-                self._state.progress.say(f"{metric} was measured in this space before on other targets: {named}")
-        return self._sources[metric]
-
-    def predict_unseen(self, architecture: Architecture) -> dict[str, PredictedValue]:
-        """What predictors say that were fitted to all measurements but those of this very architecture."""
-        others = {a: found for a, found in self._state.knowledge.measurements.items() if a != architecture}
-        return {name: p.predict([architecture])[0] for name, p in self._fitted_to(others).items()}
 
     def _check_limits(self, pool: Sequence[Architecture]) -> None:
         """Look for an architecture within each limit, and then within all, and measure the lowest when in doubt."""
@@ -350,9 +268,9 @@ class Search:
         if self._state.screen.measured_metrics:
             already = sum(row.stage == "measure" and row.round == number for row in self._state.knowledge.rows)
             self._measure(self._worth_measuring(self._state.recipe.measuring.per_round - already), number)
-            self._fit(number)
-            if self._doubts:
-                self._state.progress.say(self._doubts_text())
+            self._fitting.fit(number)
+            if self._fitting.doubts:
+                self._state.progress.say(self._fitting.doubts_text)
         self._end_round(number)
 
     def _worth_measuring(self, count: int) -> list[Architecture]:
@@ -441,7 +359,7 @@ class Search:
             if not unmeasured:
                 return
             self._measure(unmeasured, number)
-            self._fit(number)
+            self._fitting.fit(number)
 
     def front_candidates(self, *, surely: bool, without: Collection[Architecture] = ()) -> list[Evaluation]:
         """The non-dominated candidates among those that meet the limits, in the order of their first objective.
@@ -471,18 +389,3 @@ class Search:
         mask = non_dominated(losses)
         order = sorted(np.flatnonzero(mask).tolist(), key=lambda i: tuple(losses[i]))
         return [rows[index] for index in order]
-
-
-def fit_body(round_number: int, metric: str, held_out: HeldOutError, doubts: Sequence[str] = ()) -> dict[str, Any]:
-    """The journal's row about a fit; what does not exist, as a correlation may not, or is infinite is null."""
-    figures = {name: value if math.isfinite(value) else None for name, value in asdict(held_out).items()}
-    return {"round": round_number, "metric": metric, **figures, "verdict": list(doubts)}
-
-
-def held_out_text(held_out: HeldOutError) -> str:
-    """A predictor's error on architectures that it had not seen, for people."""
-    rank = "" if math.isnan(held_out.spearman) else f", Spearman {held_out.spearman:.3f}"
-    return (
-        f"{held_out.samples} measured, held-out error: mean {100 * held_out.mape:.1f} %{rank}, "
-        f"within ±10 % for {100 * held_out.within_10_percent:.0f} %, 90 % bounds hold {100 * held_out.coverage:.0f} %"
-    )

@@ -8,6 +8,7 @@ from typing import final
 from nas.architecture import Architecture
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure, PredictedValue
+from nas.fitting import Fitting
 from nas.run_state import RunState
 from nas.searching import Search
 from nas.winner_choice import WinnerChoice
@@ -17,10 +18,10 @@ from nas.winner_choice import WinnerChoice
 class TableWinners:
     """The last stage of such a run. Like all of it, it looks first at what the rows say is done already."""
 
-    def __init__(self, state: RunState, search: Search) -> None:
+    def __init__(self, state: RunState, search: Search, fitting: Fitting) -> None:
         assert state.task.table is not None
         self._state = state
-        self._search = search
+        self._fitting = fitting
         self._table = state.task.table
         self._choice = WinnerChoice(state, search)
 
@@ -55,7 +56,7 @@ class TableWinners:
             "winner",
             architecture,
             values=self._state.screen.counted(architecture),
-            predicted=self._predicted_before(architecture) or self._search.predict_unseen(architecture),
+            predicted=self._predicted_before(architecture) or self._fitting.predict_unseen(architecture),
             measurements=measurements,
             details={"test_error": error, "test_interval": [error, error]},
         )

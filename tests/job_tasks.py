@@ -115,6 +115,14 @@ def count_slowly(job: Job) -> Iterator[dict[str, Any]]:
         yield {"epoch": epoch, "done": epoch == job["epochs"]}
 
 
+def compute(job: Job) -> Iterator[dict[str, Any]]:
+    for epoch in range(1, job["epochs"] + 1):
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        yield {"epoch": epoch, "pid": os.getpid(), "done": epoch == job["epochs"]}
+
+
 def meet(job: Job) -> Iterator[dict[str, Any]]:
     """Ends well only when another job is there at the same time."""
     folder = Path(job["folder"])
@@ -138,6 +146,7 @@ DEEDS = {
     "tell and wait": tell_and_wait,
     "spin": spin,
     "sleep deaf": sleep_deaf,
+    "compute": compute,
     "meet": meet,
     "exit once": exit_once,
     "hang with a child": hang_with_a_child,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import assert_nothing_twice, evaluations_of, rows_of
+from commands import assert_nothing_twice, evaluations_of, rows_of, run_nas
 from fake_bench import FakeBench, FakeClock
 from safetensors.torch import load, load_file
 from sharing_space import SharingSpace, TinySupernet
@@ -125,6 +125,25 @@ def test_candidates_are_not_trained_but_a_handful_and_the_winners_are(tmp_path: 
     assert f"validation, by {'a ' if way == 'zero-cost' else ''}{words}" in page
     assert "Retrained from scratch" in page
     assert_nothing_twice(run)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["supernet", "zero-cost"])
+def test_rays_workers_evaluate_the_same(tmp_path: Path, way: str) -> None:
+    """In processes of their own: the values are those that this process finds."""
+    changes = {"space": "sharing_space:SharingSpace", "evaluate": way, "execution": {"workers": 2}}
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(nas.Recipe.from_mapping({**BASE, **changes}).to_toml())
+    done = run_nas("search", recipe, "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    search_without_winners(tmp_path / "here", evaluate=way)
+    for stage in ("check", "train"):
+        found, here = (
+            {row.architecture: row.values["error"] for row in evaluations_of(run, stage)}
+            for run in (tmp_path / "run", tmp_path / "here" / "run")
+        )
+        assert found == pytest.approx(here, abs=1e-6)
 
 
 @pytest.mark.parametrize(

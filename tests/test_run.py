@@ -131,6 +131,40 @@ def test_resuming_a_finished_run_repeats_nothing(tmp_path: Path) -> None:
     assert again.to_json() == front.to_json()
 
 
+def test_what_is_stopped_early_is_no_candidate_and_is_not_trained_again(tmp_path: Path) -> None:
+    """Its row has the epochs that it reached; an interrupted run stops the same ones as a run that was let alone."""
+    changes = {
+        "objectives": ["error", "macs"],
+        "sampler": "random",
+        "trials": 18,
+        "training": {"epochs": 6, "subset": 0.3},
+        "early_stopping": {"check": 3, "least_correlation": -1, "margin": 0, "min_peers": 2, "neighbours": 6},
+    }
+
+    class Stopping(Diary):
+        def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
+            super().stage(name, total)
+            if name == "round 2/2: training":
+                raise KeyboardInterrupt
+
+    search(tmp_path / "a", **changes)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "b", progress=Stopping(), **changes)
+    resume(tmp_path / "b" / "run")
+    rows, again = (evaluations_of(tmp_path / folder / "run", "train") for folder in "ab")
+    assert [(r.architecture, r.values, r.details["epochs"]) for r in again] == [
+        (r.architecture, r.values, r.details["epochs"]) for r in rows
+    ]
+    stopped = {row.architecture for row in rows if row.details["stopped_early"]}
+    assert len(rows) == len({row.architecture for row in rows}) == 18
+    assert 1 <= len(stopped) <= 15
+    for row in rows:
+        assert len(row.details["curve"]) == row.details["epochs"]
+        assert row.reached_full_fidelity == (row.details["epochs"] == 6) == (row.architecture not in stopped)
+    assert not stopped & {row.architecture for row in evaluations_of(tmp_path / "a" / "run", "winner")}
+    assert stopped & {row.architecture for row in rows[: len(rows) // 2]}, "some were stopped before the interruption"
+
+
 def test_a_changed_recipe_is_refused_on_resume(tmp_path: Path) -> None:
     """With what was changed, and nothing is done; where trainings run may change."""
     search(tmp_path)

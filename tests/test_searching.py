@@ -20,6 +20,7 @@ from test_run import Diary
 import nas
 from nas.architecture import Architecture
 from nas.evaluation import Evaluation
+from nas.fitting import fit_body
 from nas.front import FitRecord
 from nas.journal import read_rows
 from nas.measurement import Measurement
@@ -28,7 +29,6 @@ from nas.predictor import HeldOutError
 from nas.record import read_record
 from nas.run import Instruments
 from nas.search_space import enumerate_space
-from nas.searching import fit_body
 
 BASE: Mapping[str, Any] = {
     "name": "run",

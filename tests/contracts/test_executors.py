@@ -281,6 +281,19 @@ class TestProcesses:
         assert one["threads"] == other["threads"] == "1"
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_nothing_computes_when_a_run_is_over(self, ray_executor: Executor) -> None:
+        """So that what is measured then has the machine to itself: what was stopped is idle, and so is what ended."""
+        source = Script(
+            *({"do": "compute", "epochs": 200, "stop_at": 2} for _ in range(3)), {"do": "compute", "epochs": 3}
+        )
+        ray_executor.run(work, source, time_limit_s=ENOUGH_S)
+        assert [len(events) for events in source.heard.values()] == [3, 3, 3, 3]
+        pids = {events[-1][1]["pid"] for events in source.heard.values()}
+        before = {pid: processor_ticks(pid) for pid in pids}
+        time.sleep(0.5)
+        assert all(processor_ticks(pid) - before[pid] <= 5 for pid in pids)  # of 50; its connections are kept alive
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
     @pytest.mark.usefixtures("ray_executor")
     def test_nothing_listens_to_the_outside(self) -> None:
         """Every port that this process and those that it started listen on is bound to the loopback address."""
@@ -429,6 +442,15 @@ for _ in range(2):
     refused, *others = told.stdout.splitlines()
     assert refused.startswith("a training takes 1 cores and 1000 GPUs, but the largest node has 1 and ")
     assert others == ["False", *["64 5", "[None]", "False"] * 2]
+
+
+def processor_ticks(pid: int) -> int:
+    """Hundredths of a second that a process has computed; 0 when it is gone."""
+    path = Path("/proc", str(pid), "stat")
+    if not path.exists():
+        return 0
+    fields = path.read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def run_apart(code: str) -> subprocess.CompletedProcess[str]:
