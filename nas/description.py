@@ -113,6 +113,7 @@ class Describer:
         self._rows: dict[Architecture, tuple[IntArray, IntArray, _Summed]] = {}
         self._sums: dict[tuple[int, ...], _Summed] = {}
         self._population: tuple[Architecture, ...] | None = None
+        self._unfit: set[Architecture] = set()
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
         """The layers of an architecture, kept for the next time."""
@@ -162,10 +163,13 @@ class Describer:
         return self._population
 
     def can_be_built(self, architecture: Architecture) -> bool:
-        """Whether an architecture has layers, and so can be described."""
+        """Whether an architecture has layers, and so can be described. What cannot be built is tried once."""
+        if architecture in self._unfit:
+            return False
         try:
             self._row(architecture)
         except CandidateError:
+            self._unfit.add(architecture)
             return False
         return True
 
