@@ -66,7 +66,9 @@ class RoundOfTrainings:
             recipe.sampler,
             seed=recipe.seed,
             history=[self._told(row) for row in state.knowledge.trainings.values()],
-            beforehand=Beforehand(state.screen.describer, self._known_costs(), prior),
+            beforehand=Beforehand(
+                state.screen.describer, self._known_costs(), prior, weigh_time=recipe.search_time_s is not None
+            ),
         )
 
     def next_job(self) -> Job | None:
@@ -225,7 +227,8 @@ class RoundOfTrainings:
             return Told(row.architecture, None, {})
         values = screen.values(row.architecture, knowledge)
         if row.reached_full_fidelity:
-            return Told(row.architecture, screen.losses(values), screen.excesses(values))
+            seconds = row.details.get("seconds")
+            return Told(row.architecture, screen.losses(values), screen.excesses(values), seconds=seconds)
         error = self._expected_error(row)
         expected = None if error is None else screen.losses({**values, "error": error})
         return Told(row.architecture, None, {}, stopped=True, expected=expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ SamplerName = Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"]
 OWN_SAMPLERS = ("gp", "local")
 """Those found by entry point, which know the space, and what is known of it beforehand."""
 LEARNING_SAMPLERS = ("gp",)
-"""Those of them that have a use for a prior."""
+"""Those of them that have a use for a prior, and for times."""
 
 ASKS = 12
 """Proposals of the sampler that may be turned away before candidates are drawn around the front instead."""
@@ -33,6 +33,8 @@ POPULATION = 20
 GENETIC = ("NSGAIISampler", "NSGAIIISampler")
 EXPECTED = "expected_values"
 """A stopped trial's user attribute: the losses that it would probably have had."""
+SECONDS = "seconds"
+"""A finished trial's user attribute: how long its evaluation took."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Told:
     """What is known of a finished evaluation: ``losses`` of the objectives, and how far each limit is exceeded.
 
     Without ``losses`` it failed, or was ``stopped`` early, which tells the sampler that it was worse than others;
-    ``expected`` are then the losses that it would probably have had in the end.
+    ``expected`` are then the losses that it would probably have had in the end. ``seconds`` is how long a whole
+    evaluation took, where that is known.
     """
 
     architecture: Architecture
@@ -48,6 +51,13 @@ class Told:
     excesses: Mapping[str, float]
     stopped: bool = False
     expected: tuple[float, ...] | None = None
+    seconds: float | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a trial has beside its losses, as user attributes."""
+        expected = {} if self.expected is None else {EXPECTED: list(self.expected)}
+        return expected if self.seconds is None else {**expected, SECONDS: self.seconds}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +65,14 @@ class Beforehand:
     """What is known of candidates before they are evaluated.
 
     ``costs`` maps the numbers of objectives to functions that give their losses, shape (N,), of N architectures.
-    ``prior`` gives scores, shape (N,) or (N, S), that tell something of the other objectives.
+    ``prior`` gives scores, shape (N,) or (N, S), that tell something of the other objectives. With ``weigh_time`` it is
+    time that is short, not evaluations: what takes longer must promise more.
     """
 
     describer: Describer
     costs: Mapping[int, Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]] = field(default_factory=dict)
     prior: Callable[[Sequence[Architecture]], npt.NDArray[np.float64]] | None = None
+    weigh_time: bool = False
 
 
 @final
@@ -136,7 +148,9 @@ class Proposer:
 
         made = load_plug_in("nas.samplers", name, "sampler")
         assert callable(made)
-        learning = {"prior": beforehand.prior} if name in LEARNING_SAMPLERS and beforehand.prior is not None else {}
+        learning: dict[str, Any] = {}
+        if name in LEARNING_SAMPLERS:
+            learning = {"prior": beforehand.prior, "weigh_time": beforehand.weigh_time}
         sampler: optuna.samplers.BaseSampler = made(
             beforehand.describer, seed=seed, known=beforehand.costs, accept=accept, **learning
         )
@@ -149,9 +163,9 @@ class Proposer:
         if trial is not None:
             for name, excess in told.excesses.items():
                 trial.set_constraint(name, excess)
+            for name, value in told.attributes.items():
+                trial.set_user_attr(name, value)
             if told.losses is None:
-                if told.expected is not None:
-                    trial.set_user_attr(EXPECTED, list(told.expected))
                 self._study.tell(trial, state=TrialState.PRUNED if told.stopped else TrialState.FAIL)
             else:
                 self._study.tell(trial, list(told.losses))
@@ -167,7 +181,7 @@ class Proposer:
                 state=TrialState.PRUNED if told.losses is None else TrialState.COMPLETE,
                 values=told.losses,
                 constraints=dict(told.excesses),
-                user_attrs={} if told.expected is None else {EXPECTED: list(told.expected)},
+                user_attrs=told.attributes,
                 # Optuna's NSGA-II sees only trials with a generation, which it gives to those alone that it was asked
                 # for. Without this a rebuilt study would begin with twenty random candidates, however much it knows.
                 system_attrs={f"{name}:generation": len(finished) // POPULATION for name in GENETIC},

@@ -1,7 +1,11 @@
 """Which candidates come first: those that would add most to the front, then those that are nearest to adding anything.
 
 Losses are scaled by what was seen and what is known of the candidates, and hypervolume is reckoned from a little beyond
-the worst, so that the ends of the front count.
+the worst, so that the ends of the front count. Known costs are scaled as logarithms, since they often span a factor of
+ten and more: else a large network that is hardly better counts for more than a small one that is far better.
+
+Where evaluations take different times, an improvement counts by the second: Snoek, Larochelle and Adams, "Practical
+Bayesian optimization of machine learning algorithms", 2012.
 """
 
 from __future__ import annotations
@@ -29,12 +33,13 @@ _CELLS_AT_ONCE = 4_000_000
 class Outlook:
     """What is known and believed of N candidates, by the number of the objective.
 
-    ``excesses`` are beliefs of how far each constraint is exceeded.
+    ``excesses`` are beliefs of how far each constraint is exceeded, ``seconds`` of how long an evaluation takes.
     """
 
     known: Mapping[int, FloatArray]
     beliefs: Mapping[int, Belief]
     excesses: Sequence[Belief] = ()
+    seconds: Belief | None = None
 
     def losses(self, optimism: float) -> FloatArray:
         """Losses, shape (N, M), if what is uncertain is so many standard deviations better than expected."""
@@ -48,6 +53,16 @@ class Outlook:
             found = found * ndtr(-belief.means / np.maximum(belief.deviations, 1e-12))
         return found
 
+    def logarithmic(self, seen: FloatArray) -> list[int]:
+        """Known objectives that have one sign in all candidates and in ``seen``, shape (S, M), also with optimism."""
+        found = []
+        for index, known in self.known.items():
+            belief, values = self.beliefs.get(index), np.concatenate([known, seen[:, index]])
+            stays_positive = (values > 0).all() and (belief is None or belief.is_log)
+            if stays_positive or ((values < 0).all() and belief is None):
+                found.append(index)
+        return found
+
 
 @final
 class Preference:
@@ -59,10 +74,12 @@ class Preference:
     def __init__(self, outlook: Outlook, seen: FloatArray, front: FloatArray) -> None:
         self._outlook = outlook
         self._feasibility = outlook.feasibility()
+        self._logarithmic = outlook.logarithmic(seen)
         lowest, highest = seen.min(axis=0), seen.max(axis=0)
         for index, values in outlook.known.items():
             lowest[index] = min(lowest[index], values.min())
             highest[index] = max(highest[index], values.max())
+        lowest, highest = self._counted(np.stack([lowest, highest]))
         self._lowest = lowest
         self._span = np.where(highest > lowest, highest - lowest, 1.0)
         self._front = self._scaled(front)
@@ -81,7 +98,8 @@ class Preference:
         feasible = np.broadcast_to(self._feasibility, len(self._left))[left]
         gains = self._region.improvements(points) * feasible
         promising = gains > self._negligible
-        yield from left[promising][np.argsort(-gains[promising], kind="stable")].tolist()
+        worth = gains if self._outlook.seconds is None else gains / self._outlook.seconds.optimistic(0.0)[left]
+        yield from left[promising][np.argsort(-worth[promising], kind="stable")].tolist()
         others = ~promising
         scores = feasible[others] - self._shortfalls(points[others])
         yield from left[others][np.argsort(-scores, kind="stable")].tolist()
@@ -112,5 +130,12 @@ class Preference:
         return np.maximum(found, 0.0)
 
     def _scaled(self, losses: FloatArray) -> FloatArray:
-        scaled: FloatArray = (losses - self._lowest) / self._span
+        scaled: FloatArray = (self._counted(losses) - self._lowest) / self._span
         return scaled
+
+    def _counted(self, losses: FloatArray) -> FloatArray:
+        """Losses, shape (N, M), with logarithms where these count; of what is negative, that of its size, negated."""
+        counted = losses.copy()
+        columns = losses[:, self._logarithmic]
+        counted[:, self._logarithmic] = np.sign(columns) * np.log(np.abs(columns))
+        return counted

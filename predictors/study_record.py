@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.architecture import Architecture
 from nas.pareto import IntArray, non_dominated
 from nas.predictor import FloatArray
-from nas.proposer import EXPECTED
+from nas.proposer import EXPECTED, SECONDS
 from nas.search_space import SearchSpace, architecture_from
 
 EXPECTED_NOISE = 10.0
@@ -21,12 +21,16 @@ EXPECTED_NOISE = 10.0
 
 
 class Evidence(NamedTuple):
-    """What an architecture's trial tells: losses, shape (M,), how far constraints are exceeded, relative noise."""
+    """What an architecture's trial tells: losses, shape (M,), how far constraints are exceeded, relative noise.
+
+    ``seconds`` is how long it took to evaluate, where it was to the end and that is known.
+    """
 
     architecture: Architecture
     losses: FloatArray
     excesses: Mapping[str, float]
     noise: float
+    seconds: float | None = None
 
     @property
     def is_feasible(self) -> bool:
@@ -97,7 +101,13 @@ class StudyRecord:
         if values is None or not np.isfinite(values).all():
             return
         losses = signs * np.array(values, dtype=np.float64)
-        found = Evidence(architecture, losses, dict(trial.constraints or {}), 1.0 if is_whole else EXPECTED_NOISE)
+        found = Evidence(
+            architecture,
+            losses,
+            dict(trial.constraints or {}),
+            1.0 if is_whole else EXPECTED_NOISE,
+            trial.user_attrs.get(SECONDS) if is_whole else None,
+        )
         self.evidence.append(found)
         if is_whole:
             self.finished.append(found)

@@ -19,9 +19,9 @@ from typing import final
 import numpy as np
 
 from nas.architecture import Architecture
-from nas.description import Describer
+from nas.description import QUANTITIES, Describer
 from nas.pareto import IntArray, ranks
-from nas.predictor import BoolArray
+from nas.predictor import BoolArray, FloatArray
 from nas.search_space import sample
 from nas.spreading import medoids
 from predictors.candidate_pool import CandidatePool, KnownCosts
@@ -40,6 +40,8 @@ MOST_BEST, MOST_OTHERS = 300, 100
 """A surrogate learns from so many of the best by Pareto rank, and so many drawn from the others."""
 BATCH_SHARE = 0.03
 """Proposals that are chosen together, as a share of what was evaluated, so that what each costs stays the same."""
+LEAST_TIMED = 3
+"""So many evaluations must have told how long they took before times are foretold."""
 ORDERS = 8
 """So often candidates are put in order for one batch."""
 
@@ -54,6 +56,9 @@ class SurrogateSampler(SpaceSampler):
     ``prior`` gives scores, shape (N,) or (N, S), of N architectures, such as zero-cost proxies. What is uncertain is
     expected to be linear in them, by as much as evaluations show; they rule nothing out. All candidates are scored
     once: ``candidate_pool.RANDOM`` in the beginning, and a few at each proposal.
+
+    With ``weigh_time`` an improvement counts by the seconds that it is expected to take, which are learned from
+    finished trials' attribute ``nas.proposer.SECONDS``, and the first ones are of those with less work than the median.
     """
 
     def __init__(
@@ -64,13 +69,16 @@ class SurrogateSampler(SpaceSampler):
         known: KnownCosts | None = None,
         accept: Callable[[Sequence[Architecture]], BoolArray] | None = None,
         prior: Prior | None = None,
+        weigh_time: bool = False,
     ) -> None:
         super().__init__(describer, seed=seed, known=known, accept=accept)
         self._pool = CandidatePool(describer, self._known, self._rng, prior)
+        self._weigh_time = weigh_time
         self._planned: deque[Architecture] = deque()
         self._surrogates: dict[int, Surrogate] = {}
         self._limits: dict[str, Surrogate] = {}
         self._corrections: dict[int, Correction] = {}
+        self._seconds: Surrogate | None = None
         self._learned_from = 0
         self._turn = 0
 
@@ -101,19 +109,31 @@ class SurrogateSampler(SpaceSampler):
         return self._is_accepted(self._pool.architecture(place))
 
     def _first(self, candidates: IntArray) -> Iterator[Architecture]:
-        """Architectures that stand for the space, those with the least and the most work among them."""
+        """Architectures that stand for the space, or for its less costly half where time is short.
+
+        Those with the least and the most work are among them.
+        """
         candidates = np.array(
             list(islice(filter(self._is_place_accepted, candidates.tolist()), FIRST_FROM)), dtype=np.int64
         )
         if not len(candidates):
             return
-        inputs = self._pool.inputs(candidates)
-        features = np.hstack(list(inputs.blocks.values())).astype(np.float64)
-        work = self._pool.costs(candidates)[:, 0] if self._known else inputs.blocks["graph_logs"][:, 0]
+        macs = self._macs(candidates)
+        if self._weigh_time:
+            is_light = macs <= np.median(macs)
+            candidates, macs = candidates[is_light], macs[is_light]
+        features = np.hstack(list(self._pool.inputs(candidates).blocks.values())).astype(np.float64)
+        work = self._pool.costs(candidates)[:, 0] if self._known else macs
         begun = len(self._record.taken)
         ends = () if begun else (int(np.argmin(work)), int(np.argmax(work)))
         for index in medoids(features, max(1, FIRST - begun), self._rng, ends):
             yield self._pool.architecture(candidates[index])
+
+    def _macs(self, places: IntArray) -> FloatArray:
+        """Multiply-accumulates of N architectures, shape (N,)."""
+        described = self._describer.describe([self._pool.architecture(place) for place in places])
+        macs: FloatArray = described.layer_sums[:, :, QUANTITIES.index("macs")].sum(axis=1)
+        return macs
 
     def _plan(self, candidates: IntArray, uncertain: Sequence[int]) -> Iterator[Architecture]:
         """The next proposals; each counts on those before it."""
@@ -146,7 +166,8 @@ class SurrogateSampler(SpaceSampler):
         beliefs = {index: surrogate.predict(inputs) for index, surrogate in self._surrogates.items()}
         for index, each in self._corrections.items():
             beliefs[index] = each.belief(inputs, known[index])
-        return Outlook(known, beliefs, [surrogate.predict(inputs) for surrogate in self._limits.values()])
+        excesses = [surrogate.predict(inputs) for surrogate in self._limits.values()]
+        return Outlook(known, beliefs, excesses, None if self._seconds is None else self._seconds.predict(inputs))
 
     # What it believes
 
@@ -174,6 +195,10 @@ class SurrogateSampler(SpaceSampler):
                 self._corrections.pop(index, None)
             else:
                 self._corrections[index] = found
+        timed = [place for place, each in enumerate(evidence) if each.seconds is not None]
+        if self._weigh_time and len(timed) >= LEAST_TIMED:
+            seconds = np.array([evidence[place].seconds for place in timed])
+            self._seconds = Surrogate.fit(inputs.take(np.array(timed)), seconds, np.ones(len(timed)), self._seconds)
         for name in sorted({name for each in evidence for name, excess in each.excesses.items() if excess > 0}):
             values = np.array([each.excesses.get(name, 0.0) for each in evidence])
             self._limits[name] = Surrogate.fit(inputs, values, noise, self._limits.get(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,7 +30,10 @@ ALL = tuple(enumerate_space(TinySpace()))
 
 
 def told_to_the_proposer(
-    monkeypatch: pytest.MonkeyPatch, rows: Sequence[Evaluation], objectives: Sequence[str] = ("error", "latency_ms")
+    monkeypatch: pytest.MonkeyPatch,
+    rows: Sequence[Evaluation],
+    objectives: Sequence[str] = ("error", "latency_ms"),
+    search_time_s: float | None = None,
 ) -> tuple[dict[Architecture, Told], Beforehand]:
     """What it is given when a round begins after these rows, with a predictor of a microsecond for each 1,000 MACs."""
     screen = Screen(
@@ -45,7 +49,7 @@ def told_to_the_proposer(
         screen.rely_on({"latency_ms": fit_fake(screen.describer, ALL, latencies, target="cpu", seed=0)})
     given: dict[str, Any] = {}
     monkeypatch.setattr(candidates, "Proposer", lambda *arguments, **options: given.update(options))
-    recipe = Recipe(objectives=objectives)
+    recipe = Recipe(objectives=objectives, search_time_s=search_time_s)
     task = SimpleNamespace(space=TinySpace())
     state: Any = SimpleNamespace(recipe=recipe, knowledge=Knowledge(rows), screen=screen, task=task)
     RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=recipe.training.epochs, subset=1.0)), 1, 9)
@@ -55,6 +59,18 @@ def told_to_the_proposer(
 def trained(architecture: Architecture, curve: Sequence[float], *, stopped: bool = False) -> Evaluation:
     details = {"curve": list(curve), "epochs": len(curve), "stopped_early": stopped}
     return Evaluation("train", architecture, values={"error": curve[-1]}, details=details)
+
+
+def test_time_is_weighed_where_there_is_a_limit_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a training took is told of those that ran to their end."""
+    rows = [
+        replace(row, details={**row.details, "seconds": seconds})
+        for row, seconds in ((trained(ALL[0], [0.2, 0.1]), 8.0), (trained(ALL[1], [0.3], stopped=True), 3.0))
+    ]
+    told, beforehand = told_to_the_proposer(monkeypatch, rows, search_time_s=60)
+    assert [told[architecture].seconds for architecture in ALL[:2]] == [8.0, None]
+    assert beforehand.weigh_time
+    assert not told_to_the_proposer(monkeypatch, rows)[1].weigh_time
 
 
 def test_stopped_trainings_are_expected_to_fall_as_finished_ones_did(monkeypatch: pytest.MonkeyPatch) -> None:

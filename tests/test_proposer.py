@@ -10,7 +10,7 @@ import pytest
 from tiny_space import TinySpace
 
 from nas.architecture import Architecture, Choice, Option
-from nas.proposer import ASKS, DRAWS, OWN_SAMPLERS, Beforehand, Proposer, SamplerName, Told
+from nas.proposer import ASKS, DRAWS, OWN_SAMPLERS, SECONDS, Beforehand, Proposer, SamplerName, Told
 from nas.search_space import SearchSpace, architecture_from, count, enumerate_space, sample
 from nas.tracing import describer_of
 
@@ -77,6 +77,16 @@ def test_a_prior_is_for_samplers_that_learn() -> None:
         proposed = proposer.propose(anything)
         assert proposed is not None
         assert (proposed in asked) == (sampler == "gp")
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["asked", "told of"])
+def test_how_long_an_evaluation_took_reaches_the_study(is_asked: bool) -> None:
+    """Whoever proposed what was evaluated."""
+    proposer = proposer_of(TINY, 2, "gp", seed=0, history=())
+    architecture = proposer.propose(anything) if is_asked else sample(TINY, np.random.default_rng(0))
+    assert architecture is not None
+    proposer.tell(Told(architecture, costs(architecture, 2), {}, seconds=7.5))
+    assert [trial.user_attrs[SECONDS] for trial in trials_of(proposer)] == [7.5]
 
 
 every_sampler = pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "nsga3", "local", "random"])

@@ -11,7 +11,9 @@ from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, e
 
 from nas.architecture import Architecture
 from nas.description import Describer
+from nas.layer import total_macs
 from nas.pareto import hypervolume
+from nas.proposer import SECONDS
 from nas.search_space import enumerate_space, sample, settle
 from nas.tracing import describer_of
 from predictors.surrogate_sampler import FIRST, SurrogateSampler
@@ -103,13 +105,13 @@ def test_the_first_ones_stand_for_the_space(cells: Describer) -> None:
 
 
 def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> None:
-    """What ten evaluations lack of the hypervolume, on average over four seeds; no score rules anything out."""
+    """What fifteen evaluations lack of the hypervolume, on average over four seeds; no score rules anything out."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
     reference = everything.max(axis=0)
     whole = hypervolume(everything, reference)
 
     def lacking(prior: Callable[[Sequence[Architecture]], np.ndarray] | None) -> float:
-        runs = [search(SurrogateSampler(cells, seed=seed, known={1: costs}, prior=prior), 10) for seed in range(4)]
+        runs = [search(SurrogateSampler(cells, seed=seed, known={1: costs}, prior=prior), 15) for seed in range(4)]
         return 1 - float(np.mean([hypervolume(np.array([both(a) for a in run]), reference) for run in runs])) / whole
 
     def by_chance(architecture: Architecture, place: int) -> float:
@@ -118,6 +120,45 @@ def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> 
     without = lacking(None)
     assert lacking(_each(lambda a: -float(np.log(error(a))) + 0.15 * by_chance(a, 0))) < 0.85 * without
     assert lacking(_each(lambda a: by_chance(a, 4))) < 1.25 * without
+
+
+def test_where_time_is_short_it_is_spent_on_more(cells: Describer) -> None:
+    """In the time of thirty cells more are evaluated, and more is found, with each of two seeds."""
+    everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
+    reference = everything.max(axis=0)
+    time_s = 30 * float(np.mean([_seconds(architecture) for architecture in enumerate_space(CELLS)]))
+
+    def found(seed: int, *, weigh_time: bool) -> tuple[int, float]:
+        sampler = SurrogateSampler(cells, seed=seed, known={1: costs}, weigh_time=weigh_time)
+        study, evaluated, spent_s = new_study(sampler), [], 0.0
+        while spent_s < time_s:
+            trial, architecture = ask(study)
+            trial.set_user_attr(SECONDS, _seconds(architecture))
+            study.tell(trial, both(architecture))
+            evaluated.append(both(architecture))
+            spent_s += _seconds(architecture)
+        return len(evaluated), hypervolume(np.array(evaluated), reference)
+
+    for seed in range(2):
+        many, most = found(seed, weigh_time=True)
+        few, less = found(seed, weigh_time=False)
+        assert many > 1.1 * few
+        assert most > less
+
+
+def _seconds(architecture: Architecture) -> float:
+    return cost(architecture) ** 2
+
+
+def test_the_first_ones_are_light_where_time_is_short(cells: Describer) -> None:
+    """They have less work than others."""
+
+    def work(architecture: Architecture) -> int:
+        return total_macs(cells.layers(architecture))
+
+    first = search(SurrogateSampler(cells, seed=0, known={1: costs}, weigh_time=True), FIRST)
+    rng = np.random.default_rng(1)
+    assert max(map(work, first)) <= np.quantile([work(sample(CELLS, rng)) for _ in range(100)], 0.75)
 
 
 def test_several_scores_some_of_them_unknown(cells: Describer) -> None:
