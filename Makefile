@@ -1,6 +1,9 @@
 # Every target sets up what it needs: a virtual environment in .venv, dependencies by pip.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two tests at a time, each on one thread; the slow ones, of which many start a Ray of their own, one after the other.
+TEST_PROCESSES ?= 2
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-slow lint clean
 
@@ -8,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/nas search experiments/digits.toml
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from safetensors.torch import load
 
 from experiments.command_line import heading, line, names, positive
-from experiments.end_to_end_rivals import RIVALS
+from experiments.end_to_end_rivals import RIVALS, Found
 from nas.architecture import Architecture
 from nas.benchmarking import BenchSettings, DeviceBench
 from nas.data_source import DataSource
@@ -66,7 +66,8 @@ FloatArray = npt.NDArray[np.float64]
 class Choice:
     """What one method has to show: so many candidates that were trained to the end, and of them the winners.
 
-    ``searched_s`` is the wall-clock until the winners were known, on this ``processor``.
+    ``searched_s`` is the wall-clock until the winners were known, on this ``processor``. ``found`` are all candidates
+    that were trained, with error and latency as the search saw them; those of ours are in the journal of its run.
     """
 
     method: str
@@ -74,6 +75,7 @@ class Choice:
     searched_s: float
     processor: str
     winners: tuple[dict[str, Any], ...]
+    found: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def choose(setting: Setting, method: str, time_s: float) -> Choice:
     path = setting.folder / f"{method}.json"
     if path.exists():
         return Choice(**json.loads(path.read_text()))
+    found: list[Found] = []
     if method == OURS:
         run = setting.folder / OURS
         front = resume(run, progress=_progress()) if run.exists() else _search(setting)
@@ -162,7 +165,12 @@ def choose(setting: Setting, method: str, time_s: float) -> Choice:
         picks = spread_over_front(losses[front_rows], setting.recipe.retraining.winners)
         winners, trained = [found[front_rows[pick]].architecture for pick in picks], len(found)
     choice = Choice(
-        method, trained, searched_s, processor_name(), tuple(dict(architecture) for architecture in winners)
+        method,
+        trained,
+        searched_s,
+        processor_name(),
+        tuple(dict(architecture) for architecture in winners),
+        tuple({**asdict(each), "architecture": dict(each.architecture)} for each in found),
     )
     write_aside(path, json.dumps(asdict(choice), indent=1).encode())
     return choice

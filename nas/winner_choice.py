@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Sequence
 from typing import final
 
 import numpy as np
@@ -12,6 +13,10 @@ from nas.evaluation import Evaluation
 from nas.pareto import FloatArray, hypervolume
 from nas.run_state import RunState
 from nas.searching import Search
+
+MOST_EXCHANGES = 50
+NEGLIGIBLE = 1e-9
+"""Of the hypervolume of a front that is scaled to 1."""
 
 
 @final
@@ -69,14 +74,42 @@ class WinnerChoice:
 
 
 def spread_over_front(losses: FloatArray, count: int) -> list[int]:
-    """Up to ``count`` rows of a front, the best in its first objective and then those that add most hypervolume."""
+    """Up to ``count`` rows of a front, the best in its first objective and others that together have most hypervolume.
+
+    They are chosen one after the other, and then exchanged one by one for others as long as that is better.
+    The reference point is so far beyond the worst that even distances are best and the ends belong to them: 1 + 1/H,
+    where H steps from one end to the other make about ``count`` points (Ishibuchi and others, "How to specify a
+    reference point in hypervolume calculation for fair performance comparison", 2018).
+    """
     if len(losses) == 0:
         return []
     lowest, highest = losses.min(axis=0), losses.max(axis=0)
     scaled = (losses - lowest) / np.maximum(highest - lowest, 1e-12)
-    reference = np.full(losses.shape[1], 1.1)
-    chosen = [int(np.argmin(scaled[:, 0]))]
-    while len(chosen) < min(count, len(losses)):
-        rest = [index for index in range(len(losses)) if index not in chosen]
-        chosen.append(max(rest, key=lambda index: hypervolume(scaled[[*chosen, index]], reference)))
-    return chosen
+    reference = np.full(losses.shape[1], 1 + 1 / _steps(count, losses.shape[1]))
+    first, others = int(np.argmin(scaled[:, 0])), list[int]()
+
+    def volume(rows: Sequence[int]) -> float:
+        return hypervolume(scaled[[first, *rows]], reference)
+
+    def with_best(rows: Sequence[int]) -> list[int]:
+        rest = [index for index in range(len(losses)) if index != first and index not in rows]
+        return [*rows, max(rest, key=lambda index: volume([*rows, index]))]
+
+    while len(others) + 1 < min(count, len(losses)):
+        others = with_best(others)
+    for _ in range(MOST_EXCHANGES):
+        exchanged = max(
+            (with_best([*others[:n], *others[n + 1 :]]) for n in range(len(others))), key=volume, default=[]
+        )
+        if volume(exchanged) <= volume(others) + NEGLIGIBLE:
+            break
+        others = exchanged
+    return [first, *others]
+
+
+def _steps(count: int, objectives: int) -> int:
+    """The most steps for which an even grid on a flat front of so many objectives has at most ``count`` points."""
+    steps = 1
+    while objectives > 1 and math.comb(steps + objectives, objectives - 1) <= count:
+        steps += 1
+    return steps

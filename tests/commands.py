@@ -45,7 +45,7 @@ def run_nas(*arguments: str | Path, cwd: Path = TESTS, **changes: str) -> subpro
         env=environment(**changes),
         text=True,
         capture_output=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 

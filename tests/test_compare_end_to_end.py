@@ -150,8 +150,10 @@ def test_a_winner_that_cannot_be_retrained_is_none(tmp_path: Path, monkeypatch: 
 @pytest.mark.timeout(600)
 def test_a_small_comparison(tmp_path: Path) -> None:
     """All methods search for some seconds; their winners are retrained and measured together."""
-    out = tmp_path / "out.json"
-    options = ["--recipe", "experiments/digits.toml", "--time", "8s", "--seeds", "1", "--out", str(tmp_path / "out")]
+    out, recipe = tmp_path / "out.json", tmp_path / "recipe.toml"
+    changes = ["training.epochs=2", "retraining.epochs=1", "retraining.winners=2", "measuring.initial=5"]
+    recipe.write_text(read_recipe(Path("experiments/digits.toml"), changes).to_toml())
+    options = ["--recipe", str(recipe), "--time", "8s", "--seeds", "1", "--out", str(tmp_path / "out")]
     assert compare_end_to_end.main([*options, "--search-only"]) == 0
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.json") if path.stem in METHODS) == [
         f"{method}.json" for method in sorted(METHODS)
@@ -161,6 +163,7 @@ def test_a_small_comparison(tmp_path: Path) -> None:
     found = json.loads(out.read_text())["seeds"]["0"]
     assert [choice["method"] for choice in found["choices"]] == list(METHODS)
     for choice in found["choices"]:
+        assert len(choice["found"]) == (0 if choice["method"] == OURS else choice["trained"])
         winners = [each for each in found["measured"] if each["method"] == choice["method"]]
         assert [each["architecture"] for each in winners] == choice["winners"]
         assert 1 <= len(winners) <= choice["trained"]
