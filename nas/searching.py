@@ -266,21 +266,20 @@ class Search:
         if number in self._rounds_done:
             return
         if self._state.screen.measured_metrics:
-            already = sum(row.stage == "measure" and row.round == number for row in self._state.knowledge.rows)
-            self._measure(self._worth_measuring(self._state.recipe.measuring.per_round - already), number)
+            # A round's measurements come to disk together: after a kill there are all or none.
+            if not any(row.stage == "measure" and row.round == number for row in self._state.knowledge.rows):
+                self._measure(self._worth_measuring(), number)
             self._fitting.fit(number)
             if self._fitting.doubts:
                 self._state.progress.say(self._fitting.doubts_text)
         self._end_round(number)
 
-    def _worth_measuring(self, count: int) -> list[Architecture]:
-        """Up to ``count`` unmeasured architectures, those first whose measurement would most change the front.
+    def _worth_measuring(self) -> list[Architecture]:
+        """A round's share of unmeasured architectures, those first whose measurement would most change the front.
 
         After them come those of which only measuring can tell whether they meet a limit, the likeliest first, and
         last, trained candidates unlike all that was measured.
         """
-        if count <= 0:
-            return []
         screen, knowledge = self._state.screen, self._state.knowledge
         trained = [row.architecture for row in knowledge.candidates]
         screen.predict_all(trained)
@@ -296,7 +295,7 @@ class Search:
         ]
         unknown = [a for a in open_ones if not all(p.known for p in screen.predicted(a).values())]
         wanted = [*self._changing_the_front(), *sorted(in_doubt, key=self._excess_of_bounds), *unknown]
-        return list(dict.fromkeys(wanted))[:count]
+        return list(dict.fromkeys(wanted))[: self._state.recipe.measuring.per_round]
 
     def _excess_of_bounds(self, architecture: Architecture) -> float:
         """By how much the predictors' bounds exceed limits, added up."""

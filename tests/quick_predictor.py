@@ -37,7 +37,8 @@ class QuickPredictor:
 
     def predict_described(self, batch: Batch) -> Prediction:
         options = batch.descriptions.live_options
-        mean = np.exp(self._level + self._features(options) @ self._weights)
+        # Each row by itself: a product of matrices may differ in the last digit with what else is predicted.
+        mean = np.exp(self._level + (self._features(options) * self._weights).sum(axis=1))
         seen = set(self._pairs)
         known = np.array([all((c, int(o)) in seen for c, o in enumerate(row)) for row in options], dtype=bool)
         half = np.where(known, self._half, 2 * self._half)

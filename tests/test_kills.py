@@ -123,6 +123,39 @@ def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_alike_after_any_row(tmp_path: Path) -> None:
+    """Whatever row was the last that came to disk, the evaluations are in the end those of a run that went through."""
+    flags = (
+        *table_run(tmp_path),
+        *INLINE,
+        *ONE_A_ROUND,
+        "--set",
+        "table.pause_s=0",
+        "--set",
+        "trials=5",
+        "--set",
+        "rounds=5",
+    )
+    done = run_nas("search", *flags, "--name", "calm", "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    calm = evaluation_bodies(tmp_path / "calm")
+    connection = sqlite3.connect(tmp_path / "calm" / JOURNAL)
+    # Rows that came together, all or none, have one time.
+    kinds = dict(connection.execute("SELECT MAX(number), kind FROM rows GROUP BY at ORDER BY at"))
+    connection.close()
+    assert set(kinds.values()) >= {"evaluation", "fit", "round", "cost"}
+    for last in kinds:
+        cut = tmp_path / f"cut{last}"
+        shutil.copytree(tmp_path / "calm", cut)
+        connection = sqlite3.connect(cut / JOURNAL)
+        with connection:
+            connection.execute("DELETE FROM rows WHERE number > ?", (last,))
+        connection.close()
+        nas.resume(cut)
+        assert evaluation_bodies(cut) == calm, f"after {kinds[last]}, row {last}"
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_many_kills_change_nothing(tmp_path: Path) -> None:
     """The same many times over, in whichever stage the moment falls."""
