@@ -1,8 +1,8 @@
 """Which candidates come first: those that would add most to the front, then those that are nearest to adding anything.
 
 Losses are scaled by what was seen and what is known of the candidates, and hypervolume is reckoned from a little beyond
-the worst, so that the ends of the front count. Known costs are scaled as logarithms, since they often span a factor of
-ten and more: else a large network that is hardly better counts for more than a small one that is far better.
+the worst, so that the ends of the front count. Known costs may be scaled as logarithms, since they often span a factor
+of ten and more: else a large network that is hardly better counts for more than a small one that is far better.
 
 Where evaluations take different times, an improvement counts by the second: Snoek, Larochelle and Adams, "Practical
 Bayesian optimization of machine learning algorithms", 2012.
@@ -68,13 +68,14 @@ class Outlook:
 class Preference:
     """Orders candidates by what they would add to a front.
 
-    ``seen``, shape (S, M), are all losses so far and ``front``, shape (F, M), those that may be improved on.
+    ``seen``, shape (S, M), are all losses so far and ``front``, shape (F, M), those that may be improved on. With
+    ``logarithmic`` known costs are scaled as logarithms where their sign allows it.
     """
 
-    def __init__(self, outlook: Outlook, seen: FloatArray, front: FloatArray) -> None:
+    def __init__(self, outlook: Outlook, seen: FloatArray, front: FloatArray, *, logarithmic: bool = False) -> None:
         self._outlook = outlook
         self._feasibility = outlook.feasibility()
-        self._logarithmic = outlook.logarithmic(seen)
+        self._logarithmic = outlook.logarithmic(seen) if logarithmic else []
         lowest, highest = seen.min(axis=0), seen.max(axis=0)
         for index, values in outlook.known.items():
             lowest[index] = min(lowest[index], values.min())

@@ -3,10 +3,11 @@
 Costs that are known beforehand are taken as they are, so that only the other objectives, such as the error, are
 uncertain. Candidates are neighbours of the front and random architectures. The one is proposed that would add the most
 hypervolume if its uncertain objectives were so many standard deviations better than expected, that number going round
-over ``OPTIMISM``: hypervolume improvement by a confidence bound (Ponweiser and others, "Multiobjective optimization on
-a limited budget of evaluations using model-assisted S-metric selection", 2008). What still runs counts with what is
-expected of it, so that workers get different proposals. Where nothing promises an improvement the nearest to one is
-proposed, which comes to local search around the front.
+over ``OPTIMISM``, and known costs counting as logarithms and as they are in turn: hypervolume improvement by a
+confidence bound (Ponweiser and others, "Multiobjective optimization on a limited budget of evaluations using model-
+assisted S-metric selection", 2008). What still runs counts with what is expected of it, so that workers get different
+proposals. Where nothing promises an improvement the nearest to one is proposed, which comes to local search around the
+front.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class SurrogateSampler(SpaceSampler):
     once: ``candidate_pool.RANDOM`` in the beginning, and a few at each proposal.
 
     With ``weigh_time`` an improvement counts by the seconds that it is expected to take, which are learned from
-    finished trials' attribute ``nas.proposer.SECONDS``, and the first ones are of those with less work than the median.
+    finished trials' attribute ``nas.proposer.SECONDS``, the first ones are of those with less work than the median, and
+    known costs count as logarithms always.
     """
 
     def __init__(
@@ -141,7 +143,9 @@ class SurrogateSampler(SpaceSampler):
             return
         self._learn(uncertain)
         losses = self._record.losses
-        preference = Preference(self._outlook(candidates), losses, losses[self._record.front])
+        # Logarithms find more with few evaluations, costs as they are more with hundreds where there are several.
+        logarithmic = self._weigh_time or (self._turn // len(OPTIMISM)) % 2 == 0
+        preference = Preference(self._outlook(candidates), losses, losses[self._record.front], logarithmic=logarithmic)
         running = self._pool.places(self._record.running)
         running = running[self._pool.are_fit(running)]
         if len(running):

@@ -56,13 +56,14 @@ def test_the_ends_of_the_front_can_be_moved_outwards() -> None:
     assert list(Preference(outlook, FRONT, FRONT).order(0.0)) == [0, 1]
 
 
-def test_known_costs_count_by_their_logarithm() -> None:
+def test_known_costs_may_count_by_their_logarithm() -> None:
     """A much better small network comes before a large one that is hardly better, though costs differ less there."""
     front = np.array([[3.0, 1.0], [2.0, 2.0], [1.0, 16.0]])
     outlook = Outlook({1: np.array([1.0, 2.0])}, {0: sure(2.7, 1.95)})
-    assert list(Preference(outlook, front, front).order(0.0)) == [0, 1]
+    assert list(Preference(outlook, front, front, logarithmic=True).order(0.0)) == [0, 1]
+    assert list(Preference(outlook, front, front).order(0.0)) == [1, 0]
     unknown = Outlook({}, {0: sure(2.7, 1.95), 1: sure(1.0, 2.0)})
-    assert list(Preference(unknown, front, front).order(0.0)) == [1, 0]
+    assert list(Preference(unknown, front, front, logarithmic=True).order(0.0)) == [1, 0]
 
 
 @pytest.mark.parametrize("costs", [(1.0, 8.0), (0.0, 8.0), (-8.0, -1.0), (-1.0, 1.0)])
@@ -71,7 +72,7 @@ def test_costs_may_have_any_sign(costs: tuple[float, float]) -> None:
     front = np.array([[2.0, costs[0]], [1.0, costs[1]]])
     outlook = Outlook({1: np.array([*costs, costs[0]])}, {0: sure(2.5, 0.5, 1.5)})
     assert outlook.logarithmic(front) == ([1] if costs[0] * costs[1] > 0 else [])
-    assert list(Preference(outlook, front, front).order(0.0))[-1] == 0
+    assert list(Preference(outlook, front, front, logarithmic=True).order(0.0))[-1] == 0
 
 
 def test_where_time_is_short_improvements_count_by_the_second() -> None:
