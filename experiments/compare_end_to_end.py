@@ -170,7 +170,7 @@ def choose(setting: Setting, method: str, time_s: float) -> Choice:
         searched_s,
         processor_name(),
         tuple(dict(architecture) for architecture in winners),
-        tuple({**asdict(each), "architecture": dict(each.architecture)} for each in found),
+        tuple({**vars(each), "architecture": dict(each.architecture)} for each in found),
     )
     write_aside(path, json.dumps(asdict(choice), indent=1).encode())
     return choice
