@@ -121,6 +121,7 @@ def study_of(settings: Settings) -> Study:
 def search(settings: Settings, job: tuple[str, int]) -> Run:
     """One searcher, named with its seed by ``job``. What failed or was evaluated before takes no time."""
     (name, seed), study = job, study_of(settings)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = optuna.create_study(directions=["minimize"] * 2, sampler=SEARCHERS[name](study, seed))
     ended_s: list[float] = []
     rows: dict[int, None] = {}
@@ -200,7 +201,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         study_of(settings)
     except NasError as error:
         parser.error(str(error))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     jobs = [(name, seed) for name in SEARCHERS for seed in range(seeds)]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         runs = list(pool.map(functools.partial(search, settings), jobs))
