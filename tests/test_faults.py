@@ -219,7 +219,7 @@ MOMENTS = (
 """Lines of the output, or numbers of trainings that have ended, after which the driver is killed."""
 
 
-RAY_MOMENTS = ("measuring 5 models", "1 trained", "2 trained", "round 2/2: training", "5 trained", *MOMENTS[-2:])
+RAY_MOMENTS = ("1 trained", "2 trained", "round 2/2: training", *MOMENTS[-2:])
 
 
 MOST_RUNS = 4
