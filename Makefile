@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two tests at a time, each on one thread; the slow ones, of which many start a Ray of their own, one after the other.
 TEST_PROCESSES ?= 2
-export OMP_NUM_THREADS ?= 1
+test test-slow: export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-slow lint clean
 

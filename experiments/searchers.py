@@ -146,7 +146,7 @@ class OptunaSearcher:
         if drawn is not None:
             self._study.enqueue_trial(dict(drawn))
         self._trial = trial = self._study.ask()
-        return self._settle(self._problem.space, lambda choice: _suggest(trial, choice))
+        return self._settle(self._problem.space, lambda choice: suggest(trial, choice))
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         assert self._trial is not None, "told of what was not proposed"
@@ -159,7 +159,8 @@ class OptunaSearcher:
         self._study.tell(self._trial, list(losses))
 
 
-def _suggest(trial: optuna.Trial, choice: Choice) -> Option:
+def suggest(trial: optuna.Trial, choice: Choice) -> Option:
+    """An option of a choice, as a categorical parameter of a trial."""
     option = trial.suggest_categorical(choice.name, choice.options)
     assert option is not None
     return option

@@ -26,7 +26,8 @@ import optuna
 
 from experiments.command_line import heading, image_shape, line, names, positive
 from experiments.search_tasks import FloatArray, Networks, Task
-from nas.architecture import Architecture, Choice, Option
+from experiments.searchers import POPULATION, suggest
+from nas.architecture import Architecture
 from nas.errors import NasError, RecipeError
 from nas.journal import write_aside
 from nas.proposer import SECONDS
@@ -34,8 +35,6 @@ from nas.search_space import load_space, settle
 from nas.table import read_table
 from nas.tracing import describer_of
 from predictors.surrogate_sampler import SurrogateSampler
-
-POPULATION = 20
 
 
 @dataclass(frozen=True)
@@ -145,13 +144,7 @@ def search(settings: Settings, job: tuple[str, int]) -> Run:
 
 
 def _proposal(study: Study, trial: optuna.Trial) -> Architecture:
-    return settle(study.space, functools.partial(_suggest, trial))
-
-
-def _suggest(trial: optuna.Trial, choice: Choice) -> Option:
-    option = trial.suggest_categorical(choice.name, choice.options)
-    assert option is not None
-    return option
+    return settle(study.space, functools.partial(suggest, trial))
 
 
 def summary(runs: Sequence[Run], rows: Sequence[int]) -> str:

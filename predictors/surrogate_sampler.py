@@ -199,7 +199,7 @@ class SurrogateSampler(SpaceSampler):
                 self._corrections.pop(index, None)
             else:
                 self._corrections[index] = found
-        timed = [place for place, each in enumerate(evidence) if each.seconds is not None]
+        timed = [place for place, each in enumerate(evidence) if each.seconds is not None and each.seconds > 0]
         if self._weigh_time and len(timed) >= LEAST_TIMED:
             seconds = np.array([evidence[place].seconds for place in timed])
             self._seconds = Surrogate.fit(inputs.take(np.array(timed)), seconds, np.ones(len(timed)), self._seconds)

@@ -105,13 +105,13 @@ def test_the_first_ones_stand_for_the_space(cells: Describer) -> None:
 
 
 def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> None:
-    """What fifteen evaluations lack of the hypervolume, on average over four seeds; no score rules anything out."""
+    """What fifteen evaluations lack of the hypervolume, on average over eight seeds; no score rules anything out."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
     reference = everything.max(axis=0)
     whole = hypervolume(everything, reference)
 
     def lacking(prior: Callable[[Sequence[Architecture]], np.ndarray] | None) -> float:
-        runs = [search(SurrogateSampler(cells, seed=seed, known={1: costs}, prior=prior), 15) for seed in range(4)]
+        runs = [search(SurrogateSampler(cells, seed=seed, known={1: costs}, prior=prior), 15) for seed in range(8)]
         return 1 - float(np.mean([hypervolume(np.array([both(a) for a in run]), reference) for run in runs])) / whole
 
     def by_chance(architecture: Architecture, place: int) -> float:
@@ -159,6 +159,19 @@ def test_the_first_ones_are_light_where_time_is_short(cells: Describer) -> None:
     first = search(SurrogateSampler(cells, seed=0, known={1: costs}, weigh_time=True), FIRST)
     rng = np.random.default_rng(1)
     assert max(map(work, first)) <= np.quantile([work(sample(CELLS, rng)) for _ in range(100)], 0.75)
+
+
+@pytest.mark.parametrize("seconds", [0.0, float("nan")])
+def test_times_that_tell_nothing_are_not_weighed(cells: Describer, seconds: float) -> None:
+    """As those of a table whose lookups take no time."""
+    study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}, weigh_time=True))
+    found = set()
+    for _ in range(FIRST + 4):
+        trial, architecture = ask(study)
+        trial.set_user_attr(SECONDS, seconds)
+        study.tell(trial, both(architecture))
+        found.add(architecture)
+    assert len(found) == FIRST + 4
 
 
 def test_several_scores_some_of_them_unknown(cells: Describer) -> None:

@@ -34,11 +34,11 @@ def test_an_exchange_makes_up_for_a_choice_that_came_too_early() -> None:
 
 
 def test_three_objectives_and_one() -> None:
-    """Of three the best of each is among six; where there is one, it decides."""
+    """Of three each corner, or its neighbour, is among six; where there is one, it decides."""
     grid = [(a, b, 10 - a - b) for a in range(11) for b in range(11 - a)]
     picked = {grid[index] for index in spread_over_front(np.array(grid, dtype=np.float64), 6)}
     assert len(picked) == 6
-    assert {max(point) for point in picked} & {9, 10}
+    assert min(max(point[axis] for point in picked) for axis in range(3)) >= 9
     assert spread_over_front(np.array([[2.0]]), 4) == [0]
 
 
