@@ -137,18 +137,18 @@ class Setting:
 
 def choices_of(setting: Setting, methods: Sequence[str]) -> list[Choice]:
     """What the methods choose, in their order. Ours is the first to search, since the others get the time it takes."""
-    chosen: dict[str, Choice] = {}
-    for method in sorted(methods, key=lambda method: method != OURS):
-        time_s = max([setting.time_s, *(choice.searched_s for choice in chosen.values() if choice.method == OURS)])
-        chosen[method] = choose(setting, method, time_s)
+    in_order = sorted(methods, key=lambda method: method != OURS)
+    chosen = {method: choose(setting, method) for method in in_order}
     return [chosen[method] for method in methods]
 
 
-def choose(setting: Setting, method: str, time_s: float) -> Choice:
+def choose(setting: Setting, method: str) -> Choice:
     """Let a method search for its time, once; what it chose is kept in a file. Ours searches for the recipe's time."""
     path = setting.folder / f"{method}.json"
     if path.exists():
         return Choice(**json.loads(path.read_text()))
+    ours = setting.folder / f"{OURS}.json"
+    time_s = max(setting.time_s, json.loads(ours.read_text())["searched_s"] if ours.exists() else 0.0)
     found: list[Found] = []
     if method == OURS:
         run = setting.folder / OURS

@@ -230,8 +230,10 @@ class RoundOfTrainings:
             seconds = row.details.get("seconds")
             return Told(row.architecture, screen.losses(values), screen.excesses(values), seconds=seconds)
         error = self._expected_error(row)
-        expected = None if error is None else screen.losses({**values, "error": error})
-        return Told(row.architecture, None, {}, stopped=True, expected=expected)
+        if error is None:
+            return Told(row.architecture, None, {}, stopped=True)
+        values |= {"error": error}
+        return Told(row.architecture, None, screen.excesses(values), stopped=True, expected=screen.losses(values))
 
     def _expected_error(self, row: Evaluation) -> float | None:
         """Where a stopped training would have ended, had its error fallen as those of finished ones did from there."""

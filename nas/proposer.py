@@ -42,8 +42,8 @@ class Told:
     """What is known of a finished evaluation: ``losses`` of the objectives, and how far each limit is exceeded.
 
     Without ``losses`` it failed, or was ``stopped`` early, which tells the sampler that it was worse than others;
-    ``expected`` are then the losses that it would probably have had in the end. ``seconds`` is how long a whole
-    evaluation took, where that is known.
+    ``expected`` are then the losses that it would probably have had in the end, and ``excesses`` go with them.
+    ``seconds`` is how long a whole evaluation took, where that is known.
     """
 
     architecture: Architecture

@@ -157,6 +157,8 @@ class _OneTraining:
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         if failure.kind == "worker":
+            if self._has_come_farther:
+                raise _LostError
             raise TargetError(f"the supernet could not be trained: {failure.reason}") from failure
         remedy = "Raise supernet.time_limit_s or lower supernet.epochs. " if failure.kind == "timeout" else ""
         raise RecipeError(

@@ -75,6 +75,8 @@ class RayExecutor:
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._workers)
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Else Tune itself begins a trial anew whose node is taken away, beside what is done here about that.
+        os.environ.setdefault("RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE", "1")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # else what repeats is kept back, and printed by ray.shutdown
         self._environment_before = dict(os.environ)
@@ -97,6 +99,8 @@ class RayExecutor:
             environment = {
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 "OMP_NUM_THREADS": str(self._resources.cpus),
+                # Ray hides no GPU from who has asked for none, and all of them would find the first.
+                **({} if self._resources.gpus else {"CUDA_VISIBLE_DEVICES": ""}),
             }
             options: dict[str, Any] = {"include_dashboard": False, "runtime_env": {"env_vars": environment}}
             if self._address is None:
@@ -155,13 +159,14 @@ class RayExecutor:
         hard_limit_s = HARD_LIMIT_FACTOR * time_limit_s + HARD_LIMIT_GRACE_S
         relay = _Relay(source, time_limit_s, hard_limit_s)
         self._fit(task, relay, hard_limit_s)
-        while relay.has_lost_jobs:  # the last ones: Tune asks for no more once there were none
+        while relay.begins_again():
             self._fit(task, relay, hard_limit_s)
         if relay.error is not None:
             raise relay.error
 
     def _fit(self, task: Task, relay: _Relay, hard_limit_s: float) -> None:
         from ray import tune
+        from ray.exceptions import OutOfMemoryError
 
         searcher, scheduler, trainable = _tune_parts(relay)
         with tempfile.TemporaryDirectory(prefix="nas-tune-") as storage:
@@ -187,7 +192,12 @@ class RayExecutor:
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             )
-            tuner.fit()
+            try:
+                tuner.fit()
+            except RuntimeError as error:  # so Tune ends when Ray has ended a process because memory ran short
+                if not isinstance(error.__cause__, OutOfMemoryError):
+                    raise
+                relay.run_short_of_memory()
 
 
 def _read_token_anew() -> None:
@@ -229,6 +239,7 @@ class _Relay:
     """Keeps track of which Tune trial does which job, and carries the first exception that ends the run out of Tune.
 
     A job whose process was lost is handed out again, before others. Tune's own retries would report it twice unasked.
+    When memory runs short Tune ends whatever runs, so nobody knows who took it: all begin anew, one after the other.
     """
 
     def __init__(self, source: JobSource, time_limit_s: float, hard_limit_s: float) -> None:
@@ -238,6 +249,7 @@ class _Relay:
         self._jobs: dict[str, Job] = {}
         self._lost: deque[Job] = deque()
         self._deaths: Counter[str] = Counter()
+        self._one_by_one = False
         self.error: Exception | None = None
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
@@ -245,7 +257,7 @@ class _Relay:
         return object, ()
 
     def next_job(self, trial_id: str) -> Job | None:
-        if self.error is not None:
+        if self.error is not None or (self._one_by_one and (self._jobs or not self._lost)):
             return None
         try:
             job = self._lost.popleft() if self._lost else self._source.next_job()
@@ -279,10 +291,21 @@ class _Relay:
         except Exception as error:
             self.error = error
 
-    @property
-    def has_lost_jobs(self) -> bool:
-        """Whether a job still waits to begin anew."""
-        return bool(self._lost) and self.error is None
+
+    def begins_again(self) -> bool:
+        """Whether to run Tune once more: it asks for no more jobs once there were none."""
+        if self.error is not None:
+            return False
+        goes_on_with_others = self._one_by_one and not self._lost
+        if goes_on_with_others:
+            self._one_by_one = False
+        return bool(self._lost) or goes_on_with_others
+
+    def run_short_of_memory(self) -> None:
+        """Tune has ended whatever ran. What has a try left has it alone."""
+        self._one_by_one = True
+        for trial_id in list(self._jobs):
+            self.die(trial_id, 0.0, None)
 
     def die(self, trial_id: str, lasted_s: float, error: Exception | None) -> None:
         """The job's process died, or ``error`` came up in it before the task could begin."""

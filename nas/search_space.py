@@ -64,7 +64,9 @@ class Supernet(Protocol):
 
 @runtime_checkable
 class HasSupernet(Protocol):
-    """A space whose architectures can share weights. The options of its choices go from the least to the most.
+    """A space whose architectures can share weights.
+
+    Options that are numbers go from the least to the most; others are kinds, and none is less than another.
 
     ``supernet`` returns a torch module that is a ``Supernet``, its weights drawn from torch's global random state.
     """
@@ -72,9 +74,21 @@ class HasSupernet(Protocol):
     def supernet(self) -> Supernet: ...
 
 
-def ends(space: SearchSpace) -> tuple[Architecture, Architecture]:
-    """The architectures of all first and of all last options: the smallest and the largest where options ascend."""
-    return settle(space, lambda choice: choice.options[0]), settle(space, lambda choice: choice.options[-1])
+def ends(space: SearchSpace, rng: np.random.Generator | None = None) -> tuple[Architecture, Architecture]:
+    """The architectures of all first and of all last options: the smallest and the largest where options ascend.
+
+    With ``rng``, choices whose options are not numbers are settled at random in both, one by one.
+    """
+
+    def end(place: int) -> Architecture:
+        def option(choice: Choice) -> Option:
+            if rng is None or choice.is_numeric:
+                return choice.options[place]
+            return choice.options[int(rng.integers(len(choice.options)))]
+
+        return settle(space, option)
+
+    return end(0), end(-1)
 
 
 def load_space(

@@ -42,8 +42,9 @@ CHECKPOINT_EVERY_S = 20.0
 class SupernetTraining:
     """A task for an executor: trains the shared weights of a space and reports after each epoch.
 
-    Each step trains ``per_step`` architectures on one batch: that of all last options on its labels, that of all first
-    options and random ones on the first one's outputs (Yu & Huang, 2019, arXiv:1903.05134). A job holds ``seed``.
+    Each step trains ``per_step`` architectures on one batch: the largest on its labels, the smallest and random ones on
+    the largest's outputs (Yu & Huang, 2019, arXiv:1903.05134). Choices that are not of numbers, such as of a kind of
+    block, are neither small nor large, and settled at random for both, so that all options see labels. A job holds ``seed``.
     Reports hold ``epoch``, ``loss`` (of the largest), ``seconds`` (those before ``checkpoint`` included), from time to
     time ``checkpoint`` and in the last one ``done`` and ``weights``: bytes of safetensors files. ``checkpoint`` is that
     of a training that was interrupted, which goes on as it would have.
@@ -108,7 +109,6 @@ class _Steps:
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
-        self._smallest, self._largest = ends(space)
 
     def epoch(self, epoch: int, seed: int) -> float:
         """Train for an epoch, whose random draws depend on ``seed`` and its number; the largest's mean loss."""
@@ -146,16 +146,17 @@ class _Steps:
     def _step(self, inputs: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> float:
         """One step for all; the largest's loss, or one that is not finite."""
         self._optimizer.zero_grad(set_to_none=True)
-        logits = self._outputs(self._largest, inputs)
+        smallest, largest = ends(self._space, rng)
+        logits = self._outputs(largest, inputs)
         loss = F.cross_entropy(logits, labels, label_smoothing=self._settings.label_smoothing)
         losses = [loss.item()]
         loss.backward()  # type: ignore[no-untyped-call]
         targets = logits.detach().softmax(dim=1)
-        for architecture in (self._smallest, *(sample(self._space, rng) for _ in range(self._random))):
+        for architecture in (smallest, *(sample(self._space, rng) for _ in range(self._random))):
             try:
                 outputs = self._outputs(architecture, inputs)
             except CandidateError:  # it cannot be built, and is a failed row when it is a candidate
-                if architecture == self._smallest:
+                if architecture == smallest:
                     raise
                 continue
             # But for a constant, this is the divergence from the largest's outputs.
@@ -190,7 +191,7 @@ class _Steps:
         return save(tensors)
 
     def restore(self, checkpoint: bytes | None) -> tuple[int, float]:
-        """Go on from ``checkpoint``; the next epoch, and the seconds that were spent before it."""
+        """Go on from ``checkpoint``; the next epoch, and the seconds that were spent before it, which count as well."""
         if checkpoint is None:
             return 1, 0.0
         tensors = load(checkpoint)
@@ -205,7 +206,9 @@ class _Steps:
                 state.setdefault(int(index), {})[name] = tensor
         self._supernet.load_state_dict(weights, strict=False)
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
-        return int(tensors["epoch"]) + 1, float(tensors["seconds"])
+        spent = float(tensors["seconds"])
+        self._began -= spent
+        return int(tensors["epoch"]) + 1, spent
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,7 @@ from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.dataset import DataSet
 from nas.errors import CandidateError
+from nas.execution import as_failure
 from nas.layer import total_macs
 from nas.search_space import SearchSpace
 from nas.tracing import build_checked, layers_of
@@ -120,7 +121,7 @@ class ZeroCostEvaluation:
 class ScorePrior:
     """Scores of architectures before any is evaluated, shape (N,), each found when it is first asked for.
 
-    NaN where one cannot be built or has no finite score. ``seed_of`` gives the seed that draws a network's weights.
+    NaN where one cannot be built, raises or has no finite score, as it would be a failed candidate. ``seed_of`` gives the seed that draws a network's weights.
     """
 
     def __init__(self, scoring: ZeroCostEvaluation, seed_of: Callable[[Architecture], int]) -> None:
@@ -138,7 +139,8 @@ class ScorePrior:
         job = {"id": architecture.id, "architecture": dict(architecture), "seed": self._seed_of(architecture)}
         try:
             (report,) = self._scoring(job)
-        except CandidateError:
+        except Exception as error:
+            as_failure(error)  # raises what is no candidate's own failure
             return math.nan
         return float(report["score"])
 

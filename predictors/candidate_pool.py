@@ -143,6 +143,8 @@ class CandidatePool:
         """Scores of N architectures, shape (N, S), by their rank among those that came first."""
         if self._prior is None:
             return None
+        if not architectures and self._scale is not None:
+            return np.empty((0, self._scale.count))
         scores = scores_of(self._prior, architectures)
         self._scale = self._scale or ScoreScale.of(scores)
         return self._scale(scores)

@@ -31,7 +31,7 @@ def scores_of(prior: Prior, architectures: Sequence[Architecture]) -> FloatArray
             f"a prior must give scores of shape (N,) or (N, S) for N architectures, but of {len(architectures)} "
             f"it gave an array of shape {scores.shape}."
         )
-    return scores.reshape(len(architectures), -1)
+    return scores[:, None] if scores.ndim == 1 else scores
 
 
 @final
@@ -49,16 +49,19 @@ class ScoreScale:
         """The scale of a population's scores, shape (P, S)."""
         return cls(tuple(np.sort(column[np.isfinite(column)]) for column in scores.T))
 
+    @property
+    def count(self) -> int:
+        """How many scores there are of each architecture."""
+        return len(self.sorted)
+
     def __call__(self, scores: FloatArray) -> FloatArray:
         """N architectures' scores, shape (N, S), with mean 0 and deviation 1 over the population; 0 where not known.
 
         Raises:
             ValueError: another number of scores than the population had.
         """
-        if scores.shape[1] != len(self.sorted):
-            raise ValueError(
-                f"a prior must always give as many scores, {len(self.sorted)}, but gave {scores.shape[1]}."
-            )
+        if scores.shape[1] != self.count:
+            raise ValueError(f"a prior must always give as many scores, {self.count}, but gave {scores.shape[1]}.")
         scaled = np.zeros(scores.shape)
         for column, population in enumerate(self.sorted):
             finite = np.isfinite(scores[:, column])

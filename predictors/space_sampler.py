@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +28,8 @@ class SpaceSampler(optuna.samplers.BaseSampler):
     0 are learned from, but are no part of the front.
 
     ``seed`` and the study's trials decide what is proposed. Architectures that were asked for, by whomever and however
-    they ended, do not come again while there are others.
+    they ended, do not come again while there are others. Several threads may ask, and several processes that share a
+    study, each with a seed of its own; what another process asked for is known once all its choices are stored.
     """
 
     def __init__(
@@ -45,6 +47,13 @@ class SpaceSampler(optuna.samplers.BaseSampler):
         self._record = StudyRecord(describer.space)
         self._refused: set[Architecture] = set()
         self._accept = accept
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     @abstractmethod
     def _propose(self, objectives: int) -> Architecture:
@@ -56,9 +65,10 @@ class SpaceSampler(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        self._record.read(study)
-        architecture = self._propose(len(study.directions))
-        self._record.propose(trial, architecture)
+        with self._lock:
+            self._record.read(study)
+            architecture = self._propose(len(study.directions))
+            self._record.propose(trial, architecture)
         return dict(architecture)
 
     def sample_independent(

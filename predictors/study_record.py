@@ -65,7 +65,7 @@ class StudyRecord:
 
     @property
     def running(self) -> list[Architecture]:
-        """What was proposed and has not ended."""
+        """What was proposed, here or by others, and has not ended."""
         return list(self._running.values())
 
     @property
@@ -81,10 +81,14 @@ class StudyRecord:
         self._running[trial.number] = architecture
 
     def read(self, study: optuna.Study) -> None:
-        """Take in the trials that have ended since the last time, whoever asked for them."""
+        """Take in the trials that have begun or ended since the last time, whoever asked for them."""
         signs = np.array([1.0 if d == optuna.study.StudyDirection.MINIMIZE else -1.0 for d in study.directions])
         for trial in study.get_trials(deepcopy=False):
-            if trial.number in self._ended or not trial.state.is_finished():
+            if trial.number in self._ended:
+                continue
+            if not trial.state.is_finished():
+                if trial.number not in self._running and (begun := self._architecture_of(trial)) is not None:
+                    self.propose(trial, begun)
                 continue
             self._ended.add(trial.number)
             proposed = self._running.pop(trial.number, None)
@@ -115,5 +119,5 @@ class StudyRecord:
     def _architecture_of(self, trial: FrozenTrial) -> Architecture | None:
         try:
             return architecture_from(self._space, trial.params)
-        except ValueError:  # it ended before it was asked for all choices, or is none of this space
+        except ValueError:  # it was not asked for all choices, or is none of this space
             return None

@@ -204,8 +204,9 @@ class SurrogateSampler(SpaceSampler):
             seconds = np.array([evidence[place].seconds for place in timed])
             self._seconds = Surrogate.fit(inputs.take(np.array(timed)), seconds, np.ones(len(timed)), self._seconds)
         for name in sorted({name for each in evidence for name, excess in each.excesses.items() if excess > 0}):
-            values = np.array([each.excesses.get(name, 0.0) for each in evidence])
-            self._limits[name] = Surrogate.fit(inputs, values, noise, self._limits.get(name))
+            told = np.array([place for place, each in enumerate(evidence) if name in each.excesses])
+            values = np.array([evidence[place].excesses[name] for place in told])
+            self._limits[name] = Surrogate.fit(inputs.take(told), values, noise[told], self._limits.get(name))
 
     def _to_learn_from(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         if len(evidence) <= MOST_BEST + MOST_OTHERS:

@@ -109,6 +109,21 @@ def exhaust_memory(job: Job) -> Iterator[dict[str, Any]]:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
+def take_memory(job: Job) -> Iterator[dict[str, Any]]:
+    """Takes memory in the first so many tries until it is ended, 6 GiB at most."""
+    tries = Path(job["folder"]) / job["id"]
+    with tries.open("a") as file:
+        file.write(".")
+    yield {"epoch": 1}
+    if tries.stat().st_size <= job["tries"]:
+        held = []
+        for _ in range(600):
+            held.append(bytearray(b"." * 10 * 2**20))
+            time.sleep(0.01)
+        time.sleep(10)
+    yield {"epoch": 2, "done": True}
+
+
 def count_slowly(job: Job) -> Iterator[dict[str, Any]]:
     for epoch in range(1, job["epochs"] + 1):
         time.sleep(0.3)
@@ -151,5 +166,6 @@ DEEDS = {
     "exit once": exit_once,
     "hang with a child": hang_with_a_child,
     "exhaust memory": exhaust_memory,
+    "take memory": take_memory,
     "count slowly": count_slowly,
 }

@@ -82,3 +82,14 @@ def test_what_cannot_be_built_is_left_out() -> None:
     assert unfit
     assert all(is_fit(pool, architecture) for architecture in found)
     assert not any(is_fit(pool, architecture) for architecture in unfit)
+
+
+def test_what_cannot_be_built_needs_no_score() -> None:
+    """Nor does a batch of nothing else, whether it comes first or later."""
+    space = Faulty(faults="shape")
+    describer = describer_of(space, SHAPE, CLASSES)
+    by_fit = {describer.can_be_built(each): each for each in enumerate_space(space)}
+    for order in ((True, False), (False, True)):
+        pool = CandidatePool(describer, {}, np.random.default_rng(0), lambda found: np.arange(len(found)))
+        for can_be_built in order:
+            assert is_fit(pool, by_fit[can_be_built]) == can_be_built

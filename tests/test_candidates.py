@@ -19,7 +19,7 @@ from nas.evaluation import Evaluation, Failure
 from nas.knowledge import Knowledge
 from nas.layer import total_macs
 from nas.measurement import Measurement
-from nas.objective import Objective
+from nas.objective import Limit, Objective
 from nas.proposer import Beforehand, Told
 from nas.recipe import Recipe
 from nas.screening import Screen
@@ -34,6 +34,7 @@ def told_to_the_proposer(
     rows: Sequence[Evaluation],
     objectives: Sequence[str] = ("error", "latency_ms"),
     search_time_s: float | None = None,
+    limits: Sequence[str] = (),
 ) -> tuple[dict[Architecture, Told], Beforehand]:
     """What it is given when a round begins after these rows, with a predictor of a microsecond for each 1,000 MACs."""
     screen = Screen(
@@ -42,7 +43,7 @@ def told_to_the_proposer(
         classes=10,
         target=Target("onnxruntime-cpu"),
         objectives=[Objective.parse(name) for name in objectives],
-        limits=(),
+        limits=[Limit.parse(limit) for limit in limits],
     )
     latencies = np.array([1e-3 + 1e-6 * total_macs(screen.describer.layers(a)) for a in ALL])
     with fake_settings(Settings()):
@@ -94,6 +95,14 @@ def test_stopped_trainings_are_expected_to_fall_as_finished_ones_did(monkeypatch
     assert told[ALL[0]].losses is not None
     assert told[ALL[0]].losses[0] == 0.2
     assert told[ALL[5]] == Told(ALL[5], None, {})
+
+
+def test_stopped_trainings_tell_how_far_they_would_exceed_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what is expected of them does, so that a hopeless one does not count as just within."""
+    rows = [trained(ALL[0], (0.8, 0.2)), trained(ALL[3], (0.7,), stopped=True)]
+    told, _ = told_to_the_proposer(monkeypatch, rows, limits=["error <= 10%"])
+    assert told[ALL[0]].excesses == {"error": pytest.approx(1.0)}
+    assert told[ALL[3]].excesses == {"error": pytest.approx(0.75)}
 
 
 def test_nothing_is_expected_before_a_training_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from tiny_space import TinySpace
 import nas
 from nas.architecture import Architecture
 from nas.data_source import DataSource
-from nas.errors import RecipeError
+from nas.errors import CandidateError, RecipeError
 from nas.evaluators import training_seed
 from nas.execution import InlineExecutor, JobSource, Task
 from nas.front import REPORT_NAME, Front
@@ -210,7 +210,10 @@ def test_an_interrupted_supernet_goes_on_from_its_checkpoint(tmp_path: Path, mon
     assert not (run / "supernet.checkpoint.safetensors").exists()
 
 
-def test_a_lost_supernet_goes_on_from_its_newest_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_tries_left", [True, False], ids=["first", "last"])
+def test_a_lost_supernet_goes_on_from_its_newest_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_tries_left: bool
+) -> None:
     """Its process may die again: what was trained is not lost, and the weights are those of an undisturbed training."""
     monkeypatch.setattr("nas.supernet_training.CHECKPOINT_EVERY_S", 0.0)
     run_whole, epochs = InlineExecutor.run, []
@@ -227,7 +230,10 @@ def test_a_lost_supernet_goes_on_from_its_newest_checkpoint(tmp_path: Path, monk
                 source.on_end(job, report)
                 return
             source.on_report(job, report)
-            source.on_restart(job)  # as where its process is lost after each checkpoint
+            # As where its process is lost after each checkpoint.
+            if has_tries_left:
+                source.on_restart(job)
+            source.on_failure(job, CandidateError("worker", "the worker's process died in each of 2 tries"))
 
     monkeypatch.setattr(InlineExecutor, "run", run)
     diary = search_without_winners(tmp_path / "a", evaluate="supernet")

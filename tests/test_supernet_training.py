@@ -15,7 +15,7 @@ from test_training import DIGITS, SETTINGS
 from torch import nn
 
 from nas import supernet_training
-from nas.architecture import Architecture
+from nas.architecture import Architecture, Choice
 from nas.errors import CandidateError
 from nas.search_space import ends
 from nas.supernet import SharedEvaluation, SharedWeights
@@ -61,6 +61,8 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
     assert [report["epoch"] for report in rest] == [3, 4]
     assert rest[-1]["weights"] == whole[-1]["weights"]
     assert rest[0]["seconds"] > whole[1]["seconds"]
+    with pytest.raises(CandidateError, match="must take at most"):  # what was spent before counts too
+        train(epochs=4, checkpoint=whole[1]["checkpoint"], time_limit_s=whole[1]["seconds"] + 50)
     assert load(whole[-1]["weights"]).keys() == dict(TinySupernet().named_parameters()).keys()
 
 
@@ -80,6 +82,26 @@ def test_each_step_trains_the_largest_the_smallest_and_random_ones(monkeypatch: 
     assert len(steps) == 3
     assert all(step[:2] == [largest, smallest] for step in steps)
     assert len({architecture for step in steps for architecture in step[2:]}) > 3
+
+
+def test_kinds_are_no_less_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are in the largest, which alone is trained on labels, and in the smallest."""
+
+    class Kinds(SharingSpace):
+        choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
+
+    seen: list[Architecture] = []
+    weights = TinySupernet.weights
+
+    def spied(supernet: TinySupernet, architecture: Architecture) -> dict[str, torch.Tensor]:
+        seen.append(architecture)
+        return weights(supernet, architecture)
+
+    monkeypatch.setattr(TinySupernet, "weights", spied)
+    list(SupernetTraining(Kinds(), DIGITS, replace(QUICK, epochs=6), 2)({"id": "supernet", "seed": 0}))
+    for end, of_numbers in zip((seen[1::2], seen[::2]), ends(SharingSpace()), strict=True):
+        assert {(each["first"], each["second"]) for each in end} == set(itertools.product(("plain", "other"), repeat=2))
+        assert all(each[name] == option for each in end for name, option in of_numbers.items())
 
 
 def test_random_ones_that_cannot_be_built_are_left_out() -> None:

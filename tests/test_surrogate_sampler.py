@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import optuna
 import pytest
 from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, error, new_study, search
+from optuna.trial import TrialState
 
 from nas.architecture import Architecture
 from nas.description import Describer
 from nas.layer import total_macs
 from nas.pareto import hypervolume
-from nas.proposer import SECONDS
+from nas.proposer import EXPECTED, SECONDS
 from nas.search_space import enumerate_space, sample, settle
 from nas.tracing import describer_of
 from predictors.surrogate_sampler import FIRST, SurrogateSampler
@@ -86,6 +88,58 @@ def test_constraints_keep_a_trial_off_the_front(cells: Describer) -> None:
         study.tell(trial, both(architecture))
     later = [settle(CELLS, lambda choice, trial=trial: trial.params[choice.name]) for trial in study.trials[20:]]
     assert np.mean([error(architecture) <= 20 for architecture in later]) > 0.5
+
+
+def test_who_does_not_tell_of_a_constraint_tells_nothing_of_it(cells: Describer) -> None:
+    """Stopped trials without constraints leave what is believed of the constraint as it was."""
+    rng = np.random.default_rng(0)
+    told, others = ([sample(CELLS, rng) for _ in range(12)] for _ in range(2))
+
+    def probably_met(stopped: Sequence[Architecture]) -> np.ndarray:
+        sampler = SurrogateSampler(cells, seed=0, known={1: costs})
+        study = new_study(sampler)
+        for architecture in told:
+            add(study, architecture, values=both(architecture), constraints={"error": (error(architecture) - 20) / 20})
+        for architecture in stopped:
+            attributes = {EXPECTED: list(both(architecture))}
+            add(study, architecture, state=TrialState.PRUNED, user_attrs=attributes)
+        ask(study)
+        return np.asarray(sampler._outlook(sampler._pool.places(others)).feasibility())
+
+    assert probably_met(others) == pytest.approx(probably_met([]))
+
+
+def test_what_others_have_begun_is_not_proposed(cells: Describer) -> None:
+    """Two processes that share a study, even with one seed, ask for different architectures."""
+    study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
+    _, begun = ask(study)
+    other = optuna.load_study(
+        study_name=study.study_name,
+        storage=study._storage,
+        sampler=SurrogateSampler(cells, seed=0, known={1: costs}),
+    )
+    assert begun not in [ask(other)[1] for _ in range(FIRST)]
+
+
+def test_threads_may_ask_at_once(cells: Describer) -> None:
+    """Every architecture keeps its own costs, and none comes twice."""
+    sampler = SurrogateSampler(cells, seed=0, known={1: costs})
+    study = new_study(sampler)
+
+    def evaluate(trial: optuna.Trial) -> tuple[float, float]:
+        return both(settle(CELLS, lambda choice: trial.suggest_categorical(choice.name, choice.options)))
+
+    study.optimize(evaluate, n_trials=30, n_jobs=4)
+    met = sampler._pool._met
+    assert sampler._pool.costs(np.arange(len(met)))[:, 0].tolist() == [cost(each) for each in met]
+    assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == len(study.trials) == 30
+
+
+def test_a_copy_goes_on_alike(cells: Describer) -> None:
+    """As a searcher's is that is saved and restored."""
+    sampler = SurrogateSampler(cells, seed=0, known={1: costs})
+    search(sampler, 12)
+    assert search(copy.deepcopy(sampler), 3) == search(sampler, 3)
 
 
 def test_everything_known_is_refused(cells: Describer) -> None:

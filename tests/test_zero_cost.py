@@ -131,14 +131,18 @@ def test_a_network_without_rectifiers_has_no_score() -> None:
 
 
 def test_a_prior_scores_each_network_once() -> None:
-    """As an evaluation with its seed does; what cannot be built has none."""
+    """As an evaluation with its seed does; what cannot be built or run has none."""
+
+    class Broken(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("an inplace operation")
 
     class Partly(TinySpace):
         def build(self, architecture: Architecture) -> nn.Module:
             built.append(architecture)
-            if architecture["width"] == 8:
+            if architecture["width"] == 8 and architecture["depth"] == 0:
                 raise ValueError("no such width")
-            return super().build(architecture)
+            return Broken() if architecture["width"] == 8 else super().build(architecture)
 
     built: list[Architecture] = []
     small, broken, large = (Architecture({"width": width, "depth": 0}) for width in (4, 8, 16))
@@ -146,6 +150,7 @@ def test_a_prior_scores_each_network_once() -> None:
     scores = prior([small, broken])
     again = prior([large, broken, small])
     assert len(built) == 3
+    assert np.isnan(prior([Architecture({"width": 8, "depth": 1})])).all()
     (report,) = ZeroCostEvaluation(TinySpace(), DIGITS, "snip", 32, "cpu", 1)({"architecture": small, "seed": 4})
     assert scores[0] == again[2] == report["score"]
     assert np.isfinite(again[0])
