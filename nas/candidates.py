@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -75,7 +76,8 @@ class RoundOfTrainings:
         if self._left <= 0 or self._time_is_over():
             return None
         taken = {architecture.id for architecture in self._state.knowledge.unfit} | self._predicted.keys()
-        architecture = self._settled() or self._proposer.propose(self._accept, taken)
+        starts = self._measured_within_limits()
+        architecture = self._settled() or self._proposer.propose(self._accept, taken, starts)
         if architecture is None:
             self.dried_up = True
             self._left = 0
@@ -163,7 +165,8 @@ class RoundOfTrainings:
 
     def _end(self, row: Evaluation) -> None:
         state = self._state
-        state.add(row)
+        turned_away = state.screen.tell_turned_away()
+        state.add(replace(row, details={**row.details, **turned_away.to_details()}))
         self._proposer.tell(self._told(row))
         best = min((r.values["error"] for r in state.knowledge.candidates), default=None)
         state.progress.advance(best=None if best is None else f"error {METRICS['error'].format(best)}")
@@ -174,12 +177,14 @@ class RoundOfTrainings:
         if self._left <= 0:
             return True  # the budget went to failures meanwhile; next_job drops this one
         try:
-            return self._state.screen.lets_through(architecture, self._state.knowledge)
+            lets_through = self._state.screen.lets_through(architecture, self._state.knowledge)
         except CandidateError as error:
             self._left -= 1
             failure = Failure(error.kind, error.reason)
             self._end(Evaluation("train", architecture, self._number, failure=failure))
             return False
+        self._state.knowledge.note_success()  # it could be built, even when it is turned away
+        return lets_through
 
     def _settled(self) -> Architecture | None:
         """A proposal of an earlier round that was too near to a limit to tell, and was measured since to meet it."""
@@ -197,6 +202,17 @@ class RoundOfTrainings:
             ),
             None,
         )
+
+    def _measured_within_limits(self) -> list[Architecture]:
+        """What was found to meet the limits before it was trained, where there are limits."""
+        screen, knowledge = self._state.screen, self._state.knowledge
+        if not screen.cost_limits:
+            return []
+        return [
+            architecture
+            for architecture in knowledge.measurements
+            if architecture not in knowledge.unfit and screen.probably_meets(architecture, knowledge)
+        ]
 
     def _note(self, job: Job, report: Report) -> None:
         self._curves[job["id"]].append(report["error"])

@@ -47,7 +47,8 @@ class Evaluation:
     - check: as train; of the handful that is trained alone where candidates are not
     - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images that the last epoch saw),
       ``subsets`` (that each saw, where they differ), ``curve`` (validation error after each epoch), ``seconds``;
-      ``by`` says how the error was found where it was not by training
+      ``by`` says how the error was found where it was not by training; ``turned_away`` counts what limits turned away
+      since the row before, by why, and ``near_limits`` are those of them that were too near to a limit to tell
     - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder; ``start`` says what it
       began with where that was not scratch
     - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``,

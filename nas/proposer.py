@@ -111,11 +111,17 @@ class Proposer:
         for told in history:
             self.tell(told)
 
-    def propose(self, accept: Callable[[Architecture], bool], taken: Collection[str] = ()) -> Architecture | None:
+    def propose(
+        self,
+        accept: Callable[[Architecture], bool],
+        taken: Collection[str] = (),
+        starts: Sequence[Architecture] = (),
+    ) -> Architecture | None:
         """The next candidate, or None when every attempt, their number being bounded, was taken or not accepted.
 
         ``accept`` says whether a candidate probably meets the limits. ``taken`` are ids that must not come again
-        beside those that were told or proposed before.
+        beside those that were told or proposed before. ``starts`` are known to be accepted: candidates are sought
+        around them while nothing that meets the limits has ended, and they come themselves before there is nothing.
         """
         self._accept, self._taken = accept, taken
         for _ in range(ASKS):
@@ -128,7 +134,7 @@ class Proposer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self._study.tell(trial, state=TrialState.FAIL)
-        return self._draw()
+        return self._draw(starts)
 
     def _is_new(self, architecture: Architecture) -> bool:
         return architecture.id not in self._known and architecture.id not in self._taken
@@ -188,9 +194,9 @@ class Proposer:
             )
         )
 
-    def _draw(self) -> Architecture | None:
+    def _draw(self, starts: Sequence[Architecture]) -> Architecture | None:
         """A new candidate near the best that meet the limits, or anywhere: the way out of a small feasible region."""
-        parents = self._parents()
+        parents = self._parents(starts)
         for _ in range(DRAWS):
             if parents and self._rng.random() < MUTATED_SHARE:
                 architecture = parents[int(self._rng.integers(len(parents)))]
@@ -201,11 +207,16 @@ class Proposer:
             if self._is_new(architecture) and self._is_accepted(architecture):
                 self._known[architecture.id] = None
                 return architecture
-        return None
+        start = next((each for each in starts if self._is_new(each) and self._is_accepted(each)), None)
+        if start is not None:
+            self._known[start.id] = None
+        return start
 
-    def _parents(self) -> list[Architecture]:
+    def _parents(self, starts: Sequence[Architecture]) -> list[Architecture]:
         finished = [told for told in self._known.values() if told is not None and told.losses is not None]
         feasible = [told for told in finished if all(excess <= 0 for excess in told.excesses.values())]
+        if not feasible and starts:
+            return list(starts)
         pool = feasible or finished
         if not pool:
             return []

@@ -291,7 +291,6 @@ class _Relay:
         except Exception as error:
             self.error = error
 
-
     def begins_again(self) -> bool:
         """Whether to run Tune once more: it asks for no more jobs once there were none."""
         if self.error is not None:

@@ -346,8 +346,8 @@ def _executor(recipe: Recipe) -> Executor:
         return InlineExecutor()
     if execution.ray_address and recipe.training.device == "cuda" and not execution.gpus_per_worker:
         raise RecipeError(
-            'training.device "cuda" in a cluster needs execution.gpus_per_worker, a share of one GPU or a whole number, '
-            "so that trainings do not all take the first one. Give it, or train on the cpu."
+            'training.device "cuda" in a cluster needs execution.gpus_per_worker, a share of one GPU or a whole number '
+            "of them, so that trainings do not all take the first one. Give it, or train on the cpu."
         )
     gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker)

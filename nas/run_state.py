@@ -21,6 +21,9 @@ from nas.search_cost import SEARCH, WINNERS, SearchCost
 from nas.search_space import SearchSpace
 from nas.table_evaluation import SearchedTable
 
+COST_EVERY_S = 30.0
+"""The time and energy of a process that is killed are lost from when they were last noted."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -116,3 +119,5 @@ class RunState:
         self.journal.append_evaluations(rows)
         for row in rows:
             self.knowledge.add(row)
+        if self._cost.lap_s >= COST_EVERY_S:
+            self.note_cost()

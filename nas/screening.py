@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import final
+from dataclasses import dataclass, field
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,25 @@ TRACED_POOL = 40
 DESCENT_STEPS = 30
 
 
+@dataclass(frozen=True)
+class TurnedAway:
+    """Proposals that limits turned away: how many by which, and those that were too near to one to tell."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    near_limits: list[Architecture] = field(default_factory=list)
+
+    def to_details(self) -> dict[str, Any]:
+        """As details of the row of the training that was proposed at last."""
+        found: dict[str, Any] = {"turned_away": dict(self.counts)} if self.counts else {}
+        return {**found, "near_limits": [dict(each) for each in self.near_limits]} if self.near_limits else found
+
+    @classmethod
+    def from_details(cls, details: Mapping[str, Any]) -> Self:
+        """From a row that has what ``to_details`` gave."""
+        near_limits = [Architecture(each) for each in details.get("near_limits", ())]
+        return cls(Counter(details.get("turned_away", {})), near_limits)
+
+
 @final
 class Screen:
     """Counts, predicts and judges candidates of one space for one task, target and set of limits.
@@ -39,7 +59,7 @@ class Screen:
     architecture that cannot be built raises its CandidateError.
 
     ``near_limits`` are the proposals, as they came since the last fit, that meet the limits by what is predicted but
-    perhaps not in truth: the predictor's bound lies beyond a limit.
+    perhaps not in truth: the predictor's bound lies beyond a limit. ``turned_away`` counts a round's proposals by why.
     """
 
     def __init__(
@@ -58,6 +78,7 @@ class Screen:
         self.turned_away: Counter[str] = Counter()
         self._turned_away_before: set[Architecture] = set()
         self.near_limits: dict[Architecture, None] = {}
+        self._news = TurnedAway()
         self._target = target
         self._hierarchy = MemoryHierarchy.of_this_machine()
         self.describer = describer_of(space, input_shape, classes)
@@ -167,7 +188,7 @@ class Screen:
     def lets_through(self, architecture: Architecture, knowledge: Knowledge) -> bool:
         """Whether a proposal meets the limits that need no training, a prediction by its one-sided bound.
 
-        What is turned away is counted, once, by the first limit that it breaks, or to which it is too near to tell.
+        What is turned away is counted, once a round, by the first limit that it breaks, or is too near to to tell.
         Once caution was dropped the predicted mean decides.
         """
         values = self.values(architecture, knowledge)
@@ -179,13 +200,32 @@ class Screen:
         if not doubtful or not self._is_cautious:
             return True
         self._turn_away(architecture, f"{doubtful[0]}: too near to tell")
-        self.near_limits[architecture] = None
+        if architecture not in self.near_limits:
+            self.near_limits[architecture] = None
+            self._news.near_limits.append(architecture)
         return False
 
     def _turn_away(self, architecture: Architecture, reason: str) -> None:
         if architecture not in self._turned_away_before:
             self._turned_away_before.add(architecture)
             self.turned_away[reason] += 1
+            self._news.counts[reason] += 1
+
+    def tell_turned_away(self) -> TurnedAway:
+        """What was turned away since this was last asked, to be kept with the next row."""
+        news, self._news = self._news, TurnedAway()
+        return news
+
+    def begin_round(self) -> None:
+        """Count anew what is turned away."""
+        self.turned_away.clear()
+        self._turned_away_before.clear()
+        self._news = TurnedAway()
+
+    def take_up(self, turned_away: TurnedAway) -> None:
+        """Count what this round turned away before the run was interrupted."""
+        self.turned_away += turned_away.counts
+        self.near_limits |= dict.fromkeys(turned_away.near_limits)
 
     def drop_caution(self) -> bool:
         """Let predicted means decide until the next fit; whether that lets anything more through."""
@@ -196,16 +236,16 @@ class Screen:
 
     def surely_meets(self, architecture: Architecture, knowledge: Knowledge) -> bool:
         """Whether every limit but one on the error holds, by the upper bound of what was measured."""
-        values = self.values(architecture, knowledge)
         measured = knowledge.measurements.get(architecture, {})
-        for limit in self.cost_limits:
-            name = limit.metric.name
-            if limit.metric.source == "measured" and name not in measured:
-                return False
-            value = measured[name].interval.upper if name in measured else values[name]
-            if not limit.holds(value):
-                return False
-        return True
+        is_known = all(limit.metric.source != "measured" or limit.metric.name in measured for limit in self.cost_limits)
+        return is_known and self.total_excess(architecture, knowledge) == 0
+
+    def total_excess(self, architecture: Architecture, knowledge: Knowledge) -> float:
+        """By how much limits that need no training are exceeded, added up: by upper bounds, measured or predicted."""
+        values = self.values(architecture, knowledge)
+        values |= {name: prediction.limit for name, prediction in self.predicted(architecture).items()}
+        values |= {name: m.interval.upper for name, m in knowledge.measurements.get(architecture, {}).items()}
+        return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in self.cost_limits)
 
     def spread(
         self,

@@ -21,7 +21,7 @@ from nas.objective import Limit
 from nas.pareto import hypervolume_contributions, non_dominated
 from nas.progress import duration_text
 from nas.run_state import RunState
-from nas.screening import POOL, TRACED_POOL
+from nas.screening import POOL, TRACED_POOL, TurnedAway
 from nas.search_space import HasLayers
 
 FloatArray = npt.NDArray[np.float64]
@@ -74,7 +74,7 @@ class Search:
                 if not any(a in self._state.knowledge.unfit for a in pool):
                     break
                 pool = self._spread()  # others take the place of those that failed
-        self._fitting.fit(0)
+        self._fitting.fit(max((row.round for row in self._state.knowledge.rows if row.stage == "measure"), default=0))
         if 0 not in self._rounds_done:
             self._measure_until_good_enough()
             self._check_limits(pool)
@@ -213,7 +213,12 @@ class Search:
     def train_round(self, number: int, evaluator: Evaluator, executor: Executor) -> None:
         """Train this round's share of the budget, as far as the rows do not hold it yet."""
         until = round(self._state.recipe.trials * number / self._state.recipe.rounds)
-        if number in self._rounds_done or self._state.knowledge.trials >= until:
+        if number in self._rounds_done:
+            return
+        for row in self._state.knowledge.trainings.values():
+            if row.round == number:
+                self._state.screen.take_up(TurnedAway.from_details(row.details))
+        if self._state.knowledge.trials >= until:
             return
         already = self._state.knowledge.trials
         doing = DOING[self._state.recipe.evaluate]
@@ -338,14 +343,14 @@ class Search:
         if number not in self._rounds_done:
             turned_away = self._state.screen.turned_away
             self._state.journal.append("round", {"round": number, "turned_away": dict(turned_away)})
-            turned_away.clear()
+            self._state.screen.begin_round()
             self._state.note_cost()
             self._rounds_done.add(number)
 
     # The end
 
     def measure_front(self) -> None:
-        """Measure what is on the front by prediction alone, until all of it is measured."""
+        """Measure what is on the front by prediction alone, until all of it is measured and surely meets the limits."""
         number = self._state.recipe.rounds + 1
         if not self._state.screen.measured_metrics:
             return
@@ -363,17 +368,18 @@ class Search:
     def front_candidates(self, *, surely: bool, without: Collection[Architecture] = ()) -> list[Evaluation]:
         """The non-dominated candidates among those that meet the limits, in the order of their first objective.
 
-        ``surely`` asks for what was measured, by its upper bound; else the best known value decides. Where no
-        short training stays within a limit on the error, how far it is off counts as one more objective.
+        ``surely`` asks for what was measured, by its upper bound; else predicted means decide where nothing was.
+        Where no short training stays within a limit on the error, how far it is off counts as one more objective.
         """
         screen, knowledge = self._state.screen, self._state.knowledge
         screen.predict_all(row.architecture for row in knowledge.candidates)
-        meets = screen.surely_meets if surely else screen.probably_meets
-        rows = [
-            row
-            for row in knowledge.candidates
-            if row.architecture not in without and meets(row.architecture, knowledge)
-        ]
+
+        def meets(architecture: Architecture) -> bool:
+            if surely or architecture in knowledge.measurements:
+                return screen.surely_meets(architecture, knowledge)
+            return screen.probably_meets(architecture, knowledge)
+
+        rows = [row for row in knowledge.candidates if row.architecture not in without and meets(row.architecture)]
         accurate = [row for row in rows if screen.accuracy_excess(row.values) == 0]
         return self.non_dominated_rows(accurate or rows)
 

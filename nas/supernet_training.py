@@ -44,10 +44,10 @@ class SupernetTraining:
 
     Each step trains ``per_step`` architectures on one batch: the largest on its labels, the smallest and random ones on
     the largest's outputs (Yu & Huang, 2019, arXiv:1903.05134). Choices that are not of numbers, such as of a kind of
-    block, are neither small nor large, and settled at random for both, so that all options see labels. A job holds ``seed``.
-    Reports hold ``epoch``, ``loss`` (of the largest), ``seconds`` (those before ``checkpoint`` included), from time to
-    time ``checkpoint`` and in the last one ``done`` and ``weights``: bytes of safetensors files. ``checkpoint`` is that
-    of a training that was interrupted, which goes on as it would have.
+    block, are neither small nor large, and settled at random for both, so that all options see labels. A job holds
+    ``seed``. Reports hold ``epoch``, ``loss`` (of the largest), ``seconds`` (those before ``checkpoint`` included),
+    from time to time ``checkpoint`` and in the last one ``done`` and ``weights``: bytes of safetensors files.
+    ``checkpoint`` is that of a training that was interrupted, which goes on as it would have.
     """
 
     space: SearchSpace

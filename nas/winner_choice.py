@@ -59,11 +59,11 @@ class WinnerChoice:
         if not state.screen.cost_limits:
             return self._search.non_dominated_rows(candidates)
 
-        def excess(row: Evaluation) -> float:
+        def miss(row: Evaluation) -> tuple[float, ...]:
             values = state.screen.values(row.architecture, state.knowledge)
-            return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in state.screen.cost_limits)
+            return state.screen.total_excess(row.architecture, state.knowledge), *state.screen.losses(values)
 
-        nearest = sorted(candidates, key=excess)[: state.recipe.retraining.winners]
+        nearest = sorted(candidates, key=miss)[: state.recipe.retraining.winners]
         limits = ", ".join(map(str, state.screen.cost_limits))
         if not self._told_of_misses:
             self._told_of_misses = True

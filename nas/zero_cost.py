@@ -121,7 +121,8 @@ class ZeroCostEvaluation:
 class ScorePrior:
     """Scores of architectures before any is evaluated, shape (N,), each found when it is first asked for.
 
-    NaN where one cannot be built, raises or has no finite score, as it would be a failed candidate. ``seed_of`` gives the seed that draws a network's weights.
+    NaN where one cannot be built, raises or has no finite score: it would be a failed candidate. ``seed_of`` gives the
+    seed that draws a network's weights.
     """
 
     def __init__(self, scoring: ZeroCostEvaluation, seed_of: Callable[[Architecture], int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from fake_predictor import Settings, fake_settings, fit_fake
+from fault_spaces import Faulty
 from tiny_space import TinySpace
 
 from nas import candidates
 from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings
+from nas.errors import RepeatedFailureError
 from nas.evaluation import Evaluation, Failure
-from nas.knowledge import Knowledge
+from nas.knowledge import FAILURES_IN_A_ROW, Knowledge
 from nas.layer import total_macs
 from nas.measurement import Measurement
 from nas.objective import Limit, Objective
@@ -127,6 +130,41 @@ def test_without_a_trained_objective_nothing_counts_as_known(monkeypatch: pytest
     """Or the sampler had nothing to learn."""
     _, beforehand = told_to_the_proposer(monkeypatch, [], ("macs", "latency_ms"))
     assert beforehand.costs == {}
+
+
+@pytest.mark.parametrize("some_can_be_built", [True, False])
+def test_what_is_turned_away_comes_between_failures(monkeypatch: pytest.MonkeyPatch, some_can_be_built: bool) -> None:
+    """A run in which everything fails ends, but not one in which something could be built that a limit turned away."""
+    screen = Screen(
+        Faulty(faults="shape"),
+        input_shape=(1, 8, 8),
+        classes=10,
+        target=Target("onnxruntime-cpu"),
+        objectives=[Objective.parse("error")],
+        limits=[Limit.parse("macs <= 1")],
+    )
+    everything = list(enumerate_space(screen.space))
+    bad = [each for each in everything if not screen.describer.can_be_built(each)]
+    good = next(each for each in everything if screen.describer.can_be_built(each))
+    knowledge = Knowledge()
+    monkeypatch.setattr(candidates, "Proposer", lambda *_, **__: SimpleNamespace(tell=lambda told: None))
+    state: Any = SimpleNamespace(
+        recipe=Recipe(objectives=("error",)),
+        knowledge=knowledge,
+        screen=screen,
+        task=SimpleNamespace(space=screen.space),
+        progress=SimpleNamespace(advance=lambda **_: None),
+        add=knowledge.add,
+    )
+    trainings = RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=4, subset=1.0)), 1, 99)
+    with contextlib.nullcontext() if some_can_be_built else pytest.raises(RepeatedFailureError):
+        for unfit in (*bad, *bad):
+            assert not trainings._accept(unfit)
+            assert not (some_can_be_built and trainings._accept(good))
+    assert len(knowledge.rows) == (2 * len(bad) if some_can_be_built else FAILURES_IN_A_ROW)
+    first, second = knowledge.rows[:2]
+    assert first.details == {}
+    assert second.details == ({"turned_away": {"macs <= 1": 1}} if some_can_be_built else {})
 
 
 class TestEarlyStopping:

@@ -123,22 +123,16 @@ def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_alike_after_any_row(tmp_path: Path) -> None:
-    """Whatever row was the last that came to disk, the evaluations are in the end those of a run that went through."""
-    flags = (
-        *table_run(tmp_path),
-        *INLINE,
-        *ONE_A_ROUND,
-        "--set",
-        "table.pause_s=0",
-        "--set",
-        "trials=5",
-        "--set",
-        "rounds=5",
-    )
+@pytest.mark.parametrize("limits", [(), ("--limit", "latency_ms <= 1.3")], ids=["free", "limited"])
+def test_a_run_goes_on_alike_after_any_row(tmp_path: Path, limits: tuple[str, ...]) -> None:
+    """Whatever row was the last that came to disk, the rows are in the end those of a run that went through."""
+    short = ("--set", "table.pause_s=0", "--set", "trials=5", "--set", "rounds=5")
+    flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND, *short, *limits)
     done = run_nas("search", *flags, "--name", "calm", "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
-    calm = evaluation_bodies(tmp_path / "calm")
+    kept = ("evaluation", "fit", "round")
+    calm = {kind: read_rows(tmp_path / "calm", kind) for kind in kept}
+    assert any("near_limits" in body["details"] for body in calm["evaluation"]) == bool(limits)
     connection = sqlite3.connect(tmp_path / "calm" / JOURNAL)
     # Rows that came together, all or none, have one time.
     kinds = dict(connection.execute("SELECT MAX(number), kind FROM rows GROUP BY at ORDER BY at"))
@@ -152,7 +146,7 @@ def test_a_run_goes_on_alike_after_any_row(tmp_path: Path) -> None:
             connection.execute("DELETE FROM rows WHERE number > ?", (last,))
         connection.close()
         nas.resume(cut)
-        assert evaluation_bodies(cut) == calm, f"after {kinds[last]}, row {last}"
+        assert {kind: read_rows(cut, kind) for kind in kept} == calm, f"after {kinds[last]}, row {last}"
 
 
 @pytest.mark.slow

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import optuna
 import pytest
+from table_space import OPERATIONS, Chain
 from tiny_space import TinySpace
 
 from nas.architecture import Architecture, Choice, Option
 from nas.proposer import ASKS, DRAWS, OWN_SAMPLERS, SECONDS, Beforehand, Proposer, SamplerName, Told
-from nas.search_space import SearchSpace, architecture_from, count, enumerate_space, sample
+from nas.search_space import SearchSpace, architecture_from, count, enumerate_space, neighbours, sample
 from nas.tracing import describer_of
 
 TINY = TinySpace()
@@ -22,6 +23,12 @@ class WideSpace(TinySpace):
     """More choices, so that samplers have something to learn."""
 
     choices = (*TinySpace.choices, *(Choice(f"stage{i}", (1, 2, 3, 4)) for i in range(4)))
+
+
+class LargeSpace(Chain):
+    """So many architectures that a few are never met by chance."""
+
+    choices = tuple(Choice(f"block{i}", OPERATIONS) for i in range(16))
 
 
 class TwinSpace(TinySpace):
@@ -232,6 +239,21 @@ class TestLaws:
             {"latency_ms": 0.25, "macs": -0.5},
             {"latency_ms": -0.75, "macs": 0.125},
         ]
+
+
+@pytest.mark.parametrize("sampler", ["local", "tpe", "nsga2", "nsga3", "random"])  # gp looks at very many first
+def test_what_is_known_to_be_acceptable_is_a_start(sampler: SamplerName) -> None:
+    """Where that is so rare that nothing else finds it, it is found around the start, and at last the start itself."""
+    start = sample(LargeSpace(), np.random.default_rng(0))
+    around = {start, *neighbours(LargeSpace(), start)}
+
+    def proposed(acceptable: Collection[Architecture], starts: Sequence[Architecture]) -> list[Architecture | None]:
+        proposer = proposer_of(LargeSpace(), 2, sampler, seed=0, history=())
+        return [proposer.propose(acceptable.__contains__, starts=starts) for _ in range(3)]
+
+    assert len(around.intersection(proposed(around, [start]))) == 3  # type: ignore[arg-type]
+    assert proposed({start}, [start]) == [start, None, None]
+    assert proposed({start}, []) == [None, None, None]
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2"])

@@ -582,6 +582,18 @@ def test_what_a_search_cost_is_kept_and_told(tmp_path: Path) -> None:
         assert words in text
 
 
+def test_a_kill_costs_the_account_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is noted with the rows, not only at the end of a stage."""
+    monkeypatch.setattr("nas.run_state.COST_EVERY_S", 0.0)
+    search(tmp_path, trials=3, rounds=1)
+    connection = sqlite3.connect(tmp_path / "run" / "journal.db")
+    kinds = [kind for (kind,) in connection.execute("SELECT kind FROM rows ORDER BY number")]
+    connection.close()
+    evaluations = [place for place, kind in enumerate(kinds) if kind == "evaluation"]
+    assert all("cost" in kinds[place : place + len(evaluations)] for place in evaluations)
+    assert kinds.count("cost") >= 3
+
+
 def test_runs_without_a_name_get_a_new_folder_each(tmp_path: Path) -> None:
     """It is made of the data set's and the space's names and a number."""
     for _ in range(2):

@@ -1,11 +1,91 @@
-"""Which points of a front are picked when there are more than are wanted."""
+"""Which candidates become winners, and which points of a front are picked when there are more than are wanted."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+from fake_predictor import fit_fake
+from tiny_space import TinySpace
 
-from nas.winner_choice import spread_over_front
+from nas.architecture import Architecture
+from nas.evaluation import Evaluation
+from nas.knowledge import Knowledge
+from nas.measurement import Measurement
+from nas.objective import Limit, Objective
+from nas.recipe import Recipe
+from nas.screening import Screen
+from nas.search_space import enumerate_space
+from nas.searching import Search
+from nas.target import Target
+from nas.winner_choice import WinnerChoice, spread_over_front
+
+BEST, GOOD, FAIR, POOR = list(enumerate_space(TinySpace()))[:4]
+
+
+def state_of(errors: dict[Architecture, float], readings: dict[Architecture, tuple[float, float]]) -> Any:
+    """A run that seeks the least error within a millisecond; each architecture that was measured has two readings.
+
+    Where nothing was measured some microseconds are predicted.
+    """
+    screen = Screen(
+        TinySpace(),
+        input_shape=(1, 8, 8),
+        classes=10,
+        target=Target("onnxruntime-cpu"),
+        objectives=[Objective.parse("error")],
+        limits=[Limit.parse("latency_ms <= 1ms")],
+    )
+    everything = list(enumerate_space(TinySpace()))
+    screen.rely_on(
+        {
+            "latency_ms": fit_fake(
+                screen.describer, everything, np.linspace(1e-3, 2e-3, len(everything)), target="", seed=0
+            )
+        }
+    )
+    found = {a: Measurement("latency_ms", "", tuple((value,) for value in values)) for a, values in readings.items()}
+    knowledge = Knowledge(
+        [
+            *(Evaluation("measure", a, measurements={"latency_ms": each}) for a, each in found.items()),
+            *(Evaluation("train", a, values={"error": error}) for a, error in errors.items()),
+        ]
+    )
+    said: list[str] = []
+    return SimpleNamespace(
+        recipe=Recipe(objectives=["error"], limits=["latency_ms <= 1ms"], retraining={"winners": 2}),
+        screen=screen,
+        knowledge=knowledge,
+        journal=SimpleNamespace(bodies=lambda kind: []),
+        progress=SimpleNamespace(say=said.append),
+    )
+
+
+def search_in(state: Any) -> Search:
+    return Search(state, SimpleNamespace())  # type: ignore[arg-type]
+
+
+def test_what_does_not_surely_meet_a_limit_hides_nothing_that_could() -> None:
+    """The next best is measured, though the best has a median within the limit."""
+    within_by_median = {BEST: (0.98, 1.01)}
+    state = state_of({BEST: 0.1, GOOD: 0.2, POOR: 0.4}, within_by_median)
+    assert state.screen.probably_meets(BEST, state.knowledge)
+    (row,) = search_in(state).front_candidates(surely=False)
+    assert row.architecture == GOOD
+    assert search_in(state).front_candidates(surely=True) == []
+
+
+def test_the_nearest_misses_are_near_by_what_is_sure_and_the_best_of_them() -> None:
+    """Not whatever was trained first."""
+    state = state_of(
+        {POOR: 0.4, FAIR: 0.3, GOOD: 0.2, BEST: 0.1},
+        {POOR: (0.9, 1.0), FAIR: (0.98, 1.02), GOOD: (0.98, 1.02), BEST: (2.0, 2.0)},
+    )
+    assert WinnerChoice(state, search_in(state)).choose(1) == [GOOD]
+    excesses = [state.screen.total_excess(each, state.knowledge) for each in (FAIR, GOOD, POOR, BEST)]
+    assert 0 < excesses[0] == excesses[1] < excesses[2] < excesses[3]
 
 
 def test_the_best_in_the_first_objective_comes_first_and_then_what_adds_most() -> None:
