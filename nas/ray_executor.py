@@ -105,6 +105,7 @@ class RayExecutor:
             options: dict[str, Any] = {"include_dashboard": False, "runtime_env": {"env_vars": environment}}
             if self._address is None:
                 options |= {
+                    "address": "local",  # else one that was started on this machine is joined, or looked for
                     "num_cpus": self._workers * self._resources.cpus,
                     "object_store_memory": 200 * 2**20,
                 }

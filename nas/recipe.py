@@ -138,6 +138,17 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _gpus_for_who_needs_them(self) -> Recipe:
+        gpus = self.execution.gpus_per_worker
+        takes_none = gpus == 0 or (gpus is None and self.execution.ray_address is not None)
+        if self.training.device == "cuda" and self.execution.executor == "ray" and takes_none:
+            raise ValueError(
+                'training.device "cuda" needs execution.gpus_per_worker, a share of one GPU or a whole number of them, '
+                f"which in a cluster has no default, but got {gpus}. Give it, or train on the cpu."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _weights_to_start_from(self) -> Recipe:
         if self.retraining.start == "supernet" and self.evaluate != "supernet":
             raise ValueError(

@@ -344,11 +344,6 @@ def _executor(recipe: Recipe) -> Executor:
     execution = recipe.execution
     if execution.executor == "inline":
         return InlineExecutor()
-    if execution.ray_address and recipe.training.device == "cuda" and not execution.gpus_per_worker:
-        raise RecipeError(
-            'training.device "cuda" in a cluster needs execution.gpus_per_worker, a share of one GPU or a whole number '
-            "of them, so that trainings do not all take the first one. Give it, or train on the cpu."
-        )
     gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
     share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker

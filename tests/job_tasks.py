@@ -147,7 +147,8 @@ def meet(job: Job) -> Iterator[dict[str, Any]]:
         if time.monotonic() > deadline_s:
             raise CandidateError("exception", "nobody came")
         time.sleep(0.02)
-    yield {"pid": os.getpid(), "threads": os.environ.get("OMP_NUM_THREADS"), "done": True}
+    told = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")}
+    yield {"pid": os.getpid(), **told, "done": True}
 
 
 DEEDS = {

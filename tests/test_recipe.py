@@ -136,6 +136,14 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
             {"execution": {"ray_address": "ray://head:10001"}},
             "execution.ray_address: a search runs on a node of the cluster, and takes the head's address, such as host",
         ),
+        *(
+            (
+                {"training": {"device": "cuda"}, "execution": execution},
+                'training.device "cuda" needs execution.gpus_per_worker, a share of one GPU or a whole number of them, '
+                f"which in a cluster has no default, but got {gpus}. Give it, or train on the cpu.",
+            )
+            for execution, gpus in (({"ray_address": "auto"}, "None"), ({"gpus_per_worker": 0}, "0.0"))
+        ),
         (
             {"evaluate": "supernet", "search_time_s": "15min"},
             "search_time_s is the time after which no candidate is trained, but shared weights are trained for all of",

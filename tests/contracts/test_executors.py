@@ -272,13 +272,17 @@ class TestProcesses:
         assert 2 <= int(found[1]) <= 10  # 1.2 s and a grace of 0.8 s, and what a busy machine takes to notice
 
     def test_jobs_run_side_by_side(self, ray_executor: Executor, tmp_path: Path) -> None:
-        """Two jobs that wait for each other both end, in processes of their own with the threads that were given."""
+        """Two jobs that wait for each other both end, in processes of their own with the threads that were given.
+
+        And without GPUs, which they did not ask for.
+        """
         source = Script({"do": "meet", "folder": str(tmp_path)}, {"do": "meet", "folder": str(tmp_path)})
         ray_executor.run(work, source, time_limit_s=ENOUGH_S)
         assert source.kinds == [None, None]
         ((_, one),), ((_, other),) = source.heard.values()
         assert len({one["pid"], other["pid"], os.getpid()}) == 3
-        assert one["threads"] == other["threads"] == "1"
+        assert one["OMP_NUM_THREADS"] == other["OMP_NUM_THREADS"] == "1"
+        assert one["CUDA_VISIBLE_DEVICES"] == other["CUDA_VISIBLE_DEVICES"] == ""
 
     @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
     def test_nothing_computes_when_a_run_is_over(self, ray_executor: Executor) -> None:
@@ -374,14 +378,45 @@ with ray() as executor:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_losing_a_node_of_a_cluster_costs_what_was_in_flight() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="Ray looks at memory on Linux only")
+def test_memory_that_runs_short_costs_who_took_it() -> None:
+    """Ray ends a process, and Tune all others; who was innocent, or takes it only once, ends well. Nothing is said."""
+    code = """
+import os, tempfile
+from test_executors import RayExecutor, Resources, Script, counting, work
+from ray._common.utils import get_system_memory
+from ray._private.utils import get_used_memory
+
+os.environ["RAY_memory_usage_threshold"] = f"{(get_used_memory() + 1.5 * 2**30) / get_system_memory():.4f}"
+os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+with tempfile.TemporaryDirectory() as folder, RayExecutor(2, Resources(cpus=1)) as executor:
+    greedy = {"do": "take memory", "folder": folder}
+    source = Script({"do": "count slowly", "epochs": 20}, {**greedy, "tries": 9}, {**greedy, "tries": 1}, counting(2))
+    executor.run(work, source, time_limit_s=60)
+    print(source.kinds)
+    for events in source.heard.values():
+        print(sum(event == "restart" for event, _ in events), events[-1][0])
+"""
+    told = run_apart(code)
+    assert told.stderr == ""
+    assert told.stdout.splitlines()[:4] == ["[None, 'worker', None, None]", "1 end", "1 failure", "1 end"]
+    assert told.returncode == 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["crashes", "is taken away"])
+def test_losing_a_node_of_a_cluster_costs_what_was_in_flight(how: str) -> None:
     """Of eight jobs on two nodes that of the node which is lost begins anew on the other one, and all end well."""
     code = """
-import os
+import os, sys, time
 os.environ["RAY_DEDUP_LOGS"] = "0"  # as the executor has it, were Ray not imported before
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from test_executors import RayExecutor, Resources, Script, work
 
+PREEMPTION = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
 lost = cluster.add_node(num_cpus=1)
 cluster.add_node(num_cpus=1)
@@ -393,6 +428,9 @@ class Loses(Script):
     def on_report(self, job, report):
         if not self.lost_one and all(self.heard.get(name) for name in ("j0", "j1")):
             self.lost_one = True
+            if sys.argv[1] == "is taken away":  # as a provider does with machines that are let cheaply
+                client = GcsClient(address=cluster.gcs_address)
+                assert client.drain_node(lost.node_id, PREEMPTION, "", int(time.time() * 1000) + 1)[0]
             cluster.remove_node(lost, allow_graceful=False)
         return super().on_report(job, report)
 
@@ -404,7 +442,7 @@ for events in source.heard.values():
     print(" ".join(str(what["epoch"]) if event == "report" else event for event, what in events))
 cluster.shutdown()
 """
-    told = run_apart(code)
+    told = run_apart(code, how)
     assert told.returncode == 0, told.stderr
     first, *jobs = told.stdout.splitlines()
     assert first == f"True {[None] * 8}"
@@ -424,6 +462,7 @@ from nas.errors import TargetError
 from nas.ray_executor import RayExecutor, Resources
 from test_executors import Script, counting, ray, work
 
+os.environ["RAY_ADDRESS"] = "127.0.0.1:1"  # only an address that is asked for is joined
 try:
     RayExecutor(1, Resources(gpus=1000)).__enter__()
 except TargetError as error:
@@ -453,12 +492,12 @@ def processor_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def run_apart(code: str) -> subprocess.CompletedProcess[str]:
+def run_apart(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The code in a process of its own, which knows the tests, but nothing of a Ray that runs here."""
     path = os.pathsep.join(str(Path(__file__).parents[level]) for level in (0, 1))
     environment = {name: value for name, value in os.environ.items() if name not in LOCAL_RAY_VARIABLES}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env={**environment, "PYTHONPATH": path},
         capture_output=True,
         text=True,
