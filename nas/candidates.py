@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -76,8 +76,10 @@ class RoundOfTrainings:
         if self._left <= 0 or self._time_is_over():
             return None
         taken = {architecture.id for architecture in self._state.knowledge.unfit} | self._predicted.keys()
-        starts = self._measured_within_limits()
+        starts = self._starts(taken)
         architecture = self._settled() or self._proposer.propose(self._accept, taken, starts)
+        if architecture is None and not self._state.screen.may_drop_caution:
+            architecture = next(iter(starts), None)
         if architecture is None:
             self.dried_up = True
             self._left = 0
@@ -183,7 +185,7 @@ class RoundOfTrainings:
             failure = Failure(error.kind, error.reason)
             self._end(Evaluation("train", architecture, self._number, failure=failure))
             return False
-        self._state.knowledge.note_success()  # it could be built, even when it is turned away
+        self._state.knowledge.note_built()
         return lets_through
 
     def _settled(self) -> Architecture | None:
@@ -203,15 +205,19 @@ class RoundOfTrainings:
             None,
         )
 
-    def _measured_within_limits(self) -> list[Architecture]:
-        """What was found to meet the limits before it was trained, where there are limits."""
+    def _starts(self, taken: Collection[str]) -> list[Architecture]:
+        """What was found to meet the limits before it was trained, as long as no candidate does."""
         screen, knowledge = self._state.screen, self._state.knowledge
-        if not screen.cost_limits:
+        if not screen.cost_limits or any(
+            screen.probably_meets(row.architecture, knowledge) for row in knowledge.candidates
+        ):
             return []
         return [
             architecture
             for architecture in knowledge.measurements
-            if architecture not in knowledge.unfit and screen.probably_meets(architecture, knowledge)
+            if architecture.id not in taken
+            and architecture not in knowledge.trainings
+            and screen.probably_meets(architecture, knowledge)
         ]
 
     def _note(self, job: Job, report: Report) -> None:

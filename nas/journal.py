@@ -14,7 +14,7 @@ from nas import file_lock
 from nas.errors import JournalError
 from nas.evaluation import Evaluation
 
-Kind = Literal["recipe", "evaluation", "fit", "round", "note", "cost"]
+Kind = Literal["recipe", "evaluation", "fit", "trained", "round", "note", "cost"]
 
 JOURNAL = "journal.db"
 RECIPE = "recipe.toml"

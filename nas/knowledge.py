@@ -58,9 +58,9 @@ class Knowledge:
             row for row in self.trainings.values() if row.reached_full_fidelity and row.architecture not in self.unfit
         ]
 
-    def note_success(self) -> None:
-        """Something worked that leaves no row: failures from here on are no continuation of those before."""
-        self._failing = []
+    def note_built(self) -> None:
+        """Something could be built, which leaves no row: failures to build so far do not show that nothing can be."""
+        self._failing = [row for row in self._failing if row.failure is not None and row.failure.kind != "build"]
 
     def check_failures(self) -> None:
         """Stop a run in which nothing works.

@@ -121,7 +121,7 @@ class Proposer:
 
         ``accept`` says whether a candidate probably meets the limits. ``taken`` are ids that must not come again
         beside those that were told or proposed before. ``starts`` are known to be accepted: candidates are sought
-        around them while nothing that meets the limits has ended, and they come themselves before there is nothing.
+        around them while nothing that meets the limits has ended.
         """
         self._accept, self._taken = accept, taken
         for _ in range(ASKS):
@@ -207,10 +207,7 @@ class Proposer:
             if self._is_new(architecture) and self._is_accepted(architecture):
                 self._known[architecture.id] = None
                 return architecture
-        start = next((each for each in starts if self._is_new(each) and self._is_accepted(each)), None)
-        if start is not None:
-            self._known[start.id] = None
-        return start
+        return None
 
     def _parents(self, starts: Sequence[Architecture]) -> list[Architecture]:
         finished = [told for told in self._known.values() if told is not None and told.losses is not None]

@@ -141,7 +141,8 @@ class Recipe(Section):
     def _gpus_for_who_needs_them(self) -> Recipe:
         gpus = self.execution.gpus_per_worker
         takes_none = gpus == 0 or (gpus is None and self.execution.ray_address is not None)
-        if self.training.device == "cuda" and self.execution.executor == "ray" and takes_none:
+        trains_by_ray = self.evaluate != "table" and self.execution.executor == "ray"
+        if self.training.device == "cuda" and trains_by_ray and takes_none:
             raise ValueError(
                 'training.device "cuda" needs execution.gpus_per_worker, a share of one GPU or a whole number of them, '
                 f"which in a cluster has no default, but got {gpus}. Give it, or train on the cpu."

@@ -40,7 +40,7 @@ class TurnedAway:
     near_limits: list[Architecture] = field(default_factory=list)
 
     def to_details(self) -> dict[str, Any]:
-        """As details of the row of the training that was proposed at last."""
+        """As details of the next row."""
         found: dict[str, Any] = {"turned_away": dict(self.counts)} if self.counts else {}
         return {**found, "near_limits": [dict(each) for each in self.near_limits]} if self.near_limits else found
 
@@ -188,8 +188,8 @@ class Screen:
     def lets_through(self, architecture: Architecture, knowledge: Knowledge) -> bool:
         """Whether a proposal meets the limits that need no training, a prediction by its one-sided bound.
 
-        What is turned away is counted, once a round, by the first limit that it breaks, or is too near to to tell.
-        Once caution was dropped the predicted mean decides.
+        What is turned away is counted, once a round in each process that is at it, by the first limit that it breaks
+        or is too near to. Once caution was dropped the predicted mean decides.
         """
         values = self.values(architecture, knowledge)
         broken = next((limit for limit in self.cost_limits if not limit.holds(values[limit.metric.name])), None)
@@ -229,10 +229,15 @@ class Screen:
 
     def drop_caution(self) -> bool:
         """Let predicted means decide until the next fit; whether that lets anything more through."""
-        if not self._is_cautious or not self.near_limits:
+        if not self.may_drop_caution:
             return False
         self._is_cautious = False
         return True
+
+    @property
+    def may_drop_caution(self) -> bool:
+        """Whether something was turned away that predicted means would let through."""
+        return self._is_cautious and bool(self.near_limits)
 
     def surely_meets(self, architecture: Architecture, knowledge: Knowledge) -> bool:
         """Whether every limit but one on the error holds, by the upper bound of what was measured."""

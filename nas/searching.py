@@ -134,7 +134,7 @@ class Search:
             self._state.add(Evaluation("measure", architecture, failure=Failure(error.kind, error.reason)))
             self._state.knowledge.check_failures()
             return False
-        self._state.knowledge.note_success()
+        self._state.knowledge.note_built()
         return True
 
     def _measure(self, architectures: Sequence[Architecture], round_number: int) -> None:
@@ -215,10 +215,11 @@ class Search:
         until = round(self._state.recipe.trials * number / self._state.recipe.rounds)
         if number in self._rounds_done:
             return
-        for row in self._state.knowledge.trainings.values():
-            if row.round == number:
-                self._state.screen.take_up(TurnedAway.from_details(row.details))
-        if self._state.knowledge.trials >= until:
+        told = [row.details for row in self._state.knowledge.trainings.values() if row.round == number]
+        ended = [body for body in self._state.journal.bodies("trained") if body["round"] == number]
+        for details in (*told, *ended):
+            self._state.screen.take_up(TurnedAway.from_details(details))
+        if ended or self._state.knowledge.trials >= until:
             return
         already = self._state.knowledge.trials
         doing = DOING[self._state.recipe.evaluate]
@@ -227,6 +228,7 @@ class Search:
         self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", until - already, most_s)
         for source in self._sources_of_trainings(evaluator, number, until, ends_s):
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
+        self._state.journal.append("trained", {"round": number, **self._state.screen.tell_turned_away().to_details()})
         self._state.progress.close()
         trained = self._state.knowledge.trials - already
         if turned_away := self._state.screen.turned_away:
@@ -350,11 +352,13 @@ class Search:
     # The end
 
     def measure_front(self) -> None:
-        """Measure what is on the front by prediction alone, until all of it is measured and surely meets the limits."""
+        """Measure what is on the front by prediction alone, some times, until all of it surely meets the limits."""
         number = self._state.recipe.rounds + 1
         if not self._state.screen.measured_metrics:
             return
-        for _ in range(FINAL_MEASURINGS):
+        # What is fitted anew after each of them tells how many there were before an interruption.
+        already = {body["samples"] for body in self._state.journal.bodies("fit") if body["round"] == number}
+        for _ in range(FINAL_MEASURINGS - len(already)):
             unmeasured = [
                 row.architecture
                 for row in self.front_candidates(surely=False)

@@ -109,6 +109,7 @@ class _Steps:
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
+        self._smallest, self._largest = ends(space)
 
     def epoch(self, epoch: int, seed: int) -> float:
         """Train for an epoch, whose random draws depend on ``seed`` and its number; the largest's mean loss."""
@@ -147,16 +148,19 @@ class _Steps:
         """One step for all; the largest's loss, or one that is not finite."""
         self._optimizer.zero_grad(set_to_none=True)
         smallest, largest = ends(self._space, rng)
-        logits = self._outputs(largest, inputs)
+        logits = self._outputs_of_end(largest, self._largest, inputs)
         loss = F.cross_entropy(logits, labels, label_smoothing=self._settings.label_smoothing)
         losses = [loss.item()]
         loss.backward()  # type: ignore[no-untyped-call]
         targets = logits.detach().softmax(dim=1)
         for architecture in (smallest, *(sample(self._space, rng) for _ in range(self._random))):
             try:
-                outputs = self._outputs(architecture, inputs)
+                if architecture is smallest:
+                    outputs = self._outputs_of_end(smallest, self._smallest, inputs)
+                else:
+                    outputs = self._outputs(architecture, inputs)
             except CandidateError:  # it cannot be built, and is a failed row when it is a candidate
-                if architecture == smallest:
+                if architecture is smallest:
                     raise
                 continue
             # But for a constant, this is the divergence from the largest's outputs.
@@ -168,6 +172,13 @@ class _Steps:
             self._optimizer.step()
             return losses[0]
         return next(loss for loss in losses if not math.isfinite(loss))
+
+    def _outputs_of_end(self, drawn: Architecture, checked: Architecture, inputs: torch.Tensor) -> torch.Tensor:
+        """Of the end whose kinds were drawn or, where these cannot be built together, of that of all end options."""
+        try:
+            return self._outputs(drawn, inputs)
+        except CandidateError:
+            return self._outputs(checked, inputs)
 
     def _outputs(self, architecture: Architecture, inputs: torch.Tensor) -> torch.Tensor:
         """Of the architecture's module in training mode, with the shared weights in the place of its own."""

@@ -38,12 +38,21 @@ class Surrogate:
     settled_at: int
 
     @classmethod
-    def fit(cls, inputs: Inputs, values: FloatArray, noise: FloatArray, before: Surrogate | None = None) -> Surrogate:
+    def fit(
+        cls,
+        inputs: Inputs,
+        values: FloatArray,
+        noise: FloatArray,
+        before: Surrogate | None = None,
+        *,
+        logarithmic: bool = True,
+    ) -> Surrogate:
         """What N samples with ``values``, shape (N,), tell. ``before`` was fitted to fewer of them.
 
-        ``noise``, shape (N,), is the variance of each sample's noise relative to the others'.
+        ``noise``, shape (N,), is the variance of each sample's noise relative to the others'. With ``logarithmic``
+        values that are all positive are learned as logarithms.
         """
-        is_log = bool((values > 0).all())
+        is_log = logarithmic and bool((values > 0).all())
         targets = np.log(values) if is_log else np.asarray(values, dtype=np.float64)
         middle, upper = np.quantile(targets, (0.5, 0.75))
         targets = np.minimum(targets, upper + _FARTHEST_SPREADS * max(upper - middle, 1e-9))

@@ -206,7 +206,8 @@ class SurrogateSampler(SpaceSampler):
         for name in sorted({name for each in evidence for name, excess in each.excesses.items() if excess > 0}):
             told = np.array([place for place, each in enumerate(evidence) if name in each.excesses])
             values = np.array([evidence[place].excesses[name] for place in told])
-            self._limits[name] = Surrogate.fit(inputs.take(told), values, noise[told], self._limits.get(name))
+            before = self._limits.get(name)
+            self._limits[name] = Surrogate.fit(inputs.take(told), values, noise[told], before, logarithmic=False)
 
     def _to_learn_from(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         if len(evidence) <= MOST_BEST + MOST_OTHERS:

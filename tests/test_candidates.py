@@ -167,6 +167,17 @@ def test_what_is_turned_away_comes_between_failures(monkeypatch: pytest.MonkeyPa
     assert second.details == ({"turned_away": {"macs <= 1": 1}} if some_can_be_built else {})
 
 
+def test_what_is_built_comes_between_no_failures_to_train() -> None:
+    """Ten of them in a row are ten, though each was built before it was trained."""
+    knowledge = Knowledge()
+    for architecture in ALL[:FAILURES_IN_A_ROW]:
+        knowledge.check_failures()
+        knowledge.note_built()
+        knowledge.add(Evaluation("train", architecture, failure=Failure("nan", "the loss is NaN")))
+    with pytest.raises(RepeatedFailureError):
+        knowledge.check_failures()
+
+
 class TestEarlyStopping:
     """Which reports end a training, by what the trainings before it have shown."""
 

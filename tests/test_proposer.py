@@ -243,7 +243,7 @@ class TestLaws:
 
 @pytest.mark.parametrize("sampler", ["local", "tpe", "nsga2", "nsga3", "random"])  # gp looks at very many first
 def test_what_is_known_to_be_acceptable_is_a_start(sampler: SamplerName) -> None:
-    """Where that is so rare that nothing else finds it, it is found around the start, and at last the start itself."""
+    """Where that is so rare that nothing else finds it, it is found around the start."""
     start = sample(LargeSpace(), np.random.default_rng(0))
     around = {start, *neighbours(LargeSpace(), start)}
 
@@ -252,8 +252,7 @@ def test_what_is_known_to_be_acceptable_is_a_start(sampler: SamplerName) -> None
         return [proposer.propose(acceptable.__contains__, starts=starts) for _ in range(3)]
 
     assert len(around.intersection(proposed(around, [start]))) == 3  # type: ignore[arg-type]
-    assert proposed({start}, [start]) == [start, None, None]
-    assert proposed({start}, []) == [None, None, None]
+    assert proposed(around, []) == [None, None, None]
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2"])

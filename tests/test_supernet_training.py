@@ -104,6 +104,21 @@ def test_kinds_are_no_less_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(each[name] == option for each in end for name, option in of_numbers.items())
 
 
+def test_kinds_that_cannot_be_built_together_are_no_end() -> None:
+    """The architectures of all first and all last options take their place."""
+
+    class Apart(SharingSpace):
+        choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
+
+        def build(self, architecture: Architecture) -> nn.Module:
+            if architecture["first"] != architecture["second"]:
+                raise RuntimeError("they do not go together")
+            return super().build(architecture)
+
+    *_, last = SupernetTraining(Apart(), DIGITS, QUICK, 2)({"id": "supernet", "seed": 0})
+    assert last["done"]
+
+
 def test_random_ones_that_cannot_be_built_are_left_out() -> None:
     """But not the ends, without which there is nothing to go by."""
 

@@ -109,6 +109,18 @@ def test_who_does_not_tell_of_a_constraint_tells_nothing_of_it(cells: Describer)
     assert probably_met(others) == pytest.approx(probably_met([]))
 
 
+def test_a_constraint_that_nothing_meets_is_not_probably_met(cells: Describer) -> None:
+    """Being within twice of it is not enough."""
+    sampler = SurrogateSampler(cells, seed=0, known={1: costs})
+    study = new_study(sampler)
+    told = list(dict.fromkeys(sample(CELLS, np.random.default_rng(seed)) for seed in range(1, 25)))
+    for architecture in told:
+        excess = 0.4 + 0.1 * error(architecture) / max(map(error, told))
+        add(study, architecture, values=both(architecture), constraints={"error": excess})
+    ask(study)
+    assert (np.asarray(sampler._outlook(sampler._pool.places(told)).feasibility()) < 0.1).all()
+
+
 def test_what_others_have_begun_is_not_proposed(cells: Describer) -> None:
     """Two processes that share a study, even with one seed, ask for different architectures."""
     study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
