@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import tempfile
 import time
@@ -157,15 +158,21 @@ class DeviceBench:
         return metric != "energy_mj" or not isinstance(meter_from(self._meter), NoMeter)
 
     def check(self, metrics: Sequence[str]) -> None:
-        """See that all of ``metrics`` can be measured here. Raises TargetError when energy has no meter."""
-        if "energy_mj" in metrics:
-            meter = meter_from(self._meter)
-            if isinstance(meter, NoMeter):
-                raise TargetError(
-                    f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
-                    "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
-                    "measure by --meter-command."
-                )
+        """See that all of ``metrics`` can be measured here.
+
+        Raises:
+            TargetError: energy has no meter, or one that was asked for by its name, for whatever, cannot be used.
+        """
+        meter = meter_from(self._meter)
+        if "energy_mj" in metrics and isinstance(meter, NoMeter):
+            raise TargetError(
+                f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
+                "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
+                "measure by --meter-command."
+            )
+        program, *_ = self._meter.get("command") or [sys.executable]
+        if shutil.which(program) is None:
+            raise TargetError(f"a meter's command must be a program that can be started, but there is no {program!r}.")
 
     def deploy(
         self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None

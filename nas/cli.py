@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -199,6 +200,8 @@ def _show(front: Front, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command; foreseen failures become one message and an exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a redirected one may be unable to write every letter
     try:
         status = app(standalone_mode=False)
     except typer.Exit as end:

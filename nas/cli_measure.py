@@ -102,8 +102,18 @@ def make_bench(
     from nas.target import Target
 
     settings = BenchSettings(rounds=min(5, max_rounds), max_rounds=max_rounds, precision=within)
-    meter = {"kind": "auto"} if meter_command is None else {"kind": "command", "command": shlex.split(meter_command)}
+    meter = {"kind": "auto"} if meter_command is None else {"kind": "command", "command": _arguments_of(meter_command)}
     return DeviceBench(Target.parse(target), settings, meter=meter, say=progress.say)
+
+
+def _arguments_of(command: str) -> list[str]:
+    """A command's program and arguments as they are written in a shell; on Windows a backslash is part of a path."""
+    on_windows = sys.platform == "win32"
+    try:
+        arguments = shlex.split(command, posix=not on_windows)
+    except ValueError as error:
+        raise RecipeError(f"--meter-command is a program and its arguments, but got {command!r}: {error}.") from error
+    return [argument.strip('"') for argument in arguments] if on_windows else arguments
 
 
 def _measure_files(
@@ -168,8 +178,14 @@ def _measure_space(
             progress=progress,
         )
     except KeyboardInterrupt as error:
-        error.add_note("The same command goes on from there.")
+        error.add_note(how_to_go_on(fresh))
         raise
+
+
+def how_to_go_on(fresh: bool) -> str:
+    """What to do after an interruption: what was measured is kept, but looked for only where that is not forbidden."""
+    without = " without --fresh-measurements" if fresh else ""
+    return f"The same command{without} goes on from there."
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas.cli_measure import make_bench, parse_shape
+from nas.cli_measure import how_to_go_on, make_bench, parse_shape
 from nas.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def onboard(
                 progress=progress,
             )
         except KeyboardInterrupt as error:
-            error.add_note("The same command goes on from there.")
+            error.add_note(how_to_go_on(fresh_measurements))
             raise
         for told in doubts_of(onboarded, f"{metric}_{device}"):
             progress.say(told)
@@ -337,8 +337,11 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
         raise RecipeError(
             f"the run {folder} was made with a space object; name its class with --space my_module:MySpace."
         )
-    channels, height, width = notes[0]["data set"]["image shape"]
-    shape, classes = (channels, height, width), notes[0]["data set"]["classes"]
+    if recipe.evaluate == "table":
+        shape, classes = recipe.table.input_shape, recipe.table.classes
+    else:
+        channels, height, width = notes[0]["data set"]["image shape"]
+        shape, classes = (channels, height, width), notes[0]["data set"]["classes"]
     options = {} if recipe.space.name == GIVEN else recipe.space.options
     loaded = load_space(name, options, input_shape=shape, classes=classes)
     if choices_hash(loaded) != notes[0]["space"]["choices"]:
@@ -359,10 +362,10 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
     latencies = values.get("latency_ms", {})
     store, identity = MeasurementStore(home(), fresh=not recipe.measuring.reuse), space_identity(loaded, shape, classes)
     sources = {
-        metric: [each for each in store.sources(identity, metric, without="") if each.target != recipe.target]
+        metric: [each for each in store.sources(identity, metric, without="") if each.target != recipe.measured_on]
         for metric in kept
     }
-    return MeasuredDevice(describer, recipe.target, kept, recipe.parsed_limits, sources, pool, latencies)
+    return MeasuredDevice(describer, recipe.measured_on, kept, recipe.parsed_limits, sources, pool, latencies)
 
 
 def _show(

@@ -235,7 +235,8 @@ class RunRecord:
     """Everything that a report is made from.
 
     ``recipe_text`` is the resolved recipe as TOML. ``notes`` are free: versions, seconds by stage, the data
-    set's name and sizes. A mapping within them becomes a list of its own. ``table`` is as in ``Front``.
+    set's name and sizes. A mapping within them becomes a list of its own. ``table`` is as in ``Front``. ``is_over``
+    says that nothing is left to do, and ``ended_by`` what ended the run before that.
     """
 
     name: str
@@ -249,6 +250,8 @@ class RunRecord:
     notes: Mapping[str, Any] = field(default_factory=dict)
     gco2e_per_kwh: float | None = None
     table: str | None = None
+    is_over: bool = False
+    ended_by: str | None = None
 
     @property
     def front(self) -> Front:
@@ -356,9 +359,10 @@ def broken_text(winner: Winner, limit: Limit) -> str:
         return f"accuracy {accuracy_text(winner.test_error)} < {100 * (1 - limit.value):.6g} %"
     value = winner.value(metric.name)
     if limit.holds(value):
-        upper = metric.format(winner.upper(metric.name))
-        return f"{metric.title.lower()} {metric.format(value)}, but up to {upper} > {metric.format(limit.value)}"
-    return f"{metric.title.lower()} {metric.format(value)} > {metric.format(limit.value)}"
+        upper, most = metric.format_apart(winner.upper(metric.name), limit.value)
+        return f"{metric.title.lower()} {metric.format(value)}, but up to {upper} > {most}"
+    shown, most = metric.format_apart(value, limit.value)
+    return f"{metric.title.lower()} {shown} > {most}"
 
 
 def _winner(row: Evaluation) -> Winner:

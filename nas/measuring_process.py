@@ -80,7 +80,8 @@ class MeasuringProcess:
             calibration=None if calibration is None else str(calibration),
             folder=str(folder),
         )
-        return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"])
+        beside = tuple(Path(path) for path in reply["beside"])
+        return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)
 
     def outputs(self, model: Path, images: Float32Array, folder: Path, timeout_s: float) -> Float32Array:
         """Outputs, shape (N, classes), for images, shape (N, channels, height, width). Raises as ``ask`` does."""

@@ -56,22 +56,30 @@ class Metric:
     def example(self) -> str:
         return _EXAMPLES[self.name]
 
-    def format(self, value: float) -> str:
-        """The value for people, with its unit scaled to a readable size."""
+    def format(self, value: float, more: int = 0) -> str:
+        """The value for people, with its unit scaled to a readable size, and so many ``more`` digits than usual."""
         if self.name == "error":
-            return f"{100 * value:.2f} %"
+            return f"{100 * value:.{2 + more}f} %"
         if self.unit in ("", "B"):
-            return readable(value, self.unit, smallest="")
+            return readable(value, self.unit, smallest="", digits=3 + more)
         if self.unit == "mJ":
-            return readable(value / 1000, "J")
-        return f"{value:.4g} {self.unit}"
+            return readable(value / 1000, "J", digits=3 + more)
+        return f"{value:.{4 + more}g} {self.unit}"
+
+    def format_apart(self, value: float, other: float) -> tuple[str, str]:
+        """Both values for people, with as many digits as tell them apart if they differ."""
+        pairs = ((self.format(value, more), self.format(other, more)) for more in range(MOST_DIGITS))
+        return next((pair for pair in pairs if pair[0] != pair[1]), (self.format(value), self.format(other)))
 
 
 _PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T")
 
 
-def readable(value: float, unit: str, smallest: str = "n") -> str:
-    """Three digits of a value and its unit with the prefix, ``smallest`` or larger, that puts them before the point.
+MOST_DIGITS = 12
+
+
+def readable(value: float, unit: str, smallest: str = "n", digits: int = 3) -> str:
+    """Some digits of a value and its unit with the prefix, ``smallest`` or larger, that puts three before the point.
 
     For quantities without a metric too: ``readable(0.0021, "g")`` is "2.1 mg". Fewer than a thousand of the smallest
     are written without a fraction where that is the unit itself, for half a byte does not exist.
@@ -81,11 +89,11 @@ def readable(value: float, unit: str, smallest: str = "n") -> str:
     prefixes = _PREFIXES[_PREFIXES.index(smallest) :]
     scaled = value * 1000.0 ** (_PREFIXES.index("") - _PREFIXES.index(smallest))
     for prefix in prefixes:
-        digits = f"{scaled:.0f}" if prefix == smallest == "" else f"{scaled:.3g}"
-        if abs(float(digits)) < 1000 or prefix == prefixes[-1]:
+        number = f"{scaled:.0f}" if prefix == smallest == "" else f"{scaled:.{digits}g}"
+        if abs(float(number)) < 1000 or prefix == prefixes[-1]:
             break
         scaled /= 1000
-    return f"{digits} {prefix}{unit}".strip()
+    return f"{number} {prefix}{unit}".strip()
 
 
 _TIME_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}

@@ -54,6 +54,15 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     return model
 
 
+def external_files(model: onnx.ModelProto, path: Path) -> set[Path]:
+    """The files beside that of ``model`` at ``path`` in which its tensors' data lie."""
+    return {
+        (path.parent / external_data_helper.ExternalDataInfo(tensor).location).resolve()
+        for tensor in _tensors(model)
+        if external_data_helper.uses_external_data(tensor)
+    }
+
+
 def inputs_of(model: onnx.ModelProto, batch: int) -> tuple[Input, ...]:
     """The inputs that a caller must give, with a symbolic first size taken as ``batch``."""
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -102,7 +111,7 @@ def multiply_accumulates(model: onnx.ModelProto) -> int | None:
     shapes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         dims = value.type.tensor_type.shape.dim
-        if all(d.HasField("dim_value") for d in dims):
+        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
             shapes[value.name] = tuple(d.dim_value for d in dims)
     total = 0
     for node in inferred.node:
@@ -149,7 +158,7 @@ def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> i
         return None
     if "Conv" in kind and kind != "ConvTranspose":
         return math.prod(output) * math.prod(shapes[right][1:])
-    if left not in shapes:
+    if not shapes.get(left):
         return None
     if kind == "ConvTranspose":
         return math.prod(shapes[left]) * math.prod(shapes[right][1:])

@@ -192,8 +192,9 @@ class ExecutionRecipe(Section):
 class EnergyRecipe(Section):
     """The instrument that meters energy, and the carbon intensity of the electricity, which has no default.
 
-    ``meter`` auto is NVML for a GPU's targets, else RAPL, where it can be read. ``command`` is a program with its
-    arguments that prints joules used so far, or with ``format`` csv a log of seconds and watts.
+    ``meter`` auto is ``command`` where that is given, else NVML for a GPU's targets and RAPL for others, where it can
+    be read. ``command`` is a program with its arguments that prints joules used so far, or with ``format`` csv a log of
+    seconds and watts.
     """
 
     meter: Literal["auto", "none", "rapl", "nvml", "command"] = "auto"
@@ -202,10 +203,23 @@ class EnergyRecipe(Section):
     rapl_root: str | None = None
     gco2e_per_kwh: float | None = Field(default=None, ge=0)
 
+    @model_validator(mode="after")
+    def _command_where_it_is_used(self) -> EnergyRecipe:
+        if self.meter == "command" and not self.command:
+            raise ValueError(
+                'the meter "command" needs a command: a list, the program first, such as ["my-meter", "--joules"].'
+            )
+        if self.command and self.meter not in ("auto", "command"):
+            raise ValueError(
+                f'a command is for the meter "command", but got {list(self.command)} with the meter "{self.meter}". '
+                "Leave one of them out."
+            )
+        return self
+
     @property
     def meter_settings(self) -> dict[str, Any]:
         """As ``energy.meter_from`` takes them."""
-        settings: dict[str, Any] = {"kind": self.meter}
+        settings: dict[str, Any] = {"kind": "command" if self.command else self.meter}
         if self.command:
             settings |= {"command": list(self.command), "format": self.format}
         return settings if self.rapl_root is None else {**settings, "root": self.rapl_root}

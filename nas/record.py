@@ -15,6 +15,9 @@ from nas.progress import duration_text
 from nas.recipe import read_recipe
 from nas.search_cost import total_cost
 
+ENDED = "ended by"
+"""The note of what ended a run that is not to be resumed as it is."""
+
 _FIGURES = [each.name for each in fields(HeldOutError) if each.name != "samples"]
 
 
@@ -32,7 +35,10 @@ def read_record(folder: Path) -> RunRecord:
     notes: dict[str, object] = {"cost of the search": cost} if cost else {}
     for body in read_rows(folder, "note"):
         notes |= body
-    turned_away = sum((Counter(body["turned_away"]) for body in read_rows(folder, "round")), Counter[str]())
+    ended_by = notes.pop(ENDED, None)
+    rounds = read_rows(folder, "round")
+    is_over = any(body["round"] > recipe.rounds for body in rounds)
+    turned_away = sum((Counter(body["turned_away"]) for body in rounds), Counter[str]())
     if turned_away:
         notes["turned away before training, by a limit"] = dict(turned_away.most_common())
     rows = tuple(Evaluation.from_json(body) for body in bodies)
@@ -51,4 +57,6 @@ def read_record(folder: Path) -> RunRecord:
         notes=notes,
         gco2e_per_kwh=recipe.energy.gco2e_per_kwh,
         table=recipe.table.path,
+        is_over=is_over,
+        ended_by=None if is_over or ended_by is None else str(ended_by),
     )

@@ -75,17 +75,28 @@ def headline(record: RunRecord) -> str:
 
 
 def _headline_without_winners(record: RunRecord) -> str:
+    ended = f" {record.ended_by}" if record.ended_by else ""
     if not record.rows:
-        return f"Nothing has been recorded yet {record.place}."
+        return f"Nothing has been recorded yet {record.place}.{ended}"
     failures = Counter(row.failure.kind for row in record.rows if row.failure is not None)
     if failures.total() == len(record.rows):
         kind, count = failures.most_common(1)[0]
-        return f"No winners {record.place}: all {len(record.rows)} evaluations failed, {count} of them by {kind}."
+        all_failed = f"all {len(record.rows)} evaluations failed, {count} of them by {kind}"
+        return f"No winners {record.place}: {all_failed}.{ended}"
     counts = {count.stage: count for count in funnel_of(record.rows)}
     words = wording_of(record.table)
     evaluated = "evaluated" if ways_of(record.rows) else words.stages["train"].lower()
-    done = [f"{counts['train'].reached} {evaluated}", f"{counts['measure'].finished} {words.stages['measure'].lower()}"]
-    return f"No winners yet {record.place}: {' and '.join(done)} so far."
+    trained, measured, chosen = (counts[stage] for stage in ("train", "measure", "winner"))
+    failed = f" ({trained.failed} failed)" if trained.failed else ""
+    done = [
+        f"{trained.reached - trained.failed} {evaluated}{failed}",
+        f"{measured.finished} {words.stages['measure'].lower()}",
+    ]
+    if chosen.failed:
+        done.append(f"{chosen.failed} chosen for winners failed")
+    if record.is_over or ended:
+        return f"No winners {record.place}: {', '.join(done)}.{ended}"
+    return f"No winners yet {record.place}: {', '.join(done)} so far."
 
 
 def _excess(winner: Winner, limits: Iterable[Limit]) -> float:

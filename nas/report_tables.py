@@ -59,6 +59,7 @@ class Table:
 
 
 _NOTHING = Cell("–")
+EXACT = "exact"
 
 
 def _architecture_cell(architecture: Architecture) -> Cell:
@@ -72,7 +73,7 @@ def _measured_cell(metric: Metric, measurements: Mapping[str, Measurement]) -> C
     found = measurements[metric.name]
     detail = range_text(metric, found.interval.lower, found.interval.upper)
     if found.interval.is_point:
-        detail = "exact" if found.table is None else ""
+        detail = EXACT if found.table is None else ""
     return Cell(metric.format(found.median), detail, found.median, "flagged" if found.flags else "")
 
 
@@ -316,7 +317,8 @@ def tiles_of(front: Front, record: RunRecord) -> list[tuple[str, str, str]]:
                     best.measurements,
                     best.values,
                 )
-                remark = f"95 %: {cell.detail}" if cost.source == "measured" and cell.detail else ""
+                has_interval = cost.source == "measured" and cell.detail not in ("", EXACT)
+                remark = f"95 %: {cell.detail}" if has_interval else ""
                 source = words.found if cost.source == "measured" else cost.source
                 tiles.append(
                     (f"its {cost.title.removesuffix(f' ({cost.source})').lower()}, {source}", cell.text, remark)

@@ -17,7 +17,7 @@ from safetensors.torch import load
 from nas.architecture import Architecture
 from nas.benchmarking import Outcome
 from nas.dataset import DataSet
-from nas.errors import CandidateError
+from nas.errors import CandidateError, TargetError
 from nas.evaluation import Evaluation, Failure
 from nas.evaluators import training_seed, training_settings
 from nas.execution import Executor, Job, Report
@@ -36,7 +36,8 @@ from nas.winner_choice import WinnerChoice
 
 WINNERS = "winners"
 ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
-FINAL_METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes", "energy_mj")
+ENERGY = "energy_mj"
+FINAL_METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes", ENERGY)
 """What every winner is measured by, as far as the target allows, and the metrics that were asked for."""
 PARITY_IMAGES = 64
 
@@ -103,14 +104,36 @@ class Retraining:
             state.progress.advance()
         state.progress.stage("measuring winners", len(deployed) * bench.rounds)
         rng = np.random.default_rng((state.recipe.seed, 2))
-        possible = (name for name in FINAL_METRICS if bench.can_measure(name))
+        possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
         metrics = tuple(dict.fromkeys((*possible, *state.screen.measured_metrics)))
         outcomes = bench.measure(list(deployed.values()), metrics, rng, state.progress.advance)
+        if ENERGY not in metrics and bench.can_measure(ENERGY):
+            outcomes = self._with_energy(list(deployed.values()), outcomes, rng)
         state.progress.stage("testing winners", len(deployed))
         for (architecture, model), outcome in zip(deployed.items(), outcomes, strict=True):
             state.add(self._winner(architecture, model, outcome, parities[architecture]))
             state.progress.advance()
         state.progress.close()
+
+    def _with_energy(
+        self, models: Sequence[Deployed], outcomes: Sequence[Outcome], rng: np.random.Generator
+    ) -> list[Outcome]:
+        """The outcomes with energies that nobody asked for: where there is none, a winner is one all the same."""
+        say, found = self._state.progress.say, list(outcomes)
+        sound = [place for place, outcome in enumerate(found) if not isinstance(outcome, CandidateError)]
+        try:
+            energies = self._state.task.bench.measure([models[place] for place in sound], [ENERGY], rng)
+        except TargetError as error:
+            say(f"energies of the winners are left out, for they could not be measured: {error}")
+            return found
+        for place, energy in zip(sound, energies, strict=True):
+            known = found[place]
+            assert not isinstance(known, CandidateError)
+            if isinstance(energy, CandidateError):
+                say(f"a winner's energy is left out, for it could not be measured: {energy.reason}")
+            else:
+                found[place] = {**known, **energy}
+        return found
 
     def _export(self, architecture: Architecture) -> float:
         """Write the bundle's model.onnx, and what the runtime takes; how far the former's outputs are from torch's."""

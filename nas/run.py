@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import platform
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 from nas.benchmarking import Bench, BenchSettings, DeviceBench
 from nas.data_source import DataSource
 from nas.dataset import DataSet
-from nas.errors import JournalError, RecipeError, TargetError
+from nas.errors import JournalError, LimitError, RecipeError, RepeatedFailureError, TargetError
 from nas.evaluators import evaluator_of
 from nas.execution import Executor, InlineExecutor
 from nas.fitting import Fitting
@@ -29,7 +30,7 @@ from nas.predictor import load_predictor
 from nas.progress import NullProgress, Progress
 from nas.ray_executor import RayExecutor, Resources, local_gpus
 from nas.recipe import Recipe, read_recipe
-from nas.record import read_record
+from nas.record import ENDED, read_record
 from nas.report import write_report
 from nas.retraining import Retraining
 from nas.run_state import Models, RunState, Task
@@ -223,7 +224,7 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
     cost = SearchCost(counter, why_none, stopwatch, lambda: task.measurer.device_s)
     state = RunState(recipe, task, journal, progress, stopwatch, cost)
     try:
-        with _told_how_to_go_on(folder), cost:
+        with _told_how_to_go_on(folder, recipe), cost:
             _work(state, folder)
             record = read_record(folder)
             write_report(folder / REPORT_NAME, record)
@@ -231,6 +232,8 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
         progress.close()
         if not isinstance(error, JournalError):
             state.note_cost()
+        if isinstance(error, LimitError | RepeatedFailureError):
+            journal.append("note", {ENDED: str(error)})
         if state.knowledge.rows:
             try:
                 write_report(folder / REPORT_NAME, read_record(folder))
@@ -263,7 +266,7 @@ def _work(state: RunState, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told_how_to_go_on(folder: Path) -> Iterator[None]:
+def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
     """Add to what stops a run, but does not forbid to go on, how to do that."""
     try:
         try:
@@ -274,7 +277,10 @@ def _told_how_to_go_on(folder: Path) -> Iterator[None]:
                 "Free some space or mend the folder, then resume the run."
             ) from error
     except (KeyboardInterrupt, JournalError, TargetError) as error:
-        error.add_note(f"Go on with: nas search --resume {folder}")
+        given = [what for what, name in (("space", recipe.space.name), ("data", recipe.data.name)) if name == GIVEN]
+        call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
+        with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
+        error.add_note(f"Go on with: {with_objects if given else f'nas search --resume {shlex.quote(str(folder))}'}")
         raise
 
 

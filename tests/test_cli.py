@@ -250,6 +250,16 @@ def test_show_prints_a_run_again(finished: tuple[Path, subprocess.CompletedProce
     assert json.loads(run_nas("show", run, "--json").stdout) == json.loads(done.stdout)
 
 
+def test_show_can_be_redirected_to_what_knows_few_letters(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """As a file has on Windows."""
+    run, _ = finished
+    shown = run_nas("show", run, PYTHONIOENCODING="ascii")
+    assert shown.returncode == 0, shown.stderr
+    assert "? " in shown.stdout
+
+
 def test_show_to_a_reader_that_has_seen_enough_ends_quietly(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:

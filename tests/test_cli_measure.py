@@ -15,9 +15,12 @@ from test_onnx_file import with_external_data
 from tiny_space import TinySpace
 
 from nas.architecture import Architecture
+from nas.cli_measure import how_to_go_on, make_bench
 from nas.discovery import plug_in_names
+from nas.errors import RecipeError, TargetError
 from nas.export import export_onnx
 from nas.layer import total_macs, total_params
+from nas.progress import NullProgress
 from nas.search_space import load_space
 from nas.tracing import layers_of
 
@@ -167,3 +170,32 @@ def test_only_what_has_an_environment_is_installed(
     """ONNX Runtime is here already."""
     text = refused(capsys, monkeypatch, "target", "install", "onnxruntime-cpu")
     assert "is for runtimes with an environment of their own, but onnxruntime-cpu has none" in text
+
+
+@pytest.mark.parametrize(
+    ("platform", "command", "arguments"),
+    [
+        ("linux", "meter --since 'the start'", ["meter", "--since", "the start"]),
+        ("win32", r'C:\tools\meter.exe "the start"', [r"C:\tools\meter.exe", "the start"]),
+    ],
+)
+def test_a_meters_command_is_split_as_its_system_does(
+    monkeypatch: pytest.MonkeyPatch, platform: str, command: str, arguments: list[str]
+) -> None:
+    """A backslash is part of a path on Windows."""
+    monkeypatch.setattr("nas.cli_measure.sys.platform", platform)
+    assert make_bench("onnxruntime-cpu", 0.01, 5, command, NullProgress())._meter["command"] == arguments
+
+
+def test_a_meters_command_that_is_none_is_refused() -> None:
+    """Before anything is measured: an open quotation, and a program that does not exist."""
+    with pytest.raises(RecipeError, match=r"--meter-command is a program and its arguments, but got .*No closing quot"):
+        make_bench("onnxruntime-cpu", 0.01, 5, "bob's-meter", NullProgress())
+    with pytest.raises(TargetError, match="must be a program that can be started, but there is no 'no-such-meter'"):
+        make_bench("onnxruntime-cpu", 0.01, 5, "no-such-meter --joules", NullProgress()).check([])
+
+
+def test_an_interruption_says_what_goes_on() -> None:
+    """What was measured is not looked for where that is forbidden."""
+    assert how_to_go_on(False) == "The same command goes on from there."
+    assert how_to_go_on(True) == "The same command without --fresh-measurements goes on from there."

@@ -157,13 +157,19 @@ def test_a_target_names_its_columns(
         assert latency["target"] == FP32
 
 
-def make_run(folder: Path, count: int, space: str = "tiny_space:TinySpace") -> Path:
-    """A run that measured the latency and the size of so many architectures."""
-    recipe = Recipe(space=space, target=NEW, seed=3, limits=["latency_ms<=1ms"], predictor="quick_predictor:fit_quick")
-    note = {
-        "data set": {"image shape": [1, 8, 8], "classes": 10},
-        "space": {"name": space, "choices": choices_hash(SPACE)},
-    }
+def make_run(folder: Path, count: int, space: str = "tiny_space:TinySpace", table: str | None = None) -> Path:
+    """A run that measured the latency and the size of so many architectures, or looked them up in a table."""
+    recipe = Recipe(
+        space=space,
+        target=NEW,
+        seed=3,
+        limits=["latency_ms<=1ms"],
+        predictor="quick_predictor:fit_quick",
+        evaluate="train" if table is None else "table",
+        table={"path": table, "accuracy": "acc", "device": "phone", "input_shape": (1, 8, 8)},
+    )
+    source = {"data set": {"image shape": [1, 8, 8], "classes": 10}} if table is None else {"table": {"rows": 30}}
+    note = {**source, "space": {"name": space, "choices": choices_hash(SPACE)}}
     with Journal.start(folder, recipe.to_toml(), clock=lambda: 0.0) as journal:
         journal.append("note", note)
         for a in ALL[:count]:
@@ -193,6 +199,16 @@ def test_a_run_is_reported_on_from_its_journal(
     assert "<dt>seed</dt><dd>3</dd>" in page
     other = told(capsys, monkeypatch, "report", run, "--metric", "latency_ms", "--limit", "latency_ms<=2", "--json")
     assert [each["limits"] for each in json.loads(other)["metrics"]] == [["latency_ms <= 2"]]
+
+
+def test_a_run_in_a_table_is_reported_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By what its recipe says of the task, since there is no data set; the target is the table's device."""
+    run = make_run(tmp_path / "run", 11, table="table.csv.gz")
+    latency, _ = json.loads(told(capsys, monkeypatch, "report", run, "--json"))["metrics"]
+    assert latency["target"] == "table:phone"
+    assert latency["held_out"]["samples"] == 11
 
 
 def test_a_run_transfers_from_other_targets_of_this_machine(

@@ -123,6 +123,23 @@ def test_writes_amounts_for_people(name: str, value: float, text: str) -> None:
     assert METRICS[name].format(value) == text
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "texts"),
+    [
+        ("model_bytes", (1_003_000, 1_000_000), ("1.003 MB", "1 MB")),
+        ("params", (1_203_000, 1_200_000), ("1.203 M", "1.2 M")),
+        ("latency_ms", (1.00004, 1.0), ("1.00004 ms", "1 ms")),
+        ("latency_ms", (2.0, 1.0), ("2 ms", "1 ms")),
+        ("latency_ms", (1.0, 1.0), ("1 ms", "1 ms")),
+    ],
+)
+def test_values_that_differ_are_written_differently(
+    name: str, values: tuple[float, float], texts: tuple[str, str]
+) -> None:
+    """With as many digits as that takes, so that nothing is said to be more than itself."""
+    assert METRICS[name].format_apart(*values) == texts
+
+
 def test_measured_and_modelled_never_share_a_name() -> None:
     """A modelled metric says so in its name or its title, a measured one in neither, and all titles differ."""
     for metric in METRICS.values():

@@ -18,6 +18,7 @@ from torch import nn
 from nas.export import export_onnx
 from nas.onnx_file import (
     executed_precisions,
+    external_files,
     inputs_of,
     multiply_accumulates,
     random_inputs,
@@ -114,6 +115,7 @@ class TestReading:
         path = with_external_data(tmp_path / "model", location)
         (path.parent / "inner").mkdir()
         assert weight_bytes(read_onnx(path)) == 32 * 4
+        assert external_files(read_onnx(path), path) == {path.parent.resolve() / "weights.bin"}
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         (logits,) = session.run(None, {"images": np.ones((1, 8), np.float32)})
         np.testing.assert_allclose(logits[0], np.arange(32).reshape(8, 4).sum(0))
@@ -189,6 +191,17 @@ def hidden(place: str, location: str | None) -> onnx.ModelProto:
         model.opset_import.append(helper.make_opsetid("own", 1))
         return model
     return model_of([constant], [], [answer])
+
+
+@pytest.mark.parametrize("inputs", [("images", "w"), ("w", "images")])
+def test_work_on_a_tensor_of_unknown_rank_is_unknown(inputs: tuple[str, str]) -> None:
+    """It is not taken for a number."""
+    nameless = helper.make_tensor_value_info("images", TensorProto.FLOAT, None)
+    model = model_of(
+        [helper.make_node("MatMul", inputs, ["logits"])], [nameless], [tensor_info("logits", (8, 4))],
+        {"w": np.ones((8, 4), np.float32)},
+    )  # fmt: skip
+    assert multiply_accumulates(model) is None
 
 
 class TestWeights:

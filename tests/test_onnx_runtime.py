@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from test_onnx_file import with_external_data
 from torch import nn
 
 from nas.export import export_onnx, outputs_of
@@ -186,6 +187,14 @@ def test_takes_models_of_several_inputs_and_symbolic_batches(tmp_path: Path) -> 
     session.run()
     assert session.conditions()["executed_precision"] == "fp32"
     assert session.conditions()["input_shape"] == [[5, 4], [5]]
+
+
+def test_external_data_are_part_of_the_size(tmp_path: Path) -> None:
+    """As torch exports them: fp32 is the file as it was exported, with that beside it."""
+    path = with_external_data(tmp_path / "model", "weights.bin")
+    deployed = RUNTIME.deploy(path, FP32, None, tmp_path / "deployed")
+    assert deployed.file_bytes == path.stat().st_size + 32 * 4
+    assert deployed.weight_bytes == 32 * 4
 
 
 def test_external_data_is_not_followed_outside(exported: Path, tmp_path: Path) -> None:

@@ -131,6 +131,14 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
         ({"training": 3}, "training: input should be a table of keys, but got 3."),
         ({"trials": "many"}, "trials: input should be a valid integer, unable to parse string as an integer, but got "),
         ({"sampler": "tpee"}, "'nsga3', 'local' or 'random', but got 'tpee'."),
+        (
+            {"energy": {"meter": "command"}},
+            'energy: the meter "command" needs a command: a list, the program',
+        ),
+        (
+            {"energy": {"meter": "rapl", "command": ["joules"]}},
+            'energy: a command is for the meter "command", but got [\'joules\'] with the meter "rapl". Leave one',
+        ),
         ({"execution": {"gpus_per_worker": 1.5}}, "a share of one GPU or a whole number of them, but got 1.5."),
         (
             {"execution": {"ray_address": "ray://head:10001"}},

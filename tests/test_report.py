@@ -119,6 +119,16 @@ def failed_record() -> RunRecord:
     return replace(record, rows=rows, fits=())
 
 
+def with_failed_winners() -> RunRecord:
+    record = example_record()
+    failure = Failure("parity", "outputs differ")
+    rows = tuple(
+        replace(row, values={}, measurements={}, details={}, failure=failure) if row.stage == "winner" else row
+        for row in record.rows
+    )
+    return replace(record, rows=rows)
+
+
 def unmeasured_record() -> RunRecord:
     record = example_record()
     return replace(record, rows=tuple(replace(row, measurements={}) for row in record.rows if row.stage != "measure"))
@@ -128,6 +138,7 @@ OUTCOMES = {
     "example": example_record,
     "no rows": lambda: replace(example_record(), rows=(), fits=(), notes={}),
     "no winners": lambda: example_record(with_winners=False),
+    "over without winners": lambda: replace(with_failed_winners(), is_over=True),
     "all failed": failed_record,
     "no measurements": unmeasured_record,
     "only error": lambda: example_record(("error",), ()),
@@ -160,7 +171,11 @@ def test_every_outcome_renders_with_valid_figures(outcome: str) -> None:
             "4 winners on onnxruntime-cpu:fp32:batch=1:threads=1; best 97.55 % test accuracy at 0.4054 ms, within",
         ),
         ("no rows", "Nothing has been recorded yet"),
-        ("no winners", "No winners yet on onnxruntime-cpu:fp32:batch=1:threads=1: 35 trained and 23 measured so far."),
+        (
+            "no winners",
+            "No winners yet on onnxruntime-cpu:fp32:batch=1:threads=1: 32 trained (3 failed), 23 measured so far.",
+        ),
+        ("over without winners", ": 32 trained (3 failed), 23 measured, 4 chosen for winners failed."),
         ("all failed", "all 68 evaluations failed"),
         (
             "limits met by none",

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from torch import nn
 
 import nas
 from nas.architecture import Architecture, Choice
+from nas.benchmarking import Outcome
 from nas.dataset import DataSet, Split
-from nas.errors import JournalError, LimitError, RecipeError
+from nas.errors import CandidateError, JournalError, LimitError, RecipeError, TargetError
 from nas.export import outputs_of
 from nas.front import Front
 from nas.journal import read_rows
@@ -33,7 +34,10 @@ from nas.metric import METRICS
 from nas.objective import Limit
 from nas.pareto import non_dominated
 from nas.recipe import read_recipe
+from nas.record import read_record
+from nas.report import headline
 from nas.run import Instruments, gpu_share
+from nas.runtimes import Deployed
 from nas.search_space import SearchSpace, enumerate_space
 from nas.training import normalised_images
 
@@ -193,7 +197,7 @@ def test_a_run_stopped_between_stages_goes_on_from_its_rows(tmp_path: Path, stop
     with pytest.raises(KeyboardInterrupt) as stopped:
         search(tmp_path, progress=Stopping())
     run = tmp_path / "run"
-    assert stopped.value.__notes__ == [f"Go on with: nas search --resume {run}"]
+    assert stopped.value.__notes__ == [f"Go on with: nas.resume('{run}', space=…), with the space that it began with"]
     before = rows_of(run)
     front = resume(run)
     assert rows_of(run)[: len(before)] == before
@@ -581,6 +585,45 @@ def test_what_a_search_cost_is_kept_and_told(tmp_path: Path) -> None:
     text = (run / "report.html").read_text()
     for words in ("Cost of the search", "time for winners", "not measured", "the recipe names no meter."):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    "refusal", [CandidateError("energy", "no window was above idle"), TargetError("the meter must update")], ids=str
+)
+def test_an_energy_that_nobody_asked_for_costs_no_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    """Where it cannot be measured it is left out, and said so; nothing else that was measured is lost."""
+
+    class Metered(FakeBench):
+        def measure(
+            self, models: Sequence[Deployed], metrics: Sequence[str], rng: np.random.Generator, *more: Any
+        ) -> list[Outcome]:
+            if list(metrics) != ["energy_mj"]:
+                return super().measure(models, metrics, rng, *more)
+            if isinstance(refusal, CandidateError):
+                return [*super().measure(models[:1], metrics, rng, *more), *[refusal] * (len(models) - 1)]
+            raise refusal
+
+    monkeypatch.setattr("fake_bench.VALUES", {**VALUES, "energy_mj": latency_ms})
+    diary = Diary()
+    instruments = Instruments(bench=Metered(Faulty()), clock=FakeClock(), stopwatch=FakeClock())
+    front = nas.search(BASE, space=Faulty(), runs=tmp_path, progress=diary, instruments=instruments)
+    assert len(front) == 2
+    assert all({"latency_ms", "weight_bytes"} <= set(winner.measurements) for winner in front)
+    metered = sum("energy_mj" in winner.measurements for winner in front)
+    assert metered == (1 if isinstance(refusal, CandidateError) else 0)
+    assert sum("could not be measured" in text for text in diary.news) == 1
+
+
+def test_the_report_says_what_ended_a_run(tmp_path: Path) -> None:
+    """Nothing in it promises that more will come."""
+    with pytest.raises(LimitError) as caught:
+        search(tmp_path, limits=["latency_ms <= 1us"])
+    record = read_record(tmp_path / "run")
+    assert record.ended_by == str(caught.value)
+    assert headline(record).startswith("No winners on ")
+    assert headline(record).endswith(str(caught.value))
 
 
 def test_a_kill_costs_the_account_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,19 +24,21 @@ class Deployed:
     """A model as a runtime loads it: quantised, compiled, or just as it was exported.
 
     ``path`` is a file, or a folder whose files all belong to the model. ``weight_bytes`` is what its weights take
-    in it. ``details`` say how it was made: plain JSON data, such as what it was calibrated on.
+    in it. ``details`` say how it was made: plain JSON data, such as what it was calibrated on. ``beside`` are files
+    that the one at ``path`` points to.
     """
 
     path: Path
     weight_bytes: int
     details: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[Path, ...] = ()
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the file, or of all files in the folder."""
+        """Bytes of the file and of those that it takes its weights from, or of all files in the folder."""
         if self.path.is_dir():
             return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
-        return self.path.stat().st_size
+        return sum(file.stat().st_size for file in (self.path, *self.beside))
 
 
 class Session(Protocol):

@@ -15,7 +15,7 @@ from typing import Any, final
 import numpy as np
 
 from nas.fusion import OPERATORS
-from nas.onnx_file import executed_precisions, inputs_of, random_inputs, read_onnx, weight_bytes
+from nas.onnx_file import executed_precisions, external_files, inputs_of, random_inputs, read_onnx, weight_bytes
 from nas.runtimes import Deployed, Float32Array, Runtime, calibration_text, check_batch, most_common, random_images
 from nas.target import Target
 
@@ -55,7 +55,7 @@ class OnnxRuntimeCpu(Runtime):
         load_onnxruntime()  # before its quantiser loads it in its own way
         exported = read_onnx(model)
         if target.precision == "fp32":
-            return Deployed(model, weight_bytes(exported))
+            return Deployed(model, weight_bytes(exported), beside=tuple(sorted(external_files(exported, model))))
         path = folder / "model.onnx"
         with _quiet(), tempfile.TemporaryDirectory(prefix="nas-quantise-") as scratch:
             prepared = Path(scratch) / "prepared.onnx"

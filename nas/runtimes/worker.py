@@ -153,7 +153,8 @@ class Server:
                 images = None if request["calibration"] is None else np.load(request["calibration"], allow_pickle=False)
                 deployed = runtime.deploy(Path(request["model"]), target, images, Path(request["folder"]))
                 details = dict(deployed.details)
-                return {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
+                told = {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
+                return {**told, "beside": [str(path) for path in deployed.beside]}
             case "time":
                 reference = None if request["reference"] is None else self._open_reference(request["reference"], target)
                 timing = Timing(runtime.open(Path(request["model"]), target))
