@@ -251,7 +251,7 @@ def measure(setting: Setting, choices: Sequence[Choice]) -> list[Measured]:
     bench = DeviceBench(
         setting.recipe.parsed_target,
         BenchSettings(**setting.recipe.measuring.bench_settings),
-        calibration=lambda: normalised_images(setting.data.train.head(256).images, setting.data),
+        calibration=lambda: normalised_images(setting.data.train.sample(256).images, setting.data),
     )
     rng = np.random.default_rng(setting.recipe.seed)
     models = [setting.model(architecture) for architecture in architectures]

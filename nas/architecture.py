@@ -30,6 +30,17 @@ class Choice:
             raise ValueError("a choice must have a name, but got an empty one.")
         if not self.options:
             raise ValueError(f"choice {self.name!r} must have at least one option, but got none.")
+        if isinstance(self.options, Option):
+            raise ValueError(f"options of choice {self.name!r} must be several in a tuple, but got {self.options!r}.")
+        object.__setattr__(self, "options", tuple(self.options))
+        if self.when is not None:
+            parent, options = self.when
+            if isinstance(options, Option):
+                raise ValueError(
+                    f"a condition of choice {self.name!r} is another choice and a tuple of its options, such as "
+                    f"({parent!r}, ({options!r},)), but got {self.when!r}."
+                )
+            object.__setattr__(self, "when", (parent, tuple(options)))
         for option in self.options:
             if not isinstance(option, bool | int | float | str):
                 raise ValueError(

@@ -158,18 +158,19 @@ class DeviceBench:
         return metric != "energy_mj" or not isinstance(meter_from(self._meter), NoMeter)
 
     def check(self, metrics: Sequence[str]) -> None:
-        """See that all of ``metrics`` can be measured here.
+        """See that all of ``metrics`` can be measured here. Raises TargetError when energy has no meter."""
+        if "energy_mj" in metrics:
+            meter = meter_from(self._meter)
+            if isinstance(meter, NoMeter):
+                raise TargetError(
+                    f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
+                    "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
+                    "measure by --meter-command."
+                )
 
-        Raises:
-            TargetError: energy has no meter, or one that was asked for by its name, for whatever, cannot be used.
-        """
-        meter = meter_from(self._meter)
-        if "energy_mj" in metrics and isinstance(meter, NoMeter):
-            raise TargetError(
-                f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
-                "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
-                "measure by --meter-command."
-            )
+    def check_meter(self) -> None:
+        """See that a meter that was asked for by its name can be used, for whatever. Raises TargetError."""
+        meter_from(self._meter)
         program, *_ = self._meter.get("command") or [sys.executable]
         if shutil.which(program) is None:
             raise TargetError(f"a meter's command must be a program that can be started, but there is no {program!r}.")

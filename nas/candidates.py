@@ -16,6 +16,7 @@ from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure, PredictedValue
 from nas.evaluators import Evaluator, training_seed
 from nas.execution import Job, Report
+from nas.knowledge import NOT_DESCRIBED
 from nas.metric import METRICS
 from nas.proposer import Beforehand, Proposer, Told
 from nas.run_state import RunState
@@ -76,10 +77,11 @@ class RoundOfTrainings:
         if self._left <= 0 or self._time_is_over():
             return None
         taken = {architecture.id for architecture in self._state.knowledge.unfit} | self._predicted.keys()
-        starts = self._starts(taken)
+        within = self._measured_within_limits(taken)
+        starts = [] if self._has_met_limits() else within
         architecture = self._settled() or self._proposer.propose(self._accept, taken, starts)
         if architecture is None and not self._state.screen.may_drop_caution:
-            architecture = next(iter(starts), None)
+            architecture = next(iter(within), None)
         if architecture is None:
             self.dried_up = True
             self._left = 0
@@ -183,9 +185,9 @@ class RoundOfTrainings:
         except CandidateError as error:
             self._left -= 1
             failure = Failure(error.kind, error.reason)
-            self._end(Evaluation("train", architecture, self._number, failure=failure))
+            self._end(Evaluation("train", architecture, self._number, failure=failure, details=NOT_DESCRIBED))
             return False
-        self._state.knowledge.note_built()
+        self._state.knowledge.note_described()
         return lets_through
 
     def _settled(self) -> Architecture | None:
@@ -205,12 +207,15 @@ class RoundOfTrainings:
             None,
         )
 
-    def _starts(self, taken: Collection[str]) -> list[Architecture]:
-        """What was found to meet the limits before it was trained, as long as no candidate does."""
+    def _has_met_limits(self) -> bool:
+        """Whether a candidate is within the limits that need no training."""
         screen, knowledge = self._state.screen, self._state.knowledge
-        if not screen.cost_limits or any(
-            screen.probably_meets(row.architecture, knowledge) for row in knowledge.candidates
-        ):
+        return any(screen.probably_meets(row.architecture, knowledge) for row in knowledge.candidates)
+
+    def _measured_within_limits(self, taken: Collection[str]) -> list[Architecture]:
+        """What is not trained but was measured and found to be within the limits; nothing where there are none."""
+        screen, knowledge = self._state.screen, self._state.knowledge
+        if not screen.cost_limits:
             return []
         return [
             architecture

@@ -79,6 +79,7 @@ def measure(
             raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {given!r}.")
     with closing(choose_progress(sys.stdout, as_json)) as progress:
         bench = make_bench(target, within, max_rounds, meter_command, progress)
+        bench.check_meter()
         bench.check(metrics)
         if space is None or out is None:
             _measure_files(models or [], target, bench, metrics, seed, progress, as_json)
@@ -108,12 +109,14 @@ def make_bench(
 
 def _arguments_of(command: str) -> list[str]:
     """A command's program and arguments as they are written in a shell; on Windows a backslash is part of a path."""
-    on_windows = sys.platform == "win32"
+    words = shlex.shlex(command, posix=True)
+    words.whitespace_split, words.commenters = True, ""
+    if sys.platform == "win32":
+        words.escape, words.quotes = "", '"'
     try:
-        arguments = shlex.split(command, posix=not on_windows)
+        return list(words)
     except ValueError as error:
         raise RecipeError(f"--meter-command is a program and its arguments, but got {command!r}: {error}.") from error
-    return [argument.strip('"') for argument in arguments] if on_windows else arguments
 
 
 def _measure_files(

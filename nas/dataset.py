@@ -49,6 +49,15 @@ class Split:
         """The first ``count`` images, or all when there are fewer."""
         return Split(self.images[:count], self.labels[:count])
 
+    def sample(self, count: int, seed: int = 0) -> Split:
+        """So many images, or all when there are fewer, in random order, each class with its share of them."""
+        rng = np.random.default_rng(seed)
+        classes = _shuffled_classes(self.labels, rng)
+        # Spread evenly over the classes, so that any first so many of them stand for all.
+        places = np.concatenate([(np.arange(len(members)) + rng.random()) / len(members) for members in classes])
+        chosen = np.concatenate(classes)[np.argsort(places, kind="stable")[:count]]
+        return self._take(rng.permutation(chosen))
+
     def subset(self, share: float, seed: int = 0) -> Split:
         """That share of each class, at least one image of each, in the original order.
 

@@ -43,6 +43,7 @@ class Evaluation:
     or modelled (``energy_mj``). What was measured stands in ``measurements`` and what was predicted in
     ``predicted``, so the three never share a name. ``details`` is plain JSON data:
 
+    - measure, train: ``described``, false where nothing was done since not even the layers could be told
     - measure: ``kept``, where the measurements are of an earlier run
     - check: as train; of the handful that is trained alone where candidates are not
     - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images that the last epoch saw),

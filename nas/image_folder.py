@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+_CAMERA_FORMATS = ("JPEG", "MPO")
+"""Those whose pictures may lie on their side; the second is the first with several pictures."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that starts another program
 _SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 _GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
@@ -166,7 +168,7 @@ def _read_header(path: Path) -> _Picture:
     with _opened(path) as image:
         width, height = image.size
         # Cameras store which side is up. PNG is left out: reading it there decodes the whole image.
-        if image.format == "JPEG" and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
+        if image.format in _CAMERA_FORMATS and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
             width, height = height, width
         return _Picture(path, width, height, image.mode in _GREY_MODES)
 
@@ -193,7 +195,7 @@ def _decode(
     images = np.empty((len(members), channels, height, width), dtype=np.uint8)
     for index, (path, _) in enumerate(members):
         with _opened(path) as image:
-            upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
+            upright = ImageOps.exif_transpose(image) if image.format in _CAMERA_FORMATS else image
             picture = _eight_bit(upright, path).convert("L" if channels == 1 else "RGB")
             images[index] = channels_first(picture if image_size is None else centred_square(picture, image_size))
     return Split(images, np.array([label for _, label in members], dtype=np.int64))

@@ -11,6 +11,8 @@ from nas.evaluation import Evaluation
 from nas.measurement import Measurement
 
 FAILURES_IN_A_ROW = 10
+NOT_DESCRIBED = {"described": False}
+"""Details of the row of an architecture that failed before anything was done with it."""
 
 
 class Knowledge:
@@ -58,9 +60,9 @@ class Knowledge:
             row for row in self.trainings.values() if row.reached_full_fidelity and row.architecture not in self.unfit
         ]
 
-    def note_built(self) -> None:
-        """Something could be built, which leaves no row: failures to build so far do not show that nothing can be."""
-        self._failing = [row for row in self._failing if row.failure is not None and row.failure.kind != "build"]
+    def note_described(self) -> None:
+        """An architecture could be described, which leaves no row: those that could not show nothing of all others."""
+        self._failing = [row for row in self._failing if not NOT_DESCRIBED.items() <= row.details.items()]
 
     def check_failures(self) -> None:
         """Stop a run in which nothing works.

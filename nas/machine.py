@@ -45,10 +45,19 @@ def usable_cores() -> int:
 def default_workers(threads_per_worker: int) -> int:
     """As many training processes as the cores feed and half of the memory holds."""
     workers = usable_cores() // threads_per_worker
-    memory = memory_bytes()
+    memory = usable_memory_bytes()
     if memory is not None:
         workers = min(workers, memory // 2 // WORKER_BYTES)
     return max(1, workers)
+
+
+def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """How much memory this process may have, a container's limit respected, where the system tells."""
+    limits = [memory_bytes()]
+    for limit in (cgroups / "memory.max", cgroups / "memory" / "memory.limit_in_bytes"):
+        text = limit.read_text().strip() if limit.is_file() else "max"
+        limits.append(None if text == "max" else int(text))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def fastest_cores(count: int) -> list[int]:

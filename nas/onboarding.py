@@ -73,7 +73,18 @@ def sources_from(table: Table, metric: str, device: str, named: Sequence[str]) -
         seen = np.flatnonzero(np.isfinite(values))
         if not len(seen):
             raise RecipeError(f"a source must have values, but column '{metric}_{each}' of {table.path} is empty.")
+        if len(seen) < MIN_SAMPLES:
+            if not named:
+                continue
+            raise RecipeError(
+                f"a source must have at least {MIN_SAMPLES} values, but column '{metric}_{each}' of {table.path} has "
+                f"{len(seen)}."
+            )
         sources.append(Source(each, [table.architectures[row] for row in seen.tolist()], values[seen]))
+    if not sources:
+        raise RecipeError(
+            f"a source must have at least {MIN_SAMPLES} values of {metric}, but no other device in {table.path} has."
+        )
     return tuple(sources)
 
 

@@ -107,7 +107,7 @@ class Retraining:
         possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
         metrics = tuple(dict.fromkeys((*possible, *state.screen.measured_metrics)))
         outcomes = bench.measure(list(deployed.values()), metrics, rng, state.progress.advance)
-        if ENERGY not in metrics and bench.can_measure(ENERGY):
+        if ENERGY not in metrics:
             outcomes = self._with_energy(list(deployed.values()), outcomes, rng)
         state.progress.stage("testing winners", len(deployed))
         for (architecture, model), outcome in zip(deployed.items(), outcomes, strict=True):
@@ -119,10 +119,12 @@ class Retraining:
         self, models: Sequence[Deployed], outcomes: Sequence[Outcome], rng: np.random.Generator
     ) -> list[Outcome]:
         """The outcomes with energies that nobody asked for: where there is none, a winner is one all the same."""
-        say, found = self._state.progress.say, list(outcomes)
+        say, bench, found = self._state.progress.say, self._state.task.bench, list(outcomes)
         sound = [place for place, outcome in enumerate(found) if not isinstance(outcome, CandidateError)]
         try:
-            energies = self._state.task.bench.measure([models[place] for place in sound], [ENERGY], rng)
+            if not bench.can_measure(ENERGY):
+                return found
+            energies = bench.measure([models[place] for place in sound], [ENERGY], rng)
         except TargetError as error:
             say(f"energies of the winners are left out, for they could not be measured: {error}")
             return found

@@ -6,6 +6,8 @@ import contextlib
 import math
 import platform
 import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -86,6 +88,8 @@ def search(
     instruments = instruments or Instruments()
     progress = progress or NullProgress()
     task = _task(recipe, space, data, instruments, progress)
+    if task.models is not None and isinstance(task.bench, DeviceBench):
+        task.bench.check_meter()
     folder = _new_folder(recipe, Path(runs))
     with Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal:
         return _run(recipe, task, journal, folder, progress, instruments.stopwatch)
@@ -160,7 +164,7 @@ def _task(
     bench = instruments.bench or DeviceBench(
         recipe.parsed_target,
         BenchSettings(**recipe.measuring.bench_settings),
-        calibration=lambda: normalised_images(source.load().train.head(CALIBRATION_IMAGES).images, source.load()),
+        calibration=lambda: normalised_images(source.load().train.sample(CALIBRATION_IMAGES).images, source.load()),
         meter=recipe.energy.meter_settings,
         say=progress.say,
     )
@@ -220,6 +224,8 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
         journal.append("note", circumstances)
     else:
         _check_same(notes[0], circumstances, folder)
+    if any(ENDED in body for body in notes):  # it goes on after all
+        journal.append("note", {ENDED: None})
     counter, why_none = search_counter(recipe.energy.meter_settings)
     cost = SearchCost(counter, why_none, stopwatch, lambda: task.measurer.device_s)
     state = RunState(recipe, task, journal, progress, stopwatch, cost)
@@ -280,7 +286,9 @@ def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
         given = [what for what, name in (("space", recipe.space.name), ("data", recipe.data.name)) if name == GIVEN]
         call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
         with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
-        error.add_note(f"Go on with: {with_objects if given else f'nas search --resume {shlex.quote(str(folder))}'}")
+        words = ["nas", "search", "--resume", str(folder)]
+        command = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+        error.add_note(f"Go on with: {with_objects if given else command}")
         raise
 
 

@@ -17,6 +17,7 @@ from nas.evaluation import Evaluation, Failure
 from nas.evaluators import DOING, Checked, Evaluator, prior_of
 from nas.execution import Executor
 from nas.fitting import Fitting
+from nas.knowledge import NOT_DESCRIBED
 from nas.objective import Limit
 from nas.pareto import hypervolume_contributions, non_dominated
 from nas.progress import duration_text
@@ -131,10 +132,11 @@ class Search:
         try:
             self._state.screen.describer.describe([architecture])
         except CandidateError as error:
-            self._state.add(Evaluation("measure", architecture, failure=Failure(error.kind, error.reason)))
+            failure = Failure(error.kind, error.reason)
+            self._state.add(Evaluation("measure", architecture, failure=failure, details=NOT_DESCRIBED))
             self._state.knowledge.check_failures()
             return False
-        self._state.knowledge.note_built()
+        self._state.knowledge.note_described()
         return True
 
     def _measure(self, architectures: Sequence[Architecture], round_number: int) -> None:

@@ -18,7 +18,7 @@ from nas.dataset import DataSet
 from nas.errors import CandidateError, SpaceError
 from nas.search_space import HasSupernet, SearchSpace, ends
 from nas.tracing import build_checked
-from nas.training import device_named, error_rate, inputs_of, statistics_of, torch_with
+from nas.training import device_named, error_rate, inputs_of, move, statistics_of, torch_with
 
 BY = "supernet"
 """What rows and reports of candidates say that were evaluated by shared weights."""
@@ -144,7 +144,7 @@ class SharedEvaluation:
             module = build_checked(self.space, architecture, data.input_shape, data.class_count)
             self.shared(architecture, module)
             device = device_named(self.device)
-            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            move(module, device)
             recalibrate(module, data, self.images, device)
             error = error_rate(module, data.validation, data, device)
         yield {"epoch": 1, "error": error, "by": BY, "seconds": self.clock() - began, "done": True}
@@ -165,7 +165,7 @@ def recalibrate(module: torch.nn.Module, data: DataSet, images: int, device: tor
         norm.train()
     mean, std = statistics_of(data, device)
     # Whole batches: the variance of a small rest would count as much as that of any other.
-    split = data.train.subset(min(1.0, images / len(data.train)))
+    split = data.train.sample(images)
     batch = min(RECALIBRATION_BATCH, len(split))
     with torch.no_grad():
         for start in range(0, len(split) - batch + 1, batch):

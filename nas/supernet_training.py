@@ -18,6 +18,7 @@ from nas.architecture import Architecture
 from nas.data_source import DataSource
 from nas.dataset import DataSet
 from nas.errors import CandidateError
+from nas.execution import as_failure
 from nas.search_space import SearchSpace, ends, sample
 from nas.supernet import make_supernet, weights_for
 from nas.tracing import build_checked
@@ -159,8 +160,8 @@ class _Steps:
                     outputs = self._outputs_of_end(smallest, self._smallest, inputs)
                 else:
                     outputs = self._outputs(architecture, inputs)
-            except CandidateError:  # it cannot be built, and is a failed row when it is a candidate
-                if architecture is smallest:
+            except CandidateError as error:  # it cannot be built or run, and is a failed row when it is a candidate
+                if architecture is smallest or error.kind == "memory":
                     raise
                 continue
             # But for a constant, this is the divergence from the largest's outputs.
@@ -177,7 +178,9 @@ class _Steps:
         """Of the end whose kinds were drawn or, where these cannot be built together, of that of all end options."""
         try:
             return self._outputs(drawn, inputs)
-        except CandidateError:
+        except CandidateError as error:
+            if error.kind == "memory":
+                raise
             return self._outputs(checked, inputs)
 
     def _outputs(self, architecture: Architecture, inputs: torch.Tensor) -> torch.Tensor:
@@ -186,7 +189,10 @@ class _Steps:
         module.to(self._device)
         module.train()
         weights = weights_for(self._supernet, architecture, module)
-        outputs: torch.Tensor = functional_call(module, weights, (inputs,))
+        try:
+            outputs: torch.Tensor = functional_call(module, weights, (inputs,))
+        except Exception as error:
+            raise as_failure(error) from error
         return outputs
 
     def weights(self) -> bytes:

@@ -141,6 +141,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.layers: list[Layer] = []
         self._image_side = {id(image)}
+        self._written: set[int] = set()  # memory that something of the image was written into, perhaps by a view
         self._parameters = {id(p): {id(p): p.numel()} for p in module.parameters() if p.requires_grad}
         self._counted: set[int] = set()
         self._convolution_of: dict[int, int] = {}  # a convolution's output -> its place in layers
@@ -157,8 +158,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = list(_tensors((args, kwargs)))
         outputs = list(_tensors(result))
         self._alive += [inputs, outputs]
-        if any(id(tensor) in self._image_side for tensor in inputs):
+        if any(map(self._is_image_side, inputs)):
             self._image_side.update(id(tensor) for tensor in outputs)
+            if func._schema.is_mutable:
+                self._written.update(_memory(tensor) for tensor in outputs)
             self._record(func, args, inputs, outputs)
         else:
             sources = self._sources(inputs)
@@ -171,7 +174,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kind = _KINDS.get(name, "other")
         if func.is_view or kind == "none" or not outputs:
             return
-        images = [tensor for tensor in inputs if id(tensor) in self._image_side]
+        images = [tensor for tensor in inputs if self._is_image_side(tensor)]
         image, output = max(images, key=lambda tensor: tensor.numel()), outputs[0]
         sources = self._sources(inputs)
         params = sum(size for key, size in sources.items() if key not in self._counted)
@@ -196,8 +199,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             details = _window(args)
         self.layers.append(Layer(kind, _shape(image), _shape(output), params=params, **details))
 
+    def _is_image_side(self, tensor: torch.Tensor) -> bool:
+        return id(tensor) in self._image_side or (bool(self._written) and _memory(tensor) in self._written)
+
     def _sources(self, tensors: list[torch.Tensor]) -> dict[int, int]:
         return {key: size for tensor in tensors for key, size in self._parameters.get(id(tensor), {}).items()}
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """What tells apart the memory of a tensor and its views from that of others."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _convolution(args: Any, output: torch.Tensor) -> tuple[str, dict[str, Any]]:

@@ -87,8 +87,7 @@ class CandidateTraining:
             shares = settings.subsets or (settings.subset,) * settings.epochs
             parts = {share: training_images(data, share, settings.use_validation) for share in set(shares)}
             device = device_named(settings.device)
-            # Convolutions on CPUs train 20 to 30 % faster in this memory format.
-            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            move(module, device)
             seen = [parts[share] for share in shares]
             for report in _epochs(module, seen, data, settings, device, job["seed"], self.clock):
                 report["subset"] = shares[report["epoch"] - 1]
@@ -290,6 +289,18 @@ def _normalised(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> 
 def inputs_of(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """What a module is given for these images: normalised, in the memory format that CPUs are quick with."""
     return _normalised(images, mean, std).contiguous(memory_format=torch.channels_last)
+
+
+def move(module: torch.nn.Module, device: torch.device) -> None:
+    """Move a module to a device, in the memory format in which convolutions on CPUs train 20 to 30 % faster.
+
+    Not where it has weights of five dimensions, which that format is not for.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    if any(tensor.dim() == 5 for tensor in tensors):
+        module.to(device)
+    else:
+        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def device_named(name: str) -> torch.device:

@@ -110,7 +110,7 @@ class ZeroCostEvaluation:
         module.to(device)
         if self.score == "synflow":
             return synflow(module, data.input_shape)
-        split = data.train.head(self.batch)
+        split = data.train.sample(self.batch)
         inputs = inputs_of(torch.from_numpy(split.images).to(device), *statistics_of(data, device))
         if self.score == "naswot":
             return naswot(module, inputs)

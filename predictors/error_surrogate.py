@@ -45,17 +45,18 @@ class Surrogate:
         noise: FloatArray,
         before: Surrogate | None = None,
         *,
-        logarithmic: bool = True,
+        as_errors: bool = True,
     ) -> Surrogate:
         """What N samples with ``values``, shape (N,), tell. ``before`` was fitted to fewer of them.
 
-        ``noise``, shape (N,), is the variance of each sample's noise relative to the others'. With ``logarithmic``
-        values that are all positive are learned as logarithms.
+        ``noise``, shape (N,), is the variance of each sample's noise relative to the others'. ``as_errors`` values are
+        learned as logarithms where all are positive, and the worst are drawn towards the others; else as they are.
         """
-        is_log = logarithmic and bool((values > 0).all())
+        is_log = as_errors and bool((values > 0).all())
         targets = np.log(values) if is_log else np.asarray(values, dtype=np.float64)
-        middle, upper = np.quantile(targets, (0.5, 0.75))
-        targets = np.minimum(targets, upper + _FARTHEST_SPREADS * max(upper - middle, 1e-9))
+        if as_errors:
+            middle, upper = np.quantile(targets, (0.5, 0.75))
+            targets = np.minimum(targets, upper + _FARTHEST_SPREADS * max(upper - middle, 1e-9))
         mean, scale = float(targets.mean()), max(float(targets.std()), 1e-9)
         settle = before is None or before.is_log != is_log or len(values) >= GROWTH * before.settled_at
         logs = before.process.beliefs[0].logs if before is not None else None

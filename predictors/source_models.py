@@ -135,10 +135,13 @@ def latent_features(space: Describer, architectures: Sequence[Architecture], sou
 
 def _fit_group(space: Describer, features: FeatureMap, sources: Sequence[Source]) -> SourceGroup:
     """One kernel for all, settled on their values together; each source has the noise that leaves the least error."""
-    architectures = list(sources[0].architectures)[:_MOST_ROWS]
-    targets = np.column_stack([_standardised(source.values[:_MOST_ROWS]) for source in sources])
-    inputs = Inputs.of(features(space.describe(architectures)))
     rng = np.random.default_rng(0)
+    # Not the first rows: a table's order may mean something.
+    count = len(sources[0].architectures)
+    rows = np.arange(count) if count <= _MOST_ROWS else np.sort(rng.choice(count, _MOST_ROWS, replace=False))
+    architectures = [sources[0].architectures[row] for row in rows.tolist()]
+    targets = np.column_stack([_standardised(source.values[rows]) for source in sources])
+    inputs = Inputs.of(features(space.describe(architectures)))
     logs = settle_shared(inputs, targets, GRAPH, rng)
     covariance = Products(inputs, inputs).covariance(logs)
     values, vectors = linalg.eigh(covariance, check_finite=False)

@@ -207,7 +207,7 @@ class SurrogateSampler(SpaceSampler):
             told = np.array([place for place, each in enumerate(evidence) if name in each.excesses])
             values = np.array([evidence[place].excesses[name] for place in told])
             before = self._limits.get(name)
-            self._limits[name] = Surrogate.fit(inputs.take(told), values, noise[told], before, logarithmic=False)
+            self._limits[name] = Surrogate.fit(inputs.take(told), values, noise[told], before, as_errors=False)
 
     def _to_learn_from(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         if len(evidence) <= MOST_BEST + MOST_OTHERS:

@@ -24,14 +24,24 @@ assignments = st.dictionaries(st.text(min_size=1), options)
         ("depth", (1, None), "must be bool, int, float or str, but got None"),
         ("depth", (1, 2, 1), r"options of choice 'depth' must differ, but got \(1, 2, 1\)"),
         ("depth", (1, True), "must differ"),
+        ("kind", "fused", "options of choice 'kind' must be several in a tuple, but got 'fused'"),
     ],
 )
-def test_a_choice_refuses_what_could_not_be_searched(
-    name: str, given_options: tuple[object, ...], message: str
-) -> None:
+def test_a_choice_refuses_what_could_not_be_searched(name: str, given_options: object, message: str) -> None:
     """The error says the rule and then the value; 1 and True are one option, as they are one key."""
     with pytest.raises(ValueError, match=message):
         Choice(name, given_options)  # type: ignore[arg-type]
+
+
+def test_lists_are_taken_for_tuples() -> None:
+    """Or they could not be looked up later. A condition on one option has it in a tuple all the same."""
+    choice = Choice("kernel", [3, 5], when=("depth", [1, 2]))  # type: ignore[arg-type]
+    assert choice == Choice("kernel", (3, 5), when=("depth", (1, 2)))
+    assert hash(choice) == hash(Choice("kernel", (3, 5), when=("depth", (1, 2))))
+    with pytest.raises(
+        ValueError, match=r"a tuple of its options, such as \('depth', \(2,\)\), but got \('depth', 2\)"
+    ):
+        Choice("kernel", (3, 5), when=("depth", 2))  # type: ignore[arg-type]
 
 
 def test_numbers_have_an_order_and_words_have_none() -> None:

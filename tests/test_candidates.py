@@ -19,7 +19,7 @@ from nas.architecture import Architecture
 from nas.candidates import RoundOfTrainings
 from nas.errors import RepeatedFailureError
 from nas.evaluation import Evaluation, Failure
-from nas.knowledge import FAILURES_IN_A_ROW, Knowledge
+from nas.knowledge import FAILURES_IN_A_ROW, NOT_DESCRIBED, Knowledge
 from nas.layer import total_macs
 from nas.measurement import Measurement
 from nas.objective import Limit, Objective
@@ -163,17 +163,55 @@ def test_what_is_turned_away_comes_between_failures(monkeypatch: pytest.MonkeyPa
             assert not (some_can_be_built and trainings._accept(good))
     assert len(knowledge.rows) == (2 * len(bad) if some_can_be_built else FAILURES_IN_A_ROW)
     first, second = knowledge.rows[:2]
-    assert first.details == {}
-    assert second.details == ({"turned_away": {"macs <= 1": 1}} if some_can_be_built else {})
+    assert first.details == NOT_DESCRIBED
+    assert second.details == NOT_DESCRIBED | ({"turned_away": {"macs <= 1": 1}} if some_can_be_built else {})
 
 
-def test_what_is_built_comes_between_no_failures_to_train() -> None:
-    """Ten of them in a row are ten, though each was built before it was trained."""
+def test_what_was_measured_within_the_limits_is_trained_before_there_is_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no sampler finds anything more. It is sought around as long as no candidate is within them."""
+    screen = Screen(
+        TinySpace(),
+        input_shape=(1, 8, 8),
+        classes=10,
+        target=Target("onnxruntime-cpu"),
+        objectives=[Objective.parse("error")],
+        limits=[Limit.parse("latency_ms <= 1ms")],
+    )
+    screen.rely_on({"latency_ms": fit_fake(screen.describer, ALL, np.full(len(ALL), 9.0), target="", seed=0)})
+    found = {a: Measurement("latency_ms", "", ((0.5 if a in ALL[:2] else 9.0,),)) for a in ALL[:4]}
+    knowledge = Knowledge([Evaluation("measure", a, measurements={"latency_ms": each}) for a, each in found.items()])
+    asked: list[Sequence[Architecture]] = []
+    nothing = SimpleNamespace(propose=lambda accept, taken, starts: asked.append(starts), tell=lambda told: None)
+    monkeypatch.setattr(candidates, "Proposer", lambda *_, **__: nothing)
+    state: Any = SimpleNamespace(
+        recipe=Recipe(objectives=("error",), limits=["latency_ms <= 1ms"]),
+        knowledge=knowledge,
+        screen=screen,
+        task=SimpleNamespace(space=TinySpace()),
+        progress=SimpleNamespace(advance=lambda **_: None),
+        add=knowledge.add,
+    )
+    trainings = RoundOfTrainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9)
+    for architecture in ALL[:2]:
+        job = trainings.next_job()
+        assert job is not None
+        assert job["id"] == architecture.id
+        trainings.on_end(job, {"epoch": 1, "error": 0.1, "seconds": 1.0, "done": True})
+    assert trainings.next_job() is None
+    assert trainings.dried_up
+    assert asked == [list(ALL[:2]), [], []]
+
+
+@pytest.mark.parametrize("kind", ["nan", "build"])
+def test_what_is_described_comes_between_no_failures_to_train(kind: str) -> None:
+    """Ten of them in a row are ten, though each was described before; a space may tell layers that it cannot build."""
     knowledge = Knowledge()
     for architecture in ALL[:FAILURES_IN_A_ROW]:
         knowledge.check_failures()
-        knowledge.note_built()
-        knowledge.add(Evaluation("train", architecture, failure=Failure("nan", "the loss is NaN")))
+        knowledge.note_described()
+        knowledge.add(Evaluation("train", architecture, failure=Failure(kind, "it went wrong")))
     with pytest.raises(RepeatedFailureError):
         knowledge.check_failures()
 

@@ -177,6 +177,11 @@ def test_only_what_has_an_environment_is_installed(
     [
         ("linux", "meter --since 'the start'", ["meter", "--since", "the start"]),
         ("win32", r'C:\tools\meter.exe "the start"', [r"C:\tools\meter.exe", "the start"]),
+        (
+            "win32",
+            r'"C:\my tools\meter.exe" --since="the start" --ever',
+            [r"C:\my tools\meter.exe", "--since=the start", "--ever"],
+        ),
     ],
 )
 def test_a_meters_command_is_split_as_its_system_does(
@@ -192,7 +197,7 @@ def test_a_meters_command_that_is_none_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"--meter-command is a program and its arguments, but got .*No closing quot"):
         make_bench("onnxruntime-cpu", 0.01, 5, "bob's-meter", NullProgress())
     with pytest.raises(TargetError, match="must be a program that can be started, but there is no 'no-such-meter'"):
-        make_bench("onnxruntime-cpu", 0.01, 5, "no-such-meter --joules", NullProgress()).check([])
+        make_bench("onnxruntime-cpu", 0.01, 5, "no-such-meter --joules", NullProgress()).check_meter()
 
 
 def test_an_interruption_says_what_goes_on() -> None:

@@ -23,18 +23,19 @@ from tiny_space import TinySpace
 from nas.architecture import Architecture
 from nas.benchmarking import Outcome
 from nas.cli import main
-from nas.errors import CandidateError
+from nas.errors import CandidateError, RecipeError
 from nas.evaluation import Evaluation, Failure
 from nas.home import home
 from nas.journal import Journal
 from nas.measured_table import device_name
 from nas.measurement import Measurement
 from nas.measurement_store import MeasurementStore, space_identity
-from nas.onboarding import Onboarded, doubts_of
+from nas.onboarding import Onboarded, doubts_of, sources_from
 from nas.predictor import Given
 from nas.recipe import Recipe
 from nas.runtimes import Deployed
 from nas.search_space import choices_hash, enumerate_space
+from nas.table import read_table
 from nas.target import Target
 
 SPACE = TinySpace()
@@ -532,6 +533,19 @@ def test_a_wrong_request_to_onboard_is_one_message(
     assert message in text
     assert len(text.splitlines()) == 1
     assert list(tmp_path.iterdir()) == [table]
+
+
+def test_a_device_with_few_values_is_no_source(
+    table: Path,
+) -> None:
+    """It is left out where none is named, and refused by its name, before anything is measured."""
+    lines = gzip.decompress(table.read_bytes()).decode().splitlines()
+    few = [f"{line},{'latency_ms_watch' if n == 0 else n if n < 4 else ''}" for n, line in enumerate(lines)]
+    table.write_bytes(gzip.compress("\n".join([*few, ""]).encode()))
+    read = read_table(table, SPACE)
+    assert [source.target for source in sources_from(read, "latency_ms", "new", ())] == ["board", "phone"]
+    with pytest.raises(RecipeError, match=r"at least 5 values, but column 'latency_ms_watch' of .* has 3"):
+        sources_from(read, "latency_ms", "new", ["watch"])
 
 
 def test_a_target_is_measured_in_processes_of_its_own(

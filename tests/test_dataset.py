@@ -61,6 +61,19 @@ class TestSplits:
         assert len(data.train.head(5)) == 5
         assert len(data.train.head(10_000)) == len(data.train)
 
+    def test_a_sample_is_of_all_classes_in_random_order(self) -> None:
+        """Though the images lie in the order of their classes: each batch of it has its share of each."""
+        labels = np.repeat(np.arange(3), (60, 30, 30)).astype(np.int64)
+        split = Split(numbered_images(120)[:, None], labels)
+        assert np.bincount(split.sample(40).labels).tolist() == [20, 10, 10]
+        whole = split.sample(1000)
+        assert np.bincount(whole.labels).tolist() == [60, 30, 30]
+        assert all(set(whole.labels[start : start + 24].tolist()) == {0, 1, 2} for start in range(0, 120, 24))
+        assert len({image.tobytes() for image in whole.images}) == 120
+        assert (split.sample(40).images == split.sample(40).images).all()
+        assert (split.sample(40, seed=1).images != split.sample(40).images).any()
+        assert len(split.sample(1).labels) == 1
+
     def test_a_class_of_two_is_in_train_first(self) -> None:
         """Training never loses the last image of a class."""
         labels = np.array([0] * 50 + [1] * 2 + [2])

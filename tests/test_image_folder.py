@@ -97,14 +97,20 @@ class TestFolder:
                 Image.fromarray(pixels).save(tmp_path / title / f"{index}.png")
         assert (load_data(f"folder:{tmp_path}", image_size=4).train.images == 200).all()
 
-    def test_a_camera_that_was_turned(self, tmp_path: Path) -> None:
-        """The orientation stored in a JPEG file is applied, so its size is that shown."""
+    @pytest.mark.parametrize("pictures", [1, 2])
+    def test_a_camera_that_was_turned(self, tmp_path: Path, pictures: int) -> None:
+        """The orientation stored in a JPEG file is applied, so its size is that shown; some hold a preview too."""
         exif = Image.Exif()
         exif[0x0112] = 6
         for title in ("a", "b"):
             (tmp_path / title).mkdir()
             for index in range(3):
-                Image.new("RGB", (6, 4)).save(tmp_path / title / f"{index}.jpg", exif=exif)
+                path = tmp_path / title / f"{index}.jpg"
+                preview = Image.new("RGB", (3, 2))
+                more: dict[str, Any] = {"format": "MPO", "save_all": True, "append_images": [preview]}
+                Image.new("RGB", (6, 4)).save(path, exif=exif, **(more if pictures == 2 else {}))
+                with Image.open(path) as saved:
+                    assert saved.format == ("MPO" if pictures == 2 else "JPEG")
         assert load_data(f"folder:{tmp_path}").input_shape == (3, 6, 4)
 
     @pytest.mark.parametrize("content", [b"", b"no image", "half"])

@@ -1,4 +1,4 @@
-"""Cache sizes as Linux lists them."""
+"""Cache sizes as Linux lists them, and memory within a container's limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.machine import cache_bytes, linux_cache_bytes
+from nas.machine import cache_bytes, linux_cache_bytes, memory_bytes, usable_memory_bytes
 
 
 def list_cache(root: Path, index: int, **files: str) -> None:
@@ -40,3 +40,16 @@ def test_a_cache_without_a_size_is_not_made_up(tmp_path: Path) -> None:
 def test_the_caches_of_this_machine_are_plausible() -> None:
     """Where the system tells, a first-level cache is neither a register nor a memory."""
     assert all(2**10 <= size <= 2**32 for size in cache_bytes().values())
+
+
+@pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_a_containers_memory_is_what_there_is(tmp_path: Path, file: str) -> None:
+    """Where it has a limit; older kernels write a very large number for none."""
+    whole = usable_memory_bytes(tmp_path)
+    assert whole == memory_bytes()
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("1048576\n")
+    assert usable_memory_bytes(tmp_path) == 2**20
+    for text in ("max\n", "9223372036854771712\n"):
+        (tmp_path / file).write_text(text)
+        assert usable_memory_bytes(tmp_path) == whole or whole is None

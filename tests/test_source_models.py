@@ -35,6 +35,18 @@ def test_sources_are_predicted_where_they_did_not_measure() -> None:
         assert spearman(device.latencies_ms(fresh), predicted[:, index]) > 0.98
 
 
+def test_a_long_table_is_sampled_whatever_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorted by latency, its first rows would say nothing of the slow ones."""
+    monkeypatch.setattr("predictors.source_models._MOST_ROWS", 60)
+    device = Device()
+    rows = drawn(240, seed=902)
+    ordered = [rows[place] for place in np.argsort(device.latencies_ms(rows))]
+    source = Source("sorted", ordered, device.latencies_ms(ordered))
+    slow = ordered[-60:]
+    predicted = said(source_models(SPACE, (source,), ()), slow)[:, 0]
+    assert spearman(device.latencies_ms(slow), predicted) > 0.8
+
+
 def test_noise_of_a_source_is_smoothed() -> None:
     """At its own rows it says what is closer to the truth than what it measured with 20 % noise."""
     device = Device()

@@ -104,16 +104,23 @@ def test_kinds_are_no_less_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(each[name] == option for each in end for name, option in of_numbers.items())
 
 
-def test_kinds_that_cannot_be_built_together_are_no_end() -> None:
+@pytest.mark.parametrize("when", ["build", "forward"])
+def test_kinds_that_do_not_go_together_are_no_end(when: str) -> None:
     """The architectures of all first and all last options take their place."""
 
     class Apart(SharingSpace):
         choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
 
         def build(self, architecture: Architecture) -> nn.Module:
+            module = super().build(architecture)
             if architecture["first"] != architecture["second"]:
-                raise RuntimeError("they do not go together")
-            return super().build(architecture)
+                if when == "build":
+                    raise RuntimeError("they do not go together")
+                module.register_forward_pre_hook(refuse)
+            return module
+
+    def refuse(module: nn.Module, inputs: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
 
     *_, last = SupernetTraining(Apart(), DIGITS, QUICK, 2)({"id": "supernet", "seed": 0})
     assert last["done"]

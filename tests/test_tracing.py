@@ -145,6 +145,18 @@ class TestCounts:
         (layer,) = trace_layers(module, IMAGE, 10)
         assert (layer.kind, layer.macs, layer.params) == ("linear", 640, 640)
 
+    def test_what_is_written_into_a_new_tensor_is_not_lost(self) -> None:
+        """As recurrences by hand do, part by part."""
+
+        def by_parts(self: Forward, x: torch.Tensor) -> torch.Tensor:
+            out = torch.zeros(1, 2, 32, device=x.device)
+            for part in range(2):
+                out[:, part] = x[:, 32 * part : 32 * (part + 1)].relu()
+            return torch.nn.functional.linear(out.flatten(1), self.weight)
+
+        *_, layer = trace_layers(Forward(by_parts), IMAGE, 10)
+        assert (layer.kind, layer.macs, layer.params) == ("linear", 640, 640)
+
     def test_products_and_joins(self) -> None:
         """A product of two images is a matmul; concatenation, sums and products by element have their kinds."""
         module = Forward(lambda self, x: (torch.cat([x, x * 2 + x], 1)[:, :64] @ (x.t() @ x))[:, :10])

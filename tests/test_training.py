@@ -96,6 +96,18 @@ class Tied(nn.Module):
         return self.head(self.second(self.first(images.flatten(1)).relu()).relu())
 
 
+class Volume(nn.Module):
+    """Its convolution runs over channels too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv3d(1, 4, (1, 3, 3), padding=(0, 1, 1))
+        self.head = nn.Linear(4 * 64, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(images[:, None]).relu().flatten(1))
+
+
 def job_of(values: Mapping[str, Any] = SMALL, seed: int = 0) -> dict[str, Any]:
     return {"id": "a", "architecture": dict(values), "seed": seed}
 
@@ -263,7 +275,7 @@ def test_the_process_stays_as_it_was(ending: str) -> None:
     assert torch.get_num_threads() == 3
 
 
-@pytest.mark.parametrize("maker", [None, Tied])
+@pytest.mark.parametrize("maker", [None, Tied, Volume])
 def test_kept_weights_give_the_same_model_back(digits: DataSet, maker: type[nn.Module] | None) -> None:
     """Loaded into a new module they give the reported error, also where layers share weights."""
     space = TinySpace() if maker is None else OneModule(maker)
