@@ -124,5 +124,5 @@ def held_out_text(held_out: HeldOutError) -> str:
     rank = "" if math.isnan(held_out.spearman) else f", Spearman {held_out.spearman:.3f}"
     return (
         f"{held_out.samples} measured, held-out error: mean {100 * held_out.mape:.1f} %{rank}, "
-        f"within ±10 % for {100 * held_out.within_10_percent:.0f} %, 90 % bounds hold {100 * held_out.coverage:.0f} %"
+        f"within ±10 % for {100 * held_out.within_10_percent:.0f} %, 90 % bounds reach ±{50 * held_out.width:.0f} %"
     )

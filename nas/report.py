@@ -94,9 +94,10 @@ def _headline_without_winners(record: RunRecord) -> str:
     ]
     if chosen.failed:
         done.append(f"{chosen.failed} chosen for winners failed")
+    listed = f"{', '.join(done[:-1])} and {done[-1]}"
     if record.is_over or ended:
-        return f"No winners {record.place}: {', '.join(done)}.{ended}"
-    return f"No winners yet {record.place}: {', '.join(done)} so far."
+        return f"No winners {record.place}: {listed}.{ended}"
+    return f"No winners yet {record.place}: {listed} so far."
 
 
 def _excess(winner: Winner, limits: Iterable[Limit]) -> float:

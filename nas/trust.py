@@ -17,7 +17,8 @@ LARGEST_HALF_WIDTH = 0.15
 LEAST_SPEARMAN = 0.8
 """Below this the order of candidates by prediction says little about their order by measurement."""
 LEAST_COVERAGE = 0.8
-"""Of bounds that should hold 90 %: of 20 predictions one sees fewer than 16 held in one case of 23 by chance."""
+"""Of bounds that should hold 90 %. Those that are made from held-out residuals, as by ``predictors``, hold so many of
+them by construction; those of another predictor may not."""
 ENOUGH = 20
 """Samples from which a rank correlation and a coverage are figures and not luck."""
 NEAREST = 8

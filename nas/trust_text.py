@@ -39,8 +39,12 @@ def figures_of(held_out: HeldOutError) -> list[Figure]:
         Figure("Kendall", _correlation(held_out.kendall), "of pairs in the right order, less the others"),
         Figure("within ±5 %", share(held_out.within_5_percent), "of the architectures"),
         Figure("within ±10 %", share(held_out.within_10_percent), "of the architectures"),
-        Figure("coverage", share(held_out.coverage), "held by the 90 % bounds"),
         Figure("width of the bounds", share(held_out.width), "upper less lower, by the mean; median"),
+        Figure(
+            "coverage",
+            share(held_out.coverage),
+            "held by the 90 % bounds; by construction, but for predictors of your own",
+        ),
     ]
 
 
@@ -62,13 +66,14 @@ def sentences_of(report: TrustReport) -> list[str]:
     held_out = report.held_out
     if not report.limits:
         return [
-            f"No limit was asked for. Held out, predictions are off by {share(held_out.mape)} on average, and the 90 % "
-            f"bounds hold {share(held_out.coverage)} of {held_out.samples} architectures."
+            f"No limit was asked for. Held out, predictions of {held_out.samples} architectures are off by "
+            f"{share(held_out.mape)} on average, and their 90 % bounds reach {share(held_out.width / 2)} to each side."
         ]
     limits = " and ".join(str(limit) for limit in report.limits)
     return [
-        f"Good enough for {limits}: held out, the 90 % bounds hold {share(held_out.coverage)} of {held_out.samples} "
-        f"architectures, and near the limit they reach {100 * report.half_width:.0f} % to each side."
+        f"Good enough for {limits}: held out, predictions of {held_out.samples} architectures are off by "
+        f"{share(held_out.mape)} on average, and near the limit their 90 % bounds reach "
+        f"{100 * report.half_width:.0f} % to each side."
     ]
 
 

@@ -173,9 +173,9 @@ def test_every_outcome_renders_with_valid_figures(outcome: str) -> None:
         ("no rows", "Nothing has been recorded yet"),
         (
             "no winners",
-            "No winners yet on onnxruntime-cpu:fp32:batch=1:threads=1: 32 trained (3 failed), 23 measured so far.",
+            "No winners yet on onnxruntime-cpu:fp32:batch=1:threads=1: 32 trained (3 failed) and 23 measured so far.",
         ),
-        ("over without winners", ": 32 trained (3 failed), 23 measured, 4 chosen for winners failed."),
+        ("over without winners", ": 32 trained (3 failed), 23 measured and 4 chosen for winners failed."),
         ("all failed", "all 68 evaluations failed"),
         (
             "limits met by none",
@@ -362,7 +362,7 @@ def test_doubts_conditions_and_failures_are_shown() -> None:
         "onnxruntime 1.32.0",
         "0.01 to 0.195",
         "executed operators Conv, Gemm",
-        "90 % bounds held 92 % of them",
+        "and its 90 % bounds reached 10 % to each side (24 architectures)",
         "4 of 4 winners were measured within the latency bounds",
         "failed: nan",
         "the loss became NaN in epoch 2",
@@ -377,7 +377,7 @@ def test_predictors_are_judged_fit_by_fit() -> None:
     """By every figure; why one was not good enough stands beside it, and of the last one among what to trust."""
     record = example_record()
     text = example_page().text
-    for words in ("Kendall", "0.840", "Within 5 %", "50.0 %", "Width of bounds", "30.0 %", "not good enough"):
+    for words in ("Kendall", "0.840", "Within 5 %", "50.0 %", "Width of 90 % bounds", "30.0 %", "not good enough"):
         assert words in text
     assert text.count(NOT_GOOD_ENOUGH) == 1
     assert NOT_GOOD_ENOUGH not in trust_sentences(record.front, record.fits)
@@ -506,7 +506,7 @@ def test_errors_that_were_not_found_by_training_are_never_called_trained() -> No
     assert "Candidates were not trained: their errors are by shared weights." in text
     assert "Evaluated" in text
     unfinished = replace(record, rows=tuple(row for row in rows if row.stage in ("measure", "train")))
-    assert "evaluated and" in headline(unfinished)
+    assert "evaluated (3 failed) and" in headline(unfinished)
     unchecked = {"evaluated": "by zero-cost scores", "architectures": 0, "verdict": "nobody knows."}
     assert "but evaluated by zero-cost scores. Nobody knows." in " ".join(
         Page(render_report(replace(record, notes={"agreement with training": unchecked}))).words
