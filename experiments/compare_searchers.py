@@ -55,6 +55,7 @@ from experiments.command_line import heading, image_shape, line, names, names_or
 from experiments.compare_predictors import MOST_MEDOIDS, POOL
 from experiments.search_tasks import (
     MOST_OBJECTIVES,
+    MOST_USELESS,
     CostLimit,
     FloatArray,
     IntArray,
@@ -78,8 +79,6 @@ from nas.tracing import describer_of
 
 CHECKPOINTS = (25, 50, 100, 200)
 SHARES = (95, 99)
-MOST_USELESS = 500
-"""So many proposals one after another may repeat what was evaluated, or fail."""
 SOURCE_ROWS = 900
 
 

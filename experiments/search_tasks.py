@@ -29,6 +29,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 CLIPPED_PERCENTILES = (0.05, 99.95)
 MOST_OBJECTIVES = 4
+MOST_USELESS = 500
+"""So many proposals one after another may repeat what was evaluated, or fail."""
 
 
 @dataclass(frozen=True)

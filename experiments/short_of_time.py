@@ -25,7 +25,7 @@ import numpy as np
 import optuna
 
 from experiments.command_line import heading, image_shape, line, names, positive
-from experiments.search_tasks import FloatArray, Networks, Task
+from experiments.search_tasks import MOST_USELESS, FloatArray, Networks, Task
 from experiments.searchers import POPULATION, suggest
 from nas.architecture import Architecture
 from nas.errors import NasError, RecipeError
@@ -124,15 +124,17 @@ def search(settings: Settings, job: tuple[str, int]) -> Run:
     found = optuna.create_study(directions=["minimize"] * 2, sampler=SEARCHERS[name](study, seed))
     ended_s: list[float] = []
     rows: dict[int, None] = {}
-    spent_s = 0.0
-    while spent_s < max(settings.rows):
+    spent_s, useless = 0.0, 0
+    while spent_s < max(settings.rows) and useless < MOST_USELESS:
         trial = found.ask()
         row = study.row(_proposal(study, trial))
+        useless += 1
         if row is None:
             found.tell(trial, state=optuna.trial.TrialState.FAIL)
             continue
         if row not in rows:
             rows[row] = None
+            useless = 0
             spent_s += float(study.seconds[row])
             ended_s.append(spent_s)
         trial.set_user_attr(SECONDS, float(study.seconds[row]))

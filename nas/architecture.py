@@ -30,15 +30,15 @@ class Choice:
             raise ValueError("a choice must have a name, but got an empty one.")
         if not self.options:
             raise ValueError(f"choice {self.name!r} must have at least one option, but got none.")
-        if isinstance(self.options, Option):
+        if not isinstance(self.options, tuple | list):
             raise ValueError(f"options of choice {self.name!r} must be several in a tuple, but got {self.options!r}.")
         object.__setattr__(self, "options", tuple(self.options))
         if self.when is not None:
             parent, options = self.when
-            if isinstance(options, Option):
+            if not isinstance(options, tuple | list):
                 raise ValueError(
                     f"a condition of choice {self.name!r} is another choice and a tuple of its options, such as "
-                    f"({parent!r}, ({options!r},)), but got {self.when!r}."
+                    f"({parent!r}, (1, 2)), but got {self.when!r}."
                 )
             object.__setattr__(self, "when", (parent, tuple(options)))
         for option in self.options:

@@ -154,11 +154,20 @@ class DeviceBench:
 
     def can_measure(self, metric: str) -> bool:
         if metric == "peak_memory_mib":
-            return sys.platform != "win32"
+            return sys.platform != "win32" and self._meter["gpu"] is None
         return metric != "energy_mj" or not isinstance(meter_from(self._meter), NoMeter)
 
     def check(self, metrics: Sequence[str]) -> None:
-        """See that all of ``metrics`` can be measured here. Raises TargetError when energy has no meter."""
+        """See that all of ``metrics`` can be measured here.
+
+        Raises:
+            TargetError: energy has no meter, or the memory of a GPU is asked for.
+        """
+        if "peak_memory_mib" in metrics and self._meter["gpu"] is not None:
+            raise TargetError(
+                "peak_memory_mib is of the main memory, which says nothing of a GPU's, but the target is "
+                f"{self._target}: ask for weight_bytes or model_bytes."
+            )
         if "energy_mj" in metrics:
             meter = meter_from(self._meter)
             if isinstance(meter, NoMeter):
@@ -167,10 +176,14 @@ class DeviceBench:
                     "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
                     "measure by --meter-command."
                 )
+            self._check_program()
 
     def check_meter(self) -> None:
         """See that a meter that was asked for by its name can be used, for whatever. Raises TargetError."""
         meter_from(self._meter)
+        self._check_program()
+
+    def _check_program(self) -> None:
         program, *_ = self._meter.get("command") or [sys.executable]
         if shutil.which(program) is None:
             raise TargetError(f"a meter's command must be a program that can be started, but there is no {program!r}.")

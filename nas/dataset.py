@@ -45,10 +45,6 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def head(self, count: int) -> Split:
-        """The first ``count`` images, or all when there are fewer."""
-        return Split(self.images[:count], self.labels[:count])
-
     def sample(self, count: int, seed: int = 0) -> Split:
         """So many images, or all when there are fewer, in random order, each class with its share of them."""
         rng = np.random.default_rng(seed)

@@ -122,7 +122,8 @@ def fit_body(round_number: int, metric: str, held_out: HeldOutError, doubts: Seq
 def held_out_text(held_out: HeldOutError) -> str:
     """A predictor's error on architectures that it had not seen, for people."""
     rank = "" if math.isnan(held_out.spearman) else f", Spearman {held_out.spearman:.3f}"
+    bounds = f"reach ±{50 * held_out.width:.0f} %" if math.isfinite(held_out.width) else "are open"
     return (
         f"{held_out.samples} measured, held-out error: mean {100 * held_out.mape:.1f} %{rank}, "
-        f"within ±10 % for {100 * held_out.within_10_percent:.0f} %, 90 % bounds reach ±{50 * held_out.width:.0f} %"
+        f"within ±10 % for {100 * held_out.within_10_percent:.0f} %, 90 % bounds {bounds}"
     )

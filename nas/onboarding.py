@@ -56,8 +56,8 @@ def sources_from(table: Table, metric: str, device: str, named: Sequence[str]) -
     """The ``named`` devices of the table as sources, or all but ``device`` where none is named.
 
     Raises:
-        RecipeError: a device that the table has no values of this metric for, one that is not positive, ``device``
-            itself, or no device at all.
+        RecipeError: a named device that the table has too few values of this metric for, a value that is not positive,
+            ``device`` itself, or no device at all.
     """
     others = [each for each in table.targets(metric) if each != device]
     if device in named:
@@ -71,11 +71,9 @@ def sources_from(table: Table, metric: str, device: str, named: Sequence[str]) -
     for each in named or others:
         values = table.column(f"{metric}_{each}", positive=True)
         seen = np.flatnonzero(np.isfinite(values))
-        if not len(seen):
-            raise RecipeError(f"a source must have values, but column '{metric}_{each}' of {table.path} is empty.")
+        if len(seen) < MIN_SAMPLES and not named:
+            continue
         if len(seen) < MIN_SAMPLES:
-            if not named:
-                continue
             raise RecipeError(
                 f"a source must have at least {MIN_SAMPLES} values, but column '{metric}_{each}' of {table.path} has "
                 f"{len(seen)}."

@@ -190,9 +190,12 @@ class _Steps:
         module.train()
         weights = weights_for(self._supernet, architecture, module)
         try:
-            outputs: torch.Tensor = functional_call(module, weights, (inputs,))
+            outputs: object = functional_call(module, weights, (inputs,))
         except Exception as error:
             raise as_failure(error) from error
+        shape = (len(inputs), self._data.class_count)
+        if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != shape:
+            raise CandidateError("build", f"a module must give logits of shape {shape} for a batch, but did not.")
         return outputs
 
     def weights(self) -> bytes:

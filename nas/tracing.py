@@ -161,7 +161,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(map(self._is_image_side, inputs)):
             self._image_side.update(id(tensor) for tensor in outputs)
             if func._schema.is_mutable:
-                self._written.update(_memory(tensor) for tensor in outputs)
+                self._written.update(memory for tensor in outputs if (memory := _memory(tensor)) is not None)
             self._record(func, args, inputs, outputs)
         else:
             sources = self._sources(inputs)
@@ -206,9 +206,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return {key: size for tensor in tensors for key, size in self._parameters.get(id(tensor), {}).items()}
 
 
-def _memory(tensor: torch.Tensor) -> int:
-    """What tells apart the memory of a tensor and its views from that of others."""
-    return int(tensor.untyped_storage()._cdata)
+def _memory(tensor: torch.Tensor) -> int | None:
+    """What tells apart the memory of a tensor and its views from that of others; None where it is not in one piece."""
+    return int(tensor.untyped_storage()._cdata) if tensor.layout is torch.strided else None
 
 
 def _convolution(args: Any, output: torch.Tensor) -> tuple[str, dict[str, Any]]:

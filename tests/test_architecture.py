@@ -25,6 +25,7 @@ assignments = st.dictionaries(st.text(min_size=1), options)
         ("depth", (1, 2, 1), r"options of choice 'depth' must differ, but got \(1, 2, 1\)"),
         ("depth", (1, True), "must differ"),
         ("kind", "fused", "options of choice 'kind' must be several in a tuple, but got 'fused'"),
+        ("kind", {"fused"}, "options of choice 'kind' must be several in a tuple, but got {'fused'}"),
     ],
 )
 def test_a_choice_refuses_what_could_not_be_searched(name: str, given_options: object, message: str) -> None:
@@ -39,7 +40,7 @@ def test_lists_are_taken_for_tuples() -> None:
     assert choice == Choice("kernel", (3, 5), when=("depth", (1, 2)))
     assert hash(choice) == hash(Choice("kernel", (3, 5), when=("depth", (1, 2))))
     with pytest.raises(
-        ValueError, match=r"a tuple of its options, such as \('depth', \(2,\)\), but got \('depth', 2\)"
+        ValueError, match=r"a tuple of its options, such as \('depth', \(1, 2\)\), but got \('depth', 2\)"
     ):
         Choice("kernel", (3, 5), when=("depth", 2))  # type: ignore[arg-type]
 

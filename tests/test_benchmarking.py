@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from nas.machine import fastest_cores
 from nas.measurement import Measurement
 from nas.measuring_process import MeasuringProcess
 from nas.runtimes import Deployed
+from nas.runtimes.worker import WARM_UP_BLOCK, _warm_up
 from nas.target import Target
 from nas.target_profile import BUSY_SHARE, ROUND_REPEATS, TargetProfile
 
@@ -529,3 +531,36 @@ def test_work_on_the_measured_core_is_noticed(exported: dict[str, Path]) -> None
         busy.kill()
         busy.communicate()
     assert shared > BUSY_SHARE
+
+
+def test_warm_up_ends_when_inferences_have_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks one after the other are alike, at the earliest; one that gets quicker for long takes longer."""
+    now_s = [0.0]
+    monkeypatch.setattr("nas.runtimes.worker.time.perf_counter", lambda: now_s[0])
+
+    def warmed_up(times_s: Iterable[float]) -> tuple[int, float]:
+        times = iter(times_s)
+
+        class Session:
+            def run(self) -> None:
+                now_s[0] += next(times)
+
+            def conditions(self) -> dict[str, object]:
+                return {}
+
+        return _warm_up(Session())
+
+    assert warmed_up(itertools.repeat(2e-3)) == (2 * WARM_UP_BLOCK, pytest.approx(2e-3))
+    falling = [0.02 * 0.8**block for block in range(6) for _ in range(WARM_UP_BLOCK)]
+    assert warmed_up([*falling, *[5e-3] * 100]) == (8 * WARM_UP_BLOCK, pytest.approx(5e-3))
+    assert warmed_up(itertools.repeat(3.0)) == (WARM_UP_BLOCK, pytest.approx(3.0)), "but it has its time"
+
+
+def test_a_gpus_memory_is_not_taken_for_the_main_one() -> None:
+    """It is refused where it is asked for, and left out of what winners are measured by."""
+    bench = DeviceBench(ONNX, BenchSettings(), meter={"kind": "none"})
+    bench._meter["gpu"] = 0
+    assert not bench.can_measure("peak_memory_mib")
+    with pytest.raises(TargetError, match="peak_memory_mib is of the main memory, which says nothing of a GPU's"):
+        bench.check(["latency_ms", "peak_memory_mib"])
+    bench.check(["latency_ms"])

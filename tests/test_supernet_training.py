@@ -104,7 +104,7 @@ def test_kinds_are_no_less_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(each[name] == option for each in end for name, option in of_numbers.items())
 
 
-@pytest.mark.parametrize("when", ["build", "forward"])
+@pytest.mark.parametrize("when", ["build", "forward", "after"])
 def test_kinds_that_do_not_go_together_are_no_end(when: str) -> None:
     """The architectures of all first and all last options take their place."""
 
@@ -116,7 +116,10 @@ def test_kinds_that_do_not_go_together_are_no_end(when: str) -> None:
             if architecture["first"] != architecture["second"]:
                 if when == "build":
                     raise RuntimeError("they do not go together")
-                module.register_forward_pre_hook(refuse)
+                if when == "forward":
+                    module.register_forward_pre_hook(refuse)
+                else:
+                    module.register_forward_hook(lambda module, inputs, outputs: outputs[:, 1:])
             return module
 
     def refuse(module: nn.Module, inputs: object) -> None:

@@ -234,7 +234,7 @@ def _timer(session: Session, inferences: int) -> Callable[[], float]:
 def _warm_up(session: Session) -> tuple[int, float]:
     """How many inferences it took to settle, and the seconds of one."""
     began = time.perf_counter()
-    previous, runs = float("inf"), 0
+    previous, runs = float("nan"), 0  # which the first block is never near to
     while True:
         block = []
         for _ in range(WARM_UP_BLOCK):
