@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import sys
 import tempfile
@@ -142,7 +143,9 @@ class DeviceBench:
 
     @property
     def fingerprint(self) -> str:
-        return self.profile.fingerprint
+        """Of the target, and of when its reference speed was found, by which drift is corrected."""
+        found = hashlib.sha256(self.profile.recorded.encode()).hexdigest()[:8]
+        return f"{self.profile.fingerprint}-{found}"
 
     @property
     def profile(self) -> TargetProfile:

@@ -263,6 +263,13 @@ class TestTargets:
         assert one.profile.reference == eight.profile.reference
         assert DeviceBench(acting, QUICK).fingerprint == one.fingerprint
 
+    def test_measurements_by_another_reference_are_others(self, acting: Target) -> None:
+        """Latencies are corrected to what the reference took; one that is found anew may take more."""
+        bench = DeviceBench(acting, QUICK)
+        before = bench.fingerprint
+        bench._profile = replace(bench.profile, recorded="2026-01-01T00:00:00+00:00")
+        assert bench.fingerprint != before
+
 
 class TestFailures:
     def test_spoil_nothing(self, acting: Target, tmp_path: Path) -> None:
