@@ -61,9 +61,14 @@ def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 def fastest_cores(count: int) -> list[int]:
-    """``count`` of the allowed cores, of those with the highest top clock the last: interrupts favour the first."""
-    cores = allowed_cores()
-    return sorted(sorted(cores, key=lambda core: (_top_clock(core), core))[-count:])
+    """``count`` of the allowed cores, of those with the highest top clock the last: interrupts favour the first.
+
+    As long as there are others, no two of them are threads of one physical core, which share its units.
+    """
+    by_preference = sorted(allowed_cores(), key=lambda core: (_top_clock(core), core), reverse=True)
+    firsts = {_siblings(core): core for core in reversed(by_preference)}.values()
+    rest = [core for core in by_preference if core not in firsts]
+    return sorted([*(core for core in by_preference if core in firsts), *rest][:count])
 
 
 def cache_bytes() -> dict[str, int]:
@@ -126,6 +131,12 @@ def machine_id() -> str | None:
     path = Path("/etc/machine-id")
     text = path.read_text().strip() if path.is_file() else ""
     return hashlib.sha256(f"nas {text}".encode()).hexdigest()[:16] if text else None
+
+
+def _siblings(core: int) -> str:
+    """The threads of the physical core that this one is of, as Linux lists them; its own number where it does not."""
+    path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    return path.read_text().strip() if path.is_file() else str(core)
 
 
 def _top_clock(core: int) -> int:

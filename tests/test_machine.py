@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.machine import cache_bytes, linux_cache_bytes, memory_bytes, usable_memory_bytes
+from nas.machine import cache_bytes, fastest_cores, linux_cache_bytes, memory_bytes, usable_memory_bytes
 
 
 def list_cache(root: Path, index: int, **files: str) -> None:
@@ -53,3 +53,14 @@ def test_a_containers_memory_is_what_there_is(tmp_path: Path, file: str) -> None
     for text in ("max\n", "9223372036854771712\n"):
         (tmp_path / file).write_text(text)
         assert usable_memory_bytes(tmp_path) == whole or whole is None
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, [5]), (2, [3, 5]), (3, [3, 5, 7]), (4, [3, 4, 5, 7]), (9, [2, 3, 4, 5, 6, 7])]
+)
+def test_threads_of_one_core_are_taken_last(monkeypatch: pytest.MonkeyPatch, count: int, chosen: list[int]) -> None:
+    """Two fast cores of two threads each come before a slow one, whose threads are the last."""
+    monkeypatch.setattr("nas.machine.allowed_cores", lambda: [2, 3, 4, 5, 6, 7])
+    monkeypatch.setattr("nas.machine._top_clock", lambda core: 5 if core < 6 else 3)
+    monkeypatch.setattr("nas.machine._siblings", lambda core: str(core // 2))
+    assert fastest_cores(count) == chosen
