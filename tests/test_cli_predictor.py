@@ -500,7 +500,7 @@ BAD_ONBOARDINGS = {
     "no source": (("--metric", "energy_mj"), "has no other column of it. Measure one with nas measure --space."),
     "empty source": (
         ("--sources", "empty"),
-        "a source must have values, but column 'latency_ms_empty' of table.csv.gz",
+        "a source must have at least 5 values, but column 'latency_ms_empty' of table.csv.gz has 0",
     ),
     "bad source": (("--sources", "zero"), "column 'latency_ms_zero' of table.csv.gz must be positive"),
     "unknown source": (("--sources", "phon"), "Did you mean 'latency_ms_phone'?"),
