@@ -387,7 +387,7 @@ from test_executors import RayExecutor, Resources, Script, counting, work
 from ray._common.utils import get_system_memory
 from ray._private.utils import get_used_memory
 
-os.environ["RAY_memory_usage_threshold"] = f"{(get_used_memory() + 1.5 * 2**30) / get_system_memory():.4f}"
+os.environ["RAY_memory_usage_threshold"] = f"{(get_used_memory() + 2.5 * 2**30) / get_system_memory():.4f}"
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 with tempfile.TemporaryDirectory() as folder, RayExecutor(2, Resources(cpus=1)) as executor:
     greedy = {"do": "take memory", "folder": folder}
