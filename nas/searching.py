@@ -303,17 +303,9 @@ class Search:
             if screen.doubtful_limits(architecture, knowledge) and screen.probably_meets(architecture, knowledge)
         ]
         unknown = [a for a in open_ones if not all(p.known for p in screen.predicted(a).values())]
-        wanted = [*self._changing_the_front(), *sorted(in_doubt, key=self._excess_of_bounds), *unknown]
+        likeliest_first = sorted(in_doubt, key=lambda architecture: screen.total_excess(architecture, knowledge))
+        wanted = [*self._changing_the_front(), *likeliest_first, *unknown]
         return list(dict.fromkeys(wanted))[: self._state.recipe.measuring.per_round]
-
-    def _excess_of_bounds(self, architecture: Architecture) -> float:
-        """By how much the predictors' bounds exceed limits, added up."""
-        screen = self._state.screen
-        predicted = screen.predicted(architecture)
-        return sum(
-            max(0.0, limit.excess(predicted[limit.metric.name].limit))
-            for limit in screen.doubtful_limits(architecture, self._state.knowledge)
-        )
 
     def _changing_the_front(self) -> list[Architecture]:
         """Unmeasured candidates that could be on the front if the predictor's lower bounds were true.

@@ -66,8 +66,9 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
     assert load(whole[-1]["weights"]).keys() == dict(TinySupernet().named_parameters()).keys()
 
 
-def test_each_step_trains_the_largest_the_smallest_and_random_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sandwich rule: the largest first, since it teaches the others."""
+@pytest.fixture(name="seen")
+def architectures_that_take_shared_weights(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
+    """In the order in which they do."""
     seen: list[Architecture] = []
     weights = TinySupernet.weights
 
@@ -76,6 +77,11 @@ def test_each_step_trains_the_largest_the_smallest_and_random_ones(monkeypatch: 
         return weights(supernet, architecture)
 
     monkeypatch.setattr(TinySupernet, "weights", spied)
+    return seen
+
+
+def test_each_step_trains_the_largest_the_smallest_and_random_ones(seen: list[Architecture]) -> None:
+    """The sandwich rule: the largest first, since it teaches the others."""
     smallest, largest = ends(SharingSpace())
     train(epochs=1, per_step=5)
     steps = [seen[start : start + 5] for start in range(0, len(seen), 5)]
@@ -84,20 +90,12 @@ def test_each_step_trains_the_largest_the_smallest_and_random_ones(monkeypatch: 
     assert len({architecture for step in steps for architecture in step[2:]}) > 3
 
 
-def test_kinds_are_no_less_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinds_are_no_less_than_others(seen: list[Architecture]) -> None:
     """All of them are in the largest, which alone is trained on labels, and in the smallest."""
 
     class Kinds(SharingSpace):
         choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
 
-    seen: list[Architecture] = []
-    weights = TinySupernet.weights
-
-    def spied(supernet: TinySupernet, architecture: Architecture) -> dict[str, torch.Tensor]:
-        seen.append(architecture)
-        return weights(supernet, architecture)
-
-    monkeypatch.setattr(TinySupernet, "weights", spied)
     list(SupernetTraining(Kinds(), DIGITS, replace(QUICK, epochs=6), 2)({"id": "supernet", "seed": 0}))
     for end, of_numbers in zip((seen[1::2], seen[::2]), ends(SharingSpace()), strict=True):
         assert {(each["first"], each["second"]) for each in end} == set(itertools.product(("plain", "other"), repeat=2))
