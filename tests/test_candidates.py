@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_predictor import Settings, fake_settings, fit_fake
 from fault_spaces import Faulty
+from made_up_screen import screen_of
 from tiny_space import TinySpace
 
 from nas import candidates
@@ -22,12 +23,9 @@ from nas.evaluation import Evaluation, Failure
 from nas.knowledge import FAILURES_IN_A_ROW, NOT_DESCRIBED, Knowledge
 from nas.layer import total_macs
 from nas.measurement import Measurement
-from nas.objective import Limit, Objective
 from nas.proposer import Beforehand, Told
 from nas.recipe import Recipe
-from nas.screening import Screen
 from nas.search_space import enumerate_space
-from nas.target import Target
 
 ALL = tuple(enumerate_space(TinySpace()))
 
@@ -40,14 +38,7 @@ def told_to_the_proposer(
     limits: Sequence[str] = (),
 ) -> tuple[dict[Architecture, Told], Beforehand]:
     """What it is given when a round begins after these rows, with a predictor of a microsecond for each 1,000 MACs."""
-    screen = Screen(
-        TinySpace(),
-        input_shape=(1, 8, 8),
-        classes=10,
-        target=Target("onnxruntime-cpu"),
-        objectives=[Objective.parse(name) for name in objectives],
-        limits=[Limit.parse(limit) for limit in limits],
-    )
+    screen = screen_of(*limits, objectives=objectives)
     latencies = np.array([1e-3 + 1e-6 * total_macs(screen.describer.layers(a)) for a in ALL])
     with fake_settings(Settings()):
         screen.rely_on({"latency_ms": fit_fake(screen.describer, ALL, latencies, target="cpu", seed=0)})
@@ -135,14 +126,7 @@ def test_without_a_trained_objective_nothing_counts_as_known(monkeypatch: pytest
 @pytest.mark.parametrize("some_can_be_built", [True, False])
 def test_what_is_turned_away_comes_between_failures(monkeypatch: pytest.MonkeyPatch, some_can_be_built: bool) -> None:
     """A run in which everything fails ends, but not one in which something could be built that a limit turned away."""
-    screen = Screen(
-        Faulty(faults="shape"),
-        input_shape=(1, 8, 8),
-        classes=10,
-        target=Target("onnxruntime-cpu"),
-        objectives=[Objective.parse("error")],
-        limits=[Limit.parse("macs <= 1")],
-    )
+    screen = screen_of("macs <= 1", space=Faulty(faults="shape"))
     everything = list(enumerate_space(screen.space))
     bad = [each for each in everything if not screen.describer.can_be_built(each)]
     good = next(each for each in everything if screen.describer.can_be_built(each))
@@ -171,14 +155,7 @@ def test_what_was_measured_within_the_limits_is_trained_before_there_is_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where no sampler finds anything more. It is sought around as long as no candidate is within them."""
-    screen = Screen(
-        TinySpace(),
-        input_shape=(1, 8, 8),
-        classes=10,
-        target=Target("onnxruntime-cpu"),
-        objectives=[Objective.parse("error")],
-        limits=[Limit.parse("latency_ms <= 1ms")],
-    )
+    screen = screen_of("latency_ms <= 1ms")
     screen.rely_on({"latency_ms": fit_fake(screen.describer, ALL, np.full(len(ALL), 9.0), target="", seed=0)})
     found = {a: Measurement("latency_ms", "", ((0.5 if a in ALL[:2] else 9.0,),)) for a in ALL[:4]}
     knowledge = Knowledge([Evaluation("measure", a, measurements={"latency_ms": each}) for a, each in found.items()])
@@ -226,14 +203,7 @@ class TestEarlyStopping:
         told: list[str] = []
         kept: list[dict[str, Any]] = list(notes)
         monkeypatch.setattr(candidates, "Proposer", lambda *arguments, **options: None)
-        screen = Screen(
-            TinySpace(),
-            input_shape=(1, 8, 8),
-            classes=10,
-            target=Target("onnxruntime-cpu"),
-            objectives=[Objective.parse("error")],
-            limits=(),
-        )
+        screen = screen_of()
         state: Any = SimpleNamespace(
             recipe=Recipe(objectives=("error",), training={"epochs": 4}, early_stopping={"check": 4, "keep": 0.1}),
             knowledge=Knowledge(rows),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import made_up_screen
 import numpy as np
 import pytest
 from fake_predictor import FakePredictor, Settings, fake_settings, fit_fake
@@ -16,24 +17,14 @@ from nas.evaluation import Evaluation
 from nas.knowledge import Knowledge
 from nas.layer import total_macs
 from nas.measurement import Measurement
-from nas.objective import Limit, Objective
 from nas.screening import Screen
 from nas.search_space import SearchSpace, enumerate_space
-from nas.target import Target
 
 ALL = tuple(enumerate_space(TinySpace()))
-OBJECTIVES = (Objective.parse("error"), Objective.parse("latency_ms"))
 
 
 def screen_of(*limits: str, space: SearchSpace | None = None) -> Screen:
-    return Screen(
-        TinySpace() if space is None else space,
-        input_shape=(1, 8, 8),
-        classes=10,
-        target=Target("onnxruntime-cpu"),
-        objectives=OBJECTIVES,
-        limits=[Limit.parse(limit) for limit in limits],
-    )
+    return made_up_screen.screen_of(*limits, objectives=("error", "latency_ms"), space=space)
 
 
 def latencies(screen: Screen, architectures: Sequence[Architecture]) -> np.ndarray:

@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_predictor import fit_fake
+from made_up_screen import screen_of
 from tiny_space import TinySpace
 
 from nas.architecture import Architecture
 from nas.evaluation import Evaluation
 from nas.knowledge import Knowledge
 from nas.measurement import Measurement
-from nas.objective import Limit, Objective
 from nas.recipe import Recipe
-from nas.screening import Screen
 from nas.search_space import enumerate_space
 from nas.searching import Search
-from nas.target import Target
 from nas.winner_choice import WinnerChoice, spread_over_front
 
 BEST, GOOD, FAIR, POOR = list(enumerate_space(TinySpace()))[:4]
@@ -30,14 +28,7 @@ def state_of(errors: dict[Architecture, float], readings: dict[Architecture, tup
 
     Where nothing was measured some microseconds are predicted.
     """
-    screen = Screen(
-        TinySpace(),
-        input_shape=(1, 8, 8),
-        classes=10,
-        target=Target("onnxruntime-cpu"),
-        objectives=[Objective.parse("error")],
-        limits=[Limit.parse("latency_ms <= 1ms")],
-    )
+    screen = screen_of("latency_ms <= 1ms")
     everything = list(enumerate_space(TinySpace()))
     screen.rely_on(
         {
