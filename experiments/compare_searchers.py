@@ -12,7 +12,9 @@ Only distinct evaluations count. Who proposes what is in a row that was evaluate
 until 500 proposals one after another were of no use, which ends the run early; after 50 Optuna's samplers, and after 5
 those of Ax and Syne Tune, are helped by one at random. ``gp``, ours, evaluates the row that stands for all twins, that
 is architectures that are written differently but are one network; the others evaluate the row that they propose. Twins
-in the figures are evaluations of a network of which another row was evaluated before.
+in the figures are evaluations of a network of which another row was evaluated before. With ``--twins joined`` whoever
+proposes any of a network's rows evaluates the one in canonical form, and only such rows are the table: a network then
+has one accuracy and one cost, and finding the row of it that was measured most favourably is worth nothing.
 
 ``--cost-known true``: the costs of all rows are known beforehand. ``false``: those of evaluated ones only.
 ``predicted:N``: N rows are measured beforehand, drawn by the seed as ``experiments.compare_predictors`` draws them,
@@ -101,6 +103,7 @@ class Settings:
     classes: int
     option: tuple[str, ...]
     ask: int = 0
+    twins: str = "apart"
 
     @property
     def samples(self) -> int | None:
@@ -159,10 +162,11 @@ class Study:
         for name in settings.searchers:
             check_searcher(name)
         self.table: Table = read_table(settings.table, self.space)
-        self.networks = Networks(self.table, self.space)
+        self.networks = Networks(self.table, self.space, are_twins_joined=settings.twins == "joined")
         self.sources = tuple(self._source(name) for name in settings.sources)
         self.tasks = tuple(
-            Task.of(self.table, settings.accuracy, settings.score, costs, settings.limits) for costs in settings.costs
+            Task.of(self.table, settings.accuracy, settings.score, costs, settings.limits, self.networks.searched)
+            for costs in settings.costs
         )
         for task in self.tasks:
             self._check(task)
@@ -491,6 +495,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cost-known", type=_cost_known, default="false", metavar="true|false|predicted:N")
     parser.add_argument("--limit", dest="limits", action="append", default=[], metavar="COLUMN<=NUMBER", help="repeat")
     parser.add_argument("--ask", type=positive, default=0, metavar="M", help="near limits, with predicted costs")
+    parser.add_argument("--twins", choices=("apart", "joined"), default="apart", help="rows that are one network")
     parser.add_argument("--sources", type=names_or_none, default=(), metavar="COLUMNS", help="for predicted costs")
     parser.add_argument(
         "--searchers", type=names, default=DEFAULT_SEARCHERS, help=f"of {', '.join(SEARCHERS)}; default: the quick ones"

@@ -52,11 +52,14 @@ class CostLimit:
 class Networks:
     """The rows of a table by what is written in them, and by the network that this gives.
 
+    With ``are_twins_joined`` whatever gives a network stands for the one row that has it in its canonical form, so that
+    a network has one error and one cost.
+
     Raises:
         RecipeError: two rows with the same architecture.
     """
 
-    def __init__(self, table: Table, space: SearchSpace) -> None:
+    def __init__(self, table: Table, space: SearchSpace, *, are_twins_joined: bool = False) -> None:
         self.architectures = table.architectures
         self._rows: dict[Architecture, int] = {}
         for row, architecture in enumerate(table.architectures):
@@ -74,9 +77,17 @@ class Networks:
         self.is_canonical: BoolArray = np.array(
             [each == written for each, written in zip(canonical, table.architectures, strict=True)]
         )
+        self._space = space if are_twins_joined else None
+
+    @property
+    def searched(self) -> BoolArray:
+        """The rows that may be evaluated, shape (N,): all, or where twins are joined those in canonical form."""
+        return np.ones_like(self.is_canonical) if self._space is None else self.is_canonical
 
     def row(self, architecture: Architecture) -> int | None:
-        """The row whose options as written are these."""
+        """The row whose options as written are these, or where twins are joined that of the same network."""
+        if self._space is not None:
+            architecture = _canonical(self._space, architecture)
         return self._rows.get(architecture)
 
 
@@ -103,11 +114,18 @@ class Task:
 
     @classmethod
     def of(
-        cls, table: Table, accuracy: str, score: str, costs: Sequence[str], limits: Sequence[CostLimit] = ()
+        cls,
+        table: Table,
+        accuracy: str,
+        score: str,
+        costs: Sequence[str],
+        limits: Sequence[CostLimit] = (),
+        searched: BoolArray | None = None,
     ) -> Task:
         """The task of minimising 100 − ``accuracy`` and ``costs``, scored on ``score`` instead of ``accuracy``.
 
-        Error and costs are min-max normalised over the table, costs after clipping at ``CLIPPED_PERCENTILES``.
+        Error and costs are min-max normalised over the table, costs after clipping at ``CLIPPED_PERCENTILES``. Only
+        rows of ``searched``, shape (N,), are part of it, by default all.
 
         Raises:
             RecipeError: a column that the table lacks or that does not vary; accuracies that are no per cent; limits
@@ -116,6 +134,8 @@ class Task:
         raw = [_errors(table, accuracy), *(table.column(name) for name in costs)]
         scored = [_errors(table, score), *raw[1:]]
         usable: BoolArray = np.all(np.isfinite([*raw, scored[0]]), axis=0)
+        if searched is not None:
+            usable &= searched
         losses = np.where(usable[:, None], np.column_stack(raw), np.nan)
         points = np.full(losses.shape, np.nan)
         for index, (name, values) in enumerate(zip((score, *costs), scored, strict=True)):

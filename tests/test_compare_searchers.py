@@ -275,6 +275,21 @@ class TestRuns:
         assert proposing_s >= 0
         np.testing.assert_array_equal(np.flatnonzero(np.isfinite(known.values[:, 0])), sorted(evaluated))
 
+    def test_joined_twins_are_one_evaluation(self, table: Table) -> None:
+        """Of the row in canonical form, whichever is proposed; the others are no part of the task."""
+        networks = Networks(table, SPACE, are_twins_joined=True)
+        task = Task.of(table, "val_acc", "val_acc", ["latency_ms_x"], searched=networks.searched)
+        assert len(task.usable) == NETWORKS
+        bare = [
+            each for each in table.architectures if each["depth"] == 0 and (each["width"], each["stride"]) == (8, 1)
+        ]
+        canonical = next(row for row, each in enumerate(table.architectures) if each in bare and each["kernel"] == 1)
+        searcher = Scripted(bare)
+        evaluated, counts, _ = search(searcher, networks, task, KnownCosts.nothing(task), 3)
+        assert evaluated == [canonical]
+        assert (counts["repeats"], counts["twins"], counts["failures"]) == (2, 0, 0)
+        assert searcher.told[:3] == [tuple(task.losses[canonical])] * 3
+
     def test_a_run_ends_when_it_has_what_it_wants(self, table: Table, task: Task) -> None:
         """The rest is not asked for."""
         searcher = Scripted(list(table.architectures))
@@ -404,6 +419,17 @@ class TestCommand:
             assert each["hypervolume_percent"][str(ROWS)] == pytest.approx(100)
             assert each["evaluations_to"]["99"] <= ROWS
             assert each["twins"] == ROWS - NETWORKS
+
+    def test_everything_is_one_row_for_each_network_where_twins_are_joined(self, path: Path) -> None:
+        """Those who do not know of twins come to all of them too."""
+        content = run(
+            path, "--twins", "joined", "--searchers", "random", "--evaluations", str(NETWORKS), "--seeds", "1"
+        )
+        (each,) = content["runs"]
+        assert len(each["evaluated"]) == NETWORKS
+        assert each["hypervolume_percent"][str(NETWORKS)] == pytest.approx(100)
+        assert each["twins"] == each["failures"] == 0
+        assert content["settings"]["twins"] == "joined"
 
     def test_the_seed_decides(self, path: Path) -> None:
         """The same gives the same, but for the times; another gives another; so do other searchers beside it not."""
