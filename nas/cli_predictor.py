@@ -240,8 +240,9 @@ def _from_table(
     """
     import numpy as np
 
+    from nas.measure_next import POOL_FROM_TABLE, pool_of
     from nas.onboarding import sources_from
-    from nas.trust_report import POOL_FROM_TABLE, MeasuredDevice, pool_of
+    from nas.trust_report import MeasuredDevice
 
     device = _device(table, target)
     metrics = list(asked) or [name for name in _measured_names() if device in table.targets(name)]
@@ -323,11 +324,12 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
     from nas.home import home
     from nas.journal import read_rows
     from nas.knowledge import Knowledge
+    from nas.measure_next import pool_of
     from nas.measurement_store import MeasurementStore, space_identity
     from nas.run import GIVEN
     from nas.search_space import choices_hash, load_space
     from nas.tracing import describer_of
-    from nas.trust_report import MeasuredDevice, pool_of
+    from nas.trust_report import MeasuredDevice
 
     notes = read_rows(folder, "note")
     if not notes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, final
 
 import numpy as np
@@ -115,8 +114,7 @@ class Fitting:
 
 def fit_body(round_number: int, metric: str, held_out: HeldOutError, doubts: Sequence[str] = ()) -> dict[str, Any]:
     """The journal's row about a fit; what does not exist, as a correlation may not, or is infinite is null."""
-    figures = {name: value if math.isfinite(value) else None for name, value in asdict(held_out).items()}
-    return {"round": round_number, "metric": metric, **figures, "verdict": list(doubts)}
+    return {"round": round_number, "metric": metric, **held_out.to_json(), "verdict": list(doubts)}
 
 
 def held_out_text(held_out: HeldOutError) -> str:

@@ -20,12 +20,12 @@ from nas.description import Describer
 from nas.errors import RecipeError, TargetError
 from nas.evaluation import Evaluation
 from nas.journal import write_aside
+from nas.measure_next import fit_ones
 from nas.measuring import Surroundings, measure_architectures
 from nas.predictor import MIN_SAMPLES, Prediction, Predictor, Source
 from nas.progress import Progress
 from nas.spreading import medoids
 from nas.table import Table
-from nas.trust_report import fit_ones
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -62,6 +63,15 @@ class HeldOutError:
     within_10_percent: float
     coverage: float
     width: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; what does not exist, as a correlation may not, or is infinite is null."""
+        return {name: finite_or_none(value) for name, value in vars(self).items()}
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value, or None, which JSON can hold, where it is infinite or not a number."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, eq=False)
