@@ -34,7 +34,7 @@ from safetensors.torch import load
 from experiments.command_line import heading, line, names, positive
 from experiments.end_to_end_rivals import RIVALS, Found
 from nas.architecture import Architecture
-from nas.benchmarking import BenchSettings, DeviceBench
+from nas.benchmarking import DeviceBench
 from nas.data_source import DataSource
 from nas.dataset import DataSet
 from nas.errors import CandidateError, RecipeError
@@ -42,6 +42,7 @@ from nas.evaluators import training_seed, training_settings
 from nas.execution import Job, Report
 from nas.export import export_onnx, outputs_of
 from nas.journal import RECIPE, read_rows, write_aside
+from nas.latency_rounds import BenchSettings
 from nas.machine import default_workers, processor_name
 from nas.pareto import hypervolume, non_dominated
 from nas.progress import PlainProgress

@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.benchmarking import BenchSettings, DeviceBench
+from nas.benchmarking import DeviceBench
+from nas.latency_rounds import BenchSettings
 from nas.machine import allowed_cores, fastest_cores, processor_name
 from nas.measurement import Measurement
 from nas.runtimes import Deployed, load_runtime

@@ -99,7 +99,8 @@ def measure(
 def make_bench(
     target: str, within: float, max_rounds: int, meter_command: str | None, progress: Progress
 ) -> DeviceBench:
-    from nas.benchmarking import BenchSettings, DeviceBench
+    from nas.benchmarking import DeviceBench
+    from nas.latency_rounds import BenchSettings
     from nas.target import Target
 
     settings = BenchSettings(rounds=min(5, max_rounds), max_rounds=max_rounds, precision=within)
@@ -238,8 +239,9 @@ def show_target(
     """Show a target's hardware, versions, reference speed and peaks; they are found when they are not known yet."""
     from dataclasses import asdict
 
-    from nas.benchmarking import BenchSettings, DeviceBench
+    from nas.benchmarking import DeviceBench
     from nas.console import choose_progress, print_profile
+    from nas.latency_rounds import BenchSettings
     from nas.target import Target
 
     progress = choose_progress(sys.stdout, as_json)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.benchmarking import Bench, Outcome
+from nas.bench import Bench, Outcome
 from nas.errors import CandidateError, RecipeError
 from nas.onnx_file import inputs_of, multiply_accumulates, read_onnx
 from nas.progress import Progress

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.architecture import Architecture
-from nas.benchmarking import Bench
+from nas.bench import Bench
 from nas.errors import RecipeError
 from nas.evaluation import Evaluation
 from nas.journal import write_aside

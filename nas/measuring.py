@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from nas.architecture import Architecture
-from nas.benchmarking import Bench, Outcome
+from nas.bench import Bench, Outcome
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation, Failure
 from nas.export import export_model

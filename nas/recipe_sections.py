@@ -58,7 +58,7 @@ class MeasuringRecipe(Section):
 
     @property
     def bench_settings(self) -> dict[str, Any]:
-        """As ``benchmarking.BenchSettings`` takes them."""
+        """As ``latency_rounds.BenchSettings`` takes them."""
         return self.model_dump(include={"rounds", "max_rounds", "precision", "seconds_per_round", "timeout_s"})
 
     @model_validator(mode="before")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load
 
 from nas.architecture import Architecture
-from nas.benchmarking import Outcome
+from nas.bench import Outcome
 from nas.dataset import DataSet
 from nas.errors import CandidateError, TargetError
 from nas.evaluation import Evaluation, Failure

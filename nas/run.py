@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nas.benchmarking import Bench, BenchSettings, DeviceBench
+from nas.bench import Bench
+from nas.benchmarking import DeviceBench
 from nas.data_source import DataSource
 from nas.dataset import DataSet
 from nas.errors import JournalError, LimitError, RecipeError, RepeatedFailureError, TargetError
@@ -25,6 +26,7 @@ from nas.fitting import Fitting
 from nas.front import REPORT_NAME, Front
 from nas.home import home
 from nas.journal import RECIPE, Journal
+from nas.latency_rounds import BenchSettings
 from nas.machine import default_workers, processor_name
 from nas.measurement_store import MeasurementStore
 from nas.measuring import Surroundings

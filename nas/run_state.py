@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from nas.benchmarking import Bench
+from nas.bench import Bench
 from nas.data_source import DataSource
 from nas.dataset import DataSet
 from nas.evaluation import Evaluation

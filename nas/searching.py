@@ -181,8 +181,8 @@ class Search:
         self._state.screen.predict_all(known)
         if any(self._state.screen.probably_meets(a, self._state.knowledge) for a in known):
             return
-        nearest = self._state.screen.lowest(self._total_excess, known)
-        if self._total_excess(nearest) > 0:
+        nearest = self._state.screen.lowest(self._expected_excess, known)
+        if self._expected_excess(nearest) > 0:
             excesses = self._state.screen.excesses(
                 {"error": 0.0, **self._state.screen.values(nearest, self._state.knowledge)}
             )
@@ -203,7 +203,8 @@ class Search:
         except CandidateError:
             return math.inf
 
-    def _total_excess(self, architecture: Architecture) -> float:
+    def _expected_excess(self, architecture: Architecture) -> float:
+        """By what is known or expected, where ``Screen.total_excess`` goes by upper bounds."""
         try:
             values = {"error": 0.0, **self._state.screen.values(architecture, self._state.knowledge)}
         except CandidateError:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.architecture import Architecture
-from nas.benchmarking import Outcome
+from nas.bench import Outcome
 from nas.errors import CandidateError
 from nas.export import outputs_of
 from nas.measurement import Measurement

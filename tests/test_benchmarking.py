@@ -22,11 +22,13 @@ import torch
 from own_runtime import OPENED, REFERENCE_MS, opened, slow_down
 from torch import nn
 
-from nas.benchmarking import BenchSettings, DeviceBench, Outcome
+from nas.bench import Outcome
+from nas.benchmarking import DeviceBench
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.export import export_onnx
 from nas.file_lock import take
 from nas.home import home
+from nas.latency_rounds import BenchSettings
 from nas.machine import fastest_cores
 from nas.measurement import Measurement
 from nas.measuring_process import MeasuringProcess

@@ -21,7 +21,7 @@ from test_cli import refused
 from tiny_space import TinySpace
 
 from nas.architecture import Architecture
-from nas.benchmarking import Outcome
+from nas.bench import Outcome
 from nas.cli import main
 from nas.errors import CandidateError, RecipeError
 from nas.evaluation import Evaluation, Failure

@@ -13,7 +13,7 @@ import pytest
 from fake_bench import FakeBench, latency_ms
 from fault_spaces import Faulty
 
-from nas.benchmarking import Outcome
+from nas.bench import Outcome
 from nas.errors import RecipeError
 from nas.evaluation import Evaluation
 from nas.layer import total_macs, total_params

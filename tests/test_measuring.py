@@ -17,9 +17,11 @@ from tiny_space import TinySpace
 from torch import nn
 
 from nas.architecture import Architecture
-from nas.benchmarking import BenchSettings, DeviceBench, Outcome
+from nas.bench import Outcome
+from nas.benchmarking import DeviceBench
 from nas.errors import CandidateError
 from nas.evaluation import Evaluation
+from nas.latency_rounds import BenchSettings
 from nas.measurement_store import MeasurementStore
 from nas.measuring import KEPT, Surroundings, measure_architectures
 from nas.progress import NullProgress
@@ -333,8 +335,8 @@ def test_a_real_bench_builds_exports_deploys_and_measures(
     """The whole way with ONNX Runtime: a wider network has more weights; the second time nothing is exported."""
     settings = BenchSettings(rounds=2, max_rounds=2, precision=100.0, seconds_per_round=0.01, min_samples=3)
     # flags are the machine's matter: a busy one would keep nothing
-    monkeypatch.setattr("nas.benchmarking.BUSY_SHARE", float("inf"))
-    monkeypatch.setattr("nas.benchmarking.MUCH_DRIFT", float("inf"))
+    monkeypatch.setattr("nas.latency_rounds.BUSY_SHARE", float("inf"))
+    monkeypatch.setattr("nas.latency_rounds.MUCH_DRIFT", float("inf"))
     random_state = torch.random.get_rng_state()
     found = []
     for _ in range(2):

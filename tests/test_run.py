@@ -24,7 +24,7 @@ from torch import nn
 
 import nas
 from nas.architecture import Architecture, Choice
-from nas.benchmarking import Outcome
+from nas.bench import Outcome
 from nas.dataset import DataSet, Split
 from nas.errors import CandidateError, JournalError, LimitError, RecipeError, TargetError
 from nas.export import outputs_of

@@ -1,7 +1,7 @@
 """The process that runs models: reads one JSON request a line, answers one JSON line.
 
 A process of its own, because a runtime may crash, hang or keep memory, because torch's threads must not share it,
-and because some runtimes live in an environment of their own. ``nas.benchmarking`` starts it; nobody else needs to.
+and because some runtimes live in an environment of their own. ``nas.measuring_process`` starts it, and nothing else.
 """
 
 from __future__ import annotations
