@@ -11,7 +11,7 @@ from ax.api.configs import ChoiceParameterConfig
 from ax.utils.common.logger import set_ax_logger_levels
 
 from experiments.search_tasks import Problem
-from experiments.searchers import SHORT_PATIENCE, Patience, as_written
+from experiments.searchers import SHORT_PATIENCE, Patience
 from nas.architecture import Architecture
 
 
@@ -22,7 +22,7 @@ class AxSearcher:
     def __init__(self, problem: Problem, seed: int) -> None:
         set_ax_logger_levels(logging.ERROR)
         self._problem = problem
-        self._patience = Patience(problem.space, seed, SHORT_PATIENCE)
+        self._patience = Patience(problem, seed, SHORT_PATIENCE)
         self._costs = [f"cost{index}" for index in range(problem.objectives - 1)]
         self._limited = [f"limit{index}" for index in range(problem.limits)]
         self._client = Client(random_seed=seed)
@@ -51,7 +51,7 @@ class AxSearcher:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it is built on
             ((self._trial, found),) = self._client.get_next_trials(1).items()
-        return as_written(space, lambda choice: choice.options[int(found[choice.name])])
+        return self._problem.composed(lambda choice: choice.options[int(found[choice.name])])
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         assert self._trial is not None, "told of what was not proposed"

@@ -16,11 +16,11 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, Choice, Option
 from nas.description import Describer
 from nas.errors import RecipeError
 from nas.pareto import hypervolume, non_dominated
-from nas.search_space import HasCanonical, SearchSpace
+from nas.search_space import HasCanonical, SearchSpace, is_active
 from nas.table import Table
 
 FloatArray = npt.NDArray[np.float64]
@@ -78,6 +78,10 @@ class Networks:
             [each == written for each, written in zip(canonical, table.architectures, strict=True)]
         )
         self._space = space if are_twins_joined else None
+
+    @property
+    def are_twins_joined(self) -> bool:
+        return self._space is not None
 
     @property
     def searched(self) -> BoolArray:
@@ -286,6 +290,18 @@ class Problem:
         self._task = task
         self._known = known
         self._describer = describer
+
+    def composed(self, pick: Callable[[Choice], Option]) -> Architecture:
+        """What results from asking ``pick`` for each choice that is active, in order.
+
+        As it is written, or where twins are joined in canonical form, so that nobody takes two of them for different.
+        """
+        values: dict[str, Option] = {}
+        for choice in self.space.choices:
+            if is_active(choice, values):
+                values[choice.name] = pick(choice)
+        architecture = Architecture(values)
+        return _canonical(self.space, architecture) if self._networks.are_twins_joined else architecture
 
     @property
     def describer(self) -> Describer:

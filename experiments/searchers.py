@@ -1,6 +1,7 @@
 """The searchers that are compared: ours, and those of others, each behind ``propose`` and ``tell``.
 
-Ours evaluates the network that stands for all its twins; the others evaluate what they propose as it is written.
+Ours evaluates the network that stands for all its twins; the others evaluate what they propose as it is written,
+unless twins are joined for all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from optuna.trial import TrialState
 from experiments.search_tasks import FloatArray, Problem
 from nas.architecture import Architecture, Choice, Option
 from nas.errors import RecipeError, did_you_mean
-from nas.search_space import SearchSpace, is_active, settle
+from nas.search_space import settle
 
 POPULATION = 20
 """Of the evolutionary searchers; that of 50, Optuna's default, is two generations of 100 evaluations."""
@@ -66,26 +67,17 @@ def check_searcher(name: str) -> None:
             )
 
 
-def as_written(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture:
-    """What results from asking ``pick`` for each choice that is active, in order, without joining twins."""
-    values: dict[str, Option] = {}
-    for choice in space.choices:
-        if is_active(choice, values):
-            values[choice.name] = pick(choice)
-    return Architecture(values)
-
-
-def drawn_as_written(space: SearchSpace, rng: np.random.Generator) -> Architecture:
+def drawn(problem: Problem, rng: np.random.Generator) -> Architecture:
     """Each active choice uniform over its options."""
-    return as_written(space, lambda choice: choice.options[int(rng.integers(len(choice.options)))])
+    return problem.composed(lambda choice: choice.options[int(rng.integers(len(choice.options)))])
 
 
 @final
 class Patience:
     """Helps a searcher that is stuck: after ``most`` proposals of no use one is drawn at random instead."""
 
-    def __init__(self, space: SearchSpace, seed: int, most: int = PATIENCE) -> None:
-        self._space = space
+    def __init__(self, problem: Problem, seed: int, most: int = PATIENCE) -> None:
+        self._problem = problem
         self._most = most
         self._rng = np.random.default_rng(seed)
         self._seen: set[Architecture] = set()
@@ -96,7 +88,7 @@ class Patience:
         if self._useless < self._most:
             return None
         self._useless = 0
-        return drawn_as_written(self._space, self._rng)
+        return drawn(self._problem, self._rng)
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         """What came of the last proposal: its losses, shape (M,), or None where it failed."""
@@ -109,11 +101,11 @@ class RandomSearcher:
     """Each active choice uniform over its options, whatever is known."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
-        self._space = problem.space
+        self._problem = problem
         self._rng = np.random.default_rng(seed)
 
     def propose(self) -> Architecture:
-        return drawn_as_written(self._space, self._rng)
+        return drawn(self._problem, self._rng)
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         pass
@@ -121,7 +113,8 @@ class RandomSearcher:
 
 @final
 class OptunaSearcher:
-    """A study with a sampler. ``settle`` makes an architecture of what it suggests for each choice.
+    """A study with a sampler. ``joins_twins``: what it proposes is evaluated in canonical form, also where others'
+    is evaluated as it is written.
 
     Samplers can get stuck, as TPE does on what failed, of which it learns nothing: then, after ``PATIENCE`` proposals
     of no use, one is drawn at random.
@@ -132,21 +125,26 @@ class OptunaSearcher:
         problem: Problem,
         seed: int,
         sampler: optuna.samplers.BaseSampler,
-        settle: Callable[[SearchSpace, Callable[[Choice], Option]], Architecture] = as_written,
+        *,
+        joins_twins: bool = False,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._problem = problem
-        self._settle = settle
+        self._joins_twins = joins_twins
         self._study = optuna.create_study(directions=["minimize"] * problem.objectives, sampler=sampler)
         self._trial: optuna.Trial | None = None
-        self._patience = Patience(problem.space, seed)
+        self._patience = Patience(problem, seed)
 
     def propose(self) -> Architecture:
-        drawn = self._patience.instead()
-        if drawn is not None:
-            self._study.enqueue_trial(dict(drawn))
+        instead = self._patience.instead()
+        if instead is not None:
+            self._study.enqueue_trial(dict(instead))
         self._trial = trial = self._study.ask()
-        return self._settle(self._problem.space, lambda choice: suggest(trial, choice))
+        if instead is not None and isinstance(self._study.sampler, optuna.samplers.NSGAIISampler):
+            trial.relative_params  # noqa: B018  # only who is asked for them gives a trial its generation
+        if self._joins_twins:
+            return settle(self._problem.space, lambda choice: suggest(trial, choice))
+        return self._problem.composed(lambda choice: suggest(trial, choice))
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         assert self._trial is not None, "told of what was not proposed"
@@ -174,7 +172,7 @@ def _gp(problem: Problem, seed: int) -> Searcher:
     if problem.is_informed:
         known = {index: _cost(problem, index - 1) for index in range(1, problem.objectives)}
     sampler = SurrogateSampler(problem.describer, seed=seed, known=known, accept=problem.acceptable)
-    return OptunaSearcher(problem, seed, sampler, settle)
+    return OptunaSearcher(problem, seed, sampler, joins_twins=True)
 
 
 def _cost(problem: Problem, index: int) -> Callable[[Sequence[Architecture]], FloatArray]:
@@ -253,7 +251,7 @@ class LocalSearcher:
     def _neighbours_left(self, architecture: Architecture) -> list[Architecture]:
         """Those that were not drawn before, in random order; what is taken from the list is not in it again."""
         if architecture not in self._around:
-            around = list(neighbours_as_written(self._problem.space, architecture))
+            around = list(neighbours_of(self._problem, architecture))
             self._around[architecture] = [around[index] for index in self._rng.permutation(len(around))]
         return self._around[architecture]
 
@@ -268,21 +266,24 @@ class LocalSearcher:
 
     def _by_chance(self) -> Architecture | None:
         for _ in range(DRAWS):
-            architecture = drawn_as_written(self._problem.space, self._rng)
+            architecture = drawn(self._problem, self._rng)
             if architecture not in self._seen and self._problem.acceptable([architecture])[0]:
                 return architecture
         return None
 
 
-def neighbours_as_written(space: SearchSpace, architecture: Architecture) -> Iterator[Architecture]:
-    """All that have one active choice changed, twins included; newly activated choices take their first option."""
-    for changed in space.choices:
+def neighbours_of(problem: Problem, architecture: Architecture) -> Iterator[Architecture]:
+    """All that have one active choice changed, twins included unless they are joined.
+
+    Newly activated choices take their first option.
+    """
+    for changed in problem.space.choices:
         if changed.name not in architecture:
             continue
         for option in changed.options:
             if option != architecture[changed.name]:
                 values = {**architecture, changed.name: option}
-                yield as_written(space, lambda choice, values=values: values.get(choice.name, choice.options[0]))  # type: ignore[misc]
+                yield problem.composed(lambda choice, values=values: values.get(choice.name, choice.options[0]))  # type: ignore[misc]
 
 
 @final
@@ -336,7 +337,7 @@ class PymooSearcher:
             choice.name: choice.options[int(number)]
             for choice, number in zip(self._problem.space.choices, numbers, strict=True)
         }
-        return as_written(self._problem.space, lambda choice: options[choice.name])
+        return self._problem.composed(lambda choice: options[choice.name])
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         self._losses.append(losses)

@@ -23,7 +23,7 @@ from syne_tune.optimizer.schedulers.multiobjective import MultiObjectiveRegulari
 from syne_tune.optimizer.schedulers.single_fidelity_scheduler import SingleFidelityScheduler
 
 from experiments.search_tasks import Problem
-from experiments.searchers import POPULATION, SHORT_PATIENCE, Patience, as_written
+from experiments.searchers import POPULATION, SHORT_PATIENCE, Patience
 from nas.architecture import Architecture
 
 
@@ -36,7 +36,7 @@ class SyneTuneSearcher:
     ) -> None:
         logging.getLogger("syne_tune").setLevel(logging.ERROR)
         self._problem = problem
-        self._patience = Patience(problem.space, seed, SHORT_PATIENCE)
+        self._patience = Patience(problem, seed, SHORT_PATIENCE)
         self._metrics = [f"loss{index}" for index in range(problem.objectives)]
         self._numpy: Any = np.random.RandomState(seed).get_state()
         self._torch = torch.Generator().manual_seed(seed).get_state()
@@ -54,7 +54,7 @@ class SyneTuneSearcher:
             warnings.simplefilter("ignore")  # of what it is built on
             self._trial = self._scheduler.ask()
         found = self._trial.config
-        return as_written(self._problem.space, lambda choice: choice.options[int(found[choice.name])])
+        return self._problem.composed(lambda choice: choice.options[int(found[choice.name])])
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
         self._patience.tell(architecture, losses)

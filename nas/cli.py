@@ -46,6 +46,7 @@ app.command()(measure)
 app.add_typer(target_commands, name="target")
 app.add_typer(predictor_commands, name="predictor")
 
+RUNS = Path("runs")
 REFUSED, STOPPED, INTERRUPTED = 2, 1, 130
 """Exit statuses: the request is wrong; the run came to an end before its time; Ctrl-C."""
 
@@ -63,12 +64,17 @@ def search(
         str | None, typer.Option(metavar="TARGET", help="Such as onnxruntime-cpu or onnxruntime-cpu:threads=2.")
     ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC", help="A metric to minimise; repeat for up to four.")
+        list[str] | None,
+        typer.Option(metavar="METRIC", help="A metric to minimise, in place of the recipe's; repeat for up to four."),
     ] = None,
     limit: Annotated[
-        list[str] | None, typer.Option(metavar="LIMIT", help="Such as 'latency_ms<=2ms'; repeat for more.")
+        list[str] | None,
+        typer.Option(metavar="LIMIT", help="Such as 'latency_ms<=2ms', in place of the recipe's; repeat for more."),
     ] = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="How many candidates are trained.")] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="How many candidates are trained: 40, or as many as --time has if it is given."),
+    ] = None,
     time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Such as 15min: no candidate is trained after that.")
     ] = None,
@@ -95,8 +101,14 @@ def search(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the recipe, such as training.epochs=4."),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = Path("runs"),
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    runs: Annotated[Path, typer.Option(help="Where run folders are made.")] = RUNS,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with the run in this folder; only keys of [execution] can be given another value."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the recipe with all that is default, and do nothing.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, and progress on standard error.")
     ] = False,
@@ -123,21 +135,27 @@ def search(
         "measuring.reuse": False if fresh_measurements else None,
     }
     given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in flags.items() if value is not None]
-    if resume is not None and (recipe is not None or given or set_):
-        raise RecipeError("--resume goes on with a run as it was asked for, so it takes no recipe, flags or --set.")
-    progress = choose_progress(sys.stdout, as_json)
+    overrides = [*given, *(set_ or [])]
     if resume is not None:
+        other = [text for text in overrides if not text.lstrip().startswith("execution.")]
+        other += [str(recipe)] if recipe else []
+        other += ["--dry-run"] if dry_run else []
+        if other:
+            raise RecipeError(
+                "--resume goes on with a run as it was asked for, and takes nothing but --executor, --ray-address and "
+                f"--set execution.KEY=VALUE, but got {other[0]}."
+            )
         from nas.run import resume as go_on
 
-        front = go_on(resume, progress=progress)
+        front = go_on(resume, overrides=overrides, progress=choose_progress(sys.stdout, as_json))
     else:
-        resolved = Recipe.from_mapping(
-            apply_overrides({} if recipe is None else read_toml(recipe), [*given, *(set_ or [])])
-        )
-
+        resolved = Recipe.from_mapping(apply_overrides({} if recipe is None else read_toml(recipe), overrides))
+        if dry_run:
+            typer.echo(resolved.to_toml(), nl=False)
+            return
         from nas.run import search as start
 
-        front = start(resolved, runs=runs, progress=progress)
+        front = start(resolved, runs=runs, progress=choose_progress(sys.stdout, as_json))
     _show(front, as_json)
 
 
@@ -154,13 +172,29 @@ def report(run: Annotated[Path, typer.Argument(help="The folder of a run, finish
 
 @app.command()
 def show(
-    run: Annotated[Path, typer.Argument(help="The folder of a run, finished or not.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="The folder of a run, finished or not; without one, all runs are listed.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where run folders are.")] = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Print a run's winners again."""
-    from nas.record import read_record
+    """Print a run's winners again, or what came of each run."""
+    from nas.record import read_record, run_folders
 
-    _show(read_record(run).front, as_json)
+    if run is not None:
+        record = read_record(run)
+        _show(record.front, as_json, record.ended_by if record.ended_by or record.is_over else how_to_go_on(run))
+        return
+    from nas.report import headline
+
+    records = [read_record(folder) for folder in run_folders(runs)]
+    if as_json:
+        typer.echo(json.dumps([each.front.to_json() for each in records], indent=2))
+    elif not records:
+        typer.echo(f"There are no runs in {runs}.")
+    for record in [] if as_json else records:
+        state = "" if record.is_over or record.ended_by else " Not over."
+        typer.echo(f"{record.run_folder}: {headline(record)}{state}")
 
 
 @app.command(name="list")
@@ -187,15 +221,25 @@ def list_() -> None:
         )
 
 
-def _show(front: Front, as_json: bool) -> None:
+def _show(front: Front, as_json: bool, state: str | None = None) -> None:
+    """``state`` is said of a run that has not ended as it should."""
     from rich.console import Console
 
     from nas.console import print_front
+    from nas.front import REPORT_NAME
 
     if as_json:
         typer.echo(json.dumps(front.to_json(), indent=2))
-    else:
-        print_front(front, Console(file=sys.stdout))
+        return
+    print_front(front, Console(file=sys.stdout), has_report=(front.run_folder / REPORT_NAME).exists())
+    if state:
+        typer.echo(state)
+
+
+def how_to_go_on(run: Path) -> str:
+    from nas.record import resume_command
+
+    return f"Not over. Unless it still runs, go on with: {resume_command(run)}"
 
 
 def main() -> None:
@@ -207,7 +251,8 @@ def main() -> None:
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except (KeyboardInterrupt, InterruptedByUserError, typer.Abort) as error:
-        _complain("Stopped; everything that had ended is kept.", error)
+        # What keeps something says in a note how to go on.
+        _complain("Stopped; everything that had ended is kept." if _notes(error) else "Stopped.", error)
         sys.exit(INTERRUPTED)
     except NasError as error:
         _complain(f"error: {error}", error)
@@ -227,8 +272,12 @@ def main() -> None:
 
 
 def _complain(text: str, error: BaseException) -> None:
-    for line in (text, *getattr(error, "__notes__", ()), *getattr(error.__cause__, "__notes__", ())):
+    for line in (text, *_notes(error)):
         typer.echo(line, err=True)
+
+
+def _notes(error: BaseException) -> list[str]:
+    return [*getattr(error, "__notes__", ()), *getattr(error.__cause__, "__notes__", ())]
 
 
 if __name__ == "__main__":

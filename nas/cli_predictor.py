@@ -86,6 +86,8 @@ def report(
 
     asked = [metric_named(name).name for name in metric or []]
     limits = [Limit.parse(text) for text in limit or []]
+    if not measured.exists():
+        raise RecipeError(f"a report is on the folder of a run or on a table, but {measured} does not exist.")
     with closing(choose_progress(sys.stdout, as_json)) as progress:
         if measured.is_dir():
             for_tables = {"--target": target, "--sources": sources, "--input-shape": input_shape, "--classes": classes}

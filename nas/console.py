@@ -74,10 +74,8 @@ class RichProgress:
             return
         self._done += count
         self._best = self._best if best is None else f"best {one_line(best)}"
-        left = ""
-        if self._total is not None and 0 < self._done < self._total:
-            passed_s = time.monotonic() - self._started_s
-            left = f"{duration_text(seconds_left(self._done, self._total, passed_s, self._most_s))} left"
+        left_s = seconds_left(self._done, self._total, time.monotonic() - self._started_s, self._most_s)
+        left = "" if left_s is None else f"{duration_text(left_s)} left"
         self._bars.update(self._task, completed=self._done, counted=self._counted(), best=self._best, left=left)
 
     def say(self, text: str) -> None:
@@ -109,11 +107,11 @@ def choose_progress(stream: TextIO, json: bool = False) -> Progress:
     return PlainProgress(stream)
 
 
-def print_front(front: Front, console: Console, report: Path | None = None) -> None:
+def print_front(front: Front, console: Console, report: Path | None = None, *, has_report: bool = True) -> None:
     """Print every winner with its accuracy, costs, limits and bundle: as a table, or as cards where it is narrow.
 
     Ids and paths are never cut or wrapped, so that they can be copied. ``report`` is named last; it is
-    ``report.html`` in the run folder unless given.
+    ``report.html`` in the run folder unless given; ``has_report`` says whether there is one.
     """
     if not front.winners:
         failed = f" {front.failed} chosen architectures failed." if front.failed else ""
@@ -132,7 +130,8 @@ def print_front(front: Front, console: Console, report: Path | None = None) -> N
         else:
             _print_cards(front, console)
         console.print(_legend(front))
-    console.print(Text(f"Report: {report or front.run_folder / REPORT_NAME}"), soft_wrap=True)
+    if has_report:
+        console.print(Text(f"Report: {report or front.run_folder / REPORT_NAME}"), soft_wrap=True)
 
 
 def _columns(front: Front) -> tuple[list[str], list[list[Text]]]:

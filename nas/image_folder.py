@@ -182,7 +182,7 @@ def _common_size(pictures: Sequence[_Picture], image_size: int | None, path: Pat
             raise DataError(
                 f"images must have the same size unless image_size is set, but {first.path} has "
                 f"{first.width}×{first.height} pixels and {other.path} {other.width}×{other.height}. "
-                "Set image_size, for example 32."
+                "Set image_size, for example by --set data.image_size=32."
             )
     return first.width, first.height
 

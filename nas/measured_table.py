@@ -49,11 +49,13 @@ def measure_table(
     was interrupted goes on where the store ends.
 
     Raises:
-        RecipeError: the space has fewer architectures than ``count``, or ``path`` is no name for such a table.
+        RecipeError: the space has fewer architectures than ``count``, or ``path`` is no name for such a table, or holds
+            one of another space, target or metrics.
         TargetError: the target cannot be measured here.
     """
     if not path.name.endswith(".csv.gz"):
         raise RecipeError(f"a table is written as gzip CSV, to a file named like table.csv.gz, but got {path.name!r}.")
+    _check_free(path, _header(space, target, metrics))
     architectures = _draw(space, count, np.random.default_rng(seed))
     surroundings = Surroundings(space, bench, input_shape, classes, target.batch, store)
     rows: list[Evaluation] = []
@@ -72,6 +74,29 @@ def measure_table(
     return rows
 
 
+def _check_free(path: Path, header: Sequence[str]) -> None:
+    """See that ``path`` may be written: it is new, or holds a table with the same columns."""
+    if not path.exists():
+        return
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            found = next(csv.reader(stream), [])
+    except (OSError, EOFError, UnicodeDecodeError):
+        found = []
+    if found != list(header):
+        raise RecipeError(
+            f"a table holds one space, target and set of metrics, but {path} is there already and holds something "
+            "else: choose another file."
+        )
+
+
+def _header(space: SearchSpace, target: Target, metrics: Sequence[str]) -> list[str]:
+    device = device_name(target)
+    measured = [f"{part}{metric}_{device}" for metric in metrics for part in ("", "lower_", "upper_")]
+    names = [choice.name for choice in space.choices]
+    return ["idx", "id", *names, "params", "mflops", *measured, f"flags_{device}", "failure"]
+
+
 def table_text(
     space: SearchSpace,
     rows: Sequence[Evaluation],
@@ -87,12 +112,10 @@ def table_text(
     ``<metric>_<device>``, and ``lower_…`` and ``upper_…`` with its 95 % interval; ``flags_<device>``; and ``failure``.
     The device is the target's text with ``_`` for ``:`` and without ``=``. What was not measured is empty.
     """
-    device = device_name(target)
-    measured = [f"{part}{metric}_{device}" for metric in metrics for part in ("", "lower_", "upper_")]
     options = {choice.name: {option: n for n, option in enumerate(choice.options)} for choice in space.choices}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["idx", "id", *options, "params", "mflops", *measured, f"flags_{device}", "failure"])
+    writer.writerow(_header(space, target, metrics))
     for index, row in enumerate(rows):
         writer.writerow(
             [

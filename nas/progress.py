@@ -59,7 +59,7 @@ class PlainProgress:
         self._most_s = most_s
         self._started_s = self._told_s = self._clock()
         within = "" if most_s is None else f", as far as {duration_text(most_s)} allow"
-        self.say(f"{self._name}." if total is None else f"{self._name}: {total} to do{within}.")
+        self.say(f"{self._name}{within}." if total is None else f"{self._name}: {total} to do{within}.")
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
         self._done += count
@@ -68,10 +68,8 @@ class PlainProgress:
         if self._name is None or now_s - self._told_s < self._every_s or self._done == self._total:
             return
         self._told_s = now_s
-        left = ""
-        if self._total is not None and 0 < self._done < self._total:
-            left_s = seconds_left(self._done, self._total, now_s - self._started_s, self._most_s)
-            left = f", about {duration_text(left_s)} left"
+        left_s = seconds_left(self._done, self._total, now_s - self._started_s, self._most_s)
+        left = "" if left_s is None else f", about {duration_text(left_s)} left"
         self.say(f"{self._name}: {self._counted()}{self._best_so_far()}{left}.")
 
     def say(self, text: str) -> None:
@@ -92,10 +90,17 @@ class PlainProgress:
         return "" if self._best is None else f", best {self._best}"
 
 
-def seconds_left(done: int, total: int, passed_s: float, most_s: float | None) -> float:
-    """What the rest of ``total`` steps will take, as those that are ``done`` did, or what is left of ``most_s``."""
-    left_s = passed_s / done * (total - done)
-    return left_s if most_s is None else min(left_s, max(0.0, most_s - passed_s))
+def seconds_left(done: int, total: int | None, passed_s: float, most_s: float | None) -> float | None:
+    """What the rest of ``total`` steps will take, as those that are ``done`` did, or what is left of ``most_s``.
+
+    None where neither tells.
+    """
+    left_s = [] if most_s is None else [max(0.0, most_s - passed_s)]
+    if total is not None and 0 < done < total:
+        left_s.append(passed_s / done * (total - done))
+    elif total is not None:
+        return None
+    return min(left_s, default=None)
 
 
 def one_line(text: str) -> str:

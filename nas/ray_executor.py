@@ -151,9 +151,11 @@ class RayExecutor:
         alive = [node["Resources"] for node in nodes if node["Alive"]]
         if not any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in alive):
             largest = {name: max((node.get(name, 0) for node in alive), default=0) for name in needs}
+            keys = {"CPU": "execution.threads_per_worker", "GPU": "execution.gpus_per_worker"}
+            lower = [keys[name] for name, amount in needs.items() if amount > largest[name]] or list(keys.values())
             raise TargetError(
                 f"a training takes {needs['CPU']} cores and {needs['GPU']:g} GPUs, but the largest node has "
-                f"{largest['CPU']:g} and {largest['GPU']:g}. Lower execution.threads_per_worker, or join another Ray."
+                f"{largest['CPU']:g} and {largest['GPU']:g}. Lower {' or '.join(lower)}, or join another Ray."
             )
 
     def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:

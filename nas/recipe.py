@@ -31,13 +31,16 @@ from nas.recipe_toml import apply_overrides, flat_literals, read_toml, toml_line
 from nas.target import Target
 
 DEFAULT_ROUNDS = 3
+TRIALS_IN_TIME = 10_000
+"""Unless a recipe with a time says how many: more than any time has, so that the time decides."""
 
 
 class Recipe(Section):
     """Everything that decides what a run does.
 
     After ``search_time_s``, which may be written like ``"15min"``, no further candidate is trained; what runs then
-    ends, and winners are retrained. ``trials`` are the most then, and how many there are depends on the machine.
+    ends, and winners are retrained. How many there are depends on the machine then; ``trials``, where they are given
+    too, are the most.
 
     ``prior`` is a zero-cost score, on ``zero_cost.batch`` images, that the sampler ``gp`` is to expect errors by.
 
@@ -113,8 +116,12 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_trials_few_rounds(cls, values: Any) -> Any:
-        trials = values.get("trials") if isinstance(values, dict) else None
+    def _trials_and_rounds_go_together(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if values.get("search_time_s") is not None:
+            values = {"trials": TRIALS_IN_TIME, **values}
+        trials = values.get("trials")
         if isinstance(trials, int) and 0 < trials < DEFAULT_ROUNDS and "rounds" not in values:
             return {**values, "rounds": trials}
         return values
@@ -210,6 +217,11 @@ class Recipe(Section):
         return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made)[:60].strip(".-") or "run"
 
     @property
+    def has_time_alone(self) -> bool:
+        """Whether the time alone, and no number of candidates, ends the search."""
+        return self.search_time_s is not None and self.trials >= TRIALS_IN_TIME
+
+    @property
     def parsed_objectives(self) -> tuple[Objective, ...]:
         return tuple(Objective.parse(text) for text in self.objectives)
 
@@ -229,8 +241,11 @@ class Recipe(Section):
         return Target.parse(self.target)
 
     def to_toml(self) -> str:
-        """The whole recipe with every default written out; ``read_recipe`` gives the same one back."""
-        return "".join(toml_lines(self.model_dump(exclude_none=True)))
+        """The whole recipe with every default written out; ``read_recipe`` gives the same one back.
+
+        Keys that are not set, and have no default, are comments.
+        """
+        return "".join(toml_lines(self.model_dump()))
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -158,7 +158,7 @@ class RetrainingRecipe(Section):
 
 
 class ExecutionRecipe(Section):
-    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU.
+    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU, of this machine, in a cluster too.
 
     ``ray_address`` is that of a cluster which this machine is a node of, such as ``auto``. ``gpus_per_worker``, a share
     of one or a whole number, is by default what this machine has for each, and none in a cluster.
@@ -169,6 +169,15 @@ class ExecutionRecipe(Section):
     threads_per_worker: int = Field(default=1, ge=1)
     gpus_per_worker: float | None = Field(default=None, ge=0)
     ray_address: str | None = None
+
+    @model_validator(mode="after")
+    def _address_of_what_is_used(self) -> ExecutionRecipe:
+        if self.executor == "inline" and self.ray_address is not None:
+            raise ValueError(
+                'ray_address joins a Ray cluster, which executor "inline" does without, but got '
+                f"{self.ray_address!r}. Leave it out, or set executor=ray."
+            )
+        return self
 
     @field_validator("gpus_per_worker")
     @classmethod

@@ -50,10 +50,15 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
 
 
 def toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """TOML for nested tables of plain values: the standard library reads it but does not write it."""
+    """TOML for nested tables of plain values: the standard library reads it but does not write it.
+
+    TOML has no word for None, so that a key without a value is a comment.
+    """
     tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
     for key, value in values.items():
-        if key not in tables:
+        if value is None:
+            yield f"# {_toml_key(key)} =\n"
+        elif key not in tables:
             yield f"{_toml_key(key)} = {_toml_literal(value)}\n"
     for key, table in tables.items():
         name = f"{prefix}{_toml_key(key)}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +20,19 @@ from nas.search_cost import total_cost
 
 ENDED = "ended by"
 """The note of what ended a run that is not to be resumed as it is."""
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders of runs in ``folder``, which need not exist, those that began first first."""
+    recipes = list(folder.glob(f"*/{RECIPE}"))
+    return [path.parent for path in sorted(recipes, key=lambda path: (path.stat().st_mtime, path))]
+
+
+def resume_command(folder: Path) -> str:
+    """What is typed to go on with the run in ``folder``."""
+    words = ["nas", "search", "--resume", str(folder)]
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
 
 _FIGURES = [each.name for each in fields(HeldOutError) if each.name != "samples"]
 

@@ -49,5 +49,5 @@ def check_decoded_bytes(count: int, channels: int, height: int, width: int) -> N
     if size > LARGEST_BYTES:
         raise DataError(
             f"decoded images must fit into {LARGEST_BYTES / 2**30:.3g} GiB, but {count} of {width}×{height} pixels "
-            f"take {size / 2**30:.3g} GiB. Set a lower image_size."
+            f"take {size / 2**30:.3g} GiB. Set a lower image_size, for example by --set data.image_size=32."
         )

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import platform
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,7 +31,7 @@ from nas.predictor import load_predictor
 from nas.progress import NullProgress, Progress
 from nas.ray_executor import RayExecutor, Resources, local_gpus
 from nas.recipe import Recipe, read_recipe
-from nas.record import ENDED, read_record
+from nas.record import ENDED, read_record, resume_command
 from nas.report import write_report
 from nas.retraining import Retraining
 from nas.run_state import Models, RunState, Task
@@ -102,12 +99,14 @@ def resume(
     *,
     space: SearchSpace | None = None,
     data: DataSet | None = None,
+    overrides: Iterable[str] = (),
     progress: Progress | None = None,
     instruments: Instruments | None = None,
 ) -> Front:
     """Go on with the run in ``folder`` from its rows: nothing that has ended is done again.
 
-    ``space`` and ``data`` must be given when they were given to ``search``.
+    ``space`` and ``data`` must be given when they were given to ``search``. ``overrides``, such as
+    ``execution.workers=1``, hold for this time; they can only be about where trainings run.
 
     Raises:
         NasError: as ``search``; JournalError when there is no run or another process is at it.
@@ -115,7 +114,7 @@ def resume(
     folder = Path(folder)
     if not (folder / RECIPE).is_file():
         raise JournalError(f"--resume takes the folder of a run, but {folder} has no {RECIPE}.")
-    recipe = read_recipe(folder / RECIPE)
+    recipe = read_recipe(folder / RECIPE, overrides)
     instruments = instruments or Instruments()
     progress = progress or NullProgress()
     task = _task(recipe, space, data, instruments, progress)
@@ -156,6 +155,7 @@ def _task(
     load_predictor(recipe.predictor)
     if recipe.evaluate == "table":
         return _table_task(recipe, space, data)
+    _check_gpus(recipe)
     source = DataSource(
         given=data,
         name=recipe.data.name,
@@ -184,6 +184,28 @@ def _task(
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(space, bench, shape, classes, recipe.parsed_target.batch, store)
     return Task(space, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
+
+
+def _check_gpus(recipe: Recipe) -> None:
+    """See that this machine has the GPUs that trainings on it take; what a cluster has is seen when it is joined.
+
+    Raises:
+        RecipeError: it has fewer.
+    """
+    if recipe.execution.ray_address is not None:
+        return
+    has = local_gpus()
+    wants = recipe.execution.gpus_per_worker if recipe.execution.executor == "ray" else None
+    if wants is not None and wants > has:
+        raise RecipeError(
+            f"execution.gpus_per_worker must be at most what this machine has, {has}, but got {wants:g}. Lower it, or "
+            "join a Ray cluster with --ray-address."
+        )
+    if recipe.training.device == "cuda" and not has:
+        raise RecipeError(
+            'training.device "cuda" needs a GPU that torch can use, but this machine has none: set '
+            "training.device=auto, or join a Ray cluster with --ray-address."
+        )
 
 
 def _table_task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None) -> Task:
@@ -288,9 +310,7 @@ def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
         given = [what for what, name in (("space", recipe.space.name), ("data", recipe.data.name)) if name == GIVEN]
         call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
         with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
-        words = ["nas", "search", "--resume", str(folder)]
-        command = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
-        error.add_note(f"Go on with: {with_objects if given else command}")
+        error.add_note(f"Go on with: {with_objects if given else resume_command(folder)}")
         raise
 
 

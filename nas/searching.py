@@ -228,7 +228,8 @@ class Search:
         doing = DOING[self._state.recipe.evaluate]
         ends_s = self._end_of_round_s(number)
         most_s = ends_s - self._state.spent_s if math.isfinite(ends_s) else None
-        self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", until - already, most_s)
+        total = None if self._state.recipe.has_time_alone else until - already
+        self._state.progress.stage(f"round {number}/{self._state.recipe.rounds}: {doing}", total, most_s)
         for source in self._sources_of_trainings(evaluator, number, until, ends_s):
             executor.run(Checked(evaluator.task), source, time_limit_s=evaluator.time_limit_s)
         self._state.journal.append("trained", {"round": number, **self._state.screen.tell_turned_away().to_details()})
@@ -239,12 +240,12 @@ class Search:
             self._state.progress.say(f"round {number}: turned away before training, {listed}")
         if source.dried_up:
             self._state.progress.say(
-                f"round {number} ends after {trained} of {until - already} candidates: "
+                f"round {number} ends after {trained if total is None else f'{trained} of {total}'} candidates: "
                 "no further architecture was found that is new and probably meets the limits."
             )
-        elif trained < until - already:
+        elif total is not None and trained < total:
             self._state.progress.say(
-                f"round {number} ends after {trained} of {until - already} trainings: its share of the search's "
+                f"round {number} ends after {trained} of {total} trainings: its share of the search's "
                 f"{duration_text(self._state.recipe.search_time_s or 0)} is over."
             )
 

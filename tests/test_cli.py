@@ -6,15 +6,18 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from commands import SHORT, TESTS, UNMEASURED, environment, rows_of, run_nas
 
 from nas.cli import main
-from nas.recipe import read_recipe
+from nas.journal import Journal
+from nas.recipe import Recipe, read_recipe
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # found once, not by each command anew
 
@@ -98,7 +101,13 @@ BAD_INPUTS = {
     "folder of images": (("--data", "folder:no_such_folder"), "no_such_folder"),
     "recipe": (("no_such_recipe.toml",), "a recipe is a TOML file, but no_such_recipe.toml does not exist."),
     "resume": (("--resume", "no_such_run"), "--resume takes the folder of a run, but no_such_run has no recipe.toml."),
-    "resume with flags": (("--resume", "run", "--trials", "3"), "takes no recipe, flags or --set"),
+    "resume with flags": (("--resume", "run", "--trials", "3"), "--set execution.KEY=VALUE, but got trials=3."),
+    "resume with a recipe": (("other.toml", "--resume", "run"), "--set execution.KEY=VALUE, but got other.toml."),
+    "cluster without Ray": ((*INLINE, "--ray-address", "auto"), "ray_address joins a Ray cluster, which executor "),
+    "more GPUs than there are": (
+        (*SPACE, "--set", "execution.gpus_per_worker=999"),
+        "execution.gpus_per_worker must be at most what this machine has, ",
+    ),
     "unknown flag": (("--trails", "3"), "--trials"),
     "flag that is no number": (("--trials", "many"), "Invalid value for '--trials'"),
 }
@@ -295,6 +304,46 @@ def test_resuming_a_finished_run_by_command_changes_nothing(
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == json.loads(done.stdout)
     assert rows_of(run) == before
+
+
+def test_resuming_takes_where_trainings_run(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """For this time; the run's recipe stays as it was."""
+    run, done = finished
+    before = (run / "recipe.toml").read_bytes()
+    again = run_nas("search", "--resume", run, *INLINE, "--set", "execution.workers=1", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == json.loads(done.stdout)
+    assert (run / "recipe.toml").read_bytes() == before
+
+
+def test_a_dry_run_prints_the_recipe_alone(tmp_path: Path) -> None:
+    """Which can be kept and searched; keys that are not set are told too."""
+    done = run_nas("search", *SPACE, "--time", "90s", "--runs", tmp_path / "runs", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "recipe.toml").write_text(done.stdout)
+    assert read_recipe(tmp_path / "recipe.toml") == Recipe(space="fault_spaces:Faulty", search_time_s=90)
+    assert "\n# image_size =\n" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_show_lists_runs(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """One line each, also those that are not over, of which no report exists."""
+    run, _ = finished
+    with_another = shutil.copytree(run.parent, run.parent.parent / "listed")
+    other = with_another / "stopped"
+    Journal.start(other, (run / "recipe.toml").read_text(), clock=time.time).close()
+    shown = run_nas("show", "--runs", with_another)
+    assert shown.returncode == 0, shown.stderr
+    first, second = shown.stdout.splitlines()
+    assert first.startswith(f"{with_another / 'run'}: 1 winner ")
+    assert second == f"{other}: Nothing has been recorded yet on onnxruntime-cpu:fp32:batch=1:threads=1. Not over."
+    assert len(json.loads(run_nas("show", "--runs", with_another, "--json").stdout)) == 2
+    alone = run_nas("show", other).stdout
+    assert alone == f"No winners.\nNot over. Unless it still runs, go on with: nas search --resume {other}\n"
+    nothing = run_nas("show", "--runs", run.parent / "none").stdout
+    assert nothing == f"There are no runs in {run.parent / 'none'}.\n"
 
 
 def test_list_names_what_a_recipe_can_name() -> None:

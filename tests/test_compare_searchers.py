@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from experiments.searchers import (
     LocalSearcher,
     OptunaSearcher,
     PymooSearcher,
-    neighbours_as_written,
+    neighbours_of,
 )
 from nas.architecture import Architecture, Choice, Option
 from nas.layer import Layer
@@ -126,11 +127,11 @@ def simple_task(table: Table) -> Task:
     return Task.of(table, "val_acc", "test_acc", ["latency_ms_x"])
 
 
-def problem_of(table: Table, task: Task, known: KnownCosts, *, is_informed: bool) -> Problem:
+def problem_of(table: Table, task: Task, known: KnownCosts, *, is_informed: bool, joined: bool = False) -> Problem:
     def describer() -> Any:
         raise AssertionError("only our own describes")
 
-    networks = Networks(table, SPACE)
+    networks = Networks(table, SPACE, are_twins_joined=joined)
     return Problem(SPACE, networks, task, known, is_informed=is_informed, describer=describer)
 
 
@@ -420,16 +421,17 @@ class TestCommand:
             assert each["evaluations_to"]["99"] <= ROWS
             assert each["twins"] == ROWS - NETWORKS
 
-    def test_everything_is_one_row_for_each_network_where_twins_are_joined(self, path: Path) -> None:
-        """Those who do not know of twins come to all of them too."""
-        content = run(
-            path, "--twins", "joined", "--searchers", "random", "--evaluations", str(NETWORKS), "--seeds", "1"
-        )
-        (each,) = content["runs"]
-        assert len(each["evaluated"]) == NETWORKS
-        assert each["hypervolume_percent"][str(NETWORKS)] == pytest.approx(100)
-        assert each["twins"] == each["failures"] == 0
+    def test_where_twins_are_joined_all_evaluate_networks(self, path: Path) -> None:
+        """Those who do not know of twins too, and none of them ends early for proposing the same one again."""
+        most = NETWORKS - 8
+        others = ",".join(OTHERS if find_spec("pymoo") else sorted({*OTHERS} - {"pymoo-nsga2"}))
+        content = run(path, "--twins", "joined", "--searchers", others, "--evaluations", str(most), "--seeds", "2")
         assert content["settings"]["twins"] == "joined"
+        assert len(content["runs"]) == 2 * len(others.split(","))
+        for each in content["runs"]:
+            assert each["twins"] == each["failures"] == 0
+            if each["searcher"] != "pymoo-nsga2":  # which ends when all its offspring came before
+                assert len(each["evaluated"]) == most, each["searcher"]
 
     def test_the_seed_decides(self, path: Path) -> None:
         """The same gives the same, but for the times; another gives another; so do other searchers beside it not."""
@@ -542,12 +544,16 @@ class TestPredictedCosts:
 class TestSearchers:
     """Those that are written here."""
 
-    def test_neighbours_as_written_are_not_joined(self) -> None:
-        """Two other options for each of four choices, twins among them."""
+    @pytest.mark.parametrize("joined", [False, True])
+    def test_neighbours_are_twins_too_unless_these_are_joined(self, table: Table, task: Task, joined: bool) -> None:
+        """Two other options for each of four choices."""
         bare = Architecture({"depth": 0, "kernel": 1, "width": 8, "stride": 4})
-        found = list(neighbours_as_written(SPACE, bare))
-        assert len(found) == len(set(found)) == 8
-        assert Architecture({"depth": 0, "kernel": 5, "width": 8, "stride": 4}) in found
+        known = KnownCosts.nothing(task)
+        found = list(neighbours_of(problem_of(table, task, known, is_informed=False, joined=joined), bare))
+        assert len(found) == 8
+        assert len(set(found)) == (7 if joined else 8)
+        assert (Architecture({"depth": 0, "kernel": 5, "width": 8, "stride": 4}) in found) is not joined
+        assert (bare in found) is joined
 
     def test_local_search_evaluates_neighbours_of_what_none_dominates(self, table: Table, task: Task) -> None:
         """Each proposal but the first ones is one choice away from an earlier one that none dominates; none repeats."""
@@ -601,6 +607,19 @@ class TestSearchers:
         evaluated, counts, _ = search(searcher, Networks(table, SPACE), task, KnownCosts.nothing(task), 4)
         assert len(evaluated) == 4
         assert counts["repeats"] >= 3 * (PATIENCE - 1)
+
+    def test_a_helped_nsga2_learns_of_the_help(self, table: Table, task: Task) -> None:
+        """Its generations are of trials that it gave one."""
+        problem = problem_of(table, task, KnownCosts.nothing(task), is_informed=False)
+        sampler = optuna.samplers.NSGAIISampler(seed=0, population_size=4)
+        searcher = OptunaSearcher(problem, 0, sampler)
+        for number in range(2 * PATIENCE):
+            proposed = searcher.propose()
+            searcher.tell(proposed, None if 4 <= number < 4 + PATIENCE else tuple(task.losses[number % 9].tolist()))
+        trials = searcher._study.get_trials()
+        helped = [trial for trial in trials if "fixed_params" in trial.system_attrs]
+        assert helped
+        assert all(any("generation" in key for key in trial.system_attrs) for trial in helped)
 
     def test_failures_are_left_out_of_pymoos_generations(self, table: Table, task: Task) -> None:
         """It goes on with those that are left, and with none at all it asks anew."""

@@ -143,6 +143,22 @@ def test_a_table_has_the_name_of_one(tmp_path: Path) -> None:
         table(FakeBench(Faulty()), tmp_path / "table.csv")
 
 
+@pytest.mark.parametrize("content", [b"my notes", gzip.compress(b"idx,id,kernel\r\n"), b""])
+def test_another_file_is_not_written_over(tmp_path: Path, content: bytes) -> None:
+    """Nor a table of another target; one of the same columns is."""
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"table\.csv\.gz is there already and holds something else: choose another"):
+        table(FakeBench(Faulty()), path)
+    assert path.read_bytes() == content
+    path.unlink()
+    table(FakeBench(Faulty()), path, 5)
+    table(FakeBench(Faulty()), path, 6)
+    assert len(read(path)) == 6
+    with pytest.raises(RecipeError, match="holds something else"):
+        table(FakeBench(Faulty()), path, metrics=["model_bytes"])
+
+
 def test_an_interrupted_table_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file holds the first ones already, and the next run measures only the rest."""
     monkeypatch.setattr("nas.measured_table.TOGETHER", 4)

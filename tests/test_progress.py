@@ -64,6 +64,22 @@ def test_no_more_time_is_promised_than_there_is() -> None:
     ]
 
 
+def test_where_only_time_ends_a_stage_its_rest_is_told() -> None:
+    """There is no number to do."""
+    stream, clock = io.StringIO(), Clock()
+    progress = PlainProgress(stream, every_s=5.0, clock=clock)
+    progress.stage("Training", most_s=20.0)
+    clock.now_s += 6
+    progress.advance(3)
+    clock.now_s += 15
+    progress.close()
+    assert stream.getvalue().splitlines() == [
+        "Training, as far as 20 s allow.",
+        "Training: 3 done, about 14 s left.",
+        "Training: 3 done in 21 s.",
+    ]
+
+
 def test_a_new_stage_ends_the_one_before() -> None:
     """The next stage closes the last, and starts its count and its best anew."""
     stream = io.StringIO()

@@ -84,6 +84,17 @@ def test_every_default_is_written_out() -> None:
     assert missing == optional
 
 
+def test_a_time_alone_ends_a_search() -> None:
+    """Unless the number of candidates is given too; a recipe that was written out means the same again."""
+    timed = Recipe(search_time_s="15min")
+    assert timed.has_time_alone
+    assert Recipe.from_toml(timed.to_toml()) == timed
+    assert Recipe(search_time_s="15min", trials=40).trials == 40
+    assert not Recipe(search_time_s="15min", trials=40).has_time_alone
+    assert not Recipe().has_time_alone
+    assert Recipe().trials == 40
+
+
 def test_texts_are_brought_into_one_form() -> None:
     """Different spellings of one target, objective or limit give equal recipes."""
     one = Recipe(target="onnxruntime-cpu", objectives=("accuracy",), limits=("accuracy>=95%", "latency_ms ≤ 2000 µs"))
@@ -286,7 +297,7 @@ def test_a_search_time_that_is_none_is_refused(written: str) -> None:
 
 def test_differences_name_keys_with_both_values() -> None:
     """Those of inner tables by their dotted names, and what one does not have."""
-    here = Recipe(seed=1, training={"epochs": 3}, search_time_s=60)
+    here = Recipe(seed=1, training={"epochs": 3}, search_time_s=60, trials=40)
     assert here.differences(Recipe(training={"epochs": 3})) == {
         "seed": ("1", "0"),
         "search_time_s": ("60.0", "not set"),
