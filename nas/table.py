@@ -82,7 +82,7 @@ def read_table(path: Path, space: SearchSpace) -> Table:
 
     Raises:
         RecipeError: no file that can be read, no rows, a row that is longer or shorter than the header, a choice
-            without a column, or a number that its choice has no option for.
+            without a column, a number that its choice has no option for, or none where there must be one.
     """
     header, rows = _cells(path)
     cells = dict(zip(header, zip(*rows, strict=True), strict=True))
@@ -160,10 +160,27 @@ def _architectures(path: Path, space: SearchSpace, cells: Mapping[str, Sequence[
                     f"column {choice.name!r} of {path} must hold numbers of options, 0 to {len(options) - 1}, "
                     f"but row {number} holds {cell!r}."
                 )
-    if not isinstance(space, HasCanonical):  # which may leave out choices that are active
-        for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(rows, start=1):
+        if isinstance(space, HasCanonical):
+            _check_network(path, space, choices, row, number)
+        else:
             _check_active(path, choices, row, number)
     return tuple(Architecture(row) for row in rows)
+
+
+def _check_network(
+    path: Path, space: HasCanonical, choices: Sequence[Choice], row: Mapping[str, Option], number: int
+) -> None:
+    """See that a row that leaves out active choices, as a canonical form may, says which network it is."""
+    if all(choice.name in row or not is_active(choice, row) for choice in choices):
+        return
+    try:
+        space.canonical(row)
+    except KeyError as error:
+        raise RecipeError(
+            f"column {error.args[0]!r} of {path} must have an option's number where the network depends on it, but row "
+            f"{number} is empty."
+        ) from error
 
 
 def _check_active(path: Path, choices: Sequence[Choice], row: Mapping[str, Option], number: int) -> None:

@@ -130,11 +130,12 @@ class CandidatePool:
             return
         fit = np.array([self._describer.can_be_built(architecture) for architecture in new])
         built = [architecture for architecture, is_fit in zip(new, fit, strict=True) if is_fit]
-        self._fit.append(fit[:, None])
         inputs = Inputs.of_networks(self._features(batch_of(self._describer, built).descriptions), self._scores(built))
         costs = np.empty((len(built), len(self._known)))
         for column, values in enumerate(self._known.values()):
             costs[:, column] = values(built) if built else ()
+        # Only now, for one of these functions may raise, or be interrupted, and all rows must be of the same ones.
+        self._fit.append(fit[:, None])
         self._costs.append(_spread(costs, fit))
         for name, block in inputs.blocks.items():
             self._blocks.setdefault(name, _Rows()).append(_spread(block, fit))

@@ -54,7 +54,10 @@ class Outlook:
         return found
 
     def logarithmic(self, seen: FloatArray) -> list[int]:
-        """Known objectives that have one sign in all candidates and in ``seen``, shape (S, M), also with optimism."""
+        """Known objectives that have one sign in all candidates and in ``seen``, shape (S, M), also with optimism.
+
+        ``seen`` may be all that else is reckoned with: what has ended, and what is expected of what runs.
+        """
         found = []
         for index, known in self.known.items():
             belief, values = self.beliefs.get(index), np.concatenate([known, seen[:, index]])
@@ -68,14 +71,24 @@ class Outlook:
 class Preference:
     """Orders candidates by what they would add to a front.
 
-    ``seen``, shape (S, M), are all losses so far and ``front``, shape (F, M), those that may be improved on. With
-    ``logarithmic`` known costs are scaled as logarithms where their sign allows it.
+    ``seen``, shape (S, M), are all losses so far and ``front``, shape (F, M), those that may be improved on; what still
+    runs, with expected losses of shape (R, M), counts as if it had ended. With ``logarithmic`` known costs are scaled
+    as logarithms where their sign allows it.
     """
 
-    def __init__(self, outlook: Outlook, seen: FloatArray, front: FloatArray, *, logarithmic: bool = False) -> None:
+    def __init__(
+        self,
+        outlook: Outlook,
+        seen: FloatArray,
+        front: FloatArray,
+        *,
+        running: FloatArray | None = None,
+        logarithmic: bool = False,
+    ) -> None:
         self._outlook = outlook
         self._feasibility = outlook.feasibility()
-        self._logarithmic = outlook.logarithmic(seen) if logarithmic else []
+        running = np.empty((0, seen.shape[1])) if running is None else running
+        self._logarithmic = outlook.logarithmic(np.vstack([seen, running])) if logarithmic else []
         lowest, highest = seen.min(axis=0), seen.max(axis=0)
         for index, values in outlook.known.items():
             lowest[index] = min(lowest[index], values.min())
@@ -88,6 +101,7 @@ class Preference:
         self._region = DominatedRegion.of(self._front, reference)
         self._negligible = NEGLIGIBLE * hypervolume(self._front, reference)
         self._left = np.ones(len(outlook.losses(0.0)), dtype=np.bool_)
+        self._expect_losses(running)
 
     def order(self, optimism: float) -> Iterator[int]:
         """The candidates that were not expected yet, the best first; they must not be expected meanwhile.
@@ -108,10 +122,9 @@ class Preference:
     def expect(self, candidate: int) -> None:
         """Count on a candidate: it is left out, and its expected losses become part of the front."""
         self._left[candidate] = False
-        self.expect_losses(self._outlook.losses(0.0)[[candidate]])
+        self._expect_losses(self._outlook.losses(0.0)[[candidate]])
 
-    def expect_losses(self, losses: FloatArray) -> None:
-        """Count on what still runs, with expected losses of shape (N, M)."""
+    def _expect_losses(self, losses: FloatArray) -> None:
         points = self._scaled(losses)
         self._front = np.vstack([self._front, points])
         for point in points:

@@ -14,11 +14,10 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.predictor import BoolArray, FloatArray
-from nas.search_space import neighbours, sample
+from nas.search_space import neighbours
 from predictors.space_sampler import SpaceSampler
 
 FIRST = 5
-DRAWS = 200
 
 
 @final
@@ -58,10 +57,3 @@ class LocalSearchSampler(SpaceSampler):
         dominating = np.all(front_losses[None] <= losses[:, None], axis=2)
         hopeful: BoolArray = ~np.any(dominating, axis=1)
         return hopeful
-
-    def _by_chance(self) -> Architecture:
-        for _ in range(DRAWS):
-            architecture = sample(self._space, self._rng)
-            if architecture not in self._record.taken and self._is_accepted(architecture):
-                return architecture
-        return sample(self._space, self._rng)

@@ -15,8 +15,11 @@ from optuna.trial import FrozenTrial
 from nas.architecture import Architecture
 from nas.description import Describer
 from nas.predictor import BoolArray
+from nas.search_space import architecture_from, sample
 from predictors.candidate_pool import KnownCosts
 from predictors.study_record import StudyRecord
+
+DRAWS = 200
 
 
 class SpaceSampler(optuna.samplers.BaseSampler):
@@ -68,8 +71,16 @@ class SpaceSampler(optuna.samplers.BaseSampler):
         with self._lock:
             self._record.read(study)
             architecture = self._propose(len(study.directions))
-            self._record.propose(trial, architecture)
+            self._record.propose(trial, self._as_asked(trial, architecture))
         return dict(architecture)
+
+    def _as_asked(self, trial: FrozenTrial, architecture: Architecture) -> Architecture:
+        """What comes of a proposal where some choices of the trial are fixed, as by ``enqueue_trial``."""
+        fixed = trial.system_attrs.get("fixed_params", {})
+        try:
+            return architecture_from(self._space, {**architecture, **fixed})
+        except ValueError:  # what they make active is drawn at random, and is seen when the trial ends
+            return architecture
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -77,6 +88,14 @@ class SpaceSampler(optuna.samplers.BaseSampler):
         """A parameter that is no choice of the proposed architecture: at random."""
         by_chance = optuna.samplers.RandomSampler(int(self._rng.integers(2**31)))
         return by_chance.sample_independent(study, trial, param_name, param_distribution)
+
+    def _by_chance(self) -> Architecture:
+        """One at random, new and accepted unless that is hard to find."""
+        for _ in range(DRAWS):
+            architecture = sample(self._space, self._rng)
+            if architecture not in self._record.taken and self._is_accepted(architecture):
+                return architecture
+        return sample(self._space, self._rng)
 
     def _is_accepted(self, architecture: Architecture) -> bool:
         """Whether it may be proposed; if not, it is never a candidate again."""

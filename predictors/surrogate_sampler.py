@@ -23,7 +23,6 @@ from nas.architecture import Architecture
 from nas.description import QUANTITIES, Describer
 from nas.pareto import IntArray, ranks
 from nas.predictor import BoolArray, FloatArray
-from nas.search_space import sample
 from nas.spreading import medoids
 from predictors.candidate_pool import CandidatePool, KnownCosts
 from predictors.cost_correction import Correction
@@ -100,7 +99,7 @@ class SurrogateSampler(SpaceSampler):
             begins = self._pool.are_fit(finished).sum() < FIRST
             self._planned.extend(self._first(candidates) if begins else self._plan(candidates, uncertain))
             if not self._planned:
-                return sample(self._space, self._rng)  # nothing is left that is new and accepted
+                return self._by_chance()  # nothing is left of the candidates that is new and accepted
 
     def _candidates(self) -> IntArray:
         """Places in the pool."""
@@ -145,11 +144,15 @@ class SurrogateSampler(SpaceSampler):
         losses = self._record.losses
         # Logarithms find more with few evaluations, costs as they are more with hundreds where there are several.
         logarithmic = self._weigh_time or (self._turn // len(OPTIMISM)) % 2 == 0
-        preference = Preference(self._outlook(candidates), losses, losses[self._record.front], logarithmic=logarithmic)
         running = self._pool.places(self._record.running)
         running = running[self._pool.are_fit(running)]
-        if len(running):
-            preference.expect_losses(self._outlook(running).losses(0.0))
+        preference = Preference(
+            self._outlook(candidates),
+            losses,
+            losses[self._record.front],
+            running=self._outlook(running).losses(0.0) if len(running) else None,
+            logarithmic=logarithmic,
+        )
         missing = max(1, round(BATCH_SHARE * len(losses)))
         together = -(-missing // ORDERS)
         while missing > 0:
@@ -178,9 +181,9 @@ class SurrogateSampler(SpaceSampler):
     def _learn(self, uncertain: Sequence[int]) -> None:
         """Fit what is believed to what has ended since."""
         record = self._record
-        if self._learned_from == len(record.evidence):
+        there_is = len(record.evidence)
+        if self._learned_from == there_is:
             return
-        self._learned_from = len(record.evidence)
         evidence = self._to_learn_from(record.evidence)
         places = self._pool.places(each.architecture for each in evidence)
         fit = self._pool.are_fit(places)
@@ -204,10 +207,12 @@ class SurrogateSampler(SpaceSampler):
             seconds = np.array([evidence[place].seconds for place in timed])
             self._seconds = Surrogate.fit(inputs.take(np.array(timed)), seconds, np.ones(len(timed)), self._seconds)
         for name in sorted({name for each in evidence for name, excess in each.excesses.items() if excess > 0}):
-            told = np.array([place for place, each in enumerate(evidence) if name in each.excesses])
-            values = np.array([evidence[place].excesses[name] for place in told])
+            # A finished one that does not tell meets it; a stopped one may not have come to telling.
+            told = np.array([place for place, each in enumerate(evidence) if name in each.excesses or whole[place]])
+            values = _finite(np.array([evidence[place].excesses.get(name, np.nan) for place in told]))
             before = self._limits.get(name)
             self._limits[name] = Surrogate.fit(inputs.take(told), values, noise[told], before, as_errors=False)
+        self._learned_from = there_is  # only now, for who is interrupted must learn it all again
 
     def _to_learn_from(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         if len(evidence) <= MOST_BEST + MOST_OTHERS:
@@ -215,3 +220,13 @@ class SurrogateSampler(SpaceSampler):
         order = np.argsort(ranks(np.array([each.losses for each in evidence])), kind="stable")
         others = self._rng.choice(order[MOST_BEST:], MOST_OTHERS, replace=False)
         return [evidence[index] for index in (*order[:MOST_BEST], *others)]
+
+
+def _finite(excesses: FloatArray) -> FloatArray:
+    """N excesses of which some are positive: infinite ones are as far as the farthest finite one.
+
+    An infinite one may be of memory that ran out. Those that are not told, NaN, are as far within as others are beyond.
+    """
+    farthest = np.abs(excesses[np.isfinite(excesses)]).max(initial=0.0) or 1.0
+    clipped = np.clip(excesses, -farthest, farthest)
+    return np.where(np.isnan(clipped), -np.median(clipped[clipped > 0]), clipped)

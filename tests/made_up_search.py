@@ -51,6 +51,12 @@ def search(
 ) -> list[Architecture]:
     """The architectures that were evaluated, in order."""
     study = new_study(sampler, len(losses(sample(CELLS, np.random.default_rng(0)))))
+    return search_in(study, evaluations, losses)
+
+
+def search_in(
+    study: optuna.Study, evaluations: int, losses: Callable[[Architecture], tuple[float, ...]] = both
+) -> list[Architecture]:
     found = []
     for _ in range(evaluations):
         trial, architecture = ask(study)

@@ -38,8 +38,18 @@ def test_what_is_expected_counts_as_found() -> None:
     assert list(preference.order(0.0)) == [0, 1, 2]
     preference.expect(0)
     assert list(preference.order(0.0)) == [2, 1]
-    preference.expect_losses(np.array([[7.9, 0.9]]))
-    assert set(preference.order(0.0)) == {1, 2}
+    running = np.array([[4.0, 4.0], [7.9, 0.9]])
+    assert list(Preference(outlook, FRONT, FRONT, running=running[:1]).order(0.0)) == [2, 0, 1]
+    assert set(Preference(outlook, FRONT, FRONT, running=running).order(0.0)) == {0, 1, 2}
+
+
+def test_what_runs_decides_too_whether_costs_have_logarithms() -> None:
+    """One that costs nothing has none."""
+    outlook = Outlook({1: np.array([4.0, 1.0])}, {0: sure(4.0, 8.0)})
+    running = np.array([[5.0, 0.0]])
+    preference = Preference(outlook, FRONT, FRONT, running=running, logarithmic=True)
+    assert np.isfinite(preference._front).all()
+    assert list(preference.order(0.0)) == list(Preference(outlook, FRONT, FRONT, running=running).order(0.0))
 
 
 def test_what_hardly_meets_a_constraint_comes_later() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import optuna
 import pytest
-from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, error, new_study, search
+from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, error, new_study, search, search_in
 from optuna.trial import TrialState
 
 from nas.architecture import Architecture
@@ -107,6 +107,65 @@ def test_who_does_not_tell_of_a_constraint_tells_nothing_of_it(cells: Describer)
         return np.asarray(sampler._outlook(sampler._pool.places(others)).feasibility())
 
     assert probably_met(others) == pytest.approx(probably_met([]))
+
+
+@pytest.mark.parametrize("excess", [1.0, np.inf])
+def test_who_finished_without_telling_of_a_constraint_meets_it(cells: Describer, excess: float) -> None:
+    """As where only what breaks it is told of, by how much or not at all."""
+    told = list(dict.fromkeys(sample(CELLS, np.random.default_rng(seed)) for seed in range(1, 41)))
+    beyond = sorted(told, key=error)[-10:]
+    sampler = SurrogateSampler(cells, seed=0, known={1: costs})
+    study = new_study(sampler)
+    for architecture in told:
+        constraints = {"error": excess} if architecture in beyond else None
+        add(study, architecture, values=both(architecture), constraints=constraints)
+    ask(study)
+    outlook = sampler._outlook(sampler._pool.places([*beyond, *(each for each in told if each not in beyond)]))
+    met = np.asarray(outlook.feasibility())
+    assert met[:10].mean() < 0.5 < met[10:].mean()
+
+
+def test_an_interruption_leaves_a_sampler_as_it_was(cells: Describer) -> None:
+    """While costs of candidates are looked up, and while it learns: it goes on with all of them."""
+    interrupts = [True]
+
+    def interrupted_once(architectures: Sequence[Architecture]) -> np.ndarray:
+        if interrupts and interrupts.pop():
+            raise KeyboardInterrupt
+        return costs(architectures)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    sampler = SurrogateSampler(cells, seed=0, known={1: interrupted_once})
+    study = new_study(sampler)
+    with pytest.raises(KeyboardInterrupt):
+        ask(study)
+    assert len(search_in(study, 20)) == 20
+    met = sampler._pool._met
+    assert sampler._pool.costs(np.arange(len(met)))[:, 0].tolist() == [cost(each) for each in met]
+    learned = sampler._learned_from
+    sampler._planned.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("predictors.surrogate_sampler.Correction.fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ask(study)
+    assert sampler._learned_from == learned
+    ask(study)
+    assert sampler._learned_from > learned
+
+
+def test_choices_that_are_fixed_are_part_of_what_runs(cells: Describer) -> None:
+    """By who enqueues some of them: the rest is proposed, and both together are not proposed again."""
+    study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
+    search_in(study, 10)
+    study.enqueue_trial({"op_e30": "avg_pool_3x3"})
+    _, begun = ask(study)
+    assert begun["op_e30"] == "avg_pool_3x3"
+    sampler = study.sampler
+    assert isinstance(sampler, SurrogateSampler)
+    assert sampler._record.running == [begun]
+    assert begun in sampler._record.taken
 
 
 def test_a_constraint_that_nothing_meets_is_not_probably_met(cells: Describer) -> None:

@@ -17,7 +17,7 @@ from nas.architecture import Architecture, Option
 from nas.errors import RecipeError
 from nas.measured_table import measure_table
 from nas.progress import NullProgress
-from nas.search_space import SearchSpace
+from nas.search_space import SearchSpace, load_space
 from nas.table import Table, read_table
 from nas.target import Target
 from search_spaces.nasbench201 import EDGES, OPERATIONS, NasBench201
@@ -94,6 +94,16 @@ def test_columns_are_those_of_numbers(tmp_path: Path) -> None:
     ]
     np.testing.assert_array_equal(table.column("latency_ms_a_1"), [np.nan, 3])
     assert len(table) == 2
+
+
+def test_an_empty_choice_that_a_network_depends_on_is_refused(tmp_path: Path) -> None:
+    """Its canonical form cannot be told."""
+    space = load_space("nasbench201", {}, input_shape=(3, 32, 32), classes=10)
+    path = tmp_path / "table.csv"
+    names = [choice.name for choice in space.choices]
+    path.write_text("\n".join([",".join(names), ",".join("3" * len(names)), ",".join(["3"] * (len(names) - 1) + [""])]))
+    with pytest.raises(RecipeError, match=rf"column '{names[-1]}' of .* where the network depends on it, but row 2 is"):
+        read_table(path, space)
 
 
 def test_a_space_with_canonical_may_leave_active_choices_out(tmp_path: Path) -> None:
