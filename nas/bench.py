@@ -15,6 +15,11 @@ from nas.runtimes import Deployed, Float32Array, ModelFormat
 Outcome = dict[str, Measurement] | CandidateError
 
 
+def target_part(fingerprint: str) -> str:
+    """What identifies a target's hardware and versions, without when its reference speed was found."""
+    return fingerprint.rpartition("-")[0] or fingerprint
+
+
 class Bench(Protocol):
     """Deploys exported models on a target, and measures them together, so that comparing them is fair."""
 
@@ -28,7 +33,10 @@ class Bench(Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """What identifies the target with its hardware and versions; None where nothing measured may be kept."""
+        """What identifies the target with its hardware and versions, and after a dash the find of its reference speed.
+
+        None where nothing measured may be kept.
+        """
 
     @property
     def device_s(self) -> float:

@@ -28,6 +28,8 @@ from nas.runtimes import Deployed, Float32Array, ModelFormat, load_runtime
 from nas.target import Target
 from nas.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
 
+OUTPUTS_TOGETHER = 1000
+"""So many images are answered at a time at most, for each time has its limit."""
 MEMORY_ROUNDS = 3
 ENERGY_ROUNDS = 3
 ENERGY_TIMEOUT_S = 120.0
@@ -172,11 +174,15 @@ class DeviceBench:
         return outcomes
 
     def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
-        with (
-            tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch,
-            self._process(self._target) as process,
-        ):
-            return process.outputs(model.path, images, Path(scratch), DEPLOY_TIMEOUT_S)
+        batch = self._target.batch
+        together = max(1, OUTPUTS_TOGETHER // batch) * batch
+        with self._process(self._target) as process:
+            parts = []
+            for start in range(0, len(images), together):
+                with tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch:
+                    part = images[start : start + together]
+                    parts.append(process.outputs(model.path, part, Path(scratch), DEPLOY_TIMEOUT_S))
+            return np.concatenate(parts)
 
     def _of_latency(self, found: Measurement | CandidateError, metrics: Sequence[str]) -> Outcome:
         if isinstance(found, CandidateError):

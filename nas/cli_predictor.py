@@ -366,7 +366,7 @@ def _from_run(folder: Path, recipe: Recipe, space: str | None, asked: Sequence[s
     latencies = values.get("latency_ms", {})
     store, identity = MeasurementStore(home(), fresh=not recipe.measuring.reuse), space_identity(loaded, shape, classes)
     sources = {
-        metric: [each for each in store.sources(identity, metric, without="") if each.target != recipe.measured_on]
+        metric: [each for each in store.sources(identity, metric, without=()) if each.target != recipe.measured_on]
         for metric in kept
     }
     return MeasuredDevice(describer, recipe.measured_on, kept, recipe.parsed_limits, sources, pool, latencies)

@@ -100,7 +100,8 @@ class Fitting:
             return []
         if metric not in self._sources:
             space = space_identity(task.space, task.input_shape, task.class_count)
-            self._sources[metric] = task.store.sources(space, metric, without=task.measurer.fingerprint)
+            own = {task.measurer.fingerprint, *self._state.fingerprints}
+            self._sources[metric] = task.store.sources(space, metric, without=own)
             if self._sources[metric]:
                 named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
                 self._state.progress.say(f"{metric} was measured in this space before on other targets: {named}")

@@ -14,7 +14,7 @@ from nas import file_lock
 from nas.errors import JournalError
 from nas.evaluation import Evaluation
 
-Kind = Literal["recipe", "evaluation", "fit", "trained", "round", "note", "cost"]
+Kind = Literal["recipe", "evaluation", "fit", "trained", "round", "note", "cost", "bench"]
 
 JOURNAL = "journal.db"
 RECIPE = "recipe.toml"
@@ -95,9 +95,11 @@ class Journal:
                 "INSERT INTO rows (at, kind, body) VALUES (?, ?, ?)", [(at, kind, text) for text in texts]
             )
             self._connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.OperationalError):
+                raise
             raise JournalError(
                 f"rows must reach the disk before the run goes on, but SQLite says: {error}. "
                 "Free some space or mend the folder, then resume the run."

@@ -26,6 +26,7 @@ class Knowledge:
         self.winners: dict[Architecture, Evaluation] = {}
         self.unfit: set[Architecture] = set()
         self._failing: list[Evaluation] = []
+        self._failing_winners: list[Evaluation] = []
         for row in rows:
             self.add(row)
 
@@ -35,7 +36,11 @@ class Knowledge:
         Rows of the stage ``check`` tell nothing of an architecture but how well others foretold its error.
         """
         self.rows.append(row)
-        self._failing = [*self._failing, row] if row.failed else []
+        # Apart from all others, for each of them was retrained first, mostly well.
+        if row.stage == "winner":
+            self._failing_winners = [*self._failing_winners, row] if row.failed else []
+        else:
+            self._failing = [*self._failing, row] if row.failed else []
         architecture = row.architecture
         if row.stage == "train":
             self.trainings[architecture] = row
@@ -68,14 +73,16 @@ class Knowledge:
         """Stop a run in which nothing works.
 
         Raises:
-            RepeatedFailureError: ten evaluations failed one after the other; it says what they have in common.
+            RepeatedFailureError: ten evaluations, or ten winners, failed one after the other; it says what they have in
+                common.
         """
-        last = self._failing[-FAILURES_IN_A_ROW:]
-        if len(last) == FAILURES_IN_A_ROW:
-            raise RepeatedFailureError(
-                f"{FAILURES_IN_A_ROW} evaluations in a row failed, so the run stops. {_in_common(last)} "
-                "Mend that, then start a new run."
-            )
+        for what, failing in (("evaluations", self._failing), ("retrained winners", self._failing_winners)):
+            last = failing[-FAILURES_IN_A_ROW:]
+            if len(last) == FAILURES_IN_A_ROW:
+                raise RepeatedFailureError(
+                    f"{FAILURES_IN_A_ROW} {what} in a row failed, so the run stops. {_in_common(last)} "
+                    "Mend that, then start a new run."
+                )
 
 
 def _in_common(rows: Sequence[Evaluation]) -> str:

@@ -7,7 +7,7 @@ import inspect
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -68,8 +68,8 @@ class MeasurementStore:
             raise TargetError(self._unusable(error)) from error
         return {metric: Measurement.from_json(json.loads(body)) for metric, body in rows}
 
-    def sources(self, space: str, metric: str, *, without: str) -> list[Source]:
-        """What was measured of ``metric`` in a space on each target but the one whose fingerprint is ``without``.
+    def sources(self, space: str, metric: str, *, without: Collection[str]) -> list[Source]:
+        """What was measured of ``metric`` in a space on each target but those with a fingerprint in ``without``.
 
         ``space`` is its ``space_identity``. Targets with fewer than ``LEAST_OF_A_SOURCE`` architectures are left out,
         and so are rows of version 0.2, which do not say of which choices they are.
@@ -82,20 +82,20 @@ class MeasurementStore:
         # Keys are a space's identity, and that of an architecture's layers after a dash.
         query = """
             SELECT fingerprint, choices, body FROM measurements
-            WHERE substr(space, 1, ?) = ? AND metric = ? AND fingerprint != ? AND choices IS NOT NULL ORDER BY number
+            WHERE substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL ORDER BY number
         """
         start = f"{space}-"
         try:
             with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
                 if "choices" not in _columns(connection):
                     return []
-                rows = connection.execute(query, (len(start), start, metric, without)).fetchall()
+                rows = connection.execute(query, (len(start), start, metric)).fetchall()
         except sqlite3.DatabaseError as error:
             raise TargetError(self._unusable(error)) from error
         found: dict[str, dict[Architecture, Measurement]] = {}
         for fingerprint, choices, body in rows:
             measurement = Measurement.from_json(json.loads(body))
-            if measurement.median > 0:  # predictors learn logarithms
+            if fingerprint not in without and measurement.median > 0:  # predictors learn logarithms
                 found.setdefault(fingerprint, {})[Architecture(json.loads(choices))] = measurement
         return [
             Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Any, Self, TextIO, final
 
 from nas.errors import CandidateError, NasError, TargetError
 from nas.execution import Job, JobSource, Report, Task, as_failure, reports_of
+from nas.machine import WORKER_BYTES
 
 Outcome = Report | NasError
 """The last that is known of a job."""
@@ -55,12 +56,16 @@ class Resources:
 class RayExecutor:
     """Jobs in parallel by Ray Tune: a searcher and a scheduler that pass everything to the source.
 
-    A local Ray listens on the loopback address alone; ``address`` joins a cluster instead.
+    A local Ray listens on the loopback address alone; ``address`` joins a cluster instead. At most ``workers`` jobs run
+    at once, and no more than there is room for, since a job that is handed out is to begin; None, in a cluster, is as
+    many as its nodes have cores, GPUs and memory for.
     Actors are reused from job to job, and one Ray session serves all runs.
     """
 
-    def __init__(self, workers: int, resources: Resources, *, address: str | None = None) -> None:
-        self._workers = workers
+    def __init__(self, workers: int | None, resources: Resources, *, address: str | None = None) -> None:
+        assert workers is not None or address is not None, "a local Ray is as large as it has workers"
+        self._most_workers = workers
+        self._workers = workers or 1
         self._resources = resources
         self._address = address
 
@@ -70,9 +75,6 @@ class RayExecutor:
         os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
         os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")
         os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "86400")
-        # So many trials may wait for a process. With fewer, each new one takes over the process that is idle, and no
-        # other is ever started.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._workers)
         os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Else Tune itself begins a trial anew whose node is taken away, beside what is done here about that.
@@ -121,10 +123,16 @@ class RayExecutor:
             self._owns_ray = False
         self._stdout = sys.stdout
         try:
-            self._check_resources(ray.nodes())  # type: ignore[no-untyped-call]
+            nodes = ray.nodes()  # type: ignore[no-untyped-call]
+            self._check_resources(nodes)
         except TargetError:
             self._leave()
             raise
+        room = room_for(nodes, self._resources, by_memory=self._most_workers is None)
+        self._workers = room if self._most_workers is None else min(self._most_workers, room)
+        # So many trials may wait for a process. With fewer, each new one takes over the process that is idle, and no
+        # other is ever started.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._workers)
         logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures become rows; Ray would tell them once more
         sys.stdout = _WithoutRayNews(sys.stdout)
         return self
@@ -427,6 +435,23 @@ def _cause(trial: Any) -> Exception | None:
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         error = error.cause
     return None if error is None or isinstance(error, RayActorError) else error
+
+
+def room_for(nodes: Sequence[Mapping[str, Any]], resources: Resources, *, by_memory: bool) -> int:
+    """How many jobs fit on all nodes that are alive, as ``ray.nodes`` tells of them; at least one."""
+    room = 0
+    for node in nodes:
+        if not node["Alive"]:
+            continue
+        has = node["Resources"]
+        fits = [has.get("CPU", 0) // resources.cpus]
+        if resources.gpus:
+            share = has.get("GPU", 0) / resources.gpus
+            fits.append(share if resources.gpus >= 1 else has.get("GPU", 0) * int(1 / resources.gpus + 1e-9))
+        if by_memory and "memory" in has:
+            fits.append(has["memory"] // WORKER_BYTES)
+        room += int(min(fits))
+    return max(1, room)
 
 
 def local_gpus() -> int:

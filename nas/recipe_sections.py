@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -158,7 +159,7 @@ class RetrainingRecipe(Section):
 
 
 class ExecutionRecipe(Section):
-    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU, of this machine, in a cluster too.
+    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU, as far as memory goes.
 
     ``ray_address`` is that of a cluster which this machine is a node of, such as ``auto``. ``gpus_per_worker``, a share
     of one or a whole number, is by default what this machine has for each, and none in a cluster.
@@ -195,6 +196,8 @@ class ExecutionRecipe(Section):
                 "a search runs on a node of the cluster, and takes the head's address, such as host:6379 or auto, "
                 f"but got that of a Ray client, {value!r}. Join the cluster first: ray start --address=host:6379."
             )
+        if value is not None and value != "auto" and not re.fullmatch(r"[^\s/]+:[0-9]+", value):
+            raise ValueError(f"an address is auto, or a host and a port such as host:6379, but got {value!r}.")
         return value
 
 

@@ -101,9 +101,11 @@ class Retraining:
                 deployed[architecture] = self._deploy(architecture)
             except CandidateError as error:
                 state.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
+                state.knowledge.check_failures()
             state.progress.advance()
         state.progress.stage("measuring winners", len(deployed) * bench.rounds)
         rng = np.random.default_rng((state.recipe.seed, 2))
+        state.check_bench()
         possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
         metrics = tuple(dict.fromkeys((*possible, *state.screen.measured_metrics)))
         outcomes = bench.measure(list(deployed.values()), metrics, rng, state.progress.advance)
@@ -112,6 +114,7 @@ class Retraining:
         state.progress.stage("testing winners", len(deployed))
         for (architecture, model), outcome in zip(deployed.items(), outcomes, strict=True):
             state.add(self._winner(architecture, model, outcome, parities[architecture]))
+            state.knowledge.check_failures()
             state.progress.advance()
         state.progress.close()
 
@@ -176,10 +179,11 @@ class Retraining:
             if isinstance(outcome, CandidateError):
                 raise outcome
             outputs = state.task.bench.outputs(model, images)
+            exported = outputs_of(folder / ONNX, images)
         except CandidateError as error:
             return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
         wrong = int((outputs.argmax(axis=1) != data.test.labels).sum())
-        wrong_exported = int((outputs_of(folder / ONNX, images).argmax(axis=1) != data.test.labels).sum())
+        wrong_exported = int((exported.argmax(axis=1) != data.test.labels).sum())
         row = Evaluation(
             "winner",
             architecture,

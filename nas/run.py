@@ -259,7 +259,8 @@ def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: P
             record = read_record(folder)
             write_report(folder / REPORT_NAME, record)
     except BaseException as error:
-        progress.close()
+        with contextlib.suppress(BrokenPipeError):
+            progress.close()
         if not isinstance(error, JournalError):
             state.note_cost()
         if isinstance(error, LimitError | RepeatedFailureError):
@@ -301,12 +302,14 @@ def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
     try:
         try:
             yield
+        except BrokenPipeError:  # nobody reads what is said any more
+            raise
         except OSError as error:
             raise JournalError(
                 f"what a run finds must reach the disk, but the system says: {error}. "
                 "Free some space or mend the folder, then resume the run."
             ) from error
-    except (KeyboardInterrupt, JournalError, TargetError) as error:
+    except (KeyboardInterrupt, BrokenPipeError, JournalError, TargetError) as error:
         given = [what for what, name in (("space", recipe.space.name), ("data", recipe.data.name)) if name == GIVEN]
         call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
         with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
@@ -383,7 +386,8 @@ def _executor(recipe: Recipe) -> Executor:
     gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
     workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
     share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
-    return RayExecutor(workers, Resources(execution.threads_per_worker, share), address=execution.ray_address)
+    most = workers if execution.ray_address is None else execution.workers or None
+    return RayExecutor(most, Resources(execution.threads_per_worker, share), address=execution.ray_address)
 
 
 def gpu_share(gpus: int, workers: int) -> float:

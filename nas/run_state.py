@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from nas.bench import Bench
+from nas.bench import Bench, target_part
 from nas.data_source import DataSource
 from nas.dataset import DataSet
+from nas.errors import JournalError
 from nas.evaluation import Evaluation
 from nas.journal import Journal
 from nas.knowledge import Knowledge
@@ -102,6 +103,32 @@ class RunState:
     def spent_s(self) -> float:
         """Seconds that the run has taken so far, in all processes that were at it, as far as they could note it."""
         return self._cost.lap_s + float(sum(body["wall_s"] for body in self.journal.bodies("cost")))
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Of the targets that this run was measured on: one, unless its reference speed was found anew."""
+        return [body["fingerprint"] for body in self.journal.bodies("bench")]
+
+    def check_bench(self) -> None:
+        """See that what is measured now compares with what the run measured before, maybe in another process.
+
+        Raises:
+            JournalError: the target's hardware or versions are others.
+        """
+        now, known = self.task.measurer.fingerprint, self.fingerprints
+        if now is None or now in known:
+            return
+        if known and target_part(known[-1]) != target_part(now):
+            raise JournalError(
+                f"a run goes on with the target that it began with, but {self.recipe.target} has not the hardware and "
+                "versions that it was measured with before. Bring those back, or start a new run."
+            )
+        if known:
+            self.progress.say(
+                f"the reference speed of {self.recipe.target} was found anew since this run was measured before: "
+                "what was measured before and after is corrected for drift by different ones."
+            )
+        self.journal.append("bench", {"fingerprint": now})
 
     def note_cost(self) -> None:
         """Put what was spent since this was last done in the journal."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -78,7 +78,10 @@ class Search:
         self._fitting.fit(max((row.round for row in self._state.knowledge.rows if row.stage == "measure"), default=0))
         if 0 not in self._rounds_done:
             self._measure_until_good_enough()
+            before = len(self._state.knowledge.measurements)
             self._check_limits(pool)
+            if len(self._state.knowledge.measurements) > before:
+                self._fitting.fit(0)
             self._end_round(0)
 
     def _spread(self) -> list[Architecture]:
@@ -143,6 +146,7 @@ class Search:
         metrics = self._state.screen.measured_metrics
         if not architectures or not metrics:
             return
+        self._state.check_bench()
         rows = self._state.task.measurer.rows(
             architectures,
             metrics,
@@ -165,10 +169,8 @@ class Search:
         for limit in self._state.screen.cost_limits:
             if self._lowest_value(limit)[0] <= limit.value:
                 continue
-            lowest = self._state.screen.lowest(lambda a, limit=limit: self._known_value(a, limit), known)  # type: ignore[misc]
+            lowest = self._lowest(lambda a, limit=limit: self._known_value(a, limit), known, [limit])  # type: ignore[misc]
             if limit.metric.source == "measured":
-                if lowest not in self._state.knowledge.measurements:
-                    self._measure([lowest], 0)  # when that fails, what was measured before decides
                 value, architecture = self._lowest_value(limit)
             else:
                 value, architecture = self._known_value(lowest, limit), lowest
@@ -181,16 +183,31 @@ class Search:
         self._state.screen.predict_all(known)
         if any(self._state.screen.probably_meets(a, self._state.knowledge) for a in known):
             return
-        nearest = self._state.screen.lowest(self._expected_excess, known)
+        nearest = self._lowest(self._expected_excess, known, self._state.screen.cost_limits)
+        nearest = min((nearest, *self._state.knowledge.measurements), key=self._expected_excess)
         if self._expected_excess(nearest) > 0:
             excesses = self._state.screen.excesses(
                 {"error": 0.0, **self._state.screen.values(nearest, self._state.knowledge)}
             )
-            over = ", ".join(f"{name} by {100 * excess:.0f} %" for name, excess in excesses.items() if excess > 0)
+            over = ", ".join(f"{name} by {100 * excess:.2g} %" for name, excess in excesses.items() if excess > 0)
             raise LimitError(
                 f"nothing that was found meets all of {', '.join(map(str, self._state.screen.limits))} together: the "
                 f"nearest is {nearest.id} ({nearest.short}), which exceeds {over}. Raise a limit, or widen the space."
             )
+
+    def _lowest(
+        self, score: Callable[[Architecture], float], known: Sequence[Architecture], limits: Sequence[Limit]
+    ) -> Architecture:
+        """What descent finds with the lowest score; where limits are measured, the first such that can be."""
+        is_measured = any(limit.metric.source == "measured" for limit in limits)
+        while True:
+            lowest = self._state.screen.lowest(score, known)
+            is_new = lowest not in self._state.knowledge.measurements and lowest not in self._state.knowledge.unfit
+            if not is_measured or not is_new:
+                return lowest
+            self._measure([lowest], 0)
+            if lowest not in self._state.knowledge.unfit:
+                return lowest
 
     def _lowest_value(self, limit: Limit) -> tuple[float, Architecture]:
         """The lowest value among the measured architectures, of any source of values but prediction."""
@@ -198,6 +215,8 @@ class Search:
         return min(measured, key=lambda pair: pair[0], default=(math.inf, Architecture({})))
 
     def _known_value(self, architecture: Architecture, limit: Limit) -> float:
+        if architecture in self._state.knowledge.unfit:
+            return math.inf
         try:
             return self._state.screen.values(architecture, self._state.knowledge)[limit.metric.name]
         except CandidateError:
@@ -205,6 +224,8 @@ class Search:
 
     def _expected_excess(self, architecture: Architecture) -> float:
         """By what is known or expected, where ``Screen.total_excess`` goes by upper bounds."""
+        if architecture in self._state.knowledge.unfit:
+            return math.inf
         try:
             values = {"error": 0.0, **self._state.screen.values(architecture, self._state.knowledge)}
         except CandidateError:

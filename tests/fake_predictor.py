@@ -23,12 +23,14 @@ class Settings:
     """How ``fit_fake`` behaves, and what it was asked.
 
     ``half_width`` gives the bounds' half width, relative to the mean, for a number of samples. ``is_known`` says
-    whether an architecture is. ``fits`` are the metrics' samples, sources and values of what is given, in order;
-    ``predictors`` what came of them; ``predicted`` the sizes of the batches, and ``given`` what was given for them.
+    whether an architecture is; all is predicted too high by ``factor``. ``fits`` are the metrics' samples, sources and
+    values of what is given, in order; ``predictors`` what came of them; ``predicted`` the sizes of the batches, and
+    ``given`` what was given for them.
     """
 
     half_width: Callable[[int], float] = lambda samples: 0.05
     is_known: Callable[[Architecture], bool] = lambda architecture: True
+    factor: float = 1.0
     fits: list[tuple[list[Architecture], FloatArray, Sequence[Source], FloatArray]] = field(default_factory=list)
     predicted: list[int] = field(default_factory=list)
     given: list[FloatArray] = field(default_factory=list)
@@ -92,7 +94,7 @@ class FakePredictor:
     def predict_described(self, batch: Batch) -> Prediction:
         self._settings.predicted.append(len(batch))
         self._settings.given.append(batch.given)
-        mean = np.exp(_features(batch.descriptions) @ self._weights)
+        mean = self._settings.factor * np.exp(_features(batch.descriptions) @ self._weights)
         lower, upper = self._bounds(mean)
         return Prediction(mean, lower, upper, mean * (1 + 0.9 * self._half_width), np.ones(len(mean), dtype=bool))
 

@@ -207,8 +207,12 @@ class TestOnnxRuntime:
             assert asked == expected
         assert deployed.details == {"calibrated_on": "12 training images"}
 
-    def test_outputs_are_those_of_the_deployed_model(self, exported: dict[str, Path], tmp_path: Path) -> None:
-        """For any number of images, whatever the target's batch."""
+    @pytest.mark.parametrize("together", [3, 1000])
+    def test_outputs_are_those_of_the_deployed_model(
+        self, together: int, exported: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """For any number of images, whatever the target's batch, and however many are answered at a time."""
+        monkeypatch.setattr("nas.benchmarking.OUTPUTS_TOGETHER", together)
         images = np.random.default_rng(0).standard_normal((11, 3, 32, 32)).astype(np.float32)
         found = []
         for name, batch in (("small", 1), ("batch", 8)):

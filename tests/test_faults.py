@@ -22,6 +22,10 @@ from commands import (
     rows_of,
     run_nas,
 )
+from fault_spaces import Faulty
+
+import nas
+from nas.errors import RepeatedFailureError
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # found once, not by each command anew
 
@@ -116,6 +120,35 @@ def test_a_space_in_which_nothing_can_be_trained_ends_after_ten_failures(tmp_pat
     assert "the training loss must be finite, but was nan" in done.stderr
     assert len(evaluations_of(tmp_path / "run", "train")) == 10
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("refused", "ONNX Runtime cannot run the exported model: "), ("export", "torch.onnx.export raised ")],
+)
+def test_winners_that_all_fail_become_rows_and_end_the_run_after_ten(
+    fault: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With objectives that nothing is measured for, only winners are exported."""
+    monkeypatch.setattr("nas.knowledge.FAILURES_IN_A_ROW", 3)
+    recipe = {
+        "name": "run",
+        "data": "digits",
+        "objectives": ["error", "macs"],
+        "trials": 6,
+        "rounds": 1,
+        "training": {"epochs": 1, "subset": 0.1},
+        "early_stopping": {"enabled": False},
+        "retraining": {"epochs": 1, "winners": 2},
+        "execution": {"executor": "inline"},
+    }
+    with pytest.raises(RepeatedFailureError, match="3 retrained winners in a row failed, so") as ended:
+        nas.search(recipe, space=Faulty(fault, always=True), runs=tmp_path)
+    assert says in str(ended.value)
+    rows = evaluations_of(tmp_path / "run", "winner")
+    assert len(rows) == 3
+    assert all(row.failure is not None and row.failure.kind == "export" for row in rows)
+    assert len(evaluations_of(tmp_path / "run", "retrain")) in (3, 4)
 
 
 @pytest.mark.slow

@@ -166,6 +166,28 @@ class TestDisasters:
             (mode,) = journal._connection.execute("PRAGMA journal_mode").fetchone()
         assert (flushing, mode) == (2, "wal")  # 2 is FULL
 
+    def test_an_interrupted_append_is_taken_back(self, tmp_path: Path) -> None:
+        """And the next one goes well."""
+
+        class Interrupted:
+            def __init__(self, connection: sqlite3.Connection) -> None:
+                self._connection = connection
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self._connection, name)
+
+            def executemany(self, *arguments: object) -> None:
+                raise KeyboardInterrupt
+
+        with started(tmp_path) as journal:
+            connection = journal._connection
+            journal._connection = Interrupted(connection)  # type: ignore[assignment]
+            with pytest.raises(KeyboardInterrupt):
+                journal.append("note", {"lost": 1})
+            journal._connection = connection
+            journal.append("note", {"kept": 1})
+            assert journal.bodies("note") == [{"kept": 1}]
+
     def test_a_killed_writer_loses_nothing_that_was_acknowledged(self, tmp_path: Path) -> None:
         """SIGKILL between and within appends leaves whole appends of two, at least all that had returned."""
         code = """

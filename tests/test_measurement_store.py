@@ -185,7 +185,7 @@ class TestSources:
             store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number / 10))
             store.add("print", f"space-{number}", width(number), on("onnxruntime-cpu", number))
             store.add("cpu", f"space-{number}", width(number), on("torch-cpu", 2 * number))
-        gpu, cpu = store.sources("space", "latency_ms", without="print")
+        gpu, cpu = store.sources("space", "latency_ms", without={"print"})
         assert (gpu.target, cpu.target) == ("torch-cuda", "torch-cpu")
         assert list(gpu.architectures) == [width(number) for number in range(1, LEAST_OF_A_SOURCE + 1)]
         assert cpu.values.tolist() == [2.0 * number for number in range(1, LEAST_OF_A_SOURCE + 1)]
@@ -198,12 +198,12 @@ class TestSources:
             store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number))
         store.add("gpu", "space-1", width(1), on("torch-cuda", 99))
         store.add("gpu", "space2-1", width(77), on("torch-cuda", 1))
-        assert store.sources("space", "latency_ms", without="print") == []
+        assert store.sources("space", "latency_ms", without={"print"}) == []
         store.add("gpu", "space-77", width(77), on("torch-cuda", 7))
-        assert store.sources("space", "item_ms", without="print") == []
-        assert store.sources("spac", "latency_ms", without="print") == []
-        assert store.sources("space", "latency_ms", without="gpu") == []
-        (source,) = store.sources("space", "latency_ms", without="print")
+        assert store.sources("space", "item_ms", without={"print"}) == []
+        assert store.sources("spac", "latency_ms", without={"print"}) == []
+        assert store.sources("space", "latency_ms", without={"gpu"}) == []
+        (source,) = store.sources("space", "latency_ms", without={"print"})
         assert len(source.architectures) == len(source.values) == LEAST_OF_A_SOURCE
         assert source.values[0] == 99  # the last one counts
 
@@ -213,18 +213,18 @@ class TestSources:
         for number in range(LEAST_OF_A_SOURCE):
             found = {"weight_bytes": Measurement("weight_bytes", "torch-cuda", ((float(number),),))}
             store.add("gpu", f"space-{number}", width(number), found)
-        assert store.sources("space", "weight_bytes", without="print") == []
+        assert store.sources("space", "weight_bytes", without={"print"}) == []
 
     def test_are_none_where_nothing_is_reused_or_there_is_no_store(self, tmp_path: Path) -> None:
         """A fresh store finds nothing at all."""
-        assert MeasurementStore(tmp_path).sources("space", "latency_ms", without="print") == []
+        assert MeasurementStore(tmp_path).sources("space", "latency_ms", without={"print"}) == []
         store = MeasurementStore(tmp_path)
         for number in range(1, LEAST_OF_A_SOURCE + 1):
             store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number))
-        assert MeasurementStore(tmp_path, fresh=True).sources("space", "latency_ms", without="print") == []
+        assert MeasurementStore(tmp_path, fresh=True).sources("space", "latency_ms", without={"print"}) == []
         (tmp_path / STORE).write_text("my notes, which are no data base" * 100)
         with pytest.raises(TargetError, match="file is not a database"):
-            store.sources("space", "latency_ms", without="print")
+            store.sources("space", "latency_ms", without={"print"})
 
     def test_a_store_of_version_0_2_goes_on(self, tmp_path: Path) -> None:
         """Its rows, which lack the choices, are found but are no source; new rows beside them are."""
@@ -236,11 +236,11 @@ class TestSources:
                 connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
         store = MeasurementStore(tmp_path)
         assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
-        assert store.sources("space", "latency_ms", without="print") == []
+        assert store.sources("space", "latency_ms", without={"print"}) == []
         for number in range(1, LEAST_OF_A_SOURCE + 1):
             store.add("cpu", f"space-{number}", width(number), on("torch-cpu", number))
         assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
-        assert [source.target for source in store.sources("space", "latency_ms", without="print")] == ["torch-cpu"]
+        assert [source.target for source in store.sources("space", "latency_ms", without={"print"})] == ["torch-cpu"]
         with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:  # version 0.2 writes into it again
             values = (0.0, "old", "space-1", width(1).id, "latency_ms", json.dumps(on("x", 1)["latency_ms"].to_json()))
             connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)

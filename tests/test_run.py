@@ -570,6 +570,27 @@ def test_workers_share_what_gpus_there_are(gpus: int, workers: int, share: float
         assert gpus * int(1 / share + 1e-9) >= workers
 
 
+def test_who_stops_listening_ends_a_run_like_ctrl_c(tmp_path: Path) -> None:
+    """With how to go on, its report, and the account of what it cost; not as if the disk were full."""
+
+    class Deaf(Diary):
+        def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
+            super().stage(name, total, most_s)
+            if name.startswith("round 2"):
+                raise BrokenPipeError
+
+        def close(self) -> None:
+            if self.stages[-1].startswith("round 2"):
+                raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError) as ended:
+        search(tmp_path, progress=Deaf())
+    run = tmp_path / "run"
+    assert [note.split(":")[0] for note in ended.value.__notes__] == ["Go on with"]
+    assert (run / "report.html").is_file()
+    assert read_rows(run, "cost")
+
+
 def test_what_a_search_cost_is_kept_and_told(tmp_path: Path) -> None:
     """In rows that add up to the device's time; the report says the times, and why there is no energy."""
     run = tmp_path / "run"

@@ -19,6 +19,7 @@ from test_run import Diary
 
 import nas
 from nas.architecture import Architecture
+from nas.errors import CandidateError, JournalError
 from nas.evaluation import Evaluation
 from nas.fitting import fit_body
 from nas.front import FitRecord
@@ -212,6 +213,95 @@ class TestNearLimits:
         rows = [row for number in (0, 1, 2) for row in measured(tmp_path / "run", number)]
         trained = {row.architecture for row in evaluations_of(tmp_path / "run", "train")}
         assert (trained <= {row.architecture for row in rows}) == (not known)
+
+
+class TestLimitsThatNothingIsKnownToMeet:
+    """What is measured to see whether anything meets them."""
+
+    def test_where_the_lowest_cannot_run_the_next_one_is_measured(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Once each; and predictors learn from what was measured last."""
+        by_latency = sorted(enumerate_space(Faulty()), key=latency_ms)
+        refused = by_latency[:2]
+        initial = by_latency[6:12]
+        measure = FakeBench.measure
+
+        def refusing(self: FakeBench, models: Any, *arguments: Any) -> Any:
+            identities = {each.id for each in refused}
+            outcomes = measure(self, models, *arguments)
+            return [
+                CandidateError("refused", "no kernel") if model.path.stem in identities else outcome
+                for model, outcome in zip(models, outcomes, strict=True)
+            ]
+
+        monkeypatch.setattr(FakeBench, "measure", refusing)
+        monkeypatch.setattr("nas.screening.Screen.spread", lambda *_: initial)
+        limit_ms = (latency_ms(by_latency[2]) + latency_ms(by_latency[6])) / 2
+        search(tmp_path, Settings(half_width=lambda samples: 0.01), limits=[f"latency_ms <= {limit_ms}"], trials=2)
+        run = tmp_path / "run"
+        assert_nothing_twice(run)
+        later = [row.architecture for row in evaluations_of(run, "measure")][len(initial) :]
+        assert later[:3] == by_latency[:3]
+        fits = [body["samples"] for body in read_rows(run, "fit") if body["round"] == 0]
+        assert fits == [len(initial), len(initial) + 1]
+
+    def test_the_nearest_to_all_is_measured_before_it_is_said_that_nothing_meets_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A prediction above a limit is no reason to end: each of the two is met by something, and both by nothing."""
+        quick = [a for a in enumerate_space(Faulty()) if latency_ms(a) <= 0.85 and a["depth"]]
+        light = [a for a in enumerate_space(Faulty()) if latency_ms(a) > 0.85 and not a["depth"]]
+        initial = [*quick, *light]
+        monkeypatch.setattr("nas.screening.Screen.spread", lambda *_: initial)
+        search(
+            tmp_path,
+            Settings(half_width=lambda samples: 0.01, factor=1.03),
+            limits=["latency_ms <= 0.85", "weight_bytes <= 960B"],
+            trials=2,
+            measuring={"initial": len(initial), "per_round": 2, "most_initial": len(initial)},
+        )
+        run = tmp_path / "run"
+        assert_nothing_twice(run)
+        after = evaluations_of(run, "measure")[len(initial)]
+        assert (after.architecture["width"], after.architecture["depth"]) == (3, 0)
+
+
+class TestAnotherTarget:
+    """What was measured with other versions does not compare."""
+
+    def stopped(self, folder: Path) -> Path:
+        class Stopping(Diary):
+            def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
+                if name == "round 2/2: training":
+                    raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            search(folder, Settings(), fingerprint="versions-1", progress=Stopping())
+        return folder / "run"
+
+    def resume(self, run: Path, fingerprint: str) -> Diary:
+        diary = Diary()
+        with fake_settings(Settings()):
+            nas.resume(run, space=Faulty(), progress=diary, instruments=instruments(fingerprint))
+        return diary
+
+    def test_is_refused_on_resume(self, tmp_path: Path) -> None:
+        """Before it is measured."""
+        run = self.stopped(tmp_path)
+        before = evaluations_of(run, "measure")
+        with pytest.raises(JournalError, match="has not the hardware and versions that it was measured with before"):
+            self.resume(run, "others-1")
+        assert evaluations_of(run, "measure") == before
+        assert not told(self.resume(run, "versions-1"), "reference speed")
+
+    def test_another_reference_speed_is_told(self, tmp_path: Path) -> None:
+        """And what this run measured is no other target to learn from."""
+        run = self.stopped(tmp_path)
+        diary = self.resume(run, "versions-2")
+        assert len(told(diary, "was found anew since this run was measured before")) == 1
+        assert not told(diary, "on other targets")
+        assert [body["fingerprint"] for body in read_rows(run, "bench")] == ["versions-1", "versions-2"]
 
 
 class TestWhatIsLearntFrom:

@@ -19,7 +19,8 @@ from job_tasks import work
 from nas import ray_executor as ray_module
 from nas.errors import CandidateError, DataError
 from nas.execution import Executor, InlineExecutor, Job, Report, as_failure
-from nas.ray_executor import LOCAL_RAY_VARIABLES, RayExecutor, Resources
+from nas.machine import WORKER_BYTES
+from nas.ray_executor import LOCAL_RAY_VARIABLES, RayExecutor, Resources, room_for
 
 ENOUGH_S = 60.0
 
@@ -179,6 +180,23 @@ class TestEvery:
         source = Script()
         executor.run(work, source, time_limit_s=ENOUGH_S)
         assert source.heard == {}
+
+
+def test_only_as_many_jobs_are_handed_out_as_there_is_room_for() -> None:
+    """By cores, GPUs and, where nobody said how many, memory; a node that is lost has no room."""
+    gib = 2**30
+    nodes: list[dict[str, Any]] = [
+        {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0, "memory": 3.0 * gib}},
+        {"Alive": True, "Resources": {"CPU": 3.0, "memory": 100.0 * gib}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    ]
+    assert room_for(nodes, Resources(cpus=1), by_memory=False) == 11
+    assert room_for(nodes, Resources(cpus=2), by_memory=False) == 5
+    assert room_for(nodes, Resources(cpus=1), by_memory=True) == 3 * gib // WORKER_BYTES + 3
+    assert room_for(nodes, Resources(cpus=1, gpus=1), by_memory=False) == 2
+    assert room_for(nodes, Resources(cpus=1, gpus=0.3), by_memory=False) == 6
+    assert room_for(nodes, Resources(cpus=4, gpus=2), by_memory=False) == 1
+    assert room_for([], Resources(), by_memory=False) == 1
 
 
 def test_torch_that_finds_no_memory_is_told_apart() -> None:
