@@ -14,6 +14,7 @@ from nas.layer import Layer
 if TYPE_CHECKING:
     from nas.dataset import DataSet
     from nas.front import Front, Winner
+    from nas.progress import PlainProgress
     from nas.recipe import Recipe
     from nas.run import resume, search
     from nas.search_space import load_space
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DataSet": "nas.dataset",
     "Front": "nas.front",
+    "PlainProgress": "nas.progress",
     "Recipe": "nas.recipe",
     "Winner": "nas.front",
     "describer_of": "nas.tracing",
@@ -38,6 +40,7 @@ __all__ = [
     "DataSet",
     "Front",
     "Layer",
+    "PlainProgress",
     "Recipe",
     "Winner",
     "describer_of",

@@ -33,7 +33,8 @@ def test_the_space_in_the_readme_is_searched_as_it_stands_there(tmp_path: Path) 
         [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=580, check=False
     )
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert "round 1/3: training" in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("depth=")]
     assert lines
     for line in lines:
         match = re.fullmatch(r"depth=\d width=\d+ activation=\w+: ([\d.]+)%, ([\d.]+) ms", line)
