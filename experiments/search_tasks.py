@@ -20,7 +20,7 @@ from nas.architecture import Architecture, Choice, Option
 from nas.description import Describer
 from nas.errors import RecipeError
 from nas.pareto import hypervolume, non_dominated
-from nas.search_space import HasCanonical, SearchSpace, is_active
+from nas.search_space import HasCanonical, SearchSpace, is_active, settle
 from nas.table import Table
 
 FloatArray = npt.NDArray[np.float64]
@@ -296,12 +296,13 @@ class Problem:
 
         As it is written, or where twins are joined in canonical form, so that nobody takes two of them for different.
         """
+        if self._networks.are_twins_joined:
+            return settle(self.space, pick)
         values: dict[str, Option] = {}
         for choice in self.space.choices:
             if is_active(choice, values):
                 values[choice.name] = pick(choice)
-        architecture = Architecture(values)
-        return _canonical(self.space, architecture) if self._networks.are_twins_joined else architecture
+        return Architecture(values)
 
     @property
     def describer(self) -> Describer:

@@ -183,16 +183,17 @@ def show(
 
     if run is not None:
         record = read_record(run)
-        _show(record.front, as_json, record.ended_by if record.ended_by or record.is_over else how_to_go_on(run))
+        _show(record.front, as_json, None if record.is_over else record.ended_by or _not_over(run))
         return
     from nas.report import headline
 
     records = [read_record(folder) for folder in run_folders(runs)]
     if as_json:
         typer.echo(json.dumps([each.front.to_json() for each in records], indent=2))
-    elif not records:
+        return
+    if not records:
         typer.echo(f"There are no runs in {runs}.")
-    for record in [] if as_json else records:
+    for record in records:
         state = "" if record.is_over or record.ended_by else " Not over."
         typer.echo(f"{record.run_folder}: {headline(record)}{state}")
 
@@ -236,7 +237,7 @@ def _show(front: Front, as_json: bool, state: str | None = None) -> None:
         typer.echo(state)
 
 
-def how_to_go_on(run: Path) -> str:
+def _not_over(run: Path) -> str:
     from nas.record import resume_command
 
     return f"Not over. Unless it still runs, go on with: {resume_command(run)}"

@@ -94,8 +94,10 @@ class MeasurementStore:
             raise TargetError(self._unusable(error)) from error
         found: dict[str, dict[Architecture, Measurement]] = {}
         for fingerprint, choices, body in rows:
+            if fingerprint in without:
+                continue
             measurement = Measurement.from_json(json.loads(body))
-            if fingerprint not in without and measurement.median > 0:  # predictors learn logarithms
+            if measurement.median > 0:  # predictors learn logarithms
                 found.setdefault(fingerprint, {})[Architecture(json.loads(choices))] = measurement
         return [
             Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))

@@ -95,11 +95,10 @@ def seconds_left(done: int, total: int | None, passed_s: float, most_s: float | 
 
     None where neither tells.
     """
-    left_s = [] if most_s is None else [max(0.0, most_s - passed_s)]
-    if total is not None and 0 < done < total:
-        left_s.append(passed_s / done * (total - done))
-    elif total is not None:
+    if total is not None and not 0 < done < total:
         return None
+    left_s = [] if most_s is None else [max(0.0, most_s - passed_s)]
+    left_s += [] if total is None else [passed_s / done * (total - done)]
     return min(left_s, default=None)
 
 

@@ -446,8 +446,8 @@ def room_for(nodes: Sequence[Mapping[str, Any]], resources: Resources, *, by_mem
         has = node["Resources"]
         fits = [has.get("CPU", 0) // resources.cpus]
         if resources.gpus:
-            share = has.get("GPU", 0) / resources.gpus
-            fits.append(share if resources.gpus >= 1 else has.get("GPU", 0) * int(1 / resources.gpus + 1e-9))
+            gpus = has.get("GPU", 0)
+            fits.append(gpus // resources.gpus if resources.gpus >= 1 else gpus * int(1 / resources.gpus + 1e-9))
         if by_memory and "memory" in has:
             fits.append(has["memory"] // WORKER_BYTES)
         room += int(min(fits))
