@@ -143,7 +143,11 @@ def test_a_table_has_the_name_of_one(tmp_path: Path) -> None:
         table(FakeBench(Faulty()), tmp_path / "table.csv")
 
 
-@pytest.mark.parametrize("content", [b"my notes", gzip.compress(b"idx,id,kernel\r\n"), b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"my notes", gzip.compress(b"idx,id,kernel\r\n", mtime=0), b""],
+    ids=["text", "another table", "empty"],
+)
 def test_another_file_is_not_written_over(tmp_path: Path, content: bytes) -> None:
     """Nor a table of another target; one of the same columns is."""
     path = tmp_path / "table.csv.gz"
