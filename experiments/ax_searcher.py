@@ -12,7 +12,7 @@ from ax.utils.common.logger import set_ax_logger_levels
 
 from experiments.search_tasks import Problem
 from experiments.searchers import SHORT_PATIENCE, Patience
-from nas.architecture import Architecture
+from nas.space.architecture import Architecture
 
 
 @final

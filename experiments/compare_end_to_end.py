@@ -33,29 +33,29 @@ from safetensors.torch import load
 
 from experiments.command_line import heading, line, names, positive
 from experiments.end_to_end_rivals import RIVALS, Found
-from nas.architecture import Architecture
-from nas.benchmarking import DeviceBench
-from nas.data_source import DataSource
-from nas.dataset import DataSet
 from nas.errors import CandidateError, RecipeError
-from nas.evaluators import training_seed, training_settings
-from nas.execution import Job, Report
-from nas.export import export_onnx, outputs_of
-from nas.journal import RECIPE, read_rows, write_aside
-from nas.latency_rounds import BenchSettings
-from nas.machine import default_workers, processor_name
-from nas.pareto import hypervolume, non_dominated
+from nas.formats.export import export_onnx, outputs_of
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.machine import default_workers, processor_name
+from nas.hardware.runtimes.runtime import Deployed
+from nas.jobs.execution import Job, Report
+from nas.jobs.ray_executor import RayExecutor, Resources
 from nas.progress import PlainProgress
-from nas.ray_executor import RayExecutor, Resources
-from nas.recipe import Recipe, read_recipe
-from nas.record import read_record
-from nas.run import resume, search
-from nas.runtimes import Deployed
-from nas.search_cost import SEARCH
-from nas.search_space import SearchSpace, architecture_from, load_space
-from nas.tracing import build_checked
-from nas.training import CandidateTraining, normalised_images
-from nas.winner_choice import spread_over_front
+from nas.recipe.recipe import Recipe, read_recipe
+from nas.results.record import read_record
+from nas.results.search_cost import SEARCH
+from nas.searching.evaluators import training_seed, training_settings
+from nas.searching.run import resume, search
+from nas.searching.winner_choice import spread_over_front
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, architecture_from, load_space
+from nas.space.tracing import build_checked
+from nas.storage.journal import RECIPE, read_rows, write_aside
+from nas.tasks.data_source import DataSource
+from nas.tasks.dataset import DataSet
+from nas.training.training import CandidateTraining, normalised_images
+from nas.values.pareto import hypervolume, non_dominated
 
 OURS = "ours"
 METHODS = (OURS, *RIVALS)
@@ -187,7 +187,7 @@ def _search(setting: Setting) -> Any:
 
 
 def retrain(setting: Setting, architectures: Sequence[Architecture]) -> None:
-    """Retrain and export what has no model yet, as ``nas.retraining`` does winners; of what fails, keep why."""
+    """Retrain and export what has no model yet, as winners are; of what fails, keep why."""
     missing = [a for a in architectures if not setting.model(a).exists() and not setting.failure(a).exists()]
     if not missing:
         return

@@ -45,17 +45,17 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.command_line import heading, image_shape, line, names, names_or_none, positive
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.discovery import plug_in_names
 from nas.errors import NasError, RecipeError, did_you_mean
-from nas.journal import write_aside
-from nas.machine import processor_name
-from nas.predictor import MIN_SAMPLES, Batch, Given, Prediction, Predictor, Source, batch_of, load_predictor
-from nas.search_space import SearchSpace, load_space
-from nas.spreading import medoids
-from nas.table import Table, read_table
-from nas.tracing import describer_of
+from nas.hardware.machine import processor_name
+from nas.prediction.predictor import MIN_SAMPLES, Batch, Given, Prediction, Predictor, Source, batch_of, load_predictor
+from nas.prediction.spreading import medoids
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.plug_ins import plug_in_names
+from nas.space.search_space import SearchSpace, load_space
+from nas.space.tracing import describer_of
+from nas.storage.journal import write_aside
+from nas.tables.table import Table, read_table
 from predictors.quality import coverage, kendall, mape, spearman, width, within
 
 FloatArray = npt.NDArray[np.float64]
@@ -189,7 +189,7 @@ class Study:
 
     def __init__(self, settings: Settings) -> None:
         """Raises RecipeError or SpaceError where the settings do not fit each other or the table."""
-        from nas.recipe_toml import apply_overrides
+        from nas.recipe.toml_text import apply_overrides
 
         self.settings = settings
         options = apply_overrides({}, settings.option)

@@ -69,15 +69,15 @@ from experiments.search_tasks import (
     winners,
 )
 from experiments.searchers import DEFAULT_SEARCHERS, SEARCHERS, Searcher, check_searcher, make_searcher
-from nas.description import Describer
 from nas.errors import NasError, RecipeError
-from nas.journal import write_aside
-from nas.machine import processor_name
-from nas.predictor import MIN_SAMPLES, Batch, Source, batch_of
-from nas.search_space import SearchSpace, load_space
-from nas.spreading import medoids
-from nas.table import Table, read_table
-from nas.tracing import describer_of
+from nas.hardware.machine import processor_name
+from nas.prediction.predictor import MIN_SAMPLES, Batch, Source, batch_of
+from nas.prediction.spreading import medoids
+from nas.space.description import Describer
+from nas.space.search_space import SearchSpace, load_space
+from nas.space.tracing import describer_of
+from nas.storage.journal import write_aside
+from nas.tables.table import Table, read_table
 
 CHECKPOINTS = (25, 50, 100, 200)
 SHARES = (95, 99)
@@ -152,7 +152,7 @@ class Study:
 
     def __init__(self, settings: Settings) -> None:
         """Raises RecipeError or SpaceError where the settings do not fit each other or the table."""
-        from nas.recipe_toml import apply_overrides
+        from nas.recipe.toml_text import apply_overrides
 
         self.settings = settings
         options = apply_overrides({}, settings.option)

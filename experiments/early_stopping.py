@@ -26,20 +26,20 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.early_stopping_replay import ProductRule, RandomRule, Replay, Training, orders, replay, score
-from nas import pareto
-from nas.architecture import Architecture
-from nas.data_source import DataSource, load_data
-from nas.dataset import DataSet
-from nas.early_stopping import rung_epochs, rung_subsets, trust_in_rungs
-from nas.journal import write_aside
-from nas.layer import total_macs, total_params
-from nas.machine import processor_name
-from nas.proposer import Beforehand, Proposer, Told
-from nas.recipe_sections import EarlyStoppingRecipe
-from nas.recipe_toml import apply_overrides
-from nas.search_space import load_space
-from nas.tracing import describer_of
-from nas.training import CandidateTraining, TrainingSettings
+from nas.hardware.machine import processor_name
+from nas.recipe.sections import EarlyStoppingRecipe
+from nas.recipe.toml_text import apply_overrides
+from nas.searching.proposer import Beforehand, Proposer, Told
+from nas.space.architecture import Architecture
+from nas.space.layer import total_macs, total_params
+from nas.space.search_space import load_space
+from nas.space.tracing import describer_of
+from nas.storage.journal import write_aside
+from nas.tasks.data_source import DataSource, load_data
+from nas.tasks.dataset import DataSet
+from nas.training.early_stopping import rung_epochs, rung_subsets, trust_in_rungs
+from nas.training.training import CandidateTraining, TrainingSettings
+from nas.values import pareto
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from nas import pareto
-from nas.early_stopping import EarlyStopping, RungTrust
-from nas.recipe_sections import EarlyStoppingRecipe
+from nas.recipe.sections import EarlyStoppingRecipe
+from nas.training.early_stopping import EarlyStopping, RungTrust
+from nas.values import pareto
 
 REFERENCE = np.array([1.1, 1.1])
 

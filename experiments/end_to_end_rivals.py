@@ -16,16 +16,16 @@ from typing import Any, final
 import numpy as np
 import optuna
 
-from nas.architecture import Architecture, Choice, Option
-from nas.data_source import DataSource
-from nas.evaluators import training_seed, training_settings
-from nas.export import export_onnx
-from nas.ray_executor import RayExecutor, Resources
-from nas.recipe import Recipe
-from nas.runtimes.onnx_runtime import load_onnxruntime
-from nas.search_space import SearchSpace, settle
-from nas.tracing import build_checked
-from nas.training import CandidateTraining
+from nas.formats.export import export_onnx
+from nas.hardware.runtimes.onnx_runtime import load_onnxruntime
+from nas.jobs.ray_executor import RayExecutor, Resources
+from nas.recipe.recipe import Recipe
+from nas.searching.evaluators import training_seed, training_settings
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.search_space import SearchSpace, settle
+from nas.space.tracing import build_checked
+from nas.tasks.data_source import DataSource
+from nas.training.training import CandidateTraining
 
 TIMED_RUNS, WARM_UP_RUNS = 100, 20
 POPULATION = 20

@@ -24,17 +24,17 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from nas.architecture import Architecture
 from nas.errors import CandidateError
-from nas.evaluation import Evaluation
-from nas.execution import Job, Report
-from nas.journal import Journal, write_aside
-from nas.layer import total_macs
-from nas.machine import processor_name
-from nas.proposer import Beforehand, Proposer, SamplerName, Told
-from nas.ray_executor import RayExecutor, Resources
-from nas.search_space import load_space
-from nas.tracing import describer_of
+from nas.hardware.machine import processor_name
+from nas.jobs.execution import Job, Report
+from nas.jobs.ray_executor import RayExecutor, Resources
+from nas.searching.proposer import Beforehand, Proposer, SamplerName, Told
+from nas.space.architecture import Architecture
+from nas.space.layer import total_macs
+from nas.space.search_space import load_space
+from nas.space.tracing import describer_of
+from nas.storage.journal import Journal, write_aside
+from nas.values.evaluation import Evaluation
 
 INPUT_SHAPE, CLASSES = (1, 28, 28), 10
 LAST = 100

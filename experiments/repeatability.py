@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from nas.benchmarking import DeviceBench
-from nas.latency_rounds import BenchSettings
-from nas.machine import allowed_cores, fastest_cores, processor_name
-from nas.measurement import Measurement
-from nas.runtimes import Deployed, load_runtime
-from nas.runtimes.worker import Timing
-from nas.target import Target
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.machine import allowed_cores, fastest_cores, processor_name
+from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.hardware.runtimes.worker import Timing
+from nas.values.measurement import Measurement
+from nas.values.target import Target
 
 MODELS, SESSIONS, TOGETHER = 30, 5, 40
 DIFFERENT = 0.03
@@ -103,10 +103,10 @@ def export_models(folder: Path, model_format: str, batch: int) -> None:
     import timm
     import torch
 
-    from nas.export import export_model
-    from nas.measuring import vary_constant_weights
-    from nas.search_space import load_space, sample
-    from nas.tracing import build_checked
+    from nas.formats.export import export_model
+    from nas.hardware.measuring import vary_constant_weights
+    from nas.space.search_space import load_space, sample
+    from nas.space.tracing import build_checked
 
     def write(name: str, module: torch.nn.Module, shape: tuple[int, int, int]) -> None:
         vary_constant_weights(module)

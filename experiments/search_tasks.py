@@ -16,12 +16,12 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.architecture import Architecture, Choice, Option
-from nas.description import Describer
 from nas.errors import RecipeError
-from nas.pareto import hypervolume, non_dominated
-from nas.search_space import HasCanonical, SearchSpace, is_active, settle
-from nas.table import Table
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.description import Describer
+from nas.space.search_space import HasCanonical, SearchSpace, is_active, settle
+from nas.tables.table import Table
+from nas.values.pareto import hypervolume, non_dominated
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -17,9 +17,9 @@ import optuna
 from optuna.trial import TrialState
 
 from experiments.search_tasks import FloatArray, Problem
-from nas.architecture import Architecture, Choice, Option
 from nas.errors import RecipeError, did_you_mean
-from nas.search_space import settle
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.search_space import settle
 
 POPULATION = 20
 """Of the evolutionary searchers; that of 50, Optuna's default, is two generations of 100 evaluations."""

@@ -27,13 +27,13 @@ import optuna
 from experiments.command_line import heading, image_shape, line, names, positive
 from experiments.search_tasks import MOST_USELESS, FloatArray, Networks, Task
 from experiments.searchers import POPULATION, suggest
-from nas.architecture import Architecture
 from nas.errors import NasError, RecipeError
-from nas.journal import write_aside
-from nas.proposer import SECONDS
-from nas.search_space import load_space, settle
-from nas.table import read_table
-from nas.tracing import describer_of
+from nas.searching.proposer import SECONDS
+from nas.space.architecture import Architecture
+from nas.space.search_space import load_space, settle
+from nas.space.tracing import describer_of
+from nas.storage.journal import write_aside
+from nas.tables.table import read_table
 from predictors.surrogate_sampler import SurrogateSampler
 
 

@@ -24,7 +24,7 @@ from syne_tune.optimizer.schedulers.single_fidelity_scheduler import SingleFidel
 
 from experiments.search_tasks import Problem
 from experiments.searchers import POPULATION, SHORT_PATIENCE, Patience
-from nas.architecture import Architecture
+from nas.space.architecture import Architecture
 
 
 @final

@@ -27,17 +27,17 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from experiments.command_line import heading, line, positive
-from nas.architecture import Architecture
-from nas.data_source import DataSource
-from nas.journal import write_aside
-from nas.layer import total_macs, total_params
-from nas.machine import processor_name
-from nas.search_space import SearchSpace, load_space, sample
-from nas.supernet import SharedEvaluation, SharedWeights
-from nas.supernet_training import SupernetTraining
-from nas.tracing import build_checked, layers_of
-from nas.training import CandidateTraining, TrainingSettings, inputs_of, statistics_of
-from nas.zero_cost import naswot, snip, synflow
+from nas.hardware.machine import processor_name
+from nas.space.architecture import Architecture
+from nas.space.layer import total_macs, total_params
+from nas.space.search_space import SearchSpace, load_space, sample
+from nas.space.tracing import build_checked, layers_of
+from nas.storage.journal import write_aside
+from nas.tasks.data_source import DataSource
+from nas.training.supernet import SharedEvaluation, SharedWeights
+from nas.training.supernet_training import SupernetTraining
+from nas.training.training import CandidateTraining, TrainingSettings, inputs_of, statistics_of
+from nas.training.zero_cost import naswot, snip, synflow
 
 ERRORS = {"supernet": "shared weights", "alone": "another seed's training (the ceiling)"}
 SCORES = {

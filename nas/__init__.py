@@ -8,30 +8,30 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nas.architecture import Architecture, Choice
-from nas.layer import Layer
+from nas.space.architecture import Architecture, Choice
+from nas.space.layer import Layer
 
 if TYPE_CHECKING:
-    from nas.dataset import DataSet
-    from nas.front import Front, Winner
     from nas.progress import PlainProgress
-    from nas.recipe import Recipe
-    from nas.run import resume, search
-    from nas.search_space import load_space
-    from nas.table import read_table
-    from nas.tracing import describer_of
+    from nas.recipe.recipe import Recipe
+    from nas.results.front import Front, Winner
+    from nas.searching.run import resume, search
+    from nas.space.search_space import load_space
+    from nas.space.tracing import describer_of
+    from nas.tables.table import read_table
+    from nas.tasks.dataset import DataSet
 
 _HOMES = {
-    "DataSet": "nas.dataset",
-    "Front": "nas.front",
+    "DataSet": "nas.tasks.dataset",
+    "Front": "nas.results.front",
     "PlainProgress": "nas.progress",
-    "Recipe": "nas.recipe",
-    "Winner": "nas.front",
-    "describer_of": "nas.tracing",
-    "load_space": "nas.search_space",
-    "read_table": "nas.table",
-    "resume": "nas.run",
-    "search": "nas.run",
+    "Recipe": "nas.recipe.recipe",
+    "Winner": "nas.results.front",
+    "describer_of": "nas.space.tracing",
+    "load_space": "nas.space.search_space",
+    "read_table": "nas.tables.table",
+    "resume": "nas.searching.run",
+    "search": "nas.searching.run",
 }
 
 __all__ = [

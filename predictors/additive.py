@@ -18,10 +18,10 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.architecture import Architecture
-from nas.description import Describer, Descriptions, GroupedLayer, LayerGroup
-from nas.layer import Layer
-from nas.predictor import Batch, FloatArray, Given, Source
+from nas.prediction.predictor import Batch, FloatArray, Given, Source
+from nas.space.architecture import Architecture
+from nas.space.description import Describer, Descriptions, GroupedLayer, LayerGroup
+from nas.space.layer import Layer
 from predictors.bounded import BoundedPredictor, fit_bounded
 from predictors.layer_process import NOTHING_OFF, LayerProcess, fit_layer_process
 
@@ -120,7 +120,7 @@ def fit_additive(
 ) -> BoundedPredictor:
     """A predictor that adds up costs of layers; right where layers run one after another. Ignores ``sources``.
 
-    Raises ValueError as ``nas.predictor.PredictorMethod`` says.
+    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
     """
     return fit_bounded(space, architectures, values, target=target, given=given, seed=seed, method=AdditiveMethod())
 

@@ -8,9 +8,9 @@ from typing import Protocol, final
 
 import numpy as np
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.predictor import Batch, FloatArray, Given, HeldOut, HeldOutError, Prediction, batch_of
+from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, HeldOutError, Prediction, batch_of
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
 from predictors.conformal import Calibration, calibrate, hold_out, split_folds
 from predictors.features import check_samples
 from predictors.novelty import Novelty
@@ -56,7 +56,7 @@ class BoundedPredictor:
         return self.predict_described(batch_of(self._space, architectures, self._given))
 
     def predict_described(self, batch: Batch) -> Prediction:
-        """The same for a batch that ``nas.predictor.batch_of`` made."""
+        """The same for a batch that ``nas.prediction.predictor.batch_of`` made."""
         if not len(batch):
             empty = np.empty(0)
             return Prediction(empty, empty, empty, empty, np.empty(0, dtype=np.bool_))
@@ -112,7 +112,7 @@ def fit_bounded(
 ) -> BoundedPredictor:
     """The predictor of the model that ``method`` fits, cross-validated in ten folds.
 
-    Raises ValueError as ``nas.predictor.PredictorMethod`` says.
+    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
     """
     values = check_samples(architectures, values)
     batch = batch_of(space, architectures, given)

@@ -8,11 +8,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.pareto import IntArray
-from nas.predictor import BoolArray, FloatArray, batch_of
-from nas.search_space import HasLayers, count, enumerate_space, neighbours, sample
+from nas.prediction.predictor import BoolArray, FloatArray, batch_of
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.search_space import HasLayers, count, enumerate_space, neighbours, sample
+from nas.values.pareto import IntArray
 from predictors.features import feature_map
 from predictors.kernel import Inputs
 from predictors.prior_scores import Prior, ScoreScale, scores_of

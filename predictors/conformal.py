@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.predictor import BoolArray, FloatArray, HeldOut, Prediction
+from nas.prediction.predictor import BoolArray, FloatArray, HeldOut, Prediction
 
 LARGEST_FOLD_COUNT = 10
 TWO_SIDED, ONE_SIDED = 0.9, 0.95

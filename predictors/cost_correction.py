@@ -11,7 +11,7 @@ from typing import final
 
 import numpy as np
 
-from nas.predictor import FloatArray
+from nas.prediction.predictor import FloatArray
 from predictors.error_surrogate import BELIEF, GROWTH, Belief
 from predictors.gp import Process, learn
 from predictors.kernel import Inputs

@@ -13,10 +13,10 @@ from typing import Any, final
 
 import numpy as np
 
-from nas.architecture import Architecture, Choice
-from nas.description import QUANTITIES, Describer, Descriptions, IntArray, LayerGroup
-from nas.predictor import MIN_SAMPLES, Batch, FloatArray
-from nas.search_space import HasCanonical
+from nas.prediction.predictor import MIN_SAMPLES, Batch, FloatArray
+from nas.space.architecture import Architecture, Choice
+from nas.space.description import QUANTITIES, Describer, Descriptions, IntArray, LayerGroup
+from nas.space.search_space import HasCanonical
 
 _KEPT_VARIANCE = 1 - 1e-5
 _MOST_COMPONENTS = 30

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.predictor import Batch, FloatArray, Given, Source
+from nas.prediction.predictor import Batch, FloatArray, Given, Source
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
 from predictors.bounded import BoundedPredictor, bound
 from predictors.conformal import split_folds
 from predictors.features import FeatureMap, check_samples, feature_map
@@ -235,7 +235,7 @@ def fit_gp(
 ) -> BoundedPredictor:
     """A predictor from this target's samples alone; it knows nothing of ``sources`` and ``given``.
 
-    Raises ValueError as ``nas.predictor.PredictorMethod`` says.
+    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
     """
     values = check_samples(architectures, values)
     features = feature_map(space)

@@ -12,8 +12,8 @@ from typing import final
 
 import numpy as np
 
-from nas.pareto import non_dominated
-from nas.predictor import FloatArray
+from nas.prediction.predictor import FloatArray
+from nas.values.pareto import non_dominated
 
 _CELLS_AT_ONCE = 2_000_000
 

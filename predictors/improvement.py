@@ -17,8 +17,8 @@ from typing import final
 import numpy as np
 from scipy.special import ndtr
 
-from nas.pareto import hypervolume
-from nas.predictor import FloatArray
+from nas.prediction.predictor import FloatArray
+from nas.values.pareto import hypervolume
 from predictors.error_surrogate import Belief
 from predictors.hypervolume_improvement import DominatedRegion
 

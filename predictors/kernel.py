@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.predictor import FloatArray
+from nas.prediction.predictor import FloatArray
 from predictors.features import Blocks
 
 FloatingArray = NDArray[np.floating[Any]]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from nas.layer import Layer
+from nas.space.layer import Layer
 
 FloatArray = npt.NDArray[np.float64]
 

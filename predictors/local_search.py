@@ -12,9 +12,9 @@ from typing import final
 
 import numpy as np
 
-from nas.architecture import Architecture
-from nas.predictor import BoolArray, FloatArray
-from nas.search_space import neighbours
+from nas.prediction.predictor import BoolArray, FloatArray
+from nas.space.architecture import Architecture
+from nas.space.search_space import neighbours
 from predictors.space_sampler import SpaceSampler
 
 FIRST = 5

@@ -9,9 +9,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.predictor import Batch, FloatArray
+from nas.prediction.predictor import Batch, FloatArray
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
 from predictors.features import Blocks, FeatureMap, feature_map
 
 _SMALLEST_DISTANCE = 1e-3

@@ -12,8 +12,8 @@ from typing import final
 import numpy as np
 from scipy.special import ndtri
 
-from nas.architecture import Architecture
-from nas.predictor import FloatArray
+from nas.prediction.predictor import FloatArray
+from nas.space.architecture import Architecture
 
 Prior = Callable[[Sequence[Architecture]], FloatArray]
 """Scores, shape (N,) or (N, S), of N architectures; which way is better does not matter. Not finite: not known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas.predictor import FloatArray, HeldOut, HeldOutError
+from nas.prediction.predictor import FloatArray, HeldOut, HeldOutError
 
 
 def spearman(truths: FloatArray, predictions: FloatArray) -> float:

@@ -12,10 +12,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.predictor import BoolArray
-from nas.search_space import architecture_from, sample
+from nas.prediction.predictor import BoolArray
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.search_space import architecture_from, sample
 from predictors.candidate_pool import KnownCosts
 from predictors.study_record import StudyRecord
 

@@ -14,9 +14,9 @@ from typing import final
 import numpy as np
 from scipy import optimize
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.predictor import Batch, FloatArray, Given, Source, batch_of
+from nas.prediction.predictor import Batch, FloatArray, Given, Source, batch_of
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
 from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map
@@ -81,7 +81,7 @@ def fit_stacked(
 ) -> BoundedPredictor:
     """A predictor that leans on whichever method cross-validates better.
 
-    Raises ValueError as ``nas.predictor.PredictorMethod`` says.
+    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
     """
     values = check_samples(architectures, values)
     fit = fit_transfer if sources or given else fit_gp

@@ -10,11 +10,11 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.architecture import Architecture
-from nas.pareto import IntArray, non_dominated
-from nas.predictor import FloatArray
-from nas.proposer import EXPECTED, SECONDS
-from nas.search_space import SearchSpace, architecture_from
+from nas.prediction.predictor import FloatArray
+from nas.searching.proposer import EXPECTED, SECONDS
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, architecture_from
+from nas.values.pareto import IntArray, non_dominated
 
 EXPECTED_NOISE = 10.0
 """How much more noise, as a variance, what is expected of a stopped training has than what a finished one reached."""

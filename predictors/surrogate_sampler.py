@@ -19,11 +19,11 @@ from typing import final
 
 import numpy as np
 
-from nas.architecture import Architecture
-from nas.description import QUANTITIES, Describer
-from nas.pareto import IntArray, ranks
-from nas.predictor import BoolArray, FloatArray
-from nas.spreading import medoids
+from nas.prediction.predictor import BoolArray, FloatArray
+from nas.prediction.spreading import medoids
+from nas.space.architecture import Architecture
+from nas.space.description import QUANTITIES, Describer
+from nas.values.pareto import IntArray, ranks
 from predictors.candidate_pool import CandidatePool, KnownCosts
 from predictors.cost_correction import Correction
 from predictors.error_surrogate import Surrogate
@@ -51,14 +51,16 @@ class SurrogateSampler(SpaceSampler):
     """Proposes what would add most to the front. At least one objective must not be known beforehand.
 
     Improvements count by how probably constraints are met. Trials that were stopped early, but whose attribute
-    ``nas.proposer.EXPECTED`` tells which values they would have reached, are weaker evidence than finished ones.
+    ``EXPECTED`` of ``nas.searching.proposer`` tells which values they would have reached, are weaker evidence than
+    finished ones.
 
     ``prior`` gives scores, shape (N,) or (N, S), of N architectures, such as zero-cost proxies. What is uncertain is
     expected to be linear in them, by as much as evaluations show; they rule nothing out. All candidates are scored
     once: ``candidate_pool.RANDOM`` in the beginning, and a few at each proposal.
 
     With ``weigh_time`` an improvement counts by the seconds that it is expected to take, which are learned from
-    finished trials' attribute ``nas.proposer.SECONDS``, the first ones are of those with less work than the median, and
+    finished trials' attribute ``SECONDS`` of ``nas.searching.proposer``, the first ones are of those with less work
+    than the median, and
     known costs count as logarithms always.
     """
 

@@ -12,9 +12,9 @@ from typing import final
 
 import numpy as np
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.predictor import Batch, FloatArray, Given, Source, batch_of
+from nas.prediction.predictor import Batch, FloatArray, Given, Source, batch_of
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
 from predictors.bounded import BoundedPredictor, bound
 from predictors.features import check_samples
 from predictors.gp import Fit, fit_gp, fit_values
@@ -47,7 +47,7 @@ def fit_transfer(
     """A predictor that leans on other targets; without sources and anything given it is that of ``fit_gp``.
 
     A source may lack the samples, or measure at another precision or batch size. Raises ValueError as
-    ``nas.predictor.PredictorMethod`` says, and for a source with too few values or some that are not positive.
+    ``PredictorMethod`` says, and for a source with too few values or some that are not positive.
     """
     if not sources and not given:
         return fit_gp(space, architectures, values, target=target, seed=seed)

@@ -11,9 +11,9 @@ from typing import Any, final
 
 import numpy as np
 
-from nas.architecture import Architecture
-from nas.description import Describer, Descriptions
-from nas.predictor import Batch, FloatArray, Given, Source
+from nas.prediction.predictor import Batch, FloatArray, Given, Source
+from nas.space.architecture import Architecture
+from nas.space.description import Describer, Descriptions
 from predictors.bounded import BoundedPredictor, fit_bounded
 from predictors.features import FeatureMap, feature_map
 
@@ -57,7 +57,7 @@ def fit_trees(
 ) -> BoundedPredictor:
     """A predictor of randomised trees over graph and options; it needs more samples than the others.
 
-    It knows nothing of ``sources``. Raises ValueError as ``nas.predictor.PredictorMethod`` says.
+    It knows nothing of ``sources``. Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
     """
     return fit_bounded(
         space, architectures, values, target=target, given=given, seed=seed, method=TreesMethod(feature_map(space))

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from nas.layer import Layer
+from nas.space.layer import Layer
 
 
 class ConvNorm(nn.Sequential):

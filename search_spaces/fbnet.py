@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.architecture import Architecture, Choice
-from nas.layer import Layer
+from nas.space.architecture import Architecture, Choice
+from nas.space.layer import Layer
 from search_spaces.blocks import ConvNorm, Head, LayerWriter, initialise
 
 

@@ -15,8 +15,8 @@ from typing import TypedDict
 import torch
 from torch import nn
 
-from nas.architecture import Architecture, Choice, Option
-from nas.layer import Layer
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.layer import Layer
 from search_spaces.blocks import ConvNorm, Head, InvertedResidual, LayerWriter, initialise
 from search_spaces.elastic_blocks import ElasticConvNorm, ElasticHead, ElasticInvertedResidual
 

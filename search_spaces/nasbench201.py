@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from nas.architecture import Architecture, Choice, Option
-from nas.layer import Layer
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.layer import Layer
 from search_spaces.blocks import Head, LayerWriter, initialise
 
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from nas.architecture import Architecture, Choice, Option
-from nas.layer import Layer
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.layer import Layer
 from search_spaces.blocks import ConvNorm, Head, InvertedResidual, LayerWriter, initialise
 
 

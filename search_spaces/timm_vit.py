@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from nas.architecture import Architecture, Choice
+from nas.space.architecture import Architecture, Choice
 
 PATCH_SIZES = (2, 4, 7, 8, 14, 16, 32)
 FEWEST_TOKENS = 4

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nas.evaluation import Evaluation
-from nas.journal import JOURNAL, read_rows
+from nas.storage.journal import JOURNAL, read_rows
+from nas.values.evaluation import Evaluation
 
 TESTS = Path(__file__).parent
 MARK = "NAS_TEST_PROCESS"
@@ -40,7 +40,7 @@ def environment(**changes: str) -> dict[str, str]:
 def run_nas(*arguments: str | Path, cwd: Path = TESTS, **changes: str) -> subprocess.CompletedProcess[str]:
     """The command's output and exit status; it may take two minutes."""
     return subprocess.run(
-        [sys.executable, "-m", "nas.cli", *map(str, arguments)],
+        [sys.executable, "-m", "nas", *map(str, arguments)],
         cwd=cwd,
         env=environment(**changes),
         text=True,
@@ -59,7 +59,7 @@ class RunningCommand:
         self._output = folder / f"output-{self._mark}"
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "nas.cli", *map(str, arguments)],
+                [sys.executable, "-m", "nas", *map(str, arguments)],
                 cwd=TESTS,
                 env=environment(**{MARK: self._mark}),
                 stdout=output,

@@ -10,12 +10,12 @@ import numpy as np
 import own_runtime
 import pytest
 
-from nas.data_source import load_data
-from nas.dataset import DataSet
-from nas.home import home
-from nas.measurement_store import STORE
-from nas.target import Target
-from nas.target_profile import ProfileSettings, TargetProfile, profile_of
+from nas.hardware.target_profile import ProfileSettings, TargetProfile, profile_of
+from nas.storage.home import home
+from nas.storage.measurement_store import STORE
+from nas.tasks.data_source import load_data
+from nas.tasks.dataset import DataSet
+from nas.values.target import Target
 
 QUICK_PROFILE = ProfileSettings(
     rounds=3, reference_seconds=0.05, probe_seconds=0.05, busy_share=float("inf"), max_stream_bytes=2**24

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.architecture import Architecture
-from nas.bench import Outcome
 from nas.errors import CandidateError
-from nas.export import outputs_of
-from nas.measurement import Measurement
-from nas.runtimes import Deployed, Float32Array, ModelFormat
-from nas.search_space import SearchSpace, enumerate_space
+from nas.formats.export import outputs_of
+from nas.hardware.bench import Outcome
+from nas.hardware.runtimes.runtime import Deployed, Float32Array, ModelFormat
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, enumerate_space
+from nas.values.measurement import Measurement
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 DEVICE_S = 0.25

@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from nas.architecture import Architecture, Choice
+from nas.space.architecture import Architecture, Choice
 
 PLAIN = "plain"
 

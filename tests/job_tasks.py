@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import CandidateError, DataError
-from nas.execution import Job
+from nas.jobs.execution import Job
 
 
 def work(job: Job) -> Iterator[dict[str, Any]]:

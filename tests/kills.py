@@ -33,7 +33,7 @@ class ForkedCommand(RunningCommand):
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
-            ["nas.cli", "nas.console", "nas.run", "predictors.surrogate_sampler", "scipy.stats"]
+            ["nas.cli.main", "nas.reports.console", "nas.searching.run", "predictors.surrogate_sampler", "scipy.stats"]
         )
         self._output = folder / f"output-{time.monotonic_ns()}"
         self._output.touch()
@@ -79,7 +79,7 @@ def _run_command(output: Path, arguments: list[str]) -> None:
     sys.argv = ["nas", *arguments]
     sys.path.insert(0, str(TESTS))
 
-    from nas.cli import main
+    from nas.cli.main import main
 
     main()
 

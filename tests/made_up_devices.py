@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from nas.architecture import Architecture, Choice, Option
-from nas.description import Describer
-from nas.layer import Layer
-from nas.predictor import FloatArray, Source
-from nas.search_space import sample
+from nas.prediction.predictor import FloatArray, Source
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.description import Describer
+from nas.space.layer import Layer
+from nas.space.search_space import sample
 
 WIDTHS, KERNELS, EXPANSIONS = (8, 16, 24, 32), (3, 5, 7), (1, 2, 4)
 

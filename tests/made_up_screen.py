@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from tiny_space import TinySpace
 
-from nas.objective import Limit, Objective
-from nas.screening import Screen
-from nas.search_space import SearchSpace
-from nas.target import Target
+from nas.searching.screening import Screen
+from nas.space.search_space import SearchSpace
+from nas.values.objective import Limit, Objective
+from nas.values.target import Target
 
 
 def screen_of(*limits: str, objectives: Sequence[str] = ("error",), space: SearchSpace | None = None) -> Screen:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import optuna
 
-from nas.architecture import Architecture
-from nas.search_space import SearchSpace, load_space, sample, settle
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, load_space, sample, settle
 
 SHAPE, CLASSES = (1, 8, 8), 10
 CELLS = load_space("nasbench201", {}, input_shape=SHAPE, classes=CLASSES)

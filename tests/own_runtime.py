@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nas.home import home
-from nas.runtimes import Float32Array, ModelFormat, Runtime, Session
-from nas.target import Target
+from nas.hardware.runtimes.runtime import Float32Array, ModelFormat, Runtime, Session
+from nas.storage.home import home
+from nas.values.target import Target
 
 REFERENCE_MS = 0.2
 SLOWNESS = "slowness.txt"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, Predictor, Source, batch_of
+from nas.prediction.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, Predictor, Source, batch_of
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
 
 FloatArray = npt.NDArray[np.float64]
 

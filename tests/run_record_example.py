@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.architecture import Architecture
-from nas.evaluation import Evaluation, Failure, PredictedValue
-from nas.front import FitRecord, RunRecord
-from nas.measurement import Measurement
-from nas.objective import Limit, Objective
-from nas.predictor import HeldOutError
-from nas.search_cost import total_cost
+from nas.prediction.predictor import HeldOutError
+from nas.results.front import FitRecord, RunRecord
+from nas.results.search_cost import total_cost
+from nas.space.architecture import Architecture
+from nas.values.evaluation import Evaluation, Failure, PredictedValue
+from nas.values.measurement import Measurement
+from nas.values.objective import Limit, Objective
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 NOT_GOOD_ENOUGH = "The latency predictor is not good enough for latency ≤ 0.5 ms: its bounds are wide."

@@ -6,7 +6,7 @@ import torch
 from tiny_space import TinySpace
 from torch import nn
 
-from nas.architecture import Architecture
+from nas.space.architecture import Architecture
 
 WIDEST = 16
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from torch import nn
 
-from nas.architecture import Architecture, Choice
-from nas.layer import Layer
-from nas.search_space import enumerate_space
+from nas.space.architecture import Architecture, Choice
+from nas.space.layer import Layer
+from nas.space.search_space import enumerate_space
 
 OPERATIONS = ("skip", "narrow", "wide")
 WIDTHS = {"narrow": 4, "wide": 12}

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.recipe import Recipe
-from nas.search_space import load_space, sample
+from nas.recipe.recipe import Recipe
+from nas.space.search_space import load_space, sample
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

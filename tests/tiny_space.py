@@ -6,7 +6,7 @@ import itertools
 
 from torch import nn
 
-from nas.architecture import Architecture, Choice
+from nas.space.architecture import Architecture, Choice
 
 
 class TinySpace:

@@ -16,11 +16,11 @@ import pytest
 import torch
 from job_tasks import work
 
-from nas import ray_executor as ray_module
 from nas.errors import CandidateError, DataError
-from nas.execution import Executor, InlineExecutor, Job, Report, as_failure
-from nas.machine import WORKER_BYTES
-from nas.ray_executor import LOCAL_RAY_VARIABLES, RayExecutor, Resources, room_for
+from nas.hardware.machine import WORKER_BYTES
+from nas.jobs import ray_executor as ray_module
+from nas.jobs.execution import Executor, InlineExecutor, Job, Report, as_failure
+from nas.jobs.ray_executor import LOCAL_RAY_VARIABLES, RayExecutor, Resources, room_for
 
 ENOUGH_S = 60.0
 
@@ -477,7 +477,7 @@ def test_one_process_may_start_ray_again() -> None:
     code = """
 import os
 from nas.errors import TargetError
-from nas.ray_executor import RayExecutor, Resources
+from nas.jobs.ray_executor import RayExecutor, Resources
 from test_executors import Script, counting, ray, work
 
 os.environ["RAY_ADDRESS"] = "127.0.0.1:1"  # only an address that is asked for is joined

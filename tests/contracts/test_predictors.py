@@ -18,9 +18,18 @@ from made_up_devices import (
     sources_of,
 )
 
-from nas.architecture import Architecture
-from nas.discovery import plug_in_names
-from nas.predictor import MIN_SAMPLES, FloatArray, Given, Predictor, PredictorMethod, Source, batch_of, load_predictor
+from nas.prediction.predictor import (
+    MIN_SAMPLES,
+    FloatArray,
+    Given,
+    Predictor,
+    PredictorMethod,
+    Source,
+    batch_of,
+    load_predictor,
+)
+from nas.space.architecture import Architecture
+from nas.space.plug_ins import plug_in_names
 from predictors.quality import mape, spearman
 
 METHODS = plug_in_names("nas.predictors")

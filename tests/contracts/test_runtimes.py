@@ -16,13 +16,13 @@ import torch
 from tiny_space import TinySpace
 from torch import nn
 
-from nas.discovery import plug_in_names
 from nas.errors import CandidateError
-from nas.export import export_model
-from nas.measuring_process import MeasuringProcess
-from nas.runtimes import Deployed, Float32Array, load_runtime
-from nas.search_space import architecture_from
-from nas.target import PRECISIONS, Target
+from nas.formats.export import export_model
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
+from nas.space.plug_ins import plug_in_names
+from nas.space.search_space import architecture_from
+from nas.values.target import PRECISIONS, Target
 
 NAMES = plug_in_names("nas.runtimes")
 SLOW = [name for name in NAMES if name.endswith("-compiled") or load_runtime(name).environment is not None]

@@ -11,11 +11,11 @@ from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, n
 from optuna.trial import TrialState
 from tiny_space import TinySpace
 
-from nas.architecture import Architecture
-from nas.description import Describer
-from nas.discovery import load_plug_in, plug_in_names
-from nas.search_space import enumerate_space, sample
-from nas.tracing import describer_of
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.plug_ins import load_plug_in, plug_in_names
+from nas.space.search_space import enumerate_space, sample
+from nas.space.tracing import describer_of
 from predictors.space_sampler import SpaceSampler
 
 

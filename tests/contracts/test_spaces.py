@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save
 from torch.func import functional_call
 
-from nas.architecture import Architecture
-from nas.discovery import plug_in_names
-from nas.layer import total_macs, total_params
-from nas.search_space import (
+from nas.space.architecture import Architecture
+from nas.space.layer import total_macs, total_params
+from nas.space.plug_ins import plug_in_names
+from nas.space.search_space import (
     HasCanonical,
     HasLayers,
     HasSupernet,
@@ -31,8 +31,8 @@ from nas.search_space import (
     load_space,
     sample,
 )
-from nas.supernet import SharedWeights, make_supernet, weights_for
-from nas.tracing import build_checked, layers_of, trace_layers
+from nas.space.tracing import build_checked, layers_of, trace_layers
+from nas.training.supernet import SharedWeights, make_supernet, weights_for
 from search_spaces.fbnet import BLOCK_KINDS, Block
 
 INPUT_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]

@@ -1,0 +1,1 @@
+"""The command ``nas``: one file a command, and no logic."""

@@ -1,0 +1,151 @@
+"""From a torch module to an ONNX file, and the check that both give the same outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nas.errors import CandidateError
+from nas.formats.torch_program import write_torch_program
+from nas.hardware.runtimes.onnx_runtime import load_onnxruntime
+from nas.hardware.runtimes.runtime import ModelFormat
+from nas.progress import one_line
+
+Float32Array = npt.NDArray[np.float32]
+
+PARITY_TOLERANCE = 1e-3
+"""Largest allowed difference of an output, relative to the largest output (fp32 kernels sum in other orders)."""
+
+
+def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path) -> None:
+    """Write ``module`` in eval mode as one ONNX file for images of shape (batch, \\*input_shape).
+
+    The batch is fixed, so that the file is the very one that is measured. Written aside and renamed.
+
+    Raises:
+        CandidateError: the exporter cannot express the module.
+    """
+    example = torch.zeros((batch, *input_shape))
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    was_training = module.training
+    module.eval()
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                module, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["logits"]
+            )
+            assert program is not None
+            program.save(aside, external_data=False)
+    except Exception as error:  # whatever the exporter raises is this architecture's failure
+        aside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise
+        raise CandidateError("export", f"torch.onnx.export raised {_root_cause(error)}") from error
+    finally:
+        module.train(was_training)
+    os.replace(aside, path)
+
+
+def outputs_of(path: Path, images: Float32Array) -> Float32Array:
+    """Outputs, shape (N, classes), of an ONNX file for float32 images, shape (N, channels, height, width).
+
+    A last batch that is not full is filled up with zeros.
+
+    Raises:
+        CandidateError: ONNX Runtime cannot run it.
+    """
+    onnxruntime = load_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        (declared,) = session.get_inputs()
+        batch = int(declared.shape[0])
+        padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), dtype=np.float32)])
+        parts = [session.run(None, {declared.name: padded[i : i + batch]})[0] for i in range(0, len(padded), batch)]
+    except OSError:
+        raise
+    except Exception as error:  # it has a class for each of its statuses, which share none but this
+        raise CandidateError("export", f"ONNX Runtime cannot run the exported model: {error}") from error
+    return np.concatenate(parts)[: len(images)]
+
+
+def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
+    """Largest difference between the outputs of ``module`` and of the file, relative to the largest output.
+
+    ``images`` has shape (N, channels, height, width), float32.
+
+    Raises:
+        CandidateError: the difference exceeds ``PARITY_TOLERANCE``, or an output is not finite.
+    """
+    exported = outputs_of(path, images)
+    was_training = module.training
+    module.eval()
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(images)).numpy()
+    module.train(was_training)
+    for outputs, whose in ((exported, "the exported model"), (expected, "torch")):
+        if not np.isfinite(outputs).all():
+            raise CandidateError("parity", f"outputs must be finite, but those of {whose} are not.")
+    difference = float(np.abs(exported - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+    if difference > PARITY_TOLERANCE:
+        raise CandidateError(
+            "parity",
+            f"exported outputs must be within {PARITY_TOLERANCE:g} of torch's, but differ by {difference:.3g}.",
+        )
+    return difference
+
+
+def export_model(
+    module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path, model_format: ModelFormat
+) -> None:
+    """Write ``module`` in the format that a runtime takes: as ``export_onnx``, or as a torch program.
+
+    Raises:
+        CandidateError: the exporter cannot express the module.
+    """
+    if model_format == "onnx":
+        export_onnx(module, input_shape, batch, path)
+        return
+    try:
+        with _silence():
+            write_torch_program(module, input_shape, batch, path)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the exporter raises is this architecture's failure
+        raise CandidateError("export", f"torch.export raised {_root_cause(error)}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what the exporter warns, logs and prints about its own passes off the terminal, whole graphs among it."""
+    disabled_before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled_before)
+
+
+def _root_cause(error: BaseException) -> str:
+    """The exception that the exporter wrapped in advice on itself, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {one_line(lines[0])}" if lines else type(error).__name__

@@ -1,0 +1,269 @@
+"""Measuring models on this machine: deployed, then latency, memory, energy and size, with the device held."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, final
+
+import numpy as np
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.bench import Outcome
+from nas.hardware.energy.meters import NoMeter, meter_from
+from nas.hardware.latency_rounds import BenchSettings, Latencies
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import Deployed, Float32Array, ModelFormat, load_runtime
+from nas.hardware.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
+from nas.storage.file_lock import waiting_for
+from nas.storage.home import home
+from nas.values.measurement import Measurement
+from nas.values.target import Target
+
+OUTPUTS_TOGETHER = 1000
+"""So many images are answered at a time at most, for each time has its limit."""
+MEMORY_ROUNDS = 3
+ENERGY_ROUNDS = 3
+ENERGY_TIMEOUT_S = 120.0
+"""For windows that slow meters lengthen, and the idle one before them."""
+
+
+@final
+class DeviceBench:
+    """The bench on this machine. It holds a lock of the device while it measures, and nothing else should run.
+
+    ``calibration`` gives training images as models see them, shape (N, channels, height, width), when int8 needs them.
+    ``meter`` are settings of ``energy.meter_from``. ``renew`` finds the target's profile anew.
+
+    Raises:
+        RecipeError: the target's runtime is unknown.
+        TargetError: the target cannot be measured here.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        settings: BenchSettings,
+        *,
+        calibration: Callable[[], Float32Array] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+        meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
+        renew: bool = False,
+    ) -> None:
+        runtime = load_runtime(target.runtime)
+        unavailable = runtime.why_unavailable(target)
+        if unavailable is not None:
+            raise TargetError(unavailable)
+        self.model_format: ModelFormat = runtime.model_format
+        self.device_s = 0.0
+        self._target = target
+        self._settings = settings
+        self._calibration = calibration
+        self._say = say
+        self._renew = renew
+        self._meter = {**meter, "gpu": runtime.gpu}
+        self._profile: TargetProfile | None = None
+
+    @property
+    def rounds(self) -> int:
+        return self._settings.max_rounds
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the target, and of when its reference speed was found, by which drift is corrected."""
+        found = hashlib.sha256(self.profile.recorded.encode()).hexdigest()[:8]
+        return f"{self.profile.fingerprint}-{found}"
+
+    @property
+    def profile(self) -> TargetProfile:
+        """The target's reference speed and peaks, found when they are first needed."""
+        if self._profile is None:
+            with self._holding_the_device():
+                self._profile = profile_of(self._target, self._say, renew=self._renew)
+        return self._profile
+
+    def can_measure(self, metric: str) -> bool:
+        if metric == "peak_memory_mib":
+            return sys.platform != "win32" and self._meter["gpu"] is None
+        return metric != "energy_mj" or not isinstance(meter_from(self._meter), NoMeter)
+
+    def check(self, metrics: Sequence[str]) -> None:
+        """See that all of ``metrics`` can be measured here.
+
+        Raises:
+            TargetError: energy has no meter, or the memory of a GPU is asked for.
+        """
+        if "peak_memory_mib" in metrics and self._meter["gpu"] is not None:
+            raise TargetError(
+                "peak_memory_mib is of the main memory, which says nothing of a GPU's, but the target is "
+                f"{self._target}: ask for weight_bytes or model_bytes."
+            )
+        if "energy_mj" in metrics:
+            meter = meter_from(self._meter)
+            if isinstance(meter, NoMeter):
+                raise TargetError(
+                    f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
+                    "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
+                    "measure by --meter-command."
+                )
+            self._check_program()
+
+    def check_meter(self) -> None:
+        """See that a meter that was asked for by its name can be used, for whatever. Raises TargetError."""
+        meter_from(self._meter)
+        self._check_program()
+
+    def _check_program(self) -> None:
+        program, *_ = self._meter.get("command") or [sys.executable]
+        if shutil.which(program) is None:
+            raise TargetError(f"a meter's command must be a program that can be started, but there is no {program!r}.")
+
+    def deploy(
+        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
+    ) -> list[Deployed | CandidateError]:
+        found: list[Deployed | CandidateError] = []
+        with tempfile.TemporaryDirectory(prefix="nas-calibration-") as scratch, self._process(self._target) as process:
+            images = None
+            if self._calibration is not None and self._target.precision == "int8":
+                images = Path(scratch) / "images.npy"
+                np.save(images, self._calibration(), allow_pickle=False)
+            for model, folder in zip(models, folders, strict=True):
+                folder.mkdir(parents=True)
+                try:
+                    found.append(process.deploy(model, images, folder, DEPLOY_TIMEOUT_S))
+                except CandidateError as error:
+                    found.append(error)
+                advance()
+        return found
+
+    def measure(
+        self,
+        models: Sequence[Deployed],
+        metrics: Sequence[str],
+        rng: np.random.Generator,
+        advance: Callable[[], None] = lambda: None,
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = [{} for _ in models]
+        self.check(metrics)
+        profile = self.profile
+        with self._holding_the_device():
+            if {"latency_ms", "item_ms"} & set(metrics):
+                latencies = Latencies(models, self._target, self._settings, profile, rng, advance).measure()
+                outcomes = [self._of_latency(found, metrics) for found in latencies]
+            if "peak_memory_mib" in metrics:
+                outcomes = [_with(known, self._peak_memory, m) for known, m in zip(outcomes, models, strict=True)]
+            if "energy_mj" in metrics:
+                outcomes = self._energies(outcomes, models, rng)
+        for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
+            if name in metrics:
+                # Of those alone that run: another one may be no file at all.
+                outcomes = [
+                    known
+                    if isinstance(known, CandidateError)
+                    else {**known, name: Measurement(name, str(self._target), ((float(read(model)),),))}
+                    for known, model in zip(outcomes, models, strict=True)
+                ]
+        return outcomes
+
+    def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
+        batch = self._target.batch
+        together = max(1, OUTPUTS_TOGETHER // batch) * batch
+        with self._process(self._target) as process:
+            parts = []
+            for start in range(0, len(images), together):
+                with tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch:
+                    part = images[start : start + together]
+                    parts.append(process.outputs(model.path, part, Path(scratch), DEPLOY_TIMEOUT_S))
+            return np.concatenate(parts)
+
+    def _of_latency(self, found: Measurement | CandidateError, metrics: Sequence[str]) -> Outcome:
+        if isinstance(found, CandidateError):
+            return found
+        wanted = {"latency_ms": found} if "latency_ms" in metrics else {}
+        if "item_ms" in metrics:
+            rounds = tuple(tuple(sample / self._target.batch for sample in samples) for samples in found.rounds)
+            wanted["item_ms"] = replace(found, metric="item_ms", rounds=rounds)
+        return wanted
+
+    def _peak_memory(self, model: Deployed) -> Measurement:
+        samples = []
+        for _ in range(MEMORY_ROUNDS):
+            with self._process(self._target) as process:
+                reply = process.ask("memory", model=str(model.path))
+                conditions = {**process.conditions, **reply["conditions"]}
+            samples.append((float(reply["samples"][0]),))
+        return Measurement("peak_memory_mib", str(self._target), tuple(samples), conditions)
+
+    def _energies(
+        self, outcomes: Sequence[Outcome], models: Sequence[Deployed], rng: np.random.Generator
+    ) -> list[Outcome]:
+        """The same outcomes with the energy of one inference: a window in each round, rounds in random order."""
+        results = list(outcomes)
+        rounds: list[list[tuple[float, ...]]] = [[] for _ in models]
+        conditions: list[dict[str, Any]] = [{} for _ in models]
+        for _ in range(ENERGY_ROUNDS):
+            pending = [index for index, known in enumerate(results) if not isinstance(known, CandidateError)]
+            with self._process(self._target) as process:
+                for index in rng.permutation(pending).tolist():
+                    try:
+                        reply = process.ask(
+                            "energy",
+                            timeout_s=self._settings.timeout_s + ENERGY_TIMEOUT_S,
+                            model=str(models[index].path),
+                            meter=self._meter,
+                        )
+                    except CandidateError as error:
+                        results[index] = error
+                    else:
+                        rounds[index].append((float(reply["energy_mj"]),))
+                        conditions[index] = {**process.conditions, **reply["conditions"]}
+        return [
+            _added(known, Measurement("energy_mj", str(self._target), tuple(rounds[i]), conditions[i]))
+            if rounds[i]
+            else known
+            for i, known in enumerate(results)
+        ]
+
+    def _process(self, target: Target) -> MeasuringProcess:
+        return MeasuringProcess(target, self._settings.timeout_s)
+
+    @contextlib.contextmanager
+    def _holding_the_device(self) -> Iterator[None]:
+        """Wait until no other measurement runs on this machine, and keep others waiting."""
+        home().mkdir(parents=True, exist_ok=True)
+        with waiting_for(home() / "device.lock"):
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                self.device_s += time.monotonic() - began
+
+
+def _file_bytes(model: Deployed) -> int:
+    return model.file_bytes
+
+
+def _weight_bytes(model: Deployed) -> int:
+    return model.weight_bytes
+
+
+def _with(known: Outcome, measure_one: Callable[[Deployed], Measurement], model: Deployed) -> Outcome:
+    """What is known of a model with one measurement more, or why it failed, before or now."""
+    if isinstance(known, CandidateError):
+        return known
+    try:
+        return _added(known, measure_one(model))
+    except CandidateError as error:
+        return error
+
+
+def _added(known: Outcome, found: Measurement) -> Outcome:
+    return known if isinstance(known, CandidateError) else {**known, found.metric: found}

@@ -1,0 +1,1 @@
+"""Energy meters: counters, logs of power, and instruments of the user's own."""

@@ -1,0 +1,179 @@
+"""Energy and memory traffic per inference as modelled from published figures: they rank, they do not meter.
+
+Energies are those of a 45 nm process, from M. Horowitz, "Computing's energy problem (and what we can do about it)",
+ISSCC 2014. What is left out: re-reading by tiles, fusion, the second input of an addition, instructions and control,
+leakage and idle power, and any other process. Expect the order of architectures from this model, not joules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from nas.errors import did_you_mean
+from nas.hardware.machine import cache_bytes
+from nas.space.layer import Layer, total_macs, total_params
+
+# pJ for one operation. Int8 products are added up in 32 bits. The table has no bf16: it gets the energies of fp16.
+_MULTIPLY_PJ = {"fp32": 3.7, "fp16": 1.1, "bf16": 1.1, "int8": 0.2}
+_ADD_PJ = {"fp32": 0.9, "fp16": 0.4, "bf16": 0.4, "int8": 0.1}
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+_SUM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}
+
+# 64 bits out of a cache of 8 KB, 32 KB and 1 MB: 10, 20 and 100 pJ; the first is the 5 pJ for 32 bits of other tables.
+_CACHE_SIZES = (2**13, 2**15, 2**20)
+_CACHE_PJ_PER_BYTE = (10 / 8, 20 / 8, 100 / 8)
+# 640 pJ for 32 bits, the lower end of the 1.3 to 2.6 nJ for 64.
+_DRAM_PJ_PER_BYTE = 640 / 4
+# Sixteen registers of 32 bytes, or thirty-two of 16: what one core of today's vector units has at least.
+_REGISTER_BYTES = 512
+_MJ_PER_PJ = 1e-9
+
+
+def sram_pj_per_byte(capacity_bytes: float) -> float:
+    """Picojoules for a byte out of a memory of this size on the chip.
+
+    Lines between Horowitz's three caches, in the logarithms of size and energy, extended at both ends: energy grows
+    about as the square root of size, as wires do. Never above DRAM. For a register file of 512 B this gives 0.31
+    pJ/B, 0.7 of a 16-bit multiply-accumulate, where Chen et al., "Eyeriss", ISCA 2016, found 1.
+
+    Raises:
+        ValueError: a capacity that is not finite and positive.
+    """
+    if not 0 < capacity_bytes < math.inf:
+        raise ValueError(f"capacity_bytes must be finite and positive, but got {capacity_bytes}.")
+    sizes, energies = np.log(_CACHE_SIZES), np.log(_CACHE_PJ_PER_BYTE)
+    segment = 0 if capacity_bytes <= _CACHE_SIZES[1] else 1
+    slope = (energies[segment + 1] - energies[segment]) / (sizes[segment + 1] - sizes[segment])
+    energy = math.exp(energies[segment] + slope * (math.log(capacity_bytes) - sizes[segment]))
+    return min(energy, _DRAM_PJ_PER_BYTE)
+
+
+@dataclass(frozen=True)
+class MemoryLevel:
+    """One place where data can be: how many bytes it holds, and the picojoules to read or write one of them."""
+
+    name: str
+    capacity_bytes: float
+    pj_per_byte: float
+
+
+@dataclass(frozen=True)
+class MemoryHierarchy:
+    """Where data can be, from registers, the first level, over caches to DRAM, the last, which holds everything.
+
+    Raises:
+        ValueError: fewer than two levels, sizes that do not grow, energies that fall, or an end to DRAM.
+    """
+
+    levels: tuple[MemoryLevel, ...]
+
+    def __post_init__(self) -> None:
+        sizes = [level.capacity_bytes for level in self.levels]
+        energies = [level.pj_per_byte for level in self.levels]
+        if len(sizes) < 2 or sizes[0] <= 0 or sizes != sorted(set(sizes)) or sizes[-1] != math.inf:
+            raise ValueError(f"levels must grow from registers to an endless DRAM, but their bytes are {sizes}.")
+        if energies[0] < 0 or energies != sorted(energies):
+            raise ValueError(f"a larger level must not take less energy, but got {energies} pJ per byte.")
+
+    @classmethod
+    def with_caches(cls, *capacities_bytes: int) -> Self:
+        """Registers, caches of these sizes, each at the energy of ``sram_pj_per_byte``, and DRAM."""
+        on_chip = {"registers": _REGISTER_BYTES} | {f"L{i}": size for i, size in enumerate(capacities_bytes, start=1)}
+        levels = [MemoryLevel(name, size, sram_pj_per_byte(size)) for name, size in on_chip.items()]
+        return cls((*levels, MemoryLevel("DRAM", math.inf, _DRAM_PJ_PER_BYTE)))
+
+    @classmethod
+    def of_this_machine(cls) -> Self:
+        """That of the cores that models are measured on; ``DEFAULT_CACHES`` where the system does not tell.
+
+        The last cache counts in full, though other cores, and on a rented machine other tenants, may share it.
+        """
+        sizes: list[int] = []
+        for size in cache_bytes().values():
+            if size > max(sizes, default=_REGISTER_BYTES):  # a cache no larger than the one below holds nothing more
+                sizes.append(size)
+        return cls.with_caches(*(sizes or DEFAULT_CACHES))
+
+    @property
+    def registers(self) -> MemoryLevel:
+        return self.levels[0]
+
+    @property
+    def dram(self) -> MemoryLevel:
+        return self.levels[-1]
+
+    def holding(self, size_bytes: float) -> MemoryLevel:
+        """The smallest cache that holds so many bytes, else DRAM. Registers hold operands, never a tensor."""
+        return next(level for level in self.levels[1:] if size_bytes <= level.capacity_bytes)
+
+
+DEFAULT_CACHES = (2**15, 2**20)
+"""The two larger of Horowitz's caches: about what a core of a small processor has."""
+DEFAULT_HIERARCHY = MemoryHierarchy.with_caches(*DEFAULT_CACHES)
+
+
+def modelled_energy_mj(
+    layers: Sequence[Layer], precision: str = "fp32", hierarchy: MemoryHierarchy = DEFAULT_HIERARCHY
+) -> float:
+    """Modelled energy of one inference of one item in mJ, repeated inferences assumed: arithmetic and memory.
+
+    Each multiply-accumulate is a multiplication and an addition; it reads two operands and the sum from registers and
+    writes the sum. Beyond registers each weight is read once, each layer's input read once and its output written
+    once, all from the level that ``traffic_bytes`` finds. ``int8-dynamic`` has the energies of int8.
+
+    Raises:
+        ValueError: a precision that the table does not have.
+    """
+    stored = _stored(precision)
+    register_bytes = 2 * _BYTES[stored] + 2 * _SUM_BYTES[stored]
+    mac_pj = _MULTIPLY_PJ[stored] + _ADD_PJ[stored] + register_bytes * hierarchy.registers.pj_per_byte
+    moved_pj = sum(moved * level.pj_per_byte for level, moved in traffic_bytes(layers, precision, hierarchy).items())
+    return (total_macs(layers) * mac_pj + moved_pj) * _MJ_PER_PJ
+
+
+def dram_traffic_bytes(
+    layers: Sequence[Layer], precision: str = "fp32", hierarchy: MemoryHierarchy = DEFAULT_HIERARCHY
+) -> int:
+    """Bytes that the model of ``modelled_energy_mj`` moves between chip and DRAM: none where everything fits in caches.
+
+    Raises ValueError as ``modelled_energy_mj`` does.
+    """
+    return traffic_bytes(layers, precision, hierarchy)[hierarchy.dram]
+
+
+def traffic_bytes(
+    layers: Sequence[Layer], precision: str = "fp32", hierarchy: MemoryHierarchy = DEFAULT_HIERARCHY
+) -> dict[MemoryLevel, int]:
+    """Bytes read and written beyond registers in one inference, for each cache and DRAM.
+
+    Data come from the smallest level that holds all that is touched between two uses of them: the reuse distance of
+    Mattson et al., "Evaluation techniques for storage hierarchies", IBM Systems Journal 1970. For an activation that
+    is its layer's input, output and weights. A weight's next use is in the next inference: between them lie all
+    weights and, since runtimes use the same memory again, the largest input and output of a layer.
+
+    Raises:
+        ValueError: a precision that the table does not have.
+    """
+    width = _BYTES[_stored(precision)]
+    moved = dict.fromkeys(hierarchy.levels[1:], 0)
+    weights = total_params(layers) * width
+    largest = 0
+    for layer in layers:
+        activations = (layer.input_elements + layer.output_elements) * width
+        largest = max(largest, activations)
+        moved[hierarchy.holding(activations + layer.params * width)] += activations
+    moved[hierarchy.holding(weights + largest)] += weights
+    return moved
+
+
+def _stored(precision: str) -> str:
+    stored = "int8" if precision == "int8-dynamic" else precision
+    if stored not in _BYTES:
+        known = (*_BYTES, "int8-dynamic")
+        raise ValueError(f"precision must be one of {known}, but got {precision!r}. {did_you_mean(precision, known)}")
+    return stored

@@ -1,0 +1,190 @@
+"""Latencies of several models that repeat: interleaved, corrected for drift, until they are sure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+import numpy as np
+
+from nas.errors import CandidateError
+from nas.hardware.drift import smoothed
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.target_profile import BUSY_SHARE, ROUND_REPEATS, TargetProfile
+from nas.values.measurement import Measurement
+from nas.values.target import Target
+
+MUCH_DRIFT = 0.1
+"""A machine that is slower or faster than its reference by more than this share makes a measurement doubtful."""
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """How surely latencies are measured.
+
+    Each model gets at least ``rounds`` rounds and at most ``max_rounds``, until half of the 95 % interval that they
+    give is within ``precision``, relative to the median. A round samples it for ``seconds_per_round``, and at least
+    ``min_samples`` times. A model that takes more than ``timeout_s`` for one round counts as hung, a wait for the
+    device not included.
+    """
+
+    rounds: int = 5
+    max_rounds: int = 15
+    precision: float = 0.01
+    seconds_per_round: float = 0.06
+    min_samples: int = 8
+    timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.rounds <= self.max_rounds:
+            raise ValueError(
+                f"rounds must be at least 2 and at most max_rounds, got {self.rounds} of {self.max_rounds}."
+            )
+
+
+@dataclass
+class _Gathered:
+    """What the rounds of one model gave so far. ``visits`` are the places of its rounds among all visits."""
+
+    rounds: list[tuple[float, ...]] = field(default_factory=list)
+    visits: list[int] = field(default_factory=list)
+    conditions: dict[str, Any] = field(default_factory=dict)
+    sampling_s: float = 0.0
+    flags: set[str] = field(default_factory=set)
+    failure: CandidateError | None = None
+
+
+@final
+class Latencies:
+    """Measures the latencies of several models together.
+
+    Rounds go over the models in random order (as google/benchmark's random interleaving does), each round in a
+    process of its own, since processes that run one file differ by more than their samples do. In each visit of a model
+    the reference model runs before, between and after its samples: how slow the reference is, smoothed over the visits,
+    is the drift.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Deployed],
+        target: Target,
+        settings: BenchSettings,
+        profile: TargetProfile,
+        rng: np.random.Generator,
+        advance: Callable[[], None],
+    ) -> None:
+        self._models = models
+        self._target = target
+        self._settings = settings
+        self._profile = profile
+        self._rng = rng
+        self._advance = advance
+        self._gathered = [_Gathered() for _ in models]
+        self._log_references: list[float] = []
+        self._drifts = np.empty(0)
+
+    def measure(self) -> list[Measurement | CandidateError]:
+        """For each model its latency, or why it has none."""
+        visits = 0
+        for _ in range(self._settings.max_rounds):
+            # Asked of all again: what a later round tells of the drift may unsettle a model that had settled.
+            pending = [index for index in range(len(self._models)) if not self._is_settled(index)]
+            if not pending:
+                break
+            with MeasuringProcess(self._target, self._settings.timeout_s) as process:
+                for index in self._rng.permutation(pending).tolist():
+                    self._visit(process, index)
+                    self._advance()
+            visits += len(pending)
+            self._drifts = np.exp(smoothed(np.array(self._log_references)))
+        for _ in range(len(self._models) * self._settings.max_rounds - visits):
+            self._advance()
+        return [self._result(index) for index in range(len(self._models))]
+
+    def _visit(self, process: MeasuringProcess, index: int) -> None:
+        gathered = self._gathered[index]
+        try:
+            reply = self._quietest(process, self._models[index], describe=not gathered.conditions)
+        except CandidateError as error:
+            gathered.failure = error
+            return
+        gathered.rounds.append(tuple(reply["samples"]))
+        gathered.sampling_s += reply["elapsed_s"]
+        gathered.visits.append(len(self._log_references))
+        gathered.conditions = gathered.conditions or {**process.conditions, **reply["conditions"]}
+        self._log_references.append(float(np.log(np.median(reply["reference_ms"]) / self._profile.reference_ms)))
+        if (reply["pressure"] or 0.0) > BUSY_SHARE:
+            gathered.flags.add("the machine was busy with other work while this was measured")
+
+    def _quietest(self, process: MeasuringProcess, model: Deployed, *, describe: bool) -> dict[str, Any]:
+        """The quietest of up to three tries: a round on a busy machine is repeated before it is flagged.
+
+        ``describe`` asks for the conditions too, which cost some runtimes a session more.
+        """
+        replies = []
+        for _ in range(1 + ROUND_REPEATS):
+            replies.append(
+                process.ask(
+                    "time",
+                    model=str(model.path),
+                    reference=str(self._profile.reference),
+                    seconds=self._settings.seconds_per_round,
+                    min_samples=self._settings.min_samples,
+                    describe=describe,
+                )
+            )
+            if (replies[-1]["pressure"] or 0.0) <= BUSY_SHARE:
+                break
+        return min(replies, key=lambda reply: reply["pressure"] or 0.0)
+
+    def _is_settled(self, index: int) -> bool:
+        """Whether a model needs no further round."""
+        gathered = self._gathered[index]
+        if gathered.failure is not None:
+            return True
+        return len(gathered.rounds) >= self._settings.rounds and self._so_far(index).scatter <= self._settings.precision
+
+    def _result(self, index: int) -> Measurement | CandidateError:
+        gathered = self._gathered[index]
+        if gathered.failure is not None:
+            return gathered.failure
+        found = self._so_far(index)
+        flags = set(gathered.flags)
+        if found.scatter > self._settings.precision:
+            flags.add(
+                f"the interval is wider than the ±{100 * self._settings.precision:g} % that were asked for, "
+                f"after {len(found.rounds)} rounds"
+            )
+        if abs(np.log(found.drift)) > MUCH_DRIFT:
+            flags.add(
+                f"the machine was {'slower' if found.drift > 1 else 'faster'} by {100 * abs(found.drift - 1):.0f} % "
+                "than when the target's reference speed was recorded"
+            )
+        return replace(found, flags=tuple(sorted(flags)))
+
+    def _so_far(self, index: int) -> Measurement:
+        gathered = self._gathered[index]
+        return Measurement(
+            "latency_ms",
+            str(self._target),
+            tuple(gathered.rounds),
+            {
+                **gathered.conditions,
+                **self._models[index].details,
+                **_peaks(self._profile),
+                "sampling_s": round(gathered.sampling_s, 3),
+            },
+            drifts=tuple(float(f"{drift:.6g}") for drift in self._drifts[gathered.visits]),
+        )
+
+
+def _peaks(profile: TargetProfile) -> dict[str, Any]:
+    """The lines of the roofline, beside which a latency is read."""
+    return {
+        "reference_ms": profile.reference_ms,
+        "reference_recorded": profile.recorded,
+        "peak_macs_per_s": profile.peak_macs_per_s,
+        "bandwidth_bytes_per_s": profile.bandwidth_bytes_per_s,
+    }

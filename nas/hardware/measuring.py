@@ -1,0 +1,205 @@
+"""From architectures to measured rows: build, export, deploy, and measure together while nothing else runs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from nas.errors import CandidateError
+from nas.formats.export import export_model
+from nas.hardware.bench import Bench, Outcome
+from nas.hardware.runtimes.runtime import Deployed
+from nas.progress import Progress
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+from nas.space.tracing import build_checked, trace_layers
+from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
+from nas.values.evaluation import Evaluation, Failure
+
+KEPT = "kept"
+"""A row's detail: its measurements were found in the store, and not taken in this run."""
+
+
+class Measurer(Protocol):
+    """Measures architectures of one space on one target."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What identifies the target with its hardware and versions; None where nothing measured may be kept."""
+
+    @property
+    def device_s(self) -> float:
+        """Seconds for which the device was held so far."""
+
+    def rows(
+        self,
+        architectures: Sequence[Architecture],
+        metrics: Sequence[str],
+        *,
+        round_number: int,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> list[Evaluation]:
+        """One ``measure`` row for each architecture, with all ``metrics`` or with the reason why it has none."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an architecture needs to become a model that is measured: the measurer that builds and exports it."""
+
+    space: SearchSpace
+    bench: Bench
+    input_shape: tuple[int, int, int]
+    classes: int
+    batch: int
+    store: MeasurementStore | None = None
+
+    @property
+    def fingerprint(self) -> str | None:
+        return self.bench.fingerprint
+
+    @property
+    def device_s(self) -> float:
+        return self.bench.device_s
+
+    def rows(
+        self,
+        architectures: Sequence[Architecture],
+        metrics: Sequence[str],
+        *,
+        round_number: int,
+        rng: np.random.Generator,
+        progress: Progress,
+    ) -> list[Evaluation]:
+        return measure_architectures(
+            self, architectures, metrics, round_number=round_number, rng=rng, progress=progress
+        )
+
+
+def measure_architectures(
+    surroundings: Surroundings,
+    architectures: Sequence[Architecture],
+    metrics: Sequence[str],
+    *,
+    round_number: int,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> list[Evaluation]:
+    """One ``measure`` row for each architecture, with untrained weights: latency does not depend on them.
+
+    What cannot be built, exported, deployed or run is a failed row. Measurements that the store holds for the same
+    architecture, space and target are taken from there, and what is new is kept there.
+    """
+    bench = surroundings.bench
+    # Asked for before any stage, for the fingerprint is found at first use, which takes a while.
+    keeps = surroundings.store is not None and bench.fingerprint is not None
+    space_key = space_identity(surroundings.space, surroundings.input_shape, surroundings.classes) if keeps else None
+    found: dict[Architecture, Outcome] = {}
+    kept: set[Architecture] = set()
+    with tempfile.TemporaryDirectory(prefix="nas-models-") as name:
+        folder = Path(name)
+        progress.stage("exporting models", len(architectures))
+        keys: dict[Architecture, str] = {}
+        exported: dict[Architecture, Path] = {}
+        for architecture in architectures:
+            try:
+                module = _build(surroundings, architecture)
+                keys[architecture] = _identity(surroundings, module, space_key)
+                known = _known(surroundings, keys[architecture], architecture, metrics)
+                if known is not None:
+                    found[architecture] = known
+                    kept.add(architecture)
+                else:
+                    path = folder / f"{architecture.id}.{bench.model_format}"
+                    export_model(module, surroundings.input_shape, surroundings.batch, path, bench.model_format)
+                    exported[architecture] = path
+            except CandidateError as error:
+                found[architecture] = error
+            progress.advance()
+        if kept:
+            progress.say(f"{len(kept)} of {len(architectures)} architectures were measured on this target before")
+        if exported:
+            found |= _measure(surroundings, exported, metrics, folder / "deployed", rng, progress)
+            _keep(surroundings, keys, {architecture: found[architecture] for architecture in exported})
+    progress.close()
+    return [_row(a, found[a], round_number, a in kept) for a in architectures]
+
+
+def vary_constant_weights(module: torch.nn.Module) -> None:
+    """Give weights that a module starts with as all zeros or all ones small random differences, as training would.
+
+    Converters drop what such weights silence or leave as it is: of an untrained ResNet-18, whose last scales are zero,
+    LiteRT's keeps 5 of 21 convolutions, and its latency would be that of another network.
+    """
+    with torch.no_grad():
+        for tensor in module.parameters():
+            if tensor.is_floating_point() and tensor.numel() and bool((tensor == tensor.flatten()[0]).all()):
+                tensor.add_(torch.randn_like(tensor), alpha=0.05)
+
+
+def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = build_checked(surroundings.space, architecture, surroundings.input_shape, surroundings.classes)
+        vary_constant_weights(module)
+        return module
+
+
+def _measure(
+    surroundings: Surroundings,
+    exported: dict[Architecture, Path],
+    metrics: Sequence[str],
+    folder: Path,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> dict[Architecture, Outcome]:
+    """Deploy exported models, and measure those that the runtime takes together."""
+    bench = surroundings.bench
+    progress.stage("deploying models", len(exported))
+    folders = [folder / architecture.id for architecture in exported]
+    answers = dict(zip(exported, bench.deploy(list(exported.values()), folders, progress.advance), strict=True))
+    found: dict[Architecture, Outcome] = {a: d for a, d in answers.items() if isinstance(d, CandidateError)}
+    deployed: dict[Architecture, Deployed] = {a: d for a, d in answers.items() if isinstance(d, Deployed)}
+    progress.stage(f"measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds)
+    return found | dict(
+        zip(deployed, bench.measure(list(deployed.values()), metrics, rng, progress.advance), strict=True)
+    )
+
+
+def _identity(surroundings: Surroundings, module: torch.nn.Module, space_key: str | None) -> str:
+    """What names a model beside its choices: a space whose code changed gives other layers or has another source."""
+    if space_key is None:
+        return ""
+    layers = trace_layers(module, surroundings.input_shape, surroundings.classes)
+    return f"{space_key}-{layers_identity(layers)}"
+
+
+def _known(surroundings: Surroundings, key: str, architecture: Architecture, metrics: Sequence[str]) -> Outcome | None:
+    """The measurements of all ``metrics`` that the store holds, or None where one is missing."""
+    store, fingerprint = surroundings.store, surroundings.bench.fingerprint
+    if store is None or fingerprint is None:
+        return None
+    known = store.find(fingerprint, key, architecture)
+    return {name: known[name] for name in metrics} if set(metrics) <= known.keys() else None
+
+
+def _keep(surroundings: Surroundings, keys: dict[Architecture, str], found: dict[Architecture, Outcome]) -> None:
+    store, fingerprint = surroundings.store, surroundings.bench.fingerprint
+    if store is None or fingerprint is None:
+        return
+    for architecture, outcome in found.items():
+        if not isinstance(outcome, CandidateError):
+            store.add(fingerprint, keys[architecture], architecture, outcome)
+
+
+def _row(architecture: Architecture, outcome: Outcome, round_number: int, kept: bool) -> Evaluation:
+    if isinstance(outcome, CandidateError):
+        return Evaluation("measure", architecture, round_number, failure=Failure(outcome.kind, outcome.reason))
+    details = {KEPT: True} if kept else {}
+    return Evaluation("measure", architecture, round_number, measurements=outcome, details=details)

@@ -1,0 +1,164 @@
+"""The driver's side of the process that measures: start it, ask it, end it when it hangs."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
+
+import numpy as np
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.runtimes.environments import interpreter_of, worker_command
+from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
+from nas.space.plug_ins import plug_in_path
+from nas.values.target import Target
+
+START_LIMIT_S = 120.0
+"""A measuring process that has not loaded its runtime by then never will."""
+
+
+@final
+class MeasuringProcess:
+    """A process that measures on one target, started again after it had to be ended.
+
+    ``conditions`` are what all that it measures has in common.
+
+    Raises:
+        TargetError: on entering, the target cannot be measured here.
+    """
+
+    def __init__(self, target: Target, timeout_s: float) -> None:
+        interpreter = interpreter_of(load_runtime(target.runtime).environment)
+        assert interpreter is not None, "why_unavailable says that an environment is missing"
+        self._command = worker_command(interpreter)
+        self._target = target
+        self._implementation = plug_in_path("nas.runtimes", target.runtime, "target's runtime")
+        self._timeout_s = timeout_s
+        self._process: subprocess.Popen[str] | None = None
+        self.conditions: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def ask(self, op: str, *, timeout_s: float | None = None, **request: Any) -> dict[str, Any]:
+        """The reply to one request, within ``timeout_s`` or what is usual.
+
+        Raises:
+            CandidateError: the runtime refused the model, its process died, or it took too long.
+            TargetError: an instrument cannot be used, or the process had to be started again and cannot be.
+        """
+        if self._process is None:
+            self._start()
+        reply = self._exchange({"op": op, **request}, timeout_s or self._timeout_s)
+        if reply.pop("ok"):
+            return reply
+        match reply["kind"]:
+            case None:
+                raise CandidateError("measure", f"{self._target.runtime} refused the model: {reply['reason']}")
+            case "target":
+                raise TargetError(reply["reason"])
+        raise CandidateError(reply["kind"], reply["reason"])
+
+    def deploy(self, model: Path, calibration: Path | None, folder: Path, timeout_s: float) -> Deployed:
+        """What the runtime makes of an exported model, in the empty ``folder``. Raises as ``ask`` does."""
+        reply = self.ask(
+            "deploy",
+            timeout_s=timeout_s,
+            model=str(model),
+            calibration=None if calibration is None else str(calibration),
+            folder=str(folder),
+        )
+        beside = tuple(Path(path) for path in reply["beside"])
+        return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)
+
+    def outputs(self, model: Path, images: Float32Array, folder: Path, timeout_s: float) -> Float32Array:
+        """Outputs, shape (N, classes), for images, shape (N, channels, height, width). Raises as ``ask`` does."""
+        given, found = folder / "images.npy", folder / "outputs.npy"
+        np.save(given, images, allow_pickle=False)
+        self.ask("outputs", timeout_s=timeout_s, model=str(model), images=str(given), outputs=str(found))
+        result: Float32Array = np.load(found, allow_pickle=False)
+        return result
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 this program, by an argument list
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._replies: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=_forward, args=(self._process, self._replies), daemon=True).start()
+        try:
+            reply = self._exchange({"op": "conditions"}, START_LIMIT_S)
+        except CandidateError as error:
+            raise TargetError(f"{self._target} cannot be measured here: {error}") from error
+        if not reply.pop("ok"):
+            self._end()
+            raise TargetError(f"{self._target} cannot be measured here: {reply['reason']}")
+        self.conditions = reply
+
+    def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        whole = {**request, "target": str(self._target), "implementation": self._implementation}
+        try:
+            self._process.stdin.write(json.dumps(whole) + "\n")
+            self._process.stdin.flush()
+            line = self._replies.get(timeout=timeout_s)
+        except queue.Empty:
+            self._end()
+            raise CandidateError(
+                "timeout",
+                f"the measuring process must answer within {timeout_s:g} s, but did not; it was ended.",
+            ) from None
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            self._end()
+            raise CandidateError("measure", f"the measuring process ended with {_ending(code)} before it answered.")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            try:
+                stream.close()
+            except BrokenPipeError:  # what was not flushed has no reader any more
+                continue
+        self._process = None
+
+
+def _ending(code: int) -> str:
+    """How a process ended, for people: the system kills with signal 9 what takes too much memory."""
+    if code == -9:
+        return "exit code -9 (killed, as the system does to what runs out of memory)"
+    return f"exit code {code}"
+
+
+def _forward(process: subprocess.Popen[str], replies: queue.Queue[str]) -> None:
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            replies.put(line)
+    except ValueError:  # closed by _end while it waited
+        return
+    replies.put("")

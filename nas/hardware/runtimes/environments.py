@@ -1,0 +1,208 @@
+"""Virtual environments of runtimes whose packages clash with the rest: making them, and starting Python in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from nas.errors import TargetError
+from nas.storage.file_lock import RETRY_S, HeldElsewhereError, take
+from nas.storage.home import home
+from nas.values.target import Target
+
+MARKER = "installed.json"
+"""Written as the last step of an installation: a folder without it is half of one, and counts as none."""
+TOLD_STEPS = ("Collecting", "Downloading", "Installing")
+"""Lines of pip's output that begin with one of these tell how far it is."""
+TAIL_LINES = 15
+FOREIGN_START = """
+import importlib.util, runpy, sys
+folder = sys.argv[1]
+spec = importlib.util.spec_from_file_location("nas", folder + "/__init__.py", submodule_search_locations=[folder])
+nas = sys.modules["nas"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(nas)
+runpy.run_module("nas.hardware.runtimes.worker", run_name="__main__", alter_sys=True)
+"""
+"""Finds this package where it lies, without the packages beside it: those are the ones that clash."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Packages that clash with the rest: they live in a virtual environment of their own, called ``name``."""
+
+    name: str
+    requirements: tuple[str, ...]
+
+
+def folder_of(environment: Environment) -> Path:
+    """Where ``environment`` lives once it is installed."""
+    return home() / "environments" / environment.name
+
+
+def interpreter_of(environment: Environment | None) -> Path | None:
+    """The Python of ``environment``, this one where it is None; None where it is not installed, or not completely."""
+    return Path(sys.executable) if environment is None else _installed(environment)
+
+
+def worker_command(interpreter: Path) -> list[str]:
+    """How to start ``nas.hardware.runtimes.worker`` with a Python that ``interpreter_of`` gave.
+
+    In another environment than this one it imports this copy of ``nas``, and else only what is installed there: no
+    ``PYTHONPATH``, no packages of the user's. So the requests name a runtime by its ``module:Class``.
+    """
+    if interpreter == Path(sys.executable):
+        return [sys.executable, "-m", "nas.hardware.runtimes.worker"]
+    return [str(interpreter), "-I", "-c", FOREIGN_START, str(Path(__file__).parents[2])]
+
+
+def why_missing(
+    environment: Environment, target: Target, platforms: Collection[tuple[str, str]] | None = None
+) -> str | None:
+    """Why ``target`` lacks its ``environment`` and what to do about it, or None when it is installed.
+
+    ``platforms`` are those that its packages exist for, as pairs of an operating system and a kind of processor as
+    Python's ``platform`` names them; None stands for all.
+    """
+    here = platform.system(), platform.machine()
+    if platforms is not None and here not in platforms:
+        known = ", ".join(sorted(" ".join(pair) for pair in platforms))
+        return (
+            f"{target.runtime} has packages for {known} only, but {target} was asked for on {' '.join(here)}; "
+            "choose another runtime."
+        )
+    if _installed(environment) is None:
+        return (
+            f"{target} needs an environment of its own, but it is not in {folder_of(environment)}; "
+            f"run: nas target install {target.runtime}."
+        )
+    return None
+
+
+def install(environment: Environment, say: Callable[[str], None]) -> Path:
+    """Install ``environment`` with pip and return its Python; does nothing where it is installed already.
+
+    An older or half installation is made anew. Another process that installs it too is waited for. ``say`` is told
+    how it goes on, for people.
+
+    Raises:
+        TargetError: Python cannot make environments here, pip cannot install a requirement, or the disk refuses.
+    """
+    folder = folder_of(environment)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _turn(folder.parent / f".{environment.name}.lock", say) as lock:
+            return _installed(environment) or _install(environment, folder, lock, say)
+    except OSError as error:
+        raise TargetError(
+            f"the environment {environment.name} must fit into {folder}, but: {error}; "
+            "make room, or set NAS_HOME to another folder."
+        ) from error
+
+
+def _install(environment: Environment, folder: Path, lock: IO[str], say: Callable[[str], None]) -> Path:
+    # first the marker: what is deleted by half must not count either
+    (folder / MARKER).unlink(missing_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    say(f"making the environment {environment.name} in {folder}")
+    try:
+        venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(folder)
+    except subprocess.CalledProcessError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise TargetError(
+            "an environment needs Python's modules venv and ensurepip, but they failed: "
+            f"{_tail(str(error.stdout or error).splitlines())} Install the python3-venv of your system."
+        ) from error
+    interpreter = _interpreter_in(folder)
+    try:
+        _pip(interpreter, ["install", "--no-input", "--progress-bar=off", "--", *environment.requirements], lock, say)
+        packages = _pip(interpreter, ["freeze"], lock, lambda line: None)
+    except TargetError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    record = {
+        "requirements": list(environment.requirements),
+        "python": platform.python_version(),
+        "packages": packages,
+    }
+    aside = folder / f".{MARKER}"
+    aside.write_text(json.dumps(record, indent=2) + "\n")
+    os.replace(aside, folder / MARKER)
+    say(f"installed {environment.name}")
+    return interpreter
+
+
+def _installed(environment: Environment) -> Path | None:
+    """The environment's Python where it is installed completely, and with these very requirements."""
+    folder = folder_of(environment)
+    try:
+        record = json.loads((folder / MARKER).read_text())
+    except FileNotFoundError:
+        return None
+    interpreter = _interpreter_in(folder)
+    # the link dangles when the Python that made it is gone
+    return interpreter if record["requirements"] == list(environment.requirements) and interpreter.exists() else None
+
+
+def _interpreter_in(folder: Path) -> Path:
+    return folder / "Scripts" / "python.exe" if os.name == "nt" else folder / "bin" / "python"
+
+
+def _turn(path: Path, say: Callable[[str], None]) -> IO[str]:
+    """The lock at ``path``, as soon as it is free; close it to give it free."""
+    waiting = False
+    while True:
+        try:
+            return take(path)
+        except HeldElsewhereError:
+            if not waiting:
+                say("waiting for another installation to end")
+            waiting = True
+            time.sleep(RETRY_S)
+
+
+def _pip(interpreter: Path, arguments: list[str], lock: IO[str], say: Callable[[str], None]) -> list[str]:
+    """The lines that pip writes. Raises TargetError with the last of them when it fails."""
+    # -m, for pip's own script breaks when the folder moves; -I, for PYTHONPATH must not satisfy a requirement
+    command = [str(interpreter), "-I", "-m", "pip", "--disable-pip-version-check", *arguments]
+    process = subprocess.Popen(  # noqa: S603 the requirements that a runtime declares, and no shell
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        # pip holds the lock too: when this process is killed, pip goes on writing for a while
+        pass_fds=() if os.name == "nt" else (lock.fileno(),),
+    )
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                lines.append(line.rstrip())
+                if line.startswith(TOLD_STEPS):
+                    say(re.split(r" \(from |: ", line.strip())[0])
+        code = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    if code != 0:
+        raise TargetError(f"pip must succeed, but ended with exit code {code}: {_tail(lines)}")
+    return lines
+
+
+def _tail(lines: list[str]) -> str:
+    return "\n".join(lines[-TAIL_LINES:])

@@ -1,0 +1,316 @@
+"""ExecuTorch on the CPU, by its XNNPACK delegate: fp32, and int8 with static ranges of activations."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
+
+from nas.formats.torch_program import program_input_shape, read_torch_program
+from nas.hardware.runtimes.environments import Environment, why_missing
+from nas.hardware.runtimes.runtime import (
+    Deployed,
+    Float32Array,
+    ModelFormat,
+    Runtime,
+    calibration_text,
+    check_batch,
+    most_common,
+    random_images,
+)
+from nas.values.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("fp32", "int8")
+RANDOM_CALIBRATION = 32
+PLATFORMS = frozenset({("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"), ("Windows", "AMD64")})
+"""Those that ExecuTorch 1.5 has wheels for."""
+METHOD = "forward"
+DELEGATED_PRODUCTS = frozenset(
+    {
+        "XNNConv2d",
+        "XNNConvTranspose2d",
+        "XNNDepthwiseConv2d",
+        "XNNFullyConnected",
+        "XNNBatchMatrixMultiply",
+        "XNNScaledDotProductAttention",
+    }
+)
+PORTABLE_PRODUCTS = ("convolution", "linear", "addmm", "mm", "bmm", "matmul", "scaled_dot_product_attention")
+"""Names of ATen operators that multiply matrices. The portable kernels run them in the type of their tensors."""
+STATIC_INT8 = frozenset({"xnn_datatype_qint8", "xnn_datatype_qcint8", "xnn_datatype_quint8"})
+DYNAMIC_INT8 = frozenset({"xnn_datatype_qdint8", "xnn_datatype_qpint8"})
+PRECISION_OF = {"xnn_datatype_fp32": "fp32", "xnn_datatype_pfp32": "fp32", "xnn_datatype_fp16": "fp16"} | {
+    "xnn_datatype_bf16": "bf16"
+}
+
+
+@final
+class ExecuTorchXnnpack(Runtime):
+    """Lowers torch programs to ExecuTorch's files, with all that XNNPACK takes handed to it, and runs them."""
+
+    model_format: ClassVar[ModelFormat] = "torch"
+    environment: ClassVar[Environment | None] = Environment(
+        "executorch",
+        # executorch does not ask for torch, yet cannot lower without it
+        ("executorch==1.5.*", "torch==2.13.*", "numpy>=2.0,<3"),
+    )
+
+    def why_unavailable(self, target: Target) -> str | None:
+        if target.precision not in PRECISIONS:
+            return (
+                f"executorch-xnnpack runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
+                "write executorch-xnnpack:fp32."
+            )
+        assert self.environment is not None
+        return why_missing(self.environment, target, PLATFORMS)
+
+    def version(self) -> str:
+        from importlib.metadata import version
+
+        # loaded although the number is known without, so that no model's memory includes the library
+        from executorch.runtime import Runtime as ExecuTorch
+
+        assert ExecuTorch.get().backend_registry.is_available("XnnpackBackend")
+        return f"executorch {version('executorch')}"
+
+    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+        """A .pte file, for int8 quantised as PT2E: s8 weights per channel, s8 activations with static ranges.
+
+        ``details`` tell which kernels run the model, as ``conditions`` do.
+        """
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.backends.xnnpack.utils.configs import get_xnnpack_edge_compile_config
+        from executorch.exir import to_edge_transform_and_lower
+
+        program = read_torch_program(model)
+        check_batch(program_input_shape(program), target)
+        details: dict[str, Any] = {}
+        if target.precision == "int8":
+            program = _quantise(program, calibration)
+            details["calibrated_on"] = calibration_text(calibration)
+        lowered = to_edge_transform_and_lower(
+            program, partitioner=[XnnpackPartitioner()], compile_config=get_xnnpack_edge_compile_config()
+        )
+        path = folder / "model.pte"
+        path.write_bytes(lowered.to_executorch().buffer)
+        contents = read_contents(path)
+        return Deployed(path, contents.weight_bytes, details | contents.as_json())
+
+    def open(self, path: Path, target: Target) -> ExecuTorchSession:
+        return ExecuTorchSession(path, target)
+
+
+@final
+class ExecuTorchSession:
+    """A loaded program with fixed inputs.
+
+    The pool of threads belongs to the process, not to the session: a session of more threads changes it for all.
+    """
+
+    def __init__(self, path: Path, target: Target) -> None:
+        import torch
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime as ExecuTorch
+
+        if portable_lib._threadpool_get_thread_count() != target.threads:
+            portable_lib._unsafe_reset_threadpool(target.threads)
+        self._threads = portable_lib._threadpool_get_thread_count
+        self._path = path
+        # the method does not keep its program alive
+        self._program = ExecuTorch.get().load_program(path)
+        method = self._program.load_method(METHOD)
+        if method is None:
+            raise ValueError(
+                f"a model must have the method {METHOD}, but {path.name} has {self._program.method_names}."
+            )
+        self._method = method
+        meta = method.metadata
+        if meta.num_inputs() != 1:
+            raise ValueError(f"a model must have one input, but {path.name} has {meta.num_inputs()}.")
+        self._shape = tuple(meta.input_tensor_meta(0).sizes())
+        check_batch(self._shape, target)
+        self._inputs = (torch.from_numpy(random_images(self._shape)),)
+
+    def run(self) -> None:
+        # inputs are given each time: the plan of its memory may put other tensors where they were
+        self._method.execute(self._inputs)
+
+    def outputs(self, images: Float32Array) -> Float32Array:
+        import torch
+
+        result: Float32Array = self._method.execute((torch.from_numpy(images),))[0].numpy()
+        return result
+
+    def conditions(self) -> Mapping[str, Any]:
+        contents = read_contents(self._path)
+        return {
+            "executed_precision": most_common(contents.products),
+            "input_shape": list(self._shape),
+            "threads_in_pool": self._threads(),
+            **contents.as_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a .pte file has ExecuTorch run."""
+
+    products: Mapping[str, int]
+    """Convolutions and products of matrices, by the precision that they run in."""
+    portable_products: int
+    """How many of them XNNPACK does not run."""
+    delegate_calls: int
+    portable_kernels: Mapping[str, int]
+    """How often which of ExecuTorch's own kernels runs, one inference."""
+    weight_bytes: int
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the weights, which are no matter of how it runs."""
+        return {
+            "products": dict(self.products),
+            "portable_products": self.portable_products,
+            "delegate_calls": self.delegate_calls,
+            "portable_kernels": dict(self.portable_kernels),
+        }
+
+
+def read_contents(path: Path) -> Contents:
+    """What is in the .pte file at ``path``, read from itself: from its plan, and from what it hands to XNNPACK.
+
+    Raises:
+        ValueError: the file is no program of ExecuTorch.
+    """
+    return _read_contents(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _read_contents(path: Path, _written_ns: int) -> Contents:
+    data = path.read_bytes()
+    # https://github.com/pytorch/executorch/blob/main/docs/source/pte-file-format.md
+    if data[4:6] != b"ET" or data[8:12] != b"eh00":
+        raise ValueError(f"a program of ExecuTorch begins with its marks ET and eh00, but {path.name} does not.")
+    program_size, base = (int.from_bytes(data[start : start + 8], "little") for start in (16, 24))
+    program = _flatbuffer(data[:program_size], "exir/_serialize", "program.fbs")
+    segments = [(base + int(segment["offset"]), int(segment["size"])) for segment in program.get("segments", [])]
+
+    plan = next(plan for plan in program["execution_plan"] if plan["name"] == METHOD)
+    calls = [step for chain in plan["chains"] for step in chain.get("instructions", [])]
+    kernels = Counter(
+        plan["operators"][step["instr_args"]["op_index"]]["name"]
+        for step in calls
+        if step["instr_args_type"] == "KernelCall"
+    )
+    portable = sum(count for name, count in kernels.items() if name.rpartition("::")[2] in PORTABLE_PRODUCTS)
+    products = Counter({"fp32": portable} if portable else {})
+    constants = 0
+    for delegate in plan.get("delegates", []):
+        processed = delegate["processed"]
+        assert processed["location"] == "SEGMENT", "lowering extracts delegates into segments"
+        start, size = segments[processed["index"]]
+        graph = _xnnpack_graph(data[start : start + size])
+        products.update(_delegated_products(graph))
+        constants += sum(int(entry["size"]) for entry in graph.get("constant_data", []) if not entry.get("named_key"))
+    # vectors and tables that are empty are left out of the file
+    held = {entry["segment_index"] for entry in program.get("named_data", [])}
+    constant = program.get("constant_segment", {})
+    if constant.get("offsets"):
+        held.add(constant["segment_index"])
+    return Contents(
+        products=products,
+        portable_products=portable,
+        delegate_calls=sum(step["instr_args_type"] == "DelegateCall" for step in calls),
+        portable_kernels=kernels,
+        weight_bytes=constants + sum(segments[index][1] for index in held),
+    )
+
+
+def _delegated_products(graph: Mapping[str, Any]) -> Counter[str]:
+    """The products in a graph of XNNPACK, by the types of their two factors."""
+    types: dict[int, str] = {}
+    for value in graph["xvalues"]:
+        union = value["xvalue_union"]
+        tensor = union.get("tensor_value", union)
+        types[tensor["id_out"]] = tensor["datatype"]
+    counts: Counter[str] = Counter()
+    for node in graph["xnodes"]:
+        if node["xnode_union_type"] in DELEGATED_PRODUCTS:
+            union = node["xnode_union"]
+            factors = [
+                union[key] for key in ("input1_id", "filter_id", "input2_id", "query_id", "key_id") if key in union
+            ]
+            counts[_precision({types[factor] for factor in factors})] += 1
+    return counts
+
+
+def _precision(types: set[str]) -> str:
+    """How XNNPACK multiplies tensors of these types."""
+    if types <= STATIC_INT8:
+        return "int8"
+    if types & DYNAMIC_INT8:
+        return "int8-dynamic"
+    # a quantised weight beside a floating-point activation is multiplied in floating point
+    floating = sorted(types - STATIC_INT8)
+    return PRECISION_OF.get(floating[0], floating[0]) if len(floating) == 1 else " × ".join(floating)
+
+
+def _xnnpack_graph(payload: bytes) -> dict[str, Any]:
+    """The graph in what is handed to XNNPACK, without its header."""
+    if payload[4:8] != b"XH00":
+        raise ValueError(f"what is handed to XNNPACK begins with XH00, but got {payload[4:8]!r}.")
+    start, size = (int.from_bytes(payload[at : at + 4], "little") for at in (10, 14))
+    return _flatbuffer(payload[start : start + size], "backends/xnnpack/serialization", "schema.fbs")
+
+
+def _flatbuffer(binary: bytes, folder: str, schema: str) -> dict[str, Any]:
+    """The contents of a flatbuffer, by the compiler of flatbuffers and the schemas that come with ExecuTorch."""
+    spec = importlib.util.find_spec("executorch")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    package = Path(spec.submodule_search_locations[0])
+    (compiler,) = (package / "data" / "bin").glob("flatc*")
+    with tempfile.TemporaryDirectory(prefix="nas-flatbuffer-") as scratch:
+        path = Path(scratch) / "contents.bin"
+        path.write_bytes(binary)
+        command = [str(compiler), "--raw-binary", "--json", "--defaults-json", "--strict-json", "-o", scratch]
+        command += [str(package / folder / schema), "--", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 ExecuTorch's own
+        if done.returncode != 0:
+            raise ValueError(f"{schema} must describe the model, but does not: {(done.stdout + done.stderr).strip()}")
+        text = path.with_suffix(".json").read_text()
+    # an unbounded clamp is written as inf, which is no JSON
+    contents: dict[str, Any] = json.loads(re.sub(r"(?<=[:\[,] )(-?)\+?inf\b", r"\1Infinity", text))
+    return contents
+
+
+def _quantise(program: torch.export.ExportedProgram, images: Float32Array | None) -> torch.export.ExportedProgram:
+    """The program with the ranges of its activations found on images, in batches of the program's size."""
+    import torch
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    shape = program_input_shape(program)
+    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
+    count = max(shape[0], len(given) // shape[0] * shape[0])
+    whole = torch.from_numpy(np.resize(given, (count, *shape[1:])))
+    quantiser = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    prepared = prepare_pt2e(program.module(), quantiser)
+    with torch.no_grad():
+        for start in range(0, count, shape[0]):
+            prepared(whole[start : start + shape[0]])
+    return torch.export.export(convert_pt2e(prepared), (torch.zeros(shape),))

@@ -1,0 +1,270 @@
+"""LiteRT on the CPU, by XNNPACK: fp32, and int8 with static ranges of activations."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, final
+
+import numpy as np
+
+from nas.formats.torch_program import program_input_shape, read_torch_program
+from nas.hardware.runtimes.environments import Environment, why_missing
+from nas.hardware.runtimes.runtime import (
+    Deployed,
+    Float32Array,
+    ModelFormat,
+    Runtime,
+    calibration_text,
+    check_batch,
+    most_common,
+    random_images,
+)
+from nas.values.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("fp32", "int8")
+RANDOM_CALIBRATION = 32
+PLATFORMS = frozenset({("Linux", "x86_64"), ("Darwin", "arm64")})
+"""Those that litert-converter 0.5, which brings a program into LiteRT's form, has wheels for."""
+PRODUCTS = ("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
+PRECISION_OF = {"FLOAT32": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
+FILE_MARK = b"TFL3"
+WEIGHT_AT = {"batch_norm": 1, "linear": 1, "mul": 1, "layer_norm": 2, "group_norm": 2} | dict.fromkeys(
+    ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1
+)
+"""Which argument of an ATen operator scales what comes in."""
+
+
+@final
+class LiteRtCpu(Runtime):
+    """Converts torch programs to .tflite files, and compiles those for the CPU."""
+
+    model_format: ClassVar[ModelFormat] = "torch"
+    environment: ClassVar[Environment | None] = Environment(
+        "litert",
+        (
+            "litert-torch==0.10.*",
+            "ai-edge-litert==2.3.*",
+            "ai-edge-quantizer==0.10.*",
+            "torch==2.13.*",
+            "numpy>=2.0,<3",
+        ),
+    )
+
+    def why_unavailable(self, target: Target) -> str | None:
+        if target.precision not in PRECISIONS:
+            return (
+                f"litert-cpu runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
+                "write litert-cpu:fp32."
+            )
+        assert self.environment is not None
+        return why_missing(self.environment, target, PLATFORMS)
+
+    def version(self) -> str:
+        from importlib.metadata import version
+
+        # made although the number is known without, so that no model's memory includes the library
+        _environment()
+        return f"litert {version('ai-edge-litert')}"
+
+    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+        """A .tflite file, for int8 with s8 weights per channel and s8 activations with static ranges.
+
+        Inputs and outputs stay fp32, as those of other runtimes do: quantising them is part of an inference.
+
+        Raises:
+            ValueError: another batch size than the target's, or weights that are all zero.
+        """
+        import litert_torch
+        import torch
+
+        program = read_torch_program(model)
+        shape = program_input_shape(program)
+        check_batch(shape, target)
+        _check_weights(program)
+        path = folder / "model.tflite"
+        litert_torch.convert(program.module(), (torch.zeros(shape),)).export(str(path))
+        details: dict[str, Any] = {}
+        if target.precision == "int8":
+            _quantise(path, shape, calibration)
+            details["calibrated_on"] = calibration_text(calibration)
+        contents = read_contents(path)
+        return Deployed(path, contents.weight_bytes, details | {"products": dict(contents.products)})
+
+    def open(self, path: Path, target: Target) -> LiteRtSession:
+        return LiteRtSession(path, target)
+
+
+@final
+class LiteRtSession:
+    """A compiled model with fixed inputs.
+
+    Compiled, not interpreted: that is the interface that LiteRT recommends, and the latencies of both differ by less
+    than 2 % (https://ai.google.dev/edge/litert/inference).
+    """
+
+    def __init__(self, path: Path, target: Target) -> None:
+        from ai_edge_litert.compiled_model import CompiledModel
+        from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+        from ai_edge_litert.options import CpuOptions, Options
+
+        _check_mark(path)
+        options = Options(
+            hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=target.threads)
+        )
+        self._path = path
+        self._model = CompiledModel.from_file(str(path), environment=_environment(), options=options)
+        (signature,) = self._model.get_signature_list()
+        self._shape = _only_shape(self._model.get_input_tensor_details(signature), "input")
+        self._output_shape = _only_shape(self._model.get_output_tensor_details(signature), "output")
+        check_batch(self._shape, target)
+        self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
+        self._inputs[0].write(random_images(self._shape))
+
+    def run(self) -> None:
+        self._model.run_by_index(0, self._inputs, self._outputs)
+
+    def outputs(self, images: Float32Array) -> Float32Array:
+        if images.shape != self._shape:
+            raise ValueError(f"images must have the shape {self._shape}, but have {images.shape}.")
+        # in buffers of their own: the fixed inputs stay in place
+        given, found = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
+        given[0].write(np.ascontiguousarray(images))
+        self._model.run_by_index(0, given, found)
+        result: Float32Array = found[0].read(int(np.prod(self._output_shape)), np.float32)
+        return np.array(result).reshape(self._output_shape)
+
+    def conditions(self) -> Mapping[str, Any]:
+        contents = read_contents(self._path)
+        return {
+            "executed_precision": most_common(contents.products),
+            "input_shape": list(self._shape),
+            "products": dict(contents.products),
+            # False means that LiteRT's own kernels run some of the operators
+            "all_by_xnnpack": self._model.is_fully_accelerated(),
+        }
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a .tflite file has LiteRT run."""
+
+    products: Mapping[str, int]
+    """Convolutions and products of matrices, by the precision that they run in."""
+    weight_bytes: int
+
+
+def read_contents(path: Path) -> Contents:
+    """What is in the .tflite file at ``path``, read from itself: the types of its operators' tensors.
+
+    Raises:
+        ValueError: the file is no model of LiteRT.
+    """
+    return _read_contents(path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _read_contents(path: Path, _written_ns: int) -> Contents:
+    from ai_edge_litert import schema_py_generated as schema
+
+    _check_mark(path)
+    data = path.read_bytes()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data))
+    operators = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    types = {code: name for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
+    products: Counter[str] = Counter()
+    held: set[int] = set()
+    for graph in model.subgraphs:
+        held.update(tensor.buffer for tensor in graph.tensors)
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            # up to 127 an operator's code is in the older of the two fields
+            name = operators[max(code.builtinCode, code.deprecatedBuiltinCode)]
+            if name in PRODUCTS:
+                # a transposed convolution has its shape before its two factors
+                factors = operator.inputs[1:3] if name == "TRANSPOSE_CONV" else operator.inputs[:2]
+                products[_precision([types[graph.tensors[factor].type] for factor in factors])] += 1
+    return Contents(products, sum(_buffer_bytes(model.buffers[index]) for index in held))
+
+
+def _buffer_bytes(buffer: Any) -> int:
+    """The quantiser puts data behind the flatbuffer, where ``size`` bytes lie at ``offset``; else they are within."""
+    if buffer.offset > 1:
+        return int(buffer.size)
+    return 0 if buffer.data is None else len(buffer.data)
+
+
+def _check_mark(path: Path) -> None:
+    """LiteRT's own message for another file says nothing."""
+    with path.open("rb") as file:
+        if file.read(8)[4:] != FILE_MARK:
+            raise ValueError(f"a model of LiteRT has the mark {FILE_MARK.decode()}, but {path.name} does not.")
+
+
+def _precision(types: list[str]) -> str:
+    """How LiteRT multiplies tensors of these types: with weights of int8 alone it quantises activations as it runs."""
+    found = {PRECISION_OF.get(name, name.lower()) for name in types}
+    if found == {"fp32", "int8"}:
+        return "int8-dynamic"
+    return found.pop() if len(found) == 1 else " × ".join(sorted(found))
+
+
+@functools.cache
+def _environment() -> Any:
+    """LiteRT's libraries, loaded once."""
+    from ai_edge_litert.environment import Environment as LiteRt
+
+    return LiteRt.create()
+
+
+def _check_weights(program: torch.export.ExportedProgram) -> None:
+    """Raises ValueError where weights are all zero: the converter drops the layers before and after them.
+
+    An untrained ResNet-18 whose residual branches begin at zero, as is usual, keeps 5 of 21 convolutions and takes
+    3 ms instead of 39.
+    """
+    names = program.graph_signature.inputs_to_parameters
+    for node in program.graph.nodes:
+        position = WEIGHT_AT.get(str(node.target).removeprefix("aten.").partition(".")[0], len(node.args))
+        weight = getattr(node.args[position], "name", None) if position < len(node.args) else None
+        if weight in names and not program.state_dict[names[weight]].any():
+            raise ValueError(
+                f"weights must not be all zero, but {names[weight]} is: LiteRT would run a smaller model, without the "
+                "layers that it silences. Train the model, or give it other values."
+            )
+
+
+def _only_shape(details: Mapping[str, Mapping[str, Any]], noun: str) -> tuple[int, ...]:
+    if len(details) != 1:
+        raise ValueError(f"a model must have one {noun}, but has {len(details)}.")
+    (only,) = details.values()
+    if np.dtype(only["dtype"]) != np.float32:
+        raise ValueError(f"a model must have an fp32 {noun}, but has one of {np.dtype(only['dtype'])}.")
+    return tuple(int(size) for size in only["shape"])
+
+
+def _quantise(path: Path, shape: tuple[int, ...], images: Float32Array | None) -> None:
+    """Put the int8 form of the fp32 model at ``path`` in its place; ranges are found in batches of its size."""
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.qtyping import TFLOperationName
+    from ai_edge_quantizer.quantizer import Quantizer
+    from ai_edge_quantizer.recipe import static_wi8_ai8
+
+    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
+    count = max(shape[0], len(given) // shape[0] * shape[0])
+    whole = np.resize(given, (count, *shape[1:]))
+    quantiser = Quantizer(str(path), static_wi8_ai8())
+    for end in (TFLOperationName.INPUT, TFLOperationName.OUTPUT):
+        quantiser.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    ((signature, ends),) = Interpreter(str(path)).get_signature_list().items()
+    (name,) = ends["inputs"]
+    batches = [{name: whole[start : start + shape[0]]} for start in range(0, count, shape[0])]
+    quantised = quantiser.quantize(quantiser.calibrate({signature: batches}))
+    quantised.export_model(str(path), overwrite=True)

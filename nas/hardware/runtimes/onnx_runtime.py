@@ -1,0 +1,182 @@
+"""ONNX Runtime on the CPU: fp32, and int8 with static or dynamic ranges of activations."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from nas.formats.onnx_file import executed_precisions, external_files, inputs_of, random_inputs, read_onnx, weight_bytes
+from nas.hardware.runtimes.runtime import (
+    Deployed,
+    Float32Array,
+    Runtime,
+    calibration_text,
+    check_batch,
+    most_common,
+    random_images,
+)
+from nas.prediction.fusion import OPERATORS
+from nas.values.target import Target
+
+PRECISIONS = ("fp32", "int8", "int8-dynamic")
+RANDOM_CALIBRATION = 32
+
+
+def load_onnxruntime() -> Any:
+    """ONNX Runtime, told before it is loaded to record no usage statistics: it would write to a database at home."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
+@final
+class OnnxRuntimeCpu(Runtime):
+    """Opens ONNX files with the CPU execution provider."""
+
+    def why_unavailable(self, target: Target) -> str | None:
+        if target.precision not in PRECISIONS:
+            return (
+                f"onnxruntime-cpu runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
+                "write onnxruntime-cpu:fp32."
+            )
+        return None
+
+    def version(self) -> str:
+        return f"onnxruntime {load_onnxruntime().__version__}"
+
+    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+        """The file itself for fp32, else a quantised one.
+
+        int8 is quantised as QDQ with u8 activations and s8 weights per channel, the form for which the CPU provider
+        has its fast kernels; int8-dynamic as the operators for dynamic ranges, s8 weights per channel.
+        """
+        load_onnxruntime()  # before its quantiser loads it in its own way
+        exported = read_onnx(model)
+        if target.precision == "fp32":
+            return Deployed(model, weight_bytes(exported), beside=tuple(sorted(external_files(exported, model))))
+        path = folder / "model.onnx"
+        with _quiet(), tempfile.TemporaryDirectory(prefix="nas-quantise-") as scratch:
+            prepared = Path(scratch) / "prepared.onnx"
+            from onnxruntime.quantization.shape_inference import quant_pre_process
+
+            quant_pre_process(model, prepared, skip_symbolic_shape=True)
+            if target.precision == "int8":
+                details = _quantise_static(prepared, path, calibration)
+            else:
+                details = _quantise_dynamic(prepared, path)
+        return Deployed(path, weight_bytes(read_onnx(path)), details)
+
+    def open(self, path: Path, target: Target) -> OnnxSession:
+        return OnnxSession(path, target)
+
+
+@final
+class OnnxSession:
+    """An inference session with fixed inputs: standard normal for floating point."""
+
+    def __init__(self, model: Path, target: Target) -> None:
+        onnxruntime = load_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = target.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        self._model, self._options = model, options
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._inputs = inputs_of(read_onnx(model), target.batch)
+        for declared in self._inputs:
+            check_batch(tuple(size or 0 for size in declared.shape), target)
+        self._feed = random_inputs(self._inputs)
+
+    def run(self) -> None:
+        self._session.run(None, self._feed)
+
+    def outputs(self, images: Float32Array) -> Float32Array:
+        (declared,) = self._inputs
+        result: Float32Array = self._session.run(None, {declared.name: images})[0]
+        return result
+
+    def conditions(self) -> Mapping[str, Any]:
+        shapes = [list(values.shape) for values in self._feed.values()]
+        return {
+            **_executed(self._model, self._options.intra_op_num_threads),
+            "input_shape": shapes[0] if len(shapes) == 1 else shapes,
+        }
+
+
+@functools.cache
+def _executed(model: Path, threads: int) -> Mapping[str, Any]:
+    """Read off the graph that ONNX Runtime makes of the model on this processor: the precision of most products, and
+    how many operators of each type there are."""
+    onnxruntime = load_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory(prefix="nas-optimised-") as folder:
+        path = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        optimised = read_onnx(path)
+        return {
+            "executed_precision": most_common(executed_precisions(optimised)),
+            OPERATORS: dict(sorted(Counter(node.op_type for node in optimised.graph.node).items())),
+        }
+
+
+def _quantise_static(model: Path, path: Path, images: Float32Array | None) -> dict[str, Any]:
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    exported = read_onnx(model)
+    (declared,) = inputs_of(exported, 1)
+    shape = tuple(size or 1 for size in declared.shape)
+    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
+    quantize_static(
+        model,
+        path,
+        _Calibration(declared.name, given, shape[0]),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+    return {"calibrated_on": calibration_text(images)}
+
+
+def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(model, path, weight_type=QuantType.QInt8, per_channel=True)
+    return {}
+
+
+class _Calibration:
+    """Hands out images in batches, as ONNX Runtime's quantiser asks for them; a last one that is not full is left."""
+
+    def __init__(self, name: str, images: Float32Array, batch: int) -> None:
+        count = max(batch, len(images) // batch * batch)
+        whole = np.resize(images, (count, *images.shape[1:]))
+        self._batches = iter([{name: whole[i : i + batch]} for i in range(0, count, batch)])
+
+    def get_next(self) -> dict[str, Float32Array] | None:
+        return next(self._batches, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """ONNX Runtime's quantiser logs advice on how to call it to the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,275 @@
+"""OpenVINO on the CPU: fp32, bf16 where the processor multiplies it, and int8 quantised by NNCF."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import io
+import logging
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from nas.formats.onnx_file import Input, inputs_of, random_inputs, read_onnx
+from nas.hardware.runtimes.runtime import (
+    Deployed,
+    Float32Array,
+    Runtime,
+    calibration_text,
+    check_batch,
+    most_common,
+    random_images,
+)
+from nas.prediction.fusion import OPERATORS
+from nas.values.target import Target
+
+PRECISIONS = ("fp32", "bf16", "int8")
+RANDOM_CALIBRATION = 32
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
+"""Flags of processors with instructions for bf16, the last one Arm's. OpenVINO emulates it on others."""
+MULTIPLYING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "ScaledDotProductAttention")
+"""Kinds of nodes in the graph that the CPU plug-in runs; it tells nothing of products within a fused Subgraph."""
+
+
+@final
+class OpenVinoCpu(Runtime):
+    """Converts ONNX files to OpenVINO's IR, two files in a folder, and compiles that for the CPU."""
+
+    def why_unavailable(self, target: Target) -> str | None:
+        if target.precision not in PRECISIONS:
+            return (
+                f"openvino-cpu runs {', '.join(PRECISIONS)}, but {target} asks for {target.precision}; "
+                "write openvino-cpu:fp32."
+            )
+        for package in ("openvino", "nncf") if target.precision == "int8" else ("openvino",):
+            if importlib.util.find_spec(package) is None:
+                return f"{target} needs the package {package}, but it is not installed; run: pip install {package}."
+        flags = _processor_flags()
+        if target.precision == "bf16" and flags and not flags & BF16_FLAGS:
+            return (
+                f"bf16 needs a processor with instructions for it ({', '.join(sorted(BF16_FLAGS))}), but {target} "
+                "was asked of one without; write openvino-cpu:fp32."
+            )
+        return None
+
+    def version(self) -> str:
+        return f"openvino {_core().get_versions('CPU')['CPU'].build_number}"
+
+    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+        """The IR: weights as they are for fp32 and bf16, which compiling rounds, and s8 per channel for int8."""
+        details: dict[str, Any] = {}
+        converted = _read_exported(model, target)
+        if target.precision == "int8":
+            converted, details = _quantise(converted, target, calibration)
+        # weights would be stored as fp16 by default
+        _load_openvino().save_model(converted, folder / "model.xml", compress_to_fp16=False)
+        return Deployed(folder, (folder / "model.bin").stat().st_size, details)
+
+    def open(self, path: Path, target: Target) -> OpenVinoSession:
+        return OpenVinoSession(path, target)
+
+
+@final
+class OpenVinoSession:
+    """A compiled model and its only request, whose inputs stay in place.
+
+    ``path`` is a folder with an IR, or an ONNX file, which is run as it is.
+    """
+
+    def __init__(self, path: Path, target: Target) -> None:
+        openvino = _load_openvino()
+        if target.precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise ValueError(f"bf16 needs a processor that OpenVINO runs it on, but {target} was asked of another.")
+        model = _core().read_model(path / "model.xml") if path.is_dir() else _read_exported(path, target)
+        settings = _settings(target)
+        self._fuses_subgraphs = not _swaps_equal_sizes(model)
+        if not self._fuses_subgraphs:
+            settings["SNIPPETS_MODE"] = "DISABLE"
+        self._compiled = _core().compile_model(model, "CPU", settings)
+        self._inputs = tuple(
+            Input(port.any_name, np.dtype(port.element_type.to_dtype()), tuple(port.shape))
+            for port in self._compiled.inputs
+        )
+        _check_batches(self._inputs, target)
+        self._feed = random_inputs(self._inputs)
+        self._request = self._compiled.create_infer_request()
+        for name, values in self._feed.items():
+            self._request.set_tensor(name, openvino.Tensor(values, shared_memory=True))
+
+    def run(self) -> None:
+        # start_async and wait take 0.1 ms more, for another thread's waking up
+        self._request.infer(share_outputs=True)
+
+    def outputs(self, images: Float32Array) -> Float32Array:
+        (declared,) = self._inputs
+        # by another request: it would copy the images over the inputs that stay in place
+        result: Float32Array = self._compiled.create_infer_request().infer({declared.name: images})[0]
+        return result
+
+    def conditions(self) -> Mapping[str, Any]:
+        shapes = [list(values.shape) for values in self._feed.values()]
+        return {
+            **self._executed,
+            "input_shape": shapes[0] if len(shapes) == 1 else shapes,
+            "fuses_subgraphs": self._fuses_subgraphs,
+            # OpenVINO takes no more than there are cores, whatever was asked for
+            "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+        }
+
+    @functools.cached_property
+    def _executed(self) -> Mapping[str, Any]:
+        """Read off the graph that OpenVINO made of the model on this processor: the precision of most products, and
+        how many operators of each type there are."""
+        precisions: Counter[str] = Counter()
+        operators: Counter[str] = Counter()
+        for node in self._compiled.get_runtime_model().get_ops():
+            facts = node.get_rt_info()
+            kind = facts["layerType"].astype(str)
+            operators[kind] += 1
+            if kind in MULTIPLYING:
+                precision = facts["runtimePrecision"].astype(str).lower()
+                precisions[_NAMES.get(precision, precision)] += 1
+        return {"executed_precision": most_common(precisions), OPERATORS: dict(sorted(operators.items()))}
+
+
+_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+
+
+def _settings(target: Target) -> dict[str, Any]:
+    """How a model is compiled: as one stream of work, on threads that whoever started the process has pinned."""
+    return {
+        # without it, fp32 is bf16 on processors that have bf16
+        "INFERENCE_PRECISION_HINT": "bf16" if target.precision == "bf16" else "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": target.threads,
+        "ENABLE_CPU_PINNING": False,
+        "CACHE_DIR": "",
+    }
+
+
+def _swaps_equal_sizes(model: Any) -> bool:
+    """Whether some transpose swaps heads and tokens, or what else has their places, and there are as many of both.
+
+    Found by trial with OpenVINO 2026.4.1: where attention as timm has it has as many heads as tokens, the fused
+    subgraph leaves out its last transpose, for the shapes are the same without. Outputs are then wrong by tenths.
+    """
+    for operation in model.get_ops():
+        if operation.get_type_name() == "Transpose":
+            order = operation.input_value(1).get_node()
+            sizes = operation.get_input_partial_shape(0)
+            if order.get_type_name() == "Constant" and order.data.tolist() == [0, 2, 1, 3] and sizes[1] == sizes[2]:
+                return True
+    return False
+
+
+def _read_exported(path: Path, target: Target) -> Any:
+    """An ONNX file as OpenVINO holds it, with a symbolic batch size fixed to the target's.
+
+    Raises:
+        ValueError: it is no model, its data lies elsewhere, or its sizes are not fixed or of another batch.
+    """
+    inputs = inputs_of(read_onnx(path), target.batch)
+    _check_batches(inputs, target)
+    shapes = {name: list(values.shape) for name, values in random_inputs(inputs).items()}
+    model = _core().read_model(path)
+    if model.is_dynamic():
+        model.reshape(shapes)
+    return model
+
+
+def _check_batches(inputs: tuple[Input, ...], target: Target) -> None:
+    for declared in inputs:
+        check_batch(tuple(size or 0 for size in declared.shape), target)
+
+
+def _quantise(model: Any, target: Target, images: Float32Array | None) -> tuple[Any, dict[str, Any]]:
+    """The model with static ranges of activations, and how they were found."""
+    nncf = _load_nncf()
+    if len(model.inputs) != 1:
+        raise ValueError(f"int8 is calibrated on images, so a model must have one input, but has {len(model.inputs)}.")
+    shape = tuple(model.input().shape)
+    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
+    # a last batch that is not full is left; fewer images than one batch are repeated
+    whole = np.resize(given, (max(target.batch, len(given) // target.batch * target.batch), *given.shape[1:]))
+    batches = [{model.input().any_name: part} for part in np.split(whole, len(whole) // target.batch)]
+    attention = _has_attention(model)
+    with contextlib.redirect_stdout(io.StringIO()):  # bars of progress
+        quantised = nncf.quantize(
+            model,
+            nncf.Dataset(batches),
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(batches),
+            model_type=nncf.ModelType.TRANSFORMER if attention else None,
+        )
+    details = {"calibrated_on": calibration_text(images), "quantised_by": f"nncf {nncf.__version__}"}
+    return quantised, {**details, "model_type": "transformer"} if attention else details
+
+
+def _has_attention(model: Any) -> bool:
+    """Whether a softmax weighs something: NNCF quantises attention otherwise, for its sake."""
+    for operation in model.get_ops():
+        if operation.get_type_name() == "ScaledDotProductAttention":
+            return True
+        if operation.get_type_name() == "Softmax":
+            users = [port.get_node() for port in operation.output(0).get_target_inputs()]
+            if any(user.get_type_name() == "MatMul" for user in users):
+                return True
+    return False
+
+
+def _processor_flags() -> frozenset[str]:
+    """What the processor can do, in Linux's words; empty where the system does not say."""
+    information = Path("/proc/cpuinfo")
+    if not information.is_file():
+        return frozenset()
+    for line in information.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO with its CPU plug-in in place.
+
+    A small convolution is compiled, for with the first one come 26 MiB that no model's peak memory should include.
+    """
+    openvino = _load_openvino()
+    core = openvino.Core()
+    images = openvino.opset13.parameter([1, 1, 4, 4], openvino.Type.f32)
+    kernel = openvino.opset13.constant(np.ones((1, 1, 3, 3), np.float32))
+    convolution = openvino.opset13.convolution(images, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+    core.compile_model(openvino.Model([convolution], [images]), "CPU", _settings(Target("openvino-cpu")))
+    return core
+
+
+def _load_openvino() -> Any:
+    """OpenVINO, unable to send usage statistics, as it would on being imported.
+
+    Its own way to opt out, https://docs.openvino.ai/2026/about-openvino/additional-resources/telemetry.html, writes
+    into the user's home and reports that too. But OpenVINO and NNCF both do without the package that sends,
+    ``openvino_telemetry``, and None hides a package from imports:
+    https://docs.python.org/3/reference/import.html#the-module-cache.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+def _load_nncf() -> Any:
+    """NNCF, kept from logging to standard output and from replacing the class of all later loggers."""
+    _load_openvino()
+    logger_class = logging.getLoggerClass()
+    import nncf
+
+    logging.setLoggerClass(logger_class)
+    nncf.set_log_level(logging.ERROR)
+    return nncf

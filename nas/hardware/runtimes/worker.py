@@ -1,0 +1,306 @@
+"""The process that runs models: reads one JSON request a line, answers one JSON line.
+
+A process of its own, because a runtime may crash, hang or keep memory, because torch's threads must not share it,
+and because some runtimes live in an environment of their own. Only
+``nas.hardware.measuring_process`` starts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.energy.meters import Meter, energy_mj, measure_idle_w, measure_window, meter_from
+from nas.hardware.machine import clock_mhz, fastest_cores, governor, processor_name
+from nas.hardware.runtimes.runtime import Runtime, Session, TimedSession
+from nas.space.plug_ins import load_plug_in
+from nas.values.target import Target
+
+SETTLED = 0.02
+"""Warm-up ends when the running median of a block differs from that of the one before by less than this share."""
+WARM_UP_BLOCK = 5
+MAX_WARM_UP_S = 1.0
+BLOCKS = 4
+"""A model's samples are taken in so many blocks, with the reference model before, between and after them."""
+MAX_BLOCK_SAMPLES = 64
+REFERENCE_BLOCK_S = 0.004
+REWARM_S = 0.0005
+QUICK_OPENING_S = 0.05
+MIN_SAMPLE_S = 20e-6
+"""Shorter inferences are timed several at once, for a look at the clock takes some hundredths of a microsecond."""
+
+
+@final
+class Timing:
+    """An opened, warm session whose inferences are timed in blocks."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.warm_up_inferences, typical_s = _warm_up(session)
+        self.inferences_per_sample = max(1, int(np.ceil(MIN_SAMPLE_S / max(typical_s, 1e-9))))
+        self._rewarming = max(1, int(np.ceil(REWARM_S / max(typical_s, 1e-9))))
+        self._one_ms = _timer(session, self.inferences_per_sample)
+
+    def block_ms(self, seconds: float, min_samples: int) -> list[float]:
+        """Latencies in milliseconds of inferences that fill ``seconds``, ``MAX_BLOCK_SAMPLES`` at most.
+
+        Inferences before them bring the caches back to this model: one, or as many as fill ``REWARM_S``.
+        """
+        for _ in range(self._rewarming):
+            self.session.run()
+        samples: list[float] = []
+        end = time.perf_counter() + seconds
+        while len(samples) < min_samples or (time.perf_counter() < end and len(samples) < MAX_BLOCK_SAMPLES):
+            samples.append(float(f"{self._one_ms():.6g}"))
+        return samples
+
+
+def time_model(timing: Timing, reference: Timing | None, seconds: float, min_samples: int) -> dict[str, Any]:
+    """Latencies in milliseconds, with those of the reference model between them, and how busy the machine was."""
+    samples: list[float] = []
+    reference_medians: list[float] = []
+    stalled_before, began = _stalled_s(), time.perf_counter()
+
+    def read_reference() -> None:
+        if reference is not None:
+            reference_medians.append(float(np.median(reference.block_ms(REFERENCE_BLOCK_S, 3))))
+
+    gc.disable()
+    try:
+        read_reference()
+        for _ in range(BLOCKS):
+            samples += timing.block_ms(seconds / BLOCKS, max(1, -(-min_samples // BLOCKS)))
+            read_reference()
+    finally:
+        gc.enable()
+    elapsed_s, stalled_after = time.perf_counter() - began, _stalled_s()
+    pressure = None
+    if stalled_before is not None and stalled_after is not None:
+        pressure = (stalled_after - stalled_before) / elapsed_s
+    return {"samples": samples, "reference_ms": reference_medians, "pressure": pressure, "elapsed_s": elapsed_s}
+
+
+def described(timing: Timing) -> dict[str, Any]:
+    """What really ran, and how it was timed."""
+    return {
+        **timing.session.conditions(),
+        "warm_up_inferences": timing.warm_up_inferences,
+        "inferences_per_sample": timing.inferences_per_sample,
+    }
+
+
+def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]:
+    """How far opening and running a model raises this process's high-water mark, in MiB.
+
+    Meant for a process that has run nothing else; the runtime's own libraries are loaded before.
+    """
+    runtime.version()
+    before = _high_water_mib()
+    session = runtime.open(model, target)
+    for _ in range(3):
+        session.run()
+    return {"samples": [max(_high_water_mib() - before, 1 / 1024)], "conditions": dict(session.conditions())}
+
+
+def conditions(runtime: Runtime, target: Target) -> dict[str, Any]:
+    """What the measurements of this process have in common. Pins the process to its cores."""
+    pinned = None
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, fastest_cores(target.threads))
+        pinned = sorted(os.sched_getaffinity(0))
+    return {
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "runtime": runtime.version(),
+        "threads": target.threads,
+        "batch": target.batch,
+        "pinned_to_cores": pinned,
+        "governor": governor(pinned[0]) if pinned else None,
+        "clock_mhz": clock_mhz(pinned[0]) if pinned else None,
+    }
+
+
+@final
+class Server:
+    """Answers requests about one runtime on one target."""
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+        self._reference: tuple[str, Timing] | None = None
+        self._reopens = False
+        self._meter: tuple[Meter, float] | None = None
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The reply to one request; its ``op`` is conditions, deploy, time, memory, energy or outputs."""
+        target = Target.parse(request["target"])
+        runtime = self._load(request["implementation"])
+        match request["op"]:
+            case "conditions":
+                return conditions(runtime, target)
+            case "deploy":
+                images = None if request["calibration"] is None else np.load(request["calibration"], allow_pickle=False)
+                deployed = runtime.deploy(Path(request["model"]), target, images, Path(request["folder"]))
+                details = dict(deployed.details)
+                told = {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
+                return {**told, "beside": [str(path) for path in deployed.beside]}
+            case "time":
+                reference = None if request["reference"] is None else self._open_reference(request["reference"], target)
+                timing = Timing(runtime.open(Path(request["model"]), target))
+                reply = time_model(timing, reference, request["seconds"], request["min_samples"])
+                return {**reply, "conditions": described(timing) if request.get("describe", True) else {}}
+            case "memory":
+                return peak_memory(runtime, Path(request["model"]), target)
+            case "energy":
+                return self._energy(runtime, request, target)
+            case "outputs":
+                return _outputs(runtime, request, target)
+        raise AssertionError(request)
+
+    def _energy(self, runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
+        """Millijoules of one item over a window of inferences, less the idle power that was metered at first."""
+        if self._meter is None:
+            meter = meter_from(request["meter"])
+            self._meter = meter, measure_idle_w(meter)
+        meter, idle_w = self._meter
+        timing = Timing(runtime.open(Path(request["model"]), target))
+        window = measure_window(meter, timing.session.run)
+        found = {
+            **timing.session.conditions(),
+            "meter": meter.name,
+            "meter_update_s": meter.update_period_s,
+            "idle_w": idle_w,
+            "window_s": window.seconds,
+            "window_inferences": window.inferences,
+        }
+        return {"energy_mj": energy_mj(window, idle_w) / target.batch, "conditions": found}
+
+    def _load(self, implementation: str) -> Runtime:
+        if self._runtime is None:
+            maker = load_plug_in("nas.runtimes", implementation, "target's runtime")
+            assert callable(maker)
+            self._runtime = maker()
+        return self._runtime
+
+    def _open_reference(self, path: str, target: Target) -> Timing:
+        """The reference model, opened anew where that is quick: two sessions of it differ by half a per cent."""
+        if self._reference is None or self._reference[0] != path or self._reopens:
+            assert self._runtime is not None
+            self._reference = None
+            began = time.perf_counter()
+            # one image, whatever the target's batch is: the machine's speed is asked for, not the target's
+            session = self._runtime.open(Path(path), replace(target, batch=1))
+            self._reopens = time.perf_counter() - began < QUICK_OPENING_S
+            self._reference = path, Timing(session)
+        return self._reference[1]
+
+
+def _outputs(runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
+    """Run a model on images, shape (N, channels, height, width), and write its outputs, shape (N, classes)."""
+    images = np.load(request["images"], allow_pickle=False)
+    session = runtime.open(Path(request["model"]), target)
+    batch = target.batch
+    padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), images.dtype)])
+    parts = [np.array(session.outputs(padded[i : i + batch])) for i in range(0, len(padded), batch)]
+    np.save(request["outputs"], np.concatenate(parts)[: len(images)].astype(np.float32), allow_pickle=False)
+    return {"conditions": dict(session.conditions())}
+
+
+def _timer(session: Session, inferences: int) -> Callable[[], float]:
+    """Reads the milliseconds of one inference: by the session's own clock where it has one, as GPUs need."""
+    if isinstance(session, TimedSession):
+        return session.timed_run_ms
+
+    def by_this_clock() -> float:
+        start = time.perf_counter_ns()
+        for _ in range(inferences):
+            session.run()
+        return (time.perf_counter_ns() - start) / 1e6 / inferences
+
+    return by_this_clock
+
+
+def _warm_up(session: Session) -> tuple[int, float]:
+    """How many inferences it took to settle, and the seconds of one."""
+    began = time.perf_counter()
+    previous, runs = float("nan"), 0  # which the first block is never near to
+    while True:
+        block = []
+        for _ in range(WARM_UP_BLOCK):
+            start = time.perf_counter()
+            session.run()
+            block.append(time.perf_counter() - start)
+        runs += WARM_UP_BLOCK
+        median = float(np.median(block))
+        if abs(median - previous) <= SETTLED * previous or time.perf_counter() - began > MAX_WARM_UP_S:
+            return runs, median
+        previous = median
+
+
+def _stalled_s() -> float | None:
+    """Seconds for which this process was ready to run but had no processor; None where nobody says.
+
+    The scheduler's own account of its threads, so what others wait for on other cores does not count, and what the
+    host of a virtual machine took away from its cores.
+    """
+    waits_ns = []
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            waits_ns.append(int(path.read_text().split()[1]))
+    return sum(waits_ns) / 1e9 + _stolen_s() if waits_ns else None
+
+
+def _stolen_s() -> float:
+    """Seconds that the host gave to others, over the cores that this process may use; 0 on real hardware."""
+    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
+    return sum(int(line[8]) for line in lines if line[0] in cores) / os.sysconf("SC_CLK_TCK")
+
+
+def _high_water_mib() -> float:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    if sys.platform == "win32":
+        raise OSError("peak memory is read on Linux and macOS only; leave peak_memory_mib out of the recipe.")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a runtime prints must not come between the replies
+    server = Server()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = {"ok": True, **server.answer(request)}
+        except TargetError as error:  # an instrument's
+            reply = {"ok": False, "kind": "target", "reason": str(error)}
+        except CandidateError as error:
+            reply = {"ok": False, "kind": error.kind, "reason": error.reason}
+        except Exception as error:  # whatever a runtime raises is this model's failure, told to the caller
+            said = str(error) or ("out of memory" if isinstance(error, MemoryError) else "it said nothing more")
+            reply = {"ok": False, "kind": None, "reason": f"{type(error).__name__}: {said}"}
+        replies.write(json.dumps(reply) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""What is known of a target on this machine, found once and kept: its reference speed and its peaks."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.machine import cache_bytes, machine_id, memory_bytes
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.storage.home import home
+from nas.storage.journal import write_aside
+from nas.values.target import Target
+
+BUSY_SHARE = 0.1
+"""A round is repeated when the measuring process waited for a processor for more than this share of it."""
+ROUND_REPEATS = 2
+TIMEOUT_S = 120.0
+DEPLOY_TIMEOUT_S = 900.0
+MIN_STREAM_BYTES, MAX_STREAM_BYTES = 64 * 2**20, 512 * 2**20
+PROFILE = "profile.json"
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """How surely a target is got to know.
+
+    The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, each probe for
+    ``probe_seconds``. A profile is kept unless a process waited for its core for more than ``busy_share`` of a round.
+    The probe of the memory moves at most ``max_stream_bytes`` each way; what fits into a cache tells the cache's speed.
+    """
+
+    rounds: int = 7
+    reference_seconds: float = 0.2
+    probe_seconds: float = 0.3
+    busy_share: float = BUSY_SHARE
+    max_stream_bytes: int = MAX_STREAM_BYTES
+
+
+@dataclass(frozen=True)
+class TargetProfile:
+    """A target's hardware and versions, and how fast it was when it was first used here.
+
+    ``fingerprint`` identifies target, hardware and versions together: measurements with the same one compare.
+    ``reference`` is the deployed reference model, ``reference_ms`` its latency then. The peaks are what one runtime
+    reaches at this precision, on so many threads, and None where it refuses the probes; ``why_no_peaks`` says why.
+    """
+
+    fingerprint: str
+    target: str
+    hardware: Mapping[str, Any]
+    reference: Path
+    reference_ms: float
+    recorded: str
+    peak_macs_per_s: float | None = None
+    bandwidth_bytes_per_s: float | None = None
+    why_no_peaks: str = ""
+
+    @property
+    def ridge_macs_per_byte(self) -> float | None:
+        """The arithmetic intensity from which on the peak, and below which the memory is the bound."""
+        if self.peak_macs_per_s is None or self.bandwidth_bytes_per_s is None:
+            return None
+        return self.peak_macs_per_s / self.bandwidth_bytes_per_s
+
+
+def profile_of(
+    target: Target,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    renew: bool = False,
+    settings: ProfileSettings = ProfileSettings(),
+) -> TargetProfile:
+    """The profile of ``target`` on this machine; found now, in about ten seconds, where it is not known.
+
+    Nothing else should run meanwhile. One that was found on a busy machine is used, but not kept.
+
+    Raises:
+        TargetError: the target cannot be measured here.
+    """
+    single = replace(target, batch=1)
+    with MeasuringProcess(single, TIMEOUT_S) as process:
+        hardware = hardware_of(process.conditions)
+    fingerprint = fingerprint_of(target, hardware)
+    folder = home() / "targets" / fingerprint_of(single, hardware)
+    if not renew:
+        known = _read(folder, fingerprint)
+        if known is not None:
+            return known
+    say(f"getting to know {single}: reference speed and peaks, once")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        profile, busy = _find(single, hardware, made, settings)
+        if busy:
+            say("the machine was busy meanwhile, so the reference speed is doubtful and will be found again next time")
+        else:
+            write_aside(made / PROFILE, _to_json(profile, made))
+        kept = _put_in_place(made, folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return replace(profile, fingerprint=fingerprint, reference=kept / profile.reference.relative_to(made))
+
+
+def hardware_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a measuring process's conditions, and of this machine, that latencies depend on."""
+    parts = ("processor", "cores", "runtime", "threads", "governor", "device")
+    return {
+        **{name: conditions[name] for name in parts if name in conditions},
+        "architecture": platform.machine(),
+        "memory_bytes": memory_bytes(),
+        "cache_bytes": dict(cache_bytes()),
+        "machine": machine_id(),
+        "exporter": [f"{name} {version(name)}" for name in ("torch", "onnxscript")],  # they shape what is measured
+    }
+
+
+def fingerprint_of(target: Target, hardware: Mapping[str, Any]) -> str:
+    """A short hash of a target and its hardware."""
+    text = json.dumps([str(target), hardware], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _find(
+    target: Target, hardware: Mapping[str, Any], folder: Path, settings: ProfileSettings
+) -> tuple[TargetProfile, bool]:
+    from nas.hardware.reference_models import REFERENCE_SHAPE, reference_model
+
+    try:
+        deployed = _deploy(target, reference_model(), REFERENCE_SHAPE, folder / "reference")
+        rounds, busy = [], False
+        for _ in range(settings.rounds):
+            for _ in range(1 + ROUND_REPEATS):
+                reply = _time(target, deployed, settings.reference_seconds)
+                if (reply["pressure"] or 0.0) <= settings.busy_share:
+                    break
+            else:
+                busy = True
+            rounds.append(float(np.median(reply["samples"])))
+    except CandidateError as error:
+        raise TargetError(f"{target} must run its reference model, but: {error}") from error
+    peaks = _peaks(target, folder / "probes", settings)
+    shutil.rmtree(folder / "probes", ignore_errors=True)
+    profile = TargetProfile(
+        fingerprint=fingerprint_of(target, hardware),
+        target=str(target),
+        hardware=hardware,
+        reference=deployed.path,
+        reference_ms=float(np.median(rounds)),
+        recorded=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        **peaks,
+    )
+    return profile, busy
+
+
+def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
+    """The roofline's two lines, as this runtime draws them (Williams et al., "Roofline", 2009)."""
+    from nas.hardware.reference_models import multiplying_probes, streaming_probe
+
+    stream_bytes = min(max(2 * max(cache_bytes().values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
+    whole = replace(target, precision="fp32")  # what memory delivers depends on no precision
+    streaming = whole if load_runtime(target.runtime).why_unavailable(whole) is None else target
+    probes = [(target, probe) for probe in multiplying_probes()] + [(streaming, streaming_probe(stream_bytes))]
+    rates = []
+    try:
+        for number, (probed, probe) in enumerate(probes):
+            deployed = _deploy(probed, probe.module, probe.input_shape, folder / str(number))
+            best_ms = min(_time(probed, deployed, settings.probe_seconds)["samples"])
+            rates.append(probe.work / (best_ms / 1000))
+    except CandidateError as error:
+        return {"why_no_peaks": f"{probe.name}: {error}"}
+    return {"peak_macs_per_s": max(rates[:-1]), "bandwidth_bytes_per_s": rates[-1]}
+
+
+def _deploy(target: Target, module: Any, input_shape: tuple[int, int, int], folder: Path) -> Deployed:
+    from nas.formats.export import export_model
+
+    folder.mkdir(parents=True)
+    (folder / "deployed").mkdir()
+    exported = folder / "exported"
+    export_model(module, input_shape, 1, exported, load_runtime(target.runtime).model_format)
+    with MeasuringProcess(target, TIMEOUT_S) as process:
+        return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
+
+
+def _time(target: Target, deployed: Deployed, seconds: float) -> dict[str, Any]:
+    with MeasuringProcess(target, TIMEOUT_S) as process:
+        return process.ask(
+            "time", model=str(deployed.path), reference=None, seconds=seconds, min_samples=5, describe=False
+        )
+
+
+def _put_in_place(made: Path, folder: Path) -> Path:
+    """Move a finished profile's folder to its name, from where an older one may still be read."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+        os.replace(folder, old / "profile")
+        os.replace(made, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(made, folder)
+    return folder
+
+
+def _to_json(profile: TargetProfile, folder: Path) -> bytes:
+    values = {**asdict(profile), "reference": profile.reference.relative_to(folder).as_posix()}
+    return (json.dumps(values, indent=2) + "\n").encode()
+
+
+def _read(folder: Path, fingerprint: str) -> TargetProfile | None:
+    """The kept profile, or None where there is none that can be read: it is then found again."""
+    try:
+        values = json.loads((folder / PROFILE).read_text(encoding="utf-8"))
+        reference = folder / values["reference"]
+        profile = TargetProfile(**{**values, "reference": reference, "fingerprint": fingerprint})
+    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        return None
+    return profile if reference.exists() else None

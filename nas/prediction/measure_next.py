@@ -1,0 +1,179 @@
+"""What to measure next on a target, so that a predictor becomes better: which architectures, and how many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import CandidateError
+from nas.prediction.predictor import HeldOutError, Predictor, finite_or_none
+from nas.prediction.trust import LARGEST_HALF_WIDTH
+from nas.space.architecture import Architecture
+from nas.space.description import POPULATION, TRACED_POPULATION, Describer
+from nas.space.search_space import HasLayers, sample
+from nas.values.evaluation import PredictedValue
+from nas.values.objective import Limit
+
+SUGGESTED = 8
+POOL_FROM_TABLE = 2000
+"""So many rows without a value are looked at for what to measure next."""
+_CHOSEN_FROM = 4
+"""So many times what is suggested, the widest bounds first, are spread out."""
+_HOPELESS = 10
+"""More than so many times the measurements that there are is no advice."""
+_FLAT = 0.05
+"""Where the width falls slower than samples to this power, ten times as many narrow it by 11 % at most."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An architecture whose measurement would teach much, and why."""
+
+    architecture: Architecture
+    predicted: PredictedValue
+    reason: str
+
+    @property
+    def relative_width(self) -> float:
+        return (self.predicted.upper - self.predicted.lower) / self.predicted.mean
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; a bound that does not exist is null."""
+        return {
+            "id": self.architecture.id,
+            "architecture": dict(self.architecture),
+            "predicted": self.predicted.mean,
+            "lower": finite_or_none(self.predicted.lower),
+            "upper": finite_or_none(self.predicted.upper),
+            "known": self.predicted.known,
+            "reason": self.reason,
+        }
+
+
+def pool_of(space: Describer, without: Mapping[Architecture, object], seed: int) -> list[Architecture]:
+    """Random architectures of the space that can be built and are not in ``without``; a small space may have none."""
+    rng = np.random.default_rng((seed, 2))
+    count = POPULATION if isinstance(space.space, HasLayers) else TRACED_POPULATION
+    drawn = dict.fromkeys(sample(space.space, rng) for _ in range(count))
+    return fit_ones(space, [architecture for architecture in drawn if architecture not in without])
+
+
+def fit_ones(
+    space: Describer, architectures: Sequence[Architecture], advance: Callable[[], None] = lambda: None
+) -> list[Architecture]:
+    """Those that can be built."""
+    fit = []
+    for architecture in architectures:
+        try:
+            space.describe([architecture])
+        except CandidateError:
+            pass
+        else:
+            fit.append(architecture)
+        advance()
+    return fit
+
+
+def suggestions(
+    predictor: Predictor, space: Describer, limits: Sequence[Limit], pool: Sequence[Architecture]
+) -> tuple[Suggestion, ...]:
+    """Up to ``SUGGESTED`` of the pool to measure next, those of the most use first.
+
+    First those unlike all measured ones; then those whose bounds hold a limit between them; then those with the
+    widest bounds, relative to the mean. Within each kind they differ in as many choices as can be.
+    """
+    if not pool:
+        return ()
+    predicted = predictor.predict(pool)
+    each = [predicted[index] for index in range(len(predicted))]
+    reasons = [_reason(value, limits) for value in each]
+    ranks = {reason: rank for rank, reason in enumerate((_UNKNOWN, *(_near(limit) for limit in limits), _WIDE))}
+    options = space.describe(pool).live_options
+    chosen: list[int] = []
+    for reason in ranks:
+        missing = SUGGESTED - len(chosen)
+        kind = [index for index in range(len(pool)) if reasons[index] == reason]
+        kind.sort(key=lambda index: (each[index].lower - each[index].upper) / each[index].mean)
+        chosen += _spread(options, kind[: _CHOSEN_FROM * missing], missing)
+    return tuple(Suggestion(pool[index], each[index], reasons[index]) for index in chosen)
+
+
+_UNKNOWN = "unlike all that was measured"
+_WIDE = "widest bounds"
+
+
+def _near(limit: Limit) -> str:
+    return f"near {limit}"
+
+
+def _reason(value: PredictedValue, limits: Sequence[Limit]) -> str:
+    if not value.known:
+        return _UNKNOWN
+    return next((_near(limit) for limit in limits if value.lower <= limit.value <= value.upper), _WIDE)
+
+
+def _spread(options: npt.NDArray[np.int16], candidates: Sequence[int], count: int) -> list[int]:
+    """Up to ``count`` of the candidates by farthest-first traversal over the share of choices that differ."""
+    if not candidates or count < 1:
+        return []
+    rows = options[list(candidates)]
+    chosen = [0]
+    distances = (rows != rows[0]).mean(axis=1)
+    while len(chosen) < min(count, len(candidates)):
+        distances[chosen] = -1.0
+        farthest = int(np.argmax(distances))
+        chosen.append(farthest)
+        distances = np.minimum(distances, (rows != rows[farthest]).mean(axis=1))
+    return [candidates[index] for index in chosen]
+
+
+def advice(curve: Sequence[HeldOutError], half: float, *, unused: int, suggested: bool) -> str:
+    """How many more measurements would make the bounds narrow enough, by how they narrowed so far.
+
+    ``half`` is half their width at the limit, relative to the mean. It is taken to fall as a power of the number of
+    samples, the one that the widths of the learning curve fall by. ``unused`` measurements are there already;
+    ``suggested`` says whether some are named to be taken first.
+    """
+    last = curve[-1]
+    first = ", those named here first" if suggested else ""
+    if half <= LARGEST_HALF_WIDTH:
+        more, then = last.samples, "then look again: the bounds are narrow enough, the rest is not."
+    else:
+        needed, seen = _samples_needed(curve, half)
+        if needed > _HOPELESS * last.samples:
+            return (
+                f"More measurements alone may not narrow the bounds enough: {seen}. Add other targets' measurements as "
+                f"sources, try another predictor, or measure more{first}."
+            )
+        more = _rounded_up(needed - last.samples)
+        then = (
+            f"as the learning curve goes, the bounds then reach {100 * LARGEST_HALF_WIDTH:.0f} % to each side at most."
+        )
+    if unused >= more:
+        return f"Use about {more} more of the {unused} measurements that were left out; {then}"
+    return f"Measure about {more} more{first}; {then}"
+
+
+def _samples_needed(curve: Sequence[HeldOutError], half: float) -> tuple[float, str]:
+    """Samples at which bounds of now ``half`` to each side are narrow enough, and what was seen of their narrowing."""
+    points = [(each.samples, each.width) for each in curve if 0 < each.width < math.inf]
+    if len(points) < 2:
+        return math.inf, "how they narrow with samples cannot be told yet"
+    sizes, widths = np.log(np.array(points, dtype=np.float64)).T
+    power = -float(np.polyfit(sizes, widths, 1)[0])
+    (few, wide), (many, narrow) = points[0], points[-1]
+    seen = f"with {few} samples they reach {50 * wide:.0f} % to each side, with {many} samples {50 * narrow:.0f} %"
+    if power <= _FLAT or not math.isfinite(half):
+        return math.inf, seen
+    return curve[-1].samples * (half / LARGEST_HALF_WIDTH) ** (1 / power), seen
+
+
+def _rounded_up(count: float) -> int:
+    """At least 1; to a multiple of five above ten, and of fifty above a hundred: more digits would be a pretence."""
+    step = 50 if count > 100 else 5 if count > 10 else 1
+    return max(1, math.ceil(round(count / step, 6)) * step)

@@ -1,0 +1,306 @@
+"""A complete description of a run: TOML on disk, checked and frozen in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from nas.errors import RecipeError, did_you_mean
+from nas.recipe.sections import (
+    DataRecipe,
+    EarlyStoppingRecipe,
+    EnergyRecipe,
+    ExecutionRecipe,
+    MeasuringRecipe,
+    RetrainingRecipe,
+    Section,
+    SpaceRecipe,
+    SupernetRecipe,
+    TableRecipe,
+    TrainingRecipe,
+    ZeroCostRecipe,
+)
+from nas.recipe.toml_text import apply_overrides, flat_literals, read_toml, toml_lines
+from nas.values.objective import Limit, Objective
+from nas.values.target import Target
+
+DEFAULT_ROUNDS = 3
+TRIALS_IN_TIME = 10_000
+"""Unless a recipe with a time says how many: more than any time has, so that the time decides."""
+
+
+class Recipe(Section):
+    """Everything that decides what a run does.
+
+    After ``search_time_s``, which may be written like ``"15min"``, no further candidate is trained; what runs then
+    ends, and winners are retrained. How many there are depends on the machine then; ``trials``, where they are given
+    too, are the most.
+
+    ``prior`` is a zero-cost score, on ``zero_cost.batch`` images, that the sampler ``gp`` is to expect errors by.
+
+    Construct it with keywords, from a file by ``read_recipe``, or from a mapping by ``Recipe.from_mapping``.
+
+    Raises:
+        RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
+    """
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
+    seed: int = Field(default=0, ge=0)
+    data: DataRecipe = DataRecipe()
+    space: SpaceRecipe = SpaceRecipe()
+    target: str = "onnxruntime-cpu"
+    objectives: tuple[str, ...] = ("error", "latency_ms")
+    limits: tuple[str, ...] = ()
+    trials: int = Field(default=40, ge=1)
+    rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
+    search_time_s: float | None = Field(default=None, gt=0)
+    sampler: Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"] = "gp"
+    prior: Literal["none", "snip", "synflow", "naswot", "macs"] = "none"
+    evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
+    predictor: str = "stacked"
+    measuring: MeasuringRecipe = MeasuringRecipe()
+    energy: EnergyRecipe = EnergyRecipe()
+    table: TableRecipe = TableRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
+    supernet: SupernetRecipe = SupernetRecipe()
+    zero_cost: ZeroCostRecipe = ZeroCostRecipe()
+    retraining: RetrainingRecipe = RetrainingRecipe()
+    execution: ExecutionRecipe = ExecutionRecipe()
+
+    def __init__(self, **values: Any) -> None:
+        with _explained():
+            super().__init__(**values)
+
+    @field_validator("data", "space", mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("search_time_s", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: object) -> object:
+        return _seconds(value) if isinstance(value, str) else value
+
+    @field_validator("target")
+    @classmethod
+    def _known_form(cls, value: str) -> str:
+        with _told_to_pydantic():
+            return str(Target.parse(value))
+
+    @field_validator("objectives")
+    @classmethod
+    def _one_to_four(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        with _told_to_pydantic():
+            names = tuple(str(Objective.parse(text)) for text in value)
+        if not 1 <= len(names) <= 4 or len(set(names)) < len(names):
+            raise ValueError(f"objectives are one to four different metrics, but got {list(value)}.")
+        return names
+
+    @field_validator("limits")
+    @classmethod
+    def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        with _told_to_pydantic():
+            limits = [Limit.parse(text) for text in value]
+        names = [limit.metric.name for limit in limits]
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise ValueError(f"a metric has one limit at most, but {', '.join(sorted(repeated))} has several.")
+        return tuple(str(limit) for limit in limits)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_and_rounds_go_together(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        if values.get("search_time_s") is not None:
+            values = {"trials": TRIALS_IN_TIME, **values}
+        trials = values.get("trials")
+        if isinstance(trials, int) and 0 < trials < DEFAULT_ROUNDS and "rounds" not in values:
+            return {**values, "rounds": trials}
+        return values
+
+    @model_validator(mode="after")
+    def _rounds_have_trials(self) -> Recipe:
+        if self.rounds > self.trials:
+            raise ValueError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
+        return self
+
+    @model_validator(mode="after")
+    def _table_where_it_is_used(self) -> Recipe:
+        path = self.table.path
+        if self.evaluate == "table" and path is None:
+            raise ValueError("evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz.")
+        if self.evaluate != "table" and path is not None:
+            raise ValueError(
+                f"a table is looked up where evaluate = 'table', but it is {self.evaluate!r} and there is table.path "
+                f"{path!r}: set evaluate=table, or leave the path out."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_for_who_needs_them(self) -> Recipe:
+        gpus = self.execution.gpus_per_worker
+        takes_none = gpus == 0 or (gpus is None and self.execution.ray_address is not None)
+        trains_by_ray = self.evaluate != "table" and self.execution.executor == "ray"
+        if self.training.device == "cuda" and trains_by_ray and takes_none:
+            raise ValueError(
+                'training.device "cuda" needs execution.gpus_per_worker, a share of one GPU or a whole number of them, '
+                f"which in a cluster has no default, but got {gpus}. Give it, or train on the cpu."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_to_start_from(self) -> Recipe:
+        if self.retraining.start == "supernet" and self.evaluate != "supernet":
+            raise ValueError(
+                'retraining.start "supernet" takes weights that candidates shared, so evaluate must be "supernet", '
+                f'but got "{self.evaluate}".'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _time_of_what_ends_in_time(self) -> Recipe:
+        if self.search_time_s is not None and self.evaluate == "supernet":
+            raise ValueError(
+                "search_time_s is the time after which no candidate is trained, but shared weights are trained for all "
+                f'of their epochs, whatever that takes. With evaluate "supernet" set supernet.epochs '
+                f"({self.supernet.epochs}) and trials ({self.trials}) instead."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prior_where_something_is_learned(self) -> Recipe:
+        if self.prior != "none" and (self.sampler != "gp" or self.evaluate == "table"):
+            raise ValueError(
+                'a prior is for the sampler "gp" and scores networks on images, which a table has not, but got prior '
+                f'"{self.prior}" with sampler "{self.sampler}" and evaluate "{self.evaluate}".'
+            )
+        return self
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that ``values`` describe.
+
+        Raises:
+            RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
+        """
+        return cls(**values)
+
+    @classmethod
+    def from_toml(cls, text: str) -> Recipe:
+        """The recipe that ``to_toml`` wrote."""
+        return cls.from_mapping(tomllib.loads(text))
+
+    def differences(self, other: Recipe) -> dict[str, tuple[str, str]]:
+        """The dotted keys that differ, each with its value here and in ``other``, as TOML or ``not set``."""
+        here, there = (
+            flat_literals(self.model_dump(exclude_none=True)),
+            flat_literals(other.model_dump(exclude_none=True)),
+        )
+        return {
+            key: (here.get(key, "not set"), there.get(key, "not set"))
+            for key in {**there, **here}
+            if here.get(key) != there.get(key)
+        }
+
+    @property
+    def run_name(self) -> str:
+        """The name, or one made of the data set and the space."""
+        made = f"{'table' if self.evaluate == 'table' else self.data.name}-{self.space.name}"
+        return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made)[:60].strip(".-") or "run"
+
+    @property
+    def has_time_alone(self) -> bool:
+        """Whether the time alone, and no number of candidates, ends the search."""
+        return self.search_time_s is not None and self.trials >= TRIALS_IN_TIME
+
+    @property
+    def parsed_objectives(self) -> tuple[Objective, ...]:
+        return tuple(Objective.parse(text) for text in self.objectives)
+
+    @property
+    def parsed_limits(self) -> tuple[Limit, ...]:
+        return tuple(Limit.parse(text) for text in self.limits)
+
+    @property
+    def measured_on(self) -> str:
+        """Where the values of measured metrics come from: the target, or the table's device."""
+        if self.evaluate != "table":
+            return self.target
+        return "table" if self.table.device is None else f"table:{self.table.device}"
+
+    @property
+    def parsed_target(self) -> Target:
+        return Target.parse(self.target)
+
+    def to_toml(self) -> str:
+        """The whole recipe with every default written out; ``read_recipe`` gives the same one back.
+
+        Keys that are not set, and have no default, are comments.
+        """
+        return "".join(toml_lines(self.model_dump()))
+
+
+def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """The recipe in a TOML file, after ``key=value`` overrides such as ``training.epochs=4``.
+
+    Raises:
+        RecipeError: no such file, not TOML, or not a recipe.
+    """
+    return Recipe.from_mapping(apply_overrides(read_toml(path), overrides))
+
+
+_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", text)
+    if match is None or match[2] not in _SECONDS:
+        raise ValueError(f"a time is written like 90s, 15min or 2h, but got {text!r}.")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+@contextlib.contextmanager
+def _told_to_pydantic() -> Iterator[None]:
+    """pydantic gathers ValueErrors and adds the key that they are about; any other exception it lets through."""
+    try:
+        yield
+    except RecipeError as error:
+        raise ValueError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turn pydantic's list of problems into one RecipeError of our own words."""
+    try:
+        yield
+    except ValidationError as error:
+        raise RecipeError("\n".join(_explain(problem) for problem in error.errors())) from error
+
+
+def _explain(problem: Any) -> str:
+    """One pydantic problem as a sentence that says the rule and then the value."""
+    inner = problem.get("ctx", {}).get("error")
+    where = ".".join(str(part) for part in problem["loc"])
+    if isinstance(inner, ValueError):
+        return f"{where}: {inner}" if where else str(inner)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        return f"a recipe has no key {where!r}. {did_you_mean(str(problem['loc'][-1]), known)}"
+    wanted = {"model_type": "input should be a table of keys", "tuple_type": "input should be a list"}
+    rule = wanted.get(problem["type"], problem["msg"][0].lower() + problem["msg"][1:])
+    return f"{where}: {rule}, but got {problem['input']!r}."
+
+
+def _known_keys(location: Iterable[str | int]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

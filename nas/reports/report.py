@@ -1,0 +1,107 @@
+"""The report of a run: one HTML file that opens offline, a pure function of what was recorded."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from nas.reports.candidates import candidates_of, ways_of
+from nas.reports.facts import conditions_of, doubts_of, evaluation_sentences, titled_notes
+from nas.reports.plots import error_plot, front_plot, prediction_plots
+from nas.reports.tables import fit_table, funnel_steps, row_table, tiles_of, trust_sentences, winner_table
+from nas.reports.web_page import render_page, write_page
+from nas.reports.wording import wording_of
+from nas.results.front import RunRecord, Winner, accuracy_text, broken_text, funnel_of, limit_text
+from nas.values.objective import Limit
+
+
+def write_report(path: Path, record: RunRecord) -> None:
+    """Write the report to ``path``: aside at first and then renamed, so that no reader meets half of one."""
+    write_page(path, render_report(record))
+
+
+def render_report(record: RunRecord) -> str:
+    """The report as one HTML page that loads nothing else; recorded text is escaped everywhere."""
+    front = record.front
+    candidates = candidates_of(record.rows)
+    costs = front.costs
+    plots = [front_plot(front, candidates, cost) for cost in costs] or [error_plot(front, candidates)]
+    checks = prediction_plots(record.rows, front.words)
+    return render_page(
+        "report.html.jinja",
+        {plot.id: plot.figure for plot in (*plots, *checks)},
+        record=record,
+        front=front,
+        headline=headline(record),
+        tiles=tiles_of(front, record),
+        plots=plots,
+        checks=checks,
+        words=front.words,
+        winners=winner_table(front, costs),
+        fits=fit_table(record.fits),
+        trust=[*evaluation_sentences(record.notes), *trust_sentences(front, record.fits)],
+        retrained="Fine-tuned from the weights that candidates shared"
+        if any(row.details.get("start") == "supernet" for row in record.rows)
+        else "Retrained from scratch",
+        flags=doubts_of(record.rows),
+        conditions=conditions_of(record.rows),
+        funnel=funnel_steps(record.rows, front.words),
+        candidates=row_table(record.rows, costs, front.words),
+        notes=titled_notes(record.notes),
+    )
+
+
+def headline(record: RunRecord) -> str:
+    """The result in one sentence."""
+    front = record.front
+    limits = " and ".join(limit_text(limit) for limit in front.limits)
+    if not front.winners:
+        return _headline_without_winners(record)
+    noun = "winner" if len(front) == 1 else "winners"
+    start = f"{len(front)} {noun} {record.place}"
+    best = front.best
+    if best is None:
+        shortfall = min(front.winners, key=lambda winner: _excess(winner, front.limits))
+        broken = "; ".join(broken_text(shortfall, limit) for limit in shortfall.broken(front.limits))
+        return f"{start}, but none meets {limits}. The nearest is {shortfall.architecture.id}: {broken}."
+    cost = next((metric for metric in front.costs if best.has(metric.name)), None)
+    at = "" if cost is None else f" at {cost.format(best.value(cost.name))}"
+    if cost is not None and cost.source != "measured":
+        at += f" ({cost.title.lower()})" if cost.source == "counted" else " (modelled)"
+    within = f", within {limits}" if limits else ""
+    return f"{start}; best {accuracy_text(best.test_error)} test accuracy{at}{within}."
+
+
+def _headline_without_winners(record: RunRecord) -> str:
+    ended = f" {record.ended_by}" if record.ended_by else ""
+    if not record.rows:
+        return f"Nothing has been recorded yet {record.place}.{ended}"
+    failures = Counter(row.failure.kind for row in record.rows if row.failure is not None)
+    if failures.total() == len(record.rows):
+        kind, count = failures.most_common(1)[0]
+        all_failed = f"all {len(record.rows)} evaluations failed, {count} of them by {kind}"
+        return f"No winners {record.place}: {all_failed}.{ended}"
+    counts = {count.stage: count for count in funnel_of(record.rows)}
+    words = wording_of(record.table)
+    evaluated = "evaluated" if ways_of(record.rows) else words.stages["train"].lower()
+    trained, measured, chosen = (counts[stage] for stage in ("train", "measure", "winner"))
+    failed = f" ({trained.failed} failed)" if trained.failed else ""
+    done = [
+        f"{trained.reached - trained.failed} {evaluated}{failed}",
+        f"{measured.finished} {words.stages['measure'].lower()}",
+    ]
+    if chosen.failed:
+        done.append(f"{chosen.failed} chosen for winners failed")
+    listed = f"{', '.join(done[:-1])} and {done[-1]}"
+    if record.is_over or ended:
+        return f"No winners {record.place}: {listed}.{ended}"
+    return f"No winners yet {record.place}: {listed} so far."
+
+
+def _excess(winner: Winner, limits: Iterable[Limit]) -> float:
+    return max(
+        (limit.excess(winner.upper(limit.metric.name)) if winner.has(limit.metric.name) else math.inf)
+        for limit in limits
+    )

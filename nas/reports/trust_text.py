@@ -1,0 +1,167 @@
+"""The predictor report in words, and printed for a person at a terminal."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from nas.prediction.predictor import HeldOutError
+from nas.prediction.trust_report import TrustReport
+from nas.reports.console import print_pairs
+from nas.results.front import limit_text, range_text
+from nas.values.metric import Metric
+
+PRINTED = 5
+ARCHITECTURE_LINES = 3
+"""The page and the JSON form have architectures whole, and more of them."""
+
+
+class Figure(NamedTuple):
+    """One held-out figure for people."""
+
+    label: str
+    value: str
+    remark: str
+
+
+def figures_of(held_out: HeldOutError) -> list[Figure]:
+    """The figures of merit, each with what it says."""
+    return [
+        Figure("samples", str(held_out.samples), "measured architectures, each predicted unseen"),
+        Figure("mean error (MAPE)", share(held_out.mape), "of the measured value"),
+        Figure("Spearman", _correlation(held_out.spearman), "rank correlation; 1 is the right order"),
+        Figure("Kendall", _correlation(held_out.kendall), "of pairs in the right order, less the others"),
+        Figure("within ±5 %", share(held_out.within_5_percent), "of the architectures"),
+        Figure("within ±10 %", share(held_out.within_10_percent), "of the architectures"),
+        Figure("width of the bounds", share(held_out.width), "upper less lower, by the mean; median"),
+        Figure(
+            "coverage",
+            share(held_out.coverage),
+            "held by the 90 % bounds; by construction, but for predictors of your own",
+        ),
+    ]
+
+
+def headline_of(report: TrustReport) -> str:
+    """The finding in one sentence."""
+    what = f"{report.metric.title} on {report.target}"
+    limits = " and ".join(limit_text(limit) for limit in report.limits)
+    if report.doubts:
+        return f"{what}: the predictor is not good enough" + (f" for {limits}." if limits else ".")
+    return (
+        f"{what}: good enough for {limits}." if limits else f"{what}: off by {share(report.held_out.mape)} on average."
+    )
+
+
+def sentences_of(report: TrustReport) -> list[str]:
+    """The verdict: that it is good enough and for what, or why it is not and what to do."""
+    if report.doubts:
+        return [*report.doubts, report.advice]
+    held_out = report.held_out
+    if not report.limits:
+        return [
+            f"No limit was asked for. Held out, predictions of {held_out.samples} architectures are off by "
+            f"{share(held_out.mape)} on average, and their 90 % bounds reach {share(held_out.width / 2)} to each side."
+        ]
+    limits = " and ".join(str(limit) for limit in report.limits)
+    return [
+        f"Good enough for {limits}: held out, predictions of {held_out.samples} architectures are off by "
+        f"{share(held_out.mape)} on average, and near the limit their 90 % bounds reach "
+        f"{100 * report.half_width:.0f} % to each side."
+    ]
+
+
+def share(value: float) -> str:
+    """A share as per cent: ``5.6 %``; a dash where there is none."""
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
+
+
+def print_trust(reports: Sequence[TrustReport], console: Console) -> None:
+    """Print for each metric the figures, the learning curve, the worst cases, what to measure next and the verdict."""
+    for report in reports:
+        title = f"{report.metric.title} on {report.target}"
+        console.print(Text(title, style="bold"))
+        pairs = [(each.label, f"{each.value}  {each.remark}") for each in figures_of(report.held_out)]
+        if report.measured > report.held_out.samples:
+            pairs.insert(1, ("measured", f"{report.measured}, of which the samples were drawn at random"))
+        if report.sources:
+            pairs.append(("sources", ", ".join(report.sources)))
+        pairs.append(("predictor", report.method))
+        print_pairs(pairs, console, indent=2)
+        _print_rows(console, "More samples", *_curve_rows(report))
+        _print_rows(console, "What it gets most wrong", *_worst_rows(report))
+        if report.suggestions:
+            _print_rows(console, "What to measure next", *_next_rows(report))
+        console.print()
+        for sentence in sentences_of(report):
+            console.print(Text(sentence, style="yellow" if report.doubts else "green"))
+        console.print()
+
+
+_Row = tuple[Sequence[str], str]
+"""Cells, and an architecture that stands below them, if any."""
+
+
+def _curve_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
+    headers = ("Samples", "Mean error", "Spearman", "Within ±10 %", "Width of bounds")
+    rows: list[_Row] = []
+    for each in report.curve:
+        figures = share(each.mape), _correlation(each.spearman), share(each.within_10_percent), share(each.width)
+        rows.append(((str(each.samples), *figures), ""))
+    return headers, rows
+
+
+def _worst_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
+    form = report.metric.format
+    headers = ("Architecture", "Measured", "Predicted", "90 % bounds", "Off by")
+    rows: list[_Row] = []
+    for case in report.cases[:PRINTED]:
+        bounds, off = bounds_text(report.metric, case.lower, case.upper), f"{100 * case.relative_error:+.1f} %"
+        rows.append(
+            ((case.architecture.id, form(case.measured), form(case.mean), bounds, off), case.architecture.short)
+        )
+    return headers, rows
+
+
+def _next_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
+    headers = ("Architecture", "Predicted", "90 % bounds", "Why")
+    rows: list[_Row] = []
+    for each in report.suggestions[:PRINTED]:
+        predicted = each.predicted
+        bounds = bounds_text(report.metric, predicted.lower, predicted.upper)
+        cells = (each.architecture.id, report.metric.format(predicted.mean), bounds, each.reason)
+        rows.append((cells, each.architecture.short))
+    return headers, rows
+
+
+def bounds_text(metric: Metric, lower: float, upper: float) -> str:
+    """Both bounds for people, or that there are none."""
+    return range_text(metric, lower, upper) if math.isfinite(lower) and math.isfinite(upper) else "none"
+
+
+def _print_rows(console: Console, title: str, headers: Sequence[str], rows: Sequence[_Row]) -> None:
+    """Cells in columns, and below each row its architecture over the whole width, its end cut where it is long."""
+    console.print()
+    console.print(Text(f"  {title}"))
+    widths = [max(cell_len(cells[column]) for cells in (headers, *(cells for cells, _ in rows)))
+              for column in range(len(headers))]  # fmt: skip
+
+    def line(cells: Sequence[str], style: str) -> Text:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
+        return Text("  " + "  ".join(padded).rstrip(), style=style)
+
+    console.print(line(headers, "bright_black"))
+    for cells, architecture in rows:
+        console.print(line(cells, ""))
+        for part in textwrap.wrap(architecture, console.width - 6, max_lines=ARCHITECTURE_LINES, placeholder=" …"):
+            console.print(Text(f"    {part}", style="bright_black"))
+
+
+def _correlation(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "–"

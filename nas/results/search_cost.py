@@ -1,0 +1,129 @@
+"""What a search itself costs: its time, the device's time, and its energy where there is a counter of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, final
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.energy.meters import Counter, CounterMeter, NoMeter, grams_co2e, meter_from
+from nas.progress import duration_text
+
+SEARCH, WINNERS = "search", "winners"
+"""What a part of the cost was spent on."""
+POLL_S = 20.0
+"""Counters are read so often that none wraps around twice in between: the smallest do so in a minute or more."""
+
+
+@final
+class SearchCost:
+    """Adds up one process's time and energy from entering to leaving.
+
+    ``counter`` is the energy's, or None where there is none, and ``why_none`` says why. A counter that fails leaves
+    the energy unknown, with its reason, and never a part of it as if it were all.
+    """
+
+    def __init__(
+        self,
+        counter: Counter | None,
+        why_none: str,
+        stopwatch: Callable[[], float],
+        device_s: Callable[[], float],
+    ) -> None:
+        self._counter = counter
+        self._why_none = why_none
+        self._stopwatch = stopwatch
+        self._device_s = device_s
+        self._joules = 0.0
+        self._began_s = self._device_before_s = 0.0
+        self._ended = threading.Event()
+        self._lock = threading.Lock()  # of the counter and _joules, which the polling thread uses too
+
+    def __enter__(self) -> Self:
+        self._began_s, self._device_before_s = self._stopwatch(), self._device_s()
+        if self._counter is not None:
+            self._read_first(self._counter)
+            threading.Thread(target=self._poll, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+
+    @property
+    def lap_s(self) -> float:
+        """Seconds since the last lap."""
+        return self._stopwatch() - self._began_s
+
+    def lap(self) -> dict[str, Any]:
+        """What was spent since the last lap, as plain JSON data.
+
+        ``wall_s``, ``device_s``, ``joules`` or None, and the ``meter`` or why there is none.
+        """
+        with self._lock:
+            self._read()
+            joules, self._joules = self._joules, 0.0
+            metered = self._counter
+        now_s, device_now_s = self._stopwatch(), self._device_s()
+        spent = {
+            "wall_s": now_s - self._began_s,
+            "device_s": device_now_s - self._device_before_s,
+            "joules": None if metered is None else joules,
+            "meter": self._why_none if metered is None else metered.name,
+        }
+        self._began_s, self._device_before_s = now_s, device_now_s
+        return spent
+
+    def _read_first(self, counter: Counter) -> None:
+        try:
+            self._last = counter.read()
+        except CandidateError as error:
+            self._counter, self._why_none = None, error.reason
+
+    def _read(self) -> None:
+        if self._counter is None:
+            return
+        try:
+            now = self._counter.read()
+            self._joules += self._counter.joules(self._last, now)
+            self._last = now
+        except CandidateError as error:
+            self._counter, self._why_none = None, error.reason
+
+    def _poll(self) -> None:
+        while not self._ended.wait(POLL_S):
+            with self._lock:
+                self._read()
+
+
+def search_counter(settings: Mapping[str, Any]) -> tuple[Counter | None, str]:
+    """The counter that the settings of a meter ask for, or None and why: the processor's, unless another is named."""
+    try:
+        meter = meter_from(settings)
+    except TargetError as error:
+        return None, str(error)
+    if isinstance(meter, CounterMeter):
+        return meter.counter, ""
+    return None, meter.reason if isinstance(meter, NoMeter) else "a log of power is not read through a whole search."
+
+
+def total_cost(parts: Sequence[Mapping[str, Any]], grams_per_kwh: float | None) -> dict[str, Any]:
+    """The cost of a run that was resumed any number of times, for people. Energy is known where it is for all parts."""
+    if not parts:
+        return {}
+    joules = [part["joules"] for part in parts]
+    known = all(value is not None for value in joules)
+    spent_on_winners = [part["wall_s"] for part in parts if part.get("of") == WINNERS]
+    total: dict[str, Any] = {
+        "time": duration_text(sum(part["wall_s"] for part in parts)),
+        **({"time for winners": duration_text(sum(spent_on_winners))} if spent_on_winners else {}),
+        "time of the device": duration_text(sum(part["device_s"] for part in parts)),
+        "energy": f"{sum(joules) / 1000:.4g} kJ, measured" if known else "not measured",
+        "meter": "; ".join(dict.fromkeys(part["meter"] for part in parts)),
+    }
+    if known and grams_per_kwh is not None:
+        total["carbon"] = f"{grams_co2e(sum(joules), grams_per_kwh):.3g} g CO2e at {grams_per_kwh:g} g/kWh"
+    return total

@@ -1,0 +1,223 @@
+"""Evaluating candidates without training each: by weights that all share, or by a score of the untrained network."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+from nas.errors import CandidateError, RecipeError, TargetError
+from nas.jobs.execution import Executor, Job, Report, Task
+from nas.searching.handful import Handful, Quick, is_told, tell_agreement
+from nas.searching.run_state import RunState
+from nas.storage.journal import write_aside
+from nas.training.supernet import SharedEvaluation, SharedWeights
+from nas.training.supernet_training import SupernetTraining
+from nas.training.training import TrainingSettings
+from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
+
+SUPERNET, CHECKPOINT = "supernet.safetensors", "supernet.checkpoint.safetensors"
+TRAINED_SUPERNET = "supernet"
+"""The note that tells of it."""
+
+
+@final
+class SupernetEvaluator:
+    """Trains one supernet, then evaluates each candidate with its share of the weights, in seconds."""
+
+    epochs = 1
+
+    def __init__(self, state: RunState, folder: Path, settings: TrainingSettings, handful: Handful) -> None:
+        """``settings`` are those of the supernet's training."""
+        self._state = state
+        self._folder = folder
+        self._settings = settings
+        self._handful = handful
+        self.subset = settings.subset
+        self.time_limit_s = state.recipe.training.time_limit_s
+        self._task: Task | None = None
+
+    @property
+    def task(self) -> Task:
+        assert self._task is not None, "prepare comes first"
+        return self._task
+
+    def prepare(self, executor: Executor) -> None:
+        """Train the supernet, and a handful alone to see how far it can be relied on.
+
+        Raises:
+            RecipeError: its loss is not finite, or it takes too long.
+            TargetError: its process died.
+        """
+        state, recipe = self._state, self._state.recipe.supernet
+        task = state.task
+        self._task = SharedEvaluation(
+            task.space,
+            task.source,
+            SharedWeights(task.space, self._trained(executor)),
+            recipe.recalibration_images,
+            self._settings.device,
+            self._settings.threads,
+            state.stopwatch,
+        )
+        if is_told(state):
+            return
+        trained = self._handful.errors(executor)
+        quick = Quick(list(trained), self._handful.seed_of, lambda: None)
+        executor.run(self._task, quick, time_limit_s=self.time_limit_s)
+        shared = {architecture: float(report["error"]) for architecture, report in quick.reports.items()}
+        tell_agreement(
+            state,
+            "by shared weights",
+            shared,
+            trained,
+            recipe.least_correlation,
+            'A larger supernet.epochs often helps; where it does not, evaluate by "train".',
+        )
+
+    def _trained(self, executor: Executor) -> bytes:
+        """The shared weights: those in the folder where the journal knows them, or newly trained."""
+        state, path = self._state, self._folder / SUPERNET
+        known = [body[TRAINED_SUPERNET]["sha256"] for body in state.journal.bodies("note") if TRAINED_SUPERNET in body]
+        if known:
+            content = path.read_bytes() if path.is_file() else b""
+            if hashlib.sha256(content).hexdigest() == known[-1]:
+                return content
+            state.progress.say(f"{path} is not as it was written, so the supernet is trained again.")
+        while not self._is_trained(executor):
+            state.progress.say("the process that trained the supernet is lost; it goes on from the last checkpoint")
+        return path.read_bytes()
+
+    def _is_trained(self, executor: Executor) -> bool:
+        """Train the supernet from the last checkpoint on; whether to its end."""
+        state, checkpoint = self._state, self._folder / CHECKPOINT
+        task = SupernetTraining(
+            state.task.space,
+            state.task.source,
+            self._settings,
+            state.recipe.supernet.per_step,
+            checkpoint.read_bytes() if checkpoint.is_file() else None,
+            state.stopwatch,
+        )
+        state.progress.stage("training the supernet", self._settings.epochs)
+        is_lost = False
+        try:
+            executor.run(task, _OneTraining(state, self._folder), time_limit_s=self._settings.time_limit_s)
+        except _LostError:
+            is_lost = True
+        state.progress.close()
+        state.note_cost()
+        return not is_lost
+
+
+class _LostError(Exception):
+    """A training was lost that had come farther than where it began."""
+
+
+@final
+class _OneTraining:
+    """The source of the one job that trains the supernet; keeps its checkpoints, and at last the weights."""
+
+    def __init__(self, state: RunState, folder: Path) -> None:
+        self._state = state
+        self._folder = folder
+        self._is_asked_for = False
+        self._has_come_farther = False
+
+    def next_job(self) -> Job | None:
+        if self._is_asked_for:
+            return None
+        self._is_asked_for = True
+        return {"id": TRAINED_SUPERNET, "seed": self._state.recipe.seed}
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        if "checkpoint" in report:
+            write_aside(self._folder / CHECKPOINT, report["checkpoint"])
+            self._has_come_farther = True
+        self._state.progress.advance(best=f"loss {report['loss']:.3f}")
+        return True
+
+    def on_restart(self, job: Job) -> None:
+        """Go on from the newest checkpoint, by a task that has it; where there is none since, it is the same again."""
+        if self._has_come_farther:
+            raise _LostError
+
+    def on_end(self, job: Job, report: Report) -> None:
+        write_aside(self._folder / SUPERNET, report["weights"])
+        note: dict[str, Any] = {
+            "epochs": report["epoch"],
+            "seconds": report["seconds"],
+            "loss of the largest": report["loss"],
+            "sha256": hashlib.sha256(report["weights"]).hexdigest(),
+        }
+        self._state.journal.append("note", {TRAINED_SUPERNET: note})
+        (self._folder / CHECKPOINT).unlink(missing_ok=True)
+        self._state.progress.advance(best=f"loss {report['loss']:.3f}")
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        if failure.kind == "worker":
+            if self._has_come_farther:
+                raise _LostError
+            raise TargetError(f"the supernet could not be trained: {failure.reason}") from failure
+        remedy = "Raise supernet.time_limit_s or lower supernet.epochs. " if failure.kind == "timeout" else ""
+        raise RecipeError(
+            f"the supernet could not be trained: {failure.reason} {remedy}Then start a new run."
+        ) from failure
+
+
+@final
+class ZeroCostEvaluator:
+    """Scores each candidate untrained; what error a score stands for is learnt from a handful of trainings."""
+
+    epochs = 1
+    subset = 0.0
+
+    def __init__(self, state: RunState, handful: Handful) -> None:
+        self._state = state
+        self._handful = handful
+        self.time_limit_s = state.recipe.training.time_limit_s
+        self._task: Task | None = None
+
+    @property
+    def task(self) -> Task:
+        assert self._task is not None, "prepare comes first"
+        return self._task
+
+    def prepare(self, executor: Executor) -> None:
+        """Train a handful, score it, and fit what turns scores into errors.
+
+        Raises:
+            RecipeError: too few could be trained and scored.
+        """
+        state, recipe = self._state, self._state.recipe
+        trained = self._handful.errors(executor)
+        scoring = ZeroCostEvaluation(
+            state.task.space,
+            state.task.source,
+            recipe.zero_cost.score,
+            recipe.zero_cost.batch,
+            recipe.training.device,
+            recipe.execution.threads_per_worker,
+            clock=state.stopwatch,
+        )
+        quick = Quick(list(trained), self._handful.seed_of, lambda: None)
+        executor.run(scoring, quick, time_limit_s=self.time_limit_s)
+        scores = {architecture: float(report["score"]) for architecture, report in quick.reports.items()}
+        common = [architecture for architecture in trained if architecture in scores]
+        if len({scores[architecture] for architecture in common}) < 2:
+            raise RecipeError(
+                "zero-cost scores are turned into errors by at least two trainings with different scores, but of "
+                f'{recipe.zero_cost.check} only {len(common)} could be trained and scored. Evaluate by "train".'
+            )
+        images = len(state.task.data.validation)
+        fitted = fit_score_map([scores[a] for a in common], [trained[a] for a in common], images)
+        self._task = replace(scoring, score_map=fitted)
+        tell_agreement(
+            state,
+            "by zero-cost scores",
+            {a: -scores[a] for a in common},
+            trained,
+            recipe.zero_cost.least_correlation,
+            'Try zero_cost.score "macs", or evaluate by "train" or, where the space shares weights, by "supernet".',
+        )

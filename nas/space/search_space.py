@@ -1,0 +1,322 @@
+"""A space is data; sampling, mutation, crossover, neighbours, encoding and counting are written once."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import RecipeError, SpaceError, did_you_mean
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.layer import Layer
+from nas.space.plug_ins import load_plug_in
+
+if TYPE_CHECKING:
+    import torch
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class SearchSpace(Protocol):
+    """What a user writes: the choices, and how to build the torch module of one architecture.
+
+    ``build`` returns a module that maps images, shape (N, channels, height, width), to logits,
+    shape (N, classes). Three methods are optional: ``layers(architecture) -> Sequence[Layer]``, else
+    they are traced, ``canonical(values) -> values``, which maps every assignment that
+    gives the same network to one of them, and ``supernet()``, the weights that all share.
+    """
+
+    @property
+    def choices(self) -> Sequence[Choice]: ...
+
+    def build(self, architecture: Architecture) -> torch.nn.Module: ...
+
+
+@runtime_checkable
+class HasLayers(Protocol):
+    """A space that knows its layers without building a module."""
+
+    def layers(self, architecture: Architecture) -> Sequence[Layer]: ...
+
+
+@runtime_checkable
+class HasCanonical(Protocol):
+    """A space in which different choices can give the same network."""
+
+    def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]: ...
+
+
+class Supernet(Protocol):
+    """A torch module whose parameters all architectures of a space share.
+
+    ``weights`` gives the parameters of ``build(architecture)`` by their names, as slices or other functions of the
+    shared ones through which gradients flow. So a candidate is always the ordinary module, with shared weights in it.
+    """
+
+    def weights(self, architecture: Architecture) -> Mapping[str, torch.Tensor]: ...
+
+
+@runtime_checkable
+class HasSupernet(Protocol):
+    """A space whose architectures can share weights.
+
+    Options that are numbers go from the least to the most; others are kinds, and none is less than another.
+
+    ``supernet`` returns a torch module that is a ``Supernet``, its weights drawn from torch's global random state.
+    """
+
+    def supernet(self) -> Supernet: ...
+
+
+def ends(space: SearchSpace, rng: np.random.Generator | None = None) -> tuple[Architecture, Architecture]:
+    """The architectures of all first and of all last options: the smallest and the largest where options ascend.
+
+    With ``rng``, choices whose options are not numbers are settled at random in both, one by one.
+    """
+
+    def end(place: int) -> Architecture:
+        def option(choice: Choice) -> Option:
+            if rng is None or choice.is_numeric:
+                return choice.options[place]
+            return choice.options[int(rng.integers(len(choice.options)))]
+
+        return settle(space, option)
+
+    return end(0), end(-1)
+
+
+def load_space(
+    name: str, options: Mapping[str, Any], *, input_shape: tuple[int, int, int], classes: int
+) -> SearchSpace:
+    """The space registered as ``name`` or found at ``module:Name``, made for this task.
+
+    ``input_shape`` (channels, height, width) and ``classes`` are passed to constructors that take them.
+
+    Raises:
+        RecipeError: unknown space, or an option that its constructor does not take or refuses.
+        SpaceError: its choices break the rules.
+    """
+    maker = load_plug_in("nas.search_spaces", name, "search space")
+    if not callable(maker):
+        raise RecipeError(f"search space {name!r} must be a class, but got {maker!r}.")
+    parameters = inspect.signature(maker).parameters
+    task = {"input_shape": input_shape, "classes": classes}
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for option in options:
+        if not open_ended and (option not in parameters or option in task):
+            known = [p for p in parameters if p not in task]
+            raise RecipeError(f"search space {name!r} has no option {option!r}. {did_you_mean(option, known)}")
+    given = {key: value for key, value in task.items() if open_ended or key in parameters}
+    try:
+        space: SearchSpace = maker(**given, **options)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"search space {name!r} cannot be made with {dict(options)}: {error}") from error
+    check_space(space)
+    return space
+
+
+def check_space(space: SearchSpace) -> None:
+    """Check the rules of a space.
+
+    Raises:
+        SpaceError: no choices, a repeated name, or a condition on a choice that does not come earlier.
+    """
+    if not callable(getattr(space, "build", None)):
+        raise SpaceError(f"a space must have a method build(architecture), but {type(space).__name__} has none.")
+    seen: dict[str, Choice] = {}
+    for choice in space.choices:
+        if not isinstance(choice, Choice):
+            raise SpaceError(f"choices of a space must be nas.Choice objects, but got {choice!r}.")
+        if choice.name in seen:
+            raise SpaceError(f"choices of a space must have different names, but {choice.name!r} comes twice.")
+        if choice.when is not None:
+            parent, options = choice.when
+            if parent not in seen:
+                raise SpaceError(f"choice {choice.name!r} depends on {parent!r}, which does not come before it.")
+            strange = [option for option in options if option not in seen[parent].options]
+            if strange or not options:
+                raise SpaceError(
+                    f"choice {choice.name!r} depends on {parent!r} being one of {options}, "
+                    f"but that has only {seen[parent].options}."
+                )
+        seen[choice.name] = choice
+    if not seen:
+        raise SpaceError(f"a space must have at least one choice, but {type(space).__name__} has none.")
+
+
+def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture:
+    """The architecture that results from asking ``pick`` for each choice that is active, in order."""
+    values: dict[str, Option] = {}
+    for choice in space.choices:
+        if is_active(choice, values):
+            values[choice.name] = pick(choice)
+    if isinstance(space, HasCanonical):
+        values = dict(space.canonical(values))
+    return Architecture(values)
+
+
+def is_active(choice: Choice, values: Mapping[str, Option]) -> bool:
+    """Whether ``choice`` exists given the earlier choices' ``values``."""
+    if choice.when is None:
+        return True
+    parent, options = choice.when
+    return parent in values and values[parent] in options
+
+
+def architecture_from(space: SearchSpace, values: Mapping[str, Option]) -> Architecture:
+    """The architecture with these values; those of inactive choices are ignored.
+
+    Raises:
+        ValueError: an active choice has no value, or one that is not among its options.
+    """
+
+    def pick(choice: Choice) -> Option:
+        if choice.name not in values:
+            raise ValueError(f"every active choice must have a value, but {choice.name!r} has none.")
+        value = values[choice.name]
+        if value not in choice.options:
+            raise ValueError(f"{choice.name} must be one of {choice.options}, but got {value!r}.")
+        return choice.options[choice.options.index(value)]
+
+    return settle(space, pick)
+
+
+def sample(space: SearchSpace, rng: np.random.Generator) -> Architecture:
+    """A random architecture, each active choice uniform over its options."""
+    return settle(space, lambda choice: _pick(choice.options, rng))
+
+
+def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+    """Another architecture with one active choice changed; choices that this activates are drawn at random.
+
+    Changes that ``canonical`` undoes are passed over. When no change gives another architecture, it is the same one.
+    """
+    active = [choice for choice in space.choices if choice.name in architecture]
+    for changed in (active[index] for index in rng.permutation(len(active))):
+        for replacement in (changed.options[index] for index in rng.permutation(len(changed.options))):
+            if replacement == architecture[changed.name]:
+                continue
+
+            def pick(choice: Choice, changed: Choice = changed, replacement: Option = replacement) -> Option:
+                if choice.name == changed.name:
+                    return replacement
+                return architecture[choice.name] if choice.name in architecture else _pick(choice.options, rng)
+
+            mutant = settle(space, pick)
+            if mutant != architecture:
+                return mutant
+    return architecture
+
+
+def cross(space: SearchSpace, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
+    """A child that takes each active choice from either parent, or from the one that has it."""
+
+    def pick(choice: Choice) -> Option:
+        holders = [parent for parent in (first, second) if choice.name in parent]
+        if not holders:
+            return _pick(choice.options, rng)
+        return holders[rng.integers(len(holders))][choice.name]
+
+    return settle(space, pick)
+
+
+def neighbours(space: SearchSpace, architecture: Architecture) -> list[Architecture]:
+    """All different architectures one changed choice away; newly activated choices take their first option."""
+    found: dict[str, Architecture] = {}
+    for changed in space.choices:
+        if changed.name not in architecture:
+            continue
+        for option in changed.options:
+            if option == architecture[changed.name]:
+                continue
+            values = {**{c.name: c.options[0] for c in space.choices}, **architecture, changed.name: option}
+            neighbour = settle(space, lambda choice, values=values: values[choice.name])  # type: ignore[misc]
+            if neighbour != architecture:
+                found[neighbour.id] = neighbour
+    return list(found.values())
+
+
+def count(space: SearchSpace) -> int:
+    """How many assignments of active choices there are, exactly; twins that ``canonical`` joins count each."""
+    children: dict[str | None, list[Choice]] = {}
+    for choice in space.choices:
+        children.setdefault(choice.when[0] if choice.when else None, []).append(choice)
+
+    def ways(choice: Choice) -> int:
+        total = 0
+        for option in choice.options:
+            product = 1
+            for child in children.get(choice.name, []):
+                assert child.when is not None
+                if option in child.when[1]:
+                    product *= ways(child)
+            total += product
+        return total
+
+    product = 1
+    for root in children.get(None, []):
+        product *= ways(root)
+    return product
+
+
+def choices_hash(space: SearchSpace) -> str:
+    """Twelve hexadecimal digits that depend on the choices alone."""
+    text = json.dumps([(choice.name, choice.options, choice.when) for choice in space.choices])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:
+    """Every architecture once, in a fixed order. Meant for small spaces."""
+    seen: set[str] = set()
+    for values in _assignments(tuple(space.choices), {}):
+        architecture = settle(space, lambda choice, values=values: values[choice.name])  # type: ignore[misc]
+        if architecture.id not in seen:
+            seen.add(architecture.id)
+            yield architecture
+
+
+def _assignments(choices: tuple[Choice, ...], values: dict[str, Option]) -> Iterator[dict[str, Option]]:
+    for index, choice in enumerate(choices):
+        if is_active(choice, values):
+            for option in choice.options:
+                yield from _assignments(choices[index + 1 :], {**values, choice.name: option})
+            return
+    yield values
+
+
+def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> FloatArray:
+    """Features, shape (N, D): for each choice one column an option, all zero where the choice is inactive."""
+    columns = {
+        (choice.name, option): index
+        for index, (choice, option) in enumerate(itertools.chain.from_iterable(_pairs(c) for c in space.choices))
+    }
+    features = np.zeros((len(architectures), len(columns)))
+    for row, architecture in enumerate(architectures):
+        for name, value in architecture.items():
+            features[row, columns[name, value]] = 1.0
+    return features
+
+
+def decode(space: SearchSpace, features: FloatArray) -> Architecture:
+    """The architecture whose encoding, shape (D,), is nearest to ``features`` choice by choice."""
+    start = 0
+    best: dict[str, Option] = {}
+    for choice in space.choices:
+        part = features[start : start + len(choice.options)]
+        best[choice.name] = choice.options[int(np.argmax(part))]
+        start += len(choice.options)
+    return settle(space, lambda choice: best[choice.name])
+
+
+def _pairs(choice: Choice) -> list[tuple[Choice, Option]]:
+    return [(choice, option) for option in choice.options]
+
+
+def _pick(options: Sequence[Option], rng: np.random.Generator) -> Option:
+    return options[int(rng.integers(len(options)))]

@@ -1,0 +1,247 @@
+"""The layers of any torch module, found by running it once without computing anything."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas.errors import CandidateError
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.layer import Layer
+from nas.space.search_space import HasLayers, SearchSpace
+
+_OPERATORS_BY_KIND = {
+    "linear": "linear mm mv addmm",
+    "matmul": "bmm baddbmm",
+    "norm": "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
+    "native_layer_norm native_group_norm _fused_rms_norm",
+    "activation": "relu relu6 hardtanh clamp clamp_min clamp_max gelu silu mish hardswish hardsigmoid sigmoid "
+    "log_sigmoid_forward tanh elu celu selu leaky_relu rrelu_with_noise softplus softshrink hardshrink threshold "
+    "glu _prelu_kernel exp erf",
+    "elementwise": "add sub rsub mul div pow addcmul addcdiv maximum minimum lerp neg abs sqrt rsqrt square "
+    "reciprocal where",
+    "pool": "mean sum amax amin avg_pool2d max_pool2d_with_indices _adaptive_avg_pool2d adaptive_max_pool2d",
+    "concat": "cat stack",
+    "softmax": "_softmax _log_softmax _safe_softmax",
+    "embedding": "embedding",
+    # These give data another place or type, and runtimes mostly remove them.
+    "none": "clone _to_copy copy _unsafe_view _reshape_copy _reshape_alias lift_fresh detach alias fill zero new_zeros "
+    "new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like empty_like empty_strided",
+}
+_KINDS = {operator: kind for kind, operators in _OPERATORS_BY_KIND.items() for operator in operators.split()}
+_LEFT_FACTOR = {"linear": 0, "mm": 0, "mv": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # its place among the arguments
+_WHOLE = frozenset({torch.ops.aten.linear.default, torch.ops.aten.scaled_dot_product_attention.default})
+
+
+def trace_layers(module: torch.nn.Module, input_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
+    """The layers of ``module`` in the order in which it runs them on one image, shape (channels, height, width).
+
+    A copy runs once, in eval mode, on meta tensors, so nothing is computed and ``module`` and the random state stay as
+    they are; a forward that needs values runs on the CPU instead. Fused attention is one layer with the
+    multiply-accumulates of both its products. A batch norm that directly follows a convolution is folded into it.
+    A parameter counts once, in the first layer that uses it, and only when it can be trained.
+
+    Raises:
+        CandidateError: of kind build; the forward raises, or does not give one row of ``classes`` logits.
+    """
+    try:
+        output, layers = _run(module, input_shape, "meta")
+    except Exception:
+        try:
+            output, layers = _run(module, input_shape, "cpu")
+        except Exception as error:
+            raise CandidateError("build", f"forward raised {type(error).__name__}: {error}") from error
+    given, wanted = (1, *input_shape), (1, classes)
+    got = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
+    if got != wanted:
+        raise CandidateError("build", f"build must return a module that maps {given} to {wanted}, but it gave {got}.")
+    return tuple(layers)
+
+
+def layers_of(
+    space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int], classes: int
+) -> tuple[Layer, ...]:
+    """The layers that the space gives, or else those traced from the module that it builds.
+
+    Raises:
+        CandidateError: of kind build; as for ``build_checked`` and ``trace_layers``.
+    """
+    if isinstance(space, HasLayers):
+        try:
+            return tuple(space.layers(architecture))
+        except Exception as error:
+            raise CandidateError("build", f"layers raised {type(error).__name__}: {error}") from error
+    with torch.random.fork_rng(devices=[]):
+        try:  # on meta no weights are drawn: a ViT of 15 M parameters takes 0.1 s instead of 0.5 s
+            with torch.device("meta"):
+                module = build_checked(space, architecture, input_shape, classes)
+            return trace_layers(module, input_shape, classes)
+        except CandidateError:
+            return trace_layers(build_checked(space, architecture, input_shape, classes), input_shape, classes)
+
+
+def describer_of(space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> Describer:
+    """What describes the architectures of a space to predictors."""
+    return Describer(space, lambda architecture: layers_of(space, architecture, input_shape, classes))
+
+
+def build_checked(
+    space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int], classes: int
+) -> torch.nn.Module:
+    """The module that ``space`` builds. Its shapes are checked by ``trace_layers``.
+
+    Raises:
+        CandidateError: of kind build; ``build`` raises, or returns something other than a torch module.
+    """
+    try:
+        module: object = space.build(architecture)
+    except Exception as error:
+        raise CandidateError("build", f"build raised {type(error).__name__}: {error}") from error
+    if not isinstance(module, torch.nn.Module):
+        raise CandidateError(
+            "build",
+            f"build must return a torch.nn.Module that maps {(1, *input_shape)} to {(1, classes)}, "
+            f"but it gave a {type(module).__name__}.",
+        )
+    return module
+
+
+def _run(module: torch.nn.Module, input_shape: tuple[int, int, int], device: str) -> tuple[object, list[Layer]]:
+    with torch.random.fork_rng(devices=[]):
+        copied = copy.deepcopy(module).to(device).eval()
+        # In inference mode composite operators reach the recorder whole, as in torch.utils.flop_counter.
+        with torch.inference_mode():
+            image = torch.zeros((1, *input_shape), device=device)
+            recorder = _Recorder(copied, image)
+            fast_path = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)  # it hides a whole transformer block in one operator
+            try:
+                with recorder:
+                    output: object = copied(image)
+            finally:
+                torch.backends.mha.set_fastpath_enabled(fast_path)
+    return output, recorder.layers
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down a layer for each operator that touches the image.
+
+    Tensors are told apart by identity, so all of them are kept alive until the end of the run. Whatever is computed
+    from parameters alone (a transposed or standardised weight) stands for those parameters.
+    """
+
+    def __init__(self, module: torch.nn.Module, image: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.layers: list[Layer] = []
+        self._image_side = {id(image)}
+        self._written: set[int] = set()  # memory that something of the image was written into, perhaps by a view
+        self._parameters = {id(p): {id(p): p.numel()} for p in module.parameters() if p.requires_grad}
+        self._counted: set[int] = set()
+        self._convolution_of: dict[int, int] = {}  # a convolution's output -> its place in layers
+        self._alive: list[Any] = [image, module]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in _WHOLE and func._can_decompose():
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        inputs = list(_tensors((args, kwargs)))
+        outputs = list(_tensors(result))
+        self._alive += [inputs, outputs]
+        if any(map(self._is_image_side, inputs)):
+            self._image_side.update(id(tensor) for tensor in outputs)
+            if func._schema.is_mutable:
+                self._written.update(memory for tensor in outputs if (memory := _memory(tensor)) is not None)
+            self._record(func, args, inputs, outputs)
+        else:
+            sources = self._sources(inputs)
+            for tensor in outputs:
+                self._parameters[id(tensor)] = sources
+        return result
+
+    def _record(self, func: Any, args: Any, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
+        name = func._schema.name.removeprefix("aten::").removesuffix("_")
+        kind = _KINDS.get(name, "other")
+        if func.is_view or kind == "none" or not outputs:
+            return
+        images = [tensor for tensor in inputs if self._is_image_side(tensor)]
+        image, output = max(images, key=lambda tensor: tensor.numel()), outputs[0]
+        sources = self._sources(inputs)
+        params = sum(size for key, size in sources.items() if key not in self._counted)
+        self._counted.update(sources)
+        place = self._convolution_of.get(id(image))
+        self._convolution_of.pop(id(output), None)  # changed in place, it is a convolution's output no more
+        if "batch_norm" in name and place is not None:
+            layer = self.layers[place]
+            self.layers[place] = dataclasses.replace(layer, params=layer.params + params)
+            return
+        details: dict[str, Any] = {}
+        if name == "convolution":
+            kind, details = _convolution(args, output)
+            self._convolution_of[id(output)] = len(self.layers)
+        elif name in _LEFT_FACTOR:
+            details = {"macs": output.numel() * args[_LEFT_FACTOR[name]].shape[-1]}
+            if name != "linear":
+                kind = "linear" if sources else "matmul"
+        elif "scaled_dot_product" in name:
+            kind, details = "attention", {"macs": _attention_macs(args[0], args[1], args[2])}
+        elif name in ("avg_pool2d", "max_pool2d_with_indices"):
+            details = _window(args)
+        self.layers.append(Layer(kind, _shape(image), _shape(output), params=params, **details))
+
+    def _is_image_side(self, tensor: torch.Tensor) -> bool:
+        return id(tensor) in self._image_side or (bool(self._written) and _memory(tensor) in self._written)
+
+    def _sources(self, tensors: list[torch.Tensor]) -> dict[int, int]:
+        return {key: size for tensor in tensors for key, size in self._parameters.get(id(tensor), {}).items()}
+
+
+def _memory(tensor: torch.Tensor) -> int | None:
+    """What tells apart the memory of a tensor and its views from that of others; None where it is not in one piece."""
+    return int(tensor.untyped_storage()._cdata) if tensor.layout is torch.strided else None
+
+
+def _convolution(args: Any, output: torch.Tensor) -> tuple[str, dict[str, Any]]:
+    image, weight, _, stride, _, _, transposed, _, groups = args
+    depthwise = groups > 1 and groups == image.shape[1]
+    macs = (image if transposed else output).numel() * math.prod(weight.shape[1:])
+    details = {"macs": macs, "kernel": max(weight.shape[2:]), "stride": max(stride), "groups": groups}
+    return "depthwise_conv" if depthwise else "conv", details
+
+
+def _attention_macs(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> int:
+    """Of queries times keys, and of the result times values; shapes (…, heads, tokens, width)."""
+    rows = queries.shape[:-1].numel()
+    return int(rows * keys.shape[-2] * (queries.shape[-1] + values.shape[-1]))
+
+
+def _window(args: Any) -> dict[str, Any]:
+    kernel = args[1]
+    stride = args[2] if len(args) > 2 and args[2] else kernel
+    return {"kernel": max(kernel), "stride": max(stride)}
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Without the batch, which has size 1."""
+    shape = tuple(tensor.shape)
+    return shape[1:] if shape and shape[0] == 1 else shape
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, dict):
+        yield from _tensors(tuple(value.values()))

@@ -1,0 +1,177 @@
+"""Measurements kept across runs, found again by architecture, space and the target's fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sqlite3
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from nas.errors import TargetError
+from nas.prediction.predictor import Source
+from nas.space.architecture import Architecture
+from nas.space.layer import Layer
+from nas.space.search_space import SearchSpace, choices_hash
+from nas.values.measurement import Measurement
+
+STORE = "measurements.db"
+LOCKED_S = 60.0
+"""How long to wait for another process that writes."""
+LEAST_OF_A_SOURCE = 20
+"""So many architectures of another target are worth learning from."""
+_SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS measurements (
+        number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
+        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL, choices TEXT
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS places ON measurements (fingerprint, space, architecture)",
+)
+
+
+class MeasurementStore:
+    """One SQLite file in ``folder``; rows are only ever added, by any number of processes, and the last one counts.
+
+    ``fresh`` refuses what is there already: nothing is found, while new measurements are kept for others.
+    """
+
+    def __init__(self, folder: Path, *, fresh: bool = False) -> None:
+        self._path = folder / STORE
+        self._fresh = fresh
+
+    def find(self, fingerprint: str, space: str, architecture: Architecture) -> dict[str, Measurement]:
+        """What was measured of an architecture on a target before, by metric.
+
+        Raises:
+            TargetError: the file is no store of this program.
+        """
+        if self._fresh or not self._path.is_file():
+            return {}
+        query = """
+            SELECT metric, body FROM measurements
+            WHERE fingerprint = ? AND space = ? AND architecture = ? ORDER BY number
+        """
+        try:
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
+                # Another process may have made the file this very moment.
+                if not _columns(connection):
+                    return {}
+                rows = connection.execute(query, (fingerprint, space, architecture.id)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise TargetError(self._unusable(error)) from error
+        return {metric: Measurement.from_json(json.loads(body)) for metric, body in rows}
+
+    def sources(self, space: str, metric: str, *, without: Collection[str]) -> list[Source]:
+        """What was measured of ``metric`` in a space on each target but those with a fingerprint in ``without``.
+
+        ``space`` is its ``space_identity``. Targets with fewer than ``LEAST_OF_A_SOURCE`` architectures are left out,
+        and so are rows of version 0.2, which do not say of which choices they are.
+
+        Raises:
+            TargetError: the file is no store of this program.
+        """
+        if self._fresh or not self._path.is_file():
+            return []
+        # Keys are a space's identity, and that of an architecture's layers after a dash.
+        query = """
+            SELECT fingerprint, choices, body FROM measurements
+            WHERE substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL ORDER BY number
+        """
+        start = f"{space}-"
+        try:
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
+                if "choices" not in _columns(connection):
+                    return []
+                rows = connection.execute(query, (len(start), start, metric)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise TargetError(self._unusable(error)) from error
+        found: dict[str, dict[Architecture, Measurement]] = {}
+        for fingerprint, choices, body in rows:
+            if fingerprint in without:
+                continue
+            measurement = Measurement.from_json(json.loads(body))
+            if measurement.median > 0:  # predictors learn logarithms
+                found.setdefault(fingerprint, {})[Architecture(json.loads(choices))] = measurement
+        return [
+            Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))
+            for each in found.values()
+            if len(each) >= LEAST_OF_A_SOURCE and (last := next(reversed(each.values())))
+        ]
+
+    def add(self, fingerprint: str, space: str, architecture: Architecture, found: Mapping[str, Measurement]) -> None:
+        """Keep measurements, all or none; those with a flag are left out, for a doubt must not outlive its run.
+
+        Raises:
+            TargetError: the file is no store of this program, or the disk refuses.
+        """
+        now, choices = time.time(), json.dumps(dict(architecture), allow_nan=False)
+        rows = [
+            (
+                *(now, fingerprint, space, architecture.id, metric),
+                *(json.dumps(measurement.to_json(), allow_nan=False), choices),
+            )
+            for metric, measurement in found.items()
+            if not measurement.flags
+        ]
+        if not rows:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_S, isolation_level=None)) as connection:
+                # The lock first: whoever reads before writing is told "database is locked" at once, without a wait.
+                connection.execute("BEGIN IMMEDIATE")
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                if "choices" not in _columns(connection):  # made by version 0.2
+                    connection.execute("ALTER TABLE measurements ADD COLUMN choices TEXT")
+                connection.executemany(
+                    "INSERT INTO measurements (at, fingerprint, space, architecture, metric, body, choices)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    rows,
+                )
+                connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise TargetError(self._unusable(error)) from error
+
+    def _unusable(self, error: sqlite3.DatabaseError) -> str:
+        return (
+            f"measurements are kept in {self._path}, but SQLite says: {error}. Move that file away, free some space, "
+            "or set NAS_HOME to another folder."
+        )
+
+
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    """The names of the table's columns; none where there is no table."""
+    return {row[1] for row in connection.execute("PRAGMA table_info(measurements)")}
+
+
+def space_identity(space: SearchSpace, input_shape: Sequence[int], classes: int) -> str:
+    """A hash of a space as far as its architectures' latencies depend on it: choices, shapes, and its source code."""
+    text = json.dumps([type(space).__qualname__, choices_hash(space), list(input_shape), classes, _source(space)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def layers_identity(layers: Sequence[Layer]) -> str:
+    """A hash of an architecture's layers."""
+    return hashlib.sha256(repr(tuple(layers)).encode()).hexdigest()[:16]
+
+
+def _source(space: SearchSpace) -> str:
+    """A hash of the file in which the space's class stands, or of the whole package: any change there counts."""
+    try:
+        file = Path(inspect.getfile(type(space)))
+    except (TypeError, OSError):  # made at a prompt: no file, so no change in it
+        return ""
+    inside_package = (file.parent / "__init__.py").is_file()
+    files = sorted(file.parent.glob("*.py")) if inside_package else [file]
+    digest = hashlib.sha256()
+    for each in files:
+        digest.update(each.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Tables of measured architectures: reading, looking up, writing, and adding a device."""

@@ -1,0 +1,175 @@
+"""Measuring a search space into a table: gzip CSV, one architecture a row, for predictors to learn from."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nas.errors import RecipeError
+from nas.hardware.bench import Bench
+from nas.hardware.measuring import Surroundings, measure_architectures
+from nas.progress import Progress
+from nas.space.architecture import Architecture
+from nas.space.layer import total_macs, total_params
+from nas.space.search_space import SearchSpace, sample
+from nas.space.search_space import count as count_assignments
+from nas.space.tracing import layers_of
+from nas.storage.journal import write_aside
+from nas.storage.measurement_store import MeasurementStore
+from nas.values.evaluation import Evaluation
+from nas.values.target import Target
+
+TOGETHER = 40
+"""So many architectures are measured together, and an interrupted table loses no more than these."""
+DRAWS_PER_ROW = 50
+
+
+def measure_table(
+    space: SearchSpace,
+    count: int,
+    target: Target,
+    bench: Bench,
+    path: Path,
+    *,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    metrics: Sequence[str],
+    store: MeasurementStore | None,
+    seed: int,
+    progress: Progress,
+) -> list[Evaluation]:
+    """Measure ``count`` different random architectures, and write them to ``path`` as ``table_text`` lays them out.
+
+    The file is written anew after each ``TOGETHER`` of them. The same seed draws the same architectures, so a run that
+    was interrupted goes on where the store ends.
+
+    Raises:
+        RecipeError: the space has fewer architectures than ``count``, or ``path`` is no name for such a table, or holds
+            one of another space, target or metrics.
+        TargetError: the target cannot be measured here.
+    """
+    if not path.name.endswith(".csv.gz"):
+        raise RecipeError(f"a table is written as gzip CSV, to a file named like table.csv.gz, but got {path.name!r}.")
+    _check_free(path, _header(space, target, metrics))
+    architectures = _draw(space, count, np.random.default_rng(seed))
+    surroundings = Surroundings(space, bench, input_shape, classes, target.batch, store)
+    rows: list[Evaluation] = []
+    for start in range(0, count, TOGETHER):
+        rows += measure_architectures(
+            surroundings,
+            architectures[start : start + TOGETHER],
+            metrics,
+            round_number=0,
+            rng=np.random.default_rng((seed, start)),
+            progress=progress,
+        )
+        text = table_text(space, rows, target, input_shape, classes, metrics)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(path, gzip.compress(text.encode(), mtime=0))
+    return rows
+
+
+def _check_free(path: Path, header: Sequence[str]) -> None:
+    """See that ``path`` may be written: it is new, or holds a table with the same columns."""
+    if not path.exists():
+        return
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            found = next(csv.reader(stream), [])
+    except (OSError, EOFError, UnicodeDecodeError):
+        found = []
+    if found != list(header):
+        raise RecipeError(
+            f"a table holds one space, target and set of metrics, but {path} is there already and holds something "
+            "else: choose another file."
+        )
+
+
+def _header(space: SearchSpace, target: Target, metrics: Sequence[str]) -> list[str]:
+    device = device_name(target)
+    measured = [f"{part}{metric}_{device}" for metric in metrics for part in ("", "lower_", "upper_")]
+    names = [choice.name for choice in space.choices]
+    return ["idx", "id", *names, "params", "mflops", *measured, f"flags_{device}", "failure"]
+
+
+def table_text(
+    space: SearchSpace,
+    rows: Sequence[Evaluation],
+    target: Target,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    metrics: Sequence[str],
+) -> str:
+    """A table with a header, one architecture a row.
+
+    Columns: ``idx``; ``id``, the architecture's; for each choice the number of its option from 0 on, empty where it is
+    not active; ``params``; ``mflops``, multiply-accumulates in millions; for each metric its median as
+    ``<metric>_<device>``, and ``lower_…`` and ``upper_…`` with its 95 % interval; ``flags_<device>``; and ``failure``.
+    The device is the target's text with ``_`` for ``:`` and without ``=``. What was not measured is empty.
+    """
+    options = {choice.name: {option: n for n, option in enumerate(choice.options)} for choice in space.choices}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_header(space, target, metrics))
+    for index, row in enumerate(rows):
+        writer.writerow(
+            [
+                index,
+                row.architecture.id,
+                *(options[name][row.architecture[name]] if name in row.architecture else "" for name in options),
+                *_counts(space, row, input_shape, classes),
+                *_values(row, metrics),
+                "; ".join(sorted({flag for m in row.measurements.values() for flag in m.flags})),
+                "" if row.failure is None else row.failure.reason,
+            ]
+        )
+    return text.getvalue()
+
+
+def device_name(target: Target) -> str:
+    """The target as a part of a column's name."""
+    return str(target).replace(":", "_").replace("=", "")
+
+
+def _counts(
+    space: SearchSpace, row: Evaluation, input_shape: tuple[int, int, int], classes: int
+) -> tuple[int | str, float | str]:
+    if row.failed:
+        return "", ""
+    layers = layers_of(space, row.architecture, input_shape, classes)
+    return total_params(layers), total_macs(layers) / 1e6
+
+
+def _values(row: Evaluation, metrics: Sequence[str]) -> list[str]:
+    cells = []
+    for metric in metrics:
+        found = row.measurements.get(metric)
+        values = () if found is None else (found.median, found.interval.lower, found.interval.upper)
+        cells += [f"{value:.7g}" for value in values] or ["", "", ""]
+    return cells
+
+
+def _draw(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Architecture]:
+    """``count`` different random architectures.
+
+    Raises:
+        RecipeError: the space has fewer, or so many draws give fewer.
+    """
+    rule = "--count must be at most the number of different architectures in the space, but"
+    most = count_assignments(space)
+    if count > most:
+        raise RecipeError(f"{rule} it has {most} and {count} were asked for.")
+    drawn: dict[str, Architecture] = {}
+    for _ in range(DRAWS_PER_ROW * count):
+        architecture = sample(space, rng)
+        drawn.setdefault(architecture.id, architecture)
+        if len(drawn) == count:
+            return list(drawn.values())
+    raise RecipeError(
+        f"{rule} {DRAWS_PER_ROW * count} draws gave {len(drawn)} different ones and {count} were asked for."
+    )

@@ -1,0 +1,266 @@
+"""Bringing a new target into a table: measure a few architectures on it, and predict the others from other targets."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import RecipeError, TargetError
+from nas.hardware.measuring import Surroundings, measure_architectures
+from nas.prediction.measure_next import fit_ones
+from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor, Source
+from nas.prediction.spreading import medoids
+from nas.progress import Progress
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.storage.journal import write_aside
+from nas.tables.table import Table
+from nas.values.evaluation import Evaluation
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+POOL = 2000
+"""Samples are chosen from so many rows; the time of choosing grows with their square."""
+VARIANCE_KEPT = 0.99
+ATTEMPTS = 3
+"""How often others are chosen in the place of architectures that could not be measured."""
+TOGETHER = 1000
+"""So many architectures are predicted at once."""
+_PREDICTED = ("predicted_", "predicted_lower_", "predicted_upper_", "predicted_limit_", "predicted_known_")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Onboarded:
+    """What was measured on the new target. ``values`` maps the table's rows to their medians, ``known`` of them from
+    the table itself; ``rows`` are this time's measurements, failures among them.
+    """
+
+    values: Mapping[int, float]
+    known: int
+    rows: Mapping[int, Evaluation]
+
+
+def sources_from(table: Table, metric: str, device: str, named: Sequence[str]) -> tuple[Source, ...]:
+    """The ``named`` devices of the table as sources, or all but ``device`` where none is named.
+
+    Raises:
+        RecipeError: a named device that the table has too few values of this metric for, a value that is not positive,
+            ``device`` itself, or no device at all.
+    """
+    others = [each for each in table.targets(metric) if each != device]
+    if device in named:
+        raise RecipeError(f"sources are other devices than the target, but got {device!r}, which is the target itself.")
+    if not (named or others):
+        raise RecipeError(
+            f"a new target is learnt from other devices' {metric}, but {table.path} has no other column of it. "
+            "Measure one with nas measure --space."
+        )
+    sources = []
+    for each in named or others:
+        values = table.column(f"{metric}_{each}", positive=True)
+        seen = np.flatnonzero(np.isfinite(values))
+        if len(seen) < MIN_SAMPLES and not named:
+            continue
+        if len(seen) < MIN_SAMPLES:
+            raise RecipeError(
+                f"a source must have at least {MIN_SAMPLES} values, but column '{metric}_{each}' of {table.path} has "
+                f"{len(seen)}."
+            )
+        sources.append(Source(each, [table.architectures[row] for row in seen.tolist()], values[seen]))
+    if not sources:
+        raise RecipeError(
+            f"a source must have at least {MIN_SAMPLES} values of {metric}, but no other device in {table.path} has."
+        )
+    return tuple(sources)
+
+
+def features_from(table: Table, metric: str, devices: Sequence[str]) -> tuple[IntArray, FloatArray]:
+    """Rows of the table that any of the devices has a value for, shape (N,), and their features, shape (N, K).
+
+    Logs of the devices' values, standardised, a missing one taken as its column's mean; then the principal components
+    that hold ``VARIANCE_KEPT`` of the variance, for latencies of many devices vary in few directions.
+    """
+    logs = np.log(np.column_stack([table.column(f"{metric}_{device}", positive=True) for device in devices]))
+    rows = np.flatnonzero(np.isfinite(logs).any(axis=1))
+    logs = logs[rows]
+    standard = (logs - np.nanmean(logs, axis=0)) / np.maximum(np.nanstd(logs, axis=0), 1e-9)
+    standard = np.where(np.isfinite(standard), standard, 0.0)
+    _, scales, directions = np.linalg.svd(standard - standard.mean(axis=0), full_matrices=False)
+    held = np.cumsum(scales**2) / max(float((scales**2).sum()), 1e-12)
+    kept = int(np.searchsorted(held, VARIANCE_KEPT)) + 1
+    return rows, standard @ directions[:kept].T
+
+
+def measure_few(
+    table: Table,
+    metric: str,
+    device: str,
+    devices: Sequence[str],
+    count: int,
+    surroundings: Surroundings,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Onboarded:
+    """Measure so many architectures of the table that, with those of ``device``'s own column, ``count`` are.
+
+    They are the k-medoids of ``features_from``. Others take the place of those that cannot be measured. The same seed
+    chooses the same ones, so what was interrupted goes on where the store ends.
+
+    Raises:
+        RecipeError: a count below ``MIN_SAMPLES``, or beyond the rows of the table that a source has values for.
+        TargetError: too few could be measured.
+    """
+    if count < MIN_SAMPLES:
+        raise RecipeError(f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {count}.")
+    own: FloatArray = np.full(len(table), math.nan)
+    if device in table.targets(metric):
+        own = table.column(f"{metric}_{device}", positive=True)
+    known = np.flatnonzero(np.isfinite(own)).tolist()
+    values = {row: float(own[row]) for row in known}
+    rows, features = features_from(table, metric, devices)
+    if len(set(rows.tolist()) | set(known)) < count:
+        raise RecipeError(
+            f"--samples must be at most the rows of the table that a source has values for, but got {count} of "
+            f"{len(rows)}."
+        )
+    rng = np.random.default_rng((seed, 3))
+    failed: set[int] = set()
+    found: dict[int, Evaluation] = {}
+    for attempt in range(ATTEMPTS):
+        if len(values) >= count:
+            break
+        chosen = _choose(rows, features, list(values), failed, count, rng)
+        measured = measure_architectures(
+            surroundings,
+            [table.architectures[row] for row in chosen],
+            [metric],
+            round_number=0,
+            rng=np.random.default_rng((seed, 4, attempt)),
+            progress=progress,
+        )
+        found |= dict(zip(chosen, measured, strict=True))
+        for row, evaluation in zip(chosen, measured, strict=True):
+            if evaluation.failed:
+                failed.add(row)
+            else:
+                values[row] = evaluation.measurements[metric].median
+    if len(values) < MIN_SAMPLES:
+        reasons = [evaluation.failure.reason for evaluation in found.values() if evaluation.failure is not None]
+        raise TargetError(
+            f"a predictor needs {MIN_SAMPLES} measured architectures, but {len(values)} could be measured and "
+            f"{len(reasons)} failed. The last one: {reasons[-1]}"
+        )
+    return Onboarded(values, len(known), found)
+
+
+def doubts_of(onboarded: Onboarded, column: str) -> list[str]:
+    """What a reader must know of the measurements, in a sentence each: those of before, failures and flags."""
+    told = []
+    if onboarded.known:
+        told.append(f"{onboarded.known} rows of the table's own column {column} count as measured")
+    flags: Counter[str] = Counter()
+    for evaluation in onboarded.rows.values():
+        if evaluation.failure is not None:
+            told.append(f"{evaluation.architecture.id} failed: {evaluation.failure.reason}")
+        flags.update({flag for taken in evaluation.measurements.values() for flag in taken.flags})
+    told += [
+        f"{count} of {len(onboarded.rows)} measurements are doubtful: {flag}"
+        for flag, count in sorted(flags.items(), key=lambda each: (-each[1], each[0]))
+    ]
+    return told
+
+
+def _choose(
+    rows: IntArray, features: FloatArray, taken: Sequence[int], failed: set[int], count: int, rng: np.random.Generator
+) -> list[int]:
+    """Rows of the table to measure, beside those taken, so that there are ``count``."""
+    is_taken = np.isin(rows, list(taken))
+    free = np.flatnonzero(~is_taken & ~np.isin(rows, list(failed)))
+    if len(free) > POOL:
+        free = np.sort(rng.choice(free, POOL, replace=False))
+    first = np.flatnonzero(is_taken)[: POOL // 4]
+    pool = np.concatenate([first, free])
+    missing = count - len(taken)
+    chosen = medoids(features[pool], len(first) + missing, rng, range(len(first)))
+    return [int(rows[pool[index]]) for index in chosen[len(first) :]]
+
+
+def predict_rows(
+    predictor: Predictor, table: Table, space: Describer, advance: Callable[[], None] = lambda: None
+) -> dict[Architecture, tuple[float, float, float, float, bool]]:
+    """For each architecture of the table mean, lower, upper and limit, and whether it is known; none for the unfit."""
+    fit = fit_ones(space, table.architectures, advance)
+    found: dict[Architecture, tuple[float, float, float, float, bool]] = {}
+    for start in range(0, len(fit), TOGETHER):
+        part = fit[start : start + TOGETHER]
+        found |= dict(zip(part, _rows(predictor.predict(part)), strict=True))
+    return found
+
+
+def _rows(predicted: Prediction) -> list[tuple[float, float, float, float, bool]]:
+    columns = (predicted.mean, predicted.lower, predicted.upper, predicted.limit, predicted.known)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def write_onboarded(
+    path: Path,
+    table: Table,
+    metric: str,
+    device: str,
+    onboarded: Onboarded,
+    predicted: Mapping[Architecture, tuple[float, float, float, float, bool]],
+) -> None:
+    """Write the table to ``path``, gzip CSV, its cells as they were, with columns about the new target.
+
+    In the measured rows alone: ``<metric>_<device>``, with ``lower_…`` and ``upper_…`` its 95 % interval, and
+    ``flags_<device>``. ``predicted_<metric>_<device>``, with ``predicted_lower_…`` and ``predicted_upper_…``
+    (90 %), ``predicted_limit_…`` (one-sided 95 %) and ``predicted_known_…`` (1 or 0), in all rows.
+    """
+    header, rows = _read(table.path)
+    measured = [f"{part}{metric}_{device}" for part in ("", "lower_", "upper_")]
+    cells: dict[str, list[str]] = {name: [row[index] for row in rows] for index, name in enumerate(header)}
+    for name in (*measured, f"flags_{device}", *(f"{part}{metric}_{device}" for part in _PREDICTED)):
+        cells.setdefault(name, [""] * len(rows))
+    for number, evaluation in onboarded.rows.items():
+        if not evaluation.failed:
+            taken = evaluation.measurements[metric]
+            readings = (taken.median, taken.interval.lower, taken.interval.upper)
+            for name, value in zip(measured, readings, strict=True):
+                cells[name][number] = f"{value:.7g}"
+            cells[f"flags_{device}"][number] = "; ".join(taken.flags)
+    for part, place in zip(_PREDICTED, range(len(_PREDICTED)), strict=True):
+        name = f"{part}{metric}_{device}"
+        cells[name] = [_cell(predicted[a][place]) if a in predicted else "" for a in table.architectures]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(cells)
+    writer.writerows(zip(*cells.values(), strict=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, gzip.compress(text.getvalue().encode(), mtime=0))
+
+
+def _cell(value: float | bool) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:.7g}" if math.isfinite(value) else ""
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The cells of a table that was read before, empty lines left out."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
+    header, *rows = [line for line in csv.reader(text.splitlines()) if line]
+    return header, rows

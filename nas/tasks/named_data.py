@@ -1,0 +1,259 @@
+"""Well-known data sets by name: found on this machine, or downloaded by torchvision."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import math
+import socket
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.errors import DataError
+from nas.tasks.dataset import TEST_SHARE, DataSet, ImageArray, Split, complete_splits, usual_shift
+from nas.tasks.resizing import LARGEST_BYTES, resized
+
+DATA_SETS = ("digits", "fashion-mnist", "mnist", "cifar10", "cifar100")
+
+_DOWNLOAD_TIMEOUT_S = 20.0
+
+_Parts = tuple[Split, Split | None, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class _IdxSet:
+    """Where a set in the idx format of MNIST lies: torchvision's class, which is also its folder, and others.
+
+    ``test_images_md5`` are those of t10k-images-idx3-ubyte.gz as torchvision's ``resources`` publish it, and of what
+    it holds, which stays the same when the file lies unpacked or was packed again, as Debian does.
+    """
+
+    torchvision_name: str
+    test_images_md5: tuple[str, str]
+    folders: tuple[Path, ...]
+    classes: tuple[str, ...]
+    remedy: str
+
+
+_IDX_SETS = {
+    "mnist": _IdxSet(
+        "MNIST",
+        ("9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
+        (),
+        tuple("0123456789"),
+        "Put",
+    ),
+    "fashion-mnist": _IdxSet(
+        "FashionMNIST",
+        ("bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a"),
+        (Path("/usr/share/datasets/fashion-mnist"),),  # where Debian's package dataset-fashion-mnist puts it
+        (
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        "Install it with apt-get install dataset-fashion-mnist, or put",
+    ),
+}
+_IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def load_named(name: str, roots: Sequence[Path], image_size: int | None, validation_share: float, seed: int) -> DataSet:
+    """The data set called ``name``, one of DATA_SETS, from the first root that has it, else downloaded to the first.
+
+    Raises DataError where it can neither be found nor downloaded, or its files are damaged or another set's.
+    """
+    if name == "digits":
+        train, test, classes = _read_digits()
+    elif name in _IDX_SETS:
+        train, test, classes = _read_idx_set(name, roots)
+    else:
+        train, test, classes = _read_cifar(name, roots)
+    if image_size is not None:
+        train, test = resized(train, image_size), resized(test, image_size) if test else None
+    train, validation, test = complete_splits(train, None, test, validation_share, TEST_SHARE, seed)
+    # Digits and numbers change their meaning in a mirror; shirts, frogs and lorries do not.
+    flip = name not in ("digits", "mnist")
+    # Garments are centred and fill the image: shifting them costs 5 % of error in a training of a few epochs.
+    shift = 0 if name == "fashion-mnist" else usual_shift(train)
+    return DataSet(name, train, validation, test, classes, flip=flip, shift=shift)
+
+
+def _read_digits() -> _Parts:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    return Split(images, bunch.target.astype(np.int64)), None, tuple("0123456789")
+
+
+def _read_idx_set(name: str, roots: Sequence[Path]) -> _Parts:
+    known = _IDX_SETS[name]
+    raw = roots[0] / known.torchvision_name / "raw"
+    searched = [
+        *(folder for root in roots for folder in (root / known.torchvision_name / "raw", root, root / name)),
+        *known.folders,
+    ]
+    files = _find_idx_files(searched)
+    if files is None:
+        reason = _download(known.torchvision_name, roots[0])
+        files = _find_idx_files((raw,))
+        if files is None:
+            raise DataError(
+                f"data set {name!r} is in none of {', '.join(map(str, searched))}, and it could not be downloaded "
+                f"({reason}). {known.remedy} {', '.join(file + '.gz' for file in _IDX_FILES)} into {raw}."
+            )
+    if files[0].parent in roots:
+        _check_not_another(name, files)
+    splits = []
+    for image_file, label_file in (files[:2], files[2:]):
+        images, labels = _read_idx(image_file, 3), _read_idx(label_file, 1)
+        if len(images) != len(labels) or not len(labels) or labels.max() >= len(known.classes):
+            raise DataError(
+                f"{label_file} must hold one label from 0 to {len(known.classes) - 1} for each image of {image_file}, "
+                f"but it holds {len(labels)} for {len(images)} images, the largest {max(labels, default=0)}."
+            )
+        splits.append(Split(images[:, None], labels.astype(np.int64)))
+    return splits[0], splits[1], known.classes
+
+
+def _find_idx_files(folders: Sequence[Path]) -> list[Path] | None:
+    """The four files of the first folder that has them all, compressed or not."""
+    for folder in folders:
+        found = [
+            path
+            for file in _IDX_FILES
+            for path in [next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None)]
+            if path is not None
+        ]
+        if len(found) == len(_IDX_FILES):
+            return found
+    return None
+
+
+def _check_not_another(name: str, files: Sequence[Path]) -> None:
+    """MNIST and Fashion-MNIST have the same names and shapes, so only the content tells whose files a root holds."""
+    test_images = files[_IDX_FILES.index("t10k-images-idx3-ubyte")]
+    sums = _md5s(test_images)
+    for other, known in _IDX_SETS.items():
+        if other != name and not sums.isdisjoint(known.test_images_md5):
+            folder = test_images.parent
+            raise DataError(
+                f"files straight in {folder} must be those of the data set asked for, {name!r}, but {test_images} is "
+                f"that of {other!r}. Move the four files to {folder / known.torchvision_name / 'raw'}."
+            )
+
+
+def _md5s(path: Path) -> set[str]:
+    """Of the file, and of what it holds."""
+    try:
+        with path.open("rb") as packed, _unpacked(path) as content:
+            return {hashlib.file_digest(file, _md5).hexdigest() for file in (packed, content)}
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _md5() -> hashlib._Hash:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _unpacked(path: Path) -> BufferedIOBase:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _read_idx(path: Path, dimensions: int) -> ImageArray:
+    """The bytes in an idx file: two zeros, type 8, the number of dimensions, their sizes, the values."""
+    try:
+        with _unpacked(path) as file:
+            magic = file.read(4)
+            if magic != bytes((0, 0, 8, dimensions)):
+                raise DataError(f"{path} must be an idx file of bytes with {dimensions} dimensions, but it is not.")
+            sizes = np.frombuffer(file.read(4 * dimensions), dtype=">u4").astype(np.int64)
+            expected = math.prod(sizes.tolist())
+            if len(sizes) != dimensions or expected > LARGEST_BYTES:
+                raise DataError(f"{path} must say sizes of at most 8 GiB, but it says {sizes.tolist()}.")
+            content = file.read(expected)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if len(content) != expected:
+        raise DataError(f"{path} must hold {expected} values, but it ends after {len(content)}. Fetch it again.")
+    return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(sizes)
+
+
+def _read_cifar(name: str, roots: Sequence[Path]) -> _Parts:
+    from torchvision import datasets
+
+    maker = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    loaded = _loaded_cifar(maker, roots)
+    if loaded is None:
+        reason = _download(maker.__name__, roots[0])
+        loaded = _loaded_cifar(maker, roots[:1])
+        if loaded is None:
+            searched = ", ".join(str(root / maker.base_folder) for root in roots)
+            raise DataError(
+                f"data set {name!r} is missing or damaged in each of {searched}, and it could not be downloaded "
+                f"({reason}). Put the folder {maker.base_folder} from {maker.url} into {roots[0]}."
+            )
+    train, test = (
+        Split(
+            np.ascontiguousarray(part.data.transpose(0, 3, 1, 2), dtype=np.uint8),
+            np.array(part.targets, dtype=np.int64),
+        )
+        for part in loaded
+    )
+    return train, test, tuple(loaded[0].classes)
+
+
+def _loaded_cifar(maker: Any, roots: Sequence[Path]) -> list[Any] | None:
+    """The training and the test part from the first root that has both undamaged."""
+    for root in roots:
+        with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
+            # The files are pickles of an old numpy, of whose type descriptions numpy 2.4 complains.
+            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+            # Pickles can run code: torchvision compares all md5 sums before it opens one, and raises RuntimeError.
+            return [maker(root, train=train, download=False) for train in (True, False)]
+    return None
+
+
+def _download(torchvision_name: str, root: Path) -> str:
+    """Let torchvision fetch a set, its md5 sums checked; why it could not, or an empty text."""
+    from torchvision import datasets
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _socket_timeout(_DOWNLOAD_TIMEOUT_S):
+            getattr(datasets, torchvision_name)(root, train=True, download=True)
+    except (OSError, RuntimeError, EOFError, zlib.error) as error:  # URLError is an OSError
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """urllib waits for ever by default, and torchvision does not let one say otherwise."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

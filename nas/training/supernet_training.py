@@ -1,0 +1,235 @@
+"""Training the weights that all architectures of a space share, by the sandwich rule with in-place distillation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
+from torch.func import functional_call
+
+from nas.errors import CandidateError
+from nas.jobs.execution import as_failure
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, ends, sample
+from nas.space.tracing import build_checked
+from nas.tasks.data_source import DataSource
+from nas.tasks.dataset import DataSet
+from nas.training.supernet import make_supernet, weights_for
+from nas.training.training import (
+    TrainingSettings,
+    augmented,
+    device_named,
+    inputs_of,
+    parameter_groups,
+    rate_at,
+    statistics_of,
+    torch_with,
+    training_images,
+)
+
+CHECKPOINT_EVERY_S = 20.0
+"""An epoch of a small data set takes less than writing its checkpoint."""
+
+
+@final
+@dataclass(frozen=True)
+class SupernetTraining:
+    """A task for an executor: trains the shared weights of a space and reports after each epoch.
+
+    Each step trains ``per_step`` architectures on one batch: the largest on its labels, the smallest and random ones on
+    the largest's outputs (Yu & Huang, 2019, arXiv:1903.05134). Choices that are not of numbers, such as of a kind of
+    block, are neither small nor large, and settled at random for both, so that all options see labels. A job holds
+    ``seed``. Reports hold ``epoch``, ``loss`` (of the largest), ``seconds`` (those before ``checkpoint`` included),
+    from time to time ``checkpoint`` and in the last one ``done`` and ``weights``: bytes of safetensors files.
+    ``checkpoint`` is that of a training that was interrupted, which goes on as it would have.
+    """
+
+    space: SearchSpace
+    source: DataSource
+    settings: TrainingSettings
+    per_step: int
+    checkpoint: bytes | None = None
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Train, epoch by epoch.
+
+        Raises:
+            CandidateError: an architecture cannot be built, a loss is not finite, or the time limit is over.
+            SpaceError: the space has no supernet, or one that does not fit what it builds.
+        """
+        data = self.source.load()
+        settings = self.settings
+        began = saved = self.clock()
+        with torch_with(settings.threads, job["seed"]):
+            steps = _Steps(self.space, data, settings, self.per_step, began, self.clock)
+            first, spent = steps.restore(self.checkpoint)
+            for epoch in range(first, settings.epochs + 1):
+                loss = steps.epoch(epoch, job["seed"])
+                now = self.clock()
+                report: dict[str, Any] = {"epoch": epoch, "loss": loss, "seconds": spent + now - began}
+                if epoch == settings.epochs:
+                    report |= {"done": True, "weights": steps.weights()}
+                elif now - saved >= CHECKPOINT_EVERY_S:
+                    report["checkpoint"] = steps.checkpoint(epoch, report["seconds"])
+                    saved = now
+                yield report
+
+
+@final
+class _Steps:
+    """The supernet with its optimizer: AdamW with a linear warm-up and a cosine decay, as candidates have it."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: DataSet,
+        settings: TrainingSettings,
+        per_step: int,
+        began: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._space = space
+        self._data = data
+        self._settings = settings
+        self._random = per_step - 2
+        self._began = began
+        self._clock = clock
+        self._device = device_named(settings.device)
+        self._images, self._labels = training_images(data, settings.subset, settings.use_validation)
+        self._batch = min(settings.batch_size, len(self._images))
+        self._steps_per_epoch = len(self._images) // self._batch
+        self._supernet = make_supernet(space).to(self._device)
+        self._optimizer = torch.optim.AdamW(
+            parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
+        self._smallest, self._largest = ends(space)
+
+    def epoch(self, epoch: int, seed: int) -> float:
+        """Train for an epoch, whose random draws depend on ``seed`` and its number; the largest's mean loss."""
+        settings = self._settings
+        rng = np.random.default_rng((seed, epoch))
+        shifts = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        torch.manual_seed(int(rng.integers(2**31)))
+        mean, std = statistics_of(self._data, self._device)
+        order = torch.from_numpy(rng.permutation(len(self._images)))
+        total = 0.0
+        for number in range(self._steps_per_epoch):
+            step = (epoch - 1) * self._steps_per_epoch + number
+            for group in self._optimizer.param_groups:
+                group["lr"] = settings.learning_rate * rate_at(step, settings.epochs * self._steps_per_epoch)
+            chosen = order[number * self._batch : (number + 1) * self._batch]
+            images = self._images[chosen]
+            images = augmented(images, self._data, shifts) if settings.augment else images
+            loss = self._step(inputs_of(images.to(self._device), mean, std), self._labels[chosen].to(self._device), rng)
+            if not math.isfinite(loss):
+                raise CandidateError(
+                    "nan",
+                    f"the supernet's losses must be finite, but one was {loss} in epoch {epoch}, batch {number + 1} "
+                    f"of {self._steps_per_epoch}; a lower training.learning_rate than {settings.learning_rate:g} "
+                    "may help.",
+                )
+            total += loss
+            if self._clock() - self._began > settings.time_limit_s:
+                raise CandidateError(
+                    "timeout",
+                    f"the training of the supernet must take at most {settings.time_limit_s:g} s, "
+                    f"but was in epoch {epoch} of {settings.epochs}.",
+                )
+        return total / self._steps_per_epoch
+
+    def _step(self, inputs: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> float:
+        """One step for all; the largest's loss, or one that is not finite."""
+        self._optimizer.zero_grad(set_to_none=True)
+        smallest, largest = ends(self._space, rng)
+        logits = self._outputs_of_end(largest, self._largest, inputs)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._settings.label_smoothing)
+        losses = [loss.item()]
+        loss.backward()  # type: ignore[no-untyped-call]
+        targets = logits.detach().softmax(dim=1)
+        for architecture in (smallest, *(sample(self._space, rng) for _ in range(self._random))):
+            try:
+                if architecture is smallest:
+                    outputs = self._outputs_of_end(smallest, self._smallest, inputs)
+                else:
+                    outputs = self._outputs(architecture, inputs)
+            except CandidateError as error:  # it cannot be built or run, and is a failed row when it is a candidate
+                if architecture is smallest or error.kind == "memory":
+                    raise
+                continue
+            # But for a constant, this is the divergence from the largest's outputs.
+            loss = F.cross_entropy(outputs, targets)
+            losses.append(loss.item())
+            loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._supernet.parameters(), 5.0)
+        if all(map(math.isfinite, losses)):
+            self._optimizer.step()
+            return losses[0]
+        return next(loss for loss in losses if not math.isfinite(loss))
+
+    def _outputs_of_end(self, drawn: Architecture, checked: Architecture, inputs: torch.Tensor) -> torch.Tensor:
+        """Of the end whose kinds were drawn or, where these cannot be built together, of that of all end options."""
+        try:
+            return self._outputs(drawn, inputs)
+        except CandidateError as error:
+            if error.kind == "memory":
+                raise
+            return self._outputs(checked, inputs)
+
+    def _outputs(self, architecture: Architecture, inputs: torch.Tensor) -> torch.Tensor:
+        """Of the architecture's module in training mode, with the shared weights in the place of its own."""
+        module = build_checked(self._space, architecture, self._data.input_shape, self._data.class_count)
+        module.to(self._device)
+        module.train()
+        weights = weights_for(self._supernet, architecture, module)
+        try:
+            outputs: object = functional_call(module, weights, (inputs,))
+        except Exception as error:
+            raise as_failure(error) from error
+        shape = (len(inputs), self._data.class_count)
+        if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != shape:
+            raise CandidateError("build", f"a module must give logits of shape {shape} for a batch, but did not.")
+        return outputs
+
+    def weights(self) -> bytes:
+        """The supernet's parameters as a safetensors file."""
+        return save({name: _copied(parameter) for name, parameter in self._supernet.named_parameters()})
+
+    def checkpoint(self, epoch: int, seconds: float) -> bytes:
+        """All that the rest of the training depends on, after ``epoch``, as a safetensors file."""
+        tensors = {f"weights/{name}": _copied(p) for name, p in self._supernet.named_parameters()}
+        for index, state in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": _copied(torch.as_tensor(v)) for name, v in state.items()}
+        tensors |= {"epoch": torch.tensor(epoch), "seconds": torch.tensor(seconds, dtype=torch.float64)}
+        return save(tensors)
+
+    def restore(self, checkpoint: bytes | None) -> tuple[int, float]:
+        """Go on from ``checkpoint``; the next epoch, and the seconds that were spent before it, which count as well."""
+        if checkpoint is None:
+            return 1, 0.0
+        tensors = load(checkpoint)
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        weights: dict[str, torch.Tensor] = {}
+        for key, tensor in tensors.items():
+            kind, _, rest = key.partition("/")
+            if kind == "weights":
+                weights[rest] = tensor
+            elif kind == "optimizer":
+                index, _, name = rest.partition("/")
+                state.setdefault(int(index), {})[name] = tensor
+        self._supernet.load_state_dict(weights, strict=False)
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        spent = float(tensors["seconds"])
+        self._began -= spent
+        return int(tensors["epoch"]) + 1, spent
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous().clone()

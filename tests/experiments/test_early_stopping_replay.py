@@ -1,0 +1,116 @@
+"""Kept trainings are replayed as workers would have run them, and what was lost is counted rightly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments import early_stopping
+from experiments.early_stopping_replay import (
+    ProductRule,
+    RandomRule,
+    Training,
+    orders,
+    replay,
+    score,
+)
+from nas.recipe.sections import EarlyStoppingRecipe
+
+
+class StopsAt:
+    """Stops everyone at an epoch, and notes what it is asked and told."""
+
+    trust = None
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self.seen: list[tuple[int, int]] = []
+        self.ended: list[Training] = []
+
+    def report(self, index: int, training: Training, epoch: int) -> bool:
+        self.seen.append((index, epoch))
+        return epoch < self._epoch
+
+    def end(self, training: Training) -> None:
+        self.ended.append(training)
+
+
+def trainings(*lasts: float, epoch_s: float = 1.0) -> list[Training]:
+    return [
+        Training((last + 0.3, last + 0.2, last + 0.1, last), 1.0 + index, epoch_s) for index, last in enumerate(lasts)
+    ]
+
+
+def test_one_worker_trains_one_after_the_other() -> None:
+    """In the order that is given, each to where it is stopped."""
+    rule = StopsAt(2)
+    found = replay(trainings(0.1, 0.2), [1, 0], 1, rule)
+    assert rule.seen == [(1, 1), (1, 2), (0, 1), (0, 2)]
+    assert found.epochs == (2, 2)
+    assert found.decisions == {1: (2, 2), 2: (2, 0)}
+    assert rule.ended == []
+
+
+def test_workers_take_the_next_when_they_are_free() -> None:
+    """A quick training's worker has begun another before the slow one has reported twice."""
+    slow, quick = trainings(0.1, epoch_s=5.0), trainings(0.2, 0.3)
+    rule = StopsAt(5)
+    found = replay([*slow, *quick], [0, 1, 2], 2, rule)
+    assert rule.seen[:6] == [(1, 1), (1, 2), (1, 3), (1, 4), (0, 1), (2, 1)]
+    assert found.epochs == (4, 4, 4)
+    assert len(rule.ended) == 3
+
+
+def test_a_search_rule_stops_the_hopeless() -> None:
+    """By the classes that do so in a search: nobody before enough are whole, then what others of its cost dominate."""
+    kept = [Training((0.3 + 0.1 * index, 0.2 + 0.1 * index, 0.1 + 0.1 * index), 1.0, 1.0) for index in range(6)]
+    settings = EarlyStoppingRecipe(check=3, reduction=2, keep=0.1, min_peers=2)
+    found = replay(kept, range(6), 1, ProductRule(settings, 3))
+    assert found.epochs == (3, 3, 3, 1, 1, 1)
+    assert found.trust is not None
+    assert found.trust.relied_on == (1,)
+
+
+def test_chance_lets_as_many_go_on() -> None:
+    """Half of those that are asked about at epoch 2, and all elsewhere."""
+    kept = trainings(*[0.1] * 400)
+    found = replay(kept, range(400), 1, RandomRule({2: (10, 5)}, seed=0))
+    assert set(found.epochs) == {2, 4}
+    assert found.epochs.count(2) == pytest.approx(200, abs=30)
+
+
+def test_what_is_saved_and_lost() -> None:
+    """The share of epochs by the images that they see, and of the front's hypervolume."""
+    kept = [Training((0.5, 0.1), 100.0, 1.0), Training((0.5, 0.3), 1.0, 1.0), Training((0.5, 0.5), 100.0, 1.0)]
+    everything = score(kept, [2, 2, 2], [1.0, 1.0])
+    assert (everything.ratio, everything.lost, everything.front_stopped, everything.whole) == (1.0, 0.0, 0, 3)
+    stopped = score(kept, [1, 2, 1], [0.25, 1.0])
+    assert stopped.ratio == pytest.approx(3 * 1.25 / (0.25 + 1.25 + 0.25))
+    assert stopped.front_stopped == 1
+    # Scaled, the front is (0, 1) and (0.5, 0): 1.1 * 0.1 + 0.6 * 1.0; without the first 0.6 * 1.1 is left.
+    assert stopped.lost == pytest.approx(1 - 0.6 * 1.1 / (1.1 * 0.1 + 0.6 * 1.0))
+
+
+def test_orders_begin_with_the_recorded_one() -> None:
+    """The others are shuffles of it, the same ones whenever they are asked for."""
+    found = orders(5, 3)
+    assert found[0] == [0, 1, 2, 3, 4]
+    assert all(sorted(order) == found[0] for order in found)
+    assert found == orders(5, 3)
+
+
+def test_the_command_replays_a_kept_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rules side by side, printed and as JSON."""
+    out = tmp_path / "out.json"
+    options = ["replay", "--first", "12", "--shuffles", "1", "--early-stopping", "check=4", "--json", str(out)]
+    assert early_stopping.main(options) == 0
+    figures = json.loads(out.read_text())
+    assert figures["orders"] == 2
+    assert figures["rules"]["none"]["ratio"] == [1.0]
+    assert all(0 <= lost < 100 for rule in figures["rules"].values() for lost in rule["lost_percent"])
+    assert figures["rules"]["early_stopping"]["ratio"][0] >= 1
+    printed = capsys.readouterr().out
+    assert "12 trainings of" in printed
+    assert "Spearman of errors with the last ones, all 12 trainings" in printed

@@ -1,0 +1,146 @@
+"""A model that leaves torch gives the same outputs, or its architecture has failed and no file is left."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tiny_space import TinySpace
+from torch import nn
+
+from nas.errors import CandidateError
+from nas.formats.export import PARITY_TOLERANCE, export_onnx, outputs_of, parity
+from nas.space.search_space import architecture_from, load_space
+
+SHAPE = (1, 8, 8)
+
+
+CALLS = itertools.count(1)
+
+
+def images_of(count: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, *SHAPE)).astype(np.float32)
+
+
+def convolutions() -> nn.Module:
+    space = TinySpace()
+    module = space.build(architecture_from(space, {"width": 8, "depth": 2, "kernel": 3}))
+    module(torch.from_numpy(images_of(32)))  # batch norms with statistics of their own
+    return module
+
+
+def vision_transformer() -> nn.Module:
+    space = load_space("timm-vit", {}, input_shape=SHAPE, classes=10)
+    return space.build(architecture_from(space, {choice.name: choice.options[0] for choice in space.choices}))
+
+
+class Function(nn.Module):
+    """A module without weights: the first ten pixels, after a function."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self._function(images.flatten(1)[:, :10])
+
+
+@pytest.mark.parametrize("make", [convolutions, vision_transformer])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_outputs_are_the_same(tmp_path: Path, make: Callable[[], nn.Module], batch: int) -> None:
+    """Convolutions with folded batch norms and attention agree, also where the last batch is not full."""
+    torch.manual_seed(0)
+    module, path = make(), tmp_path / "model.onnx"
+    module.train()
+    export_onnx(module, SHAPE, batch, path)
+    assert module.training
+    assert list(tmp_path.iterdir()) == [path]
+    assert parity(module, path, images_of(7)) <= PARITY_TOLERANCE
+    assert module.training
+    assert outputs_of(path, images_of(7)).shape == (7, 10)
+    (declared,) = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()
+    assert declared.shape == [batch, *SHAPE]
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (
+            Function(lambda x: x if x.sum() > 0 else -x),
+            "GuardOnDataDependentSymNode: Could not guard on data-dependent",
+        ),
+        (Function(lambda x: torch.linalg.svdvals(x[:, None])), "No ONNX function found for .*svd"),
+        (Function(lambda x: x + 1 / 0), "ZeroDivisionError: (float )?division by zero"),
+    ],
+)
+def test_what_cannot_be_exported_has_failed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], module: nn.Module, message: str
+) -> None:
+    """The reason is the root cause in one line, nothing is printed, and the file that was there stays."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"an older model")
+    with pytest.raises(CandidateError, match=f"torch.onnx.export raised .*{message}") as caught:
+        export_onnx(module, SHAPE, 1, path)
+    assert caught.value.kind == "export"
+    assert "\n" not in caught.value.reason
+    assert "\x1b" not in caught.value.reason
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"an older model"
+    assert capfd.readouterr() == ("", "")
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (
+            Function(lambda x: x * next(CALLS)),
+            "must be within 0.001 of torch's, but differ by 0",
+        ),
+        (Function(lambda x: x + torch.rand(10)), "but differ by"),
+        (Function(lambda x: torch.log(0 * x)), "outputs must be finite, but those of the exported model are not"),
+        (Function(lambda x: x * float("nan")), "outputs must be finite"),
+    ],
+)
+def test_other_outputs_are_a_failure(tmp_path: Path, module: nn.Module, message: str) -> None:
+    """A module that gives other outputs on each call, or no numbers, has no exported equal."""
+    path = tmp_path / "model.onnx"
+    export_onnx(module, SHAPE, 1, path)
+    with pytest.raises(CandidateError, match=message) as caught:
+        parity(module, path, images_of(4))
+    assert caught.value.kind == "parity"
+
+
+def test_other_weights_are_a_failure(tmp_path: Path) -> None:
+    """A file that belongs to another state of the model is told."""
+    module, path = convolutions(), tmp_path / "model.onnx"
+    export_onnx(module, SHAPE, 1, path)
+    with torch.no_grad():
+        module[-1].bias += 0.1  # type: ignore[index]
+    with pytest.raises(CandidateError, match="exported outputs must be within"):
+        parity(module, path, images_of(4))
+
+
+def test_a_missing_folder_stops_the_run(tmp_path: Path) -> None:
+    """A disk that refuses is no architecture's failure."""
+    with pytest.raises(OSError, match="No such file or directory"):
+        export_onnx(convolutions(), SHAPE, 1, tmp_path / "missing" / "model.onnx")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """It stops the run; nothing that is half written is left beside the old content."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"an older model")
+    path.with_name(f".model.onnx.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        export_onnx(convolutions(), SHAPE, 1, path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"an older model"

@@ -1,0 +1,259 @@
+"""The runtimes with an environment of their own: what they compute, and what they tell of how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nas.errors import CandidateError
+from nas.formats.torch_program import write_torch_program
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.executorch_runtime import ExecuTorchXnnpack
+from nas.hardware.runtimes.litert_runtime import LiteRtCpu
+from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.values.target import Target
+
+RUNTIMES = {"executorch-xnnpack": ExecuTorchXnnpack, "litert-cpu": LiteRtCpu}
+MISSING = {name: runtime().why_unavailable(Target(name)) for name, runtime in RUNTIMES.items()}
+LIMIT_S = 200.0
+SHAPE = (3, 16, 16)
+BATCH = 2
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A process on a target, and what it made of the small module."""
+
+    target: Target
+    process: MeasuringProcess
+    deployed: Deployed
+    found: Float32Array
+    expected: Float32Array
+
+
+def small_module() -> nn.Module:
+    """The commonest layers, with statistics of their own to be folded in."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16),
+        nn.Hardswish(),
+        nn.Conv2d(16, 64, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+    module(torch.randn(8, *SHAPE))  # gives the normalisation something to do
+    return module.eval()
+
+
+class MixedProducts(nn.Module):
+    """A convolution, which XNNPACK takes, and a product of two activations, which it leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows = self.convolution(images)[0].flatten(1)
+        return torch.mm(rows, rows.t()).flatten().unsqueeze(0)
+
+
+class MixedDepths(nn.Module):
+    """A convolution, which becomes int8, and one over volumes, which does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = nn.Conv2d(3, 8, 3, padding=1)
+        self.deep = nn.Conv3d(1, 4, 3, padding=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.deep(self.flat(images).unsqueeze(1)).amax((2, 3)).flatten(1)
+
+
+def written(module: nn.Module, batch: int, path: Path) -> Path:
+    write_torch_program(module, SHAPE, batch, path)
+    return path
+
+
+def outputs_of(module: nn.Module, images: Float32Array) -> Float32Array:
+    """What torch itself finds."""
+    with torch.inference_mode():
+        result: Float32Array = module.eval()(torch.from_numpy(images)).numpy()
+    return result
+
+
+@pytest.fixture(name="images", scope="module")
+def some_images() -> Float32Array:
+    """Three, so that the last batch is not full."""
+    return np.random.default_rng(1).standard_normal((3, *SHAPE)).astype(np.float32)
+
+
+def installed(name: str) -> None:
+    """Skips a test of a runtime whose environment is not there."""
+    reason = MISSING[name]
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture(
+    name="tried", scope="module", params=[f"{name}:{precision}" for name in RUNTIMES for precision in ("fp32", "int8")]
+)
+def tried_out(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, images: Float32Array
+) -> Iterator[Tried]:
+    target = replace(Target.parse(request.param), batch=BATCH)
+    installed(target.runtime)
+    folder = tmp_path_factory.mktemp("tried")
+    module = small_module()
+    with MeasuringProcess(target, LIMIT_S) as process:
+        model = written(module, BATCH, folder / "model.pt2")
+        (folder / "deployed").mkdir()
+        deployed = process.deploy(model, None, folder / "deployed", LIMIT_S)
+        found = process.outputs(deployed.path, images, folder, LIMIT_S)
+        yield Tried(target, process, deployed, found, outputs_of(module, images))
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+class TestUnavailable:
+    def test_other_precisions(self, name: str) -> None:
+        """The reason names those that there are."""
+        reason = RUNTIMES[name]().why_unavailable(Target(name, "bf16"))
+        assert reason is not None
+        assert "fp32, int8" in reason
+        assert str(Target(name, "bf16")) in reason
+
+    def test_not_installed(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The reason says how to install it."""
+        monkeypatch.setenv("NAS_HOME", str(tmp_path))
+        monkeypatch.setattr("platform.system", lambda: "Linux")
+        monkeypatch.setattr("platform.machine", lambda: "x86_64")
+        reason = RUNTIMES[name]().why_unavailable(Target(name))
+        assert reason is not None
+        assert reason.endswith(f"nas target install {name}.")
+
+    def test_no_packages_for_this_platform(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Installing would fail, so it is not suggested."""
+        monkeypatch.setattr("platform.machine", lambda: "riscv64")
+        reason = RUNTIMES[name]().why_unavailable(Target(name))
+        assert reason is not None
+        assert "riscv64" in reason
+        assert "install" not in reason
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+class TestRun:
+    def test_computes_what_torch_does(self, tried: Tried) -> None:
+        """To rounding in fp32; int8 comes close, and does differ."""
+        error = np.abs(tried.found - tried.expected).max()
+        if tried.target.precision == "fp32":
+            assert error < 1e-5
+        else:
+            assert 1e-5 < error < 0.1 * np.ptp(tried.expected)
+
+    def test_tells_what_ran(self, tried: Tried) -> None:
+        """The precision is read from the file, for every product in it."""
+        precision = tried.target.precision
+        reply = tried.process.ask(
+            "time", model=str(tried.deployed.path), reference=None, seconds=0.05, min_samples=3, describe=True
+        )
+        conditions = reply["conditions"]
+        assert conditions["executed_precision"] == precision
+        assert conditions["products"] == {precision: 4} == tried.deployed.details["products"]
+        assert conditions["input_shape"] == [BATCH, *SHAPE]
+        assert min(reply["samples"]) > 0
+
+    def test_counts_the_weights(self, tried: Tried) -> None:
+        """Four bytes each and folded in fp32, about one in int8; all of them lie in the file."""
+        whole = sum(weight.numel() for weight in small_module().parameters())
+        each = 4 if tried.target.precision == "fp32" else 1
+        assert each * whole * 0.9 < tried.deployed.weight_bytes < each * whole * 1.6
+        assert tried.deployed.weight_bytes < tried.deployed.file_bytes
+
+    def test_says_its_version(self, tried: Tried) -> None:
+        """A name and a number, as the other runtimes do."""
+        product, number = tried.process.conditions["runtime"].split()
+        assert product == tried.target.runtime.partition("-")[0]
+        assert number[0].isdigit()
+        assert "+" not in number
+
+    def test_refuses_another_batch_size(self, tried: Tried, tmp_path: Path) -> None:
+        """When deploying, before minutes are spent on a model that cannot be measured."""
+        model = written(small_module(), BATCH + 1, tmp_path / "model.pt2")
+        with pytest.raises(CandidateError, match=f"batch size {BATCH} "):
+            tried.process.deploy(model, None, tmp_path, LIMIT_S)
+
+    @pytest.mark.parametrize("content", [b"", b"garbage" * 1000], ids=["empty", "garbage"])
+    def test_refuses_what_is_no_model(self, tried: Tried, tmp_path: Path, content: bytes) -> None:
+        """And goes on to answer."""
+        path = tmp_path / "model"
+        path.write_bytes(content)
+        with pytest.raises(CandidateError, match="refused the model"):
+            tried.process.ask("memory", model=str(path))
+        assert tried.process.ask("memory", model=str(tried.deployed.path))["samples"][0] > 0
+
+    @pytest.mark.parametrize("name", RUNTIMES)
+    def test_calibrates_on_what_it_is_given(self, name: str, tmp_path: Path, images: Float32Array) -> None:
+        """Images of another range than the random ones come out better when ranges were found on such."""
+        installed(name)
+        module, wide = small_module(), 20 * images
+        np.save(tmp_path / "wide.npy", np.repeat(wide, 4, axis=0))
+        errors = {}
+        with MeasuringProcess(Target(name, "int8", batch=1), LIMIT_S) as process:
+            model = written(module, 1, tmp_path / "model.pt2")
+            for name, calibration in (("random", None), ("own", tmp_path / "wide.npy")):
+                folder = tmp_path / name
+                folder.mkdir()
+                deployed = process.deploy(model, calibration, folder, LIMIT_S)
+                found = process.outputs(deployed.path, wide, folder, LIMIT_S)
+                errors[name] = np.abs(found - outputs_of(module, wide)).max()
+                expected = "random inputs" if calibration is None else "12 training images"
+                assert deployed.details["calibrated_on"] == expected
+        assert errors["own"] < errors["random"] / 2
+
+    def test_tells_what_xnnpack_leaves(self, tmp_path: Path) -> None:
+        """ExecuTorch runs what was not quantised in fp32, by its own kernels, and says so."""
+        installed("executorch-xnnpack")
+        with MeasuringProcess(Target("executorch-xnnpack", "int8"), LIMIT_S) as process:
+            deployed = process.deploy(written(MixedProducts(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
+        assert deployed.details["products"] == {"fp32": 1, "int8": 1}
+        assert deployed.details["portable_products"] == 1
+        assert deployed.details["portable_kernels"]["aten::mm"] == 1
+
+    def test_uses_the_threads_of_the_target(self, tmp_path: Path) -> None:
+        """ExecuTorch's pool is as large as asked for, on a machine with fewer cores too."""
+        installed("executorch-xnnpack")
+        with MeasuringProcess(Target("executorch-xnnpack", threads=3), LIMIT_S) as process:
+            deployed = process.deploy(written(small_module(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
+            reply = process.ask("memory", model=str(deployed.path))
+        assert reply["conditions"]["threads_in_pool"] == 3
+
+    def test_tells_what_is_not_quantised(self, tmp_path: Path) -> None:
+        """LiteRT runs it in fp32, and says so."""
+        installed("litert-cpu")
+        with MeasuringProcess(Target("litert-cpu", "int8"), LIMIT_S) as process:
+            deployed = process.deploy(written(MixedDepths(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
+            reply = process.ask("memory", model=str(deployed.path))
+        assert deployed.details["products"] == {"fp32": 1, "int8": 1}
+        assert "1 of 2 products" in reply["conditions"]["executed_precision"]
+        assert not reply["conditions"]["all_by_xnnpack"]
+
+    def test_refuses_weights_that_are_all_zero(self, tried: Tried, tmp_path: Path) -> None:
+        """LiteRT's converter drops what they silence: an untrained residual network would seem ten times faster."""
+        if tried.target.runtime != "litert-cpu":
+            pytest.skip("only LiteRT's converter drops them")
+        module = small_module()
+        assert isinstance(module, nn.Sequential)
+        nn.init.zeros_(module[1].weight)
+        model = written(module, BATCH, tmp_path / "model.pt2")
+        with pytest.raises(CandidateError, match=r"all zero, but 1\.weight"):
+            tried.process.deploy(model, None, tmp_path, LIMIT_S)

@@ -1,0 +1,95 @@
+"""The level behind noisy readings: a steady one is averaged, a real drift is followed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from nas.hardware.drift import FloatArray, smoothed
+
+NOISE = 0.01
+
+
+def rms(differences: FloatArray) -> float:
+    return float(np.sqrt(np.mean(differences**2)))
+
+
+def noisy(levels: FloatArray, rng: np.random.Generator) -> FloatArray:
+    readings: FloatArray = levels + rng.normal(0, NOISE, len(levels))
+    return readings
+
+
+def test_a_steady_level_is_averaged(rng: np.random.Generator) -> None:
+    """Sixty readings tell a level that does not move five times as well as one does, and nearly as their mean."""
+    errors, means = [], []
+    for _ in range(50):
+        readings_N = noisy(np.full(60, 0.3), rng)
+        errors.append(rms(smoothed(readings_N) - 0.3))
+        means.append(abs(float(readings_N.mean()) - 0.3))
+    assert np.mean(errors) < NOISE / 5
+    assert np.mean(errors) < 2 * np.mean(means)
+
+
+def test_a_drift_is_followed(rng: np.random.Generator) -> None:
+    """Where the mean would be off by 3 % on average, the level is by less than 0.6 %, and by less than a reading is."""
+    levels_N = 0.05 * np.sin(np.linspace(0, 6, 80))
+    errors = [rms(smoothed(noisy(levels_N, rng)) - levels_N) for _ in range(20)]
+    assert rms(levels_N - levels_N.mean()) > 0.03
+    assert np.mean(errors) < 0.6 * NOISE
+
+
+def test_a_step_is_followed(rng: np.random.Generator) -> None:
+    """A machine that is 20 % slower from one moment on is so at once, before and after."""
+    levels_N = np.where(np.arange(40) < 20, 0.0, 0.2)
+    found_N = smoothed(noisy(levels_N, rng))
+    assert np.abs(found_N[:18] - levels_N[:18]).max() < 0.03
+    assert np.abs(found_N[22:] - levels_N[22:]).max() < 0.03
+    assert found_N[21] - found_N[18] > 0.12
+
+
+def test_a_step_without_noise_is_exact() -> None:
+    """Nothing is smoothed away where there is nothing to smooth."""
+    levels_N = np.array([0.0, 0.0, 0.0, 0.04, 0.04, 0.04])
+    np.testing.assert_allclose(smoothed(levels_N), levels_N, atol=1e-3)
+
+
+@pytest.mark.parametrize("place", [0, 7, 14])
+def test_a_single_reading_far_off_moves_nothing(rng: np.random.Generator, place: int) -> None:
+    """One disturbed visit among fifteen is no drift of the others; the mean would be off by 2.7 %."""
+    readings_N = noisy(np.zeros(15), rng)
+    readings_N[place] += 0.4
+    assert np.abs(smoothed(readings_N)).max() < NOISE
+
+
+def test_the_likeliest_wins_over_its_neighbours(rng: np.random.Generator) -> None:
+    """A random walk is told from noise: smoothing gains where there are both, and leaves a walk alone."""
+    steps_N = rng.normal(0, 1, 200)
+    walk_N = np.cumsum(steps_N)
+    assert rms(smoothed(walk_N) - walk_N) < 0.35
+    mixed_N = walk_N + rng.normal(0, 1, 200)
+    assert rms(smoothed(mixed_N) - walk_N) < 0.8 * rms(mixed_N - walk_N)
+
+
+@pytest.mark.parametrize(
+    ("readings", "expected"), [([], []), ([0.1], [0.1]), ([0.1, 0.3], [0.2, 0.2]), ([0.1] * 3, [0.1] * 3)]
+)
+def test_few_readings_give_their_mean(readings: list[float], expected: list[float]) -> None:
+    """Two cannot tell a drift from noise, and none has no level."""
+    np.testing.assert_allclose(smoothed(np.array(readings)), expected)
+
+
+@given(
+    arrays(np.float64, st.integers(0, 25), elements=st.floats(-1, 1, width=32)), st.floats(-2, 2), st.floats(0.1, 10)
+)
+def test_levels_move_and_scale_with_their_readings(readings: FloatArray, offset: float, factor: float) -> None:
+    """Levels are finite, lie within the readings, and do not depend on the unit or on where zero is."""
+    found = smoothed(readings)
+    assert np.isfinite(found).all()
+    if len(readings) == 0:
+        return
+    assert readings.min() - 1e-9 <= found.min() <= found.max() <= readings.max() + 1e-9
+    if np.ptp(readings) > 1e-3:
+        np.testing.assert_allclose(smoothed(offset + factor * readings), offset + factor * found, atol=2e-2 * factor)

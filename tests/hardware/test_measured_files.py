@@ -1,0 +1,101 @@
+"""Files of any origin measured together: numbers for the good ones, a reason for each of the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from fake_bench import FakeBench, latency_ms
+from onnx import TensorProto, helper
+from test_onnx_file import linear, model_of, tensor_info, with_external_data
+from tiny_space import TinySpace
+
+from nas.errors import CandidateError, RecipeError
+from nas.formats.export import export_onnx
+from nas.hardware.measured_files import MeasuredFile, measure_files
+from nas.progress import NullProgress
+from nas.space.search_space import enumerate_space
+from nas.space.tracing import trace_layers
+from nas.values.target import Target
+
+SPACE = TinySpace()
+SMALL, LARGE = next(iter(enumerate_space(SPACE))), list(enumerate_space(SPACE))[-1]
+TARGET = Target("onnxruntime-cpu")
+
+
+def measured(bench: FakeBench, *paths: Path) -> list[MeasuredFile]:
+    return measure_files(paths, TARGET, bench, ["latency_ms", "model_bytes"], 0, NullProgress())
+
+
+def test_bad_files_have_reasons_and_the_others_numbers(tmp_path: Path) -> None:
+    """In the order in which they were given; the bench is not asked about what is no model of its own folder."""
+    paths = [tmp_path / f"{architecture.id}.onnx" for architecture in (SMALL, LARGE)]
+    for architecture, path in zip((SMALL, LARGE), paths, strict=True):
+        export_onnx(SPACE.build(architecture), (1, 8, 8), 1, path)
+    (tmp_path / "garbage.onnx").write_bytes(b"\x00garbage")
+    outside = with_external_data(tmp_path / "folder", "../weights.bin")
+    bench = FakeBench(SPACE)
+    found = measured(bench, paths[0], tmp_path / "garbage.onnx", outside, tmp_path / "none.onnx", paths[1])
+    assert bench.measured == [SMALL.id, LARGE.id]
+    reasons = [each.outcome.reason if isinstance(each.outcome, CandidateError) else "" for each in found]
+    assert "garbage.onnx is not" in reasons[1]
+    assert "must lie in its own folder, but 'w' points to '../weights.bin'" in reasons[2]
+    assert "does not exist" in reasons[3]
+    for architecture, each in ((SMALL, found[0]), (LARGE, found[4])):
+        assert not isinstance(each.outcome, CandidateError)
+        assert each.outcome["latency_ms"].median == pytest.approx(latency_ms(architecture), rel=0.05)
+        assert each.macs == sum(layer.macs for layer in trace_layers(SPACE.build(architecture), (1, 8, 8), 10))
+        assert each.throughput is not None
+        assert each.throughput.items_per_s == pytest.approx(1000 / each.outcome["latency_ms"].median)
+
+
+def test_results_are_plain_data(tmp_path: Path) -> None:
+    """A failure has its kind and reason, and no numbers."""
+    path = tmp_path / f"{SMALL.id}.onnx"
+    export_onnx(SPACE.build(SMALL), (1, 8, 8), 1, path)
+    good, bad = measured(FakeBench(SPACE), path, tmp_path / "none.onnx")
+    data = json.loads(json.dumps([good.to_json(), bad.to_json()], allow_nan=False))
+    assert set(data[0]["measured"]) == {"latency_ms", "model_bytes"}
+    assert data[0]["throughput_per_s"] > 0
+    assert data[1]["failure"]["kind"] == "measure"
+    assert "measured" not in data[1]
+    assert bad.throughput is None
+
+
+def macs_of(model: onnx.ModelProto, path: Path, batch: int = 1) -> int | None:
+    """What is counted of a model that stands for one of the bench's."""
+    onnx.save(model, path / f"{SMALL.id}.onnx")
+    target = Target("onnxruntime-cpu", batch=batch)
+    paths = [path / f"{SMALL.id}.onnx"]
+    (found,) = measure_files(paths, target, FakeBench(SPACE), ["latency_ms"], 0, NullProgress())
+    assert isinstance(found.outcome, dict)
+    return found.macs
+
+
+def test_a_batch_that_the_file_leaves_open_is_the_targets(tmp_path: Path) -> None:
+    """Its products are counted then too."""
+    weights = np.ones((8, 4), np.float32)
+    assert macs_of(linear(weights), tmp_path) == 32
+    assert macs_of(linear(weights, "N"), tmp_path, batch=3) == 96
+
+
+def test_what_cannot_be_counted_is_measured_all_the_same(tmp_path: Path) -> None:
+    """Shapes that contradict each other, and inputs that are no tensors, leave the count unknown."""
+    crossed = linear(np.ones((5, 4), np.float32))
+    crossed.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 8
+    macs_of(crossed, tmp_path)
+    sequence = helper.make_tensor_sequence_value_info("images", TensorProto.FLOAT, (1, 8))
+    nodes = [helper.make_node("SequenceLength", ["images"], ["n"])]
+    assert macs_of(model_of(nodes, [sequence], [tensor_info("n", (), TensorProto.INT64)]), tmp_path) == 0
+
+
+def test_a_runtime_that_takes_no_onnx_files_is_refused(tmp_path: Path) -> None:
+    """The message names some that do, and nothing is deployed."""
+    bench = FakeBench(SPACE)
+    bench.model_format = "torch"
+    with pytest.raises(RecipeError, match=r"torch-cpu takes torch programs; name onnxruntime-cpu"):
+        measure_files([tmp_path / "a.onnx"], Target("torch-cpu"), bench, ["latency_ms"], 0, NullProgress())
+    assert bench.deployed == []

@@ -1,0 +1,211 @@
+"""The process that measures is asked, ended when it hangs, and started again; what it does not know ends no run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_runtime import opened
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.worker import BLOCKS, MAX_BLOCK_SAMPLES
+from nas.values.target import Target
+
+TIMEOUT_S = 30.0
+
+
+def model(folder: Path, deed: str, name: str = "a") -> str:
+    path = folder / f"{name}.txt"
+    path.write_text(deed)
+    return str(path)
+
+
+def ask_time(process: MeasuringProcess, path: str, **changes: object) -> dict[str, object]:
+    return process.ask("time", model=path, **{"reference": None, "seconds": 0.001, "min_samples": 1, **changes})
+
+
+class TestAnswers:
+    def test_what_all_measurements_have_in_common(self, acting: Target) -> None:
+        """Processor, versions and cores, as plain JSON data, read when it starts."""
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            conditions = process.conditions
+        assert json.loads(json.dumps(conditions, allow_nan=False)) == conditions
+        assert conditions["runtime"] == "acting 1.0"
+        assert (conditions["threads"], conditions["batch"]) == (1, 1)
+        assert conditions["processor"]
+        if hasattr(os, "sched_getaffinity"):
+            assert len(conditions["pinned_to_cores"]) == 1
+
+    def test_times_a_model_between_readings_of_the_reference(self, acting: Target, tmp_path: Path) -> None:
+        """Five readings of the reference, and samples up to the most; a reference that opens quickly is opened anew."""
+        reference = model(tmp_path, "clock 0.5", "reference")
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            for name in ("a", "b"):
+                reply = ask_time(process, model(tmp_path, "clock 2", name), reference=reference, seconds=10.0)
+                assert reply["samples"] == [2.0] * BLOCKS * MAX_BLOCK_SAMPLES
+                assert reply["reference_ms"] == [0.5] * (BLOCKS + 1)
+                assert reply["pressure"] == 0
+        assert [name for name, _ in opened(tmp_path)] == ["reference", "a", "reference", "b"]
+
+    def test_takes_at_least_as_many_samples_as_are_asked_for(self, acting: Target, tmp_path: Path) -> None:
+        """However little time there is."""
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            reply = ask_time(process, model(tmp_path, "take 1"), seconds=1e-9, min_samples=7)
+        samples = reply["samples"]
+        assert isinstance(samples, list)
+        assert 7 <= len(samples) <= 8
+        assert min(samples) >= 1
+
+    def test_a_clock_of_the_sessions_own_is_believed(self, acting: Target, tmp_path: Path) -> None:
+        """Though to this one hardly any time passes, as where a GPU is handed its work."""
+        began = time.monotonic()
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            reply = ask_time(process, model(tmp_path, "clock 100000"), min_samples=8)
+        assert reply["samples"][0] == 100_000  # type: ignore[index]
+        assert time.monotonic() - began < 60
+
+    def test_deploys_with_calibration_and_gives_outputs(self, tmp_path: Path, acting: Target) -> None:
+        """A last batch that is not full is filled up, and what fills it is left out again."""
+        path = Path(model(tmp_path, "be quick"))
+        images = np.random.default_rng(0).standard_normal((5, 2, 3, 3)).astype(np.float32)
+        np.save(tmp_path / "images.npy", images)
+        (tmp_path / "deployed").mkdir()
+        with MeasuringProcess(Target(acting.runtime, batch=4), TIMEOUT_S) as process:
+            deployed = process.deploy(path, tmp_path / "images.npy", tmp_path / "deployed", TIMEOUT_S)
+            assert deployed == Deployed(path, weight_bytes=len("be quick"))
+            found = process.outputs(deployed.path, images, tmp_path, TIMEOUT_S)
+        np.testing.assert_allclose(found, np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1), rtol=1e-6)
+
+    def test_images_that_are_pickled_are_refused(self, tmp_path: Path, acting: Target) -> None:
+        """Reading them would run what is in them."""
+        np.save(tmp_path / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
+        path = Path(model(tmp_path, "be quick"))
+        with MeasuringProcess(acting, TIMEOUT_S) as process, pytest.raises(CandidateError, match=r"allow_pickle=False"):
+            process.deploy(path, tmp_path / "images.npy", tmp_path, TIMEOUT_S)
+
+    def test_what_a_runtime_prints_does_not_come_between(self, acting: Target, tmp_path: Path) -> None:
+        """Neither from Python nor from below it."""
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            for name in ("a", "b"):
+                assert len(ask_time(process, model(tmp_path, "print", name))["samples"]) >= 1  # type: ignore[arg-type]
+
+    def test_paths_of_any_letters_are_understood(self, acting: Target, tmp_path: Path) -> None:
+        """Line breaks and quotation marks too."""
+        folder = tmp_path / 'modèles "à\nmesurer"'
+        folder.mkdir()
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            assert ask_time(process, model(folder, "clock 3"))["samples"][0] == 3  # type: ignore[index]
+
+
+class TestFailures:
+    def test_a_refusal_leaves_the_process_running(self, acting: Target, tmp_path: Path) -> None:
+        """The reason is the runtime's own, and the next model has the same process."""
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            with pytest.raises(
+                CandidateError, match=r"^own_runtime:Acting refused the model: ValueError: not a model of mine$"
+            ) as caught:
+                ask_time(process, model(tmp_path, "refuse", "bad"))
+            assert caught.value.kind == "measure"
+            ask_time(process, model(tmp_path, "clock 1", "good"))
+        (_, first), (_, second) = opened(tmp_path)
+        assert first == second
+
+    def test_a_hung_process_is_ended_and_another_one_answers(self, acting: Target, tmp_path: Path) -> None:
+        """After the time that was allowed, and for that request alone if it was given with it."""
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            began = time.monotonic()
+            with pytest.raises(CandidateError, match=r"must answer within 0\.5 s, but did not; it was ended") as caught:
+                ask_time(process, model(tmp_path, "hang", "h"), timeout_s=0.5)
+            assert caught.value.kind == "timeout"
+            assert 0.5 <= time.monotonic() - began < 20
+            ask_time(process, model(tmp_path, "take 100", "slow"))
+        (_, hung), (_, second) = opened(tmp_path)
+        assert hung != second
+        with pytest.raises(ProcessLookupError):
+            os.kill(hung, 0)
+
+    @pytest.mark.parametrize("deed", ["die", "wait"])
+    def test_a_process_that_died_is_replaced(self, acting: Target, tmp_path: Path, deed: str) -> None:
+        """By its own hand or by another's; the exit code is told, with what it often means."""
+        os.mkfifo(tmp_path / "waiting")
+        killer = subprocess.Popen(
+            [sys.executable, "-c", "import os, sys; os.kill(int(open(sys.argv[1]).read()), 9)", tmp_path / "waiting"]
+        )
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            with pytest.raises(CandidateError, match=r"ended with exit code -9 \(killed, .* memory\) before") as caught:
+                ask_time(process, model(tmp_path, deed, "d"))
+            assert caught.value.kind == "measure"
+            ask_time(process, model(tmp_path, "clock 1"))
+        killer.kill()
+        killer.wait()
+
+    def test_one_that_died_between_requests_fails_the_next_and_is_replaced(
+        self, acting: Target, tmp_path: Path
+    ) -> None:
+        """Nobody can tell whose fault it was; the one after that is answered."""
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            ask_time(process, model(tmp_path, "clock 1"))
+            ((_, first),) = opened(tmp_path)
+            os.kill(first, signal.SIGKILL)
+            with pytest.raises(CandidateError, match="ended with exit code -9"):
+                ask_time(process, model(tmp_path, "clock 2", "b"))
+            ask_time(process, model(tmp_path, "clock 3", "c"))
+
+    @pytest.mark.usefixtures("acting")
+    @pytest.mark.parametrize(
+        ("runtime", "reason"),
+        [("Broken", "OSError: libboard.so is missing"), ("Deadly", "ended with exit code 7 before it answered")],
+    )
+    def test_a_target_that_cannot_start_is_no_models_fault(self, runtime: str, reason: str) -> None:
+        """It is told on entering."""
+        process = MeasuringProcess(Target(f"own_runtime:{runtime}"), TIMEOUT_S)
+        with pytest.raises(TargetError, match=f"own_runtime:{runtime}:.* cannot be measured here: .*{reason}"), process:
+            pytest.fail("it must not start")
+
+    def test_a_meter_that_is_missing_is_the_targets_fault(self, acting: Target, tmp_path: Path) -> None:
+        """No model could be metered, so the run ends with what to do."""
+        meter = {"kind": "command", "command": [str(tmp_path / "no-such-meter")], "gpu": None}
+        with MeasuringProcess(acting, TIMEOUT_S) as process, pytest.raises((TargetError, CandidateError)) as caught:
+            process.ask("energy", model=model(tmp_path, "clock 1"), meter=meter)
+        assert "no-such-meter" in str(caught.value)
+
+    def test_leaving_it_ends_the_process(self, acting: Target, tmp_path: Path) -> None:
+        """Also after an error, so that nothing runs on beside the next measurement."""
+
+        def interrupted() -> None:
+            with MeasuringProcess(acting, TIMEOUT_S) as process:
+                ask_time(process, model(tmp_path, "clock 1"))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        ((_, number),) = opened(tmp_path)
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
+
+    def test_a_driver_that_dies_leaves_no_process_behind(self, acting: Target, tmp_path: Path) -> None:
+        """The measuring process ends with its standard input."""
+        script = (
+            "import os, sys\n"
+            "from nas.hardware.measuring_process import MeasuringProcess\n"
+            "from nas.values.target import Target\n"
+            "with MeasuringProcess(Target(sys.argv[1]), 30.0) as process:\n"
+            "    process.ask('time', model=sys.argv[2], reference=None, seconds=0.001, min_samples=1)\n"
+            "    os.kill(os.getpid(), 9)\n"
+        )
+        command = [sys.executable, "-c", script, acting.runtime, model(tmp_path, "clock 1")]
+        assert subprocess.run(command, check=False).returncode == -9
+        ((_, number),) = opened(tmp_path)
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{number}/cmdline").exists() and Path(f"/proc/{number}/cmdline").read_bytes():
+            assert time.monotonic() < deadline, "it still runs"
+            time.sleep(0.02)

@@ -1,0 +1,227 @@
+"""ONNX Runtime really runs what is asked for, and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from test_onnx_file import with_external_data
+from torch import nn
+
+from nas.formats.export import export_onnx, outputs_of
+from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
+from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.values.target import Target
+
+FP32, INT8, DYNAMIC = (Target("onnxruntime-cpu", precision) for precision in ("fp32", "int8", "int8-dynamic"))
+RUNTIME = OnnxRuntimeCpu()
+
+
+class Convolutional(nn.Module):
+    """A small network with a block that skips, and 75,000 weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.block = nn.Sequential(
+            nn.Conv2d(32, 64, 3, padding=1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.Conv2d(64, 32, 3, padding=1, bias=False),
+            nn.BatchNorm2d(32),
+        )
+        self.head = nn.Linear(32 * 16, 64)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.stem(images)
+        features = torch.relu(features + self.block(features))
+        return self.head(nn.functional.avg_pool2d(features, 4).flatten(1))
+
+
+def images_of(count: int) -> Float32Array:
+    """Smooth images of many a brightness, as photographs are."""
+    rng = np.random.default_rng(0)
+    coarse = rng.standard_normal((count, 3, 4, 4)) + rng.standard_normal((count, 1, 1, 1))
+    return np.kron(coarse, np.ones((1, 1, 4, 4))).astype(np.float32)
+
+
+@pytest.fixture(name="exported", scope="module")
+def exported_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network, for a batch of two."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    torch.manual_seed(0)
+    module = Convolutional()
+    with torch.no_grad():  # a batch norm that was never trained would do nothing
+        for _ in range(3):
+            module(torch.from_numpy(images_of(64)))
+    export_onnx(module, (3, 16, 16), 2, path)
+    return path
+
+
+def deploy(exported: Path, precision: str, folder: Path, images: Float32Array | None = None) -> tuple[Deployed, Target]:
+    folder.mkdir()
+    target = Target("onnxruntime-cpu", precision, batch=2)
+    return RUNTIME.deploy(exported, target, images, folder), target
+
+
+def correlation(first: Float32Array, second: Float32Array) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_precisions_that_it_lacks_are_refused(precision: str) -> None:
+    """By their name and the target's, with what to write."""
+    target = Target("onnxruntime-cpu", precision)
+    assert RUNTIME.why_unavailable(target) == (
+        f"onnxruntime-cpu runs fp32, int8, int8-dynamic, but {target} asks for {precision}; write onnxruntime-cpu:fp32."
+    )
+    for known in (FP32, INT8, DYNAMIC):
+        assert RUNTIME.why_unavailable(known) is None
+
+
+def test_fp32_is_the_file_as_it_was_exported(exported: Path, tmp_path: Path) -> None:
+    """Nothing is written, and the outputs are the very same."""
+    deployed, target = deploy(exported, "fp32", tmp_path / "deployed", images_of(8))
+    assert deployed.path == exported
+    assert list((tmp_path / "deployed").iterdir()) == []
+    assert deployed.details == {}
+    session = RUNTIME.open(deployed.path, target)
+    assert session.conditions()["executed_precision"] == "fp32"
+    assert session.conditions()["input_shape"] == [2, 3, 16, 16]
+    images = images_of(2)
+    np.testing.assert_array_equal(session.outputs(images), outputs_of(exported, images))
+
+
+def test_static_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
+    """As ONNX Runtime's own graph says; a quarter of the weights' bytes, and outputs much like fp32's."""
+    plain, _ = deploy(exported, "fp32", tmp_path / "fp32")
+    deployed, target = deploy(exported, "int8", tmp_path / "int8", images_of(64))
+    assert deployed.path.parent == tmp_path / "int8"
+    assert deployed.weight_bytes < 0.4 * plain.weight_bytes
+    assert deployed.file_bytes < 0.6 * plain.file_bytes
+    assert deployed.details == {"calibrated_on": "64 training images"}
+    session = RUNTIME.open(deployed.path, target)
+    assert session.conditions()["executed_precision"] == "int8"
+    assert session.conditions()["input_shape"] == [2, 3, 16, 16]
+    images = images_of(20)
+    found = np.concatenate([session.outputs(images[i : i + 2]) for i in range(0, 20, 2)])
+    assert 0.95 < correlation(found, outputs_of(exported, images)) < 1
+
+
+def test_static_int8_without_images_is_calibrated_at_random(exported: Path, tmp_path: Path) -> None:
+    """Its speed is the same, and that its outputs are worse is for its reader to know."""
+    deployed, target = deploy(exported, "int8", tmp_path / "int8")
+    assert deployed.details == {"calibrated_on": "random inputs"}
+    assert RUNTIME.open(deployed.path, target).conditions()["executed_precision"] == "int8"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_odd_numbers_of_images_calibrate_too(exported: Path, tmp_path: Path, count: int) -> None:
+    """Fewer than a batch are repeated, and those after the last whole batch are left."""
+    deployed, _ = deploy(exported, "int8", tmp_path / "int8", images_of(count))
+    assert deployed.weight_bytes > 0
+
+
+def test_calibration_matters(exported: Path, tmp_path: Path) -> None:
+    """Images a hundred times as bright give ranges in which these ones vanish."""
+    images = images_of(64)
+    errors = []
+    for name, calibration in (("right", images), ("wrong", 100 * images)):
+        deployed, target = deploy(exported, "int8", tmp_path / name, calibration)
+        found = RUNTIME.open(deployed.path, target).outputs(images[:2])
+        errors.append(float(np.abs(found - outputs_of(exported, images[:2])).max()))
+    assert errors[1] > 3 * errors[0]
+
+
+def test_dynamic_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
+    """Ranges are found while it runs, so nothing is calibrated."""
+    plain, _ = deploy(exported, "fp32", tmp_path / "fp32")
+    deployed, target = deploy(exported, "int8-dynamic", tmp_path / "int8", images_of(64))
+    assert deployed.weight_bytes < 0.4 * plain.weight_bytes
+    assert deployed.details == {}
+    session = RUNTIME.open(deployed.path, target)
+    assert session.conditions()["executed_precision"] == "int8"
+    images = images_of(2)
+    assert correlation(session.outputs(images), outputs_of(exported, images)) > 0.95
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8-dynamic"])
+def test_another_batch_is_refused(exported: Path, tmp_path: Path, precision: str) -> None:
+    """A file is measured as it is, whatever it was deployed as."""
+    deployed, target = deploy(exported, precision, tmp_path / "deployed")
+    with pytest.raises(ValueError, match=r"must have the batch size 3 of .*batch=3.*, but has \(2, 3, 16, 16\)"):
+        RUNTIME.open(deployed.path, Target("onnxruntime-cpu", precision, batch=3))
+    RUNTIME.open(deployed.path, target).run()
+
+
+def test_conditions_are_plain_json(exported: Path) -> None:
+    """Whatever a journal writes must be."""
+    conditions = dict(RUNTIME.open(exported, Target("onnxruntime-cpu", batch=2)).conditions())
+    assert json.loads(json.dumps(conditions, allow_nan=False)) == conditions
+
+
+def test_takes_models_of_several_inputs_and_symbolic_batches(tmp_path: Path) -> None:
+    """Integers are indices, a batch that is not fixed is the target's, and the sizes of all inputs are told."""
+    inputs = [
+        helper.make_tensor_value_info("image", TensorProto.FLOAT, ("N", 4)),
+        helper.make_tensor_value_info("index", TensorProto.INT64, ("N",)),
+    ]
+    weights = [numpy_helper.from_array(np.ones((2, 4), np.float32), "table")]
+    nodes = [
+        helper.make_node("Gather", ["table", "index"], ["row"]),
+        helper.make_node("Mul", ["image", "row"], ["logits"]),
+    ]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("N", 4))]
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, weights)
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    session = RUNTIME.open(path, Target("onnxruntime-cpu", batch=5))
+    session.run()
+    assert session.conditions()["executed_precision"] == "fp32"
+    assert session.conditions()["input_shape"] == [[5, 4], [5]]
+
+
+def test_external_data_are_part_of_the_size(tmp_path: Path) -> None:
+    """As torch exports them: fp32 is the file as it was exported, with that beside it."""
+    path = with_external_data(tmp_path / "model", "weights.bin")
+    deployed = RUNTIME.deploy(path, FP32, None, tmp_path / "deployed")
+    assert deployed.file_bytes == path.stat().st_size + 32 * 4
+    assert deployed.weight_bytes == 32 * 4
+
+
+def test_external_data_is_not_followed_outside(exported: Path, tmp_path: Path) -> None:
+    """Neither by deploying nor by opening."""
+    (tmp_path / "weights.bin").write_bytes(bytes(64))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = folder / "model.onnx"
+    model = onnx.load(exported)
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../weights.bin")
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "deployed").mkdir()
+    for target in (FP32, INT8, DYNAMIC):
+        with pytest.raises(ValueError, match=r"external data of model\.onnx must lie in its own folder"):
+            RUNTIME.deploy(path, target, None, tmp_path / "deployed")
+        with pytest.raises(Exception, match="weights"):
+            RUNTIME.open(path, target)
+    assert list((tmp_path / "deployed").iterdir()) == []
+
+
+def test_no_usage_statistics_are_recorded(tmp_path: Path) -> None:
+    """ONNX Runtime would write a database of them to the user's folder for caches."""
+    code = "from nas.hardware.runtimes.onnx_runtime import load_onnxruntime; load_onnxruntime().SessionOptions()"
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []

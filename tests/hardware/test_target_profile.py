@@ -1,0 +1,208 @@
+"""What is known of a target is found once, kept, and found again only when the machine or the target is another."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK_PROFILE
+from own_runtime import REFERENCE_MS, slow_down
+from torch import nn
+
+from nas.errors import TargetError
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
+from nas.hardware.target_profile import PROFILE, TargetProfile, fingerprint_of, hardware_of, profile_of
+from nas.space.tracing import trace_layers
+from nas.storage.home import home
+from nas.values.target import Target
+
+
+@pytest.fixture(name="own_home")
+def fresh_home(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home in which nothing is known yet."""
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@pytest.fixture(name="known_home")
+def home_that_knows_the_target(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a copy of the acting runtime's profile."""
+    known = profile_of(acting)
+    shutil.copytree(home() / "targets" / known.fingerprint, tmp_path / "home" / "targets" / known.fingerprint)
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def profile(target: Target, **changes: object) -> tuple[TargetProfile, list[str]]:
+    """A target's profile, and what was said meanwhile: nothing where it was known."""
+    said: list[str] = []
+    return profile_of(target, said.append, settings=QUICK_PROFILE, **changes), said  # type: ignore[arg-type]
+
+
+def test_is_found_once(acting: Target, own_home: Path) -> None:
+    """And read afterwards: the same figures and the same reference model, which is kept with them."""
+    first, said = profile(acting)
+    assert said == [f"getting to know {acting}: reference speed and peaks, once"]
+    assert first.reference_ms == pytest.approx(REFERENCE_MS)
+    assert first.peak_macs_per_s == max(probe.work for probe in multiplying_probes()) / (REFERENCE_MS / 1000)
+    assert first.bandwidth_bytes_per_s == 2 * QUICK_PROFILE.max_stream_bytes / (REFERENCE_MS / 1000)
+    assert first.ridge_macs_per_byte == first.peak_macs_per_s / first.bandwidth_bytes_per_s
+    assert first.reference.is_file()
+    assert first.reference.is_relative_to(own_home)
+    again, said = profile(acting)
+    assert said == []
+    assert again == first
+    slow_down(1.5)  # a slower machine is no other one: that is its drift
+    assert profile(acting) == (first, [])
+
+
+def test_is_found_anew_when_that_is_asked_for(acting: Target, known_home: Path) -> None:
+    """The old one is replaced, and nothing of it is left."""
+    first, said = profile(acting)
+    assert said == []
+    slow_down(2.0)
+    renewed, said = profile(acting, renew=True)
+    assert len(said) == 1
+    assert renewed.reference_ms == pytest.approx(2 * REFERENCE_MS)
+    assert renewed.fingerprint == first.fingerprint
+    assert profile(acting) == (renewed, [])
+    assert len(list((known_home / "targets").iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["half", "another shape", "no reference", "gone"])
+def test_is_found_anew_where_it_cannot_be_read(acting: Target, known_home: Path, damage: str) -> None:
+    """A profile that something damaged is no profile."""
+    first, said = profile(acting)
+    assert said == []
+    (folder,) = (known_home / "targets").iterdir()
+    text = (folder / PROFILE).read_text()
+    match damage:
+        case "half":
+            (folder / PROFILE).write_text(text[: len(text) // 2])
+        case "another shape":
+            (folder / PROFILE).write_text(json.dumps({**json.loads(text), "speed": 3}))
+        case "no reference":
+            first.reference.unlink()
+        case "gone":
+            shutil.rmtree(folder)
+    again, said = profile(acting)
+    assert len(said) == 1
+    assert again.reference.is_file()
+    assert again.reference_ms == pytest.approx(first.reference_ms)
+
+
+def test_of_batches_is_one_but_their_fingerprints_are_two(acting: Target, known_home: Path) -> None:
+    """How fast a machine is depends on no batch; what is measured does."""
+    one, _ = profile(acting)
+    eight, said = profile(replace(acting, batch=8))
+    assert said == []
+    assert replace(eight, fingerprint=one.fingerprint) == one
+    assert eight.fingerprint != one.fingerprint
+    assert len(list((known_home / "targets").iterdir())) == 1
+
+
+def test_says_why_there_are_no_peaks(own_home: Path) -> None:
+    """A runtime may refuse the probes; it is measured all the same."""
+    found, _ = profile(Target("own_runtime:Unprobed"))
+    assert found.reference_ms == pytest.approx(REFERENCE_MS)
+    assert (found.peak_macs_per_s, found.bandwidth_bytes_per_s, found.ridge_macs_per_byte) == (None, None, None)
+    assert found.why_no_peaks == (
+        "pointwise convolutions: own_runtime:Unprobed refused the model: "
+        "ValueError: no operator is a convolution of this shape"
+    )
+
+
+def test_needs_the_reference_model(own_home: Path) -> None:
+    """A runtime that refuses it cannot be used, and no half of a profile is left."""
+    with pytest.raises(
+        TargetError, match=r"own_runtime:Picky:.* must run its reference model, but: .* not a model of mine"
+    ):
+        profile(Target("own_runtime:Picky"))
+    assert list((own_home / "targets").iterdir()) == []
+
+
+def test_of_a_busy_machine_is_used_but_not_kept(acting: Target, own_home: Path) -> None:
+    """The next run finds it again, and says so."""
+    strict = replace(QUICK_PROFILE, busy_share=-1.0)  # even a machine without pressure is busy
+    said: list[str] = []
+    found = profile_of(acting, said.append, settings=strict)
+    assert said[-1].startswith("the machine was busy meanwhile, so the reference speed is doubtful")
+    assert found.reference.is_file()
+    assert found.reference_ms == pytest.approx(REFERENCE_MS)
+    again, said = profile(acting)
+    assert len(said) == 1
+    assert again.reference.is_file()
+    assert profile(acting) == (again, [])
+
+
+def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither half of a profile nor a folder that fills the disk; an older one stays."""
+    before = profile(acting)
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.hardware.target_profile._peaks", stop)
+    with pytest.raises(KeyboardInterrupt):
+        profile(acting, renew=True)
+    assert len(list((known_home / "targets").iterdir())) == 1
+    assert profile(acting) == before
+
+
+def test_fingerprints_are_of_target_and_hardware(acting: Target) -> None:
+    """Whatever latencies depend on is in them, and what changes from hour to hour is not."""
+    with MeasuringProcess(acting, 30.0) as process:
+        conditions = process.conditions
+    hardware = hardware_of(conditions)
+    assert json.loads(json.dumps(hardware, allow_nan=False)) == hardware
+    usual = fingerprint_of(acting, hardware)
+    assert usual == fingerprint_of(acting, hardware_of({**conditions, "clock_mhz": 1.0, "pinned_to_cores": [9]}))
+    others = [
+        fingerprint_of(replace(acting, precision="int8"), hardware),
+        *(
+            fingerprint_of(acting, hardware_of({**conditions, name: "another"}))
+            for name in ("processor", "cores", "runtime", "governor", "device")
+        ),
+    ]
+    assert len({usual, *others}) == 1 + len(others)
+
+
+def test_the_onnx_runtimes_peaks_are_plausible(onnx_profile: TargetProfile) -> None:
+    """Between what a microcontroller and what the largest server reaches; memory gives more bytes than 10 MB/s."""
+    assert onnx_profile.why_no_peaks == ""
+    assert onnx_profile.peak_macs_per_s is not None
+    assert onnx_profile.bandwidth_bytes_per_s is not None
+    assert 1e8 < onnx_profile.peak_macs_per_s < 1e14
+    assert 1e7 < onnx_profile.bandwidth_bytes_per_s < 1e13
+    assert 0.01 < onnx_profile.reference_ms < 1000
+
+
+def test_works_of_models_are_what_tracing_counts() -> None:
+    """Peaks are only as right as the work that they are computed from."""
+    for probe in multiplying_probes():
+        shape = probe.input_shape
+        flat = nn.Sequential(probe.module, nn.Flatten())
+        traced = sum(layer.macs for layer in trace_layers(flat, shape, math.prod(shape)))
+        assert probe.work == traced
+    stream = streaming_probe(2**26)
+    rows, height, width = stream.input_shape
+    assert stream.work == 2 * 4 * rows * height * width == 2**27
+    macs = sum(layer.macs for layer in trace_layers(reference_model(), REFERENCE_SHAPE, 1000))
+    assert 14e6 < macs < 20e6
+
+
+def test_the_reference_model_is_always_the_same() -> None:
+    """With the same weights, whatever the random state, which stays as it was."""
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    first, second = reference_model().state_dict(), reference_model().state_dict()
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,95 @@
+"""Which architectures a sampler chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from fault_spaces import Faulty
+from made_up_search import CELLS, CLASSES, SHAPE, cost, costs
+from tiny_space import TinySpace
+
+from nas.space.architecture import Architecture
+from nas.space.search_space import enumerate_space, neighbours, sample
+from nas.space.tracing import describer_of
+from predictors.candidate_pool import RANDOM, CandidatePool
+
+DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
+
+
+def drawn(
+    pool: CandidatePool, front: Sequence[Architecture] = (), taken: Collection[Architecture] = ()
+) -> list[Architecture]:
+    return [pool.architecture(place) for place in pool.candidates(front, taken)]
+
+
+def is_fit(pool: CandidatePool, architecture: Architecture) -> bool:
+    return bool(pool.are_fit(pool.places([architecture]))[0])
+
+
+def test_neighbours_of_the_front_and_random_ones() -> None:
+    """All neighbours are among them, nothing that was taken is, and each comes once."""
+    pool = CandidatePool(DESCRIBER, {}, np.random.default_rng(0))
+    front = [sample(CELLS, np.random.default_rng(seed)) for seed in range(3)]
+    nearby = {each for architecture in front for each in neighbours(CELLS, architecture)}
+    taken = {*front, *list(nearby)[:5]}
+    found = drawn(pool, front, taken)
+    assert len(set(found)) == len(found) > 0.5 * RANDOM
+    assert nearby - taken <= set(found)
+    assert not taken & set(found)
+
+
+def test_a_few_random_ones_are_new_each_time() -> None:
+    """Most stay, so that they need not be described again."""
+    pool = CandidatePool(DESCRIBER, {}, np.random.default_rng(0))
+    *_, first, second = (set(drawn(pool)) for _ in range(12))
+    assert len(second) > 0.95 * RANDOM  # at first many draws were twins
+    assert 0 < len(second - first) < 0.1 * len(second)
+
+
+def test_a_small_space_is_there_as_a_whole() -> None:
+    """Nothing is left to chance."""
+    space = TinySpace()
+    everything = list(enumerate_space(space))
+    pool = CandidatePool(describer_of(space, SHAPE, CLASSES), {}, np.random.default_rng(0))
+    assert set(drawn(pool)) == set(everything)
+    assert set(drawn(pool, (), everything[:4])) == set(everything[4:])
+
+
+def test_costs_are_asked_for_once() -> None:
+    """Of each architecture, and stand in its row."""
+    asked: list[Architecture] = []
+
+    def known(architectures: Sequence[Architecture]) -> np.ndarray:
+        asked.extend(architectures)
+        return costs(architectures)
+
+    pool = CandidatePool(DESCRIBER, {1: known}, np.random.default_rng(0))
+    found = pool.candidates((), ())
+    pool.candidates((), ())
+    assert pool.costs(found[:9])[:, 0].tolist() == [cost(pool.architecture(place)) for place in found[:9]]
+    assert len(set(asked)) == len(asked)
+
+
+def test_what_cannot_be_built_is_left_out() -> None:
+    """It is no candidate, whoever is its neighbour."""
+    space = Faulty(faults="shape")
+    describer = describer_of(space, SHAPE, CLASSES)
+    pool = CandidatePool(describer, {}, np.random.default_rng(0))
+    found = drawn(pool)
+    unfit = set(enumerate_space(space)) - set(found)
+    assert found
+    assert unfit
+    assert all(is_fit(pool, architecture) for architecture in found)
+    assert not any(is_fit(pool, architecture) for architecture in unfit)
+
+
+def test_what_cannot_be_built_needs_no_score() -> None:
+    """Nor does a batch of nothing else, whether it comes first or later."""
+    space = Faulty(faults="shape")
+    describer = describer_of(space, SHAPE, CLASSES)
+    by_fit = {describer.can_be_built(each): each for each in enumerate_space(space)}
+    for order in ((True, False), (False, True)):
+        pool = CandidatePool(describer, {}, np.random.default_rng(0), lambda found: np.arange(len(found)))
+        for can_be_built in order:
+            assert is_fit(pool, by_fit[can_be_built]) == can_be_built

@@ -1,0 +1,88 @@
+"""What evaluations tell of costs that were predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+from made_up_search import CELLS, CLASSES, SHAPE, cost
+
+from nas.prediction.predictor import batch_of
+from nas.space.architecture import Architecture
+from nas.space.search_space import sample
+from nas.space.tracing import describer_of
+from predictors.cost_correction import Correction
+from predictors.features import feature_map
+from predictors.kernel import Inputs
+
+DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
+
+
+def drawn(count: int, seed: int) -> tuple[list[Architecture], Inputs, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    architectures = list(dict.fromkeys(sample(CELLS, rng) for _ in range(count)))
+    blocks = feature_map(DESCRIBER)(batch_of(DESCRIBER, architectures).descriptions)
+    return architectures, Inputs.of_networks(blocks), np.array([cost(each) for each in architectures])
+
+
+def too_high(architectures: list[Architecture], truths: np.ndarray) -> np.ndarray:
+    """Predictions that are drawn towards the middle, and do not know what a pooling costs."""
+    pools = np.array([sum(option == "avg_pool_3x3" for option in each.values()) for each in architectures])
+    return np.exp(0.7 * np.log(truths) + 0.3 * np.log(5) + 0.1 * pools)
+
+
+def test_what_was_not_seen_is_corrected() -> None:
+    """From thirty evaluations most of the error goes."""
+    seen, inputs, truths = drawn(30, 0)
+    others, other_inputs, other_truths = drawn(200, 1)
+    known = too_high(others, other_truths)
+    correction = Correction.fit(inputs, too_high(seen, truths), truths)
+    assert correction is not None
+    corrected = correction.belief(other_inputs, known).optimistic(0.0)
+    before, after = (np.abs(np.log(values / other_truths)).mean() for values in (known, corrected))
+    assert after < 0.4 * before
+
+
+def test_what_is_true_stays() -> None:
+    """There is nothing to correct."""
+    _, inputs, truths = drawn(10, 0)
+    assert Correction.fit(inputs, truths, truths.copy()) is None
+    assert Correction.fit(inputs, -truths, -truths) is None
+
+
+def test_values_of_either_sign_are_corrected_by_differences() -> None:
+    """As of what is to be maximised, which is negated."""
+    seen, inputs, truths = drawn(30, 0)
+    others, other_inputs, other_truths = drawn(200, 1)
+    correction = Correction.fit(inputs, -too_high(seen, truths), -truths)
+    assert correction is not None
+    known = -too_high(others, other_truths)
+    corrected = correction.belief(other_inputs, known).optimistic(0.0)
+    assert np.abs(corrected + other_truths).mean() < 0.5 * np.abs(known + other_truths).mean()
+
+
+def test_positive_ones_tell_nothing_of_others() -> None:
+    """A ratio that was learned is not used where a value is not positive."""
+    seen, inputs, truths = drawn(30, 0)
+    correction = Correction.fit(inputs, too_high(seen, truths), truths)
+    assert correction is not None
+    known = np.concatenate([[0.0], truths[1:]])
+    assert (correction.belief(inputs, known).optimistic(1.0) == known).all()
+
+
+def test_hyperparameters_stay_until_there_is_much_more() -> None:
+    """As those of the surrogate do."""
+    seen, inputs, truths = drawn(40, 0)
+    known = too_high(seen, truths)
+    count = len(seen)
+
+    def first(number: int, before: Correction | None = None) -> Correction:
+        some = inputs.take(np.arange(number))
+        found = Correction.fit(some, known[:number], truths[:number], before)
+        assert found is not None
+        return found
+
+    few = first(count - 10)
+    more = first(count - 9, few)
+    most = first(count, more)
+    assert more.settled_at == count - 10
+    assert (more.process.beliefs[0].logs == few.process.beliefs[0].logs).all()
+    assert most.settled_at == count

@@ -1,0 +1,50 @@
+"""Local search: neighbours of the front, without what known costs rule out."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, error, new_study, search
+
+from nas.space.search_space import neighbours, sample
+from nas.space.tracing import describer_of
+from nas.values.pareto import hypervolume
+from predictors.local_search import FIRST, LocalSearchSampler
+
+DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
+
+
+def test_proposes_neighbours_of_the_front() -> None:
+    """After the first ones, which are random, each is one change away from some point that was evaluated."""
+    found = search(LocalSearchSampler(DESCRIBER, seed=0), 25)
+    for place in range(FIRST, 25):
+        nearby = {each for before in found[:place] for each in neighbours(CELLS, before)}
+        assert found[place] in nearby
+
+
+def test_known_costs_rule_out_what_cannot_be_on_the_front() -> None:
+    """A neighbour that costs more than a point with an error as good as its parent's is passed over."""
+    rng = np.random.default_rng(0)
+    before = [sample(CELLS, rng) for _ in range(30)]
+    study = new_study(LocalSearchSampler(DESCRIBER, seed=0, known={1: costs}))
+    for architecture in before:
+        add(study, architecture, values=both(architecture))
+    points = [both(architecture) for architecture in before]
+    for _ in range(10):
+        _, proposed = ask(study)
+        parents = [architecture for architecture in before if proposed in neighbours(CELLS, architecture)]
+        assert any(not any(e <= error(parent) and c <= cost(proposed) for e, c in points) for parent in parents), (
+            proposed.short
+        )
+
+
+def test_finds_more_of_the_front_than_by_chance() -> None:
+    """On average over seeds, after 60 evaluations."""
+    reference = np.array([70.0, 20.0])
+
+    def found(sampler: optuna.samplers.BaseSampler) -> float:
+        return hypervolume(np.array([both(architecture) for architecture in search(sampler, 60)]), reference)
+
+    ours = [found(LocalSearchSampler(DESCRIBER, seed=seed, known={1: costs})) for seed in range(4)]
+    by_chance = [found(optuna.samplers.RandomSampler(seed=seed)) for seed in range(4)]
+    assert np.mean(ours) > np.mean(by_chance)

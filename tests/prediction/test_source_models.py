@@ -1,0 +1,162 @@
+"""What sources say of architectures that they did not measure, and what is learned from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from made_up_devices import SOURCE_DEVICES, SPACE, TARGET_DEVICE, Device, drawn, sources_of
+
+from nas.prediction.predictor import FloatArray, Given, Source, batch_of
+from nas.space.architecture import Architecture
+from predictors.gp import fit_gp
+from predictors.quality import spearman
+from predictors.source_models import SourceModels, given_alone, latent_features, source_models
+from predictors.transfer import fit_transfer
+
+ROWS = drawn(120, seed=900)
+SOURCES = sources_of(ROWS)
+
+
+def said(models: SourceModels, architectures: Sequence[Architecture]) -> FloatArray:
+    """What the sources say, each standardised, shape (N, sources): their components turned back."""
+    _, blocks = models.describe(batch_of(SPACE, architectures))
+    components = blocks.components * np.sqrt((models.deviations**2).sum())
+    turned: FloatArray = components @ models.axes.T
+    return turned
+
+
+def test_sources_are_predicted_where_they_did_not_measure() -> None:
+    """Of fresh architectures each source's values are ranked nearly as they are."""
+    fresh = drawn(100, seed=1)
+    predicted = said(source_models(SPACE, SOURCES, ()), fresh)
+    for index, device in enumerate(SOURCE_DEVICES.values()):
+        assert spearman(device.latencies_ms(fresh), predicted[:, index]) > 0.98
+
+
+def test_a_long_table_is_sampled_whatever_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorted by latency, its first rows would say nothing of the slow ones."""
+    monkeypatch.setattr("predictors.source_models._MOST_ROWS", 60)
+    device = Device()
+    rows = drawn(240, seed=902)
+    ordered = [rows[place] for place in np.argsort(device.latencies_ms(rows))]
+    source = Source("sorted", ordered, device.latencies_ms(ordered))
+    slow = ordered[-60:]
+    predicted = said(source_models(SPACE, (source,), ()), slow)[:, 0]
+    assert spearman(device.latencies_ms(slow), predicted) > 0.8
+
+
+def test_noise_of_a_source_is_smoothed() -> None:
+    """At its own rows it says what is closer to the truth than what it measured with 20 % noise."""
+    device = Device()
+    truth = np.sqrt(device.latencies_ms(ROWS))
+    noisy = device.latencies_ms(ROWS) * np.exp(0.2 * np.random.default_rng(0).standard_normal(len(ROWS)))
+    predicted = said(source_models(SPACE, (Source("noisy", ROWS, noisy),), ()), ROWS)[:, 0]
+    assert np.corrcoef(truth, predicted)[0, 1] > np.corrcoef(truth, np.sqrt(noisy))[0, 1]
+
+
+def test_blocks_are_of_unit_size() -> None:
+    """Over the rows of the sources, whatever their number."""
+    _, blocks = source_models(SPACE, SOURCES, ()).describe(batch_of(SPACE, ROWS))
+    assert blocks.common.shape == (120, 1)
+    for block in (blocks.common, blocks.components, blocks.whitened):
+        np.testing.assert_allclose(block.mean(axis=0), 0, atol=1e-3)
+        assert (block**2).sum(axis=1).mean() == pytest.approx(1, rel=1e-2)
+    variances = blocks.whitened.var(axis=0)
+    np.testing.assert_allclose(variances, variances[0], rtol=1e-2)
+
+
+def test_sources_that_measured_the_same_share_a_kernel() -> None:
+    """Others have groups of their own, in the order in which they come."""
+    elsewhere = sources_of(drawn(50, seed=901))
+    models = source_models(SPACE, (*SOURCES, *elsewhere), ())
+    assert [group.weights.shape[1] for group in models.groups] == [2, 2]
+    assert said(models, ROWS[:3]).shape == (3, 4)
+    again = source_models(SPACE, (SOURCES[0], elsewhere[0], SOURCES[1]), ())
+    assert [group.weights.shape[1] for group in again.groups] == [2, 1]
+
+
+def test_models_are_fitted_once() -> None:
+    """The same sources give the same object."""
+    assert source_models(SPACE, SOURCES, ()) is source_models(SPACE, SOURCES, ())
+
+
+def test_a_bad_source_is_named() -> None:
+    """Too few values, values that are not positive, and another number of values than rows."""
+    for values, message in (
+        (np.ones(3), "source phone: a predictor must be fitted to at least 5 samples, but got 3"),
+        (np.array([1.0, 1, 1, 1, -2]), "source phone: values must be positive and finite, but got -2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            source_models(SPACE, (*SOURCES, Source("phone", ROWS[: len(values)], values)), ())
+    with pytest.raises(ValueError, match=r"source phone: values must have one value an architecture, shape \(120,\)"):
+        source_models(SPACE, (Source("phone", ROWS, np.ones(7)),), ())
+
+
+def test_a_source_that_does_not_vary_says_nothing() -> None:
+    """The other one's features stay finite and as they were in rank."""
+    constant = Source("constant", ROWS, np.full(len(ROWS), 3.0))
+    _, blocks = source_models(SPACE, (SOURCES[0], constant), ()).describe(batch_of(SPACE, ROWS))
+    assert np.isfinite(np.hstack([blocks.common, blocks.components, blocks.whitened])).all()
+    assert abs(spearman(SOURCES[0].values, blocks.components[:, 0])) > 0.95
+    _, alone = source_models(SPACE, (constant,), ()).describe(batch_of(SPACE, ROWS))
+    assert np.isfinite(np.hstack([alone.common, alone.components, alone.whitened])).all()
+
+
+def test_what_is_given_counts_as_a_source() -> None:
+    """Alone too: its own values, centred and scaled over the samples."""
+
+    def log_latencies(architectures: Sequence[Architecture]) -> FloatArray:
+        logs: FloatArray = np.log(TARGET_DEVICE.latencies_ms(architectures))
+        return logs
+
+    given = (Given("log latency_ms", log_latencies),)
+    fresh = drawn(50, seed=1)
+    models = given_alone(SPACE, batch_of(SPACE, drawn(30, seed=2), given))
+    _, blocks = models.describe(batch_of(SPACE, fresh, given))
+    assert models.groups == ()
+    assert np.corrcoef(blocks.common[:, 0], log_latencies(fresh))[0, 1] == pytest.approx(1)
+    both = source_models(SPACE, SOURCES, given)
+    assert both.axes.shape[0] == 3
+
+
+def test_latent_features_by_sources_bring_together_what_costs_alike() -> None:
+    """At most six columns; the nearest of a hundred costs nearly the same on a device that is no source."""
+    fresh = drawn(100, seed=1)
+    features = latent_features(SPACE, fresh, SOURCES)
+    assert features.shape == (100, 2)
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    logs = np.log(TARGET_DEVICE.latencies_ms(fresh))
+    nearest = np.abs(logs - logs[distances.argmin(axis=1)]).mean()
+    assert nearest < 0.2 * np.abs(logs[:, None] - logs).mean()
+
+
+def test_latent_features_without_sources_are_of_graph_and_options() -> None:
+    """Different architectures differ in them."""
+    fresh = drawn(30, seed=1)
+    features = latent_features(SPACE, fresh, ())
+    assert features.shape[0] == 30
+    assert len(np.unique(features.round(9), axis=0)) == 30
+
+
+def test_transfer_without_sources_is_the_process_alone() -> None:
+    """Every prediction is the same."""
+    seen, fresh = drawn(12, seed=0), drawn(20, seed=1)
+    values = TARGET_DEVICE.latencies_ms(seen)
+    one, other = (fit(SPACE, seen, values, target="made up", seed=0).predict(fresh) for fit in (fit_transfer, fit_gp))
+    np.testing.assert_array_equal(one.mean, other.mean)
+    np.testing.assert_array_equal(one.upper, other.upper)
+
+
+def test_a_target_in_other_units_is_as_close_to_its_sources() -> None:
+    """Sources count by their shape: seconds beside milliseconds change nothing."""
+    seen, fresh = drawn(10, seed=0), drawn(50, seed=1)
+    in_seconds = tuple(Source(source.target, source.architectures, source.values / 1000) for source in SOURCES)
+    values = TARGET_DEVICE.latencies_ms(seen)
+    one, other = (
+        fit_transfer(SPACE, seen, values, target="made up", sources=sources, seed=0).predict(fresh).mean
+        for sources in (SOURCES, in_seconds)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-3)

@@ -1,0 +1,170 @@
+"""Which methods the mix leans on, and the trees in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from made_up_devices import SPACE, TARGET_DEVICE, Device, drawn, jumping_latencies_ms, sources_of
+
+from nas.prediction.predictor import FloatArray, Given, Predictor, batch_of
+from nas.space.architecture import Architecture
+from predictors.additive import fit_additive
+from predictors.bounded import BoundedPredictor
+from predictors.features import feature_map
+from predictors.gp import GpModel, fit_gp
+from predictors.quality import mape
+from predictors.stacked import METHODS, StackedModel, fit_stacked
+from predictors.transfer import TransferModel, fit_transfer
+from predictors.trees import TreesMethod, fit_trees, log_totals
+
+latencies_ms = Device().latencies_ms
+
+
+def noisy(values: FloatArray, share: float) -> FloatArray:
+    spoilt: FloatArray = values * np.exp(share * np.random.default_rng(0).standard_normal(len(values)))
+    return spoilt
+
+
+def stacked(architectures: Sequence[Architecture], values: FloatArray) -> BoundedPredictor:
+    return fit_stacked(SPACE, architectures, values, target="made up", seed=0)
+
+
+def weights_of(predictor: BoundedPredictor) -> dict[str, float]:
+    assert isinstance(predictor.model, StackedModel)
+    return predictor.model.weights
+
+
+@pytest.mark.parametrize("values_ms", [latencies_ms, jumping_latencies_ms])
+def test_weights_add_up_to_one_and_none_is_negative(values_ms: Callable[[Sequence[Architecture]], FloatArray]) -> None:
+    """One a method; methods that are left out are not kept."""
+    seen = drawn(32, seed=0)
+    predictor = stacked(seen, noisy(values_ms(seen), 0.05))
+    weights = weights_of(predictor)
+    assert tuple(weights) == METHODS
+    assert sum(weights.values()) == pytest.approx(1)
+    assert min(weights.values()) >= 0
+    assert isinstance(predictor.model, StackedModel)
+    kept = [weight for weight in list(weights.values())[1:] if weight > 0]
+    assert [weight for weight, _ in predictor.model.others] == kept
+
+
+def test_a_device_whose_layers_add_up_is_left_to_what_adds_up() -> None:
+    """Costs of layers get most of the weight, and the mix is closer than the process alone."""
+    seen, fresh = drawn(40, seed=0), drawn(100, seed=1)
+    predictor = stacked(seen, latencies_ms(seen))
+    weights = weights_of(predictor)
+    assert weights["additive"] + weights["corrected"] > 0.5
+    process = fit_gp(SPACE, seen, latencies_ms(seen), target="made up", seed=0)
+    errors = [mape(latencies_ms(fresh), each.predict(fresh).mean) for each in (predictor, process)]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_what_does_not_add_up_is_left_to_the_process() -> None:
+    """Where costs multiply, costs of layers alone count for little, and the mix is closer than they are."""
+
+    def multiplied(architectures: Sequence[Architecture]) -> FloatArray:
+        factors = {8: 1.0, 16: 5.0, 24: 0.5, 32: 2.0}
+        return np.array([factors[int(a["width0"])] * factors[int(a["width1"])] for a in architectures])
+
+    seen, fresh = drawn(60, seed=0), drawn(100, seed=1)
+    predictor = stacked(seen, multiplied(seen))
+    assert weights_of(predictor)["additive"] < 0.25
+    additive = fit_additive(SPACE, seen, multiplied(seen), target="made up", seed=0)
+    errors = [mape(multiplied(fresh), each.predict(fresh).mean) for each in (predictor, additive)]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_a_mix_is_as_good_as_the_best_of_its_methods() -> None:
+    """But for a fifth, on a device that rounds and caches."""
+    seen, fresh = drawn(50, seed=2), drawn(150, seed=3)
+    values, truths = noisy(jumping_latencies_ms(seen), 0.02), jumping_latencies_ms(fresh)
+    methods = (fit_stacked, fit_gp, fit_additive, fit_trees)
+    mix, *alone = [
+        mape(truths, fit(SPACE, seen, values, target="made up", seed=0).predict(fresh).mean) for fit in methods
+    ]
+    assert mix < 1.2 * min(alone)
+
+
+def test_few_samples_are_left_to_the_process_alone() -> None:
+    """Below ten the predictor is that of ``fit_gp``, or with sources below thirty that of ``fit_transfer``."""
+    seen, fresh = drawn(29, seed=0), drawn(10, seed=1)
+    values, sources = latencies_ms(seen), sources_of(drawn(60, seed=900))
+    plain = stacked(seen[:9], values[:9])
+    told = fit_stacked(SPACE, seen, values, target="made up", sources=sources, seed=0)
+    assert isinstance(plain.model, GpModel)
+    assert isinstance(told.model, TransferModel)
+    same = fit_transfer(SPACE, seen, values, target="made up", sources=sources, seed=0)
+    np.testing.assert_array_equal(told.predict(fresh).mean, same.predict(fresh).mean)
+    assert isinstance(stacked(seen[:10], values[:10]).model, StackedModel)
+
+
+def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:
+    """With the weights that it reports."""
+    seen, fresh = drawn(32, seed=0), drawn(20, seed=1)
+    predictor = stacked(seen, noisy(jumping_latencies_ms(seen), 0.05))
+    model = predictor.model
+    assert isinstance(model, StackedModel)
+    batch = batch_of(SPACE, fresh)
+    logs = model.weights["process"] * model.process.logs(batch)[0]
+    for weight, other in model.others:
+        logs = logs + weight * other.log_means(batch)
+    assert model.others
+    np.testing.assert_allclose(predictor.predict(fresh).mean, np.exp(logs))
+
+
+def test_many_samples_with_sources_and_something_given() -> None:
+    """All of its parts take them, and they help: the error is below that of the mix without."""
+
+    def log_latencies(architectures: Sequence[Architecture]) -> FloatArray:
+        logs: FloatArray = np.log(jumping_latencies_ms(architectures))
+        return logs
+
+    seen, fresh = drawn(32, seed=0), drawn(100, seed=1)
+    energies_mj, truths_mj = (TARGET_DEVICE.latencies_ms(each) * jumping_latencies_ms(each) for each in (seen, fresh))
+    plain: Predictor = stacked(seen, energies_mj)
+    told: Predictor = fit_stacked(
+        SPACE,
+        seen,
+        energies_mj,
+        target="made up",
+        sources=sources_of(drawn(60, seed=900)),
+        given=[Given("log latency_ms", log_latencies)],
+        seed=0,
+    )
+    assert told.held_out.samples == 32
+    assert mape(truths_mj, told.predict(fresh).mean) < mape(truths_mj, plain.predict(fresh).mean)
+
+
+class TestTrees:
+    def test_totals_are_logarithms_of_sums_and_what_is_given(self) -> None:
+        """By hand over the layers of one architecture."""
+        (architecture,) = drawn(1, seed=0)
+        layers = SPACE.layers(architecture)
+        batch = batch_of(SPACE, [architecture], [Given("seven", lambda architectures: np.full(1, 7.0))])
+        totals = log_totals(batch)[0]
+        assert totals[0] == pytest.approx(np.log1p(len(layers)))
+        assert totals[1] == pytest.approx(np.log1p(sum(layer.macs for layer in layers)))
+        assert totals[2] == pytest.approx(np.log1p(sum(each.input_elements + each.output_elements for each in layers)))
+        assert totals[3] == pytest.approx(np.log1p(sum(layer.params for layer in layers)))
+        assert totals[-1] == 7
+
+    def test_the_trend_reaches_beyond_the_samples(self) -> None:
+        """From networks with few multiply-accumulates, larger ones are predicted slower than any that was measured."""
+        everything = drawn(200, seed=0)
+        values = latencies_ms(everything)
+        order = np.argsort(values)
+        small, large = ([everything[n] for n in part] for part in (order[:80], order[-20:]))
+        model = TreesMethod(feature_map(SPACE)).fit(batch_of(SPACE, small), latencies_ms(small), seed=0)
+        predicted = np.exp(model.log_means(batch_of(SPACE, large)))
+        assert np.median(predicted) > 1.3 * latencies_ms(small).max()
+
+    def test_a_seed_decides_the_forest(self) -> None:
+        """The same seed gives the same trees and another one others."""
+        seen, fresh = drawn(30, seed=0), drawn(20, seed=1)
+        method = TreesMethod(feature_map(SPACE))
+        batch, values = batch_of(SPACE, seen), noisy(latencies_ms(seen), 0.1)
+        first, second, other = (method.fit(batch, values, seed).log_means(batch_of(SPACE, fresh)) for seed in (0, 0, 1))
+        np.testing.assert_array_equal(first, second)
+        assert (first != other).any()

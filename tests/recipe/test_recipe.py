@@ -1,0 +1,321 @@
+"""A recipe survives TOML, takes overrides, and says in one sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from nas.errors import RecipeError
+from nas.recipe.recipe import Recipe, read_recipe
+from nas.recipe.toml_text import apply_overrides, read_toml
+from nas.values.metric import METRICS
+
+scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
+options = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+recipes = st.fixed_dictionaries(
+    {
+        "name": st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,9}\Z|\A\Z"),
+        "seed": st.integers(0, 2**32),
+        "data": st.fixed_dictionaries({"name": st.text(), "root": st.none() | st.text()}),
+        "space": st.dictionaries(st.text(), options, max_size=3).map(lambda extra: {**extra, "name": "mobilenet"}),
+        "objectives": st.lists(st.sampled_from(sorted(METRICS)), min_size=1, max_size=4, unique=True),
+        "limits": st.lists(st.sampled_from(sorted(METRICS)), max_size=3, unique=True).flatmap(
+            lambda names: st.tuples(*(st.floats(0, 1).map(f"{name} <= {{!r}}".format) for name in names))
+        ),
+        "trials": st.integers(3, 1000),
+        "predictor": st.text(),
+        "training": st.fixed_dictionaries({"learning_rate": st.floats(0, 1e300, exclude_min=True)}),
+    }
+)
+
+
+@given(recipes)
+@settings(deadline=None)
+def test_a_recipe_survives_toml(values: dict[str, Any]) -> None:
+    """Whatever strings and options it holds, what was written is read as the same recipe."""
+    recipe = Recipe.from_mapping(values)
+    back = Recipe.from_mapping(tomllib.loads(recipe.to_toml()))
+    assert back == recipe
+    assert back.space.options == recipe.space.options
+
+
+@pytest.mark.parametrize(
+    "text", ["a\r\nb\r", "\x00\x7f\x85", "\u2028 é \U0001f600", '"""', "\\n", "[x]\ny = 1", "", "\t# "]
+)
+def test_weird_strings_survive_a_file(tmp_path: Path, text: str) -> None:
+    """The file keeps line ends, control characters, quotes and backslashes, in keys too."""
+    recipe = Recipe.from_mapping({"data": text, "space": {"name": text, f"key {text}": [{text: text}]}})
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(recipe.to_toml().encode())
+    assert read_recipe(path) == recipe
+
+
+def test_every_default_is_written_out() -> None:
+    """A recipe on disk does not change its meaning when a later version has other defaults."""
+    written = tomllib.loads(Recipe().to_toml())
+    assert written["training"]["epochs"] == Recipe().training.epochs
+    optional = {
+        "data.root",
+        "data.image_size",
+        "data.validation_share",
+        "execution.ray_address",
+        "execution.gpus_per_worker",
+    }
+    optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
+    optional |= {f"table.{key}" for key in ("path", "accuracy", "test_accuracy", "device")}
+    missing = {
+        f"{table}.{key}"
+        for table, part in Recipe()
+        if isinstance(part, BaseModel)
+        for key in type(part).model_fields
+        if key not in written[table]
+    }
+    assert missing == optional
+
+
+def test_a_time_alone_ends_a_search() -> None:
+    """Unless the number of candidates is given too; a recipe that was written out means the same again."""
+    timed = Recipe(search_time_s="15min")
+    assert timed.has_time_alone
+    assert Recipe.from_toml(timed.to_toml()) == timed
+    assert Recipe(search_time_s="15min", trials=40).trials == 40
+    assert not Recipe(search_time_s="15min", trials=40).has_time_alone
+    assert not Recipe().has_time_alone
+    assert Recipe().trials == 40
+
+
+def test_texts_are_brought_into_one_form() -> None:
+    """Different spellings of one target, objective or limit give equal recipes."""
+    one = Recipe(target="onnxruntime-cpu", objectives=("accuracy",), limits=("accuracy>=95%", "latency_ms ≤ 2000 µs"))
+    other = Recipe(
+        target="onnxruntime-cpu:fp32:threads=1", objectives=("error",), limits=("error <= 0.05", "latency_ms <= 2")
+    )
+    assert one == other
+    assert [str(limit) for limit in one.parsed_limits] == ["error <= 0.05", "latency_ms <= 2"]
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    """Nor can its parts."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Recipe().trials = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        Recipe().training.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"name": "mine"}, "mine"),
+        ({}, "digits-mobilenet"),
+        ({"data": "folder:/data/My Birds", "space": "my.space:Mine"}, "folder--data-My-Birds-my.space-Mine"),
+        ({"data": "../..", "space": "/"}, "run"),
+    ],
+)
+def test_a_run_always_has_a_name_that_a_folder_can_have(values: dict[str, Any], name: str) -> None:
+    """Slashes and colons do not get into it, and it does not begin with a dot."""
+    assert Recipe.from_mapping(values).run_name == name
+
+
+KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measuring, name, "
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trainng": {}}, f"a recipe has no key 'trainng'. Did you mean 'training'? {KNOWN}"),
+        ({"training": {"epoch": 3}}, "a recipe has no key 'training.epoch'. Did you mean 'epochs'? Known: augment, "),
+        ({"xyzzy": 1}, f"a recipe has no key 'xyzzy'. {KNOWN}"),
+        ({"training": {"epochs": 0}}, "training.epochs: input should be greater than or equal to 1, but got 0."),
+        ({"training": {"epochs": 1.5}}, "training.epochs: input should be a valid integer, got a number with a fract"),
+        ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: input should be a finite number, but"),
+        ({"training": 3}, "training: input should be a table of keys, but got 3."),
+        ({"trials": "many"}, "trials: input should be a valid integer, unable to parse string as an integer, but got "),
+        ({"sampler": "tpee"}, "'nsga3', 'local' or 'random', but got 'tpee'."),
+        (
+            {"energy": {"meter": "command"}},
+            'energy: the meter "command" needs a command: a list, the program',
+        ),
+        (
+            {"energy": {"meter": "rapl", "command": ["joules"]}},
+            'energy: a command is for the meter "command", but got [\'joules\'] with the meter "rapl". Leave one',
+        ),
+        ({"execution": {"gpus_per_worker": 1.5}}, "a share of one GPU or a whole number of them, but got 1.5."),
+        (
+            {"execution": {"ray_address": "ray://head:10001"}},
+            "execution.ray_address: a search runs on a node of the cluster, and takes the head's address, such as host",
+        ),
+        *(
+            (
+                {"training": {"device": "cuda"}, "execution": execution},
+                'training.device "cuda" needs execution.gpus_per_worker, a share of one GPU or a whole number of them, '
+                f"which in a cluster has no default, but got {gpus}. Give it, or train on the cpu.",
+            )
+            for execution, gpus in (({"ray_address": "auto"}, "None"), ({"gpus_per_worker": 0}, "0.0"))
+        ),
+        (
+            {"evaluate": "supernet", "search_time_s": "15min"},
+            "search_time_s is the time after which no candidate is trained, but shared weights are trained for all of",
+        ),
+        ({"name": "a/b"}, "name: string should match pattern"),
+        (
+            {"target": "onnxruntime-cpu:fp23"},
+            "target: parts of a target are a precision, batch=N or threads=N, but got",
+        ),
+        ({"objectives": ["latncy"]}, "objectives: unknown metric 'latncy'. Did you mean 'latency_ms'?"),
+        ({"objectives": []}, "objectives: objectives are one to four different metrics, but got []."),
+        (
+            {"objectives": ["error", "accuracy"]},
+            "objectives: objectives are one to four different metrics, but got ['e",
+        ),
+        ({"objectives": "error"}, "objectives: input should be a list, but got 'error'."),
+        (
+            {"limits": ["latency_ms <= 2mJ"]},
+            "limits: the unit of latency_ms is one of ns, us, µs, μs, ms, s, but got 'm",
+        ),
+        ({"limits": ["macs <= 2", "macs <= 3"]}, "limits: a metric has one limit at most, but macs has several."),
+        ({"trials": 4, "rounds": 5}, "rounds must be at most trials (4), but got 5."),
+        (
+            {"evaluate": "tabel"},
+            "evaluate: input should be 'train', 'supernet', 'zero-cost' or 'table', but got 'tabel'.",
+        ),
+        ({"evaluate": "table"}, "evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz."),
+        ({"prior": "snip", "sampler": "tpe"}, 'but got prior "snip" with sampler "tpe" and evaluate "train".'),
+        ({"prior": "macs", "evaluate": "table", "table": {"path": "t"}}, 'with sampler "gp" and evaluate "table".'),
+        ({"table": {"path": "t.csv"}}, "it is 'train' and there is table.path 't.csv': set evaluate=table, or leave"),
+        ({"table": {"input_shape": [3, 0, 8]}}, "channels, height and width must be at least 1, but got [3, 0, 8]."),
+        ({"table": {"pause_s": -1}}, "table.pause_s: input should be greater than or equal to 0, but got -1."),
+    ],
+)
+def test_an_error_names_the_key_the_rule_and_the_value(values: dict[str, Any], message: str) -> None:
+    """And the nearest known name, where there is one."""
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        Recipe.from_mapping(values)
+
+
+def test_all_errors_are_told_at_once() -> None:
+    """Each has a line of its own."""
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_mapping({"trials": 0, "target": "", "training": {"epoch": 1}})
+    assert [line[:20] for line in str(caught.value).splitlines()] == [
+        "target: a target sta",
+        "trials: input should",
+        "a recipe has no key ",
+    ]
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(
+        ("overrides", "change"),
+        [
+            (["training.epochs=4"], {"training": {"epochs": 4, "subset": 0.5}}),
+            (["training.subset = 0.25"], {"training": {"subset": 0.25}}),
+            (["early_stopping.enabled=false"], {"early_stopping": {"enabled": False}}),
+            (["name=first", "name=second"], {"name": "second"}),
+            (['limits=["latency_ms <= 2ms"]'], {"limits": ["latency_ms <= 2ms"]}),
+            (["data.root=/data/a=b"], {"data": {"name": "digits", "root": "/data/a=b"}}),
+            (["space.cells=3"], {"space": {"name": "nasbench201", "cells": 3}}),
+            (["space=mobilenet", "space.preset=32x32"], {"space": {"name": "mobilenet", "preset": "32x32"}}),
+        ],
+    )
+    def test_set_one_value_each(self, overrides: list[str], change: dict[str, Any]) -> None:
+        """Values are TOML, or else text; a name that stands for a table becomes one; the last override holds."""
+        values = {"data": "digits", "space": "nasbench201", "training": {"subset": 0.5}}
+        assert apply_overrides(values, overrides) == {**values, **change}
+        assert values == {"data": "digits", "space": "nasbench201", "training": {"subset": 0.5}}
+
+    @pytest.mark.parametrize(
+        ("override", "message"),
+        [
+            ("training.epochs", "--set takes key=value, such as training.epochs=4, but got 'training.epochs'."),
+            ("=4", "--set takes key=value"),
+            ("trials.epochs=4", "--set trials.epochs=4: 'trials' is not a table but 40."),
+        ],
+    )
+    def test_refuse_what_sets_nothing(self, override: str, message: str) -> None:
+        """The error repeats the override."""
+        with pytest.raises(RecipeError, match=re.escape(message)):
+            apply_overrides({"trials": 40}, [override])
+
+    def test_an_unknown_key_is_told_as_in_a_file(self, tmp_path: Path) -> None:
+        """Overrides take the same way through the checks."""
+        path = tmp_path / "recipe.toml"
+        path.write_text("trials = 5\n")
+        assert read_recipe(path, ["training.epochs=4"]) == Recipe(trials=5, training={"epochs": 4})
+        with pytest.raises(RecipeError, match=r"no key 'training\.epoch'\. Did you mean 'epochs'"):
+            read_recipe(path, ["training.epoch=4"])
+
+
+class TestFiles:
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        """Its path is in the message."""
+        with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .*/none\.toml does not exist"):
+            read_toml(tmp_path / "none.toml")
+
+    @pytest.mark.parametrize("content", [b"trials = ", b"trials: 40\n", b"\xff\xfe", b"\x00", b"a = 1\na = 2\n"])
+    def test_another_kind_of_file(self, tmp_path: Path, content: bytes) -> None:
+        """What is wrong is in the message."""
+        path = tmp_path / "recipe.toml"
+        path.write_bytes(content)
+        with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .*/recipe\.toml is not: .+"):
+            read_toml(path)
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        """A folder cannot be read, nor can a path through a file."""
+        (tmp_path / "file").touch()
+        for path in (tmp_path, tmp_path / "file" / "recipe.toml"):
+            with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .* cannot be read: .+ directory"):
+                read_toml(path)
+
+
+@pytest.mark.parametrize(("written", "seconds"), [(90, 90), ("90s", 90), ("1.5 min", 90), ("2h", 7200), ("45", 45)])
+def test_a_search_time_may_have_a_unit(written: object, seconds: float) -> None:
+    """It is kept in seconds."""
+    recipe = Recipe.from_mapping({"search_time_s": written})
+    assert recipe.search_time_s == seconds
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize("written", ["15 minutes", "-3s", "0s", "soon", ""])
+def test_a_search_time_that_is_none_is_refused(written: str) -> None:
+    """With how one is written, or that it must be positive."""
+    with pytest.raises(
+        RecipeError, match=r"search_time_s: (a time is written like 90s|input should be greater than 0)"
+    ):
+        Recipe.from_mapping({"search_time_s": written})
+
+
+def test_differences_name_keys_with_both_values() -> None:
+    """Those of inner tables by their dotted names, and what one does not have."""
+    here = Recipe(seed=1, training={"epochs": 3}, search_time_s=60, trials=40)
+    assert here.differences(Recipe(training={"epochs": 3})) == {
+        "seed": ("1", "0"),
+        "search_time_s": ("60.0", "not set"),
+    }
+    assert here.differences(here) == {}
+
+
+def test_values_come_from_the_target_or_from_the_table() -> None:
+    """What a report calls the place where they were found."""
+    assert Recipe(target="onnxruntime-cpu").measured_on == "onnxruntime-cpu:fp32:batch=1:threads=1"
+    table = Recipe(evaluate="table", table={"path": "t.csv"})
+    assert (table.measured_on, table.run_name) == ("table", "table-mobilenet")
+    assert Recipe(evaluate="table", table={"path": "t.csv", "device": "pixel3"}).measured_on == "table:pixel3"
+    assert Recipe.from_mapping(tomllib.loads(table.to_toml())) == table
+
+
+def test_winners_start_from_shared_weights_only_where_there_are_some() -> None:
+    """The message says which key has to be which value."""
+    with pytest.raises(RecipeError, match=r'evaluate must be "supernet", but got "train"'):
+        Recipe(retraining={"start": "supernet"})
+    assert Recipe(evaluate="supernet", retraining={"start": "supernet"}).retraining.start == "supernet"

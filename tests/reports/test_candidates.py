@@ -1,0 +1,84 @@
+"""Predictions put to the test: which one counts for an architecture, and what it is held against."""
+
+from __future__ import annotations
+
+import pytest
+from run_record_example import TARGET, architecture_at
+
+from nas.reports.candidates import PredictionCheck, prediction_checks
+from nas.values.evaluation import Evaluation, Failure, PredictedValue, Stage
+from nas.values.measurement import Measurement
+from nas.values.metric import METRICS
+
+LATENCY = METRICS["latency_ms"]
+
+
+def row(
+    stage: Stage, size: int, measured: float | None, predicted: float | None = None, **extra: Failure
+) -> Evaluation:
+    """A row with at most one measurement, of one sample, and one prediction with bounds 20 % to either side."""
+    predictions = (
+        {}
+        if predicted is None
+        else {"latency_ms": PredictedValue(predicted, *(share * predicted for share in (0.8, 1.2, 1.15)))}
+    )
+    measurements = {} if measured is None else {"latency_ms": Measurement("latency_ms", TARGET, ((measured,),))}
+    return Evaluation(stage, architecture_at(size), predicted=predictions, measurements=measurements, **extra)
+
+
+def summary(*rows: Evaluation) -> list[tuple[float, float, bool, bool]]:
+    """Of each check: predicted, measured, whether it is a winner's, and whether the prediction came before."""
+    checks = prediction_checks(rows, LATENCY)
+    return [(c.predicted.mean, c.measured.median, c.is_winner, c.came_before) for c in checks]
+
+
+def test_candidates_are_checked_once_if_they_were_predicted_first() -> None:
+    """Before predictors are fitted there is nothing to check, and later predictions know the measurement."""
+    rows = (
+        row("measure", 1, 1.0),
+        row("measure", 2, 2.0, 2.1),
+        row("measure", 2, 2.2, 2.2),
+        row("train", 3, None, 3.0),
+    )
+    assert summary(*rows) == [(2.1, 2.0, False, True)]
+
+
+def test_a_winner_is_checked_once_by_its_first_prediction_and_its_last_measuring() -> None:
+    """Predictors are refitted to a candidate's own measurement, so its winner row's prediction is no test."""
+    first = row("measure", 1, 1.0, 1.3)
+    assert summary(first, row("winner", 1, 1.1, 1.0), row("winner", 1, 1.2, 1.1)) == [(1.3, 1.2, True, True)]
+    assert summary(row("winner", 1, 1.1, 1.0)) == [(1.0, 1.1, True, True)]
+
+
+def test_a_winner_of_the_first_measuring_is_told_apart() -> None:
+    """It was measured before there was a predictor."""
+    assert summary(row("measure", 1, 1.0), row("winner", 1, 1.1, 1.05)) == [(1.05, 1.1, True, False)]
+
+
+def test_failed_rows_are_left_out() -> None:
+    """A failed winner stays the candidate that it was."""
+    failure = Failure("timeout", "no answer in 60 s")
+    rows = (
+        row("measure", 2, None, failure=failure),
+        row("measure", 1, 1.0, 1.3),
+        row("winner", 1, None, failure=failure),
+    )
+    assert summary(*rows) == [(1.3, 1.0, False, True)]
+
+
+@pytest.mark.parametrize(
+    ("mean", "lower", "upper", "is_within_bounds", "is_within_10_percent"),
+    [
+        (2.19, 2.0, 2.4, True, True),
+        (2.3, 1.9, 2.6, True, False),
+        (1.9, 1.7, 1.99, False, True),
+        (3, 2.5, 4, False, False),
+    ],
+)
+def test_bounds_and_ten_percent(
+    mean: float, lower: float, upper: float, is_within_bounds: bool, is_within_10_percent: bool
+) -> None:
+    """Bounds belong to what they hold, and the ten percent are of what was measured: 2 ms."""
+    measured = Measurement("latency_ms", TARGET, ((2.0,),))
+    check = PredictionCheck(architecture_at(1), PredictedValue(mean, lower, upper, upper), measured, False, True)
+    assert (check.is_within_bounds, check.is_within_10_percent) == (is_within_bounds, is_within_10_percent)

@@ -1,0 +1,164 @@
+"""The terminal: progress by the kind of stream, and the front at several widths."""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from run_record_example import example_record
+
+from nas.errors import CandidateError
+from nas.hardware.measured_files import MeasuredFile
+from nas.hardware.target_profile import TargetProfile
+from nas.progress import PlainProgress
+from nas.reports.console import RichProgress, choose_progress, print_front, print_measured, print_profile
+from nas.results.front import Front
+
+FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(front: Front, width: int, report: Path | None = None) -> str:
+    """What print_front writes to a stream that is no terminal."""
+    stream = io.StringIO()
+    print_front(front, Console(file=stream, width=width), report)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 140, 200])
+@pytest.mark.parametrize("objectives", [("error", "latency_ms"), FOUR, ("error",)])
+def test_ids_paths_and_values_are_whole_at_every_width(width: int, objectives: tuple[str, ...]) -> None:
+    """Nothing is cut, nothing is coloured, and each winner's id, bundle and accuracy can be copied."""
+    front = example_record(objectives).front
+    text = printed(front, width)
+    assert "\x1b" not in text
+    assert "…" not in text
+    for winner in front:
+        assert winner.architecture.id in text
+        assert winner.folder in text
+        assert f"{100 * (1 - winner.test_error):.2f} %" in text
+    assert "runs/digits/report.html" in text
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_lines_fit_the_width(width: int) -> None:
+    """No line is wider than the terminal while paths are short."""
+    assert max(map(len, printed(example_record().front, width).splitlines())) <= width
+
+
+def test_wide_terminals_get_a_table_and_narrow_ones_cards() -> None:
+    """The table has one heading for all; cards name each value."""
+    front = example_record().front
+    assert printed(front, 140).count("Test accuracy") == 1
+    assert printed(front, 80).count("test accuracy") == len(front)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_measured_predicted_and_limits_are_told_apart(width: int) -> None:
+    """Both values appear with their words, and a broken limit says by what."""
+    text = printed(example_record().front, width)
+    assert "predicted" in text
+    assert "measured" in text
+    assert "not met: latency" in " ".join(text.split())
+    front = example_record(FOUR).front
+    assert "modelled" in printed(front, width)
+
+
+def test_long_paths_are_not_wrapped() -> None:
+    """A path longer than the terminal stays on one line."""
+    front = replace(example_record().front, run_folder=Path("/data/" + "a" * 120))
+    assert str(front.run_folder / front.winners[0].folder) in printed(front, 80)
+
+
+def test_markup_in_names_is_text() -> None:
+    """Square brackets of a path are no markup."""
+    front = replace(example_record().front, run_folder=Path("runs/[bold]x[/bold]"))
+    assert "runs/[bold]x[/bold]" in printed(front, 80)
+
+
+def test_no_winners_say_so() -> None:
+    """An empty front is one sentence and the report's place."""
+    text = printed(example_record(with_winners=False).front, 80, Path("out/there.html"))
+    assert text.splitlines() == ["No winners.", "Report: out/there.html"]
+
+
+def test_progress_follows_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars on a terminal, plain lines elsewhere, on a dumb terminal and beside JSON."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("TTY_INTERACTIVE", raising=False)
+    assert isinstance(choose_progress(Terminal()), RichProgress)
+    assert isinstance(choose_progress(io.StringIO()), PlainProgress)
+    assert isinstance(choose_progress(Terminal(), json=True), PlainProgress)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(choose_progress(Terminal()), PlainProgress)
+
+
+def test_progress_beside_json_goes_to_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output stays clean for the JSON."""
+    errors = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    stream = io.StringIO()
+    choose_progress(stream, json=True).say("hello")
+    assert (stream.getvalue(), errors.getvalue()) == ("", "hello\n")
+
+
+def test_bars_leave_news_and_one_line_for_each_stage() -> None:
+    """News stays as it was said, markup and escape sequences have no effect, and closing twice is fine."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, record=True)
+    progress = RichProgress(console)
+    progress.advance()
+    progress.stage("Training [x]", 2)
+    progress.advance(best="97.80 % at 0.21 ms")
+    progress.say("measured [bold]3[/bold]\x1b[2J more")
+    progress.stage("Measuring")
+    progress.advance(3)
+    progress.close()
+    progress.close()
+    text = console.export_text()
+    assert "measured [bold]3[/bold] more\n" in text
+    assert "✓ Training [x]  1 done in" in text
+    assert "best 97.80 % at 0.21 ms" in text
+    assert "✓ Measuring  3 done in" in text
+
+
+def test_what_was_measured_of_files_fits_a_narrow_terminal() -> None:
+    """Numbers with their interval and doubts, or a reason; paths are whole and markup in them is text."""
+    path = Path("models/[red]" + "x" * 90 + ".onnx")
+    (row, *_) = (row for row in example_record().rows if row.measurements and row.stage == "measure")
+    flagged = replace(row.measurements["latency_ms"], flags=("the machine stayed busy [b]",))
+    stream = io.StringIO()
+    found = [
+        MeasuredFile(path, {"latency_ms": flagged}, macs=10**6, least_bytes=10**5),
+        MeasuredFile(Path("bad.onnx"), CandidateError("measure", "no kernel [for] " + "Conv " * 30)),
+    ]
+    print_measured(found, Console(file=stream, width=80))
+    lines = stream.getvalue().splitlines()
+    assert str(path) in lines
+    assert max(len(line) for line in lines if line != str(path)) <= 80
+    text = " ".join(stream.getvalue().split())
+    for words in ("of the measured peak", "of the roofline", "95 %: ", "doubt the machine stayed busy [b]",
+                  "failed no kernel [for] Conv"):  # fmt: skip
+        assert words in text
+
+
+def test_a_profile_says_why_it_has_no_peaks() -> None:
+    """Bytes are scaled, and what is not known is called that."""
+    profile = TargetProfile(
+        "abc", "t:fp32", {"memory_bytes": 16 * 10**9, "governor": None, "cache_bytes": {"L1": 32000}},
+        Path("reference"), 0.25, "2026-01-01", why_no_peaks="no convolution",
+    )  # fmt: skip
+    stream = io.StringIO()
+    print_profile(profile, Console(file=stream, width=80))
+    lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
+    for line in ("memory 16 GB", "governor not known", "cache L1 32 kB", "peaks not found: no convolution"):
+        assert line in lines

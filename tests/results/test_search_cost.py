@@ -1,0 +1,208 @@
+"""What a search costs: laps, counters that fail, resumed parts, and energy as an objective of a whole search."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import evaluations_of
+from fake_bench import FakeClock
+
+import nas
+from nas.errors import CandidateError, TargetError
+from nas.hardware.energy.meters import Reading
+from nas.reports.report import render_report
+from nas.results.record import read_record
+from nas.results.search_cost import SearchCost, search_counter, total_cost
+from nas.storage.journal import read_rows
+
+ACTING_METER = """
+import os, time
+fields = open(f"/proc/{os.getppid()}/stat").read().rpartition(")")[2].split()
+busy_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+print(5 * time.monotonic() + 20 * busy_s)
+"""
+"""5 W at idle, and 20 W more while the process that asks computes: a meter of which the truth is known."""
+
+
+class ListedCounter:
+    """Shows the given joules one after the other and then the last for ever; None is a reading that fails."""
+
+    name = "listed"
+    poll_s = 0.0
+
+    def __init__(self, *joules: float | None) -> None:
+        self._joules = list(joules)
+        self.readings = 0
+        self.third = threading.Event()
+
+    def read(self) -> Reading:
+        value = self._joules.pop(0) if len(self._joules) > 1 else self._joules[0]
+        self.readings += 1
+        if self.readings == 3:
+            self.third.set()
+        if value is None:
+            raise CandidateError("energy", "the cable came off")
+        return (value,)
+
+    def joules(self, before: Reading, after: Reading) -> float:
+        if after < before:
+            raise CandidateError("energy", f"went backwards from {before[0]} to {after[0]}")
+        return after[0] - before[0]
+
+
+def laps(counter: ListedCounter | None, count: int, device_s: Sequence[float] = ()) -> list[dict[str, Any]]:
+    held = iter(device_s or [0.0] * (count + 1))
+    with SearchCost(counter, "there is no meter", FakeClock(), lambda: next(held)) as cost:
+        return [cost.lap() for _ in range(count)]
+
+
+def test_laps_add_up_to_the_whole() -> None:
+    """Each holds what was spent since the one before, of time, of the device's time and of energy."""
+    found = laps(ListedCounter(100, 103, 103, 110), 3, [2, 3, 3.5, 7])
+    assert [lap["joules"] for lap in found] == [3, 0, 7]
+    assert [lap["device_s"] for lap in found] == [1, 0.5, 3.5]
+    assert [lap["wall_s"] for lap in found] == pytest.approx([0.001] * 3)
+    assert {lap["meter"] for lap in found} == {"listed"}
+
+
+def test_without_a_counter_time_is_still_told() -> None:
+    """The energy is unknown, with the reason."""
+    (lap,) = laps(None, 1, [0, 4])
+    assert (lap["joules"], lap["meter"], lap["device_s"]) == (None, "there is no meter", 4)
+
+
+@pytest.mark.parametrize(
+    ("readings", "reason"),
+    [
+        ((None,), "the cable came off"),
+        ((1, 2, None, 4, 5), "the cable came off"),
+        ((10, 12, 3, 5, 9), "went backwards from 12 to 3"),
+    ],
+    ids=["at first", "in the middle", "backwards"],
+)
+def test_a_counter_that_fails_leaves_the_energy_unknown(readings: tuple[float | None, ...], reason: str) -> None:
+    """From then on no lap has a part of it, and the whole is not measured, with the reason."""
+    found = laps(ListedCounter(*readings), 4)
+    failed = next(number for number, lap in enumerate(found) if lap["joules"] is None)
+    assert all(lap["joules"] is None for lap in found[failed:])
+    assert found[-1]["meter"] == reason
+    total = total_cost(found, 400)
+    assert total["energy"] == "not measured"
+    assert reason in total["meter"]
+    assert "carbon" not in total
+
+
+def test_the_counter_is_read_between_laps_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it does not wrap around unseen; what is read meanwhile belongs to the next lap."""
+    monkeypatch.setattr("nas.results.search_cost.POLL_S", 0.001)
+    counter = ListedCounter(0, 5, 6, 8)
+    with SearchCost(counter, "", FakeClock(), lambda: 0.0) as cost:
+        assert counter.third.wait(30)
+        lap = cost.lap()
+    assert 6 <= lap["joules"] <= 8
+    assert counter.readings >= 4
+
+
+def part(wall_s: float, joules: float | None, meter: str = "RAPL") -> dict[str, Any]:
+    return {"wall_s": wall_s, "device_s": wall_s / 10, "joules": joules, "meter": meter}
+
+
+def test_parts_of_a_resumed_run_make_one_cost() -> None:
+    """Times and energies are sums, and carbon follows where an intensity is given."""
+    parts = [part(100, 1.8e6), part(500, 1.8e6)]
+    total = total_cost(parts, 390)
+    assert total == {
+        "time": "10 min 00 s",
+        "time of the device": "1 min 00 s",
+        "energy": "3600 kJ, measured",
+        "meter": "RAPL",
+        "carbon": "390 g CO2e at 390 g/kWh",
+    }
+    assert "carbon" not in total_cost(parts, None)
+    assert total_cost([], 390) == {}
+
+
+def test_one_unmetered_part_leaves_the_whole_unknown() -> None:
+    """A part of the energy is never told as if it were all."""
+    total = total_cost([part(100, 5000.0), part(100, None, "only root may read it")], 390)
+    assert total["energy"] == "not measured"
+    assert total["meter"] == "RAPL; only root may read it"
+    assert "carbon" not in total
+
+
+def test_settings_name_the_counter_or_why_there_is_none(tmp_path: Path) -> None:
+    """An instrument that is missing does not stop a search that did not ask for energy."""
+    counter, why = search_counter({"kind": "command", "command": ["my-meter"]})
+    assert counter is not None
+    assert (counter.name, why) == ("command my-meter", "")
+    assert search_counter({"kind": "none"}) == (None, "the recipe names no meter.")
+    assert "log of power" in search_counter({"kind": "command", "command": ["my-meter"], "format": "csv"})[1]
+    for kind in ("auto", "rapl"):
+        counter, why = search_counter({"kind": kind, "root": str(tmp_path)})
+        assert counter is None
+        assert str(tmp_path) in why
+
+
+@pytest.mark.usefixtures("onnx_profile")
+@pytest.mark.parametrize("asked", [{"objectives": ["error", "energy_mj"]}, {"limits": ["energy_mj <= 1mJ"]}])
+def test_energy_without_a_meter_is_refused_before_any_work(tmp_path: Path, asked: dict[str, Any]) -> None:
+    """The message says what to ask for instead, and no folder is made."""
+    with pytest.raises(TargetError, match=r"energy_mj needs a meter.*modelled_energy_mj, or name a command"):
+        nas.search({"name": "run", "energy": {"meter": "none"}, **asked}, runs=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the acting meter reads /proc")
+@pytest.mark.usefixtures("onnx_profile")
+def test_a_search_minimises_energy_that_a_command_meters(tmp_path: Path) -> None:
+    """Winners have measured energy with meter, idle power and window, near the truth; the search has a cost."""
+    script = tmp_path / "meter.py"
+    script.write_text(ACTING_METER)
+    front = nas.search(
+        {
+            "name": "run",
+            "data": "digits",
+            "space": "fault_spaces:Faulty",
+            "objectives": ["error", "energy_mj"],
+            "trials": 2,
+            "rounds": 1,
+            "measuring": {
+                "initial": 5, "per_round": 1, "rounds": 2, "max_rounds": 2, "seconds_per_round": 0.02, "reuse": False,
+            },
+            "training": {"epochs": 1, "subset": 0.2},
+            "retraining": {"epochs": 1, "winners": 1},
+            "execution": {"executor": "inline"},
+            "energy": {
+                "meter": "command",
+                "command": [sys.executable, "-I", "-S", str(script)],
+                "gco2e_per_kwh": 390,
+            },
+        },
+        runs=tmp_path,
+    )  # fmt: skip
+    (winner,) = front
+    energy = winner.measurements["energy_mj"]
+    name = f"command {Path(sys.executable).name}"
+    assert energy.conditions["meter"] == name
+    assert energy.conditions["window_s"] >= 2
+    # 5 W, and what the meter itself and a busy machine's clock add to an idle process
+    assert 4.5 < energy.conditions["idle_w"] < 15
+    assert len(energy.rounds) == 3
+    assert 0.3 < energy.median / (20 * winner.measurements["latency_ms"].median) < 3
+    (shown,) = json.loads(json.dumps(front.to_json()))["winners"]
+    assert shown["measured"]["energy_mj"]["median"] == energy.median
+    assert shown["gco2e"] == pytest.approx(energy.median / 1000 / 3.6e6 * 390)
+    rows = [row for row in evaluations_of(tmp_path / "run", "measure") if not row.failed]
+    assert all(set(row.measurements) == {"energy_mj"} for row in rows)
+    costs = read_rows(tmp_path / "run", "cost")
+    assert sum(cost["joules"] for cost in costs) > 5 * sum(cost["wall_s"] for cost in costs) * 0.9
+    record = read_record(tmp_path / "run")
+    assert "CO2e" in record.notes["cost of the search"]["carbon"]
+    assert "Energy, measured" in render_report(record)

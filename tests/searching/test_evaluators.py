@@ -1,0 +1,62 @@
+"""What a candidate's reports must hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from nas.errors import CandidateError
+from nas.jobs.execution import Job, Report
+from nas.searching.evaluators import Checked
+
+
+def reporting(*reports: Report) -> Checked:
+    return Checked(lambda job: iter(reports))
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [
+        ({"epoch": 1, "error": math.nan}, "a report must have an error from 0 to 1, but one has nan."),
+        ({"epoch": 1, "error": math.inf}, "a report must have an error from 0 to 1, but one has inf."),
+        ({"epoch": 1, "error": -0.1}, "a report must have an error from 0 to 1, but one has -0.1."),
+        ({"epoch": 1, "error": "low"}, "a report must have an error from 0 to 1, but one has 'low'."),
+        ({"epoch": 1, "accuracy": 0.9}, "a report must have an error from 0 to 1, but one has none."),
+        ({"error": 0.1, "done": True}, "a report must have an epoch, but one has ['done', 'error']."),
+    ],
+)
+def test_a_report_without_a_sound_error_ends_its_candidate_alone(report: Report, told: str) -> None:
+    """Whatever came before it is passed on, and the failure says what was wrong."""
+    first = {"epoch": 1, "error": 0.5}
+    reports = reporting(first, report)({"id": "a"})
+    assert next(iter(reports)) == first
+    with pytest.raises(CandidateError) as caught:
+        next(iter(reports))
+    assert caught.value.kind == "report"
+    assert caught.value.reason == told
+
+
+def test_what_a_report_holds_beside_is_passed_on() -> None:
+    """Other metrics are no error."""
+    report = {"epoch": 1, "error": 0, "done": True, "loss": 2.5, "calibration": math.nan}
+    assert next(iter(reporting(report)({"id": "a"}))) is report
+
+
+def test_the_task_is_closed_with_what_checks_it() -> None:
+    """What it has borrowed is given back when it is stopped."""
+    closed = []
+
+    def task(job: Job) -> Iterator[dict[str, Any]]:
+        try:
+            yield {"epoch": 1, "error": 0.5}
+        finally:
+            closed.append(job["id"])
+
+    reports = Checked(task)({"id": "a"})
+    next(iter(reports))
+    assert closed == []
+    reports.close()  # type: ignore[attr-defined]
+    assert closed == ["a"]

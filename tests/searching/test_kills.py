@@ -1,0 +1,177 @@
+"""kill -9 of drivers and workers at random moments of runs with a table: nothing is lost, nothing is done twice.
+
+``NAS_TEST_SEED`` decides the moments, as far as a machine repeats them. The slow tests kill fifty times in all, or as
+often as ``NAS_TEST_KILLS`` and ``NAS_TEST_RAY_KILLS`` say.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import assert_nothing_twice, evaluations_of, run_nas
+from kills import DRIVER, WORKER, ForkedCommand, KilledRuns, kill_again_and_again
+from table_space import DEVICE, accuracy, final_accuracy, latency_ms, write_table
+
+import nas
+from nas.results.front import Front
+from nas.results.record import read_record
+from nas.space.architecture import Architecture
+from nas.storage.journal import JOURNAL, read_rows
+
+SEED = int(os.environ.get("NAS_TEST_SEED", "0"))
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "38"))
+RAY_KILLS = int(os.environ.get("NAS_TEST_RAY_KILLS", "12"))
+TRIALS = 12
+INLINE = ("--executor", "inline")
+RAY = ("--executor", "ray", "--set", "execution.workers=2")
+ONE_A_ROUND = ("--set", f"rounds={TRIALS}")
+"""A proposer learns of a round's beginning from the rows alone, so that after any kill it proposes the same again."""
+
+
+def table_run(tmp_path: Path) -> tuple[str, ...]:
+    """A short run with a made-up table, whose lookups take some milliseconds each."""
+    table = write_table(tmp_path / "table.csv.gz")
+    settings = (
+        *("predictor=quick_predictor:fit_quick", f"table.path={table}", "table.accuracy=val_acc"),
+        *("table.test_accuracy=test_acc", f"table.device={DEVICE}", "table.input_shape=[1, 8, 8]"),
+        *("table.training_s=60", "table.pause_s=0.05"),
+        *("measuring.initial=8", "measuring.most_initial=8", "measuring.per_round=2", "retraining.winners=100"),
+    )
+    flags = ("--space", "table_space:Chain", "--evaluate", "table", "--trials", str(TRIALS))
+    return (*flags, *(part for setting in settings for part in ("--set", setting)))
+
+
+def evaluation_bodies(run: Path) -> list[dict[str, Any]]:
+    return read_rows(run, "evaluation")
+
+
+def front_json(front: Front) -> dict[str, Any]:
+    return {**front.to_json(), "run_folder": ""}
+
+
+def expected_front(run: Path) -> set[Architecture]:
+    """Of the candidates whose values are all known, those that no other one beats, by the table's own values."""
+    failed = {row.architecture for stage in ("measure", "train") for row in evaluations_of(run, stage) if row.failed}
+    measured = {row.architecture for row in evaluations_of(run, "measure")}
+    known = {row.architecture for row in evaluations_of(run, "train")} & measured - failed
+    points = {each: (-accuracy(each), latency_ms(each)) for each in known}
+    return {
+        each
+        for each, (error, latency) in points.items()
+        if not any(e <= error and c <= latency and (e, c) != (error, latency) for e, c in points.values())
+    }
+
+
+def undisturbed_end(run: Path, folder: Path) -> Front:
+    """The front of a run that has the same evaluations but no winners yet, and is not disturbed any more."""
+    shutil.copytree(run, folder)
+    connection = sqlite3.connect(folder / JOURNAL)
+    with connection:
+        connection.execute("DELETE FROM rows WHERE kind = 'evaluation' AND body LIKE '%\"stage\": \"winner\"%'")
+        connection.execute("DELETE FROM rows WHERE number IN (SELECT MAX(number) FROM rows WHERE kind = 'round')")
+    connection.close()
+    assert not evaluations_of(folder, "winner")
+    return nas.resume(folder)
+
+
+def assert_all_is_well(killed: KilledRuns, folder: Path) -> None:
+    """Each run has its budget exactly, nothing twice and nothing unfinished, and the front of its evaluations."""
+    for run in killed.runs:
+        trained = evaluations_of(run, "train")
+        assert len(trained) == TRIALS
+        assert_nothing_twice(run)
+        failures = [row.failure.kind for row in trained if row.failure]
+        assert set(failures) <= {"worker"}
+        assert len(failures) <= killed.worker_kills[run] // 2  # what was lost once begins anew
+        for row in trained:
+            assert row.failed or row.values["error"] == pytest.approx(1 - accuracy(row.architecture) / 100)
+        winners = evaluations_of(run, "winner")
+        assert {row.architecture for row in winners} == expected_front(run) != set()
+        for row in winners:
+            assert row.details["test_error"] == pytest.approx(1 - final_accuracy(row.architecture) / 100)
+            assert row.measurements["latency_ms"].median == latency_ms(row.architecture)
+        front = read_record(run).front
+        assert front_json(front) == front_json(undisturbed_end(run, folder / f"again-{run.name}"))
+        assert (run / "report.html").is_file()
+
+
+def assert_as_undisturbed(killed: KilledRuns, flags: tuple[str, ...], folder: Path) -> None:
+    """The killed runs' evaluations, in all their figures, and fronts are those of a run that nobody killed."""
+    done = run_nas("search", *flags, "--name", "calm", "--runs", folder)
+    assert done.returncode == 0, done.stderr
+    calm = evaluation_bodies(folder / "calm")
+    for run in killed.runs:
+        assert evaluation_bodies(run) == calm
+        assert front_json(read_record(run).front) == front_json(read_record(folder / "calm").front)
+
+
+def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
+    """Four drivers killed at random moments: the rows and the front are those of a run that nobody killed."""
+    flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
+    killed = kill_again_and_again(
+        tmp_path, flags, 4, np.random.default_rng((SEED, 0)), span_s=1.0, command=ForkedCommand
+    )
+    assert killed.kills == {DRIVER: 4}
+    assert_as_undisturbed(killed, flags, tmp_path)
+    assert_all_is_well(killed, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limits", [(), ("--limit", "latency_ms <= 1.3")], ids=["free", "limited"])
+def test_a_run_goes_on_alike_after_any_row(tmp_path: Path, limits: tuple[str, ...]) -> None:
+    """Whatever row was the last that came to disk, the rows are in the end those of a run that went through."""
+    short = ("--set", "table.pause_s=0", "--set", "trials=5", "--set", "rounds=5")
+    flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND, *short, *limits)
+    done = run_nas("search", *flags, "--name", "calm", "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = ("evaluation", "fit", "round")
+    calm = {kind: read_rows(tmp_path / "calm", kind) for kind in kept}
+    assert any("near_limits" in body["details"] for body in calm["evaluation"]) == bool(limits)
+    connection = sqlite3.connect(tmp_path / "calm" / JOURNAL)
+    # Rows that came together, all or none, have one time.
+    kinds = dict(connection.execute("SELECT MAX(number), kind FROM rows GROUP BY at ORDER BY at"))
+    connection.close()
+    assert set(kinds.values()) >= {"evaluation", "fit", "round", "cost"}
+    for last in kinds:
+        cut = tmp_path / f"cut{last}"
+        shutil.copytree(tmp_path / "calm", cut)
+        connection = sqlite3.connect(cut / JOURNAL)
+        with connection:
+            connection.execute("DELETE FROM rows WHERE number > ?", (last,))
+        connection.close()
+        nas.resume(cut)
+        assert {kind: read_rows(cut, kind) for kind in kept} == calm, f"after {kinds[last]}, row {last}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_many_kills_change_nothing(tmp_path: Path) -> None:
+    """The same many times over, in whichever stage the moment falls."""
+    flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
+    killed = kill_again_and_again(
+        tmp_path, flags, KILLS, np.random.default_rng((SEED, 1)), span_s=1.5, command=ForkedCommand
+    )
+    print(killed)
+    assert killed.kills == {DRIVER: KILLS}
+    assert_as_undisturbed(killed, flags, tmp_path)
+    assert_all_is_well(killed, tmp_path)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:
+    """With Ray, of whichever process: what a worker did is done again, and fails only when that is killed too."""
+    flags = (*table_run(tmp_path), "--set", "table.pause_s=0.2", "--set", "rounds=3", *RAY)
+    rng = np.random.default_rng((SEED, 2))
+    killed = kill_again_and_again(tmp_path, flags, RAY_KILLS, rng, span_s=8.0, worker_share=0.5, patience_s=90)
+    print(killed)
+    assert killed.kills.total() == RAY_KILLS
+    assert set(killed.kills) <= {DRIVER, WORKER}
+    assert_all_is_well(killed, tmp_path)

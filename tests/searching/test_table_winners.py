@@ -1,0 +1,186 @@
+"""Whole searches in a table: nothing is loaded, built, trained or measured, and nothing says that it was."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from commands import evaluations_of
+from rich.console import Console
+from table_space import DEVICE, Chain, accuracy, final_accuracy, latency_ms, write_table
+
+import nas
+from nas.errors import JournalError, RecipeError
+from nas.reports.console import print_front
+from nas.results.front import Front
+from nas.space.architecture import Architecture
+from nas.space.search_space import enumerate_space
+from nas.values.measurement import Interval
+from nas.values.pareto import non_dominated
+
+ALL = list(enumerate_space(Chain()))
+
+
+def search(tmp_path: Path, table: Path, **changes: Any) -> Front:
+    recipe = {
+        "name": "run",
+        "evaluate": "table",
+        "trials": 16,
+        "rounds": 2,
+        "predictor": "quick_predictor:fit_quick",
+        "table": {
+            "path": str(table),
+            "accuracy": "val_acc",
+            "test_accuracy": "test_acc",
+            "device": DEVICE,
+            "training_s": 450.0,
+            "input_shape": [1, 8, 8],
+            **changes.pop("table", {}),
+        },
+        "measuring": {"initial": 8, "per_round": 3},
+        "execution": {"executor": "inline"},
+        **changes,
+    }
+    return nas.search(recipe, space=Chain(), runs=tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for images gets none."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise AssertionError("no data set is loaded where a table is looked up")
+
+    monkeypatch.setattr("nas.tasks.data_source.load_data", fail)
+
+
+def test_a_search_in_a_table_finds_its_front(tmp_path: Path) -> None:
+    """Winners have the table's values, tested by the column for it; candidates those of the other one."""
+    front = search(tmp_path, write_table(tmp_path / "t.csv.gz"))
+    trained = evaluations_of(tmp_path / "run", "train")
+    assert len(trained) == len({row.architecture for row in trained}) == 16
+    for row in trained:
+        assert row.values["error"] == pytest.approx(1 - accuracy(row.architecture) / 100)
+        assert row.details["seconds"] == 450
+        assert not row.details["stopped_early"]
+    assert not evaluations_of(tmp_path / "run", "retrain")
+    assert 1 <= len(front) <= 4
+    for winner in front:
+        assert winner.test_error == pytest.approx(1 - final_accuracy(winner.architecture) / 100)
+        assert winner.test_interval == Interval(winner.test_error, winner.test_error)
+        assert winner.measurements["latency_ms"].median == latency_ms(winner.architecture)
+        assert set(winner.measurements) == {"latency_ms", "energy_mj"}
+        assert winner.predicted["latency_ms"].mean > 0
+        assert (winner.folder, winner.parity, winner.throughput) == ("", None, None)
+    assert not (tmp_path / "run" / "winners").exists()
+
+
+def test_winners_that_nobody_limits_are_the_whole_front(tmp_path: Path) -> None:
+    """With as many winners as one likes, all that no other measured candidate beats."""
+    front = search(tmp_path, write_table(tmp_path / "t.csv.gz"), retraining={"winners": 100}, trials=40)
+    measured = {row.architecture for row in evaluations_of(tmp_path / "run", "measure")}
+    known = [row.architecture for row in evaluations_of(tmp_path / "run", "train") if row.architecture in measured]
+    kept = non_dominated(losses(known))
+    assert {winner.architecture for winner in front} == {a for a, keep in zip(known, kept, strict=True) if keep}
+
+
+def losses(architectures: list[Architecture]) -> npt.NDArray[np.float64]:
+    return np.array([[100 - accuracy(each), latency_ms(each)] for each in architectures])
+
+
+def test_architectures_that_the_table_lacks_are_failures_and_the_search_goes_on(tmp_path: Path) -> None:
+    """Without a row, or with an empty field: rows that say so, counted by the budget, never winners."""
+    lacking, empty = ALL[::5], ALL[1::5]
+    table = write_table(tmp_path / "t.csv.gz", without=lacking, empty=empty)
+    front = search(tmp_path, table, trials=30, sampler="random", seed=3)
+    trained = evaluations_of(tmp_path / "run", "train")
+    assert len(trained) == 30
+    failed = [row for row in trained if row.failure]
+    assert failed
+    assert {row.failure.kind for row in failed if row.failure} == {"table"}
+    assert {row.architecture for row in failed} == {row.architecture for row in trained} & set(lacking)
+    unmeasured = {row.architecture for row in evaluations_of(tmp_path / "run", "measure") if row.failed}
+    assert unmeasured
+    assert unmeasured <= {*lacking, *empty}
+    assert not {winner.architecture for winner in front} & {*lacking, *empty}
+    assert len(front) > 0
+
+
+def test_a_winner_without_a_test_accuracy_makes_way_for_another(tmp_path: Path) -> None:
+    """Its failed row says why, and the front says how many there were."""
+    table = write_table(tmp_path / "t.csv.gz")
+    (tmp_path / "first").mkdir()
+    first = search(tmp_path / "first", table, retraining={"winners": 1})
+    untested = write_table(tmp_path / "u.csv.gz", untested=[first.winners[0].architecture])
+    front = search(tmp_path, untested, retraining={"winners": 1})
+    assert front.failed == 1
+    assert len(front) == 1
+    assert front.winners[0].architecture != first.winners[0].architecture
+    (failure,) = [row.failure for row in evaluations_of(tmp_path / "run", "winner") if row.failure]
+    assert (failure.kind, "test_acc is empty" in failure.reason) == ("table", True)
+
+
+@pytest.mark.parametrize("objectives", [["error", "latency_ms"], ["error", "macs"], ["error"]], ids=" ".join)
+def test_the_report_says_that_nothing_was_measured(tmp_path: Path, objectives: list[str]) -> None:
+    """It names the table, its device and columns, and what is simulated; no word of measuring but in names."""
+    search(tmp_path, write_table(tmp_path / "t.csv.gz"), objectives=objectives, limits=["energy_mj<=8mJ"])
+    html = (tmp_path / "run" / "report.html").read_text()
+    body, _, figures = html.partition('<script type="application/json" id="figures">')
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", body, flags=re.DOTALL)))
+    table = str(tmp_path / "t.csv.gz")
+    assert (
+        f"Nothing was trained or measured in this run: errors and measured metrics were read from the table {table}"
+        in text
+    )
+    assert "winners in the table t.csv.gz, device toy" in text or "winner in the table t.csv.gz, device toy" in text
+    assert "no interval" in text
+    assert "Energy, from the table" in text
+    assert "2 h 00 min of training, simulated" in text
+    assert "accuracy of winners test_acc" in text
+    assert "seconds of a training, simulated 7 min 30 s" in text
+    recipe_begins = text.index("Recipe, as resolved")
+    for claim in ("onnxruntime-cpu", ", measured", "measured on", "Retrained", "Exported", "Bundle", "Data set"):
+        assert claim not in text[:recipe_begins], claim
+    shown = figures.partition("</script>")[0]
+    assert "measured" not in {trace["name"] for figure in json.loads(shown).values() for trace in figure["data"]}
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_terminal_says_where_values_come_from(tmp_path: Path, width: int) -> None:
+    """As a table and as cards: no interval, no bundle, and the table's name."""
+    front = search(tmp_path, write_table(tmp_path / "t.csv.gz"))
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_front(front, console)
+    text = console.export_text()
+    assert "no interval" in text
+    assert "from the table" in text
+    assert "Nothing was trained or measured: values are from" in text
+    for claim in ("measured\n", "Bundle", "bundle", "95 %"):
+        assert claim not in text
+    as_json = front.to_json()
+    assert as_json["table"] == str(tmp_path / "t.csv.gz")
+    assert as_json["winners"][0]["test_error_interval_95"] is None
+    assert as_json["winners"][0]["measured"]["latency_ms"]["target"] == f"table:{DEVICE}"
+
+
+def test_a_run_goes_on_with_the_table_that_it_began_with(tmp_path: Path) -> None:
+    """Values of two tables cannot be compared."""
+    search(tmp_path, write_table(tmp_path / "t.csv.gz"))
+    nas.resume(tmp_path / "run", space=Chain())
+    write_table(tmp_path / "t.csv.gz", without=ALL[:1])
+    with pytest.raises(JournalError, match="goes on with the table that it began with, but the fingerprint was"):
+        nas.resume(tmp_path / "run", space=Chain())
+
+
+def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.DataSet) -> None:
+    """Nothing would be done with it."""
+    table = {"path": str(write_table(tmp_path / "t.csv.gz")), "accuracy": "val_acc"}
+    with pytest.raises(RecipeError, match="there is no use for data=…: leave it out"):
+        nas.search({"evaluate": "table", "table": table}, space=Chain(), data=digits, runs=tmp_path)
+    assert not list(tmp_path.glob("*/journal.db"))

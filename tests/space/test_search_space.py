@@ -1,0 +1,271 @@
+"""The generic operators keep their laws over every registered space and over a small conditional one."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.errors import RecipeError, SpaceError
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.plug_ins import plug_in_names
+from nas.space.search_space import (
+    SearchSpace,
+    architecture_from,
+    check_space,
+    count,
+    cross,
+    decode,
+    encode,
+    enumerate_space,
+    load_space,
+    mutate,
+    neighbours,
+    sample,
+)
+
+
+class TinySpace:
+    """Two layers at most; each has a kernel, and the second also says whether it adds its input."""
+
+    choices = (
+        Choice("depth", (0, 1, 2)),
+        Choice("kernel1", (3, 5), when=("depth", (1, 2))),
+        Choice("kernel2", (3, 5, 7), when=("depth", (2,))),
+        Choice("residual", (False, True), when=("kernel2", (5, 7))),
+        Choice("activation", ("relu", "gelu")),
+    )
+
+    def build(self, architecture: Architecture) -> torch.nn.Module:
+        return torch.nn.Flatten()
+
+
+class TwinSpace(TinySpace):
+    """Joins both activations where there is no layer to use them."""
+
+    def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
+        return {**values, "activation": "relu"} if values["depth"] == 0 else dict(values)
+
+
+SPACES: dict[str, SearchSpace] = {
+    "tiny": TinySpace(),
+    "twin": TwinSpace(),
+    **{name: load_space(name, {}, input_shape=(1, 8, 8), classes=10) for name in plug_in_names("nas.search_spaces")},
+    "mobilenet-imagenet": load_space("mobilenet", {"preset": "imagenet"}, input_shape=(3, 64, 64), classes=10),
+}
+seeds = st.integers(0, 2**32 - 1)
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+
+
+@pytest.fixture(name="tiny")
+def tiny_space() -> TinySpace:
+    return TinySpace()
+
+
+def assert_valid(space: SearchSpace, architecture: Architecture) -> None:
+    assert architecture_from(space, architecture) == architecture
+    assert list(architecture) == [choice.name for choice in space.choices if choice.name in architecture]
+
+
+@every_space
+class TestLaws:
+    @given(seed=seeds)
+    @settings(max_examples=20, deadline=None)
+    def test_round_trips(self, space: SearchSpace, seed: int) -> None:
+        """Encoding, pickling and giving the values back all lead to the same architecture."""
+        architecture = sample(space, np.random.default_rng(seed))
+        features = encode(space, [architecture])
+        assert features.shape == (1, sum(len(choice.options) for choice in space.choices))
+        assert features.sum() == len(architecture)
+        assert_valid(space, architecture)
+        for copied in (decode(space, features[0]), pickle.loads(pickle.dumps(architecture))):
+            assert copied == architecture
+            assert copied.id == architecture.id
+            assert dict(copied) == dict(architecture)
+
+    @given(seed=seeds)
+    @settings(max_examples=20, deadline=None)
+    def test_decodes_any_features(self, space: SearchSpace, seed: int) -> None:
+        """Whatever the features, decoding gives a valid architecture."""
+        columns = encode(space, []).shape[1]
+        assert_valid(space, decode(space, np.random.default_rng(seed).normal(size=columns)))
+
+    @given(seed=seeds)
+    @settings(max_examples=20, deadline=None)
+    def test_mutates_to_a_neighbour(self, space: SearchSpace, seed: int) -> None:
+        """A mutant differs, and comes from the old values by one changed choice."""
+        rng = np.random.default_rng(seed)
+        architecture = sample(space, rng)
+        mutant = mutate(space, architecture, rng)
+        assert mutant.id != architecture.id
+        assert_valid(space, mutant)
+        start = {**{choice.name: choice.options[0] for choice in space.choices}, **mutant, **architecture}
+        assert any(
+            architecture_from(space, {**start, choice.name: option}) == mutant
+            for choice in space.choices
+            if choice.name in architecture
+            for option in choice.options
+        )
+
+    @given(seed=seeds)
+    @settings(max_examples=20, deadline=None)
+    def test_crosses(self, space: SearchSpace, seed: int) -> None:
+        """A child is valid, and a child of equal parents is their equal."""
+        rng = np.random.default_rng(seed)
+        first, second = sample(space, rng), sample(space, rng)
+        assert_valid(space, cross(space, first, second, rng))
+        assert cross(space, first, first, rng) == first
+
+    @given(seed=seeds)
+    @settings(max_examples=5, deadline=None)
+    def test_lists_neighbours(self, space: SearchSpace, seed: int) -> None:
+        """Neighbours are valid, all different, and never the architecture itself."""
+        architecture = sample(space, np.random.default_rng(seed))
+        found = neighbours(space, architecture)
+        assert found
+        assert len({architecture.id, *(neighbour.id for neighbour in found)}) == len(found) + 1
+        for neighbour in found:
+            assert_valid(space, neighbour)
+
+    def test_same_seed_same_sample(self, space: SearchSpace) -> None:
+        """Randomness comes from the generator alone."""
+        first, second = (
+            [sample(space, rng).id for _ in range(5)] for rng in (np.random.default_rng(7), np.random.default_rng(7))
+        )
+        assert first == second
+        assert len(set(first)) > 1
+
+
+class TestCount:
+    def test_equals_enumeration(self, tiny: TinySpace) -> None:
+        """2 without layers, 4 with one, 2 · 2 · (1 + 2 + 2) with two."""
+        listed = list(enumerate_space(tiny))
+        assert count(tiny) == len(listed) == len({architecture.id for architecture in listed}) == 2 + 4 + 20
+        for architecture in listed:
+            assert_valid(tiny, architecture)
+
+    def test_enumerates_twins_once(self) -> None:
+        """Counting counts assignments; enumerating gives each network once."""
+        assert (count(TwinSpace()), len(list(enumerate_space(TwinSpace())))) == (26, 25)
+
+    def test_samples_cover_the_space(self, tiny: TinySpace) -> None:
+        """Every architecture can be sampled, and mutation alone reaches them all."""
+        everything = {architecture.id for architecture in enumerate_space(tiny)}
+        rng = np.random.default_rng(0)
+        assert {sample(tiny, rng).id for _ in range(1000)} == everything
+        architecture, visited = sample(tiny, rng), set()
+        for _ in range(2000):
+            architecture = mutate(tiny, architecture, rng)
+            visited.add(architecture.id)
+        assert visited == everything
+
+
+class TestValues:
+    def test_ignores_inactive_choices(self, tiny: TinySpace) -> None:
+        """Values of choices that do not exist here change neither the architecture nor its id."""
+        bare = architecture_from(tiny, {"depth": 0, "activation": "relu"})
+        full = architecture_from(
+            tiny, {"depth": 0, "kernel1": 5, "kernel2": 7, "residual": True, "activation": "relu", "unknown": 1}
+        )
+        assert bare == full
+        assert dict(full) == {"depth": 0, "activation": "relu"}
+
+    def test_id_is_the_same_everywhere(self, tiny: TinySpace) -> None:
+        """Ids stand in journals, so they must never change."""
+        architecture = architecture_from(
+            tiny, {"depth": 2, "kernel1": 3, "kernel2": 5, "residual": True, "activation": "gelu"}
+        )
+        assert architecture.id == "8efb71c245d1"
+        assert architecture.short == "depth=2 kernel1=3 kernel2=5 residual=yes activation=gelu"
+
+    def test_refuses_a_missing_value(self, tiny: TinySpace) -> None:
+        """An active choice must have a value."""
+        with pytest.raises(ValueError, match="every active choice must have a value, but 'kernel1' has none"):
+            architecture_from(tiny, {"depth": 1, "activation": "relu"})
+
+    def test_refuses_a_strange_value(self, tiny: TinySpace) -> None:
+        """The message gives the rule and then the value."""
+        with pytest.raises(ValueError, match=r"depth must be one of \(0, 1, 2\), but got 9\."):
+            architecture_from(tiny, {"depth": 9, "activation": "relu"})
+
+    def test_mutation_of_a_single_point(self) -> None:
+        """Where nothing can change, the mutant is the same."""
+
+        class SinglePoint(TinySpace):
+            choices = (Choice("depth", (1,)),)  # type: ignore[assignment]
+
+        rng = np.random.default_rng(0)
+        only = sample(SinglePoint(), rng)
+        assert mutate(SinglePoint(), only, rng) == only
+
+
+class TestRules:
+    @pytest.mark.parametrize(
+        ("choices", "message"),
+        [
+            ((), "must have at least one choice"),
+            ((Choice("a", (1,)), Choice("a", (2,))), "'a' comes twice"),
+            ((Choice("a", (1,), when=("b", (1,))),), "depends on 'b', which does not come before it"),
+            ((Choice("a", (1, 2)), Choice("b", (1,), when=("a", (3,)))), r"one of \(3,\), but that has only \(1, 2\)"),
+            (("depth",), "must be nas.Choice objects, but got 'depth'"),
+        ],
+    )
+    def test_refuses_broken_choices(self, choices: tuple[Choice, ...], message: str) -> None:
+        """Each broken rule is named with what broke it."""
+
+        class Broken(TinySpace):
+            pass
+
+        Broken.choices = choices  # type: ignore[assignment]
+        with pytest.raises(SpaceError, match=message):
+            check_space(Broken())
+
+    def test_refuses_a_space_without_build(self) -> None:
+        """A space has to be able to build."""
+
+        class NoBuild:
+            choices = TinySpace.choices
+
+        with pytest.raises(SpaceError, match=r"must have a method build\(architecture\), but NoBuild has none"):
+            check_space(NoBuild())  # type: ignore[arg-type]
+
+
+class TestLoad:
+    def test_unknown_name_gives_the_nearest(self) -> None:
+        """A typing mistake is answered with what was probably meant."""
+        with pytest.raises(RecipeError, match=r"unknown search space 'mobilnet'\. Did you mean 'mobilenet'"):
+            load_space("mobilnet", {}, input_shape=(1, 8, 8), classes=10)
+
+    def test_refuses_an_unknown_option(self) -> None:
+        """The known options are listed."""
+        with pytest.raises(RecipeError, match=r"'mobilenet' has no option 'presets'\. Did you mean 'preset'"):
+            load_space("mobilenet", {"presets": "8x8"}, input_shape=(1, 8, 8), classes=10)
+
+    @pytest.mark.parametrize("option", ["input_shape", "classes"])
+    def test_refuses_to_override_the_task(self, option: str) -> None:
+        """The image size and the classes come from the data set."""
+        with pytest.raises(RecipeError, match=f"has no option '{option}'"):
+            load_space("mobilenet", {option: 3}, input_shape=(1, 8, 8), classes=10)
+
+    @pytest.mark.parametrize(
+        ("name", "options", "message"),
+        [
+            ("mobilenet", {"preset": "9x9"}, "preset must be one of .*, but got '9x9'"),
+            ("nasbench201", {"cells": 0}, "cells must be at least 1, but got 0"),
+            ("timm-vit", {"patch_sizes": [3]}, "patch_sizes must divide the image of 8×8, but got 3"),
+        ],
+    )
+    def test_passes_on_what_a_constructor_refuses(self, name: str, options: dict[str, object], message: str) -> None:
+        """The constructor's own rule is in the message."""
+        with pytest.raises(RecipeError, match=message):
+            load_space(name, options, input_shape=(1, 8, 8), classes=10)
+
+    def test_finds_a_space_by_path(self) -> None:
+        """A space that nobody registered is found at module:Name."""
+        space = load_space("search_spaces.mobilenet:MobileNet", {}, input_shape=(1, 8, 8), classes=10)
+        assert type(space).__name__ == "MobileNet"

@@ -1,0 +1,125 @@
+"""One process holds a lock at a time, and however it ends, the lock is free."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nas.storage.file_lock import HeldElsewhereError, take, waiting_for
+
+HOLDER = """
+import sys
+from pathlib import Path
+from nas.storage.file_lock import take
+held = take(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def holder(path: Path) -> subprocess.Popen[str]:
+    """Another process, which holds the lock already and until it is ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_another_process_is_refused(tmp_path: Path) -> None:
+    """The message names the file, and the lock can be had again once it is given back."""
+    path = tmp_path / "device.lock"
+    with holder(path) as process:
+        with pytest.raises(HeldElsewhereError, match=r"device\.lock is held by another process"):
+            take(path)
+        process.communicate()
+    take(path).close()
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    """The system gives its locks free, though the file stays."""
+    path = tmp_path / "device.lock"
+    with holder(path) as process:
+        process.kill()
+        process.wait()
+        take(path).close()
+    assert path.is_file()
+
+
+def test_waits_for_a_holder_that_is_killed(tmp_path: Path) -> None:
+    """And goes on soon after."""
+    path = tmp_path / "device.lock"
+    with holder(path) as process:
+        began = time.monotonic()
+        threading.Timer(0.3, process.kill).start()
+        with waiting_for(path):
+            assert time.monotonic() - began >= 0.3
+            with pytest.raises(HeldElsewhereError):
+                take(path)
+        process.wait()
+    take(path).close()
+
+
+def test_threads_take_turns(tmp_path: Path) -> None:
+    """Within one process too, never two at once."""
+    path = tmp_path / "device.lock"
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        with waiting_for(path):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.01)
+            inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (inside, most) == (0, 1)
+
+
+def test_an_error_inside_gives_it_back(tmp_path: Path) -> None:
+    """Whatever is raised."""
+    path = tmp_path / "device.lock"
+    with pytest.raises(KeyboardInterrupt), waiting_for(path):
+        raise KeyboardInterrupt
+    take(path).close()
+
+
+def test_what_the_file_held_stays(tmp_path: Path) -> None:
+    """Taking a lock empties nothing, and a folder that is not there is an error of its own."""
+    path = tmp_path / "device.lock"
+    path.write_text("whose it is")
+    take(path).close()
+    assert path.read_text() == "whose it is"
+    with pytest.raises(FileNotFoundError):
+        take(tmp_path / "none" / "device.lock")
+
+
+def test_a_folder_that_refuses_is_no_holder(tmp_path: Path) -> None:
+    """Waiting for it would never end."""
+    with pytest.raises(IsADirectoryError):
+        take(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks another way")
+def test_a_file_system_without_locks_is_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is waiting for it of use: the error is passed on."""
+
+    def refuse(stream: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError, match="No locks available"), waiting_for(tmp_path / "device.lock"):
+        pytest.fail("nothing was locked")

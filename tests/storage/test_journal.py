@@ -1,0 +1,262 @@
+"""Rows that were acknowledged stay, whatever happens to the process; and a folder has one run and one writer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nas.errors import JournalError
+from nas.space.architecture import Architecture
+from nas.storage.journal import JOURNAL, RECIPE, Journal, read_rows, write_aside
+from nas.values.evaluation import Evaluation, Failure
+
+RECIPE_TEXT = "trials = 5\n"
+
+
+def started(folder: Path) -> Journal:
+    return Journal.start(folder, RECIPE_TEXT, clock=lambda: 1.5)
+
+
+def run_child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """A process that has the journal's names and the folder, which is its first argument."""
+    head = (
+        "import sys, time\nfrom pathlib import Path\nfrom nas.errors import JournalError\n"
+        "from nas.storage.journal import Journal, read_rows\nfolder = Path(sys.argv[1])\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", head + code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class TestRows:
+    def test_are_read_in_the_order_in_which_they_were_appended(self, tmp_path: Path) -> None:
+        """Each kind for itself, from the journal and from its folder alike."""
+        with started(tmp_path / "run") as journal:
+            journal.append("note", {"n": 1}, {"n": 2})
+            journal.append("fit", {"metric": "latency_ms"})
+            journal.append("note", {"n": 3})
+            assert journal.bodies("note") == read_rows(tmp_path / "run", "note") == [{"n": 1}, {"n": 2}, {"n": 3}]
+            assert journal.bodies("fit") == [{"metric": "latency_ms"}]
+            assert journal.bodies("round") == []
+
+    def test_are_there_again_after_resuming(self, tmp_path: Path) -> None:
+        """And new ones come behind them."""
+        rows = [
+            Evaluation("measure", Architecture({"depth": 1})),
+            Evaluation("train", Architecture({"depth": 2}), 1, values={"error": 0.1}, failure=Failure("nan", "…")),
+        ]
+        with started(tmp_path) as journal:
+            journal.append_evaluations(rows[:1])
+        with Journal.resume(tmp_path, clock=time.time) as journal:
+            journal.append_evaluations(rows[1:])
+            assert journal.evaluations() == rows
+        assert (tmp_path / RECIPE).read_text() == RECIPE_TEXT
+
+    def test_carry_the_clock(self, tmp_path: Path) -> None:
+        """The time is the given clock's, one for all rows of an append."""
+        ticks = itertools.count(10.0)
+        with Journal.start(tmp_path, RECIPE_TEXT, clock=lambda: next(ticks)) as journal:
+            journal.append("note", {}, {})
+            journal.append("note", {})
+        with sqlite3.connect(tmp_path / JOURNAL) as connection:
+            assert [at for (at,) in connection.execute("SELECT at FROM rows ORDER BY number")] == [10, 10, 11]
+        connection.close()
+
+    def test_come_all_or_none(self, tmp_path: Path) -> None:
+        """When one of several cannot be written, the journal stays as it was, and stays usable."""
+        with started(tmp_path) as journal:
+            with pytest.raises(ValueError, match="not JSON compliant"):
+                journal.append("note", {"n": 1}, {"n": math.nan})
+            journal.append("note", {"n": 2})
+            assert journal.bodies("note") == [{"n": 2}]
+
+    def test_are_read_from_another_process_while_the_journal_is_open(self, tmp_path: Path) -> None:
+        """A reader sees each row as soon as its append has returned."""
+        with started(tmp_path) as journal:
+            journal.append("note", {"n": 1})
+            child = run_child("print(read_rows(folder, 'note'))", tmp_path)
+            assert child.communicate(timeout=60) == ("[{'n': 1}]\n", "")
+
+
+class TestFolders:
+    def test_have_one_run(self, tmp_path: Path) -> None:
+        """A new run is refused where one is, of this recipe or of another, and the error says what to do."""
+        started(tmp_path).close()
+        with pytest.raises(
+            JournalError, match=rf"already holds this recipe's run\. Go on with it by --resume {tmp_path}"
+        ):
+            started(tmp_path)
+        with pytest.raises(JournalError, match="already holds a run of another recipe"):
+            Journal.start(tmp_path, "trials = 6\n", clock=time.time)
+        (tmp_path / RECIPE).unlink()
+        with pytest.raises(JournalError, match="already holds a run of another recipe"):
+            started(tmp_path)
+
+    def test_without_a_run_cannot_be_resumed_or_read(self, tmp_path: Path) -> None:
+        """The error names what is missing, and nothing is made."""
+        with pytest.raises(JournalError, match=r"must be the folder of a run, but has no recipe\.toml"):
+            Journal.resume(tmp_path, clock=time.time)
+        with pytest.raises(JournalError, match=r"must be the folder of a run, but has no journal\.db"):
+            read_rows(tmp_path, "note")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("content", [b"not a database at all, but long enough to be read as one" * 50, b"short"])
+    def test_with_another_file_in_the_journals_place_are_refused(self, tmp_path: Path, content: bytes) -> None:
+        """The file is left as it is, and the folder is free for the next try."""
+        (tmp_path / RECIPE).write_text(RECIPE_TEXT)
+        (tmp_path / JOURNAL).write_bytes(content)
+        for _ in range(2):
+            with pytest.raises(JournalError, match=r"journal\.db must be a journal of this program .*not a database"):
+                Journal.resume(tmp_path, clock=time.time)
+        with pytest.raises(
+            JournalError, match=r"journal\.db must be a journal of this program, but SQLite says: file is"
+        ):
+            read_rows(tmp_path, "note")
+        assert (tmp_path / JOURNAL).read_bytes() == content
+
+    def test_with_a_folder_in_the_journals_place_are_refused(self, tmp_path: Path) -> None:
+        """What SQLite says is passed on."""
+        (tmp_path / RECIPE).write_text(RECIPE_TEXT)
+        (tmp_path / JOURNAL).mkdir()
+        with pytest.raises(
+            JournalError, match=r"journal\.db must be a file that can be written, but SQLite says: unable"
+        ):
+            Journal.resume(tmp_path, clock=time.time)
+
+    def test_have_one_writer(self, tmp_path: Path) -> None:
+        """Another process is refused while this one writes, and let in when it has closed."""
+        code = """
+try:
+    Journal.resume(folder, clock=time.time).close()
+except JournalError as error:
+    print(error)
+"""
+        with started(tmp_path):
+            told, complaints = run_child(code, tmp_path).communicate(timeout=60)
+            assert (
+                told == f"a run has one writer, but another process is writing to {tmp_path}. Wait for it, or end it.\n"
+            )
+            assert complaints == ""
+        assert run_child(code, tmp_path).communicate(timeout=60) == ("", "")
+
+    def test_have_one_writer_in_one_process_too(self, tmp_path: Path) -> None:
+        """The lock belongs to the open journal, not to the process."""
+        with started(tmp_path), pytest.raises(JournalError, match="a run has one writer"):
+            Journal.resume(tmp_path, clock=time.time)
+
+
+class TestDisasters:
+    def test_each_append_waits_for_the_disk(self, tmp_path: Path) -> None:
+        """What a power cut spares cannot be tried here, so SQLite is asked whether it flushes at each commit."""
+        with started(tmp_path) as journal:
+            (flushing,) = journal._connection.execute("PRAGMA synchronous").fetchone()
+            (mode,) = journal._connection.execute("PRAGMA journal_mode").fetchone()
+        assert (flushing, mode) == (2, "wal")  # 2 is FULL
+
+    def test_an_interrupted_append_is_taken_back(self, tmp_path: Path) -> None:
+        """And the next one goes well."""
+
+        class Interrupted:
+            def __init__(self, connection: sqlite3.Connection) -> None:
+                self._connection = connection
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self._connection, name)
+
+            def executemany(self, *arguments: object) -> None:
+                raise KeyboardInterrupt
+
+        with started(tmp_path) as journal:
+            connection = journal._connection
+            journal._connection = Interrupted(connection)  # type: ignore[assignment]
+            with pytest.raises(KeyboardInterrupt):
+                journal.append("note", {"lost": 1})
+            journal._connection = connection
+            journal.append("note", {"kept": 1})
+            assert journal.bodies("note") == [{"kept": 1}]
+
+    def test_a_killed_writer_loses_nothing_that_was_acknowledged(self, tmp_path: Path) -> None:
+        """SIGKILL between and within appends leaves whole appends of two, at least all that had returned."""
+        code = """
+with Journal.start(folder, "", clock=time.time) as journal:
+    for n in range(10**6):
+        journal.append("note", {"n": 2 * n}, {"n": 2 * n + 1, "filling": "x" * 3000})
+        print(n, flush=True)
+"""
+        for attempt in range(3):
+            folder = tmp_path / str(attempt)
+            child = run_child(code, folder)
+            assert child.stdout is not None
+            told = [child.stdout.readline() for _ in range(10 + attempt)]
+            child.kill()
+            told += child.stdout.readlines()  # not communicate, which passes over what readline has read ahead
+            child.communicate(timeout=60)
+            acknowledged = int(told[-1])
+            assert child.returncode == -signal.SIGKILL
+            numbers = [row["n"] for row in read_rows(folder, "note")]
+            assert numbers == list(range(len(numbers)))
+            assert len(numbers) % 2 == 0
+            assert len(numbers) // 2 in (acknowledged + 1, acknowledged + 2)
+            with Journal.resume(folder, clock=time.time) as journal:
+                journal.append("note", {"n": "new"})
+                assert len(journal.bodies("note")) == len(numbers) + 1
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+    def test_a_full_disk_is_told_and_spares_the_earlier_rows(self, tmp_path: Path) -> None:
+        """The error says what to do, the row is not half there, and the run can go on when there is space again."""
+        code = """
+import resource
+journal = Journal.start(folder, "", clock=time.time)
+journal.append("note", {"n": 1})
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
+try:
+    journal.append("note", {"filling": "x" * 200_000})
+except JournalError as error:
+    print(error)
+print(journal.bodies("note"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+journal.append("note", {"n": 2})
+print(journal.bodies("note"))
+"""
+        told, complaints = run_child(code, tmp_path).communicate(timeout=60)
+        assert complaints == ""
+        message, then, last = told.splitlines()
+        assert message.startswith("rows must reach the disk before the run goes on, but SQLite says: ")
+        assert message.endswith(". Free some space or mend the folder, then resume the run.")
+        assert (then, last) == ("[{'n': 1}]", "[{'n': 1}, {'n': 2}]")
+        assert read_rows(tmp_path, "note") == [{"n": 1}, {"n": 2}]
+
+
+class TestWriteAside:
+    def test_replaces_a_file_whole(self, tmp_path: Path) -> None:
+        """Nothing is left beside it."""
+        path = tmp_path / "report.html"
+        write_aside(path, b"old and long")
+        write_aside(path, b"new")
+        assert path.read_bytes() == b"new"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_leaves_the_old_file_when_the_disk_is_full(self, tmp_path: Path) -> None:
+        """The old content stays, and nothing is left beside it."""
+        path = tmp_path / "report.html"
+        path.write_bytes(b"old")
+        path.with_name(f".report.html.{os.getpid()}").symlink_to("/dev/full")
+        with pytest.raises(OSError, match="No space left"):
+            write_aside(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]

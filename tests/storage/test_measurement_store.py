@@ -1,0 +1,324 @@
+"""What was measured once is found again by target, space and architecture, and by nothing less."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tiny_space import TinySpace
+from torch import nn
+
+from nas.errors import TargetError
+from nas.space.architecture import Architecture, Choice
+from nas.space.search_space import SearchSpace
+from nas.space.tracing import trace_layers
+from nas.storage.measurement_store import LEAST_OF_A_SOURCE, STORE, MeasurementStore, layers_identity, space_identity
+from nas.values.measurement import Measurement
+
+TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
+WIDE, NARROW = Architecture({"width": 8}), Architecture({"width": 4})
+SHAPE = (1, 8, 8)
+SOURCE = """
+from torch import nn
+from nas.space.architecture import Choice
+
+class Own:
+    choices = (Choice("width", (2, 4)),)
+
+    def build(self, architecture):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, architecture["width"]), nn.Linear(architecture["width"], 10))
+"""
+ADDER = """
+import sys
+from pathlib import Path
+from nas.space.architecture import Architecture
+from nas.values.measurement import Measurement
+from nas.storage.measurement_store import MeasurementStore
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(20):
+    store = MeasurementStore(Path(sys.argv[1]) / str(number // 2))
+    found = {"latency_ms": Measurement("latency_ms", "target", ((float(number + 1),),))}
+    store.find("none", "space", Architecture({"width": 4}))
+    store.add(f"{sys.argv[2]}-{number}", "space", Architecture({"width": 4}), found)
+"""
+"""Makes ten stores, as others do, with two rows in each."""
+OLD_COLUMNS = "at, fingerprint, space, architecture, metric, body"
+OLD_TABLE = """
+    CREATE TABLE measurements (
+        number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
+        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL
+    )
+"""
+
+
+def latency(milliseconds: float, *flags: str) -> dict[str, Measurement]:
+    rounds = ((milliseconds, 1.1 * milliseconds), (milliseconds,))
+    return {"latency_ms": Measurement("latency_ms", TARGET, rounds, {"cores": [0, 1]}, flags, (1.0, 1.01))}
+
+
+class TestStore:
+    def test_gives_back_what_it_was_given(self, tmp_path: Path) -> None:
+        """Samples, conditions and drifts; another object, in the same folder, does."""
+        found = latency(2.0) | {"model_bytes": Measurement("model_bytes", TARGET, ((70.0,),))}
+        MeasurementStore(tmp_path / "new").add("print", "space", WIDE, found)
+        assert MeasurementStore(tmp_path / "new").find("print", "space", WIDE) == found
+
+    def test_finds_nothing_by_another_name(self, tmp_path: Path) -> None:
+        """Target, space and architecture must all be the same, and without a file there is nothing."""
+        store = MeasurementStore(tmp_path)
+        assert store.find("print", "space", WIDE) == {}
+        assert list(tmp_path.iterdir()) == []
+        store.add("print", "space", WIDE, latency(2.0))
+        for fingerprint, space, architecture in (
+            ("other", "space", WIDE),
+            ("print", "other", WIDE),
+            ("print", "space", NARROW),
+        ):
+            assert store.find(fingerprint, space, architecture) == {}
+
+    def test_the_last_one_counts(self, tmp_path: Path) -> None:
+        """Metric by metric: what was not measured again stays."""
+        store = MeasurementStore(tmp_path)
+        size = {"model_bytes": Measurement("model_bytes", TARGET, ((70.0,),))}
+        store.add("print", "space", WIDE, latency(2.0) | size)
+        store.add("print", "space", WIDE, latency(3.0))
+        assert store.find("print", "space", WIDE) == latency(3.0) | size
+
+    def test_keeps_no_doubt(self, tmp_path: Path) -> None:
+        """A flagged measurement is left out, and an older one without a flag stays."""
+        store = MeasurementStore(tmp_path)
+        store.add("print", "space", WIDE, latency(2.0, "the machine was busy"))
+        assert not (tmp_path / STORE).exists()
+        store.add("print", "space", WIDE, latency(3.0))
+        store.add("print", "space", WIDE, latency(2.0, "the machine was busy"))
+        assert store.find("print", "space", WIDE) == latency(3.0)
+
+    def test_a_fresh_one_keeps_what_it_does_not_look_up(self, tmp_path: Path) -> None:
+        """New measurements are taken, and left for others."""
+        MeasurementStore(tmp_path).add("print", "space", WIDE, latency(2.0))
+        fresh = MeasurementStore(tmp_path, fresh=True)
+        assert fresh.find("print", "space", WIDE) == {}
+        fresh.add("print", "space", WIDE, latency(3.0))
+        assert fresh.find("print", "space", WIDE) == {}
+        assert MeasurementStore(tmp_path).find("print", "space", WIDE) == latency(3.0)
+
+    def test_takes_rows_from_several_processes_at_once(self, tmp_path: Path) -> None:
+        """None is lost, and nobody is turned away, though all find no file at first."""
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", ADDER, str(tmp_path), str(name)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for name in range(4)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in processes:
+            process.communicate()
+        assert [process.returncode for process in processes] == [0] * 4
+        for name in range(4):
+            for number in range(20):
+                found = MeasurementStore(tmp_path / str(number // 2)).find(f"{name}-{number}", "space", NARROW)
+                assert found["latency_ms"].rounds == ((number + 1.0,),)
+
+    def test_another_file_of_that_name_is_left_alone(self, tmp_path: Path) -> None:
+        """The error says where it lies and what to do."""
+        (tmp_path / STORE).write_text("my notes, which are no data base" * 100)
+        store = MeasurementStore(tmp_path)
+        with pytest.raises(TargetError, match=r"measurements\.db, but SQLite says: file is not a database\. Move "):
+            store.find("print", "space", WIDE)
+        with pytest.raises(TargetError, match="or set NAS_HOME to another folder"):
+            store.add("print", "space", WIDE, latency(2.0))
+        assert (tmp_path / STORE).read_text().startswith("my notes")
+
+    def test_a_data_base_of_another_program_is_refused(self, tmp_path: Path) -> None:
+        """Its tables are not these."""
+        with closing(sqlite3.connect(tmp_path / STORE)) as connection:
+            connection.execute("CREATE TABLE measurements (what TEXT)")
+        with pytest.raises(TargetError, match="but SQLite says: no such column"):
+            MeasurementStore(tmp_path).find("print", "space", WIDE)
+
+    def test_an_empty_file_holds_nothing(self, tmp_path: Path) -> None:
+        """A disk that was full may leave one; it is no error, and is filled again."""
+        (tmp_path / STORE).touch()
+        store = MeasurementStore(tmp_path)
+        assert store.find("print", "space", WIDE) == {}
+        store.add("print", "space", WIDE, latency(2.0))
+        assert store.find("print", "space", WIDE) == latency(2.0)
+
+    def test_rows_are_plain_json(self, tmp_path: Path) -> None:
+        """So that anything can read them."""
+        MeasurementStore(tmp_path).add("print", "space", WIDE, latency(2.0))
+        with closing(sqlite3.connect(tmp_path / STORE)) as connection:
+            ((body,),) = connection.execute("SELECT body FROM measurements").fetchall()
+        assert json.loads(body)["median"] == pytest.approx(2.0, rel=0.1)
+
+
+def width(number: int) -> Architecture:
+    return Architecture({"width": number, "op": "conv", "slim": True, "ratio": 0.5})
+
+
+def on(target: str, milliseconds: float) -> dict[str, Measurement]:
+    return {"latency_ms": Measurement("latency_ms", target, ((milliseconds,),))}
+
+
+class TestSources:
+    def test_are_what_was_measured_on_other_targets(self, tmp_path: Path) -> None:
+        """Of the same space, whatever the layers; one source a fingerprint, in the order of measuring."""
+        store = MeasurementStore(tmp_path)
+        for number in range(1, LEAST_OF_A_SOURCE + 1):
+            store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number / 10))
+            store.add("print", f"space-{number}", width(number), on("onnxruntime-cpu", number))
+            store.add("cpu", f"space-{number}", width(number), on("torch-cpu", 2 * number))
+        gpu, cpu = store.sources("space", "latency_ms", without={"print"})
+        assert (gpu.target, cpu.target) == ("torch-cuda", "torch-cpu")
+        assert list(gpu.architectures) == [width(number) for number in range(1, LEAST_OF_A_SOURCE + 1)]
+        assert cpu.values.tolist() == [2.0 * number for number in range(1, LEAST_OF_A_SOURCE + 1)]
+        assert [type(option) for option in gpu.architectures[0].values()] == [int, str, bool, float]
+
+    def test_are_large_enough_and_of_this_space_and_metric(self, tmp_path: Path) -> None:
+        """Architectures count, not measurements; and a space whose name only begins alike is another."""
+        store = MeasurementStore(tmp_path)
+        for number in range(1, LEAST_OF_A_SOURCE):
+            store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number))
+        store.add("gpu", "space-1", width(1), on("torch-cuda", 99))
+        store.add("gpu", "space2-1", width(77), on("torch-cuda", 1))
+        assert store.sources("space", "latency_ms", without={"print"}) == []
+        store.add("gpu", "space-77", width(77), on("torch-cuda", 7))
+        assert store.sources("space", "item_ms", without={"print"}) == []
+        assert store.sources("spac", "latency_ms", without={"print"}) == []
+        assert store.sources("space", "latency_ms", without={"gpu"}) == []
+        (source,) = store.sources("space", "latency_ms", without={"print"})
+        assert len(source.architectures) == len(source.values) == LEAST_OF_A_SOURCE
+        assert source.values[0] == 99  # the last one counts
+
+    def test_hold_nothing_without_a_logarithm(self, tmp_path: Path) -> None:
+        """A model may have no weights."""
+        store = MeasurementStore(tmp_path)
+        for number in range(LEAST_OF_A_SOURCE):
+            found = {"weight_bytes": Measurement("weight_bytes", "torch-cuda", ((float(number),),))}
+            store.add("gpu", f"space-{number}", width(number), found)
+        assert store.sources("space", "weight_bytes", without={"print"}) == []
+
+    def test_are_none_where_nothing_is_reused_or_there_is_no_store(self, tmp_path: Path) -> None:
+        """A fresh store finds nothing at all."""
+        assert MeasurementStore(tmp_path).sources("space", "latency_ms", without={"print"}) == []
+        store = MeasurementStore(tmp_path)
+        for number in range(1, LEAST_OF_A_SOURCE + 1):
+            store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number))
+        assert MeasurementStore(tmp_path, fresh=True).sources("space", "latency_ms", without={"print"}) == []
+        (tmp_path / STORE).write_text("my notes, which are no data base" * 100)
+        with pytest.raises(TargetError, match="file is not a database"):
+            store.sources("space", "latency_ms", without={"print"})
+
+    def test_a_store_of_version_0_2_goes_on(self, tmp_path: Path) -> None:
+        """Its rows, which lack the choices, are found but are no source; new rows beside them are."""
+        with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:
+            connection.execute(OLD_TABLE)
+            for number in range(1, 100):
+                body = json.dumps(on("torch-cuda", number)["latency_ms"].to_json())
+                values = (0.0, "gpu", f"space-{number}", width(number).id, "latency_ms", body)
+                connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        store = MeasurementStore(tmp_path)
+        assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
+        assert store.sources("space", "latency_ms", without={"print"}) == []
+        for number in range(1, LEAST_OF_A_SOURCE + 1):
+            store.add("cpu", f"space-{number}", width(number), on("torch-cpu", number))
+        assert store.find("gpu", "space-3", width(3)) == on("torch-cuda", 3)
+        assert [source.target for source in store.sources("space", "latency_ms", without={"print"})] == ["torch-cpu"]
+        with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:  # version 0.2 writes into it again
+            values = (0.0, "old", "space-1", width(1).id, "latency_ms", json.dumps(on("x", 1)["latency_ms"].to_json()))
+            connection.execute(f"INSERT INTO measurements ({OLD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)
+        assert store.find("old", "space-1", width(1)) == on("x", 1)
+
+
+class Wider(TinySpace):
+    """The same code, and one option more."""
+
+    choices = (Choice("width", (4, 8, 16, 32)), *TinySpace.choices[1:])
+
+
+@pytest.fixture(name="imported")
+def importer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SearchSpace]:
+    """Writes a module's source, imports it anew, and gives its space."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def load(source: str) -> SearchSpace:
+        (tmp_path / "own_space_module.py").write_text(source)
+        monkeypatch.delitem(sys.modules, "own_space_module", raising=False)
+        importlib.invalidate_caches()
+        space: SearchSpace = importlib.import_module("own_space_module").Own()
+        return space
+
+    return load
+
+
+class TestIdentity:
+    def test_is_of_choices_shapes_and_classes(self) -> None:
+        """Whatever of them differs, the models do; the same are the same in another object."""
+        same = {space_identity(TinySpace(), SHAPE, 10), space_identity(TinySpace(), list(SHAPE), 10)}
+        others = {
+            space_identity(TinySpace(), (3, 8, 8), 10),
+            space_identity(TinySpace(), SHAPE, 11),
+            space_identity(Wider(), SHAPE, 10),
+        }
+        assert len(same) == 1
+        assert len(same | others) == 4
+
+    def test_is_of_the_source_code(self, imported: Callable[[str], SearchSpace]) -> None:
+        """An edit anywhere in the module's file is another space, and undoing it the old one."""
+        first = space_identity(imported(SOURCE), SHAPE, 10)
+        edited = space_identity(imported(SOURCE.replace("nn.Flatten()", "nn.Flatten(), nn.ReLU()")), SHAPE, 10)
+        again = space_identity(imported(SOURCE), SHAPE, 10)
+        assert first == again != edited
+
+    def test_is_of_the_whole_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Blocks that spaces share lie in other modules beside them."""
+        package = tmp_path / "own_package"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "space.py").write_text(SOURCE)
+        (package / "blocks.py").write_text("WIDTH = 1\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        space = importlib.import_module("own_package.space").Own()
+        before = space_identity(space, SHAPE, 10)
+        (package / "blocks.py").write_text("WIDTH = 2\n")
+        assert space_identity(space, SHAPE, 10) != before
+        monkeypatch.delitem(sys.modules, "own_package.space")
+        monkeypatch.delitem(sys.modules, "own_package")
+
+    def test_needs_no_file(self) -> None:
+        """A space that was made at a prompt has its choices alone."""
+        made = type("Made", (TinySpace,), {"__module__": "builtins"})()
+        assert space_identity(made, SHAPE, 10) == space_identity(made, SHAPE, 10)
+
+    def test_of_layers_is_of_each_of_them(self) -> None:
+        """Weights do not matter, sizes and order do."""
+
+        def identity(*modules: nn.Module) -> str:
+            module = nn.Sequential(*modules, nn.Flatten(), nn.Linear(4 * 64, 10))
+            return layers_identity(trace_layers(module, SHAPE, 10))
+
+        first, again = (identity(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()) for _ in range(2))
+        assert first == again
+        others = {
+            identity(nn.Conv2d(1, 4, 5, padding=2), nn.ReLU()),
+            identity(nn.ReLU(), nn.Conv2d(1, 4, 3, padding=1)),
+        }
+        assert len({first} | others) == 3

@@ -1,0 +1,175 @@
+"""A table that is looked up: values by architecture, what it lacks, and what it is asked for in vain."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from table_space import DEVICE, Chain, accuracy, final_accuracy, latency_ms, write_table
+
+from nas.errors import CandidateError, RecipeError
+from nas.progress import NullProgress
+from nas.recipe.sections import TableRecipe
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.search_space import SearchSpace, enumerate_space
+from nas.tables.table_evaluation import SearchedTable, TableLookup
+
+ALL = list(enumerate_space(Chain()))
+ONE, OTHER, THIRD = ALL[100], ALL[101], ALL[102]
+COLUMNS = {"accuracy": "val_acc", "test_accuracy": "test_acc", "device": DEVICE}
+
+
+def searched(path: Path, space: SearchSpace | None = None, **changes: Any) -> SearchedTable:
+    return SearchedTable(TableRecipe(path=str(path), **{**COLUMNS, **changes}), space or Chain())
+
+
+def text_table(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_values_are_those_of_the_architecture_s_row(tmp_path: Path) -> None:
+    """Errors are shares, of the search's column and of the winners'; a metric is one exact reading."""
+    table = searched(write_table(tmp_path / "t.csv.gz"))
+    table.check(["latency_ms", "energy_mj"])
+    assert table.error(ONE) == pytest.approx(1 - accuracy(ONE) / 100)
+    assert table.test_error(ONE) == pytest.approx(1 - final_accuracy(ONE) / 100)
+    found = table.measurements(ONE, ["latency_ms", "energy_mj"])
+    assert found["latency_ms"].rounds == ((latency_ms(ONE),),)
+    assert found["energy_mj"].median == pytest.approx(2 * latency_ms(ONE))
+    assert found["latency_ms"].target == f"table:{DEVICE}"
+    assert found["latency_ms"].interval.is_point
+    assert found["latency_ms"].table == str(tmp_path / "t.csv.gz")
+    assert found["latency_ms"].conditions["column"] == f"latency_ms_{DEVICE}"
+    assert table.metrics == ("latency_ms", "energy_mj")
+    assert searched(tmp_path / "t.csv.gz", test_accuracy=None).test_error(ONE) == table.error(ONE)
+
+
+def test_what_the_table_lacks_is_a_failure_of_that_architecture(tmp_path: Path) -> None:
+    """No row, or an empty field: a row that says so, beside those of the others."""
+    table = searched(write_table(tmp_path / "t.csv.gz", without=[ONE], empty=[OTHER]))
+    rows = table.rows(
+        [ONE, OTHER, THIRD], ["latency_ms"], round_number=2, rng=np.random.default_rng(0), progress=NullProgress()
+    )
+    assert [row.failure.kind if row.failure else None for row in rows] == ["table", "table", None]
+    assert rows[0].failure is not None
+    assert rows[0].failure.reason.endswith("t.csv.gz has no row of this architecture")
+    assert rows[1].failure is not None
+    assert f"latency_ms_{DEVICE} is empty in row 101 of" in rows[1].failure.reason
+    assert rows[2].measurements["latency_ms"].median == latency_ms(THIRD)
+    assert {row.round for row in rows} == {2}
+    with pytest.raises(CandidateError, match="no row"):
+        table.error(ONE)
+    assert table.error(OTHER) == pytest.approx(1 - accuracy(OTHER) / 100)
+
+
+class Twins:
+    """``b`` matters only where ``a`` is 1, which ``canonical`` knows and the choices do not."""
+
+    choices = (Choice("a", (0, 1)), Choice("b", (0, 1, 2)))
+
+    def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
+        return dict(values) if values["a"] else {"a": 0, "b": 0}
+
+    def build(self, architecture: Architecture) -> Any:
+        raise AssertionError("nothing is built")
+
+
+def test_a_network_that_is_not_written_so_is_found_by_its_first_twin(tmp_path: Path) -> None:
+    """What is written exactly so comes before any twin of it."""
+    twins = text_table(tmp_path / "t.csv", "a,b,val_acc\n0,1,50\n0,2,60\n1,0,70\n")
+    table = searched(twins, Twins(), test_accuracy=None, device=None)
+    assert table.error(Architecture({"a": 0, "b": 0})) == 0.5
+    assert table.error(Architecture({"a": 0, "b": 2})) == 0.4
+    assert table.error(Architecture({"a": 1, "b": 0})) == 0.3
+    with pytest.raises(CandidateError, match="no row"):
+        table.error(Architecture({"a": 1, "b": 2}))
+
+
+def test_a_metric_of_nothing_is_a_failure(tmp_path: Path) -> None:
+    """Where nobody asked for the metric its column is not checked beforehand."""
+    path = text_table(tmp_path / "t.csv", "a,b,val_acc,latency_ms,energy_mj\n1,0,70,2.5,0\n")
+    table = searched(path, Twins(), test_accuracy=None, device=None)
+    table.check(["latency_ms"])
+    with pytest.raises(CandidateError, match="energy_mj must be positive, but is 0 in row 1 of"):
+        table.measurements(Architecture({"a": 1, "b": 0}), table.metrics)
+
+
+def test_without_a_device_a_metric_is_the_column_of_its_name(tmp_path: Path) -> None:
+    """For tables of a single device."""
+    table = searched(text_table(tmp_path / "t.csv", "a,b,val_acc,latency_ms\n1,0,70,2.5\n"), Twins(),
+                     test_accuracy=None, device=None)  # fmt: skip
+    table.check(["latency_ms"])
+    found = table.measurements(Architecture({"a": 1, "b": 0}), table.metrics)
+    assert found["latency_ms"].median == 2.5
+    assert found["latency_ms"].target == "table"
+
+
+def test_a_lookup_waits_reports_once_and_tells_the_simulated_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause is a real one, the seconds are not."""
+    slept: list[float] = []
+    monkeypatch.setattr("nas.tables.table_evaluation.time.sleep", slept.append)
+    lookup = TableLookup(searched(write_table(tmp_path / "t.csv.gz"), training_s=1200, pause_s=0.25))
+    reports = list(lookup({"id": ONE.id, "architecture": dict(ONE)}))
+    assert reports == [{"epoch": 1, "error": pytest.approx(1 - accuracy(ONE) / 100), "seconds": 1200, "done": True}]
+    assert slept == [0.25]
+
+
+def test_it_travels_without_its_rows_and_each_copy_reads_the_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers are sent the path, which holds in another folder too."""
+    monkeypatch.chdir(tmp_path)
+    write_table(Path("t.csv.gz"))
+    table = searched(Path("t.csv.gz"))
+    assert table.error(ONE) > 0
+    sent = pickle.dumps(table)
+    assert len(sent) < 2000
+    monkeypatch.chdir("/")
+    copy = pickle.loads(sent)
+    assert copy.error(ONE) == table.error(ONE)
+    (tmp_path / "t.csv.gz").unlink()
+    assert copy.error(OTHER) == table.error(OTHER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "metrics", "message"),
+    [
+        ({"accuracy": None}, [], "table.accuracy must name the column of .*t.csv.gz that the search sees, in per cent"),
+        ({"accuracy": "val_ac"}, [], "it has none named 'val_ac'. Did you mean 'val_acc'"),
+        ({"test_accuracy": "tst"}, [], "it has none named 'tst'"),
+        ({"device": "toys"}, ["latency_ms"], "none for the device 'toys'. Did you mean 'toy'"),
+        ({"device": None}, ["latency_ms"], "set table.device to one of toy, other"),
+        ({"device": "other"}, ["energy_mj"], "none for the device 'other'. Known: toy"),
+        ({}, ["peak_memory_mib"], "none of peak_memory_mib at all. It has energy_mj, latency_ms: choose other"),
+    ],
+    ids=["none", "accuracy", "test", "device", "no device", "other device", "metric"],
+)
+def test_a_column_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, changes: dict[str, Any], metrics: list[str], message: str
+) -> None:
+    """Before anything is looked up."""
+    with pytest.raises(RecipeError, match=message):
+        searched(write_table(tmp_path / "t.csv.gz"), **changes).check(metrics)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("1,0,170,2\n", "from 0 to 100, but 'val_acc' of .* holds 170 in row 1"),
+        ("1,0,0.7,2\n", "no value in 'val_acc' of .* is above 1: if they are shares, write them times 100"),
+        ("1,0,70,0\n", "column 'latency_ms' of .* must be positive, but row 1 holds 0"),
+        ("1,0,70,fast\n", "column 'latency_ms' of .* must hold numbers, but row 1 holds 'fast'"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(tmp_path: Path, rows: str, message: str) -> None:
+    """Accuracies beyond per cent or written as shares, latencies of nothing, texts."""
+    path = text_table(tmp_path / "t.csv", f"a,b,val_acc,latency_ms\n{rows}")
+    with pytest.raises(RecipeError, match=message):
+        searched(path, Twins(), test_accuracy=None, device=None).check(["latency_ms"])

@@ -1,0 +1,185 @@
+"""Splits that never overlap, and arrays that are fit to be a data set."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numbered_images import indices_of, numbered_images
+
+from nas.tasks.dataset import DataSet, Split
+
+
+def numbered_data(count: int = 300, classes: int = 3, **options: Any) -> DataSet:
+    return DataSet.from_arrays(numbered_images(count), np.arange(count) % classes, **options)
+
+
+class TestSplits:
+    def test_each_image_is_in_one_split(self) -> None:
+        """The splits neither overlap nor lose an image, and each has its share of each class."""
+        data = numbered_data()
+        everything = [index for split in (data.train, data.validation, data.test) for index in indices_of(split)]
+        assert sorted(everything) == list(range(300))
+        assert (len(data.train), len(data.validation), len(data.test)) == (216, 24, 60)
+        assert np.bincount(data.test.labels).tolist() == [20, 20, 20]
+        assert np.bincount(data.validation.labels).tolist() == [8, 8, 8]
+
+    def test_labels_stay_with_their_images(self) -> None:
+        """An image's label is the one that it came with."""
+        data = numbered_data()
+        for split in (data.train, data.validation, data.test, data.train_subset(0.3)):
+            assert split.labels.tolist() == [index % 3 for index in indices_of(split)]
+
+    def test_the_seed_moves_the_validation_split_alone(self) -> None:
+        """Test errors of runs with different seeds are about the same images."""
+        one, again, other = numbered_data(seed=1), numbered_data(seed=1), numbered_data(seed=2)
+        assert one.fingerprint == again.fingerprint != other.fingerprint
+        assert indices_of(one.test) == indices_of(other.test)
+        assert indices_of(one.validation) != indices_of(other.validation)
+
+    def test_subsets_are_nested_and_stratified(self) -> None:
+        """What a quarter holds, a half holds too, and so on."""
+        data = numbered_data()
+        shares = (0.001, 0.1, 0.25, 0.3, 0.5, 0.99, 1.0)
+        subsets = [data.train_subset(share) for share in shares]
+        for smaller, larger in itertools.pairwise(subsets):
+            assert set(indices_of(smaller)) <= set(indices_of(larger))
+        assert np.bincount(subsets[2].labels).tolist() == [18, 18, 18]
+        assert len(subsets[0]) == 3
+        assert len(subsets[-1]) == len(data.train)
+
+    def test_a_subset_has_limits(self) -> None:
+        """A share is above 0 and at most 1."""
+        data = numbered_data()
+        with pytest.raises(ValueError, match="share must be above 0 and at most 1, but got 0"):
+            data.train_subset(0)
+        with pytest.raises(ValueError, match=r"but got 1\.5"):
+            data.train.subset(1.5)
+
+    def test_a_sample_is_of_all_classes_in_random_order(self) -> None:
+        """Though the images lie in the order of their classes: each batch of it has its share of each."""
+        labels = np.repeat(np.arange(3), (60, 30, 30)).astype(np.int64)
+        split = Split(numbered_images(120)[:, None], labels)
+        assert np.bincount(split.sample(40).labels).tolist() == [20, 10, 10]
+        whole = split.sample(1000)
+        assert np.bincount(whole.labels).tolist() == [60, 30, 30]
+        assert all(set(whole.labels[start : start + 24].tolist()) == {0, 1, 2} for start in range(0, 120, 24))
+        assert len({image.tobytes() for image in whole.images}) == 120
+        assert (split.sample(40).images == split.sample(40).images).all()
+        assert (split.sample(40, seed=1).images != split.sample(40).images).any()
+        assert len(split.sample(1).labels) == 1
+
+    def test_a_class_of_two_is_in_train_first(self) -> None:
+        """Training never loses the last image of a class."""
+        labels = np.array([0] * 50 + [1] * 2 + [2])
+        data = DataSet.from_arrays(numbered_images(53), labels)
+        assert set(data.train.labels.tolist()) == {0, 1, 2}
+
+    def test_shapes_and_types_of_a_split_are_checked(self) -> None:
+        """A split is uint8 images with as many int64 labels."""
+        images = np.zeros((4, 1, 2, 2), dtype=np.uint8)
+        with pytest.raises(ValueError, match=r"must be uint8 .* but got float64"):
+            Split(images.astype(np.float64), np.zeros(4, dtype=np.int64))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"int64 of shape \(4,\), but got int64 of shape \(3,\)"):
+            Split(images, np.zeros(3, dtype=np.int64))
+
+
+class TestDataSet:
+    def test_mean_and_std_are_those_of_the_training_images(self) -> None:
+        """Per channel, on the scale from 0 to 1."""
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (2500, 3, 5, 4), dtype=np.uint8)
+        data = DataSet.from_arrays(images, np.arange(2500) % 2)
+        scaled = data.train.images / 255
+        np.testing.assert_allclose(data.mean, scaled.mean(axis=(0, 2, 3)), rtol=1e-5)
+        np.testing.assert_allclose(data.std, scaled.std(axis=(0, 2, 3)), rtol=1e-5)
+        assert data.mean.dtype == data.std.dtype == np.float32
+        assert (data.input_shape, data.class_count) == ((3, 5, 4), 2)
+
+    def test_a_constant_channel_can_be_divided_by(self) -> None:
+        """Its deviation counts as one grey level."""
+        data = DataSet.from_arrays(np.full((20, 2, 2), 7, dtype=np.uint8), np.arange(20) % 2)
+        assert data.std[0] == pytest.approx(1 / 255)
+
+    def test_fingerprint_sees_pixels_labels_and_classes(self) -> None:
+        """And not the name."""
+        data = numbered_data()
+        pixels = data.test.images.copy()
+        pixels[0, 0, 3, 3] += 1
+        labels = data.train.labels.copy()
+        labels[:2] = labels[1::-1]
+        changed = [
+            replace(data, test=Split(pixels, data.test.labels)),
+            replace(data, train=Split(data.train.images, labels)),
+            replace(data, classes=("a", "b", "c")),
+        ]
+        assert data.fingerprint not in {other.fingerprint for other in changed}
+        assert replace(data, name="other").fingerprint == data.fingerprint
+        assert len(data.fingerprint) == 12
+
+    def test_contradictions_are_refused(self) -> None:
+        """Empty splits, other shapes, labels without a class, one class, a negative shift."""
+        data = numbered_data()
+        with pytest.raises(ValueError, match="at least one image, but test is empty"):
+            replace(data, test=data.test.sample(0))
+        with pytest.raises(ValueError, match=r"same shape, \(1, 4, 4\) as in train, but got \(1, 4, 2\) in test"):
+            replace(data, test=Split(data.test.images[..., :2], data.test.labels))
+        with pytest.raises(ValueError, match="labels must be 0 to 1 for 2 classes, but got 0 to 2"):
+            replace(data, classes=("a", "b"))
+        with pytest.raises(ValueError, match="shift must not be negative, but got -1"):
+            replace(data, shift=-1)
+
+
+class TestFromArrays:
+    def test_floats_become_bytes(self) -> None:
+        """From 0 to 1 onto 0 to 255."""
+        images = np.zeros((20, 2, 2), dtype=np.float32)
+        images[:, 0, 0], images[:, 0, 1] = 1.0, 0.5
+        data = DataSet.from_arrays(images, np.arange(20) % 2)
+        assert data.train.images[0, 0].tolist() == [[255, 128], [0, 0]]
+
+    def test_own_test_images_are_kept_apart(self) -> None:
+        """Then all other images train and validate."""
+        data = DataSet.from_arrays(
+            numbered_images(100),
+            np.arange(100) % 2,
+            test_images=numbered_images(10),
+            test_labels=np.arange(10) % 2,
+            classes=("cat", "dog"),
+            flip=True,
+            shift=2,
+            name="pets",
+        )
+        assert indices_of(data.test) == list(range(10))
+        assert (len(data.train), len(data.validation)) == (90, 10)
+        assert (data.classes, data.flip, data.shift, data.name) == (("cat", "dog"), True, 2, "pets")
+
+    @pytest.mark.parametrize(
+        ("images", "labels", "options", "message"),
+        [
+            (np.zeros((4, 4), np.uint8), np.arange(4), {}, r"must have the shape .* but got \(4, 4\)"),
+            (np.zeros((0, 4, 4), np.uint8), np.arange(0), {}, "must have the shape"),
+            (np.zeros((4, 8, 8, 3), np.uint8), np.arange(4), {}, "must come before height and width"),
+            (np.zeros((4, 2, 2), np.int32), np.arange(4), {}, "must be uint8, or floats .* but got int32"),
+            (np.full((4, 2, 2), 255.0), np.arange(4), {}, r"must lie within \[0, 1\], but got 255 to 255"),
+            (np.full((4, 2, 2), np.nan), np.arange(4), {}, r"must lie within \[0, 1\], but got nan"),
+            (np.zeros((4, 2, 2), np.uint8), np.arange(3), {}, r"of shape \(4,\), but got int64 of shape \(3,\)"),
+            (np.zeros((4, 2, 2), np.uint8), np.arange(4) / 2, {}, "must be integers .* but got float64"),
+            (np.zeros((4, 2, 2), np.uint8), np.arange(4) - 1, {}, "must not be negative, but got -1"),
+            (np.zeros((4, 2, 2), np.uint8), np.array([0, 0, 2, 2]), {}, "but class 1 has none"),
+            (np.zeros((4, 2, 2), np.uint8), np.zeros(4, int), {}, "at least 2 classes, but got 1"),
+            (np.zeros((4, 2, 2), np.uint8), np.arange(4), {}, "no class has more than one"),
+            (np.zeros((4, 2, 2), np.uint8), np.arange(4) % 2, {"test_share": 1.0}, "test_share must lie .* got 1.0"),
+            (np.zeros((9, 2, 2), np.uint8), np.arange(9) % 2, {"validation_share": 0}, "validation_share must lie"),
+            (np.zeros((4, 2, 2), np.uint8), np.arange(4), {"test_labels": np.arange(4)}, "given together"),
+        ],
+    )
+    def test_unfit_arrays_are_refused(
+        self, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], options: dict[str, Any], message: str
+    ) -> None:
+        """The error says the rule and then the value."""
+        with pytest.raises(ValueError, match=message):
+            DataSet.from_arrays(images, labels, **options)

@@ -1,0 +1,203 @@
+"""Folders of images: their layouts, sizes and modes, and files that must not be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nas.errors import DataError
+from nas.tasks.data_source import load_data
+
+
+def write_image(path: Path, size: tuple[int, int] = (6, 5), mode: str = "RGB", value: int = 100) -> None:
+    """An image of one colour whose mode and size are as asked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value if mode in ("L", "P", "I;16", "1") else (value,) * len(mode)).save(path)
+
+
+def write_flat(root: Path, per_class: int = 10, **options: Any) -> None:
+    for label, title in enumerate(("cat", "dog", "emu")):
+        for index in range(per_class):
+            write_image(root / title / f"{index}.png", value=50 * label + index, **options)
+
+
+class TestFolder:
+    def test_a_folder_a_class(self, tmp_path: Path) -> None:
+        """Missing splits are taken from what is there, always the same ones."""
+        write_flat(tmp_path)
+        (tmp_path / "cat" / "notes.txt").write_text("no image")
+        (tmp_path / ".cache").mkdir()
+        data = load_data(f"folder:{tmp_path}")
+        assert data.classes == ("cat", "dog", "emu")
+        assert data.input_shape == (3, 5, 6)
+        assert (len(data.train), len(data.validation), len(data.test)) == (21, 3, 6)
+        values = [int(i[0, 0, 0]) for s in (data.train, data.validation, data.test) for i in s.images]
+        assert sorted(values) == [50 * label + index for label in range(3) for index in range(10)]
+        assert data.train.labels.tolist() == [int(image[0, 0, 0]) // 50 for image in data.train.images]
+        assert load_data(f"folder:{tmp_path}").fingerprint == data.fingerprint
+        assert (data.flip, data.name) == (False, f"folder:{tmp_path}")
+
+    @pytest.mark.parametrize("validation", ["val", "valid", "validation", None])
+    @pytest.mark.parametrize("has_test", [True, False])
+    def test_a_folder_a_split(self, tmp_path: Path, validation: str | None, has_test: bool) -> None:
+        """Splits that are there are taken as they are."""
+        write_flat(tmp_path / "train")
+        if validation:
+            write_flat(tmp_path / validation, per_class=2)
+        if has_test:
+            write_flat(tmp_path / "test", per_class=3)
+        data = load_data(f"folder:{tmp_path}")
+        assert len(data.train) == 30 - (0 if has_test else 6) - (0 if validation else 3)
+        assert len(data.validation) == (6 if validation else 3)
+        assert len(data.test) == (9 if has_test else 6)
+
+    def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
+        """A folder of images is a class, whatever its name."""
+        for title in ("train", "bus"):
+            for index in range(4):
+                write_image(tmp_path / title / f"{index}.png")
+        assert load_data(f"folder:{tmp_path}").classes == ("bus", "train")
+
+    def test_grey_images_have_one_channel_if_all_are_grey(self, tmp_path: Path) -> None:
+        """One colour image makes all of them colour."""
+        write_flat(tmp_path, mode="L")
+        assert load_data(f"folder:{tmp_path}").input_shape == (1, 5, 6)
+        write_image(tmp_path / "cat" / "colour.png", mode="RGBA")
+        assert load_data(f"folder:{tmp_path}").input_shape == (3, 5, 6)
+
+    def test_sixteen_bits_keep_their_upper_eight(self, tmp_path: Path) -> None:
+        """And are not clipped."""
+        for title in ("a", "b"):
+            for index in range(3):
+                write_image(tmp_path / title / f"{index}.png", mode="I;16", value=0x4321)
+        assert (load_data(f"folder:{tmp_path}").train.images == 0x43).all()
+
+    def test_sizes_that_differ_need_an_image_size(self, tmp_path: Path) -> None:
+        """The error names two files; with image_size each is scaled and its middle kept."""
+        write_flat(tmp_path)
+        write_image(tmp_path / "dog" / "wide.png", size=(40, 10), value=77)
+        with pytest.raises(DataError, match=r"6×5 pixels and .*wide.png 40×10. Set image_size"):
+            load_data(f"folder:{tmp_path}")
+        data = load_data(f"folder:{tmp_path}", image_size=8)
+        assert data.input_shape == (3, 8, 8)
+        values = [image[0] for split in (data.train, data.validation, data.test) for image in split.images]
+        assert any((value == 77).all() for value in values)
+
+    def test_the_middle_of_a_wide_image_is_kept(self, tmp_path: Path) -> None:
+        """Its sides are cut off."""
+        pixels = np.zeros((4, 12), dtype=np.uint8)
+        pixels[:, 4:8] = 200
+        for title in ("a", "b"):
+            for index in range(3):
+                (tmp_path / title).mkdir(exist_ok=True)
+                Image.fromarray(pixels).save(tmp_path / title / f"{index}.png")
+        assert (load_data(f"folder:{tmp_path}", image_size=4).train.images == 200).all()
+
+    @pytest.mark.parametrize("pictures", [1, 2])
+    def test_a_camera_that_was_turned(self, tmp_path: Path, pictures: int) -> None:
+        """The orientation stored in a JPEG file is applied, so its size is that shown; some hold a preview too."""
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        for title in ("a", "b"):
+            (tmp_path / title).mkdir()
+            for index in range(3):
+                path = tmp_path / title / f"{index}.jpg"
+                preview = Image.new("RGB", (3, 2))
+                more: dict[str, Any] = {"format": "MPO", "save_all": True, "append_images": [preview]}
+                Image.new("RGB", (6, 4)).save(path, exif=exif, **(more if pictures == 2 else {}))
+                with Image.open(path) as saved:
+                    assert saved.format == ("MPO" if pictures == 2 else "JPEG")
+        assert load_data(f"folder:{tmp_path}").input_shape == (3, 6, 4)
+
+    @pytest.mark.parametrize("content", [b"", b"no image", "half"])
+    def test_an_unreadable_image_is_named(self, tmp_path: Path, content: bytes | str) -> None:
+        """Whether its header or only its end is broken."""
+        write_flat(tmp_path)
+        path = tmp_path / "dog" / "3.png"
+        if isinstance(content, str):
+            noise = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(path)
+            content = path.read_bytes()[:80]
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"dog/3.png cannot be read as an image"):
+            load_data(f"folder:{tmp_path}")
+
+    def test_an_image_of_another_kind_is_not_decoded(self, tmp_path: Path) -> None:
+        """Formats such as EPS, which start another program, do not hide behind an extension."""
+        write_flat(tmp_path)
+        (tmp_path / "dog" / "3.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n")
+        with pytest.raises(DataError, match="cannot be read as an image"):
+            load_data(f"folder:{tmp_path}")
+
+    def test_links_out_of_the_folder_are_refused(self, tmp_path: Path) -> None:
+        """Files may link within it; folders may not link at all."""
+        root = tmp_path / "data"
+        write_flat(root)
+        (root / "cat" / "inside.png").symlink_to(root / "cat" / "1.png")
+        assert len(load_data(f"folder:{root}").train) == 22
+        write_image(tmp_path / "secret.png")
+        (root / "cat" / "outside.png").symlink_to(tmp_path / "secret.png")
+        with pytest.raises(DataError, match=r"must lie within .*outside.png links to .*secret.png"):
+            load_data(f"folder:{root}")
+        (root / "cat" / "outside.png").unlink()
+        (root / "cat" / "broken.png").symlink_to(root / "nothing.png")
+        with pytest.raises(DataError, match="a link to none"):
+            load_data(f"folder:{root}")
+        (root / "cat" / "broken.png").unlink()
+        (root / "fox").symlink_to(root / "dog")
+        with pytest.raises(DataError, match=r"must not be links, but .*fox links to .*dog"):
+            load_data(f"folder:{root}")
+
+    def test_a_link_to_the_folder_itself_is_fine(self, tmp_path: Path) -> None:
+        """It is what the user named."""
+        write_flat(tmp_path / "real")
+        (tmp_path / "alias").symlink_to(tmp_path / "real")
+        assert load_data(f"folder:{tmp_path / 'alias'}").class_count == 3
+
+    def test_layouts_that_make_no_sense_are_refused(self, tmp_path: Path) -> None:
+        """Each with what is wrong and where."""
+        with pytest.raises(DataError, match=r"but .*nowhere is no folder"):
+            load_data(f"folder:{tmp_path / 'nowhere'}")
+        write_image(tmp_path / "one" / "cat" / "1.png")
+        with pytest.raises(DataError, match="at least 2 classes, but it holds 1"):
+            load_data(f"folder:{tmp_path / 'one'}")
+        (tmp_path / "one" / "dog").mkdir()
+        with pytest.raises(DataError, match=r"each class must have an image, but .*dog has none"):
+            load_data(f"folder:{tmp_path / 'one'}")
+        write_image(tmp_path / "one" / "dog" / "1.png")
+        with pytest.raises(DataError, match="no class has more than one"):
+            load_data(f"folder:{tmp_path / 'one'}")
+        write_image(tmp_path / "one" / "loose.png")
+        with pytest.raises(DataError, match=r"folder of their class, but .*loose.png"):
+            load_data(f"folder:{tmp_path / 'one'}")
+
+    def test_splits_that_do_not_fit_are_refused(self, tmp_path: Path) -> None:
+        """Unknown classes, two validation folders, no training images."""
+        write_flat(tmp_path / "train")
+        write_image(tmp_path / "test" / "dogs" / "1.png")
+        with pytest.raises(
+            DataError, match=r"only classes of the training images, but it has 'dogs'. Did you mean 'dog'"
+        ):
+            load_data(f"folder:{tmp_path}")
+        write_flat(tmp_path / "val")
+        write_flat(tmp_path / "valid")
+        with pytest.raises(DataError, match=r"one folder for validation, but it has .*val and .*valid"):
+            load_data(f"folder:{tmp_path}")
+        (tmp_path / "train").rename(tmp_path / "training")
+        with pytest.raises(DataError, match="must have train"):
+            load_data(f"folder:{tmp_path}")
+
+    def test_images_that_do_not_fit_into_memory_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before any is decoded."""
+        write_flat(tmp_path)
+        with pytest.raises(DataError, match=r"must fit into 8 GiB, but 30 of 20000×20000 .* Set a lower image_size"):
+            load_data(f"folder:{tmp_path}", image_size=20_000)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+        with pytest.raises(DataError, match="too large an image"):
+            load_data(f"folder:{tmp_path}")

@@ -1,0 +1,208 @@
+"""The supernet learns, repeats itself, goes on from a checkpoint as if nothing had happened, and says why it failed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load
+from sharing_space import SharingSpace, TinySupernet
+from test_training import DIGITS, SETTINGS
+from torch import nn
+
+from nas.errors import CandidateError
+from nas.space.architecture import Architecture, Choice
+from nas.space.search_space import ends
+from nas.training import supernet_training
+from nas.training.supernet import SharedEvaluation, SharedWeights
+from nas.training.supernet_training import SupernetTraining
+from nas.training.training import CandidateTraining
+
+QUICK = replace(SETTINGS, subset=0.2)
+"""Three batches an epoch."""
+
+
+def train(seed: int = 0, per_step: int = 4, checkpoint: bytes | None = None, **changes: Any) -> list[dict[str, Any]]:
+    clock = itertools.count(0, 100)  # each look at it is far enough from the last for a checkpoint
+    settings = replace(QUICK, **{"time_limit_s": 1e9, **changes})
+    task = SupernetTraining(SharingSpace(), DIGITS, settings, per_step, checkpoint, lambda: float(next(clock)))
+    return list(task({"id": "supernet", "seed": seed}))
+
+
+@pytest.fixture(name="shared", scope="module")
+def trained_weights() -> SharedWeights:
+    """After 30 epochs."""
+    return SharedWeights(SharingSpace(), train(epochs=30, subset=1.0)[-1]["weights"])
+
+
+def test_all_sizes_learn(shared: SharedWeights) -> None:
+    """The smallest and the largest have learnt most digits, with weights that they share."""
+    task = SharedEvaluation(SharingSpace(), DIGITS, shared, 512, "cpu", 1)
+    errors = [next(task({"architecture": dict(a), "seed": 0}))["error"] for a in ends(SharingSpace())]
+    assert errors[0] < 0.3
+    assert errors[1] < 0.1
+
+
+def test_the_seed_decides_the_weights() -> None:
+    """To the last bit."""
+    first, same, other = (train(seed)[-1]["weights"] for seed in (1, 1, 2))
+    assert first == same != other
+
+
+def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
+    """The weights are the same to the last bit, and the seconds before it count."""
+    whole = train(epochs=4)
+    assert ["checkpoint" in report for report in whole] == [True, True, True, False]
+    rest = train(epochs=4, checkpoint=whole[1]["checkpoint"])
+    assert [report["epoch"] for report in rest] == [3, 4]
+    assert rest[-1]["weights"] == whole[-1]["weights"]
+    assert rest[0]["seconds"] > whole[1]["seconds"]
+    with pytest.raises(CandidateError, match="must take at most"):  # what was spent before counts too
+        train(epochs=4, checkpoint=whole[1]["checkpoint"], time_limit_s=whole[1]["seconds"] + 50)
+    assert load(whole[-1]["weights"]).keys() == dict(TinySupernet().named_parameters()).keys()
+
+
+@pytest.fixture(name="seen")
+def architectures_that_take_shared_weights(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
+    """In the order in which they do."""
+    seen: list[Architecture] = []
+    weights = TinySupernet.weights
+
+    def spied(supernet: TinySupernet, architecture: Architecture) -> dict[str, torch.Tensor]:
+        seen.append(architecture)
+        return weights(supernet, architecture)
+
+    monkeypatch.setattr(TinySupernet, "weights", spied)
+    return seen
+
+
+def test_each_step_trains_the_largest_the_smallest_and_random_ones(seen: list[Architecture]) -> None:
+    """The sandwich rule: the largest first, since it teaches the others."""
+    smallest, largest = ends(SharingSpace())
+    train(epochs=1, per_step=5)
+    steps = [seen[start : start + 5] for start in range(0, len(seen), 5)]
+    assert len(steps) == 3
+    assert all(step[:2] == [largest, smallest] for step in steps)
+    assert len({architecture for step in steps for architecture in step[2:]}) > 3
+
+
+def test_kinds_are_no_less_than_others(seen: list[Architecture]) -> None:
+    """All of them are in the largest, which alone is trained on labels, and in the smallest."""
+
+    class Kinds(SharingSpace):
+        choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
+
+    list(SupernetTraining(Kinds(), DIGITS, replace(QUICK, epochs=6), 2)({"id": "supernet", "seed": 0}))
+    for end, of_numbers in zip((seen[1::2], seen[::2]), ends(SharingSpace()), strict=True):
+        assert {(each["first"], each["second"]) for each in end} == set(itertools.product(("plain", "other"), repeat=2))
+        assert all(each[name] == option for each in end for name, option in of_numbers.items())
+
+
+@pytest.mark.parametrize("when", ["build", "forward", "after"])
+def test_kinds_that_do_not_go_together_are_no_end(when: str) -> None:
+    """The architectures of all first and all last options take their place."""
+
+    class Apart(SharingSpace):
+        choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
+
+        def build(self, architecture: Architecture) -> nn.Module:
+            module = super().build(architecture)
+            if architecture["first"] != architecture["second"]:
+                if when == "build":
+                    raise RuntimeError("they do not go together")
+                if when == "forward":
+                    module.register_forward_pre_hook(refuse)
+                else:
+                    module.register_forward_hook(lambda module, inputs, outputs: outputs[:, 1:])
+            return module
+
+    def refuse(module: nn.Module, inputs: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    *_, last = SupernetTraining(Apart(), DIGITS, QUICK, 2)({"id": "supernet", "seed": 0})
+    assert last["done"]
+
+
+def test_random_ones_that_cannot_be_built_are_left_out() -> None:
+    """But not the ends, without which there is nothing to go by."""
+
+    class Gaps(SharingSpace):
+        impossible = 1
+
+        def build(self, architecture: Architecture) -> nn.Module:
+            if architecture["depth"] == self.impossible:
+                raise RuntimeError("no such depth")
+            return super().build(architecture)
+
+    def trained(space: SharingSpace) -> dict[str, Any]:
+        *_, last = SupernetTraining(space, DIGITS, QUICK, 4)({"id": "supernet", "seed": 0})
+        return last
+
+    assert trained(Gaps())["done"]
+    gaps = Gaps()
+    gaps.impossible = 0
+    with pytest.raises(CandidateError, match="no such depth"):
+        trained(gaps)
+
+
+def test_only_the_largest_sees_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are trained on its outputs, which are probabilities and carry no gradient."""
+    targets: list[torch.Tensor] = []
+    plain = torch.nn.functional.cross_entropy
+
+    def spied(logits: torch.Tensor, target: torch.Tensor, **options: Any) -> torch.Tensor:
+        targets.append(target)
+        return plain(logits, target, **options)
+
+    monkeypatch.setattr(supernet_training.F, "cross_entropy", spied)
+    train(epochs=1, per_step=3)
+    assert [target.ndim for target in targets] == [1, 2, 2] * 3
+    for target in targets:
+        if target.ndim == 2:
+            assert not target.requires_grad
+            assert target.sum(dim=1) == pytest.approx(torch.ones(len(target)), abs=1e-5)
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    """The message says where, and what may help."""
+    with pytest.raises(CandidateError, match=r"must be finite, but one was nan in epoch 1.*lower training.learn") as e:
+        train(epochs=3, learning_rate=1e30)
+    assert e.value.kind == "nan"
+
+
+def test_the_time_limit_ends_the_training() -> None:
+    """It is looked at after every step."""
+    with pytest.raises(CandidateError, match=r"must take at most 250 s, but was in epoch 1 of 2\.") as caught:
+        train(time_limit_s=250)
+    assert caught.value.kind == "timeout"
+
+
+@pytest.fixture(name="threads")
+def with_three_threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield 3
+    torch.set_num_threads(before)
+
+
+def test_the_process_stays_as_it_was(threads: int) -> None:
+    """Its random state and number of threads."""
+    DIGITS.load()
+    before = torch.get_rng_state()
+    train(epochs=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_training_can_start_from_shared_weights(shared: SharedWeights) -> None:
+    """With hardly a step it has what they have learnt, which from scratch it has not."""
+    settings = replace(SETTINGS, epochs=1, learning_rate=1e-4)
+    job = {"architecture": dict(ends(SharingSpace())[1]), "seed": 0}
+    errors = [
+        next(CandidateTraining(SharingSpace(), DIGITS, settings, start=start)(job))["error"] for start in (None, shared)
+    ]
+    assert errors[1] < 0.2 < errors[0]

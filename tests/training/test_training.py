@@ -1,0 +1,350 @@
+"""Training learns, repeats itself, says why it failed, and leaves the process as it was."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+from tiny_space import TinySpace
+from torch import nn
+
+from nas.errors import CandidateError
+from nas.space.architecture import Architecture
+from nas.tasks.data_source import DataSource
+from nas.tasks.dataset import DataSet, Split
+from nas.training.training import (
+    CandidateTraining,
+    TrainingSettings,
+    _AveragedState,
+    augmented,
+    error_rate,
+    normalised_images,
+)
+
+DIGITS = DataSource(name="digits")
+SETTINGS = TrainingSettings(
+    epochs=2,
+    subset=1.0,
+    batch_size=64,
+    learning_rate=1e-2,
+    weight_decay=0.05,
+    label_smoothing=0.05,
+    augment=True,
+    device="cpu",
+    time_limit_s=600.0,
+    threads=1,
+)
+SMALL = {"width": 8, "depth": 1, "kernel": 3}
+
+
+class OneModule(TinySpace):
+    """Builds a module of the given class, whatever the architecture."""
+
+    def __init__(self, maker: type[nn.Module]) -> None:
+        self._maker = maker
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        return self._maker()
+
+
+class Spy(nn.Module):
+    """Notes the size of each batch, and whether it is one to learn from."""
+
+    seen: list[tuple[int, bool]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+        Spy.seen = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        Spy.seen.append((len(images), self.training))
+        return self.head(images.flatten(1))
+
+
+class Bad(nn.Module):
+    """Its logits turn to NaN with the third batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+        self.batches = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches += self.training
+        return self.head(images.flatten(1)) * (float("nan") if self.batches == 3 else 1.0)
+
+
+class Tied(nn.Module):
+    """Two layers share their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 64, bias=False)
+        self.second = nn.Linear(64, 64, bias=False)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.second(self.first(images.flatten(1)).relu()).relu())
+
+
+class Volume(nn.Module):
+    """Its convolution runs over channels too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv3d(1, 4, (1, 3, 3), padding=(0, 1, 1))
+        self.head = nn.Linear(4 * 64, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(images[:, None]).relu().flatten(1))
+
+
+def job_of(values: Mapping[str, Any] = SMALL, seed: int = 0) -> dict[str, Any]:
+    return {"id": "a", "architecture": dict(values), "seed": seed}
+
+
+def train(space: TinySpace | None = None, seed: int = 0, **changes: Any) -> list[dict[str, Any]]:
+    task = CandidateTraining(space or TinySpace(), DIGITS, replace(SETTINGS, **changes))
+    return list(task(job_of(seed=seed)))
+
+
+def curve(reports: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    return [(report["loss"], report["error"]) for report in reports]
+
+
+def test_digits_are_learnt_in_seconds() -> None:
+    """A net of a few thousand weights has less than 10 % error on the validation split after eight epochs."""
+    reports = train(epochs=8, batch_size=32)
+    assert [report["epoch"] for report in reports] == list(range(1, 9))
+    assert [report.get("done", False) for report in reports] == [False] * 7 + [True]
+    assert reports[-1]["error"] < 0.1
+    assert reports[-1]["loss"] < reports[0]["loss"]
+    assert all(one["seconds"] < other["seconds"] for one, other in itertools.pairwise(reports))
+
+
+def test_the_seed_decides_the_curve() -> None:
+    """The same seed gives the same losses and errors to the last bit, another seed others."""
+    assert curve(train(seed=1)) == curve(train(seed=1)) != curve(train(seed=2))
+
+
+@pytest.mark.parametrize(("subset", "batch_size", "sizes"), [(1.0, 64, {64}), (0.5, 1000, None), (0.1, 32, {32})])
+def test_only_whole_batches_of_the_asked_share_are_seen(
+    digits: DataSet, subset: float, batch_size: int, sizes: set[int] | None
+) -> None:
+    """A batch is never larger than the images there are, so that every training takes at least one step."""
+    reports = train(OneModule(Spy), subset=subset, batch_size=batch_size)
+    batches = [size for size, training in Spy.seen if training]
+    images = len(digits.train_subset(subset))
+    assert set(batches) == (sizes or {images})
+    assert len(batches) == SETTINGS.epochs * (images // min(batch_size, images))
+    assert sum(size for size, training in Spy.seen if not training) == SETTINGS.epochs * len(digits.validation)
+    assert len(reports) == SETTINGS.epochs
+
+
+def test_epochs_can_see_growing_shares(digits: DataSet) -> None:
+    """Each sees its own and reports it; the learning rate has decayed by the last of the steps that there are."""
+    reports = train(OneModule(Spy), subset=0.5, epochs=3, subsets=(0.01, 0.25, 0.5))
+    assert [report["subset"] for report in reports] == [0.01, 0.25, 0.5]
+    batches = [size for size, training in Spy.seen if training]
+    few, quarter, half = (len(digits.train_subset(share)) for share in (0.01, 0.25, 0.5))
+    assert batches == [few] + [64] * (quarter // 64 + half // 64)
+    assert [report["subset"] for report in train(OneModule(Spy), subset=0.5)] == [0.5, 0.5]
+
+
+def test_there_is_a_share_for_each_epoch() -> None:
+    """A list of another length is a mistake."""
+    with pytest.raises(ValueError, match=r"subsets must hold one share for each of 2 epochs, but got \(0.5,\)"):
+        replace(SETTINGS, subsets=(0.5,))
+
+
+def test_weights_and_statistics_are_averaged() -> None:
+    """Later steps count more, and what is learnt stays as it is."""
+    module = nn.BatchNorm1d(2)
+    state = _AveragedState(module)
+    seen = []
+    for step in range(1, 4):
+        with torch.no_grad():
+            module.weight.fill_(step)
+            module.running_mean.fill_(-step)  # type: ignore[union-attr,operator]
+        state.update()
+        with state.swapped_in():
+            seen.append((module.weight[0].item(), module.running_mean[0].item()))  # type: ignore[index]
+        assert module.weight[0].item() == step
+        assert module.running_mean[0].item() == -step  # type: ignore[index]
+    second = 1 + 7 / 8
+    third = second + (3 - second) * 7 / 9
+    assert seen == [pytest.approx((mean, -mean)) for mean in (1, second, third)]
+
+
+def test_the_average_leaves_the_module_as_it_was() -> None:
+    """Also where scoring it raises."""
+    module = nn.Linear(2, 1)
+    state = _AveragedState(module)
+    state.update()
+    with torch.no_grad():
+        module.weight.fill_(5.0)
+
+    def score() -> None:
+        with state.swapped_in():
+            assert module.weight[0, 0].item() != 5.0
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        score()
+    assert module.weight[0, 0].item() == 5.0
+
+
+def test_the_validation_images_can_be_trained_on(digits: DataSet) -> None:
+    """Then no report has an error, which would be one of images that were learnt."""
+    reports = train(OneModule(Spy), use_validation=True, batch_size=1)
+    assert all("error" not in report and report["loss"] > 0 for report in reports)
+    assert reports[-1]["done"]
+    assert Spy.seen == [(1, True)] * SETTINGS.epochs * (len(digits.train) + len(digits.validation))
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    """The message says where, and what may help."""
+    message = r"must be finite, but was nan in epoch 1, batch 3 of \d+; a lower training.learning_rate than 0.01 may h"
+    with pytest.raises(CandidateError, match=message) as caught:
+        train(OneModule(Bad))
+    assert caught.value.kind == "nan"
+
+
+def test_the_time_limit_ends_the_training() -> None:
+    """It is looked at after every batch, by the given clock; what was reported before stays reported."""
+    ticks = itertools.count()
+    task = CandidateTraining(TinySpace(), DIGITS, replace(SETTINGS, epochs=9, time_limit_s=40), lambda: next(ticks))
+    reports = task(job_of())
+    assert [next(reports)["epoch"], next(reports)["epoch"]] == [1, 2]
+    with pytest.raises(CandidateError, match=r"must take at most 40 s, but was in epoch 3 of 9\.") as caught:
+        next(reports)
+    assert caught.value.kind == "timeout"
+
+
+def test_what_cannot_be_built_has_failed() -> None:
+    """The kind is build, and the message says what was raised."""
+    with pytest.raises(CandidateError, match="build raised KeyError: 'kernel'") as caught:
+        list(CandidateTraining(_NeedsKernel(), DIGITS, SETTINGS)(job_of({"width": 4, "depth": 0})))
+    assert caught.value.kind == "build"
+
+
+class _NeedsKernel(TinySpace):
+    def build(self, architecture: Architecture) -> nn.Module:
+        return super().build(Architecture({**architecture, "kernel": architecture["kernel"]}))
+
+
+@pytest.fixture(name="three_threads")
+def with_three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def global_random_states() -> list[str]:
+    numpy_state = np.random.get_state()  # noqa: NPY002 (nobody is to touch it, so this looks at it)
+    return [str(torch.get_rng_state().tolist()), str(numpy_state[1].tolist()), str(random.getstate())]
+
+
+@pytest.mark.parametrize("ending", ["stopped", "done", "failed"])
+@pytest.mark.usefixtures("three_threads")
+def test_the_process_stays_as_it_was(ending: str) -> None:
+    """However a training ends, the global random states and the number of threads are those of before."""
+    DIGITS.load()  # the first time imports a library that draws a random number when imported
+    before = global_random_states()
+    space = OneModule(Bad) if ending == "failed" else TinySpace()
+    reports = CandidateTraining(space, DIGITS, SETTINGS)(job_of())
+    if ending == "failed":
+        with pytest.raises(CandidateError):
+            next(reports)
+    elif ending == "stopped":
+        next(reports)
+        reports.close()  # type: ignore[attr-defined]
+    else:
+        assert list(reports)[-1]["done"]
+    assert global_random_states() == before
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("maker", [None, Tied, Volume])
+def test_kept_weights_give_the_same_model_back(digits: DataSet, maker: type[nn.Module] | None) -> None:
+    """Loaded into a new module they give the reported error, also where layers share weights."""
+    space = TinySpace() if maker is None else OneModule(maker)
+    *earlier, last = train(space, keep_weights=True)
+    assert not any("weights" in report for report in earlier)
+    module = space.build(Architecture(SMALL))
+    assert error_rate(module, digits.validation, digits) != last["error"]
+    module.load_state_dict(load(last["weights"]))
+    assert error_rate(module, digits.validation, digits) == last["error"]
+
+
+def test_error_rate_counts_wrong_answers(digits: DataSet) -> None:
+    """Who always says 3 is wrong about every other digit; the module is left to its user in eval mode."""
+
+    class Three(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return nn.functional.one_hot(torch.full((len(images),), 3), 10).float()
+
+    assert error_rate(Three(), digits.train, digits) == np.mean(digits.train.labels != 3)
+
+
+def test_models_see_normalised_images(digits: DataSet) -> None:
+    """Over the training images they have mean 0 and standard deviation 1 in each channel."""
+    seen = normalised_images(digits.train.images, digits)
+    assert seen.dtype == np.float32
+    assert seen.shape == digits.train.images.shape
+    assert seen.mean() == pytest.approx(0, abs=1e-4)
+    assert seen.std() == pytest.approx(1, abs=1e-4)
+
+
+def colourful(*, flip: bool, shift: int) -> DataSet:
+    images = np.random.default_rng(0).integers(1, 256, (200, 3, 5, 7), dtype=np.uint8)
+    split = Split(images, np.arange(200) % 2)
+    return DataSet("colourful", split, split, split, ("a", "b"), flip=flip, shift=shift)
+
+
+def test_shifts_move_whole_images() -> None:
+    """Each image keeps shape and type, and is the old one moved by up to the reach, with black coming in."""
+    data = colourful(flip=False, shift=1)
+    images = torch.from_numpy(data.train.images)
+    moved = augmented(images, data, torch.Generator().manual_seed(0))
+    assert moved.shape == images.shape
+    assert moved.dtype == images.dtype
+    found = set()
+    padded = nn.functional.pad(images, (1, 1, 1, 1))
+    for index, image in enumerate(moved):
+        places = [
+            (row, column)
+            for row, column in itertools.product(range(3), range(3))
+            if torch.equal(image, padded[index, :, row : row + 5, column : column + 7])
+        ]
+        assert len(places) == 1
+        found.add(places[0])
+    assert len(found) == 9
+
+
+def test_flips_mirror_half_of_the_images() -> None:
+    """Left and right are exchanged in about every second one, and the others stay."""
+    data = colourful(flip=True, shift=0)
+    images = torch.from_numpy(data.train.images)
+    flipped = augmented(images, data, torch.Generator().manual_seed(0))
+    mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(flipped, images, strict=True)]
+    same = [torch.equal(new, old) for new, old in zip(flipped, images, strict=True)]
+    assert all(one != other for one, other in zip(mirrored, same, strict=True))
+    assert 70 <= sum(mirrored) <= 130
+
+
+def test_nothing_is_changed_where_nothing_is_allowed() -> None:
+    """Without flip and shift the images are the same."""
+    data = colourful(flip=False, shift=0)
+    images = torch.from_numpy(data.train.images)
+    assert torch.equal(augmented(images, data, torch.Generator()), images)

@@ -1,0 +1,229 @@
+"""Medians and intervals of raw samples, and what a measurement refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.values.measurement import SESSION_DOUBT, Interval, Measurement
+
+TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
+TRUTH_MS = 2.0
+
+positive = st.floats(1e-6, 1e9)
+rounds_strategy = st.lists(st.lists(positive, min_size=1, max_size=8).map(tuple), min_size=1, max_size=6).map(tuple)
+
+
+def measurement_of(*rounds: tuple[float, ...], drifts: tuple[float, ...] = ()) -> Measurement:
+    return Measurement("latency_ms", TARGET, rounds, drifts=drifts)
+
+
+def synthetic(
+    rng: np.random.Generator, rounds: int, samples: int, between: float, within: float
+) -> tuple[tuple[float, ...], ...]:
+    """Samples around a session's own level, the sessions' levels around the truth."""
+    levels = TRUTH_MS * rng.lognormal(0, between, rounds)
+    return tuple(tuple((level * rng.lognormal(0, within, samples)).tolist()) for level in levels)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "samples", "between", "within"),
+    [
+        (5, 100, 0.03, 0.05),
+        (5, 100, 0.03, 0.01),
+        (5, 20, 0.0, 0.05),
+        (3, 1, 0.01, 0.0),
+        (10, 50, 0.03, 0.05),
+    ],
+)
+def test_the_interval_holds_the_truth_as_often_as_it_says(
+    rounds: int, samples: int, between: float, within: float
+) -> None:
+    """95 % of the intervals hold the truth, whichever noise is the larger; 2,000 runs tell that to ±1.5 %."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(2000):
+        interval = measurement_of(*synthetic(rng, rounds, samples, between, within)).interval
+        held += interval.lower <= TRUTH_MS <= interval.upper
+    assert 0.935 <= held / 2000 <= 0.965
+
+
+@pytest.mark.parametrize("between", [0.005, 0.015, 0.05])
+def test_the_interval_holds_the_truth_when_rounds_are_added_until_it_is_narrow(between: float) -> None:
+    """At least 90 % do, from 5 rounds to 15 until ±1 %: stopping when readings happen to agree costs up to 5 %."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(1000):
+        rounds = synthetic(rng, 15, 20, between, 0.01)
+        enough = next((n for n in range(5, 15) if measurement_of(*rounds[:n]).scatter <= 0.01), 15)
+        interval = measurement_of(*rounds[:enough]).interval
+        held += interval.lower <= TRUTH_MS <= interval.upper
+    assert held / 1000 >= 0.90
+
+
+def test_one_round_is_judged_by_its_samples() -> None:
+    """Where there is one session, the interval is about its own level."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(1000):
+        interval = measurement_of(*synthetic(rng, 1, 30, 0.0, 0.05)).interval
+        held += interval.lower <= TRUTH_MS <= interval.upper
+    assert 0.93 <= held / 1000 <= 0.97
+
+
+def test_the_interval_is_cheap() -> None:
+    """Five rounds of a hundred samples take less than 10 ms; the best of five tries, as the machine may be busy."""
+    rounds = synthetic(np.random.default_rng(0), 5, 100, 0.03, 0.05)
+    durations_s = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert measurement_of(*rounds).interval.upper > TRUTH_MS / 2
+        durations_s.append(time.perf_counter() - start)
+    assert min(durations_s) < 0.01
+
+
+@given(rounds_strategy)
+def test_the_interval_holds_the_median(rounds: tuple[tuple[float, ...], ...]) -> None:
+    """Both are derived from the samples alone, and the median, that of the rounds' medians, is never outside."""
+    one, other = measurement_of(*rounds), measurement_of(*rounds)
+    assert one.interval == other.interval
+    assert one.median == pytest.approx(statistics.median(statistics.median(samples) for samples in rounds))
+    assert one.interval.lower <= one.median <= one.interval.upper
+    assert one.interval.lower >= 0
+
+
+@given(st.lists(positive, min_size=2, max_size=6), st.floats(0.01, 100))
+def test_the_interval_scales_with_the_unit(readings: list[float], factor: float) -> None:
+    """In another unit the interval is the same one."""
+    here = measurement_of(*((reading,) for reading in readings))
+    there = measurement_of(*((factor * reading,) for reading in readings))
+    assert there.interval.lower == pytest.approx(factor * here.interval.lower, rel=1e-6)
+    assert there.interval.upper == pytest.approx(factor * here.interval.upper, rel=1e-6)
+
+
+@given(positive, st.integers(1, 5))
+def test_equal_readings_give_a_point(reading: float, rounds: int) -> None:
+    """A size in bytes has no interval, and neither have readings that agree to the last bit."""
+    interval = measurement_of(*((reading,) for _ in range(rounds))).interval
+    assert interval == Interval(reading, reading)
+
+
+def test_a_drift_is_taken_out_of_what_is_derived() -> None:
+    """Each round is corrected by its own, the samples stay as they were read."""
+    rounds = ((1.0, 1.0), (1.1, 1.1), (2.4, 2.4))
+    measurement = measurement_of(*rounds, drifts=(1.0, 1.1, 1.2))
+    assert measurement.median == pytest.approx(1.0)
+    assert (measurement.raw_median, measurement.drift, measurement.rounds) == (1.1, 1.1, rounds)
+    assert measurement.p95 == pytest.approx(2.0)
+    assert measurement_of(*rounds).drift == 1.0
+    assert measurement_of(*rounds).median == measurement_of(*rounds).raw_median == 1.1
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("drift", [1.21, 1 / 1.21])
+def test_half_of_a_drift_is_doubt(count: int, drift: float) -> None:
+    """Exact readings on a machine 21 % slower or faster are known to a factor of 1.1 and what sessions differ by."""
+    reach = math.hypot(SESSION_DOUBT, math.log(1.1))
+    measurement = measurement_of(*[(2 * drift,)] * count, drifts=(drift,) * count)
+    assert measurement.median == pytest.approx(2.0)
+    if count == 1:  # of one exact reading nothing is known
+        assert measurement.interval == Interval(measurement.median, measurement.median)
+    else:
+        assert measurement.interval.lower == pytest.approx(2 * math.exp(-reach))
+        assert measurement.interval.upper == pytest.approx(2 * math.exp(reach))
+        assert measurement.half_width == pytest.approx(math.sinh(reach))
+        assert measurement.scatter == 0
+
+
+def test_one_disturbed_round_does_not_widen_the_interval() -> None:
+    """Of fifteen rounds within ±1 %, one that took twice as long changes little."""
+    calm = [(2 * (1 + 0.001 * step),) for step in range(-7, 8)]
+    disturbed = [*calm[:10], (4.0,), *calm[11:]]
+    assert measurement_of(*disturbed).half_width < 1.5 * measurement_of(*calm).half_width < 0.01
+
+
+@given(rounds_strategy, st.floats(0.5, 2))
+def test_the_doubt_never_narrows_an_interval(rounds: tuple[tuple[float, ...], ...], drift: float) -> None:
+    """An even drift scales the median, and the interval is at least as wide as it would be without."""
+    plain, drifted = measurement_of(*rounds), measurement_of(*rounds, drifts=(drift,) * len(rounds))
+    assert drifted.median == pytest.approx(plain.median / drift)
+    assert drifted.interval.lower <= plain.interval.lower / drift * (1 + 1e-9)
+    assert drifted.interval.upper >= plain.interval.upper / drift * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("drifts", [(1.0,), (1.0, 1.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), (math.inf, 1.0)])
+def test_refuses_drifts_that_are_none(drifts: tuple[float, ...]) -> None:
+    """One positive ratio for each round, or none at all."""
+    with pytest.raises(ValueError, match=r"drifts must be one positive ratio for each of 2 rounds, got \("):
+        measurement_of((1.0,), (2.0,), drifts=drifts)
+
+
+def test_p95_is_over_all_samples() -> None:
+    """It describes the tail, of whatever round."""
+    assert measurement_of(tuple(range(1, 51)), tuple(range(51, 102))).p95 == 96
+
+
+@given(rounds_strategy, st.lists(st.text()).map(tuple), st.none() | st.floats(0.1, 10))
+def test_a_measurement_survives_json(
+    rounds: tuple[tuple[float, ...], ...], flags: tuple[str, ...], drift: float | None
+) -> None:
+    """What a journal holds gives the same measurement back."""
+    drifts = () if drift is None else (drift,) * len(rounds)
+    measurement = Measurement("latency_ms", TARGET, rounds, {"threads": 1, "cores": [0, 1]}, flags, drifts)
+    text = json.dumps(measurement.to_json())
+    assert Measurement.from_json(json.loads(text)) == measurement
+
+
+def test_rows_from_before_drifts_are_read() -> None:
+    """They have none."""
+    row = measurement_of((1.0, 2.0), (3.0,)).to_json()
+    del row["drifts"]
+    assert Measurement.from_json(row) == measurement_of((1.0, 2.0), (3.0,))
+
+
+def test_people_find_the_derived_figures_in_the_row() -> None:
+    """Median, interval and tail stand beside the samples."""
+    row = measurement_of((1.0, 2.0, 3.0), (2.0, 2.0)).to_json()
+    assert (row["median"], row["interval_95"], row["p95"]) == (2.0, [2.0, 2.0], pytest.approx(2.8))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "message"),
+    [
+        ((), "a measurement must have at least one sample in each round, but got none"),
+        (((1.0,), ()), "a measurement must have at least one sample in each round"),
+        (((1.0, math.nan),), "samples of latency_ms must be finite and positive, but got nan"),
+        (((1.0,), (math.inf,)), "but got inf"),
+        (((0.0,),), "but got 0.0"),
+        (((-1.0,),), "but got -1.0"),
+    ],
+)
+def test_refuses_what_no_instrument_reads(rounds: tuple[tuple[float, ...], ...], message: str) -> None:
+    """A failure is never a value: neither nothing nor NaN nor zero."""
+    with pytest.raises(ValueError, match=message):
+        measurement_of(*rounds)
+
+
+def test_an_interval_has_its_bounds_in_order() -> None:
+    """NaN is no bound either."""
+    with pytest.raises(ValueError, match=r"lower must not exceed upper, but got 2\.0 and 1\.0"):
+        Interval(2.0, 1.0)
+    with pytest.raises(ValueError, match="lower must not exceed upper"):
+        Interval(math.nan, 1.0)
+
+
+def test_conditions_cannot_be_changed() -> None:
+    """A measurement neither takes assignments nor follows the mapping that it was made from."""
+    conditions = {"threads": 1}
+    measurement = Measurement("latency_ms", TARGET, ((1.0,),), conditions)
+    conditions["threads"] = 2
+    assert measurement.conditions["threads"] == 1
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        measurement.conditions["threads"] = 3  # type: ignore[index]

@@ -1,0 +1,59 @@
+"""A target is read from one line, and written so that it can be read again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.errors import RecipeError
+from nas.values.target import PRECISIONS, Target
+
+runtimes = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,20}", fullmatch=True) | st.from_regex(
+    r"[a-z_][a-z0-9_]{0,9}(\.[a-z_][a-z0-9_]{0,9}){0,2}:[A-Z][A-Za-z0-9_]{0,9}", fullmatch=True
+)
+targets = st.builds(Target, runtimes, st.sampled_from(PRECISIONS), st.integers(1, 10**6), st.integers(1, 10**6))
+
+
+@given(targets)
+def test_a_target_is_written_exactly(target: Target) -> None:
+    """Its text names everything that a latency depends on."""
+    assert Target.parse(str(target)) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("onnxruntime-cpu", Target("onnxruntime-cpu", "fp32", 1, 1)),
+        (" onnxruntime-cpu:int8 ", Target("onnxruntime-cpu", "int8")),
+        ("onnxruntime-cpu:threads=4:batch=8:bf16", Target("onnxruntime-cpu", "bf16", 8, 4)),
+        ("my.runtimes:Board", Target("my.runtimes:Board")),
+        ("my.runtimes:Board:fp16:threads=2", Target("my.runtimes:Board", "fp16", 1, 2)),
+    ],
+)
+def test_parts_come_in_any_order(text: str, target: Target) -> None:
+    """What is left out has a default; one's own runtime is a class in a module."""
+    assert Target.parse(text) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a target starts with the name of a runtime, such as onnxruntime-cpu, but got ''"),
+        (":fp32", "a target starts with the name of a runtime"),
+        ("ONNX runtime", "a target starts with the name of a runtime"),
+        ("onnxruntime-cpu:fp23", "but got 'fp23' in 'onnxruntime-cpu:fp23'. Did you mean 'fp32'"),
+        ("onnxruntime-cpu:FP32", "but got 'FP32'"),
+        ("onnxruntime-cpu:batch=0", "but got 'batch=0'"),
+        ("onnxruntime-cpu:threads=-1", "but got 'threads=-1'"),
+        ("onnxruntime-cpu:thread=2", "but got 'thread=2' .*Did you mean 'threads=1'"),
+        ("onnxruntime-cpu:", "but got ''"),
+        ("onnxruntime-cpu:fp32:int8", "a target says its precision once, but 'onnxruntime-cpu:fp32:int8' says it twi"),
+        ("onnxruntime-cpu:batch=1:batch=1", "says its batch once"),
+        ("my.runtimes:Board:Other", "but got 'Other'"),
+    ],
+)
+def test_refuses_other_texts(text: str, message: str) -> None:
+    """The error says the rule, the value and the nearest known part."""
+    with pytest.raises(RecipeError, match=message):
+        Target.parse(text)
