@@ -34,7 +34,8 @@ from safetensors.torch import load
 from experiments.command_line import heading, line, names, positive
 from experiments.end_to_end_rivals import RIVALS, Found
 from nas.errors import CandidateError, RecipeError
-from nas.formats.export import export_onnx, outputs_of
+from nas.formats.export import export_onnx
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import default_workers, processor_name

@@ -47,7 +47,7 @@ import numpy.typing as npt
 from experiments.command_line import heading, image_shape, line, names, names_or_none, positive
 from nas.errors import NasError, RecipeError, did_you_mean
 from nas.hardware.machine import processor_name
-from nas.prediction.predictor import MIN_SAMPLES, Batch, Given, Prediction, Predictor, Source, batch_of, load_predictor
+from nas.prediction.predictor import MIN_SAMPLES, Batch, Given, Prediction, Predictor, batch_of, load_predictor
 from nas.prediction.spreading import medoids
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -56,6 +56,7 @@ from nas.space.search_space import SearchSpace, load_space
 from nas.space.tracing import describer_of
 from nas.storage.journal import write_aside
 from nas.tables.table import Table, read_table
+from nas.values.source import Source
 from predictors.quality import coverage, kendall, mape, spearman, width, within
 
 FloatArray = npt.NDArray[np.float64]

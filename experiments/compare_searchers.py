@@ -71,13 +71,14 @@ from experiments.search_tasks import (
 from experiments.searchers import DEFAULT_SEARCHERS, SEARCHERS, Searcher, check_searcher, make_searcher
 from nas.errors import NasError, RecipeError
 from nas.hardware.machine import processor_name
-from nas.prediction.predictor import MIN_SAMPLES, Batch, Source, batch_of
+from nas.prediction.predictor import MIN_SAMPLES, Batch, batch_of
 from nas.prediction.spreading import medoids
 from nas.space.description import Describer
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.tracing import describer_of
 from nas.storage.journal import write_aside
 from nas.tables.table import Table, read_table
+from nas.values.source import Source
 
 CHECKPOINTS = (25, 50, 100, 200)
 SHARES = (95, 99)

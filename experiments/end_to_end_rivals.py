@@ -17,7 +17,7 @@ import numpy as np
 import optuna
 
 from nas.formats.export import export_onnx
-from nas.hardware.runtimes.onnx_runtime import load_onnxruntime
+from nas.formats.onnx_session import load_onnxruntime
 from nas.jobs.ray_executor import RayExecutor, Resources
 from nas.recipe.recipe import Recipe
 from nas.searching.evaluators import training_seed, training_settings

@@ -14,7 +14,8 @@ from nas.space.layer import Layer
 if TYPE_CHECKING:
     from nas.progress import PlainProgress
     from nas.recipe.recipe import Recipe
-    from nas.results.front import Front, Winner
+    from nas.results.front import Front
+    from nas.results.winner import Winner
     from nas.searching.run import resume, search
     from nas.space.search_space import load_space
     from nas.space.tracing import describer_of
@@ -26,7 +27,7 @@ _HOMES = {
     "Front": "nas.results.front",
     "PlainProgress": "nas.progress",
     "Recipe": "nas.recipe.recipe",
-    "Winner": "nas.results.front",
+    "Winner": "nas.results.winner",
     "describer_of": "nas.space.tracing",
     "load_space": "nas.space.search_space",
     "read_table": "nas.tables.table",

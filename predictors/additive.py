@@ -18,10 +18,11 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.prediction.predictor import Batch, FloatArray, Given, Source
+from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions, GroupedLayer, LayerGroup
 from nas.space.layer import Layer
+from nas.values.source import Source
 from predictors.bounded import BoundedPredictor, fit_bounded
 from predictors.layer_process import NOTHING_OFF, LayerProcess, fit_layer_process
 

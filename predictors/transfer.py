@@ -12,9 +12,10 @@ from typing import final
 
 import numpy as np
 
-from nas.prediction.predictor import Batch, FloatArray, Given, Source, batch_of
+from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.values.source import Source
 from predictors.bounded import BoundedPredictor, bound
 from predictors.features import check_samples
 from predictors.gp import Fit, fit_gp, fit_values

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import CandidateError
-from nas.formats.export import outputs_of
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Outcome
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, ModelFormat
+from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, enumerate_space
 from nas.values.measurement import Measurement
+from nas.values.target import ModelFormat
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 DEVICE_S = 0.25

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from nas.prediction.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, Source, batch_of
+from nas.prediction.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
+from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
 NAME = "fake_predictor:fit_fake"

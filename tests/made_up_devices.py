@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from nas.prediction.predictor import FloatArray, Source
+from nas.prediction.predictor import FloatArray
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.search_space import sample
+from nas.values.source import Source
 
 WIDTHS, KERNELS, EXPANSIONS = (8, 16, 24, 32), (3, 5, 7), (1, 2, 4)
 

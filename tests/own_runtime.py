@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nas.hardware.runtimes.runtime import Float32Array, ModelFormat, Runtime, Session
+from nas.hardware.runtimes.runtime import Float32Array, Runtime, Session
 from nas.storage.home import home
-from nas.values.target import Target
+from nas.values.target import ModelFormat, Target
 
 REFERENCE_MS = 0.2
 SLOWNESS = "slowness.txt"

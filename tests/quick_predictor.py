@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nas.prediction.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, Predictor, Source, batch_of
+from nas.prediction.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, Predictor, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
 

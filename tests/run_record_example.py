@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.prediction.predictor import HeldOutError
-from nas.results.front import FitRecord, RunRecord
+from nas.results.run_record import FitRecord, RunRecord
 from nas.results.search_cost import total_cost
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, Failure, PredictedValue

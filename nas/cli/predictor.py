@@ -16,7 +16,6 @@ from nas.cli.measure import how_to_go_on, make_bench, parse_shape
 from nas.errors import RecipeError, did_you_mean
 
 if TYPE_CHECKING:
-    from nas.prediction.predictor import Source
     from nas.prediction.trust_report import MeasuredDevice, TrustReport
     from nas.recipe.recipe import Recipe
     from nas.space.architecture import Architecture
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from nas.space.search_space import SearchSpace
     from nas.tables.table import Table
     from nas.values.objective import Limit
+    from nas.values.source import Source
 
 predictor_commands = typer.Typer(help="How far a predictor can be trusted, and new targets.", no_args_is_help=True)
 

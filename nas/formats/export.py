@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 
 from nas.errors import CandidateError
+from nas.formats.onnx_session import outputs_of
 from nas.formats.torch_program import write_torch_program
-from nas.hardware.runtimes.onnx_runtime import load_onnxruntime
-from nas.hardware.runtimes.runtime import ModelFormat
 from nas.progress import one_line
+from nas.values.target import ModelFormat
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -53,31 +53,6 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     finally:
         module.train(was_training)
     os.replace(aside, path)
-
-
-def outputs_of(path: Path, images: Float32Array) -> Float32Array:
-    """Outputs, shape (N, classes), of an ONNX file for float32 images, shape (N, channels, height, width).
-
-    A last batch that is not full is filled up with zeros.
-
-    Raises:
-        CandidateError: ONNX Runtime cannot run it.
-    """
-    onnxruntime = load_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        (declared,) = session.get_inputs()
-        batch = int(declared.shape[0])
-        padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), dtype=np.float32)])
-        parts = [session.run(None, {declared.name: padded[i : i + batch]})[0] for i in range(0, len(padded), batch)]
-    except OSError:
-        raise
-    except Exception as error:  # it has a class for each of its statuses, which share none but this
-        raise CandidateError("export", f"ONNX Runtime cannot run the exported model: {error}") from error
-    return np.concatenate(parts)[: len(images)]
 
 
 def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:

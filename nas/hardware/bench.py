@@ -9,8 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from nas.errors import CandidateError
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, ModelFormat
+from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.values.measurement import Measurement
+from nas.values.target import ModelFormat
 
 Outcome = dict[str, Measurement] | CandidateError
 

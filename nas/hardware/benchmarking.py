@@ -21,12 +21,12 @@ from nas.hardware.bench import Outcome
 from nas.hardware.energy.meters import NoMeter, meter_from
 from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, ModelFormat, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.hardware.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
 from nas.storage.file_lock import waiting_for
 from nas.storage.home import home
 from nas.values.measurement import Measurement
-from nas.values.target import Target
+from nas.values.target import ModelFormat, Target
 
 OUTPUTS_TOGETHER = 1000
 """So many images are answered at a time at most, for each time has its limit."""

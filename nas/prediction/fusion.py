@@ -11,10 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
-from nas.values.measurement import Measurement
-
-OPERATORS = "executed_operators"
-"""The condition of a measurement that says how many operators of each type a runtime executed."""
+from nas.values.measurement import OPERATORS, Measurement
 
 _MERGEABLE = frozenset({"norm", "activation", "elementwise", "softmax"})
 """Kinds that runtimes merge. Products and pools read other elements than they write, so they keep operators."""

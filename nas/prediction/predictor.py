@@ -14,6 +14,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
 from nas.space.plug_ins import load_plug_in
 from nas.values.evaluation import PredictedValue
+from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -72,15 +73,6 @@ class HeldOutError:
 def finite_or_none(value: float) -> float | None:
     """The value, or None, which JSON can hold, where it is infinite or not a number."""
     return value if math.isfinite(value) else None
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Values of the same metric on another target, shape (N,), to transfer from. ``target`` names it in messages."""
-
-    target: str
-    architectures: Sequence[Architecture]
-    values: FloatArray
 
 
 @dataclass(frozen=True, eq=False)

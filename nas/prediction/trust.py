@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas.prediction.predictor import HeldOut, HeldOutError
-from nas.results.front import limit_text
 from nas.values.metric import Metric
-from nas.values.objective import Limit
+from nas.values.objective import Limit, limit_text
 
 LARGEST_HALF_WIDTH = 0.15
 """With wider ones most of what is predicted between five sixths of a limit and the limit itself cannot be told."""

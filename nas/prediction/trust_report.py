@@ -18,7 +18,6 @@ from nas.prediction.predictor import (
     HeldOutError,
     Predictor,
     PredictorMethod,
-    Source,
     finite_or_none,
     given_by,
 )
@@ -28,6 +27,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit
+from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
 

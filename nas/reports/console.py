@@ -21,15 +21,9 @@ from nas.hardware.measured_files import MeasuredFile
 from nas.hardware.roofline import rate_text, share_text
 from nas.hardware.target_profile import TargetProfile
 from nas.progress import PlainProgress, Progress, duration_text, one_line, seconds_left
-from nas.results.front import (
-    REPORT_NAME,
-    Front,
-    Winner,
-    accuracy_range_text,
-    accuracy_text,
-    broken_text,
-    range_text,
-)
+from nas.reports.wording import wording_of
+from nas.results.front import REPORT_NAME, Front
+from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text, range_text
 from nas.values.metric import METRICS, Metric
 
 ARCHITECTURE_COLUMN = 1
@@ -139,7 +133,7 @@ def _columns(front: Front) -> tuple[list[str], list[list[Text]]]:
     headers = ["Winner" if front.table else "Winner and bundle", "Architecture", "Test accuracy"]
     for cost in front.costs:
         if cost.source == "measured":
-            headers += [f"{cost.title}\npredicted", f"{cost.title}\n{front.words.found}"]
+            headers += [f"{cost.title}\npredicted", f"{cost.title}\n{wording_of(front.table).found}"]
         else:
             headers.append(f"{_title(cost)}\n{cost.source}")
     if front.limits:
@@ -185,7 +179,7 @@ def _print_cards(front: Front, console: Console) -> None:
         for cost in front.costs:
             text = _inline(*_found(winner, cost))
             if winner.has(cost.name):
-                source = front.words.found if cost.source == "measured" else cost.source
+                source = wording_of(front.table).found if cost.source == "measured" else cost.source
                 text.append(f"  {source}", style="bright_black")
             lines.add_row(_title(cost).lower(), text)
             if cost.source == "measured":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nas.prediction.fusion import OPERATORS
 from nas.progress import duration_text
 from nas.values.evaluation import Evaluation
+from nas.values.measurement import OPERATORS
 from nas.values.metric import readable
 
 MOST_SHOWN = 4

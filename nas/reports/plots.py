@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from nas.reports.candidates import OUTSIDE, Candidate, PredictionCheck, prediction_checks
-from nas.reports.wording import MEASURED, Wording
-from nas.results.front import Front, Winner, accuracy_range_text, accuracy_text, limit_text, range_text
+from nas.reports.wording import MEASURED, Wording, wording_of
+from nas.results.front import Front
+from nas.results.winner import Winner, accuracy_range_text, accuracy_text, range_text
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, Metric
-from nas.values.objective import Limit
+from nas.values.objective import Limit, limit_text
 from nas.values.pareto import non_dominated
 
 HOVER_WIDTH = 52
@@ -66,7 +67,7 @@ def _finite(points: Iterable[_Point]) -> list[_Point]:
 
 def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> Plot:
     """Error against ``cost``: the winners with their front, and the candidates found, predicted and stopped."""
-    words = front.words
+    words = wording_of(front.table)
     winners = [_winner_point(winner, cost) for winner in front if winner.has(cost.name)]
     found = [_found_point(c, cost, words) for c in candidates if not c.stopped and _is_found(c, cost)]
     predicted = [_predicted_point(c, cost, words) for c in candidates if not c.stopped and _is_predicted_only(c, cost)]
@@ -120,7 +121,7 @@ def _ways(candidates: Sequence[Candidate]) -> str:
 
 def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
     """Where the error is the only objective: how it fell over the search."""
-    words = front.words
+    words = wording_of(front.table)
     full = [(i, c) for i, c in enumerate(candidates, 1) if not c.stopped]
     stopped = [(i, c) for i, c in enumerate(candidates, 1) if c.stopped]
     points = [_Point(i, 100 * c.error, _hover(c.architecture, *_candidate_lines(c, words))) for i, c in full]

@@ -13,8 +13,9 @@ from nas.reports.plots import error_plot, front_plot, prediction_plots
 from nas.reports.tables import fit_table, funnel_steps, row_table, tiles_of, trust_sentences, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import wording_of
-from nas.results.front import RunRecord, Winner, accuracy_text, broken_text, funnel_of, limit_text
-from nas.values.objective import Limit
+from nas.results.run_record import RunRecord, funnel_of
+from nas.results.winner import Winner, accuracy_text, broken_text
+from nas.values.objective import Limit, limit_text
 
 
 def write_report(path: Path, record: RunRecord) -> None:
@@ -28,7 +29,7 @@ def render_report(record: RunRecord) -> str:
     candidates = candidates_of(record.rows)
     costs = front.costs
     plots = [front_plot(front, candidates, cost) for cost in costs] or [error_plot(front, candidates)]
-    checks = prediction_plots(record.rows, front.words)
+    checks = prediction_plots(record.rows, wording_of(front.table))
     return render_page(
         "report.html.jinja",
         {plot.id: plot.figure for plot in (*plots, *checks)},
@@ -38,7 +39,7 @@ def render_report(record: RunRecord) -> str:
         tiles=tiles_of(front, record),
         plots=plots,
         checks=checks,
-        words=front.words,
+        words=wording_of(front.table),
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
         trust=[*evaluation_sentences(record.notes), *trust_sentences(front, record.fits)],
@@ -47,8 +48,8 @@ def render_report(record: RunRecord) -> str:
         else "Retrained from scratch",
         flags=doubts_of(record.rows),
         conditions=conditions_of(record.rows),
-        funnel=funnel_steps(record.rows, front.words),
-        candidates=row_table(record.rows, costs, front.words),
+        funnel=funnel_steps(record.rows, wording_of(front.table)),
+        candidates=row_table(record.rows, costs, wording_of(front.table)),
         notes=titled_notes(record.notes),
     )
 

@@ -10,18 +10,10 @@ from typing import Any
 from nas.hardware.roofline import rate_text, share_text
 from nas.progress import duration_text
 from nas.reports.candidates import BY, OUTSIDE, ways_of
-from nas.reports.wording import MEASURED, Wording
-from nas.results.front import (
-    FitRecord,
-    Front,
-    RunRecord,
-    Winner,
-    accuracy_range_text,
-    accuracy_text,
-    broken_text,
-    funnel_of,
-    range_text,
-)
+from nas.reports.wording import MEASURED, Wording, wording_of
+from nas.results.front import Front
+from nas.results.run_record import FitRecord, RunRecord, funnel_of
+from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text, range_text
 from nas.space.architecture import Architecture
 from nas.values.evaluation import STAGES, Evaluation, PredictedValue
 from nas.values.measurement import Measurement
@@ -128,7 +120,7 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
             (w.predicted for w in front),
             (w.measurements for w in front),
             (w.values for w in front),
-            front.words,
+            wording_of(front.table),
         )
     )
     first = [column for column in columns if column[1] in costs]
@@ -296,7 +288,7 @@ def _share_cell(share: float) -> Cell:
 def tiles_of(front: Front, record: RunRecord) -> list[tuple[str, str, str]]:
     """The figures at the top: what, how much, and a remark."""
     tiles = []
-    words = front.words
+    words = wording_of(front.table)
     best = front.best
     if best is not None:
         interval = ("" if best.test_interval.is_point else "95 %: ") + accuracy_range_text(best.test_interval)
@@ -352,7 +344,7 @@ def trust_sentences(front: Front, fits: Sequence[FitRecord]) -> list[str]:
         width = fit.held_out.width
         bounds = f", and its 90 % bounds reached {50 * width:.0f} % to each side" if math.isfinite(width) else ""
         sentences.append(
-            f"On {front.words.known} that it had not seen, the last {title} predictor was off by "
+            f"On {wording_of(front.table).known} that it had not seen, the last {title} predictor was off by "
             f"{100 * fit.held_out.mape:.1f} % on average{bounds} ({fit.held_out.samples} architectures)."
         )
         sentences.extend(fit.verdict)
@@ -363,7 +355,7 @@ def trust_sentences(front: Front, fits: Sequence[FitRecord]) -> list[str]:
         if pairs:
             inside = sum(guess.lower <= found.median <= guess.upper for guess, found in pairs)
             sentences.append(
-                f"{inside} of {len(pairs)} winners {front.words.inside} the {metric.title.lower()} bounds "
+                f"{inside} of {len(pairs)} winners {wording_of(front.table).inside} the {metric.title.lower()} bounds "
                 "predicted for them."
             )
     parities = [winner.parity for winner in front if winner.parity is not None]

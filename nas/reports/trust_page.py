@@ -15,9 +15,9 @@ from nas.reports.plots import HOVER_WIDTH, Plot
 from nas.reports.tables import Cell, Table
 from nas.reports.trust_text import bounds_text, figures_of, headline_of, sentences_of, share
 from nas.reports.web_page import render_page, write_page
-from nas.results.front import limit_text
 from nas.space.architecture import Architecture
 from nas.values.metric import Metric
+from nas.values.objective import limit_text
 
 WORST_SHOWN = 12
 BAND = 0.1

@@ -14,8 +14,9 @@ from rich.text import Text
 from nas.prediction.predictor import HeldOutError
 from nas.prediction.trust_report import TrustReport
 from nas.reports.console import print_pairs
-from nas.results.front import limit_text, range_text
+from nas.results.winner import range_text
 from nas.values.metric import Metric
+from nas.values.objective import limit_text
 
 PRINTED = 5
 ARCHITECTURE_LINES = 3

@@ -13,7 +13,7 @@ from pathlib import Path
 from nas.prediction.predictor import HeldOutError
 from nas.progress import duration_text
 from nas.recipe.recipe import read_recipe
-from nas.results.front import FitRecord, RunRecord
+from nas.results.run_record import FitRecord, RunRecord
 from nas.results.search_cost import total_cost
 from nas.storage.journal import RECIPE, read_rows
 from nas.values.evaluation import Evaluation

@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.errors import TargetError
 from nas.prediction.fusion import as_executed
-from nas.prediction.predictor import MIN_SAMPLES, HeldOutError, Predictor, Source, given_by, load_predictor
+from nas.prediction.predictor import MIN_SAMPLES, HeldOutError, Predictor, given_by, load_predictor
 from nas.prediction.trust import verdict
 from nas.searching.run_state import RunState
 from nas.space.architecture import Architecture
@@ -18,6 +18,7 @@ from nas.storage.measurement_store import space_identity
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
+from nas.values.source import Source
 
 LATENCY = "latency_ms"
 

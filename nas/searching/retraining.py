@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import load
 
 from nas.errors import CandidateError, TargetError
-from nas.formats.export import export_model, export_onnx, outputs_of, parity
+from nas.formats.export import export_model, export_onnx, parity
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor, Job, Report

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import TargetError
-from nas.prediction.predictor import Source
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.values.measurement import Measurement
+from nas.values.source import Source
 
 STORE = "measurements.db"
 LOCKED_S = 60.0

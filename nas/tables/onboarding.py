@@ -18,7 +18,7 @@ import numpy.typing as npt
 from nas.errors import RecipeError, TargetError
 from nas.hardware.measuring import Surroundings, measure_architectures
 from nas.prediction.measure_next import fit_ones
-from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor, Source
+from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor
 from nas.prediction.spreading import medoids
 from nas.progress import Progress
 from nas.space.architecture import Architecture
@@ -26,6 +26,7 @@ from nas.space.description import Describer
 from nas.storage.journal import write_aside
 from nas.tables.table import Table
 from nas.values.evaluation import Evaluation
+from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

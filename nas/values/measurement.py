@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+OPERATORS = "executed_operators"
+"""The condition of a measurement that says how many operators of each type a runtime executed."""
 SESSION_DOUBT = 0.008
 """What the latencies of one machine differ by from session to session beyond what their rounds show and a reference
 model corrects, as half of a 95 % interval: found by ``experiments.repeatability``."""

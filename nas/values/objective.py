@@ -86,3 +86,10 @@ class Limit:
 def _rounded(value: float) -> float:
     """The value as ``Limit`` writes it, so that reading it again gives the same; and 1 − 95 % is 0.05."""
     return float(f"{value:.12g}")
+
+
+def limit_text(limit: Limit) -> str:
+    """The limit for people: ``latency ≤ 2 ms``, or ``accuracy ≥ 95 %`` for one on the error."""
+    if limit.metric.name == "error":
+        return f"accuracy ≥ {100 * (1 - limit.value):.6g} %"
+    return f"{limit.metric.title.lower()} ≤ {limit.metric.format(limit.value)}"

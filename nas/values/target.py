@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from nas.errors import RecipeError, did_you_mean
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic")
 """``int8`` has static ranges, calibrated on data; ``int8-dynamic`` finds those of activations while it runs."""
+
+
+ModelFormat = Literal["onnx", "torch"]
+"""What an exported model is: an ONNX file, or a torch program as ``nas.formats.torch_program`` writes it."""
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from nas.prediction.predictor import (
     Given,
     Predictor,
     PredictorMethod,
-    Source,
     batch_of,
     load_predictor,
 )
 from nas.space.architecture import Architecture
 from nas.space.plug_ins import plug_in_names
+from nas.values.source import Source
 from predictors.quality import mape, spearman
 
 METHODS = plug_in_names("nas.predictors")

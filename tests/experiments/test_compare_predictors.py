@@ -16,9 +16,10 @@ import pytest
 
 from experiments import compare_predictors
 from experiments.compare_predictors import FIGURES, TIMES, judge, main, rows_to_score
-from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, HeldOutError, Prediction, Source
+from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, HeldOutError, Prediction
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.values.source import Source
 from search_spaces.nasbench201 import EDGES, OPERATIONS
 
 ROWS = 60

@@ -16,7 +16,8 @@ from tiny_space import TinySpace
 from torch import nn
 
 from nas.errors import CandidateError
-from nas.formats.export import PARITY_TOLERANCE, export_onnx, outputs_of, parity
+from nas.formats.export import PARITY_TOLERANCE, export_onnx, parity
+from nas.formats.onnx_session import outputs_of
 from nas.space.search_space import architecture_from, load_space
 
 SHAPE = (1, 8, 8)

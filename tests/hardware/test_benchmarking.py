@@ -220,7 +220,7 @@ class TestOnnxRuntime:
             (deployed,) = bench.deploy([exported[name]], [tmp_path / name])
             assert isinstance(deployed, Deployed)
             found.append(bench.outputs(deployed, images))
-        from nas.formats.export import outputs_of
+        from nas.formats.onnx_session import outputs_of
 
         assert [outputs.shape for outputs in found] == [(11, 10), (11, 10)]
         np.testing.assert_allclose(found[0], outputs_of(exported["small"], images), rtol=1e-4, atol=1e-5)

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from test_onnx_file import with_external_data
 from torch import nn
 
-from nas.formats.export import export_onnx, outputs_of
+from nas.formats.export import export_onnx
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.values.target import Target

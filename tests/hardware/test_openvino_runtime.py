@@ -18,8 +18,9 @@ from onnx import TensorProto, helper
 from tiny_space import TinySpace
 from torch import nn
 
-from nas.formats.export import PARITY_TOLERANCE, export_onnx, outputs_of
+from nas.formats.export import PARITY_TOLERANCE, export_onnx
 from nas.formats.onnx_file import read_onnx, weight_bytes
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes.openvino_runtime import OpenVinoCpu, OpenVinoSession
 from nas.hardware.runtimes.runtime import Float32Array, openvino_runtime, random_images
 from nas.space.search_space import architecture_from, load_space

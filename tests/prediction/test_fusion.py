@@ -12,12 +12,12 @@ import torch
 
 from nas.formats.export import export_model
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
-from nas.prediction.fusion import OPERATORS, as_executed, merged_kinds
+from nas.prediction.fusion import as_executed, merged_kinds
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.tracing import describer_of
-from nas.values.measurement import Measurement
+from nas.values.measurement import OPERATORS, Measurement
 from nas.values.target import Target
 from predictors.additive import fit_additive
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from made_up_devices import SOURCE_DEVICES, SPACE, TARGET_DEVICE, Device, drawn, sources_of
 
-from nas.prediction.predictor import FloatArray, Given, Source, batch_of
+from nas.prediction.predictor import FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
+from nas.values.source import Source
 from predictors.gp import fit_gp
 from predictors.quality import spearman
 from predictors.source_models import SourceModels, given_alone, latent_features, source_models

@@ -22,7 +22,7 @@ from nas.prediction.predictor import HeldOutError
 from nas.reports.candidates import OUTSIDE
 from nas.reports.report import headline, render_report, write_report
 from nas.reports.tables import row_table, trust_sentences, winner_table
-from nas.results.front import FitRecord, RunRecord
+from nas.results.run_record import FitRecord, RunRecord
 from nas.values.evaluation import Failure, PredictedValue
 from nas.values.objective import Limit
 

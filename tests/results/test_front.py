@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from run_record_example import architecture_at, energy_record, example_record, measurement_of
 
-from nas.results.front import broken_text, cost_metrics, front_of, funnel_of, limit_text, range_text
+from nas.results.front import cost_metrics, front_of
+from nas.results.run_record import funnel_of
+from nas.results.winner import broken_text, range_text
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
-from nas.values.objective import Limit, Objective
+from nas.values.objective import Limit, Objective, limit_text
 
 OBJECTIVES = (Objective.parse("error"), Objective.parse("latency_ms"))
 FOLDER = Path("runs/x")

@@ -24,7 +24,7 @@ from torch import nn
 
 import nas
 from nas.errors import CandidateError, JournalError, LimitError, RecipeError, TargetError
-from nas.formats.export import outputs_of
+from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.recipe.recipe import read_recipe

@@ -20,8 +20,8 @@ from test_run import Diary
 import nas
 from nas.errors import CandidateError, JournalError
 from nas.prediction.predictor import HeldOutError
-from nas.results.front import FitRecord
 from nas.results.record import read_record
+from nas.results.run_record import FitRecord
 from nas.searching.fitting import fit_body
 from nas.searching.run import Instruments
 from nas.space.architecture import Architecture

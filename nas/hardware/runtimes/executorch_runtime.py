@@ -21,14 +21,13 @@ from nas.hardware.runtimes.environments import Environment, why_missing
 from nas.hardware.runtimes.runtime import (
     Deployed,
     Float32Array,
-    ModelFormat,
     Runtime,
     calibration_text,
     check_batch,
     most_common,
     random_images,
 )
-from nas.values.target import Target
+from nas.values.target import ModelFormat, Target
 
 if TYPE_CHECKING:
     import torch

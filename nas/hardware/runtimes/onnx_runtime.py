@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from nas.formats.onnx_file import executed_precisions, external_files, inputs_of, random_inputs, read_onnx, weight_bytes
+from nas.formats.onnx_session import load_onnxruntime
 from nas.hardware.runtimes.runtime import (
     Deployed,
     Float32Array,
@@ -24,19 +24,11 @@ from nas.hardware.runtimes.runtime import (
     most_common,
     random_images,
 )
-from nas.prediction.fusion import OPERATORS
+from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
 PRECISIONS = ("fp32", "int8", "int8-dynamic")
 RANDOM_CALIBRATION = 32
-
-
-def load_onnxruntime() -> Any:
-    """ONNX Runtime, told before it is loaded to record no usage statistics: it would write to a database at home."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    return onnxruntime
 
 
 @final

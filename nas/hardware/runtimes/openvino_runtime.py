@@ -25,7 +25,7 @@ from nas.hardware.runtimes.runtime import (
     most_common,
     random_images,
 )
-from nas.prediction.fusion import OPERATORS
+from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
 PRECISIONS = ("fp32", "bf16", "int8")

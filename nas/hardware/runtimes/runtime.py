@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.hardware.runtimes.environments import Environment
 from nas.space.plug_ins import load_plug_in
-from nas.values.target import Target
+from nas.values.target import ModelFormat, Target
 
 Float32Array = npt.NDArray[np.float32]
-ModelFormat = Literal["onnx", "torch"]
-"""What an exported model is: an ONNX file, or a torch program as ``nas.formats.torch_program`` writes it."""
 
 
 @dataclass(frozen=True)

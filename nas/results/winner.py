@@ -1,0 +1,179 @@
+"""A winner: a model that was retrained, exported, measured and tested once; and its values as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nas.hardware.energy.meters import grams_co2e
+from nas.hardware.roofline import Throughput, throughput_of
+from nas.space.architecture import Architecture
+from nas.values.evaluation import PredictedValue
+from nas.values.measurement import Interval, Measurement
+from nas.values.metric import METRICS, Metric
+from nas.values.objective import Limit
+
+BYTES_PER_INPUT = 4
+"""Models take fp32 images, whatever they run in."""
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A retrained, exported and measured model, scored once on the test split; or what a table says of one.
+
+    ``test_interval`` is the 95 % interval of ``test_error``, a point where a table gives none. ``predicted`` holds, by
+    metric, what predictors say that have not seen its measurements; ``values`` what was counted or modelled. ``parity``
+    is the largest difference between the outputs of the trained and the exported model. ``exported_test_error`` is
+    that of the model before the runtime deployed it, in fp32. ``folder`` is the bundle's, relative to the run folder;
+    empty where there is none.
+    """
+
+    architecture: Architecture
+    test_error: float
+    test_interval: Interval
+    predicted: Mapping[str, PredictedValue]
+    measurements: Mapping[str, Measurement]
+    values: Mapping[str, float]
+    folder: str
+    parity: float | None = None
+    exported_test_error: float | None = None
+
+    @property
+    def throughput(self) -> Throughput | None:
+        """Throughput and shares of the machine's peak, where the latency was measured."""
+        latency, weights = self.measurements.get("latency_ms"), self.measurements.get("weight_bytes")
+        if latency is None or latency.table is not None:  # which does not say for how many items it is
+            return None
+        shape = latency.conditions.get("input_shape")
+        least_bytes = weights.median + BYTES_PER_INPUT * math.prod(shape) if weights is not None and shape else None
+        return throughput_of(latency, self.values.get("macs"), least_bytes)
+
+    @property
+    def executed_precision(self) -> str | None:
+        """What really ran when the latency was measured."""
+        latency = self.measurements.get("latency_ms")
+        return None if latency is None else latency.conditions.get("executed_precision")
+
+    def gco2e(self, grams_per_kwh: float) -> float | None:
+        """Grams of CO2 equivalent of one inference, where its energy was measured."""
+        energy = self.measurements.get("energy_mj")
+        return None if energy is None else grams_co2e(energy.median / 1000, grams_per_kwh)
+
+    @property
+    def short(self) -> str:
+        return self.architecture.short
+
+    def has(self, metric_name: str) -> bool:
+        """Whether there is a value of the metric: predictions do not count as one."""
+        if METRICS[metric_name].source == "measured":
+            return metric_name in self.measurements
+        return metric_name == "error" or metric_name in self.values
+
+    def value(self, metric_name: str) -> float:
+        """The test error, the median of what was measured, or what was counted or modelled.
+
+        Raises:
+            ValueError: the winner has no such value.
+        """
+        if not self.has(metric_name):
+            raise ValueError(f"a winner's value must have been found, but {self.architecture.id} has no {metric_name}.")
+        if metric_name == "error":
+            return self.test_error
+        if metric_name in self.measurements:
+            return self.measurements[metric_name].median
+        return self.values[metric_name]
+
+    def upper(self, metric_name: str) -> float:
+        """The value that limits are checked against: the interval's upper bound for what was measured."""
+        if METRICS[metric_name].source == "measured" and metric_name in self.measurements:
+            return self.measurements[metric_name].interval.upper
+        return self.value(metric_name)
+
+    def broken(self, limits: Iterable[Limit]) -> list[Limit]:
+        """The limits that are not shown to hold; one whose metric was never found is among them."""
+        return [
+            limit
+            for limit in limits
+            if not (self.has(limit.metric.name) and limit.holds(self.upper(limit.metric.name)))
+        ]
+
+    def meets(self, limits: Iterable[Limit]) -> bool:
+        """Whether every limit holds: by the measured upper bound, the counted value or the test error."""
+        return not self.broken(limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; measured, predicted, counted and modelled values stand apart."""
+        sources = {name: METRICS[name].source if name in METRICS else "" for name in self.values}
+        return {
+            "id": self.architecture.id,
+            "architecture": dict(self.architecture),
+            "test_error": self.test_error,
+            "test_error_interval_95": None
+            if self.test_interval.is_point
+            else [self.test_interval.lower, self.test_interval.upper],
+            "predicted": {
+                name: {"mean": p.mean, "lower": p.lower, "upper": p.upper, "limit": p.limit, "known": p.known}
+                for name, p in self.predicted.items()
+            },
+            "measured": {
+                name: {
+                    "median": m.median,
+                    "interval_95": [m.interval.lower, m.interval.upper],
+                    "p95": m.p95,
+                    "target": m.target,
+                    "flags": list(m.flags),
+                }
+                for name, m in self.measurements.items()
+            },
+            "counted": {name: value for name, value in self.values.items() if sources[name] == "counted"},
+            "modelled": {name: value for name, value in self.values.items() if sources[name] == "modelled"},
+            **self._throughput_json(),
+            "executed_precision": self.executed_precision,
+            "exported_test_error": self.exported_test_error,
+            "parity": self.parity,
+            "bundle": self.folder,
+        }
+
+    def _throughput_json(self) -> dict[str, Any]:
+        found = self.throughput
+        return {
+            "throughput_per_s": None if found is None else found.items_per_s,
+            "share_of_peak": None if found is None else found.share_of_peak,
+            "share_of_roofline": None if found is None else found.share_of_roofline,
+        }
+
+
+def accuracy_text(error: float) -> str:
+    """The accuracy that belongs to an error, for people: ``98.30 %``."""
+    return f"{100 * (1 - error):.2f} %"
+
+
+def accuracy_range_text(interval: Interval) -> str:
+    """The accuracies that belong to an interval of errors, for people: ``97.91–98.68 %``."""
+    if interval.is_point:
+        return "no interval"
+    return f"{100 * (1 - interval.upper):.2f}–{100 * (1 - interval.lower):.2f} %"
+
+
+def range_text(metric: Metric, lower: float, upper: float) -> str:
+    """Both bounds for people, with the unit once where they share it: ``0.2088–0.2131 ms``."""
+    low, high = metric.format(lower), metric.format(upper)
+    low_number, _, low_unit = low.partition(" ")
+    return f"{low_number if low_unit == high.partition(' ')[2] else low}–{high}"
+
+
+def broken_text(winner: Winner, limit: Limit) -> str:
+    """By what a limit is broken, for people: ``latency 2.31 ms > 2 ms``."""
+    metric = limit.metric
+    if not winner.has(metric.name):
+        return f"{metric.title.lower()} unknown, limit {metric.format(limit.value)}"
+    if metric.name == "error":
+        return f"accuracy {accuracy_text(winner.test_error)} < {100 * (1 - limit.value):.6g} %"
+    value = winner.value(metric.name)
+    if limit.holds(value):
+        upper, most = metric.format_apart(winner.upper(metric.name), limit.value)
+        return f"{metric.title.lower()} {metric.format(value)}, but up to {upper} > {most}"
+    shown, most = metric.format_apart(value, limit.value)
+    return f"{metric.title.lower()} {shown} > {most}"

@@ -1,0 +1,20 @@
+"""Measurements of one metric on another target, to transfer from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.space.architecture import Architecture
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Values of the same metric on another target, shape (N,), to transfer from. ``target`` names it in messages."""
+
+    target: str
+    architectures: Sequence[Architecture]
+    values: npt.NDArray[np.float64]
