@@ -7,14 +7,17 @@ architecture search", 2021).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 import numpy as np
 
 from nas.prediction.predictor import BoolArray, FloatArray
 from nas.space.architecture import Architecture
+from nas.space.description import Describer
 from nas.space.search_space import neighbours
+from predictors.candidate_pool import KnownCosts
+from predictors.prior_scores import Prior
 from predictors.space_sampler import SpaceSampler
 
 FIRST = 5
@@ -25,8 +28,20 @@ class LocalSearchSampler(SpaceSampler):
     """Proposes unseen neighbours of a random point of the front; random architectures first, and where none is left.
 
     Neighbours whose known costs alone make them worse than a point of the front that is as good as their parent in all
-    other objectives are passed over.
+    other objectives are passed over. ``prior`` and ``weigh_time`` are ignored: every sampler takes them.
     """
+
+    def __init__(
+        self,
+        describer: Describer,
+        *,
+        seed: int,
+        known: KnownCosts | None = None,
+        accept: Callable[[Sequence[Architecture]], BoolArray] | None = None,
+        prior: Prior | None = None,
+        weigh_time: bool = False,
+    ) -> None:
+        super().__init__(describer, seed=seed, known=known, accept=accept)
 
     def _propose(self, objectives: int) -> Architecture:
         found = self._neighbour() if len(self._record.finished) >= FIRST else None

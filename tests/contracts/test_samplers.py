@@ -1,8 +1,9 @@
-"""What every sampler over a search space promises, in plain Optuna studies."""
+"""Promises of every registered sampler, checked in plain Optuna studies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import optuna
@@ -11,11 +12,13 @@ from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, n
 from optuna.trial import TrialState
 from tiny_space import TinySpace
 
+from nas.searching.proposer import EXPECTED, SECONDS
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.plug_ins import load_plug_in, plug_in_names
-from nas.space.search_space import enumerate_space, sample
+from nas.space.search_space import architecture_from, enumerate_space, sample
 from nas.space.tracing import describer_of
+from predictors import optuna_samplers
 from predictors.space_sampler import SpaceSampler
 
 
@@ -24,8 +27,119 @@ def describer_of_cells() -> Describer:
     return describer_of(CELLS, SHAPE, CLASSES)
 
 
+Maker = Callable[..., optuna.samplers.BaseSampler]
+
+
+def registered(name: str) -> Maker:
+    """The maker that is registered as ``name``."""
+    maker = load_plug_in("nas.samplers", name, "sampler")
+    assert callable(maker)
+    return maker
+
+
+def accept_all(architectures: Sequence[Architecture]) -> np.ndarray:
+    """Accept every architecture."""
+    return np.ones(len(architectures), dtype=bool)
+
+
+def arguments() -> dict[str, object]:
+    """Everything that the proposer gives to a sampler, apart from the describer and the seed."""
+    return {"known": {1: costs}, "accept": accept_all, "prior": costs, "weigh_time": True}
+
+
+@pytest.fixture(autouse=True)
+def experimental_features() -> Iterator[None]:
+    """Some of Optuna's samplers warn at each use that they are experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
 @pytest.mark.parametrize("name", plug_in_names("nas.samplers"))
 class TestSampler:
+    """Promises of every sampler, Optuna's own included."""
+
+    def test_the_seed_decides_every_proposal(self, name: str, cells: Describer) -> None:
+        """Equal seeds give equal proposals, and different seeds different ones."""
+        make = registered(name)
+        runs = [search(make(cells, seed=seed, **arguments()), 30) for seed in (0, 0, 1)]
+        assert runs[0] == runs[1]
+        assert runs[0] != runs[2]
+
+    def test_only_the_describer_and_the_seed_are_required(self, name: str, cells: Describer) -> None:
+        """A sampler proposes without known costs, a prior or a rule of acceptance."""
+        assert len(search(registered(name)(cells, seed=0), 8)) == 8
+
+    def test_proposes_only_options_of_the_space(self, name: str) -> None:
+        """Conditional choices included, each proposal is an architecture of the space."""
+        space = TinySpace()
+        everything = set(enumerate_space(space))
+        study = new_study(registered(name)(describer_of(space, SHAPE, CLASSES), seed=0), 1)
+        for number in range(30):
+            trial, architecture = ask(study, space)
+            assert architecture in everything
+            study.tell(trial, float(number % 7))
+
+    def test_copes_with_failed_stopped_and_constrained_trials(self, name: str, cells: Describer) -> None:
+        """Every third trial fails, every third is stopped, and the others break a constraint in half of the cases."""
+        study = new_study(registered(name)(cells, seed=0, **arguments()))
+        for number in range(36):
+            trial, architecture = ask(study)
+            if number % 3 == 0:
+                study.tell(trial, state=TrialState.FAIL)
+                continue
+            trial.set_constraint("error", -1.0 if number % 2 else 1.0)
+            if number % 3 == 1:
+                trial.set_user_attr(EXPECTED, list(both(architecture)))
+                study.tell(trial, state=TrialState.PRUNED)
+            else:
+                trial.set_user_attr(SECONDS, cost(architecture))
+                study.tell(trial, both(architecture))
+        assert architecture_from(CELLS, ask(study)[0].params)
+
+    def test_continues_from_trials_that_others_added(self, name: str, cells: Describer) -> None:
+        """The rebuilt study of a resumed search holds only added trials, and the seed still decides what follows."""
+        rng = np.random.default_rng(0)
+        before = [sample(CELLS, rng) for _ in range(25)]
+
+        def following() -> list[Architecture]:
+            study = new_study(registered(name)(cells, seed=0, **arguments()))
+            for architecture in before:
+                add(study, architecture, values=both(architecture), constraints={"error": -1.0})
+            return [ask(study)[1] for _ in range(5)]
+
+        assert following() == following()
+
+    def test_refuses_an_unknown_option(self, name: str, cells: Describer) -> None:
+        """A misspelt option is an error, not a setting that has no effect."""
+        with pytest.raises(TypeError, match="poplation"):
+            registered(name)(cells, seed=0, poplation=20)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("nsga2", "population"), ("nsga3", "population"), ("tpe", "startup_trials")]
+)
+def test_optuna_samplers_take_options(name: str, option: str, cells: Describer) -> None:
+    """A recipe's option changes the proposals that follow, and its default is accepted too."""
+    default = {"population": optuna_samplers.POPULATION, "startup_trials": optuna_samplers.STARTUP_TRIALS}[option]
+    usual, given, changed = (
+        search(registered(name)(cells, seed=0, **options), 40) for options in ({}, {option: default}, {option: 5})
+    )
+    assert given == usual
+    assert changed != usual
+
+
+SPACE_SAMPLERS = [
+    name
+    for name in plug_in_names("nas.samplers")
+    if isinstance(made := load_plug_in("nas.samplers", name, "sampler"), type) and issubclass(made, SpaceSampler)
+]
+
+
+@pytest.mark.parametrize("name", SPACE_SAMPLERS)
+class TestSpaceSampler:
+    """Further promises of samplers that know the search space."""
+
     @pytest.fixture(name="make")
     def registered_sampler(self, name: str) -> type[SpaceSampler]:
         made = load_plug_in("nas.samplers", name, "sampler")
