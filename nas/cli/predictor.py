@@ -80,7 +80,7 @@ def report(
     """Say how far a predictor of a run's or a table's measurements can be trusted, and what to measure next."""
     from nas.prediction.predictor import load_predictor
     from nas.prediction.trust_report import MOST_SAMPLES, trust_reports
-    from nas.reports.console import choose_progress
+    from nas.reports.progress_display import choose_progress
     from nas.values.metric import metric_named
     from nas.values.objective import Limit
 
@@ -153,7 +153,7 @@ def onboard(
     from nas.prediction.fusion import as_executed
     from nas.prediction.predictor import MIN_SAMPLES, load_predictor
     from nas.prediction.trust_report import MeasuredDevice, trust_reports
-    from nas.reports.console import choose_progress
+    from nas.reports.progress_display import choose_progress
     from nas.storage.home import home
     from nas.storage.measurement_store import MeasurementStore
     from nas.tables.measured_table import device_name
@@ -381,18 +381,18 @@ def _show(
     table: Path | None = None,
 ) -> None:
     """Print the reports, and write their page."""
-    from nas.reports.trust_page import write_trust_page
+    from nas.reports.predictor_page import write_predictor_page
 
-    write_trust_page(page, reports, subject, facts)
+    write_predictor_page(page, reports, subject, facts)
     if as_json:
         written = {"table": None if table is None else str(table), "report": str(page)}
         typer.echo(json.dumps({"metrics": [each.to_json() for each in reports], **written}, indent=2))
         return
     from rich.console import Console
 
-    from nas.reports.trust_text import print_trust
+    from nas.reports.predictor_text import print_predictor_report
 
-    print_trust(reports, Console(file=sys.stdout))
+    print_predictor_report(reports, Console(file=sys.stdout))
     if table is not None:
         typer.echo(f"Table: {table}")
     typer.echo(f"Report: {page}")

@@ -10,20 +10,21 @@ from pathlib import Path
 from nas.reports.candidates import candidates_of, ways_of
 from nas.reports.facts import conditions_of, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.plots import error_plot, front_plot, prediction_plots
-from nas.reports.tables import fit_table, funnel_steps, row_table, tiles_of, trust_sentences, winner_table
+from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
+from nas.reports.tables import fit_table, row_table, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import wording_of
-from nas.results.run_record import RunRecord, funnel_of
+from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, accuracy_text, broken_text
 from nas.values.objective import Limit, limit_text
 
 
-def write_report(path: Path, record: RunRecord) -> None:
+def write_report(path: Path, record: Run) -> None:
     """Write the report to ``path``: aside at first and then renamed, so that no reader meets half of one."""
     write_page(path, render_report(record))
 
 
-def render_report(record: RunRecord) -> str:
+def render_report(record: Run) -> str:
     """The report as one HTML page that loads nothing else; recorded text is escaped everywhere."""
     front = record.front
     candidates = candidates_of(record.rows)
@@ -54,7 +55,7 @@ def render_report(record: RunRecord) -> str:
     )
 
 
-def headline(record: RunRecord) -> str:
+def headline(record: Run) -> str:
     """The result in one sentence."""
     front = record.front
     limits = " and ".join(limit_text(limit) for limit in front.limits)
@@ -75,7 +76,7 @@ def headline(record: RunRecord) -> str:
     return f"{start}; best {accuracy_text(best.test_error)} test accuracy{at}{within}."
 
 
-def _headline_without_winners(record: RunRecord) -> str:
+def _headline_without_winners(record: Run) -> str:
     ended = f" {record.ended_by}" if record.ended_by else ""
     if not record.rows:
         return f"Nothing has been recorded yet {record.place}.{ended}"

@@ -30,8 +30,8 @@ from nas.prediction.trust_report import (
     trust_reports,
 )
 from nas.progress import NullProgress
-from nas.reports.trust_page import render_trust_page, write_trust_page
-from nas.reports.trust_text import print_trust, sentences_of
+from nas.reports.predictor_page import render_predictor_page, write_predictor_page
+from nas.reports.predictor_text import print_predictor_report, sentences_of
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer
@@ -198,7 +198,7 @@ def test_nothing_recorded_can_break_the_page(tmp_path: Path) -> None:
         data, fit_quick, HOSTILE, limits=[Limit.parse("latency_ms<=1ms")], most=300, seed=0, progress=NullProgress()
     )
     path = tmp_path / "new" / "page.html"
-    write_trust_page(path, [report], HOSTILE, {HOSTILE: HOSTILE})
+    write_predictor_page(path, [report], HOSTILE, {HOSTILE: HOSTILE})
     text = path.read_text(encoding="utf-8")
     assert HOSTILE not in text
     assert "<img" not in text
@@ -209,7 +209,7 @@ def test_nothing_recorded_can_break_the_page(tmp_path: Path) -> None:
 
 def test_a_page_loads_nothing_and_names_its_scripts_by_hash(space: Describer) -> None:
     """Each plot has its place, and figures are plain JSON."""
-    text = render_trust_page([reported(space, "latency_ms <= 1ms")], "run", {})
+    text = render_predictor_page([reported(space, "latency_ms <= 1ms")], "run", {})
     assert "default-src 'none'; script-src 'sha256-" in text
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?http", text)
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
@@ -230,8 +230,8 @@ def test_sources_and_what_was_left_out_are_told(space: Describer, capsys: pytest
     from rich.console import Console
 
     report = TrustReport(**{**vars(reported(space)), "sources": ("phone", "desk"), "measured": 99})
-    print_trust([report], Console(width=80))
-    page = render_trust_page([report], "run", {})
+    print_predictor_report([report], Console(width=80))
+    page = render_predictor_page([report], "run", {})
     assert "<dt>sources of latency</dt><dd>phone, desk</dd>" in page
     assert "<dt>measured latency</dt><dd>99, of which 12 were drawn at random</dd>" in page
     told = " ".join(capsys.readouterr().out.split())
@@ -244,7 +244,7 @@ def test_open_bounds_are_not_drawn(space: Describer) -> None:
     report = reported(space)
     cases = tuple(type(case)(case.architecture, case.measured, case.mean, 0.0, math.inf) for case in report.cases)
     opened = TrustReport(**{**vars(report), "cases": cases})
-    text = render_trust_page([opened], "run", {})
+    text = render_predictor_page([opened], "run", {})
     assert "Infinity" not in text.partition('id="figures">')[2].partition("</script>")[0]
     assert "none" in text
     assert json.dumps(opened.to_json(), allow_nan=False)
@@ -255,7 +255,7 @@ def test_a_terminal_of_80_columns_holds_it(space: Describer, capsys: pytest.Capt
     from rich.console import Console
 
     report = reported(space, "latency_ms <= 1ms")
-    print_trust([report], Console(width=80))
+    print_predictor_report([report], Console(width=80))
     text = capsys.readouterr().out
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "…" not in text
@@ -273,11 +273,11 @@ def test_a_long_architecture_is_cut_at_a_terminal_and_whole_on_the_page(
     report = reported(space)
     long = Architecture({f"block{number}.kernel": number for number in range(60)})
     report = TrustReport(**{**vars(report), "cases": (Case(long, 1.0, 2.0, 1.5, 3.0),)})
-    print_trust([report], Console(width=80))
+    print_predictor_report([report], Console(width=80))
     text = capsys.readouterr().out
     lines = text[text.index(long.id) : text.index("What to measure next")].splitlines()
     assert all(line.startswith("    block") for line in lines[1:4])
     assert lines[3].endswith(" …")
     assert lines[4] == ""
     assert "block59(kernel=59)" not in text
-    assert "block59(kernel=59)" in render_trust_page([report], "run", {})
+    assert "block59(kernel=59)" in render_predictor_page([report], "run", {})

@@ -15,7 +15,8 @@ from nas.errors import CandidateError
 from nas.hardware.measured_files import MeasuredFile
 from nas.hardware.target_profile import TargetProfile
 from nas.progress import PlainProgress
-from nas.reports.console import RichProgress, choose_progress, print_front, print_measured, print_profile
+from nas.reports.console import print_front, print_measured, print_profile
+from nas.reports.progress_display import RichProgress, choose_progress
 from nas.results.front import Front
 
 FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")

@@ -15,14 +15,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
+from nas.values.held_out import Fit
 from plotly.offline import get_plotlyjs
 from run_record_example import NOT_GOOD_ENOUGH, architecture_at, energy_record, example_record
 
 from nas.prediction.predictor import HeldOutError
 from nas.reports.candidates import OUTSIDE
 from nas.reports.report import headline, render_report, write_report
-from nas.reports.tables import row_table, trust_sentences, winner_table
-from nas.results.run_record import FitRecord, RunRecord
+from nas.reports.summary import trust_sentences
+from nas.reports.tables import row_table, winner_table
+from nas.results.run import Run
 from nas.values.evaluation import Failure, PredictedValue
 from nas.values.objective import Limit
 
@@ -88,7 +90,7 @@ def example_page() -> Page:
     return Page(without_plotly(example_text()))
 
 
-def hostile_record() -> RunRecord:
+def hostile_record() -> Run:
     """Every text that a run records is hostile."""
     record = example_record(name=HOSTILE)
     rows = []
@@ -112,14 +114,14 @@ def hostile_record() -> RunRecord:
     )
 
 
-def failed_record() -> RunRecord:
+def failed_record() -> Run:
     record = example_record()
     bare = {"values": {}, "predicted": {}, "measurements": {}, "details": {}}
     rows = tuple(replace(row, **bare, failure=Failure("nan", "loss is NaN")) for row in record.rows)
     return replace(record, rows=rows, fits=())
 
 
-def with_failed_winners() -> RunRecord:
+def with_failed_winners() -> Run:
     record = example_record()
     failure = Failure("parity", "outputs differ")
     rows = tuple(
@@ -129,7 +131,7 @@ def with_failed_winners() -> RunRecord:
     return replace(record, rows=rows)
 
 
-def unmeasured_record() -> RunRecord:
+def unmeasured_record() -> Run:
     record = example_record()
     return replace(record, rows=tuple(replace(row, measurements={}) for row in record.rows if row.stage != "measure"))
 
@@ -406,7 +408,7 @@ def test_values_that_are_not_finite_are_survived() -> None:
         else row
         for row in record.rows
     )
-    fits = (FitRecord(0, "latency_ms", HeldOutError(5, 0.1, math.nan, math.nan, 0.2, 0.5, 1.0, math.inf), 5),)
+    fits = (Fit(0, "latency_ms", HeldOutError(5, 0.1, math.nan, math.nan, 0.2, 0.5, 1.0, math.inf), 5),)
     page = Page(without_plotly(render_report(replace(record, rows=rows, fits=fits))))
     assert "inf ms" in page.text
     assert page.figures["front-latency_ms"]["data"]

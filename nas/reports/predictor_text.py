@@ -83,7 +83,7 @@ def share(value: float) -> str:
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
 
 
-def print_trust(reports: Sequence[TrustReport], console: Console) -> None:
+def print_predictor_report(reports: Sequence[TrustReport], console: Console) -> None:
     """Print for each metric the figures, the learning curve, the worst cases, what to measure next and the verdict."""
     for report in reports:
         title = f"{report.metric.title} on {report.target}"

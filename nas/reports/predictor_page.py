@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.prediction.trust_report import Case, TrustReport
-from nas.reports.plots import HOVER_WIDTH, Plot
-from nas.reports.tables import Cell, Table
-from nas.reports.trust_text import bounds_text, figures_of, headline_of, sentences_of, share
+from nas.reports.cells import Cell, Table
+from nas.reports.figures import HOVER_WIDTH, Plot
+from nas.reports.predictor_text import bounds_text, figures_of, headline_of, sentences_of, share
 from nas.reports.web_page import render_page, write_page
 from nas.space.architecture import Architecture
 from nas.values.metric import Metric
@@ -40,12 +40,12 @@ class _Part:
     next: Table
 
 
-def write_trust_page(path: Path, reports: Sequence[TrustReport], subject: str, facts: Mapping[str, str]) -> None:
+def write_predictor_page(path: Path, reports: Sequence[TrustReport], subject: str, facts: Mapping[str, str]) -> None:
     """Write the page about ``reports``, one for each metric, to ``path``."""
-    write_page(path, render_trust_page(reports, subject, facts))
+    write_page(path, render_predictor_page(reports, subject, facts))
 
 
-def render_trust_page(reports: Sequence[TrustReport], subject: str, facts: Mapping[str, str]) -> str:
+def render_predictor_page(reports: Sequence[TrustReport], subject: str, facts: Mapping[str, str]) -> str:
     """The page; ``subject`` names what the measurements are from, and ``facts`` say how it was made."""
     parts = [_part(report) for report in reports]
     told = dict(facts)

@@ -1,0 +1,119 @@
+"""The parts of tables: cells with a smaller second line and a sort key, and the columns of costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nas.reports.candidates import OUTSIDE
+from nas.reports.wording import Wording
+from nas.results.winner import range_text
+from nas.space.architecture import Architecture
+from nas.values.evaluation import PredictedValue
+from nas.values.measurement import Measurement
+from nas.values.metric import METRICS, Metric
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text with a smaller second line, what to sort by, how it looks, and an architecture's choices."""
+
+    text: str
+    detail: str = ""
+    sort: float | str | None = None
+    kind: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def sort_text(self) -> str:
+        """What the page sorts by; empty, which stands last, where there is nothing."""
+        if self.sort is None or (isinstance(self.sort, float) and not math.isfinite(self.sort)):
+            return ""
+        return f"{self.sort:.12g}" if isinstance(self.sort, float | int) else self.sort
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings, rows of as many cells, and the headings of the columns that hold numbers."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    numeric: frozenset[str] = frozenset()
+
+
+NOTHING = Cell("–")
+
+
+EXACT = "exact"
+
+
+def architecture_cell(architecture: Architecture) -> Cell:
+    choices = tuple((name, str(option)) for name, option in architecture.items())
+    return Cell(architecture.short, sort=architecture.short, kind="architecture", choices=choices)
+
+
+def _measured_cell(metric: Metric, measurements: Mapping[str, Measurement]) -> Cell:
+    if metric.name not in measurements:
+        return NOTHING
+    found = measurements[metric.name]
+    detail = range_text(metric, found.interval.lower, found.interval.upper)
+    if found.interval.is_point:
+        detail = EXACT if found.table is None else ""
+    return Cell(metric.format(found.median), detail, found.median, "flagged" if found.flags else "")
+
+
+def _predicted_cell(metric: Metric, predicted: Mapping[str, PredictedValue]) -> Cell:
+    if metric.name not in predicted:
+        return NOTHING
+    guess = predicted[metric.name]
+    bounds = range_text(metric, guess.lower, guess.upper)
+    return Cell(metric.format(guess.mean), bounds if guess.known else f"{bounds}, {OUTSIDE}", guess.mean)
+
+
+def _value_cell(metric: Metric, values: Mapping[str, float]) -> Cell:
+    if metric.name not in values:
+        return NOTHING
+    return Cell(metric.format(values[metric.name]), sort=float(values[metric.name]))
+
+
+def shown_costs(
+    costs: Iterable[Metric],
+    predicted: Iterable[Mapping[str, Any]],
+    measured: Iterable[Mapping[str, Any]],
+    values: Iterable[Mapping[str, Any]],
+    words: Wording,
+) -> Iterator[tuple[str, Metric, str]]:
+    """Columns: header, metric and kind; the costs at first, then whatever else was found."""
+    names_by_kind = {
+        "predicted": {name for found in predicted for name in found},
+        "measured": {name for found in measured for name in found},
+        "value": {name for found in values for name in found},
+    }
+    first = {metric.name: metric for metric in costs}
+    for metric in {**first, **METRICS}.values():
+        if metric.name == "error":
+            continue
+        if metric.name in names_by_kind["predicted"]:
+            yield f"{metric.title}, predicted", metric, "predicted"
+        if metric.source == "measured" and (metric.name in names_by_kind["measured"] or metric.name in first):
+            yield f"{metric.title}, {words.found}", metric, "measured"
+        if metric.source != "measured" and (metric.name in names_by_kind["value"] or metric.name in first):
+            yield (
+                (metric.title if metric.source in metric.title else f"{metric.title} ({metric.source})"),
+                metric,
+                "value",
+            )
+
+
+def cost_cell(
+    kind: str,
+    metric: Metric,
+    predicted: Mapping[str, PredictedValue],
+    measurements: Mapping[str, Measurement],
+    values: Mapping[str, float],
+) -> Cell:
+    if kind == "predicted":
+        return _predicted_cell(metric, predicted)
+    return _measured_cell(metric, measurements) if kind == "measured" else _value_cell(metric, values)
