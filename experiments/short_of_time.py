@@ -34,7 +34,7 @@ from nas.space.search_space import load_space, settle
 from nas.space.tracing import describer_of
 from nas.storage.journal import write_aside
 from nas.tables.table import read_table
-from predictors.surrogate_sampler import SurrogateSampler
+from predictors.samplers.surrogate_sampler import SurrogateSampler
 
 
 @dataclass(frozen=True)

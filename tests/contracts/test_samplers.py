@@ -18,8 +18,8 @@ from nas.space.description import Describer
 from nas.space.plug_ins import load_plug_in, plug_in_names
 from nas.space.search_space import architecture_from, enumerate_space, sample
 from nas.space.tracing import describer_of
-from predictors import optuna_samplers
-from predictors.space_sampler import SpaceSampler
+from predictors.samplers import optuna_samplers
+from predictors.samplers.space_sampler import SpaceSampler
 
 
 @pytest.fixture(name="cells", scope="module")

@@ -677,7 +677,7 @@ class TestSearchers:
     @pytest.mark.parametrize("known", ["true", "false"])
     def test_ours(self, path: Path, known: str) -> None:
         """It evaluates only rows that stand for their twins, and with known costs nothing above the limit."""
-        pytest.importorskip("predictors.surrogate_sampler")
+        pytest.importorskip("predictors.samplers.surrogate_sampler")
         arguments = ("--searchers", "gp", "--cost-known", known, "--limit", "latency_ms_x<=3", "--evaluations", "10")
         content = run(path, *arguments, "--cost", "mib,energy_mj_x", "--seeds", "1")
         study = Study(settings_of(content, path))

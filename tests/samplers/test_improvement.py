@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictors.error_surrogate import Belief
-from predictors.improvement import Outlook, Preference
+from predictors.samplers.error_surrogate import Belief
+from predictors.samplers.improvement import Outlook, Preference
 
 
 def sure(*values: float) -> Belief:

@@ -16,8 +16,8 @@ from nas.prediction.predictor import BoolArray
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.search_space import architecture_from, sample
-from predictors.candidate_pool import KnownCosts
-from predictors.study_record import StudyRecord
+from predictors.samplers.candidate_pool import KnownCosts
+from predictors.samplers.study_record import StudyRecord
 
 DRAWS = 200
 

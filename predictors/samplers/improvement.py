@@ -19,8 +19,8 @@ from scipy.special import ndtr
 
 from nas.prediction.predictor import FloatArray
 from nas.values.pareto import hypervolume
-from predictors.error_surrogate import Belief
-from predictors.hypervolume_improvement import DominatedRegion
+from predictors.samplers.error_surrogate import Belief
+from predictors.samplers.hypervolume_improvement import DominatedRegion
 
 MARGIN = 0.05
 NEGLIGIBLE = 1e-6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nas.space.architecture import Architecture
-from predictors.prior_scores import ScoreScale, scores_of
+from predictors.samplers.prior_scores import ScoreScale, scores_of
 
 ARCHITECTURES = [Architecture({"depth": depth}) for depth in range(4)]
 

@@ -12,9 +12,9 @@ from typing import final
 import numpy as np
 
 from nas.prediction.predictor import FloatArray
-from predictors.error_surrogate import BELIEF, GROWTH, Belief
 from predictors.gp import Process, learn
 from predictors.kernel import Inputs
+from predictors.samplers.error_surrogate import BELIEF, GROWTH, Belief
 
 DOUBT = 0.5
 """The share of its deviations that counts: with all of them too much goes to what is merely uncertain, with none what

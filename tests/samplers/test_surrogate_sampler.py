@@ -18,7 +18,7 @@ from nas.space.layer import total_macs
 from nas.space.search_space import enumerate_space, sample, settle
 from nas.space.tracing import describer_of
 from nas.values.pareto import hypervolume
-from predictors.surrogate_sampler import FIRST, SurrogateSampler
+from predictors.samplers.surrogate_sampler import FIRST, SurrogateSampler
 
 
 @pytest.fixture(name="cells", scope="module")
@@ -147,7 +147,7 @@ def test_an_interruption_leaves_a_sampler_as_it_was(cells: Describer) -> None:
     learned = sampler._learned_from
     sampler._planned.clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("predictors.surrogate_sampler.Correction.fit", interrupted)
+        patch.setattr("predictors.samplers.surrogate_sampler.Correction.fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ask(study)
     assert sampler._learned_from == learned

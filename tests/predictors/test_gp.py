@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from made_up_devices import PRUNING_SPACE, SPACE, Device, drawn, sources_of
 
 from nas.prediction.predictor import FloatArray, batch_of

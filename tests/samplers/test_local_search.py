@@ -9,7 +9,7 @@ from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, e
 from nas.space.search_space import neighbours, sample
 from nas.space.tracing import describer_of
 from nas.values.pareto import hypervolume
-from predictors.local_search import FIRST, LocalSearchSampler
+from predictors.samplers.local_search import FIRST, LocalSearchSampler
 
 DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 

@@ -15,7 +15,7 @@ from nas.space.search_space import HasLayers, count, enumerate_space, neighbours
 from nas.values.pareto import IntArray
 from predictors.features import feature_map
 from predictors.kernel import Inputs
-from predictors.prior_scores import Prior, ScoreScale, scores_of
+from predictors.samplers.prior_scores import Prior, ScoreScale, scores_of
 
 KnownCosts = Mapping[int, Callable[[Sequence[Architecture]], FloatArray]]
 

@@ -12,7 +12,7 @@ from tiny_space import TinySpace
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space, neighbours, sample
 from nas.space.tracing import describer_of
-from predictors.candidate_pool import RANDOM, CandidatePool
+from predictors.samplers.candidate_pool import RANDOM, CandidatePool
 
 DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 

@@ -16,9 +16,9 @@ from nas.prediction.predictor import BoolArray, FloatArray
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.search_space import neighbours
-from predictors.candidate_pool import KnownCosts
-from predictors.prior_scores import Prior
-from predictors.space_sampler import SpaceSampler
+from predictors.samplers.candidate_pool import KnownCosts
+from predictors.samplers.prior_scores import Prior
+from predictors.samplers.space_sampler import SpaceSampler
 
 FIRST = 5
 

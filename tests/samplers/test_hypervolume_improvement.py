@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nas.values.pareto import hypervolume
-from predictors.hypervolume_improvement import DominatedRegion
+from predictors.samplers.hypervolume_improvement import DominatedRegion
 
 
 def sizes(objectives: int) -> st.SearchStrategy[np.ndarray]:

@@ -9,10 +9,10 @@ from made_up_search import CELLS, CLASSES, SHAPE, error
 from nas.prediction.predictor import batch_of
 from nas.space.search_space import sample
 from nas.space.tracing import describer_of
-from predictors.error_surrogate import Surrogate
 from predictors.features import feature_map
 from predictors.kernel import Inputs
 from predictors.quality import spearman
+from predictors.samplers.error_surrogate import Surrogate
 
 DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 

@@ -24,13 +24,13 @@ from nas.prediction.spreading import medoids
 from nas.space.architecture import Architecture
 from nas.space.description import QUANTITIES, Describer
 from nas.values.pareto import IntArray, ranks
-from predictors.candidate_pool import CandidatePool, KnownCosts
-from predictors.cost_correction import Correction
-from predictors.error_surrogate import Surrogate
-from predictors.improvement import Outlook, Preference
-from predictors.prior_scores import Prior
-from predictors.space_sampler import SpaceSampler
-from predictors.study_record import Evidence
+from predictors.samplers.candidate_pool import CandidatePool, KnownCosts
+from predictors.samplers.cost_correction import Correction
+from predictors.samplers.error_surrogate import Surrogate
+from predictors.samplers.improvement import Outlook, Preference
+from predictors.samplers.prior_scores import Prior
+from predictors.samplers.space_sampler import SpaceSampler
+from predictors.samplers.study_record import Evidence
 
 OPTIMISM = (0.0, 0.5, 1.0, 1.5)
 FIRST = 5

@@ -16,8 +16,8 @@ from optuna.samplers import NSGAIIISampler, NSGAIISampler, RandomSampler, TPESam
 from nas.prediction.predictor import BoolArray
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from predictors.candidate_pool import KnownCosts
-from predictors.prior_scores import Prior
+from predictors.samplers.candidate_pool import KnownCosts
+from predictors.samplers.prior_scores import Prior
 
 POPULATION = 20
 """Architectures in a generation of NSGA-II and NSGA-III, unless a recipe gives another number."""

@@ -9,9 +9,9 @@ from nas.prediction.predictor import batch_of
 from nas.space.architecture import Architecture
 from nas.space.search_space import sample
 from nas.space.tracing import describer_of
-from predictors.cost_correction import Correction
 from predictors.features import feature_map
 from predictors.kernel import Inputs
+from predictors.samplers.cost_correction import Correction
 
 DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 
