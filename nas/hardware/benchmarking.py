@@ -18,7 +18,8 @@ import numpy as np
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.bench import Outcome
-from nas.hardware.energy.meters import NoMeter, meter_from
+from nas.hardware.energy.choosing import meter_from
+from nas.hardware.energy.metering import NoMeter
 from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime

@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import Any, Self, final
 
 from nas.errors import CandidateError, TargetError
-from nas.hardware.energy.meters import Counter, CounterMeter, NoMeter, grams_co2e, meter_from
+from nas.hardware.energy.choosing import meter_from
+from nas.hardware.energy.counters import Counter, CounterMeter
+from nas.hardware.energy.metering import NoMeter, grams_co2e
 from nas.progress import duration_text
 
 SEARCH, WINNERS = "search", "winners"

@@ -15,9 +15,9 @@ from fake_bench import FakeClock
 
 import nas
 from nas.errors import CandidateError, TargetError
-from nas.hardware.energy.meters import Reading
+from nas.hardware.energy.counters import Reading
 from nas.reports.report import render_report
-from nas.results.record import read_record
+from nas.results.run_folder import load_run
 from nas.results.search_cost import SearchCost, search_counter, total_cost
 from nas.storage.journal import read_rows
 
@@ -203,6 +203,6 @@ def test_a_search_minimises_energy_that_a_command_meters(tmp_path: Path) -> None
     assert all(set(row.measurements) == {"energy_mj"} for row in rows)
     costs = read_rows(tmp_path / "run", "cost")
     assert sum(cost["joules"] for cost in costs) > 5 * sum(cost["wall_s"] for cost in costs) * 0.9
-    record = read_record(tmp_path / "run")
+    record = load_run(tmp_path / "run")
     assert "CO2e" in record.notes["cost of the search"]["carbon"]
     assert "Energy, measured" in render_report(record)

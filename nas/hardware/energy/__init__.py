@@ -1,1 +1,1 @@
-"""Energy meters: counters, logs of power, and instruments of the user's own."""
+"""Energy meters: windows of inferences, counters, power logs, and the choice of a meter."""

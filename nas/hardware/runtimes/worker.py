@@ -22,7 +22,8 @@ from typing import Any, final
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
-from nas.hardware.energy.meters import Meter, energy_mj, measure_idle_w, measure_window, meter_from
+from nas.hardware.energy.choosing import meter_from
+from nas.hardware.energy.metering import Meter, energy_mj, measure_idle_w, measure_window
 from nas.hardware.machine import clock_mhz, fastest_cores, governor, processor_name
 from nas.hardware.runtimes.runtime import Runtime, Session, TimedSession
 from nas.space.plug_ins import load_plug_in

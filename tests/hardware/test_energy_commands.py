@@ -1,4 +1,4 @@
-"""Commands as instruments: every way in which one can fail gives a reason and no number."""
+"""Commands as energy instruments: every way to fail gives a reason and no number."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from nas.errors import CandidateError
-from nas.hardware.energy.instrument import REAL_TIME, integrate_power, power_log, printed_number
+from nas.errors import CandidateError, TargetError
+from nas.hardware.energy.choosing import meter_from
+from nas.hardware.energy.commands import CommandLogMeter, integrate_power, power_log, printed_number
+from nas.hardware.energy.counters import CommandCounter, CounterMeter
+from nas.hardware.energy.metering import MIN_WINDOW_S, REAL_TIME, Timer, measure_window
+
+FAST = 20
+"""Tests with real commands let time run faster by this factor."""
+FAST_TIME = Timer(lambda: FAST * time.perf_counter(), lambda seconds: time.sleep(seconds / FAST))
+
+STEADY_LOG = f"""
+import sys, time
+print("time_s,watts", flush=True)
+for _ in range(100_000):
+    print(f"{{{FAST} * time.monotonic() - 1e6}},{{12.5}}", flush=True)
+    time.sleep(0.002)
+"""
 
 
 def python_command(code: str) -> list[str]:
@@ -21,7 +35,7 @@ def python_command(code: str) -> list[str]:
 
 
 def test_a_number_is_read() -> None:
-    """With the white space around it taken off."""
+    """The printed number is returned without the white space around it."""
     assert printed_number("meter", python_command("print(' 12.5 ')"), "joules", 10) == 12.5
 
 
@@ -39,14 +53,14 @@ def test_a_number_is_read() -> None:
     ],
 )
 def test_commands_that_fail_give_no_number(code: str, message: str) -> None:
-    """The error says what the command did."""
+    """The error says how the command failed."""
     with pytest.raises(CandidateError, match=message) as caught:
         printed_number("meter", python_command(code), "joules", 0.5 if "sleep" in code else 30)
     assert caught.value.kind == "energy"
 
 
 def test_a_program_that_is_not_there_is_said() -> None:
-    """The name is run as it stands: no shell looks into it."""
+    """A missing program raises an error, and no shell interprets its name."""
     for arguments in (["no-such-meter"], ["echo 12; echo"], ["a\0b"]):
         with pytest.raises(CandidateError, match="meter must be a program that can be started"):
             printed_number("meter", arguments, "joules", 10)
@@ -54,7 +68,7 @@ def test_a_program_that_is_not_there_is_said() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="groups of processes")
 def test_children_do_not_outlast_the_timeout(tmp_path: Path) -> None:
-    """A child that holds the output open is ended with its parent, and nobody waits for it."""
+    """A child that holds the output open is ended with its parent, without waiting for the child."""
     note = tmp_path / "pid"
     child = "import time; time.sleep(60)"
     code = (
@@ -90,14 +104,14 @@ def test_children_do_not_outlast_the_timeout(tmp_path: Path) -> None:
     ],
 )
 def test_logs_that_make_no_sense_are_refused(lines: str, message: str) -> None:
-    """At the first line that is no sample."""
+    """The first line that is not a sample raises an error."""
     command = python_command(f"print('{lines}')")
     with pytest.raises(CandidateError, match=message), power_log("meter", command, REAL_TIME) as log:
         log.read_until(lambda: len(log.times_s) > 2, 30)
 
 
 def test_a_silent_log_is_not_waited_for_for_ever() -> None:
-    """Its line never ends."""
+    """A line that never ends raises an error after the timeout."""
     command = python_command("import time; print('0,5', end='', flush=True); time.sleep(60)")
     with (
         pytest.raises(CandidateError, match=r"no sample came for 0\.3 s \(lines must be printed as they come\)"),
@@ -107,7 +121,7 @@ def test_a_silent_log_is_not_waited_for_for_ever() -> None:
 
 
 def test_its_clock_is_tied_to_ours_by_the_line_that_came_fastest() -> None:
-    """The second of three lines is printed 0.2 s late, by its own time: the others say what the time is."""
+    """One line of three is printed 0.2 s late by its own clock. The other two set the offset between the clocks."""
     code = (
         "import time\nbegan = time.monotonic()\n"
         "for at, late in ((0.0, 0), (0.01, 0.2), (0.3, 0)):\n"
@@ -121,14 +135,14 @@ def test_its_clock_is_tied_to_ours_by_the_line_that_came_fastest() -> None:
 
 
 def test_power_is_integrated_by_trapezoids() -> None:
-    """A ramp from 0 to 10 W over ten seconds: from 1.5 to 8.5 s it takes 7 s of 5 W."""
+    """A ramp from 0 to 10 W over ten seconds gives 7 s of 5 W, or 35 J, from 1.5 to 8.5 s."""
     times = np.arange(0.0, 10.5, 0.5)
     assert integrate_power(times.tolist(), times.tolist(), 1.5, 8.5) == pytest.approx(35)
 
 
 @given(st.floats(0.0, 1.0), st.floats(4.0, 5.0), st.integers(0, 2**32 - 1))
 def test_neighbouring_windows_add_up(start_s: float, end_s: float, seed: int) -> None:
-    """The energy up to a moment and that from it on is that of both, wherever the samples lie."""
+    """The energies of two neighbouring windows add up to that of both together, wherever the samples lie."""
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.uniform(0.05, 0.1, 120)) - 0.1
     watts = rng.uniform(0, 50, 120)
@@ -145,10 +159,64 @@ def test_neighbouring_windows_add_up(start_s: float, end_s: float, seed: int) ->
         (np.arange(0.0, 8.95, 0.1), "must cover the window, 0.95 to 9 s, but covers 0 to 8.9 s"),
         (np.array([]), "covers nothing"),
         (np.array([0.0, 2, 4, 6, 8, 10]), "must have 10 samples in the window, but has 4"),
-        (np.r_[np.arange(0.0, 4.0, 0.1), np.arange(6.0, 10.0, 0.1)], "silent for a fifth of the window, 1.61 s, but"),
+        (np.r_[np.arange(0.0, 4.0, 0.1), np.arange(6.0, 10.0, 0.1)], "silent for at most a fifth of the window, 1.61"),
     ],
 )
 def test_nothing_is_extrapolated(times: np.ndarray, message: str) -> None:
-    """Samples lie around the window and all over it, or there is no energy."""
+    """Samples must lie before, after and all over the window. Otherwise an error is raised."""
     with pytest.raises(CandidateError, match=message):
         integrate_power(times.tolist(), np.full(len(times), 5.0).tolist(), 0.95, 9.0)
+
+
+def test_a_command_that_counts_is_a_meter() -> None:
+    """The command's joules follow a clock at 40 W, so two readings differ by 40 W times the seconds."""
+    code = "import time; print(40 * time.monotonic())"
+    machine_time = Timer(time.monotonic, time.sleep)
+    counter = CommandCounter(python_command(code))
+    before, began = counter.read(), machine_time.now()
+    time.sleep(0.05)
+    after, ended = counter.read(), machine_time.now()
+    assert counter.joules(before, after) == pytest.approx(40 * (ended - began), rel=0.5)
+    assert isinstance(meter_from({"kind": "command", "command": python_command(code)}), CounterMeter)
+
+
+def test_a_command_that_logs_power_is_a_meter() -> None:
+    """The window has the logged 12.5 W, wherever the command's clock starts and with a header line."""
+    meter = CommandLogMeter(python_command(STEADY_LOG), FAST_TIME, timeout_s=10 * FAST)
+    assert 0.02 < meter.update_period_s < 5
+    window = measure_window(meter, lambda: FAST_TIME.sleep(0.01))
+    assert window.watts == pytest.approx(12.5)
+    assert window.seconds >= MIN_WINDOW_S
+    assert window.inferences > 10
+
+
+def test_a_log_that_ends_within_the_window_gives_no_number() -> None:
+    """The log works while its period is found, and then the instrument is unplugged."""
+    code = STEADY_LOG.replace("100_000", "10") + "\nsys.exit('unplugged')"
+    meter = CommandLogMeter(python_command(code), FAST_TIME, timeout_s=10 * FAST)
+    assert meter.update_period_s > 0
+    with pytest.raises(CandidateError, match="it ended early, with exit code 1: unplugged"):
+        measure_window(meter, lambda: FAST_TIME.sleep(1.0), seconds=10)
+
+
+def test_a_command_that_cannot_log_is_no_instrument() -> None:
+    """The error gives the command's failure and then the requirement."""
+    meter = CommandLogMeter(python_command("print('time_s,watts')"), FAST_TIME)
+    with pytest.raises(TargetError, match=r"it ended early, with exit code 0.*time_s,watts"):
+        measure_window(meter, lambda: None)
+
+
+def test_work_that_fails_ends_the_log(tmp_path: Path) -> None:
+    """The command is stopped when an inference raises."""
+    mark = tmp_path / "closed"
+    closing = f"import signal\nsignal.signal(signal.SIGTERM, lambda *_: (open({str(mark)!r}, 'w').close(), sys.exit()))"
+    meter = CommandLogMeter(
+        python_command(STEADY_LOG.replace("print(", f"{closing}\nprint(", 1)), FAST_TIME, timeout_s=10 * FAST
+    )
+
+    def fail() -> None:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        measure_window(meter, fail)
+    assert mark.exists()

@@ -1,4 +1,4 @@
-"""Instruments of the user's own: a command that prints a number, or one that keeps on printing a log of power."""
+"""Commands as energy instruments: one prints a number on each run, another keeps printing a log of power."""
 
 from __future__ import annotations
 
@@ -12,39 +12,79 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import IO, NoReturn, final
 
 import numpy as np
 
-from nas.errors import CandidateError
+from nas.errors import CandidateError, TargetError
+from nas.hardware.energy.metering import MAX_WATCH_S, REAL_TIME, WATCHED_UPDATES, Span, Timer
 
-MIN_UPDATES = 10
-"""A window spans at least so many updates of its meter."""
+MIN_SAMPLES = 10
+"""A window holds at least this number of samples of a power log."""
 COMMAND_TIMEOUT_S = 10.0
 LONGEST_GAP = 0.2
-"""A power log may be silent for this share of the window at most."""
+"""The longest gap that a power log may have, as a share of the window."""
 
 
-@dataclass(frozen=True)
-class Timer:
-    """A clock in seconds and a way to wait; tests bring their own."""
+@final
+class CommandLogMeter:
+    """An instrument behind a command that runs during a window and prints lines ``time_s,watts``.
 
-    now: Callable[[], float]
-    sleep: Callable[[float], None]
+    The first line may be a header. The command must print each line at once, without filling a buffer. Its clock may
+    start anywhere: the line that arrives with the least delay ties it to ours. Power is integrated by the trapezoid
+    rule from the window's beginning to its end, so there must be samples before and after both.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], timer: Timer = REAL_TIME, timeout_s: float = COMMAND_TIMEOUT_S
+    ) -> None:
+        self.name = f"command {Path(arguments[0]).name}"
+        self.timer = timer
+        self._arguments = list(arguments)
+        self._timeout_s = timeout_s
+
+    @cached_property
+    def update_period_s(self) -> float:
+        """The longest of the first gaps, in the log's own time."""
+        try:
+            with power_log(self.name, self._arguments, self.timer) as log:
+                log.read_until(lambda: len(log.times_s) > WATCHED_UPDATES, min(MAX_WATCH_S, self._timeout_s))
+                return float(np.diff(log.times_s).max())
+        except CandidateError as error:
+            raise TargetError(f"{error} Energy needs a command that prints lines time_s,watts.") from error
+
+    @contextmanager
+    def span(self) -> Iterator[Span]:
+        """Start the command and wait for its first sample."""
+        with power_log(self.name, self._arguments, self.timer) as log:
+            yield _LogSpan(log, self.timer, max(self._timeout_s, 5 * self.update_period_s))
 
 
-REAL_TIME = Timer(time.perf_counter, time.sleep)
+@final
+class _LogSpan:
+    def __init__(self, log: PowerLog, timer: Timer, patience_s: float) -> None:
+        self._log, self._timer, self._patience_s = log, timer, patience_s
+        log.read_until(lambda: len(log.times_s) > 0, patience_s)
+        self.began_s = timer.now()
+
+    def end(self, step: Callable[[], None]) -> tuple[float, float]:
+        del step  # the awaited samples lie after the end of the window
+        ended_s, log = self._timer.now(), self._log
+        log.read_until(lambda: log.times_s[-1] + log.offset_s >= ended_s, self._patience_s)
+        joules = integrate_power(log.times_s, log.watts, self.began_s - log.offset_s, ended_s - log.offset_s)
+        return joules, ended_s - self.began_s
 
 
 def printed_number(name: str, arguments: Sequence[str], quantity: str, timeout_s: float) -> float:
-    """The one finite number that a command prints, run as it stands and without a shell.
+    """Run a command without a shell and return the one finite number that it prints.
 
     Raises:
-        CandidateError: of kind *energy*: it cannot be started, does not end in time, fails, or prints anything else.
+        CandidateError: of kind *energy*: the command cannot be started, does not end within ``timeout_s``, fails, or
+            prints anything else.
     """
     # Files, not pipes: a child of the command that keeps a pipe open would outlast the timeout.
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as complaints:
@@ -67,7 +107,7 @@ def printed_number(name: str, arguments: Sequence[str], quantity: str, timeout_s
 
 @contextmanager
 def power_log(name: str, arguments: Sequence[str], timer: Timer) -> Iterator[PowerLog]:
-    """The log of a command that runs until this is left. Raises CandidateError when it cannot be started."""
+    """Give the log of a command that runs until the context is left. Raises CandidateError when it cannot start."""
     with tempfile.TemporaryFile() as complaints:
         process = _start(name, arguments, subprocess.PIPE, complaints)
         try:
@@ -78,7 +118,7 @@ def power_log(name: str, arguments: Sequence[str], timer: Timer) -> Iterator[Pow
 
 @final
 class PowerLog:
-    """The lines that a running command has printed so far; ``offset_s`` leads from its time to ours."""
+    """The samples that a running command has printed so far. Its time plus ``offset_s`` is our time."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], complaints: IO[bytes], timer: Timer) -> None:
         self.times_s: list[float] = []
@@ -91,7 +131,11 @@ class PowerLog:
         self._listener.start()
 
     def read_until(self, enough: Callable[[], bool], patience_s: float) -> None:
-        """Take lines until there are enough. Raises CandidateError: not in time, ended, or a line that is no sample."""
+        """Read samples until ``enough`` returns True.
+
+        Raises:
+            CandidateError: no sample came in time, the command ended, or a line is not a sample.
+        """
         deadline_s = self._timer.now() + patience_s
         while True:
             ended = not self._listener.is_alive()  # asked before taking, so that the last lines are not missed
@@ -120,7 +164,7 @@ class PowerLog:
         fields = line.decode(errors="replace").strip().split(",")
         first, self._any_line = not self._any_line, True
         if first and not re.search(r"\d", fields[0]):
-            return  # the head
+            return  # the header
         if len(fields) != 2:
             raise CandidateError("energy", f"{self._name} must print lines time_s,watts, but printed {line[:80]!r}.")
         time_s, watts = _number(self._name, fields[0], "time_s"), _number(self._name, fields[1], "watts")
@@ -136,13 +180,14 @@ class PowerLog:
 
 
 def integrate_power(times_s: Sequence[float], watts: Sequence[float], start_s: float, end_s: float) -> float:
-    """Joules between two moments, by the trapezoid rule over samples at increasing times, shape (N,) both.
+    """Return the joules between two moments, by the trapezoid rule over samples.
 
-    Power at the two moments lies on the line between the samples around them; nothing is extrapolated.
+    ``times_s`` and ``watts`` have the shape (N,), and times increase. Power at the two moments is interpolated between
+    the samples around them. Nothing is extrapolated.
 
     Raises:
-        CandidateError: of kind *energy*: the samples do not lie around the window, are fewer than ``MIN_UPDATES``
-            in it, or leave a gap of more than a fifth of it.
+        CandidateError: of kind *energy*: the samples do not cover the window, fewer than ``MIN_SAMPLES`` lie in it, or
+            a gap is longer than a fifth of it.
     """
     times, powers = np.asarray(times_s, dtype=np.float64), np.asarray(watts, dtype=np.float64)
     if not len(times) or times[0] > start_s or times[-1] < end_s:
@@ -151,17 +196,17 @@ def integrate_power(times_s: Sequence[float], watts: Sequence[float], start_s: f
             "energy", f"a power log must cover the window, {start_s:g} to {end_s:g} s, but covers {covered}."
         )
     inside = (times > start_s) & (times < end_s)
-    if inside.sum() < MIN_UPDATES:
+    if inside.sum() < MIN_SAMPLES:
         raise CandidateError(
-            "energy", f"a power log must have {MIN_UPDATES} samples in the window, but has {inside.sum()}."
+            "energy", f"a power log must have {MIN_SAMPLES} samples in the window, but has {inside.sum()}."
         )
     moments = np.concatenate([[start_s], times[inside], [end_s]])
     longest_s = np.diff(moments).max()
     if longest_s > LONGEST_GAP * (end_s - start_s):
         raise CandidateError(
             "energy",
-            f"a power log may be silent for a fifth of the window, {LONGEST_GAP * (end_s - start_s):.3g} s, "
-            f"but was for {longest_s:.3g} s.",
+            f"a power log may be silent for at most a fifth of the window, {LONGEST_GAP * (end_s - start_s):.3g} s, "
+            f"but was silent for {longest_s:.3g} s.",
         )
     return float(np.trapezoid(np.interp(moments, times, powers), moments))
 
@@ -169,7 +214,7 @@ def integrate_power(times_s: Sequence[float], watts: Sequence[float], start_s: f
 def _start(
     name: str, arguments: Sequence[str], printed: IO[bytes] | int, complaints: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """A command in a group of its own, so that its children end with it, and without our standard input."""
+    """Start a command in its own process group, so that its children end with it, and without our standard input."""
     try:
         return subprocess.Popen(  # noqa: S603 the user's own program, and no shell
             list(arguments), stdin=subprocess.DEVNULL, stdout=printed, stderr=complaints, start_new_session=True
@@ -179,12 +224,12 @@ def _start(
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a command and its children; one second is left to close an instrument."""
+    """End a command and its children. It has one second to close its instrument."""
     if sys.platform == "win32":
         process.kill()
     else:
         for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS denies what has ended
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS denies signals to an ended process
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(1)
