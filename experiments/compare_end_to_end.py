@@ -41,7 +41,8 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import default_workers, processor_name
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Job, Report
-from nas.jobs.ray_executor import RayExecutor, Resources
+from nas.jobs.ray_executor import RayExecutor
+from nas.jobs.resources import Resources
 from nas.progress import PlainProgress
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.results.record import read_record

@@ -18,7 +18,8 @@ import optuna
 
 from nas.formats.export import export_onnx
 from nas.formats.onnx_session import load_onnxruntime
-from nas.jobs.ray_executor import RayExecutor, Resources
+from nas.jobs.ray_executor import RayExecutor
+from nas.jobs.resources import Resources
 from nas.recipe.recipe import Recipe
 from nas.searching.evaluators import training_seed, training_settings
 from nas.space.architecture import Architecture, Choice, Option

@@ -27,7 +27,8 @@ import numpy.typing as npt
 from nas.errors import CandidateError
 from nas.hardware.machine import processor_name
 from nas.jobs.execution import Job, Report
-from nas.jobs.ray_executor import RayExecutor, Resources
+from nas.jobs.ray_executor import RayExecutor
+from nas.jobs.resources import Resources
 from nas.searching.proposer import Beforehand, Proposer, SamplerName, Told
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs

@@ -1,4 +1,4 @@
-"""Jobs and who executes them: in this process, or on Ray.
+"""Jobs, and the executors that run them: one after the other in this process, or in parallel on Ray.
 
-Only ``ray_executor`` imports Ray. What a job does belongs in ``training`` and ``tables``.
+Only ``ray_executor`` imports Ray. The work that a job needs belongs in ``training`` and ``tables``.
 """

@@ -1,4 +1,4 @@
-"""Jobs, who has them done, and who does them: they are asked for and their results told one by one."""
+"""The protocols of jobs: a source hands them out, an executor runs them, and work reports on each as it goes."""
 
 from __future__ import annotations
 
@@ -10,43 +10,47 @@ from typing import Any, Protocol, Self, final
 from nas.errors import CandidateError, NasError
 
 Job = Mapping[str, Any]
-"""Plain JSON data with an ``id``, and whatever the task takes."""
+"""Plain JSON data: an ``id``, and the arguments of the work."""
 Report = Mapping[str, Any]
-Task = Callable[[Job], Iterator[Report]]
-"""Does a job and reports as it goes; the last report holds ``done``. A CandidateError, and whatever else is no
-NasError, ends the job, and it alone; any other NasError ends the run."""
+Work = Callable[[Job], Iterator[Report]]
+"""Does a job and yields its reports; the last one holds ``done``.
+
+A CandidateError fails its job alone, and so does every exception that is not a NasError. Any other NasError ends the
+run.
+"""
 
 OUT_OF_MEMORY = ("OutOfMemoryError", "can't allocate memory")
-"""What tells such errors of torch's from others: the class on GPUs, the message on CPUs."""
+"""Signs of torch's memory errors: the class on GPUs, the message on CPUs."""
 
 
 class JobSource(Protocol):
-    """Who has jobs done. Its methods are called one at a time, in the driver."""
+    """Hands out jobs and receives their results. An executor calls one method at a time, in the driver."""
 
     def next_job(self) -> Job | None:
-        """A job, or None when there are no more."""
+        """Return a job, or None when there are no more."""
 
     def on_report(self, job: Job, report: Report) -> bool:
-        """Take note of a report that is not the last, and say whether the job goes on."""
+        """Receive a report before the last one. Return False to stop the job."""
 
     def on_restart(self, job: Job) -> None:
-        """The job's process was lost, so it begins anew: what it reported before will be reported again."""
+        """The job starts again, because its process was lost. It will repeat its earlier reports."""
 
     def on_end(self, job: Job, report: Report) -> None:
-        """The job has ended: with its last report, which holds ``done``, or with the one at which it was stopped."""
+        """The job has ended. ``report`` is its last one, which holds ``done``, or the one at which it was stopped."""
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         """The job has failed."""
 
 
 class Executor(Protocol):
-    """Has jobs done until their source has no more. A context manager: it may hold processes.
+    """Runs jobs until their source has no more. It is a context manager, because it may hold processes.
 
-    An exception from the source, or one of a task's that is no candidate's failure, ends the run and is raised
-    from ``run``.
+    An exception of the source ends the run, and so does a NasError of the work other than a CandidateError. ``run``
+    raises either.
     """
 
-    def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None: ...
+    def run(self, work: Work, source: JobSource, *, time_limit_s: float) -> None:
+        """Do ``work`` for each job of ``source``; a job should take at most ``time_limit_s`` seconds."""
 
     def __enter__(self) -> Self: ...
 
@@ -57,11 +61,12 @@ class Executor(Protocol):
 
 @final
 class InlineExecutor:
-    """One job after the other in this process. A task's time limit is as hard as the task's own checks."""
+    """Runs one job after the other in this process. Only the work itself checks the time limit."""
 
-    def run(self, task: Task, source: JobSource, *, time_limit_s: float) -> None:
+    def run(self, work: Work, source: JobSource, *, time_limit_s: float) -> None:
+        """Do ``work`` for each job of ``source``. Does not enforce ``time_limit_s``."""
         while (job := source.next_job()) is not None:
-            with contextlib.closing(reports_of(task, job)) as reports:
+            with contextlib.closing(reports_of(work, job)) as reports:
                 outcome = self._outcome(job, reports, source)
             if isinstance(outcome, CandidateError):
                 source.on_failure(job, outcome)
@@ -72,7 +77,7 @@ class InlineExecutor:
         while True:
             try:
                 report = next(reports)
-            except Exception as error:  # whatever a candidate raises is its own failure
+            except Exception as error:  # a candidate may raise anything
                 return as_failure(error)
             if report.get("done") or not source.on_report(job, report):
                 return report
@@ -87,7 +92,11 @@ class InlineExecutor:
 
 
 def as_failure(error: Exception) -> CandidateError:
-    """The failure that an exception of a task stands for. Raises NasErrors that are no candidate's failure."""
+    """Convert an exception of the work into the failure of its job.
+
+    Raises:
+        NasError: ``error`` itself, if it is a NasError but no CandidateError.
+    """
     if isinstance(error, CandidateError):
         return error
     if isinstance(error, NasError):
@@ -97,7 +106,7 @@ def as_failure(error: Exception) -> CandidateError:
     return CandidateError("exception", f"training raised {type(error).__name__}: {error}")
 
 
-def reports_of(task: Task, job: Job) -> Generator[Report]:
-    """A task's reports. None of its code runs but while the next one is asked for, however it is written."""
-    yield from task(job)
-    raise AssertionError("a task's last report must hold done")
+def reports_of(work: Work, job: Job) -> Generator[Report]:
+    """Yield the reports of a job. The work runs only during ``next``, even if it is no generator."""
+    yield from work(job)
+    raise AssertionError("the last report of a job must hold done")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, final
 
 from nas.errors import CandidateError
-from nas.jobs.execution import Executor, Job, Report, Task, reports_of
+from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
 from nas.searching.handful import Handful
 from nas.searching.proxy_evaluators import SupernetEvaluator, ZeroCostEvaluator
@@ -37,7 +37,7 @@ class Evaluator(Protocol):
     """
 
     @property
-    def task(self) -> Task: ...
+    def task(self) -> Work: ...
 
     @property
     def time_limit_s(self) -> float: ...
@@ -83,7 +83,7 @@ class Checked:
     What they hold beside that is passed on.
     """
 
-    task: Task
+    task: Work
 
     def __call__(self, job: Job) -> Iterator[Report]:
         """The task's reports.
@@ -116,7 +116,7 @@ class TrainingEvaluator:
         subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
         limit_s = training.time_limit_s
         settings = training_settings(state.recipe, training.epochs, training.subset, limit_s, subsets=subsets)
-        self.task: Task = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch)
+        self.task: Work = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch)
 
     def prepare(self, executor: Executor) -> None:
         """Nothing comes first."""
@@ -132,7 +132,7 @@ class TableEvaluator:
     def __init__(self, state: RunState) -> None:
         assert state.task.table is not None
         self.time_limit_s = state.recipe.training.time_limit_s
-        self.task: Task = TableLookup(state.task.table)
+        self.task: Work = TableLookup(state.task.table)
 
     def prepare(self, executor: Executor) -> None:
         """Nothing comes first."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.errors import CandidateError, RecipeError, TargetError
-from nas.jobs.execution import Executor, Job, Report, Task
+from nas.jobs.execution import Executor, Job, Report, Work
 from nas.searching.handful import Handful, Quick, is_told, tell_agreement
 from nas.searching.run_state import RunState
 from nas.storage.journal import write_aside
@@ -36,10 +36,10 @@ class SupernetEvaluator:
         self._handful = handful
         self.subset = settings.subset
         self.time_limit_s = state.recipe.training.time_limit_s
-        self._task: Task | None = None
+        self._task: Work | None = None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> Work:
         assert self._task is not None, "prepare comes first"
         return self._task
 
@@ -177,10 +177,10 @@ class ZeroCostEvaluator:
         self._state = state
         self._handful = handful
         self.time_limit_s = state.recipe.training.time_limit_s
-        self._task: Task | None = None
+        self._task: Work | None = None
 
     @property
-    def task(self) -> Task:
+    def task(self) -> Work:
         assert self._task is not None, "prepare comes first"
         return self._task
 

@@ -19,7 +19,8 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import default_workers, processor_name
 from nas.hardware.measuring import Surroundings
 from nas.jobs.execution import Executor, InlineExecutor
-from nas.jobs.ray_executor import RayExecutor, Resources, local_gpus
+from nas.jobs.ray_executor import RayExecutor
+from nas.jobs.resources import Resources, local_gpus
 from nas.prediction.predictor import load_predictor
 from nas.progress import NullProgress, Progress
 from nas.recipe.recipe import Recipe, read_recipe

@@ -18,7 +18,7 @@ from tiny_space import TinySpace
 
 import nas
 from nas.errors import CandidateError, RecipeError
-from nas.jobs.execution import InlineExecutor, JobSource, Task
+from nas.jobs.execution import InlineExecutor, JobSource, Work
 from nas.results.front import REPORT_NAME, Front
 from nas.searching.evaluators import training_seed
 from nas.searching.handful import AGREEMENT
@@ -218,7 +218,7 @@ def test_a_lost_supernet_goes_on_from_its_newest_checkpoint(
     monkeypatch.setattr("nas.training.supernet_training.CHECKPOINT_EVERY_S", 0.0)
     run_whole, epochs = InlineExecutor.run, []
 
-    def run(self: InlineExecutor, task: Task, source: JobSource, *, time_limit_s: float) -> None:
+    def run(self: InlineExecutor, task: Work, source: JobSource, *, time_limit_s: float) -> None:
         if not isinstance(task, SupernetTraining):
             run_whole(self, task, source, time_limit_s=time_limit_s)
             return

@@ -1,4 +1,4 @@
-"""Jobs for the tests of executors; light, because workers import this."""
+"""The work that tests of executors give to workers; a light module, because workers import it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas.jobs.execution import Job
 
 
 def work(job: Job) -> Iterator[dict[str, Any]]:
-    """Does what the job's ``do`` says. Two of these are no generators, which a task need not be."""
+    """Do the deed that the job's ``do`` names. Work need not be a generator: 'raise at once' raises in the call."""
     if job["do"] == "raise at once":
         raise ValueError("wrong at once")
     return DEEDS[job["do"]](job)
@@ -77,7 +77,7 @@ def sleep_deaf(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def exit_once(job: Job) -> Iterator[dict[str, Any]]:
-    """Its process ends the first time, in the second epoch."""
+    """End the process in the second epoch of the first try."""
     yield {"epoch": 1}
     first = Path(job["folder"]) / job["id"]
     if not first.exists():
@@ -87,7 +87,7 @@ def exit_once(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def hang_with_a_child(job: Job) -> Iterator[dict[str, Any]]:
-    """Neither its process nor the one that it started heeds a signal that asks it to end."""
+    """Hang, and ignore SIGTERM, in this process and in a child process."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(1000)"
     child = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE)
@@ -98,7 +98,7 @@ def hang_with_a_child(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def exhaust_memory(job: Job) -> Iterator[dict[str, Any]]:
-    """Asks for more than there is: the process may have 64 MiB more than it has."""
+    """Allocate 1 GiB in a process that may only grow by 64 MiB."""
     yield {"epoch": 1}
     limits = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -110,7 +110,7 @@ def exhaust_memory(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def take_memory(job: Job) -> Iterator[dict[str, Any]]:
-    """Takes memory in the first so many tries until it is ended, 6 GiB at most."""
+    """Take up to 6 GiB until the process is ended, in each of the first ``tries`` tries."""
     tries = Path(job["folder"]) / job["id"]
     with tries.open("a") as file:
         file.write(".")
@@ -139,7 +139,7 @@ def compute(job: Job) -> Iterator[dict[str, Any]]:
 
 
 def meet(job: Job) -> Iterator[dict[str, Any]]:
-    """Ends well only when another job is there at the same time."""
+    """Succeed only if another job runs at the same time."""
     folder = Path(job["folder"])
     (folder / job["id"]).touch()
     deadline_s = time.monotonic() + 30
