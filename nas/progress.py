@@ -1,34 +1,35 @@
-"""Telling how far a run is: the protocol, and two implementations that need nothing but a stream."""
+"""Progress of a run: the protocol for its display, a silent display, and one of plain lines."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 
 class Progress(Protocol):
-    """Hears of a run's stages and of each step within them."""
+    """A display of a run's stages and of the steps within them."""
 
     def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
-        """A stage of ``total`` steps begins, and the one before it has ended; None where the total is open.
+        """Begin a stage of ``total`` steps and end the one before; None if the number of steps is open.
 
-        No step begins after ``most_s`` seconds, where that is given.
+        ``most_s`` is the stage's time limit in seconds: no step begins after it.
         """
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
-        """``count`` more steps are done; ``best`` describes the best result so far, where it changed."""
+        """Count ``count`` more steps as done; ``best`` describes the best result so far, if it changed."""
 
     def say(self, text: str) -> None:
-        """One line of news that stays."""
+        """Show one line of news, and keep it."""
 
     def close(self) -> None:
-        """The last stage has ended. Closing again does nothing."""
+        """End the last stage. Closing again does nothing."""
 
 
 class NullProgress:
-    """Says nothing."""
+    """Shows nothing."""
 
     def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None: ...
 
@@ -39,78 +40,115 @@ class NullProgress:
     def close(self) -> None: ...
 
 
+@dataclass
+class Steps:
+    """The steps of one stage, and the sentences that describe them.
+
+    Attributes:
+        name: the stage's name, on one line.
+        total: the number of steps; None if it is open.
+        most_s: the stage's time limit in seconds, if there is one.
+        started_s: the time of the clock when the stage began.
+        done: the number of steps that are done.
+        best: a description of the best result so far.
+    """
+
+    name: str
+    total: int | None
+    most_s: float | None
+    started_s: float
+    done: int = 0
+    best: str | None = None
+
+    def add(self, count: int, best: str | None) -> None:
+        """Count ``count`` more steps; ``best`` replaces the best result unless it is None."""
+        self.done += count
+        self.best = self.best if best is None else one_line(best)
+
+    def start_text(self) -> str:
+        """Return the sentence for the stage's start."""
+        limit = "" if self.most_s is None else f", time limit {duration_text(self.most_s)}"
+        return f"{self.name}{limit}." if self.total is None else f"{self.name}: {self.total} to do{limit}."
+
+    def running_text(self, now_s: float) -> str:
+        """Return the sentence for a stage that is not over, with the time left where it can be estimated."""
+        left_s = self.seconds_left(now_s)
+        left = "" if left_s is None else f", about {duration_text(left_s)} left"
+        return f"{self.name}: {self._counted()}{self._best_so_far()}{left}."
+
+    def end_text(self, now_s: float) -> str:
+        """Return the sentence for the stage's end, with the time that it took."""
+        elapsed = duration_text(now_s - self.started_s)
+        return f"{self.name}: {self._counted()} in {elapsed}{self._best_so_far()}."
+
+    def seconds_left(self, now_s: float) -> float | None:
+        """Estimate the seconds that the stage will still take, at the pace so far and within the time limit.
+
+        None if neither the pace nor the limit gives an estimate.
+        """
+        if self.total is not None and not 0 < self.done < self.total:
+            return None
+        passed_s = now_s - self.started_s
+        left_s = [] if self.most_s is None else [max(0.0, self.most_s - passed_s)]
+        left_s += [] if self.total is None else [passed_s / self.done * (self.total - self.done)]
+        return min(left_s, default=None)
+
+    def _counted(self) -> str:
+        return f"{self.done} done" if self.total is None else f"{self.done} of {self.total} done"
+
+    def _best_so_far(self) -> str:
+        return "" if self.best is None else f", best {self.best}"
+
+
 class PlainProgress:
-    """Plain lines for logs and pipes: where a stage starts and ends, and at most one each ``every_s`` between."""
+    """Plain lines for logs and pipes.
+
+    A stage has a line at its start, a line at its end, and between them at most one every ``every_s`` seconds.
+    """
 
     def __init__(self, stream: TextIO, *, every_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._every_s = every_s
         self._clock = clock
-        self._name: str | None = None
-        self._total: int | None = None
-        self._most_s: float | None = None
-        self._done = 0
-        self._best: str | None = None
-        self._started_s = self._told_s = clock()
+        self._steps: Steps | None = None
+        self._shown_s = clock()
 
     def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.close()
-        self._name, self._total, self._done, self._best = one_line(name), total, 0, None
-        self._most_s = most_s
-        self._started_s = self._told_s = self._clock()
-        within = "" if most_s is None else f", as far as {duration_text(most_s)} allow"
-        self.say(f"{self._name}{within}." if total is None else f"{self._name}: {total} to do{within}.")
+        self._shown_s = self._clock()
+        self._steps = Steps(one_line(name), total, most_s, self._shown_s)
+        self.say(self._steps.start_text())
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
-        self._done += count
-        self._best = self._best if best is None else one_line(best)
-        now_s = self._clock()
-        if self._name is None or now_s - self._told_s < self._every_s or self._done == self._total:
+        if self._steps is None:
             return
-        self._told_s = now_s
-        left_s = seconds_left(self._done, self._total, now_s - self._started_s, self._most_s)
-        left = "" if left_s is None else f", about {duration_text(left_s)} left"
-        self.say(f"{self._name}: {self._counted()}{self._best_so_far()}{left}.")
+        self._steps.add(count, best)
+        now_s = self._clock()
+        if now_s - self._shown_s < self._every_s or self._steps.done == self._steps.total:
+            return
+        self._shown_s = now_s
+        self.say(self._steps.running_text(now_s))
 
     def say(self, text: str) -> None:
         self._stream.write(f"{one_line(text)}\n")
         self._stream.flush()
 
     def close(self) -> None:
-        if self._name is None:
+        if self._steps is None:
             return
-        elapsed = duration_text(self._clock() - self._started_s)
-        self.say(f"{self._name}: {self._counted()} in {elapsed}{self._best_so_far()}.")
-        self._name = None
-
-    def _counted(self) -> str:
-        return f"{self._done} done" if self._total is None else f"{self._done} of {self._total} done"
-
-    def _best_so_far(self) -> str:
-        return "" if self._best is None else f", best {self._best}"
-
-
-def seconds_left(done: int, total: int | None, passed_s: float, most_s: float | None) -> float | None:
-    """What the rest of ``total`` steps will take, as those that are ``done`` did, or what is left of ``most_s``.
-
-    None where neither tells.
-    """
-    if total is not None and not 0 < done < total:
-        return None
-    left_s = [] if most_s is None else [max(0.0, most_s - passed_s)]
-    left_s += [] if total is None else [passed_s / done * (total - done)]
-    return min(left_s, default=None)
+        self.say(self._steps.end_text(self._clock()))
+        self._steps = None
 
 
 def one_line(text: str) -> str:
-    """``text`` on one line and without escape sequences and control characters."""
+    """Return ``text`` on one line, without escape sequences and control characters."""
     text = re.sub(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)", "", text)
     text = re.sub(r"[\s\u2028\u2029]+", " ", text)
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "", text).strip()
 
 
 def duration_text(seconds: float) -> str:
-    """A duration for people: ``0.4 s``, ``35 s``, ``2 min 05 s`` or ``3 h 20 min``."""
+    """Return a duration for people: ``0.4 s``, ``35 s``, ``2 min 05 s`` or ``3 h 20 min``."""
     if seconds < 9.95:
         return f"{max(seconds, 0.0):.1f} s"
     if (whole := round(seconds)) < 60:

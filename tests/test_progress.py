@@ -1,4 +1,4 @@
-"""Plain progress: lines without control characters, and not too many of them."""
+"""Plain progress: few lines, without control characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.progress import NullProgress, PlainProgress, Progress, duration_text, o
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that a test sets by hand."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -19,8 +19,8 @@ class Clock:
         return self.now_s
 
 
-def test_a_stage_says_where_it_starts_and_ends() -> None:
-    """The start with the total, and the end with what was done, how long it took and the best."""
+def test_a_stage_has_a_line_at_its_start_and_its_end() -> None:
+    """The first line has the total; the last one has the count, the time taken and the best result."""
     stream, clock = io.StringIO(), Clock()
     progress: Progress = PlainProgress(stream, clock=clock)
     progress.stage("Training", 3)
@@ -36,7 +36,7 @@ def test_a_stage_says_where_it_starts_and_ends() -> None:
 
 
 def test_lines_between_are_limited_in_number() -> None:
-    """A thousand quick steps in ten seconds give two lines, with the time left."""
+    """A thousand quick steps in ten seconds add two lines to the first, each with the time left."""
     stream, clock = io.StringIO(), Clock()
     progress = PlainProgress(stream, every_s=5.0, clock=clock)
     progress.stage("Measuring", 2000)
@@ -48,8 +48,8 @@ def test_lines_between_are_limited_in_number() -> None:
     assert lines[1] == "Measuring: 500 of 2000 done, about 15 s left."
 
 
-def test_no_more_time_is_promised_than_there_is() -> None:
-    """A stage that ends after a time has no more left than that, however much is to do."""
+def test_the_time_left_never_exceeds_the_time_limit() -> None:
+    """A time limit bounds the estimate, however many steps remain."""
     stream, clock = io.StringIO(), Clock()
     progress = PlainProgress(stream, every_s=5.0, clock=clock)
     progress.stage("Training", 2000, most_s=20.0)
@@ -57,15 +57,15 @@ def test_no_more_time_is_promised_than_there_is() -> None:
         clock.now_s += 7.5
         progress.advance()
     assert stream.getvalue().splitlines() == [
-        "Training: 2000 to do, as far as 20 s allow.",
+        "Training: 2000 to do, time limit 20 s.",
         "Training: 1 of 2000 done, about 12 s left.",
         "Training: 2 of 2000 done, about 5.0 s left.",
         "Training: 3 of 2000 done, about 0.0 s left.",
     ]
 
 
-def test_where_only_time_ends_a_stage_its_rest_is_told() -> None:
-    """There is no number to do."""
+def test_a_stage_without_a_total_shows_the_rest_of_its_time_limit() -> None:
+    """The number of steps is open, so that only the time limit tells how long it takes."""
     stream, clock = io.StringIO(), Clock()
     progress = PlainProgress(stream, every_s=5.0, clock=clock)
     progress.stage("Training", most_s=20.0)
@@ -74,14 +74,14 @@ def test_where_only_time_ends_a_stage_its_rest_is_told() -> None:
     clock.now_s += 15
     progress.close()
     assert stream.getvalue().splitlines() == [
-        "Training, as far as 20 s allow.",
+        "Training, time limit 20 s.",
         "Training: 3 done, about 14 s left.",
         "Training: 3 done in 21 s.",
     ]
 
 
 def test_a_new_stage_ends_the_one_before() -> None:
-    """The next stage closes the last, and starts its count and its best anew."""
+    """The next stage closes the last one, and resets the count and the best result."""
     stream = io.StringIO()
     progress = PlainProgress(stream, clock=Clock())
     progress.stage("Measuring")
@@ -97,7 +97,7 @@ def test_a_new_stage_ends_the_one_before() -> None:
 
 
 def test_news_is_one_line_without_control_characters() -> None:
-    """Escape sequences, carriage returns and line breaks in what is said never reach the stream."""
+    """Escape sequences, carriage returns and line breaks never reach the stream."""
     stream = io.StringIO()
     PlainProgress(stream, clock=Clock()).say("failed:\r\n\x1b[31mloss\x1b[0m\x07 is \x1b]0;title\x07NaN\x00\u2028now")
     assert stream.getvalue() == "failed: loss is NaN now\n"
@@ -105,12 +105,12 @@ def test_news_is_one_line_without_control_characters() -> None:
 
 @pytest.mark.parametrize("text", ["", "\x1b", "a\x1b[2Jb", "\x9b31m", "ä µs ≤ 2"])
 def test_one_line_is_printable(text: str) -> None:
-    """Whatever comes in, what goes out is printable."""
+    """The result is printable for any input."""
     assert one_line(text).isprintable()
 
 
-def test_nothing_is_said_by_the_null_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    """It takes every call and stays silent."""
+def test_the_null_progress_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    """It accepts every call and prints nothing."""
     progress: Progress = NullProgress()
     progress.stage("Training", 3)
     progress.advance(best="x")
@@ -132,5 +132,5 @@ def test_nothing_is_said_by_the_null_progress(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
-    """The unit grows with the duration, and no part reaches sixty."""
+    """The unit grows with the duration, and minutes and seconds stay below sixty."""
     assert duration_text(seconds) == text

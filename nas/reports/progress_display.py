@@ -1,20 +1,50 @@
-"""The progress display: bars in a terminal, or plain lines."""
+"""The progress display that suits a place: bars in a terminal, one line in a notebook, or plain lines."""
 
 from __future__ import annotations
 
+import html
+import importlib
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn
 from rich.text import Text
 
-from nas.progress import PlainProgress, Progress, duration_text, one_line, seconds_left
+from nas.progress import NullProgress, PlainProgress, Progress, Steps, duration_text, one_line
+
+
+def choose_progress(stream: TextIO | None = None, as_json: bool = False) -> Progress:
+    """Return the progress display that suits the place where it is read.
+
+    A terminal gets bars, and any other ``stream`` gets plain lines. Without ``stream`` the display goes to standard
+    output: in a Jupyter notebook each stage has one line that is updated in place, an interactive session whose output
+    is redirected gets plain lines, and any other program gets no display.
+
+    With ``as_json`` standard output is left to the JSON, and plain lines go to standard error.
+    """
+    if as_json:
+        return PlainProgress(sys.stderr)
+    output = sys.stdout if stream is None else stream
+    console = Console(file=output)
+    if output.isatty():
+        return PlainProgress(output) if console.is_dumb_terminal else RichProgress(console)
+    if stream is not None:
+        return PlainProgress(output)
+    if console.is_jupyter:
+        return NotebookProgress()
+    return PlainProgress(output) if _is_interactive() else NullProgress()
+
+
+def _is_interactive() -> bool:
+    """Return True in a session with a prompt, such as ``python -i`` or IPython."""
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive)
 
 
 class RichProgress:
-    """A bar for the running stage, with what is done and left; news and finished stages stand above it."""
+    """A bar for the running stage; news and finished stages stand above it."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -29,29 +59,21 @@ class RichProgress:
             transient=True,
         )
         self._task: TaskID | None = None
-        self._name = ""
-        self._total: int | None = None
-        self._most_s: float | None = None
-        self._done = 0
-        self._best = ""
-        self._started_s = 0.0
+        self._steps = Steps("", None, None, 0.0)
 
     def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.close()
-        self._name, self._total, self._done, self._best = one_line(name), total, 0, ""
-        self._most_s = most_s
-        self._started_s = time.monotonic()
+        self._steps = Steps(one_line(name), total, most_s, time.monotonic())
         self._bars.start()
-        self._task = self._bars.add_task(self._name, total=total, counted=self._counted(), best="", left="")
+        self._task = self._bars.add_task(self._steps.name, total=total, counted=self._counted(), best="", left="")
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
         if self._task is None:
             return
-        self._done += count
-        self._best = self._best if best is None else f"best {one_line(best)}"
-        left_s = seconds_left(self._done, self._total, time.monotonic() - self._started_s, self._most_s)
+        self._steps.add(count, best)
+        left_s = self._steps.seconds_left(time.monotonic())
         left = "" if left_s is None else f"{duration_text(left_s)} left"
-        self._bars.update(self._task, completed=self._done, counted=self._counted(), best=self._best, left=left)
+        self._bars.update(self._task, completed=self._steps.done, counted=self._counted(), best=self._best(), left=left)
 
     def say(self, text: str) -> None:
         self._console.print(Text(one_line(text)))
@@ -62,21 +84,63 @@ class RichProgress:
         self._bars.remove_task(self._task)
         self._bars.stop()
         self._task = None
-        parts = [f"{self._done} done in {duration_text(time.monotonic() - self._started_s)}", self._best]
-        line = Text.assemble(("✓ ", "green"), self._name, (f"  {', '.join(filter(None, parts))}", "bright_black"))
+        steps = self._steps
+        parts = [f"{steps.done} done in {duration_text(time.monotonic() - steps.started_s)}", self._best()]
+        line = Text.assemble(("✓ ", "green"), steps.name, (f"  {', '.join(filter(None, parts))}", "bright_black"))
         self._console.print(line)
 
     def _counted(self) -> str:
-        if self._total is None:
-            return f"{self._done} done"
-        return f"{self._done}/{self._total}, {max(self._total - self._done, 0)} to go"
+        done, total = self._steps.done, self._steps.total
+        return f"{done} done" if total is None else f"{done}/{total}, {max(total - done, 0)} to go"
+
+    def _best(self) -> str:
+        return "" if self._steps.best is None else f"best {self._steps.best}"
 
 
-def choose_progress(stream: TextIO, json: bool = False) -> Progress:
-    """Bars on a terminal, plain lines elsewhere; plain lines on standard error where ``json`` goes to the output."""
-    if json:
-        return PlainProgress(sys.stderr)
-    console = Console(file=stream)
-    if stream.isatty() and not console.is_dumb_terminal:
-        return RichProgress(console)
-    return PlainProgress(stream)
+class NotebookProgress:
+    """One line per stage in a Jupyter notebook, updated in place at most every ``every_s`` seconds.
+
+    It uses the updatable displays of IPython. The bars of rich would need ipywidgets, in the kernel and in the browser;
+    without them they warn and draw nothing.
+    """
+
+    def __init__(self, *, every_s: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._steps: Steps | None = None
+        self._shown_s = 0.0
+        self._line: Any = None
+
+    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
+        self.close()
+        self._shown_s = self._clock()
+        self._steps = Steps(one_line(name), total, most_s, self._shown_s)
+        display = importlib.import_module("IPython.display").display
+        self._line = display(_line_data(self._steps.start_text(), self._steps), raw=True, display_id=True)
+
+    def advance(self, count: int = 1, best: str | None = None) -> None:
+        if self._steps is None:
+            return
+        self._steps.add(count, best)
+        now_s = self._clock()
+        if now_s - self._shown_s < self._every_s:
+            return
+        self._shown_s = now_s
+        self._line.update(_line_data(self._steps.running_text(now_s), self._steps), raw=True)
+
+    def say(self, text: str) -> None:
+        print(one_line(text), flush=True)
+
+    def close(self) -> None:
+        if self._steps is None:
+            return
+        self._line.update(_line_data(f"✓ {self._steps.end_text(self._clock())}"), raw=True)
+        self._steps = None
+
+
+def _line_data(text: str, running: Steps | None = None) -> dict[str, str]:
+    """Return a line as MIME data, with a bar if it is about steps that are ``running`` and their total is known."""
+    bar = ""
+    if running is not None and running.total:
+        bar = f'<progress max="{running.total}" value="{running.done}"></progress> '
+    return {"text/plain": text, "text/html": f"<div>{bar}{html.escape(text)}</div>"}

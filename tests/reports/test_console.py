@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,19 +13,10 @@ from run_record_example import example_record
 from nas.errors import CandidateError
 from nas.hardware.measured_files import MeasuredFile
 from nas.hardware.target_profile import TargetProfile
-from nas.progress import PlainProgress
 from nas.reports.console import print_front, print_measured, print_profile
-from nas.reports.progress_display import RichProgress, choose_progress
 from nas.results.front import Front
 
 FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
-
-
-class Terminal(io.StringIO):
-    """A stream that calls itself a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def printed(front: Front, width: int, report: Path | None = None) -> str:
@@ -91,45 +81,6 @@ def test_no_winners_say_so() -> None:
     """An empty front is one sentence and the report's place."""
     text = printed(example_record(with_winners=False).front, 80, Path("out/there.html"))
     assert text.splitlines() == ["No winners.", "Report: out/there.html"]
-
-
-def test_progress_follows_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bars on a terminal, plain lines elsewhere, on a dumb terminal and beside JSON."""
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.delenv("TTY_INTERACTIVE", raising=False)
-    assert isinstance(choose_progress(Terminal()), RichProgress)
-    assert isinstance(choose_progress(io.StringIO()), PlainProgress)
-    assert isinstance(choose_progress(Terminal(), json=True), PlainProgress)
-    monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(choose_progress(Terminal()), PlainProgress)
-
-
-def test_progress_beside_json_goes_to_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The output stays clean for the JSON."""
-    errors = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", errors)
-    stream = io.StringIO()
-    choose_progress(stream, json=True).say("hello")
-    assert (stream.getvalue(), errors.getvalue()) == ("", "hello\n")
-
-
-def test_bars_leave_news_and_one_line_for_each_stage() -> None:
-    """News stays as it was said, markup and escape sequences have no effect, and closing twice is fine."""
-    console = Console(file=io.StringIO(), force_terminal=True, width=80, record=True)
-    progress = RichProgress(console)
-    progress.advance()
-    progress.stage("Training [x]", 2)
-    progress.advance(best="97.80 % at 0.21 ms")
-    progress.say("measured [bold]3[/bold]\x1b[2J more")
-    progress.stage("Measuring")
-    progress.advance(3)
-    progress.close()
-    progress.close()
-    text = console.export_text()
-    assert "measured [bold]3[/bold] more\n" in text
-    assert "✓ Training [x]  1 done in" in text
-    assert "best 97.80 % at 0.21 ms" in text
-    assert "✓ Measuring  3 done in" in text
 
 
 def test_what_was_measured_of_files_fits_a_narrow_terminal() -> None:

@@ -15,17 +15,17 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from nas.values.held_out import Fit
 from plotly.offline import get_plotlyjs
 from run_record_example import NOT_GOOD_ENOUGH, architecture_at, energy_record, example_record
 
-from nas.prediction.predictor import HeldOutError
 from nas.reports.candidates import OUTSIDE
 from nas.reports.report import headline, render_report, write_report
 from nas.reports.summary import trust_sentences
 from nas.reports.tables import row_table, winner_table
 from nas.results.run import Run
+from nas.storage.notes import Fit
 from nas.values.evaluation import Failure, PredictedValue
+from nas.values.held_out import HeldOutError
 from nas.values.objective import Limit
 
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'&{{7*7}}%{x}<a href='javascript:1'>"
