@@ -1,4 +1,4 @@
-"""Where torch runs: the processor, or a CUDA GPU with its events, clocks and power."""
+"""Devices that torch runs on: the processor, or a CUDA GPU with its events, clocks and power."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class Event(Protocol):
 
 
 class Device(Protocol):
-    """Where tensors lie and work is done."""
+    """A place for tensors and their work. ``name`` is torch's."""
 
     name: str
 
     def synchronise(self) -> None:
-        """Return when all work handed over is done."""
+        """Return when all submitted work is done."""
 
     def event(self) -> Event:
-        """A new event that can be timed."""
+        """Return a new event that records times."""
 
     def conditions(self) -> Mapping[str, Any]:
-        """What the device is and how it is set: plain JSON data."""
+        """Return the device's kind and settings as plain JSON data."""
 
 
 @final
 class Cpu:
-    """This machine's processor, whose work has ended when a call returns."""
+    """This machine's processor. Its work has ended when a call returns."""
 
     name = "cpu"
 
@@ -58,9 +58,9 @@ class Cpu:
 
 @final
 class Cuda:
-    """The current CUDA GPU. fp32 is made real fp32, for TF32 keeps 10 bits of the mantissa's 23.
+    """The current CUDA GPU. TF32 is switched off, because it keeps only 10 of the 23 bits of fp32's mantissa.
 
-    ``torch`` and ``nvml``, the module pynvml or None, are handed over, so that tests can play a GPU.
+    ``torch`` and ``nvml``, the module pynvml or None, are arguments, so that tests can play a GPU.
     """
 
     name = "cuda"
@@ -72,6 +72,7 @@ class Cuda:
 
     @classmethod
     def current(cls) -> Cuda:
+        """Return CUDA's current device, with NVML where its package is installed."""
         import torch
 
         nvml = None
@@ -101,7 +102,7 @@ class Cuda:
 
 
 def _nvml_facts(nvml: Any, uuid: str) -> dict[str, Any]:
-    """Driver, clocks and power as NVML tells them at this moment; each is None where it does not."""
+    """Return the driver, clocks and power that NVML reports now. A missing reading is None."""
     if nvml is None:
         return {"nvml": "not installed; pip install nvidia-ml-py to record clocks and power"}
     try:
@@ -135,7 +136,10 @@ def _nvml_facts(nvml: Any, uuid: str) -> dict[str, Any]:
 
 
 def why_no_cuda(target: Target) -> str | None:
-    """Without a CUDA context in this process: NVML is asked, which also leaves forking safe."""
+    """Return why torch has no CUDA GPU here and what to do about it, or None when it has one.
+
+    NVML is asked, so this process gets no CUDA context and may still fork.
+    """
     import torch
 
     if torch.version.cuda is None:
@@ -161,10 +165,12 @@ def why_no_cuda(target: Target) -> str | None:
 
 
 def use_threads(threads: int) -> None:
+    """Let torch use ``threads`` threads for one operator, run one operator at a time, and compute in true fp32."""
     import torch
 
     torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != 1:
-        with contextlib.suppress(RuntimeError):  # torch takes it once, before its first work; conditions tell
+        # Torch accepts this once, before its first work. The conditions record the number in use.
+        with contextlib.suppress(RuntimeError):
             torch.set_num_interop_threads(1)
-    torch.set_float32_matmul_precision("highest")  # others let fp32 products run in bf16 or TF32
+    torch.set_float32_matmul_precision("highest")  # other settings let fp32 products run in bf16 or TF32
