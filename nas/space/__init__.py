@@ -1,4 +1,4 @@
-"""Search spaces: choices, architectures, their layers, and how plug-ins are found.
+"""Search spaces: choices, architectures, their layers, and the look-up of plug-ins.
 
-What is measured of an architecture belongs in ``values``; concrete spaces belong in ``search_spaces``.
+Measurements of architectures belong in ``values``; concrete spaces belong in ``search_spaces``.
 """

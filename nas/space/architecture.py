@@ -1,4 +1,4 @@
-"""A decision with named options, and one settled point of a space."""
+"""Choices, which are decisions with named options, and architectures, which settle all of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ Option = bool | int | float | str
 
 @dataclass(frozen=True)
 class Choice:
-    """A named decision between two or more options.
+    """A named decision between options.
 
-    ``when`` makes it conditional: ``when=("depth", (2, 3))`` means that this decision exists only
-    where the choice ``depth`` is itself active and took 2 or 3. So conditions form a forest, which
-    is what makes counting exact.
+    ``when`` makes it conditional: a choice with ``when=("depth", (2, 3))`` is active only if the choice ``depth`` is
+    active and has the option 2 or 3. Conditions therefore form a forest, which makes counting exact.
+
+    Raises:
+        ValueError: an empty name, no options, duplicate options, or an option that is not bool, int, float or str.
     """
 
     name: str
@@ -31,14 +33,14 @@ class Choice:
         if not self.options:
             raise ValueError(f"choice {self.name!r} must have at least one option, but got none.")
         if not isinstance(self.options, tuple | list):
-            raise ValueError(f"options of choice {self.name!r} must be several in a tuple, but got {self.options!r}.")
+            raise ValueError(f"options of choice {self.name!r} must be a tuple, but got {self.options!r}.")
         object.__setattr__(self, "options", tuple(self.options))
         if self.when is not None:
             parent, options = self.when
             if not isinstance(options, tuple | list):
                 raise ValueError(
-                    f"a condition of choice {self.name!r} is another choice and a tuple of its options, such as "
-                    f"({parent!r}, (1, 2)), but got {self.when!r}."
+                    f"a condition of choice {self.name!r} must be the name of another choice and a tuple of its "
+                    f"options, such as ({parent!r}, (1, 2)), but got {self.when!r}."
                 )
             object.__setattr__(self, "when", (parent, tuple(options)))
         for option in self.options:
@@ -51,16 +53,16 @@ class Choice:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the options are numbers, so that their order means something."""
+        """True if all options are numbers, so that their order has a meaning."""
         return all(isinstance(option, int | float) for option in self.options)
 
 
 @dataclass(frozen=True, eq=False)
 class Architecture(Mapping[str, Option]):
-    """One settled point: a mapping from each *active* choice to its option.
+    """One point of a search space: a mapping from each *active* choice to its option.
 
-    Two assignments that differ only in inactive choices are the same architecture and share ``id``.
-    Made by the operators of ``search_space``, which keep the order of the space's choices.
+    Two assignments that differ only in inactive choices are the same architecture and share ``id``. The operators of
+    ``search_space`` make architectures, and keep the order of the space's choices.
     """
 
     values_by_choice: Mapping[str, Option] = field(repr=False)
@@ -70,13 +72,13 @@ class Architecture(Mapping[str, Option]):
 
     @cached_property
     def id(self) -> str:
-        """Twelve hexadecimal digits that depend on the active choices alone, the same in every process."""
+        """Twelve hexadecimal digits that depend only on the active choices, and are the same in every process."""
         text = json.dumps(dict(self.values_by_choice), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def short(self) -> str:
-        """The choices as one line for people: ``depth=2 kernel=3``, with dotted names gathered by their first part."""
+        """One line for people, such as ``depth=2 kernel=3``; dotted names are grouped by their first part."""
         parts: dict[str, list[str]] = {}
         for name, value in self.items():
             group, dot, rest = name.partition(".")

@@ -1,4 +1,4 @@
-"""Architectures as numbers, once each: the options that they take, and what their layers add up to."""
+"""Descriptions of architectures as arrays: the options they take, and sums over their layers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ IntArray = npt.NDArray[np.int16]
 
 QUANTITIES = ("count", "macs", "moved_elements", "params", "padded_macs")
 POPULATION, TRACED_POPULATION = 400, 60
-"""So many random architectures tell how features vary; fewer where layers are traced, 0.03 s each."""
+"""Random architectures that show how features vary over a space; fewer if layers must be traced, at 0.03 s each."""
 _LARGEST_STAGE = 7
 _TILE_IN, _TILE_OUT = 16, 64
 _WITHOUT_MAP = 8
 
 
 class LayerGroup(NamedTuple):
-    """Layers that a device treats alike.
+    """A group of layers that a device treats alike.
 
-    ``stage`` is how often the side of the output map was halved, 8 where there is no map; ``sharing`` is "plain",
-    "grouped" or "depthwise".
+    ``stage`` counts how often the side of the output map was halved; it is 8 if the output is not a map. ``sharing`` is
+    "plain", "grouped" or "depthwise".
     """
 
     stage: int
@@ -51,12 +51,13 @@ class GroupedLayer(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Descriptions:
-    """N architectures of one space.
+    """N architectures of one space as arrays.
 
-    ``options``, shape (N, choices), are the numbers of the options as written, -1 where a choice is inactive;
-    ``live_options`` the same after the space's ``canonical``, which differ where a choice is written but changes
-    nothing. ``layer_sums``, shape (N, groups, 5), adds up each of ``QUANTITIES`` over the layers of a group.
-    ``layer_numbers``, shape (N, most layers), are places in ``layers``, the different ones, -1 behind the last.
+    ``options``, shape (N, choices), holds the index of each choice's option, or -1 if the choice is inactive.
+    ``live_options`` is the same after the space's ``canonical``; it differs where a choice changes nothing.
+
+    ``layer_sums``, shape (N, groups, 5), adds up each of ``QUANTITIES`` over the layers of a group. ``layers`` are all
+    different layers. ``layer_numbers``, shape (N, most layers), are indexes into ``layers``, padded with -1.
     """
 
     options: IntArray
@@ -70,14 +71,14 @@ class Descriptions:
         return len(self.options)
 
     def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Descriptions:
-        """Those at ``index``, an array of numbers or a mask."""
+        """Return the architectures at ``index``, an array of numbers or a mask."""
         return Descriptions(
             *(self.options[index], self.live_options[index], self.groups, self.layer_sums[index]),
             *(self.layers, self.layer_numbers[index]),
         )
 
     def sums_by(self, groups: Sequence[LayerGroup]) -> FloatArray:
-        """``layer_sums`` with exactly these groups, shape (N, len(groups), 5); zero where there are no such layers."""
+        """Return ``layer_sums`` for exactly these groups, shape (N, len(groups), 5); a group without layers gets 0."""
         place = {group: index for index, group in enumerate(self.groups)}
         sums = np.zeros((len(self), len(groups), len(QUANTITIES)))
         for index, group in enumerate(groups):
@@ -88,10 +89,10 @@ class Descriptions:
 
 @final
 class Describer:
-    """Describes architectures of one space for one task, each once.
+    """Describes architectures of one space for one task, and caches the descriptions.
 
-    ``layers_of`` gives an architecture's layers; what it raises for one that cannot be built goes to the caller.
-    ``merged`` are kinds of layers that cost nothing of their own, and are left out of what layers add up to.
+    ``layers_of`` returns the layers of an architecture. Its exceptions for architectures that cannot be built reach the
+    caller. ``merged`` are kinds of layers that the runtime merges into others; they are left out of the sums.
     """
 
     def __init__(
@@ -116,13 +117,13 @@ class Describer:
         self._unfit: set[Architecture] = set()
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
-        """The layers of an architecture, kept for the next time."""
+        """Return the layers of an architecture, and cache them."""
         if architecture not in self._layers:
             self._layers[architecture] = tuple(self._layers_of(architecture))
         return self._layers[architecture]
 
     def merging(self, kinds: Collection[str]) -> Describer:
-        """The same for a runtime that merges these kinds of layers; always the same one, which shares the layers."""
+        """Return the describer for a runtime that merges these kinds of layers; it is cached and shares the layers."""
         merged = frozenset(kinds)
         if merged == self.merged:
             return self
@@ -131,7 +132,7 @@ class Describer:
         return self._merging[merged]
 
     def describe(self, architectures: Sequence[Architecture]) -> Descriptions:
-        """The numbers of N architectures.
+        """Return the descriptions of N architectures.
 
         Raises:
             ValueError: a choice or an option that the space does not have.
@@ -154,7 +155,7 @@ class Describer:
         )
 
     def population(self) -> tuple[Architecture, ...]:
-        """Random architectures of the space, always the same ones: how its features vary. Unfit ones are left out."""
+        """Return random architectures that can be built, always the same; they show how features vary."""
         if self._population is None:
             rng = np.random.default_rng(0)
             count = POPULATION if isinstance(self.space, HasLayers) else TRACED_POPULATION
@@ -163,7 +164,7 @@ class Describer:
         return self._population
 
     def can_be_built(self, architecture: Architecture) -> bool:
-        """Whether an architecture has layers, and so can be described. What cannot be built is tried once."""
+        """Return True if an architecture can be built and so described; a failure is remembered and not retried."""
         if architecture in self._unfit:
             return False
         try:
@@ -198,12 +199,12 @@ class Describer:
                 known += 1
         if known < len(architecture):
             strange = sorted(set(architecture) - {choice.name for choice in self.choices})
-            raise ValueError(f"an architecture must have the choices of its space, but it has {strange} beside them.")
+            raise ValueError(f"an architecture must have only choices of its space, but it also has {strange}.")
         return numbers
 
     def _add_up(self, layers: Sequence[Layer]) -> _Summed:
         kept = [layer for layer in layers if layer.kind not in self.merged]
-        by_object = {id(layer): layer for layer in kept}  # spaces repeat the layers of a block, and hashing one is slow
+        by_object = {id(layer): layer for layer in kept}  # hashing a layer is slow, and spaces repeat layer objects
         number_of = {identity: self._number(layer, layers[0]) for identity, layer in by_object.items()}
         numbers = [number_of[id(layer)] for layer in kept]
         sums = np.zeros((len(self._groups), len(QUANTITIES)))
@@ -225,17 +226,17 @@ class Describer:
 
 
 class _Summed(NamedTuple):
-    """An architecture's layers: what they add up to by group, shape (groups, 5), and their numbers, shape (layers,)."""
+    """Sums over an architecture's layers by group, shape (groups, 5), and the layers' numbers, shape (layers,)."""
 
     sums: FloatArray
     numbers: npt.NDArray[np.int32]
 
 
 def _padded_macs(layer: Layer) -> float:
-    """Multiply-accumulates when channels are padded to whole tiles, as vector and matrix units run them.
+    """Return the multiply-accumulates with channels padded to whole tiles, as vector and matrix units run them.
 
-    Tiles are 16 channels in and 64 out: in ONNX Runtime's profile with AVX-512, 1×1 convolutions to 16 channels run at
-    12 to 28 billion multiply-accumulates a second, those to 128 and more at 45 to 67.
+    Tiles are 16 channels in and 64 out. In ONNX Runtime's profile with AVX-512, 1×1 convolutions to 16 channels run at
+    12 to 28 billion multiply-accumulates a second, and those to 128 or more channels at 45 to 67.
     """
     if layer.kind == "depthwise_conv":
         return layer.macs * _padding(layer.output_shape, _TILE_IN)
@@ -245,18 +246,18 @@ def _padded_macs(layer: Layer) -> float:
 
 
 def _padding(shape: tuple[int, ...], tile: int) -> float:
-    """By how much channels grow when they are padded to whole tiles."""
+    """Return the factor by which channels grow when they are padded to whole tiles."""
     channels = _channels(shape)
     return -(-channels // tile) * tile / channels
 
 
 def _channels(shape: tuple[int, ...]) -> int:
-    """Of a map the first, of tokens the last."""
+    """Return the channels: the first dimension of a map, or the last of tokens."""
     return shape[0] if len(shape) == 3 else shape[-1]
 
 
 def _stage(layer: Layer, first: Layer) -> int:
-    """How often the side of the map was halved since the image, rounded."""
+    """Return how often the side of the map was halved since the image, rounded."""
     if len(layer.output_shape) != 3 or len(first.input_shape) != 3:
         return _WITHOUT_MAP
     sides = max(first.input_shape[1:]), max(layer.output_shape[1:])

@@ -1,4 +1,4 @@
-"""An operation with its shapes: what a device sees of an architecture."""
+"""Layers: the operations of an architecture with their shapes, as a device executes them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Layer:
-    """One operation at inference, batch size 1.
+    """One operation at inference with batch size 1.
 
-    Shapes leave out the batch: (channels, height, width) for images, (tokens, width) for sequences.
-    ``macs`` are multiply-accumulates, ``params`` trained weights (a folded batch norm's included).
-    A batch norm that follows a convolution is no layer of its own: every runtime folds it.
+    Shapes leave out the batch: (channels, height, width) for images, (tokens, width) for sequences. ``macs`` counts
+    multiply-accumulates, and ``params`` trained weights. A batch norm after a convolution is not a layer, because every
+    runtime folds it; its weights count for the convolution.
+
+    Raises:
+        ValueError: a kind that is not among ``KINDS``.
     """
 
     kind: str
@@ -43,22 +46,24 @@ class Layer:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"kind of a layer must be one of {KINDS}, but got {self.kind!r}.")
+            raise ValueError(f"the kind of a layer must be one of {KINDS}, but got {self.kind!r}.")
 
     @property
     def input_elements(self) -> int:
+        """Number of elements that the layer reads, without weights."""
         return math.prod(self.input_shape)
 
     @property
     def output_elements(self) -> int:
+        """Number of elements that the layer writes."""
         return math.prod(self.output_shape)
 
 
 def total_macs(layers: Sequence[Layer]) -> int:
-    """Multiply-accumulates of one inference."""
+    """Return the multiply-accumulates of one inference."""
     return sum(layer.macs for layer in layers)
 
 
 def total_params(layers: Sequence[Layer]) -> int:
-    """Trained weights."""
+    """Return the number of trained weights."""
     return sum(layer.params for layer in layers)

@@ -1,4 +1,4 @@
-"""A space is data; sampling, mutation, crossover, neighbours, encoding and counting are written once."""
+"""Search spaces as data, with operators for all of them: sampling, mutation, crossover, neighbours and counting."""
 
 from __future__ import annotations
 
@@ -24,60 +24,71 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class SearchSpace(Protocol):
-    """What a user writes: the choices, and how to build the torch module of one architecture.
+    """The protocol of a search space: its choices, and the torch module of one architecture.
 
-    ``build`` returns a module that maps images, shape (N, channels, height, width), to logits,
-    shape (N, classes). Three methods are optional: ``layers(architecture) -> Sequence[Layer]``, else
-    they are traced, ``canonical(values) -> values``, which maps every assignment that
-    gives the same network to one of them, and ``supernet()``, the weights that all share.
+    Three further methods are optional. ``layers`` (see ``HasLayers``) gives the layers, which are traced otherwise.
+    ``canonical`` (see ``HasCanonical``) gives duplicate networks one description. ``supernet`` (see ``HasSupernet``)
+    gives weights that all architectures share.
     """
 
     @property
-    def choices(self) -> Sequence[Choice]: ...
+    def choices(self) -> Sequence[Choice]:
+        """The decisions; a conditional choice comes after the choice that it depends on."""
+        ...
 
-    def build(self, architecture: Architecture) -> torch.nn.Module: ...
+    def build(self, architecture: Architecture) -> torch.nn.Module:
+        """Return a module that maps images, shape (N, channels, height, width), to logits, shape (N, classes)."""
+        ...
 
 
 @runtime_checkable
 class HasLayers(Protocol):
-    """A space that knows its layers without building a module."""
+    """A space that knows the layers of an architecture without building a module."""
 
-    def layers(self, architecture: Architecture) -> Sequence[Layer]: ...
+    def layers(self, architecture: Architecture) -> Sequence[Layer]:
+        """Return the layers in the order in which they run."""
+        ...
 
 
 @runtime_checkable
 class HasCanonical(Protocol):
     """A space in which different choices can give the same network."""
 
-    def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]: ...
+    def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+        """Map all assignments that give the same network to one of them."""
+        ...
 
 
 class Supernet(Protocol):
     """A torch module whose parameters all architectures of a space share.
 
-    ``weights`` gives the parameters of ``build(architecture)`` by their names, as slices or other functions of the
-    shared ones through which gradients flow. So a candidate is always the ordinary module, with shared weights in it.
+    A candidate is always the ordinary module that ``build`` returns, run with weights from the supernet.
     """
 
-    def weights(self, architecture: Architecture) -> Mapping[str, torch.Tensor]: ...
+    def weights(self, architecture: Architecture) -> Mapping[str, torch.Tensor]:
+        """Return the parameters of ``build(architecture)`` by name, as functions of the shared ones, such as slices.
+
+        Gradients flow through them into the shared parameters.
+        """
+        ...
 
 
 @runtime_checkable
 class HasSupernet(Protocol):
     """A space whose architectures can share weights.
 
-    Options that are numbers go from the least to the most; others are kinds, and none is less than another.
-
-    ``supernet`` returns a torch module that is a ``Supernet``, its weights drawn from torch's global random state.
+    Options that are numbers must be in ascending order. Other options have no order.
     """
 
-    def supernet(self) -> Supernet: ...
+    def supernet(self) -> Supernet:
+        """Return a torch module that is a ``Supernet``, with weights drawn from torch's global random state."""
+        ...
 
 
 def ends(space: SearchSpace, rng: np.random.Generator | None = None) -> tuple[Architecture, Architecture]:
-    """The architectures of all first and of all last options: the smallest and the largest where options ascend.
+    """Return the architectures of all first and of all last options: the smallest and the largest if options ascend.
 
-    With ``rng``, choices whose options are not numbers are settled at random in both, one by one.
+    With ``rng``, choices whose options are not numbers take a random option, drawn separately for each architecture.
     """
 
     def end(place: int) -> Architecture:
@@ -94,9 +105,9 @@ def ends(space: SearchSpace, rng: np.random.Generator | None = None) -> tuple[Ar
 def load_space(
     name: str, options: Mapping[str, Any], *, input_shape: tuple[int, int, int], classes: int
 ) -> SearchSpace:
-    """The space registered as ``name`` or found at ``module:Name``, made for this task.
+    """Return the space registered as ``name`` or found at ``module:Name``, made for this task.
 
-    ``input_shape`` (channels, height, width) and ``classes`` are passed to constructors that take them.
+    ``input_shape`` (channels, height, width) and ``classes`` are passed to constructors that accept them.
 
     Raises:
         RecipeError: unknown space, or an option that its constructor does not take or refuses.
@@ -122,10 +133,11 @@ def load_space(
 
 
 def check_space(space: SearchSpace) -> None:
-    """Check the rules of a space.
+    """Check that a space follows the rules.
 
     Raises:
-        SpaceError: no choices, a repeated name, or a condition on a choice that does not come earlier.
+        SpaceError: no method ``build``, no choices, a duplicate name, or a condition on a choice that does not come
+            earlier.
     """
     if not callable(getattr(space, "build", None)):
         raise SpaceError(f"a space must have a method build(architecture), but {type(space).__name__} has none.")
@@ -138,12 +150,15 @@ def check_space(space: SearchSpace) -> None:
         if choice.when is not None:
             parent, options = choice.when
             if parent not in seen:
-                raise SpaceError(f"choice {choice.name!r} depends on {parent!r}, which does not come before it.")
+                raise SpaceError(
+                    f"a choice must come after the choice that it depends on, but {choice.name!r} depends on "
+                    f"{parent!r}, which does not come before it."
+                )
             strange = [option for option in options if option not in seen[parent].options]
             if strange or not options:
                 raise SpaceError(
                     f"choice {choice.name!r} depends on {parent!r} being one of {options}, "
-                    f"but that has only {seen[parent].options}."
+                    f"but {parent!r} has only the options {seen[parent].options}."
                 )
         seen[choice.name] = choice
     if not seen:
@@ -151,7 +166,7 @@ def check_space(space: SearchSpace) -> None:
 
 
 def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture:
-    """The architecture that results from asking ``pick`` for each choice that is active, in order."""
+    """Return the architecture whose options ``pick`` returns for each active choice, in order."""
     values: dict[str, Option] = {}
     for choice in space.choices:
         if is_active(choice, values):
@@ -162,7 +177,7 @@ def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture
 
 
 def is_active(choice: Choice, values: Mapping[str, Option]) -> bool:
-    """Whether ``choice`` exists given the earlier choices' ``values``."""
+    """Return True if ``choice`` is active, given the ``values`` of the earlier choices."""
     if choice.when is None:
         return True
     parent, options = choice.when
@@ -170,10 +185,10 @@ def is_active(choice: Choice, values: Mapping[str, Option]) -> bool:
 
 
 def architecture_from(space: SearchSpace, values: Mapping[str, Option]) -> Architecture:
-    """The architecture with these values; those of inactive choices are ignored.
+    """Return the architecture with these values; values of inactive choices are ignored.
 
     Raises:
-        ValueError: an active choice has no value, or one that is not among its options.
+        ValueError: an active choice has no value, or a value that is not among its options.
     """
 
     def pick(choice: Choice) -> Option:
@@ -188,14 +203,14 @@ def architecture_from(space: SearchSpace, values: Mapping[str, Option]) -> Archi
 
 
 def sample(space: SearchSpace, rng: np.random.Generator) -> Architecture:
-    """A random architecture, each active choice uniform over its options."""
+    """Return a random architecture; each active choice is uniform over its options."""
     return settle(space, lambda choice: _pick(choice.options, rng))
 
 
 def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-    """Another architecture with one active choice changed; choices that this activates are drawn at random.
+    """Return another architecture with one active choice changed; newly activated choices are drawn at random.
 
-    Changes that ``canonical`` undoes are passed over. When no change gives another architecture, it is the same one.
+    Changes that ``canonical`` undoes are skipped. If no change gives another architecture, the same one is returned.
     """
     active = [choice for choice in space.choices if choice.name in architecture]
     for changed in (active[index] for index in rng.permutation(len(active))):
@@ -215,7 +230,7 @@ def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Genera
 
 
 def cross(space: SearchSpace, first: Architecture, second: Architecture, rng: np.random.Generator) -> Architecture:
-    """A child that takes each active choice from either parent, or from the one that has it."""
+    """Return a child that takes each active choice from a random parent, or from the only parent that has it."""
 
     def pick(choice: Choice) -> Option:
         holders = [parent for parent in (first, second) if choice.name in parent]
@@ -227,7 +242,7 @@ def cross(space: SearchSpace, first: Architecture, second: Architecture, rng: np
 
 
 def neighbours(space: SearchSpace, architecture: Architecture) -> list[Architecture]:
-    """All different architectures one changed choice away; newly activated choices take their first option."""
+    """Return all architectures that differ in one choice; newly activated choices take their first option."""
     found: dict[str, Architecture] = {}
     for changed in space.choices:
         if changed.name not in architecture:
@@ -243,7 +258,7 @@ def neighbours(space: SearchSpace, architecture: Architecture) -> list[Architect
 
 
 def count(space: SearchSpace) -> int:
-    """How many assignments of active choices there are, exactly; twins that ``canonical`` joins count each."""
+    """Return the exact number of assignments of active choices; duplicates that ``canonical`` joins count each."""
     children: dict[str | None, list[Choice]] = {}
     for choice in space.choices:
         children.setdefault(choice.when[0] if choice.when else None, []).append(choice)
@@ -266,13 +281,13 @@ def count(space: SearchSpace) -> int:
 
 
 def choices_hash(space: SearchSpace) -> str:
-    """Twelve hexadecimal digits that depend on the choices alone."""
+    """Return twelve hexadecimal digits that depend only on the choices."""
     text = json.dumps([(choice.name, choice.options, choice.when) for choice in space.choices])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:
-    """Every architecture once, in a fixed order. Meant for small spaces."""
+    """Yield every architecture once, in a fixed order; meant for small spaces."""
     seen: set[str] = set()
     for values in _assignments(tuple(space.choices), {}):
         architecture = settle(space, lambda choice, values=values: values[choice.name])  # type: ignore[misc]
@@ -291,7 +306,7 @@ def _assignments(choices: tuple[Choice, ...], values: dict[str, Option]) -> Iter
 
 
 def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> FloatArray:
-    """Features, shape (N, D): for each choice one column an option, all zero where the choice is inactive."""
+    """Return one-hot features, shape (N, D): one column for each option, all zero for an inactive choice."""
     columns = {
         (choice.name, option): index
         for index, (choice, option) in enumerate(itertools.chain.from_iterable(_pairs(c) for c in space.choices))
@@ -304,7 +319,7 @@ def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> FloatAr
 
 
 def decode(space: SearchSpace, features: FloatArray) -> Architecture:
-    """The architecture whose encoding, shape (D,), is nearest to ``features`` choice by choice."""
+    """Return the architecture whose encoding, shape (D,), is nearest to ``features`` choice by choice."""
     start = 0
     best: dict[str, Option] = {}
     for choice in space.choices:

@@ -1,4 +1,4 @@
-"""The layers of any torch module, found by running it once without computing anything."""
+"""Tracing: find the layers of any torch module by running it once on tensors without data."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ _OPERATORS_BY_KIND = {
     "concat": "cat stack",
     "softmax": "_softmax _log_softmax _safe_softmax",
     "embedding": "embedding",
-    # These give data another place or type, and runtimes mostly remove them.
+    # These move or convert data, and runtimes mostly remove them.
     "none": "clone _to_copy copy _unsafe_view _reshape_copy _reshape_alias lift_fresh detach alias fill zero new_zeros "
     "new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like empty_like empty_strided",
 }
 _KINDS = {operator: kind for kind, operators in _OPERATORS_BY_KIND.items() for operator in operators.split()}
-_LEFT_FACTOR = {"linear": 0, "mm": 0, "mv": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # its place among the arguments
+_LEFT_FACTOR = {"linear": 0, "mm": 0, "mv": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # index among the arguments
 _WHOLE = frozenset({torch.ops.aten.linear.default, torch.ops.aten.scaled_dot_product_attention.default})
 
 
 def trace_layers(module: torch.nn.Module, input_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
-    """The layers of ``module`` in the order in which it runs them on one image, shape (channels, height, width).
+    """Return the layers of ``module`` in the order in which it runs them on one image, shape (channels, height, width).
 
-    A copy runs once, in eval mode, on meta tensors, so nothing is computed and ``module`` and the random state stay as
-    they are; a forward that needs values runs on the CPU instead. Fused attention is one layer with the
-    multiply-accumulates of both its products. A batch norm that directly follows a convolution is folded into it.
-    A parameter counts once, in the first layer that uses it, and only when it can be trained.
+    A copy runs once, in eval mode, on meta tensors, which hold no data. ``module`` and the random state stay unchanged.
+    A ``forward`` that needs data runs on the CPU instead.
+
+    Fused attention is one layer with the multiply-accumulates of both products. A batch norm directly after a
+    convolution is folded into it. A parameter counts once, in the first layer that uses it, and only if it is trained.
 
     Raises:
-        CandidateError: of kind build; the forward raises, or does not give one row of ``classes`` logits.
+        CandidateError: of kind build; ``forward`` raises, or does not return one row of ``classes`` logits.
     """
     try:
         output, layers = _run(module, input_shape, "meta")
@@ -68,7 +69,7 @@ def trace_layers(module: torch.nn.Module, input_shape: tuple[int, int, int], cla
 def layers_of(
     space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int], classes: int
 ) -> tuple[Layer, ...]:
-    """The layers that the space gives, or else those traced from the module that it builds.
+    """Return the layers that the space gives; without its ``layers`` method, trace the module that it builds.
 
     Raises:
         CandidateError: of kind build; as for ``build_checked`` and ``trace_layers``.
@@ -88,17 +89,17 @@ def layers_of(
 
 
 def describer_of(space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> Describer:
-    """What describes the architectures of a space to predictors."""
+    """Return the describer that turns architectures of this space into arrays for predictors."""
     return Describer(space, lambda architecture: layers_of(space, architecture, input_shape, classes))
 
 
 def build_checked(
     space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int], classes: int
 ) -> torch.nn.Module:
-    """The module that ``space`` builds. Its shapes are checked by ``trace_layers``.
+    """Return the module that ``space`` builds; ``trace_layers`` checks its shapes.
 
     Raises:
-        CandidateError: of kind build; ``build`` raises, or returns something other than a torch module.
+        CandidateError: of kind build; ``build`` raises, or does not return a torch module.
     """
     try:
         module: object = space.build(architecture)
@@ -121,7 +122,7 @@ def _run(module: torch.nn.Module, input_shape: tuple[int, int, int], device: str
             image = torch.zeros((1, *input_shape), device=device)
             recorder = _Recorder(copied, image)
             fast_path = torch.backends.mha.get_fastpath_enabled()
-            torch.backends.mha.set_fastpath_enabled(False)  # it hides a whole transformer block in one operator
+            torch.backends.mha.set_fastpath_enabled(False)  # the fast path runs a transformer block as one operator
             try:
                 with recorder:
                     output: object = copied(image)
@@ -131,20 +132,20 @@ def _run(module: torch.nn.Module, input_shape: tuple[int, int, int], device: str
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Writes down a layer for each operator that touches the image.
+    """Records a layer for each operator whose inputs depend on the image.
 
-    Tensors are told apart by identity, so all of them are kept alive until the end of the run. Whatever is computed
-    from parameters alone (a transposed or standardised weight) stands for those parameters.
+    Tensors are distinguished by identity, so all of them are kept alive until the end of the run. A tensor computed
+    from parameters alone, such as a transposed weight, stands for those parameters.
     """
 
     def __init__(self, module: torch.nn.Module, image: torch.Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.layers: list[Layer] = []
         self._image_side = {id(image)}
-        self._written: set[int] = set()  # memory that something of the image was written into, perhaps by a view
+        self._written: set[int] = set()  # memory into which image data was written, perhaps through a view
         self._parameters = {id(p): {id(p): p.numel()} for p in module.parameters() if p.requires_grad}
         self._counted: set[int] = set()
-        self._convolution_of: dict[int, int] = {}  # a convolution's output -> its place in layers
+        self._convolution_of: dict[int, int] = {}  # a convolution's output -> index in layers
         self._alive: list[Any] = [image, module]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -180,7 +181,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         params = sum(size for key, size in sources.items() if key not in self._counted)
         self._counted.update(sources)
         place = self._convolution_of.get(id(image))
-        self._convolution_of.pop(id(output), None)  # changed in place, it is a convolution's output no more
+        self._convolution_of.pop(id(output), None)  # once changed in place, it is no longer a convolution's output
         if "batch_norm" in name and place is not None:
             layer = self.layers[place]
             self.layers[place] = dataclasses.replace(layer, params=layer.params + params)
@@ -207,7 +208,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _memory(tensor: torch.Tensor) -> int | None:
-    """What tells apart the memory of a tensor and its views from that of others; None where it is not in one piece."""
+    """Return an identifier of the memory that a tensor shares with its views, or None if it is not strided."""
     return int(tensor.untyped_storage()._cdata) if tensor.layout is torch.strided else None
 
 
@@ -220,7 +221,7 @@ def _convolution(args: Any, output: torch.Tensor) -> tuple[str, dict[str, Any]]:
 
 
 def _attention_macs(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> int:
-    """Of queries times keys, and of the result times values; shapes (…, heads, tokens, width)."""
+    """Return those of queries × keys and of the result × values; shapes (…, heads, tokens, width)."""
     rows = queries.shape[:-1].numel()
     return int(rows * keys.shape[-2] * (queries.shape[-1] + values.shape[-1]))
 
@@ -232,7 +233,7 @@ def _window(args: Any) -> dict[str, Any]:
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    """Without the batch, which has size 1."""
+    """Return the shape without the batch dimension, which has size 1."""
     shape = tuple(tensor.shape)
     return shape[1:] if shape and shape[0] == 1 else shape
 

@@ -7,8 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nas.space.architecture import Architecture, Choice
 
@@ -24,8 +23,8 @@ assignments = st.dictionaries(st.text(min_size=1), options)
         ("depth", (1, None), "must be bool, int, float or str, but got None"),
         ("depth", (1, 2, 1), r"options of choice 'depth' must differ, but got \(1, 2, 1\)"),
         ("depth", (1, True), "must differ"),
-        ("kind", "fused", "options of choice 'kind' must be several in a tuple, but got 'fused'"),
-        ("kind", {"fused"}, "options of choice 'kind' must be several in a tuple, but got {'fused'}"),
+        ("kind", "fused", "options of choice 'kind' must be a tuple, but got 'fused'"),
+        ("kind", {"fused"}, "options of choice 'kind' must be a tuple, but got {'fused'}"),
     ],
 )
 def test_a_choice_refuses_what_could_not_be_searched(name: str, given_options: object, message: str) -> None:

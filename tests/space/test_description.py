@@ -162,7 +162,7 @@ def test_unknown_options_and_choices_are_refused(describer: Describer) -> None:
     """The error names the choice, then the options and what was given."""
     with pytest.raises(ValueError, match=r"kernel must be one of \(3, 5, 7\), but got 9"):
         describer.describe([SHORT, Architecture({**LONG, "kernel": 9})])
-    with pytest.raises(ValueError, match=r"choices of its space, but it has \['colour'\] beside them"):
+    with pytest.raises(ValueError, match=r"only choices of its space, but it also has \['colour'\]"):
         describer.describe([Architecture({**SHORT, "colour": 1})])
 
 
