@@ -1,13 +1,13 @@
-"""What searchers find on a table in little time, where evaluations take as long as networks have work.
+"""``python -m experiments.short_of_time`` compares searchers on a table when time is short.
 
     python -m experiments.short_of_time --table T.csv.gz --space nasbench_macro --accuracy mean_acc --cost flops
         --seconds flops --rows 5,10,20 --seeds 10
 
-Costs are known beforehand. The time is that in which so many rows of the table are evaluated on average, one after the
-other; what is being evaluated when it is over still counts. An evaluation takes a constant part, ``--overhead`` of the
-mean of ``--seconds`` over the table, and a part in proportion to this column. Scores are as those of
-``experiments.compare_searchers``. ``gp, by the second`` is the sampler as ``nas search --time`` uses it, ``gp`` the
-same without weighing time.
+An evaluation takes time in proportion to the column ``--seconds``, and a constant part: ``--overhead`` times the mean
+of that column. A time limit is given as a number of ``--rows``: the time in which so many average rows are evaluated
+one after another. An evaluation that is running at the limit still counts. Costs are known beforehand. Scores are those
+of ``experiments.compare_searchers``. ``gp, by the second`` is the sampler as ``nas search --time`` uses it; ``gp`` is
+the same sampler without weighing time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from experiments.command_line import heading, image_shape, line, names, positive
-from experiments.search_tasks import MOST_USELESS, FloatArray, Networks, Task
-from experiments.searchers import POPULATION, suggest
+from experiments.command_line import heading, image_shape, line, names, parser_of, positive
+from experiments.search_tasks import MOST_USELESS, FloatArray, Networks, TableTask
+from experiments.searchers.optuna_searcher import suggest
+from experiments.searchers.searcher import POPULATION
 from nas.errors import NasError, RecipeError
 from nas.searching.proposer import SECONDS
 from nas.space.architecture import Architecture
@@ -38,8 +39,8 @@ from predictors.samplers.surrogate_sampler import SurrogateSampler
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What was asked for on the command line."""
+class TimedSettings:
+    """The settings from the command line."""
 
     table: Path
     space: str
@@ -54,8 +55,8 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One searcher with one seed: by the time, as a number of rows, how many were evaluated and the share found."""
+class TimedRun:
+    """One searcher with one seed: evaluated rows and the share found, by the time limit as a number of rows."""
 
     searcher: str
     seed: int
@@ -63,36 +64,42 @@ class Run:
     hypervolume_percent: dict[int, float]
 
 
-class Study:
-    """The table, its task, and how long each row takes, relative to the mean."""
+class TimedStudy:
+    """The table, its task, and the time that each row takes, relative to the mean.
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises RecipeError or SpaceError where the settings do not fit the table."""
+    Raises:
+        RecipeError: settings that do not fit the table.
+        SpaceError: settings that do not fit the space.
+    """
+
+    def __init__(self, settings: TimedSettings) -> None:
         shape, classes = settings.input_shape, settings.classes
         self.space = load_space(settings.space, {}, input_shape=shape, classes=classes)
         table = read_table(settings.table, self.space)
         self.networks = Networks(table, self.space)
-        self.task = Task.of(table, settings.accuracy, settings.score, (settings.cost,))
+        self.task = TableTask.of(table, settings.accuracy, settings.score, (settings.cost,))
         self.describer = describer_of(self.space, shape, classes)
         work = table.column(settings.seconds, positive=True)
         if not np.isfinite(work[self.task.usable]).all():
-            raise RecipeError(f"every row must tell how long it takes, but {settings.seconds!r} lacks values.")
+            raise RecipeError(
+                f"--seconds must be a column with a value in every row, but {settings.seconds!r} lacks some."
+            )
         relative = work / work[self.task.usable].mean()
         self.seconds: FloatArray = (settings.overhead + relative) / (settings.overhead + 1)
 
     def row(self, architecture: Architecture) -> int | None:
-        """Where an architecture stands, if it is part of the task."""
+        """Return the row of an architecture, or None if it is not part of the task."""
         row = self.networks.row(architecture)
         return None if row is None or np.isnan(self.task.losses[row, 0]) else row
 
     def costs(self, architectures: Sequence[Architecture]) -> FloatArray:
-        """What is known beforehand, shape (N,); the largest of all where there is none."""
+        """Return the known costs, shape (N,); an unknown cost is replaced by the largest one."""
         rows = [self.row(architecture) for architecture in architectures]
         largest = float(self.task.losses[self.task.usable, 1].max())
         return np.array([largest if row is None else self.task.losses[row, 1] for row in rows])
 
 
-def _gp(study: Study, seed: int, *, weigh_time: bool) -> optuna.samplers.BaseSampler:
+def _gp(study: TimedStudy, seed: int, *, weigh_time: bool) -> optuna.samplers.BaseSampler:
     return SurrogateSampler(
         study.describer,
         seed=seed,
@@ -102,7 +109,7 @@ def _gp(study: Study, seed: int, *, weigh_time: bool) -> optuna.samplers.BaseSam
     )
 
 
-SEARCHERS: dict[str, Callable[[Study, int], optuna.samplers.BaseSampler]] = {
+SEARCHERS: dict[str, Callable[[TimedStudy, int], optuna.samplers.BaseSampler]] = {
     "gp, by the second": functools.partial(_gp, weigh_time=True),
     "gp": functools.partial(_gp, weigh_time=False),
     "Optuna's TPE, multivariate": lambda _, seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
@@ -112,13 +119,13 @@ SEARCHERS: dict[str, Callable[[Study, int], optuna.samplers.BaseSampler]] = {
 
 
 @functools.lru_cache(maxsize=1)
-def study_of(settings: Settings) -> Study:
-    """The study, made once in each process."""
-    return Study(settings)
+def study_of(settings: TimedSettings) -> TimedStudy:
+    """Return the study of these settings, made once in each process."""
+    return TimedStudy(settings)
 
 
-def search(settings: Settings, job: tuple[str, int]) -> Run:
-    """One searcher, named with its seed by ``job``. What failed or was evaluated before takes no time."""
+def search(settings: TimedSettings, job: tuple[str, int]) -> TimedRun:
+    """Run one searcher; ``job`` holds its name and its seed. Failures and duplicates take no time."""
     (name, seed), study = job, study_of(settings)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found = optuna.create_study(directions=["minimize"] * 2, sampler=SEARCHERS[name](study, seed))
@@ -142,15 +149,15 @@ def search(settings: Settings, job: tuple[str, int]) -> Run:
     begun_s = np.concatenate([[0.0], ended_s[:-1]])
     shares = study.task.shares(list(rows))
     counts = {until: int((begun_s < until).sum()) for until in settings.rows}
-    return Run(name, seed, counts, {until: float(shares[count - 1]) for until, count in counts.items()})
+    return TimedRun(name, seed, counts, {until: float(shares[count - 1]) for until, count in counts.items()})
 
 
-def _proposal(study: Study, trial: optuna.Trial) -> Architecture:
+def _proposal(study: TimedStudy, trial: optuna.Trial) -> Architecture:
     return settle(study.space, functools.partial(suggest, trial))
 
 
-def summary(runs: Sequence[Run], rows: Sequence[int]) -> str:
-    """A Markdown table of means over the seeds, and of the standard error of each share."""
+def summary(runs: Sequence[TimedRun], rows: Sequence[int]) -> str:
+    """Return a Markdown table of means over the seeds, with the standard error of each share."""
     titles = [f"in the time of {until} rows: evaluated, found" for until in rows]
     lines = heading(["searcher", *titles])
     for name in dict.fromkeys(run.searcher for run in runs):
@@ -166,32 +173,11 @@ def summary(runs: Sequence[Run], rows: Sequence[int]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Search with each searcher and seed, write the file, print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.short_of_time",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--table", type=Path, required=True, help="CSV, gzip or plain")
-    parser.add_argument("--space", required=True, help="a registered space, or module:Name")
-    parser.add_argument("--accuracy", required=True, metavar="COLUMN", help="in per cent, as searchers see it")
-    parser.add_argument("--score", metavar="COLUMN", help="in per cent, for the scores; default: --accuracy")
-    parser.add_argument("--cost", required=True, metavar="COLUMN")
-    parser.add_argument(
-        "--seconds", required=True, metavar="COLUMN", help="in proportion to which evaluations take time"
-    )
-    parser.add_argument("--overhead", type=float, default=0.1, help="the part that all take, by the mean of the others")
-    parser.add_argument("--rows", type=_counts, default=(5, 10, 20), help="times, as numbers of rows")
-    parser.add_argument("--seeds", type=positive, default=10, help="so many, from 0 on")
-    parser.add_argument("--input-shape", type=image_shape, default=(3, 32, 32), metavar="CxHxW")
-    parser.add_argument("--classes", type=positive, default=10)
-    parser.add_argument("--json", type=Path, help="where every run goes")
-    parser.add_argument(
-        "--workers", type=positive, default=1, help="processes, each with a searcher and seed at a time"
-    )
+    """Search with each searcher and seed, write the JSON file, and print the table."""
+    parser = _parser()
     values = vars(parser.parse_args(arguments))
     seeds, path, workers = values.pop("seeds"), values.pop("json"), values.pop("workers")
-    settings = Settings(**{**values, "score": values["score"] or values["accuracy"]})
+    settings = TimedSettings(**{**values, "score": values["score"] or values["accuracy"]})
     try:
         study_of(settings)
     except NasError as error:
@@ -202,6 +188,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if path is not None:
         write_aside(path, json.dumps([asdict(run) for run in runs], indent=1).encode())
     print(summary(runs, settings.rows))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("short_of_time", __doc__)
+    parser.add_argument("--table", type=Path, required=True, help="CSV file, plain or gzip")
+    parser.add_argument("--space", required=True, help="a registered space, or module:Name")
+    parser.add_argument("--accuracy", required=True, metavar="COLUMN", help="in per cent, as searchers see it")
+    parser.add_argument("--score", metavar="COLUMN", help="in per cent, for the scores; default: --accuracy")
+    parser.add_argument("--cost", required=True, metavar="COLUMN", help="the cost, known beforehand")
+    parser.add_argument("--seconds", required=True, metavar="COLUMN", help="evaluation times are in proportion to it")
+    parser.add_argument(
+        "--overhead", type=float, default=0.1, help="constant part of a time, as a share of the mean of --seconds"
+    )
+    parser.add_argument("--rows", type=_counts, default=(5, 10, 20), help="time limits, as numbers of average rows")
+    parser.add_argument("--seeds", type=positive, default=10, help="number of seeds, counted from 0")
+    parser.add_argument("--input-shape", type=image_shape, default=(3, 32, 32), metavar="CxHxW", help="of the images")
+    parser.add_argument("--classes", type=positive, default=10, help="number of classes")
+    parser.add_argument("--json", type=Path, help="file for all runs")
+    parser.add_argument(
+        "--workers", type=positive, default=1, help="processes; each runs one searcher and seed at a time"
+    )
+    return parser
 
 
 def _counts(text: str) -> tuple[int, ...]:

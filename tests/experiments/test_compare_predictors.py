@@ -16,9 +16,10 @@ import pytest
 
 from experiments import compare_predictors
 from experiments.compare_predictors import FIGURES, TIMES, judge, main, rows_to_score
-from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, HeldOutError, Prediction
+from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, Prediction
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.values.held_out import HeldOutError
 from nas.values.source import Source
 from search_spaces.nasbench201 import EDGES, OPERATIONS
 
@@ -358,8 +359,8 @@ def test_a_failed_run_leaves_no_predictions(table: Path, monkeypatch: pytest.Mon
         (["--metric", "energy_mj", "--targets", "x", "--sources", "s"], "energy_mj_DEVICE for, but got 's'"),
         (["--given", "energy_mj"], "--given energy_mj: --targets must be .* but got 'y'"),
         (["--given", "latency_ms"], "another metric than --metric, but both are 'latency_ms'"),
-        (["--targets", ""], "must be different names with commas between them, but got ''"),
-        (["--targets", "y,y"], "must be different names with commas between them, but got 'y,y'"),
+        (["--targets", ""], "must be distinct names, separated by commas, but got ''"),
+        (["--targets", "y,y"], "must be distinct names, separated by commas, but got 'y,y'"),
         (["--samples", "4"], "must be different whole numbers from 5 on, such as 10,20, but got '4'"),
         (["--samples", "61"], "--samples must be at most .* 'y' has 60 and 61 were asked for"),
         (["--samples", "40", "--query", "10:40"], "'y' has 30 and 40 were asked for"),
@@ -372,7 +373,7 @@ def test_a_failed_run_leaves_no_predictions(table: Path, monkeypatch: pytest.Mon
             ["--source-rows", "4", "--sources", "s"],
             r"at least 5 values in the first 4 rows \(--source-rows\).*'s' has 4",
         ),
-        (["--seeds", "0"], "must be a whole number from 1 on, but got '0'"),
+        (["--seeds", "0"], "must be a whole number of at least 1, but got '0'"),
         (["--input-shape", "3x8"], "channels, height and width, such as 3x32x32, but got '3x8'"),
         (["--option", "cells"], "--option takes KEY=VALUE, such as channels=8, but got 'cells'"),
         (["--option", "cels=1"], "has no option 'cels'. Did you mean 'cells'"),

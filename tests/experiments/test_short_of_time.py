@@ -1,4 +1,4 @@
-"""The benchmark of searches in little time: what counts as found in it, on a table of NAS-Bench-Macro's kind."""
+"""The comparison of searchers when time is short, on a small table of NAS-Bench-Macro networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import short_of_time
-from experiments.short_of_time import Run, summary
+from experiments.short_of_time import TimedRun, summary
 from nas.space.layer import total_macs
 from nas.space.search_space import load_space, sample
 from nas.space.tracing import layers_of
@@ -21,7 +21,7 @@ OURS = ("gp, by the second", "gp")
 
 @pytest.fixture(name="table", scope="module")
 def table_of_chains(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eighty networks of NAS-Bench-Macro, the more accurate the more work they have."""
+    """Eighty networks of NAS-Bench-Macro whose accuracy rises with their work."""
     space = load_space("nasbench_macro", {}, input_shape=SHAPE, classes=10)
     rng = np.random.default_rng(0)
     networks = list(dict.fromkeys(sample(space, rng) for _ in range(80)))
@@ -39,7 +39,7 @@ def table_of_chains(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_searcher_has_the_same_time(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More is found in more time; what is weighed by the second evaluates more."""
+    """More time finds more, and gp that weighs time evaluates more rows than gp that does not."""
     monkeypatch.setattr(short_of_time, "SEARCHERS", {name: short_of_time.SEARCHERS[name] for name in OURS})
     options = f"--table {table} --space nasbench_macro --accuracy accuracy --cost flops --seconds flops --seeds 2"
     short_of_time.main([*options.split(), "--rows", "4,10", "--json", str(tmp_path / "out.json")])
@@ -55,11 +55,13 @@ def test_each_searcher_has_the_same_time(
 
 
 def test_figures_are_means_over_seeds_with_their_standard_error() -> None:
-    runs = [Run("gp", seed, {5: 6 + seed}, {5: 90.0 + 2 * seed}) for seed in range(2)]
+    """A cell holds the mean number of evaluations, the mean share and its standard error."""
+    runs = [TimedRun("gp", seed, {5: 6 + seed}, {5: 90.0 + 2 * seed}) for seed in range(2)]
     assert summary(runs, [5]).splitlines()[-1] == "| gp | 6.5, 91.0 ± 1.0 % |"
 
 
-def test_what_does_not_fit_the_table_is_said(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_column_is_refused(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the column that the table lacks."""
     options = f"--table {table} --space nasbench_macro --accuracy accuracy --cost flops --seconds minutes"
     with pytest.raises(SystemExit):
         short_of_time.main(options.split())

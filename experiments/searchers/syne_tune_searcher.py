@@ -1,8 +1,9 @@
-"""Syne Tune's multi-objective methods, by its ask and tell: regularised evolution and expected hypervolume improvement.
+"""Syne Tune's two multi-objective methods: regularised evolution and expected hypervolume improvement.
 
-Release 0.16 has no others: its NSGA-II was taken out, and that with random scalarisations imports a module which the
-release lacks. It draws from numpy's and torch's global generators, so these are set for each of its calls and put back
-afterwards; so is torch's default precision, for it mixes single with double, which newer releases of BoTorch refuse.
+Release 0.16 has no other that works: NSGA-II was removed, and the method with random scalarisations imports a missing
+module. Syne Tune draws from the global generators of numpy and torch, so each call sets them and restores them
+afterwards. Each call also sets torch's default precision to double: Syne Tune mixes single and double precision, which
+newer releases of BoTorch refuse.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from syne_tune.optimizer.schedulers.ask_tell_scheduler import AskTellScheduler
 from syne_tune.optimizer.schedulers.multiobjective import MultiObjectiveRegularizedEvolution
 from syne_tune.optimizer.schedulers.single_fidelity_scheduler import SingleFidelityScheduler
 
-from experiments.search_tasks import Problem
-from experiments.searchers import POPULATION, SHORT_PATIENCE, Patience
+from experiments.search_problem import Problem
+from experiments.searchers.searcher import POPULATION, SHORT_PATIENCE, Patience
 from nas.space.architecture import Architecture
 
 
 @final
 class SyneTuneSearcher:
-    """A scheduler over the numbers of the options. Of limits it is told nothing, for it knows none."""
+    """A Syne Tune scheduler over the indexes of the options. It is not given the limits, which it cannot handle."""
 
     def __init__(
         self, problem: Problem, seed: int, make: Callable[[dict[str, Any], list[str], int], SingleFidelityScheduler]
@@ -46,17 +47,19 @@ class SyneTuneSearcher:
         self._trial: Trial | None = None
 
     def propose(self) -> Architecture | None:
-        drawn = self._patience.instead()
-        if drawn is not None:
+        """Return the scheduler's next architecture, or a random one if it is stuck."""
+        replacement = self._patience.replacement()
+        if replacement is not None:
             self._trial = None
-            return drawn
+            return replacement
         with self._own_globals(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what it is built on
+            warnings.simplefilter("ignore")  # warnings of Syne Tune's own dependencies
             self._trial = self._scheduler.ask()
         found = self._trial.config
         return self._problem.composed(lambda choice: choice.options[int(found[choice.name])])
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
+        """Report the losses of the last proposal to the scheduler, unless that proposal was a random one."""
         self._patience.tell(architecture, losses)
         if self._trial is None:
             return
@@ -68,6 +71,7 @@ class SyneTuneSearcher:
 
     @contextmanager
     def _own_globals(self) -> Iterator[None]:
+        """Run a block with this searcher's own global generators and with double precision."""
         before_numpy, before_torch = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
         np.random.set_state(self._numpy)  # noqa: NPY002
         torch.set_rng_state(self._torch)
@@ -83,11 +87,11 @@ class SyneTuneSearcher:
 
 
 def evolution(numbers: dict[str, Any], metrics: list[str], seed: int) -> SingleFidelityScheduler:
-    """Regularised evolution by non-dominated sorting, with the population of the other evolutionary searchers."""
+    """Make regularised evolution with non-dominated sorting and the population of the other evolutionary searchers."""
     searcher = MultiObjectiveRegularizedEvolution(numbers, population_size=POPULATION, random_seed=seed)
     return SingleFidelityScheduler(numbers, metrics, searcher=searcher, random_seed=seed)
 
 
 def hypervolume_improvement(numbers: dict[str, Any], metrics: list[str], seed: int) -> SingleFidelityScheduler:
-    """Expected hypervolume improvement with BoTorch."""
+    """Make expected hypervolume improvement with BoTorch."""
     return EHVI(numbers, metrics, random_seed=seed)

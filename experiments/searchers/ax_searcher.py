@@ -1,4 +1,4 @@
-"""Ax, by its client's ask and tell: its own choice of method, which is Bayesian optimisation with BoTorch."""
+"""Ax through its client; Ax chooses the method itself, which is Bayesian optimisation with BoTorch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ax.api.client import Client
 from ax.api.configs import ChoiceParameterConfig
 from ax.utils.common.logger import set_ax_logger_levels
 
-from experiments.search_tasks import Problem
-from experiments.searchers import SHORT_PATIENCE, Patience
+from experiments.search_problem import Problem
+from experiments.searchers.searcher import SHORT_PATIENCE, Patience
 from nas.space.architecture import Architecture
 
 
 @final
 class AxSearcher:
-    """Unordered choices, all objectives minimised, limits as outcome constraints. A proposal takes seconds."""
+    """Ax with unordered choices and limits as outcome constraints. A proposal takes seconds."""
 
     def __init__(self, problem: Problem, seed: int) -> None:
         set_ax_logger_levels(logging.ERROR)
@@ -39,22 +39,24 @@ class AxSearcher:
         self._trial: int | None = None
 
     def propose(self) -> Architecture | None:
+        """Return Ax's next architecture, or a random one if Ax is stuck."""
         space = self._problem.space
-        drawn = self._patience.instead()
-        if drawn is not None:
+        replacement = self._patience.replacement()
+        if replacement is not None:
             numbers = {
-                choice.name: choice.options.index(drawn[choice.name]) if choice.name in drawn else 0
+                choice.name: choice.options.index(replacement[choice.name]) if choice.name in replacement else 0
                 for choice in space.choices
             }
             self._trial = self._client.attach_trial(numbers)
-            return drawn
+            return replacement
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what it is built on
+            warnings.simplefilter("ignore")  # warnings of Ax's own dependencies
             ((self._trial, found),) = self._client.get_next_trials(1).items()
         return self._problem.composed(lambda choice: choice.options[int(found[choice.name])])
 
     def tell(self, architecture: Architecture, losses: tuple[float, ...] | None) -> None:
-        assert self._trial is not None, "told of what was not proposed"
+        """Report the losses of the last proposal to Ax, with its excess over each limit."""
+        assert self._trial is not None, "tell() must follow propose()"
         self._patience.tell(architecture, losses)
         if losses is None:
             self._client.mark_trial_failed(self._trial)
