@@ -1,4 +1,4 @@
-"""How networks learn: one alone, many with shared weights, or scored untrained.
+"""Training of networks: one alone, many with shared weights, or scores without training.
 
-Which networks are trained belongs in ``searching``.
+The choice of the networks to train belongs in ``searching``.
 """

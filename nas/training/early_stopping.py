@@ -1,8 +1,8 @@
-"""Stopping hopeless trainings by Pareto rank: asynchronous successive halving on several objectives.
+"""Early stopping of hopeless trainings by Pareto rank: asynchronous successive halving on several objectives.
 
-Li et al., "A system for massively parallel hyperparameter tuning" (ASHA, 2020), with promotion by
-non-dominated rank and crowding as in Schmucker et al., "Multi-objective asynchronous successive halving" (2021), but
-among candidates of similar cost.
+Li et al., "A system for massively parallel hyperparameter tuning" (ASHA, 2020). Promotion by non-dominated rank and
+crowding follows Schmucker et al., "Multi-objective asynchronous successive halving" (2021), but compares only
+candidates of similar cost.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from nas.recipe.sections import EarlyStoppingRecipe
 from nas.values import pareto
 
 LEAST_ERROR = 1e-3
-"""Smaller errors count as this one where logarithms are taken."""
+"""The smallest error in a logarithm; smaller ones are raised to it."""
 
 
 def rung_epochs(epochs: int, reduction: float) -> tuple[int, ...]:
-    """Epochs at which trainings of ``epochs`` are compared: divided by powers of ``reduction``, lowest first."""
+    """The epochs at which trainings are compared, lowest first: ``epochs`` divided by powers of ``reduction``."""
     rungs: set[int] = set()
     rung = epochs / reduction
     while rung >= 1:
@@ -33,7 +33,7 @@ def rung_epochs(epochs: int, reduction: float) -> tuple[int, ...]:
 
 
 def rung_subsets(epochs: int, reduction: float, subset: float) -> tuple[float, ...]:
-    """Shares of the training images that ``epochs`` see which grow by ``reduction`` after each rung, to ``subset``."""
+    """The share of the training images for each epoch; it grows by ``reduction`` after each rung, up to ``subset``."""
     rungs = rung_epochs(epochs, reduction)
     above = [sum(rung >= epoch for rung in rungs) for epoch in range(1, epochs + 1)]
     return tuple(subset / reduction**count for count in above)
@@ -41,9 +41,9 @@ def rung_subsets(epochs: int, reduction: float, subset: float) -> tuple[float, .
 
 @dataclass(frozen=True)
 class RungTrust:
-    """How well errors at each rung rank trainings as their last errors do, and the rungs that may be relied on.
+    """The agreement between errors at each rung and the last errors, and the rungs to rely on.
 
-    ``correlations`` are Spearman's, by epoch; 0 where either does not vary.
+    ``correlations`` holds Spearman's correlation for each rung's epoch; 0 where either error does not vary.
     """
 
     correlations: Mapping[int, float]
@@ -51,9 +51,10 @@ class RungTrust:
 
 
 def trust_in_rungs(rungs: Sequence[int], curves: Sequence[Sequence[float]], least_correlation: float) -> RungTrust:
-    """What the error curves of trainings that ran to their end tell of ``rungs``, lowest first.
+    """Judge ``rungs``, lowest first, by the error curves of trainings that ran to their end.
 
-    Rungs are relied on from the first that ranks well enough: below it a training would be stopped by chance.
+    The first rung whose correlation reaches ``least_correlation`` is relied on, and so are all later ones. Below it,
+    chance would stop trainings.
     """
     from scipy.stats import rankdata  # here, because scipy is slow to import
 
@@ -70,9 +71,10 @@ def _correlation(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]
 
 
 def rung_noise(rung: int, curves: Sequence[Sequence[float]]) -> float:
-    """How far an error at a rung may be off, as a standard deviation of its logarithm; infinite where it tells nothing.
+    """Estimate the noise of an error at a rung: the standard deviation of its logarithm.
 
-    It is what a regression of the last errors on those at the rung leaves unexplained, in the units of the latter.
+    It is the part that a regression of the last errors on the errors at the rung leaves unexplained, in the units of
+    the latter. It is infinite without a positive correlation.
     """
     logs = np.log(np.maximum([(curve[rung - 1], curve[-1]) for curve in curves], LEAST_ERROR))
     correlation = _correlation(logs[:, 0], logs[:, 1])
@@ -83,12 +85,14 @@ def rung_noise(rung: int, curves: Sequence[Sequence[float]]) -> float:
 
 @final
 class Rungs:
-    """What candidates had reached at each rung, and who goes on.
+    """The losses of candidates at each rung, and the decision which candidates continue.
 
-    A candidate is compared with the ``neighbours`` that are nearest to it in the logarithms of its costs, of all that
-    have reached the rung so far. It goes on when its non-dominated rank, ties broken by crowding, is within their best
-    ``keep`` share, when none of them dominates it by more than the noise, or when fewer than ``min_peers`` have
-    reached the rung.
+    A candidate is compared with its ``neighbours``: the candidates at the rung whose costs are nearest, by logarithm.
+    It continues in each of these cases:
+
+    - Its non-dominated rank, with ties broken by crowding, is within the best ``keep`` share of its neighbours.
+    - No neighbour dominates it by more than the noise.
+    - Fewer than ``min_peers`` candidates have reached the rung.
     """
 
     def __init__(self, rungs: Sequence[int], *, keep: float, min_peers: int, neighbours: int) -> None:
@@ -98,14 +102,14 @@ class Rungs:
         self._reached: dict[int, dict[str, tuple[float, ...]]] = {rung: {} for rung in rungs}
 
     def record(self, candidate: str, epoch: int, losses: Sequence[float]) -> None:
-        """Note the losses of a candidate at an epoch: its error, then its costs. What is no rung is ignored."""
+        """Record a candidate's losses at an epoch: its error, then its costs. Epochs that are no rung are ignored."""
         if epoch in self._reached:
             self._reached[epoch][candidate] = tuple(losses)
 
     def goes_on(self, candidate: str, epoch: int, noise: float = 0.0) -> bool:
-        """Whether a candidate that was recorded at ``epoch`` is worth training further.
+        """Return whether to train a candidate beyond ``epoch``, for which it was recorded.
 
-        ``noise`` is by how much an error's logarithm may be off.
+        ``noise`` is the uncertainty of an error's logarithm.
         """
         reached: Mapping[str, tuple[float, ...]] = self._reached.get(epoch, {})
         if candidate not in reached or len(reached) < self._min_peers:
@@ -120,21 +124,21 @@ class Rungs:
 
 
 def _nearest(costs: pareto.FloatArray, index: int, count: int) -> pareto.IntArray:
-    """A row of ``costs``, shape (N, M), and the ``count`` nearest to it, by logarithms scaled to deviation 1.
+    """Return the indices of a row of ``costs``, shape (N, M), and of the ``count`` rows nearest to it, sorted.
 
-    All, where there are no costs.
+    Logarithms of the costs are scaled to a standard deviation of 1. Without costs (M = 0) all rows are near.
     """
     if costs.shape[1] == 0:
         return np.arange(len(costs))
     logs = np.log(np.maximum(costs, np.finfo(np.float64).tiny))
     spread = logs.std(axis=0)
     distances = np.linalg.norm((logs - logs[index]) / np.where(spread > 0, spread, 1.0), axis=1)
-    distances[index] = -1.0  # itself first
+    distances[index] = -1.0  # the row itself comes first
     return np.sort(np.argsort(distances, kind="stable")[: count + 1])
 
 
 def _place(losses: pareto.FloatArray, index: int) -> int:
-    """Place of a row among all by non-dominated rank, then crowding."""
+    """The place of a row among all rows, by non-dominated rank, then by crowding."""
     ranks = pareto.ranks(losses)
     crowding = np.empty(len(losses))
     for rank in np.unique(ranks):
@@ -145,12 +149,12 @@ def _place(losses: pareto.FloatArray, index: int) -> int:
 
 @final
 class EarlyStopping:
-    """Which trainings of a run go on: nobody is stopped before enough whole ones have shown at which rungs to.
+    """Decides which trainings of a run continue. The first complete trainings show at which rungs to stop others.
 
-    ``whole`` gives the error curves of trainings that ran to their end, first come first. Rungs are judged by the first
-    ``check`` of them and, because few tell little, anew by the first 2, 4, 8 … times as many. One that has been relied
-    on stays so, since those that end from then on are the better ones, which are harder to tell apart. ``tell`` is
-    called with each judgement and the number of trainings that it is made from.
+    ``whole`` returns the error curves of complete trainings, in the order in which they ended. The first ``check`` of
+    them judge the rungs. A few curves are weak evidence, so the rungs are judged again by the first 2, 4, 8 … times as
+    many. A rung stays relied on from then on: trainings that survive it are the better ones, and these are harder to
+    rank. ``tell`` is called with each judgement and its number of trainings.
     """
 
     def __init__(
@@ -175,11 +179,11 @@ class EarlyStopping:
         )
 
     def record(self, candidate: str, epoch: int, error: float, costs: Sequence[float]) -> None:
-        """Note a candidate's error after an epoch, and its costs."""
+        """Record a candidate's error after an epoch, and its costs."""
         self._rungs.record(candidate, epoch, (error, *costs))
 
     def goes_on(self, candidate: str, epoch: int) -> bool:
-        """Whether a candidate that was recorded at ``epoch`` is worth training further."""
+        """Return whether to train a candidate beyond ``epoch``, for which it was recorded."""
         if epoch not in self._epochs:
             return True
         whole = self._whole()

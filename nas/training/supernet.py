@@ -1,4 +1,4 @@
-"""Weights that the architectures of a space share, and what a candidate's error is with them."""
+"""Weights that the architectures of a space share, and the error of a candidate with them."""
 
 from __future__ import annotations
 
@@ -21,25 +21,23 @@ from nas.tasks.dataset import DataSet
 from nas.training.training import device_named, error_rate, inputs_of, move, statistics_of, torch_with
 
 BY = "supernet"
-"""What rows and reports of candidates say that were evaluated by shared weights."""
+"""The value of ``by`` in rows and reports of candidates that were evaluated with shared weights."""
 RECALIBRATION_BATCH = 128
 
 
 def make_supernet(space: SearchSpace) -> torch.nn.Module:
-    """The space's supernet, its weights drawn from torch's global random state.
+    """Build the space's supernet; torch's global random state draws its weights.
 
     Raises:
-        SpaceError: the space has none, or it is no torch module with a method ``weights``.
+        SpaceError: the space has no supernet, or it is no torch module with a method ``weights``.
     """
     if not isinstance(space, HasSupernet):
-        raise SpaceError(
-            f"weights are shared by a space with a method supernet(), but {type(space).__name__} has none."
-        )
+        raise SpaceError(f"shared weights need a space with a method supernet(), but {type(space).__name__} has none.")
     supernet: object = space.supernet()
     if not isinstance(supernet, torch.nn.Module) or not callable(getattr(supernet, "weights", None)):
         raise SpaceError(
             "supernet() must return a torch.nn.Module with a method weights(architecture), "
-            f"but gave a {type(supernet).__name__}."
+            f"but returned a {type(supernet).__name__}."
         )
     return supernet
 
@@ -47,10 +45,10 @@ def make_supernet(space: SearchSpace) -> torch.nn.Module:
 def weights_for(
     supernet: torch.nn.Module, architecture: Architecture, module: torch.nn.Module
 ) -> dict[str, torch.Tensor]:
-    """The shared weights of an architecture, by the names of the parameters of its ``module``.
+    """Return an architecture's shared weights, by the names of the parameters of its ``module``.
 
     Raises:
-        SpaceError: they are not the module's parameters, name by name and shape by shape.
+        SpaceError: the names or shapes differ from those of the module's parameters.
     """
     weights = dict(supernet.weights(architecture))  # type: ignore[operator]
     given = {name: tuple(weight.shape) for name, weight in weights.items()}
@@ -58,18 +56,18 @@ def weights_for(
     if given != wanted:
         name = next(name for name in {**wanted, **given} if given.get(name) != wanted.get(name))
         raise SpaceError(
-            "a supernet's weights(architecture) must be the parameters of build(architecture), but of "
-            f"{architecture.id} ({architecture.short}) {name!r} has the shape {given.get(name)} in the one and "
-            f"{wanted.get(name)} in the other."
+            "a supernet's weights(architecture) must match the parameters of build(architecture), but for "
+            f"{architecture.id} ({architecture.short}) {name!r} has the shape {given.get(name)} in the weights and "
+            f"{wanted.get(name)} in the module."
         )
     return weights
 
 
 def check_supernet(space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> None:
-    """See that the shared weights fit the architectures of all first and of all last options.
+    """Check that the shared weights fit two architectures: that of all first options, and that of all last ones.
 
     Raises:
-        SpaceError: they do not, or there are none.
+        SpaceError: the weights do not fit, the space has none, or one of the two cannot be built.
     """
     with torch.random.fork_rng(devices=[]):
         supernet = make_supernet(space)
@@ -78,7 +76,7 @@ def check_supernet(space: SearchSpace, input_shape: tuple[int, int, int], classe
                 module = build_checked(space, architecture, input_shape, classes)
             except CandidateError as error:
                 raise SpaceError(
-                    "weights are shared by the architectures of all first and of all last options too, but "
+                    "shared weights need the architectures of all first and of all last options, but "
                     f"{architecture.id} ({architecture.short}) cannot be built: {error.reason}"
                 ) from error
             weights_for(supernet, architecture, module)
@@ -86,9 +84,9 @@ def check_supernet(space: SearchSpace, input_shape: tuple[int, int, int], classe
 
 @final
 class SharedWeights:
-    """Trained shared weights, ``content`` being the bytes of a safetensors file of the supernet's parameters.
+    """Trained shared weights. A call copies an architecture's share of them into its module.
 
-    Called with an architecture and its module it copies the architecture's share into the module.
+    ``content`` holds the bytes of a safetensors file with the supernet's parameters.
     """
 
     def __init__(self, space: SearchSpace, content: bytes) -> None:
@@ -96,7 +94,7 @@ class SharedWeights:
         self._content = content
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the module, which a worker makes from the content."""
+        """Return the state without the supernet, which each worker builds from ``content``."""
         return {"_space": self._space, "_content": self._content}
 
     @cached_property
@@ -107,6 +105,11 @@ class SharedWeights:
         return supernet
 
     def __call__(self, architecture: Architecture, module: torch.nn.Module) -> None:
+        """Copy the shared weights of ``architecture`` into ``module``.
+
+        Raises:
+            SpaceError: they do not fit the module.
+        """
         weights = weights_for(self._supernet, architecture, module)
         with torch.no_grad():
             for name, parameter in module.named_parameters():
@@ -116,10 +119,11 @@ class SharedWeights:
 @final
 @dataclass(frozen=True)
 class SharedEvaluation:
-    """A task for an executor: the error of a job's architecture with shared weights, in its one report.
+    """The work of a job: report the error of its architecture with shared weights.
 
-    The statistics of batch norms, which fit no single architecture, are found anew on ``images`` training images, as
-    in universally slimmable networks (Yu & Huang, 2019, arXiv:1903.05134). A job is as for ``CandidateTraining``.
+    The batch norms' shared statistics fit no single architecture. They are estimated again on ``images`` training
+    images, as in universally slimmable networks (Yu & Huang, 2019, arXiv:1903.05134). A job is the same as for
+    ``CandidateTraining``; it has one report.
     """
 
     space: SearchSpace
@@ -131,11 +135,11 @@ class SharedEvaluation:
     clock: Callable[[], float] = field(default=time.monotonic)
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Evaluate.
+        """Evaluate the job's architecture.
 
         Raises:
             CandidateError: the build failed, or the outputs are not finite.
-            SpaceError: the shared weights are not those of the module.
+            SpaceError: the shared weights do not fit the module.
         """
         data = self.source.load()
         began = self.clock()
@@ -151,10 +155,10 @@ class SharedEvaluation:
 
 
 def recalibrate(module: torch.nn.Module, data: DataSet, images: int, device: torch.device) -> None:
-    """Set the statistics of batch norms to the averages over so many training images; the module ends in eval mode.
+    """Set the statistics of batch norms to averages over ``images`` training images. Leaves the module in eval mode.
 
     Raises:
-        CandidateError: of kind nan; the outputs are not finite.
+        CandidateError: of kind nan, if the outputs are not finite.
     """
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -164,7 +168,7 @@ def recalibrate(module: torch.nn.Module, data: DataSet, images: int, device: tor
         norm.momentum = None  # a cumulative average
         norm.train()
     mean, std = statistics_of(data, device)
-    # Whole batches: the variance of a small rest would count as much as that of any other.
+    # Only full batches: the variance of a small last batch would count as much as that of any other.
     split = data.train.sample(images)
     batch = min(RECALIBRATION_BATCH, len(split))
     with torch.no_grad():
@@ -172,7 +176,7 @@ def recalibrate(module: torch.nn.Module, data: DataSet, images: int, device: tor
             chosen = torch.from_numpy(split.images[start : start + batch]).to(device)
             outputs = module(inputs_of(chosen, mean, std))
             if not bool(torch.isfinite(outputs).all()):
-                raise CandidateError("nan", "with shared weights the outputs must be finite, but are not.")
+                raise CandidateError("nan", "outputs must be finite, but with shared weights they are not.")
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     module.eval()

@@ -1,4 +1,4 @@
-"""Training the weights that all architectures of a space share, by the sandwich rule with in-place distillation."""
+"""Training of the weights that all architectures of a space share: the sandwich rule with in-place distillation."""
 
 from __future__ import annotations
 
@@ -35,20 +35,22 @@ from nas.training.training import (
 )
 
 CHECKPOINT_EVERY_S = 20.0
-"""An epoch of a small data set takes less than writing its checkpoint."""
+"""The least time between checkpoints: an epoch on a small data set takes less time than its checkpoint."""
 
 
 @final
 @dataclass(frozen=True)
 class SupernetTraining:
-    """A task for an executor: trains the shared weights of a space and reports after each epoch.
+    """The work of a job: train the shared weights of a space, and report after each epoch.
 
     Each step trains ``per_step`` architectures on one batch: the largest on its labels, the smallest and random ones on
-    the largest's outputs (Yu & Huang, 2019, arXiv:1903.05134). Choices that are not of numbers, such as of a kind of
-    block, are neither small nor large, and settled at random for both, so that all options see labels. A job holds
-    ``seed``. Reports hold ``epoch``, ``loss`` (of the largest), ``seconds`` (those before ``checkpoint`` included),
-    from time to time ``checkpoint`` and in the last one ``done`` and ``weights``: bytes of safetensors files.
-    ``checkpoint`` is that of a training that was interrupted, which goes on as it would have.
+    the outputs of the largest (Yu & Huang, 2019, arXiv:1903.05134). Options that are no numbers, such as kinds of
+    blocks, have no size. They are drawn at random for the largest and the smallest, so that all options see labels.
+
+    A job holds ``seed``. A report holds ``epoch``, ``loss`` (of the largest) and ``seconds`` (including those before
+    the checkpoint). Some reports hold ``checkpoint``; the last one holds ``done`` and ``weights``. Both are the bytes
+    of safetensors files. With the ``checkpoint`` of an interrupted training, the training continues as if it had not
+    been interrupted.
     """
 
     space: SearchSpace
@@ -59,11 +61,11 @@ class SupernetTraining:
     clock: Callable[[], float] = field(default=time.monotonic)
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Train, epoch by epoch.
+        """Train, and yield a report after each epoch.
 
         Raises:
-            CandidateError: an architecture cannot be built, a loss is not finite, or the time limit is over.
-            SpaceError: the space has no supernet, or one that does not fit what it builds.
+            CandidateError: an architecture cannot be built, a loss is not finite, or the time limit is exceeded.
+            SpaceError: the space has no supernet, or the supernet does not fit the modules that the space builds.
         """
         data = self.source.load()
         settings = self.settings
@@ -85,7 +87,7 @@ class SupernetTraining:
 
 @final
 class _Steps:
-    """The supernet with its optimizer: AdamW with a linear warm-up and a cosine decay, as candidates have it."""
+    """The supernet and its optimizer: AdamW with a linear warm-up and a cosine decay, the same as for candidates."""
 
     def __init__(
         self,
@@ -113,7 +115,7 @@ class _Steps:
         self._smallest, self._largest = ends(space)
 
     def epoch(self, epoch: int, seed: int) -> float:
-        """Train for an epoch, whose random draws depend on ``seed`` and its number; the largest's mean loss."""
+        """Train for one epoch; ``seed`` and the epoch set its random draws. Return the mean loss of the largest."""
         settings = self._settings
         rng = np.random.default_rng((seed, epoch))
         shifts = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -146,7 +148,7 @@ class _Steps:
         return total / self._steps_per_epoch
 
     def _step(self, inputs: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> float:
-        """One step for all; the largest's loss, or one that is not finite."""
+        """Train one step. Return the loss of the largest, or a loss that is not finite."""
         self._optimizer.zero_grad(set_to_none=True)
         smallest, largest = ends(self._space, rng)
         logits = self._outputs_of_end(largest, self._largest, inputs)
@@ -160,11 +162,11 @@ class _Steps:
                     outputs = self._outputs_of_end(smallest, self._smallest, inputs)
                 else:
                     outputs = self._outputs(architecture, inputs)
-            except CandidateError as error:  # it cannot be built or run, and is a failed row when it is a candidate
+            except CandidateError as error:  # it fails as a candidate too, and becomes a row then
                 if architecture is smallest or error.kind == "memory":
                     raise
                 continue
-            # But for a constant, this is the divergence from the largest's outputs.
+            # This is the divergence from the outputs of the largest, up to a constant.
             loss = F.cross_entropy(outputs, targets)
             losses.append(loss.item())
             loss.backward()  # type: ignore[no-untyped-call]
@@ -175,7 +177,7 @@ class _Steps:
         return next(loss for loss in losses if not math.isfinite(loss))
 
     def _outputs_of_end(self, drawn: Architecture, checked: Architecture, inputs: torch.Tensor) -> torch.Tensor:
-        """Of the end whose kinds were drawn or, where these cannot be built together, of that of all end options."""
+        """Return the outputs of ``drawn``, or of ``checked`` if the options of ``drawn`` cannot be built together."""
         try:
             return self._outputs(drawn, inputs)
         except CandidateError as error:
@@ -184,7 +186,7 @@ class _Steps:
             return self._outputs(checked, inputs)
 
     def _outputs(self, architecture: Architecture, inputs: torch.Tensor) -> torch.Tensor:
-        """Of the architecture's module in training mode, with the shared weights in the place of its own."""
+        """Return the outputs of the architecture's module in training mode, with shared weights instead of its own."""
         module = build_checked(self._space, architecture, self._data.input_shape, self._data.class_count)
         module.to(self._device)
         module.train()
@@ -195,7 +197,7 @@ class _Steps:
             raise as_failure(error) from error
         shape = (len(inputs), self._data.class_count)
         if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != shape:
-            raise CandidateError("build", f"a module must give logits of shape {shape} for a batch, but did not.")
+            raise CandidateError("build", f"a module must return logits of shape {shape} for a batch, but did not.")
         return outputs
 
     def weights(self) -> bytes:
@@ -203,7 +205,7 @@ class _Steps:
         return save({name: _copied(parameter) for name, parameter in self._supernet.named_parameters()})
 
     def checkpoint(self, epoch: int, seconds: float) -> bytes:
-        """All that the rest of the training depends on, after ``epoch``, as a safetensors file."""
+        """The state of the training after ``epoch``, as a safetensors file."""
         tensors = {f"weights/{name}": _copied(p) for name, p in self._supernet.named_parameters()}
         for index, state in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": _copied(torch.as_tensor(v)) for name, v in state.items()}
@@ -211,7 +213,7 @@ class _Steps:
         return save(tensors)
 
     def restore(self, checkpoint: bytes | None) -> tuple[int, float]:
-        """Go on from ``checkpoint``; the next epoch, and the seconds that were spent before it, which count as well."""
+        """Load ``checkpoint``. Return the next epoch and the seconds spent before it, which count towards the limit."""
         if checkpoint is None:
             return 1, 0.0
         tensors = load(checkpoint)

@@ -1,4 +1,4 @@
-"""Training one candidate: a generator of reports, so that whoever runs it may stop it after any epoch."""
+"""Training of one candidate: a generator of reports, so that its caller may stop it after any epoch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from nas.tasks.dataset import DataSet, Split
 
 WARM_UP_SHARE = 0.05
 AVERAGING = 6
-"""Weights are averaged over about the last of so many parts of the steps so far."""
+"""The averaged weights cover about the last 1 / AVERAGING of the steps so far."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train. ``subset`` is the share of the training images; 1 also with ``use_validation`` takes all.
+    """The settings of a training. ``subset`` is the share of the training images that it uses.
 
-    ``subsets`` are the shares that successive epochs see, one for each; where there are none all see ``subset``.
+    ``use_validation`` adds the validation images. ``subsets`` holds a share for each epoch; if it is empty, every epoch
+    uses ``subset``.
     """
 
     epochs: int
@@ -56,13 +57,14 @@ class TrainingSettings:
 @final
 @dataclass(frozen=True)
 class CandidateTraining:
-    """A task for an executor: trains the architecture of a job and reports after each epoch.
+    """The work of a job: train its architecture, and report after each epoch.
 
-    A job holds ``architecture`` (the values of its choices) and ``seed``. Reports hold ``epoch``, ``error`` (share
-    of the validation images; left out when these are trained on), ``loss``, ``subset`` (share of the training images
-    that the epoch saw), ``seconds`` and, in the last one, ``done`` and, when weights are kept, ``weights``: the bytes
-    of a safetensors file. Until the last, an error is that of the averaged weights, which tells more of the end.
-    ``start`` puts the weights to begin with into a module; without it they are those that the space draws.
+    A job holds ``architecture`` (the values of its choices) and ``seed``. A report holds ``epoch``, ``loss``,
+    ``subset`` (the share of the training images in this epoch), ``seconds`` and ``error``. The error is a share of the
+    validation images; it is missing when these are trained on. Before the last report, it is the error of averaged
+    weights, which predicts the final error better. The last report holds ``done`` and, if weights are kept,
+    ``weights``: the bytes of a safetensors file.
+    ``start`` loads initial weights into a module; without it, the space draws them.
     """
 
     space: SearchSpace
@@ -72,10 +74,10 @@ class CandidateTraining:
     start: Callable[[Architecture, torch.nn.Module], None] | None = None
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Train, epoch by epoch.
+        """Train, and yield a report after each epoch.
 
         Raises:
-            CandidateError: the build failed, the loss is not finite, or the time limit is over.
+            CandidateError: the build failed, the loss is not finite, or the time limit is exceeded.
         """
         data = self.source.load()
         settings = self.settings
@@ -95,14 +97,14 @@ class CandidateTraining:
                     report["done"] = True
                     if settings.keep_weights:
                         state = module.state_dict().items()
-                        # Copies, because safetensors refuses tensors that layers share.
+                        # Copies, because safetensors refuses tensors that several layers share.
                         report["weights"] = save({n: v.detach().cpu().contiguous().clone() for n, v in state})
                 yield {**report, "seconds": self.clock() - began}
 
 
 @contextlib.contextmanager
 def torch_with(threads: int, seed: int) -> Iterator[None]:
-    """So many threads, and random numbers from ``seed``, for as long as the context lasts."""
+    """Use ``threads`` threads, and random numbers from ``seed``, within the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -114,7 +116,7 @@ def torch_with(threads: int, seed: int) -> Iterator[None]:
 
 
 def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: torch.device | None = None) -> float:
-    """Share of a split's images whose most probable class is wrong."""
+    """The share of a split's images whose most probable class is wrong."""
     device = device or torch.device("cpu")
     mean, std = statistics_of(data, device)
     wrong = 0
@@ -128,13 +130,13 @@ def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: tor
 
 
 def normalised_images(images: npt.NDArray[np.uint8], data: DataSet) -> npt.NDArray[np.float32]:
-    """Images as the models see them: scaled to mean 0 and standard deviation 1 of the training images."""
+    """Return images as the models see them: scaled by the mean and standard deviation of the training images."""
     mean, std = statistics_of(data, torch.device("cpu"))
     return _normalised(torch.from_numpy(images), mean, std).numpy()
 
 
 def training_images(data: DataSet, share: float, use_validation: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """The images, uint8 of shape (N, channels, height, width), and labels, shape (N,), that are trained on."""
+    """Return the images to train on, uint8 of shape (N, channels, height, width), and their labels, shape (N,)."""
     split = data.train_subset(share)
     images, labels = split.images, split.labels
     if use_validation:
@@ -152,9 +154,9 @@ def _epochs(
     seed: int,
     clock: Callable[[], float],
 ) -> Iterator[dict[str, Any]]:
-    """AdamW with a linear warm-up and a cosine decay over all steps (Loshchilov & Hutter, 2017 and 2019).
+    """Train by AdamW with a linear warm-up and a cosine decay over all steps (Loshchilov & Hutter, 2017 and 2019).
 
-    ``seen`` are the images and labels of each epoch.
+    ``seen`` holds the images and labels of each epoch.
     """
     began = clock()
     order_rng = np.random.default_rng(seed)
@@ -205,11 +207,11 @@ def _epochs(
 
 @final
 class _AveragedState:
-    """Weights and statistics of a module averaged over its latest steps, of which there are more the longer it trains.
+    """The average of a module's weights and statistics over a window of steps that grows during the training.
 
-    While the learning rate is high, single steps make errors jump; those of the average fall smoothly towards the
-    error of the end, when the rate has decayed. Averaging with polynomial decay: Shamir and Zhang, "Stochastic gradient
-    descent for non-smooth optimization", 2013.
+    While the learning rate is high, single steps make the error jump. The error of the average falls smoothly towards
+    the final error. Averaging with polynomial decay: Shamir and Zhang, "Stochastic gradient descent for non-smooth
+    optimization", 2013.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
@@ -221,7 +223,7 @@ class _AveragedState:
         return [each for each in self._module.state_dict().values() if each.is_floating_point()]
 
     def update(self) -> None:
-        """Take in the state after a step."""
+        """Add the state after a step to the average."""
         self._steps += 1
         weight = (AVERAGING + 1) / (self._steps + AVERAGING)
         for mean, each in zip(self._mean, self._current(), strict=True):
@@ -229,7 +231,7 @@ class _AveragedState:
 
     @contextlib.contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Give the module the average for as long as the context lasts."""
+        """Load the average into the module within the context."""
         current = self._current()
         kept = [each.clone() for each in current]
         self._set(current, self._mean)
@@ -244,7 +246,7 @@ class _AveragedState:
 
 
 def rate_at(step: int, steps: int) -> float:
-    """The share of the learning rate at a step of so many: a linear warm-up and a cosine decay."""
+    """The factor of the learning rate at ``step`` of ``steps``: a linear warm-up, then a cosine decay."""
     warm_up = max(1, round(WARM_UP_SHARE * steps))
     if step < warm_up:
         return (step + 1) / warm_up
@@ -252,14 +254,14 @@ def rate_at(step: int, steps: int) -> float:
 
 
 def parameter_groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases and normalisation scales, which are vectors, do not."""
+    """Return the optimizer's groups: weights decay; vectors, such as biases and normalisation scales, do not."""
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
 def augmented(images: torch.Tensor, data: DataSet, generator: torch.Generator) -> torch.Tensor:
-    """Each image shifted by up to ``data.shift`` pixels and, where labels allow, flipped at random."""
+    """Shift each image by up to ``data.shift`` pixels, and flip it at random if ``data.flip`` allows it."""
     count, _, height, width = images.shape
     if data.shift:
         reach = data.shift
@@ -276,7 +278,7 @@ def augmented(images: torch.Tensor, data: DataSet, generator: torch.Generator) -
 
 
 def statistics_of(data: DataSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of the training images, each of shape (1, channels, 1, 1)."""
+    """The mean and standard deviation of the training images, each of shape (1, channels, 1, 1)."""
     mean = torch.from_numpy(np.asarray(data.mean, dtype=np.float32)).view(1, -1, 1, 1)
     std = torch.from_numpy(np.asarray(data.std, dtype=np.float32)).view(1, -1, 1, 1)
     return mean.to(device), std.to(device)
@@ -287,14 +289,14 @@ def _normalised(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> 
 
 
 def inputs_of(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """What a module is given for these images: normalised, in the memory format that CPUs are quick with."""
+    """Convert images to a module's inputs: normalised, and in the memory format that is fastest on CPUs."""
     return _normalised(images, mean, std).contiguous(memory_format=torch.channels_last)
 
 
 def move(module: torch.nn.Module, device: torch.device) -> None:
-    """Move a module to a device, in the memory format in which convolutions on CPUs train 20 to 30 % faster.
+    """Move a module to a device, in the channels-last format, with which convolutions on CPUs train 20 to 30 % faster.
 
-    Not where it has weights of five dimensions, which that format is not for.
+    A module with weights of five dimensions keeps its format, because channels-last supports four.
     """
     tensors = (*module.parameters(), *module.buffers())
     if any(tensor.dim() == 5 for tensor in tensors):
@@ -304,7 +306,7 @@ def move(module: torch.nn.Module, device: torch.device) -> None:
 
 
 def device_named(name: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU where there is one."""
+    """The device called ``name``; ``auto`` is a GPU if there is one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)

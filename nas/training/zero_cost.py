@@ -1,11 +1,11 @@
-"""Scores of untrained networks, and what a candidate's error is by one of them.
+"""Scores of untrained networks, and errors of candidates that are predicted from a score.
 
-They rank roughly, in a fraction of a second (Abdelfattah et al., "Zero-cost proxies for lightweight NAS", 2021,
-arXiv:2101.08134). A score is no error: what turns it into one is fitted to a handful of trainings.
+Scores rank networks roughly, in a fraction of a second (Abdelfattah et al., "Zero-cost proxies for lightweight NAS",
+2021, arXiv:2101.08134). A score is not an error: a map from scores to errors is fitted to a handful of trainings.
 
-Which is the default was decided on digits, by 24 random architectures of ``mobilenet`` trained for 8 epochs. Spearman
-correlations of their accuracy: SNIP 0.69, the norm of the gradient 0.57, synflow 0.39, ZiCo 0.15 to 0.20, NASWOT -0.07;
-but multiply-accumulates 0.81 and parameters 0.75. No sum of these did better than multiply-accumulates alone.
+The default score was chosen on digits, with 24 random architectures of ``mobilenet`` trained for 8 epochs. Spearman
+correlations with their accuracy: SNIP 0.69, gradient norm 0.57, synflow 0.39, ZiCo 0.15 to 0.20, NASWOT -0.07; but
+multiply-accumulates 0.81 and parameters 0.75. No sum of these was better than multiply-accumulates alone.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from nas.training.training import device_named, inputs_of, statistics_of, torch_
 
 ScoreName = Literal["snip", "synflow", "naswot", "macs"]
 BY = "zero-cost"
-"""What rows and reports of candidates say that were evaluated by a score."""
+"""The value of ``by`` in rows and reports of candidates that were evaluated by a score."""
 FLATTEST = 1e-3
-"""The least by which the log of the error falls with a score's standard deviation, so that the order is the score's."""
+"""The least fall of the error's log over one standard deviation of the score, which keeps the score's order."""
 _RECTIFIERS = frozenset(("relu", "hardtanh", "gelu", "silu", "hardswish", "mish", "leaky_relu"))
 
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """The error that a score stands for: its log falls in a straight line with the score."""
+    """A map from a score to an error, whose log falls linearly with the score."""
 
     mean: float
     deviation: float
@@ -50,17 +50,18 @@ class ScoreMap:
     slope: float
 
     def error(self, score: float) -> float:
+        """The error that the score predicts, at most 1."""
         return min(1.0, math.exp(self.intercept + self.slope * (score - self.mean) / self.deviation))
 
 
 def fit_score_map(scores: Sequence[float], errors: Sequence[float], images: int) -> ScoreMap:
-    """The map by least squares. ``images`` are those of the validation split: no error counts as less than half a one.
+    """Fit the map by least squares. Errors below half of one of the ``images`` for validation are raised to that.
 
     Raises:
         ValueError: fewer than two different scores.
     """
     if len(set(scores)) < 2:
-        raise ValueError(f"a map from scores to errors takes two different scores, but got {list(scores)}.")
+        raise ValueError(f"a map from scores to errors needs two different scores, but got {list(scores)}.")
     mean, deviation = float(np.mean(scores)), float(np.std(scores))
     logs = np.log(np.maximum(errors, 0.5 / images))
     slope, intercept = np.polyfit((np.asarray(scores) - mean) / deviation, logs, 1)
@@ -70,11 +71,11 @@ def fit_score_map(scores: Sequence[float], errors: Sequence[float], images: int)
 @final
 @dataclass(frozen=True)
 class ZeroCostEvaluation:
-    """A task for an executor: the score of a job's architecture, untrained, in its one report, higher being better.
+    """The work of a job: report the score of its untrained architecture. Higher is better.
 
-    ``score`` is the name of the function here that finds it, or ``macs`` for the log of the multiply-accumulates, which
-    the others have to beat. With a ``score_map`` the report holds the ``error`` that the score stands for too. A job
-    is as for ``CandidateTraining``; its seed draws the weights. ``batch`` is the number of training images looked at.
+    ``score`` names a function of this module, or ``macs`` for the log of the multiply-accumulates, the baseline of the
+    others. With a ``score_map``, the report also holds the ``error`` that the score predicts. A job is the same as for
+    ``CandidateTraining``; its seed draws the weights. ``batch`` is the number of training images in use.
     """
 
     space: SearchSpace
@@ -87,7 +88,7 @@ class ZeroCostEvaluation:
     clock: Callable[[], float] = field(default=time.monotonic)
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Score.
+        """Score the job's architecture.
 
         Raises:
             CandidateError: the build failed, or the score is not finite.
@@ -119,10 +120,9 @@ class ZeroCostEvaluation:
 
 @final
 class ScorePrior:
-    """Scores of architectures before any is evaluated, shape (N,), each found when it is first asked for.
+    """Scores of architectures before any of them is evaluated. A call computes each score once, when it is needed.
 
-    NaN where one cannot be built, raises or has no finite score: it would be a failed candidate. ``seed_of`` gives the
-    seed that draws a network's weights.
+    ``seed_of`` returns the seed that draws a network's weights.
     """
 
     def __init__(self, scoring: ZeroCostEvaluation, seed_of: Callable[[Architecture], int]) -> None:
@@ -131,6 +131,7 @@ class ScorePrior:
         self._scores: dict[Architecture, float] = {}
 
     def __call__(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
+        """Return the scores, shape (N,); NaN for a network that cannot be built, fails or has no finite score."""
         for architecture in architectures:
             if architecture not in self._scores:
                 self._scores[architecture] = self._score(architecture)
@@ -141,16 +142,16 @@ class ScorePrior:
         try:
             (report,) = self._scoring(job)
         except Exception as error:
-            as_failure(error)  # raises what is no candidate's own failure
+            as_failure(error)  # raises every error that must end the run
             return math.nan
         return float(report["score"])
 
 
 def snip(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-    """The log of how much the loss on a batch depends on each weight, that is |weight × gradient|, added up.
+    """The log of the sum of |weight × gradient|: the sensitivity of a batch's loss to each weight.
 
     Lee et al., "SNIP: Single-shot network pruning based on connection sensitivity" (2019, arXiv:1810.02340). Vectors,
-    such as biases and the scales of norms, do not count.
+    such as biases and normalisation scales, do not count.
     """
     module.train()
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim > 1]
@@ -165,13 +166,13 @@ def snip(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) ->
 
 
 def naswot(module: torch.nn.Module, inputs: torch.Tensor) -> float:
-    """How differently rectifiers see the images of a batch: the log-determinant of their kernel.
+    """The log-determinant of a kernel of the images in a batch: high if rectifiers tell the images apart.
 
-    Two images are the more alike the more units are on for both or off for both (Mellor et al., "Neural architecture
-    search without training", 2021, arXiv:2006.04647). Minus infinity where two are seen alike.
+    The kernel counts the units that are on for both of two images, or off for both (Mellor et al., "Neural
+    architecture search without training", 2021, arXiv:2006.04647). Minus infinity if two images give the same units.
     """
     codes = _Codes(len(inputs))
-    module.train()  # so that batch norms take the batch's own statistics
+    module.train()  # so that batch norms use the statistics of the batch
     with torch.no_grad(), codes:
         module(inputs)
     return float(torch.linalg.slogdet(codes.kernel.double()).logabsdet)
@@ -179,7 +180,7 @@ def naswot(module: torch.nn.Module, inputs: torch.Tensor) -> float:
 
 @final
 class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up, over all rectifiers that run, the units that are on or off for both of two images: shape (N, N)."""
+    """The kernel of N images, shape (N, N): for each pair, the units of all rectifiers that agree on both images."""
 
     def __init__(self, images: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -194,10 +195,10 @@ class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def synflow(module: torch.nn.Module, input_shape: tuple[int, int, int]) -> float:
-    """The log of what flows through a network whose weights are all positive, each weight's share added up.
+    """The log of the flow through a network whose weights are all made positive, summed over each weight's share.
 
     Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow" (2020,
-    arXiv:2006.05467). Batch norms, fresh and in eval mode, let everything through. The module's weights are changed.
+    arXiv:2006.05467). Batch norms that are new and in eval mode pass everything on. The module's weights are changed.
     """
     module.eval().double()
     with torch.no_grad():

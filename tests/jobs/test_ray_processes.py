@@ -42,7 +42,7 @@ class TestProcesses:
         ray_executor.run(work, source, time_limit_s=ENOUGH_S)
         assert source.kinds == ["worker", "worker", None, "worker", None, None]
         assert source.heard["j0"][-1][1][1].startswith(
-            "the worker's process died in each of 2 tries; it may have been killed, or have run"
+            "the worker's process died in each of 2 tries; it may have been killed, have run"
         )
 
     def test_a_lost_job_starts_again(self, ray_executor: Executor, tmp_path: Path) -> None:

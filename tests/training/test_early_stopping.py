@@ -1,4 +1,4 @@
-"""Who goes on at a rung: everyone on the front, the better share of the rest, and all while there are few."""
+"""Early stopping: the front and the better share of the rest continue at a rung, and so do a few candidates."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nas.recipe.sections import EarlyStoppingRecipe
 from nas.training.early_stopping import (
@@ -41,7 +40,7 @@ points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, m
     ],
 )
 def test_rungs_are_the_epochs_divided_by_powers(epochs: int, reduction: float, rungs: tuple[int, ...]) -> None:
-    """The lowest comes first, and the last epoch is no rung: nobody is stopped when it has finished."""
+    """The lowest rung comes first; the last epoch is no rung, because a finished training cannot be stopped."""
     assert rung_epochs(epochs, reduction) == rungs
 
 
@@ -56,7 +55,7 @@ def filled(
 
 @given(points, st.floats(0.01, 1))
 def test_the_front_always_goes_on(losses: list[tuple[int, int]], keep: float) -> None:
-    """However small the share that is kept, what nothing dominates is never stopped."""
+    """A candidate that nothing dominates is never stopped, however small the kept share is."""
     rungs = filled(losses, keep=keep)
     for index in np.flatnonzero(ranks(np.array(losses, dtype=float)) == 0):
         assert rungs.goes_on(f"c{index}", 2)
@@ -64,7 +63,7 @@ def test_the_front_always_goes_on(losses: list[tuple[int, int]], keep: float) ->
 
 @given(points, st.floats(0.01, 1))
 def test_the_better_share_goes_on(losses: list[tuple[int, int]], keep: float) -> None:
-    """As many as the share says go on, or the whole front where that is larger, and no worse rank before a better."""
+    """The kept share continues, or the whole front if it is larger; a better rank always comes first."""
     rungs = filled(losses, keep=keep)
     going = np.array([rungs.goes_on(f"c{index}", 2) for index in range(len(losses))])
     found = ranks(np.array(losses, dtype=float))
@@ -73,14 +72,14 @@ def test_the_better_share_goes_on(losses: list[tuple[int, int]], keep: float) ->
 
 
 def test_a_tie_within_a_rank_is_broken_by_crowding() -> None:
-    """Among equals of one rank the lonely ones go on."""
+    """Within one rank, the least crowded candidates continue."""
     front, behind = [(0, 0)], [(1, 9), (4, 5), (5, 4), (9, 1)]
     rungs = filled([*front, *behind], keep=0.6)
     assert [rungs.goes_on(f"c{index}", 2) for index in range(5)] == [True, True, False, False, True]
 
 
 def test_few_peers_stop_nobody() -> None:
-    """The worst goes on until enough have reached the rung."""
+    """The worst candidate continues until enough candidates have reached the rung."""
     rungs = filled([(0, 0), (1, 1), (2, 2)], keep=0.1, min_peers=4)
     assert rungs.goes_on("c2", 2)
     rungs.record("c3", 2, (3, 3))
@@ -97,14 +96,14 @@ def test_other_epochs_and_strangers_go_on() -> None:
 
 
 def test_a_candidate_stands_at_a_rung_once() -> None:
-    """Recorded again, as when a run is resumed, it takes its own place and no second one."""
+    """A candidate that is recorded again, as in a resumed run, replaces its first record."""
     rungs = filled([(0, 0), (1, 1)], keep=0.1, min_peers=3)
     rungs.record("c1", 2, (1, 1))
     assert rungs.goes_on("c1", 2)
 
 
 def test_candidates_are_compared_with_those_of_similar_cost() -> None:
-    """A large network that learns slowly is not held against small ones, which dominate it early."""
+    """A large network that learns slowly survives small networks that dominate it early."""
     small, large = [(0.2, 1.0), (0.21, 1.1), (0.22, 1.2)], [(0.5, 100.0), (0.51, 110.0), (0.6, 120.0)]
     everyone = filled([*small, *large], keep=0.2)
     similar = filled([*small, *large], keep=0.2, neighbours=2)
@@ -113,16 +112,16 @@ def test_candidates_are_compared_with_those_of_similar_cost() -> None:
 
 
 def test_similar_is_by_the_ratio_of_costs() -> None:
-    """Twice as large is as far as half as large, whatever the unit, and each of several costs counts alike."""
+    """Twice as large is as far as half as large, in any unit, and each of several costs has the same weight."""
     rungs = filled([(0.5, 4.0), (0.4, 2.1), (0.6, 7.0), (0.6, 0.5)], keep=0.1, neighbours=1)
-    assert rungs.goes_on("c0", 2)  # 7 is nearer to 4 than 2.1 is, though the difference is larger
+    assert rungs.goes_on("c0", 2)  # by ratio, 7 is nearer to 4 than 2.1 is
     scaled = [(0.5, 1e-3, 50.0), (0.4, 1e-3, 20.0), (0.45, 0.9e-3, 50.0)]
     assert filled(scaled, keep=0.1, neighbours=1).goes_on("c1", 2)
     assert not filled(scaled, keep=0.1, neighbours=1).goes_on("c0", 2)
 
 
 def test_without_costs_errors_are_compared_with_all() -> None:
-    """As where the error is the only objective."""
+    """Without costs the error is the only objective, and all candidates are compared."""
     rungs = filled([(0.3,), (0.1,), (0.2,), (0.4,)], keep=0.5, neighbours=1)
     assert [rungs.goes_on(f"c{index}", 2) for index in range(4)] == [False, True, True, False]
 
@@ -137,12 +136,12 @@ def test_without_costs_errors_are_compared_with_all() -> None:
     ],
 )
 def test_subsets_grow_at_each_rung(epochs: int, reduction: float, subset: float, subsets: tuple[float, ...]) -> None:
-    """By as much as the rungs do, to the whole share after the last of them."""
+    """The share grows by the same factor as the rungs, and is complete after the last rung."""
     assert rung_subsets(epochs, reduction, subset) == pytest.approx(subsets)
 
 
 def test_stopping_waits_for_whole_trainings() -> None:
-    """What they show of the rungs is told; only from the first that is relied on are others stopped."""
+    """The judgement of the rungs is reported; candidates are stopped only from the first reliable rung on."""
     whole: list[list[float]] = []
     told: list[tuple[RungTrust, int]] = []
     settings = EarlyStoppingRecipe(check=3, keep=0.1, min_peers=2)
@@ -162,7 +161,7 @@ def test_stopping_waits_for_whole_trainings() -> None:
 
 
 def test_rungs_are_judged_anew_by_twice_as_many() -> None:
-    """What few trainings would not show, more may; a rung that was relied on stays so, whatever they show."""
+    """More trainings may add rungs that fewer did not support, but never remove one."""
     told: list[tuple[RungTrust, int]] = []
     settings = EarlyStoppingRecipe(check=3, keep=0.1, min_peers=2)
     bad = [[0.3, 0.3, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2], [0.1, 0.1, 0.3, 0.3]]
@@ -194,12 +193,12 @@ def test_rungs_are_judged_anew_by_twice_as_many() -> None:
     ],
 )
 def test_noise_is_what_last_errors_leave_open(curves: list[tuple[float, float]], noise: float) -> None:
-    """None where they follow from the early ones, however steeply, and without end where these tell nothing."""
+    """The noise is 0 if early errors determine the last ones, and infinite if they are unrelated."""
     assert rung_noise(1, curves) == pytest.approx(noise, abs=1e-6)
 
 
 def test_the_noise_is_given_in_favour_of_a_candidate() -> None:
-    """One that another dominates by less goes on; by more, it does not."""
+    """A candidate continues if it is dominated by less than the noise, and is stopped otherwise."""
     rungs = filled([(0.2, 1.0), (0.23, 1.0), (0.26, 1.0), (0.3, 1.0)], keep=0.1)
     assert [rungs.goes_on(f"c{index}", 2, 0.2) for index in range(4)] == [True, True, False, False]
     assert [rungs.goes_on(f"c{index}", 2, 0.3) for index in range(4)] == [True, True, True, False]
@@ -207,7 +206,7 @@ def test_the_noise_is_given_in_favour_of_a_candidate() -> None:
 
 
 def test_rungs_that_rank_as_the_end_does_are_relied_on() -> None:
-    """From the first good one on; what comes later is a rung too, whatever it is worth by itself."""
+    """All rungs after the first good one are relied on, whatever their own correlation."""
     curves = [(0.5, 0.4, 0.9, 0.1), (0.6, 0.5, 0.8, 0.2), (0.3, 0.6, 0.7, 0.3), (0.4, 0.7, 0.6, 0.4)]
     trust = trust_in_rungs((1, 2, 3), curves, 0.5)
     assert trust.correlations == pytest.approx({1: -0.6, 2: 1.0, 3: -1.0})
@@ -216,7 +215,7 @@ def test_rungs_that_rank_as_the_end_does_are_relied_on() -> None:
 
 
 def test_rungs_that_tell_nothing_are_not_relied_on() -> None:
-    """Where all have the same error there is nothing to rank by, early or late."""
+    """Equal errors cannot be ranked, neither at a rung nor at the end."""
     assert trust_in_rungs((1,), [(0.5, 0.1), (0.5, 0.2), (0.5, 0.3)], 0.1).relied_on == ()
     trust = trust_in_rungs((1,), [(0.4, 0.1), (0.5, 0.1), (0.6, 0.1)], 0.1)
     assert trust.correlations == {1: 0.0}

@@ -1,4 +1,4 @@
-"""Shared weights are the module's own, statistics are found anew, and what does not fit is said."""
+"""Shared weights fit the modules, batch statistics are estimated again, and a misfit gives a clear message."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def drawn_supernet() -> TinySupernet:
 
 
 def test_every_architecture_gets_its_share() -> None:
-    """Copied into its module, by name, also in another process, where the supernet is made from its bytes."""
+    """Weights are copied into the module by name, also in another process that rebuilds the supernet."""
     supernet = drawn_supernet()
     shared = pickle.loads(pickle.dumps(SharedWeights(SharingSpace(), content_of(supernet))))
     for architecture in enumerate_space(SharingSpace()):
@@ -50,7 +50,7 @@ def test_every_architecture_gets_its_share() -> None:
 
 
 def test_a_supernet_that_does_not_fit_is_refused_before_work_begins() -> None:
-    """The message names the architecture, the parameter and both shapes; a space without one is refused too."""
+    """The message names architecture, parameter and both shapes; a missing supernet is refused too."""
 
     class Wrong(TinySupernet):
         def weights(self, architecture: Architecture) -> dict[str, torch.Tensor]:
@@ -65,16 +65,18 @@ def test_a_supernet_that_does_not_fit_is_refused_before_work_begins() -> None:
             return {"weights": 1}
 
     check_supernet(SharingSpace(), (1, 8, 8), 10)
-    with pytest.raises(SpaceError, match=r"width=4 depth=0\) '1.bias' has the shape \(5,\) in the one and \(4,\) in"):
+    with pytest.raises(
+        SpaceError, match=r"width=4 depth=0\) '1.bias' has the shape \(5,\) in the weights and \(4,\) in"
+    ):
         check_supernet(WrongSpace(), (1, 8, 8), 10)
-    with pytest.raises(SpaceError, match=r"must return a torch.nn.Module with a method weights.*but gave a dict"):
+    with pytest.raises(SpaceError, match=r"must return a torch.nn.Module with a method weights.*but returned a dict"):
         check_supernet(NoModule(), (1, 8, 8), 10)
     with pytest.raises(SpaceError, match=r"a method supernet\(\), but TinySpace has none"):
         check_supernet(TinySpace(), (1, 8, 8), 10)
 
 
 def test_statistics_are_averages_over_training_images(digits: DataSet) -> None:
-    """Of whole batches; what was there before is forgotten, and the momentum stays for who trains on."""
+    """Only full batches count, earlier statistics are forgotten, and the momentum is restored."""
     module = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10))
     norm = module[0]
     assert isinstance(norm, nn.BatchNorm2d)
@@ -97,7 +99,7 @@ def evaluate(content: bytes, seed: int = 0) -> dict[str, Any]:
 
 
 def test_an_evaluation_is_the_error_of_the_recalibrated_module(digits: DataSet) -> None:
-    """In one report, whatever the seed, for nothing of it is drawn."""
+    """There is one report, and it does not depend on the seed."""
     content = content_of(drawn_supernet())
     module = SharingSpace().build(SMALL)
     SharedWeights(SharingSpace(), content)(SMALL, module)
@@ -108,7 +110,7 @@ def test_an_evaluation_is_the_error_of_the_recalibrated_module(digits: DataSet) 
 
 
 def test_outputs_that_are_no_numbers_are_a_failure() -> None:
-    """And not the error of whoever always says 0."""
+    """NaN outputs fail instead of counting as class 0."""
     with pytest.raises(CandidateError, match="outputs must be finite") as caught:
         evaluate(content_of(drawn_supernet(), float("nan")))
     assert caught.value.kind == "nan"

@@ -1,4 +1,4 @@
-"""The supernet learns, repeats itself, goes on from a checkpoint as if nothing had happened, and says why it failed."""
+"""The supernet learns, is reproducible, continues exactly from a checkpoint, and explains its failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUICK = replace(SETTINGS, subset=0.2)
 
 
 def train(seed: int = 0, per_step: int = 4, checkpoint: bytes | None = None, **changes: Any) -> list[dict[str, Any]]:
-    clock = itertools.count(0, 100)  # each look at it is far enough from the last for a checkpoint
+    clock = itertools.count(0, 100)  # each call adds 100 s, enough for a checkpoint
     settings = replace(QUICK, **{"time_limit_s": 1e9, **changes})
     task = SupernetTraining(SharingSpace(), DIGITS, settings, per_step, checkpoint, lambda: float(next(clock)))
     return list(task({"id": "supernet", "seed": seed}))
@@ -35,12 +35,12 @@ def train(seed: int = 0, per_step: int = 4, checkpoint: bytes | None = None, **c
 
 @pytest.fixture(name="shared", scope="module")
 def trained_weights() -> SharedWeights:
-    """After 30 epochs."""
+    """The weights after 30 epochs."""
     return SharedWeights(SharingSpace(), train(epochs=30, subset=1.0)[-1]["weights"])
 
 
 def test_all_sizes_learn(shared: SharedWeights) -> None:
-    """The smallest and the largest have learnt most digits, with weights that they share."""
+    """The smallest and the largest architecture learn most digits with the weights that they share."""
     task = SharedEvaluation(SharingSpace(), DIGITS, shared, 512, "cpu", 1)
     errors = [next(task({"architecture": dict(a), "seed": 0}))["error"] for a in ends(SharingSpace())]
     assert errors[0] < 0.3
@@ -48,27 +48,27 @@ def test_all_sizes_learn(shared: SharedWeights) -> None:
 
 
 def test_the_seed_decides_the_weights() -> None:
-    """To the last bit."""
+    """The same seed gives the same weights to the last bit, another seed others."""
     first, same, other = (train(seed)[-1]["weights"] for seed in (1, 1, 2))
     assert first == same != other
 
 
 def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
-    """The weights are the same to the last bit, and the seconds before it count."""
+    """The weights are equal to the last bit, and the seconds before the checkpoint count."""
     whole = train(epochs=4)
     assert ["checkpoint" in report for report in whole] == [True, True, True, False]
     rest = train(epochs=4, checkpoint=whole[1]["checkpoint"])
     assert [report["epoch"] for report in rest] == [3, 4]
     assert rest[-1]["weights"] == whole[-1]["weights"]
     assert rest[0]["seconds"] > whole[1]["seconds"]
-    with pytest.raises(CandidateError, match="must take at most"):  # what was spent before counts too
+    with pytest.raises(CandidateError, match="must take at most"):  # the time before the checkpoint counts too
         train(epochs=4, checkpoint=whole[1]["checkpoint"], time_limit_s=whole[1]["seconds"] + 50)
     assert load(whole[-1]["weights"]).keys() == dict(TinySupernet().named_parameters()).keys()
 
 
 @pytest.fixture(name="seen")
 def architectures_that_take_shared_weights(monkeypatch: pytest.MonkeyPatch) -> list[Architecture]:
-    """In the order in which they do."""
+    """The list of architectures that receive shared weights, in the order of use."""
     seen: list[Architecture] = []
     weights = TinySupernet.weights
 
@@ -81,7 +81,7 @@ def architectures_that_take_shared_weights(monkeypatch: pytest.MonkeyPatch) -> l
 
 
 def test_each_step_trains_the_largest_the_smallest_and_random_ones(seen: list[Architecture]) -> None:
-    """The sandwich rule: the largest first, since it teaches the others."""
+    """The sandwich rule: the largest comes first, because it teaches the others."""
     smallest, largest = ends(SharingSpace())
     train(epochs=1, per_step=5)
     steps = [seen[start : start + 5] for start in range(0, len(seen), 5)]
@@ -91,7 +91,7 @@ def test_each_step_trains_the_largest_the_smallest_and_random_ones(seen: list[Ar
 
 
 def test_kinds_are_no_less_than_others(seen: list[Architecture]) -> None:
-    """All of them are in the largest, which alone is trained on labels, and in the smallest."""
+    """Every kind appears in the largest, which alone is trained on labels, and in the smallest."""
 
     class Kinds(SharingSpace):
         choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
@@ -104,7 +104,7 @@ def test_kinds_are_no_less_than_others(seen: list[Architecture]) -> None:
 
 @pytest.mark.parametrize("when", ["build", "forward", "after"])
 def test_kinds_that_do_not_go_together_are_no_end(when: str) -> None:
-    """The architectures of all first and all last options take their place."""
+    """The architectures of all first and of all last options replace them."""
 
     class Apart(SharingSpace):
         choices = (*SharingSpace.choices, Choice("first", ("plain", "other")), Choice("second", ("plain", "other")))
@@ -128,7 +128,7 @@ def test_kinds_that_do_not_go_together_are_no_end(when: str) -> None:
 
 
 def test_random_ones_that_cannot_be_built_are_left_out() -> None:
-    """But not the ends, without which there is nothing to go by."""
+    """Random architectures may fail to build; the largest and the smallest may not."""
 
     class Gaps(SharingSpace):
         impossible = 1
@@ -150,7 +150,7 @@ def test_random_ones_that_cannot_be_built_are_left_out() -> None:
 
 
 def test_only_the_largest_sees_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are trained on its outputs, which are probabilities and carry no gradient."""
+    """The others are trained on its outputs, which are probabilities without a gradient."""
     targets: list[torch.Tensor] = []
     plain = torch.nn.functional.cross_entropy
 
@@ -168,14 +168,14 @@ def test_only_the_largest_sees_labels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_training() -> None:
-    """The message says where, and what may help."""
+    """The message says where the loss became NaN, and suggests a lower learning rate."""
     with pytest.raises(CandidateError, match=r"must be finite, but one was nan in epoch 1.*lower training.learn") as e:
         train(epochs=3, learning_rate=1e30)
     assert e.value.kind == "nan"
 
 
 def test_the_time_limit_ends_the_training() -> None:
-    """It is looked at after every step."""
+    """The time is checked after every step."""
     with pytest.raises(CandidateError, match=r"must take at most 250 s, but was in epoch 1 of 2\.") as caught:
         train(time_limit_s=250)
     assert caught.value.kind == "timeout"
@@ -190,7 +190,7 @@ def with_three_threads() -> Iterator[int]:
 
 
 def test_the_process_stays_as_it_was(threads: int) -> None:
-    """Its random state and number of threads."""
+    """Training restores the random state and the number of threads."""
     DIGITS.load()
     before = torch.get_rng_state()
     train(epochs=1)
@@ -199,7 +199,7 @@ def test_the_process_stays_as_it_was(threads: int) -> None:
 
 
 def test_a_training_can_start_from_shared_weights(shared: SharedWeights) -> None:
-    """With hardly a step it has what they have learnt, which from scratch it has not."""
+    """After almost no steps it is good; from scratch it is not."""
     settings = replace(SETTINGS, epochs=1, learning_rate=1e-4)
     job = {"architecture": dict(ends(SharingSpace())[1]), "seed": 0}
     errors = [

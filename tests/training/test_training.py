@@ -1,4 +1,4 @@
-"""Training learns, repeats itself, says why it failed, and leaves the process as it was."""
+"""Training learns, is reproducible, explains its failures, and leaves the process unchanged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SMALL = {"width": 8, "depth": 1, "kernel": 3}
 
 
 class OneModule(TinySpace):
-    """Builds a module of the given class, whatever the architecture."""
+    """A space that builds a module of the given class for every architecture."""
 
     def __init__(self, maker: type[nn.Module]) -> None:
         self._maker = maker
@@ -55,7 +55,7 @@ class OneModule(TinySpace):
 
 
 class Spy(nn.Module):
-    """Notes the size of each batch, and whether it is one to learn from."""
+    """A module that records the size of each batch, and whether it is in training mode."""
 
     seen: list[tuple[int, bool]]
 
@@ -70,7 +70,7 @@ class Spy(nn.Module):
 
 
 class Bad(nn.Module):
-    """Its logits turn to NaN with the third batch."""
+    """A module whose logits are NaN from the third batch on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Bad(nn.Module):
 
 
 class Tied(nn.Module):
-    """Two layers share their weights."""
+    """A module with two layers that share their weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Tied(nn.Module):
 
 
 class Volume(nn.Module):
-    """Its convolution runs over channels too."""
+    """A module whose convolution also runs over channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def curve(reports: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 
 def test_digits_are_learnt_in_seconds() -> None:
-    """A net of a few thousand weights has less than 10 % error on the validation split after eight epochs."""
+    """A net of a few thousand weights has less than 10 % validation error after eight epochs."""
     reports = train(epochs=8, batch_size=32)
     assert [report["epoch"] for report in reports] == list(range(1, 9))
     assert [report.get("done", False) for report in reports] == [False] * 7 + [True]
@@ -140,7 +140,7 @@ def test_the_seed_decides_the_curve() -> None:
 def test_only_whole_batches_of_the_asked_share_are_seen(
     digits: DataSet, subset: float, batch_size: int, sizes: set[int] | None
 ) -> None:
-    """A batch is never larger than the images there are, so that every training takes at least one step."""
+    """A batch is at most as large as the number of images, so every training takes a step."""
     reports = train(OneModule(Spy), subset=subset, batch_size=batch_size)
     batches = [size for size, training in Spy.seen if training]
     images = len(digits.train_subset(subset))
@@ -151,7 +151,7 @@ def test_only_whole_batches_of_the_asked_share_are_seen(
 
 
 def test_epochs_can_see_growing_shares(digits: DataSet) -> None:
-    """Each sees its own and reports it; the learning rate has decayed by the last of the steps that there are."""
+    """Each epoch uses and reports its own share; the learning rate decays over the actual number of steps."""
     reports = train(OneModule(Spy), subset=0.5, epochs=3, subsets=(0.01, 0.25, 0.5))
     assert [report["subset"] for report in reports] == [0.01, 0.25, 0.5]
     batches = [size for size, training in Spy.seen if training]
@@ -161,13 +161,13 @@ def test_epochs_can_see_growing_shares(digits: DataSet) -> None:
 
 
 def test_there_is_a_share_for_each_epoch() -> None:
-    """A list of another length is a mistake."""
+    """A list of another length raises ValueError."""
     with pytest.raises(ValueError, match=r"subsets must hold one share for each of 2 epochs, but got \(0.5,\)"):
         replace(SETTINGS, subsets=(0.5,))
 
 
 def test_weights_and_statistics_are_averaged() -> None:
-    """Later steps count more, and what is learnt stays as it is."""
+    """Later steps count more, and the trained weights do not change."""
     module = nn.BatchNorm1d(2)
     state = _AveragedState(module)
     seen = []
@@ -186,7 +186,7 @@ def test_weights_and_statistics_are_averaged() -> None:
 
 
 def test_the_average_leaves_the_module_as_it_was() -> None:
-    """Also where scoring it raises."""
+    """The module is restored even if scoring the average raises."""
     module = nn.Linear(2, 1)
     state = _AveragedState(module)
     state.update()
@@ -204,7 +204,7 @@ def test_the_average_leaves_the_module_as_it_was() -> None:
 
 
 def test_the_validation_images_can_be_trained_on(digits: DataSet) -> None:
-    """Then no report has an error, which would be one of images that were learnt."""
+    """Then no report has an error, because it would be measured on training images."""
     reports = train(OneModule(Spy), use_validation=True, batch_size=1)
     assert all("error" not in report and report["loss"] > 0 for report in reports)
     assert reports[-1]["done"]
@@ -212,7 +212,7 @@ def test_the_validation_images_can_be_trained_on(digits: DataSet) -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_training() -> None:
-    """The message says where, and what may help."""
+    """The message says where the loss became NaN, and suggests a lower learning rate."""
     message = r"must be finite, but was nan in epoch 1, batch 3 of \d+; a lower training.learning_rate than 0.01 may h"
     with pytest.raises(CandidateError, match=message) as caught:
         train(OneModule(Bad))
@@ -220,7 +220,7 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
 
 
 def test_the_time_limit_ends_the_training() -> None:
-    """It is looked at after every batch, by the given clock; what was reported before stays reported."""
+    """The given clock is checked after every batch; earlier reports remain."""
     ticks = itertools.count()
     task = CandidateTraining(TinySpace(), DIGITS, replace(SETTINGS, epochs=9, time_limit_s=40), lambda: next(ticks))
     reports = task(job_of())
@@ -231,7 +231,7 @@ def test_the_time_limit_ends_the_training() -> None:
 
 
 def test_what_cannot_be_built_has_failed() -> None:
-    """The kind is build, and the message says what was raised."""
+    """The kind is build, and the message names the exception."""
     with pytest.raises(CandidateError, match="build raised KeyError: 'kernel'") as caught:
         list(CandidateTraining(_NeedsKernel(), DIGITS, SETTINGS)(job_of({"width": 4, "depth": 0})))
     assert caught.value.kind == "build"
@@ -251,15 +251,15 @@ def with_three_threads() -> Iterator[None]:
 
 
 def global_random_states() -> list[str]:
-    numpy_state = np.random.get_state()  # noqa: NPY002 (nobody is to touch it, so this looks at it)
+    numpy_state = np.random.get_state()  # noqa: NPY002 (checks that nobody changes it)
     return [str(torch.get_rng_state().tolist()), str(numpy_state[1].tolist()), str(random.getstate())]
 
 
 @pytest.mark.parametrize("ending", ["stopped", "done", "failed"])
 @pytest.mark.usefixtures("three_threads")
 def test_the_process_stays_as_it_was(ending: str) -> None:
-    """However a training ends, the global random states and the number of threads are those of before."""
-    DIGITS.load()  # the first time imports a library that draws a random number when imported
+    """A training restores the global random states and the number of threads, however it ends."""
+    DIGITS.load()  # its first call imports a library that draws a random number
     before = global_random_states()
     space = OneModule(Bad) if ending == "failed" else TinySpace()
     reports = CandidateTraining(space, DIGITS, SETTINGS)(job_of())
@@ -277,7 +277,7 @@ def test_the_process_stays_as_it_was(ending: str) -> None:
 
 @pytest.mark.parametrize("maker", [None, Tied, Volume])
 def test_kept_weights_give_the_same_model_back(digits: DataSet, maker: type[nn.Module] | None) -> None:
-    """Loaded into a new module they give the reported error, also where layers share weights."""
+    """A new module with the weights has the reported error, even if layers share weights."""
     space = TinySpace() if maker is None else OneModule(maker)
     *earlier, last = train(space, keep_weights=True)
     assert not any("weights" in report for report in earlier)
@@ -288,7 +288,7 @@ def test_kept_weights_give_the_same_model_back(digits: DataSet, maker: type[nn.M
 
 
 def test_error_rate_counts_wrong_answers(digits: DataSet) -> None:
-    """Who always says 3 is wrong about every other digit; the module is left to its user in eval mode."""
+    """A module that always answers 3 is wrong about most digits, and is left in eval mode."""
 
     class Three(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -298,7 +298,7 @@ def test_error_rate_counts_wrong_answers(digits: DataSet) -> None:
 
 
 def test_models_see_normalised_images(digits: DataSet) -> None:
-    """Over the training images they have mean 0 and standard deviation 1 in each channel."""
+    """Over the training images, inputs have mean 0 and standard deviation 1 in each channel."""
     seen = normalised_images(digits.train.images, digits)
     assert seen.dtype == np.float32
     assert seen.shape == digits.train.images.shape
@@ -313,7 +313,7 @@ def colourful(*, flip: bool, shift: int) -> DataSet:
 
 
 def test_shifts_move_whole_images() -> None:
-    """Each image keeps shape and type, and is the old one moved by up to the reach, with black coming in."""
+    """Each image keeps shape and type, moves by at most the given shift, and is padded with black."""
     data = colourful(flip=False, shift=1)
     images = torch.from_numpy(data.train.images)
     moved = augmented(images, data, torch.Generator().manual_seed(0))
@@ -333,7 +333,7 @@ def test_shifts_move_whole_images() -> None:
 
 
 def test_flips_mirror_half_of_the_images() -> None:
-    """Left and right are exchanged in about every second one, and the others stay."""
+    """About half of the images are mirrored left to right; the others do not change."""
     data = colourful(flip=True, shift=0)
     images = torch.from_numpy(data.train.images)
     flipped = augmented(images, data, torch.Generator().manual_seed(0))
@@ -344,7 +344,7 @@ def test_flips_mirror_half_of_the_images() -> None:
 
 
 def test_nothing_is_changed_where_nothing_is_allowed() -> None:
-    """Without flip and shift the images are the same."""
+    """Without flip and shift the images do not change."""
     data = colourful(flip=False, shift=0)
     images = torch.from_numpy(data.train.images)
     assert torch.equal(augmented(images, data, torch.Generator()), images)

@@ -1,4 +1,4 @@
-"""Scores of untrained networks are what their papers say, and stand for errors in their order."""
+"""Scores of untrained networks match their papers' definitions, and predict errors in the same order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIGITS = DataSource(name="digits")
 
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU(inplace=True), nn.GELU(), nn.Hardswish()])
 def test_naswot_is_the_log_determinant_of_agreements(activation: nn.Module) -> None:
-    """Counted one by one over two layers, of which the second is given what comes out of the first."""
+    """The agreements are counted one by one, over two layers in sequence."""
     torch.manual_seed(0)
     first, second = nn.Linear(6, 40), nn.Linear(40, 30)
     images = torch.randn(5, 6)
@@ -43,13 +43,13 @@ def test_naswot_is_the_log_determinant_of_agreements(activation: nn.Module) -> N
 
 
 def test_images_that_are_seen_alike_score_lowest() -> None:
-    """There is nothing to tell them apart by."""
+    """A network that cannot tell two images apart scores minus infinity."""
     module = nn.Sequential(nn.Linear(6, 40), nn.ReLU())
     assert naswot(module, torch.ones(3, 6)) == -math.inf
 
 
 def test_synflow_adds_up_all_paths() -> None:
-    """In a chain of n linear layers each has the same share of the flow, which is that of all weights' moduli."""
+    """In a chain of n linear layers, each layer has the same flow: the product of all absolute weights."""
     module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False))
     first, second = (np.abs(module[index].get_parameter("weight").detach().double().numpy()) for index in (1, 2))
     flow = (second @ first @ np.ones(4)).sum()
@@ -57,7 +57,7 @@ def test_synflow_adds_up_all_paths() -> None:
 
 
 def test_a_map_gives_back_what_lies_on_a_line() -> None:
-    """Of the logs of errors, which fall with the score; none is above 1."""
+    """The log of the error falls linearly with the score, and no error is above 1."""
     scores = [10.0, 11.0, 13.0, 17.0]
     errors = [math.exp(0.2 - 0.3 * score) for score in scores]
     fitted = fit_score_map(scores, errors, 10**6)
@@ -66,7 +66,7 @@ def test_a_map_gives_back_what_lies_on_a_line() -> None:
 
 
 def test_a_map_keeps_the_order_of_the_scores() -> None:
-    """Even where errors rise with them, and where one of them is 0; a map of one score there is not."""
+    """It holds for errors that rise with scores and for an error of 0; one score alone is refused."""
     fitted = fit_score_map([1.0, 2.0, 3.0], [0.0, 0.2, 0.3], 100)
     errors = [fitted.error(score) for score in (1.0, 2.0, 3.0)]
     assert errors == sorted(errors, reverse=True)
@@ -76,7 +76,7 @@ def test_a_map_keeps_the_order_of_the_scores() -> None:
 
 
 def test_snip_adds_up_how_much_the_loss_depends_on_each_weight() -> None:
-    """Found by removing a little of one weight at a time; biases do not count."""
+    """Each weight in turn is reduced a little as a check; biases do not count."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
     images, labels = torch.randn(8, 3, dtype=torch.float64), torch.arange(8) % 2
@@ -105,7 +105,7 @@ def evaluate(
 
 @pytest.mark.parametrize("score", get_args(ScoreName))
 def test_every_score_ranks_the_largest_first(score: ScoreName) -> None:
-    """Of the two ends of a space; where the seed draws weights, whichever it is."""
+    """The largest scores above the smallest, for every seed if the seed draws the weights."""
     for seed in (0, 1):
         found = []
         for values in ({"width": 4, "depth": 0}, {"width": 16, "depth": 2, "kernel": 3}):
@@ -115,7 +115,7 @@ def test_every_score_ranks_the_largest_first(score: ScoreName) -> None:
 
 
 def test_an_evaluation_is_one_report() -> None:
-    """The same for the same seed, with an error where a map is given; the global random state stays as it was."""
+    """It repeats for the same seed, holds an error if there is a map, and restores the random state."""
     DIGITS.load()
     before = torch.get_rng_state()
     report = evaluate()
@@ -128,7 +128,7 @@ def test_an_evaluation_is_one_report() -> None:
 
 
 def test_a_network_without_rectifiers_has_no_score() -> None:
-    """It is a failure with its reason."""
+    """It fails with a reason."""
 
     class Plain(TinySpace):
         def build(self, architecture: Architecture) -> nn.Module:
@@ -140,7 +140,7 @@ def test_a_network_without_rectifiers_has_no_score() -> None:
 
 
 def test_a_prior_scores_each_network_once() -> None:
-    """As an evaluation with its seed does; what cannot be built or run has none."""
+    """A score equals an evaluation with the same seed; it is NaN for a network that cannot be built or run."""
 
     class Broken(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
