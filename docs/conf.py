@@ -1,0 +1,34 @@
+"""How Sphinx builds the site: ``make docs`` writes it to ``build/docs``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
+
+import nas
+
+project = "nas"
+author = "the nas maintainers"
+project_copyright = f"2026, {author}"
+version = release = nas.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "nas_reference"]
+exclude_patterns = ["extensions/**"]
+nitpicky = False
+smartquotes = False
+
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "separated"
+python_display_short_literal_types = True
+toc_object_entries = False
+
+html_theme = "furo"
+html_title = f"nas {release}"
+html_copy_source = False
+html_show_sourcelink = False

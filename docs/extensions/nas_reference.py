@@ -1,0 +1,262 @@
+"""Directives that write the reference while the site is built, so that it cannot fall behind the code.
+
+``{nas-command}`` lists the arguments and options of one command, ``{nas-recipe}`` the keys of one recipe section,
+and ``{nas-api}`` documents names of ``nas``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+TOP_LEVEL = "top level"
+"""The name that ``{nas-recipe}`` has for the keys outside all sections."""
+
+
+class _Written(SphinxDirective):
+    """A directive whose content is text that Sphinx parses again."""
+
+    has_content = False
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        holder = nodes.container()
+        self.state.nested_parse(StringList(list(self.lines()), source="generated"), self.content_offset, holder)
+        return holder.children
+
+    def lines(self) -> Iterator[str]:
+        raise NotImplementedError
+
+
+class CommandDirective(_Written):
+    """The usage, arguments and options of a command such as ``nas target list``."""
+
+    def lines(self) -> Iterator[str]:
+        yield from command_lines(self.arguments[0])
+
+
+class RecipeDirective(_Written):
+    """The keys of a recipe's section, or those outside all sections."""
+
+    def lines(self) -> Iterator[str]:
+        yield from section_lines(self.arguments[0])
+
+
+class ApiDirective(_Written):
+    """The documentation of names of ``nas``, one a line."""
+
+    has_content = True
+    required_arguments = 0
+    documenters: ClassVar = {"class": "autoclass", "exception": "autoexception", "function": "autofunction"}
+
+    def lines(self) -> Iterator[str]:
+        for name in filter(None, (line.strip() for line in self.content)):
+            kind = kind_of(name)
+            yield from ("```{eval-rst}", f".. {self.documenters[kind]}:: nas.{name}")
+            if kind == "class":
+                yield "   :members:"
+            yield from ("```", "")
+
+
+class OtherNamesDirective(_Written):
+    """A table of all names of ``nas`` that the page in the argument does not document with ``{nas-api}``."""
+
+    def lines(self) -> Iterator[str]:
+        page = Path(self.env.doc2path(self.env.docname)).with_name(self.arguments[0])
+        documented = documented_names(page.read_text(encoding="utf-8"))
+        yield from table(("Name", "What it is"), other_names(documented))
+
+
+# Commands
+
+
+def command_named(path: str) -> tuple[Any, Any]:
+    """The click command that ``path`` names, such as ``nas target list``, and its context."""
+    import typer.main
+
+    from nas.cli.main import app
+
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("nas", [], resilient_parsing=True)
+    for word in path.split()[1:]:
+        command = command.commands[word]
+        context = type(context)(command, info_name=word, parent=context)
+    return command, context
+
+
+def command_paths() -> list[str]:
+    """Every command that does something, in the order of ``nas --help``."""
+
+    def below(path: str, command: Any) -> Iterator[str]:
+        if not hasattr(command, "commands"):
+            yield path
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below(f"{path} {name}", inner)
+
+    return list(below("nas", command_named("nas")[0]))
+
+
+def command_lines(path: str) -> Iterator[str]:
+    """Markdown about a command: its help, its usage, and a table of its arguments and options."""
+    command, context = command_named(path)
+    yield from (*inspect.cleandoc(command.help or "").splitlines(), "")
+    usage = " ".join(piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]")
+    yield from ("```text", f"{path} [OPTIONS] {usage}".strip(), "```", "")
+    parameters = [p for p in command.params if p.name != "help" and not getattr(p, "hidden", False)]
+    if parameters:
+        yield from table(("Argument or option", "Default", "Meaning"), map(_parameter_row, parameters))
+
+
+def _parameter_row(parameter: Any) -> tuple[str, str, str]:
+    is_option = parameter.param_type_name == "option"
+    names = ", ".join(f"`{name}`" for name in parameter.opts) if is_option else f"`{parameter.human_readable_name}`"
+    default = parameter.default
+    is_flag = getattr(parameter, "is_flag", False)
+    if is_option and not is_flag:
+        metavar = parameter.metavar or str(getattr(parameter.type, "name", "")).upper()
+        names += f" `{metavar}`"
+    shown = "" if default is None or is_flag or default in ((), []) or "UNSET" in repr(default) else f"`{default}`"
+    return names, "required" if parameter.required else shown, parameter.help or ""
+
+
+# Recipes
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    """The sections of a recipe by their names, those outside of all first."""
+    import nas
+
+    found: dict[str, type[BaseModel]] = {TOP_LEVEL: nas.Recipe}
+    for name, field in nas.Recipe.model_fields.items():
+        model = section_of(field)
+        if model is not None:
+            found[name] = model
+    return found
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a section; None for a plain value."""
+    candidates = typing.get_args(field.annotation) or (field.annotation,)
+    return next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)
+
+
+def section_lines(name: str) -> Iterator[str]:
+    """Markdown about a section of a recipe: what it is for, and a table of its keys."""
+    model = sections()[name]
+    rows = [
+        (f"`{key}`", type_text(field), default_text(field), field.description or "")
+        for key, field in model.model_fields.items()
+        if section_of(field) is None
+    ]
+    yield from table(("Key", "Type", "Default", "Meaning"), rows)
+    if model.model_config.get("extra") == "allow":
+        yield from ("", "Further keys are passed on as options.")
+
+
+def default_text(field: FieldInfo) -> str:
+    """The default as it is written in TOML; empty where there is none."""
+    from nas.recipe.toml_text import toml_lines
+
+    default = field.default_factory() if field.default_factory is not None else field.default  # type: ignore[call-arg]
+    if default is None or default is PydanticUndefined:
+        return "–"
+    return f"`{''.join(toml_lines({'x': default})).removeprefix('x = ').strip()}`"
+
+
+def type_text(field: FieldInfo) -> str:
+    """The type of a key, and the range of its values, for people."""
+    bounds = [
+        f"{sign} {getattr(each, name):g}"
+        for each in field.metadata
+        for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+        if getattr(each, name, None) is not None
+    ]
+    return ", ".join([_type_name(field.annotation), *bounds])
+
+
+_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "table"}
+
+
+def _type_name(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type_name(arguments[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{argument}`" for argument in arguments)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(dict.fromkeys(_type_name(each) for each in arguments if each is not type(None)))
+    if origin in (tuple, list):
+        elements = [each for each in arguments if each is not Ellipsis]
+        several = f"{len(elements)} " if origin is tuple and Ellipsis not in arguments else ""
+        return f"list of {several}{_plural(_type_name(elements[0]))}"
+    return _NAMES.get(origin or annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _plural(noun: str) -> str:
+    return noun if noun.startswith("`") else {"text": "texts"}.get(noun, f"{noun}s")
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A Markdown table."""
+    titles = list(header)
+    yield f"| {' | '.join(titles)} |"
+    yield f"|{'---|' * len(titles)}"
+    for row in rows:
+        yield f"| {' | '.join(map(_cell, row))} |"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).replace("|", "\\|")
+
+
+# The API
+
+
+def kind_of(name: str) -> str:
+    """The kind of the object ``nas.<name>``: class, exception or function."""
+    import nas
+
+    thing = getattr(nas, name)
+    if isinstance(thing, type):
+        return "exception" if issubclass(thing, BaseException) else "class"
+    return "function"
+
+
+def documented_names(page: str) -> set[str]:
+    """The names in the ``{nas-api}`` blocks of a page."""
+    blocks = re.findall(r"```\{nas-api\}\n(.*?)```", page, flags=re.DOTALL)
+    return {name for block in blocks for name in block.split()}
+
+
+def other_names(documented: set[str]) -> Iterator[tuple[str, str]]:
+    """Every other public name of ``nas``, with the first sentence of its documentation."""
+    import nas
+
+    for name in sorted(set(nas.__all__) - documented, key=str.lower):
+        thing = getattr(nas, name)
+        is_plain = not (isinstance(thing, type) or inspect.isroutine(thing))
+        text = "a value" if is_plain else (inspect.getdoc(thing) or "").partition("\n\n")[0]
+        yield f"`{name}`", text
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives."""
+    app.add_directive("nas-command", CommandDirective)
+    app.add_directive("nas-recipe", RecipeDirective)
+    app.add_directive("nas-api", ApiDirective)
+    app.add_directive("nas-other-names", OtherNamesDirective)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

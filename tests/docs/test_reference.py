@@ -1,0 +1,65 @@
+"""The reference of commands, recipe keys and names is generated, and leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+from pages import DOCS
+
+import nas
+
+sys.path.insert(0, str(DOCS / "extensions"))
+
+pytest.importorskip("sphinx")
+
+import nas_reference as reference
+
+
+def directives(page: str, name: str) -> list[str]:
+    text = (DOCS / "reference" / page).read_text(encoding="utf-8")
+    return re.findall(rf"^```\{{{name}\}} (.*)$", text, flags=re.MULTILINE)
+
+
+def test_every_command_has_its_section() -> None:
+    """A new command must be added to the page."""
+    assert sorted(directives("cli.md", "nas-command")) == sorted(reference.command_paths())
+
+
+def test_every_option_of_a_command_is_listed() -> None:
+    """With its default, where it has one."""
+    text = "\n".join(reference.command_lines("nas measure"))
+    assert "`--input-shape` `CxHxW` | `3x32x32` |" in text
+    assert "`--json` |  |" in text
+
+
+def test_every_section_of_a_recipe_has_its_table() -> None:
+    """A new section must be added to the page."""
+    assert sorted(directives("recipe.md", "nas-recipe")) == sorted(reference.sections())
+
+
+@pytest.mark.parametrize("section", ["top level", "measuring", "table", "execution"])
+def test_every_key_of_a_section_is_listed(section: str) -> None:
+    """With its type and its default as TOML."""
+    text = "\n".join(reference.section_lines(section))
+    for key, field in reference.sections()[section].model_fields.items():
+        assert (f"| `{key}` |" in text) == (reference.section_of(field) is None)
+
+
+def test_types_and_ranges_are_in_words() -> None:
+    """A reader need not know Python's notation."""
+    fields = nas.Recipe.model_fields
+    assert reference.type_text(fields["trials"]) == "whole number, ≥ 1"
+    assert reference.type_text(fields["search_time_s"]) == "number, > 0"
+    assert reference.default_text(fields["objectives"]) == '`["error", "latency_ms"]`'
+
+
+def test_names_are_documented_in_full_or_in_one_line() -> None:
+    """Every public name of ``nas`` is on the page about the API."""
+    page = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    documented = reference.documented_names(page)
+    assert documented <= set(nas.__all__)
+    others = {name.strip("`"): text for name, text in reference.other_names(documented)}
+    assert documented | set(others) == set(nas.__all__)
+    assert all(others.values())

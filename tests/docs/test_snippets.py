@@ -1,0 +1,256 @@
+"""Every snippet of the README and the documentation does what it shows.
+
+Python blocks of a page run one after the other, as a reader would type them. A block after the comment
+``<!-- slow -->`` runs only in the slow test of its page. Files that a page mentions are made beforehand.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pages import ROOT, Block, all_blocks, blocks, commands, name_of, pages
+
+import nas
+
+LANGUAGES = {"python", "toml", "sh", "text"}
+
+NOT_RUN = {
+    "make demo": "a whole search; tests/cli and the slow tests search",
+    "make test": "these very tests",
+    "python -m venv .venv": "makes an environment, with the network",
+    ". .venv/bin/activate": "a shell's own command",
+    "pip install --editable .": "installs, with the network",
+    "ray start --head": "starts a cluster on this machine",
+    '.venv/bin/python -m pytest tests/space -m "not slow"': "starts the tests in the tests",
+    "python -m pytest tests/samplers/test_surrogate_sampler.py": "starts the tests in the tests",
+}
+"""Commands that are not checked here, each with its reason."""
+
+NOT_A_RECIPE = {"docs/plug-ins.md": "entry-points"}
+"""Pages with TOML that belongs to another file, and what tells it."""
+
+
+def python_pages(*, slow: bool) -> list[Path]:
+    return [
+        page
+        for page in pages()
+        if any(block.language == "python" and (block.mark == "slow") >= slow for block in blocks(page))
+        and (slow or any(block.language == "python" and block.mark != "slow" for block in blocks(page)))
+    ]
+
+
+# What pages take for granted
+
+
+def write_table(
+    path: Path, space: nas.SearchSpace, count: int, columns: dict[str, Callable[[Any, int], float]]
+) -> None:
+    rng = np.random.default_rng(0)
+    lines = [[*(choice.name for choice in space.choices), *columns]]
+    for number in range(count):
+        architecture = nas.sample(space, rng)
+        options = [
+            str(choice.options.index(architecture[choice.name])) if choice.name in architecture else ""
+            for choice in space.choices
+        ]
+        lines.append([*options, *(f"{value(architecture, number):g}" for value in columns.values())])
+    path.write_bytes(gzip.compress("\n".join(",".join(line) for line in lines).encode()))
+
+
+def mobile_table(folder: Path) -> None:
+    """Twenty networks whose latency follows their widths."""
+    space = nas.load_space("mobilenet", {}, input_shape=(1, 28, 28), classes=10)
+    latency = {"latency_ms_pixel3": lambda architecture, _: 0.1 + 0.01 * int(architecture["head.width"])}
+    write_table(folder / "table.csv.gz", space, 20, latency)
+
+
+def cells_table(folder: Path) -> None:
+    """Some cells of NAS-Bench-201 with made-up accuracies."""
+    space = nas.load_space("nasbench201", {}, input_shape=(3, 32, 32), classes=10)
+    columns = {"val_acc": lambda _, number: 60 + number, "latency_ms_pixel3": lambda _, number: 5 + number}
+    write_table(folder / "nasbench201.csv.gz", space, 20, columns)
+
+
+def digit_arrays(folder: Path) -> None:
+    """Images and labels as files of numpy."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    np.save(folder / "images.npy", (digits.images * 15).astype(np.uint8))
+    np.save(folder / "labels.npy", digits.target)
+
+
+def finished_run(folder: Path) -> None:
+    """A small search with three candidates."""
+    overrides = ["measuring.max_rounds=5", "training.epochs=1", "retraining.epochs=1", "retraining.winners=2"]
+    options = [word for override in overrides for word in ("--set", override)]
+    command = [sys.executable, "-m", "nas", "search", "--name", "digits-mobilenet", "--data", "digits", "--trials", "3"]
+    subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True, timeout=400)
+
+
+PREPARED: dict[str, Callable[[Path], None]] = {
+    "docs/predictors.md": mobile_table,
+    "docs/tables.md": cells_table,
+    "docs/own-data.md": digit_arrays,
+    "docs/results.md": finished_run,
+}
+
+
+# Python
+
+
+@pytest.mark.parametrize("page", python_pages(slow=False), ids=name_of)
+def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick blocks run in this process, word for word."""
+    monkeypatch.chdir(tmp_path)
+    PREPARED.get(name_of(page), lambda folder: None)(tmp_path)
+    names: dict[str, Any] = {"__name__": "snippet"}
+    for block in blocks(page):
+        if block.language == "python" and block.mark != "slow":
+            exec(compile(block.text, str(block), "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", python_pages(slow=True), ids=name_of)
+def test_slow_python_runs(page: Path, tmp_path: Path) -> None:
+    """All blocks of a page are one program, in a process of its own."""
+    PREPARED.get(name_of(page), lambda folder: None)(tmp_path)
+    text = "\n".join(block.text for block in blocks(page) if block.language == "python")
+    (tmp_path / "snippet.py").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "snippet.py"], cwd=tmp_path, capture_output=True, text=True, timeout=880, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_the_space_of_the_docs_is_searched_within_its_limit(tmp_path: Path) -> None:
+    """Its winners are good, and their lines look as the page says."""
+    (block,) = (each for each in blocks(ROOT / "docs" / "own-space.md") if each.mark == "slow")
+    (tmp_path / "example.py").write_text(block.text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=580, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("depth=")]
+    found = [re.fullmatch(r"depth=\d width=\d+ activation=\w+: ([\d.]+)%, ([\d.]+) ms", line) for line in lines]
+    assert found
+    assert all(match is not None and float(match[2]) <= 1 for match in found)
+    assert max(float(match[1]) for match in found if match is not None) > 90
+
+
+def test_the_predictor_of_the_docs_predicts_its_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The means are near the values that the table gives."""
+    monkeypatch.chdir(tmp_path)
+    mobile_table(tmp_path)
+    (block,) = (each for each in blocks(ROOT / "docs" / "predictors.md") if each.language == "python")
+    names: dict[str, Any] = {}
+    exec(compile(block.text, str(block), "exec"), names)
+    values = names["table"].column("latency_ms_pixel3")[:3]
+    assert names["prediction"].mean == pytest.approx(values, rel=0.3)
+
+
+@pytest.mark.parametrize("block", all_blocks("python"), ids=str)
+def test_python_uses_public_names_alone(block: Block) -> None:
+    """A reader never needs to know the inside."""
+    assert not re.search(r"^\s*(from|import) (nas\.|predictors|search_spaces)|^\s*from nas ", block.text, re.MULTILINE)
+
+
+# TOML
+
+
+@pytest.mark.parametrize("block", all_blocks("toml"), ids=str)
+def test_toml_is_a_recipe_or_part_of_one(block: Block) -> None:
+    """Every key is known, and every value is in range."""
+    values = tomllib.loads(block.text)
+    if NOT_A_RECIPE.get(block.page) in values.get("project", {}):
+        assert {group.partition(".")[0] for group in values["project"]["entry-points"]} == {"nas"}
+        return
+    nas.Recipe.from_mapping(values)
+
+
+# Shell
+
+
+def all_commands() -> list[tuple[Block, str]]:
+    return [(block, command) for block in all_blocks("sh") for command in commands(block)]
+
+
+def known_start(command: str) -> str:
+    words = command.split()
+    return words[0] if words[0] == "nas" else " ".join(words[:3])[: len("python -m experiments")]
+
+
+@pytest.mark.parametrize(("block", "command"), all_commands(), ids=lambda value: str(value)[:60])
+def test_commands_are_understood(block: Block, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options of ``nas`` are parsed, recipes are resolved, and options of experiments exist."""
+    monkeypatch.chdir(ROOT)
+    if command in NOT_RUN or re.fullmatch(r"[A-Z]=\S+", command):
+        return
+    words = shlex.split(command)
+    if words[0] == "nas":
+        parse(words[1:])
+    else:
+        assert words[:2] == ["python", "-m"], f"{block}: say in NOT_RUN why {command!r} is not checked"
+        check_experiment(words[2], words[3:])
+
+
+def parse(arguments: Sequence[str]) -> None:
+    """Parse a command of ``nas``, and resolve the recipe of a new search."""
+    import typer.main
+    from typer.testing import CliRunner
+
+    from nas.cli.main import app
+
+    command: Any = typer.main.get_command(app)
+    rest = list(arguments)
+    if rest[:1] == ["search"] and "--resume" not in rest:
+        done = CliRunner().invoke(app, [*rest, *([] if "--dry-run" in rest else ["--dry-run"])])
+        assert done.exit_code == 0, done.output or done.exception
+        return
+    context = command.make_context("nas", [], resilient_parsing=True)
+    while hasattr(command, "commands"):
+        command = command.commands[rest.pop(0)]
+    command.make_context("nas", rest, parent=context)
+
+
+def check_experiment(module: str, arguments: Sequence[str]) -> None:
+    """The module exists, and it or what it imports from ``experiments`` names every option."""
+    assert importlib.util.find_spec(module) is not None
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "experiments").rglob("*.py"))
+    for word in arguments:
+        if word.startswith("--"):
+            assert f'"{word}"' in source, word
+
+
+def test_what_is_not_run_is_still_there() -> None:
+    """No reason outlives its command."""
+    there = {command for _, command in all_commands()}
+    assert set(NOT_RUN) <= there
+
+
+def test_every_block_has_a_language() -> None:
+    """One without a language would not be checked."""
+    strange = [
+        str(block)
+        for page in pages()
+        for block in blocks(page)
+        if block.language not in LANGUAGES and not block.language.startswith("{")
+    ]
+    assert not strange
