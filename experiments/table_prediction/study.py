@@ -1,0 +1,195 @@
+"""The settings of a comparison of predictors, and everything that its targets share."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from experiments.row_sampling import draw_rows
+from nas.errors import RecipeError, did_you_mean
+from nas.prediction.predictor import MIN_SAMPLES, Given, load_predictor
+from nas.recipe.toml_text import apply_overrides
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.search_space import SearchSpace, load_space
+from nas.space.tracing import describer_of
+from nas.tables.table import Table, read_table
+from nas.values.source import Source
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PredictorSettings:
+    """The settings from the command line."""
+
+    table: Path
+    space: str
+    metric: str
+    targets: tuple[str, ...]
+    sources: tuple[str, ...]
+    given: str | None
+    samples: tuple[int, ...]
+    source_rows: int
+    seeds: int
+    query: tuple[int, int] | None
+    trim: float
+    methods: tuple[str, ...]
+    choose: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    option: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; the table appears as its file name and its digest, without its folder."""
+        digest = hashlib.sha256(self.table.read_bytes()).hexdigest()
+        return {**asdict(self), "table": self.table.name, "table_sha256": digest}
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTask:
+    """One target: its values, NaN where missing, the rows that may be sampled, and the rows to predict.
+
+    If ``queried`` is None, all rows that were not sampled are predicted. ``given`` is known for all these rows and for
+    the rows of the sources.
+    """
+
+    target: str
+    values: FloatArray
+    eligible: IntArray
+    queried: IntArray | None
+    sources: tuple[Source, ...]
+    given: tuple[Given, ...]
+
+    def rows_to_predict(self, sampled: IntArray) -> IntArray:
+        """Return the rows to predict, in the order of the table."""
+        return np.setdiff1d(self.eligible, sampled) if self.queried is None else self.queried
+
+
+class PredictorStudy:
+    """The table, read once, and everything else that the targets share.
+
+    Raises:
+        RecipeError: settings that contradict each other or the table.
+        SpaceError: settings that do not fit the space.
+    """
+
+    def __init__(self, settings: PredictorSettings) -> None:
+        self.settings = settings
+        options = apply_overrides({}, settings.option)
+        self._space: SearchSpace = load_space(
+            settings.space, options, input_shape=settings.input_shape, classes=settings.classes
+        )
+        self.table: Table = read_table(settings.table, self._space)
+        self.methods = {name: load_predictor(name) for name in settings.methods}
+        everywhere = np.ones(len(self.table), dtype=np.bool_)
+        self.sources = tuple(self._source(name, everywhere) for name in settings.sources)
+        for target in settings.targets:
+            self._check(self.task(target))
+
+    def task(self, target: str) -> TargetTask:
+        """Return the rows to sample and to predict on ``target``."""
+        settings = self.settings
+        values = self._column("--targets", settings.metric, target)
+        usable = np.isfinite(values)
+        sources = self.sources  # the same objects for each target: methods may cache by them
+        given: tuple[Given, ...] = ()
+        if settings.given is not None:
+            known = self._column(f"--given {settings.given}: --targets", settings.given, target)
+            usable &= np.isfinite(known)
+            sources = tuple(self._source(name, np.isfinite(known)) for name in settings.sources)
+            by_architecture = dict(zip(self.table.architectures, np.log(known), strict=True))
+            given = (Given(settings.given, functools.partial(_looked_up, by_architecture)),)
+        rows = np.flatnonzero(usable)
+        if settings.query is None:
+            return TargetTask(target, values, rows, None, sources, given)
+        start, stop = settings.query
+        queried = (rows >= start) & (rows < stop)
+        return TargetTask(target, values, rows[~queried], rows[queried], sources, given)
+
+    @cached_property
+    def describer(self) -> Describer:
+        """The describer of the space, with all used rows described, so that the order of targets does not matter."""
+        settings = self.settings
+        describer = describer_of(self._space, settings.input_shape, settings.classes)
+        describer.describe([self.table.architectures[row] for row in self._used])
+        describer.population()
+        return describer
+
+    @cached_property
+    def features(self) -> FloatArray:
+        """Latent features of the table's N rows, shape (N, K), by which samples are chosen; NaN for unused rows."""
+        from predictors.source_models import latent_features
+
+        found = latent_features(self.describer, [self.table.architectures[row] for row in self._used], self.sources)
+        features = np.full((len(self.table), found.shape[1]), np.nan)
+        features[self._used] = found
+        return features
+
+    @property
+    def _used(self) -> IntArray:
+        """The rows with a value of a target; other rows may have failed, so they may have no layers to describe."""
+        metric, targets = self.settings.metric, self.settings.targets
+        values = [self.table.column(f"{metric}_{target}") for target in targets]
+        return np.flatnonzero(np.isfinite(values).any(axis=0))
+
+    def draw(self, task: TargetTask, count: int, seed: int) -> IntArray:
+        """Return the sampled rows, shape (count,), in increasing order."""
+        return draw_rows(
+            task.eligible, count, seed, None if self.settings.choose == "random" else lambda: self.features
+        )
+
+    def _column(self, option: str, metric: str, device: str) -> FloatArray:
+        devices = self.table.targets(metric)
+        if device not in devices:
+            raise RecipeError(
+                f"{option} must be devices with a column {metric}_DEVICE in {self.table.path.name}, "
+                f"but got {device!r}. {did_you_mean(device, devices)}"
+            )
+        return self.table.column(f"{metric}_{device}", positive=True)
+
+    def _source(self, name: str, usable: npt.NDArray[np.bool_]) -> Source:
+        values = self._column("--sources", self.settings.metric, name)
+        rows = np.flatnonzero((np.isfinite(values) & usable)[: self.settings.source_rows])
+        if len(rows) < MIN_SAMPLES:
+            raise RecipeError(
+                f"a source must have at least {MIN_SAMPLES} usable values in the first {self.settings.source_rows} "
+                f"rows, but {name!r} has {len(rows)}. Raise --source-rows or choose another source."
+            )
+        return Source(name, [self.table.architectures[row] for row in rows], values[rows])
+
+    def _check(self, task: TargetTask) -> None:
+        """Raise RecipeError if a target has too few rows for the settings."""
+        most = max(self.settings.samples)
+        if len(task.eligible) < most:
+            raise RecipeError(
+                f"--samples must be at most the number of rows with a value outside --query, "
+                f"{len(task.eligible)} for {task.target!r}, but got {most}."
+            )
+        queried = len(task.eligible) - most if task.queried is None else len(task.queried)
+        scored = queried - 2 * math.floor(self.settings.trim * queried)
+        if scored < 2:
+            raise RecipeError(
+                f"at least two rows must be left to score, but with {most} samples {task.target!r} has {scored}. "
+                f"Lower --samples or --trim, or change --query."
+            )
+
+
+def _looked_up(by_architecture: dict[Architecture, float], architectures: Sequence[Architecture]) -> FloatArray:
+    return np.array([by_architecture[architecture] for architecture in architectures], dtype=np.float64)
+
+
+@functools.lru_cache(maxsize=1)
+def study_of(settings: PredictorSettings) -> PredictorStudy:
+    """Return the study of these settings, made once in each process."""
+    return PredictorStudy(settings)
