@@ -12,7 +12,7 @@ WIDEST = 16
 
 
 class TinySupernet(nn.Module):
-    """The weights of ``TinySpace``: first channels, and the middle of kernels."""
+    """The weights of ``TinySpace``: an architecture takes the first channels, and the middle of kernels."""
 
     def __init__(self) -> None:
         super().__init__()

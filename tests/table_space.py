@@ -1,4 +1,4 @@
-"""A small space and a made-up table of all its architectures, of which every value can be computed again."""
+"""A small space, and a synthetic table of all its architectures whose every value can be computed again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEVICE = "toy"
 
 
 class Chain:
-    """Five blocks, each left out, narrow or wide: 243 networks for images of 1×8×8."""
+    """A space of five blocks, each skipped, narrow or wide: 243 networks for images of 1×8×8."""
 
     choices = tuple(Choice(f"block{number}", OPERATIONS) for number in range(BLOCKS))
 
@@ -36,25 +36,25 @@ class Chain:
         return [*found, Layer("linear", (256,), (10,), 2560, 2570)]
 
     def build(self, architecture: Architecture) -> nn.Module:
-        raise AssertionError("nothing is built where a table is looked up")
+        raise AssertionError("a search of a table must build nothing")
 
 
 def latency_ms(architecture: Architecture) -> float:
-    """What the blocks cost, later ones more, and up to 3 % that nothing explains."""
+    """The sum of the blocks' costs, higher for later blocks, with up to 3 % of noise."""
     cost = {"skip": 0.0, "narrow": 0.2, "wide": 0.5}
     work = sum(cost[str(option)] * (1 + 0.1 * n) for n, option in enumerate(architecture.values()))
     return round((0.3 + work) * (1 + 0.03 * _noise(architecture, "latency")), 6)
 
 
 def accuracy(architecture: Architecture) -> float:
-    """Per cent: blocks help, each further one less, and one training differs from the next."""
+    """The accuracy of one training in per cent: blocks help, each further one less, and there is noise."""
     gain = {"skip": 0.0, "narrow": 1.0, "wide": 1.6}
     depth = sum(gain[str(option)] for option in architecture.values())
     return round(60 + 35 * (1 - 0.7**depth) + 0.6 * _noise(architecture, "accuracy"), 6)
 
 
 def final_accuracy(architecture: Architecture) -> float:
-    """Per cent, without what is that one training's alone."""
+    """The accuracy in per cent without the noise of a training, and 0.5 lower."""
     return round(accuracy(architecture) - 0.6 * _noise(architecture, "accuracy") - 0.5, 6)
 
 
@@ -65,7 +65,7 @@ def write_table(
     empty: Iterable[Architecture] = (),
     untested: Iterable[Architecture] = (),
 ) -> Path:
-    """All architectures but those ``without`` a row; ``empty`` ones have no latency, ``untested`` no test accuracy."""
+    """Write all architectures except ``without``; ``empty`` rows lack latency, ``untested`` ones test accuracy."""
     without, empty, untested = set(without), set(empty), set(untested)
     stream = io.StringIO()
     writer = csv.writer(stream)
@@ -83,6 +83,6 @@ def write_table(
 
 
 def _noise(architecture: Architecture, what: str) -> float:
-    """Between −1 and 1, the same in every process."""
+    """A number between −1 and 1, the same in every process."""
     digest = hashlib.sha256(f"{what} {architecture.id}".encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**31 - 1

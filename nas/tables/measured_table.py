@@ -1,4 +1,4 @@
-"""Measuring a search space into a table: gzip CSV, one architecture a row, for predictors to learn from."""
+"""Measure random architectures of a space into a table: gzip CSV, one architecture a row, for predictors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from nas.hardware.measuring import Surroundings, measure_architectures
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
-from nas.space.search_space import SearchSpace, sample
-from nas.space.search_space import count as count_assignments
+from nas.space.search_space import SearchSpace, count as count_assignments, sample
 from nas.space.tracing import layers_of
 from nas.storage.journal import write_aside
 from nas.storage.measurement_store import MeasurementStore
@@ -25,7 +24,7 @@ from nas.values.evaluation import Evaluation
 from nas.values.target import Target
 
 TOGETHER = 40
-"""So many architectures are measured together, and an interrupted table loses no more than these."""
+"""The number of architectures that are measured together. An interruption loses no more than these."""
 DRAWS_PER_ROW = 50
 
 
@@ -43,14 +42,14 @@ def measure_table(
     seed: int,
     progress: Progress,
 ) -> list[Evaluation]:
-    """Measure ``count`` different random architectures, and write them to ``path`` as ``table_text`` lays them out.
+    """Measure ``count`` different random architectures, and write them to ``path`` in the layout of ``table_text``.
 
-    The file is written anew after each ``TOGETHER`` of them. The same seed draws the same architectures, so a run that
-    was interrupted goes on where the store ends.
+    The file is written after every ``TOGETHER`` architectures. The same seed draws the same architectures, so an
+    interrupted run continues where the store ends.
 
     Raises:
-        RecipeError: the space has fewer architectures than ``count``, or ``path`` is no name for such a table, or holds
-            one of another space, target or metrics.
+        RecipeError: the space has fewer than ``count`` architectures; ``path`` does not end in .csv.gz; or it holds a
+            table of another space, target or set of metrics.
         TargetError: the target cannot be measured here.
     """
     if not path.name.endswith(".csv.gz"):
@@ -75,7 +74,7 @@ def measure_table(
 
 
 def _check_free(path: Path, header: Sequence[str]) -> None:
-    """See that ``path`` may be written: it is new, or holds a table with the same columns."""
+    """Check that ``path`` may be written: it is new, or holds a table with the same columns."""
     if not path.exists():
         return
     try:
@@ -85,8 +84,8 @@ def _check_free(path: Path, header: Sequence[str]) -> None:
         found = []
     if found != list(header):
         raise RecipeError(
-            f"a table holds one space, target and set of metrics, but {path} is there already and holds something "
-            "else: choose another file."
+            f"a table holds one space, target and set of metrics, but {path} exists and has other columns. "
+            "Choose another file."
         )
 
 
@@ -105,12 +104,12 @@ def table_text(
     classes: int,
     metrics: Sequence[str],
 ) -> str:
-    """A table with a header, one architecture a row.
+    """Return the CSV text of a table: a header, then one architecture a row.
 
-    Columns: ``idx``; ``id``, the architecture's; for each choice the number of its option from 0 on, empty where it is
-    not active; ``params``; ``mflops``, multiply-accumulates in millions; for each metric its median as
-    ``<metric>_<device>``, and ``lower_…`` and ``upper_…`` with its 95 % interval; ``flags_<device>``; and ``failure``.
-    The device is the target's text with ``_`` for ``:`` and without ``=``. What was not measured is empty.
+    Columns: ``idx``; the architecture's ``id``; for each choice the number of its option, from 0, or nothing if it is
+    inactive; ``params``; ``mflops``, multiply-accumulates in millions; for each metric its median as
+    ``<metric>_<device>``, and its 95 % interval as ``lower_…`` and ``upper_…``; ``flags_<device>``; and ``failure``.
+    ``device_name`` gives the device. A cell without a measurement is empty.
     """
     options = {choice.name: {option: n for n, option in enumerate(choice.options)} for choice in space.choices}
     text = io.StringIO()
@@ -132,7 +131,7 @@ def table_text(
 
 
 def device_name(target: Target) -> str:
-    """The target as a part of a column's name."""
+    """The target as part of a column's name: its text with ``_`` for ``:`` and without ``=``."""
     return str(target).replace(":", "_").replace("=", "")
 
 
@@ -155,10 +154,10 @@ def _values(row: Evaluation, metrics: Sequence[str]) -> list[str]:
 
 
 def _draw(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Architecture]:
-    """``count`` different random architectures.
+    """Draw ``count`` different random architectures.
 
     Raises:
-        RecipeError: the space has fewer, or so many draws give fewer.
+        RecipeError: the space has fewer, or ``DRAWS_PER_ROW`` draws a row do not find them.
     """
     rule = "--count must be at most the number of different architectures in the space, but"
     most = count_assignments(space)

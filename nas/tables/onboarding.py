@@ -1,4 +1,4 @@
-"""Bringing a new target into a table: measure a few architectures on it, and predict the others from other targets."""
+"""A new target in a table: measure a few architectures on it, and predict the others from other targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from nas.errors import RecipeError, TargetError
 from nas.hardware.measuring import Surroundings, measure_architectures
-from nas.prediction.measure_next import fit_ones
+from nas.prediction.next_measurements import buildable
 from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor
 from nas.prediction.spreading import medoids
 from nas.progress import Progress
@@ -32,20 +32,23 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 POOL = 2000
-"""Samples are chosen from so many rows; the time of choosing grows with their square."""
+"""The most rows from which samples are chosen; the time of choosing grows with their square."""
 VARIANCE_KEPT = 0.99
+"""The share of the features' variance that their principal components keep."""
 ATTEMPTS = 3
-"""How often others are chosen in the place of architectures that could not be measured."""
+"""The number of batches that are chosen and measured, the later ones to replace failures."""
 TOGETHER = 1000
-"""So many architectures are predicted at once."""
+"""The number of architectures that are predicted at once."""
 _PREDICTED = ("predicted_", "predicted_lower_", "predicted_upper_", "predicted_limit_", "predicted_known_")
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Onboarded:
-    """What was measured on the new target. ``values`` maps the table's rows to their medians, ``known`` of them from
-    the table itself; ``rows`` are this time's measurements, failures among them.
+    """The measurements of a new target. ``values`` maps rows of the table to medians.
+
+    ``known`` counts the values that the table itself held. ``rows`` maps rows of the table to the new measurements,
+    including failures.
     """
 
     values: Mapping[int, float]
@@ -54,18 +57,18 @@ class Onboarded:
 
 
 def sources_from(table: Table, metric: str, device: str, named: Sequence[str]) -> tuple[Source, ...]:
-    """The ``named`` devices of the table as sources, or all but ``device`` where none is named.
+    """Return the ``named`` devices of the table as sources, or all devices but ``device`` if none is named.
 
     Raises:
-        RecipeError: a named device that the table has too few values of this metric for, a value that is not positive,
-            ``device`` itself, or no device at all.
+        RecipeError: a named device has too few values of this metric, or is ``device`` itself; a value is not positive;
+            or there is no source.
     """
     others = [each for each in table.targets(metric) if each != device]
     if device in named:
-        raise RecipeError(f"sources are other devices than the target, but got {device!r}, which is the target itself.")
+        raise RecipeError(f"sources must be other devices than the target, but got the target itself, {device!r}.")
     if not (named or others):
         raise RecipeError(
-            f"a new target is learnt from other devices' {metric}, but {table.path} has no other column of it. "
+            f"a new target needs the {metric} of another device, but {table.path} has no other column of it. "
             "Measure one with nas measure --space."
         )
     sources = []
@@ -82,16 +85,18 @@ def sources_from(table: Table, metric: str, device: str, named: Sequence[str]) -
         sources.append(Source(each, [table.architectures[row] for row in seen.tolist()], values[seen]))
     if not sources:
         raise RecipeError(
-            f"a source must have at least {MIN_SAMPLES} values of {metric}, but no other device in {table.path} has."
+            f"a source must have at least {MIN_SAMPLES} values of {metric}, but no other device in {table.path} has "
+            "as many."
         )
     return tuple(sources)
 
 
 def features_from(table: Table, metric: str, devices: Sequence[str]) -> tuple[IntArray, FloatArray]:
-    """Rows of the table that any of the devices has a value for, shape (N,), and their features, shape (N, K).
+    """Return the rows of the table with a value of any of the devices, shape (N,), and their features, shape (N, K).
 
-    Logs of the devices' values, standardised, a missing one taken as its column's mean; then the principal components
-    that hold ``VARIANCE_KEPT`` of the variance, for latencies of many devices vary in few directions.
+    Logarithms of the devices' values are standardised, and missing ones are replaced by their column's mean. The
+    features are the principal components that hold ``VARIANCE_KEPT`` of the variance, because latencies of many devices
+    vary in few directions.
     """
     logs = np.log(np.column_stack([table.column(f"{metric}_{device}", positive=True) for device in devices]))
     rows = np.flatnonzero(np.isfinite(logs).any(axis=1))
@@ -115,27 +120,23 @@ def measure_few(
     seed: int,
     progress: Progress,
 ) -> Onboarded:
-    """Measure so many architectures of the table that, with those of ``device``'s own column, ``count`` are.
+    """Measure architectures of the table until ``count`` have a value, including those in ``device``'s own column.
 
-    They are the k-medoids of ``features_from``. Others take the place of those that cannot be measured. The same seed
-    chooses the same ones, so what was interrupted goes on where the store ends.
+    They are the k-medoids of ``features_from``; others replace failed ones. The same seed chooses the same
+    architectures, so an interrupted command continues where the store ends.
 
     Raises:
-        RecipeError: a count below ``MIN_SAMPLES``, or beyond the rows of the table that a source has values for.
+        RecipeError: ``count`` is below ``MIN_SAMPLES``, or above the number of rows with a value of a source.
         TargetError: too few could be measured.
     """
     if count < MIN_SAMPLES:
         raise RecipeError(f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {count}.")
-    own: FloatArray = np.full(len(table), math.nan)
-    if device in table.targets(metric):
-        own = table.column(f"{metric}_{device}", positive=True)
-    known = np.flatnonzero(np.isfinite(own)).tolist()
-    values = {row: float(own[row]) for row in known}
+    values = _own_values(table, metric, device)
+    known = len(values)
     rows, features = features_from(table, metric, devices)
-    if len(set(rows.tolist()) | set(known)) < count:
+    if len(set(rows.tolist()) | set(values)) < count:
         raise RecipeError(
-            f"--samples must be at most the rows of the table that a source has values for, but got {count} of "
-            f"{len(rows)}."
+            f"--samples must be at most the number of rows with a value of a source, {len(rows)}, but got {count}."
         )
     rng = np.random.default_rng((seed, 3))
     failed: set[int] = set()
@@ -158,17 +159,29 @@ def measure_few(
                 failed.add(row)
             else:
                 values[row] = evaluation.measurements[metric].median
+    _check_enough(values, found)
+    return Onboarded(values, known, found)
+
+
+def _own_values(table: Table, metric: str, device: str) -> dict[int, float]:
+    """The values that the table already holds for the device, by row."""
+    if device not in table.targets(metric):
+        return {}
+    own = table.column(f"{metric}_{device}", positive=True)
+    return {row: float(own[row]) for row in np.flatnonzero(np.isfinite(own)).tolist()}
+
+
+def _check_enough(values: Mapping[int, float], found: Mapping[int, Evaluation]) -> None:
     if len(values) < MIN_SAMPLES:
         reasons = [evaluation.failure.reason for evaluation in found.values() if evaluation.failure is not None]
         raise TargetError(
             f"a predictor needs {MIN_SAMPLES} measured architectures, but {len(values)} could be measured and "
             f"{len(reasons)} failed. The last one: {reasons[-1]}"
         )
-    return Onboarded(values, len(known), found)
 
 
 def doubts_of(onboarded: Onboarded, column: str) -> list[str]:
-    """What a reader must know of the measurements, in a sentence each: those of before, failures and flags."""
+    """List the caveats of the measurements, a sentence each: values of before, failures and flags."""
     told = []
     if onboarded.known:
         told.append(f"{onboarded.known} rows of the table's own column {column} count as measured")
@@ -187,7 +200,7 @@ def doubts_of(onboarded: Onboarded, column: str) -> list[str]:
 def _choose(
     rows: IntArray, features: FloatArray, taken: Sequence[int], failed: set[int], count: int, rng: np.random.Generator
 ) -> list[int]:
-    """Rows of the table to measure, beside those taken, so that there are ``count``."""
+    """Choose rows of the table to measure in addition to those ``taken``, so that ``count`` have a value."""
     is_taken = np.isin(rows, list(taken))
     free = np.flatnonzero(~is_taken & ~np.isin(rows, list(failed)))
     if len(free) > POOL:
@@ -202,8 +215,8 @@ def _choose(
 def predict_rows(
     predictor: Predictor, table: Table, space: Describer, advance: Callable[[], None] = lambda: None
 ) -> dict[Architecture, tuple[float, float, float, float, bool]]:
-    """For each architecture of the table mean, lower, upper and limit, and whether it is known; none for the unfit."""
-    fit = fit_ones(space, table.architectures, advance)
+    """Predict mean, lower, upper, limit and known for each architecture of the table that can be built."""
+    fit = buildable(space, table.architectures, advance)
     found: dict[Architecture, tuple[float, float, float, float, bool]] = {}
     for start in range(0, len(fit), TOGETHER):
         part = fit[start : start + TOGETHER]
@@ -224,11 +237,11 @@ def write_onboarded(
     onboarded: Onboarded,
     predicted: Mapping[Architecture, tuple[float, float, float, float, bool]],
 ) -> None:
-    """Write the table to ``path``, gzip CSV, its cells as they were, with columns about the new target.
+    """Write the table to ``path``, gzip CSV: the same cells, and further columns about the new target.
 
-    In the measured rows alone: ``<metric>_<device>``, with ``lower_…`` and ``upper_…`` its 95 % interval, and
-    ``flags_<device>``. ``predicted_<metric>_<device>``, with ``predicted_lower_…`` and ``predicted_upper_…``
-    (90 %), ``predicted_limit_…`` (one-sided 95 %) and ``predicted_known_…`` (1 or 0), in all rows.
+    Measured rows alone have ``<metric>_<device>``, its 95 % interval as ``lower_…`` and ``upper_…``, and
+    ``flags_<device>``. All rows have ``predicted_<metric>_<device>``, ``predicted_lower_…`` and ``predicted_upper_…``
+    (90 %), ``predicted_limit_…`` (one-sided 95 %) and ``predicted_known_…`` (1 or 0).
     """
     header, rows = _read(table.path)
     measured = [f"{part}{metric}_{device}" for part in ("", "lower_", "upper_")]
@@ -260,7 +273,7 @@ def _cell(value: float | bool) -> str:
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The cells of a table that was read before, empty lines left out."""
+    """Read the cells of a table that is known to be valid, without empty lines."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
     header, *rows = [line for line in csv.reader(text.splitlines()) if line]

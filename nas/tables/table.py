@@ -1,4 +1,4 @@
-"""Reading a table of architectures: CSV, gzip or plain, one architecture a row, as ``measured_table`` writes it."""
+"""Read a table of architectures: CSV, gzip or plain, one architecture a row, as ``measured_table`` writes it."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ _GZIP = b"\x1f\x8b"
 @final
 @dataclass(frozen=True, eq=False)
 class Table:
-    """N architectures as they are written, twins included, and what stands beside them.
+    """N architectures in the order of the file, duplicate networks included, with their columns of numbers.
 
-    ``columns`` holds those that are numbers, each of shape (N,), in the unit that ends its name; NaN where empty.
+    Each of ``columns`` has shape (N,), the unit that ends its name, and NaN for an empty cell.
     """
 
     path: Path
     architectures: tuple[Architecture, ...]
     columns: Mapping[str, FloatArray]
     _first_texts: Mapping[str, tuple[int, str]] = field(repr=False)
-    """For each column that is no numbers its first such row, counted from 1, and what stands there."""
+    """For each column with a text: the first row with one, counted from 1, and that text."""
 
     def __len__(self) -> int:
         return len(self.architectures)
 
     def has_column(self, name: str) -> bool:
-        """Whether the table has a column of that name, of numbers or not, beside the choices."""
+        """Return whether the table has a column of that name, with numbers or texts, apart from the choices."""
         return name in self.columns or name in self._first_texts
 
     def column(self, name: str, *, positive: bool = False) -> FloatArray:
-        """The numbers of a column, shape (N,), NaN where it is empty.
+        """Return the numbers of a column, shape (N,), NaN where it is empty.
 
         Raises:
-            RecipeError: no such column; a value in it is no number, or with ``positive`` not above 0.
+            RecipeError: there is no such column; a value is no number; or, with ``positive``, a value is not above 0.
         """
         if name in self._first_texts:
             row, text = self._first_texts[name]
@@ -69,20 +69,20 @@ class Table:
         return values
 
     def targets(self, metric: str) -> tuple[str, ...]:
-        """The devices that the table has a column of this metric for, in the order of its columns."""
+        """The devices with a column of this metric, in the order of the columns."""
         prefix = f"{metric}_"
         names = (*self.columns, *self._first_texts)
         return tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
 def read_table(path: Path, space: SearchSpace) -> Table:
-    """The table at ``path``, whose choices are columns with the numbers of their options, empty where inactive.
+    """Read the table at ``path``. A column for each choice holds the numbers of its options; it is empty if inactive.
 
-    Architectures are not made canonical, so those that are one network but differ as written stay apart.
+    Architectures are not made canonical: duplicate networks that are written differently stay separate rows.
 
     Raises:
-        RecipeError: no file that can be read, no rows, a row that is longer or shorter than the header, a choice
-            without a column, a number that its choice has no option for, or none where there must be one.
+        RecipeError: the file cannot be read or has no rows; a row is longer or shorter than the header; a choice has no
+            column; a number is no option of its choice; or a number is missing.
     """
     header, rows = _cells(path)
     cells = dict(zip(header, zip(*rows, strict=True), strict=True))
@@ -106,7 +106,7 @@ def read_table(path: Path, space: SearchSpace) -> Table:
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The header, and rows as long as it."""
+    """Read the header, and the rows of the same length."""
     rule = "a table is a CSV file, gzip or plain, with a header and a row for each architecture, but"
     try:
         data = path.read_bytes()
@@ -118,7 +118,7 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except csv.Error as error:
-        raise RecipeError(f"{rule} {path} is none: {error}.") from error
+        raise RecipeError(f"{rule} {path} is no valid CSV: {error}.") from error
     if len(lines) < 2:
         raise RecipeError(f"{rule} {path} {'has no rows' if lines else 'is empty'}.")
     header, *rows = lines
@@ -134,7 +134,7 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _numbers(cells: Sequence[str]) -> FloatArray | tuple[int, str]:
-    """The numbers, NaN where empty; or the first row that holds none, counted from 1, and its text."""
+    """Return the numbers, NaN for empty cells; or, if a cell is no number, the first such row from 1 and its text."""
     values = np.empty(len(cells))
     for index, cell in enumerate(cells):
         try:
@@ -171,14 +171,14 @@ def _architectures(path: Path, space: SearchSpace, cells: Mapping[str, Sequence[
 def _check_network(
     path: Path, space: HasCanonical, choices: Sequence[Choice], row: Mapping[str, Option], number: int
 ) -> None:
-    """See that a row that leaves out active choices, as a canonical form may, says which network it is."""
+    """Check that a row without some active choices, such as a canonical form, still determines its network."""
     if all(choice.name in row or not is_active(choice, row) for choice in choices):
         return
     try:
         space.canonical(row)
     except KeyError as error:
         raise RecipeError(
-            f"column {error.args[0]!r} of {path} must have an option's number where the network depends on it, but row "
+            f"column {error.args[0]!r} of {path} must hold an option's number where the network depends on it, but row "
             f"{number} is empty."
         ) from error
 
@@ -186,6 +186,6 @@ def _check_network(
 def _check_active(path: Path, choices: Sequence[Choice], row: Mapping[str, Option], number: int) -> None:
     for choice in choices:
         if is_active(choice, row) != (choice.name in row):
-            rule = "have an option's number where that choice is active and be empty elsewhere"
+            rule = "hold an option's number where that choice is active and be empty elsewhere"
             held = "holds one" if choice.name in row else "is empty"
             raise RecipeError(f"column {choice.name!r} of {path} must {rule}, but row {number} {held}.")

@@ -1,4 +1,4 @@
-"""A table in the place of training and measuring: errors and measured metrics are looked up, one architecture a row."""
+"""A table instead of training and measuring: errors and measured metrics are looked up by architecture."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 
 MISSING = "table"
-"""The kind of failure of what the table does not tell."""
+"""The failure kind of a value that the table lacks."""
 
 
 @final
 class SearchedTable:
-    """A table as the evaluator and measurer of a space. Each process that it is sent to reads the file itself, once.
+    """A table as the evaluator and measurer of a space. Each process that receives it reads the file once.
 
-    An architecture is looked up as it is written, and where the table lacks that, as the first row that is the same
-    network. What has no row, or an empty field, is a CandidateError. A relative path is taken from the current folder.
+    The row with the same choices is looked up, else the first row of the same network. A missing row or an empty cell
+    is a CandidateError. A relative path is taken from the current folder.
     """
 
     fingerprint = None
@@ -46,15 +46,15 @@ class SearchedTable:
         self._space = space
 
     def check(self, metrics: Sequence[str]) -> None:
-        """See that the table has the columns that are named, and one for each of the measured ``metrics``.
+        """Check that the table has the columns of the settings, and one for each of the measured ``metrics``.
 
         Raises:
-            RecipeError: no such table or column, or values that no accuracy or measured metric can have.
+            RecipeError: the table or a column is missing, or a value is impossible for its accuracy or metric.
         """
         settings = self.settings
         if settings.accuracy is None:
             raise RecipeError(
-                f"table.accuracy must name the column of {self.name} that the search sees, in per cent. "
+                f"table.accuracy must name the column of {self.name} that the search uses, in per cent. "
                 f"{did_you_mean('accuracy', self._table.columns)}"
             )
         for column in (settings.accuracy, self.test_column):
@@ -69,32 +69,32 @@ class SearchedTable:
 
     @property
     def test_column(self) -> str:
-        """The column that scores winners."""
+        """The column with the accuracy of winners."""
         column = self.settings.test_accuracy or self.settings.accuracy
         assert column is not None
         return column
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The measured metrics that the table has a column of numbers of."""
+        """The measured metrics for which the table has a column of numbers."""
         measured = (name for name, metric in METRICS.items() if metric.source == "measured")
         return tuple(name for name in measured if self.column_of(name) in self._table.columns)
 
     def column_of(self, metric: str) -> str:
-        """The column of a measured metric of the device."""
+        """The name of the column with a measured metric of the device."""
         return metric if self.settings.device is None else f"{metric}_{self.settings.device}"
 
     def error(self, architecture: Architecture) -> float:
-        """The error that the search sees. Raises CandidateError."""
+        """Return the error that the search uses. Raises CandidateError."""
         assert self.settings.accuracy is not None
         return self._error(architecture, self.settings.accuracy)
 
     def test_error(self, architecture: Architecture) -> float:
-        """The error that winners are scored by. Raises CandidateError."""
+        """Return the error of a winner. Raises CandidateError."""
         return self._error(architecture, self.test_column)
 
     def measurements(self, architecture: Architecture, metrics: Sequence[str]) -> dict[str, Measurement]:
-        """One exact reading of each metric, whose conditions name the table. Raises CandidateError."""
+        """Return one exact reading of each metric; its conditions name the table. Raises CandidateError."""
         target = "table" if self.settings.device is None else f"table:{self.settings.device}"
         found = {}
         for metric in metrics:
@@ -115,7 +115,7 @@ class SearchedTable:
         rng: np.random.Generator,
         progress: Progress,
     ) -> list[Evaluation]:
-        """As ``measuring.Measurer`` has it."""
+        """Look measurements up, as ``measuring.Measurer`` measures them."""
         progress.stage("looking up measurements", len(architectures))
         found = []
         for architecture in architectures:
@@ -131,7 +131,7 @@ class SearchedTable:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What a reader of the report may ask about the table."""
+        """Facts about the table for the report."""
         settings = self.settings
         return {
             "path": self.name,
@@ -145,7 +145,7 @@ class SearchedTable:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but what was read."""
+        """Return the state without the rows that were read."""
         read = ("_table", "_rows", "_twins")
         return {name: value for name, value in self.__dict__.items() if name not in read}
 
@@ -162,7 +162,7 @@ class SearchedTable:
 
     @cached_property
     def _twins(self) -> dict[Architecture, int]:
-        """The first row of each network, however it is written."""
+        """The first row of each network, by its canonical form."""
         rows: dict[Architecture, int] = {}
         if isinstance(self._space, HasCanonical):
             for row, architecture in enumerate(self._table.architectures):
@@ -170,7 +170,7 @@ class SearchedTable:
         return rows
 
     def _cell(self, architecture: Architecture, column: str) -> tuple[int, float]:
-        """The row, counted from 0, and the value there."""
+        """Return the architecture's row, counted from 0, and its value in the column."""
         row = self._rows.get(architecture)
         if row is None:
             row = self._twins.get(architecture)
@@ -195,23 +195,23 @@ class SearchedTable:
             )
         if not np.nanmax(values, initial=-math.inf) > 1:
             raise RecipeError(
-                f"an accuracy must be per cent, such as 93.5, but no value in {column!r} of {self.name} is above 1: "
-                "if they are shares, write them times 100."
+                f"an accuracy must be per cent, such as 93.5, but no value in {column!r} of {self.name} is above 1. "
+                "If they are shares, multiply them by 100."
             )
 
     def _why_not(self, metric: str) -> str:
-        """Why the table cannot tell a measured metric, and what it could be asked instead."""
+        """Explain why the table lacks a measured metric, and suggest another one."""
         device, devices = self.settings.device, self._table.targets(metric)
-        rule = f"a table must have a column {self.column_of(metric)!r} for {metric} to be looked up"
+        rule = f"the table must have a column {self.column_of(metric)!r} to look up {metric}"
         if not devices:
             measured = sorted(name for name, each in METRICS.items() if each.source == "measured")
             told = [name for name in measured if self._table.has_column(name) or self._table.targets(name)]
             return (
-                f"{rule}, but {self.name} has none of {metric} at all. "
-                f"It has {', '.join(told) or 'no measured metric'}: choose other objectives and limits."
+                f"{rule}, but {self.name} has no column of {metric}. "
+                f"It has {', '.join(told) or 'no measured metric'}. Choose other objectives and limits."
             )
         if device is None:
-            return f"{rule}, but {self.name} has it for devices: set table.device to one of {', '.join(devices)}."
+            return f"{rule}, but {self.name} has it by device. Set table.device to one of {', '.join(devices)}."
         return (
             f"{rule}, but {self.name} has none for the device {device!r}. {did_you_mean(device, devices)} "
             "Set table.device, or choose other objectives and limits."
@@ -220,12 +220,13 @@ class SearchedTable:
 
 @final
 class TableLookup:
-    """The task of looking a candidate up: one report, after the pause."""
+    """The work of a job: look its architecture up, and report once after the pause."""
 
     def __init__(self, table: SearchedTable) -> None:
         self._table = table
 
     def __call__(self, job: Job) -> Iterator[Report]:
+        """Report the error, and the simulated seconds of the training. Raises CandidateError."""
         time.sleep(self._table.settings.pause_s)
         error = self._table.error(Architecture(job["architecture"]))
         yield {"epoch": 1, "error": error, "seconds": self._table.settings.training_s, "done": True}

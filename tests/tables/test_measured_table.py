@@ -1,4 +1,4 @@
-"""A space measured into a table: its columns, the same again from the store, failures, and interruptions."""
+"""Tables of a measured space: columns, reuse of the store, failures and interruptions."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SHAPE = (1, 8, 8)
 
 @pytest.fixture(autouse=True)
 def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models are not exported: the bench here does not open them."""
+    """Export no models, because the fake bench does not open them."""
     monkeypatch.setattr(
         "nas.hardware.measuring.export_model", lambda module, shape, batch, path, form: path.write_bytes(b"model")
     )
 
 
 def table(bench: FakeBench, path: Path, number: int = 6, space: SearchSpace | None = None, **changes: Any) -> Any:
-    """The rows that were measured into ``path``, which is a table of Faulty unless another space is given."""
+    """Measure rows of Faulty, or of another given space, into ``path``."""
     settings: dict[str, Any] = {"store": None, "seed": 0, "metrics": ["latency_ms"], **changes}
     return measure_table(
         space or Faulty(), number, TARGET, bench, path,
@@ -56,7 +56,7 @@ def identities(rows: Sequence[Evaluation]) -> list[str]:
 
 
 def test_a_table_reads_back_with_every_column(tmp_path: Path) -> None:
-    """Options by their numbers, empty where not active; counts; the median and its interval for each metric."""
+    """Options are numbers, or empty if inactive; each metric has its median and interval."""
     space = Faulty()
     path = tmp_path / "folder" / "table.csv.gz"
     rows = table(FakeBench(space), path, 12, metrics=["latency_ms", "model_bytes"])
@@ -84,14 +84,14 @@ def test_a_table_reads_back_with_every_column(tmp_path: Path) -> None:
 
 
 def test_the_seed_draws_the_architectures(tmp_path: Path) -> None:
-    """The same seed the same ones, another seed others."""
+    """The same seed draws the same architectures, another seed others."""
     first, again, other = (table(FakeBench(Faulty()), tmp_path / "t.csv.gz", seed=seed) for seed in (3, 3, 4))
     assert identities(first) == identities(again)
     assert identities(first) != identities(other)
 
 
 def test_a_second_run_measures_nothing_anew(tmp_path: Path) -> None:
-    """The store has it all and the table is the same, unless fresh measurements are asked for."""
+    """The store gives the same table, unless fresh measurements are requested."""
     first, second, third = (FakeBench(Faulty(), fingerprint="here") for _ in range(3))
     texts = []
     for bench, fresh in ((first, False), (second, False), (third, True)):
@@ -104,7 +104,7 @@ def test_a_second_run_measures_nothing_anew(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_a_row_with_its_reason_and_no_numbers(tmp_path: Path) -> None:
-    """The others are measured."""
+    """The other architectures are still measured."""
     space = Faulty("build")
     table(FakeBench(space), tmp_path / "t.csv.gz", 20, space)
     lines = read(tmp_path / "t.csv.gz")
@@ -120,13 +120,13 @@ def test_a_failure_is_a_row_with_its_reason_and_no_numbers(tmp_path: Path) -> No
 
 
 def test_more_than_the_space_has_is_refused(tmp_path: Path) -> None:
-    """Before anything is measured; all that it has can be."""
+    """The refusal comes before any measurement; measuring the whole space is allowed."""
     bench, whole = FakeBench(Faulty()), count(Faulty())
     with pytest.raises(RecipeError, match=f"but it has {whole} and {whole + 1} were asked for"):
         table(bench, tmp_path / "t.csv.gz", whole + 1)
 
     class Twins(Faulty):
-        """All depths are one network."""
+        """A space where all depths give the same network."""
 
         def canonical(self, values: Any) -> dict[str, Any]:
             return {"width": values["width"], "part": "plain"}
@@ -138,7 +138,7 @@ def test_more_than_the_space_has_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_table_has_the_name_of_one(tmp_path: Path) -> None:
-    """Anything but .csv.gz is refused."""
+    """Only names that end in .csv.gz are accepted."""
     with pytest.raises(RecipeError, match=r"like table\.csv\.gz, but got 'table\.csv'"):
         table(FakeBench(Faulty()), tmp_path / "table.csv")
 
@@ -149,22 +149,22 @@ def test_a_table_has_the_name_of_one(tmp_path: Path) -> None:
     ids=["text", "another table", "empty"],
 )
 def test_another_file_is_not_written_over(tmp_path: Path, content: bytes) -> None:
-    """Nor a table of another target; one of the same columns is."""
+    """A file with other columns is kept; a table with the same columns is replaced."""
     path = tmp_path / "table.csv.gz"
     path.write_bytes(content)
-    with pytest.raises(RecipeError, match=r"table\.csv\.gz is there already and holds something else: choose another"):
+    with pytest.raises(RecipeError, match=r"table\.csv\.gz exists and has other columns\. Choose another"):
         table(FakeBench(Faulty()), path)
     assert path.read_bytes() == content
     path.unlink()
     table(FakeBench(Faulty()), path, 5)
     table(FakeBench(Faulty()), path, 6)
     assert len(read(path)) == 6
-    with pytest.raises(RecipeError, match="holds something else"):
+    with pytest.raises(RecipeError, match="has other columns"):
         table(FakeBench(Faulty()), path, metrics=["model_bytes"])
 
 
 def test_an_interrupted_table_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file holds the first ones already, and the next run measures only the rest."""
+    """The file holds the first architectures, and the next run measures only the rest."""
     monkeypatch.setattr("nas.tables.measured_table.TOGETHER", 4)
 
     class Stopped(FakeBench):

@@ -1,4 +1,4 @@
-"""A table read back as it was written, and what is refused with which words."""
+"""Tables are read as they were written, and invalid ones are refused with a clear message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADER = (*CHOICES, "latency_ms_phone")
 
 
 def read(tmp_path: Path, rows: Sequence[Sequence[object]], space: SearchSpace | None = None) -> Table:
-    """The table of Faulty, unless another space is given, with these rows, of which the first is the header."""
+    """Read the table with these rows, the header first, as a table of Faulty or of another given space."""
     path = tmp_path / "table.csv"
     text = io.StringIO()
     csv.writer(text).writerows(rows)
@@ -36,7 +36,7 @@ def read(tmp_path: Path, rows: Sequence[Sequence[object]], space: SearchSpace | 
 
 
 def test_a_measured_table_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same architectures with their medians, in the same order; failed ones have none."""
+    """The architectures and medians come back in the same order; failed rows have no median."""
     monkeypatch.setattr(
         "nas.hardware.measuring.export_model", lambda module, shape, batch, path, form: path.write_bytes(b"model")
     )
@@ -65,7 +65,7 @@ def test_a_measured_table_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_dead_edges_stay_as_they_are_written(tmp_path: Path) -> None:
-    """Two cells that are one network are two rows; plain and gzip CSV read the same."""
+    """Two cells of the same network stay two rows; plain and gzip CSV read the same."""
     header = [f"op_e{to}{source}" for to, source in EDGES]
     space = NasBench201((3, 32, 32), 10)
     plain = read(tmp_path, [[*header, "cost_a"], [3, 0, 0, 1, 0, 0, 1.5], [0, 0, 0, 1, 0, 0, ""]], space)
@@ -81,7 +81,7 @@ def test_dead_edges_stay_as_they_are_written(tmp_path: Path) -> None:
 
 
 def test_columns_are_those_of_numbers(tmp_path: Path) -> None:
-    """Choices and texts are none; devices come in the order of the columns, without bounds and other metrics."""
+    """Choices and texts are no columns; devices keep their order, without bounds and other metrics."""
     names = ["id", "lower_latency_ms_b", "latency_ms_b", "latency_ms_a_1", "modelled_energy_mj_b", "flags_b"]
     table = read(tmp_path, [[*CHOICES, *names], [0, 1, 1, 0, "x", 1, "2e0", "", 4, ""], [], [5, 0, "", 0, *"y12345"]])
     assert set(table.columns) == {*names} - {"id"}
@@ -97,7 +97,7 @@ def test_columns_are_those_of_numbers(tmp_path: Path) -> None:
 
 
 def test_an_empty_choice_that_a_network_depends_on_is_refused(tmp_path: Path) -> None:
-    """Its canonical form cannot be told."""
+    """Without it, the canonical form is unknown."""
     space = load_space("nasbench201", {}, input_shape=(3, 32, 32), classes=10)
     path = tmp_path / "table.csv"
     names = [choice.name for choice in space.choices]
@@ -107,10 +107,10 @@ def test_an_empty_choice_that_a_network_depends_on_is_refused(tmp_path: Path) ->
 
 
 def test_a_space_with_canonical_may_leave_active_choices_out(tmp_path: Path) -> None:
-    """Its tables are written without them."""
+    """Tables of such spaces are written without them."""
 
     class Twins(Faulty):
-        """All depths are one network."""
+        """A space where all depths give the same network."""
 
         def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
             return {"width": values["width"], "part": values["part"]}
@@ -130,20 +130,20 @@ def test_a_space_with_canonical_may_leave_active_choices_out(tmp_path: Path) -> 
         ([HEADER, (-1, 0, "", 0, 1)], "'width' of .* options, 0 to 5, but row 1 holds '-1'"),
         ([HEADER, (1.0, 0, "", 0, 1)], "'width' of .* options, 0 to 5, but row 1 holds '1.0'"),
         ([HEADER, (0, 0, 1, 0, 1)], "'kernel' of .* be empty elsewhere, but row 1 holds one"),
-        ([HEADER, (0, "", "", 0, 1)], "'depth' of .* must have an option's number where .*, but row 1 is empty"),
+        ([HEADER, (0, "", "", 0, 1)], "'depth' of .* must hold an option's number where .*, but row 1 is empty"),
         ([(*HEADER, "width"), (0, 0, "", 0, 1, 2)], "different names, but .*table.csv has 'width' twice"),
-        ([HEADER, (0, 0, "", 0, "a\0b" * 50_000)], "but .*table.csv is none: field larger than field limit"),
+        ([HEADER, (0, 0, "", 0, "a\0b" * 50_000)], "but .*table.csv is no valid CSV: field larger than field limit"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, rows: Sequence[Sequence[object]], message: str) -> None:
-    """With the file, the column or the row, the rule and the value."""
+    """The message names the file, the column or the row, then the rule and the value."""
     with pytest.raises(RecipeError, match=message):
         read(tmp_path, rows)
 
 
 @pytest.mark.parametrize("text", ["fast", "nan", "inf", "1,5"])
 def test_a_value_that_is_no_number_is_refused(tmp_path: Path, text: str) -> None:
-    """When that column is asked for; its device is still one of the targets."""
+    """The error comes when that column is used; its device is still listed."""
     table = read(tmp_path, [HEADER, (0, 0, "", 0, 1), (1, 0, "", 0, text)])
     assert table.targets("latency_ms") == ("phone",)
     with pytest.raises(RecipeError, match=f"'latency_ms_phone' of .*csv must hold numbers, but row 2 holds '{text}'"):
@@ -151,7 +151,7 @@ def test_a_value_that_is_no_number_is_refused(tmp_path: Path, text: str) -> None
 
 
 def test_a_column_is_checked_as_asked(tmp_path: Path) -> None:
-    """An unknown name gets the nearest one; zero is a number, and not positive."""
+    """An unknown name gets a suggestion; zero is a valid number, but not positive."""
     table = read(tmp_path, [HEADER, (0, 0, "", 0, 1), (1, 0, "", 0, 0)])
     np.testing.assert_array_equal(table.column("latency_ms_phone"), [1, 0])
     with pytest.raises(RecipeError, match=r"'latency_ms_phone' of .*table.csv must be positive, but row 2 holds 0\."):
@@ -166,7 +166,7 @@ def test_a_column_is_checked_as_asked(tmp_path: Path) -> None:
     ids=["broken", "cut", "text"],
 )
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
-    """Broken or cut gzip, no UTF-8, and no file at all."""
+    """Damaged gzip, text that is not UTF-8, and a missing file are refused."""
     path = tmp_path / "table.csv.gz"
     with pytest.raises(RecipeError, match=r"but .*table\.csv\.gz does not exist\."):
         read_table(path, Faulty())

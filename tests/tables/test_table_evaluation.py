@@ -1,4 +1,4 @@
-"""A table that is looked up: values by architecture, what it lacks, and what it is asked for in vain."""
+"""Look-ups in a table: values by architecture, missing values, and invalid settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text_table(path: Path, text: str) -> Path:
 
 
 def test_values_are_those_of_the_architecture_s_row(tmp_path: Path) -> None:
-    """Errors are shares, of the search's column and of the winners'; a metric is one exact reading."""
+    """Errors are shares, from the columns of the search and of winners; metrics are exact."""
     table = searched(write_table(tmp_path / "t.csv.gz"))
     table.check(["latency_ms", "energy_mj"])
     assert table.error(ONE) == pytest.approx(1 - accuracy(ONE) / 100)
@@ -50,7 +50,7 @@ def test_values_are_those_of_the_architecture_s_row(tmp_path: Path) -> None:
 
 
 def test_what_the_table_lacks_is_a_failure_of_that_architecture(tmp_path: Path) -> None:
-    """No row, or an empty field: a row that says so, beside those of the others."""
+    """A missing row or an empty cell fails that architecture with a reason, and no other."""
     table = searched(write_table(tmp_path / "t.csv.gz", without=[ONE], empty=[OTHER]))
     rows = table.rows(
         [ONE, OTHER, THIRD], ["latency_ms"], round_number=2, rng=np.random.default_rng(0), progress=NullProgress()
@@ -68,7 +68,7 @@ def test_what_the_table_lacks_is_a_failure_of_that_architecture(tmp_path: Path) 
 
 
 class Twins:
-    """``b`` matters only where ``a`` is 1, which ``canonical`` knows and the choices do not."""
+    """A space where ``b`` matters only if ``a`` is 1; only ``canonical`` knows this."""
 
     choices = (Choice("a", (0, 1)), Choice("b", (0, 1, 2)))
 
@@ -80,7 +80,7 @@ class Twins:
 
 
 def test_a_network_that_is_not_written_so_is_found_by_its_first_twin(tmp_path: Path) -> None:
-    """What is written exactly so comes before any twin of it."""
+    """A row with exactly the same choices comes before any duplicate network."""
     twins = text_table(tmp_path / "t.csv", "a,b,val_acc\n0,1,50\n0,2,60\n1,0,70\n")
     table = searched(twins, Twins(), test_accuracy=None, device=None)
     assert table.error(Architecture({"a": 0, "b": 0})) == 0.5
@@ -91,7 +91,7 @@ def test_a_network_that_is_not_written_so_is_found_by_its_first_twin(tmp_path: P
 
 
 def test_a_metric_of_nothing_is_a_failure(tmp_path: Path) -> None:
-    """Where nobody asked for the metric its column is not checked beforehand."""
+    """The column of an unrequested metric is not checked in advance."""
     path = text_table(tmp_path / "t.csv", "a,b,val_acc,latency_ms,energy_mj\n1,0,70,2.5,0\n")
     table = searched(path, Twins(), test_accuracy=None, device=None)
     table.check(["latency_ms"])
@@ -100,7 +100,7 @@ def test_a_metric_of_nothing_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_without_a_device_a_metric_is_the_column_of_its_name(tmp_path: Path) -> None:
-    """For tables of a single device."""
+    """Tables of a single device have such columns."""
     table = searched(text_table(tmp_path / "t.csv", "a,b,val_acc,latency_ms\n1,0,70,2.5\n"), Twins(),
                      test_accuracy=None, device=None)  # fmt: skip
     table.check(["latency_ms"])
@@ -112,7 +112,7 @@ def test_without_a_device_a_metric_is_the_column_of_its_name(tmp_path: Path) -> 
 def test_a_lookup_waits_reports_once_and_tells_the_simulated_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pause is a real one, the seconds are not."""
+    """The pause is real; the reported seconds are simulated."""
     slept: list[float] = []
     monkeypatch.setattr("nas.tables.table_evaluation.time.sleep", slept.append)
     lookup = TableLookup(searched(write_table(tmp_path / "t.csv.gz"), training_s=1200, pause_s=0.25))
@@ -124,7 +124,7 @@ def test_a_lookup_waits_reports_once_and_tells_the_simulated_time(
 def test_it_travels_without_its_rows_and_each_copy_reads_the_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers are sent the path, which holds in another folder too."""
+    """Workers receive the path, which stays valid in another folder."""
     monkeypatch.chdir(tmp_path)
     write_table(Path("t.csv.gz"))
     table = searched(Path("t.csv.gz"))
@@ -141,20 +141,20 @@ def test_it_travels_without_its_rows_and_each_copy_reads_the_file_once(
 @pytest.mark.parametrize(
     ("changes", "metrics", "message"),
     [
-        ({"accuracy": None}, [], "table.accuracy must name the column of .*t.csv.gz that the search sees, in per cent"),
+        ({"accuracy": None}, [], "table.accuracy must name the column of .*t.csv.gz that the search uses, in per cent"),
         ({"accuracy": "val_ac"}, [], "it has none named 'val_ac'. Did you mean 'val_acc'"),
         ({"test_accuracy": "tst"}, [], "it has none named 'tst'"),
         ({"device": "toys"}, ["latency_ms"], "none for the device 'toys'. Did you mean 'toy'"),
-        ({"device": None}, ["latency_ms"], "set table.device to one of toy, other"),
+        ({"device": None}, ["latency_ms"], "Set table.device to one of toy, other"),
         ({"device": "other"}, ["energy_mj"], "none for the device 'other'. Known: toy"),
-        ({}, ["peak_memory_mib"], "none of peak_memory_mib at all. It has energy_mj, latency_ms: choose other"),
+        ({}, ["peak_memory_mib"], r"no column of peak_memory_mib\. It has energy_mj, latency_ms\. Choose other"),
     ],
     ids=["none", "accuracy", "test", "device", "no device", "other device", "metric"],
 )
 def test_a_column_that_is_not_there_is_told_with_those_that_are(
     tmp_path: Path, changes: dict[str, Any], metrics: list[str], message: str
 ) -> None:
-    """Before anything is looked up."""
+    """The error comes before any look-up, and lists the existing columns."""
     with pytest.raises(RecipeError, match=message):
         searched(write_table(tmp_path / "t.csv.gz"), **changes).check(metrics)
 
@@ -163,13 +163,13 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(
     ("rows", "message"),
     [
         ("1,0,170,2\n", "from 0 to 100, but 'val_acc' of .* holds 170 in row 1"),
-        ("1,0,0.7,2\n", "no value in 'val_acc' of .* is above 1: if they are shares, write them times 100"),
+        ("1,0,0.7,2\n", r"no value in 'val_acc' of .* is above 1\. If they are shares, multiply them by 100"),
         ("1,0,70,0\n", "column 'latency_ms' of .* must be positive, but row 1 holds 0"),
         ("1,0,70,fast\n", "column 'latency_ms' of .* must hold numbers, but row 1 holds 'fast'"),
     ],
 )
 def test_values_that_cannot_be_are_refused(tmp_path: Path, rows: str, message: str) -> None:
-    """Accuracies beyond per cent or written as shares, latencies of nothing, texts."""
+    """Accuracies above 100 or written as shares, latencies of zero, and texts are refused."""
     path = text_table(tmp_path / "t.csv", f"a,b,val_acc,latency_ms\n{rows}")
     with pytest.raises(RecipeError, match=message):
         searched(path, Twins(), test_accuracy=None, device=None).check(["latency_ms"])
