@@ -1,4 +1,4 @@
-"""The data that networks learn: where they come from, and their training, validation and test splits.
+"""The data that networks learn: their sources, and their training, validation and test splits.
 
-How a network learns them belongs in ``training``.
+The training itself belongs in ``training``.
 """

@@ -15,9 +15,9 @@ from nas.tasks.named_data import DATA_SETS, load_named
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where a process gets its data set: the given one, or by name, loaded once in each process.
+    """The source of a data set: a given object, or a name that each process loads once.
 
-    Relative paths are taken from ``working_folder`` wherever it is loaded: Ray Tune moves each worker elsewhere.
+    Relative paths are taken from ``working_folder``, because Ray Tune moves each worker to another folder.
     """
 
     given: DataSet | None = None
@@ -28,7 +28,7 @@ class DataSource:
     working_folder: Path = field(default_factory=Path.cwd)
 
     def load(self) -> DataSet:
-        """The data set. Raises DataError as ``load_data`` does."""
+        """Return the data set. Raises DataError like ``load_data``."""
         if self.given is not None:
             return self.given
         return _load_once(self.name, self.root, self.image_size, self.validation_share, self.working_folder)
@@ -56,22 +56,23 @@ def load_data(
     seed: int = 0,
     working_folder: Path | None = None,
 ) -> DataSet:
-    """The data set called ``name``, one of ``DATA_SETS``, or ``folder:PATH`` for a folder of images.
+    """Load the data set called ``name``: one of ``DATA_SETS``, or ``folder:PATH`` for a folder of images.
 
-    It is looked for in ``root``, else the folder that the environment variable NAS_DATA names, else
-    ``~/.cache/nas/data``, then in ``./data``, torchvision's customary root; downloads go to the first. Relative paths
-    are taken from ``working_folder``, by default the current one. ``validation_share`` is the share of the images
-    outside the test split that validate, of each class, picked by ``seed``: 0.1 where it is not given, 0.25 for
-    digits, which makes 60, 20 and 20 %. The test split is always the same.
+    A named set is searched in ``root`` and then in ``./data``, torchvision's customary root. The default root is the
+    environment variable NAS_DATA, else ``~/.cache/nas/data``. A missing set is downloaded to the root. Relative paths
+    are taken from ``working_folder``, by default the current folder.
 
-    A folder has the layout PATH/class/image.png, or PATH/train, PATH/val or validation or valid, and PATH/test,
-    each with folders of classes; a missing split is taken from the training images. With ``image_size`` images
-    are scaled and cropped to that square, which they need where they differ in size. Nothing says whether mirrored
-    images keep their label, so ``flip`` is off.
+    The test split is always the same. ``validation_share`` is the share of the other images of each class that
+    validate; ``seed`` picks them. The default is 0.1, and 0.25 for digits, which gives 60, 20 and 20 %.
+
+    A folder has the layout PATH/class/image.png, or the folders PATH/train, PATH/val (or validation, or valid) and
+    PATH/test, each with a folder for each class. A missing split is taken from the training images. ``image_size``
+    scales and crops images to a square of that size; images of different sizes need it. ``flip`` is off, because
+    mirrored images may not keep their label.
 
     Raises:
-        DataError: unknown name; files that are missing, unreadable or unfit.
-        ValueError: an image size below 1 or a share outside (0, 1).
+        DataError: the name is unknown, or files are missing, unreadable or unfit.
+        ValueError: the image size is below 1, or the share is outside (0, 1).
     """
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size must be at least 1, but got {image_size}.")
@@ -83,5 +84,5 @@ def load_data(
     if name not in DATA_SETS:
         raise DataError(f"unknown data set {name!r}. {did_you_mean(name, (*DATA_SETS, 'folder:PATH'))}")
     first = root or Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data")
-    roots = tuple(dict.fromkeys((here / first.expanduser(), here / "data")))  # each once, in this order
+    roots = tuple(dict.fromkeys((here / first.expanduser(), here / "data")))  # without duplicates, in this order
     return load_named(name, roots, image_size, share, seed)

@@ -1,4 +1,4 @@
-"""Images with labels in three splits, which never overlap."""
+"""Images with labels in three splits that never overlap."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ImageArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
 
-TEST_SHARE = 0.2  # of each class, where there are no test images
+TEST_SHARE = 0.2  # of each class, if there are no test images
 
-_TEST_SEED = 0  # the test split never depends on the user's seed, so that test errors of two runs compare
+_TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +46,18 @@ class Split:
         return len(self.labels)
 
     def sample(self, count: int, seed: int = 0) -> Split:
-        """So many images, or all when there are fewer, in random order, each class with its share of them."""
+        """Return ``count`` random images, or all if there are fewer, with each class's share, in random order."""
         rng = np.random.default_rng(seed)
         classes = _shuffled_classes(self.labels, rng)
-        # Spread evenly over the classes, so that any first so many of them stand for all.
+        # Each class is spread evenly over the order, so that any first part of it represents all classes.
         places = np.concatenate([(np.arange(len(members)) + rng.random()) / len(members) for members in classes])
         chosen = np.concatenate(classes)[np.argsort(places, kind="stable")[:count]]
         return self._take(rng.permutation(chosen))
 
     def subset(self, share: float, seed: int = 0) -> Split:
-        """That share of each class, at least one image of each, in the original order.
+        """Return a share of each class, at least one image of each, in the original order.
 
-        With the same seed a smaller subset is contained in a larger one. Raises ValueError unless 0 < share <= 1.
+        With the same seed, a larger subset contains every smaller one. Raises ValueError unless 0 < share <= 1.
         """
         if not 0 < share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, but got {share}.")
@@ -75,10 +75,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """A classification task. The test split is for scoring winners, once; nothing else may look at it.
+    """A classification task. The test split scores winners, once; nothing else may use it.
 
-    ``flip`` says that mirroring an image left to right keeps its label, ``shift`` by how many pixels a random
-    translation may move it.
+    ``flip`` tells that an image mirrored left to right keeps its label. ``shift`` is the largest random translation in
+    pixels.
     """
 
     name: str
@@ -116,21 +116,22 @@ class DataSet:
 
     @property
     def class_count(self) -> int:
+        """The number of classes."""
         return len(self.classes)
 
     @property
     def mean(self) -> Float32Array:
-        """Mean of each channel over the training images scaled to [0, 1], shape (channels,)."""
+        """The mean of each channel over the training images, scaled to [0, 1], shape (channels,)."""
         return self._moments[0]
 
     @property
     def std(self) -> Float32Array:
-        """Standard deviation likewise; at least one grey level, so that dividing by it is safe."""
+        """The standard deviation of each channel; at least one grey level, so that division by it is safe."""
         return self._moments[1]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that depend on the images, labels and classes of all splits, not on the name."""
+        """Twelve hexadecimal digits that depend on images, labels and classes of all splits, but not on the name."""
         digest = hashlib.sha256(json.dumps(self.classes).encode())
         for split in (self.train, self.validation, self.test):
             checksum = zlib.crc32(np.ascontiguousarray(split.images).data)
@@ -139,7 +140,7 @@ class DataSet:
         return digest.hexdigest()[:12]
 
     def train_subset(self, share: float) -> Split:
-        """A stratified share of the training images; that of 25 % is contained in that of 50 %."""
+        """Return a stratified share of the training images; the half contains the quarter."""
         return self.train.subset(share)
 
     @cached_property
@@ -171,15 +172,15 @@ class DataSet:
         flip: bool = False,
         shift: int = 0,
     ) -> DataSet:
-        """A data set of one's own arrays, split by class.
+        """Build a data set from arrays, split by class.
 
-        ``images`` are uint8, or floats within [0, 1], of shape (N, height, width) or (N, channels, height, width);
-        ``labels`` are integers from 0, shape (N,). Without test images ``test_share`` of the images of each class,
-        always the same ones, become the test split; then ``validation_share`` of what is left, which ``seed``
-        picks, becomes the validation split.
+        ``images`` are uint8, or floats within [0, 1], of shape (N, height, width) or (N, channels, height, width).
+        ``labels`` are integers from 0, shape (N,). Without test images, ``test_share`` of each class becomes the test
+        split, always with the same images. ``seed`` then picks ``validation_share`` of the other images for the
+        validation split.
 
         Raises:
-            ValueError: another type, range or shape, a class without training images, or a share outside (0, 1).
+            ValueError: a type, range or shape is wrong, a class has no training image, or a share is outside (0, 1).
         """
         if (test_images is None) != (test_labels is None):
             raise ValueError("test_images and test_labels must be given together, but got only one of them.")
@@ -202,7 +203,7 @@ class DataSet:
 def complete_splits(
     train: Split, validation: Split | None, test: Split | None, validation_share: float, test_share: float, seed: int
 ) -> tuple[Split, Split, Split]:
-    """The three splits; those that are missing are taken from ``train``, first the test split."""
+    """Return the three splits. Missing ones are taken from ``train``, the test split first."""
     if test is None:
         check_share(test_share, "test_share")
         train, test = _carve(train, test_share, _TEST_SEED, "test")
@@ -213,7 +214,7 @@ def complete_splits(
 
 
 def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Split]:
-    """What stays, and ``share`` of each class; a class keeps its last image and gives one where it has two."""
+    """Return the remaining images, and ``share`` of each class: at least one image, but never the last one."""
     rng = np.random.default_rng(seed)
     taken = np.concatenate(
         [
@@ -222,9 +223,7 @@ def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Sp
         ]
     )
     if not len(taken):
-        raise ValueError(
-            f"a {title} split needs a class with at least two images to take from, but no class has more than one."
-        )
+        raise ValueError(f"a {title} split needs a class with at least two images, but no class has more than one.")
     mask = np.zeros(len(split), dtype=np.bool_)
     mask[taken] = True
     return split._take(np.flatnonzero(~mask)), split._take(np.flatnonzero(mask))
@@ -235,13 +234,13 @@ def _shuffled_classes(labels: LabelArray, rng: np.random.Generator) -> list[npt.
 
 
 def check_share(share: float, title: str) -> None:
-    """Raises ValueError unless the share, called ``title``, lies between 0 and 1."""
+    """Raise ValueError unless the share, called ``title``, lies between 0 and 1."""
     if not 0 < share < 1:
         raise ValueError(f"{title} must lie between 0 and 1, but got {share}.")
 
 
 def usual_shift(split: Split) -> int:
-    """An eighth of the image, as is usual on CIFAR: 4 of 32 pixels."""
+    """The usual shift in pixels: an eighth of the image, such as 4 of 32 pixels on CIFAR."""
     height, width = split.images.shape[2:]
     return max(1, min(int(height), int(width)) // 8)
 
@@ -265,7 +264,7 @@ def _as_images(images: npt.NDArray[Any], title: str) -> ImageArray:
         raise ValueError(f"{title} must be uint8, or floats within [0, 1], but got {images.dtype}.")
     smallest, largest = float(images.min()), float(images.max())
     if not (smallest >= 0 and largest <= 1):  # NaN fails both
-        raise ValueError(f"{title} that are floats must lie within [0, 1], but got {smallest:g} to {largest:g}.")
+        raise ValueError(f"floats in {title} must lie within [0, 1], but got {smallest:g} to {largest:g}.")
     return np.ascontiguousarray(np.rint(images * 255), dtype=np.uint8)
 
 

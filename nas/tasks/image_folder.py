@@ -1,4 +1,4 @@
-"""A data set from a folder of images, one folder a class."""
+"""A data set from a folder of images, with a subfolder for each class."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _CAMERA_FORMATS = ("JPEG", "MPO")
-"""Those whose pictures may lie on their side; the second is the first with several pictures."""
+"""Formats whose pictures may be stored rotated. MPO is JPEG with several pictures."""
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no format that starts another program
 _SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 _GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
@@ -31,7 +31,7 @@ _EXIF_ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class _Picture:
-    """An image file whose header was read: its size as shown, and whether it is greyscale."""
+    """The header of an image file: its size as displayed, and whether it is greyscale."""
 
     path: Path
     width: int
@@ -40,12 +40,13 @@ class _Picture:
 
 
 def load_folder(name: str, path: Path, image_size: int | None, validation_share: float, seed: int) -> DataSet:
-    """The images below ``path`` as a data set called ``name``.
+    """Load the images below ``path`` as a data set called ``name``.
 
-    Raises DataError where they are missing, unreadable or unfit.
+    Raises:
+        DataError: images are missing, unreadable or unfit.
     """
     if not path.is_dir():
-        raise DataError(f"a data set folder must exist, but {path} is no folder.")
+        raise DataError(f"the folder of a data set must exist, but {path} is no folder.")
     path = path.resolve()
     folders = _split_folders(path)
     classes = tuple(folder.name for folder in _class_folders(folders["train"]))
@@ -70,12 +71,13 @@ def load_folder(name: str, path: Path, image_size: int | None, validation_share:
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
-    """The folder of each split that is there; ``path`` itself is train unless PATH/train has folders of its own."""
+    """Find the folder of each split; ``path`` itself is train unless PATH/train has subfolders."""
     if not _subfolders(path / "train"):
         for name in (*_SPLIT_FOLDERS["validation"], *_SPLIT_FOLDERS["test"]):
             if _subfolders(path / name):
                 raise DataError(
-                    f"a data set folder with {name} must have train with a folder a class, but {path} has not."
+                    f"a data set with the folder {name} must have a folder train with a subfolder for each class, "
+                    f"but {path} has none."
                 )
         return {"train": path}
     found = {}
@@ -103,7 +105,7 @@ def _class_folders(folder: Path) -> list[Path]:
 
 
 def _labelled_files(folder: Path, classes: tuple[str, ...], root: Path) -> list[tuple[Path, int]]:
-    """The image files below the class folders, in a fixed order, with their labels."""
+    """List the image files below the class folders, in a fixed order, with their labels."""
     members = []
     for class_folder in _class_folders(folder):
         if class_folder.name not in classes:
@@ -133,7 +135,7 @@ def _image_files(folder: Path, root: Path) -> list[Path]:
             if file.is_symlink() and not file.resolve().is_relative_to(root):
                 raise DataError(f"files of a data set must lie within {root}, but {file} links to {file.resolve()}.")
             if not file.is_file():
-                raise DataError(f"{file} cannot be read as an image: it is no file, or a link to none.")
+                raise DataError(f"{file} cannot be read as an image: it is no file, or a broken link.")
             files.append(file)
     return sorted(files)
 
@@ -149,12 +151,12 @@ def _check_no_link(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image of one of the plain formats, or a DataError that names the file."""
+    """Open an image of one of ``_FORMATS``. Raises DataError with the file's name."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata, which nobody uses
+            warnings.simplefilter("ignore")  # damaged metadata is not used
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as image:
                 yield image
@@ -167,7 +169,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _read_header(path: Path) -> _Picture:
     with _opened(path) as image:
         width, height = image.size
-        # Cameras store which side is up. PNG is left out: reading it there decodes the whole image.
+        # Cameras store the orientation. PNG is left out, because reading it there decodes the whole image.
         if image.format in _CAMERA_FORMATS and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
             width, height = height, width
         return _Picture(path, width, height, image.mode in _GREY_MODES)
@@ -202,11 +204,11 @@ def _decode(
 
 
 def _eight_bit(image: Image.Image, path: Path) -> Image.Image:
-    """The image itself, or its upper eight bits: Pillow's own conversion from sixteen clips at 255."""
+    """Reduce an image of 16 bits to its upper eight; Pillow's own conversion clips at 255."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise DataError(f"images must have 8 or 16 bits a channel, but {path} has 32.")
+        raise DataError(f"images must have 8 or 16 bits per channel, but {path} has 32.")
     return image

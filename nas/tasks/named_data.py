@@ -1,4 +1,4 @@
-"""Well-known data sets by name: found on this machine, or downloaded by torchvision."""
+"""Well-known data sets by name, found on this machine or downloaded by torchvision."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _Parts = tuple[Split, Split | None, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class _IdxSet:
-    """Where a set in the idx format of MNIST lies: torchvision's class, which is also its folder, and others.
+    """The places of a data set in MNIST's idx format: torchvision's class, which also names its folder, and others.
 
-    ``test_images_md5`` are those of t10k-images-idx3-ubyte.gz as torchvision's ``resources`` publish it, and of what
-    it holds, which stays the same when the file lies unpacked or was packed again, as Debian does.
+    ``test_images_md5`` holds the MD5 sums of t10k-images-idx3-ubyte.gz, published in torchvision's ``resources``, and
+    of its content. The latter is the same for an unpacked file, or one that was packed again, as Debian's was.
     """
 
     torchvision_name: str
@@ -54,7 +54,7 @@ _IDX_SETS = {
     "fashion-mnist": _IdxSet(
         "FashionMNIST",
         ("bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a"),
-        (Path("/usr/share/datasets/fashion-mnist"),),  # where Debian's package dataset-fashion-mnist puts it
+        (Path("/usr/share/datasets/fashion-mnist"),),  # of Debian's package dataset-fashion-mnist
         (
             "T-shirt/top",
             "Trouser",
@@ -79,9 +79,10 @@ _IDX_FILES = (
 
 
 def load_named(name: str, roots: Sequence[Path], image_size: int | None, validation_share: float, seed: int) -> DataSet:
-    """The data set called ``name``, one of DATA_SETS, from the first root that has it, else downloaded to the first.
+    """Load the data set ``name``, one of DATA_SETS, from the first root that has it, or download it to the first root.
 
-    Raises DataError where it can neither be found nor downloaded, or its files are damaged or another set's.
+    Raises:
+        DataError: it is neither found nor downloaded, or its files are damaged or belong to another set.
     """
     if name == "digits":
         train, test, classes = _read_digits()
@@ -92,9 +93,9 @@ def load_named(name: str, roots: Sequence[Path], image_size: int | None, validat
     if image_size is not None:
         train, test = resized(train, image_size), resized(test, image_size) if test else None
     train, validation, test = complete_splits(train, None, test, validation_share, TEST_SHARE, seed)
-    # Digits and numbers change their meaning in a mirror; shirts, frogs and lorries do not.
+    # A mirrored digit changes its meaning; a mirrored shirt, frog or lorry does not.
     flip = name not in ("digits", "mnist")
-    # Garments are centred and fill the image: shifting them costs 5 % of error in a training of a few epochs.
+    # Garments are centred and fill the image: shifts raise the error by 5 % in a training of a few epochs.
     shift = 0 if name == "fashion-mnist" else usual_shift(train)
     return DataSet(name, train, validation, test, classes, flip=flip, shift=shift)
 
@@ -131,14 +132,14 @@ def _read_idx_set(name: str, roots: Sequence[Path]) -> _Parts:
         if len(images) != len(labels) or not len(labels) or labels.max() >= len(known.classes):
             raise DataError(
                 f"{label_file} must hold one label from 0 to {len(known.classes) - 1} for each image of {image_file}, "
-                f"but it holds {len(labels)} for {len(images)} images, the largest {max(labels, default=0)}."
+                f"but it holds {len(labels)} labels for {len(images)} images, the largest {max(labels, default=0)}."
             )
         splits.append(Split(images[:, None], labels.astype(np.int64)))
     return splits[0], splits[1], known.classes
 
 
 def _find_idx_files(folders: Sequence[Path]) -> list[Path] | None:
-    """The four files of the first folder that has them all, compressed or not."""
+    """Return the four files of the first folder that has all of them, compressed or not."""
     for folder in folders:
         found = [
             path
@@ -152,20 +153,20 @@ def _find_idx_files(folders: Sequence[Path]) -> list[Path] | None:
 
 
 def _check_not_another(name: str, files: Sequence[Path]) -> None:
-    """MNIST and Fashion-MNIST have the same names and shapes, so only the content tells whose files a root holds."""
+    """Check that the files belong to ``name``. Only their content tells MNIST from Fashion-MNIST."""
     test_images = files[_IDX_FILES.index("t10k-images-idx3-ubyte")]
     sums = _md5s(test_images)
     for other, known in _IDX_SETS.items():
         if other != name and not sums.isdisjoint(known.test_images_md5):
             folder = test_images.parent
             raise DataError(
-                f"files straight in {folder} must be those of the data set asked for, {name!r}, but {test_images} is "
-                f"that of {other!r}. Move the four files to {folder / known.torchvision_name / 'raw'}."
+                f"files directly in {folder} must belong to the data set {name!r}, but {test_images} belongs "
+                f"to {other!r}. Move the four files to {folder / known.torchvision_name / 'raw'}."
             )
 
 
 def _md5s(path: Path) -> set[str]:
-    """Of the file, and of what it holds."""
+    """Return the MD5 sums of the file and of its unpacked content."""
     try:
         with path.open("rb") as packed, _unpacked(path) as content:
             return {hashlib.file_digest(file, _md5).hexdigest() for file in (packed, content)}
@@ -182,7 +183,7 @@ def _unpacked(path: Path) -> BufferedIOBase:
 
 
 def _read_idx(path: Path, dimensions: int) -> ImageArray:
-    """The bytes in an idx file: two zeros, type 8, the number of dimensions, their sizes, the values."""
+    """Read an idx file of bytes: two zeros, type 8, the number of dimensions, their sizes, and the values."""
     try:
         with _unpacked(path) as file:
             magic = file.read(4)
@@ -191,7 +192,7 @@ def _read_idx(path: Path, dimensions: int) -> ImageArray:
             sizes = np.frombuffer(file.read(4 * dimensions), dtype=">u4").astype(np.int64)
             expected = math.prod(sizes.tolist())
             if len(sizes) != dimensions or expected > LARGEST_BYTES:
-                raise DataError(f"{path} must say sizes of at most 8 GiB, but it says {sizes.tolist()}.")
+                raise DataError(f"{path} must have sizes of at most 8 GiB in total, but has {sizes.tolist()}.")
             content = file.read(expected)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
@@ -225,18 +226,18 @@ def _read_cifar(name: str, roots: Sequence[Path]) -> _Parts:
 
 
 def _loaded_cifar(maker: Any, roots: Sequence[Path]) -> list[Any] | None:
-    """The training and the test part from the first root that has both undamaged."""
+    """Load the training and the test part from the first root that has both undamaged."""
     for root in roots:
         with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
-            # The files are pickles of an old numpy, of whose type descriptions numpy 2.4 complains.
+            # The files are pickles of an old numpy, and numpy 2.4 warns about their type descriptions.
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-            # Pickles can run code: torchvision compares all md5 sums before it opens one, and raises RuntimeError.
+            # Pickles can run code. Torchvision compares all MD5 sums before it opens one, and raises RuntimeError.
             return [maker(root, train=train, download=False) for train in (True, False)]
     return None
 
 
 def _download(torchvision_name: str, root: Path) -> str:
-    """Let torchvision fetch a set, its md5 sums checked; why it could not, or an empty text."""
+    """Let torchvision download a set and check its MD5 sums. Return the reason of a failure, or an empty text."""
     from torchvision import datasets
 
     try:
@@ -250,7 +251,7 @@ def _download(torchvision_name: str, root: Path) -> str:
 
 @contextlib.contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """urllib waits for ever by default, and torchvision does not let one say otherwise."""
+    """Limit the waiting time of sockets within the context: urllib has no limit, and torchvision sets none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

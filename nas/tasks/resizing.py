@@ -1,4 +1,4 @@
-"""Square images of one size, and how large a decoded data set may be."""
+"""Scaling to square images of one size, and the largest decoded data set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LARGEST_BYTES = 8 * 2**30
+"""The most memory that a decoded data set may take."""
 
 
 def resized(split: Split, size: int) -> Split:
-    """The images' largest centred squares, scaled to ``size`` × ``size`` pixels."""
+    """Return the largest centred square of each image, scaled to ``size`` × ``size`` pixels."""
     from PIL import Image
 
     count, channels, height, width = split.images.shape
@@ -31,7 +32,7 @@ def resized(split: Split, size: int) -> Split:
 
 
 def centred_square(image: Image.Image, size: int) -> Image.Image:
-    """The largest centred square, scaled to ``size``."""
+    """Return the largest centred square of an image, scaled to ``size`` × ``size`` pixels."""
     from PIL import Image, ImageOps
 
     return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
@@ -44,7 +45,7 @@ def channels_first(image: Image.Image) -> ImageArray:
 
 
 def check_decoded_bytes(count: int, channels: int, height: int, width: int) -> None:
-    """Raises DataError when ``count`` images of that shape would take more than LARGEST_BYTES."""
+    """Raise DataError if ``count`` images of that shape take more than LARGEST_BYTES."""
     size = count * channels * height * width
     if size > LARGEST_BYTES:
         raise DataError(

@@ -1,4 +1,4 @@
-"""A data set by its name, the same one in every process."""
+"""A data set by its name, loaded the same way in every process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nas.tasks.named_data import DATA_SETS
 
 class TestLoadData:
     def test_an_unknown_name_gets_a_suggestion(self) -> None:
-        """The nearest known name."""
+        """The error suggests the nearest known name."""
         with pytest.raises(DataError, match=r"unknown data set 'cifar-10'. Did you mean 'cifar10'"):
             load_data("cifar-10")
         assert "digits" in DATA_SETS
 
     def test_importing_loads_neither_torch_nor_sklearn(self) -> None:
-        """So that a command line answers quickly."""
+        """The import is light, so that the command line answers quickly."""
         code = "import sys, nas.tasks.data_source; print({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "set()"
@@ -31,15 +31,15 @@ class TestLoadData:
 
 class TestDataSource:
     def test_what_is_given_is_what_one_gets(self, digits: DataSet) -> None:
-        """The very object."""
+        """A given data set is returned as the same object."""
         assert DataSource(given=digits).load() is digits
 
     def test_it_is_loaded_once(self) -> None:
-        """A process that trains many candidates reads the files for the first alone."""
+        """A process that trains many candidates reads the files only once."""
         assert DataSource(name="digits").load() is DataSource(name="digits").load()
 
     def test_relative_paths_keep_their_meaning_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ray Tune moves each worker to a folder of its own."""
+        """Relative paths stay valid when Ray Tune moves a worker to another folder."""
         for title in ("a", "b"):
             (tmp_path / "images" / title).mkdir(parents=True)
             for index in range(3):

@@ -1,4 +1,4 @@
-"""Splits that never overlap, and arrays that are fit to be a data set."""
+"""Data sets: splits that never overlap, and arrays that are checked."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class TestSplits:
         assert np.bincount(data.validation.labels).tolist() == [8, 8, 8]
 
     def test_labels_stay_with_their_images(self) -> None:
-        """An image's label is the one that it came with."""
+        """Each image keeps its own label."""
         data = numbered_data()
         for split in (data.train, data.validation, data.test, data.train_subset(0.3)):
             assert split.labels.tolist() == [index % 3 for index in indices_of(split)]
 
     def test_the_seed_moves_the_validation_split_alone(self) -> None:
-        """Test errors of runs with different seeds are about the same images."""
+        """Test errors of runs with different seeds use the same images."""
         one, again, other = numbered_data(seed=1), numbered_data(seed=1), numbered_data(seed=2)
         assert one.fingerprint == again.fingerprint != other.fingerprint
         assert indices_of(one.test) == indices_of(other.test)
         assert indices_of(one.validation) != indices_of(other.validation)
 
     def test_subsets_are_nested_and_stratified(self) -> None:
-        """What a quarter holds, a half holds too, and so on."""
+        """A larger subset contains every smaller one, and each class has its share."""
         data = numbered_data()
         shares = (0.001, 0.1, 0.25, 0.3, 0.5, 0.99, 1.0)
         subsets = [data.train_subset(share) for share in shares]
@@ -52,7 +52,7 @@ class TestSplits:
         assert len(subsets[-1]) == len(data.train)
 
     def test_a_subset_has_limits(self) -> None:
-        """A share is above 0 and at most 1."""
+        """A share must be above 0 and at most 1."""
         data = numbered_data()
         with pytest.raises(ValueError, match="share must be above 0 and at most 1, but got 0"):
             data.train_subset(0)
@@ -60,7 +60,7 @@ class TestSplits:
             data.train.subset(1.5)
 
     def test_a_sample_is_of_all_classes_in_random_order(self) -> None:
-        """Though the images lie in the order of their classes: each batch of it has its share of each."""
+        """Even if images are sorted by class, each batch of a sample has all classes."""
         labels = np.repeat(np.arange(3), (60, 30, 30)).astype(np.int64)
         split = Split(numbered_images(120)[:, None], labels)
         assert np.bincount(split.sample(40).labels).tolist() == [20, 10, 10]
@@ -73,13 +73,13 @@ class TestSplits:
         assert len(split.sample(1).labels) == 1
 
     def test_a_class_of_two_is_in_train_first(self) -> None:
-        """Training never loses the last image of a class."""
+        """The training split never loses the last image of a class."""
         labels = np.array([0] * 50 + [1] * 2 + [2])
         data = DataSet.from_arrays(numbered_images(53), labels)
         assert set(data.train.labels.tolist()) == {0, 1, 2}
 
     def test_shapes_and_types_of_a_split_are_checked(self) -> None:
-        """A split is uint8 images with as many int64 labels."""
+        """A split must hold uint8 images and as many int64 labels."""
         images = np.zeros((4, 1, 2, 2), dtype=np.uint8)
         with pytest.raises(ValueError, match=r"must be uint8 .* but got float64"):
             Split(images.astype(np.float64), np.zeros(4, dtype=np.int64))  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ class TestSplits:
 
 class TestDataSet:
     def test_mean_and_std_are_those_of_the_training_images(self) -> None:
-        """Per channel, on the scale from 0 to 1."""
+        """There is one value per channel, on the scale from 0 to 1."""
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (2500, 3, 5, 4), dtype=np.uint8)
         data = DataSet.from_arrays(images, np.arange(2500) % 2)
@@ -100,12 +100,12 @@ class TestDataSet:
         assert (data.input_shape, data.class_count) == ((3, 5, 4), 2)
 
     def test_a_constant_channel_can_be_divided_by(self) -> None:
-        """Its deviation counts as one grey level."""
+        """Its standard deviation counts as one grey level."""
         data = DataSet.from_arrays(np.full((20, 2, 2), 7, dtype=np.uint8), np.arange(20) % 2)
         assert data.std[0] == pytest.approx(1 / 255)
 
     def test_fingerprint_sees_pixels_labels_and_classes(self) -> None:
-        """And not the name."""
+        """The fingerprint does not depend on the name."""
         data = numbered_data()
         pixels = data.test.images.copy()
         pixels[0, 0, 3, 3] += 1
@@ -121,7 +121,7 @@ class TestDataSet:
         assert len(data.fingerprint) == 12
 
     def test_contradictions_are_refused(self) -> None:
-        """Empty splits, other shapes, labels without a class, one class, a negative shift."""
+        """Empty splits, other shapes, labels without a class, one class and a negative shift are refused."""
         data = numbered_data()
         with pytest.raises(ValueError, match="at least one image, but test is empty"):
             replace(data, test=data.test.sample(0))
@@ -135,14 +135,14 @@ class TestDataSet:
 
 class TestFromArrays:
     def test_floats_become_bytes(self) -> None:
-        """From 0 to 1 onto 0 to 255."""
+        """The range from 0 to 1 is mapped to 0 to 255."""
         images = np.zeros((20, 2, 2), dtype=np.float32)
         images[:, 0, 0], images[:, 0, 1] = 1.0, 0.5
         data = DataSet.from_arrays(images, np.arange(20) % 2)
         assert data.train.images[0, 0].tolist() == [[255, 128], [0, 0]]
 
     def test_own_test_images_are_kept_apart(self) -> None:
-        """Then all other images train and validate."""
+        """With given test images, all other images are split into training and validation."""
         data = DataSet.from_arrays(
             numbered_images(100),
             np.arange(100) % 2,

@@ -1,4 +1,4 @@
-"""Folders of images: their layouts, sizes and modes, and files that must not be read."""
+"""Folders of images: layouts, sizes, colour modes, and files that must not be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.tasks.data_source import load_data
 
 
 def write_image(path: Path, size: tuple[int, int] = (6, 5), mode: str = "RGB", value: int = 100) -> None:
-    """An image of one colour whose mode and size are as asked."""
+    """Write an image of one colour with the given mode and size."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, value if mode in ("L", "P", "I;16", "1") else (value,) * len(mode)).save(path)
 
@@ -27,7 +27,7 @@ def write_flat(root: Path, per_class: int = 10, **options: Any) -> None:
 
 class TestFolder:
     def test_a_folder_a_class(self, tmp_path: Path) -> None:
-        """Missing splits are taken from what is there, always the same ones."""
+        """Missing splits are taken from the images, in the same way each time."""
         write_flat(tmp_path)
         (tmp_path / "cat" / "notes.txt").write_text("no image")
         (tmp_path / ".cache").mkdir()
@@ -44,7 +44,7 @@ class TestFolder:
     @pytest.mark.parametrize("validation", ["val", "valid", "validation", None])
     @pytest.mark.parametrize("has_test", [True, False])
     def test_a_folder_a_split(self, tmp_path: Path, validation: str | None, has_test: bool) -> None:
-        """Splits that are there are taken as they are."""
+        """Existing split folders are used unchanged."""
         write_flat(tmp_path / "train")
         if validation:
             write_flat(tmp_path / validation, per_class=2)
@@ -63,21 +63,21 @@ class TestFolder:
         assert load_data(f"folder:{tmp_path}").classes == ("bus", "train")
 
     def test_grey_images_have_one_channel_if_all_are_grey(self, tmp_path: Path) -> None:
-        """One colour image makes all of them colour."""
+        """A single colour image makes all images colour images."""
         write_flat(tmp_path, mode="L")
         assert load_data(f"folder:{tmp_path}").input_shape == (1, 5, 6)
         write_image(tmp_path / "cat" / "colour.png", mode="RGBA")
         assert load_data(f"folder:{tmp_path}").input_shape == (3, 5, 6)
 
     def test_sixteen_bits_keep_their_upper_eight(self, tmp_path: Path) -> None:
-        """And are not clipped."""
+        """Values are not clipped."""
         for title in ("a", "b"):
             for index in range(3):
                 write_image(tmp_path / title / f"{index}.png", mode="I;16", value=0x4321)
         assert (load_data(f"folder:{tmp_path}").train.images == 0x43).all()
 
     def test_sizes_that_differ_need_an_image_size(self, tmp_path: Path) -> None:
-        """The error names two files; with image_size each is scaled and its middle kept."""
+        """The error names two files; with image_size, each image is scaled and its middle kept."""
         write_flat(tmp_path)
         write_image(tmp_path / "dog" / "wide.png", size=(40, 10), value=77)
         with pytest.raises(DataError, match=r"6×5 pixels and .*wide.png 40×10. Set image_size"):
@@ -88,7 +88,7 @@ class TestFolder:
         assert any((value == 77).all() for value in values)
 
     def test_the_middle_of_a_wide_image_is_kept(self, tmp_path: Path) -> None:
-        """Its sides are cut off."""
+        """The sides are cut off."""
         pixels = np.zeros((4, 12), dtype=np.uint8)
         pixels[:, 4:8] = 200
         for title in ("a", "b"):
@@ -99,7 +99,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("pictures", [1, 2])
     def test_a_camera_that_was_turned(self, tmp_path: Path, pictures: int) -> None:
-        """The orientation stored in a JPEG file is applied, so its size is that shown; some hold a preview too."""
+        """The orientation stored in a JPEG file is applied to the size too, even in files with a preview."""
         exif = Image.Exif()
         exif[0x0112] = 6
         for title in ("a", "b"):
@@ -115,7 +115,7 @@ class TestFolder:
 
     @pytest.mark.parametrize("content", [b"", b"no image", "half"])
     def test_an_unreadable_image_is_named(self, tmp_path: Path, content: bytes | str) -> None:
-        """Whether its header or only its end is broken."""
+        """The error names the file, whether its header or only its end is damaged."""
         write_flat(tmp_path)
         path = tmp_path / "dog" / "3.png"
         if isinstance(content, str):
@@ -127,14 +127,14 @@ class TestFolder:
             load_data(f"folder:{tmp_path}")
 
     def test_an_image_of_another_kind_is_not_decoded(self, tmp_path: Path) -> None:
-        """Formats such as EPS, which start another program, do not hide behind an extension."""
+        """Formats that start another program, such as EPS, are refused whatever the extension."""
         write_flat(tmp_path)
         (tmp_path / "dog" / "3.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n")
         with pytest.raises(DataError, match="cannot be read as an image"):
             load_data(f"folder:{tmp_path}")
 
     def test_links_out_of_the_folder_are_refused(self, tmp_path: Path) -> None:
-        """Files may link within it; folders may not link at all."""
+        """Files may link within the folder; subfolders may not be links."""
         root = tmp_path / "data"
         write_flat(root)
         (root / "cat" / "inside.png").symlink_to(root / "cat" / "1.png")
@@ -145,7 +145,7 @@ class TestFolder:
             load_data(f"folder:{root}")
         (root / "cat" / "outside.png").unlink()
         (root / "cat" / "broken.png").symlink_to(root / "nothing.png")
-        with pytest.raises(DataError, match="a link to none"):
+        with pytest.raises(DataError, match="a broken link"):
             load_data(f"folder:{root}")
         (root / "cat" / "broken.png").unlink()
         (root / "fox").symlink_to(root / "dog")
@@ -153,13 +153,13 @@ class TestFolder:
             load_data(f"folder:{root}")
 
     def test_a_link_to_the_folder_itself_is_fine(self, tmp_path: Path) -> None:
-        """It is what the user named."""
+        """The data folder that the user named may be a link."""
         write_flat(tmp_path / "real")
         (tmp_path / "alias").symlink_to(tmp_path / "real")
         assert load_data(f"folder:{tmp_path / 'alias'}").class_count == 3
 
     def test_layouts_that_make_no_sense_are_refused(self, tmp_path: Path) -> None:
-        """Each with what is wrong and where."""
+        """Each message says what is wrong and where."""
         with pytest.raises(DataError, match=r"but .*nowhere is no folder"):
             load_data(f"folder:{tmp_path / 'nowhere'}")
         write_image(tmp_path / "one" / "cat" / "1.png")
@@ -176,7 +176,7 @@ class TestFolder:
             load_data(f"folder:{tmp_path / 'one'}")
 
     def test_splits_that_do_not_fit_are_refused(self, tmp_path: Path) -> None:
-        """Unknown classes, two validation folders, no training images."""
+        """Unknown classes, two validation folders and missing training images are refused."""
         write_flat(tmp_path / "train")
         write_image(tmp_path / "test" / "dogs" / "1.png")
         with pytest.raises(
@@ -188,13 +188,13 @@ class TestFolder:
         with pytest.raises(DataError, match=r"one folder for validation, but it has .*val and .*valid"):
             load_data(f"folder:{tmp_path}")
         (tmp_path / "train").rename(tmp_path / "training")
-        with pytest.raises(DataError, match="must have train"):
+        with pytest.raises(DataError, match="must have a folder train"):
             load_data(f"folder:{tmp_path}")
 
     def test_images_that_do_not_fit_into_memory_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Before any is decoded."""
+        """The refusal comes before any image is decoded."""
         write_flat(tmp_path)
         with pytest.raises(DataError, match=r"must fit into 8 GiB, but 30 of 20000×20000 .* Set a lower image_size"):
             load_data(f"folder:{tmp_path}", image_size=20_000)

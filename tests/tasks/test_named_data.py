@@ -1,4 +1,4 @@
-"""Well-known data sets: found where they lie, or missed with a clear word; never another set or forged files."""
+"""Well-known data sets: found on the machine or missed with a clear message, and never another or a forged set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 class TestDigits:
     def test_sizes_and_scale(self) -> None:
-        """60, 20 and 20 % of 1,797 images, from 0 to 255."""
+        """Digits has 60, 20 and 20 % of 1,797 images, with values from 0 to 255."""
         data = load_data("digits")
         assert (len(data.train), len(data.validation), len(data.test)) == (1076, 362, 359)
         assert (data.input_shape, data.classes) == ((1, 8, 8), tuple("0123456789"))
@@ -36,7 +36,7 @@ class TestDigits:
         assert load_data("digits", seed=1).test.labels.tolist() == data.test.labels.tolist()
 
     def test_another_size_and_share(self) -> None:
-        """Images are scaled; the share is that of the images outside the test split."""
+        """Images are scaled; the share is one of the images outside the test split."""
         data = load_data("digits", image_size=16, validation_share=0.5)
         assert data.input_shape == (1, 16, 16)
         assert len(data.validation) == pytest.approx(len(data.train), abs=10)
@@ -61,7 +61,7 @@ def write_fashion(folder: Path, train: int = 40, test: int = 20, suffix: str = "
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No network, and no data set from a system package or the current folder."""
+    """Block the network, and hide data sets of system packages and of the current folder."""
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise urllib.error.URLError("no network")
@@ -77,17 +77,17 @@ class TestKnownSets:
     @pytest.mark.parametrize("suffix", [".gz", ""])
     @pytest.mark.parametrize("folder", ["FashionMNIST/raw", ".", "fashion-mnist"])
     def test_fashion_mnist_from_its_files(self, tmp_path: Path, folder: str, suffix: str) -> None:
-        """Any number of images, compressed or not, where torchvision puts them or straight in the root."""
+        """Any number of images, compressed or not, in torchvision's folder or in the root itself."""
         write_fashion(tmp_path / folder, suffix=suffix)
         data = load_data("fashion-mnist", root=tmp_path)
         assert indices_of(data.test) == list(range(20))
         assert sorted(indices_of(data.train) + indices_of(data.validation)) == list(range(40))
         assert data.train.labels.tolist() == [index % 10 for index in indices_of(data.train)]
         assert (data.class_count, data.flip) == (10, True)
-        data.train.images[0] = 0  # torch warns of arrays that cannot be written to
+        data.train.images[0] = 0  # torch warns about read-only arrays
 
     def test_the_root_may_come_from_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """NAS_DATA names it."""
+        """The environment variable NAS_DATA names the root."""
         write_fashion(tmp_path / "MNIST" / "raw")
         monkeypatch.setenv("NAS_DATA", str(tmp_path))
         data = load_data("mnist")
@@ -96,7 +96,7 @@ class TestKnownSets:
     def test_torchvisions_customary_root_is_searched_last(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """./data serves what the root lacks, and nothing else."""
+        """./data is used only if the root lacks the data set."""
         monkeypatch.chdir(tmp_path)
         write_fashion(tmp_path / "data" / "FashionMNIST" / "raw", test=11)
         assert len(load_data("fashion-mnist", root=tmp_path / "root").test) == 11
@@ -110,7 +110,7 @@ class TestKnownSets:
     def test_files_of_the_other_set_are_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, place: str, which: int
     ) -> None:
-        """Straight in a root their names do not tell whose they are, but the sum of the file or its content does."""
+        """In a root itself, only the MD5 sum of a file or of its content tells MNIST from Fashion-MNIST."""
         monkeypatch.chdir(tmp_path)
         write_fashion(tmp_path / place, suffix=suffix)
         file = tmp_path / place / f"t10k-images-idx3-ubyte{suffix}"
@@ -123,13 +123,13 @@ class TestKnownSets:
             nas.tasks.named_data._IDX_SETS, "fashion-mnist", replace(known, test_images_md5=(sums[0], sums[1]))
         )
         assert len(load_data("fashion-mnist", root=tmp_path / "root").test) == 20
-        with pytest.raises(DataError, match=r"'mnist', but .*t10k-images.* is that of 'fashion-mnist'. Move .*/raw"):
+        with pytest.raises(DataError, match=r"'mnist', but .*t10k-images.* belongs to 'fashion-mnist'. Move .*/raw"):
             load_data("mnist", root=tmp_path / "root")
         write_fashion(tmp_path / "root" / "MNIST" / "raw", suffix=suffix)
-        assert load_data("mnist", root=tmp_path / "root").class_count == 10  # where the folder says so, it is believed
+        assert load_data("mnist", root=tmp_path / "root").class_count == 10  # the folder's name decides
 
     def test_the_published_sums_are_torchvisions(self) -> None:
-        """Of the test images, packed."""
+        """The sums of the packed test images match torchvision's."""
         from torchvision import datasets
 
         for known in nas.tasks.named_data._IDX_SETS.values():
@@ -137,7 +137,7 @@ class TestKnownSets:
             assert known.test_images_md5[0] == published["t10k-images-idx3-ubyte.gz"]
 
     def test_missing_files_are_named_with_a_remedy(self, tmp_path: Path) -> None:
-        """Where it looked, why it could not download, what to install and where to put which files."""
+        """The error lists the searched folders, the failed download, and the files to put into a folder."""
         with pytest.raises(DataError) as caught:
             load_data("fashion-mnist", root=tmp_path / "data")
         message = str(caught.value)
@@ -154,7 +154,7 @@ class TestKnownSets:
 
     @pytest.mark.parametrize(("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")])
     def test_missing_cifar_is_named_with_a_remedy(self, tmp_path: Path, name: str, folder: str) -> None:
-        """The folder and the page that it comes from."""
+        """The error names the folder and its download page."""
         with pytest.raises(DataError, match=f"no network.*Put the folder {folder} from https://.*tar.gz into"):
             load_data(name, root=tmp_path)
         with pytest.raises(DataError, match=str(Path.cwd() / "data" / folder)):
@@ -162,7 +162,7 @@ class TestKnownSets:
 
     @pytest.mark.parametrize("root", ["data", "elsewhere"])
     def test_cifar_from_its_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
-        """Channels first, from files whose md5 sums are right, in the root or in ./data."""
+        """Images have channels first; files with correct MD5 sums are found in the root or in ./data."""
         from torchvision.datasets import CIFAR10
 
         monkeypatch.chdir(tmp_path)
@@ -185,7 +185,7 @@ class TestKnownSets:
         assert data.test.labels.tolist() == batch["labels"]
 
     def test_a_forged_cifar_file_is_never_unpickled(self, tmp_path: Path) -> None:
-        """Its md5 sum is wrong, so its code does not run."""
+        """Its MD5 sum is wrong, so its code does not run."""
         trap = tmp_path / "trapped"
         folder = tmp_path / "cifar-10-batches-py"
         folder.mkdir()
@@ -204,11 +204,11 @@ class TestKnownSets:
             (lambda f: write_idx(f, numbered_images(39)), "one label from 0 to 9 for each image"),
             (lambda f: f.write_bytes(gzip.compress(b"\0\0\x08\3" + b"\xff" * 12)), "at most 8 GiB"),
             (lambda f: f.write_bytes(gzip.compress(b"\0\0\x08\3" + b"\0\0\0\1" * 3)), "must hold 1 values"),
-            (lambda f: f.write_bytes(gzip.compress(b"\0\0\x08\3" + b"\0")), "cannot be read|must say sizes"),
+            (lambda f: f.write_bytes(gzip.compress(b"\0\0\x08\3" + b"\0")), "cannot be read|must have sizes"),
         ],
     )
     def test_damaged_files_are_named(self, tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
-        """A file that is cut off, or is something else, or belongs to another set."""
+        """The file may be cut off, have another format, or belong to another data set."""
         write_fashion(tmp_path)
         damage(tmp_path / "train-images-idx3-ubyte.gz")
         with pytest.raises(DataError, match=message) as caught:
@@ -217,7 +217,7 @@ class TestKnownSets:
 
 
 class _Trap:
-    """Makes a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -228,7 +228,7 @@ class _Trap:
 
 @pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_from_debians_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All 70,000 images, without a network."""
+    """All 70,000 images load without a network."""
     monkeypatch.chdir(tmp_path)
     data = load_data("fashion-mnist", root=tmp_path)
     assert (len(data.train), len(data.validation), len(data.test)) == (54_000, 6_000, 10_000)
@@ -238,6 +238,6 @@ def test_fashion_mnist_from_debians_package(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_fashion_mnist_is_never_served_as_mnist() -> None:
-    """Debian packed the files again, so that what they hold is what tells."""
-    with pytest.raises(DataError, match="is that of 'fashion-mnist'"):
+    """Debian packed the files again, so only the MD5 sum of their content matches."""
+    with pytest.raises(DataError, match="belongs to 'fashion-mnist'"):
         load_data("mnist", root=DEBIAN_FASHION)
