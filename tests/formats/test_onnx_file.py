@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +11,7 @@ import pytest
 import timm
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx_models import linear, model_of, outside, tensor_info, with_external_data
 from tiny_space import TinySpace
 from torch import nn
 
@@ -27,55 +27,6 @@ from nas.formats.onnx_file import (
 )
 from nas.space.search_space import architecture_from
 from nas.space.tracing import trace_layers
-
-Shape = tuple[int | str, ...]
-
-
-def tensor_info(name: str, shape: Shape, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def model_of(
-    nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    outputs: list[onnx.ValueInfoProto],
-    weights: dict[str, np.ndarray[Any, Any]] | None = None,
-) -> onnx.ModelProto:
-    initializers = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
-    graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-def linear(weights: np.ndarray[Any, Any], batch: int | str = 1) -> onnx.ModelProto:
-    """Images times weights, shape (features, classes)."""
-    features, classes = weights.shape
-    return model_of(
-        [helper.make_node("MatMul", ["images", "w"], ["logits"])],
-        [tensor_info("images", (batch, features))],
-        [tensor_info("logits", (batch, classes))],
-        {"w": weights},
-    )
-
-
-def outside(tensor: onnx.TensorProto, location: str) -> None:
-    """Have a tensor's values in a file."""
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    del tensor.external_data[:]
-    tensor.external_data.add(key="location", value=location)
-
-
-def with_external_data(folder: Path, location: str) -> Path:
-    """A model with 32 weights, said to be at ``location``; beside the folder and in it, files of that length lie."""
-    folder.mkdir(exist_ok=True)
-    weights = np.arange(32, dtype=np.float32).reshape(8, 4)
-    for place in (folder, folder.parent):
-        (place / "weights.bin").write_bytes(weights.tobytes())
-    model = linear(weights)
-    outside(model.graph.initializer[0], location)
-    path = folder / "model.onnx"
-    path.write_bytes(model.SerializeToString())
-    return path
 
 
 class TestReading:
@@ -154,7 +105,7 @@ class TestReading:
     def test_refuses_external_data_that_is_not_there(self, tmp_path: Path) -> None:
         """A model without its weights has no latency."""
         path = with_external_data(tmp_path / "model", "none.bin")
-        with pytest.raises(ValueError, match=r"external data of model\.onnx must be there, but 'w' points to 'none\."):
+        with pytest.raises(ValueError, match=r"external data of model\.onnx must exist, but 'w' points to 'none\."):
             read_onnx(path)
 
     @pytest.mark.parametrize("place", ["branch", "constant", "sparse", "function"])

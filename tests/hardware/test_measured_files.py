@@ -10,7 +10,7 @@ import onnx
 import pytest
 from fake_bench import FakeBench, latency_ms
 from onnx import TensorProto, helper
-from test_onnx_file import linear, model_of, tensor_info, with_external_data
+from onnx_models import linear, model_of, tensor_info, with_external_data
 from tiny_space import TinySpace
 
 from nas.errors import CandidateError, RecipeError
