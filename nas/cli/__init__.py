@@ -1,1 +1,1 @@
-"""The command ``nas``: one file a command, and no logic."""
+"""The command ``nas``: one file for each command, the options of all, and what they print."""

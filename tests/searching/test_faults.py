@@ -344,7 +344,7 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executo
     command.interrupt()
     assert command.process.wait(timeout=30) == 130, command.output
     assert time.monotonic() - began < 10
-    assert "Stopped; everything that had ended is kept." in command.output
+    assert "Stopped. All finished work is kept." in command.output
     assert f"nas search --resume {run}" in command.output
     assert "Traceback" not in command.output
     assert "\x1b" not in command.output

@@ -1,0 +1,62 @@
+"""``nas list``: every name that a recipe accepts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from nas.cli.plug_in_summaries import plug_in_summaries
+
+PLUG_INS = {
+    "search spaces, for --space": ("nas.search_spaces", {"my_module:MySpace": "A class of your own."}),
+    "targets, for --target": ("nas.runtimes", {"my_module:MyRuntime": "A class of your own."}),
+    "predictors, for --set predictor=NAME": ("nas.predictors", {"my_module:fit": "A function of your own."}),
+    "samplers, for --sampler": ("nas.samplers", {}),
+}
+
+
+def list_names() -> None:
+    """List every name that a recipe accepts.
+
+    nas target list shows which targets work on this machine, and nas search --dry-run shows all keys of a recipe.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from nas.reports.console import print_pairs
+
+    console = Console(file=sys.stdout)
+    for title, names in _sections():
+        console.print(Text(title, style="bold"))
+        print_pairs(names.items(), console, indent=2)
+
+
+def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
+    from nas.recipe.recipe import Recipe
+    from nas.tasks.named_data import DATA_SETS
+    from nas.values.metric import METRICS
+
+    yield (
+        "data sets, for --data",
+        {**dict.fromkeys(DATA_SETS, ""), "folder:PATH": "Images of your own, in one folder for each class."},
+    )
+    for title, (group, own) in PLUG_INS.items():
+        yield title, {**plug_in_summaries(group), **own}
+    yield (
+        "metrics, for --objective and --limit",
+        {
+            metric.name: f"{metric.title}, {metric.source}. A limit is written like {metric.name}<={metric.example}"
+            for metric in METRICS.values()
+        },
+    )
+    yield "other keys that take one of several names, for --set KEY=NAME", dict(_named_values(Recipe))
+
+
+def _named_values(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted keys of a recipe that accept a fixed set of names, each with these names."""
+    for key, field in section.model_fields.items():
+        if get_origin(field.annotation) is Literal:
+            yield f"{prefix}{key}", ", ".join(map(str, get_args(field.annotation)))
+        elif hasattr(field.annotation, "model_fields"):
+            yield from _named_values(field.annotation, f"{prefix}{key}.")

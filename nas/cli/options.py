@@ -1,0 +1,256 @@
+"""The options and arguments of all commands, with their help texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Shared by several commands
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output, and progress on standard error.")
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="The seed of everything random.")]
+Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that holds the run folders.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="LIMIT", help="An upper bound such as 'latency_ms<=3ms'. Repeat for several."),
+]
+TableSpace = Annotated[
+    str | None,
+    typer.Option("--space", metavar="NAME", help="The search space of the table. nas list shows all spaces."),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(metavar="CxHxW", help="The shape of the input images of a space. [default: 3x32x32]"),
+]
+Classes = Annotated[
+    int | None, typer.Option(min=2, metavar="N", help="The number of classes of a space. [default: 10]")
+]
+SpaceOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="KEY=VALUE", help="An option of the space. Repeat for several."),
+]
+Within = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        metavar="SHARE",
+        help="Measure until half of the 95 % confidence interval is at most this share of the median latency.",
+    ),
+]
+MaxRounds = Annotated[
+    int,
+    typer.Option(min=2, metavar="N", help="Measure a model in at most this many rounds, however wide its interval."),
+]
+MeterCommand = Annotated[
+    str | None,
+    typer.Option(metavar="COMMAND", help="A program that prints the joules used so far. energy_mj is read from it."),
+]
+FreshMeasurements = Annotated[
+    bool, typer.Option("--fresh-measurements", help="Ignore measurements that earlier commands kept.")
+]
+
+# nas search
+
+Recipe = Annotated[
+    Path | None, typer.Argument(metavar="RECIPE", help="A recipe, which is a TOML file. Options override its keys.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A data set, or folder:PATH for images of your own. nas list shows all."),
+]
+Space = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A search space, or my_module:MySpace for your own class. nas list shows all."),
+]
+SearchTarget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TARGET",
+        help="What to measure on, such as onnxruntime-cpu or onnxruntime-cpu:int8:threads=2. "
+        "nas target list shows all runtimes.",
+    ),
+]
+Objectives = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--objective",
+        metavar="METRIC",
+        help="A metric to minimise. Repeat for up to four. They replace the recipe's. nas list shows all metrics.",
+    ),
+]
+SearchLimits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="LIMIT",
+        help="An upper bound such as 'latency_ms<=2ms'. Repeat for several. They replace the recipe's.",
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="The number of candidates to train. [default: 40, or no limit if --time is given]"),
+]
+Time = Annotated[
+    str | None, typer.Option(metavar="TIME", help="A time such as 15min, after which no further candidate is trained.")
+]
+Sampler = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The sampler that proposes candidates. nas list shows all.")
+]
+Evaluate = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="How to find the error of a candidate. nas list shows all ways."),
+]
+SearchSeed = Annotated[int | None, typer.Option(metavar="N", help="The seed of everything random.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="ray trains in parallel worker processes, inline trains in this process."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="The Ray cluster that this machine has joined: auto, or an address such as host:6379."
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The name of the run's folder. By default a new name is made.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any key of the recipe, such as training.epochs=4. Repeat for several. --dry-run shows all keys.",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Continue the run in this folder. Only keys of [execution] may be changed."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the complete recipe with its defaults, then exit.")]
+
+# nas show
+
+RunFolderOrNone = Annotated[
+    Path | None,
+    typer.Argument(metavar="RUN", help="The folder of a run, finished or not. Without it, all runs are listed."),
+]
+
+# nas measure
+
+Models = Annotated[
+    list[Path] | None, typer.Argument(metavar="MODELS", help="ONNX files. Use --space to measure a space instead.")
+]
+Target = Annotated[
+    str,
+    typer.Option(
+        metavar="TARGET", help="What to measure on, such as onnxruntime-cpu:int8. nas target list shows all runtimes."
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        help="A measured metric. Repeat for several. nas list shows all metrics. [default: latency_ms]",
+    ),
+]
+MeasuredSpace = Annotated[
+    str | None,
+    typer.Option("--space", metavar="NAME", help="Measure random architectures of this search space into a table."),
+]
+Count = Annotated[int, typer.Option(min=1, metavar="N", help="The number of architectures to measure, with --space.")]
+NewTable = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="The table to write, a .csv.gz file, with --space.")
+]
+
+# nas target
+
+TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="A target, such as onnxruntime-cpu:int8.")]
+RuntimeName = Annotated[str, typer.Argument(metavar="RUNTIME", help="A runtime, such as executorch-xnnpack.")]
+Renew = Annotated[bool, typer.Option("--renew", help="Measure the reference speed and the peaks again.")]
+
+# nas predictor
+
+RunOrTable = Annotated[
+    Path, typer.Argument(metavar="RUN|TABLE", help="The folder of a run, or a table as a .csv or .csv.gz file.")
+]
+ReportedMetrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric", metavar="METRIC", help="A measured metric to report on. Repeat for several. [default: all]"
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--target", metavar="DEVICE", help="The device of a table, as its columns name it. A run has its own target."
+    ),
+]
+ReportedPredictor = Annotated[
+    str | None,
+    typer.Option(
+        "--predictor",
+        metavar="NAME",
+        help="The predictor to report on. nas list shows all. [default: the run's, or stacked for a table]",
+    ),
+]
+ReportSources = Annotated[
+    str | None,
+    typer.Option(
+        "--sources", metavar="A,B", help="Devices of a table to transfer from, separated by commas. [default: none]"
+    ),
+]
+MostSamples = Annotated[
+    int | None,
+    typer.Option(
+        "--samples",
+        min=5,
+        metavar="N",
+        help="Use at most this many measurements, drawn at random. [default: 300]",
+    ),
+]
+ReportPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="The HTML page to write. [default: predictor_report.html in the run's folder, or here for a table]",
+    ),
+]
+ReportSeed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, metavar="N", help="The seed of everything random. [default: the run's, or 0]"),
+]
+SourceTable = Annotated[
+    Path,
+    typer.Option(metavar="FILE", help="A table of measurements on other devices, a .csv or .csv.gz file."),
+]
+NewTarget = Annotated[str, typer.Option(metavar="TARGET", help="The new target, such as onnxruntime-cpu:int8.")]
+Samples = Annotated[int, typer.Option(metavar="N", help="The number of architectures to measure on the new target.")]
+OnboardMetric = Annotated[
+    str, typer.Option("--metric", metavar="METRIC", help="The measured metric to predict. nas list shows all metrics.")
+]
+OnboardSources = Annotated[
+    str | None,
+    typer.Option(
+        "--sources",
+        metavar="A,B",
+        help="Devices of the table to transfer from, separated by commas. [default: all that have the metric]",
+    ),
+]
+OnboardPredictor = Annotated[
+    str,
+    typer.Option("--predictor", metavar="NAME", help="A predictor that learns from other devices."),
+]
+OnboardedTable = Annotated[Path, typer.Option("--out", metavar="FILE", help="The new table to write, a .csv.gz file.")]
+OnboardPage = Annotated[Path, typer.Option("--report", metavar="FILE", help="The HTML page of the report to write.")]
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """Return the names in a text such as ``A,B``, or None without a text."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,61 @@
+"""Printing what commands share: JSON, fronts and trust reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from nas.prediction.trust_report import TrustReport
+    from nas.results.front import Front
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as indented JSON; a path becomes a text."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def show_front(front: Front, as_json: bool, state: str | None = None) -> None:
+    """Print a front as JSON or for people; ``state`` tells people why the run is not finished."""
+    if as_json:
+        print_json(front.to_json())
+        return
+    from rich.console import Console
+
+    from nas.reports.console import print_front
+    from nas.results.front import REPORT_NAME
+
+    print_front(front, Console(file=sys.stdout), has_report=(front.run_folder / REPORT_NAME).exists())
+    if state:
+        typer.echo(state)
+
+
+def show_trust(
+    reports: Sequence[TrustReport],
+    page: Path,
+    subject: str,
+    facts: Mapping[str, str],
+    as_json: bool,
+    table: Path | None = None,
+) -> None:
+    """Write the HTML page of trust reports and print them; ``table`` is a table that was written too."""
+    from nas.reports.predictor_page import write_predictor_page
+
+    write_predictor_page(page, reports, subject, facts)
+    if as_json:
+        written = {"table": None if table is None else str(table), "report": str(page)}
+        print_json({"metrics": [each.to_json() for each in reports], **written})
+        return
+    from rich.console import Console
+
+    from nas.reports.predictor_text import print_predictor_report
+
+    print_predictor_report(reports, Console(file=sys.stdout))
+    if table is not None:
+        typer.echo(f"Table: {table}")
+    typer.echo(f"Report: {page}")

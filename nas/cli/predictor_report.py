@@ -1,0 +1,94 @@
+"""``nas predictor report``: how far a predictor can be trusted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.cli import options
+from nas.cli.output import show_trust
+from nas.errors import RecipeError
+
+if TYPE_CHECKING:
+    from nas.prediction.samples import MeasuredDevice
+    from nas.recipe.recipe import Recipe
+
+REPORT_FILE = Path("predictor_report.html")
+TABLE_PREDICTOR = "stacked"
+
+
+def report(
+    measured: options.RunOrTable,
+    metric: options.ReportedMetrics = None,
+    space: options.TableSpace = None,
+    input_shape: options.InputShape = None,
+    classes: options.Classes = None,
+    option: options.SpaceOptions = None,
+    target: options.Device = None,
+    predictor: options.ReportedPredictor = None,
+    limit: options.Limits = None,
+    sources: options.ReportSources = None,
+    samples: options.MostSamples = None,
+    out: options.ReportPage = None,
+    seed: options.ReportSeed = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Report how far a predictor can be trusted.
+
+    The predictor is fitted to the measurements of a run or a table, and cross-validation shows its errors. The report
+    also names the architectures to measure next.
+    """
+    from nas.prediction.measured_run import recipe_of_run
+    from nas.prediction.trust_request import TrustRequest
+    from nas.reports.progress_display import choose_progress
+    from nas.tables.named_space import space_of_table
+    from nas.tables.table_device import device_in_file
+    from nas.values.metric import metric_named
+    from nas.values.objective import Limit
+
+    metrics = [metric_named(name).name for name in metric or []]
+    limits = [Limit.parse(text) for text in limit or []]
+    if not measured.exists():
+        raise RecipeError(f"a report is on the folder of a run or on a table, but {measured} does not exist.")
+    page = out or (measured / REPORT_FILE if measured.is_dir() else REPORT_FILE)
+    if measured.is_dir():
+        _refuse_options_of_tables(target, sources, input_shape, classes, option)
+        recipe = recipe_of_run(measured)
+        predictor, seed = predictor or recipe.predictor, recipe.seed if seed is None else seed
+        data = _device_of_run(measured, recipe, space, metrics, seed)
+    else:
+        predictor, seed = predictor or TABLE_PREDICTOR, seed or 0
+        named = space_of_table(measured, space, option or [], input_shape, classes)
+        data = device_in_file(measured, named, target, metrics, options.names_in(sources), seed)
+    request = TrustRequest(predictor, limits, seed, samples)
+    with closing(choose_progress(sys.stdout, as_json)) as progress:
+        reports = request.report_on(data, progress)
+    facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}
+    show_trust(reports, page, measured.name or str(measured), facts, as_json)
+
+
+def _refuse_options_of_tables(
+    target: str | None, sources: str | None, input_shape: str | None, classes: int | None, option: Sequence[str] | None
+) -> None:
+    values = {"--target": target, "--sources": sources, "--input-shape": input_shape, "--classes": classes}
+    given = [name for name, value in values.items() if value is not None] + (["--option"] if option else [])
+    if given:
+        raise RecipeError(f"a run has its own target, shapes and options, but got {given[0]}, which is for tables.")
+
+
+def _device_of_run(
+    folder: Path, recipe: Recipe, space: str | None, metrics: Sequence[str], seed: int
+) -> MeasuredDevice:
+    from nas.prediction.measured_run import device_of_run
+    from nas.results.bundle import GIVEN
+
+    was_given = recipe.space.name == GIVEN
+    if was_given and space is None:
+        raise RecipeError(
+            f"the run {folder} was started with a space object: name its class with --space my_module:MySpace."
+        )
+    space_options = {} if was_given else recipe.space.options
+    return device_of_run(folder, recipe, space or recipe.space.name, space_options, metrics, seed)

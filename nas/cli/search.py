@@ -1,0 +1,106 @@
+"""``nas search``: a whole run, new or resumed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from nas.cli import options
+from nas.cli.output import show_front
+from nas.errors import RecipeError
+
+if TYPE_CHECKING:
+    from nas.results.front import Front
+
+RUNS = Path("runs")
+
+
+def search(
+    recipe: options.Recipe = None,
+    data: options.Data = None,
+    space: options.Space = None,
+    target: options.SearchTarget = None,
+    objective: options.Objectives = None,
+    limit: options.SearchLimits = None,
+    trials: options.Trials = None,
+    time: options.Time = None,
+    sampler: options.Sampler = None,
+    evaluate: options.Evaluate = None,
+    seed: options.SearchSeed = None,
+    executor: options.Executor = None,
+    ray_address: options.RayAddress = None,
+    name: options.Name = None,
+    fresh_measurements: options.FreshMeasurements = False,
+    set_: options.Set = None,
+    runs: options.Runs = RUNS,
+    resume: options.Resume = None,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Search for networks, and report the measured winners.
+
+    Winners are retrained, exported and measured on the target. The run's folder holds their models and report.html.
+    """
+    flags = {
+        "data.name": data,
+        "space.name": space,
+        "target": target,
+        "objectives": objective,
+        "limits": limit,
+        "trials": trials,
+        "search_time_s": time,
+        "sampler": sampler,
+        "evaluate": evaluate,
+        "seed": seed,
+        "execution.executor": executor,
+        "execution.ray_address": ray_address,
+        "name": name,
+        "measuring.reuse": False if fresh_measurements else None,
+    }
+    overrides = [*_overrides(flags), *(set_ or [])]
+    if resume is not None:
+        extra = [*([str(recipe)] if recipe else []), *(["--dry-run"] if dry_run else [])]
+        show_front(_resume(resume, overrides, extra, as_json), as_json)
+        return
+    front = _start(recipe, overrides, runs, dry_run, as_json)
+    if front is not None:
+        show_front(front, as_json)
+
+
+def _overrides(flags: Mapping[str, Any]) -> list[str]:
+    """The given flags as ``key=value``, the form of ``--set``."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in flags.items() if value is not None]
+
+
+def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
+    """Run a new search; with ``dry_run``, only print its recipe."""
+    from nas.recipe.recipe import Recipe
+    from nas.recipe.toml_text import apply_overrides, read_toml
+
+    complete = Recipe.from_mapping(apply_overrides({} if recipe is None else read_toml(recipe), overrides))
+    if dry_run:
+        typer.echo(complete.to_toml(), nl=False)
+        return None
+    from nas.reports.progress_display import choose_progress
+    from nas.searching.run import search as start
+
+    return start(complete, runs=runs, progress=choose_progress(sys.stdout, as_json))
+
+
+def _resume(folder: Path, overrides: Sequence[str], extra: Sequence[str], as_json: bool) -> Front:
+    """Continue a run; ``extra`` are arguments that only a new run takes."""
+    refused = [text for text in overrides if not text.lstrip().startswith("execution.")] + list(extra)
+    if refused:
+        raise RecipeError(
+            "--resume continues a run with its own recipe and accepts only --executor, --ray-address and "
+            f"--set execution.KEY=VALUE, but got {refused[0]}."
+        )
+    from nas.reports.progress_display import choose_progress
+    from nas.searching.run import resume
+
+    return resume(folder, overrides=overrides, progress=choose_progress(sys.stdout, as_json))

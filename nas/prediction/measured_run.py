@@ -1,0 +1,109 @@
+"""The measurements of a run, as the trust report of a predictor takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.errors import JournalError, RecipeError, did_you_mean
+from nas.hardware.bench_request import MEASURED_METRICS
+from nas.prediction.fusion import as_executed
+from nas.prediction.next_measurements import pool_of
+from nas.prediction.samples import MeasuredDevice
+from nas.recipe.recipe import Recipe, read_recipe
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, choices_hash, load_space
+from nas.space.tracing import describer_of
+from nas.storage.home import home
+from nas.storage.journal import RECIPE, JournalReader
+from nas.storage.measurement_store import MeasurementStore, space_identity
+from nas.storage.notes import Began
+from nas.values.evaluation import Evaluation
+from nas.values.measurement import Measurement
+from nas.values.source import Source
+
+
+def recipe_of_run(folder: Path) -> Recipe:
+    """Return the recipe of the run in ``folder``. Raises JournalError if there is none."""
+    if not (folder / RECIPE).is_file():
+        raise JournalError(f"nas predictor report takes the folder of a run or a table, but {folder} has no {RECIPE}.")
+    return read_recipe(folder / RECIPE)
+
+
+def device_of_run(
+    folder: Path, recipe: Recipe, space: str, options: Mapping[str, Any], metrics: Sequence[str], seed: int
+) -> MeasuredDevice:
+    """Return the measurements that a run took before it chose winners.
+
+    ``space`` names the run's search space, made with ``options``. Without ``metrics``, all measured metrics are taken.
+    Measurements of the same space on other targets of this machine are sources, as they were in the search.
+
+    Raises:
+        RecipeError: a space with other choices, or a metric that the run did not measure.
+        JournalError: the run recorded nothing.
+    """
+    with JournalReader(folder) as journal:
+        began, evaluations = journal.rows(Began), journal.rows(Evaluation)
+    if not began:
+        raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
+    shape, classes = _task_of(recipe, began[0])
+    loaded = load_space(space, options, input_shape=shape, classes=classes)
+    if choices_hash(loaded) != began[0].space["choices"]:
+        raise RecipeError(f"the space must have the choices that the run {folder} searched, but {space} has others.")
+    measurements = _measurements_in(evaluations)
+    values = _medians(folder, measurements, metrics)
+    describer = as_executed(describer_of(loaded, shape, classes), measurements)
+    kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
+    return MeasuredDevice(
+        describer,
+        recipe.measured_on,
+        kept,
+        recipe.parsed_limits,
+        _sources(recipe, loaded, shape, classes, kept),
+        {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
+        values.get("latency_ms", {}),
+    )
+
+
+def _task_of(recipe: Recipe, began: Began) -> tuple[tuple[int, int, int], int]:
+    """The image shape and the number of classes, of the data set or else of the table."""
+    if began.data_set is None:
+        return recipe.table.input_shape, recipe.table.classes
+    channels, height, width = began.data_set["image shape"]
+    return (channels, height, width), began.data_set["classes"]
+
+
+def _measurements_in(rows: Iterable[Evaluation]) -> dict[Architecture, dict[str, Measurement]]:
+    """The measurements of each architecture by metric; the last one counts."""
+    found: dict[Architecture, dict[str, Measurement]] = {}
+    for row in rows:
+        if row.stage == "measure" and not row.failed:
+            found.setdefault(row.architecture, {}).update(row.measurements)
+    return found
+
+
+def _medians(
+    folder: Path, measurements: Mapping[Architecture, Mapping[str, Measurement]], metrics: Sequence[str]
+) -> dict[str, dict[Architecture, float]]:
+    found = {
+        metric: {a: each[metric].median for a, each in measurements.items() if metric in each}
+        for metric in MEASURED_METRICS
+    }
+    values = {metric: each for metric, each in found.items() if each}
+    for metric in metrics:
+        if metric not in values:
+            raise RecipeError(f"the run {folder} did not measure {metric!r}. {did_you_mean(metric, values)}")
+    if not values:
+        raise RecipeError(f"a predictor needs measured architectures, but the run {folder} has none.")
+    return values
+
+
+def _sources(
+    recipe: Recipe, space: SearchSpace, shape: tuple[int, int, int], classes: int, metrics: Iterable[str]
+) -> dict[str, Sequence[Source]]:
+    store, identity = MeasurementStore(home(), fresh=not recipe.measuring.reuse), space_identity(space, shape, classes)
+    return {
+        metric: [each for each in store.sources(identity, metric, without=()) if each.target != recipe.measured_on]
+        for metric in metrics
+    }

@@ -1,0 +1,88 @@
+"""A search space by its name, as the commands about tables take it, with the task that it is made for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from nas.errors import RecipeError
+from nas.recipe.toml_text import apply_overrides
+from nas.space.description import Describer
+from nas.space.search_space import SearchSpace, load_space
+from nas.space.tracing import describer_of
+from nas.tables.table import Table, read_table
+
+DEFAULT_SHAPE = (3, 32, 32)
+DEFAULT_CLASSES = 10
+
+
+@final
+@dataclass(frozen=True)
+class NamedSpace:
+    """A search space by its name, its constructor's options, the image shape (channels, height, width) and classes."""
+
+    name: str
+    options: Mapping[str, Any]
+    input_shape: tuple[int, int, int]
+    classes: int
+
+    @classmethod
+    def parse(cls, name: str, options: Sequence[str], input_shape: str | None, classes: int | None) -> NamedSpace:
+        """Return the space from the texts of the command line; None stands for the default.
+
+        Raises:
+            RecipeError: an option that is not KEY=VALUE, or a shape that is not CxHxW.
+        """
+        shape = DEFAULT_SHAPE if input_shape is None else parse_shape(input_shape)
+        return cls(name, parse_options(options), shape, DEFAULT_CLASSES if classes is None else classes)
+
+    def load(self) -> SearchSpace:
+        """Return the space itself.
+
+        Raises:
+            RecipeError: an unknown space or option.
+            SpaceError: the space breaks its own rules.
+        """
+        return load_space(self.name, self.options, input_shape=self.input_shape, classes=self.classes)
+
+    def read_table(self, path: Path) -> tuple[Table, SearchSpace, Describer]:
+        """Return the table at ``path``, its space and the describer of that space.
+
+        Raises:
+            RecipeError: an unknown space or option, or no table of this space.
+            SpaceError: the space breaks its own rules.
+        """
+        space = self.load()
+        return read_table(path, space), space, describer_of(space, self.input_shape, self.classes)
+
+
+def space_of_table(
+    path: Path, name: str | None, options: Sequence[str], input_shape: str | None, classes: int | None
+) -> NamedSpace:
+    """Return the space of the table at ``path`` from the texts of the command line.
+
+    Raises:
+        RecipeError: no name, an option that is not KEY=VALUE, or a shape that is not CxHxW.
+    """
+    if name is None:
+        raise RecipeError(f"a table does not name its search space: name that of {path} with --space NAME.")
+    return NamedSpace.parse(name, options, input_shape, classes)
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """Return channels, height and width of a text such as ``3x32x32``. Raises RecipeError for any other text."""
+    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", text.strip())
+    if match is None:
+        raise RecipeError(f"--input-shape is channels, height and width, such as 3x32x32, but got {text!r}.")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def parse_options(options: Sequence[str]) -> dict[str, Any]:
+    """Return the values of texts such as ``channels=8``. Raises RecipeError for a text without a key and ``=``."""
+    for given in options:
+        if not given.partition("=")[0].strip() or "=" not in given:
+            raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {given!r}.")
+    return apply_overrides({}, options)

@@ -1,0 +1,146 @@
+"""Bringing a new target into a table from start to end: measure a few architectures, then predict all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from nas.errors import RecipeError
+from nas.hardware.bench import Bench
+from nas.hardware.bench_request import BenchRequest
+from nas.hardware.measuring import Surroundings
+from nas.prediction.fusion import as_executed
+from nas.prediction.predictor import MIN_SAMPLES, load_predictor
+from nas.prediction.samples import MeasuredDevice
+from nas.prediction.trust_report import TrustReport, trust_reports
+from nas.prediction.trust_request import TrustRequest, check_limits
+from nas.progress import Progress
+from nas.space.description import Describer
+from nas.space.search_space import SearchSpace
+from nas.storage.home import home
+from nas.storage.measurement_store import MeasurementStore
+from nas.tables.interruption import noting_how_to_continue
+from nas.tables.measured_table import device_name
+from nas.tables.named_space import NamedSpace
+from nas.tables.onboarding import Onboarded, doubts_of, measure_few, predict_rows, sources_from, write_onboarded
+from nas.tables.table import Table
+from nas.tables.table_device import latencies_of
+from nas.values.source import Source
+
+
+@final
+@dataclass(frozen=True)
+class Onboarding:
+    """A target to bring into a table, and how.
+
+    ``samples`` architectures of the table at ``path`` are measured in ``metric``. ``sources`` are devices of the table
+    to transfer from; without any, all devices with the metric are used. The new table is written to ``out``. ``fresh``
+    ignores measurements that earlier commands kept.
+    """
+
+    path: Path
+    space: NamedSpace
+    bench: BenchRequest
+    metric: str
+    sources: Sequence[str]
+    trust: TrustRequest
+    samples: int
+    out: Path
+    fresh: bool = False
+
+    @property
+    def device(self) -> str:
+        """The new target, as the table's columns name it."""
+        return device_name(self.bench.target)
+
+    def check(self) -> None:
+        """Check what can be checked before anything is read.
+
+        Raises:
+            RecipeError: an unfit name of the new table, too few samples, or an unknown predictor.
+        """
+        if not self.out.name.endswith(".csv.gz"):
+            raise RecipeError(
+                f"a table is written as gzip CSV, to a file named like table.csv.gz, but got {self.out.name!r}."
+            )
+        if self.samples < MIN_SAMPLES:
+            raise RecipeError(
+                f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {self.samples}."
+            )
+        load_predictor(self.trust.predictor)
+
+
+def onboard(asked: Onboarding, progress: Progress) -> TrustReport:
+    """Measure a few architectures on the new target, predict the others, write the new table, and return the report.
+
+    Raises:
+        RecipeError: something that was asked for is unknown or contradictory.
+        TargetError: the target cannot be measured here, or too few architectures could be.
+    """
+    asked.check()
+    table, space, describer = asked.space.read_table(asked.path)
+    check_limits(asked.trust.limits, [asked.metric])
+    sources = sources_from(table, asked.metric, asked.device, asked.sources)
+    bench = asked.bench.open(progress.say)
+    bench.check([asked.metric])
+    onboarded = _measure(asked, table, space, bench, sources, progress)
+    for doubt in doubts_of(onboarded, f"{asked.metric}_{asked.device}"):
+        progress.say(doubt)
+    return _predict(asked, table, describer, sources, onboarded, progress)
+
+
+def _measure(
+    asked: Onboarding, table: Table, space: SearchSpace, bench: Bench, sources: Sequence[Source], progress: Progress
+) -> Onboarded:
+    store = MeasurementStore(home(), fresh=asked.fresh)
+    task = asked.space
+    with noting_how_to_continue(asked.fresh):
+        return measure_few(
+            table,
+            asked.metric,
+            asked.device,
+            [source.target for source in sources],
+            asked.samples,
+            Surroundings(space, bench, task.input_shape, task.classes, asked.bench.target.batch, store),
+            seed=asked.trust.seed,
+            progress=progress,
+        )
+
+
+def _predict(
+    asked: Onboarding,
+    table: Table,
+    describer: Describer,
+    sources: Sequence[Source],
+    onboarded: Onboarded,
+    progress: Progress,
+) -> TrustReport:
+    """Fit the predictor to what was measured, predict every row, and write the new table."""
+    values = {table.architectures[row]: value for row, value in onboarded.values.items()}
+    taken = {each.architecture: each.measurements for each in onboarded.rows.values() if not each.failed}
+    describer = as_executed(describer, taken)
+    data = MeasuredDevice(
+        describer,
+        asked.device,
+        {asked.metric: values},
+        (),
+        {asked.metric: sources},
+        {asked.metric: [a for a in table.architectures if a not in values]},
+        latencies_of(table, asked.device),
+    )
+    trust = asked.trust
+    ((report, fitted),) = trust_reports(
+        data,
+        load_predictor(trust.predictor),
+        trust.predictor,
+        limits=trust.limits,
+        most=len(values),
+        seed=trust.seed,
+        progress=progress,
+    )
+    progress.stage("predicting the table", len(table))
+    predicted = predict_rows(fitted, table, describer, progress.advance)
+    write_onboarded(asked.out, table, asked.metric, asked.device, onboarded, predicted)
+    return report

@@ -1,0 +1,87 @@
+"""The command's help and version, and the imports that they do without."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+from commands import environment
+from in_process import printed, refused
+
+from nas.space.plug_ins import plug_in_names
+from nas.tasks.named_data import DATA_SETS
+
+HEAVY = (
+    *("torch", "ray", "optuna", "plotly", "onnxruntime", "sklearn", "scipy", "torchvision", "timm", "pandas"),
+    *("pydantic", "numpy", "rich", "jinja2"),
+)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import nas",
+        "import nas.cli.main",
+        "import nas.cli.main\ntry:\n nas.cli.main.main()\nexcept SystemExit as e: assert not e.code",
+    ],
+)
+def test_help_and_import_load_nothing_heavy(code: str) -> None:
+    """Importing nas and printing help loads neither torch, Ray, pydantic nor another heavy library."""
+    check = f"\nimport sys\nprint([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code + check, "--help"],
+        env=environment(), text=True, capture_output=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert done.stderr == "[]\n"
+    assert "Usage" in done.stdout or "main()" not in code
+
+
+COMMANDS = (
+    *("", "search", "show", "report", "list", "measure", "target", "target list", "target show", "target install"),
+    *("predictor", "predictor report", "predictor onboard"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_page_fits_80_columns_and_repeats_no_list(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of plug-ins and data sets are listed by nas list only; a help page has two at most, as examples."""
+    page = printed(capsys, monkeypatch, *command.split(), "--help")
+    assert all(len(line) <= 80 for line in page.splitlines())
+    assert "..." not in page.partition("Commands:")[2]
+    for names in (DATA_SETS, *map(plug_in_names, ("nas.search_spaces", "nas.predictors", "nas.samplers"))):
+        assert sum(bool(re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", page)) for name in names) <= 2
+
+
+def test_the_version_is_printed() -> None:
+    """The version comes from the installed package, without loading torch or another heavy library."""
+    code = f"import sys, nas.cli.main as m\ntry:\n m.main()\nfinally:\n assert not {set(HEAVY)} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        env=environment(), text=True, capture_output=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"nas {version('nas')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (("serch",), "'search'"),
+        (("search", "--trails", "3"), "--trials"),
+        (("show", "--run", "x"), "--runs"),
+        (("target", "lst"), "'list'"),
+        (("predictor", "reprot"), "'report'"),
+        (("predictor", "onboard", "--sample", "3"), "--samples"),
+    ],
+)
+def test_an_unknown_command_or_option_names_the_nearest(
+    arguments: tuple[str, ...], nearest: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the known command or option that is nearest."""
+    text = refused(capsys, monkeypatch, *arguments)
+    assert nearest in text
+    assert len(text.splitlines()) == 1
