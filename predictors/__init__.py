@@ -1,1 +1,4 @@
-"""Ways to predict a measured metric; each is a function that fits and returns a predictor."""
+"""Predictors of measured metrics: each is a function that fits and returns a predictor.
+
+Recipes name them by the entry points ``nas.predictors``. ``predictors.samplers`` holds what proposes architectures.
+"""

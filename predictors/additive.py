@@ -1,12 +1,13 @@
-"""Every layer costs something, and the costs add up: non-negative regression over groups of layers.
+"""Additive costs: every layer costs something, and the costs add up. Fitted by non-negative regression.
 
-A group of layers that a device treats alike has a cost a layer and a cost for each of ``description.QUANTITIES``. Each
-is a sum of three: one of its kind, one of its kernel and sharing, one of the group itself. The latter two are drawn to
-zero, as in hierarchical regression (Gelman and Hill, 2006), so a group with few samples costs what its kind does. What
-a runtime merges into a neighbour, such as an activation, gets a cost of zero by itself.
+Layers are grouped so that a device treats a group alike. A group has a cost for each of ``description.QUANTITIES``,
+such as a cost per layer and per multiply-accumulate. Each cost is the sum of three terms: one for the kind of layer,
+one for its kernel and sharing, and one for the group itself. The last two are shrunk to zero, as in hierarchical
+regression (Gelman and Hill, 2006), so a group with few samples costs what its kind does. Layers that a runtime merges
+into a neighbour, such as activations, get a cost of zero from the fit.
 
-By how much each layer is off then is learned by ``predictors.layer_process``: of 200 measured mobile networks 92 % are
-within ±10 % without it and 98 % with it, after 100 others.
+``predictors.layer_process`` then learns the relative error of each layer's cost. Of 200 measured mobile networks, 92 %
+are predicted within ±10 % without it and 98 % with it, after 100 others.
 """
 
 from __future__ import annotations
@@ -35,30 +36,34 @@ _LEVELS: tuple[Callable[[LayerGroup], Hashable], ...] = (
     lambda group: group,
 )
 _DEVIATION = 0.06
-"""Expected size of a group's own cost, as a share of the value if every layer of its kind had it. On measured mobile
-networks, FBNet and NAS-Bench-201, 0.04 to 0.08 do alike; with 0.02 twenty samples are worse."""
+"""Expected size of a group's own cost, as a share of the value if every layer of its kind had this cost.
+
+On measured mobile networks, FBNet and NAS-Bench-201, 0.04 to 0.08 work equally well; with 0.02, twenty samples give
+larger errors.
+"""
 _FIRST_STRENGTH, _STRENGTHS = 1.0, (0.1, 30.0)
 _KIND_SHARE = 0.1
-"""Costs of kinds are drawn to zero by this share of what other costs are."""
+"""Strength with which costs of kinds are shrunk to zero, relative to that of other costs."""
 _ROUNDS = 4
 _HUBER = 3.0
-"""Residuals beyond so many standard deviations count in proportion, not squared: a few measurements are spoilt."""
+"""Residuals beyond this many standard deviations count linearly, not squared, because a few measurements are spoilt."""
 _QUICK = 0.3
-"""Of the median: values below count for less at first, since the relative error of one near zero outweighs all."""
+"""Values below this share of the median count less in the first round, because relative errors near zero are huge."""
 _GIVEN_RIDGE = 1e-3
 _SMALLEST, _EVEN = 0.05, 1e-6
 _DEVIATIONS = 1.4826
-"""Standard deviations in a median absolute error, if errors are normal."""
+"""Ratio of the standard deviation to the median absolute error of normal errors."""
 _NNLS_STEPS = 30
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class AdditiveModel:
-    """Costs by level and key of a group, each of shape (quantities,), all of them zero or more.
+    """Non-negative costs by level and key of a group, each of shape (quantities,).
 
-    ``dead_costs``, shape (options,), are of options that are written but change nothing, which some runtimes execute.
-    ``slopes``, shape (G,), are the exponents of what is given. Each layer's cost is off by its value of ``off``.
+    ``dead_costs``, shape (options,), are costs of options that are chosen but change nothing; some runtimes execute
+    them. ``slopes``, shape (G,), are the exponents of the given features. ``off`` gives the relative error of each
+    layer's cost. ``smallest`` is the lowest credible value.
     """
 
     constant: float
@@ -70,14 +75,14 @@ class AdditiveModel:
     _known: dict[tuple[Layer, LayerGroup], float] = field(default_factory=dict, repr=False)
 
     def log_means(self, batch: Batch) -> FloatArray:
-        """Log-predictions, shape (N,). A sum of nothing but free terms gets the smallest credible value."""
+        """Return log-predictions, shape (N,); a network of free layers alone gets the lowest credible value."""
         totals = self.totals(batch.descriptions)
         means: FloatArray = np.log(np.maximum(totals, self.smallest)) + batch.given @ self.slopes
         return means
 
     def totals(self, descriptions: Descriptions) -> FloatArray:
-        """What costs add up to, shape (N,), for what is given apart."""
-        costs_L = np.zeros(len(descriptions.layers) + 1)  # the last for the place -1, behind a network's last layer
+        """Return the sums of costs, shape (N,), before the given features are applied."""
+        costs_L = np.zeros(len(descriptions.layers) + 1)  # the last entry is for the padding, number -1
         present = np.unique(descriptions.layer_numbers)
         present = present[present >= 0]
         costs_L[present] = self._corrected([descriptions.layers[n] for n in present.tolist()], descriptions.groups)
@@ -86,12 +91,12 @@ class AdditiveModel:
         return totals
 
     def layer_costs(self, layers: Sequence[GroupedLayer], groups: Sequence[LayerGroup]) -> FloatArray:
-        """What each layer costs by its group alone, shape (len(layers),)."""
+        """Return each layer's cost according to its group alone, shape (len(layers),)."""
         costs = [float(self.cost(groups[each.group], len(each.quantities)) @ each.quantities) for each in layers]
         return np.array(costs, dtype=np.float64)
 
     def _corrected(self, layers: Sequence[GroupedLayer], groups: Sequence[LayerGroup]) -> list[float]:
-        """The same with what it is off by, found once for each layer."""
+        """Return each layer's cost, corrected by ``off``; the result is cached."""
         keys = [(each.layer, groups[each.group]) for each in layers]
         new = [index for index, key in enumerate(keys) if key not in self._known]
         if new:
@@ -102,7 +107,7 @@ class AdditiveModel:
         return [self._known[key] for key in keys]
 
     def cost(self, group: LayerGroup, quantities: int) -> FloatArray:
-        """What a unit of each quantity costs in a group; that of its kind where no sample had the group."""
+        """Return the cost per unit of each quantity; a group without samples has the costs of its kind."""
         cost_Q = np.zeros(quantities)
         for place in _places(group):
             cost_Q += self.costs.get(place, 0.0)
@@ -119,33 +124,34 @@ def fit_additive(
     given: Sequence[Given] = (),
     seed: int,
 ) -> BoundedPredictor:
-    """A predictor that adds up costs of layers; right where layers run one after another. Ignores ``sources``.
+    """Return a predictor that adds up costs of layers, which suits devices that run layers one after another.
 
-    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
+    ``sources`` are ignored. Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``.
     """
     return fit_bounded(space, architectures, values, target=target, given=given, seed=seed, method=AdditiveMethod())
 
 
 @final
 class AdditiveMethod:
-    """Fits the model to the samples of a space."""
+    """Fits ``AdditiveModel``, as ``predictors.bounded.ModelMethod`` describes."""
 
     def fit(self, batch: Batch, values: FloatArray, seed: int) -> AdditiveModel:
+        """Fit the model to N samples."""
         return fit_model(batch, values, seed)
 
     fit_in_fold = fit
 
 
 def fit_model(batch: Batch, values: FloatArray, seed: int) -> AdditiveModel:
-    """The costs with the least squared error of logarithms, whatever the seed.
+    """Return the costs with the least squared error of logarithms; the seed has no effect.
 
-    With something given, a power law in it goes first, and the costs are those of what is left.
+    With given features, a power law in them is fitted first, and the costs explain what it leaves.
     """
     slopes = _power_law(batch.given, np.log(values))
     left = values / np.exp(batch.given @ slopes)
     places, parents, terms = _terms(batch.descriptions)
     dead = _dead_counts(batch.descriptions, int(batch.descriptions.options.max(initial=-1)) + 1)
-    # The constant and dead options are levels of their own: their parents are they themselves.
+    # The constant and the dead options have no coarser level, so each is its own parent.
     alone = [0, *range(1 + terms.shape[1], 1 + terms.shape[1] + dead.shape[1])]
     columns = np.hstack([np.ones((len(left), 1)), terms, dead])
     parent = np.array([alone[0], *(1 + parents), *alone[1:]])
@@ -162,7 +168,7 @@ def fit_model(batch: Batch, values: FloatArray, seed: int) -> AdditiveModel:
 
 
 def _off(model: AdditiveModel, descriptions: Descriptions, values: FloatArray) -> LayerProcess:
-    """By how much the model's costs of layers are off, if networks cost ``values``, shape (N,)."""
+    """Return the process of relative errors of the layers' costs, if networks cost ``values``, shape (N,)."""
     totals = np.maximum(model.totals(descriptions), model.smallest)
     parts_NL = np.zeros((len(descriptions), len(descriptions.layers) + 1))
     for numbers_N in descriptions.layer_numbers.T:
@@ -176,9 +182,9 @@ def _places(group: LayerGroup) -> Iterable[Place]:
 
 
 def _terms(descriptions: Descriptions) -> tuple[list[Place], IndexArray, FloatArray]:
-    """Places (level and key), parents, shape (P quantities,), and sums, shape (N, P quantities).
+    """Return places (level and key), parents, shape (P quantities,), and sums, shape (N, P quantities).
 
-    A place that holds the same groups as a coarser one is left out, and groups that no architecture has are.
+    Groups that no architecture has are left out, and so is a place with the same groups as a coarser one.
     """
     members: dict[Place, list[int]] = {}
     for index in np.flatnonzero(descriptions.layer_sums.any(axis=(0, 2))):
@@ -198,7 +204,7 @@ def _terms(descriptions: Descriptions) -> tuple[list[Place], IndexArray, FloatAr
 
 
 def _dead_counts(descriptions: Descriptions, options: int) -> FloatArray:
-    """How often each option is written where it changes nothing, shape (N, options); later options are left out."""
+    """Count how often each option is chosen where it changes nothing, shape (N, options); later options are ignored."""
     dead = descriptions.options != descriptions.live_options
     counts = np.zeros((len(descriptions), options))
     for option in range(options):
@@ -207,7 +213,7 @@ def _dead_counts(descriptions: Descriptions, options: int) -> FloatArray:
 
 
 def _power_law(given: FloatArray, logs: FloatArray) -> FloatArray:
-    """Slopes, shape (G,), of log-values over what is given, shape (N, G), as ridge regression on unit scales."""
+    """Return the slopes, shape (G,), of log-values over given features, shape (N, G), by ridge regression."""
     centred = given - given.mean(axis=0)
     scale = np.where(centred.std(axis=0) > 0, centred.std(axis=0), 1.0)
     standard = centred / scale
@@ -217,10 +223,10 @@ def _power_law(given: FloatArray, logs: FloatArray) -> FloatArray:
 
 
 def _solve(columns: FloatArray, parent: IndexArray, values: FloatArray) -> FloatArray:
-    """Non-negative costs of the columns, shape (N, C), each drawn to zero on the scale of its parent.
+    """Return non-negative costs of the columns, shape (N, C), each shrunk to zero on the scale of its parent.
 
-    The squared error of logarithms is minimised step by step, first that of relative values; how strongly costs are
-    drawn follows from the error that is left.
+    The first step minimises the squared error of relative values, and later steps that of logarithms. The remaining
+    error determines how strongly costs are shrunk.
     """
     from scipy.optimize import nnls  # here, because scipy is slow to import
 
@@ -249,7 +255,7 @@ def _solve(columns: FloatArray, parent: IndexArray, values: FloatArray) -> Float
         freedom = float(np.trace(np.linalg.solve(penalised[paid], products[paid])))
         variance = float((np.minimum(sizes, largest) ** 2).sum()) / max(len(values) - freedom, 0.25 * len(values))
         strength = float(np.clip(variance / _DEVIATION**2, *_STRENGTHS))
-        # A step of Gauss and Newton: log p is linear in p nearby. Errors beyond the largest count for less.
+        # A Gauss-Newton step: log p is linear in p nearby. Errors beyond the largest count less.
         weights = np.sqrt(np.minimum(1.0, largest / sizes)) / predicted
         targets = predicted * (1 - errors)
     costs = np.zeros(columns.shape[1])

@@ -1,8 +1,8 @@
-"""Bounds from held-out residuals, and the folds that hold them out.
+"""Conformal prediction: bounds from held-out residuals, and the folds that hold samples out.
 
-Conformal prediction after Vovk et al., "Algorithmic Learning in a Random World" (2005); taking the residuals from
-cross-validation and the prediction from a fit to all samples is the jackknife of Barber et al., "Predictive inference
-with the jackknife+" (2021); dividing residuals by how unsure the model is makes bounds that widen where it is (Lei et
+The method is that of Vovk et al., "Algorithmic Learning in a Random World" (2005). Residuals come from cross-validation
+and predictions from a fit to all samples, as in the jackknife of Barber et al., "Predictive inference with the
+jackknife+" (2021). Residuals are divided by the model's spread, so that bounds widen where the model is unsure (Lei et
 al., 2018, arXiv:1604.04173). Residuals are log(truth) − log(prediction), so the bounds are factors.
 """
 
@@ -24,13 +24,13 @@ TWO_SIDED, ONE_SIDED = 0.9, 0.95
 @final
 @dataclass(frozen=True)
 class Calibration:
-    """How many spreads a truth may be away from its log-prediction: on either side, and above it."""
+    """Largest distance of a truth from its log-prediction, in spreads: to either side, and above it."""
 
     either: float
     above: float
 
     def bound(self, log_means: FloatArray, spreads: FloatArray, known: BoolArray) -> Prediction:
-        """Predictions with their bounds for N log-means, with their spreads."""
+        """Return predictions with bounds for N log-means and their spreads."""
         reach = self.either * spreads
         return Prediction(
             mean=np.exp(log_means),
@@ -42,7 +42,7 @@ class Calibration:
 
 
 def calibrate(scores: FloatArray) -> Calibration:
-    """Two-sided 90 % and one-sided 95 % bounds from held-out log-residuals over their spreads, shape (N,)."""
+    """Return 90 % two-sided and 95 % one-sided bounds, from held-out log-residuals divided by spreads, shape (N,)."""
     return Calibration(
         either=_quantile(np.abs(scores), TWO_SIDED, np.abs(scores)),
         above=max(0.0, _quantile(scores, ONE_SIDED, np.abs(scores))),
@@ -50,10 +50,10 @@ def calibrate(scores: FloatArray) -> Calibration:
 
 
 def hold_out(values: FloatArray, log_means: FloatArray, spreads: FloatArray) -> HeldOut:
-    """Held-out predictions with the bounds that the other samples' residuals give, each of shape (N,).
+    """Return held-out predictions, each with bounds from the residuals of the other samples.
 
-    Without ties the share of truths within these bounds depends on the number of samples alone: it is near 0.9 whatever
-    the predictor. What was foretold before it was measured tells whether bounds hold.
+    Without ties, the share of truths within these bounds depends only on the number of samples: it is near 0.9 for any
+    predictor. Only predictions made before measuring show if bounds hold.
     """
     scores = (np.log(values) - log_means) / spreads
     reach = np.array([calibrate(np.delete(scores, index)).either for index in range(len(scores))]) * spreads
@@ -61,16 +61,17 @@ def hold_out(values: FloatArray, log_means: FloatArray, spreads: FloatArray) -> 
 
 
 def split_folds(count: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """Which of ``count`` samples each fold holds out: at most ten folds of nearly equal size, in random order."""
+    """Split ``count`` samples at random into at most ten folds of nearly equal size, as arrays of indexes."""
     order = np.random.default_rng(seed).permutation(count)
     return np.array_split(order, min(LARGEST_FOLD_COUNT, count))
 
 
 def _quantile(scores: FloatArray, share: float, magnitudes: FloatArray) -> float:
-    """The value that a further score exceeds with a probability of at most 1 − ``share``.
+    """Return the value that a further score exceeds with a probability of at most 1 − ``share``.
 
-    With n scores it is the ceil(share (n + 1))-th smallest. Where there are too few for one, it is the largest in
-    magnitude, times 1.4 at n = 4 falling to 1 at n = 9, which gives the share for normal residuals.
+    With n scores it is the ceil(share (n + 1))-th smallest. With too few scores for that rank, it is the largest
+    magnitude times a factor. The factor falls from 1.4 at n = 4 to 1 at n = 9, which gives ``share`` for normal
+    residuals.
     """
     count = len(scores)
     rank = math.ceil(share * (count + 1) - 1e-9)

@@ -1,7 +1,7 @@
-"""What the methods know of an architecture: its options, and what the layers of its graph add up to.
+"""Features of an architecture: the options it takes, and sums over the layers of its graph.
 
-Features come in blocks. Each is centred over the space's population and scaled so that an architecture's squared
-distance to the mean is 1 on average, whatever its number of columns, so that weights of blocks can be compared.
+Features come in blocks. Each block is centred over the space's population. It is scaled so that the mean squared
+distance to the centre is 1 whatever its number of columns, which makes weights of blocks comparable.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from nas.space.search_space import HasCanonical
 _KEPT_VARIANCE = 1 - 1e-5
 _MOST_COMPONENTS = 30
 _LEAST_SPREAD = 1e-5
-"""Relative to the mean: what varies less is left out, for single precision would round it to something else."""
+"""Columns that vary less than this, relative to their mean, are left out: single precision would only show rounding."""
 
 
 @final
 @dataclass(frozen=True)
 class Projection:
-    """Columns centred, scaled to unit variance, turned to their principal components, and scaled as a block."""
+    """A projection that standardises columns, rotates them to their principal components, and scales the block."""
 
     centre: FloatArray
     turn: FloatArray
 
     @classmethod
     def of(cls, columns_ND: FloatArray) -> Projection:
-        """The projection whose components hold all but 1e-5 of the variance of these rows, at most 30 of them."""
+        """Return the projection whose components, at most 30, hold all but 1e-5 of the variance of these rows."""
         centre = columns_ND.mean(axis=0)
         spread = columns_ND.std(axis=0)
         varies = spread > _LEAST_SPREAD * np.maximum(1.0, np.abs(centre))
@@ -50,6 +50,7 @@ class Projection:
         return cls(centre, (weights[:, None] * axes[:count].T) / size)
 
     def __call__(self, columns_ND: FloatArray) -> FloatArray:
+        """Return the scaled components, shape (N, components)."""
         precision = columns_ND.dtype
         turned: FloatArray = (columns_ND - self.centre.astype(precision)) @ self.turn.astype(precision)
         return turned
@@ -58,16 +59,16 @@ class Projection:
 @final
 @dataclass(frozen=True)
 class Graph:
-    """Sums over the layers of a graph by group, kind, stage and in all, as logarithms and as they are."""
+    """Sums over the layers of a graph by group, kind, stage and in total, as logarithms and as plain values."""
 
     groups: tuple[LayerGroup, ...]
-    gather: FloatArray  # (groups, places): which groups a place adds up
+    gather: FloatArray  # (groups, places): 1 if the place includes the group
     logs: Projection
     plain: Projection
 
     @classmethod
     def of(cls, population: Descriptions) -> Graph:
-        """The places and projections for graphs like those of ``population``."""
+        """Return the places and projections for graphs like those of ``population``."""
         places: dict[Hashable, list[int]] = {}
         for index, group in enumerate(population.groups):
             variant = (group.kind, group.kernel, group.sharing)
@@ -85,7 +86,7 @@ class Graph:
         return cls(population.groups, gather, Projection.of(np.log1p(sums)), Projection.of(sums))
 
     def __call__(self, descriptions: Descriptions) -> tuple[FloatArray, FloatArray]:
-        """Both blocks, each of shape (N, components)."""
+        """Return the block of logarithms and that of plain sums, each of shape (N, components)."""
         sums = descriptions.layer_sums
         if descriptions.groups != self.groups:
             sums = descriptions.sums_by(self.groups)
@@ -98,10 +99,10 @@ class Graph:
 class Blocks:
     """All features of N architectures, by block.
 
-    ``written`` and ``live`` are one-hot options, as written and without those that change nothing; the latter have no
-    columns in spaces where each choice always counts. ``…_counts`` count options over the choices that have the same
-    ones, so that what is learned of an operation at one place tells of it at others; ``graph_logs`` and ``graph_sums``
-    are of the layers.
+    ``written`` are one-hot options. ``live`` are the same without options that change nothing; this block has no
+    columns in spaces where every choice takes effect. ``…_counts`` count options among the choices that share them, so
+    that experience with an operation at one place helps at others. ``graph_logs`` and ``graph_sums`` describe the
+    layers.
     """
 
     written: FloatArray
@@ -116,11 +117,11 @@ class Blocks:
 
     @property
     def effective(self) -> FloatArray:
-        """One-hot options without those that change nothing."""
+        """One-hot options without options that change nothing."""
         return self.live if self.live.shape[1] > 0 else self.written
 
     def take(self, index: Any) -> Blocks:
-        """The rows at ``index``."""
+        """Return the rows at ``index``."""
         return Blocks(*(getattr(self, each.name)[index] for each in fields(self)))
 
 
@@ -139,13 +140,14 @@ class FeatureMap:
         self._count_scale = 1 / size if size > 0 else 0.0
 
     def of(self, batch: Batch) -> Blocks:
-        """The features of a batch, which remembers them."""
+        """Return the features of a batch, and cache them in it."""
         if self not in batch.memo:
             batch.memo[self] = self(batch.descriptions)
         blocks: Blocks = batch.memo[self]
         return blocks
 
     def __call__(self, descriptions: Descriptions) -> Blocks:
+        """Return the features of N described architectures."""
         logs, sums = self._graph(descriptions)
         nothing = np.empty((len(descriptions), 0))
         return Blocks(
@@ -164,21 +166,21 @@ class FeatureMap:
 
 @lru_cache(maxsize=16)
 def feature_map(space: Describer) -> FeatureMap:
-    """The features of a space, centred over its population."""
+    """Return the feature map of a space, centred over its population."""
     return FeatureMap(space, space.describe(space.population()))
 
 
 def check_samples(architectures: Sequence[Architecture], values: FloatArray) -> FloatArray:
-    """The values as floats, shape (N,).
+    """Return the values as floats, shape (N,).
 
     Raises:
-        ValueError: fewer than ``MIN_SAMPLES``, another number of values than of architectures, or a value that is
-            not positive and finite.
+        ValueError: fewer than ``MIN_SAMPLES``, unequal numbers of values and architectures, or a value that is not
+            positive and finite.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.shape != (len(architectures),):
         raise ValueError(
-            f"values must have one value an architecture, shape ({len(architectures)},), but got {values.shape}."
+            f"values must have one value for each architecture, shape ({len(architectures)},), but got {values.shape}."
         )
     if len(values) < MIN_SAMPLES:
         raise ValueError(f"a predictor must be fitted to at least {MIN_SAMPLES} samples, but got {len(values)}.")
@@ -189,13 +191,13 @@ def check_samples(architectures: Sequence[Architecture], values: FloatArray) -> 
 
 
 def _placed(sums: FloatArray, gather: FloatArray) -> FloatArray:
-    """Sums by place, shape (N, places quantities), from ``layer_sums``."""
+    """Return sums by place, shape (N, places quantities), from ``layer_sums``."""
     placed: FloatArray = np.einsum("ngq,gp->npq", sums, gather, optimize=True)
     return placed.reshape(len(sums), gather.shape[1] * len(QUANTITIES))
 
 
 def _one_hot(options: IntArray, sizes: Sequence[int]) -> FloatArray:
-    """One column an option, scaled so that an architecture's product with itself is at most 1."""
+    """Return one column for each option, scaled so that an architecture's product with itself is at most 1."""
     columns = np.zeros((len(options), sum(sizes)))
     rows = np.arange(len(options))
     start = 0
@@ -209,7 +211,7 @@ def _one_hot(options: IntArray, sizes: Sequence[int]) -> FloatArray:
 
 
 def _pools(choices: Sequence[Choice]) -> tuple[Mapping[int, int], int]:
-    """For each choice that shares its options with others, the column of its first option; and how many columns."""
+    """Return the column of the first option of each choice that shares its options, and the number of columns."""
     by_options: dict[tuple[object, ...], list[int]] = {}
     for index, choice in enumerate(choices):
         by_options.setdefault(choice.options, []).append(index)
@@ -223,7 +225,7 @@ def _pools(choices: Sequence[Choice]) -> tuple[Mapping[int, int], int]:
 
 
 def _counts(options: IntArray, pools: tuple[Mapping[int, int], int]) -> FloatArray:
-    """How often each option is taken over the choices that share it, shape (N, columns)."""
+    """Count how often each option is taken among the choices that share it, shape (N, columns)."""
     start, width = pools
     counts = np.zeros((len(options), width))
     rows = np.arange(len(options))

@@ -1,8 +1,8 @@
 """A Gaussian process over features of the graph and the options: smooth costs from few samples (Rasmussen & Williams).
 
-Its hyperparameters are the most probable ones under the prior of ``predictors.kernel``, from each of three beliefs, and
-the beliefs are mixed by their evidence. It is fitted to roots of relative values: sums of costs are nearly linear in
-them, as products are in logarithms, and neither a very quick nor a very slow architecture weighs too much.
+Hyperparameters are optimised under the prior of ``predictors.kernel``, once from each of three beliefs. The results are
+mixed by their evidence. The process is fitted to square roots of relative values. Sums of costs are nearly linear in
+them, as products are in logarithms, and no very fast or very slow architecture dominates the fit.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ from predictors.features import FeatureMap, check_samples, feature_map
 from predictors.kernel import Hyperparameters, Inputs, Products, hypotheses
 
 _PRIOR_PRECISION = 0.5
-"""Of the logarithms of hyperparameters: each may well be six times larger or smaller than expected."""
+"""Prior precision of the logarithms of hyperparameters: each may well be six times larger or smaller than expected."""
 _TEMPERED = 0.5
-"""Beliefs are mixed by the root of their evidence, since the model is not exactly right."""
+"""Power of the evidence by which beliefs are mixed; the model is not exactly right, so the power is below 1."""
 _LEAST_SHARE = 0.02
 _MOST_FOR_FITTING, _MOST_FOR_FOLDS = 400, 200
-"""Hyperparameters are fitted to so many samples at most, drawn at random; all count for the prediction. Folds get their
-own up to the second number."""
+"""Most samples, drawn at random, that hyperparameters are fitted to; predictions use all samples.
+
+Up to the second number of samples, each fold gets hyperparameters of its own.
+"""
 _STEPS = 40
 _FARTHEST = 8.0
 _EVENNESS = 0.7
 _JITTER = 1e-6
 _OUTLIER, _FEWEST_FOR_OUTLIERS = 2.5, 12
-"""Held-out residuals beyond so many standard deviations get more noise, from so many samples on."""
+"""Samples whose held-out residual exceeds this many standard deviations get more noise, if there are enough samples."""
 _NOISE = Hyperparameters._fields.index("noise")
 _SMALLEST_ROOT = 0.05
 
@@ -45,7 +47,7 @@ _SMALLEST_ROOT = 0.05
 @final
 @dataclass(frozen=True)
 class Roots:
-    """Values as square roots relative to their median, centred and scaled."""
+    """A scale for positive values: square roots relative to the median, centred and divided by their deviation."""
 
     log_median: float
     mean: float
@@ -53,17 +55,18 @@ class Roots:
 
     @classmethod
     def of(cls, values: FloatArray) -> Roots:
-        """The scale of positive values, shape (N,)."""
+        """Return the scale of positive values, shape (N,)."""
         log_median = float(np.median(np.log(values)))
         roots = np.exp(0.5 * (np.log(values) - log_median))
         return cls(log_median, float(roots.mean()), max(float(roots.std()), 1e-9))
 
     def __call__(self, values: FloatArray) -> FloatArray:
+        """Return the scaled roots of values, shape (N,)."""
         scaled: FloatArray = (np.exp(0.5 * (np.log(values) - self.log_median)) - self.mean) / self.scale
         return scaled
 
     def logs(self, means: FloatArray, deviations: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Logarithms of values, and how far above them those one deviation above lie, from those of roots."""
+        """Convert means and deviations of scaled roots into log-values and their deviations."""
         roots = np.maximum(means * self.scale + self.mean, _SMALLEST_ROOT)
         return 2 * np.log(roots) + self.log_median, 2 * np.log1p(self.scale * deviations / roots)
 
@@ -71,9 +74,10 @@ class Roots:
 @final
 @dataclass(frozen=True)
 class Belief:
-    """A process with settled hyperparameters: logarithms ``logs``, its share of the mixture, and what it learned.
+    """A process with fixed hyperparameters, whose logarithms are ``logs``, and its ``share`` of the mixture.
 
-    ``whitening`` is the inverse of the Cholesky factor of the samples' covariance.
+    ``weights`` of the samples give the mean. ``whitening`` is the inverse of the Cholesky factor of the samples'
+    covariance.
     """
 
     logs: FloatArray
@@ -85,7 +89,7 @@ class Belief:
 @final
 @dataclass(frozen=True)
 class Process:
-    """A mixture of beliefs over the same samples."""
+    """A mixture of beliefs over the same samples, with its held-out predictions of them."""
 
     inputs: Inputs
     beliefs: tuple[Belief, ...]
@@ -93,7 +97,7 @@ class Process:
     held_out_deviations: FloatArray
 
     def predict(self, inputs: Inputs, *, noisy: bool = True) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation, each of shape (N,), of what a measurement would give, or would without noise."""
+        """Return mean and standard deviation, each of shape (N,), of a measurement, with or without its noise."""
         found = [self._predict(part, noisy) for part in inputs.split(len(self.inputs))]
         return np.concatenate([mean for mean, _ in found]), np.concatenate([deviation for _, deviation in found])
 
@@ -103,7 +107,7 @@ class Process:
         for belief in self.beliefs:
             covariance = products.covariance(belief.logs)
             means.append((covariance @ belief.weights.astype(covariance.dtype)).astype(np.float64))
-            # By the factor and not by the inverse: in single precision deviations were wrong by half at 300 samples.
+            # With the inverse in place of the factor, deviations were wrong by half at 300 samples in single precision.
             explained = ((covariance @ belief.whitening.astype(covariance.dtype).T) ** 2).sum(axis=1)
             noise = np.exp(belief.logs[_NOISE]) if noisy else 0.0
             variances.append(np.maximum(inputs.variances(belief.logs) - explained, 0.0) + noise)
@@ -113,7 +117,7 @@ class Process:
 def fit_process(
     inputs: Inputs, targets: FloatArray, rng: np.random.Generator, priors: Sequence[Hyperparameters]
 ) -> Process:
-    """The process for N samples with standardised values, shape (N,), a mixture of beliefs around ``priors``."""
+    """Fit a mixture of beliefs, one for each of ``priors``, to N samples with standardised values, shape (N,)."""
     fitting = _for_fitting(len(targets), rng)
     products = Products(inputs, inputs)
     some = products if len(targets) == len(fitting) else Products(inputs.take(fitting), inputs.take(fitting))
@@ -135,7 +139,7 @@ def fit_process(
 
 
 def settle_shared(inputs: Inputs, targets: FloatArray, belief: Hyperparameters, rng: np.random.Generator) -> FloatArray:
-    """Logarithms of hyperparameters that explain several targets of the same N samples, shape (N, targets), best."""
+    """Return logarithms of the hyperparameters that best explain several targets of N samples, shape (N, targets)."""
     fitting = _for_fitting(len(targets), rng)
     some = inputs.take(fitting)
     return _settle(Products(some, some), targets[fitting], belief)[0]
@@ -150,12 +154,11 @@ def learn(
     logs: FloatArray | None,
     settle: bool,
 ) -> Process:
-    """The process of one belief for N samples with standardised values, shape (N,).
+    """Fit the process of one belief to N samples with standardised values, shape (N,).
 
-    ``noise``, shape (N,), is the variance of each sample's noise relative to the usual one.
-
-    Hyperparameters, whose logarithms are ``logs`` so far, are settled anew only where that is asked for, since it takes
-    a hundred times as long as learning from another sample.
+    ``noise``, shape (N,), is the variance of each sample's noise relative to the usual one. ``logs`` are logarithms of
+    the hyperparameters so far. They are optimised again only with ``settle``, which takes a hundred times as long as
+    learning from another sample.
     """
     products = Products(inputs, inputs)
     if settle or logs is None:
@@ -167,7 +170,7 @@ def learn(
 @final
 @dataclass(frozen=True)
 class Fit:
-    """A process for positive values, with what it says of each sample that it has not seen: log-means and spreads."""
+    """A process for positive values, with held-out log-means and spreads of its samples, each of shape (N,)."""
 
     process: Process
     roots: Roots
@@ -176,17 +179,17 @@ class Fit:
     usual_spread: float
 
     def logs(self, inputs: Inputs) -> tuple[FloatArray, FloatArray]:
-        """Log-means and spreads, each of shape (N,)."""
+        """Return log-means and spreads, each of shape (N,)."""
         means, deviations = self.roots.logs(*self.process.predict(inputs))
         return means, _tempered(deviations, self.usual_spread)
 
 
 def fit_values(inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[Hyperparameters] = hypotheses()) -> Fit:
-    """The process for N samples with positive values, shape (N,).
+    """Fit a process to N samples with positive values, shape (N,).
 
-    Hyperparameters adapt to few samples so well that leaving one out afterwards is far too hopeful: bounds from it held
-    77 % of what they should at 20 samples. So each fold gets hyperparameters of its own, until there are so many
-    samples that they no longer depend on one fold.
+    Each fold gets hyperparameters of its own while there are few samples. Hyperparameters fitted to all samples make
+    held-out residuals too small: at 20 samples, bounds from them held 77 % of what they should. With many samples the
+    hyperparameters no longer depend on one fold.
     """
     process, roots = _fit(inputs, values, seed, priors)
     if len(values) > _MOST_FOR_FOLDS:
@@ -202,7 +205,7 @@ def fit_values(inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[H
 
 
 def _tempered(deviations: FloatArray, usual: float) -> FloatArray:
-    """Deviations drawn towards the usual one: a process is too sure of what lies near its samples."""
+    """Return deviations moved towards the usual one, because a process is overconfident near its samples."""
     spreads: FloatArray = np.sqrt((1 - _EVENNESS) * deviations**2 + _EVENNESS * usual**2)
     return spreads
 
@@ -221,6 +224,7 @@ class GpModel:
     features: FeatureMap
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
+        """Return log-predictions and their spreads, each of shape (N,)."""
         return self.fit.logs(Inputs.of(self.features.of(batch), dtype=np.float32))
 
 
@@ -234,9 +238,9 @@ def fit_gp(
     given: Sequence[Given] = (),
     seed: int,
 ) -> BoundedPredictor:
-    """A predictor from this target's samples alone; it knows nothing of ``sources`` and ``given``.
+    """Return a predictor that learns from this target's samples alone; ``sources`` and ``given`` are ignored.
 
-    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
+    Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``.
     """
     values = check_samples(architectures, values)
     features = feature_map(space)
@@ -245,7 +249,7 @@ def fit_gp(
 
 
 def _for_fitting(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Which of ``count`` samples hyperparameters are fitted to."""
+    """Return the indexes of the samples, out of ``count``, that hyperparameters are fitted to."""
     return np.arange(count) if count <= _MOST_FOR_FITTING else rng.choice(count, _MOST_FOR_FITTING, replace=False)
 
 
@@ -256,10 +260,10 @@ def _settle(
     relative_noise: FloatArray | None = None,
     start: FloatArray | None = None,
 ) -> tuple[FloatArray, float]:
-    """The most probable hyperparameters, as logarithms, and their log-probability up to a constant.
+    """Return the most probable hyperparameters, as logarithms, and their log-probability up to a constant.
 
-    ``targets``, shape (N, T), are T independent draws of the same process. The search begins at ``start``, or at what
-    is believed beforehand.
+    ``targets``, shape (N, T), are T independent draws of the same process. The search begins at ``start``, or at
+    ``belief`` without it.
     """
     count, draws = targets.shape
     identity, prior = np.eye(count), np.log(np.array(belief))
@@ -292,7 +296,7 @@ def _settle(
 def _learn(
     products: Products, targets: FloatArray, logs: FloatArray, share: float, relative_noise: FloatArray | None = None
 ) -> tuple[Belief, FloatArray, FloatArray]:
-    """The belief with its weights, and the mean and variance that it gives each sample without having seen it.
+    """Return the belief with its weights, and the held-out mean and variance of each sample.
 
     Leaving one out has a closed form (Rasmussen & Williams 2006, section 5.4.2).
     """
@@ -309,7 +313,7 @@ def _learn(
         if attempt == 2 or len(targets) < _FEWEST_FOR_OUTLIERS or not (scores > _OUTLIER).any():
             break
         noise = noise * np.maximum(1.0, scores / _OUTLIER) ** 2
-    # A further sample has the usual noise, not that of an outlier.
+    # A new sample has the usual noise, not that of an outlier.
     usual = variances - noise + noise.min()
     whitening = linalg.solve_triangular(factor, np.eye(len(targets)), lower=True, check_finite=False)
     return Belief(logs, share, weights, whitening), means, np.maximum(usual, noise.min())
@@ -318,7 +322,7 @@ def _learn(
 def _mix(
     shares: Sequence[float], means: Sequence[FloatArray], variances: Sequence[FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
-    """Mean and standard deviation of a mixture, each of shape (N,)."""
+    """Return mean and standard deviation of a mixture, each of shape (N,)."""
     share = np.array(shares)[:, None]
     mean = (share * np.array(means)).sum(axis=0)
     variance = (share * (np.array(variances) + (np.array(means) - mean) ** 2)).sum(axis=0)

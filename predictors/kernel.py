@@ -1,9 +1,9 @@
-"""The covariance of a cost between two architectures, as a sum of what may make them cost alike.
+"""The kernel of Gaussian processes over architectures: a sum of reasons why two architectures cost the same.
 
-Linear parts say that costs add up, Gaussian parts that architectures which look alike cost alike. Their weights and
-rates are the hyperparameters: logarithms, with a normal prior around ``PRIOR``, which states what is to be expected of
-any device when every block of features has unit size: costs follow the other targets' first, then the operations'
-counts. Settings were chosen on targets that are used as sources, and on devices made up of a formula.
+Linear parts express that costs add up; Gaussian parts express that similar architectures have similar costs. Their
+weights and rates are the hyperparameters. The logarithms have a normal prior around ``PRIOR``, which describes a
+typical device for blocks of unit size: costs follow those of other targets first, then the counts of operations. The
+settings were chosen on targets that serve as sources, and on simulated devices.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ FloatingArray = NDArray[np.floating[Any]]
 @final
 @dataclass(frozen=True)
 class SourceBlocks:
-    """What other targets say of N architectures, each block of unit size over the population.
+    """Predictions of other targets for N architectures, each block of unit size over the population.
 
-    ``common``, shape (N, 1), is their mean; ``components`` are the principal components of all their log-values and
-    ``whitened`` the first six of them, each with the same variance.
+    ``common``, shape (N, 1), is their mean. ``components`` are the principal components of all their values, and
+    ``whitened`` the first six components, scaled to equal variance.
     """
 
     common: FloatArray
@@ -37,7 +37,7 @@ class SourceBlocks:
 
 
 class Hyperparameters(NamedTuple):
-    """Weights of the parts, and rates at which Gaussian parts fall with the squared distance."""
+    """Weights of the parts, and rates at which Gaussian parts decay with the squared distance."""
 
     constant: float
     common: float
@@ -84,19 +84,20 @@ _INDEX = {name: index for index, name in enumerate(Hyperparameters._fields)}
 
 
 GRAPH = PRIOR._replace(graph=1.0)
-"""What is written and what the graph does tell alike."""
+"""The belief that the options and the graph are equally informative."""
 
 
 def hypotheses() -> tuple[Hyperparameters, ...]:
-    """Three beliefs to start from: a device runs what is written, the graph without its dead parts, or in between."""
+    """Return three beliefs to start from: devices run all chosen options, only the live graph, or something between."""
     tenth = {name: getattr(PRIOR, name) / 10 for name in ("options", "options_near", "counts", "counts_near")}
     return PRIOR, GRAPH, PRIOR._replace(graph=10.0, **tenth)
 
 
 class _Part(NamedTuple):
-    """A term of the kernel: its block, its weight and, for a Gaussian one, its rate.
+    """A term of the kernel: its block, its weight and, for a Gaussian term, its rate.
 
-    ``tells`` says what its block tells of, "written" choices, the "graph" or "both", since the graph is weighed again.
+    ``tells`` names the subject of the block: "written" choices, the "graph" or "both". The hyperparameter ``graph``
+    scales the weights of terms about the graph.
     """
 
     block: str
@@ -105,12 +106,12 @@ class _Part(NamedTuple):
     tells: str = "written"
 
     def factor(self, weights: FloatArray) -> float:
-        """Its weight, given those of all hyperparameters."""
+        """Return the weight of the term, given all hyperparameters."""
         graph = weights[_INDEX["graph"]]
         return float(weights[_INDEX[self.weight]] * {"written": 1.0, "graph": graph, "both": 1.0 + graph}[self.tells])
 
     def slopes(self, weights: FloatArray) -> list[tuple[int, float]]:
-        """Relative derivatives of its weight by the logarithms of hyperparameters."""
+        """Return relative derivatives of the weight with respect to the logarithms of hyperparameters."""
         graph = weights[_INDEX["graph"]]
         by_graph = {"written": 0.0, "graph": 1.0, "both": graph / (1.0 + graph)}[self.tells]
         own = (_INDEX[self.weight], 1.0)
@@ -138,7 +139,7 @@ _NETWORK_PARTS = (
     _Part("graph_logs", "layers"),
     _Part("graph_logs", "layers_near", "layers_rate"),
 )
-"""For what depends on the network alone, not on how it is written: its accuracy."""
+"""Terms for metrics such as accuracy, which depend on the network and not on options that change nothing."""
 
 
 def _option_parts(prefix: str, tells: str) -> tuple[_Part, ...]:
@@ -152,7 +153,7 @@ def _option_parts(prefix: str, tells: str) -> tuple[_Part, ...]:
 
 @final
 class Products:
-    """Inner products and squared distances between N and M architectures by block: all that the kernel needs."""
+    """Inner products and squared distances by block between N and M architectures, from which kernels are computed."""
 
     def __init__(self, first: Inputs, second: Inputs) -> None:
         self.parts = first.parts
@@ -169,7 +170,7 @@ class Products:
                 self._distances[block] = np.maximum(distances, 0, out=distances)
 
     def covariance(self, logs: FloatArray) -> FloatingArray:
-        """The kernel's matrix, shape (N, M), for logarithms of hyperparameters, shape (H,)."""
+        """Return the kernel matrix, shape (N, M), for logarithms of hyperparameters, shape (H,)."""
         weights = np.exp(logs)
         total: FloatingArray | None = None
         for part in self.parts:
@@ -180,7 +181,7 @@ class Products:
         return total
 
     def covariance_and_slopes(self, logs: FloatArray) -> tuple[FloatArray, list[tuple[int, FloatArray]]]:
-        """The same, and its derivatives by the hyperparameters that it depends on, but for the noise."""
+        """Return the kernel matrix and its derivatives with respect to all hyperparameters that affect it."""
         weights = np.exp(logs)
         slopes: dict[int, FloatArray] = {}
         constant = np.full(self.shape, weights[_INDEX["constant"]])
@@ -215,14 +216,14 @@ class Products:
 @final
 @dataclass(frozen=True)
 class Inputs:
-    """The blocks of N architectures by name, and the parts of the kernel that they are for."""
+    """The blocks of N architectures by name, and the parts of the kernel that use them."""
 
     blocks: Mapping[str, FloatingArray]
     parts: tuple[_Part, ...]
 
     @classmethod
     def of(cls, blocks: Blocks, sources: SourceBlocks | None = None, dtype: type = np.float64) -> Inputs:
-        """The inputs of N architectures. Blocks without columns are left out; without sources, so are their parts."""
+        """Return the inputs of N architectures; parts of the kernel whose block is missing or empty are left out."""
         named = {each.name: getattr(blocks, each.name).astype(dtype) for each in fields(blocks)}
         if sources is not None:
             named |= {each.name: getattr(sources, each.name).astype(dtype) for each in fields(sources)}
@@ -235,9 +236,9 @@ class Inputs:
 
     @classmethod
     def of_networks(cls, blocks: Blocks, scores: FloatArray | None = None) -> Inputs:
-        """The inputs of N architectures for what the network alone decides, without what changes nothing in it.
+        """Return the inputs of N architectures for metrics of the network itself, without options that change nothing.
 
-        ``scores``, shape (N, S), each of unit size, tell of it beforehand: of them values are expected to be linear.
+        ``scores``, shape (N, S), each of unit size, are known beforehand; values are expected to be linear in them.
         """
         named = {
             "effective": blocks.effective,
@@ -249,29 +250,29 @@ class Inputs:
 
     @cached_property
     def squares(self) -> Mapping[str, FloatingArray]:
-        """By block the squared length of each architecture's features, shape (N,)."""
+        """Squared length of each architecture's features by block, each of shape (N,)."""
         return {name: np.einsum("nd,nd->n", block, block) for name, block in self.blocks.items()}
 
     def __len__(self) -> int:
         return len(next(iter(self.blocks.values())))
 
     def take(self, index: NDArray[np.int64]) -> Inputs:
-        """The rows at ``index``."""
+        """Return the rows at ``index``."""
         return Inputs({name: block[index] for name, block in self.blocks.items()}, self.parts)
 
     def as_type(self, dtype: type) -> Inputs:
-        """The same in another precision."""
+        """Return the inputs in another precision."""
         return Inputs({name: block.astype(dtype) for name, block in self.blocks.items()}, self.parts)
 
     def split(self, others: int) -> Iterator[Inputs]:
-        """Parts whose matrices with so many others stay in a processor's cache, which is three times as fast."""
+        """Yield parts whose kernel matrix with ``others`` architectures fits the cache; this is three times as fast."""
         rows = max(16, _CELLS_IN_CACHE // max(others, 1))
         for start in range(0, len(self), rows):
             part = slice(start, start + rows)
             yield Inputs({name: block[part] for name, block in self.blocks.items()}, self.parts)
 
     def variances(self, logs: FloatArray) -> FloatArray:
-        """The kernel of each architecture with itself, shape (N,)."""
+        """Return the kernel of each architecture with itself, shape (N,)."""
         weights = np.exp(logs)
         total = np.full(len(self), weights[_INDEX["constant"]])
         for part in self.parts:

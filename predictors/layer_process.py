@@ -1,11 +1,11 @@
-"""By how much costs of layers are off, as a Gaussian process over layers that is seen only through sums of them.
+"""Relative errors of layers' costs, as a Gaussian process over layers that is observed only through their sums.
 
-No kernel's time is quite proportional to what it counts: vectors are padded, tiles are left half empty, edges of small
-maps run pixel by pixel. So each layer's cost is multiplied by 1 + h, where h is a smooth function of the layer's
-shapes, the same in every network. What a network costs is a sum over its layers, and a weighted sum of values of a
-Gaussian process is normal too, so h follows from whole networks in closed form (Rasmussen and Williams, 2006, section
-9.4 for linear functionals; Law et al., "Variational learning on aggregate outputs", 2018). A layer that no sample had
-gets the h of those like it.
+No kernel's time is exactly proportional to its operations: vectors are padded, tiles stay half empty, and the edges of
+small maps run pixel by pixel. So each layer's cost is multiplied by 1 + h. Here h is a smooth function of the layer's
+shapes, the same in every network. A network costs the sum over its layers, and a weighted sum of values of a Gaussian
+process is normal too. So h follows from whole networks in closed form (Rasmussen and Williams, 2006, section 9.4 for
+linear functionals; Law et al., "Variational learning on aggregate outputs", 2018). A layer without samples gets the h
+of similar layers.
 """
 
 from __future__ import annotations
@@ -24,28 +24,27 @@ from nas.space.layer import Layer
 FloatArray = npt.NDArray[np.float64]
 
 _VECTOR, _TILE = 16, 64
-"""Channels that are computed at a time, and those that share what was loaded, with AVX-512; half as many with AVX2."""
+"""Channels that are computed together, and channels that share loaded data, with AVX-512; AVX2 has half as many."""
 _LENGTHS = np.array([2.25, 2.25, 3.0, 4.5, 2.25, 0.75, 0.75, 1.5])
-"""Over which each of ``_features`` tells of others, in its own unit."""
+"""Length scale of each of ``_features``, in its own unit; twice or half as much works equally on mobile networks."""
 _SIZES = (0.05, 0.1, 0.2, 0.4)
 _NOISES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
-"""How far costs of layers may be off, and how far measurements are off beside it; the likeliest pair is taken. On
-measured mobile networks twice or half the lengths do alike."""
+"""Standard deviations, relative, of the layers' costs and of the measurements; the most likely pair is taken."""
 _MOST_FOR_CHOOSING = 300
 _LARGEST = 0.5
-"""Residuals beyond are cut: they are of spoilt measurements or of other causes than layers."""
+"""Residuals beyond this are clipped, because spoilt measurements or causes other than layers explain them."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class LayerProcess:
-    """What was learnt: the layers of the samples, shape (L,), and what each of them adds to h of another one."""
+    """A fitted process: the L layers of the samples, and their weights, shape (L,), in the h of other layers."""
 
     layers: tuple[Layer, ...]
     weights: FloatArray
 
     def __call__(self, layers: Sequence[Layer]) -> FloatArray:
-        """h of each layer, shape (len(layers),)."""
+        """Return h of each layer, shape (len(layers),)."""
         if not self.layers or not layers:
             return np.zeros(len(layers))
         off: FloatArray = _kernel(layers, self.layers) @ self.weights
@@ -56,9 +55,10 @@ NOTHING_OFF = LayerProcess((), np.zeros(0))
 
 
 def fit_layer_process(layers: Sequence[Layer], shares_NL: FloatArray, residuals_N: FloatArray) -> LayerProcess:
-    """The process under which N networks are off by ``residuals_N``, relative to what their layers' costs add up to.
+    """Fit the process to relative residuals of N networks, measured minus the sum of their layers' costs.
 
-    ``shares_NL`` are the parts of L different layers in these sums. Nothing is off where that is the likeliest.
+    ``shares_NL`` are the shares of L different layers in these sums. If noise alone explains the residuals best, h is
+    0.
     """
     used = np.flatnonzero(shares_NL.any(axis=0))
     if not len(used):
@@ -75,7 +75,7 @@ def fit_layer_process(layers: Sequence[Layer], shares_NL: FloatArray, residuals_
 
 
 def _likeliest(among_NN: FloatArray, residuals_N: FloatArray) -> tuple[float, float]:
-    """The size and noise of the highest marginal likelihood, size 0 where noise alone explains as much."""
+    """Return the size and noise with the highest marginal likelihood; size 0 if noise alone explains as much."""
     among_NN, residuals_N = among_NN[:_MOST_FOR_CHOOSING, :_MOST_FOR_CHOOSING], residuals_N[:_MOST_FOR_CHOOSING]
     sizes, axes = np.linalg.eigh(among_NN)  # once for all pairs
     squares = (axes.T @ residuals_N) ** 2
@@ -92,7 +92,7 @@ def _likeliest(among_NN: FloatArray, residuals_N: FloatArray) -> tuple[float, fl
 
 
 def _kernel(first: Sequence[Layer], second: Sequence[Layer]) -> FloatArray:
-    """Correlations, shape (len(first), len(second)): Gaussian in the features, none between different operations."""
+    """Return correlations, shape (len(first), len(second)): Gaussian in features, 0 between different operations."""
     kinds = {kind: number for number, kind in enumerate({_operation(layer) for layer in (*first, *second)})}
     one, other = (np.array([_features(layer) for layer in layers]) / _LENGTHS for layers in (first, second))
     squared = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
@@ -120,10 +120,10 @@ def _features(layer: Layer) -> tuple[float, ...]:
 
 
 def _channels(shape: tuple[int, ...]) -> int:
-    """Of a map the first, of tokens the last, 1 of a single number."""
+    """Return the channels: the first dimension of a map, the last of tokens, 1 for a single number."""
     return (1, *shape)[-1] if len(shape) != 3 else shape[0]
 
 
 def _log_padding(channels: int, tile: int) -> float:
-    """By how much channels grow when they are padded to whole tiles, as a power of two."""
+    """Return the logarithm, to base 2, of the factor by which padding to whole tiles increases the channels."""
     return math.log2(-(-channels // tile) * tile / channels)

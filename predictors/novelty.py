@@ -1,4 +1,4 @@
-"""How unlike the measured architectures another one is."""
+"""Novelty: the distance of an architecture from the measured ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nas.space.description import Describer
 from predictors.features import Blocks, FeatureMap, feature_map
 
 _SMALLEST_DISTANCE = 1e-3
-"""Of a space's mean distance from its centre: where all samples are alike, anything else is new."""
+"""Smallest reach, relative to a space's mean distance from its centre; it counts if all samples are alike."""
 
 
 @final
 @dataclass(frozen=True)
 class Novelty:
-    """Distance to the nearest sample, over the largest that a sample has to the nearest other one.
+    """Distance to the nearest sample, divided by the largest distance between a sample and its nearest other sample.
 
-    Above 1 an architecture is less like the samples than each of them is like the others. Features are those of the
-    graph and the options that it takes.
+    Above 1, an architecture is farther from its nearest sample than any sample is from its own nearest one. Distances
+    are measured between features of the graph and the options that take effect.
     """
 
     features: FeatureMap
@@ -33,7 +33,7 @@ class Novelty:
 
     @classmethod
     def of_samples(cls, space: Describer, architectures: Sequence[Architecture]) -> Novelty:
-        """Measured from these samples."""
+        """Return the novelty with respect to these samples."""
         features = feature_map(space)
         points = _points(features(space.describe(architectures)))
         distances = np.sqrt(_squared_distances(points, points))
@@ -42,7 +42,7 @@ class Novelty:
         return cls(features, points, max(float(nearest.max()), _SMALLEST_DISTANCE))
 
     def of(self, batch: Batch) -> FloatArray:
-        """The ratio of each, shape (N,)."""
+        """Return the ratio for each architecture, shape (N,)."""
         points = _points(self.features.of(batch))
         nearest: FloatArray = np.sqrt(_squared_distances(points, self.samples).min(axis=1)).astype(np.float64)
         return nearest / self.reach

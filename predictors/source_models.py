@@ -1,7 +1,7 @@
-"""What other targets say of any architecture: their measurements, smoothed, as a few features.
+"""Models of sources, which are other targets: their smoothed measurements become features for a new target.
 
 Devices differ in few ways: four principal components of nine devices' latencies hold 99.6 % of the variance over
-NAS-Bench-201. So each source gets a model of its own, and their predictions become features for a new target, after
+NAS-Bench-201. So each source gets a model, and the models' predictions are features for a new target. This is
 "multi-target" transfer as in HELP (Lee et al., 2021, arXiv:2106.08630), without its fixed set of architectures.
 """
 
@@ -25,10 +25,10 @@ from predictors.kernel import GRAPH, FloatingArray, Inputs, Products, SourceBloc
 
 _MOST_ROWS = 1000
 _CLIPPED = 4.0
-"""Of a source's standard deviations: one row that stalled must not bend the whole source."""
+"""Values beyond this many standard deviations are clipped, so that one stalled measurement does not spoil a source."""
 _NOISES = np.geomspace(1e-4, 3.0, 14)
 _MOST_CENTRES = 400
-"""So many rows carry the kernel of the smoothed values: predicting takes half the time of all 900."""
+"""Most rows that predictions use as centres of the kernel; with all 900, predicting takes twice as long."""
 _RCOND = 1e-7
 _KEPT = 1e-6
 _MOST_WHITENED = 6
@@ -37,14 +37,14 @@ _MOST_WHITENED = 6
 @final
 @dataclass(frozen=True)
 class SourceGroup:
-    """Sources that measured the same architectures: one kernel, and weights for each, shape (rows, sources)."""
+    """Sources that measured the same architectures; they share a kernel and have ``weights``, shape (rows, sources)."""
 
     inputs: Inputs
     logs: FloatArray
     weights: FloatingArray
 
     def predict(self, inputs: Inputs) -> FloatArray:
-        """Standardised values, shape (N, sources)."""
+        """Return standardised values, shape (N, sources)."""
         weights = self.weights.astype(np.float32)
         parts = inputs.split(len(self.inputs))
         return np.concatenate([Products(part, self.inputs).covariance(self.logs) @ weights for part in parts])
@@ -53,7 +53,7 @@ class SourceGroup:
 @final
 @dataclass(frozen=True)
 class SourceModels:
-    """All sources, and what is given of every architecture, as blocks of features."""
+    """All sources and given features, as blocks of features."""
 
     features: FeatureMap
     groups: tuple[SourceGroup, ...]
@@ -64,7 +64,7 @@ class SourceModels:
     deviations: FloatArray
 
     def describe(self, batch: Batch) -> tuple[Blocks, SourceBlocks]:
-        """The features of N architectures."""
+        """Return the features of N architectures."""
         blocks = self.features.of(batch)
         return blocks, self._source_blocks(_values(self.groups, blocks, batch))
 
@@ -81,10 +81,10 @@ class SourceModels:
 
 @lru_cache(maxsize=16)
 def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Given, ...]) -> SourceModels:
-    """Models of the sources, fitted once for all targets that learn from them.
+    """Return models of the sources, fitted once for all targets that learn from them.
 
     Raises:
-        ValueError: a source with too few values, or with some that are not positive and finite.
+        ValueError: a source with too few values, or with a value that is not positive and finite.
     """
     seen = list(dict.fromkeys(a for source in sources for a in source.architectures))
     return _centred(feature_map(space), _fit_groups(space, sources), batch_of(space, seen, given))
@@ -92,7 +92,7 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
 
 @lru_cache(maxsize=16)
 def _fit_groups(space: Describer, sources: tuple[Source, ...]) -> tuple[SourceGroup, ...]:
-    """The sources' models, which do not depend on what is given: that is another object after each fit of a latency."""
+    """Fit the sources' models. They are cached separately, because ``given`` is a new object after each latency fit."""
     features = feature_map(space)
     groups: dict[tuple[str, ...], list[Source]] = {}
     for source in sources:
@@ -105,12 +105,12 @@ def _fit_groups(space: Describer, sources: tuple[Source, ...]) -> tuple[SourceGr
 
 
 def given_alone(space: Describer, batch: Batch) -> SourceModels:
-    """What is given, centred over the samples in ``batch``, where there are no sources."""
+    """Return given features without any sources, centred over the samples in ``batch``."""
     return _centred(feature_map(space), (), batch)
 
 
 def _centred(features: FeatureMap, groups: tuple[SourceGroup, ...], batch: Batch) -> SourceModels:
-    """The blocks' centre, scale and axes over the architectures of ``batch``."""
+    """Return source models whose blocks are centred, scaled and rotated over the architectures of ``batch``."""
     values = _values(groups, features.of(batch), batch)
     centre, spread = values.mean(axis=0), values.std(axis=0)
     scale = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0)
@@ -123,9 +123,9 @@ def _centred(features: FeatureMap, groups: tuple[SourceGroup, ...], batch: Batch
 
 
 def latent_features(space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source]) -> FloatArray:
-    """Features, shape (N, K), in which architectures that cost alike are near: to choose by what to measure.
+    """Return features, shape (N, K), in which architectures of similar cost are close; use them to choose measurements.
 
-    The whitened principal components of the sources; without sources, the graph and the options.
+    They are the whitened principal components of the sources or, without sources, the graph and the options.
     """
     batch = batch_of(space, architectures)
     if sources:
@@ -135,9 +135,9 @@ def latent_features(space: Describer, architectures: Sequence[Architecture], sou
 
 
 def _fit_group(space: Describer, features: FeatureMap, sources: Sequence[Source]) -> SourceGroup:
-    """One kernel for all, settled on their values together; each source has the noise that leaves the least error."""
+    """Fit one kernel to all sources; each source gets the noise with the smallest held-out error."""
     rng = np.random.default_rng(0)
-    # Not the first rows: a table's order may mean something.
+    # Rows are drawn at random, because tables may be sorted.
     count = len(sources[0].architectures)
     rows = np.arange(count) if count <= _MOST_ROWS else np.sort(rng.choice(count, _MOST_ROWS, replace=False))
     architectures = [sources[0].architectures[row] for row in rows.tolist()]
@@ -154,7 +154,7 @@ def _fit_group(space: Describer, features: FeatureMap, sources: Sequence[Source]
 
 
 def _smoothed(values: FloatArray, vectors: FloatArray, targets: FloatArray) -> FloatArray:
-    """The rows' values without the noise that has the least squared error when each row is left out."""
+    """Return the values without noise; the noise has the smallest squared error when each row is left out."""
     turned = vectors.T @ targets
     best, least = np.zeros_like(targets), np.inf
     for noise in _NOISES:
@@ -173,7 +173,7 @@ def _standardised(values: FloatArray) -> FloatArray:
 
 
 def _values(groups: Sequence[SourceGroup], blocks: Blocks, batch: Batch) -> FloatArray:
-    """What all sources say, and what is given, shape (N, sources + given)."""
+    """Return the predictions of all sources and the given features, shape (N, sources + given)."""
     inputs = Inputs.of(blocks, dtype=np.float32)
     columns = [group.predict(inputs) for group in groups]
     return np.hstack([*columns, batch.given]).astype(np.float64)

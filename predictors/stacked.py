@@ -1,8 +1,8 @@
-"""The default: a Gaussian process, costs that add up, those corrected by a process, and trees, mixed.
+"""The default predictor: a stack of a Gaussian process, additive costs, corrected additive costs, and trees.
 
-The mix is the one with the least squared error on held-out samples, drawn towards half the process and half the costs
-that add up: the best two where there are few samples, the former on targets with jumps, the latter on those that run
-layer by layer (stacking, after Wolpert 1992 and Breiman 1996).
+The weights minimise the squared error on held-out samples (stacking, after Wolpert 1992 and Breiman 1996). They are
+shrunk towards half the process and half the additive costs, which are the best two with few samples. The process suits
+targets with jumps, and additive costs suit targets that run layer by layer.
 """
 
 from __future__ import annotations
@@ -29,26 +29,30 @@ from predictors.trees import TreesMethod
 METHODS = ("process", "additive", "corrected", "trees")
 _PRIOR_WEIGHTS = np.array([0.5, 0.5, 0.0, 0.0])
 _PRIOR_SAMPLES = 10.0
-"""As many samples' worth of evidence, at an average disagreement, for these. With the process alone instead, 20 samples
-leave 75 % of others within ±10 % on a measured mobile network, not 80 %; on GPUs with NAS-Bench-201 both do alike."""
+"""Strength of the prior weights, as a number of samples with average disagreement between the methods.
+
+With a prior for the process alone, 20 samples predict 75 % of other mobile networks within ±10 %, instead of 80 %. On
+GPUs with NAS-Bench-201, both priors work equally well.
+"""
 _FEWEST_FOR_OTHERS, _FEWEST_WITH_SOURCES = 10, 30
-"""Below, the held-out errors of the others say too little; a process that knows other targets is ahead for longer."""
+"""With fewer samples the process is used alone. With sources it stays ahead longer, so the second number is larger."""
 _FOLDS_FOR_WEIGHTS = 5
 _LEAST_WEIGHT = 0.02
 _HUBER, _DEVIATIONS = 2.0, 1.4826
-"""Errors beyond two standard deviations, estimated from the median absolute one, count in proportion, not squared."""
+"""Errors beyond two standard deviations count linearly, not squared; the deviation comes from the median error."""
 
 
 @final
 @dataclass(frozen=True)
 class CorrectedModel:
-    """Costs that add up, times what a process over the graph says of how far they are off."""
+    """Additive costs, multiplied by a correction that a process over the graph predicts."""
 
     additive: AdditiveModel
     correction: Fit
     features: FeatureMap
 
     def log_means(self, batch: Batch) -> FloatArray:
+        """Return log-predictions, shape (N,)."""
         inputs = Inputs.of(self.features.of(batch), dtype=np.float32)
         return self.additive.log_means(batch) + self.correction.logs(inputs)[0]
 
@@ -56,13 +60,14 @@ class CorrectedModel:
 @final
 @dataclass(frozen=True)
 class StackedModel:
-    """A geometric mean of methods; ``weights`` by method, none negative, add up to 1."""
+    """A weighted geometric mean of methods; ``weights`` by method are non-negative and add up to 1."""
 
     process: SpreadModel
     others: tuple[tuple[float, Model], ...] = field(repr=False)
     weights: dict[str, float]
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
+        """Return log-predictions, and the spreads of the process, each of shape (N,)."""
         logs, spreads = self.process.logs(batch)
         mixed = self.weights["process"] * logs
         for weight, model in self.others:
@@ -80,9 +85,9 @@ def fit_stacked(
     given: Sequence[Given] = (),
     seed: int,
 ) -> BoundedPredictor:
-    """A predictor that leans on whichever method cross-validates better.
+    """Return a predictor that weights each method by its held-out errors.
 
-    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
+    Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``.
     """
     values = check_samples(architectures, values)
     fit = fit_transfer if sources or given else fit_gp
@@ -114,7 +119,7 @@ def fit_stacked(
 
 
 def _unseen_mix(logs: FloatArray, predicted: FloatArray, seed: int) -> FloatArray:
-    """The mix of held-out predictions, shape (N,), with weights found without the sample that is predicted."""
+    """Return the mix of held-out predictions, shape (N,), each with weights fitted without the sample's fold."""
     mixed = np.empty(len(logs))
     for fold in np.array_split(np.random.default_rng(seed).permutation(len(logs)), _FOLDS_FOR_WEIGHTS):
         others = np.setdiff1d(np.arange(len(logs)), fold)
@@ -123,9 +128,9 @@ def _unseen_mix(logs: FloatArray, predicted: FloatArray, seed: int) -> FloatArra
 
 
 def _weights(logs: FloatArray, predicted: FloatArray) -> FloatArray:
-    """The weights, shape (methods,), of the mix with the least squared error; small ones are left out.
+    """Return the weights, shape (methods,), with the least squared error; small weights are set to 0.
 
-    Samples on which all err widely count less, or else a few of them would decide.
+    Samples on which all methods have large errors count less, so that a few of them do not dominate.
     """
     errors = np.abs(np.median(predicted, axis=1) - logs)
     usual = _HUBER * _DEVIATIONS * float(np.median(errors))

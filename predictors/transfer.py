@@ -1,7 +1,7 @@
-"""A new target from about ten measurements: what other targets say, corrected where this one differs.
+"""Transfer from other targets: about ten measurements suffice for a new target.
 
-The Gaussian process of ``predictors.gp`` with the predictions of ``predictors.source_models`` as further features; what
-is given of every architecture, such as its latency when energy is predicted, counts as one more source.
+This is the Gaussian process of ``predictors.gp`` with the predictions of ``predictors.source_models`` as further
+features. A feature that is given for every architecture, such as latency when energy is predicted, is one more source.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class TransferModel:
     sources: SourceModels
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
+        """Return log-predictions and their spreads, each of shape (N,)."""
         return self.fit.logs(Inputs.of(*self.sources.describe(batch), np.float32))
 
 
@@ -45,10 +46,11 @@ def fit_transfer(
     given: Sequence[Given] = (),
     seed: int,
 ) -> BoundedPredictor:
-    """A predictor that leans on other targets; without sources and anything given it is that of ``fit_gp``.
+    """Return a predictor that also learns from other targets.
 
-    A source may lack the samples, or measure at another precision or batch size. Raises ValueError as
-    ``PredictorMethod`` says, and for a source with too few values or some that are not positive.
+    Without ``sources`` and ``given`` it is that of ``fit_gp``. A source need not contain the samples, and may have
+    another precision or batch size. Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``, and
+    for a source with too few values or a value that is not positive.
     """
     if not sources and not given:
         return fit_gp(space, architectures, values, target=target, seed=seed)

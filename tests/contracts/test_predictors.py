@@ -166,7 +166,7 @@ class TestPredictor:
 
     def test_one_value_an_architecture(self, fit: PredictorMethod) -> None:
         """Another number of values is refused."""
-        with pytest.raises(ValueError, match=r"one value an architecture, shape \(10,\), but got \(9,\)"):
+        with pytest.raises(ValueError, match=r"one value for each architecture, shape \(10,\), but got \(9,\)"):
             fit(drawn(10, seed=0), np.ones(9))
 
     def test_architectures_of_another_space_are_refused(self, method: str, fit: PredictorMethod) -> None:

@@ -91,7 +91,7 @@ def test_a_bad_source_is_named() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             source_models(SPACE, (*SOURCES, Source("phone", ROWS[: len(values)], values)), ())
-    with pytest.raises(ValueError, match=r"source phone: values must have one value an architecture, shape \(120,\)"):
+    with pytest.raises(ValueError, match=r"source phone: values must have one value for each architecture, shape \(120,\)"):
         source_models(SPACE, (Source("phone", ROWS, np.ones(7)),), ())
 
 
