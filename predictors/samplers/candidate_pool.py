@@ -1,4 +1,4 @@
-"""Architectures that a sampler chooses from: neighbours of the front and random ones, each described once."""
+"""The pool of candidates of a sampler: neighbours of the front and random architectures, each described once."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from predictors.kernel import Inputs
 from predictors.samplers.prior_scores import Prior, ScoreScale, scores_of
 
 KnownCosts = Mapping[int, Callable[[Sequence[Architecture]], FloatArray]]
+"""Objectives, by number, whose losses, shape (N,), a function gives for N architectures before they are evaluated."""
 
 RANDOM, TRACED_RANDOM = 1500, 60
-"""Random candidates; fewer where layers are traced, which takes some hundredths of a second each."""
+"""Number of random candidates; fewer if layers must be traced, which takes some hundredths of a second each."""
 RENEWED = 0.02
-"""The share of random candidates that are drawn anew each time."""
+"""Share of the random candidates that is replaced each time."""
 MOST_DRAWN = 300
-"""So many are drawn at once at most after the first time, for where limits leave few, most draws are refused."""
+"""Most draws at once after the first time. Under tight limits most draws are rejected, so more would waste time."""
 NEIGHBOURS_OF, TRACED_NEIGHBOURS_OF = 40, 2
-"""So many points of the front, drawn at random where there are more, have their neighbours among the candidates."""
+"""Most points of the front, drawn at random, whose neighbours become candidates; fewer if layers must be traced."""
 
 
 @final
 class CandidatePool:
-    """What may be proposed next, with features and known costs.
+    """Architectures that may be proposed next, with features and known costs.
 
-    Every architecture that it has met has a place, a number from 0 on, for these are far quicker to handle.
-
-    ``known`` maps objectives to what tells their value of architectures beforehand; what ``prior`` tells of them is
-    one more feature.
+    Every architecture in the pool has a place, a number from 0 on; numbers are much faster to handle. ``known`` gives
+    the losses of objectives that are known beforehand. The scores of ``prior`` are a further block of features.
     """
 
     def __init__(
@@ -46,13 +45,13 @@ class CandidatePool:
         self._known = known
         self._rng = rng
         self._prior = prior
-        self._scale: ScoreScale | None = None  # until something was described
+        self._scale: ScoreScale | None = None  # set when the first architectures are described
         self._traced = not isinstance(describer.space, HasLayers)
         self._size = TRACED_RANDOM if self._traced else RANDOM
         self._features = feature_map(describer)
         self._met: list[Architecture] = []
         self._places: dict[Architecture, int] = {}
-        self._fit = _Rows()  # shape (A, 1): whether it can be built; of the first so many that were met
+        self._fit = _Rows()  # shape (A, 1): True if it can be built; for the A described ones, which come first
         self._costs = _Rows()
         self._blocks: dict[str, _Rows] = {}
         no_scores = None if prior is None else np.empty((0, 1))
@@ -62,7 +61,7 @@ class CandidatePool:
         self._has_few = count(describer.space) <= self._size
 
     def candidates(self, front: Sequence[Architecture], taken: Collection[Architecture]) -> IntArray:
-        """Places of neighbours of ``front`` and of random ones that can be built and are not among ``taken``."""
+        """Return places of neighbours of ``front`` and random candidates; all can be built and are not in ``taken``."""
         out = {self._place(architecture) for architecture in taken}
         self._draw(out)
         found = dict.fromkeys(self._random)
@@ -80,26 +79,26 @@ class CandidatePool:
         return candidates
 
     def architecture(self, place: int) -> Architecture:
-        """The one at a place."""
+        """Return the architecture at a place."""
         return self._met[place]
 
     def places(self, architectures: Iterable[Architecture]) -> IntArray:
-        """Where N architectures are, shape (N,), which are met now if they were not before."""
+        """Return the places of N architectures, shape (N,); new architectures are added to the pool."""
         places = np.array([self._place(architecture) for architecture in architectures], dtype=np.int64)
         self._describe()
         return places
 
     def inputs(self, places: IntArray) -> Inputs:
-        """What a surrogate takes of N architectures that can be built."""
+        """Return a surrogate's inputs for N architectures that can be built."""
         return Inputs({name: block.rows[places] for name, block in self._blocks.items()}, self._parts)
 
     def costs(self, places: IntArray) -> FloatArray:
-        """Known costs of N architectures, shape (N, objectives that are known), in the order of ``known``."""
+        """Return the known costs of N architectures, shape (N, known objectives), in the order of ``known``."""
         costs: FloatArray = self._costs.rows[places]
         return costs
 
     def are_fit(self, places: IntArray) -> BoolArray:
-        """Which of N architectures can be built, shape (N,)."""
+        """Return a mask, shape (N,), of the architectures that can be built."""
         mask: BoolArray = self._fit.rows[places, 0]
         return mask
 
@@ -110,7 +109,7 @@ class CandidatePool:
         return place
 
     def _draw(self, taken: Collection[int]) -> None:
-        """Random candidates, or all there are; a few are drawn anew each time."""
+        """Update the random candidates, replacing a few; a small space is enumerated instead."""
         space = self._describer.space
         if self._has_few:
             self._random = self._random or [self._place(architecture) for architecture in enumerate_space(space)]
@@ -124,7 +123,7 @@ class CandidatePool:
         self._random = list(dict.fromkeys([*kept, *new]))
 
     def _describe(self) -> None:
-        """Describe what was met since the last time."""
+        """Describe the architectures that were added since the last time."""
         new = self._met[self._fit.count :]
         if not new:
             return
@@ -134,14 +133,14 @@ class CandidatePool:
         costs = np.empty((len(built), len(self._known)))
         for column, values in enumerate(self._known.values()):
             costs[:, column] = values(built) if built else ()
-        # Only now, for one of these functions may raise, or be interrupted, and all rows must be of the same ones.
+        # Appended last, because the functions above may raise or be interrupted, and all arrays must stay aligned.
         self._fit.append(fit[:, None])
         self._costs.append(_spread(costs, fit))
         for name, block in inputs.blocks.items():
             self._blocks.setdefault(name, _Rows()).append(_spread(block, fit))
 
     def _scores(self, architectures: Sequence[Architecture]) -> FloatArray | None:
-        """Scores of N architectures, shape (N, S), by their rank among those that came first."""
+        """Return scores of N architectures, shape (N, S), by rank among the architectures that were described first."""
         if self._prior is None:
             return None
         if not architectures and self._scale is not None:
@@ -152,7 +151,7 @@ class CandidatePool:
 
 
 def _spread(rows: NDArray[Any], fit: BoolArray) -> NDArray[Any]:
-    """Rows of those that are fit at their places among all; zeros elsewhere."""
+    """Return an array with ``rows`` where ``fit`` is True, and zeros elsewhere."""
     spread = np.zeros((len(fit), rows.shape[1]), dtype=rows.dtype)
     spread[fit] = rows
     return spread
@@ -160,7 +159,7 @@ def _spread(rows: NDArray[Any], fit: BoolArray) -> NDArray[Any]:
 
 @final
 class _Rows:
-    """An array that grows by rows, by doubling, so that appending costs little."""
+    """An array that grows by rows; its capacity doubles, so that appending is cheap."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,7 +1,8 @@
-"""What was seen of costs that were known beforehand, where the two differ: how far off others probably are.
+"""Corrections of known costs, learned from the differences that evaluations show.
 
-Predictions from few measurements are off by some per cent, and by alike for networks that look alike: they are drawn
-towards the middle, so that the cheapest seem dearer than they are, by a fifth and more. Evaluations show it.
+Costs that were predicted from few measurements have errors of some per cent, and similar networks have similar errors.
+Predictions are biased towards the middle, so the cheapest networks seem more expensive than they are, by a fifth or
+more.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from predictors.kernel import Inputs
 from predictors.samplers.error_surrogate import BELIEF, GROWTH, Belief
 
 DOUBT = 0.5
-"""The share of its deviations that counts: with all of them too much goes to what is merely uncertain, with none what
-is cheaper than it seems is found later (12 runs on six devices of NAS-Bench-201: 16 % and 7 % fewer evaluations to 99 %
-of the hypervolume with a half and with none than without corrections)."""
+"""Share of the correction's standard deviation that counts.
+
+With all of it, too many evaluations go to networks that are merely uncertain. With none, networks that are cheaper than
+predicted are found later. In 12 runs on six devices of NAS-Bench-201, evaluations up to 99 % of the hypervolume fell by
+16 % with a half and by 7 % with none, compared with no correction.
+"""
 NEGLIGIBLE = 1e-6
-"""Smaller differences relative to the costs are none."""
+"""Differences that are smaller, relative to the costs, count as none."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """A process for what is seen relative to what is known: as logarithms where all of it is positive.
+    """A process for the differences between seen and known costs; for positive costs, between their logarithms.
 
-    It expects no difference where it knows nothing.
+    Far from all evaluations it expects no difference.
     """
 
     process: Process
@@ -41,9 +45,9 @@ class Correction:
     def fit(
         cls, inputs: Inputs, known: FloatArray, seen: FloatArray, before: Correction | None = None
     ) -> Correction | None:
-        """What N evaluations with costs ``known`` and ``seen``, each of shape (N,), tell; None where they are the same.
+        """Fit the correction to costs ``known`` and ``seen`` of N evaluations, each of shape (N,).
 
-        ``before`` was fitted to fewer of them.
+        ``before`` is a correction fitted to fewer of them. The result is None if the costs do not differ.
         """
         is_log = bool((known > 0).all() and (seen > 0).all())
         differences = np.log(seen / known) if is_log else seen - known
@@ -58,9 +62,9 @@ class Correction:
         return cls(process, is_log, scale, len(known) if settle or before is None else before.settled_at)
 
     def belief(self, inputs: Inputs, known: FloatArray) -> Belief:
-        """What is to be expected of N architectures of which ``known``, shape (N,), is known beforehand."""
+        """Return the expected costs of N architectures whose costs ``known``, shape (N,), are known beforehand."""
         if self.is_log and not (known > 0).all():
-            return Belief(known, np.zeros(len(known)), is_log=False)  # what was seen tells nothing of these
+            return Belief(known, np.zeros(len(known)), is_log=False)  # a learned ratio needs positive costs
         means, deviations = self.process.predict(inputs.as_type(np.float32), noisy=False)
         expected = (np.log(known) if self.is_log else known) + self.scale * means
         return Belief(expected, DOUBT * self.scale * deviations, self.is_log)

@@ -1,7 +1,7 @@
-"""What is believed of an expensive objective: a Gaussian process over what networks are made of.
+"""Surrogates of expensive objectives: Gaussian processes over the options and layers of networks.
 
-Errors are learned as logarithms, for halving one from 8 % is as hard as from 4 %; and the worst few are drawn towards
-the others, since how bad a hopeless network is tells nothing about good ones.
+Errors are learned as logarithms, because halving an error of 8 % is as hard as halving one of 4 %. The largest errors
+are clipped, because the error of a hopeless network says nothing about good ones.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ BELIEF = PRIOR._replace(
     options_rate=2.0,
     noise=0.03,
 )
-"""Before anything is known: all kinds of features tell as much, each by itself and by likeness to others."""
+"""Prior hyperparameters: all kinds of features are equally informative, in linear and in Gaussian terms."""
 _FARTHEST_SPREADS = 3.0
 GROWTH = 1.15
-"""Hyperparameters are settled anew when there are so many times more samples."""
+"""Hyperparameters are optimised again when the number of samples has grown by this factor."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """A process for the values of one objective; ``settled_at`` is at how many samples its hyperparameters were."""
+    """A process for the values of one objective; its hyperparameters were optimised with ``settled_at`` samples."""
 
     process: Process
     is_log: bool
@@ -47,10 +47,10 @@ class Surrogate:
         *,
         as_errors: bool = True,
     ) -> Surrogate:
-        """What N samples with ``values``, shape (N,), tell. ``before`` was fitted to fewer of them.
+        """Fit a surrogate to N samples with ``values``, shape (N,); ``before`` was fitted to fewer of them.
 
-        ``noise``, shape (N,), is the variance of each sample's noise relative to the others'. ``as_errors`` values are
-        learned as logarithms where all are positive, and the worst are drawn towards the others; else as they are.
+        ``noise``, shape (N,), is the variance of each sample's noise relative to the usual one. With ``as_errors`` the
+        largest values are clipped, and positive values are learned as logarithms.
         """
         is_log = as_errors and bool((values > 0).all())
         targets = np.log(values) if is_log else np.asarray(values, dtype=np.float64)
@@ -64,7 +64,7 @@ class Surrogate:
         return cls(process, is_log, mean, scale, len(values) if settle or before is None else before.settled_at)
 
     def predict(self, inputs: Inputs) -> Belief:
-        """What is believed of N further architectures."""
+        """Predict N further architectures."""
         means, deviations = self.process.predict(inputs.as_type(np.float32), noisy=False)
         return Belief(means * self.scale + self.mean, deviations * self.scale, self.is_log)
 
@@ -79,6 +79,6 @@ class Belief:
     is_log: bool
 
     def optimistic(self, deviations: float) -> FloatArray:
-        """The values, shape (N,), so many standard deviations below the mean."""
+        """Return the values, shape (N,), that lie ``deviations`` standard deviations below the mean."""
         values = self.means - deviations * self.deviations
         return np.exp(values) if self.is_log else values

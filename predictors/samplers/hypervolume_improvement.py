@@ -1,8 +1,8 @@
-"""How much hypervolume points would add to a front: exact, for many points at once and any number of objectives.
+"""Hypervolume improvement: the exact hypervolume that points would add to a front, for any number of objectives.
 
-What a front dominates is cut into boxes that do not overlap, as in Lacour, Klamroth and Fonseca, "A box decomposition
-algorithm to compute the hypervolume indicator" (Computers & Operations Research 79, 2017). What a point adds is what it
-dominates without its share of each box.
+The dominated region is cut into boxes that do not overlap, as in Lacour, Klamroth and Fonseca, "A box decomposition
+algorithm to compute the hypervolume indicator" (Computers & Operations Research 79, 2017). A point adds the volume that
+it dominates, minus its overlap with each box.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _CELLS_AT_ONCE = 2_000_000
 @final
 @dataclass(frozen=True, eq=False)
 class DominatedRegion:
-    """What a front of losses dominates within ``reference``, shape (M,), as B boxes that do not overlap.
+    """The region that a front of losses dominates within ``reference``, shape (M,), as B boxes that do not overlap.
 
-    ``bounds``, shape (B, M), are the upper ends of the search region, beyond which lies what is dominated already;
-    ``definers``, shape (B, M, M), the points by which each of their coordinates is settled.
+    ``bounds``, shape (B, M), are the local upper bounds, which limit the region that is not dominated. ``definers``,
+    shape (B, M, M), are the points that define each coordinate of a bound.
     """
 
     reference: FloatArray
@@ -33,7 +33,7 @@ class DominatedRegion:
 
     @classmethod
     def of(cls, losses: FloatArray, reference: FloatArray) -> DominatedRegion:
-        """The region that ``losses``, shape (N, M), dominate; points that are not below the reference add nothing.
+        """Return the region that ``losses``, shape (N, M), dominate; points not below the reference add nothing.
 
         Raises:
             ValueError: NaN among the losses.
@@ -49,7 +49,7 @@ class DominatedRegion:
         return region
 
     def with_point(self, point: FloatArray) -> DominatedRegion:
-        """The region with what one more point, shape (M,), dominates."""
+        """Return the region extended by one more point, shape (M,)."""
         below = (point < self.bounds).all(axis=1)
         if not below.any():
             return self
@@ -66,7 +66,7 @@ class DominatedRegion:
         return DominatedRegion(self.reference, np.concatenate(new_bounds), np.concatenate(new_definers))
 
     def boxes(self) -> tuple[FloatArray, FloatArray]:
-        """Lower and upper corners of the boxes that are not empty, each of shape (B, M)."""
+        """Return the lower and upper corners of all non-empty boxes, each of shape (B, M)."""
         lower, upper = np.empty_like(self.bounds), self.bounds.copy()
         lower[:, 0], upper[:, 0] = self.definers[:, 0, 0], self.reference[0]
         for axis in range(1, len(self.reference)):
@@ -75,7 +75,7 @@ class DominatedRegion:
         return lower[filled], upper[filled]
 
     def improvements(self, points: FloatArray) -> FloatArray:
-        """The hypervolume that each of ``points``, shape (N, M), would add alone, shape (N,)."""
+        """Return the hypervolume, shape (N,), that each of ``points``, shape (N, M), would add alone."""
         lower, upper = self.boxes()
         sides = np.maximum(self.reference - points, 0.0)
         added = sides.prod(axis=1)

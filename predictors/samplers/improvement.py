@@ -1,11 +1,11 @@
-"""Which candidates come first: those that would add most to the front, then those that are nearest to adding anything.
+"""Ranking of candidates by their improvement of the front; candidates without one rank by their distance to one.
 
-Losses are scaled by what was seen and what is known of the candidates, and hypervolume is reckoned from a little beyond
-the worst, so that the ends of the front count. Known costs may be scaled as logarithms, since they often span a factor
-of ten and more: else a large network that is hardly better counts for more than a small one that is far better.
+Losses are scaled by the range of seen and known values. The reference point lies slightly beyond the worst losses, so
+that the ends of the front count. Known costs may be scaled as logarithms, since they often span a factor of ten and
+more. On a plain scale, a large network with a slight advantage would outrank a much better small one.
 
-Where evaluations take different times, an improvement counts by the second: Snoek, Larochelle and Adams, "Practical
-Bayesian optimization of machine learning algorithms", 2012.
+If evaluations take different times, improvements count per second: Snoek, Larochelle and Adams, "Practical Bayesian
+optimization of machine learning algorithms", 2012.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _CELLS_AT_ONCE = 4_000_000
 @final
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """What is known and believed of N candidates, by the number of the objective.
+    """Known and predicted losses of N candidates, by the number of the objective.
 
-    ``excesses`` are beliefs of how far each constraint is exceeded, ``seconds`` of how long an evaluation takes.
+    ``excesses`` predict how far each constraint is exceeded, and ``seconds`` how long an evaluation takes.
     """
 
     known: Mapping[int, FloatArray]
@@ -42,21 +42,21 @@ class Outlook:
     seconds: Belief | None = None
 
     def losses(self, optimism: float) -> FloatArray:
-        """Losses, shape (N, M), if what is uncertain is so many standard deviations better than expected."""
+        """Return losses, shape (N, M), with uncertain ones ``optimism`` standard deviations better than expected."""
         columns = dict(self.known) | {index: belief.optimistic(optimism) for index, belief in self.beliefs.items()}
         return np.column_stack([columns[index] for index in sorted(columns)])
 
     def feasibility(self) -> FloatArray | float:
-        """How probably each candidate meets all constraints, shape (N,)."""
+        """Return the probability that each candidate meets all constraints, shape (N,)."""
         found: FloatArray | float = 1.0
         for belief in self.excesses:
             found = found * ndtr(-belief.means / np.maximum(belief.deviations, 1e-12))
         return found
 
     def logarithmic(self, seen: FloatArray) -> list[int]:
-        """Known objectives that have one sign in all candidates and in ``seen``, shape (S, M), also with optimism.
+        """Return the known objectives that have one sign for all candidates and in ``seen``, also with optimism.
 
-        ``seen`` may be all that else is reckoned with: what has ended, and what is expected of what runs.
+        ``seen``, shape (S, M), holds the losses of finished evaluations and the expected losses of running ones.
         """
         found = []
         for index, known in self.known.items():
@@ -69,11 +69,11 @@ class Outlook:
 
 @final
 class Preference:
-    """Orders candidates by what they would add to a front.
+    """Orders candidates by the hypervolume that they would add to a front.
 
-    ``seen``, shape (S, M), are all losses so far and ``front``, shape (F, M), those that may be improved on; what still
-    runs, with expected losses of shape (R, M), counts as if it had ended. With ``logarithmic`` known costs are scaled
-    as logarithms where their sign allows it.
+    ``seen``, shape (S, M), are all losses so far, and ``front``, shape (F, M), those to be improved on. Running
+    evaluations, with expected losses ``running``, shape (R, M), count as if they had finished. With ``logarithmic``,
+    known costs are scaled as logarithms if their sign allows it.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ class Preference:
         self._expect_losses(running)
 
     def order(self, optimism: float) -> Iterator[int]:
-        """The candidates that were not expected yet, the best first; they must not be expected meanwhile.
+        """Yield the remaining candidates, the best first; do not call ``expect`` while iterating.
 
-        Those that promise nothing are put in order only if somebody comes that far, for it takes longest.
+        Candidates without an improvement are sorted only if the iteration reaches them, because this takes longest.
         """
         left = np.flatnonzero(self._left)
         points = self._scaled(self._outlook.losses(optimism)[left])
@@ -120,7 +120,7 @@ class Preference:
         yield from left[others][np.argsort(-scores, kind="stable")].tolist()
 
     def expect(self, candidate: int) -> None:
-        """Count on a candidate: it is left out, and its expected losses become part of the front."""
+        """Remove a candidate, and add its expected losses to the front."""
         self._left[candidate] = False
         self._expect_losses(self._outlook.losses(0.0)[[candidate]])
 
@@ -131,9 +131,9 @@ class Preference:
             self._region = self._region.with_point(point)
 
     def _shortfalls(self, points: FloatArray) -> FloatArray:
-        """By how much each of N points must improve in all objectives to be dominated by nothing, shape (N,).
+        """Return how much each of N points must improve in all objectives to become non-dominated, shape (N,).
 
-        The additive epsilon indicator of Zitzler and others, 2003, of the front against the one point.
+        This is the additive epsilon indicator (Zitzler and others, 2003) of the front against the single point.
         """
         found = np.zeros(len(points))
         step = max(1, _CELLS_AT_ONCE // max(1, self._front.size))
@@ -148,7 +148,7 @@ class Preference:
         return scaled
 
     def _counted(self, losses: FloatArray) -> FloatArray:
-        """Losses, shape (N, M), with logarithms where these count; of what is negative, that of its size, negated."""
+        """Return losses, shape (N, M), with some columns as logarithms: sign(x) · log|x|."""
         counted = losses.copy()
         columns = losses[:, self._logarithmic]
         counted[:, self._logarithmic] = np.sign(columns) * np.log(np.abs(columns))

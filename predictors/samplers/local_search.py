@@ -1,6 +1,6 @@
-"""Pareto local search as a sampler: neighbours of the front, one after another.
+"""Pareto local search as a sampler: it proposes neighbours of the front.
 
-A strong baseline that needs no model (White and others, "Local search is state of the art for neural architecture
+It is a strong baseline that needs no model (White and others, "Local search is state of the art for neural architecture
 search benchmarks", 2020; Den Ottelander and others, "Local search is a remarkably strong baseline for neural
 architecture search", 2021).
 """
@@ -25,10 +25,11 @@ FIRST = 5
 
 @final
 class LocalSearchSampler(SpaceSampler):
-    """Proposes unseen neighbours of a random point of the front; random architectures first, and where none is left.
+    """Proposes new neighbours of a random point of the front.
 
-    Neighbours whose known costs alone make them worse than a point of the front that is as good as their parent in all
-    other objectives are passed over. ``prior`` and ``weigh_time`` are ignored: every sampler takes them.
+    The first ``FIRST`` proposals are random architectures, and so are those after all neighbours were proposed.
+    A neighbour is skipped if its known costs, with its parent's other losses, are dominated by the front.
+    ``prior`` and ``weigh_time`` are ignored; every sampler accepts them.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class LocalSearchSampler(SpaceSampler):
         return None
 
     def _are_hopeful(self, nearby: Sequence[Architecture], parent: FloatArray, front_losses: FloatArray) -> BoolArray:
-        """Which of N neighbours would be on the front with their known costs and the parent's other losses."""
+        """Return a mask, shape (N,): neighbours not dominated with their known costs and the parent's other losses."""
         losses = np.tile(parent, (len(nearby), 1))
         for index, values in self._known.items():
             losses[:, index] = values(nearby)

@@ -1,4 +1,4 @@
-"""What Optuna samplers over a search space have in common: one parameter for each choice, and nothing twice."""
+"""The abstract class of Optuna samplers that know the search space: one parameter for each choice, no duplicates."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ DRAWS = 200
 
 
 class SpaceSampler(optuna.samplers.BaseSampler):
-    """Proposes architectures of the space of ``describer`` by one categorical parameter for each of its choices.
+    """Proposes architectures of a space, with one categorical parameter for each of its choices.
 
-    ``known`` maps the numbers of objectives to functions that give their losses, shape (N,), of N architectures
-    beforehand (what is to be maximised negated). ``accept`` says which of N architectures may be proposed, shape (N,),
-    and is asked in the order of preference; what it refuses is not proposed later either. Trials with constraints above
-    0 are learned from, but are no part of the front.
+    ``known`` maps numbers of objectives to functions that give the losses, shape (N,), of N architectures before they
+    are evaluated; losses of objectives to be maximised are negated. ``accept`` returns a mask, shape (N,), of the
+    architectures that may be proposed. It is called in the order of preference, and a rejected architecture is never
+    proposed later.
 
-    ``seed`` and the study's trials decide what is proposed. Architectures that were asked for, by whomever and however
-    they ended, do not come again while there are others. Several threads may ask, and several processes that share a
-    study, each with a seed of its own; what another process asked for is known once all its choices are stored.
+    Trials with a constraint above 0 are learned from, but are not part of the front.
+
+    ``seed`` and the study's trials determine the proposals. An architecture that was proposed before, by any sampler
+    and with any outcome, is not proposed again while there are others. Several threads may share a sampler. Several
+    processes may share a study if each has a seed of its own; a proposal of another process is known once all its
+    parameters are stored.
     """
 
     def __init__(
@@ -60,14 +63,16 @@ class SpaceSampler(optuna.samplers.BaseSampler):
 
     @abstractmethod
     def _propose(self, objectives: int) -> Architecture:
-        """The next architecture, by what ``_record`` holds."""
+        """Return the next architecture, given the trials in ``_record``."""
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return a categorical distribution for each choice."""
         return self._record.distributions
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Return the options of the next architecture by the names of their choices."""
         with self._lock:
             self._record.read(study)
             architecture = self._propose(len(study.directions))
@@ -75,22 +80,22 @@ class SpaceSampler(optuna.samplers.BaseSampler):
         return dict(architecture)
 
     def _as_asked(self, trial: FrozenTrial, architecture: Architecture) -> Architecture:
-        """What comes of a proposal where some choices of the trial are fixed, as by ``enqueue_trial``."""
+        """Return the proposal with the fixed parameters of the trial, such as those of ``enqueue_trial``."""
         fixed = trial.system_attrs.get("fixed_params", {})
         try:
             return architecture_from(self._space, {**architecture, **fixed})
-        except ValueError:  # what they make active is drawn at random, and is seen when the trial ends
+        except ValueError:  # newly activated choices are drawn at random, and are known when the trial ends
             return architecture
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A parameter that is no choice of the proposed architecture: at random."""
+        """Return a random value for a parameter that is not a choice of the proposed architecture."""
         by_chance = optuna.samplers.RandomSampler(int(self._rng.integers(2**31)))
         return by_chance.sample_independent(study, trial, param_name, param_distribution)
 
     def _by_chance(self) -> Architecture:
-        """One at random, new and accepted unless that is hard to find."""
+        """Return a random architecture; it is new and accepted unless ``DRAWS`` draws find none."""
         for _ in range(DRAWS):
             architecture = sample(self._space, self._rng)
             if architecture not in self._record.taken and self._is_accepted(architecture):
@@ -98,7 +103,7 @@ class SpaceSampler(optuna.samplers.BaseSampler):
         return sample(self._space, self._rng)
 
     def _is_accepted(self, architecture: Architecture) -> bool:
-        """Whether it may be proposed; if not, it is never a candidate again."""
+        """Return True if the architecture may be proposed, and remember a rejection for good."""
         if architecture in self._refused:
             return False
         if self._accept is None or bool(self._accept([architecture])[0]):

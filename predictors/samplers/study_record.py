@@ -1,4 +1,4 @@
-"""What a study's trials say of architectures: losses, constraints, what still runs, and who is on the front."""
+"""The record of a study's trials as architectures: losses, constraints, running trials and the front."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nas.space.search_space import SearchSpace, architecture_from
 from nas.values.pareto import IntArray, non_dominated
 
 EXPECTED_NOISE = 10.0
-"""How much more noise, as a variance, what is expected of a stopped training has than what a finished one reached."""
+"""Noise variance of the losses expected of a stopped training, relative to that of a finished one."""
 
 
 class Evidence(NamedTuple):
-    """What an architecture's trial tells: losses, shape (M,), how far constraints are exceeded, relative noise.
+    """Evidence from one trial: losses, shape (M,), the excess over each constraint, and relative noise.
 
-    ``seconds`` is how long it took to evaluate, where it was to the end and that is known.
+    ``seconds`` is the duration of the evaluation, if it finished and the duration is known.
     """
 
     architecture: Architecture
@@ -34,15 +34,17 @@ class Evidence(NamedTuple):
 
     @property
     def is_feasible(self) -> bool:
+        """True if all constraints are met."""
         return all(excess <= 0 for excess in self.excesses.values())
 
 
 @final
 class StudyRecord:
-    """The trials of one study over the choices of a space, taken in as they end.
+    """The trials of one study over the choices of a space, read as they end.
 
-    ``evidence`` has all that tells anything, ``finished`` those that ended with finite values, both in that order.
-    Losses are lower where better, whatever the study's directions. ``taken`` are all that were asked for or told of.
+    ``finished`` holds trials that ended with finite values. ``evidence`` also holds stopped trials with expected
+    values. Both are in the order in which trials ended. Lower losses are better, whatever the study's directions.
+    ``taken`` holds every architecture that was proposed or added.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -55,33 +57,33 @@ class StudyRecord:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """A categorical parameter for each choice."""
+        """A categorical distribution for each choice."""
         return {choice.name: CategoricalDistribution(choice.options) for choice in self._space.choices}
 
     @property
     def losses(self) -> FloatArray:
-        """Of the finished ones, shape (N, M)."""
+        """Losses of the finished trials, shape (N, M)."""
         return np.array([each.losses for each in self.finished])
 
     @property
     def running(self) -> list[Architecture]:
-        """What was proposed, here or by others, and has not ended."""
+        """Architectures of unfinished trials, proposed here or elsewhere."""
         return list(self._running.values())
 
     @property
     def front(self) -> IntArray:
-        """Places in ``finished`` of the non-dominated ones that meet all constraints; where none does, of all."""
+        """Indexes into ``finished`` of non-dominated feasible trials; if none is feasible, all trials compete."""
         feasible = [place for place, each in enumerate(self.finished) if each.is_feasible]
         among = np.array(feasible or range(len(self.finished)), dtype=np.int64)
         return among[non_dominated(self.losses[among])] if len(among) else among
 
     def propose(self, trial: FrozenTrial, architecture: Architecture) -> None:
-        """Note what a trial is given."""
+        """Record the architecture that a trial is given."""
         self.taken.add(architecture)
         self._running[trial.number] = architecture
 
     def read(self, study: optuna.Study) -> None:
-        """Take in the trials that have begun or ended since the last time, whoever asked for them."""
+        """Read all trials that began or ended since the last call, including those of other processes."""
         signs = np.array([1.0 if d == optuna.study.StudyDirection.MINIMIZE else -1.0 for d in study.directions])
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._ended:
@@ -119,5 +121,5 @@ class StudyRecord:
     def _architecture_of(self, trial: FrozenTrial) -> Architecture | None:
         try:
             return architecture_from(self._space, trial.params)
-        except ValueError:  # it was not asked for all choices, or is none of this space
+        except ValueError:  # some choices have no value yet, or the trial belongs to another space
             return None

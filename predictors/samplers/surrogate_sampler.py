@@ -1,13 +1,14 @@
-"""A sampler for any Optuna study: what adds most to the front, by what is known and what is believed.
+"""A model-based sampler for any Optuna study: it proposes the candidate that adds the most hypervolume to the front.
 
-Costs that are known beforehand are taken as they are, so that only the other objectives, such as the error, are
-uncertain. Candidates are neighbours of the front and random architectures. The one is proposed that would add the most
-hypervolume if its uncertain objectives were so many standard deviations better than expected, that number going round
-over ``OPTIMISM``, and known costs counting as logarithms and as they are in turn: hypervolume improvement by a
-confidence bound (Ponweiser and others, "Multiobjective optimization on a limited budget of evaluations using model-
-assisted S-metric selection", 2008). What still runs counts with what is expected of it, so that workers get different
-proposals. Where nothing promises an improvement the nearest to one is proposed, which comes to local search around the
-front.
+Costs that are known beforehand are used directly, so that only the other objectives, such as the error, are uncertain.
+Candidates are neighbours of the front and random architectures. Each is judged by the hypervolume that it would add if
+its uncertain objectives were at a confidence bound, some standard deviations better than expected (Ponweiser and
+others, "Multiobjective optimization on a limited budget of evaluations using model-assisted S-metric selection", 2008).
+The number of standard deviations cycles through ``OPTIMISM``. Known costs count as logarithms in one cycle, and plainly
+in the next.
+
+Running trials count with their expected losses, so that workers get different proposals. If no candidate promises an
+improvement, the one closest to an improvement is proposed, which amounts to local search around the front.
 """
 
 from __future__ import annotations
@@ -33,35 +34,36 @@ from predictors.samplers.space_sampler import SpaceSampler
 from predictors.samplers.study_record import Evidence
 
 OPTIMISM = (0.0, 0.5, 1.0, 1.5)
+"""Standard deviations by which uncertain objectives are assumed to be better than expected, used in turn."""
 FIRST = 5
-"""So many architectures that stand for the space come before anything is believed."""
+"""Number of architectures, representative of the space, that are proposed before the model is used."""
 FIRST_FROM = 100
 MOST_BEST, MOST_OTHERS = 300, 100
-"""A surrogate learns from so many of the best by Pareto rank, and so many drawn from the others."""
+"""Most evaluations that a surrogate learns from: the best by Pareto rank, and a random part of the others."""
 BATCH_SHARE = 0.03
-"""Proposals that are chosen together, as a share of what was evaluated, so that what each costs stays the same."""
+"""Proposals chosen together, as a share of the evaluations, so that the time for each proposal stays constant."""
 LEAST_TIMED = 3
-"""So many evaluations must have told how long they took before times are foretold."""
+"""Fewest evaluations with a known duration before durations are predicted."""
 ORDERS = 8
-"""So often candidates are put in order for one batch."""
+"""Number of times that candidates are ranked for one batch."""
 
 
 @final
 class SurrogateSampler(SpaceSampler):
-    """Proposes what would add most to the front. At least one objective must not be known beforehand.
+    """Proposes the architecture that would add the most to the front.
 
-    Improvements count by how probably constraints are met. Trials that were stopped early, but whose attribute
-    ``EXPECTED`` of ``nas.searching.proposer`` tells which values they would have reached, are weaker evidence than
-    finished ones.
+    At least one objective must not be known beforehand; otherwise the first proposal raises ValueError.
 
-    ``prior`` gives scores, shape (N,) or (N, S), of N architectures, such as zero-cost proxies. What is uncertain is
-    expected to be linear in them, by as much as evaluations show; they rule nothing out. All candidates are scored
-    once: ``candidate_pool.RANDOM`` in the beginning, and a few at each proposal.
+    Improvements are multiplied by the probability that constraints are met. A trial that was stopped early counts as
+    weaker evidence than a finished one, if its user attribute ``EXPECTED`` holds the losses that it would have reached.
 
-    With ``weigh_time`` an improvement counts by the seconds that it is expected to take, which are learned from
-    finished trials' attribute ``SECONDS`` of ``nas.searching.proposer``, the first ones are of those with less work
-    than the median, and
-    known costs count as logarithms always.
+    ``prior`` gives scores, shape (N,) or (N, S), of N architectures, such as zero-cost proxies. Uncertain objectives
+    are modelled as linear in them, as strongly as evaluations show; scores never exclude a candidate. Each candidate is
+    scored once: ``candidate_pool.RANDOM`` candidates at the beginning, and a few at each proposal.
+
+    With ``weigh_time``, improvements count per second of expected evaluation time. Times are learned from the user
+    attribute ``SECONDS`` of finished trials. The first proposals then do less work than the median, and known costs
+    always count as logarithms. Both attributes are defined in ``nas.searching.proposer``.
     """
 
     def __init__(
@@ -85,8 +87,6 @@ class SurrogateSampler(SpaceSampler):
         self._learned_from = 0
         self._turn = 0
 
-    # What it proposes
-
     def _propose(self, objectives: int) -> Architecture:
         uncertain = [index for index in range(objectives) if index not in self._known]
         if not uncertain:
@@ -101,10 +101,10 @@ class SurrogateSampler(SpaceSampler):
             begins = self._pool.are_fit(finished).sum() < FIRST
             self._planned.extend(self._first(candidates) if begins else self._plan(candidates, uncertain))
             if not self._planned:
-                return self._by_chance()  # nothing is left of the candidates that is new and accepted
+                return self._by_chance()  # no candidate is new and accepted
 
     def _candidates(self) -> IntArray:
-        """Places in the pool."""
+        """Return the places of all candidates in the pool."""
         front = [self._record.finished[place].architecture for place in self._record.front]
         return self._pool.candidates(front, self._record.taken | self._refused)
 
@@ -112,9 +112,9 @@ class SurrogateSampler(SpaceSampler):
         return self._is_accepted(self._pool.architecture(place))
 
     def _first(self, candidates: IntArray) -> Iterator[Architecture]:
-        """Architectures that stand for the space, or for its less costly half where time is short.
+        """Yield architectures that represent the space or, with ``weigh_time``, its cheaper half.
 
-        Those with the least and the most work are among them.
+        They include those with the least and the most work.
         """
         candidates = np.array(
             list(islice(filter(self._is_place_accepted, candidates.tolist()), FIRST_FROM)), dtype=np.int64
@@ -133,18 +133,18 @@ class SurrogateSampler(SpaceSampler):
             yield self._pool.architecture(candidates[index])
 
     def _macs(self, places: IntArray) -> FloatArray:
-        """Multiply-accumulates of N architectures, shape (N,)."""
+        """Return the multiply-accumulates of N architectures, shape (N,)."""
         described = self._describer.describe([self._pool.architecture(place) for place in places])
         macs: FloatArray = described.layer_sums[:, :, QUANTITIES.index("macs")].sum(axis=1)
         return macs
 
     def _plan(self, candidates: IntArray, uncertain: Sequence[int]) -> Iterator[Architecture]:
-        """The next proposals; each counts on those before it."""
+        """Yield the next proposals; each takes the expected losses of those before it into account."""
         if not len(candidates):
             return
         self._learn(uncertain)
         losses = self._record.losses
-        # Logarithms find more with few evaluations, costs as they are more with hundreds where there are several.
+        # Logarithms find more with few evaluations; plain costs find more with hundreds and several known objectives.
         logarithmic = self._weigh_time or (self._turn // len(OPTIMISM)) % 2 == 0
         running = self._pool.places(self._record.running)
         running = running[self._pool.are_fit(running)]
@@ -178,10 +178,8 @@ class SurrogateSampler(SpaceSampler):
         excesses = [surrogate.predict(inputs) for surrogate in self._limits.values()]
         return Outlook(known, beliefs, excesses, None if self._seconds is None else self._seconds.predict(inputs))
 
-    # What it believes
-
     def _learn(self, uncertain: Sequence[int]) -> None:
-        """Fit what is believed to what has ended since."""
+        """Fit all surrogates and corrections if trials have ended since the last fit."""
         record = self._record
         there_is = len(record.evidence)
         if self._learned_from == there_is:
@@ -209,12 +207,12 @@ class SurrogateSampler(SpaceSampler):
             seconds = np.array([evidence[place].seconds for place in timed])
             self._seconds = Surrogate.fit(inputs.take(np.array(timed)), seconds, np.ones(len(timed)), self._seconds)
         for name in sorted({name for each in evidence for name, excess in each.excesses.items() if excess > 0}):
-            # A finished one that does not tell meets it; a stopped one may not have come to telling.
+            # A finished trial that does not report the constraint meets it; a stopped one may not have reported it yet.
             told = np.array([place for place, each in enumerate(evidence) if name in each.excesses or whole[place]])
             values = _finite(np.array([evidence[place].excesses.get(name, np.nan) for place in told]))
             before = self._limits.get(name)
             self._limits[name] = Surrogate.fit(inputs.take(told), values, noise[told], before, as_errors=False)
-        self._learned_from = there_is  # only now, for who is interrupted must learn it all again
+        self._learned_from = there_is  # set last, so that an interrupted fit is repeated
 
     def _to_learn_from(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         if len(evidence) <= MOST_BEST + MOST_OTHERS:
@@ -225,9 +223,10 @@ class SurrogateSampler(SpaceSampler):
 
 
 def _finite(excesses: FloatArray) -> FloatArray:
-    """N excesses of which some are positive: infinite ones are as far as the farthest finite one.
+    """Replace infinite and unreported values among N excesses, some of which are positive.
 
-    An infinite one may be of memory that ran out. Those that are not told, NaN, are as far within as others are beyond.
+    An infinite excess, as after running out of memory, becomes the largest finite magnitude. An unreported one, NaN,
+    becomes the median of the positive excesses, negated.
     """
     farthest = np.abs(excesses[np.isfinite(excesses)]).max(initial=0.0) or 1.0
     clipped = np.clip(excesses, -farthest, farthest)
