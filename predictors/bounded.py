@@ -1,4 +1,4 @@
-"""The predictor around any fitted model: bounds from held-out residuals, wider for what is unlike the samples."""
+"""A predictor around any fitted model, with bounds from held-out residuals that widen for unfamiliar architectures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Protocol, final
 
 import numpy as np
 
-from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, HeldOutError, Prediction, batch_of
+from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, Prediction, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.values.held_out import HeldOutError
 from predictors.conformal import Calibration, calibrate, hold_out, split_folds
 from predictors.features import check_samples
 from predictors.novelty import Novelty
@@ -18,29 +19,37 @@ from predictors.quality import held_out_error
 
 
 class Model(Protocol):
-    """What was fitted: log-predictions, shape (N,)."""
+    """A fitted model."""
 
-    def log_means(self, batch: Batch) -> FloatArray: ...
+    def log_means(self, batch: Batch) -> FloatArray:
+        """Return log-predictions, shape (N,)."""
+        ...
 
 
 class ModelMethod(Protocol):
-    """Fits a model to N samples; the same seed gives the same model. ``fit_in_fold`` may take a quicker one."""
+    """Fits a model to N samples; the same seed gives the same model."""
 
-    def fit(self, batch: Batch, values: FloatArray, seed: int) -> Model: ...
+    def fit(self, batch: Batch, values: FloatArray, seed: int) -> Model:
+        """Fit the model to all samples."""
+        ...
 
-    def fit_in_fold(self, batch: Batch, values: FloatArray, seed: int) -> Model: ...
+    def fit_in_fold(self, batch: Batch, values: FloatArray, seed: int) -> Model:
+        """Fit a model for cross-validation, which may be a quicker one."""
+        ...
 
 
 class SpreadModel(Protocol):
-    """The same, with how unsure each is, shape (N,), in any unit."""
+    """A fitted model that also says how unsure it is."""
 
-    def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]: ...
+    def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
+        """Return log-predictions and their spreads in any unit, each of shape (N,)."""
+        ...
 
 
 @final
 @dataclass(frozen=True)
 class BoundedPredictor:
-    """A fitted model with its bounds. ``weights`` says for a mixture how much each method counts."""
+    """A fitted model with its bounds, as ``nas.prediction.predictor.Predictor`` describes."""
 
     held_out: HeldOutError
     held_out_predictions: HeldOut = field(repr=False)
@@ -52,11 +61,11 @@ class BoundedPredictor:
     _novelty: Novelty = field(repr=False)
 
     def predict(self, architectures: Sequence[Architecture]) -> Prediction:
-        """Means and bounds. Raises ValueError for architectures of another space."""
+        """Return means and bounds. Raises ValueError for architectures of another space."""
         return self.predict_described(batch_of(self._space, architectures, self._given))
 
     def predict_described(self, batch: Batch) -> Prediction:
-        """The same for a batch that ``nas.prediction.predictor.batch_of`` made."""
+        """Return means and bounds for a batch that ``nas.prediction.predictor.batch_of`` made."""
         if not len(batch):
             empty = np.empty(0)
             return Prediction(empty, empty, empty, empty, np.empty(0, dtype=np.bool_))
@@ -67,13 +76,17 @@ class BoundedPredictor:
 
 
 class HeldOutLogs(Protocol):
-    """What was said of N samples without having seen them: log-predictions and their spreads, each of shape (N,)."""
+    """Held-out predictions of N samples."""
 
     @property
-    def held_out_logs(self) -> FloatArray: ...
+    def held_out_logs(self) -> FloatArray:
+        """Log-predictions, shape (N,)."""
+        ...
 
     @property
-    def held_out_spreads(self) -> FloatArray: ...
+    def held_out_spreads(self) -> FloatArray:
+        """Spreads of the log-predictions, shape (N,)."""
+        ...
 
 
 def bound(
@@ -86,7 +99,7 @@ def bound(
     target: str,
     given: Sequence[Given],
 ) -> BoundedPredictor:
-    """The predictor of ``model``, with bounds calibrated by what was said of held-out samples."""
+    """Return a predictor around ``model``, with bounds calibrated on the held-out predictions ``logs``."""
     held_out = hold_out(values, logs.held_out_logs, logs.held_out_spreads)
     return BoundedPredictor(
         held_out=held_out_error(held_out),
@@ -110,9 +123,9 @@ def fit_bounded(
     seed: int,
     method: ModelMethod,
 ) -> BoundedPredictor:
-    """The predictor of the model that ``method`` fits, cross-validated in ten folds.
+    """Return a predictor around the model that ``method`` fits, cross-validated in ten folds.
 
-    Raises ValueError as ``nas.prediction.predictor.PredictorMethod`` says.
+    Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``.
     """
     values = check_samples(architectures, values)
     batch = batch_of(space, architectures, given)
@@ -122,7 +135,7 @@ def fit_bounded(
 
 
 def cross_validate(batch: Batch, values: FloatArray, method: ModelMethod, seed: int) -> FloatArray:
-    """Log-prediction for each sample, shape (N,), from a model fitted without its fold."""
+    """Return a log-prediction for each sample, shape (N,), by a model fitted without the sample's fold."""
     log_means = np.empty(len(values))
     for fold in split_folds(len(values), seed):
         seen = np.setdiff1d(np.arange(len(values)), fold)
@@ -133,7 +146,7 @@ def cross_validate(batch: Batch, values: FloatArray, method: ModelMethod, seed: 
 @final
 @dataclass(frozen=True)
 class Unseen:
-    """What was said of N samples without having seen them, as ``HeldOutLogs`` says."""
+    """Held-out predictions of N samples, as ``HeldOutLogs`` describes."""
 
     held_out_logs: FloatArray
     held_out_spreads: FloatArray
@@ -142,9 +155,10 @@ class Unseen:
 @final
 @dataclass(frozen=True)
 class EvenSpread:
-    """A model that is as sure of one architecture as of another."""
+    """A model that is equally sure of every architecture."""
 
     inner: Model
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
+        """Return log-predictions and equal spreads, each of shape (N,)."""
         return self.inner.log_means(batch), np.ones(len(batch))

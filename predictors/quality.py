@@ -1,14 +1,15 @@
-"""How good predictions are: rank correlation, relative error and the coverage of bounds."""
+"""Quality of predictions: rank correlation, relative error and the coverage of bounds."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from nas.prediction.predictor import FloatArray, HeldOut, HeldOutError
+from nas.prediction.predictor import FloatArray, HeldOut
+from nas.values.held_out import HeldOutError
 
 
 def spearman(truths: FloatArray, predictions: FloatArray) -> float:
-    """Rank correlation of two arrays of shape (N,); ties share their mean rank. NaN where either does not vary."""
+    """Return Spearman's correlation of two arrays, shape (N,); ties share their mean rank. NaN if one is constant."""
     _check(truths, predictions)
     first, second = _ranks(truths), _ranks(predictions)
     first, second = first - first.mean(), second - second.mean()
@@ -17,7 +18,7 @@ def spearman(truths: FloatArray, predictions: FloatArray) -> float:
 
 
 def kendall(truths: FloatArray, predictions: FloatArray) -> float:
-    """Kendall's tau-b of two arrays of shape (N,), which corrects for ties. NaN where either does not vary."""
+    """Return Kendall's tau-b of two arrays, shape (N,), which corrects for ties. NaN if one is constant."""
     from scipy.stats import kendalltau  # here, because scipy is slow to import
 
     _check(truths, predictions)
@@ -27,31 +28,31 @@ def kendall(truths: FloatArray, predictions: FloatArray) -> float:
 
 
 def mape(truths: FloatArray, predictions: FloatArray) -> float:
-    """Mean absolute error relative to the truth, as a share: 0.05 is 5 %."""
+    """Return the mean absolute error relative to the truth, as a share: 0.05 is 5 %."""
     return float(_relative_errors(truths, predictions).mean())
 
 
 def within(truths: FloatArray, predictions: FloatArray, share: float = 0.1) -> float:
-    """Share of the predictions that lie within ``share`` of the truth, relative to it."""
+    """Return the share of predictions whose relative error is at most ``share``."""
     return float((_relative_errors(truths, predictions) <= share).mean())
 
 
 def coverage(truths: FloatArray, lower: FloatArray, upper: FloatArray) -> float:
-    """Share of the truths that lie within their bounds, the bounds themselves included."""
+    """Return the share of truths that lie within their bounds, the bounds included."""
     _check(truths, lower)
     _check(truths, upper)
     return float(((lower <= truths) & (truths <= upper)).mean())
 
 
 def width(lower: FloatArray, mean: FloatArray, upper: FloatArray) -> float:
-    """Median distance between the bounds relative to the prediction, as a share."""
+    """Return the median distance between the bounds relative to the prediction, as a share."""
     _check(lower, upper)
     _check(lower, mean)
     return float(np.median((upper - lower) / mean))
 
 
 def held_out_error(held_out: HeldOut) -> HeldOutError:
-    """The summary of predictions, with bounds, for architectures that the predictor had not seen."""
+    """Summarise the held-out predictions of a predictor and their bounds."""
     truths, predictions = held_out.values, held_out.mean
     return HeldOutError(
         samples=len(truths),

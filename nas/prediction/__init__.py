@@ -1,4 +1,4 @@
-"""Predictors of measured metrics: what one is, how far it can be trusted, and what to measure next.
+"""Predictors of measured metrics: their protocol, their reports, and advice on what to measure next.
 
 Concrete predictors belong in ``predictors``.
 """

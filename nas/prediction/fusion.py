@@ -1,7 +1,7 @@
-"""Which kinds of layers a runtime merges into their neighbours, learned from the graphs that it executed.
+"""Operator fusion: the kinds of layers that a runtime merges into their neighbours.
 
-A runtime tells of each model which operators it ran, after all that it merged. A kind of layer of which no operator is
-left in any of them, such as an activation that runs within the convolution before it, costs nothing of its own.
+A runtime reports the operators that it executed for each model, after merging. If no operator of some kind of layer is
+left in any model, layers of that kind cost nothing. An example is an activation that runs within a convolution.
 """
 
 from __future__ import annotations
@@ -14,26 +14,30 @@ from nas.space.layer import Layer
 from nas.values.measurement import OPERATORS, Measurement
 
 _MERGEABLE = frozenset({"norm", "activation", "elementwise", "softmax"})
-"""Kinds that runtimes merge. Products and pools read other elements than they write, so they keep operators."""
+"""Kinds that runtimes merge. Products and pools read other elements than they write, so they are never merged."""
 _KINDS_BY_WORDS: tuple[tuple[str, frozenset[str]], ...] = (
     ("conv gemm matmul fullyconnected attention pool reduce", frozenset()),
     ("reorder reshape transpose flatten squeeze expand identity cast convert copy quantize slice split", frozenset()),
     ("gather shape const input parameter output result concat pad", frozenset()),
     ("softmax", frozenset({"softmax"})),
-    # OpenVINO calls activations and sums alike, and what it compiles of several of them a subgraph.
+    # OpenVINO gives activations and sums the same name, and calls several of them compiled together a subgraph.
     ("eltwise", frozenset({"activation", "elementwise"})),
     ("subgraph", _MERGEABLE),
     ("normalization mvn rms", frozenset({"norm"})),
     ("relu gelu elu clip sigmoid swish silu mish tanh erf softplus shrink softsign", frozenset({"activation"})),
     ("add sub mul div sum pow sqrt neg abs max min where reciprocal", frozenset({"elementwise"})),
 )
-"""What an operator may be that has one of the words in its type; the first that fits. Moving data is no kind."""
+"""Kinds of layers that an operator may belong to if its type contains one of the words; the first match counts.
+
+Operators that only move data belong to no kind.
+"""
 
 
 def as_executed(describer: Describer, measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> Describer:
-    """The describer that leaves out what the runtime of these measurements, by metric, merges.
+    """Return a describer that leaves out the layers which the runtime of these measurements merges.
 
-    It is the same one where the runtime does not tell what it executed.
+    ``measurements`` maps each architecture to its measurements by metric. The describer itself is returned if the
+    runtime does not report its operators.
     """
     ran = []
     for architecture, found in measurements.items():
@@ -45,10 +49,10 @@ def as_executed(describer: Describer, measurements: Mapping[Architecture, Mappin
 
 
 def merged_kinds(ran: Iterable[tuple[Sequence[Layer], Mapping[str, int]]]) -> frozenset[str]:
-    """The kinds of layers that some networks have, but of which the runtime executed no operator in any of them.
+    """Return the kinds of layers for which the runtime executed no operator, although some networks have them.
 
-    ``ran`` holds for each network its layers, and how many operators of each type its runtime executed. An operator
-    of an unknown type may be of any kind.
+    ``ran`` holds the layers of each network, and the number of operators of each type that its runtime executed. An
+    operator of an unknown type may belong to any kind.
     """
     present: set[str] = set()
     executed: set[str] = set()
@@ -60,7 +64,7 @@ def merged_kinds(ran: Iterable[tuple[Sequence[Layer], Mapping[str, int]]]) -> fr
 
 
 def _kinds(operator: str) -> frozenset[str]:
-    """The mergeable kinds that an operator may be of."""
+    """Return the mergeable kinds that an operator may belong to."""
     name = operator.lower()
     found = (kinds for words, kinds in _KINDS_BY_WORDS if any(word in name for word in words.split()))
     return next(found, _MERGEABLE)

@@ -1,8 +1,7 @@
-"""What a predictor is: fitted from measured values, never pickled, with bounds on every prediction."""
+"""The protocol of predictors: fitted to measured values, never pickled, with bounds on every prediction."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
 from nas.space.plug_ins import load_plug_in
 from nas.values.evaluation import PredictedValue
+from nas.values.held_out import HeldOutError
 from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
@@ -22,11 +22,11 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is said of N architectures, each array of shape (N,), in the unit that was fitted.
+    """Predictions for N architectures, each array of shape (N,), in the unit of the fitted values.
 
-    ``lower`` and ``upper`` hold 90 % of the truths between them; ``limit`` alone is a one-sided 95 % bound, the one
-    to hold against a limit. ``known`` is False where an architecture is less like the measured ones than each of these
-    is like the others; the bounds are wider there.
+    ``lower`` and ``upper`` are a 90 % interval. ``limit`` is a one-sided 95 % upper bound, to be compared with a limit.
+    ``known`` is False for an architecture that is farther from its nearest sample than any sample is from its own
+    nearest one. Its bounds are wider.
     """
 
     mean: FloatArray
@@ -48,38 +48,11 @@ class Prediction:
         )
 
 
-@dataclass(frozen=True)
-class HeldOutError:
-    """How a predictor did on measured architectures that it had not seen, by cross-validation.
-
-    ``mape``, ``within_…``, ``coverage`` (of the 90 % bounds) and ``width`` (median of upper − lower, relative to the
-    mean) are shares: 0.05 is 5 %. ``spearman`` and ``kendall`` are NaN where the values do not vary.
-    """
-
-    samples: int
-    mape: float
-    spearman: float
-    kendall: float
-    within_5_percent: float
-    within_10_percent: float
-    coverage: float
-    width: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; what does not exist, as a correlation may not, or is infinite is null."""
-        return {name: finite_or_none(value) for name, value in vars(self).items()}
-
-
-def finite_or_none(value: float) -> float | None:
-    """The value, or None, which JSON can hold, where it is infinite or not a number."""
-    return value if math.isfinite(value) else None
-
-
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Something known of every architecture beforehand, as a feature: a latency when energy is predicted, a score.
+    """A feature that is known of every architecture before measuring, such as a score or a predicted latency.
 
-    ``values`` maps N architectures to an array of shape (N,); take logarithms of what spans magnitudes.
+    ``values`` maps N architectures to an array of shape (N,). Give logarithms if the values span orders of magnitude.
     """
 
     name: str
@@ -100,15 +73,21 @@ class Predictor(Protocol):
     """A fitted predictor of one positive metric on one target."""
 
     @property
-    def held_out(self) -> HeldOutError: ...
+    def held_out(self) -> HeldOutError:
+        """Errors on held-out samples."""
+        ...
 
     @property
-    def held_out_predictions(self) -> HeldOut: ...
+    def held_out_predictions(self) -> HeldOut:
+        """The held-out predictions behind these errors."""
+        ...
 
-    def predict(self, architectures: Sequence[Architecture]) -> Prediction: ...
+    def predict(self, architectures: Sequence[Architecture]) -> Prediction:
+        """Predict N architectures."""
+        ...
 
     def predict_described(self, batch: Batch) -> Prediction:
-        """The same for a batch that ``batch_of`` made, which is where the time of ``predict`` goes."""
+        """Predict a batch that ``batch_of`` made; making it takes most of the time of ``predict``."""
         ...
 
 
@@ -116,7 +95,7 @@ class Predictor(Protocol):
 class Batch:
     """N architectures with their descriptions, and the values of each ``Given``, shape (N, G).
 
-    ``memo`` is for features that several parts of one prediction need; ``fresh`` starts without any.
+    ``memo`` caches features that several parts of one prediction need.
     """
 
     descriptions: Descriptions
@@ -127,19 +106,19 @@ class Batch:
         return len(self.descriptions)
 
     def fresh(self) -> Batch:
-        """The same without what was remembered of it."""
+        """Return the same batch with an empty cache."""
         return Batch(self.descriptions, self.given)
 
     def take(self, index: npt.NDArray[np.int64] | BoolArray | slice) -> Batch:
-        """Those at ``index``, an array of numbers or a mask."""
+        """Return the architectures at ``index``, an array of numbers or a mask."""
         return Batch(self.descriptions.take(index), self.given[index])
 
 
 def given_by(name: str, predictor: Predictor, samples: Sequence[Architecture]) -> Given:
-    """The logarithm of what ``predictor`` says, of its own ``samples`` what it said while it had not seen them.
+    """Return the logarithm of the predictions of ``predictor`` as a feature; for its ``samples``, the held-out ones.
 
-    What was measured of the samples would be no fair feature, for of others there is only the prediction: on an edge
-    GPU with NAS-Bench-201, 90 % bounds of energy then hold 30 to 35 % of 500 others, else 87 to 96 %.
+    Measured values of the samples would mislead, because other architectures have only predictions. On an edge GPU with
+    NAS-Bench-201, 90 % bounds of energy then hold 30 to 35 % of 500 others, instead of 87 to 96 %.
     """
     held_out = dict(zip(samples, predictor.held_out_predictions.mean.tolist(), strict=True))
 
@@ -153,7 +132,7 @@ def given_by(name: str, predictor: Predictor, samples: Sequence[Architecture]) -
 
 
 def batch_of(space: Describer, architectures: Sequence[Architecture], given: Sequence[Given] = ()) -> Batch:
-    """What predictors of this space take. Raises ValueError for architectures that are not of it."""
+    """Return the architectures as a batch for predictors. Raises ValueError for architectures of another space."""
     values = np.empty((len(architectures), len(given)))
     for index, each in enumerate(given):
         values[:, index] = each.values(architectures)
@@ -163,9 +142,11 @@ def batch_of(space: Describer, architectures: Sequence[Architecture], given: Seq
 class PredictorMethod(Protocol):
     """Fits a predictor to measured values, shape (N,); the same inputs and seed give the same predictor.
 
-    ``sources`` are other targets' values, ``given`` what is known beforehand; a method that uses neither ignores them.
-    Raises ValueError for non-positive or non-finite values, for fewer than ``MIN_SAMPLES`` of them, and for
-    architectures of another space.
+    ``sources`` are values of other targets, and ``given`` are features known beforehand. A method may ignore both.
+
+    Raises:
+        ValueError: fewer than ``MIN_SAMPLES`` values, a value that is not positive and finite, or an architecture of
+            another space.
     """
 
     def __call__(
@@ -185,6 +166,6 @@ MIN_SAMPLES = 5
 
 
 def load_predictor(name: str) -> PredictorMethod:
-    """The method registered as ``name`` or found at ``module:name``. Raises RecipeError when unknown."""
+    """Return the method registered as ``name`` or found at ``module:name``. Raises RecipeError if it is unknown."""
     method: PredictorMethod = load_plug_in("nas.predictors", name, "predictor")  # type: ignore[assignment]
     return method

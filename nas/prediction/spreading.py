@@ -1,4 +1,4 @@
-"""A few points that stand for many."""
+"""Medoids: a few points that represent many."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 STEPS = 100
-"""It settles within about ten; more than this is no use."""
+"""Most alternations. The search usually ends within ten."""
 
 
 def medoids(features: FloatArray, count: int, rng: np.random.Generator, first: Sequence[int] = ()) -> IntArray:
-    """Different indexes, shape (count,), of the rows of ``features``, shape (N, D), that the others lie nearest to.
+    """Return the indexes, shape (count,), of the most central rows of ``features``, shape (N, D).
 
-    Those in ``first`` are taken in any case and come first; all N are taken where there are no more than ``count``.
-    k-medoids by alternation (Park & Jun, 2009, doi:10.1016/j.eswa.2008.01.039), started as k-means++ (Arthur &
-    Vassilvitskii, 2007). Time and memory grow as N²: some 0.2 s for 2,000 rows.
+    Every other row lies close to one of them. Rows in ``first`` are always taken, and come first. If N is at most
+    ``count``, all rows are taken.
+
+    The method is k-medoids by alternation (Park & Jun, 2009, doi:10.1016/j.eswa.2008.01.039), started as k-means++
+    (Arthur & Vassilvitskii, 2007). Time and memory grow as N²: about 0.2 s for 2,000 rows.
 
     Raises:
         ValueError: a count below 1.
@@ -40,7 +42,7 @@ def medoids(features: FloatArray, count: int, rng: np.random.Generator, first: S
 
 
 def _distances(features: FloatArray) -> FloatArray:
-    """Euclidean distances between all rows, shape (N, N)."""
+    """Return Euclidean distances between all rows, shape (N, N)."""
     squares = np.einsum("nd,nd->n", features, features)
     squared = squares[:, None] + squares[None, :] - 2 * features @ features.T
     np.fill_diagonal(squared, 0.0)
@@ -48,13 +50,13 @@ def _distances(features: FloatArray) -> FloatArray:
 
 
 def _start(distances: FloatArray, count: int, rng: np.random.Generator, fixed: Sequence[int]) -> IntArray:
-    """``fixed``, and further rows drawn in proportion to their squared distance to the nearest one taken."""
+    """Return ``fixed`` and further rows, drawn in proportion to the squared distance to the nearest row taken."""
     chosen = list(fixed) or [int(rng.integers(len(distances)))]
     nearest = distances[chosen].min(axis=0)
     while len(chosen) < count:
         weights = nearest**2
         weights[chosen] = 0.0
-        if not weights.any():  # only rows equal to those that were taken are left
+        if not weights.any():  # only duplicates of taken rows are left
             weights = np.ones(len(distances))
             weights[chosen] = 0.0
         drawn = int(rng.choice(len(distances), p=weights / weights.sum()))
@@ -64,7 +66,7 @@ def _start(distances: FloatArray, count: int, rng: np.random.Generator, fixed: S
 
 
 def _alternate(distances: FloatArray, chosen: IntArray, fixed: int) -> IntArray:
-    """Give each row to its nearest medoid, and make the row of each group that is nearest to the others its medoid."""
+    """Assign each row to its nearest medoid, then make the most central row of each group its medoid."""
     labels = distances[:, chosen].argmin(axis=1)
     labels[chosen] = np.arange(len(chosen))
     moved = chosen.copy()
@@ -72,6 +74,6 @@ def _alternate(distances: FloatArray, chosen: IntArray, fixed: int) -> IntArray:
         group = np.flatnonzero(labels == label)
         sums = distances[np.ix_(group, group)].sum(axis=1)
         best = group[sums.argmin()]
-        if sums.min() < sums[group == chosen[label]].item() * (1 - 1e-9):  # a tie would move to and fro
+        if sums.min() < sums[group == chosen[label]].item() * (1 - 1e-9):  # a tie would alternate for ever
             moved[label] = best
     return moved

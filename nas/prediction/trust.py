@@ -1,4 +1,4 @@
-"""Whether a predictor is good enough for the limits that it is to judge."""
+"""Checks that decide if a predictor is good enough to judge architectures against limits."""
 
 from __future__ import annotations
 
@@ -7,27 +7,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nas.prediction.predictor import HeldOut, HeldOutError
+from nas.prediction.predictor import HeldOut
+from nas.values.held_out import HeldOutError
 from nas.values.metric import Metric
 from nas.values.objective import Limit, limit_text
 
 LARGEST_HALF_WIDTH = 0.15
-"""With wider ones most of what is predicted between five sixths of a limit and the limit itself cannot be told."""
+"""Widest acceptable half of the bounds, relative to the mean.
+
+With wider bounds, most predictions between five sixths of a limit and the limit itself remain undecided.
+"""
 LEAST_SPEARMAN = 0.8
-"""Below this the order of candidates by prediction says little about their order by measurement."""
+"""Below this correlation, the predicted order of candidates says little about their measured order."""
 LEAST_COVERAGE = 0.8
-"""Of bounds that should hold 90 %. Those that are made from held-out residuals, as by ``predictors``, hold so many of
-them by construction; those of another predictor may not."""
+"""Smallest acceptable share of measurements within the bounds, which should hold 90 %.
+
+Bounds made from held-out residuals, as in ``predictors``, hold 90 % by construction. Those of other predictors may not.
+"""
 ENOUGH = 20
-"""Samples from which a rank correlation and a coverage are figures and not luck."""
+"""With fewer samples, a rank correlation and a coverage are mostly luck."""
 NEAREST = 8
-"""So many predictions tell how wide the bounds are at a limit."""
+"""Number of predictions nearest a limit whose median gives the width of the bounds there."""
 
 
 def verdict(metric: Metric, held_out: HeldOutError, predictions: HeldOut, limits: Sequence[Limit]) -> list[str]:
-    """Why a predictor of ``metric`` is not good enough for the limits on it, in a sentence each; none where it is.
+    """Return the reasons why a predictor of ``metric`` is not good enough for its limits, one sentence each.
 
-    Without a limit on the metric nothing depends on its bounds, so that there is nothing to say.
+    The list is empty for a good predictor, and also without a limit on the metric, since nothing depends on it then.
     """
     on_it = [limit for limit in limits if limit.metric == metric]
     name = metric.title.lower()
@@ -58,7 +64,7 @@ def verdict(metric: Metric, held_out: HeldOutError, predictions: HeldOut, limits
 
 
 def half_width_at(limit: Limit, predictions: HeldOut) -> float:
-    """Half the width of the bounds, relative to the mean: the median of the held-out predictions nearest the limit."""
+    """Return half the width of the bounds, relative to the mean: the median of the predictions nearest the limit."""
     distances = np.abs(np.log(predictions.mean) - math.log(limit.value)) if limit.value > 0 else predictions.mean
     nearest = np.argsort(distances, kind="stable")[:NEAREST]
     halves = (predictions.upper - predictions.lower)[nearest] / 2 / predictions.mean[nearest]

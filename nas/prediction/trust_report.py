@@ -1,69 +1,30 @@
-"""How far a predictor can be trusted on one target: its held-out error, its worst cases, what to measure next."""
+"""Trust reports: the held-out error of a predictor on one target, its worst cases, and what to measure next."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, final
 
-import numpy as np
-import numpy.typing as npt
-
-from nas.errors import RecipeError
-from nas.prediction.measure_next import Suggestion, advice, suggestions
-from nas.prediction.predictor import (
-    MIN_SAMPLES,
-    Given,
-    HeldOutError,
-    Predictor,
-    PredictorMethod,
-    finite_or_none,
-    given_by,
-)
+from nas.prediction.learning_curve import CURVE_SIZES, learning_curve
+from nas.prediction.next_measurements import Suggestion, advice, suggestions
+from nas.prediction.predictor import MIN_SAMPLES, Given, Predictor, PredictorMethod, given_by
+from nas.prediction.samples import MeasuredDevice, Samples, fit_to, samples_of
 from nas.prediction.trust import half_width_at, verdict
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.values.held_out import HeldOutError, finite_or_none
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit
-from nas.values.source import Source
 
-FloatArray = npt.NDArray[np.float64]
-
-MOST_SAMPLES = 300
-"""So many measurements are used unless more are asked for: fits and their learning curve then end within minutes."""
-CURVE_SIZES = 5
 WORST = 8
-"""So many of the worst predictions are in the form for programs."""
-SMALLEST_SHARE = 0.15
-"""The learning curve begins at this share of the samples."""
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Measured values of one metric on one target, shape (N,), and what a predictor may learn from beside them.
-
-    ``measured`` counts all that there are, of which these are a random part where it is more than N.
-    """
-
-    metric: Metric
-    target: str
-    architectures: Sequence[Architecture]
-    values: FloatArray
-    measured: int
-    sources: Sequence[Source] = ()
-    given: Sequence[Given] = ()
-
-    def take(self, index: npt.NDArray[np.int64]) -> Samples:
-        """Those at ``index``."""
-        chosen = [self.architectures[i] for i in index.tolist()]
-        return replace(self, architectures=chosen, values=self.values[index])
+"""Number of the worst predictions that ``TrustReport.to_json`` includes."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One measured architecture, and what was predicted of it by a predictor that had not seen it."""
+    """One measured architecture, with the prediction of a predictor that had not seen it."""
 
     architecture: Architecture
     measured: float
@@ -73,36 +34,21 @@ class Case:
 
     @property
     def relative_error(self) -> float:
-        """Predicted over measured, less 1."""
+        """Predicted value divided by measured value, minus 1."""
         return self.mean / self.measured - 1
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredDevice:
-    """What was measured on one target.
-
-    ``values`` holds for each metric what was measured by architecture, ``sources`` other targets' values of it, and
-    ``pool`` architectures of which it could be measured next. ``latencies`` are all known ones, a feature of energy.
-    """
-
-    space: Describer
-    target: str
-    values: Mapping[str, Mapping[Architecture, float]]
-    limits: Sequence[Limit] = ()
-    sources: Mapping[str, Sequence[Source]] = field(default_factory=dict)
-    pool: Mapping[str, Sequence[Architecture]] = field(default_factory=dict)
-    latencies: Mapping[Architecture, float] = field(default_factory=dict)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class TrustReport:
-    """What is known of one predictor of one metric.
+    """Evidence for or against relying on one predictor of one metric.
 
-    ``cases`` hold every sample, the largest relative error first. ``curve`` holds the held-out errors of predictors of
-    ever more samples, the last of all. ``doubts`` are reasons not to rely on it, none where it is good enough for
-    ``limits``; ``advice`` says what to do about them. ``half_width`` is half the width of the bounds where they are
-    widest of those near a limit, relative to the mean; without a limit the median of all.
+    ``cases`` hold every sample, the largest relative error first. ``curve`` holds held-out errors for growing numbers
+    of samples; its last entry uses all of them. ``doubts`` are reasons not to rely on the predictor, and ``advice``
+    says what to do about them. There are no doubts if the predictor is good enough for ``limits``.
+
+    ``half_width`` is half the width of the bounds, relative to the mean, at the limit where they are widest. Without a
+    limit it is the median over all samples.
     """
 
     metric: Metric
@@ -120,7 +66,7 @@ class TrustReport:
     half_width: float
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for programs; what does not exist is null."""
+        """Return plain data for programs; a value that does not exist is null."""
         return {
             "metric": self.metric.name,
             "target": self.target,
@@ -149,12 +95,13 @@ def trust_reports(
     seed: int,
     progress: Progress,
 ) -> list[tuple[TrustReport, Predictor]]:
-    """For each metric of ``data`` the predictor that ``method``, called ``name``, fits to it, and the report on it.
+    """Fit a predictor to each metric of ``data``, and return it with the report on it.
 
-    At most ``most`` of the measurements are used. Energy is predicted from the latency too, where that was measured.
+    ``method`` fits the predictor; ``name`` is its name in the report. At most ``most`` measurements of a metric are
+    used. If latency was measured, it is a feature for predicting energy.
 
     Raises:
-        RecipeError: too few values for a predictor, or one that is not positive.
+        RecipeError: too few values for a predictor, or a value that is not positive.
     """
     samples_by_metric = {
         name: samples_of(METRICS[name], data.target, values, most=most, seed=seed, sources=data.sources.get(name, ()))
@@ -189,46 +136,6 @@ def _given(metric: str, data: MeasuredDevice, method: PredictorMethod, most: int
     return (given_by("latency_ms", predictor, samples.architectures),)
 
 
-def samples_of(
-    metric: Metric,
-    target: str,
-    values: Mapping[Architecture, float],
-    *,
-    most: int,
-    seed: int,
-    sources: Sequence[Source] = (),
-) -> Samples:
-    """At most ``most`` of the measured ``values``, drawn at random where there are more.
-
-    Raises:
-        RecipeError: fewer than a predictor needs, or a value that is not positive.
-    """
-    what = f"{metric.name} on {target}"
-    if len(values) < MIN_SAMPLES:
-        raise RecipeError(f"a predictor needs {MIN_SAMPLES} measured architectures, but {what} has {len(values)}.")
-    strange = [value for value in values.values() if not 0 < value < math.inf]
-    if strange:
-        raise RecipeError(f"a predictor is fitted to positive values, but {what} has {strange[0]:g}.")
-    samples = Samples(metric, target, list(values), np.array(list(values.values())), len(values), tuple(sources))
-    if len(values) <= most:
-        return samples
-    drawn = np.random.default_rng((seed, 0)).choice(len(values), most, replace=False)
-    return samples.take(np.sort(drawn))
-
-
-def fit_to(samples: Samples, space: Describer, method: PredictorMethod, seed: int) -> Predictor:
-    """The predictor that ``method`` fits to these samples."""
-    return method(
-        space,
-        samples.architectures,
-        samples.values,
-        target=samples.target,
-        sources=samples.sources,
-        given=samples.given,
-        seed=seed,
-    )
-
-
 def report_on(
     predictor: Predictor,
     samples: Samples,
@@ -241,10 +148,10 @@ def report_on(
     seed: int,
     advance: Callable[[], None] = lambda: None,
 ) -> TrustReport:
-    """The report on a ``predictor`` that ``method``, called ``name``, fitted to ``samples``.
+    """Return the report on a ``predictor`` that ``method``, called ``name``, fitted to ``samples``.
 
-    ``limits`` on other metrics are passed over. ``pool`` holds architectures that could be measured next. ``advance``
-    is called ``CURVE_SIZES`` times.
+    ``limits`` on other metrics are ignored. ``pool`` holds architectures that could be measured next. ``advance`` is
+    called once for each size of the learning curve.
     """
     own = tuple(limit for limit in limits if limit.metric.name == samples.metric.name)
     curve = learning_curve(predictor, samples, space, method, seed, advance)
@@ -268,30 +175,6 @@ def report_on(
         advice=advice(curve, half_width, unused=unused, suggested=bool(suggested)) if doubts else "",
         half_width=half_width,
     )
-
-
-def learning_curve(
-    predictor: Predictor,
-    samples: Samples,
-    space: Describer,
-    method: PredictorMethod,
-    seed: int,
-    advance: Callable[[], None] = lambda: None,
-) -> tuple[HeldOutError, ...]:
-    """Held-out errors of predictors of nested random parts of the samples, the smallest first.
-
-    Up to ``CURVE_SIZES`` sizes, each larger than the one before by the same factor; the last is ``predictor`` itself.
-    """
-    total = len(samples.values)
-    smallest = max(MIN_SAMPLES, round(SMALLEST_SHARE * total))
-    sizes = sorted({round(size) for size in np.geomspace(min(smallest, total), total, CURVE_SIZES)})
-    order = np.random.default_rng((seed, 1)).permutation(total)
-    curve = []
-    for size in sizes[:-1]:
-        curve.append(fit_to(samples.take(np.sort(order[:size])), space, method, seed).held_out)
-        advance()
-    advance()
-    return (*curve, predictor.held_out)
 
 
 def _cases(predictor: Predictor, samples: Samples) -> tuple[Case, ...]:

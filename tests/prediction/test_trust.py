@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from nas.prediction.predictor import HeldOut, HeldOutError
+from nas.prediction.predictor import HeldOut
 from nas.prediction.trust import ENOUGH, LARGEST_HALF_WIDTH, NEAREST, half_width_at, verdict
+from nas.values.held_out import HeldOutError
 from nas.values.metric import METRICS
 from nas.values.objective import Limit
 

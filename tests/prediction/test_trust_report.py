@@ -16,17 +16,13 @@ from quick_predictor import fit_quick
 from tiny_space import TinySpace
 
 from nas.errors import RecipeError
+from nas.prediction.learning_curve import CURVE_SIZES, learning_curve
 from nas.prediction.predictor import given_by
+from nas.prediction.samples import MeasuredDevice, Samples, fit_to, samples_of
 from nas.prediction.trust_report import (
-    CURVE_SIZES,
     WORST,
     Case,
-    MeasuredDevice,
-    Samples,
     TrustReport,
-    fit_to,
-    learning_curve,
-    samples_of,
     trust_reports,
 )
 from nas.progress import NullProgress
@@ -142,7 +138,7 @@ def test_a_limit_is_judged_and_others_are_passed_over(space: Describer) -> None:
     narrow = reported(space, "latency_ms <= 1ms", values={a: 1 + 0.01 * int(a["width"]) for a in ALL[:12]})
     assert narrow.half_width < 0.15
     assert (narrow.doubts, narrow.advice) == ((), "")
-    assert sentences_of(narrow)[0].startswith("Good enough for latency_ms <= 1: ")
+    assert sentences_of(narrow)[0].startswith("Good enough for latency ≤ 1 ms: ")
     assert sentences_of(reported(space))[0].startswith("No limit was asked for. ")
 
 
@@ -233,10 +229,10 @@ def test_sources_and_what_was_left_out_are_told(space: Describer, capsys: pytest
     print_predictor_report([report], Console(width=80))
     page = render_predictor_page([report], "run", {})
     assert "<dt>sources of latency</dt><dd>phone, desk</dd>" in page
-    assert "<dt>measured latency</dt><dd>99, of which 12 were drawn at random</dd>" in page
+    assert "<dt>measured latency</dt><dd>99 architectures; 12 of them, drawn at random, were used</dd>" in page
     told = " ".join(capsys.readouterr().out.split())
     assert "sources phone, desk" in told
-    assert "measured 99, of which the samples were drawn at random" in told
+    assert "measured 99 architectures; the samples are a random part of them" in told
 
 
 def test_open_bounds_are_not_drawn(space: Describer) -> None:

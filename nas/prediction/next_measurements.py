@@ -1,4 +1,4 @@
-"""What to measure next on a target, so that a predictor becomes better: which architectures, and how many."""
+"""Advice on measuring: which architectures to measure next to improve a predictor, and how many."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import CandidateError
-from nas.prediction.predictor import HeldOutError, Predictor, finite_or_none
+from nas.prediction.predictor import Predictor
 from nas.prediction.trust import LARGEST_HALF_WIDTH
 from nas.space.architecture import Architecture
 from nas.space.description import POPULATION, TRACED_POPULATION, Describer
 from nas.space.search_space import HasLayers, sample
 from nas.values.evaluation import PredictedValue
+from nas.values.held_out import HeldOutError, finite_or_none
 from nas.values.objective import Limit
 
 SUGGESTED = 8
 POOL_FROM_TABLE = 2000
-"""So many rows without a value are looked at for what to measure next."""
+"""Most rows without a value that are considered for measuring next."""
 _CHOSEN_FROM = 4
-"""So many times what is suggested, the widest bounds first, are spread out."""
+"""Suggestions are chosen from this many times as many architectures, those with the widest bounds."""
 _HOPELESS = 10
-"""More than so many times the measurements that there are is no advice."""
+"""Measuring more than this many times the existing samples is never advised."""
 _FLAT = 0.05
-"""Where the width falls slower than samples to this power, ten times as many narrow it by 11 % at most."""
+"""Smallest power of the sample count by which bounds narrow usefully; ten times the samples narrow them by 11 % then."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """An architecture whose measurement would teach much, and why."""
+    """An architecture that is worth measuring, with the reason."""
 
     architecture: Architecture
     predicted: PredictedValue
@@ -40,10 +41,11 @@ class Suggestion:
 
     @property
     def relative_width(self) -> float:
+        """Distance between the bounds, relative to the mean."""
         return (self.predicted.upper - self.predicted.lower) / self.predicted.mean
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; a bound that does not exist is null."""
+        """Return plain data; a bound that does not exist is null."""
         return {
             "id": self.architecture.id,
             "architecture": dict(self.architecture),
@@ -56,36 +58,36 @@ class Suggestion:
 
 
 def pool_of(space: Describer, without: Mapping[Architecture, object], seed: int) -> list[Architecture]:
-    """Random architectures of the space that can be built and are not in ``without``; a small space may have none."""
+    """Return random architectures that can be built and are not in ``without``; a small space may have none left."""
     rng = np.random.default_rng((seed, 2))
     count = POPULATION if isinstance(space.space, HasLayers) else TRACED_POPULATION
     drawn = dict.fromkeys(sample(space.space, rng) for _ in range(count))
-    return fit_ones(space, [architecture for architecture in drawn if architecture not in without])
+    return buildable(space, [architecture for architecture in drawn if architecture not in without])
 
 
-def fit_ones(
+def buildable(
     space: Describer, architectures: Sequence[Architecture], advance: Callable[[], None] = lambda: None
 ) -> list[Architecture]:
-    """Those that can be built."""
-    fit = []
+    """Return the architectures that can be built. ``advance`` is called after each one."""
+    found = []
     for architecture in architectures:
         try:
             space.describe([architecture])
         except CandidateError:
             pass
         else:
-            fit.append(architecture)
+            found.append(architecture)
         advance()
-    return fit
+    return found
 
 
 def suggestions(
     predictor: Predictor, space: Describer, limits: Sequence[Limit], pool: Sequence[Architecture]
 ) -> tuple[Suggestion, ...]:
-    """Up to ``SUGGESTED`` of the pool to measure next, those of the most use first.
+    """Return up to ``SUGGESTED`` architectures of the pool to measure next, the most useful first.
 
-    First those unlike all measured ones; then those whose bounds hold a limit between them; then those with the
-    widest bounds, relative to the mean. Within each kind they differ in as many choices as can be.
+    The first are unlike all measured ones. Then come those with a limit between their bounds, and then those with the
+    widest bounds relative to the mean. Within each of these kinds, suggestions differ in as many choices as possible.
     """
     if not pool:
         return ()
@@ -118,7 +120,7 @@ def _reason(value: PredictedValue, limits: Sequence[Limit]) -> str:
 
 
 def _spread(options: npt.NDArray[np.int16], candidates: Sequence[int], count: int) -> list[int]:
-    """Up to ``count`` of the candidates by farthest-first traversal over the share of choices that differ."""
+    """Return up to ``count`` candidates by farthest-first traversal; the distance is the share of differing choices."""
     if not candidates or count < 1:
         return []
     rows = options[list(candidates)]
@@ -133,11 +135,11 @@ def _spread(options: npt.NDArray[np.int16], candidates: Sequence[int], count: in
 
 
 def advice(curve: Sequence[HeldOutError], half: float, *, unused: int, suggested: bool) -> str:
-    """How many more measurements would make the bounds narrow enough, by how they narrowed so far.
+    """Return a sentence that says how many more measurements would make the bounds narrow enough.
 
-    ``half`` is half their width at the limit, relative to the mean. It is taken to fall as a power of the number of
-    samples, the one that the widths of the learning curve fall by. ``unused`` measurements are there already;
-    ``suggested`` says whether some are named to be taken first.
+    ``half`` is half the width of the bounds at the limit, relative to the mean. It is assumed to fall as the same power
+    of the sample count as the widths of the learning curve. ``unused`` measurements exist already. ``suggested`` is
+    true if the report names architectures to measure first.
     """
     last = curve[-1]
     first = ", those named here first" if suggested else ""
@@ -160,7 +162,7 @@ def advice(curve: Sequence[HeldOutError], half: float, *, unused: int, suggested
 
 
 def _samples_needed(curve: Sequence[HeldOutError], half: float) -> tuple[float, str]:
-    """Samples at which bounds of now ``half`` to each side are narrow enough, and what was seen of their narrowing."""
+    """Return the samples that are needed for narrow enough bounds, and how the bounds narrowed so far, as text."""
     points = [(each.samples, each.width) for each in curve if 0 < each.width < math.inf]
     if len(points) < 2:
         return math.inf, "how they narrow with samples cannot be told yet"
@@ -174,6 +176,6 @@ def _samples_needed(curve: Sequence[HeldOutError], half: float) -> tuple[float, 
 
 
 def _rounded_up(count: float) -> int:
-    """At least 1; to a multiple of five above ten, and of fifty above a hundred: more digits would be a pretence."""
+    """Round up to a multiple of five above ten, and of fifty above a hundred; the estimate is no more precise."""
     step = 50 if count > 100 else 5 if count > 10 else 1
     return max(1, math.ceil(round(count / step, 6)) * step)

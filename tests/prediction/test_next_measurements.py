@@ -9,13 +9,14 @@ import pytest
 from tiny_space import TinySpace
 
 from nas.errors import CandidateError
-from nas.prediction.measure_next import SUGGESTED, advice, fit_ones, pool_of, suggestions
-from nas.prediction.predictor import HeldOutError, Prediction
+from nas.prediction.next_measurements import SUGGESTED, advice, buildable, pool_of, suggestions
+from nas.prediction.predictor import Prediction
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.search_space import enumerate_space
 from nas.space.tracing import layers_of
+from nas.values.held_out import HeldOutError
 from nas.values.objective import Limit
 
 SPACE = TinySpace()
@@ -91,7 +92,7 @@ def test_what_cannot_be_built_is_not_suggested() -> None:
             raise CandidateError("build", "too narrow")
         return layers(architecture)
 
-    assert {a["width"] for a in fit_ones(Describer(SPACE, failing), ALL)} == {8, 16}
+    assert {a["width"] for a in buildable(Describer(SPACE, failing), ALL)} == {8, 16}
 
 
 # How many
