@@ -1,58 +1,55 @@
 """Hardware-aware neural architecture search whose every Pareto point is measured on your machine.
 
-Importing this loads neither torch nor Ray: what needs them is loaded when it is first used.
+``dir(nas)`` lists the public names. Importing this package loads neither torch nor Ray: each name is imported from
+its room when it is first used. ``__init__.pyi`` is the only list of names; type checkers read it too.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nas.space.architecture import Architecture, Choice
-from nas.space.layer import Layer
+__version__: str
 
-if TYPE_CHECKING:
-    from nas.progress import PlainProgress
-    from nas.recipe.recipe import Recipe
-    from nas.results.front import Front
-    from nas.results.winner import Winner
-    from nas.searching.run import resume, search
-    from nas.space.search_space import load_space
-    from nas.space.tracing import describer_of
-    from nas.tables.table import read_table
-    from nas.tasks.dataset import DataSet
 
-_HOMES = {
-    "DataSet": "nas.tasks.dataset",
-    "Front": "nas.results.front",
-    "PlainProgress": "nas.progress",
-    "Recipe": "nas.recipe.recipe",
-    "Winner": "nas.results.winner",
-    "describer_of": "nas.space.tracing",
-    "load_space": "nas.space.search_space",
-    "read_table": "nas.tables.table",
-    "resume": "nas.searching.run",
-    "search": "nas.searching.run",
-}
+@functools.cache
+def _homes() -> dict[str, tuple[str, str]]:
+    """Read from ``__init__.pyi`` the module of each public name, and the name there."""
+    import ast
+    from pathlib import Path
 
-__all__ = [
-    "Architecture",
-    "Choice",
-    "DataSet",
-    "Front",
-    "Layer",
-    "PlainProgress",
-    "Recipe",
-    "Winner",
-    "describer_of",
-    "load_space",
-    "read_table",
-    "resume",
-    "search",
-]
+    tree = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module is not None
+        for alias in node.names
+    }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'nas' has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nas")
+    if name == "__all__":
+        return sorted(_homes())
+    if name.startswith("__") or name not in _homes():
+        raise AttributeError(_unknown(name))
+    module, attribute = _homes()[name]
+    found = getattr(importlib.import_module(module), attribute)
+    globals()[name] = found  # so that this function is asked once
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*sorted(_homes()), "__version__"]
+
+
+def _unknown(name: str) -> str:
+    if name.startswith("_"):
+        return f"module 'nas' has no attribute {name!r}"
+    from nas.errors import did_you_mean
+
+    return f"module 'nas' has no attribute {name!r}. {did_you_mean(name, _homes())}"

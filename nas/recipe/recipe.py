@@ -1,13 +1,13 @@
-"""A complete description of a run: TOML on disk, checked and frozen in memory."""
+"""The recipe: a complete description of a run, TOML on disk, checked and frozen in memory."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -18,7 +18,10 @@ from nas.recipe.sections import (
     EnergyRecipe,
     ExecutionRecipe,
     MeasuringRecipe,
+    PredictorRecipe,
     RetrainingRecipe,
+    SamplerRecipe,
+    Score,
     Section,
     SpaceRecipe,
     SupernetRecipe,
@@ -26,59 +29,114 @@ from nas.recipe.sections import (
     TrainingRecipe,
     ZeroCostRecipe,
 )
-from nas.recipe.toml_text import apply_overrides, flat_literals, read_toml, toml_lines
+from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
 from nas.values.objective import Limit, Objective
 from nas.values.target import Target
 
 DEFAULT_ROUNDS = 3
 TRIALS_IN_TIME = 10_000
-"""Unless a recipe with a time says how many: more than any time has, so that the time decides."""
+"""Effectively unlimited: the budget of a recipe that gives a time alone, so that the time ends the search."""
+Keys = Mapping[str, Any]
+"""The keys of a section, as in TOML."""
 
 
 class Recipe(Section):
     """Everything that decides what a run does.
 
-    After ``search_time_s``, which may be written like ``"15min"``, no further candidate is trained; what runs then
-    ends, and winners are retrained. How many there are depends on the machine then; ``trials``, where they are given
-    too, are the most.
-
-    ``prior`` is a zero-cost score, on ``zero_cost.batch`` images, that the sampler ``gp`` is to expect errors by.
-
-    Construct it with keywords, from a file by ``read_recipe``, or from a mapping by ``Recipe.from_mapping``.
+    Construct it with keywords, from a file with ``nas.read_recipe``, or from a mapping with ``Recipe.from_mapping``.
 
     Raises:
-        RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
+        RecipeError: an unknown key (with the nearest known one), a wrong type, or a value out of range.
+
+    Example::
+
+        recipe = nas.Recipe(data="digits", limits=["latency_ms <= 1ms"], trials=12, training={"epochs": 4})
     """
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
+    """The name of the run's folder. Without one, each run gets a new folder."""
     seed: int = Field(default=0, ge=0)
+    """The seed of everything random. The same recipe and seed give the same rows."""
     data: DataRecipe = DataRecipe()
+    """The data set: a name, or a table of keys."""
     space: SpaceRecipe = SpaceRecipe()
+    """The search space: a name, or a table with its options."""
     target: str = "onnxruntime-cpu"
+    """Where models are measured: ``runtime[:precision][:batch=N][:threads=N]``."""
     objectives: tuple[str, ...] = ("error", "latency_ms")
+    """One to four metrics, all minimised."""
     limits: tuple[str, ...] = ()
+    """What must hold, such as ``latency_ms <= 250us``; at most one limit for each metric."""
     trials: int = Field(default=40, ge=1)
+    """The number of candidates to train. With ``search_time_s`` alone, the time ends the search."""
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
+    """Rounds of training, each followed by measuring."""
     search_time_s: float | None = Field(default=None, gt=0)
-    sampler: Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"] = "gp"
-    prior: Literal["none", "snip", "synflow", "naswot", "macs"] = "none"
+    """No candidate begins after this time, in seconds or written like ``15min``."""
+    sampler: SamplerRecipe = SamplerRecipe()
+    """The sampler that proposes candidates: a name, or a table with its options."""
+    prior: Score | Literal["none"] = "none"
+    """A zero-cost score from which the sampler expects errors, on ``zero_cost.batch`` images."""
     evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
-    predictor: str = "stacked"
+    """How a candidate gets its error: by training, shared weights, a zero-cost score, or a table."""
+    predictor: PredictorRecipe = PredictorRecipe()
+    """The predictor of measured metrics: a name, or a table with its options."""
     measuring: MeasuringRecipe = MeasuringRecipe()
+    """How many architectures are measured, and how precisely."""
     energy: EnergyRecipe = EnergyRecipe()
+    """The energy meter."""
     table: TableRecipe = TableRecipe()
+    """The table, with ``evaluate = "table"``."""
     training: TrainingRecipe = TrainingRecipe()
+    """How a candidate is trained."""
     early_stopping: EarlyStoppingRecipe = EarlyStoppingRecipe()
+    """Which trainings are stopped early."""
     supernet: SupernetRecipe = SupernetRecipe()
+    """Shared weights, with ``evaluate = "supernet"``."""
     zero_cost: ZeroCostRecipe = ZeroCostRecipe()
+    """Scores, with ``evaluate = "zero-cost"`` or a ``prior``."""
     retraining: RetrainingRecipe = RetrainingRecipe()
+    """How winners are retrained."""
     execution: ExecutionRecipe = ExecutionRecipe()
+    """Where trainings run."""
 
-    def __init__(self, **values: Any) -> None:
-        with _explained():
-            super().__init__(**values)
+    if TYPE_CHECKING:  # a test compares these names with the keys above
 
-    @field_validator("data", "space", mode="before")
+        def __init__(
+            self,
+            *,
+            name: str = ...,
+            seed: int = ...,
+            data: str | DataRecipe | Keys = ...,
+            space: str | SpaceRecipe | Keys = ...,
+            target: str = ...,
+            objectives: Sequence[str] = ...,
+            limits: Sequence[str] = ...,
+            trials: int = ...,
+            rounds: int = ...,
+            search_time_s: float | str | None = ...,
+            sampler: str | SamplerRecipe | Keys = ...,
+            prior: Score | Literal["none"] = ...,
+            evaluate: Literal["train", "supernet", "zero-cost", "table"] = ...,
+            predictor: str | PredictorRecipe | Keys = ...,
+            measuring: MeasuringRecipe | Keys = ...,
+            energy: EnergyRecipe | Keys = ...,
+            table: TableRecipe | Keys = ...,
+            training: TrainingRecipe | Keys = ...,
+            early_stopping: EarlyStoppingRecipe | Keys = ...,
+            supernet: SupernetRecipe | Keys = ...,
+            zero_cost: ZeroCostRecipe | Keys = ...,
+            retraining: RetrainingRecipe | Keys = ...,
+            execution: ExecutionRecipe | Keys = ...,
+        ) -> None: ...
+
+    else:
+
+        def __init__(self, **values: Any) -> None:
+            with _explained():
+                super().__init__(**values)
+
+    @field_validator(*NAMED, mode="before")
     @classmethod
     def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
@@ -176,17 +234,14 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _prior_where_something_is_learned(self) -> Recipe:
-        if self.prior != "none" and (self.sampler != "gp" or self.evaluate == "table"):
-            raise ValueError(
-                'a prior is for the sampler "gp" and scores networks on images, which a table has not, but got prior '
-                f'"{self.prior}" with sampler "{self.sampler}" and evaluate "{self.evaluate}".'
-            )
+    def _prior_of_networks(self) -> Recipe:
+        if self.prior != "none" and self.evaluate == "table":
+            raise ValueError(f'a prior scores networks on images, which a table has not, but got prior "{self.prior}".')
         return self
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Recipe:
-        """The recipe that ``values`` describe.
+        """Return the recipe that ``values`` describe.
 
         Raises:
             RecipeError: an unknown key (with the nearest known one), a wrong type or a value out of range.
@@ -195,11 +250,11 @@ class Recipe(Section):
 
     @classmethod
     def from_toml(cls, text: str) -> Recipe:
-        """The recipe that ``to_toml`` wrote."""
+        """Return the recipe that ``to_toml`` wrote, also with an older version."""
         return cls.from_mapping(tomllib.loads(text))
 
     def differences(self, other: Recipe) -> dict[str, tuple[str, str]]:
-        """The dotted keys that differ, each with its value here and in ``other``, as TOML or ``not set``."""
+        """Return the dotted keys that differ, each with its value here and in ``other``, as TOML or ``not set``."""
         here, there = (
             flat_literals(self.model_dump(exclude_none=True)),
             flat_literals(other.model_dump(exclude_none=True)),
@@ -212,13 +267,13 @@ class Recipe(Section):
 
     @property
     def run_name(self) -> str:
-        """The name, or one made of the data set and the space."""
+        """The name, or else a name made of the data set and the space."""
         made = f"{'table' if self.evaluate == 'table' else self.data.name}-{self.space.name}"
         return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made)[:60].strip(".-") or "run"
 
     @property
     def has_time_alone(self) -> bool:
-        """Whether the time alone, and no number of candidates, ends the search."""
+        """True if the time alone ends the search, and no number of candidates."""
         return self.search_time_s is not None and self.trials >= TRIALS_IN_TIME
 
     @property
@@ -241,7 +296,7 @@ class Recipe(Section):
         return Target.parse(self.target)
 
     def to_toml(self) -> str:
-        """The whole recipe with every default written out; ``read_recipe`` gives the same one back.
+        """Return the whole recipe as TOML with every default written out. ``read_recipe`` reads it back.
 
         Keys that are not set, and have no default, are comments.
         """
@@ -249,7 +304,7 @@ class Recipe(Section):
 
 
 def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """The recipe in a TOML file, after ``key=value`` overrides such as ``training.epochs=4``.
+    """Return the recipe in a TOML file, after ``key=value`` overrides such as ``training.epochs=4``.
 
     Raises:
         RecipeError: no such file, not TOML, or not a recipe.
@@ -269,7 +324,7 @@ def _seconds(text: str) -> float:
 
 @contextlib.contextmanager
 def _told_to_pydantic() -> Iterator[None]:
-    """pydantic gathers ValueErrors and adds the key that they are about; any other exception it lets through."""
+    """Turn a RecipeError into a ValueError: pydantic gathers these, and adds the key that they are about."""
     try:
         yield
     except RecipeError as error:
@@ -278,7 +333,7 @@ def _told_to_pydantic() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """Turn pydantic's list of problems into one RecipeError of our own words."""
+    """Turn pydantic's list of problems into one RecipeError in our own words."""
     try:
         yield
     except ValidationError as error:
@@ -286,7 +341,7 @@ def _explained() -> Iterator[None]:
 
 
 def _explain(problem: Any) -> str:
-    """One pydantic problem as a sentence that says the rule and then the value."""
+    """Return one pydantic problem as a sentence that says the rule and then the value."""
     inner = problem.get("ctx", {}).get("error")
     where = ".".join(str(part) for part in problem["loc"])
     if isinstance(inner, ValueError):

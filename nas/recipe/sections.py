@@ -1,4 +1,7 @@
-"""The sections of a recipe, each a table of its TOML: what they hold, the defaults, and what is in range."""
+"""The sections of a recipe. Each is a table in TOML: its keys, their defaults and their ranges.
+
+The string below a key describes it; the documentation shows these strings.
+"""
 
 from __future__ import annotations
 
@@ -9,57 +12,91 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 DEFAULT_INITIAL = 16
 MOST_FOR_EACH_INITIAL = 3
+Score = Literal["snip", "synflow", "naswot", "macs"]
+"""The zero-cost scores: functions of ``nas.training.zero_cost``, and ``macs``, the multiply-accumulates alone."""
 
 
 class Section(BaseModel):
-    """Frozen, and with no key that it does not know."""
+    """A frozen table of keys. An unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-
-class DataRecipe(Section):
-    """Which data set, and where it lies."""
-
-    name: str = "digits"
-    root: str | None = None
-    image_size: int | None = Field(default=None, ge=4)
-    validation_share: float | None = Field(default=None, gt=0, lt=0.5)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
-class SpaceRecipe(Section):
-    """Which space; everything but the name is passed to its constructor."""
+class PlugIn(Section):
+    """A plug-in by its name. All other keys are options that go to its constructor."""
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = "mobilenet"
+    name: str
+    """The name of an entry point, or ``module:Name``."""
 
     @property
     def options(self) -> dict[str, Any]:
+        """The options."""
         return dict(self.model_extra or {})
 
 
-class MeasuringRecipe(Section):
-    """How many architectures are measured before training and after each round, and how.
+class SpaceRecipe(PlugIn):
+    """The search space."""
 
-    Where a predictor is not good enough for a limit, up to ``most_initial`` are measured before training, which is
-    three times ``initial`` where it is not set. A model gets ``rounds`` to ``max_rounds`` rounds, until its interval
-    is within ``precision`` of the median. ``reuse`` takes what was measured on the same target before, and learns from
-    what was measured on others.
-    """
+    name: str = "mobilenet"
+    """The name of a search space, or ``module:Class``. ``nas list`` shows the installed ones."""
+
+
+class SamplerRecipe(PlugIn):
+    """The sampler, which proposes what to train next."""
+
+    name: str = "gp"
+    """The name of a sampler, or ``module:Name``. ``nas list`` shows the installed ones."""
+
+
+class PredictorRecipe(PlugIn):
+    """The predictor of measured metrics."""
+
+    name: str = "stacked"
+    """The name of a predictor, or ``module:function``. ``nas list`` shows the installed ones."""
+
+
+class DataRecipe(Section):
+    """The data set."""
+
+    name: str = "digits"
+    """The name of a data set, or ``folder:PATH`` for a folder with one folder of images for each class."""
+    root: str | None = None
+    """The folder in which known data sets lie, or are downloaded to."""
+    image_size: int | None = Field(default=None, ge=4)
+    """The height and width, in pixels, to which images are cropped and scaled."""
+    validation_share: float | None = Field(default=None, gt=0, lt=0.5)
+    """The share of the training images that becomes the validation split."""
+
+
+class MeasuringRecipe(Section):
+    """How many architectures are measured, and how precisely."""
 
     initial: int = Field(default=DEFAULT_INITIAL, ge=5)
+    """Architectures that are measured before training."""
     most_initial: int = Field(default=MOST_FOR_EACH_INITIAL * DEFAULT_INITIAL, ge=5)
+    """The most that are measured before training, if a predictor is not good enough for a limit; 3 × ``initial``."""
     per_round: int = Field(default=6, ge=1)
+    """The most architectures that are measured after each round."""
     rounds: int = Field(default=5, ge=2)
+    """The fewest rounds in which a model is measured, each in a fresh process."""
     max_rounds: int = Field(default=15, ge=2)
+    """The most rounds in which a model is measured."""
     precision: float = Field(default=0.01, gt=0)
+    """Measuring stops when half of the 95 % interval of the median is within this share of it."""
     seconds_per_round: float = Field(default=0.06, gt=0)
+    """How long a model runs in one round, in seconds."""
     timeout_s: float = Field(default=60.0, gt=0)
+    """The time limit for one request to the measuring process, in seconds."""
     reuse: bool = True
+    """Take earlier measurements on the same target, and learn from those on other targets."""
 
     @property
     def bench_settings(self) -> dict[str, Any]:
-        """As ``latency_rounds.BenchSettings`` takes them."""
+        """The keys that ``latency_rounds.BenchSettings`` takes."""
         return self.model_dump(include={"rounds", "max_rounds", "precision", "seconds_per_round", "timeout_s"})
 
     @model_validator(mode="before")
@@ -84,92 +121,107 @@ class MeasuringRecipe(Section):
 
 
 class TrainingRecipe(Section):
-    """How a candidate is trained. ``subset`` is the share of the training images that it sees."""
+    """How a candidate is trained."""
 
     epochs: int = Field(default=8, ge=1)
+    """Epochs of a candidate's training."""
     subset: float = Field(default=1.0, gt=0, le=1)
+    """The share of the training images that candidates see."""
     batch_size: int = Field(default=64, ge=1)
+    """Images in a batch."""
     learning_rate: float = Field(default=5e-3, gt=0)
+    """The peak learning rate."""
     weight_decay: float = Field(default=0.05, ge=0)
+    """The weight decay of AdamW."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    """The share of each label that is spread over all classes."""
     augment: bool = True
+    """Shift and flip training images at random."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where candidates are trained; ``auto`` takes a GPU if there is one."""
     time_limit_s: float = Field(default=1800.0, gt=0)
+    """The time limit of one training, in seconds."""
 
 
 class EarlyStoppingRecipe(Section):
-    """Trainings are compared at ``epochs`` divided by powers of ``reduction``; the better share goes on.
-
-    Each is compared with the ``neighbours`` that are nearest to it in cost; the ``keep`` share of these by
-    non-dominated rank goes on, and what none of them dominates by more than ``margin`` times what early errors may
-    be off, as whole trainings show. Nobody is stopped before ``check`` of them have run to their end. The first
-    epoch at which their errors rank them as their last ones do, with a Spearman correlation of
-    ``least_correlation``, is the first at which others are. With ``grow_subset`` an epoch up to a rung sees a share
-    of the images that is smaller by ``reduction`` than after it, where the last epochs see ``training.subset``.
-    """
+    """Stopping trainings that others of similar cost dominate."""
 
     enabled: bool = True
+    """Stop trainings early."""
     check: int = Field(default=5, ge=3)
+    """Trainings that must run to their end before any is stopped."""
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
+    """The Spearman correlation with the last errors from which an early epoch is relied on."""
     reduction: float = Field(default=1.5, ge=1.1)
+    """Trainings are compared at ``epochs`` divided by powers of this."""
     keep: float = Field(default=0.25, gt=0, le=1)
+    """The share that goes on in a comparison, by Pareto rank and then crowding."""
     min_peers: int = Field(default=4, ge=1)
+    """The fewest trainings in a comparison."""
     neighbours: int = Field(default=12, ge=1)
+    """A training is compared with this number of others of the nearest cost."""
     margin: float = Field(default=0.7, ge=0)
+    """A training is stopped only if it is dominated by more than this multiple of the noise of early errors."""
     grow_subset: bool = False
+    """Let early epochs see fewer images: ``reduction`` times fewer before each comparison."""
 
 
 class SupernetRecipe(Section):
-    """How weights that candidates share are trained, and how far they are relied on.
-
-    As a candidate is, but for so many ``epochs``, with ``per_step`` architectures on each batch. ``check``
-    architectures are trained alone too. A candidate's batch statistics are found on ``recalibration_images``.
-    """
+    """How weights that candidates share are trained, and how they are checked."""
 
     epochs: int = Field(default=30, ge=1)
+    """Epochs of the supernet's training, with the batches and the learning rate of ``[training]``."""
     per_step: int = Field(default=4, ge=2)
+    """Architectures that are trained on each batch."""
     recalibration_images: int = Field(default=512, ge=1)
+    """Training images on which the batch statistics of a candidate are computed."""
     check: int = Field(default=6, ge=3)
+    """Architectures that are also trained alone, to check the shared weights."""
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
+    """The Spearman correlation with separate trainings below which a warning is given."""
     time_limit_s: float = Field(default=28800.0, gt=0)
+    """The time limit of the supernet's training, in seconds."""
 
 
 class ZeroCostRecipe(Section):
-    """How untrained candidates are scored, on how many images, and how many are trained to tell what a score means.
+    """How untrained candidates are scored, and how the scores are checked."""
 
-    The scores are functions of ``zero_cost``; ``macs`` is the multiply-accumulates alone.
-    """
-
-    score: Literal["snip", "synflow", "naswot", "macs"] = "snip"
+    score: Score = "snip"
+    """The zero-cost score."""
     batch: int = Field(default=64, ge=2)
+    """Training images on which a score is computed."""
     check: int = Field(default=8, ge=3)
+    """Architectures that are trained to learn which error a score stands for."""
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
+    """The Spearman correlation with trainings below which a warning is given."""
 
 
 class RetrainingRecipe(Section):
-    """How many winners are retrained, on the training and validation images, and for how long.
-
-    They ``start`` from scratch, or from the weights that candidates shared.
-    """
+    """How winners are retrained, on the training and validation images together."""
 
     winners: int = Field(default=4, ge=1)
+    """The most winners."""
     epochs: int = Field(default=16, ge=1)
+    """Epochs of a winner's training."""
     time_limit_s: float = Field(default=7200.0, gt=0)
+    """The time limit of one retraining, in seconds."""
     start: Literal["scratch", "supernet"] = "scratch"
+    """Retrain from scratch, or from the weights that candidates shared."""
 
 
 class ExecutionRecipe(Section):
-    """Where trainings run. ``workers`` 0 is one for each core, or for each GPU, as far as memory goes.
-
-    ``ray_address`` is that of a cluster which this machine is a node of, such as ``auto``. ``gpus_per_worker``, a share
-    of one or a whole number, is by default what this machine has for each, and none in a cluster.
-    """
+    """Where trainings run. These keys change no result, so a resumed run may change them."""
 
     executor: Literal["ray", "inline"] = "ray"
+    """Ray, or one after the other in this process."""
     workers: int = Field(default=0, ge=0)
+    """Trainings side by side; 0 is one for each core, or for each GPU, as far as memory allows."""
     threads_per_worker: int = Field(default=1, ge=1)
+    """Threads of each training."""
     gpus_per_worker: float | None = Field(default=None, ge=0)
+    """GPUs of each training: a share of one, or a whole number. By default they share this machine's GPUs."""
     ray_address: str | None = None
+    """A Ray cluster of which this machine is a node: ``auto``, or the head's ``host:port``."""
 
     @model_validator(mode="after")
     def _address_of_what_is_used(self) -> ExecutionRecipe:
@@ -190,7 +242,7 @@ class ExecutionRecipe(Section):
     @field_validator("ray_address")
     @classmethod
     def _of_a_node(cls, value: str | None) -> str | None:
-        """Ray's client would run the search itself elsewhere, without its journal and the device."""
+        """Refuse the address of a Ray client, which would run the search away from its journal and the device."""
         if value is not None and value.startswith("ray://"):
             raise ValueError(
                 "a search runs on a node of the cluster, and takes the head's address, such as host:6379 or auto, "
@@ -202,18 +254,18 @@ class ExecutionRecipe(Section):
 
 
 class EnergyRecipe(Section):
-    """The instrument that meters energy, and the carbon intensity of the electricity, which has no default.
-
-    ``meter`` auto is ``command`` where that is given, else NVML for a GPU's targets and RAPL for others, where it can
-    be read. ``command`` is a program with its arguments that prints joules used so far, or with ``format`` csv a log of
-    seconds and watts.
-    """
+    """The energy meter, and the carbon intensity of the electricity."""
 
     meter: Literal["auto", "none", "rapl", "nvml", "command"] = "auto"
+    """The meter; ``auto`` is the command if there is one, else NVML for GPUs and RAPL for processors."""
     command: tuple[str, ...] = ()
+    """A program and its arguments that prints the joules used so far, or a log of power."""
     format: Literal["joules", "csv"] = "joules"
+    """The output of the command: joules, or lines of seconds and watts."""
     rapl_root: str | None = None
+    """The folder of RAPL's counters, if it is not ``/sys/class/powercap``."""
     gco2e_per_kwh: float | None = Field(default=None, ge=0)
+    """The carbon intensity of your electricity, in grams of CO2 equivalent for a kilowatt-hour. It has no default."""
 
     @model_validator(mode="after")
     def _command_where_it_is_used(self) -> EnergyRecipe:
@@ -230,7 +282,7 @@ class EnergyRecipe(Section):
 
     @property
     def meter_settings(self) -> dict[str, Any]:
-        """As ``energy.meter_from`` takes them."""
+        """The settings that ``meter_from`` takes."""
         settings: dict[str, Any] = {"kind": "command" if self.command else self.meter}
         if self.command:
             settings |= {"command": list(self.command), "format": self.format}
@@ -238,22 +290,24 @@ class EnergyRecipe(Section):
 
 
 class TableRecipe(Section):
-    """A table that candidates are looked up in instead of being trained and measured, one architecture a row.
-
-    ``accuracy`` and ``test_accuracy`` are columns of per cent: what the search sees and what winners are scored by, the
-    same where it is not given. A measured metric is the column ``<metric>_<device>``, without a device ``<metric>``.
-    ``training_s`` is the simulated time of a training, ``pause_s`` what a worker really waits for each.
-    ``input_shape`` and ``classes`` are those of the task that the table is about.
-    """
+    """A table, one architecture a row, in which candidates are looked up instead of being trained and measured."""
 
     path: str | None = None
+    """The CSV file, plain or gzip."""
     accuracy: str | None = None
+    """The column of accuracies, in per cent, that the search sees."""
     test_accuracy: str | None = None
+    """The column of accuracies that scores winners; by default the same."""
     device: str | None = None
+    """The device: a measured metric is the column ``<metric>_<device>``, or ``<metric>`` without a device."""
     training_s: float = Field(default=0.0, ge=0)
+    """The simulated time of a training, in seconds. It is added up, but not waited for."""
     pause_s: float = Field(default=0.0, ge=0)
+    """How long a worker waits at each look-up, in seconds."""
     input_shape: tuple[int, int, int] = (3, 32, 32)
+    """Channels, height and width of the images that the table is about."""
     classes: int = Field(default=10, ge=2)
+    """The number of classes that the table is about."""
 
     @field_validator("input_shape")
     @classmethod

@@ -1,4 +1,4 @@
-"""TOML of recipes: read from a file, overridden key by key, and written."""
+"""The TOML of recipes: reading it, overriding keys, and writing it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import Any
 
 from nas.errors import RecipeError
 
+NAMED = ("data", "space", "sampler", "predictor")
+"""Sections that a recipe may write as their name alone."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises RecipeError when it is missing or malformed."""
+    """Return the tables of a TOML file. Raises RecipeError if it is missing or malformed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -26,10 +29,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """``values`` with each ``dotted.key=value`` set; values are TOML, and anything else is taken as text.
+    """Return ``values`` with each ``dotted.key=value`` set. What is not TOML is taken as text.
 
     Raises:
-        RecipeError: an override without ``=`` or whose key goes through something that is no table.
+        RecipeError: an override without ``=``, or with a key inside something that is no table.
     """
     result: dict[str, Any] = json.loads(json.dumps(values, default=str))
     for override in overrides:
@@ -40,7 +43,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
         place = result
         for table in tables:
             inner = place.setdefault(table, {})
-            if isinstance(inner, str) and table in ("data", "space"):
+            if isinstance(inner, str) and table in NAMED:
                 inner = place[table] = {"name": inner}
             if not isinstance(inner, dict):
                 raise RecipeError(f"--set {override}: {table!r} is not a table but {inner!r}.")
@@ -50,9 +53,9 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
 
 
 def toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """TOML for nested tables of plain values: the standard library reads it but does not write it.
+    """Yield the lines of TOML for nested tables of plain values. The standard library reads TOML but does not write it.
 
-    TOML has no word for None, so that a key without a value is a comment.
+    TOML has no word for None, so a key without a value becomes a comment.
     """
     tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
     for key, value in values.items():
@@ -67,7 +70,7 @@ def toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def flat_literals(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """The literals of nested tables by their dotted keys."""
+    """Return the literals of nested tables by their dotted keys."""
     flat: dict[str, str] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from nas.results.front_views import front_html, front_plot, front_rows, front_text
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, Stage
@@ -17,16 +18,35 @@ from nas.values.metric import Metric
 from nas.values.objective import Limit, Objective
 from nas.values.pareto import non_dominated
 
+if TYPE_CHECKING:
+    import pandas
+
 REPORT_NAME = "report.html"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Front:
-    """All winners of a run, those on the front first and then by test error.
+    """All winners of a run: first those on the front, then the others by test error.
 
-    ``on_front`` says for each winner whether no other one beats it in every objective, by test error and
-    measured values. ``failed`` counts architectures that were chosen but failed on the way to a winner. ``table`` is
-    that which all values were read from, where nothing was trained or measured.
+    A front prints in a few lines, and has a length. ``front[0]`` is its first winner, ``front[:2]`` a front of two,
+    and ``for winner in front`` goes over all.
+
+    Attributes:
+        objectives: what was minimised.
+        limits: what had to hold.
+        winners: all winners.
+        on_front: for each winner, True if no other winner dominates it by test error and measured values.
+        run_folder: the folder of the run.
+        failed: the number of architectures that were chosen but failed on the way to a winner.
+        gco2e_per_kwh: the carbon intensity of the electricity, if the recipe gives one.
+        table: the file that all values were read from; None where models were trained and measured.
+
+    Example::
+
+        front = nas.search({"data": "digits", "trials": 12})
+        print(front)
+        smallest = min(front, key=lambda winner: winner.value("params"))
+        front.to_dataframe().to_csv("front.csv")
     """
 
     objectives: tuple[Objective, ...]
@@ -43,6 +63,46 @@ class Front:
 
     def __len__(self) -> int:
         return len(self.winners)
+
+    @overload
+    def __getitem__(self, index: int) -> Winner: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Front: ...
+
+    def __getitem__(self, index: int | slice) -> Winner | Front:
+        """Return the winner at a place, or the front of a slice of the winners."""
+        if isinstance(index, slice):
+            return replace(self, winners=self.winners[index], on_front=self.on_front[index])
+        return self.winners[index]
+
+    def __repr__(self) -> str:
+        return front_text(self)
+
+    def _repr_html_(self) -> str:
+        return front_html(self)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a data frame with a row a winner: choices, test error, medians with their bounds, counted values.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "front.to_dataframe() needs pandas, which is not installed: pip install pandas."
+            ) from error
+        return pandas.DataFrame(front_rows(self))
+
+    def plot(self, metric: str | None = None) -> Any:
+        """Return a plotly figure of test error against ``metric``, by default the first cost; ``.show()`` shows it.
+
+        Raises:
+            ValueError: no such metric, or no winner has a value of it.
+        """
+        return front_plot(self, metric)
 
     @property
     def best(self) -> Winner | None:
@@ -81,9 +141,9 @@ class Front:
 def front_of(
     rows: Sequence[Evaluation], objectives: Sequence[Objective], limits: Sequence[Limit], run_folder: Path
 ) -> Front:
-    """The front of the winners among ``rows``; the last row about an architecture counts."""
+    """Return the front of the winners among ``rows``. The last row about an architecture counts."""
     last = last_rows(rows, "winner")
-    winners = [_winner(row) for row in last.values() if not row.failed]
+    winners = [_winner(row, run_folder) for row in last.values() if not row.failed]
     names = [objective.metric.name for objective in objectives] or ["error"]
     on_front = _on_front(winners, names)
     order = sorted(
@@ -103,14 +163,15 @@ def front_of(
 
 
 def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[Metric, ...]:
-    """The metrics other than the error among objectives and limits, each once, in that order."""
+    """Return the metrics other than the error among objectives and limits, each once, in that order."""
     metrics = [*(objective.metric for objective in objectives), *(limit.metric for limit in limits)]
     return tuple({metric.name: metric for metric in metrics if metric.name != "error"}.values())
 
 
-def _winner(row: Evaluation) -> Winner:
+def _winner(row: Evaluation, run_folder: Path) -> Winner:
     lower, upper = row.details["test_interval"]
     parity = row.details.get("parity")
+    folder = str(row.details.get("folder", ""))
     return Winner(
         architecture=row.architecture,
         test_error=float(row.details["test_error"]),
@@ -118,14 +179,15 @@ def _winner(row: Evaluation) -> Winner:
         predicted=row.predicted,
         measurements=row.measurements,
         values={name: value for name, value in row.values.items() if name != "error"},
-        folder=str(row.details.get("folder", "")),
+        folder=folder,
+        bundle=run_folder / folder if folder else None,
         parity=None if parity is None else float(parity),
         exported_test_error=row.details.get("exported_test_error"),
     )
 
 
 def _on_front(winners: Sequence[Winner], names: Sequence[str]) -> list[bool]:
-    """Whether each winner is non-dominated; one that lacks an objective's value is not a point."""
+    """Return for each winner whether no other dominates it; one that lacks an objective is not on the front."""
     complete = [i for i, winner in enumerate(winners) if all(winner.has(name) for name in names)]
     losses_NM = np.array([[winners[i].value(name) for name in names] for i in complete]).reshape(-1, len(names))
     kept = {i for i, keep in zip(complete, non_dominated(losses_NM), strict=True) if keep}

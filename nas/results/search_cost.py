@@ -12,6 +12,7 @@ from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.counters import Counter, CounterMeter
 from nas.hardware.energy.metering import NoMeter, grams_co2e
 from nas.progress import duration_text
+from nas.storage.notes import Cost
 
 SEARCH, WINNERS = "search", "winners"
 """What a part of the cost was spent on."""
@@ -60,22 +61,20 @@ class SearchCost:
         """Seconds since the last lap."""
         return self._stopwatch() - self._began_s
 
-    def lap(self) -> dict[str, Any]:
-        """What was spent since the last lap, as plain JSON data.
-
-        ``wall_s``, ``device_s``, ``joules`` or None, and the ``meter`` or why there is none.
-        """
+    def lap(self, of: str) -> Cost:
+        """Return what was spent since the last lap, as the cost ``of`` the search or of its winners."""
         with self._lock:
             self._read()
             joules, self._joules = self._joules, 0.0
             metered = self._counter
         now_s, device_now_s = self._stopwatch(), self._device_s()
-        spent = {
-            "wall_s": now_s - self._began_s,
-            "device_s": device_now_s - self._device_before_s,
-            "joules": None if metered is None else joules,
-            "meter": self._why_none if metered is None else metered.name,
-        }
+        spent = Cost(
+            wall_s=now_s - self._began_s,
+            device_s=device_now_s - self._device_before_s,
+            joules=None if metered is None else joules,
+            meter=self._why_none if metered is None else metered.name,
+            of=of,
+        )
         self._began_s, self._device_before_s = now_s, device_now_s
         return spent
 
@@ -112,19 +111,19 @@ def search_counter(settings: Mapping[str, Any]) -> tuple[Counter | None, str]:
     return None, meter.reason if isinstance(meter, NoMeter) else "a log of power is not read through a whole search."
 
 
-def total_cost(parts: Sequence[Mapping[str, Any]], grams_per_kwh: float | None) -> dict[str, Any]:
-    """The cost of a run that was resumed any number of times, for people. Energy is known where it is for all parts."""
+def total_cost(parts: Sequence[Cost], grams_per_kwh: float | None) -> dict[str, Any]:
+    """Add up the costs of a run, for people. The energy is known if every part of it was metered."""
     if not parts:
         return {}
-    joules = [part["joules"] for part in parts]
-    known = all(value is not None for value in joules)
-    spent_on_winners = [part["wall_s"] for part in parts if part.get("of") == WINNERS]
+    joules = [part.joules for part in parts if part.joules is not None]
+    known = len(joules) == len(parts)
+    spent_on_winners = [part.wall_s for part in parts if part.of == WINNERS]
     total: dict[str, Any] = {
-        "time": duration_text(sum(part["wall_s"] for part in parts)),
+        "time": duration_text(sum(part.wall_s for part in parts)),
         **({"time for winners": duration_text(sum(spent_on_winners))} if spent_on_winners else {}),
-        "time of the device": duration_text(sum(part["device_s"] for part in parts)),
+        "time of the device": duration_text(sum(part.device_s for part in parts)),
         "energy": f"{sum(joules) / 1000:.4g} kJ, measured" if known else "not measured",
-        "meter": "; ".join(dict.fromkeys(part["meter"] for part in parts)),
+        "meter": "; ".join(dict.fromkeys(part.meter for part in parts)),
     }
     if known and grams_per_kwh is not None:
         total["carbon"] = f"{grams_co2e(sum(joules), grams_per_kwh):.3g} g CO2e at {grams_per_kwh:g} g/kWh"

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nas.hardware.energy.meters import grams_co2e
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import JournalError
+from nas.hardware.energy.metering import grams_co2e
 from nas.hardware.roofline import Throughput, throughput_of
+from nas.results.bundle import Bundle
 from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit
+
+if TYPE_CHECKING:
+    import torch
 
 BYTES_PER_INPUT = 4
 """Models take fp32 images, whatever they run in."""
@@ -21,13 +31,26 @@ BYTES_PER_INPUT = 4
 
 @dataclass(frozen=True)
 class Winner:
-    """A retrained, exported and measured model, scored once on the test split; or what a table says of one.
+    """A model that was retrained, exported, measured, and scored once on the test split; or a row of a table.
 
-    ``test_interval`` is the 95 % interval of ``test_error``, a point where a table gives none. ``predicted`` holds, by
-    metric, what predictors say that have not seen its measurements; ``values`` what was counted or modelled. ``parity``
-    is the largest difference between the outputs of the trained and the exported model. ``exported_test_error`` is
-    that of the model before the runtime deployed it, in fp32. ``folder`` is the bundle's, relative to the run folder;
-    empty where there is none.
+    Attributes:
+        architecture: its choices.
+        test_error: the share of test images that the deployed model classifies wrongly.
+        test_interval: the 95 % interval of the test error; a point where a table gives none.
+        predicted: by metric, the prediction of predictors that were fitted without this winner's measurements.
+        measurements: by metric, the measurement on the target.
+        values: counted and modelled values, such as ``params`` and ``macs``.
+        folder: the bundle, relative to the run folder; empty for a winner from a table.
+        parity: the largest difference between the outputs of the torch module and of the exported model.
+        exported_test_error: the test error of the exported fp32 model, before the runtime deployed it.
+        bundle: the bundle's path; None for a winner from a table.
+        space: the space, where the search was given one as an object.
+
+    Example::
+
+        winner = nas.load_run("runs/digits").front[0]
+        probabilities = winner.predict(images)
+        module = winner.load()
     """
 
     architecture: Architecture
@@ -39,6 +62,41 @@ class Winner:
     folder: str
     parity: float | None = None
     exported_test_error: float | None = None
+    bundle: Path | None = None
+    space: SearchSpace | None = field(default=None, repr=False, compare=False)
+
+    def load(self, space: SearchSpace | None = None) -> torch.nn.Module:
+        """Return the torch module with the winner's weights, in eval mode.
+
+        It takes images as the model saw them in training: scaled, shape (N, channels, height, width). ``space`` is
+        needed only for a run that was given a space as an object and is read from its folder.
+
+        Raises:
+            JournalError: there is no bundle, as for a winner from a table.
+            RecipeError: the space cannot be found.
+        """
+        return self._bundle.module(space or self.space)
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Run the deployed model, as it was measured, on uint8 images of shape (N, channels, height, width).
+
+        Returns the probabilities of the classes, shape (N, classes).
+
+        Raises:
+            JournalError: there is no bundle, as for a winner from a table.
+            TargetError: the target's runtime is not available here.
+            ValueError: images of another type or shape.
+        """
+        return self._bundle.predict(images)
+
+    @property
+    def _bundle(self) -> Bundle:
+        if self.bundle is None:
+            raise JournalError(
+                f"a model is loaded from a winner's bundle, but {self.architecture.id} has none: its values come from "
+                'a table. Search with evaluate = "train" to get models.'
+            )
+        return Bundle.read(self.bundle)
 
     @property
     def throughput(self) -> Throughput | None:

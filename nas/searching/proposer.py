@@ -1,49 +1,82 @@
-"""Proposing candidates by Optuna's ask and tell; the study is rebuilt from rows, never stored."""
+"""Proposing candidates with Optuna's ask and tell. The study is made again from rows, and never stored."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, final
+from typing import Any, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
 import optuna
 from optuna.trial import TrialState
 
+from nas.errors import RecipeError
+from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
 from nas.space.plug_ins import load_plug_in
 from nas.space.search_space import SearchSpace, mutate, sample, settle
 from nas.values.pareto import ranks
 
-SamplerName = Literal["gp", "tpe", "nsga2", "nsga3", "local", "random"]
-OWN_SAMPLERS = ("gp", "local")
-"""Those found by entry point, which know the space, and what is known of it beforehand."""
-LEARNING_SAMPLERS = ("gp",)
-"""Those of them that have a use for a prior, and for times."""
-
 ASKS = 12
 """Proposals of the sampler that may be turned away before candidates are drawn around the front instead."""
 DRAWS = 400
 MUTATED_SHARE = 0.7
 POPULATION = 20
-"""Size of a generation of NSGA-II and NSGA-III."""
+"""Trials in a generation of a genetic sampler that does not tell its own number."""
 GENETIC = ("NSGAIISampler", "NSGAIIISampler")
 EXPECTED = "expected_values"
-"""A stopped trial's user attribute: the losses that it would probably have had."""
+"""A user attribute of a stopped trial: the losses that it would probably have had."""
 SECONDS = "seconds"
-"""A finished trial's user attribute: how long its evaluation took."""
+"""A user attribute of a finished trial: how long its evaluation took."""
+
+
+class SamplerMaker(Protocol):
+    """Makes an Optuna sampler for a space; what an entry point in the group ``nas.samplers`` names.
+
+    ``known`` maps the numbers of objectives to functions that return their values, shape (N,), without an evaluation.
+    ``accept`` tells which of N architectures may be proposed, shape (N,). ``prior`` and ``weigh_time`` are as in
+    ``Beforehand``. A maker ignores what it has no use for; its further arguments are options that a recipe can set.
+    """
+
+    def __call__(
+        self,
+        describer: Describer,
+        *,
+        seed: int,
+        known: Mapping[int, Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]],
+        accept: Callable[[Sequence[Architecture]], npt.NDArray[np.bool_]],
+        prior: Callable[[Sequence[Architecture]], npt.NDArray[np.float64]] | None,
+        weigh_time: bool,
+        **options: Any,
+    ) -> optuna.samplers.BaseSampler: ...
+
+
+def load_sampler(name: str) -> SamplerMaker:
+    """Return the maker of the sampler registered as ``name``, or found at ``module:Name``.
+
+    Raises:
+        RecipeError: no such sampler; the nearest known name is given.
+    """
+    maker: SamplerMaker = load_plug_in("nas.samplers", name, "sampler")  # type: ignore[assignment]
+    if not callable(maker):
+        raise RecipeError(f"a sampler must be a class or a function, but {name!r} is {maker!r}.")
+    return maker
 
 
 @dataclass(frozen=True)
 class Told:
-    """What is known of a finished evaluation: ``losses`` of the objectives, and how far each limit is exceeded.
+    """What is known of an evaluation that has ended.
 
-    Without ``losses`` it failed, or was ``stopped`` early, which tells the sampler that it was worse than others;
-    ``expected`` are then the losses that it would probably have had in the end, and ``excesses`` go with them.
-    ``seconds`` is how long a whole evaluation took, where that is known.
+    Attributes:
+        architecture: the candidate.
+        losses: the values of the objectives; None if it failed or was stopped.
+        excesses: by limit, how far it is exceeded, relative to the limit.
+        stopped: True if it was stopped early, which tells the sampler that it was worse than others.
+        expected: the losses that a stopped evaluation would probably have had; ``excesses`` belong to them.
+        seconds: the duration of a whole evaluation, where it is known.
     """
 
     architecture: Architecture
@@ -55,7 +88,7 @@ class Told:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What a trial has beside its losses, as user attributes."""
+        """The user attributes of its trial."""
         expected = {} if self.expected is None else {EXPECTED: list(self.expected)}
         return expected if self.seconds is None else {**expected, SECONDS: self.seconds}
 
@@ -64,9 +97,11 @@ class Told:
 class Beforehand:
     """What is known of candidates before they are evaluated.
 
-    ``costs`` maps the numbers of objectives to functions that give their losses, shape (N,), of N architectures.
-    ``prior`` gives scores, shape (N,) or (N, S), that tell something of the other objectives. With ``weigh_time`` it is
-    time that is short, not evaluations: what takes longer must promise more.
+    Attributes:
+        describer: counts the layers of architectures.
+        costs: by the number of an objective, a function that returns its losses, shape (N,), of N architectures.
+        prior: a function that returns scores, shape (N,) or (N, S), that tell something of the other objectives.
+        weigh_time: True if time is short rather than evaluations: a longer evaluation must promise more.
     """
 
     describer: Describer
@@ -75,55 +110,68 @@ class Beforehand:
     weigh_time: bool = False
 
 
+@dataclass(frozen=True)
+class Proposal:
+    """The next candidate, or None if no attempt gave one; and the verdicts on the way to it, in their order."""
+
+    architecture: Architecture | None
+    judged: Sequence[tuple[Architecture, Verdict]] = ()
+
+
 @final
 class Proposer:
-    """Asks an Optuna sampler for architectures that are new and that ``accept`` lets through.
+    """Asks an Optuna sampler for architectures that are new and that a judge accepts.
 
-    ``seed`` and ``history`` decide everything: the same two give the same proposals. Samplers of ``OWN_SAMPLERS`` look
-    for what ``beforehand`` tells.
+    ``seed`` and ``history`` decide everything: the same two give the same proposals. ``sampler`` names an entry point
+    of the group ``nas.samplers``, and ``options`` go to its maker. Samplers that know the space also see what
+    ``beforehand`` holds.
     """
 
     def __init__(
         self,
         space: SearchSpace,
         objectives: int,
-        sampler: SamplerName,
+        sampler: str,
         *,
         seed: int,
         history: Sequence[Told],
         beforehand: Beforehand,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._rng = np.random.default_rng((seed, len(history)))
-        sampler_seed = int(self._rng.integers(2**31))
-        self._study = optuna.create_study(
-            directions=["minimize"] * objectives,
-            sampler=self._own_sampler(sampler, beforehand, sampler_seed)
-            if sampler in OWN_SAMPLERS
-            else _sampler(sampler, sampler_seed),
-        )
+        made = self._sampler(sampler, options or {}, beforehand, int(self._rng.integers(2**31)))
+        self._population = int(getattr(made, "_population_size", POPULATION))
+        self._study = optuna.create_study(directions=["minimize"] * objectives, sampler=made)
         self._asked: dict[str, optuna.Trial] = {}
         self._known: dict[str, Told | None] = {}
-        self._accept: Callable[[Architecture], bool] = lambda architecture: True
+        self._judge: Callable[[Architecture], Verdict] = lambda architecture: Verdict()
+        self._judged: list[tuple[Architecture, Verdict]] = []
         self._taken: Collection[str] = ()
         self._accepted: set[Architecture] = set()
+        self._unbuildable: set[Architecture] = set()
         for told in history:
             self.tell(told)
 
     def propose(
         self,
-        accept: Callable[[Architecture], bool],
+        judge: Callable[[Architecture], Verdict],
         taken: Collection[str] = (),
         starts: Sequence[Architecture] = (),
-    ) -> Architecture | None:
-        """The next candidate, or None when every attempt, their number being bounded, was taken or not accepted.
+    ) -> Proposal:
+        """Return the next candidate; None after a bounded number of attempts that were all taken or turned away.
 
-        ``accept`` says whether a candidate probably meets the limits. ``taken`` are ids that must not come again
-        beside those that were told or proposed before. ``starts`` are known to be accepted: candidates are sought
-        around them while nothing that meets the limits has ended.
+        ``judge`` decides whether a candidate is trained. ``taken`` are ids that must not be proposed, beside those
+        that were told or proposed before. ``starts`` are known to be accepted: while nothing that meets the limits has
+        ended, candidates are sought around them.
         """
-        self._accept, self._taken = accept, taken
+        self._judge, self._judged, self._taken = judge, [], taken
+        architecture = self._ask() or self._draw(starts)
+        return Proposal(architecture, tuple(self._judged))
+
+    def _ask(self) -> Architecture | None:
+        """Return a proposal of the sampler that is new and accepted, within ``ASKS`` attempts."""
         for _ in range(ASKS):
             trial = self._study.ask()
             architecture = settle(self._space, lambda choice, trial=trial: _suggest(trial, choice))  # type: ignore[misc]
@@ -134,36 +182,50 @@ class Proposer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self._study.tell(trial, state=TrialState.FAIL)
-        return self._draw(starts)
+        return None
 
     def _is_new(self, architecture: Architecture) -> bool:
-        return architecture.id not in self._known and architecture.id not in self._taken
+        return (
+            architecture.id not in self._known
+            and architecture.id not in self._taken
+            and architecture not in self._unbuildable
+        )
 
     def _is_accepted(self, architecture: Architecture) -> bool:
-        """What was let through once, as a sampler of our own asks beforehand, is not asked about again."""
+        """Return the judge's answer. An architecture that was accepted once is not judged again."""
         if architecture in self._accepted:
             return True
-        if self._accept(architecture):
+        verdict = self._judge(architecture)
+        self._judged.append((architecture, verdict))
+        if verdict.failure is not None:
+            self._unbuildable.add(architecture)
+        if verdict.is_accepted:
             self._accepted.add(architecture)
-            return True
-        return False
+        return verdict.is_accepted
 
-    def _own_sampler(self, name: str, beforehand: Beforehand, seed: int) -> optuna.samplers.BaseSampler:
+    def _sampler(
+        self, name: str, options: Mapping[str, Any], beforehand: Beforehand, seed: int
+    ) -> optuna.samplers.BaseSampler:
         def accept(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
             return np.array([self._is_new(each) and self._is_accepted(each) for each in architectures], dtype=np.bool_)
 
-        made = load_plug_in("nas.samplers", name, "sampler")
-        assert callable(made)
-        learning: dict[str, Any] = {}
-        if name in LEARNING_SAMPLERS:
-            learning = {"prior": beforehand.prior, "weigh_time": beforehand.weigh_time}
-        sampler: optuna.samplers.BaseSampler = made(
-            beforehand.describer, seed=seed, known=beforehand.costs, accept=accept, **learning
-        )
-        return sampler
+        try:
+            return load_sampler(name)(
+                beforehand.describer,
+                seed=seed,
+                known=beforehand.costs,
+                accept=accept,
+                prior=beforehand.prior,
+                weigh_time=beforehand.weigh_time,
+                **options,
+            )
+        except TypeError as error:
+            raise RecipeError(
+                f"the sampler {name!r} cannot be made with the options {dict(options)}: {error}."
+            ) from error
 
     def tell(self, told: Told) -> None:
-        """Report the end of an evaluation, whoever proposed it."""
+        """Tell the sampler that an evaluation has ended, whoever proposed it."""
         self._known[told.architecture.id] = told
         trial = self._asked.pop(told.architecture.id, None)
         if trial is not None:
@@ -188,14 +250,17 @@ class Proposer:
                 values=told.losses,
                 constraints=dict(told.excesses),
                 user_attrs=told.attributes,
-                # Optuna's NSGA-II sees only trials with a generation, which it gives to those alone that it was asked
-                # for. Without this a rebuilt study would begin with twenty random candidates, however much it knows.
-                system_attrs={f"{name}:generation": len(finished) // POPULATION for name in GENETIC},
+                # Optuna's NSGA-II sees only trials with a generation, and gives one only to trials that it proposed.
+                # Without this a rebuilt study would begin with a random generation, whatever it knows.
+                system_attrs={f"{name}:generation": len(finished) // self._population for name in GENETIC},
             )
         )
 
     def _draw(self, starts: Sequence[Architecture]) -> Architecture | None:
-        """A new candidate near the best that meet the limits, or anywhere: the way out of a small feasible region."""
+        """Return a new candidate near the best that meet the limits, or anywhere.
+
+        This finds candidates where the feasible region is small.
+        """
         parents = self._parents(starts)
         for _ in range(DRAWS):
             if parents and self._rng.random() < MUTATED_SHARE:
@@ -219,18 +284,6 @@ class Proposer:
             return []
         order = ranks(np.asarray([told.losses for told in pool], dtype=np.float64))
         return [told.architecture for told, rank in zip(pool, order, strict=True) if rank <= 1]
-
-
-def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "tpe":
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-        if name == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=POPULATION)
-        if name == "nsga3":
-            return optuna.samplers.NSGAIIISampler(seed=seed, population_size=POPULATION)
-        return optuna.samplers.RandomSampler(seed=seed)
 
 
 def _suggest(trial: optuna.Trial, choice: Choice) -> Option:

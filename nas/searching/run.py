@@ -1,143 +1,138 @@
-"""A whole run, from recipe to report: measure, fit, search in rounds, retrain the winners."""
+"""A whole run, from recipe to report: measure a few, search in rounds, retrain the winners."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import platform
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from nas.errors import JournalError, LimitError, RecipeError, RepeatedFailureError, TargetError
-from nas.hardware.bench import Bench
+from nas.errors import JournalError, LimitError, RepeatedFailureError, TargetError
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import default_workers, processor_name
-from nas.hardware.measuring import Surroundings
 from nas.jobs.execution import Executor, InlineExecutor
 from nas.jobs.ray_executor import RayExecutor
 from nas.jobs.resources import Resources, local_gpus
-from nas.prediction.predictor import load_predictor
 from nas.progress import NullProgress, Progress
 from nas.recipe.recipe import Recipe, read_recipe
+from nas.reports.progress_display import choose_progress
 from nas.reports.report import write_report
+from nas.results.bundle import GIVEN
 from nas.results.front import REPORT_NAME, Front
-from nas.results.record import ENDED, read_record, resume_command
+from nas.results.run_folder import load_run, resume_command
 from nas.results.search_cost import SearchCost, search_counter
-from nas.searching.evaluators import evaluator_of
+from nas.searching.evaluating.evaluators import evaluator_of, prior_of
+from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
-from nas.searching.retraining import Retraining
-from nas.searching.run_state import Models, RunState, Task
-from nas.searching.screening import measured_metrics
-from nas.searching.search import Search
-from nas.searching.table_winners import TableWinners
-from nas.space.search_space import HasSupernet, SearchSpace, check_space, choices_hash, count, load_space
-from nas.storage.home import home
+from nas.searching.resolving import Clock, GivenSpace, Instruments, Resolved, resolve, with_given_names
+from nas.searching.round import measure_front, measure_round, train_round
+from nas.searching.state import RunState
+from nas.searching.winners.retraining import Retraining
+from nas.searching.winners.table_winners import TableWinners
+from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import RECIPE, Journal
-from nas.storage.measurement_store import MeasurementStore
-from nas.tables.table_evaluation import SearchedTable
-from nas.tasks.data_source import DataSource
+from nas.storage.notes import Began, Ended, RecipeText
 from nas.tasks.dataset import DataSet
-from nas.training.supernet import check_supernet
-from nas.training.training import normalised_images
 
-Clock = Callable[[], float]
-
-CALIBRATION_IMAGES = 256
-"""Training images on which an int8 model finds its ranges."""
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """What a run reads off the world, in tests replaced by what they control. Without a bench it is this machine's.
-
-    ``clock`` dates the rows; ``stopwatch`` takes durations, so that a clock that is set does not end trainings.
-    """
-
-    bench: Bench | None = None
-    clock: Clock = field(default=time.time)
-    stopwatch: Clock = field(default=time.monotonic)
+LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
+"""The libraries whose versions a run records."""
+ProgressChoice = Progress | Literal["auto"] | None
+"""Where progress is shown: ``auto`` chooses bars in a terminal and lines elsewhere; None shows nothing."""
 
 
 def search(
     recipe: Recipe | Mapping[str, Any] | Path | str,
     *,
-    space: SearchSpace | None = None,
+    space: GivenSpace | None = None,
     data: DataSet | None = None,
     runs: Path | str = "runs",
-    progress: Progress | None = None,
+    progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
 ) -> Front:
-    """Search and return the measured front of retrained, exported models.
+    """Search, and return the measured front of retrained, exported models.
 
-    ``recipe`` is a Recipe, its values, or the path of a TOML file. ``space`` and ``data`` take the place of the
-    ones that the recipe names. The run's folder is made in ``runs``; a recipe without a name gets a new one each time.
+    Args:
+        recipe: a Recipe, a mapping of its keys, or the path of a TOML file.
+        space: a space object or class that takes the place of the recipe's space.
+        data: a data set that takes the place of the recipe's data set.
+        runs: the folder in which the run's folder is made. A recipe without a name gets a new folder each time.
+        progress: where progress is shown; by default in the terminal or notebook.
+        instruments: a bench and clocks, for tests.
 
     Raises:
-        NasError: the tree in ``errors``; whatever was found before is in the run folder, and can be resumed.
+        NasError: a failure of the tree in ``nas.errors``. Everything found before is in the run's folder, from which
+            ``nas.resume`` goes on.
+
+    Example::
+
+        front = nas.search({"data": "digits", "limits": ["latency_ms <= 50us"], "trials": 12})
+        print(front)
     """
     if isinstance(recipe, str | Path):
         recipe = read_recipe(Path(recipe))
     elif not isinstance(recipe, Recipe):
         recipe = Recipe.from_mapping(recipe)
-    recipe = _naming_what_is_given(recipe, space, data)
+    recipe = with_given_names(recipe, space, data)
     instruments = instruments or Instruments()
-    progress = progress or NullProgress()
-    task = _task(recipe, space, data, instruments, progress)
-    if task.models is not None and isinstance(task.bench, DeviceBench):
-        task.bench.check_meter()
+    shown = _progress(progress)
+    resolved = resolve(recipe, space, data, instruments, shown)
+    if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
+        resolved.bench.check_meter()
     folder = _new_folder(recipe, Path(runs))
     with Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal:
-        return _run(recipe, task, journal, folder, progress, instruments.stopwatch)
+        return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
 
 
 def resume(
     folder: Path | str,
     *,
-    space: SearchSpace | None = None,
+    space: GivenSpace | None = None,
     data: DataSet | None = None,
     overrides: Iterable[str] = (),
-    progress: Progress | None = None,
+    progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
 ) -> Front:
-    """Go on with the run in ``folder`` from its rows: nothing that has ended is done again.
+    """Go on with the run in ``folder`` from its rows, and return its front. Nothing that has ended is done again.
 
-    ``space`` and ``data`` must be given when they were given to ``search``. ``overrides``, such as
-    ``execution.workers=1``, hold for this time; they can only be about where trainings run.
+    Args:
+        folder: the folder of a run.
+        space: the space, if ``search`` was given one.
+        data: the data set, if ``search`` was given one.
+        overrides: keys with values, such as ``execution.workers=1``, for this time. Only keys of ``[execution]`` can
+            be changed, since they change no result.
+        progress: as in ``search``.
+        instruments: as in ``search``.
 
     Raises:
-        NasError: as ``search``; JournalError when there is no run or another process is at it.
+        NasError: as in ``search``; JournalError if there is no run, or another process is writing to it.
+
+    Example::
+
+        front = nas.resume("runs/digits-mobilenet")
     """
     folder = Path(folder)
     if not (folder / RECIPE).is_file():
         raise JournalError(f"--resume takes the folder of a run, but {folder} has no {RECIPE}.")
     recipe = read_recipe(folder / RECIPE, overrides)
     instruments = instruments or Instruments()
-    progress = progress or NullProgress()
-    task = _task(recipe, space, data, instruments, progress)
+    shown = _progress(progress)
+    resolved = resolve(recipe, space, data, instruments, shown)
     with Journal.resume(folder, clock=instruments.clock) as journal:
-        return _run(recipe, task, journal, folder, progress, instruments.stopwatch)
+        return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
 
 
-GIVEN = "given"
-"""The name of a space or a data set that was passed as an object."""
-
-
-def _naming_what_is_given(recipe: Recipe, space: SearchSpace | None, data: DataSet | None) -> Recipe:
-    changes: dict[str, Any] = {}
-    if space is not None:
-        changes["space"] = {"name": GIVEN, "class": type(space).__qualname__}
-    if data is not None:
-        changes["data"] = {"name": GIVEN}
-    return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
+def _progress(choice: ProgressChoice) -> Progress:
+    if choice == "auto":
+        return choose_progress()
+    return NullProgress() if choice is None else choice
 
 
 def _new_folder(recipe: Recipe, runs: Path) -> Path:
-    """The named run's folder, which must be new, or for a recipe without a name the first free one."""
+    """Return the named run's folder, which must be new, or for a recipe without a name the first free one."""
     if recipe.name:
         return runs / recipe.name
     number = 1
@@ -146,168 +141,75 @@ def _new_folder(recipe: Recipe, runs: Path) -> Path:
     return folder
 
 
-def _task(
-    recipe: Recipe, space: SearchSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
-) -> Task:
-    """What a recipe's names stand for. Making it finds every mistake that can be found before work begins."""
-    for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
-        if given is None and named == GIVEN:
-            raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
-    load_predictor(recipe.predictor)
-    if recipe.evaluate == "table":
-        return _table_task(recipe, space, data)
-    _check_gpus(recipe)
-    source = DataSource(
-        given=data,
-        name=recipe.data.name,
-        root=recipe.data.root,
-        image_size=recipe.data.image_size,
-        validation_share=recipe.data.validation_share,
-    )
-    bench = instruments.bench or DeviceBench(
-        recipe.parsed_target,
-        BenchSettings(**recipe.measuring.bench_settings),
-        calibration=lambda: normalised_images(source.load().train.sample(CALIBRATION_IMAGES).images, source.load()),
-        meter=recipe.energy.meter_settings,
-        say=progress.say,
-    )
-    if isinstance(bench, DeviceBench):
-        bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
-    loaded = source.load()
-    if space is None:
-        space = load_space(
-            recipe.space.name, recipe.space.options, input_shape=loaded.input_shape, classes=loaded.class_count
-        )
-    check_space(space)
-    if recipe.evaluate == "supernet":
-        _check_shares_weights(space, recipe, loaded)
-    shape, classes = loaded.input_shape, loaded.class_count
-    store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
-    surroundings = Surroundings(space, bench, shape, classes, recipe.parsed_target.batch, store)
-    return Task(space, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
-
-
-def _check_gpus(recipe: Recipe) -> None:
-    """See that this machine has the GPUs that trainings on it take; what a cluster has is seen when it is joined.
-
-    Raises:
-        RecipeError: it has fewer.
-    """
-    if recipe.execution.ray_address is not None:
-        return
-    has = local_gpus()
-    wants = recipe.execution.gpus_per_worker if recipe.execution.executor == "ray" else None
-    if wants is not None and wants > has:
-        raise RecipeError(
-            f"execution.gpus_per_worker must be at most what this machine has, {has}, but got {wants:g}. Lower it, or "
-            "join a Ray cluster with --ray-address."
-        )
-    if recipe.training.device == "cuda" and not has:
-        raise RecipeError(
-            'training.device "cuda" needs a GPU that torch can use, but this machine has none: set '
-            "training.device=auto, or join a Ray cluster with --ray-address."
-        )
-
-
-def _table_task(recipe: Recipe, space: SearchSpace | None, data: DataSet | None) -> Task:
-    """The same where all is looked up: no data set is loaded, and nothing is measured."""
-    if data is not None:
-        raise RecipeError("where evaluate = 'table' nothing is trained, so there is no use for data=…: leave it out.")
-    shape, classes = recipe.table.input_shape, recipe.table.classes
-    if space is None:
-        space = load_space(recipe.space.name, recipe.space.options, input_shape=shape, classes=classes)
-    check_space(space)
-    table = SearchedTable(recipe.table, space)
-    table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
-    return Task(space, shape, classes, table, table=table)
-
-
-def _check_shares_weights(space: SearchSpace, recipe: Recipe, data: DataSet) -> None:
-    """See that a space has shared weights that fit what it builds.
-
-    Raises:
-        RecipeError: it has none.
-        SpaceError: they are not those of the modules.
-    """
-    if not isinstance(space, HasSupernet):
-        raise RecipeError(
-            f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
-            'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
-        )
-    check_supernet(space, data.input_shape, data.class_count)
-
-
-def _run(recipe: Recipe, task: Task, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock) -> Front:
+def _run(
+    recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path, progress: Progress, stopwatch: Clock
+) -> Front:
+    """Do what is left of a run, and write its report, whatever ends it."""
     progress.say(f"run folder: {folder}")
-    if begun := journal.bodies("recipe"):
-        _check_recipe(Recipe.from_toml(begun[0]["text"]), recipe, folder)
-    else:
-        journal.append("recipe", {"text": recipe.to_toml()})
-    circumstances = _circumstances(recipe, task)
-    notes = journal.bodies("note")
-    if not notes:
-        journal.append("note", circumstances)
-    else:
-        _check_same(notes[0], circumstances, folder)
-    if any(ENDED in body for body in notes):  # it goes on after all
-        journal.append("note", {ENDED: None})
+    _begin(recipe, resolved, journal, folder)
     counter, why_none = search_counter(recipe.energy.meter_settings)
-    cost = SearchCost(counter, why_none, stopwatch, lambda: task.measurer.device_s)
-    state = RunState(recipe, task, journal, progress, stopwatch, cost)
+    cost = SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
+    state = RunState(recipe, resolved, journal, progress, stopwatch, cost)
     try:
         with _told_how_to_go_on(folder, recipe), cost:
             _work(state, folder)
-            record = read_record(folder)
-            write_report(folder / REPORT_NAME, record)
+            run = load_run(folder)
+            write_report(folder / REPORT_NAME, run)
     except BaseException as error:
         with contextlib.suppress(BrokenPipeError):
             progress.close()
         if not isinstance(error, JournalError):
             state.note_cost()
         if isinstance(error, LimitError | RepeatedFailureError):
-            journal.append("note", {ENDED: str(error)})
-        if state.knowledge.rows:
+            journal.append(Ended(str(error)))
+        if state.beliefs.rows:
             try:
-                write_report(folder / REPORT_NAME, read_record(folder))
-            except Exception as another:  # what ended the run may be in the way of its report too, and matters more
+                write_report(folder / REPORT_NAME, load_run(folder))
+            except Exception as another:  # the error that ended the run matters more
                 error.add_note(f"The report could not be written: {another}")
         raise
     progress.close()
-    return record.front
+    return _with_space(run.front, resolved.space) if recipe.space.name == GIVEN else run.front
 
 
 def _work(state: RunState, folder: Path) -> None:
-    fitting = Fitting(state)
-    search = Search(state, fitting)
-    if search.is_over:
+    """Go the whole way: measure a few, then rounds of training and measuring, then the winners."""
+    if state.is_over:
         return
-    search.before_training()
+    fitting = Fitting(state)
+    FirstMeasurements(state, fitting).take()
+    prior = prior_of(state)
     with _executor(state.recipe) as executor:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
         for number in range(1, state.recipe.rounds + 1):
-            search.train_round(number, evaluator, executor)
-            search.measure_round(number)
-        search.measure_front()
+            train_round(state, evaluator, executor, number, prior)
+            measure_round(state, fitting, number)
+        measure_front(state, fitting)
         state.turn_to_winners()
-        if state.task.table is None:
-            Retraining(state, search, fitting, folder).run(executor)
+        if state.resolved.table is None:
+            Retraining(state, fitting, folder).run(executor)
         else:
-            TableWinners(state, search, fitting).run()
-    search.end()
+            TableWinners(state, fitting).run()
+    state.end_round(state.last_round)
+
+
+def _with_space(front: Front, space: SearchSpace) -> Front:
+    """Return the front with winners that know the space object, which no file can name."""
+    return replace(front, winners=tuple(replace(winner, space=space) for winner in front.winners))
 
 
 @contextlib.contextmanager
 def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
-    """Add to what stops a run, but does not forbid to go on, how to do that."""
+    """Add a note on how to resume to every exception after which a run can be resumed."""
     try:
         try:
             yield
-        except BrokenPipeError:  # nobody reads what is said any more
+        except BrokenPipeError:  # nobody reads the output any more
             raise
         except OSError as error:
             raise JournalError(
-                f"what a run finds must reach the disk, but the system says: {error}. "
+                f"everything that a run finds must reach the disk, but the system says: {error}. "
                 "Free some space or mend the folder, then resume the run."
             ) from error
     except (KeyboardInterrupt, BrokenPipeError, JournalError, TargetError) as error:
@@ -318,15 +220,38 @@ def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
         raise
 
 
-def _circumstances(recipe: Recipe, task: Task) -> dict[str, Any]:
-    """What a reader of the report may ask about, beside the recipe."""
-    libraries = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
-    return {
-        **({"data set": _data_facts(task.data)} if task.table is None else {"table": task.table.facts}),
-        "space": {"name": recipe.space.name, "assignments": count(task.space), "choices": choices_hash(task.space)},
-        "machine": {"processor": processor_name(), "system": platform.platform()},
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in libraries}},
-    }
+def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -> None:
+    """Record the recipe and the circumstances, or check that a resumed run goes on with the same ones.
+
+    Raises:
+        JournalError: rows found now would not compare with those of the run.
+    """
+    if begun := journal.rows(RecipeText):
+        _check_recipe(Recipe.from_toml(begun[0].text), recipe, folder)
+    else:
+        journal.append(RecipeText(recipe.to_toml()))
+    now, before = _circumstances(recipe, resolved), journal.rows(Began)
+    if before:
+        _check_same(before[0], now, folder)
+    else:
+        journal.append(now)
+    if journal.rows(Ended):  # it goes on after all
+        journal.append(Ended(None))
+
+
+def _circumstances(recipe: Recipe, resolved: Resolved) -> Began:
+    """Return what a reader of the report may ask about, beside the recipe."""
+    return Began(
+        space={
+            "name": recipe.space.name,
+            "assignments": count(resolved.space),
+            "choices": choices_hash(resolved.space),
+        },
+        machine={"processor": processor_name(), "system": platform.platform()},
+        versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        data_set=_data_facts(resolved.data) if resolved.table is None else None,
+        table=None if resolved.table is None else resolved.table.facts,
+    )
 
 
 def _data_facts(data: DataSet) -> dict[str, Any]:
@@ -342,7 +267,7 @@ def _data_facts(data: DataSet) -> dict[str, Any]:
 
 
 def _version(library: str) -> str:
-    """The version of an installed library; the in-process executor does without Ray."""
+    """Return the version of a library. The in-process executor works without Ray."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -350,10 +275,10 @@ def _version(library: str) -> str:
 
 
 def _check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
-    """See that a resumed run goes on with its recipe, but for where trainings run, which changes no result.
+    """Check that a resumed run has its recipe, but for ``[execution]``, which changes no result.
 
     Raises:
-        JournalError: another value of another key; rows of two recipes cannot be compared.
+        JournalError: another value of another key.
     """
     changed = {key: pair for key, pair in now.differences(then).items() if not key.startswith("execution.")}
     if changed:
@@ -364,19 +289,23 @@ def _check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
         )
 
 
-def _check_same(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """See that a resumed run goes on with what it began with.
+def _check_same(then: Began, now: Began, folder: Path) -> None:
+    """Check that a resumed run has the data, table, space and processor that it began with.
 
     Raises:
-        JournalError: other images, another table, other choices or another processor; rows of two of them cannot be
-            compared.
+        JournalError: one of them has changed.
     """
-    pairs = (("data set", "fingerprint"), ("table", "fingerprint"), ("space", "choices"), ("machine", "processor"))
-    for part, key in pairs:
-        if part in then and then[part][key] != now[part][key]:
+    pairs = (
+        ("data set", "fingerprint", then.data_set, now.data_set),
+        ("table", "fingerprint", then.table, now.table),
+        ("space", "choices", then.space, now.space),
+        ("machine", "processor", then.machine, now.machine),
+    )
+    for part, key, before, after in pairs:
+        if before is not None and after is not None and before[key] != after[key]:
             raise JournalError(
-                f"a run goes on with the {part} that it began with, but the {key} was {then[part][key]} "
-                f"and is {now[part][key]} now. Bring that back, or start a new run beside {folder}."
+                f"a run goes on with the {part} that it began with, but the {key} was {before[key]} "
+                f"and is {after[key]} now. Bring that back, or start a new run beside {folder}."
             )
 
 
@@ -392,7 +321,7 @@ def _executor(recipe: Recipe) -> Executor:
 
 
 def gpu_share(gpus: int, workers: int) -> float:
-    """GPUs for each worker: one, or the fraction of one that lets all workers run. Ray takes no one and a half."""
+    """Return the GPUs for each worker: one, or the fraction that lets all workers run. Ray takes no one and a half."""
     if gpus == 0:
         return 0.0
     return 1.0 if workers <= gpus else 1 / math.ceil(workers / gpus)

@@ -116,6 +116,23 @@ def load_space(
     maker = load_plug_in("nas.search_spaces", name, "search space")
     if not callable(maker):
         raise RecipeError(f"search space {name!r} must be a class, but got {maker!r}.")
+    return make_space(maker, name, options, input_shape=input_shape, classes=classes)
+
+
+def make_space(
+    maker: Callable[..., SearchSpace],
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    input_shape: tuple[int, int, int],
+    classes: int,
+) -> SearchSpace:
+    """Return the space that ``maker``, a class or function called ``name``, makes for this task.
+
+    Raises:
+        RecipeError: an option that it does not take or refuses.
+        SpaceError: its choices break the rules.
+    """
     parameters = inspect.signature(maker).parameters
     task = {"input_shape": input_shape, "classes": classes}
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
@@ -125,7 +142,7 @@ def load_space(
             raise RecipeError(f"search space {name!r} has no option {option!r}. {did_you_mean(option, known)}")
     given = {key: value for key, value in task.items() if open_ended or key in parameters}
     try:
-        space: SearchSpace = maker(**given, **options)
+        space = maker(**given, **options)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"search space {name!r} cannot be made with {dict(options)}: {error}") from error
     check_space(space)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self, final
+from typing import IO, Self, TypeVar, final
 
 from nas.errors import JournalError
 from nas.storage import file_lock
-from nas.values.evaluation import Evaluation
+from nas.storage.notes import OLD_KINDS, Row, parse
 
-Kind = Literal["recipe", "evaluation", "fit", "trained", "round", "note", "cost", "bench"]
+R = TypeVar("R", bound=Row)
 
 JOURNAL = "journal.db"
 RECIPE = "recipe.toml"
+FORMAT = 1
+"""The number of the journal's format, kept in SQLite's ``user_version``. Version 0.5.0 left it at 0."""
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS rows (
         number INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL
@@ -39,6 +41,9 @@ class Journal:
         self._lock = lock
         try:
             self._connection = _open(folder / JOURNAL)
+        except JournalError:
+            self._lock.close()
+            raise
         except sqlite3.OperationalError as error:
             self._lock.close()
             raise JournalError(
@@ -81,19 +86,17 @@ class Journal:
             raise JournalError(f"{folder} must be the folder of a run, but has no {RECIPE}.")
         return cls(folder, _lock(folder), clock=clock)
 
-    def append(self, kind: Kind, *bodies: Mapping[str, Any]) -> None:
-        """Add rows, all or none. They are on disk when this returns.
+    def append(self, *rows: Row) -> None:
+        """Add rows of any kinds, all or none. They are on disk when this returns.
 
         Raises:
-            JournalError: the disk refuses, with what to do.
+            JournalError: the disk refuses.
         """
         at = self._clock()
-        texts = [json.dumps(body, allow_nan=False) for body in bodies]
+        texts = [(at, row.kind, json.dumps(row.to_json(), allow_nan=False)) for row in rows]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                "INSERT INTO rows (at, kind, body) VALUES (?, ?, ?)", [(at, kind, text) for text in texts]
-            )
+            self._connection.executemany("INSERT INTO rows (at, kind, body) VALUES (?, ?, ?)", texts)
             self._connection.execute("COMMIT")
         except BaseException as error:
             if self._connection.in_transaction:
@@ -105,17 +108,9 @@ class Journal:
                 "Free some space or mend the folder, then resume the run."
             ) from error
 
-    def append_evaluations(self, evaluations: Iterable[Evaluation]) -> None:
-        """Add evaluation rows, all or none."""
-        self.append("evaluation", *(evaluation.to_json() for evaluation in evaluations))
-
-    def bodies(self, kind: Kind) -> list[dict[str, Any]]:
-        """The rows of one kind, oldest first."""
-        return _read(self._connection, kind)
-
-    def evaluations(self) -> list[Evaluation]:
-        """All evaluations, oldest first."""
-        return [Evaluation.from_json(body) for body in self.bodies("evaluation")]
+    def rows(self, row: type[R]) -> list[R]:
+        """Return all rows of one class, oldest first."""
+        return _read(self._connection, row)
 
     def close(self) -> None:
         """Give the run folder free for another writer."""
@@ -131,18 +126,50 @@ class Journal:
         self.close()
 
 
-def read_rows(folder: Path, kind: Kind) -> list[dict[str, Any]]:
-    """Rows of a run without becoming its writer, while it runs too. Raises JournalError when there is none."""
-    path = folder / JOURNAL
-    if not path.is_file():
-        raise JournalError(f"{folder} must be the folder of a run, but has no {JOURNAL}.")
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    try:
-        return _read(connection, kind)
-    except sqlite3.DatabaseError as error:
-        raise JournalError(f"{path} must be a journal of this program, but SQLite says: {error}.") from error
-    finally:
-        connection.close()
+@final
+class JournalReader:
+    """Reads a run's journal without the writer's lock, also while the run goes on. Use it in a ``with`` statement.
+
+    Raises:
+        JournalError: on entering, the folder has no journal, or one that this version cannot read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / JOURNAL
+        if not self._path.is_file():
+            raise JournalError(f"{folder} must be the folder of a run, but has no {JOURNAL}.")
+
+    def __enter__(self) -> Self:
+        self._connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            _check_format(self._connection, self._path)
+        except BaseException as error:
+            self._connection.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise self._unreadable(error) from error
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def rows(self, row: type[R]) -> list[R]:
+        """Return all rows of one class, oldest first. Raises JournalError when the file is damaged."""
+        try:
+            return _read(self._connection, row)
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.DatabaseError) -> JournalError:
+        return JournalError(f"{self._path} must be a journal of this program, but SQLite says: {error}.")
+
+
+def read_rows(folder: Path, row: type[R]) -> list[R]:
+    """Return a run's rows of one class, oldest first, as ``JournalReader`` reads them."""
+    with JournalReader(folder) as reader:
+        return reader.rows(row)
 
 
 def write_aside(path: Path, content: bytes) -> None:
@@ -162,18 +189,38 @@ def write_aside(path: Path, content: bytes) -> None:
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        _check_format(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'rows'").fetchone():
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute(_SCHEMA)
-    except sqlite3.DatabaseError:
+    except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _read(connection: sqlite3.Connection, kind: Kind) -> list[dict[str, Any]]:
-    cursor = connection.execute("SELECT body FROM rows WHERE kind = ? ORDER BY number", (kind,))
-    return [json.loads(body) for (body,) in cursor]
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise JournalError for a journal of a newer version."""
+    found = _format_of(connection)
+    if found > FORMAT:
+        raise JournalError(
+            f"{path} was written by a newer version of nas: its format is {found}, and this version reads up to "
+            f"{FORMAT}. Upgrade with: pip install --upgrade nas."
+        )
+
+
+def _format_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _read(connection: sqlite3.Connection, row: type[R]) -> list[R]:
+    # A run that version 0.5.0 began keeps its format number, for its first rows have that version's kinds.
+    kinds = (row.kind, *(OLD_KINDS.get(row.kind, ()) if _format_of(connection) == 0 else ()))
+    query = f"SELECT kind, body FROM rows WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY number"  # noqa: S608
+    cursor = connection.execute(query, kinds)
+    return [found for kind, body in cursor for found in parse(row, kind, json.loads(body))]
 
 
 def _lock(folder: Path) -> IO[str]:

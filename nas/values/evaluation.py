@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from nas.space.architecture import Architecture
 from nas.values.measurement import Measurement
@@ -56,6 +56,7 @@ class Evaluation:
       ``deployed`` (what was measured, within the folder), ``exported_test_error`` (before it was deployed)
     """
 
+    kind: ClassVar[str] = "evaluation"
     stage: Stage
     architecture: Architecture
     round: int = 0

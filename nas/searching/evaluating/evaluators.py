@@ -1,4 +1,4 @@
-"""How a candidate comes by its error: which task a worker does for it, and how far that task goes."""
+"""The ways of evaluating candidates: which work is done for each of them, and in how many epochs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
-from nas.searching.handful import Handful
-from nas.searching.proxy_evaluators import SupernetEvaluator, ZeroCostEvaluator
-from nas.searching.run_state import RunState
-from nas.space.architecture import Architecture
+from nas.searching.evaluating.handful import Handful
+from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
+from nas.searching.evaluating.training_settings import training_seed, training_settings
+from nas.searching.state import RunState
 from nas.tables.table_evaluation import TableLookup
 from nas.training.early_stopping import rung_subsets
 from nas.training.training import CandidateTraining, TrainingSettings
@@ -26,18 +26,18 @@ DOING = {
     "zero-cost": "scoring untrained",
     "table": "looking up",
 }
-"""What is done to candidates, by the recipe's ``evaluate``."""
+"""The name of the stage in which candidates are evaluated, by the recipe's ``evaluate``."""
 
 
 class Evaluator(Protocol):
     """One way of evaluating candidates.
 
-    A whole evaluation reports after each of ``epochs``, on the share ``subset`` of the training images; where there is
-    one report there is nothing to stop early. ``time_limit_s`` is that of one candidate.
+    A whole evaluation reports after each of ``epochs``, on the share ``subset`` of the training images. One with a
+    single report cannot be stopped early. ``time_limit_s`` is the limit for one candidate.
     """
 
     @property
-    def task(self) -> Work: ...
+    def work(self) -> Work: ...
 
     @property
     def time_limit_s(self) -> float: ...
@@ -49,11 +49,11 @@ class Evaluator(Protocol):
     def subset(self) -> float: ...
 
     def prepare(self, executor: Executor) -> None:
-        """Do, once in a run, what comes before the first candidate. What the rows say is done is not done again."""
+        """Do, once in a run, what comes before the first candidate, as far as the journal does not have it yet."""
 
 
 def evaluator_of(state: RunState, folder: Path) -> Evaluator:
-    """The one that the recipe names. ``folder``, the run's, keeps what it makes."""
+    """Return the evaluator that the recipe names. It keeps its files in ``folder``, the run's."""
     recipe = state.recipe
     if recipe.evaluate == "table":
         return TableEvaluator(state)
@@ -69,29 +69,25 @@ def _supernet_settings(recipe: Recipe) -> TrainingSettings:
 
 
 def _handful(state: RunState, count: int) -> Handful:
-    """Architectures that are trained as candidates otherwise are."""
     alone = TrainingEvaluator(state)
-    assert isinstance(alone.task, CandidateTraining)
-    return Handful(state, alone.task, lambda architecture: training_seed(state.recipe, architecture), count)
+    assert isinstance(alone.work, CandidateTraining)
+    return Handful(state, alone.work, lambda architecture: training_seed(state.recipe, architecture), count)
 
 
 @final
 @dataclass(frozen=True)
 class Checked:
-    """A task whose reports hold what a candidate's must: the epoch, and an error from 0 to 1; others end it.
+    """Work whose reports must hold the epoch and an error from 0 to 1; any other report fails the candidate."""
 
-    What they hold beside that is passed on.
-    """
-
-    task: Work
+    work: Work
 
     def __call__(self, job: Job) -> Iterator[Report]:
-        """The task's reports.
+        """Yield the reports of the work.
 
         Raises:
-            CandidateError: one lacks the epoch or the error, or its error is no number from 0 to 1.
+            CandidateError: a report has no epoch, no error, or an error that is not from 0 to 1.
         """
-        with contextlib.closing(reports_of(self.task, job)) as reports:
+        with contextlib.closing(reports_of(self.work, job)) as reports:
             for report in reports:
                 error = report.get("error")
                 if not isinstance(error, int | float) or not 0 <= error <= 1:
@@ -116,10 +112,10 @@ class TrainingEvaluator:
         subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
         limit_s = training.time_limit_s
         settings = training_settings(state.recipe, training.epochs, training.subset, limit_s, subsets=subsets)
-        self.task: Work = CandidateTraining(state.task.space, state.task.source, settings, state.stopwatch)
+        self.work: Work = CandidateTraining(state.resolved.space, state.resolved.source, settings, state.stopwatch)
 
     def prepare(self, executor: Executor) -> None:
-        """Nothing comes first."""
+        """Do nothing: no work comes before the first training."""
 
 
 @final
@@ -130,22 +126,22 @@ class TableEvaluator:
     subset = 1.0
 
     def __init__(self, state: RunState) -> None:
-        assert state.task.table is not None
+        assert state.resolved.table is not None
         self.time_limit_s = state.recipe.training.time_limit_s
-        self.task: Work = TableLookup(state.task.table)
+        self.work: Work = TableLookup(state.resolved.table)
 
     def prepare(self, executor: Executor) -> None:
-        """Nothing comes first."""
+        """Do nothing: no work comes before the first look-up."""
 
 
 def prior_of(state: RunState) -> ScorePrior | None:
-    """What the recipe lets the sampler expect of errors before any is found."""
+    """Return the zero-cost scores from which the sampler expects errors, if the recipe names any."""
     recipe = state.recipe
     if recipe.prior == "none":
         return None
     scoring = ZeroCostEvaluation(
-        state.task.space,
-        state.task.source,
+        state.resolved.space,
+        state.resolved.source,
         recipe.prior,
         recipe.zero_cost.batch,
         recipe.training.device,
@@ -153,28 +149,3 @@ def prior_of(state: RunState) -> ScorePrior | None:
         clock=state.stopwatch,
     )
     return ScorePrior(scoring, lambda architecture: training_seed(recipe, architecture))
-
-
-def training_settings(
-    recipe: Recipe, epochs: int, subset: float, time_limit_s: float, **changes: Any
-) -> TrainingSettings:
-    """The recipe's way of training, for so many epochs on so large a share of the images."""
-    training = recipe.training
-    return TrainingSettings(
-        epochs=epochs,
-        subset=subset,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        label_smoothing=training.label_smoothing,
-        augment=training.augment,
-        device=training.device,
-        time_limit_s=time_limit_s,
-        threads=recipe.execution.threads_per_worker,
-        **changes,
-    )
-
-
-def training_seed(recipe: Recipe, architecture: Architecture) -> int:
-    """A seed that depends on the recipe's and the architecture alone, so that order and workers do not matter."""
-    return (int(architecture.id[:7], 16) + 7919 * recipe.seed) % 2**31

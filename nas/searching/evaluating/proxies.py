@@ -1,73 +1,74 @@
-"""Evaluating candidates without training each: by weights that all share, or by a score of the untrained network."""
+"""Evaluating candidates without training each of them: by shared weights, or by a score of the untrained network."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.jobs.execution import Executor, Job, Report, Work
-from nas.searching.handful import Handful, Quick, is_told, tell_agreement
-from nas.searching.run_state import RunState
+from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement
+from nas.searching.state import RunState
 from nas.storage.journal import write_aside
+from nas.storage.notes import SupernetTrained
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
 from nas.training.training import TrainingSettings
 from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
 
 SUPERNET, CHECKPOINT = "supernet.safetensors", "supernet.checkpoint.safetensors"
-TRAINED_SUPERNET = "supernet"
-"""The note that tells of it."""
+JOB = "supernet"
+"""The id of the job that trains the supernet."""
 
 
 @final
 class SupernetEvaluator:
-    """Trains one supernet, then evaluates each candidate with its share of the weights, in seconds."""
+    """Trains one supernet. Each candidate is then evaluated in seconds, with its part of the shared weights."""
 
     epochs = 1
 
     def __init__(self, state: RunState, folder: Path, settings: TrainingSettings, handful: Handful) -> None:
-        """``settings`` are those of the supernet's training."""
+        """``settings`` are for training the supernet."""
         self._state = state
         self._folder = folder
         self._settings = settings
         self._handful = handful
         self.subset = settings.subset
         self.time_limit_s = state.recipe.training.time_limit_s
-        self._task: Work | None = None
+        self._work: Work | None = None
 
     @property
-    def task(self) -> Work:
-        assert self._task is not None, "prepare comes first"
-        return self._task
+    def work(self) -> Work:
+        assert self._work is not None, "prepare comes first"
+        return self._work
 
     def prepare(self, executor: Executor) -> None:
-        """Train the supernet, and a handful alone to see how far it can be relied on.
+        """Train the supernet, and a handful of architectures alone to check it.
 
         Raises:
-            RecipeError: its loss is not finite, or it takes too long.
+            RecipeError: its loss is not finite, or training takes too long.
             TargetError: its process died.
         """
         state, recipe = self._state, self._state.recipe.supernet
-        task = state.task
-        self._task = SharedEvaluation(
-            task.space,
-            task.source,
-            SharedWeights(task.space, self._trained(executor)),
+        resolved = state.resolved
+        self._work = SharedEvaluation(
+            resolved.space,
+            resolved.source,
+            SharedWeights(resolved.space, self._trained(executor)),
             recipe.recalibration_images,
             self._settings.device,
             self._settings.threads,
             state.stopwatch,
         )
-        if is_told(state):
+        if is_checked(state):
             return
         trained = self._handful.errors(executor)
         quick = Quick(list(trained), self._handful.seed_of, lambda: None)
-        executor.run(self._task, quick, time_limit_s=self.time_limit_s)
+        executor.run(self._work, quick, time_limit_s=self.time_limit_s)
         shared = {architecture: float(report["error"]) for architecture, report in quick.reports.items()}
-        tell_agreement(
+        record_agreement(
             state,
             "by shared weights",
             shared,
@@ -77,24 +78,24 @@ class SupernetEvaluator:
         )
 
     def _trained(self, executor: Executor) -> bytes:
-        """The shared weights: those in the folder where the journal knows them, or newly trained."""
+        """Return the shared weights: from the folder if the journal knows them, else newly trained."""
         state, path = self._state, self._folder / SUPERNET
-        known = [body[TRAINED_SUPERNET]["sha256"] for body in state.journal.bodies("note") if TRAINED_SUPERNET in body]
+        known = state.journal.rows(SupernetTrained)
         if known:
             content = path.read_bytes() if path.is_file() else b""
-            if hashlib.sha256(content).hexdigest() == known[-1]:
+            if hashlib.sha256(content).hexdigest() == known[-1].sha256:
                 return content
-            state.progress.say(f"{path} is not as it was written, so the supernet is trained again.")
+            state.progress.say(f"{path} has changed since it was written, so the supernet is trained again.")
         while not self._is_trained(executor):
-            state.progress.say("the process that trained the supernet is lost; it goes on from the last checkpoint")
+            state.progress.say("the supernet's training process was lost; training goes on from the last checkpoint")
         return path.read_bytes()
 
     def _is_trained(self, executor: Executor) -> bool:
-        """Train the supernet from the last checkpoint on; whether to its end."""
+        """Train the supernet from the last checkpoint on. Return True if it came to its end."""
         state, checkpoint = self._state, self._folder / CHECKPOINT
-        task = SupernetTraining(
-            state.task.space,
-            state.task.source,
+        work = SupernetTraining(
+            state.resolved.space,
+            state.resolved.source,
             self._settings,
             state.recipe.supernet.per_step,
             checkpoint.read_bytes() if checkpoint.is_file() else None,
@@ -103,7 +104,7 @@ class SupernetEvaluator:
         state.progress.stage("training the supernet", self._settings.epochs)
         is_lost = False
         try:
-            executor.run(task, _OneTraining(state, self._folder), time_limit_s=self._settings.time_limit_s)
+            executor.run(work, _OneTraining(state, self._folder), time_limit_s=self._settings.time_limit_s)
         except _LostError:
             is_lost = True
         state.progress.close()
@@ -112,12 +113,12 @@ class SupernetEvaluator:
 
 
 class _LostError(Exception):
-    """A training was lost that had come farther than where it began."""
+    """A training was lost after it had written a newer checkpoint than the one that it began from."""
 
 
 @final
 class _OneTraining:
-    """The source of the one job that trains the supernet; keeps its checkpoints, and at last the weights."""
+    """The one job that trains the supernet. It keeps checkpoints, and in the end the weights."""
 
     def __init__(self, state: RunState, folder: Path) -> None:
         self._state = state
@@ -129,7 +130,7 @@ class _OneTraining:
         if self._is_asked_for:
             return None
         self._is_asked_for = True
-        return {"id": TRAINED_SUPERNET, "seed": self._state.recipe.seed}
+        return {"id": JOB, "seed": self._state.recipe.seed}
 
     def on_report(self, job: Job, report: Report) -> bool:
         if "checkpoint" in report:
@@ -139,19 +140,15 @@ class _OneTraining:
         return True
 
     def on_restart(self, job: Job) -> None:
-        """Go on from the newest checkpoint, by a task that has it; where there is none since, it is the same again."""
+        """Begin new work that has the newest checkpoint; without a newer one, the same work begins again."""
         if self._has_come_farther:
             raise _LostError
 
     def on_end(self, job: Job, report: Report) -> None:
         write_aside(self._folder / SUPERNET, report["weights"])
-        note: dict[str, Any] = {
-            "epochs": report["epoch"],
-            "seconds": report["seconds"],
-            "loss of the largest": report["loss"],
-            "sha256": hashlib.sha256(report["weights"]).hexdigest(),
-        }
-        self._state.journal.append("note", {TRAINED_SUPERNET: note})
+        digest = hashlib.sha256(report["weights"]).hexdigest()
+        note = SupernetTrained(report["epoch"], report["seconds"], report["loss"], digest)
+        self._state.journal.append(note)
         (self._folder / CHECKPOINT).unlink(missing_ok=True)
         self._state.progress.advance(best=f"loss {report['loss']:.3f}")
 
@@ -168,7 +165,7 @@ class _OneTraining:
 
 @final
 class ZeroCostEvaluator:
-    """Scores each candidate untrained; what error a score stands for is learnt from a handful of trainings."""
+    """Scores each candidate untrained. A handful of trainings tells which error a score stands for."""
 
     epochs = 1
     subset = 0.0
@@ -177,15 +174,15 @@ class ZeroCostEvaluator:
         self._state = state
         self._handful = handful
         self.time_limit_s = state.recipe.training.time_limit_s
-        self._task: Work | None = None
+        self._work: Work | None = None
 
     @property
-    def task(self) -> Work:
-        assert self._task is not None, "prepare comes first"
-        return self._task
+    def work(self) -> Work:
+        assert self._work is not None, "prepare comes first"
+        return self._work
 
     def prepare(self, executor: Executor) -> None:
-        """Train a handful, score it, and fit what turns scores into errors.
+        """Train a handful of architectures, score them, and fit the function from scores to errors.
 
         Raises:
             RecipeError: too few could be trained and scored.
@@ -193,8 +190,8 @@ class ZeroCostEvaluator:
         state, recipe = self._state, self._state.recipe
         trained = self._handful.errors(executor)
         scoring = ZeroCostEvaluation(
-            state.task.space,
-            state.task.source,
+            state.resolved.space,
+            state.resolved.source,
             recipe.zero_cost.score,
             recipe.zero_cost.batch,
             recipe.training.device,
@@ -210,10 +207,10 @@ class ZeroCostEvaluator:
                 "zero-cost scores are turned into errors by at least two trainings with different scores, but of "
                 f'{recipe.zero_cost.check} only {len(common)} could be trained and scored. Evaluate by "train".'
             )
-        images = len(state.task.data.validation)
+        images = len(state.resolved.data.validation)
         fitted = fit_score_map([scores[a] for a in common], [trained[a] for a in common], images)
-        self._task = replace(scoring, score_map=fitted)
-        tell_agreement(
+        self._work = replace(scoring, score_map=fitted)
+        record_agreement(
             state,
             "by zero-cost scores",
             {a: -scores[a] for a in common},

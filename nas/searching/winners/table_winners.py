@@ -1,4 +1,4 @@
-"""Winners of a search in a table: chosen as ever, but their rows are looked up. Nothing is retrained nor exported."""
+"""Winners of a search in a table. They are looked up: nothing is retrained, exported or measured."""
 
 from __future__ import annotations
 
@@ -7,61 +7,61 @@ from typing import final
 
 from nas.errors import CandidateError
 from nas.searching.fitting import Fitting
-from nas.searching.run_state import RunState
-from nas.searching.search import Search
-from nas.searching.winner_choice import WinnerChoice
+from nas.searching.selection import choose_winners
+from nas.searching.state import RunState
+from nas.searching.winners.misses import says_only_misses
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 
 
 @final
 class TableWinners:
-    """The last stage of such a run. Like all of it, it looks first at what the rows say is done already."""
+    """The last stage of a run in a table. It looks first at what the journal has."""
 
-    def __init__(self, state: RunState, search: Search, fitting: Fitting) -> None:
-        assert state.task.table is not None
+    def __init__(self, state: RunState, fitting: Fitting) -> None:
+        assert state.resolved.table is not None
         self._state = state
         self._fitting = fitting
-        self._table = state.task.table
-        self._choice = WinnerChoice(state, search)
+        self._table = state.resolved.table
 
     def run(self) -> None:
-        """Look up winners, until there are as many as asked for or as the front has."""
+        """Look up winners, until there are as many as asked for, or as the front has."""
         state = self._state
+        is_said = False
         while True:  # each pass adds a row for at least one architecture of the front
-            chosen = self._choice.choose(state.recipe.retraining.winners)
-            missing = [architecture for architecture in chosen if architecture not in state.knowledge.winners]
+            is_said = is_said or says_only_misses(state)
+            chosen = choose_winners(state.beliefs, state.recipe.retraining.winners)
+            missing = [architecture for architecture in chosen if architecture not in state.beliefs.winners]
             if not missing:
                 return
             state.progress.stage("looking up winners", len(missing))
             for architecture in missing:
                 state.add(self._winner(architecture))
                 state.progress.advance()
-                state.knowledge.check_failures()
             state.progress.close()
 
     def _winner(self, architecture: Architecture) -> Evaluation:
-        """The row of a winner: its error by the column that scores winners, with all metrics that the table tells."""
+        """Return the row of a winner: its error by the column that scores winners, and all metrics of the table."""
         try:
             error = self._table.test_error(architecture)
-            measurements = self._table.measurements(architecture, self._state.screen.measured_metrics)
+            measurements = self._table.measurements(architecture, self._state.beliefs.measured_metrics)
         except CandidateError as failed:
             return Evaluation("winner", architecture, failure=Failure(failed.kind, failed.reason))
         for metric in self._table.metrics:
             try:
                 measurements |= self._table.measurements(architecture, [metric])
-            except CandidateError:  # an empty field of a metric that nobody asked for
+            except CandidateError:  # a metric that the search does not need may have an empty field
                 continue
         return Evaluation(
             "winner",
             architecture,
-            values=self._state.screen.counted(architecture),
+            values=self._state.beliefs.counted(architecture),
             predicted=self._predicted_before(architecture) or self._fitting.predict_unseen(architecture),
             measurements=measurements,
             details={"test_error": error, "test_interval": [error, error]},
         )
 
     def _predicted_before(self, architecture: Architecture) -> Mapping[str, PredictedValue]:
-        """What was predicted before it was first looked up, which spares fitting predictors to all the others."""
-        rows = (row for row in self._state.knowledge.rows if row.stage == "measure" and not row.failed)
+        """Return the prediction from before it was first looked up, which spares another fit."""
+        rows = (row for row in self._state.beliefs.rows if row.stage == "measure" and not row.failed)
         return next((row.predicted for row in rows if row.architecture == architecture), {})

@@ -1,33 +1,33 @@
-"""A handful of architectures that are trained alone, to tell how far another way of evaluating can be relied on."""
+"""A handful of architectures that are trained alone, to check another way of evaluating against training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
-from nas.searching.run_state import RunState
+from nas.searching.drawing import draw, pool_size, representatives
+from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.storage.notes import Agreement
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
 
-AGREEMENT = "agreement with training"
-"""The note that tells of it."""
 FEWEST = 3
-"""Fewer than these have no rank correlation worth the name."""
+"""A rank correlation of fewer architectures says nothing."""
 
 SeedOf = Callable[[Architecture], int]
 
 
 @final
 class Handful:
-    """The architectures, spread over the space, and their errors by the training that the recipe describes.
+    """Representative architectures, and their errors by the training that the recipe describes.
 
-    Each training is a row of stage ``check``, so that none is repeated when a run is resumed.
+    Each training is a row of the stage ``check``, so that a resumed run repeats none.
     """
 
     def __init__(self, state: RunState, training: CandidateTraining, seed_of: SeedOf, count: int) -> None:
@@ -37,8 +37,8 @@ class Handful:
         self._count = count
 
     def errors(self, executor: Executor) -> dict[Architecture, float]:
-        """The validation error of each that could be trained."""
-        rows = {row.architecture: row for row in self._state.knowledge.rows if row.stage == "check"}
+        """Train those that are not trained yet, and return the validation error of each that could be trained."""
+        rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}
         missing = [architecture for architecture in self._chosen() if architecture not in rows]
         missing = missing[: max(0, self._count - len(rows))]
         if missing:
@@ -47,26 +47,26 @@ class Handful:
             executor.run(self._training, source, time_limit_s=self._training.settings.time_limit_s)
             self._state.progress.close()
             self._state.note_cost()
-        rows = {row.architecture: row for row in self._state.knowledge.rows if row.stage == "check"}
+        rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}
         return {architecture: row.values["error"] for architecture, row in rows.items() if not row.failed}
 
     def _chosen(self) -> list[Architecture]:
-        """Those that probably meet the limits, or any where these are too few."""
-        screen, knowledge = self._state.screen, self._state.knowledge
+        """Return architectures that probably meet the limits, or any if there are too few of these."""
+        beliefs = self._state.beliefs
+        within = self._representatives(beliefs.probably_meets)
+        return within if len(within) >= self._count else self._representatives(lambda architecture: True)
 
-        def drawn(wanted: Callable[[Architecture], bool]) -> list[Architecture]:
-            rng = np.random.default_rng((self._state.recipe.seed, 3))
-            return screen.spread(
-                self._count, rng, lambda a: a not in knowledge.unfit and screen.describer.can_be_built(a) and wanted(a)
-            )
-
-        within = drawn(lambda architecture: screen.probably_meets(architecture, knowledge))
-        return within if len(within) >= self._count else drawn(lambda architecture: True)
+    def _representatives(self, is_wanted: Callable[[Architecture], bool]) -> list[Architecture]:
+        beliefs, count = self._state.beliefs, self._count
+        rng = np.random.default_rng((self._state.recipe.seed, 3))
+        drawn = draw(beliefs.space, max(pool_size(beliefs.space), 2 * count), rng)
+        fit = [a for a in drawn if a not in beliefs.unfit and beliefs.describer.can_be_built(a)]
+        return representatives(beliefs, [architecture for architecture in fit if is_wanted(architecture)], count, rng)
 
 
 @final
 class _Trainings:
-    """The source of the handful's jobs: each end is a row."""
+    """The jobs of the handful. The end of each is a row."""
 
     def __init__(self, state: RunState, seed_of: SeedOf, waiting: list[Architecture], subset: float) -> None:
         self._state = state
@@ -97,7 +97,7 @@ class _Trainings:
             "curve": [*self._curves[job["id"]], report["error"]],
             "seconds": report["seconds"],
         }
-        values = {"error": report["error"], **self._state.screen.counted(architecture)}
+        values = {"error": report["error"], **self._state.beliefs.counted(architecture)}
         self._end(Evaluation("check", architecture, values=values, details=details))
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
@@ -107,12 +107,11 @@ class _Trainings:
     def _end(self, row: Evaluation) -> None:
         self._state.add(row)
         self._state.progress.advance()
-        self._state.knowledge.check_failures()
 
 
 @final
 class Quick:
-    """The source of jobs whose last reports are wanted and nothing else: evaluations of seconds, which leave no row."""
+    """Jobs of a few seconds that leave no row. Only their last reports are kept."""
 
     def __init__(self, architectures: Sequence[Architecture], seed_of: SeedOf, advance: Callable[[], None]) -> None:
         self._waiting = list(architectures)
@@ -130,28 +129,30 @@ class Quick:
         return True
 
     def on_restart(self, job: Job) -> None:
-        """Nothing is kept of an evaluation before its end."""
+        """Do nothing: only the last report is kept."""
 
     def on_end(self, job: Job, report: Report) -> None:
         self.reports[Architecture(job["architecture"])] = report
         self._advance()
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
-        """It is left out: what cannot be evaluated will be a failed row when it is a candidate."""
+        """Leave the architecture out. If it becomes a candidate, it will be a failed row."""
         self._advance()
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Rank correlations of ``count`` architectures' errors by two ways of evaluating; 0 where one does not vary."""
+class RankCorrelation:
+    """Rank correlations of errors by two ways of evaluating ``count`` architectures; 0 if one does not vary."""
 
     spearman: float
     kendall: float
     count: int
 
 
-def agreement_of(estimated: Mapping[Architecture, float], trained: Mapping[Architecture, float]) -> Agreement | None:
-    """How alike both rank the architectures that both know; None where these are fewer than three."""
+def rank_correlation(
+    estimated: Mapping[Architecture, float], trained: Mapping[Architecture, float]
+) -> RankCorrelation | None:
+    """Return how alike both rank the architectures that both have; None if these are fewer than three."""
     from scipy.stats import kendalltau, spearmanr  # here, because scipy is slow to import
 
     common = [architecture for architecture in trained if architecture in estimated]
@@ -159,16 +160,17 @@ def agreement_of(estimated: Mapping[Architecture, float], trained: Mapping[Archi
         return None
     first, second = ([errors[a] for a in common] for errors in (estimated, trained))
     if len(set(first)) == 1 or len(set(second)) == 1:
-        return Agreement(0.0, 0.0, len(common))
-    return Agreement(float(spearmanr(first, second).statistic), float(kendalltau(first, second).statistic), len(common))
+        return RankCorrelation(0.0, 0.0, len(common))
+    spearman, kendall = spearmanr(first, second).statistic, kendalltau(first, second).statistic
+    return RankCorrelation(float(spearman), float(kendall), len(common))
 
 
-def is_told(state: RunState) -> bool:
-    """Whether it was said in this run how far candidates' errors agree with training."""
-    return any(AGREEMENT in body for body in state.journal.bodies("note"))
+def is_checked(state: RunState) -> bool:
+    """Return True if the journal has how far candidates' errors agree with training."""
+    return bool(state.journal.rows(Agreement))
 
 
-def tell_agreement(
+def record_agreement(
     state: RunState,
     way: str,
     estimated: Mapping[Architecture, float],
@@ -176,39 +178,32 @@ def tell_agreement(
     least_correlation: float,
     remedy: str,
 ) -> None:
-    """Say once in a run how far candidates' errors ``way``, such as "by shared weights", rank as trainings would.
+    """Report once in a run how alike errors ``way``, such as "by shared weights", and trainings rank architectures.
 
-    How far multiply-accumulates alone do is said beside it: whatever ranks no better is not worth its while.
+    The correlation of multiply-accumulates alone stands beside it: a way that ranks no better is not worth its time.
     """
-    if is_told(state):
+    if is_checked(state):
         return
-    agreement = agreement_of(estimated, trained)
-    alone = agreement_of({a: -state.screen.counted(a)["macs"] for a in estimated}, trained)
-    body: dict[str, Any]
-    if agreement is None or alone is None:
+    found = rank_correlation(estimated, trained)
+    alone = rank_correlation({a: -state.beliefs.counted(a)["macs"] for a in estimated}, trained)
+    if found is None or alone is None:
         text = (
             f"errors {way} could not be checked: fewer than {FEWEST} of the handful could be trained and evaluated. "
-            "So nobody knows whether they rank candidates as training would."
+            "So it is unknown whether they rank candidates as training would."
         )
-        body = {"architectures": 0, "verdict": text}
+        note = Agreement(way, 0, text)
     else:
-        poor = agreement.spearman < least_correlation
+        is_poor = found.spearman < least_correlation
         text = (
-            f"errors {way} rank {agreement.count} architectures as training each alone does, "
-            f"Spearman {agreement.spearman:.2f}, Kendall {agreement.kendall:.2f}; multiply-accumulates alone do with "
-            f"{alone.spearman:.2f}"
+            f"errors {way} and separate trainings rank {found.count} architectures with Spearman {found.spearman:.2f}, "
+            f"Kendall {found.kendall:.2f}; multiply-accumulates alone reach {alone.spearman:.2f}"
         )
-        if poor:
+        if is_poor:
             text += (
                 f". That is below {least_correlation:g}, so the search will miss good candidates and may prefer bad "
-                f"ones; winners are trained all the same, and their test errors hold. {remedy}"
+                f"ones. Winners are trained all the same, and their test errors hold. {remedy}"
             )
-        body = {
-            "architectures": agreement.count,
-            "Spearman": agreement.spearman,
-            "Kendall": agreement.kendall,
-            "Spearman of multiply-accumulates alone": alone.spearman,
-            "verdict": f"poor: below {least_correlation:g}" if poor else f"at least {least_correlation:g}",
-        }
+        verdict = f"poor: below {least_correlation:g}" if is_poor else f"at least {least_correlation:g}"
+        note = Agreement(way, found.count, verdict, found.spearman, found.kendall, alone.spearman)
     state.progress.say(text)
-    state.journal.append("note", {AGREEMENT: {"evaluated": way, **body}})
+    state.journal.append(note)

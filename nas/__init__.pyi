@@ -1,0 +1,143 @@
+"""The public names of ``nas`` and their homes: the one list, which ``__init__.py`` and type checkers read."""
+
+from nas.errors import (
+    CandidateError as CandidateError,
+    DataError as DataError,
+    JournalError as JournalError,
+    LimitError as LimitError,
+    NasError as NasError,
+    RecipeError as RecipeError,
+    RepeatedFailureError as RepeatedFailureError,
+    SpaceError as SpaceError,
+    TargetError as TargetError,
+    did_you_mean as did_you_mean,
+)
+from nas.formats.export import export_model as export_model, export_onnx as export_onnx, parity as parity
+from nas.formats.onnx_session import load_onnxruntime as load_onnxruntime, outputs_of as outputs_of
+from nas.hardware.bench import Bench as Bench
+from nas.hardware.benchmarking import DeviceBench as DeviceBench
+from nas.hardware.latency_rounds import BenchSettings as BenchSettings
+from nas.hardware.machine import (
+    allowed_cores as allowed_cores,
+    default_workers as default_workers,
+    fastest_cores as fastest_cores,
+    processor_name as processor_name,
+)
+from nas.hardware.measuring import vary_constant_weights as vary_constant_weights
+from nas.hardware.runtimes.environments import Environment as Environment
+from nas.hardware.runtimes.runtime import (
+    Deployed as Deployed,
+    Runtime as Runtime,
+    Session as Session,
+    TimedSession as TimedSession,
+    load_runtime as load_runtime,
+)
+from nas.hardware.runtimes.worker import Timing as Timing
+from nas.jobs.execution import Job as Job, Report as Report
+from nas.jobs.ray_executor import RayExecutor as RayExecutor
+from nas.jobs.resources import Resources as Resources
+from nas.prediction.predictor import (
+    MIN_SAMPLES as MIN_SAMPLES,
+    Batch as Batch,
+    Given as Given,
+    HeldOut as HeldOut,
+    Prediction as Prediction,
+    Predictor as Predictor,
+    PredictorMethod as PredictorMethod,
+    batch_of as batch_of,
+    load_predictor as load_predictor,
+)
+from nas.prediction.spreading import medoids as medoids
+from nas.progress import NullProgress as NullProgress, PlainProgress as PlainProgress, Progress as Progress
+from nas.recipe.recipe import Recipe as Recipe, read_recipe as read_recipe
+from nas.recipe.sections import EarlyStoppingRecipe as EarlyStoppingRecipe
+from nas.recipe.toml_text import apply_overrides as apply_overrides
+from nas.results.front import Front as Front
+from nas.results.run import Run as Run
+from nas.results.run_folder import load_run as load_run
+from nas.results.winner import Winner as Winner
+from nas.searching.evaluating.training_settings import (
+    training_seed as training_seed,
+    training_settings as training_settings,
+)
+from nas.searching.proposer import (
+    EXPECTED as EXPECTED,
+    SECONDS as SECONDS,
+    Beforehand as Beforehand,
+    Proposer as Proposer,
+    Told as Told,
+    load_sampler as load_sampler,
+)
+from nas.searching.resolving import Instruments as Instruments
+from nas.searching.run import resume as resume, search as search
+from nas.searching.selection import spread_over_front as spread_over_front
+from nas.space.architecture import Architecture as Architecture, Choice as Choice, Option as Option
+from nas.space.description import (
+    QUANTITIES as QUANTITIES,
+    Describer as Describer,
+    Descriptions as Descriptions,
+    GroupedLayer as GroupedLayer,
+    LayerGroup as LayerGroup,
+)
+from nas.space.layer import Layer as Layer, total_macs as total_macs, total_params as total_params
+from nas.space.plug_ins import plug_in_names as plug_in_names
+from nas.space.search_space import (
+    HasCanonical as HasCanonical,
+    HasLayers as HasLayers,
+    HasSupernet as HasSupernet,
+    SearchSpace as SearchSpace,
+    Supernet as Supernet,
+    architecture_from as architecture_from,
+    check_space as check_space,
+    count as count,
+    cross as cross,
+    decode as decode,
+    encode as encode,
+    enumerate_space as enumerate_space,
+    is_active as is_active,
+    load_space as load_space,
+    mutate as mutate,
+    neighbours as neighbours,
+    sample as sample,
+    settle as settle,
+)
+from nas.space.tracing import build_checked as build_checked, describer_of as describer_of, layers_of as layers_of
+from nas.storage.journal import write_aside as write_aside
+from nas.tables.table import Table as Table, read_table as read_table
+from nas.tasks.data_source import DataSource as DataSource, load_data as load_data
+from nas.tasks.dataset import DataSet as DataSet, Split as Split
+from nas.training.early_stopping import (
+    EarlyStopping as EarlyStopping,
+    RungTrust as RungTrust,
+    rung_epochs as rung_epochs,
+    rung_subsets as rung_subsets,
+    trust_in_rungs as trust_in_rungs,
+)
+from nas.training.supernet import SharedEvaluation as SharedEvaluation, SharedWeights as SharedWeights
+from nas.training.supernet_training import SupernetTraining as SupernetTraining
+from nas.training.training import (
+    CandidateTraining as CandidateTraining,
+    TrainingSettings as TrainingSettings,
+    inputs_of as inputs_of,
+    normalised_images as normalised_images,
+    statistics_of as statistics_of,
+)
+from nas.training.zero_cost import naswot as naswot, snip as snip, synflow as synflow
+from nas.values.evaluation import Evaluation as Evaluation, Failure as Failure, PredictedValue as PredictedValue
+from nas.values.held_out import HeldOutError as HeldOutError
+from nas.values.measurement import Interval as Interval, Measurement as Measurement
+from nas.values.metric import METRICS as METRICS, Metric as Metric
+from nas.values.objective import Limit as Limit, Objective as Objective
+from nas.values.pareto import (
+    BoolArray as BoolArray,
+    FloatArray as FloatArray,
+    IntArray as IntArray,
+    hypervolume as hypervolume,
+    hypervolume_contributions as hypervolume_contributions,
+    non_dominated as non_dominated,
+    ranks as ranks,
+)
+from nas.values.source import Source as Source
+from nas.values.target import Target as Target
+
+__version__: str

@@ -1,0 +1,124 @@
+"""The bundle of a winner: its folder with the model's files, and how to load and run them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import JournalError, RecipeError, TargetError
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, load_space
+from nas.values.target import Target
+
+if TYPE_CHECKING:
+    import torch
+
+ABOUT, WEIGHTS = "architecture.json", "model.safetensors"
+GIVEN = "given"
+"""The name of a space or a data set that was passed as an object, which no file can name."""
+TIMEOUT_S = 120.0
+
+
+@final
+@dataclass(frozen=True)
+class Bundle:
+    """The files of one winner. ``about`` is its ``architecture.json``: choices, classes, scaling, target, scores."""
+
+    folder: Path
+    about: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Bundle:
+        """Return the bundle in ``folder``.
+
+        Raises:
+            JournalError: the folder has no readable ``architecture.json``.
+        """
+        try:
+            return cls(folder, json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError) as error:
+            raise JournalError(f"a winner's folder must hold {ABOUT}, but {folder} does not: {error}.") from error
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images that the model takes."""
+        channels, height, width = self.about["input_shape"]
+        return int(channels), int(height), int(width)
+
+    def module(self, space: SearchSpace | None = None) -> torch.nn.Module:
+        """Build the torch module, in eval mode, with the winner's weights.
+
+        ``space`` is needed only where the search was given an object instead of a name.
+
+        Raises:
+            RecipeError: the space cannot be found by its name.
+            CandidateError: the space no longer builds this architecture.
+        """
+        from safetensors.torch import load_file
+
+        from nas.space.tracing import build_checked
+
+        described = dict(self.about["space"])
+        name, classes = described.pop("name"), len(self.about["classes"])
+        if space is None and name == GIVEN:
+            raise RecipeError(
+                f"this winner comes from a space that was passed as an object ({described.get('class', 'unknown')}); "
+                "pass it again: winner.load(space=…)."
+            )
+        space = space or load_space(name, described, input_shape=self.input_shape, classes=classes)
+        module = build_checked(space, Architecture(self.about["choices"]), self.input_shape, classes)
+        module.load_state_dict(load_file(self.folder / WEIGHTS))
+        return module.eval()
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Run the deployed model on ``images``, in the runtime and precision that were measured.
+
+        ``images`` are uint8 of shape (N, channels, height, width), or (N, height, width) for one channel. They are
+        scaled as in training. Returns the probabilities of the classes, shape (N, classes).
+
+        Raises:
+            ValueError: other images than these.
+            TargetError: the target's runtime is not available here.
+        """
+        inputs = self._scaled(np.asarray(images))
+        if not len(inputs):
+            return np.zeros((0, len(self.about["classes"])), dtype=np.float32)
+        logits = self._outputs(inputs)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: npt.NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def _outputs(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        import tempfile
+
+        from nas.hardware.measuring_process import MeasuringProcess
+        from nas.hardware.runtimes.runtime import load_runtime
+
+        target, model = Target.parse(self.about["target"]), self.folder / self.about["deployed"]
+        if not model.resolve().is_relative_to(self.folder.resolve()) or not model.exists():
+            raise JournalError(f"the deployed model must lie in its bundle, but {model} does not.")
+        unavailable = load_runtime(target.runtime).why_unavailable(target)
+        if unavailable is not None:
+            raise TargetError(unavailable)
+        missing = -len(inputs) % target.batch
+        padded = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), dtype=np.float32)])
+        with tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch, MeasuringProcess(target, TIMEOUT_S) as run:
+            found = run.outputs(model, padded, Path(scratch), TIMEOUT_S)
+        return found[: len(inputs)]
+
+    def _scaled(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        shape = self.input_shape
+        if images.ndim == 3 and shape[0] == 1:
+            images = images[:, None]
+        if images.dtype != np.uint8 or images.shape[1:] != shape:
+            raise ValueError(
+                f"images must be uint8 of shape (N, {', '.join(map(str, shape))}), "
+                f"but got {images.dtype} of shape {images.shape}."
+            )
+        mean, std = (np.asarray(self.about[key], dtype=np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
+        return ((images.astype(np.float32) / 255 - mean) / std).astype(np.float32)

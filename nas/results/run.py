@@ -1,0 +1,108 @@
+"""A run as it was recorded: everything that a report is made from, and how many architectures reached each stage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nas.recipe.recipe import Recipe
+from nas.results.front import Front, front_of, last_rows
+from nas.results.front_views import front_text
+from nas.storage.notes import Fit
+from nas.values.evaluation import STAGES, Evaluation, Stage
+from nas.values.objective import Limit, Objective
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """The record of a run, finished or not; ``nas.load_run`` reads it from the run's folder.
+
+    Attributes:
+        name: the name of the run's folder.
+        recipe_text: the resolved recipe, as TOML; ``recipe`` is the same as an object.
+        objectives: what was minimised.
+        limits: what had to hold.
+        target: where measured values come from: a target, or a table's device.
+        rows: every evaluation, oldest first.
+        fits: the held-out error of each fit of a predictor.
+        run_folder: the folder of the run.
+        notes: circumstances of the run, for people: versions, the data set, the cost of the search.
+        gco2e_per_kwh: the carbon intensity of the electricity, if the recipe gives one.
+        table: the file that all values were read from; None where models were trained and measured.
+        is_over: True once nothing is left to do.
+        ended_by: the reason why the run ended before its time; None for other runs.
+
+    Example::
+
+        run = nas.load_run("runs/digits-mobilenet")
+        print(run.front)
+        errors = [row.values["error"] for row in run.rows if row.stage == "train" and not row.failed]
+    """
+
+    name: str
+    recipe_text: str
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+    target: str
+    rows: tuple[Evaluation, ...]
+    fits: tuple[Fit, ...]
+    run_folder: Path
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    gco2e_per_kwh: float | None = None
+    table: str | None = None
+    is_over: bool = False
+    ended_by: str | None = None
+
+    def __repr__(self) -> str:
+        state = "finished" if self.is_over else f"ended: {self.ended_by}" if self.ended_by else "not finished"
+        return f"Run {self.name}, {state}, {len(self.rows)} rows. {front_text(self.front)}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the run."""
+        return Recipe.from_toml(self.recipe_text)
+
+    @property
+    def front(self) -> Front:
+        """The winners that the run has so far."""
+        front = front_of(self.rows, self.objectives, self.limits, self.run_folder)
+        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table)
+
+    @property
+    def place(self) -> str:
+        """Where winners were found, for people: ``on onnxruntime-cpu:…`` or ``in the table …``."""
+        if self.table is None:
+            return f"on {self.target}"
+        device = self.target.partition(":")[2]
+        return f"in the table {Path(self.table).name}{f', device {device}' if device else ''}"
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """The numbers of distinct architectures in one stage; ``failures`` counts the failed ones by kind."""
+
+    stage: Stage
+    reached: int
+    finished: int
+    stopped_early: int
+    failures: Mapping[str, int]
+
+    @property
+    def failed(self) -> int:
+        """The number of architectures that failed in this stage."""
+        return sum(self.failures.values())
+
+
+def funnel_of(rows: Sequence[Evaluation]) -> tuple[StageCount, ...]:
+    """Count the architectures that reached and finished each stage. The last row about one in a stage counts."""
+    counts = []
+    for stage in STAGES:
+        last = last_rows(rows, stage).values()
+        stopped = sum(not row.failed and not row.reached_full_fidelity for row in last)
+        failures = Counter(row.failure.kind for row in last if row.failure is not None)
+        finished = len(last) - stopped - failures.total()
+        counts.append(StageCount(stage, len(last), finished, stopped, dict(failures.most_common())))
+    return tuple(counts)

@@ -1,0 +1,105 @@
+"""Run folders: finding them, reading the record of a run, and the command that resumes one."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.progress import duration_text
+from nas.recipe.recipe import Recipe, read_recipe
+from nas.results.run import Run
+from nas.results.search_cost import total_cost
+from nas.storage.journal import RECIPE, JournalReader
+from nas.storage.notes import (
+    Agreement,
+    Began,
+    Cost,
+    Ended,
+    Fit,
+    RoundEnded,
+    RungsJudged,
+    SupernetTrained,
+    TurnedAway,
+)
+from nas.values.evaluation import Evaluation
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return the folders of runs in ``folder``, oldest first; none where it does not exist."""
+    recipes = list(folder.glob(f"*/{RECIPE}"))
+    return [path.parent for path in sorted(recipes, key=lambda path: (path.stat().st_mtime, path))]
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command line that resumes the run in ``folder``."""
+    words = ["nas", "search", "--resume", str(folder)]
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def load_run(folder: Path | str) -> Run:
+    """Return the record of the run in ``folder``, finished or not, also while it goes on.
+
+    It takes neither the writer's lock nor the space object. Runs of older versions open too.
+
+    Raises:
+        JournalError: the folder has no journal, or one of a newer version.
+    """
+    folder = Path(folder)
+    with JournalReader(folder) as journal:
+        recipe = read_recipe(folder / RECIPE)
+        rows = tuple(journal.rows(Evaluation))
+        ended = journal.rows(Ended)
+        is_over = any(each.round > recipe.rounds for each in journal.rows(RoundEnded))
+        return Run(
+            name=folder.resolve().name,
+            recipe_text=(folder / RECIPE).read_text(encoding="utf-8"),
+            objectives=recipe.parsed_objectives,
+            limits=recipe.parsed_limits,
+            target=recipe.measured_on,
+            rows=rows,
+            fits=tuple(journal.rows(Fit)),
+            run_folder=folder,
+            notes=_notes(journal, recipe, rows),
+            gco2e_per_kwh=recipe.energy.gco2e_per_kwh,
+            table=recipe.table.path,
+            is_over=is_over,
+            ended_by=None if is_over or not ended else ended[-1].reason,
+        )
+
+
+def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return what a reader of the report may ask about beside the recipe and the rows."""
+    cost = total_cost(journal.rows(Cost), recipe.energy.gco2e_per_kwh)
+    notes: dict[str, Any] = {"cost of the search": cost} if cost else {}
+    for began in journal.rows(Began)[:1]:
+        notes |= {} if began.data_set is None else {"data set": began.data_set}
+        notes |= {} if began.table is None else {"table": began.table}
+        notes |= {"space": began.space, "machine": began.machine, "versions": began.versions}
+    for judged in journal.rows(RungsJudged):
+        by_epoch = {f"Spearman after epoch {epoch}": value for epoch, value in judged.correlations.items()}
+        notes["early stopping"] = {**by_epoch, "trainings": judged.trainings, "stops after": judged.stops_after}
+    for agreement in journal.rows(Agreement):
+        notes["agreement with training"] = _agreement(agreement)
+    for trained in journal.rows(SupernetTrained):
+        facts = {"epochs": trained.epochs, "seconds": trained.seconds, "loss of the largest": trained.loss}
+        notes["supernet"] = {**facts, "sha256": trained.sha256}
+    turned_away = sum((Counter(each.counts) for each in journal.rows(TurnedAway)), Counter[str]())
+    if turned_away:
+        notes["turned away before training, by a limit"] = dict(turned_away.most_common())
+    simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
+    if recipe.evaluate == "table" and simulated_s:
+        notes["simulated"] = {"time of trainings": duration_text(simulated_s)}
+    return notes
+
+
+def _agreement(found: Agreement) -> Mapping[str, Any]:
+    facts: dict[str, Any] = {"evaluated": found.evaluated, "architectures": found.architectures}
+    if found.spearman is not None:
+        facts |= {"Spearman": found.spearman, "Kendall": found.kendall}
+        facts["Spearman of multiply-accumulates alone"] = found.spearman_of_macs
+    return {**facts, "verdict": found.verdict}

@@ -1,0 +1,249 @@
+"""The best that is known of each architecture: measured, else predicted, else counted; and whether it meets limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.hardware.energy_model import MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
+from nas.prediction.predictor import Predictor
+from nas.searching.failures import RepeatedFailures
+from nas.space.architecture import Architecture
+from nas.space.layer import total_macs, total_params
+from nas.space.search_space import SearchSpace
+from nas.space.tracing import describer_of
+from nas.values.evaluation import Evaluation, PredictedValue
+from nas.values.measurement import Measurement
+from nas.values.metric import METRICS
+from nas.values.objective import Limit, Objective
+from nas.values.target import Target
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@final
+class Beliefs:
+    """An index over evaluation rows, with the predictors that were fitted to them and the limits of the run.
+
+    ``add`` takes in rows, and ``rely_on`` takes new predictors; all other methods are questions and change nothing
+    that a later question could notice. A question about an architecture that cannot be built raises CandidateError.
+
+    Attributes:
+        rows: all evaluations, oldest first.
+        measurements: by architecture, the last measurement of each metric.
+        trainings: by architecture, the row of its training; likewise ``retrainings`` and ``winners``.
+        unfit: the architectures that failed before they were retrained.
+        describer: counts layers of the space's architectures.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        input_shape: tuple[int, int, int],
+        classes: int,
+        target: Target,
+        objectives: Sequence[Objective],
+        limits: Sequence[Limit],
+        rows: Iterable[Evaluation] = (),
+    ) -> None:
+        self.space = space
+        self.objectives = tuple(objectives)
+        self.limits = tuple(limits)
+        self.describer = describer_of(space, input_shape, classes)
+        self.rows: list[Evaluation] = []
+        self.measurements: dict[Architecture, dict[str, Measurement]] = {}
+        self.trainings: dict[Architecture, Evaluation] = {}
+        self.retrainings: dict[Architecture, Evaluation] = {}
+        self.winners: dict[Architecture, Evaluation] = {}
+        self.unfit: set[Architecture] = set()
+        self._failures = RepeatedFailures()
+        self._precision = target.precision
+        self._hierarchy = MemoryHierarchy.of_this_machine()
+        self._counted: dict[Architecture, dict[str, float]] = {}
+        self._predictors: Mapping[str, Predictor] = {}
+        self._predicted: dict[Architecture, dict[str, PredictedValue]] = {}
+        for row in rows:
+            self._index(row)
+
+    # Commands
+
+    def add(self, *rows: Evaluation) -> None:
+        """Take in the next rows.
+
+        Raises:
+            RepeatedFailureError: the last ten evaluations, or the last ten winners, failed.
+        """
+        for row in rows:
+            self._index(row)
+        self._failures.check()
+
+    def note_buildable(self) -> None:
+        """Take note that an architecture could be built, which leaves no row.
+
+        Earlier ones that could not be built then no longer count as failures in a row.
+        """
+        self._failures.forget_unbuildable()
+
+    def rely_on(self, predictors: Mapping[str, Predictor]) -> None:
+        """Predict by these from now on: one predictor for each measured metric, by its name."""
+        self._predictors = dict(predictors)
+        self._predicted = {}
+
+    def _index(self, row: Evaluation) -> None:
+        """Rows of the stage ``check`` only tell how well another way of evaluating ranks architectures."""
+        self.rows.append(row)
+        self._failures.add(row)
+        architecture = row.architecture
+        if row.stage == "train":
+            self.trainings[architecture] = row
+        elif row.stage == "retrain":
+            self.retrainings[architecture] = row
+        elif row.stage == "winner":
+            self.winners[architecture] = row
+        elif row.stage == "measure" and not row.failed:
+            self.measurements.setdefault(architecture, {}).update(row.measurements)
+        if row.failed and row.stage in ("measure", "train"):
+            self.unfit.add(architecture)
+
+    # What the rows say
+
+    @property
+    def trials(self) -> int:
+        """The number of trainings that have ended, failed ones included: the budget counts these."""
+        return len(self.trainings)
+
+    @property
+    def candidates(self) -> list[Evaluation]:
+        """Trainings that ran to their end, of architectures that never failed."""
+        return [
+            row for row in self.trainings.values() if row.reached_full_fidelity and row.architecture not in self.unfit
+        ]
+
+    # What is known of an architecture
+
+    @property
+    def measured_metrics(self) -> tuple[str, ...]:
+        """The names of the measured metrics among objectives and limits. Each of them needs a predictor."""
+        return measured_metrics(self.objectives, self.limits)
+
+    def counted(self, architecture: Architecture) -> dict[str, float]:
+        """Return ``params`` and ``macs``, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
+        if architecture not in self._counted:
+            layers, precision = self.describer.layers(architecture), self._precision
+            self._counted[architecture] = {
+                "params": float(total_params(layers)),
+                "macs": float(total_macs(layers)),
+                "modelled_energy_mj": modelled_energy_mj(layers, precision, self._hierarchy),
+                "dram_traffic_bytes": float(dram_traffic_bytes(layers, precision, self._hierarchy)),
+            }
+        return dict(self._counted[architecture])
+
+    def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
+        """Return the predictions of the measured metrics, by name; empty before the first fit."""
+        if architecture not in self._predicted:
+            self._predict([architecture])
+        return self._predicted[architecture]
+
+    def predict_all(self, architectures: Iterable[Architecture]) -> None:
+        """Predict many together, so that later questions about them cost no time. Skips what cannot be built."""
+        new = [a for a in dict.fromkeys(architectures) if a not in self._predicted and self.describer.can_be_built(a)]
+        if new:
+            self._predict(new)
+
+    def _predict(self, architectures: Sequence[Architecture]) -> None:
+        self.describer.describe(architectures)  # raises for what cannot be built, with or without predictors
+        predictions = {name: predictor.predict(architectures) for name, predictor in self._predictors.items()}
+        for index, architecture in enumerate(architectures):
+            self._predicted[architecture] = {name: found[index] for name, found in predictions.items()}
+
+    def values(self, architecture: Architecture) -> dict[str, float]:
+        """Return the best known value of each metric: measured before predicted, and the error if it was trained."""
+        known = {name: prediction.mean for name, prediction in self.predicted(architecture).items()}
+        known |= self.counted(architecture)
+        known |= {name: m.median for name, m in self.measurements.get(architecture, {}).items()}
+        training = self.trainings.get(architecture)
+        if training is not None and "error" in training.values:
+            known["error"] = training.values["error"]
+        return known
+
+    def costs(self, architectures: Sequence[Architecture], name: str) -> FloatArray:
+        """Return the best known values, shape (N,), of a metric that needs no training."""
+        if METRICS[name].source != "measured":
+            return np.array([self.counted(architecture)[name] for architecture in architectures])
+        self.predict_all(architectures)
+        found = [self.measurements.get(architecture, {}) for architecture in architectures]
+        return np.array(
+            [
+                measured[name].median if name in measured else self.predicted(architecture)[name].mean
+                for architecture, measured in zip(architectures, found, strict=True)
+            ]
+        )
+
+    def losses(self, values: Mapping[str, float]) -> tuple[float, ...]:
+        """Return the values of the objectives, in their order."""
+        return tuple(values[objective.metric.name] for objective in self.objectives)
+
+    # Limits
+
+    @property
+    def cost_limits(self) -> tuple[Limit, ...]:
+        """The limits that can be checked without training."""
+        return tuple(limit for limit in self.limits if limit.metric.source != "trained")
+
+    def excesses(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return by how much each limit is exceeded, relative to the limit; at most 0 where it holds."""
+        return {limit.metric.name: limit.excess(values[limit.metric.name]) for limit in self.limits}
+
+    def accuracy_excess(self, values: Mapping[str, float]) -> float:
+        """Return by how much a limit on the error is exceeded in a short training. Winners train longer."""
+        return sum(max(0.0, limit.excess(values["error"])) for limit in self.limits if limit.metric.source == "trained")
+
+    def broken_limit(self, architecture: Architecture) -> Limit | None:
+        """Return the first limit that the best known values break, among those that need no training."""
+        values = self.values(architecture)
+        return next((limit for limit in self.cost_limits if not limit.holds(values[limit.metric.name])), None)
+
+    def probably_meets(self, architecture: Architecture) -> bool:
+        """Return True if the best known values meet every limit that needs no training."""
+        return self.broken_limit(architecture) is None
+
+    def doubtful_limits(self, architecture: Architecture) -> list[Limit]:
+        """Return the limits that a predicted mean meets, but not its one-sided bound. Measured values are sure."""
+        measured = self.measurements.get(architecture, {})
+        unsure = {name: guess for name, guess in self.predicted(architecture).items() if name not in measured}
+        return [
+            limit
+            for limit in self.cost_limits
+            if (guess := unsure.get(limit.metric.name)) and limit.holds(guess.mean) and not limit.holds(guess.limit)
+        ]
+
+    def surely_meets(self, architecture: Architecture) -> bool:
+        """Return True if every limit but one on the error holds by the upper bound of a measurement."""
+        measured = self.measurements.get(architecture, {})
+        is_known = all(limit.metric.source != "measured" or limit.metric.name in measured for limit in self.cost_limits)
+        return is_known and self.excess_of_bounds(architecture) == 0
+
+    def excess_of_bounds(self, architecture: Architecture) -> float:
+        """Return the sum of the relative excesses over limits that need no training, by upper bounds.
+
+        The bounds are those of measurements, else of predictions.
+        """
+        values = self.values(architecture)
+        values |= {name: prediction.limit for name, prediction in self.predicted(architecture).items()}
+        values |= {name: m.interval.upper for name, m in self.measurements.get(architecture, {}).items()}
+        return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in self.cost_limits)
+
+    def excess_of_means(self, architecture: Architecture) -> float:
+        """Return the same sum by the best known values instead of their bounds."""
+        values = {"error": 0.0, **self.values(architecture)}
+        return sum(max(0.0, excess) for excess in self.excesses(values).values())
+
+
+def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
+    """Return the names of the measured metrics among objectives and limits, each once."""
+    names = [objective.metric.name for objective in objectives] + [limit.metric.name for limit in limits]
+    return tuple(name for name in dict.fromkeys(names) if METRICS[name].source == "measured")

@@ -1,0 +1,83 @@
+"""Drawing architectures from a space: at random, representative ones, and the lowest by a score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.prediction.spreading import medoids
+from nas.searching.beliefs import Beliefs
+from nas.space.architecture import Architecture
+from nas.space.description import QUANTITIES
+from nas.space.search_space import HasLayers, SearchSpace, encode, neighbours, sample
+
+FloatArray = npt.NDArray[np.float64]
+
+POOL = 200
+TRACED_POOL = 40
+"""Fewer where layers must be traced, which takes some hundredths of a second each."""
+DESCENT_STEPS = 30
+
+
+def pool_size(space: SearchSpace) -> int:
+    """Return the number of random architectures to choose from."""
+    return POOL if isinstance(space, HasLayers) else TRACED_POOL
+
+
+def draw(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Architecture]:
+    """Return up to ``count`` different random architectures; a small space may have fewer."""
+    drawn: dict[str, Architecture] = {}
+    for _ in range(4 * count):
+        architecture = sample(space, rng)
+        drawn[architecture.id] = architecture
+        if len(drawn) == count:
+            break
+    return list(drawn.values())
+
+
+def representatives(
+    beliefs: Beliefs,
+    pool: Sequence[Architecture],
+    count: int,
+    rng: np.random.Generator,
+    taken: Collection[Architecture] = (),
+) -> list[Architecture]:
+    """Return ``count`` of ``pool`` that represent it; those in ``taken`` are among them.
+
+    They are medoids by the logarithms of the layers' sums and by the encoded choices, with the fewest and the most
+    multiply-accumulates among them. Unlike the points farthest from each other, medoids also represent the many
+    architectures in the middle. Every architecture of ``pool`` must be buildable.
+    """
+    if len(pool) <= count:
+        return list(pool)
+    sums = beliefs.describer.describe(pool).layer_sums.sum(axis=1)
+    features = _standardised_features(sums, encode(beliefs.space, pool))
+    macs = sums[:, QUANTITIES.index("macs")]
+    kept = [index for index, architecture in enumerate(pool) if architecture in taken]
+    chosen = medoids(features, count, rng, (*kept, int(macs.argmin()), int(macs.argmax())))
+    return [pool[index] for index in chosen]
+
+
+def descend(beliefs: Beliefs, score: Callable[[Architecture], float], starts: Iterable[Architecture]) -> Architecture:
+    """Return where steepest descent on ``score`` over neighbours ends, from the best of ``starts``."""
+    starts = list(starts)
+    beliefs.predict_all(starts)
+    best = min(starts, key=score)
+    for _ in range(DESCENT_STEPS):
+        nearby = neighbours(beliefs.space, best)
+        beliefs.predict_all(nearby)
+        step = min(nearby, key=score, default=best)
+        if score(step) >= score(best):
+            break
+        best = step
+    return best
+
+
+def _standardised_features(sums: FloatArray, choices: FloatArray) -> FloatArray:
+    """Return features, shape (N, D): logarithms of the layers' sums, and the encoded choices with equal weight."""
+    sizes = np.log1p(sums)
+    sizes = (sizes - sizes.mean(axis=0)) / np.maximum(sizes.std(axis=0), 1e-9)
+    spread = np.sqrt(((choices - choices.mean(axis=0)) ** 2).sum(axis=1).mean())
+    return np.hstack([sizes, choices * (np.sqrt(sizes.shape[1]) / max(float(spread), 1e-9))])

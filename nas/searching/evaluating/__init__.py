@@ -1,0 +1,1 @@
+"""How a candidate gets its error: by training it, by shared weights, by a score, or from a table."""

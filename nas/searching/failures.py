@@ -1,0 +1,70 @@
+"""Ending a run in which nothing works: ten failures in a row, and what they have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import final
+
+from nas.errors import RepeatedFailureError
+from nas.values.evaluation import Evaluation
+
+FAILURES_IN_A_ROW = 10
+NOT_DESCRIBED = {"described": False}
+"""Details of the row of an architecture that could not even be built."""
+
+
+@final
+class RepeatedFailures:
+    """The evaluations that failed since the last one that worked; winners are counted apart.
+
+    Winners are apart because each of them was retrained first, which mostly works.
+    """
+
+    def __init__(self) -> None:
+        self._evaluations: list[Evaluation] = []
+        self._winners: list[Evaluation] = []
+
+    def add(self, row: Evaluation) -> None:
+        """Take in the next row."""
+        if row.stage == "winner":
+            self._winners = [*self._winners, row] if row.failed else []
+        else:
+            self._evaluations = [*self._evaluations, row] if row.failed else []
+
+    def forget_unbuildable(self) -> None:
+        """Forget the architectures that could not be built, because another one could."""
+        self._evaluations = [row for row in self._evaluations if not NOT_DESCRIBED.items() <= row.details.items()]
+
+    def check(self) -> None:
+        """Stop the run if nothing works.
+
+        Raises:
+            RepeatedFailureError: ten evaluations, or ten winners, failed one after the other.
+        """
+        for name, failed in (("evaluations", self._evaluations), ("retrained winners", self._winners)):
+            last = failed[-FAILURES_IN_A_ROW:]
+            if len(last) == FAILURES_IN_A_ROW:
+                raise RepeatedFailureError(
+                    f"{FAILURES_IN_A_ROW} {name} in a row failed, so the run stops. {_in_common(last)} "
+                    "Mend that, then start a new run."
+                )
+
+
+def _in_common(rows: Sequence[Evaluation]) -> str:
+    """Return the reason that failed evaluations share, or their kinds, and the choices on which all agree."""
+    failures = [row.failure for row in rows if row.failure is not None]
+    reason, times = Counter(failure.reason for failure in failures).most_common(1)[0]
+    kinds = Counter(failure.kind for failure in failures)
+    sentence = f"{times} of them say: {reason}" if times > 1 else f"The last says: {failures[-1].reason}"
+    sentences = [sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."]
+    if len(kinds) > 1:
+        listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+        sentences.append(f"Kinds of failure: {listed}.")
+    first = rows[0].architecture
+    shared = {n: v for n, v in first.items() if all(row.architecture.get(n) == v for row in rows)}
+    if shared:
+        sentences.append("All of them have " + ", ".join(f"{name}={value}" for name, value in shared.items()) + ".")
+    else:
+        sentences.append("They have no choice in common.")
+    return " ".join(sentences)

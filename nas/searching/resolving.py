@@ -1,0 +1,214 @@
+"""From a recipe's names to the objects that they stand for, with every check that is possible before work begins."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nas.errors import RecipeError, SpaceError
+from nas.hardware.bench import Bench
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.measuring import Measurer, Surroundings
+from nas.jobs.resources import local_gpus
+from nas.prediction.predictor import load_predictor
+from nas.progress import Progress
+from nas.recipe.recipe import Recipe
+from nas.results.bundle import GIVEN
+from nas.searching.beliefs import measured_metrics
+from nas.searching.proposer import load_sampler
+from nas.space.search_space import HasSupernet, SearchSpace, check_space, load_space, make_space
+from nas.storage.home import home
+from nas.storage.measurement_store import MeasurementStore
+from nas.tables.table_evaluation import SearchedTable
+from nas.tasks.data_source import DataSource
+from nas.tasks.dataset import DataSet
+from nas.training.supernet import check_supernet
+from nas.training.training import normalised_images
+
+Clock = Callable[[], float]
+
+CALIBRATION_IMAGES = 256
+"""Training images on which an int8 model finds its ranges."""
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """The bench and the clocks of a run; tests replace them. Without a bench it is the target of this machine.
+
+    ``clock`` dates the rows. ``stopwatch`` takes durations: setting the system's clock must not end trainings.
+    """
+
+    bench: Bench | None = None
+    clock: Clock = field(default=time.time)
+    stopwatch: Clock = field(default=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The images that models are trained on, and the bench that measures them."""
+
+    data: DataSet
+    source: DataSource
+    bench: Bench
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the names of a recipe stand for: the space, what measures its architectures, and earlier measurements.
+
+    There are either ``models`` or the ``table`` that takes their place.
+    """
+
+    space: SearchSpace
+    input_shape: tuple[int, int, int]
+    class_count: int
+    measurer: Measurer
+    models: Models | None = None
+    table: SearchedTable | None = None
+    store: MeasurementStore | None = None
+
+    @property
+    def data(self) -> DataSet:
+        """The images; a run in a table has none."""
+        assert self.models is not None
+        return self.models.data
+
+    @property
+    def source(self) -> DataSource:
+        """Where each process gets the images."""
+        assert self.models is not None
+        return self.models.source
+
+    @property
+    def bench(self) -> Bench:
+        """The bench that measures winners."""
+        assert self.models is not None
+        return self.models.bench
+
+
+GivenSpace = SearchSpace | type[SearchSpace]
+"""A space as a user passes it: an object, or a class that can be made with the data's input shape and classes."""
+
+
+def with_given_names(recipe: Recipe, space: GivenSpace | None, data: DataSet | None) -> Recipe:
+    """Return the recipe, in which a space or a data set that was passed as an object is called ``given``."""
+    changes: dict[str, Any] = {}
+    if space is not None:
+        kind = space if inspect.isclass(space) else type(space)
+        changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
+    if data is not None:
+        changes["data"] = {"name": GIVEN}
+    return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
+
+
+def resolve(
+    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
+) -> Resolved:
+    """Return what the recipe's names stand for.
+
+    Raises:
+        RecipeError: a name is unknown, an object is missing, or this machine lacks the GPUs that were asked for.
+        SpaceError: the space breaks the rules of spaces, or its shared weights do not fit its modules.
+        DataError: the data set cannot be used.
+        TargetError: the target cannot measure what was asked for.
+    """
+    for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
+        if given is None and named == GIVEN:
+            raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
+    load_predictor(recipe.predictor.name)
+    load_sampler(recipe.sampler.name)
+    if recipe.evaluate == "table":
+        return _resolve_table(recipe, space, data)
+    _check_gpus(recipe)
+    source = DataSource(
+        given=data,
+        name=recipe.data.name,
+        root=recipe.data.root,
+        image_size=recipe.data.image_size,
+        validation_share=recipe.data.validation_share,
+    )
+    bench = instruments.bench or _device_bench(recipe, source, progress)
+    if isinstance(bench, DeviceBench):
+        bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    loaded = source.load()
+    shape, classes = loaded.input_shape, loaded.class_count
+    made = _space(recipe, space, shape, classes)
+    if recipe.evaluate == "supernet":
+        _check_shares_weights(made, recipe, loaded)
+    store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
+    surroundings = Surroundings(made, bench, shape, classes, recipe.parsed_target.batch, store)
+    return Resolved(made, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
+
+
+def _device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> DeviceBench:
+    return DeviceBench(
+        recipe.parsed_target,
+        BenchSettings(**recipe.measuring.bench_settings),
+        calibration=lambda: normalised_images(source.load().train.sample(CALIBRATION_IMAGES).images, source.load()),
+        meter=recipe.energy.meter_settings,
+        say=progress.say,
+    )
+
+
+def _space(recipe: Recipe, given: GivenSpace | None, input_shape: tuple[int, int, int], classes: int) -> SearchSpace:
+    if given is None:
+        return load_space(recipe.space.name, recipe.space.options, input_shape=input_shape, classes=classes)
+    if inspect.isclass(given):
+        return make_space(given, given.__qualname__, {}, input_shape=input_shape, classes=classes)
+    if not hasattr(given, "choices"):
+        raise SpaceError(f"a space must have choices, but {type(given).__name__} has none: {given!r}.")
+    assert not isinstance(given, type)
+    check_space(given)
+    return given
+
+
+def _check_gpus(recipe: Recipe) -> None:
+    """Check that this machine has the GPUs that trainings on it take. A cluster's GPUs are checked on joining it.
+
+    Raises:
+        RecipeError: it has fewer.
+    """
+    if recipe.execution.ray_address is not None:
+        return
+    has = local_gpus()
+    wants = recipe.execution.gpus_per_worker if recipe.execution.executor == "ray" else None
+    if wants is not None and wants > has:
+        raise RecipeError(
+            f"execution.gpus_per_worker must be at most what this machine has, {has}, but got {wants:g}. Lower it, or "
+            "join a Ray cluster with --ray-address."
+        )
+    if recipe.training.device == "cuda" and not has:
+        raise RecipeError(
+            'training.device "cuda" needs a GPU that torch can use, but this machine has none: set '
+            "training.device=auto, or join a Ray cluster with --ray-address."
+        )
+
+
+def _resolve_table(recipe: Recipe, space: GivenSpace | None, data: DataSet | None) -> Resolved:
+    """Return the same for a run that looks everything up: it loads no data set and measures nothing."""
+    if data is not None:
+        raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
+    shape, classes = recipe.table.input_shape, recipe.table.classes
+    made = _space(recipe, space, shape, classes)
+    table = SearchedTable(recipe.table, made)
+    table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    return Resolved(made, shape, classes, table, table=table)
+
+
+def _check_shares_weights(space: SearchSpace, recipe: Recipe, data: DataSet) -> None:
+    """Check that a space has shared weights that fit the modules which it builds.
+
+    Raises:
+        RecipeError: it has none.
+        SpaceError: they do not fit.
+    """
+    if not isinstance(space, HasSupernet):
+        raise RecipeError(
+            f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
+            'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
+        )
+    check_supernet(space, data.input_shape, data.class_count)

@@ -1,0 +1,354 @@
+"""One round of the search, top to bottom: propose, screen, train, tell; then measure what would change the front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import final
+
+from nas.errors import CandidateError
+from nas.jobs.execution import Executor, Job, Report
+from nas.progress import duration_text
+from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator
+from nas.searching.evaluating.training_settings import training_seed
+from nas.searching.failures import NOT_DESCRIBED
+from nas.searching.fitting import Fitting
+from nas.searching.proposer import Beforehand, Proposal, Proposer
+from nas.searching.selection import front_candidates, worth_measuring
+from nas.searching.state import RunState
+from nas.searching.telling import known_costs, known_losses, told
+from nas.space.architecture import Architecture
+from nas.storage.notes import Fit, RungsJudged, TrainingsEnded, TurnedAway
+from nas.training.early_stopping import EarlyStopping, RungTrust
+from nas.training.zero_cost import ScorePrior
+from nas.values.evaluation import Evaluation, Failure, PredictedValue
+from nas.values.metric import METRICS
+
+FINAL_MEASURINGS = 4
+"""How often the front may be measured at the end. Each time, others may take the place of its unmeasured points."""
+
+
+def train_round(
+    state: RunState, evaluator: Evaluator, executor: Executor, number: int, prior: ScorePrior | None
+) -> None:
+    """Train this round's share of the budget, as far as the journal does not have it yet.
+
+    ``prior`` tells the sampler what to expect of errors before any is known.
+    """
+    if number in state.rounds_done:
+        return
+    recipe, screening = state.recipe, state.screening
+    for turned_away in state.journal.rows(TurnedAway):
+        if turned_away.round == number:
+            screening.take_up(turned_away)
+    until = round(recipe.trials * number / recipe.rounds)
+    has_ended = any(row.round == number for row in state.journal.rows(TrainingsEnded))
+    if has_ended or state.beliefs.trials >= until:
+        return
+    already = state.beliefs.trials
+    total = None if recipe.has_time_alone else until - already
+    ends_s = _end_of_round_s(state, number)
+    most_s = ends_s - state.spent_s if math.isfinite(ends_s) else None
+    state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
+    for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
+        executor.run(Checked(evaluator.work), trainings, time_limit_s=evaluator.time_limit_s)
+    state.journal.append(*screening.unrecorded(number), TrainingsEnded(number))
+    screening.mark_recorded()
+    state.progress.close()
+    _report_round(state, number, state.beliefs.trials - already, total, trainings.dried_up)
+
+
+def measure_round(state: RunState, fitting: Fitting, number: int) -> None:
+    """Measure what would most change the front, what is near a limit and what is unknown; and fit again."""
+    if number in state.rounds_done:
+        return
+    if state.beliefs.measured_metrics:
+        # A round's measurements come to disk together: after a kill the journal has all of them or none.
+        if not any(row.stage == "measure" and row.round == number for row in state.beliefs.rows):
+            near_limits = state.screening.near_limits
+            state.measure(worth_measuring(state.beliefs, near_limits, state.recipe.measuring.per_round), number)
+        fitting.fit(number)
+        if fitting.doubts:
+            state.progress.say(fitting.doubts_text)
+    state.end_round(number)
+
+
+def measure_front(state: RunState, fitting: Fitting) -> None:
+    """Measure the points of the front that are only predicted, until all of it surely meets the limits."""
+    number = state.last_round
+    if not state.beliefs.measured_metrics:
+        return
+    # Each of these measurings ends with a fit, so fits tell how many there were before an interruption.
+    already = {fit.samples for fit in state.journal.rows(Fit) if fit.round == number}
+    for _ in range(FINAL_MEASURINGS - len(already)):
+        front = front_candidates(state.beliefs, surely=False)
+        unmeasured = [row.architecture for row in front if row.architecture not in state.beliefs.measurements]
+        if not unmeasured:
+            return
+        state.measure(unmeasured, number)
+        fitting.fit(number)
+
+
+def _end_of_round_s(state: RunState, number: int) -> float:
+    """Return until when a round that begins now trains. It shares the time left equally with the rounds to come."""
+    recipe, begins_s = state.recipe, state.spent_s
+    if recipe.search_time_s is None:
+        return math.inf
+    return begins_s + (recipe.search_time_s - begins_s) / (recipe.rounds - number + 1)
+
+
+def _attempts(
+    state: RunState, evaluator: Evaluator, number: int, until: int, ends_s: float, prior: ScorePrior | None
+) -> Iterator[Trainings]:
+    """Yield the round's trainings; and if the sampler dries up, the rest of them with less caution.
+
+    A search must not end early because few samples give no tight confidence bound.
+    """
+    trainings = Trainings(state, evaluator, number, until, ends_s, prior)
+    yield trainings
+    if trainings.dried_up and state.screening.may_drop_caution:
+        state.screening.drop_caution()
+        state.progress.say(
+            f"round {number}: no further new architecture meets the limits by the predictors' confidence bounds, so "
+            "those that meet them by the predicted mean are trained too."
+        )
+        yield Trainings(state, evaluator, number, until, ends_s, prior)
+
+
+def _report_round(state: RunState, number: int, trained: int, total: int | None, dried_up: bool) -> None:
+    """Say what was turned away, and why the round ended with fewer trainings than planned."""
+    if counts := state.screening.counts:
+        listed = ", ".join(f"{count} by {reason}" for reason, count in counts.most_common())
+        state.progress.say(f"round {number}: turned away before training, {listed}")
+    done = trained if total is None else f"{trained} of {total}"
+    if dried_up:
+        state.progress.say(
+            f"round {number} ends after {done} candidates: no further new architecture was found that probably meets "
+            "the limits."
+        )
+    elif total is not None and trained < total:
+        time = duration_text(state.recipe.search_time_s or 0)
+        state.progress.say(
+            f"round {number} ends after {done} trainings: its share of the search time, {time}, is over."
+        )
+
+
+@final
+class Trainings:
+    """The jobs of one round, up to ``until`` trainings in the whole run; none begins after ``ends_s``.
+
+    An executor asks for a job, and tells how each one goes and ends. ``ends_s`` is in seconds of the run's own clock,
+    ``state.spent_s``. ``dried_up`` is True once no further new architecture was found that probably meets the limits.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        evaluator: Evaluator,
+        number: int,
+        until: int,
+        ends_s: float = math.inf,
+        prior: ScorePrior | None = None,
+    ) -> None:
+        self._state = state
+        self._evaluator = evaluator
+        self._number = number
+        self._left = until - state.beliefs.trials
+        self._ends_s = ends_s
+        self._predicted: dict[str, dict[str, PredictedValue]] = {}
+        self._curves: dict[str, list[float]] = {}
+        self._subsets: dict[str, list[float]] = {}
+        self.dried_up = False
+        recipe = state.recipe
+        self._stopping = EarlyStopping(
+            recipe.early_stopping,
+            evaluator.epochs,
+            whole=lambda: [row.details["curve"] for row in state.beliefs.candidates],
+            tell=self._record_judgement,
+        )
+        for row in state.beliefs.trainings.values():
+            for epoch, error in enumerate(row.details.get("curve", ()), start=1):
+                self._stopping.record(row.architecture.id, epoch, error, known_losses(state.beliefs, row.architecture))
+        self._proposer = Proposer(
+            state.resolved.space,
+            len(recipe.objectives),
+            recipe.sampler.name,
+            seed=recipe.seed,
+            history=[told(state.beliefs, row) for row in state.beliefs.trainings.values()],
+            beforehand=Beforehand(
+                state.beliefs.describer, known_costs(state.beliefs), prior, weigh_time=recipe.search_time_s is not None
+            ),
+            options=recipe.sampler.options,
+        )
+
+    # Propose
+
+    def next_job(self) -> Job | None:
+        if self._left <= 0 or self._time_is_over():
+            return None
+        architecture = self._next_candidate()
+        if self._left <= 0:  # architectures that could not be built took the rest of this round's budget
+            return None
+        if architecture is None:
+            self.dried_up = True
+            self._left = 0
+            return None
+        self._left -= 1
+        self._predicted[architecture.id] = self._state.beliefs.predicted(architecture)
+        self._curves[architecture.id] = []
+        return {
+            "id": architecture.id,
+            "architecture": dict(architecture),
+            "seed": training_seed(self._state.recipe, architecture),
+        }
+
+    def _next_candidate(self) -> Architecture | None:
+        """Return a former proposal that measuring has settled, else a new one, else one that was only measured."""
+        settled = self._settled()
+        if settled is not None:
+            return settled
+        beliefs, screening = self._state.beliefs, self._state.screening
+        taken = {architecture.id for architecture in beliefs.unfit} | self._predicted.keys()
+        within = [architecture for architecture in self._measured_within_limits() if architecture.id not in taken]
+        starts = [] if self._has_met_limits() else within
+        proposal = self._proposer.propose(screening.judge, taken, starts)
+        self._screen(proposal)
+        if proposal.architecture is None and not screening.may_drop_caution:
+            return next(iter(within), None)
+        return proposal.architecture
+
+    def _time_is_over(self) -> bool:
+        """Return True after the round's time, but not before something was trained: however short the time."""
+        begun = bool(self._predicted or self._state.beliefs.trials)
+        return begun and self._ends_s < math.inf and self._state.spent_s >= self._ends_s
+
+    def _settled(self) -> Architecture | None:
+        """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""
+        beliefs = self._state.beliefs
+        return next(
+            (
+                row.architecture
+                for row in beliefs.rows
+                if row.stage == "measure"
+                and row.round > 0
+                and row.architecture not in beliefs.trainings
+                and row.architecture not in beliefs.unfit
+                and row.architecture.id not in self._predicted
+                and beliefs.probably_meets(row.architecture)
+            ),
+            None,
+        )
+
+    def _has_met_limits(self) -> bool:
+        """Return True if a candidate is within the limits that need no training."""
+        beliefs = self._state.beliefs
+        return any(beliefs.probably_meets(row.architecture) for row in beliefs.candidates)
+
+    def _measured_within_limits(self) -> list[Architecture]:
+        """Return untrained architectures that were measured to meet the limits; none where there is no limit."""
+        beliefs = self._state.beliefs
+        if not beliefs.cost_limits:
+            return []
+        untrained = [architecture for architecture in beliefs.measurements if architecture not in beliefs.trainings]
+        return [architecture for architecture in untrained if beliefs.probably_meets(architecture)]
+
+    # Screen
+
+    def _screen(self, proposal: Proposal) -> None:
+        """Act on the verdicts about proposals: count those turned away; those that cannot be built become failed rows.
+
+        A failed row takes its place in the budget.
+        """
+        for architecture, verdict in proposal.judged:
+            if self._left <= 0:
+                return
+            if verdict.failure is None:
+                self._state.beliefs.note_buildable()
+                self._state.screening.count(architecture, verdict)
+            else:
+                self._left -= 1
+                row = Evaluation("train", architecture, self._number, failure=verdict.failure, details=NOT_DESCRIBED)
+                self._end(row)
+
+    # Train
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        self._record(job, report)
+        return self._stopping.goes_on(job["id"], report["epoch"])
+
+    def on_restart(self, job: Job) -> None:
+        self._curves[job["id"]] = []
+        self._subsets.pop(job["id"], None)
+
+    def on_end(self, job: Job, report: Report) -> None:
+        if report.get("done"):
+            self._record(job, report)
+        architecture = Architecture(job["architecture"])
+        row = Evaluation(
+            "train",
+            architecture,
+            self._number,
+            values={"error": report["error"], **self._state.beliefs.counted(architecture)},
+            predicted=self._predicted[job["id"]],
+            details={
+                "epochs": report["epoch"],
+                "stopped_early": not report.get("done", False),
+                "subset": report.get("subset", self._evaluator.subset),
+                **self._growth(job),
+                "curve": self._curves[job["id"]],
+                "seconds": report["seconds"],
+                **({"by": report["by"]} if "by" in report else {}),
+            },
+        )
+        self._end(row)
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        self._end(
+            Evaluation(
+                "train",
+                Architecture(job["architecture"]),
+                self._number,
+                predicted=self._predicted[job["id"]],
+                details={"curve": self._curves[job["id"]], "epochs": len(self._curves[job["id"]])},
+                failure=Failure(failure.kind, failure.reason),
+            )
+        )
+
+    def _record(self, job: Job, report: Report) -> None:
+        self._curves[job["id"]].append(report["error"])
+        self._subsets.setdefault(job["id"], []).append(report.get("subset", self._evaluator.subset))
+        costs = known_losses(self._state.beliefs, Architecture(job["architecture"]))
+        self._stopping.record(job["id"], report["epoch"], report["error"], costs)
+
+    def _growth(self, job: Job) -> dict[str, list[float]]:
+        """Return the share of the training images that each epoch saw, if it was not always the same."""
+        subsets = self._subsets.pop(job["id"], [])
+        return {"subsets": subsets} if len(set(subsets)) > 1 else {}
+
+    def _record_judgement(self, trust: RungTrust, trainings: int) -> None:
+        """Say how far early errors can be relied on, unless the journal has it from before."""
+        state = self._state
+        if trainings in [judged.trainings for judged in state.journal.rows(RungsJudged)]:
+            return
+        shown = ", ".join(f"{correlation:.2f} after {epoch}" for epoch, correlation in trust.correlations.items())
+        verdict = (
+            f"stopping begins at epoch {trust.relied_on[0]}" if trust.relied_on else "so no training is stopped early"
+        )
+        state.progress.say(
+            f"errors rank {trainings} whole trainings as those after {self._evaluator.epochs} epochs do, Spearman: "
+            f"{shown}; {verdict}"
+        )
+        by_epoch = {str(epoch): correlation for epoch, correlation in trust.correlations.items()}
+        state.journal.append(RungsJudged(trainings, by_epoch, list(trust.relied_on) or None))
+
+    # Tell
+
+    def _end(self, row: Evaluation) -> None:
+        """Put the end of a training in the journal, with what was turned away since, and tell the proposer."""
+        state = self._state
+        turned_away = state.screening.unrecorded(self._number)
+        state.screening.mark_recorded()
+        state.add(row, turned_away=turned_away)
+        self._proposer.tell(told(state.beliefs, row))
+        best = min((each.values["error"] for each in state.beliefs.candidates), default=None)
+        state.progress.advance(best=None if best is None else f"error {METRICS['error'].format(best)}")

@@ -1,0 +1,184 @@
+"""Selecting from what is known: the front of the candidates, what to measure next, and the winners."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from nas.searching.beliefs import Beliefs
+from nas.space.architecture import Architecture
+from nas.values.evaluation import Evaluation
+from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions, non_dominated
+
+MOST_EXCHANGES = 50
+NEGLIGIBLE = 1e-9
+"""Of the hypervolume of a front that is scaled to 1."""
+
+
+def front_candidates(beliefs: Beliefs, *, surely: bool, without: Collection[Architecture] = ()) -> list[Evaluation]:
+    """Return the non-dominated candidates among those that meet the limits, ordered by their first objective.
+
+    With ``surely``, measured upper bounds must meet the limits; otherwise predicted means count where nothing was
+    measured. If no short training meets a limit on the error, its excess counts as one more objective.
+    """
+    beliefs.predict_all(row.architecture for row in beliefs.candidates)
+
+    def meets(architecture: Architecture) -> bool:
+        if surely or architecture in beliefs.measurements:
+            return beliefs.surely_meets(architecture)
+        return beliefs.probably_meets(architecture)
+
+    rows = [row for row in beliefs.candidates if row.architecture not in without and meets(row.architecture)]
+    accurate = [row for row in rows if beliefs.accuracy_excess(row.values) == 0]
+    return non_dominated_rows(beliefs, accurate or rows)
+
+
+def non_dominated_rows(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return the rows that no other one dominates by the best known values, sorted by the objectives."""
+    if not rows:
+        return []
+    losses = np.array(
+        [(*beliefs.losses(beliefs.values(row.architecture)), beliefs.accuracy_excess(row.values)) for row in rows]
+    )
+    mask = non_dominated(losses)
+    order = sorted(np.flatnonzero(mask).tolist(), key=lambda i: tuple(losses[i]))
+    return [rows[index] for index in order]
+
+
+def worth_measuring(beliefs: Beliefs, near_limits: Iterable[Architecture], count: int) -> list[Architecture]:
+    """Return up to ``count`` unmeasured architectures, those first whose measurement would most change the front.
+
+    After them come those near a limit, the likeliest to meet it first, for only measuring can tell. Last come trained
+    candidates that are unlike everything measured.
+    """
+    trained = [row.architecture for row in beliefs.candidates]
+    beliefs.predict_all(trained)
+    unmeasured = [
+        architecture
+        for architecture in dict.fromkeys([*trained, *near_limits])
+        if architecture not in beliefs.measurements and architecture not in beliefs.unfit
+    ]
+    in_doubt = [a for a in unmeasured if beliefs.doubtful_limits(a) and beliefs.probably_meets(a)]
+    unknown = [a for a in unmeasured if not all(guess.known for guess in beliefs.predicted(a).values())]
+    likeliest_first = sorted(in_doubt, key=beliefs.excess_of_bounds)
+    wanted = [*changing_the_front(beliefs), *likeliest_first, *unknown]
+    return list(dict.fromkeys(wanted))[:count]
+
+
+def changing_the_front(beliefs: Beliefs) -> list[Architecture]:
+    """Return unmeasured candidates that could be on the front if the predictor's lower bounds were true.
+
+    Those that would add most hypervolume by their predicted means come first.
+    """
+    hopeful: dict[Architecture, dict[str, float]] = {}
+    for row in beliefs.candidates:
+        values = beliefs.values(row.architecture)
+        if row.architecture not in beliefs.measurements:
+            values |= {name: guess.lower for name, guess in beliefs.predicted(row.architecture).items()}
+        if all(limit.holds(values[limit.metric.name]) for limit in beliefs.cost_limits):
+            hopeful[row.architecture] = values
+    if not hopeful:
+        return []
+    architectures = list(hopeful)
+    means = np.array([beliefs.losses(beliefs.values(architecture)) for architecture in architectures])
+    gains = hypervolume_contributions(means, means.max(axis=0) * 1.1 + 1e-9)
+    chosen: list[tuple[float, int]] = []
+    for index, architecture in enumerate(architectures):
+        if architecture in beliefs.measurements:
+            continue
+        others = means.copy()
+        others[index] = beliefs.losses(hopeful[architecture])
+        if non_dominated(others)[index]:
+            chosen.append((-float(gains[index]), index))
+    return [architectures[index] for _, index in sorted(chosen)]
+
+
+def choose_winners(beliefs: Beliefs, count: int) -> list[Architecture]:
+    """Return up to ``count`` architectures of the front that meet the limits as measured, or else the nearest misses.
+
+    Architectures that were chosen before stay, unless they failed: then others take their place.
+    """
+    if not beliefs.candidates:
+        return []
+    chosen_before = (*beliefs.retrainings.values(), *beliefs.winners.values())
+    rows = _eligible(beliefs, _failed_winners(beliefs), count)
+    if not rows:
+        return []
+    losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in rows])
+    kept = {row.architecture for row in chosen_before}
+    picks = [index for index, row in enumerate(rows) if row.architecture in kept]
+    for index in spread_over_front(losses, count):
+        if len(picks) < count and index not in picks:
+            picks.append(index)
+    return [rows[index].architecture for index in sorted(picks)]
+
+
+def only_misses(beliefs: Beliefs) -> bool:
+    """Return True if no candidate surely meets the limits, so that winners are the nearest misses."""
+    failed = _failed_winners(beliefs)
+    others = [row for row in beliefs.candidates if row.architecture not in failed]
+    return bool(others and beliefs.cost_limits) and not front_candidates(beliefs, surely=True, without=failed)
+
+
+def _failed_winners(beliefs: Beliefs) -> set[Architecture]:
+    rows = (*beliefs.retrainings.values(), *beliefs.winners.values())
+    return {row.architecture for row in rows if row.failed}
+
+
+def _eligible(beliefs: Beliefs, excluded: Collection[Architecture], count: int) -> list[Evaluation]:
+    """Return the front as measured; if nothing meets the limits, the candidates that exceed them least."""
+    front = front_candidates(beliefs, surely=True, without=excluded)
+    if front:
+        return front
+    candidates = [row for row in beliefs.candidates if row.architecture not in excluded]
+    if not beliefs.cost_limits:
+        return non_dominated_rows(beliefs, candidates)
+
+    def miss(row: Evaluation) -> tuple[float, ...]:
+        return beliefs.excess_of_bounds(row.architecture), *beliefs.losses(beliefs.values(row.architecture))
+
+    return sorted(candidates, key=miss)[:count]
+
+
+def spread_over_front(losses: FloatArray, count: int) -> list[int]:
+    """Return up to ``count`` rows of a front: the best in its first objective, and others with most hypervolume.
+
+    They are chosen one after the other, and then exchanged one by one for others as long as that is better.
+    The reference point is so far beyond the worst that even distances are best and the ends belong to them: 1 + 1/H,
+    where H steps from one end to the other make about ``count`` points (Ishibuchi and others, "How to specify a
+    reference point in hypervolume calculation for fair performance comparison", 2018).
+    """
+    if len(losses) == 0:
+        return []
+    lowest, highest = losses.min(axis=0), losses.max(axis=0)
+    scaled = (losses - lowest) / np.maximum(highest - lowest, 1e-12)
+    reference = np.full(losses.shape[1], 1 + 1 / _steps(count, losses.shape[1]))
+    first, others = int(np.argmin(scaled[:, 0])), list[int]()
+
+    def volume(rows: Sequence[int]) -> float:
+        return hypervolume(scaled[[first, *rows]], reference)
+
+    def with_best(rows: Sequence[int]) -> list[int]:
+        rest = [index for index in range(len(losses)) if index != first and index not in rows]
+        return [*rows, max(rest, key=lambda index: volume([*rows, index]))]
+
+    while len(others) + 1 < min(count, len(losses)):
+        others = with_best(others)
+    for _ in range(MOST_EXCHANGES):
+        exchanged = max(
+            (with_best([*others[:n], *others[n + 1 :]]) for n in range(len(others))), key=volume, default=[]
+        )
+        if volume(exchanged) <= volume(others) + NEGLIGIBLE:
+            break
+        others = exchanged
+    return [first, *others]
+
+
+def _steps(count: int, objectives: int) -> int:
+    """Return the most steps for which an even grid on a flat front of ``objectives`` has at most ``count`` points."""
+    steps = 1
+    while objectives > 1 and math.comb(steps + objectives, objectives - 1) <= count:
+        steps += 1
+    return steps

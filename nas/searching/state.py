@@ -1,0 +1,167 @@
+"""The state of a run in memory: its journal, what is believed of architectures, and the commands that add rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import final
+
+import numpy as np
+
+from nas.errors import JournalError
+from nas.hardware.bench import target_part
+from nas.progress import Progress
+from nas.recipe.recipe import Recipe
+from nas.results.search_cost import SEARCH, WINNERS, SearchCost
+from nas.searching.beliefs import Beliefs
+from nas.searching.resolving import Resolved
+from nas.searching.screening import Screening
+from nas.space.architecture import Architecture
+from nas.storage.journal import Journal
+from nas.storage.notes import BenchUsed, Cost, RoundEnded, TurnedAway
+from nas.values.evaluation import Evaluation
+
+COST_EVERY_S = 30.0
+"""A process that is killed loses the account of at most this time."""
+
+
+@final
+class RunState:
+    """Shared by all stages of one run. Everything that is not in the journal can be made again from its rows.
+
+    Attributes:
+        recipe: the recipe of the run.
+        resolved: the objects that the recipe's names stand for.
+        journal: the rows on disk.
+        beliefs: the rows in memory, with predictors and limits.
+        screening: turns away proposals that break a limit.
+        rounds_done: the rounds that have ended.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        resolved: Resolved,
+        journal: Journal,
+        progress: Progress,
+        stopwatch: Callable[[], float],
+        cost: SearchCost,
+    ) -> None:
+        self.recipe = recipe
+        self.resolved = resolved
+        self.journal = journal
+        self.progress = progress
+        self.stopwatch = stopwatch
+        self._cost = cost
+        self._cost_of = SEARCH
+        self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))
+        self.beliefs = Beliefs(
+            resolved.space,
+            input_shape=resolved.input_shape,
+            classes=resolved.class_count,
+            target=recipe.parsed_target,
+            objectives=recipe.parsed_objectives,
+            limits=recipe.parsed_limits,
+            rows=journal.rows(Evaluation),
+        )
+        self.screening = Screening(self.beliefs)
+        self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
+
+    @property
+    def last_round(self) -> int:
+        """The number of the round that chooses the winners. It comes after all rounds of the recipe."""
+        return self.recipe.rounds + 1
+
+    @property
+    def is_over(self) -> bool:
+        """True once nothing is left to do."""
+        return self.last_round in self.rounds_done
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that the run has taken so far, in all processes that worked on it, as far as they were noted."""
+        return self._cost.lap_s + self._noted_s
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """The fingerprints of the targets that this run was measured on: one, unless its reference speed changed."""
+        return [row.fingerprint for row in self.journal.rows(BenchUsed)]
+
+    def add(self, *rows: Evaluation, turned_away: Sequence[TurnedAway] = ()) -> None:
+        """Put rows in the journal and, once they are on disk, into the beliefs.
+
+        Raises:
+            JournalError: the disk refuses.
+            RepeatedFailureError: the last ten evaluations failed.
+        """
+        if not rows:
+            return
+        self.journal.append(*turned_away, *rows)
+        try:
+            self.beliefs.add(*rows)
+        finally:
+            if self._cost.lap_s >= COST_EVERY_S:
+                self.note_cost()
+
+    def measure(self, architectures: Sequence[Architecture], round_number: int) -> None:
+        """Measure architectures together, and add a row for each.
+
+        Raises:
+            JournalError: the target's hardware or versions are not those that the run was measured with before.
+            RepeatedFailureError: the last ten evaluations failed.
+        """
+        metrics = self.beliefs.measured_metrics
+        if not architectures or not metrics:
+            return
+        self.check_bench()
+        rows = self.resolved.measurer.rows(
+            architectures,
+            metrics,
+            round_number=round_number,
+            rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
+            progress=self.progress,
+        )
+        # Predictions from before the measurement are the hardest test of a predictor, so they are kept beside it.
+        predicted = self.beliefs.predicted
+        self.beliefs.predict_all(row.architecture for row in rows if not row.failed)
+        self.add(*(row if row.failed else replace(row, predicted=predicted(row.architecture)) for row in rows))
+
+    def check_bench(self) -> None:
+        """Check that new measurements compare with those that the run has, perhaps from another process.
+
+        Raises:
+            JournalError: the target's hardware or versions are others.
+        """
+        now, known = self.resolved.measurer.fingerprint, self.fingerprints
+        if now is None or now in known:
+            return
+        if known and target_part(known[-1]) != target_part(now):
+            raise JournalError(
+                f"a run goes on with the target that it began with, but the hardware or the versions of "
+                f"{self.recipe.target} have changed since. Bring those back, or start a new run."
+            )
+        if known:
+            self.progress.say(
+                f"the reference speed of {self.recipe.target} was measured again since this run began: measurements "
+                "from before and after are corrected for drift by different reference speeds."
+            )
+        self.journal.append(BenchUsed(now))
+
+    def end_round(self, number: int) -> None:
+        """Note that a round has ended, and what it cost."""
+        if number not in self.rounds_done:
+            self.journal.append(RoundEnded(number))
+            self.screening.begin_round()
+            self.note_cost()
+            self.rounds_done.add(number)
+
+    def note_cost(self) -> None:
+        """Put what was spent since the last time into the journal."""
+        spent = self._cost.lap(self._cost_of)
+        self._noted_s += spent.wall_s
+        self.journal.append(spent)
+
+    def turn_to_winners(self) -> None:
+        """Note the cost of the search. From now on costs are those of the winners."""
+        self.note_cost()
+        self._cost_of = WINNERS

@@ -1,0 +1,55 @@
+"""What the sampler is told: how evaluations ended, and the objectives that are known before training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.searching.beliefs import Beliefs
+from nas.searching.proposer import Told
+from nas.space.architecture import Architecture
+from nas.values.evaluation import Evaluation
+
+CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
+
+
+def told(beliefs: Beliefs, row: Evaluation) -> Told:
+    """Return what the sampler is told of a training that has ended, failed or was stopped."""
+    if row.failed:
+        return Told(row.architecture, None, {})
+    values = beliefs.values(row.architecture)
+    if row.reached_full_fidelity:
+        seconds = row.details.get("seconds")
+        return Told(row.architecture, beliefs.losses(values), beliefs.excesses(values), seconds=seconds)
+    error = _expected_error(beliefs, row)
+    if error is None:
+        return Told(row.architecture, None, {}, stopped=True)
+    values |= {"error": error}
+    return Told(row.architecture, None, beliefs.excesses(values), stopped=True, expected=beliefs.losses(values))
+
+
+def _expected_error(beliefs: Beliefs, row: Evaluation) -> float | None:
+    """Return the error that a stopped training would have reached, judging by trainings that ran to their end."""
+    curve = row.details.get("curve", ())
+    finished = [other.details.get("curve", ()) for other in beliefs.candidates]
+    ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
+    return float(curve[-1] * np.median(ratios)) if ratios else None
+
+
+def known_losses(beliefs: Beliefs, architecture: Architecture) -> tuple[float, ...]:
+    """Return the objectives that are known before training."""
+    values = beliefs.values(architecture)
+    return tuple(values[o.metric.name] for o in beliefs.objectives if o.metric.source != "trained")
+
+
+def known_costs(beliefs: Beliefs) -> dict[int, CostsOf]:
+    """Return by number the functions of objectives that are known before training; none if all of them are known."""
+
+    def costs_of(name: str) -> CostsOf:
+        return lambda architectures: beliefs.costs(architectures, name)
+
+    metrics = [objective.metric for objective in beliefs.objectives]
+    known = {index: costs_of(metric.name) for index, metric in enumerate(metrics) if metric.source != "trained"}
+    return known if len(known) < len(metrics) else {}

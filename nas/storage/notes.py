@@ -1,0 +1,280 @@
+"""The rows of a journal beside evaluations: one kind, one shape, one dataclass.
+
+``upgraded`` turns rows that version 0.5.0 wrote into these, so that old runs still open and resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Protocol, Self, TypeVar, final
+
+from nas.space.architecture import Architecture
+from nas.values.evaluation import Evaluation
+from nas.values.held_out import HeldOutError
+
+
+class Row(Protocol):
+    """A row of the journal. ``kind`` names its shape."""
+
+    kind: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that ``from_json`` takes back."""
+        ...
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the row that ``to_json`` wrote."""
+        ...
+
+
+class _Note:
+    """Reads and writes a dataclass whose fields are plain data."""
+
+    kind: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**{each.name: data[each.name] for each in fields(cls) if each.name in data})  # type: ignore[arg-type]
+
+
+@final
+@dataclass(frozen=True)
+class RecipeText(_Note):
+    """The recipe that the run began with, as TOML."""
+
+    kind: ClassVar[str] = "recipe"
+    text: str
+
+
+@final
+@dataclass(frozen=True)
+class Began(_Note):
+    """The circumstances under which the run began. It has a data set, or a table of looked-up values."""
+
+    kind: ClassVar[str] = "began"
+    space: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    data_set: Mapping[str, Any] | None = None
+    table: Mapping[str, Any] | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Ended(_Note):
+    """The reason why the run ended before its time; None where it was resumed after that."""
+
+    kind: ClassVar[str] = "ended"
+    reason: str | None
+
+
+@final
+@dataclass(frozen=True)
+class RungsJudged(_Note):
+    """How well errors of early epochs rank trainings, and the epochs after which trainings may be stopped.
+
+    ``correlations`` are Spearman's with the last errors, by epoch.
+    """
+
+    kind: ClassVar[str] = "early_stopping"
+    trainings: int
+    correlations: Mapping[str, float]
+    stops_after: list[int] | None
+
+
+@final
+@dataclass(frozen=True)
+class Agreement(_Note):
+    """How alike two ways of evaluating rank the architectures that were also trained alone.
+
+    ``evaluated`` names the way, such as "by shared weights". Correlations are None where there were too few.
+    """
+
+    kind: ClassVar[str] = "agreement"
+    evaluated: str
+    architectures: int
+    verdict: str
+    spearman: float | None = None
+    kendall: float | None = None
+    spearman_of_macs: float | None = None
+
+
+@final
+@dataclass(frozen=True)
+class SupernetTrained(_Note):
+    """The shared weights are trained. ``loss`` is that of the largest architecture; ``sha256`` is of the file."""
+
+    kind: ClassVar[str] = "supernet"
+    epochs: int
+    seconds: float
+    loss: float
+    sha256: str
+
+
+@final
+@dataclass(frozen=True)
+class Fit:
+    """The held-out error of one metric's predictor after a round.
+
+    ``verdict`` holds a sentence for each reason why the predictor was not good enough for the limits.
+    """
+
+    kind: ClassVar[str] = "fit"
+    round: int
+    metric: str
+    held_out: HeldOutError
+    verdict: tuple[str, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """The number of measured architectures that the predictor was fitted to."""
+        return self.held_out.samples
+
+    def to_json(self) -> dict[str, Any]:
+        return {"round": self.round, "metric": self.metric, **self.held_out.to_json(), "verdict": list(self.verdict)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Fit:
+        held_out = HeldOutError.from_json(data)
+        return cls(data["round"], data["metric"], held_out, tuple(data.get("verdict", ())))
+
+
+@final
+@dataclass(frozen=True)
+class TurnedAway:
+    """Proposals that limits turned away in a round, since the row of this kind before.
+
+    ``counts`` holds their number by reason. ``near_limits`` are the proposals whose predicted mean meets the limits,
+    but whose confidence bound does not.
+    """
+
+    kind: ClassVar[str] = "turned_away"
+    round: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    near_limits: tuple[Architecture, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        near_limits = [dict(architecture) for architecture in self.near_limits]
+        return {"round": self.round, "counts": dict(self.counts), "near_limits": near_limits}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TurnedAway:
+        near_limits = tuple(Architecture(each) for each in data["near_limits"])
+        return cls(data["round"], dict(data["counts"]), near_limits)
+
+
+@final
+@dataclass(frozen=True)
+class TrainingsEnded(_Note):
+    """The trainings of a round have ended."""
+
+    kind: ClassVar[str] = "trained"
+    round: int
+
+
+@final
+@dataclass(frozen=True)
+class RoundEnded(_Note):
+    """A round has ended, its measurements included. Round 0 comes before training, and the last one ends the run."""
+
+    kind: ClassVar[str] = "round"
+    round: int
+
+
+@final
+@dataclass(frozen=True)
+class Cost(_Note):
+    """Time and energy since the last row of this kind.
+
+    ``of`` is ``search`` or ``winners``. ``joules`` is None where no meter reads them; ``meter`` names it, or says why.
+    """
+
+    kind: ClassVar[str] = "cost"
+    wall_s: float
+    device_s: float
+    joules: float | None
+    meter: str
+    of: str = "search"
+
+
+@final
+@dataclass(frozen=True)
+class BenchUsed(_Note):
+    """The fingerprint of a target that the run was measured on."""
+
+    kind: ClassVar[str] = "bench"
+    fingerprint: str
+
+
+OLD_KINDS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("began", "ended", "early_stopping", "agreement", "supernet"), ("note",)),
+    "turned_away": ("evaluation", "trained"),
+}
+"""By kind, the kinds of rows that version 0.5.0 kept the same in."""
+
+
+def upgraded(kind: str, body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the rows of today, each with its kind, that stand for a row of version 0.5.0. Newer rows stay as they are.
+
+    Version 0.5.0 had five shapes in the kind ``note``, and kept what limits turned away in the rows of trainings.
+    """
+    if kind == "note":
+        return list(_from_note(body))
+    inside = body["details"] if kind == "evaluation" and body["stage"] == "train" else body
+    if kind in ("evaluation", "trained") and ("turned_away" in inside or "near_limits" in inside):
+        counts, near_limits = inside.get("turned_away", {}), inside.get("near_limits", [])
+        turned_away = {"round": body["round"], "counts": counts, "near_limits": near_limits}
+        return [(TurnedAway.kind, turned_away), (kind, body)]
+    return [(kind, body)]
+
+
+def _from_note(body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    if "versions" in body:
+        began = {"data_set": body.get("data set"), "table": body.get("table")}
+        return [(Began.kind, {**began, **{key: body[key] for key in ("space", "machine", "versions")}})]
+    if "ended by" in body:
+        return [(Ended.kind, {"reason": body["ended by"]})]
+    if "early_stopping" in body:
+        return [(RungsJudged.kind, _from_judged(body["early_stopping"]))]
+    if "agreement with training" in body:
+        return [(Agreement.kind, _from_agreement(body["agreement with training"]))]
+    if "supernet" in body:
+        supernet = dict(body["supernet"])
+        return [(SupernetTrained.kind, {**supernet, "loss": supernet.get("loss of the largest")})]
+    return []
+
+
+def _from_judged(old: Mapping[str, Any]) -> dict[str, Any]:
+    start = "Spearman after epoch "
+    correlations = {key.removeprefix(start): value for key, value in old.items() if key.startswith(start)}
+    return {"trainings": old["trainings"], "correlations": correlations, "stops_after": old["stops after"]}
+
+
+def _from_agreement(old: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "spearman": "Spearman",
+        "kendall": "Kendall",
+        "spearman_of_macs": "Spearman of multiply-accumulates alone",
+    }
+    same = {key: old[key] for key in ("evaluated", "architectures", "verdict")}
+    return {**same, **{new: old.get(name) for new, name in names.items()}}
+
+
+R = TypeVar("R", bound=Row)
+
+
+def parse(row: type[R], kind: str, body: Mapping[str, Any]) -> list[R]:
+    """Return the rows of the class ``row`` that a stored row of any version stands for."""
+    return [row.from_json(each) for found, each in upgraded(kind, body) if found == row.kind]
+
+
+KNOWN: tuple[type[Row], ...] = (
+    *(RecipeText, Evaluation, Fit, TurnedAway, TrainingsEnded, RoundEnded, Began, Ended, RungsJudged, Agreement),
+    *(SupernetTrained, Cost, BenchUsed),
+)
+"""All classes of rows."""
