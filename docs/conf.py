@@ -16,7 +16,6 @@ version = release = nas.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "nas_reference"]
 exclude_patterns = ["extensions/**"]
-nitpicky = False
 smartquotes = False
 
 myst_heading_anchors = 3
@@ -24,11 +23,15 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_class_signature = "separated"
+python_maximum_signature_line_length = 110
+autodoc_typehints_format = "short"
+napoleon_use_ivar = True
 python_display_short_literal_types = True
 toc_object_entries = False
 
 html_theme = "furo"
 html_title = f"nas {release}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sourcelink = False

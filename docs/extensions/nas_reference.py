@@ -113,7 +113,7 @@ def command_paths() -> list[str]:
 def command_lines(path: str) -> Iterator[str]:
     """Markdown about a command: its help, its usage, and a table of its arguments and options."""
     command, context = command_named(path)
-    yield from (*inspect.cleandoc(command.help or "").splitlines(), "")
+    yield from (*(options_as_code(line) for line in inspect.cleandoc(command.help or "").splitlines()), "")
     usage = " ".join(piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]")
     yield from ("```text", f"{path} [OPTIONS] {usage}".strip(), "```", "")
     parameters = [p for p in command.params if p.name != "help" and not getattr(p, "hidden", False)]
@@ -123,14 +123,30 @@ def command_lines(path: str) -> Iterator[str]:
 
 def _parameter_row(parameter: Any) -> tuple[str, str, str]:
     is_option = parameter.param_type_name == "option"
-    names = ", ".join(f"`{name}`" for name in parameter.opts) if is_option else f"`{parameter.human_readable_name}`"
+    names = (
+        ", ".join(f"`{name}`" for name in parameter.opts)
+        if is_option
+        else f"`{parameter.metavar or parameter.name.upper()}`"
+    )
     default = parameter.default
     is_flag = getattr(parameter, "is_flag", False)
     if is_option and not is_flag:
         metavar = parameter.metavar or str(getattr(parameter.type, "name", "")).upper()
         names += f" `{metavar}`"
-    shown = "" if default is None or is_flag or default in ((), []) or "UNSET" in repr(default) else f"`{default}`"
-    return names, "required" if parameter.required else shown, parameter.help or ""
+    told = re.search(r"\s*\[default: (.*?)\]", parameter.help or "")
+    if told:
+        shown = options_as_code(told[1]) if " " in told[1] else f"`{told[1]}`"
+    elif default is None or is_flag or default in ((), []) or "UNSET" in repr(default):
+        shown = ""
+    else:
+        shown = f"`{default}`"
+    meaning = (parameter.help or "").replace(told[0] if told else "", "")
+    return names, "required" if parameter.required else shown, options_as_code(meaning)
+
+
+def options_as_code(text: str) -> str:
+    """Help with its options, such as ``--space``, in code spans."""
+    return re.sub(r"(?<!\S)(--[a-z][a-z-]*)", r"`\1`", text)
 
 
 # Recipes
@@ -162,9 +178,11 @@ def section_lines(name: str) -> Iterator[str]:
         for key, field in model.model_fields.items()
         if section_of(field) is None
     ]
+    if name != TOP_LEVEL:
+        yield from ((inspect.getdoc(model) or "").partition("\n\n")[0], "")
     yield from table(("Key", "Type", "Default", "Meaning"), rows)
     if model.model_config.get("extra") == "allow":
-        yield from ("", "Further keys are passed on as options.")
+        yield from ("", "All other keys are options of the plug-in.")
 
 
 def default_text(field: FieldInfo) -> str:
@@ -198,7 +216,8 @@ def _type_name(annotation: Any) -> str:
     if origin is typing.Literal:
         return ", ".join(f"`{argument}`" for argument in arguments)
     if origin in (types.UnionType, typing.Union):
-        return " or ".join(dict.fromkeys(_type_name(each) for each in arguments if each is not type(None)))
+        names = dict.fromkeys(_type_name(each) for each in arguments if each is not type(None))
+        return (", " if all(name.startswith("`") for name in names) else " or ").join(names)
     if origin in (tuple, list):
         elements = [each for each in arguments if each is not Ellipsis]
         several = f"{len(elements)} " if origin is tuple and Ellipsis not in arguments else ""
@@ -253,10 +272,17 @@ def other_names(documented: set[str]) -> Iterator[tuple[str, str]]:
         yield f"`{name}`", text
 
 
+def keep_colons(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Begin a property's documentation with an empty line, or Napoleon takes the words before a colon for its type."""
+    if what == "property":
+        lines.insert(0, "")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("nas-command", CommandDirective)
     app.add_directive("nas-recipe", RecipeDirective)
     app.add_directive("nas-api", ApiDirective)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.add_directive("nas-other-names", OtherNamesDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
