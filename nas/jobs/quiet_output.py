@@ -25,11 +25,11 @@ class QuietOutput(io.TextIOBase):
         self._stream.flush()
 
     def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
+        """Return whether the stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The file descriptor of the stream."""
+        """Return the file descriptor of the stream."""
         return self._stream.fileno()
 
     @property

@@ -20,7 +20,7 @@ PENDING_TRIALS = "TUNE_MAX_PENDING_TRIALS_PG"
 
 
 def set_tune_variables() -> None:
-    """Turn off the parts of Ray and Tune that are not used here, where the user has not set them."""
+    """Turn off the parts of Ray and Tune that are not used here. A variable that the user has set keeps its value."""
     # The journal keeps all results, so Tune's own files are of no use.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")

@@ -55,7 +55,7 @@ class Relay:
 
     @property
     def is_over(self) -> bool:
-        """Whether no further pass is needed. Tune asks for no more jobs in a pass after it got none."""
+        """True if no further pass of Tune is needed. A pass asks for no more jobs after it once got none."""
         return self.error is not None or not (self._lost or self._one_by_one)
 
     def begin_pass(self) -> None:

@@ -15,7 +15,7 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Resources:
-    """The needs of one job: cores, which are also its threads, and GPUs, of which it may take a fraction."""
+    """The needs of one job: cores, also the number of its threads, and GPUs, possibly a fraction of one."""
 
     cpus: int = 1
     gpus: float = 0.0

@@ -182,19 +182,19 @@ def _check_enough(values: Mapping[int, float], found: Mapping[int, Evaluation]) 
 
 def doubts_of(onboarded: Onboarded, column: str) -> list[str]:
     """List the caveats of the measurements, a sentence each: values of before, failures and flags."""
-    told = []
+    caveats = []
     if onboarded.known:
-        told.append(f"{onboarded.known} rows of the table's own column {column} count as measured")
+        caveats.append(f"{onboarded.known} rows of the table's own column {column} count as measured")
     flags: Counter[str] = Counter()
     for evaluation in onboarded.rows.values():
         if evaluation.failure is not None:
-            told.append(f"{evaluation.architecture.id} failed: {evaluation.failure.reason}")
+            caveats.append(f"{evaluation.architecture.id} failed: {evaluation.failure.reason}")
         flags.update({flag for taken in evaluation.measurements.values() for flag in taken.flags})
-    told += [
+    caveats += [
         f"{count} of {len(onboarded.rows)} measurements are doubtful: {flag}"
         for flag, count in sorted(flags.items(), key=lambda each: (-each[1], each[0]))
     ]
-    return told
+    return caveats
 
 
 def _choose(

@@ -146,7 +146,7 @@ class SearchedTable:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the rows that were read."""
-        read = ("_table", "_rows", "_twins")
+        read = ("_table", "_rows", "_network_rows")
         return {name: value for name, value in self.__dict__.items() if name not in read}
 
     @cached_property
@@ -161,7 +161,7 @@ class SearchedTable:
         return rows
 
     @cached_property
-    def _twins(self) -> dict[Architecture, int]:
+    def _network_rows(self) -> dict[Architecture, int]:
         """The first row of each network, by its canonical form."""
         rows: dict[Architecture, int] = {}
         if isinstance(self._space, HasCanonical):
@@ -173,7 +173,7 @@ class SearchedTable:
         """Return the architecture's row, counted from 0, and its value in the column."""
         row = self._rows.get(architecture)
         if row is None:
-            row = self._twins.get(architecture)
+            row = self._network_rows.get(architecture)
         if row is None:
             raise CandidateError(MISSING, f"{self.name} has no row of this architecture")
         value = float(self._table.column(column)[row])

@@ -77,7 +77,7 @@ class Split:
 class DataSet:
     """A classification task. The test split scores winners, once; nothing else may use it.
 
-    ``flip`` tells that an image mirrored left to right keeps its label. ``shift`` is the largest random translation in
+    With ``flip``, an image mirrored left to right keeps its label. ``shift`` is the largest random translation in
     pixels.
     """
 

@@ -251,7 +251,7 @@ def _download(torchvision_name: str, root: Path) -> str:
 
 @contextlib.contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Limit the waiting time of sockets within the context: urllib has no limit, and torchvision sets none."""
+    """Limit the waiting time of sockets within the context: urllib has no limit, and torchvision offers no option."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

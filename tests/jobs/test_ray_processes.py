@@ -152,7 +152,7 @@ def listening_addresses(processes: set[int]) -> list[str]:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether it is 127.x.x.x, ::1, or the former as an IPv6 address; words are in the machine's byte order."""
+    """Return whether it is 127.x.x.x, its IPv6 form or ::1; words are in the machine's byte order."""
     octets = b"".join(
         int(address[start : start + 8], 16).to_bytes(4, sys.byteorder) for start in range(0, len(address), 8)
     )

@@ -163,7 +163,7 @@ def test_another_file_is_not_written_over(tmp_path: Path, content: bytes) -> Non
         table(FakeBench(Faulty()), path, metrics=["model_bytes"])
 
 
-def test_an_interrupted_table_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_table_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file holds the first architectures, and the next run measures only the rest."""
     monkeypatch.setattr("nas.tables.measured_table.TOGETHER", 4)
 

@@ -64,7 +64,7 @@ def test_a_measured_table_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
         table.column("failure")
 
 
-def test_dead_edges_stay_as_they_are_written(tmp_path: Path) -> None:
+def test_duplicate_networks_stay_separate_rows(tmp_path: Path) -> None:
     """Two cells of the same network stay two rows; plain and gzip CSV read the same."""
     header = [f"op_e{to}{source}" for to, source in EDGES]
     space = NasBench201((3, 32, 32), 10)
@@ -80,7 +80,7 @@ def test_dead_edges_stay_as_they_are_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.column("cost_a"), [1.5, np.nan])
 
 
-def test_columns_are_those_of_numbers(tmp_path: Path) -> None:
+def test_columns_hold_numbers(tmp_path: Path) -> None:
     """Choices and texts are no columns; devices keep their order, without bounds and other metrics."""
     names = ["id", "lower_latency_ms_b", "latency_ms_b", "latency_ms_a_1", "modelled_energy_mj_b", "flags_b"]
     table = read(tmp_path, [[*CHOICES, *names], [0, 1, 1, 0, "x", 1, "2e0", "", 4, ""], [], [5, 0, "", 0, *"y12345"]])
@@ -106,7 +106,7 @@ def test_an_empty_choice_that_a_network_depends_on_is_refused(tmp_path: Path) ->
         read_table(path, space)
 
 
-def test_a_space_with_canonical_may_leave_active_choices_out(tmp_path: Path) -> None:
+def test_canonical_rows_may_omit_active_choices(tmp_path: Path) -> None:
     """Tables of such spaces are written without them."""
 
     class Twins(Faulty):
@@ -135,7 +135,7 @@ def test_a_space_with_canonical_may_leave_active_choices_out(tmp_path: Path) -> 
         ([HEADER, (0, 0, "", 0, "a\0b" * 50_000)], "but .*table.csv is no valid CSV: field larger than field limit"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path: Path, rows: Sequence[Sequence[object]], message: str) -> None:
+def test_an_invalid_table_is_refused(tmp_path: Path, rows: Sequence[Sequence[object]], message: str) -> None:
     """The message names the file, the column or the row, then the rule and the value."""
     with pytest.raises(RecipeError, match=message):
         read(tmp_path, rows)

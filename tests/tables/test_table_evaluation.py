@@ -32,7 +32,7 @@ def text_table(path: Path, text: str) -> Path:
     return path
 
 
-def test_values_are_those_of_the_architecture_s_row(tmp_path: Path) -> None:
+def test_values_come_from_the_row_of_the_architecture(tmp_path: Path) -> None:
     """Errors are shares, from the columns of the search and of winners; metrics are exact."""
     table = searched(write_table(tmp_path / "t.csv.gz"))
     table.check(["latency_ms", "energy_mj"])
@@ -49,7 +49,7 @@ def test_values_are_those_of_the_architecture_s_row(tmp_path: Path) -> None:
     assert searched(tmp_path / "t.csv.gz", test_accuracy=None).test_error(ONE) == table.error(ONE)
 
 
-def test_what_the_table_lacks_is_a_failure_of_that_architecture(tmp_path: Path) -> None:
+def test_a_missing_value_fails_its_architecture(tmp_path: Path) -> None:
     """A missing row or an empty cell fails that architecture with a reason, and no other."""
     table = searched(write_table(tmp_path / "t.csv.gz", without=[ONE], empty=[OTHER]))
     rows = table.rows(
@@ -79,7 +79,7 @@ class Twins:
         raise AssertionError("nothing is built")
 
 
-def test_a_network_that_is_not_written_so_is_found_by_its_first_twin(tmp_path: Path) -> None:
+def test_a_network_is_found_by_its_first_duplicate(tmp_path: Path) -> None:
     """A row with exactly the same choices comes before any duplicate network."""
     twins = text_table(tmp_path / "t.csv", "a,b,val_acc\n0,1,50\n0,2,60\n1,0,70\n")
     table = searched(twins, Twins(), test_accuracy=None, device=None)
@@ -90,7 +90,7 @@ def test_a_network_that_is_not_written_so_is_found_by_its_first_twin(tmp_path: P
         table.error(Architecture({"a": 1, "b": 2}))
 
 
-def test_a_metric_of_nothing_is_a_failure(tmp_path: Path) -> None:
+def test_a_metric_of_zero_is_a_failure(tmp_path: Path) -> None:
     """The column of an unrequested metric is not checked in advance."""
     path = text_table(tmp_path / "t.csv", "a,b,val_acc,latency_ms,energy_mj\n1,0,70,2.5,0\n")
     table = searched(path, Twins(), test_accuracy=None, device=None)
@@ -109,7 +109,7 @@ def test_without_a_device_a_metric_is_the_column_of_its_name(tmp_path: Path) -> 
     assert found["latency_ms"].target == "table"
 
 
-def test_a_lookup_waits_reports_once_and_tells_the_simulated_time(
+def test_a_lookup_pauses_and_reports_simulated_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pause is real; the reported seconds are simulated."""
@@ -121,7 +121,7 @@ def test_a_lookup_waits_reports_once_and_tells_the_simulated_time(
     assert slept == [0.25]
 
 
-def test_it_travels_without_its_rows_and_each_copy_reads_the_file_once(
+def test_a_pickled_table_reads_the_file_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers receive the path, which stays valid in another folder."""
@@ -151,7 +151,7 @@ def test_it_travels_without_its_rows_and_each_copy_reads_the_file_once(
     ],
     ids=["none", "accuracy", "test", "device", "no device", "other device", "metric"],
 )
-def test_a_column_that_is_not_there_is_told_with_those_that_are(
+def test_a_missing_column_is_refused_with_suggestions(
     tmp_path: Path, changes: dict[str, Any], metrics: list[str], message: str
 ) -> None:
     """The error comes before any look-up, and lists the existing columns."""
@@ -168,7 +168,7 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(
         ("1,0,70,fast\n", "column 'latency_ms' of .* must hold numbers, but row 1 holds 'fast'"),
     ],
 )
-def test_values_that_cannot_be_are_refused(tmp_path: Path, rows: str, message: str) -> None:
+def test_impossible_values_are_refused(tmp_path: Path, rows: str, message: str) -> None:
     """Accuracies above 100 or written as shares, latencies of zero, and texts are refused."""
     path = text_table(tmp_path / "t.csv", f"a,b,val_acc,latency_ms\n{rows}")
     with pytest.raises(RecipeError, match=message):

@@ -30,7 +30,7 @@ class TestLoadData:
 
 
 class TestDataSource:
-    def test_what_is_given_is_what_one_gets(self, digits: DataSet) -> None:
+    def test_a_given_data_set_is_returned(self, digits: DataSet) -> None:
         """A given data set is returned as the same object."""
         assert DataSource(given=digits).load() is digits
 

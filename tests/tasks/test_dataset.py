@@ -33,7 +33,7 @@ class TestSplits:
         for split in (data.train, data.validation, data.test, data.train_subset(0.3)):
             assert split.labels.tolist() == [index % 3 for index in indices_of(split)]
 
-    def test_the_seed_moves_the_validation_split_alone(self) -> None:
+    def test_the_seed_moves_only_the_validation_split(self) -> None:
         """Test errors of runs with different seeds use the same images."""
         one, again, other = numbered_data(seed=1), numbered_data(seed=1), numbered_data(seed=2)
         assert one.fingerprint == again.fingerprint != other.fingerprint
@@ -88,7 +88,7 @@ class TestSplits:
 
 
 class TestDataSet:
-    def test_mean_and_std_are_those_of_the_training_images(self) -> None:
+    def test_mean_and_std_describe_the_training_images(self) -> None:
         """There is one value per channel, on the scale from 0 to 1."""
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (2500, 3, 5, 4), dtype=np.uint8)

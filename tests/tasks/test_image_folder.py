@@ -98,7 +98,7 @@ class TestFolder:
         assert (load_data(f"folder:{tmp_path}", image_size=4).train.images == 200).all()
 
     @pytest.mark.parametrize("pictures", [1, 2])
-    def test_a_camera_that_was_turned(self, tmp_path: Path, pictures: int) -> None:
+    def test_the_orientation_of_a_camera_is_applied(self, tmp_path: Path, pictures: int) -> None:
         """The orientation stored in a JPEG file is applied to the size too, even in files with a preview."""
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -158,7 +158,7 @@ class TestFolder:
         (tmp_path / "alias").symlink_to(tmp_path / "real")
         assert load_data(f"folder:{tmp_path / 'alias'}").class_count == 3
 
-    def test_layouts_that_make_no_sense_are_refused(self, tmp_path: Path) -> None:
+    def test_invalid_layouts_are_refused(self, tmp_path: Path) -> None:
         """Each message says what is wrong and where."""
         with pytest.raises(DataError, match=r"but .*nowhere is no folder"):
             load_data(f"folder:{tmp_path / 'nowhere'}")

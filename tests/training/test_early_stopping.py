@@ -54,7 +54,7 @@ def filled(
 
 
 @given(points, st.floats(0.01, 1))
-def test_the_front_always_goes_on(losses: list[tuple[int, int]], keep: float) -> None:
+def test_the_front_always_continues(losses: list[tuple[int, int]], keep: float) -> None:
     """A candidate that nothing dominates is never stopped, however small the kept share is."""
     rungs = filled(losses, keep=keep)
     for index in np.flatnonzero(ranks(np.array(losses, dtype=float)) == 0):
@@ -62,7 +62,7 @@ def test_the_front_always_goes_on(losses: list[tuple[int, int]], keep: float) ->
 
 
 @given(points, st.floats(0.01, 1))
-def test_the_better_share_goes_on(losses: list[tuple[int, int]], keep: float) -> None:
+def test_the_better_share_continues(losses: list[tuple[int, int]], keep: float) -> None:
     """The kept share continues, or the whole front if it is larger; a better rank always comes first."""
     rungs = filled(losses, keep=keep)
     going = np.array([rungs.goes_on(f"c{index}", 2) for index in range(len(losses))])
@@ -78,7 +78,7 @@ def test_a_tie_within_a_rank_is_broken_by_crowding() -> None:
     assert [rungs.goes_on(f"c{index}", 2) for index in range(5)] == [True, True, False, False, True]
 
 
-def test_few_peers_stop_nobody() -> None:
+def test_with_few_peers_all_continue() -> None:
     """The worst candidate continues until enough candidates have reached the rung."""
     rungs = filled([(0, 0), (1, 1), (2, 2)], keep=0.1, min_peers=4)
     assert rungs.goes_on("c2", 2)
@@ -86,7 +86,7 @@ def test_few_peers_stop_nobody() -> None:
     assert not rungs.goes_on("c2", 2)
 
 
-def test_other_epochs_and_strangers_go_on() -> None:
+def test_other_epochs_and_unrecorded_candidates_continue() -> None:
     """Only a candidate that was recorded at a rung can be stopped there."""
     rungs = filled([(0, 0), (1, 1), (2, 2)], keep=0.1)
     rungs.record("c2", 3, (9, 9))
@@ -192,12 +192,12 @@ def test_rungs_are_judged_anew_by_twice_as_many() -> None:
         ([(0.5, 0.1), (0.5, 0.1 * np.e), (0.5 * np.e, 0.1 * np.e), (0.5 * np.e, 0.1 * np.e**2)], np.sqrt(1 / 3)),
     ],
 )
-def test_noise_is_what_last_errors_leave_open(curves: list[tuple[float, float]], noise: float) -> None:
+def test_noise_is_the_unexplained_part_of_early_errors(curves: list[tuple[float, float]], noise: float) -> None:
     """The noise is 0 if early errors determine the last ones, and infinite if they are unrelated."""
     assert rung_noise(1, curves) == pytest.approx(noise, abs=1e-6)
 
 
-def test_the_noise_is_given_in_favour_of_a_candidate() -> None:
+def test_a_candidate_gets_the_benefit_of_the_noise() -> None:
     """A candidate continues if it is dominated by less than the noise, and is stopped otherwise."""
     rungs = filled([(0.2, 1.0), (0.23, 1.0), (0.26, 1.0), (0.3, 1.0)], keep=0.1)
     assert [rungs.goes_on(f"c{index}", 2, 0.2) for index in range(4)] == [True, True, False, False]
@@ -205,7 +205,7 @@ def test_the_noise_is_given_in_favour_of_a_candidate() -> None:
     assert all(rungs.goes_on(f"c{index}", 2, np.inf) for index in range(4))
 
 
-def test_rungs_that_rank_as_the_end_does_are_relied_on() -> None:
+def test_rungs_that_rank_like_the_end_are_relied_on() -> None:
     """All rungs after the first good one are relied on, whatever their own correlation."""
     curves = [(0.5, 0.4, 0.9, 0.1), (0.6, 0.5, 0.8, 0.2), (0.3, 0.6, 0.7, 0.3), (0.4, 0.7, 0.6, 0.4)]
     trust = trust_in_rungs((1, 2, 3), curves, 0.5)
@@ -214,7 +214,7 @@ def test_rungs_that_rank_as_the_end_does_are_relied_on() -> None:
     assert trust_in_rungs((1, 2, 3), curves, -0.6).relied_on == (1, 2, 3)
 
 
-def test_rungs_that_tell_nothing_are_not_relied_on() -> None:
+def test_rungs_without_information_are_not_relied_on() -> None:
     """Equal errors cannot be ranked, neither at a rung nor at the end."""
     assert trust_in_rungs((1,), [(0.5, 0.1), (0.5, 0.2), (0.5, 0.3)], 0.1).relied_on == ()
     trust = trust_in_rungs((1,), [(0.4, 0.1), (0.5, 0.1), (0.6, 0.1)], 0.1)

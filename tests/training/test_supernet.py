@@ -109,7 +109,7 @@ def test_an_evaluation_is_the_error_of_the_recalibrated_module(digits: DataSet) 
     assert (report["epoch"], report["by"], report["done"]) == (1, "supernet", True)
 
 
-def test_outputs_that_are_no_numbers_are_a_failure() -> None:
+def test_nan_outputs_are_a_failure() -> None:
     """NaN outputs fail instead of counting as class 0."""
     with pytest.raises(CandidateError, match="outputs must be finite") as caught:
         evaluate(content_of(drawn_supernet(), float("nan")))

@@ -53,7 +53,7 @@ def test_the_seed_decides_the_weights() -> None:
     assert first == same != other
 
 
-def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
+def test_a_training_continues_exactly_from_a_checkpoint() -> None:
     """The weights are equal to the last bit, and the seconds before the checkpoint count."""
     whole = train(epochs=4)
     assert ["checkpoint" in report for report in whole] == [True, True, True, False]
@@ -90,7 +90,7 @@ def test_each_step_trains_the_largest_the_smallest_and_random_ones(seen: list[Ar
     assert len({architecture for step in steps for architecture in step[2:]}) > 3
 
 
-def test_kinds_are_no_less_than_others(seen: list[Architecture]) -> None:
+def test_every_kind_is_in_both_ends(seen: list[Architecture]) -> None:
     """Every kind appears in the largest, which alone is trained on labels, and in the smallest."""
 
     class Kinds(SharingSpace):
@@ -103,7 +103,7 @@ def test_kinds_are_no_less_than_others(seen: list[Architecture]) -> None:
 
 
 @pytest.mark.parametrize("when", ["build", "forward", "after"])
-def test_kinds_that_do_not_go_together_are_no_end(when: str) -> None:
+def test_incompatible_kinds_are_replaced_in_an_end(when: str) -> None:
     """The architectures of all first and of all last options replace them."""
 
     class Apart(SharingSpace):
@@ -167,7 +167,7 @@ def test_only_the_largest_sees_labels(monkeypatch: pytest.MonkeyPatch) -> None:
             assert target.sum(dim=1) == pytest.approx(torch.ones(len(target)), abs=1e-5)
 
 
-def test_a_loss_that_is_no_number_ends_the_training() -> None:
+def test_a_nan_loss_ends_the_training() -> None:
     """The message says where the loss became NaN, and suggests a lower learning rate."""
     with pytest.raises(CandidateError, match=r"must be finite, but one was nan in epoch 1.*lower training.learn") as e:
         train(epochs=3, learning_rate=1e30)
@@ -189,7 +189,7 @@ def with_three_threads() -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def test_the_process_stays_as_it_was(threads: int) -> None:
+def test_the_process_is_restored(threads: int) -> None:
     """Training restores the random state and the number of threads."""
     DIGITS.load()
     before = torch.get_rng_state()

@@ -137,7 +137,7 @@ def test_the_seed_decides_the_curve() -> None:
 
 
 @pytest.mark.parametrize(("subset", "batch_size", "sizes"), [(1.0, 64, {64}), (0.5, 1000, None), (0.1, 32, {32})])
-def test_only_whole_batches_of_the_asked_share_are_seen(
+def test_only_full_batches_of_the_share_are_used(
     digits: DataSet, subset: float, batch_size: int, sizes: set[int] | None
 ) -> None:
     """A batch is at most as large as the number of images, so every training takes a step."""
@@ -185,7 +185,7 @@ def test_weights_and_statistics_are_averaged() -> None:
     assert seen == [pytest.approx((mean, -mean)) for mean in (1, second, third)]
 
 
-def test_the_average_leaves_the_module_as_it_was() -> None:
+def test_the_average_restores_the_module() -> None:
     """The module is restored even if scoring the average raises."""
     module = nn.Linear(2, 1)
     state = _AveragedState(module)
@@ -211,7 +211,7 @@ def test_the_validation_images_can_be_trained_on(digits: DataSet) -> None:
     assert Spy.seen == [(1, True)] * SETTINGS.epochs * (len(digits.train) + len(digits.validation))
 
 
-def test_a_loss_that_is_no_number_ends_the_training() -> None:
+def test_a_nan_loss_ends_the_training() -> None:
     """The message says where the loss became NaN, and suggests a lower learning rate."""
     message = r"must be finite, but was nan in epoch 1, batch 3 of \d+; a lower training.learning_rate than 0.01 may h"
     with pytest.raises(CandidateError, match=message) as caught:
@@ -230,7 +230,7 @@ def test_the_time_limit_ends_the_training() -> None:
     assert caught.value.kind == "timeout"
 
 
-def test_what_cannot_be_built_has_failed() -> None:
+def test_a_failed_build_is_a_failure() -> None:
     """The kind is build, and the message names the exception."""
     with pytest.raises(CandidateError, match="build raised KeyError: 'kernel'") as caught:
         list(CandidateTraining(_NeedsKernel(), DIGITS, SETTINGS)(job_of({"width": 4, "depth": 0})))
@@ -257,7 +257,7 @@ def global_random_states() -> list[str]:
 
 @pytest.mark.parametrize("ending", ["stopped", "done", "failed"])
 @pytest.mark.usefixtures("three_threads")
-def test_the_process_stays_as_it_was(ending: str) -> None:
+def test_the_process_is_restored(ending: str) -> None:
     """A training restores the global random states and the number of threads, however it ends."""
     DIGITS.load()  # its first call imports a library that draws a random number
     before = global_random_states()
@@ -297,7 +297,7 @@ def test_error_rate_counts_wrong_answers(digits: DataSet) -> None:
     assert error_rate(Three(), digits.train, digits) == np.mean(digits.train.labels != 3)
 
 
-def test_models_see_normalised_images(digits: DataSet) -> None:
+def test_inputs_are_normalised(digits: DataSet) -> None:
     """Over the training images, inputs have mean 0 and standard deviation 1 in each channel."""
     seen = normalised_images(digits.train.images, digits)
     assert seen.dtype == np.float32
@@ -343,7 +343,7 @@ def test_flips_mirror_half_of_the_images() -> None:
     assert 70 <= sum(mirrored) <= 130
 
 
-def test_nothing_is_changed_where_nothing_is_allowed() -> None:
+def test_images_do_not_change_without_augmentation() -> None:
     """Without flip and shift the images do not change."""
     data = colourful(flip=False, shift=0)
     images = torch.from_numpy(data.train.images)

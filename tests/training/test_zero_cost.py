@@ -56,7 +56,7 @@ def test_synflow_adds_up_all_paths() -> None:
     assert synflow(module, (1, 2, 2)) == pytest.approx(math.log(2 * flow), rel=1e-9)
 
 
-def test_a_map_gives_back_what_lies_on_a_line() -> None:
+def test_a_map_reproduces_errors_on_a_line() -> None:
     """The log of the error falls linearly with the score, and no error is above 1."""
     scores = [10.0, 11.0, 13.0, 17.0]
     errors = [math.exp(0.2 - 0.3 * score) for score in scores]
