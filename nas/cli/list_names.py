@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from nas.cli.plug_in_summaries import plug_in_summaries
+from nas.cli.plug_in_summaries import first_sentence, plug_in_summaries
 
 PLUG_INS = {
     "search spaces, for --space": ("nas.search_spaces", {"my_module:MySpace": "A class of your own."}),
     "targets, for --target": ("nas.runtimes", {"my_module:MyRuntime": "A class of your own."}),
     "predictors, for --set predictor=NAME": ("nas.predictors", {"my_module:fit": "A function of your own."}),
-    "samplers, for --sampler": ("nas.samplers", {}),
+    "samplers, for --sampler": ("nas.samplers", {"my_module:MySampler": "A class or a function of your own."}),
 }
 
 
@@ -50,13 +50,21 @@ def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
             for metric in METRICS.values()
         },
     )
-    yield "other keys that take one of several names, for --set KEY=NAME", dict(_named_values(Recipe))
+    yield "other keys with a fixed set of names, for --set KEY=NAME", dict(_named_values(Recipe))
 
 
 def _named_values(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The dotted keys of a recipe that accept a fixed set of names, each with these names."""
+    """The dotted keys of a recipe that accept a fixed set of names, each with these names and its description."""
     for key, field in section.model_fields.items():
-        if get_origin(field.annotation) is Literal:
-            yield f"{prefix}{key}", ", ".join(map(str, get_args(field.annotation)))
+        names = _names_in(field.annotation)
+        if names:
+            yield f"{prefix}{key}", f"{', '.join(names)}. {first_sentence(field.description or '')}"
         elif hasattr(field.annotation, "model_fields"):
             yield from _named_values(field.annotation, f"{prefix}{key}.")
+
+
+def _names_in(annotation: Any) -> list[str]:
+    """The names in a Literal, or in a union with one."""
+    if get_origin(annotation) is Literal:
+        return [str(name) for name in get_args(annotation)]
+    return [name for part in get_args(annotation) for name in _names_in(part)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, final
 
 from nas.errors import RecipeError, did_you_mean
-from nas.prediction.predictor import load_predictor
+from nas.prediction.predictor import PredictorMethod, load_predictor
 from nas.prediction.samples import MOST_SAMPLES, MeasuredDevice
 from nas.prediction.trust_report import TrustReport, trust_reports
 from nas.progress import Progress
@@ -19,14 +20,20 @@ from nas.values.objective import Limit
 class TrustRequest:
     """A predictor by its name, the limits to hold it against, and the largest number of measurements to use.
 
-    Without ``limits``, those of the measured device count. More measurements than ``samples`` are drawn from at
-    random with ``seed``.
+    ``options`` go to the predictor. Without ``limits``, those of the measured device count. If there are more than
+    ``samples`` measurements, that many are drawn at random with ``seed``.
     """
 
     predictor: str
     limits: Sequence[Limit]
     seed: int
     samples: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def method(self) -> PredictorMethod:
+        """Return the predictor's method, with its options. Raises RecipeError if it is unknown."""
+        method = load_predictor(self.predictor)
+        return partial(method, **self.options) if self.options else method
 
     def report_on(self, data: MeasuredDevice, progress: Progress) -> list[TrustReport]:
         """Return one report for each metric of ``data``.
@@ -34,7 +41,7 @@ class TrustRequest:
         Raises:
             RecipeError: an unknown predictor, a limit on another metric, or too few values.
         """
-        method = load_predictor(self.predictor)
+        method = self.method()
         check_limits(self.limits, data.values)
         found = trust_reports(
             data,

@@ -12,7 +12,7 @@ from nas.hardware.bench import Bench
 from nas.hardware.bench_request import BenchRequest
 from nas.hardware.measuring import Surroundings
 from nas.prediction.fusion import as_executed
-from nas.prediction.predictor import MIN_SAMPLES, load_predictor
+from nas.prediction.predictor import MIN_SAMPLES
 from nas.prediction.samples import MeasuredDevice
 from nas.prediction.trust_report import TrustReport, trust_reports
 from nas.prediction.trust_request import TrustRequest, check_limits
@@ -69,7 +69,7 @@ class Onboarding:
             raise RecipeError(
                 f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {self.samples}."
             )
-        load_predictor(self.trust.predictor)
+        self.trust.method()
 
 
 def onboard(asked: Onboarding, progress: Progress) -> TrustReport:
@@ -133,7 +133,7 @@ def _predict(
     trust = asked.trust
     ((report, fitted),) = trust_reports(
         data,
-        load_predictor(trust.predictor),
+        trust.method(),
         trust.predictor,
         limits=trust.limits,
         most=len(values),

@@ -159,7 +159,7 @@ def test_energy_is_predicted_with_the_help_of_known_latencies(
         features.append([each.name for each in given])
         return fit_quick(space, architectures, values, given=given, **rest)
 
-    monkeypatch.setattr("nas.tables.new_target.load_predictor", lambda name: fit)
+    monkeypatch.setattr("nas.prediction.trust_request.load_predictor", lambda name: fit)
     monkeypatch.setitem(VALUES, "energy_mj", lambda a: 5 * latency_ms(a))  # type: ignore[misc]
     columns = {"energy_mj_phone": slower, f"latency_ms_{DEVICE}": first(9)}
     table = write_table(tmp_path / "table.csv.gz", columns)
