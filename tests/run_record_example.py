@@ -1,4 +1,4 @@
-"""A realistic run for the tests of what is made from rows: front, report and console."""
+"""A realistic run for tests of the front, the report and the terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.prediction.predictor import HeldOutError
-from nas.results.run_record import FitRecord, RunRecord
+from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.space.architecture import Architecture
+from nas.storage.notes import Cost, Fit
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
+from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement
 from nas.values.objective import Limit, Objective
 
@@ -33,7 +34,7 @@ rounds = 3
 
 
 def architecture_at(size: int, **extra: str | int) -> Architecture:
-    """An architecture whose cost grows with ``size``."""
+    """Return an architecture whose cost grows with ``size``."""
     stages = {f"stage{i}.{name}": value for i in range(1, 4) for name, value in _stage(size, i).items()}
     return Architecture({"width": 16 + 4 * size, "resolution": 32, **stages, **extra})
 
@@ -47,7 +48,7 @@ def _stage(size: int, index: int) -> dict[str, str | int]:
 
 
 def measurement_of(name: str, value: float, rng: np.random.Generator, *, flags: Sequence[str] = ()) -> Measurement:
-    """Five rounds of ten samples around ``value``."""
+    """Return five rounds of ten samples around ``value``."""
     rounds = tuple(tuple(float(v) for v in value * rng.normal(1, 0.02) * rng.lognormal(0, 0.02, 10)) for _ in range(5))
     conditions = {
         "processor": "Example CPU @ 2.60 GHz",
@@ -71,8 +72,8 @@ def example_record(
     *,
     name: str = "digits",
     with_winners: bool = True,
-) -> RunRecord:
-    """A run of three rounds with measured, predicted, stopped and failed candidates and four winners."""
+) -> Run:
+    """Return a run of three rounds with measured, predicted, stopped and failed candidates, and four winners."""
     rng = np.random.default_rng(7)
     rows: list[Evaluation] = []
     for number in range(36):
@@ -81,7 +82,7 @@ def example_record(
         for rank, size in enumerate((2, 5, 9, 12)):
             rows += _winner_rows(rank, size, rng)
     fits = tuple(
-        FitRecord(
+        Fit(
             r,
             "latency_ms",
             HeldOutError(
@@ -94,7 +95,6 @@ def example_record(
                 coverage=0.88 + 0.02 * r,
                 width=0.4 - 0.1 * r,
             ),
-            n,
             (NOT_GOOD_ENOUGH,) if r == 0 else (),
         )
         for r, n in enumerate((12, 18, 24))
@@ -105,7 +105,7 @@ def example_record(
         "seconds": {"measure": 42.1, "train": 611.0, "retrain": 240.5, "winner": 31.0},
         "versions": {"nas": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
     }
-    return RunRecord(
+    return Run(
         name=name,
         recipe_text=RECIPE,
         objectives=tuple(Objective.parse(text) for text in objectives),
@@ -118,10 +118,10 @@ def example_record(
     )
 
 
-def energy_record() -> RunRecord:
-    """A run that minimised measured energy beside the modelled one, on an int8 target, with an intensity.
+def energy_record() -> Run:
+    """Return a run that minimised measured and modelled energy on an int8 target, with a carbon intensity.
 
-    Deploying cost the winners half a per cent of accuracy, and what was measured of some candidates was kept before.
+    Deployment cost the winners half a per cent of accuracy. Some candidates were measured in an earlier run.
     """
     rng = np.random.default_rng(8)
     record = example_record(("error", "energy_mj", "modelled_energy_mj"), ("energy_mj <= 20mJ",))
@@ -140,7 +140,7 @@ def energy_record() -> RunRecord:
             details["exported_test_error"] = row.details["test_error"] - 0.005
         measurements = {**row.measurements, "latency_ms": latency, "energy_mj": energy}
         rows.append(replace(row, measurements=measurements, details=details))
-    cost = total_cost([{"wall_s": 924.0, "device_s": 61.0, "joules": None, "meter": "only root may read it"}], 390)
+    cost = total_cost([Cost(wall_s=924.0, device_s=61.0, joules=None, meter="only root may read it")], 390)
     return replace(record, rows=tuple(rows), gco2e_per_kwh=390, notes={**record.notes, "cost of the search": cost})
 
 

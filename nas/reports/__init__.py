@@ -1,4 +1,4 @@
-"""What people read: the HTML report, the predictor report, and the terminal's tables.
+"""Everything that people read: the HTML report, the predictor report, the terminal's tables and the progress display.
 
-A pure function of ``results``; nothing here imports the search.
+Reports are pure functions of ``results``. Nothing here imports the search.
 """

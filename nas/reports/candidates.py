@@ -1,4 +1,4 @@
-"""What the rows say about each trained architecture, and of each prediction that was put to the test."""
+"""Candidates with their measured and predicted values, and checks of predictions against measurements."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import Metric
 
-OUTSIDE = "outside what the predictor knows"
-"""Said of an architecture that is unlike all that were measured."""
+OUTSIDE = "unlike the measured architectures"
+"""The remark on a prediction for an architecture that is unlike all of the predictor's samples."""
 BY = {"supernet": "by shared weights", "zero-cost": "by a zero-cost score"}
-"""What is said of an error that was not found by training."""
+"""The origin of an error that does not come from training, by the name that rows have for it."""
 
 
 def ways_of(rows: Sequence[Evaluation]) -> list[str]:
-    """How candidates came by their errors where it was not by training, in words."""
+    """Return the distinct origins of candidates' errors that do not come from training, in words."""
     return list(dict.fromkeys(BY[row.by] for row in rows if row.stage == "train" and row.by in BY))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished or stopped training, with what was measured and predicted of its architecture.
+    """One architecture with an error, and with its measured and predicted values.
 
-    ``by`` says in words how the error was found where it was not by training.
+    ``by`` names the origin of an error that does not come from training; it is empty for a training.
     """
 
     architecture: Architecture
@@ -40,7 +40,7 @@ class Candidate:
 
 
 def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
-    """One candidate for each architecture whose last training did not fail, in the order of training."""
+    """Return one candidate for each architecture whose last training did not fail, in the order of training."""
     measured: dict[Architecture, dict[str, Measurement]] = {}
     for row in rows:
         if row.stage in ("measure", "train") and not row.failed:
@@ -64,10 +64,10 @@ def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
 
 @dataclass(frozen=True)
 class PredictionCheck:
-    """What was predicted of one architecture, and what was measured; of a winner, at the end.
+    """One architecture's predicted value beside its measured value; for a winner, its final measurement.
 
-    ``came_before`` says whether the prediction was made before the architecture was first measured. Predictors
-    are fitted to all that was measured, so that any other prediction puts nothing to the test.
+    ``came_before`` is True if the prediction was made before the architecture was first measured. Only such a
+    prediction is a test, because predictors are fitted to all measurements.
     """
 
     architecture: Architecture
@@ -86,10 +86,10 @@ class PredictionCheck:
 
 
 def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[PredictionCheck]:
-    """One check for each architecture with a prediction of ``metric``, in the order of first measuring.
+    """Return one check for each architecture with a prediction of ``metric``, in the order of first measurements.
 
-    The prediction is the one made before the first measuring. A winner for which there was none yet, as no
-    predictor had been fitted, has the one beside its last measuring; other candidates have no check then.
+    A check holds the prediction that was made before the first measurement. An architecture that was measured before
+    any predictor was fitted has none: a winner then has the prediction of its final row, and a candidate has no check.
     """
     first: dict[Architecture, Evaluation] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""The parts of tables: cells with a smaller second line and a sort key, and the columns of costs."""
+"""The parts of tables: cells with small print and a sort key, and the columns of costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from nas.values.metric import METRICS, Metric
 
 @dataclass(frozen=True)
 class Cell:
-    """A text with a smaller second line, what to sort by, how it looks, and an architecture's choices."""
+    """One cell of a table.
+
+    Attributes:
+        text: the value for people.
+        detail: small print below the value.
+        sort: the key that the column is sorted by; None sorts last.
+        kind: the CSS class.
+        choices: an architecture's choices, which unfold on a click.
+    """
 
     text: str
     detail: str = ""
@@ -28,7 +36,7 @@ class Cell:
 
     @property
     def sort_text(self) -> str:
-        """What the page sorts by; empty, which stands last, where there is nothing."""
+        """The sort key as text; an empty key sorts last."""
         if self.sort is None or (isinstance(self.sort, float) and not math.isfinite(self.sort)):
             return ""
         return f"{self.sort:.12g}" if isinstance(self.sort, float | int) else self.sort
@@ -36,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings, rows of as many cells, and the headings of the columns that hold numbers."""
+    """Headers, rows with one cell per header, and the headers of columns that hold numbers."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -85,7 +93,7 @@ def shown_costs(
     values: Iterable[Mapping[str, Any]],
     words: Wording,
 ) -> Iterator[tuple[str, Metric, str]]:
-    """Columns: header, metric and kind; the costs at first, then whatever else was found."""
+    """Yield the header, metric and kind of each column: ``costs`` first, then all other metrics with values."""
     names_by_kind = {
         "predicted": {name for found in predicted for name in found},
         "measured": {name for found in measured for name in found},
@@ -98,7 +106,7 @@ def shown_costs(
         if metric.name in names_by_kind["predicted"]:
             yield f"{metric.title}, predicted", metric, "predicted"
         if metric.source == "measured" and (metric.name in names_by_kind["measured"] or metric.name in first):
-            yield f"{metric.title}, {words.found}", metric, "measured"
+            yield f"{metric.title}, {words.value_source}", metric, "measured"
         if metric.source != "measured" and (metric.name in names_by_kind["value"] or metric.name in first):
             yield (
                 (metric.title if metric.source in metric.title else f"{metric.title} ({metric.source})"),

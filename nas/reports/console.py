@@ -33,10 +33,10 @@ TABLE_PADDING = 2
 
 
 def print_front(front: Front, console: Console, report: Path | None = None, *, has_report: bool = True) -> None:
-    """Print every winner with its accuracy, costs, limits and bundle: as a table, or as cards where it is narrow.
+    """Print every winner with its accuracy, costs, limits and bundle: as a table, or as cards in a narrow terminal.
 
-    Ids and paths are never cut or wrapped, so that they can be copied. ``report`` is named last; it is
-    ``report.html`` in the run folder unless given; ``has_report`` says whether there is one.
+    Ids and paths are never cut or wrapped, so that they can be copied. The last line names the ``report``, by default
+    ``report.html`` in the run folder; without ``has_report`` it is left out.
     """
     if not front.winners:
         failed = f" {front.failed} chosen architectures failed." if front.failed else ""
@@ -60,11 +60,11 @@ def print_front(front: Front, console: Console, report: Path | None = None, *, h
 
 
 def _columns(front: Front) -> tuple[list[str], list[list[Text]]]:
-    """The table's headers, and the cells of each row."""
+    """Return the table's headers, and the cells of each row."""
     headers = ["Winner" if front.table else "Winner and bundle", "Architecture", "Test accuracy"]
     for cost in front.costs:
         if cost.source == "measured":
-            headers += [f"{cost.title}\npredicted", f"{cost.title}\n{wording_of(front.table).found}"]
+            headers += [f"{cost.title}\npredicted", f"{cost.title}\n{wording_of(front.table).value_source}"]
         else:
             headers.append(f"{_title(cost)}\n{cost.source}")
     if front.limits:
@@ -95,11 +95,11 @@ def _print_table(headers: Sequence[str], rows: Sequence[Sequence[Text]], front: 
     console.print(table)
     console.print()
     if front.table is None:
-        console.print(Text(f"Bundles are in {front.run_folder}"), soft_wrap=True)
+        console.print(Text(f"Bundles, the folders of exported models, are in {front.run_folder}"), soft_wrap=True)
 
 
 def _print_cards(front: Front, console: Console) -> None:
-    """Each winner as a short list: for narrow terminals and for many costs."""
+    """Print each winner as a short list, for narrow terminals and for many costs."""
     for winner, on_front in zip(front.winners, front.on_front, strict=True):
         console.print(_name(winner, on_front))
         lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
@@ -110,7 +110,7 @@ def _print_cards(front: Front, console: Console) -> None:
         for cost in front.costs:
             text = _inline(*_found(winner, cost))
             if winner.has(cost.name):
-                source = wording_of(front.table).found if cost.source == "measured" else cost.source
+                source = wording_of(front.table).value_source if cost.source == "measured" else cost.source
                 text.append(f"  {source}", style="bright_black")
             lines.add_row(_title(cost).lower(), text)
             if cost.source == "measured":
@@ -128,11 +128,12 @@ def _print_cards(front: Front, console: Console) -> None:
 def _legend(front: Front) -> Text:
     parts = ["● on the front   ○ not on it"] if not all(front.on_front) else []
     if front.table is None:
-        parts.append("Intervals are 95 %, predicted bounds 90 %.")
+        parts.append("Ranges are 95 % intervals of measured values and 90 % bounds of predictions.")
     else:
-        parts.append(f"Nothing was trained or measured: values are from {front.table}. Predicted bounds are 90 %.")
+        parts.append(f"Nothing was trained or measured: values are from {front.table}. Ranges are 90 % bounds.")
     if front.failed:
-        parts.append(f"{front.failed} more failed on the way.")
+        failed = "architecture" if front.failed == 1 else "architectures"
+        parts.append(f"{front.failed} other chosen {failed} failed.")
     return Text("   ".join(parts), style="bright_black")
 
 
@@ -186,7 +187,7 @@ def _bundle(winner: Winner, front: Front) -> str:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str | Text]], console: Console, indent: int = 0) -> None:
-    """Print names and what belongs to each as two columns; what is longer than a line goes on in its own column."""
+    """Print names and values in two columns; a long value is wrapped within its column."""
     lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     lines.add_column(no_wrap=True, style="bright_black")
     lines.add_column(overflow="fold")
@@ -196,7 +197,7 @@ def print_pairs(pairs: Iterable[tuple[str, str | Text]], console: Console, inden
 
 
 def print_measured(found: Sequence[MeasuredFile], console: Console) -> None:
-    """Print what was measured of each file as a short list, or why there is no number. Names are never cut."""
+    """Print the measurements of each file as a short list, or the reason for a failure. File names are never cut."""
     for each in found:
         console.print(Text(str(each.path), style="bold"), soft_wrap=True)
         print_pairs(_measured_lines(each), console, indent=2)
@@ -220,7 +221,10 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
     throughput = each.throughput
     if latency is not None and throughput is not None:
         yield "p95 of one inference", Text(METRICS["latency_ms"].format(latency.p95))
-        yield "drift", Text(f"{100 * (latency.drift - 1):+.2f} %, corrected; as read {latency.raw_median:.4g} ms")
+        yield (
+            "drift",
+            Text(f"{100 * (latency.drift - 1):+.2f} %, corrected; {latency.raw_median:.4g} ms before correction"),
+        )
         shares = [
             f"{share_text(share)} of {what}"
             for share, what in (
@@ -237,7 +241,7 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
 
 
 def print_profile(profile: TargetProfile, console: Console) -> None:
-    """Print what is known of a target."""
+    """Print the profile of a target: its hardware, reference speed and peaks."""
     pairs: list[tuple[str, str | Text]] = [("target", Text(profile.target, style="bold"))]
     for name, value in profile.hardware.items():
         pairs.append((name.removesuffix("_bytes").replace("_", " "), _hardware_text(name, value)))
@@ -253,7 +257,7 @@ def print_profile(profile: TargetProfile, console: Console) -> None:
 
 
 def _hardware_text(name: str, value: object) -> str:
-    """A part of the hardware for people; bytes by their metric's scale."""
+    """Return a hardware property for people; bytes get a readable unit."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_hardware_text(name, inner)}" for key, inner in value.items())
     if name.endswith("_bytes") and isinstance(value, int):

@@ -1,4 +1,4 @@
-"""The report's lists of names and values: doubts about measurements, conditions of measuring, and notes."""
+"""The report's lists of facts: doubts about measurements, measurement conditions, and notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_SHOWN = 4
 
 
 def doubts_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
-    """Each doubt about measurements, with the architectures that it concerns."""
+    """Return each doubt about measurements with the ids of the architectures that it concerns."""
     ids_by_flag: dict[str, dict[str, None]] = {}
     for row in rows:
         for measurement in row.measurements.values():
@@ -24,7 +24,7 @@ def doubts_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
 
 
 def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
-    """What held while measuring, over all measurements: a value, a range of numbers, or some of many values."""
+    """Return the conditions of all measurements: a value, a range of numbers, or the first of many values."""
     values_by_name: dict[str, list[Any]] = {}
     targets: dict[str, None] = {}
     operators: set[str] = set()
@@ -47,7 +47,7 @@ _UNITS = {"_macs_per_s": "MAC/s", "_bytes_per_s": "B/s", "_mhz": "MHz", "_ms": "
 
 
 def _condition(name: str, values: Sequence[Any]) -> tuple[str, str]:
-    """A condition for people: the unit that ends its name stands behind its values instead."""
+    """Return a condition for people, with its unit moved from the end of its name to its values."""
     ending = next((ending for ending in _UNITS if name.endswith(ending)), "")
     known = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     title = name.removesuffix(ending).replace("_", " ")
@@ -61,7 +61,7 @@ def _condition(name: str, values: Sequence[Any]) -> tuple[str, str]:
 
 
 def evaluation_sentences(notes: Mapping[str, Any]) -> list[str]:
-    """How far candidates' errors that were not found by training can be relied on."""
+    """Return how well errors that do not come from training rank candidates, in at most one paragraph."""
     note = notes.get("agreement with training")
     if not isinstance(note, Mapping):
         return []
@@ -69,17 +69,17 @@ def evaluation_sentences(notes: Mapping[str, Any]) -> list[str]:
     if "Spearman" not in note:
         return [f"Candidates were not trained, but evaluated {way}. {_sentence(str(note['verdict']))}"]
     found = (
-        f"Candidates were not trained, but evaluated {way}. Those errors ranked {note['architectures']} architectures "
-        f"as training each alone did with a Spearman correlation of {note['Spearman']:.2f} "
-        f"(Kendall {note['Kendall']:.2f}; their multiply-accumulates alone do with a Spearman correlation of "
-        f"{note['Spearman of multiply-accumulates alone']:.2f})"
+        f"Candidates were not trained, but evaluated {way}. To check their errors, {note['architectures']} "
+        f"architectures were also trained individually. Both rankings agree with a Spearman correlation of "
+        f"{note['Spearman']:.2f} (Kendall {note['Kendall']:.2f}). For comparison, multiply-accumulates alone reach "
+        f"{note['Spearman of multiply-accumulates alone']:.2f}."
     )
     if str(note["verdict"]).startswith("poor"):
         return [
-            f"{found}, which is {note['verdict']}. The search has probably missed good candidates; what is said of "
-            "winners, which were trained, holds all the same."
+            f"{found} This agreement is {note['verdict']}, so the search has probably missed good candidates. "
+            "Winners were trained, and their results hold."
         ]
-    return [f"{found}, {note['verdict']} as asked for."]
+    return [f"{found} This agreement is {note['verdict']}, as required."]
 
 
 def _sentence(text: str) -> str:
@@ -87,13 +87,13 @@ def _sentence(text: str) -> str:
 
 
 def titled_notes(notes: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Free notes as titled lists; seconds become durations."""
+    """Return the notes of a run as titled lists; seconds become durations."""
     groups: list[tuple[str, list[tuple[str, str]]]] = []
     plain = [
         (str(name), _note_text(str(name), value)) for name, value in notes.items() if not isinstance(value, Mapping)
     ]
     if plain:
-        groups.append(("Run", plain))
+        groups.append(("General", plain))
     for name, value in notes.items():
         if isinstance(value, Mapping):
             title = str(name).replace("_", " ")
@@ -111,7 +111,7 @@ def _note_text(name: str, value: Any) -> str:
 def _flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name} ")
+            yield from _flattened(value, f"{prefix}{name}: ")
         else:
             yield f"{prefix}{name}", value
 

@@ -20,7 +20,7 @@ HOVER_WIDTH = 52
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of traces and a layout, as plotly's script takes them, with its title and caption."""
+    """A plotly figure of traces and a layout, with its title and caption. The page adds the colours."""
 
     id: str
     title: str
@@ -30,7 +30,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Point:
-    """One mark with its bounds; a bound that is not finite, as of a predictor with few samples, is not drawn."""
+    """One mark with its error bars. A bound that is not finite, as predictors of few samples give, is not drawn."""
 
     x: float
     y: float
@@ -44,6 +44,7 @@ class Point:
 
     @property
     def is_finite(self) -> bool:
+        """True if the mark can be drawn."""
         return math.isfinite(self.x) and math.isfinite(self.y)
 
 
@@ -55,14 +56,17 @@ def _finite_bounds(value: float, bounds: tuple[float, float] | None) -> tuple[fl
 
 
 def finite(points: Iterable[Point]) -> list[Point]:
+    """Return the points that can be drawn."""
     return [point for point in points if point.is_finite]
 
 
 def figure_of(traces: Sequence[dict[str, Any] | None], layout: dict[str, Any]) -> dict[str, Any]:
+    """Return a figure of the traces that are not None."""
     return {"data": [trace for trace in traces if trace is not None], "layout": layout}
 
 
 def trace_of(points: Sequence[Point], role: str, name: str, symbol: str, size: int) -> dict[str, Any] | None:
+    """Return a trace of marks, or None without points; ``role`` is the name of its colour on the page."""
     if not points:
         return None
     trace: dict[str, Any] = {
@@ -95,6 +99,7 @@ def _error_bars(values: Sequence[tuple[float, tuple[float, float] | None]]) -> d
 
 
 def line_of(points: Sequence[tuple[float, float]], role: str, name: str, *, shape: str = "linear") -> dict[str, Any]:
+    """Return a trace of one line, dotted if its ``role`` is "identity"."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -108,7 +113,7 @@ def line_of(points: Sequence[tuple[float, float]], role: str, name: str, *, shap
 
 
 def step_line(winners: Sequence[Point]) -> dict[str, Any] | None:
-    """The front of these two quantities: at a cost, the lowest error that is had for it."""
+    """Return the front of these two quantities as a step line: the lowest error at each cost."""
     if not winners:
         return None
     losses_N2 = np.array([[point.x, point.y] for point in winners])
@@ -118,14 +123,14 @@ def step_line(winners: Sequence[Point]) -> dict[str, Any] | None:
 
 
 def hover_text(architecture: Architecture, *lines: str) -> str:
-    """Text for plotly, which reads a subset of HTML: what was recorded is escaped, and wrapped to fit."""
+    """Return the tooltip of an architecture, wrapped and escaped: plotly reads a subset of HTML."""
     short = textwrap.wrap(architecture.short, HOVER_WIDTH, max_lines=8) or ["(no choices)"]
     escaped = [html.escape(line, quote=False) for line in (*lines, *short)]
     return "<br>".join([f"<b>{architecture.id}</b>", *escaped])
 
 
 def padded(values: Sequence[float]) -> tuple[float, float]:
-    """Bounds of the values with some room around; zero stays the lower end of what is near it."""
+    """Return the range of the values with a margin; a range that begins near zero begins at zero."""
     low, high = min(values), max(values)
     room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
     return (0.0 if 0 <= low < room else low - room), high + room
@@ -134,7 +139,7 @@ def padded(values: Sequence[float]) -> tuple[float, float]:
 def axis_ranges(
     points: Sequence[Point], x_limits: Sequence[float], y_limits: Sequence[float]
 ) -> tuple[list[float] | None, list[float] | None]:
-    """Axis ranges that hold the points with their bars, and the limits unless they lie far off."""
+    """Return axis ranges that show the points with their bars, and the limits unless they are far away."""
     if not points:
         return None, None
     xs = [x for point in points for x in (point.x, *(point.x_bounds or ()))]
@@ -146,6 +151,7 @@ def axis_ranges(
 
 
 def is_inside(point: Point, x_range: Sequence[float] | None, y_range: Sequence[float] | None) -> bool:
+    """Return True if both axis ranges show the point; a range that is None shows everything."""
     if x_range is None or y_range is None:
         return True
     return x_range[0] <= point.x <= x_range[1] and y_range[0] <= point.y <= y_range[1]
@@ -157,6 +163,7 @@ def limit_lines(
     x_range: Sequence[float] | None,
     y_range: Sequence[float] | None,
 ) -> dict[str, Any]:
+    """Return the part of a layout that draws each limit as a labelled line; labels outside the axes are left out."""
     shapes: list[dict[str, Any]] = []
     labels: list[dict[str, Any]] = []
     for limit in x_limits:

@@ -1,4 +1,4 @@
-"""The report's plots, as plain figures; the page, which knows whether it is light or dark, gives their colours."""
+"""The plots of a run's report: the front, the error over the search, and predictions against measurements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nas.values.objective import limit_text
 
 
 def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> Plot:
-    """Error against ``cost``: the winners with their front, and the candidates found, predicted and stopped."""
+    """Plot the error against ``cost``, for winners with their front, and for candidates."""
     words = wording_of(front.table)
     winners = [_winner_point(winner, cost) for winner in front if winner.has(cost.name)]
     found = [_found_point(c, cost, words) for c in candidates if not c.stopped and _is_found(c, cost)]
@@ -37,7 +37,7 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
     stopped = [_found_point(c, cost, words) for c in candidates if c.stopped and _is_found(c, cost)]
     stopped += [_predicted_point(c, cost, words) for c in candidates if c.stopped and _is_predicted_only(c, cost)]
     winners, found, predicted, stopped = map(finite, (winners, found, predicted, stopped))
-    word = words.found if cost.source == "measured" else cost.source
+    word = words.value_source if cost.source == "measured" else cost.source
     traces = [
         trace_of(stopped, "stopped", "stopped early", "x-thin-open", 7),
         trace_of(predicted, "predicted", "candidates, predicted", "circle-open", 8),
@@ -56,20 +56,20 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
         **limit_lines(x_limits, y_limits, x_range, y_range),
     }
-    caption = words.errors
+    caption = words.front_caption
     if ways := _ways(candidates):
         caption += f" {ways}"
     if cost.source == "measured":
-        caption += f" {words.found_bars}"
+        caption += f" {words.bars_caption}"
     else:
         bars = "" if front.table else " Bars are 95 % intervals of the test error."
-        caption += f"{bars} The horizontal axis is {word}, not measured."
+        caption += f"{bars} Values on the horizontal axis are {word}, not measured."
     for limit in x_limits:
         if x_range is not None and limit.value > x_range[1]:
-            caption += f" The limit, {limit_text(limit)}, lies to the right of what is shown."
+            caption += f" The limit, {limit_text(limit)}, lies to the right of the plotted range."
     if outside:
         lies = "candidate lies" if outside == 1 else "candidates lie"
-        caption += f" {outside} early-stopped {lies} outside of what is shown; a double click shows all."
+        caption += f" {outside} early-stopped {lies} outside the plotted range. Double-click the plot to see all."
     if not main:
         caption = "Nothing to show yet: no training has finished."
     name = f"Test error and {cost.title[0].lower()}{cost.title[1:]}"
@@ -77,13 +77,13 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
 
 
 def _ways(candidates: Sequence[Candidate]) -> str:
-    """How errors of candidates were found where that was not by training, as a sentence."""
+    """Return a sentence about candidates whose errors do not come from training, if there are any."""
     ways = dict.fromkeys(candidate.by for candidate in candidates if candidate.by)
-    return f"Candidates were not trained: their errors are {' or '.join(ways)}." if ways else ""
+    return f"Candidates were not trained: their errors were estimated {' or '.join(ways)}." if ways else ""
 
 
 def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
-    """Where the error is the only objective: how it fell over the search."""
+    """Plot the error over the course of the search, for a search without other objectives."""
     words = wording_of(front.table)
     full = [(i, c) for i, c in enumerate(candidates, 1) if not c.stopped]
     stopped = [(i, c) for i, c in enumerate(candidates, 1) if c.stopped]
@@ -116,14 +116,14 @@ def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
         "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
         **limit_lines([], y_limits, x_range, y_range),
     }
-    caption = " ".join(filter(None, (words.errors_in_order, _ways(candidates))))
+    caption = " ".join(filter(None, (words.order_caption, _ways(candidates))))
     if not main:
         caption = "Nothing to show yet: no training has finished."
     return Plot("error", "Error over the search", caption, figure_of(traces, layout))
 
 
 def prediction_plots(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[Plot]:
-    """Predicted against measured, for each metric that was both."""
+    """Plot predicted against measured values, for each metric that has both."""
     plots = [_prediction_plot(metric, prediction_checks(rows, metric), words) for metric in METRICS.values()]
     return [plot for plot in plots if plot is not None]
 
@@ -138,29 +138,29 @@ def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck], words: W
     seen = [point for check, point in pairs if not check.came_before]
     low, high = padded([bound for _, p in pairs for bound in (*(p.x_bounds or ()), *(p.y_bounds or ()))])
     traces = [
-        line_of([(low, low), (high, high)], "identity", f"predicted = {words.found}"),
+        line_of([(low, low), (high, high)], "identity", f"predicted = {words.value_source}"),
         trace_of(candidates, "measured", "candidates", "circle", 8),
-        trace_of(seen, "winner", "winners, seen by the predictor", "diamond-open", 12),
+        trace_of(seen, "winner", "winners the predictor was fitted to", "diamond-open", 12),
         trace_of(winners, "winner", "winners", "diamond", 12),
     ]
     unit = f", {metric.unit}" if metric.unit else ""
     layout = {
         "xaxis": {"title": {"text": f"{metric.title} predicted{unit}"}, "range": [low, high]},
-        "yaxis": {"title": {"text": f"{metric.title} {words.found}{unit}"}, "range": [low, high]},
+        "yaxis": {"title": {"text": f"{metric.title} {words.value_source}{unit}"}, "range": [low, high]},
     }
-    caption = words.predicted_and_found
+    caption = words.check_caption
     counted = [check for check, _ in pairs if check.came_before]
     if counted:
         within_bounds = sum(check.is_within_bounds for check in counted)
         within_10_percent = sum(check.is_within_10_percent for check in counted)
         caption += (
-            f" Of {len(counted)} {'point' if len(counted) == 1 else 'points'} {words.found_before}, "
-            f"{within_bounds} lie within the 90 % bounds and {within_10_percent} within ±10 % of {words.found_unit}."
+            f" Of {len(counted)} {'point' if len(counted) == 1 else 'points'} {words.predicted_before}, "
+            f"{within_bounds} lie within the 90 % bounds and {within_10_percent} within ±10 % of {words.actual_value}."
         )
     if seen:
         which = "1 hollow point, a winner" if len(seen) == 1 else f"{len(seen)} hollow points, winners"
-        caption += f" Not counted: {which} whose measurement the predictor had already been fitted to."
-    title = f"Predicted and {words.found if words is MEASURED else 'looked-up'} {metric.title.lower()}"
+        caption += f" Not counted: {which} that the predictor had been fitted to."
+    title = f"{'Measured' if words is MEASURED else 'Looked-up'} against predicted {metric.title.lower()}"
     return Plot(f"check-{metric.name}", title, caption, figure_of(traces, layout))
 
 
@@ -221,7 +221,7 @@ def _winner_lines(winner: Winner, cost: Metric | None = None) -> list[str]:
 def _candidate_lines(candidate: Candidate, words: Wording, cost: Metric | None = None) -> list[str]:
     stopped = ", stopped early" if candidate.stopped else ""
     way = f" {candidate.by}" if candidate.by else ""
-    lines = [f"{words.seen_accuracy}{way} {accuracy_text(candidate.error)}{stopped}"]
+    lines = [f"{words.search_accuracy}{way} {accuracy_text(candidate.error)}{stopped}"]
     return lines + _value_lines(cost, candidate.predicted, candidate.measurements, candidate.values)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from nas.prediction.trust_report import Case, TrustReport
 from nas.reports.cells import Cell, Table
-from nas.reports.figures import HOVER_WIDTH, Plot
+from nas.reports.figures import Plot, hover_text
 from nas.reports.predictor_text import bounds_text, figures_of, headline_of, sentences_of, share
 from nas.reports.web_page import render_page, write_page
 from nas.space.architecture import Architecture
@@ -22,12 +21,12 @@ from nas.values.objective import limit_text
 WORST_SHOWN = 12
 BAND = 0.1
 FARTHEST_BOUND = 4.0
-"""Bounds that are farther from all points than this factor end beyond what is shown."""
+"""Bounds may end outside the plot if they are farther from all points than this factor."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The section about one metric."""
+    """The page's section about one metric."""
 
     id: str
     title: str
@@ -41,12 +40,15 @@ class _Part:
 
 
 def write_predictor_page(path: Path, reports: Sequence[TrustReport], subject: str, facts: Mapping[str, str]) -> None:
-    """Write the page about ``reports``, one for each metric, to ``path``."""
+    """Write the page that ``render_predictor_page`` returns to ``path``."""
     write_page(path, render_predictor_page(reports, subject, facts))
 
 
 def render_predictor_page(reports: Sequence[TrustReport], subject: str, facts: Mapping[str, str]) -> str:
-    """The page; ``subject`` names what the measurements are from, and ``facts`` say how it was made."""
+    """Return the page of ``reports``, one for each metric.
+
+    ``subject`` names the source of the measurements; ``facts`` say how the page was made.
+    """
     parts = [_part(report) for report in reports]
     told = dict(facts)
     for report in reports:
@@ -54,7 +56,7 @@ def render_predictor_page(reports: Sequence[TrustReport], subject: str, facts: M
         if report.sources:
             told[f"sources of {title}"] = ", ".join(report.sources)
         if report.measured > used:
-            told[f"measured {title}"] = f"{report.measured}, of which {used} were drawn at random"
+            told[f"measured {title}"] = f"{report.measured} architectures; {used} of them, drawn at random, were used"
     return render_page(
         "predictor_report.html.jinja",
         {plot.id: plot.figure for part in parts for plot in part.plots},
@@ -74,8 +76,8 @@ def _part(report: TrustReport) -> _Part:
         sentences=sentences_of(report),
         tiles=[(each.label, each.value, each.remark) for each in figures],
         explanation=(
-            "Each measured architecture was predicted by a predictor that had not seen it, by cross-validation. "
-            "Within the shaded band a prediction is off by 10 % at most; bars are its 90 % bounds."
+            "In cross-validation, each measured architecture was predicted by a predictor that was not fitted to it. "
+            "Predictions in the shaded band are off by at most 10 %. Bars are 90 % bounds."
         ),
         plots=[_check_plot(report), *_curve_plots(report)],
         worst=_worst_table(report),
@@ -179,7 +181,7 @@ def _check_plot(report: TrustReport) -> Plot:
     }  # fmt: skip
     inside = sum(case.lower <= case.measured <= case.upper for case in report.cases)
     caption = (
-        f"{inside} of {len(report.cases)} measured values lie within the bounds that were predicted for them. "
+        f"{inside} of {len(report.cases)} measured values lie within their predicted 90 % bounds. "
         "Both axes are logarithmic."
     )
     title = f"{metric.title}, predicted against measured"
@@ -191,20 +193,20 @@ def _curve_plots(report: TrustReport) -> list[Plot]:
     off = _curve_plot(
         report,
         "error",
-        "Error against samples",
-        "Mean held-out error, and half the median width of the 90 % bounds, of predictors fitted to a part of the "
-        "measurements. Where the lines still fall, more measurements help.",
+        "Error by number of samples",
+        "Predictors were fitted to growing parts of the measurements. The lines are their mean held-out error and half "
+        "the median width of their 90 % bounds. A line that still falls says that more measurements help.",
         [
             ("mean error (MAPE)", "measured", [100 * each.mape for each in curve]),
-            ("half width of bounds", "predicted", [50 * each.width for each in curve]),
+            ("half width of the bounds", "predicted", [50 * each.width for each in curve]),
         ],
         {"title": {"text": "Relative to the value"}, "ticksuffix": " %", "rangemode": "tozero"},
     )
     rank = _curve_plot(
         report,
         "rank",
-        "Rank correlation against samples",
-        "Spearman's correlation of held-out predictions with what was measured: 1 is the right order throughout.",
+        "Rank correlation by number of samples",
+        "Spearman's correlation between held-out predictions and measured values. 1 means that the order is right.",
         [("Spearman", "winner", [each.spearman for each in curve])],
         {"title": {"text": "Spearman"}},
     )
@@ -255,11 +257,11 @@ def _line(
 
 
 def _log_axis(low: float, high: float) -> dict[str, Any]:
-    """A logarithmic axis with its ticks where people expect them: plotly's own stand too close or too far apart."""
+    """Return a logarithmic axis with ticks at round numbers; plotly's own are too close or too far apart."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps: tuple[float, ...] = (1, 2, 5) if high / low > 5 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
-    if high / low > 1e4:
-        steps = (1,)
+    steps: tuple[float, ...] = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+    for ratio, coarser in ((5, (1, 1.5, 2, 3, 5, 7)), (20, (1, 2, 5)), (1e4, (1,))):
+        steps = coarser if high / low > ratio else steps
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
     return {
@@ -271,17 +273,15 @@ def _log_axis(low: float, high: float) -> dict[str, Any]:
 
 
 def _bounds(case: Case) -> tuple[float, float]:
-    """Bounds as far as they can be drawn on a logarithmic axis: those that are not finite or not positive are not."""
+    """Return the bounds for a logarithmic axis: the mean replaces one that is not finite or not positive."""
     lower = case.lower if 0 < case.lower < math.inf else case.mean
     return lower, case.upper if math.isfinite(case.upper) else case.mean
 
 
 def _hover(case: Case, metric: Metric) -> str:
-    """Text for plotly, which reads a subset of HTML: what was recorded is escaped, and wrapped to fit."""
-    lines = [
+    return hover_text(
+        case.architecture,
         f"measured {metric.format(case.measured)}",
         f"predicted {metric.format(case.mean)} ({bounds_text(metric, case.lower, case.upper)}), "
         f"off by {share(case.relative_error)}",
-        *(textwrap.wrap(case.architecture.short, HOVER_WIDTH, max_lines=8) or ["(no choices)"]),
-    ]
-    return "<br>".join([f"<b>{case.architecture.id}</b>", *(html.escape(line, quote=False) for line in lines)])
+    )

@@ -1,4 +1,4 @@
-"""The predictor report in words, and printed for a person at a terminal."""
+"""The predictor report in words, and its form for the terminal."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from nas.prediction.predictor import HeldOutError
 from nas.prediction.trust_report import TrustReport
 from nas.reports.console import print_pairs
 from nas.results.winner import range_text
+from nas.values.held_out import HeldOutError
 from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
 PRINTED = 5
 ARCHITECTURE_LINES = 3
-"""The page and the JSON form have architectures whole, and more of them."""
+"""The terminal cuts long architectures; the page and the JSON form have them whole, and list more of them."""
 
 
 class Figure(NamedTuple):
-    """One held-out figure for people."""
+    """One figure about held-out predictions, for people."""
 
     label: str
     value: str
@@ -32,71 +32,73 @@ class Figure(NamedTuple):
 
 
 def figures_of(held_out: HeldOutError) -> list[Figure]:
-    """The figures of merit, each with what it says."""
+    """Return the figures of merit, each with an explanation."""
     return [
-        Figure("samples", str(held_out.samples), "measured architectures, each predicted unseen"),
+        Figure("samples", str(held_out.samples), "measured architectures, each held out once"),
         Figure("mean error (MAPE)", share(held_out.mape), "of the measured value"),
-        Figure("Spearman", _correlation(held_out.spearman), "rank correlation; 1 is the right order"),
-        Figure("Kendall", _correlation(held_out.kendall), "of pairs in the right order, less the others"),
-        Figure("within ±5 %", share(held_out.within_5_percent), "of the architectures"),
-        Figure("within ±10 %", share(held_out.within_10_percent), "of the architectures"),
-        Figure("width of the bounds", share(held_out.width), "upper less lower, by the mean; median"),
+        Figure("Spearman", _correlation(held_out.spearman), "rank correlation; 1 means the right order"),
+        Figure("Kendall", _correlation(held_out.kendall), "share of pairs in the right order minus the others"),
+        Figure("within ±5 %", share(held_out.within_5_percent), "of the predictions"),
+        Figure("within ±10 %", share(held_out.within_10_percent), "of the predictions"),
+        Figure("width of the bounds", share(held_out.width), "median of (upper − lower bound) / mean"),
         Figure(
             "coverage",
             share(held_out.coverage),
-            "held by the 90 % bounds; by construction, but for predictors of your own",
+            "of values within the 90 % bounds; by construction for built-in predictors",
         ),
     ]
 
 
 def headline_of(report: TrustReport) -> str:
-    """The finding in one sentence."""
+    """Return the verdict on the predictor in one sentence."""
     what = f"{report.metric.title} on {report.target}"
     limits = " and ".join(limit_text(limit) for limit in report.limits)
     if report.doubts:
-        return f"{what}: the predictor is not good enough" + (f" for {limits}." if limits else ".")
-    return (
-        f"{what}: good enough for {limits}." if limits else f"{what}: off by {share(report.held_out.mape)} on average."
-    )
+        return f"{what}: the predictor is not good enough{f' for {limits}' if limits else ''}."
+    if limits:
+        return f"{what}: the predictor is good enough for {limits}."
+    return f"{what}: predictions are off by {share(report.held_out.mape)} on average."
 
 
 def sentences_of(report: TrustReport) -> list[str]:
-    """The verdict: that it is good enough and for what, or why it is not and what to do."""
+    """Return the verdict with its reasons; for a predictor that is not good enough, also what to do."""
     if report.doubts:
         return [*report.doubts, report.advice]
     held_out = report.held_out
     if not report.limits:
         return [
-            f"No limit was asked for. Held out, predictions of {held_out.samples} architectures are off by "
+            f"No limit was asked for. On {held_out.samples} held-out architectures, predictions are off by "
             f"{share(held_out.mape)} on average, and their 90 % bounds reach {share(held_out.width / 2)} to each side."
         ]
-    limits = " and ".join(str(limit) for limit in report.limits)
+    limits = " and ".join(limit_text(limit) for limit in report.limits)
     return [
-        f"Good enough for {limits}: held out, predictions of {held_out.samples} architectures are off by "
+        f"Good enough for {limits}: on {held_out.samples} held-out architectures, predictions are off by "
         f"{share(held_out.mape)} on average, and near the limit their 90 % bounds reach "
         f"{100 * report.half_width:.0f} % to each side."
     ]
 
 
 def share(value: float) -> str:
-    """A share as per cent: ``5.6 %``; a dash where there is none."""
+    """Return a share in per cent, such as ``5.6 %``, or a dash if it is not finite."""
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
 
 
 def print_predictor_report(reports: Sequence[TrustReport], console: Console) -> None:
-    """Print for each metric the figures, the learning curve, the worst cases, what to measure next and the verdict."""
+    """Print each metric's figures, learning curve, largest errors, suggested measurements and verdict."""
     for report in reports:
         title = f"{report.metric.title} on {report.target}"
         console.print(Text(title, style="bold"))
-        pairs = [(each.label, f"{each.value}  {each.remark}") for each in figures_of(report.held_out)]
+        figures = figures_of(report.held_out)
+        width = max(len(each.value) for each in figures)
+        pairs = [(each.label, f"{each.value:<{width}}  {each.remark}") for each in figures]
         if report.measured > report.held_out.samples:
-            pairs.insert(1, ("measured", f"{report.measured}, of which the samples were drawn at random"))
+            pairs.insert(1, ("measured", f"{report.measured} architectures; the samples are a random part of them"))
         if report.sources:
             pairs.append(("sources", ", ".join(report.sources)))
         pairs.append(("predictor", report.method))
         print_pairs(pairs, console, indent=2)
-        _print_rows(console, "More samples", *_curve_rows(report))
-        _print_rows(console, "What it gets most wrong", *_worst_rows(report))
+        _print_rows(console, "Learning curve", *_curve_rows(report))
+        _print_rows(console, "Largest errors", *_worst_rows(report))
         if report.suggestions:
             _print_rows(console, "What to measure next", *_next_rows(report))
         console.print()
@@ -106,7 +108,7 @@ def print_predictor_report(reports: Sequence[TrustReport], console: Console) -> 
 
 
 _Row = tuple[Sequence[str], str]
-"""Cells, and an architecture that stands below them, if any."""
+"""The cells of one row, and the architecture that is printed below them."""
 
 
 def _curve_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
@@ -142,12 +144,12 @@ def _next_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
 
 
 def bounds_text(metric: Metric, lower: float, upper: float) -> str:
-    """Both bounds for people, or that there are none."""
+    """Return both bounds for people, or "none" if one is not finite."""
     return range_text(metric, lower, upper) if math.isfinite(lower) and math.isfinite(upper) else "none"
 
 
 def _print_rows(console: Console, title: str, headers: Sequence[str], rows: Sequence[_Row]) -> None:
-    """Cells in columns, and below each row its architecture over the whole width, its end cut where it is long."""
+    """Print cells in columns, and below each row its architecture, cut after ``ARCHITECTURE_LINES`` lines."""
     console.print()
     console.print(Text(f"  {title}"))
     widths = [max(cell_len(cells[column]) for cells in (headers, *(cells for cells, _ in rows)))

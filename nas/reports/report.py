@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens offline, a pure function of what was recorded."""
+"""The report of a run: one HTML file that opens offline, made from the run's records alone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from nas.values.objective import Limit, limit_text
 
 
 def write_report(path: Path, record: Run) -> None:
-    """Write the report to ``path``: aside at first and then renamed, so that no reader meets half of one."""
+    """Write the report to ``path`` atomically: a reader sees either the old report or the new one."""
     write_page(path, render_report(record))
 
 
 def render_report(record: Run) -> str:
-    """The report as one HTML page that loads nothing else; recorded text is escaped everywhere."""
+    """Return the report as one HTML page that loads nothing; all recorded text is escaped."""
     front = record.front
     candidates = candidates_of(record.rows)
     costs = front.costs
@@ -44,9 +44,9 @@ def render_report(record: Run) -> str:
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
         trust=[*evaluation_sentences(record.notes), *trust_sentences(front, record.fits)],
-        retrained="Fine-tuned from the weights that candidates shared"
+        retrained="fine-tuned from the shared weights"
         if any(row.details.get("start") == "supernet" for row in record.rows)
-        else "Retrained from scratch",
+        else "retrained from scratch",
         flags=doubts_of(record.rows),
         conditions=conditions_of(record.rows),
         funnel=funnel_steps(record.rows, wording_of(front.table)),
@@ -56,7 +56,7 @@ def render_report(record: Run) -> str:
 
 
 def headline(record: Run) -> str:
-    """The result in one sentence."""
+    """Return the result of the run in one sentence, or in two if no winner meets the limits."""
     front = record.front
     limits = " and ".join(limit_text(limit) for limit in front.limits)
     if not front.winners:
@@ -67,13 +67,14 @@ def headline(record: Run) -> str:
     if best is None:
         shortfall = min(front.winners, key=lambda winner: _excess(winner, front.limits))
         broken = "; ".join(broken_text(shortfall, limit) for limit in shortfall.broken(front.limits))
-        return f"{start}, but none meets {limits}. The nearest is {shortfall.architecture.id}: {broken}."
+        return f"{start}, but none meets {limits}. The closest is {shortfall.architecture.id}: {broken}."
     cost = next((metric for metric in front.costs if best.has(metric.name)), None)
     at = "" if cost is None else f" at {cost.format(best.value(cost.name))}"
     if cost is not None and cost.source != "measured":
         at += f" ({cost.title.lower()})" if cost.source == "counted" else " (modelled)"
     within = f", within {limits}" if limits else ""
-    return f"{start}; best {accuracy_text(best.test_error)} test accuracy{at}{within}."
+    subject = "it has" if len(front) == 1 else "the best has"
+    return f"{start}: {subject} {accuracy_text(best.test_error)} test accuracy{at}{within}."
 
 
 def _headline_without_winners(record: Run) -> str:
@@ -83,7 +84,7 @@ def _headline_without_winners(record: Run) -> str:
     failures = Counter(row.failure.kind for row in record.rows if row.failure is not None)
     if failures.total() == len(record.rows):
         kind, count = failures.most_common(1)[0]
-        all_failed = f"all {len(record.rows)} evaluations failed, {count} of them by {kind}"
+        all_failed = f"all {len(record.rows)} evaluations failed; the most frequent failure is '{kind}' ({count})"
         return f"No winners {record.place}: {all_failed}.{ended}"
     counts = {count.stage: count for count in funnel_of(record.rows)}
     words = wording_of(record.table)
@@ -95,7 +96,7 @@ def _headline_without_winners(record: Run) -> str:
         f"{measured.finished} {words.stages['measure'].lower()}",
     ]
     if chosen.failed:
-        done.append(f"{chosen.failed} chosen for winners failed")
+        done.append(f"{chosen.failed} chosen as winners failed")
     listed = f"{', '.join(done[:-1])} and {done[-1]}"
     if record.is_over or ended:
         return f"No winners {record.place}: {listed}.{ended}"

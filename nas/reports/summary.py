@@ -1,4 +1,4 @@
-"""The report in short: the figures at its top, sentences about trust, and the funnel."""
+"""The report in short: the tiles at its top, sentences about trust, and the funnel of candidates."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.run import Run, funnel_of
 from nas.results.winner import accuracy_range_text, accuracy_text
+from nas.storage.notes import Fit
 from nas.values.evaluation import Evaluation
-from nas.values.held_out import Fit
 from nas.values.metric import METRICS
+
+INTERVAL = " (95\u00a0%\u00a0interval)"
 
 
 def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
-    """The figures at the top: what, how much, and a remark."""
+    """Return the tiles at the top of the page: label, value and remark of each."""
     tiles = []
     words = wording_of(front.table)
     best = front.best
     if best is not None:
-        interval = ("" if best.test_interval.is_point else "95 %: ") + accuracy_range_text(best.test_interval)
+        interval = accuracy_range_text(best.test_interval)
+        interval += "" if best.test_interval.is_point else INTERVAL
         tiles.append(
             (
                 "best test accuracy within the limits" if front.limits else "best test accuracy",
@@ -42,11 +45,10 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
                     best.values,
                 )
                 has_interval = cost.source == "measured" and cell.detail not in ("", EXACT)
-                remark = f"95 %: {cell.detail}" if has_interval else ""
-                source = words.found if cost.source == "measured" else cost.source
-                tiles.append(
-                    (f"its {cost.title.removesuffix(f' ({cost.source})').lower()}, {source}", cell.text, remark)
-                )
+                remark = f"{cell.detail}{INTERVAL}" if has_interval else ""
+                source = words.value_source if cost.source == "measured" else cost.source
+                title = cost.title.removesuffix(f" ({cost.source})").lower()
+                tiles.append((f"{title} of that winner, {source}", cell.text, remark))
     meeting = sum(winner.meets(front.limits) for winner in front)
     if front.winners:
         within = f"{meeting} within the limits" if front.limits else f"{sum(front.on_front)} on the front"
@@ -57,28 +59,29 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
         tiles.append(("candidates evaluated", str(trained.reached), f"{', '.join(ways)}, not trained"))
     elif trained.reached:
         remark = f"{trained.stopped_early} stopped early" if front.table is None else _simulated_text(record.rows)
-        tiles.append((words.evaluated_tile, str(trained.reached), remark))
+        tiles.append((words.errors_tile, str(trained.reached), remark))
     if measured.reached:
         tiles.append((words.costs_tile, str(measured.finished), words.costs_remark))
     return tiles
 
 
 def _simulated_text(rows: Iterable[Evaluation]) -> str:
-    """The time that the trainings of a table would have taken."""
+    """Return the time that training the candidates of a table would have taken."""
     simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
-    return f"{duration_text(simulated_s)} of training, simulated" if simulated_s else "none was trained"
+    return f"{duration_text(simulated_s)} of simulated training" if simulated_s else "none was trained"
 
 
 def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
-    """How far the predictors, the winners' bounds and the exported models held, in a sentence each."""
+    """Return sentences about the accuracy of predictors, of predicted bounds, and of exported models."""
+    words = wording_of(front.table)
     sentences = []
     for name, fit in {fit.metric: fit for fit in fits}.items():
         title = METRICS[name].title.lower() if name in METRICS else name
         width = fit.held_out.width
-        bounds = f", and its 90 % bounds reached {50 * width:.0f} % to each side" if math.isfinite(width) else ""
+        bounds = f" Its 90 % bounds reached {50 * width:.0f} % to each side." if math.isfinite(width) else ""
         sentences.append(
-            f"On {wording_of(front.table).known} that it had not seen, the last {title} predictor was off by "
-            f"{100 * fit.held_out.mape:.1f} % on average{bounds} ({fit.held_out.samples} architectures)."
+            f"On {fit.held_out.samples} {words.held_out}, the last {title} predictor was off by "
+            f"{100 * fit.held_out.mape:.1f} % on average.{bounds}"
         )
         sentences.extend(fit.verdict)
     for name, metric in METRICS.items():
@@ -86,20 +89,24 @@ def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
             (w.predicted[name], w.measurements[name]) for w in front if {name} <= w.predicted.keys() & w.measurements
         ]
         if pairs:
+            title = metric.title.lower()
+            value = f"measured {title}" if words is MEASURED else f"{title} from the table"
             inside = sum(guess.lower <= found.median <= guess.upper for guess, found in pairs)
             sentences.append(
-                f"{inside} of {len(pairs)} winners {wording_of(front.table).inside} the {metric.title.lower()} bounds "
-                "predicted for them."
+                f"For {inside} of {len(pairs)} winners, the {value} lies within the predicted 90 % bounds."
             )
     parities = [winner.parity for winner in front if winner.parity is not None]
     if parities:
-        sentences.append(f"Exported and trained models gave equal outputs up to {max(parities):.2g}.")
+        sentences.append(
+            f"The outputs of exported and trained models differ by at most {max(parities):.2g}, relative to the "
+            "largest output."
+        )
     return sentences
 
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """How many architectures one stage was reached by; the shares are of the stage that most reached."""
+    """The count of architectures that reached one stage; the percentages refer to the largest stage."""
 
     title: str
     count: int
@@ -110,7 +117,10 @@ class FunnelStep:
 
 
 def funnel_steps(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[FunnelStep]:
-    """One step for each stage, in their order; of checks where there were any, and of retraining but in a table."""
+    """Return one step for each stage, in order.
+
+    Checks are left out if there were none, and retraining is left out if values come from a table.
+    """
     without = {"retrain"} if words is not MEASURED else set()
     counts = [c for c in funnel_of(rows) if c.stage not in without and (c.stage != "check" or c.reached)]
     titles = {**words.stages, "train": "Evaluated"} if ways_of(rows) else words.stages
@@ -121,10 +131,10 @@ def funnel_steps(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[
         if count.stage == "train":
             remarks += ways_of(rows)
         if count.stage == "check" and count.reached:
-            remarks.append("trained alone, to check errors found without training")
+            remarks.append("trained individually, to check errors that do not come from training")
         remarks += [f"{count.stopped_early} stopped early"] if count.stopped_early else []
         if count.failed:
-            kinds = ", ".join(f"{kind} {number}" for kind, number in count.failures.items())
+            kinds = ", ".join(f"{kind}: {number}" for kind, number in count.failures.items())
             remarks.append(f"{count.failed} failed ({kinds})")
         steps.append(
             FunnelStep(

@@ -11,14 +11,16 @@ from nas.reports.cells import NOTHING, Cell, Table, architecture_cell, cost_cell
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text
+from nas.storage.notes import Fit
 from nas.values.evaluation import STAGES, Evaluation
-from nas.values.held_out import Fit
 from nas.values.metric import METRICS, Metric, readable
 from nas.values.objective import Limit
 
+CARBON = "CO2e per million inferences"
+
 
 def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
-    """Every winner, in the order of the front, with ``costs`` before whatever else was found."""
+    """Return a row for each winner, in the order of the front, with ``costs`` before all other metrics."""
     columns = list(
         shown_costs(
             costs,
@@ -32,8 +34,8 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
     rest = [column for column in columns if column[1] not in costs]
     headers = ["Winner", "Architecture", "Test accuracy", *(header for header, _, _ in first)]
     headers += ["Limits"] if front.limits else []
-    headers += ["Bundle", *_EXTRA_HEADERS] if front.table is None else []
-    headers += [*(["CO2e per million"] if front.gco2e_per_kwh is not None else [])]
+    headers += ["Bundle", "Throughput", "Executed precision"] if front.table is None else []
+    headers += [CARBON] if front.gco2e_per_kwh is not None else []
     headers += [header for header, _, _ in rest]
     rows = []
     for winner, on_front in zip(front.winners, front.on_front, strict=True):
@@ -54,11 +56,8 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
             cells.append(_carbon_cell(winner.gco2e(front.gco2e_per_kwh)))
         cells += [cost_cell(kind, metric, *found) for _, metric, kind in rest]
         rows.append(tuple(cells))
-    numeric = frozenset({"Test accuracy", "Throughput", "CO2e per million", *(header for header, _, _ in columns)})
+    numeric = frozenset({"Test accuracy", "Throughput", CARBON, *(header for header, _, _ in columns)})
     return Table(tuple(headers), tuple(rows), numeric)
-
-
-_EXTRA_HEADERS = ("Throughput", "Executed")
 
 
 def _throughput_cell(winner: Winner) -> Cell:
@@ -70,15 +69,15 @@ def _throughput_cell(winner: Winner) -> Cell:
 
 
 def _executed_cell(winner: Winner) -> Cell:
-    """What really ran, and the accuracy before deploying where deploying changed it."""
+    """Return the precision that ran, with the accuracy before deployment if deployment changed it."""
     before = winner.exported_test_error
     changed = before is not None and before != winner.test_error
-    detail = f"{accuracy_text(before)} before, in fp32" if before is not None and changed else ""
+    detail = f"{accuracy_text(before)} in fp32, before deployment" if before is not None and changed else ""
     return Cell(winner.executed_precision or "–", detail, winner.executed_precision or "")
 
 
 def _carbon_cell(grams: float | None) -> Cell:
-    return NOTHING if grams is None else Cell(readable(grams * 1e6, "g"), "measured energy", grams)
+    return NOTHING if grams is None else Cell(readable(grams * 1e6, "g"), "from measured energy", grams)
 
 
 def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
@@ -90,7 +89,7 @@ def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
 
 
 def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wording = MEASURED) -> Table:
-    """Every row, by stage and then as recorded."""
+    """Return every row, ordered by stage and then as recorded."""
     columns = list(
         shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words)
     )
@@ -99,11 +98,11 @@ def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wordin
     table = []
     for number, row in ordered:
         error, split = _error_of(row, words)
-        # A table is not trained on, nor are shared weights or a score.
+        # Looking an error up, or estimating it by shared weights or a score, takes no epochs.
         epochs = row.details.get("epochs") if words is MEASURED and row.by == "train" else None
         cells = [
             Cell(str(number), sort=number),
-            Cell(words.rows[row.stage] if row.by == "train" else "candidate", sort=f"{STAGES.index(row.stage)}"),
+            Cell(words.row_stages[row.stage] if row.by == "train" else "candidate", sort=f"{STAGES.index(row.stage)}"),
             Cell(str(row.round), sort=row.round),
             Cell(row.architecture.id, sort=row.architecture.id, kind="id"),
             architecture_cell(row.architecture),
@@ -122,9 +121,9 @@ def _error_of(row: Evaluation, words: Wording) -> tuple[float | None, str]:
     if row.failed:
         return None, ""
     if "test_error" in row.details:
-        return float(row.details["test_error"]), words.scored
+        return float(row.details["test_error"]), words.winner_error_source
     way = f", {BY[row.by]}" if row.by in BY else ""
-    return (float(row.values["error"]), f"{words.seen_error}{way}") if "error" in row.values else (None, "")
+    return (float(row.values["error"]), f"{words.search_error_source}{way}") if "error" in row.values else (None, "")
 
 
 def _outcome_cell(row: Evaluation) -> Cell:
@@ -134,7 +133,7 @@ def _outcome_cell(row: Evaluation) -> Cell:
         epochs, subset = row.details.get("epochs"), row.details.get("subset")
         reached = ""
         if epochs is not None and subset is not None:
-            reached = f"after epoch {epochs}, which saw {100 * subset:.3g} % of the training images"
+            reached = f"after epoch {epochs} on {100 * subset:.3g} % of the training images"
         return Cell("stopped early", reached, "1", "stopped")
     flags = [flag for measurement in row.measurements.values() for flag in measurement.flags]
     details = [*(["measured in an earlier run"] if row.details.get("kept") else []), *flags]
@@ -142,7 +141,7 @@ def _outcome_cell(row: Evaluation) -> Cell:
 
 
 def fit_table(fits: Sequence[Fit]) -> Table:
-    """How each round's predictors did on measured architectures that they had not seen."""
+    """Return the held-out errors of each round's predictors."""
     headers = (
         *("Round", "Metric", "Samples", "Mean error (MAPE)", "Spearman", "Kendall", "Within 5 %", "Within 10 %"),
         *("Width of 90 % bounds", "Doubts"),

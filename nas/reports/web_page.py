@@ -1,4 +1,4 @@
-"""What every HTML page of this project shares: one file that opens offline, escapes everything, and loads nothing."""
+"""HTML pages of one file each, which open offline, escape all text and load nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page to ``path``: aside at first and then renamed, so that no reader meets half of one."""
+    """Write a page to ``path`` atomically: a reader sees either the old page or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -30,10 +30,10 @@ def write_page(path: Path, text: str) -> None:
 
 
 def render_page(template: str, figures: Mapping[str, Any], **values: Any) -> str:
-    """The page that ``template`` makes of ``values``, with ``figures`` for plotly by the ids of their places.
+    """Return the page that ``template`` makes of ``values``.
 
-    Text is escaped everywhere. Scripts stand in the page's content security policy by their hashes, so that a browser
-    runs these and no others, and fetches nothing.
+    ``figures`` maps the id of an element to the plotly figure that is drawn in it. All text is escaped. The page's
+    content security policy names its scripts by their hashes, so that a browser runs no others and fetches nothing.
     """
     script = files("nas.reports").joinpath("templates", "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -55,12 +55,12 @@ def render_page(template: str, figures: Mapping[str, Any], **values: Any) -> str
 
 
 def _unbroken(text: str) -> str:
-    """``text`` with numbers held to their units and signs, so that no line ends between them."""
-    return re.sub(r"(?<=\d) (?=(?:[kMG]?B|[kMG]|ms|MiB|mJ|%)(?:\W|$))|(?<=[≤≥<>]) ", "\u00a0", text)
+    """Return ``text`` with no-break spaces between numbers and their units, and around comparison signs."""
+    return re.sub(r"(?<=\d) (?=(?:[kMG]?B|[kMG]|ms|MiB|mJ|%)(?:\W|$))|(?<=[≤≥<>]) | (?=[≤≥<>] )", "\u00a0", text)
 
 
 def _inert_json(value: Any) -> Markup:
-    """JSON that may stand within a script element: nothing in it can end the element or begin another."""
+    """Return JSON for a script element; nothing in it can end the element or begin another."""
     text = json.dumps(value, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -69,12 +69,12 @@ def _inert_json(value: Any) -> Markup:
 
 @cache
 def _plotly_script() -> str:
-    """Plotly's script with the line ends that a browser makes of it, on which the hash depends."""
+    """Return plotly's script with normalised line ends, as a browser hashes it."""
     script: str = get_plotlyjs()
     return script.replace("\r\n", "\n")
 
 
 @cache
 def _script_hash(script: str) -> str:
-    """The hash by which a content security policy names an inline script."""
+    """Return the hash by which a content security policy names an inline script."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

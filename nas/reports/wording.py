@@ -1,4 +1,4 @@
-"""What reports call the things that they show: a run measures and trains, or it looks all of that up in a table."""
+"""Texts that depend on where a run's values come from: from training and measuring, or from a table."""
 
 from __future__ import annotations
 
@@ -8,84 +8,93 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Wording:
-    """The words and sentences that depend on where a run's values come from."""
+    """The texts of the report and the terminal for one source of values.
 
-    found: str
-    """Said of the value of a measured metric."""
-    seen_accuracy: str
-    """The accuracy that the search sees."""
-    seen_error: str
-    """Where an error that the search sees comes from; ``scored`` likewise of a winner's."""
-    scored: str
-    errors: str
-    """What a plot's errors are, and what they are in one over the course of the search."""
-    errors_in_order: str
-    found_bars: str
-    """What bars beside found and predicted values are; ``predicted_and_found`` likewise in the plot of both."""
-    predicted_and_found: str
-    found_before: str
-    """That predictions were made before values were found; ``found_unit`` is what they are compared with."""
-    found_unit: str
-    known: str
-    """The architectures that predictors learn from."""
-    inside: str
-    """How winners lie within predicted bounds."""
+    Attributes:
+        value_source: an adjective for the values of measured metrics.
+        search_accuracy: a name for the accuracy that the search sees.
+        search_error_source: the small print below an error that the search sees.
+        winner_error_source: the small print below the error that scores a winner.
+        front_caption: the caption of a front plot, about its errors.
+        order_caption: the caption of the plot of errors over the search.
+        bars_caption: a sentence about the error bars of a front plot.
+        check_caption: the caption of a plot of predictions against actual values.
+        predicted_before: a phrase for predictions that were made before the value was known.
+        actual_value: a noun for the value that a prediction is compared with.
+        held_out: a name for the architectures that predictors are tested on.
+        limit_rule: the rule that decides whether a winner meets a limit.
+        conditions_heading: the heading above the conditions of measurements.
+        no_doubts: the sentence that replaces an empty list of doubts.
+        errors_tile: the title of the tile that counts candidates with an error.
+        costs_tile: the title of the tile that counts candidates with measured costs.
+        costs_remark: the remark below that count.
+        stages: the titles of the stages.
+        row_stages: the stages' names in the table of all rows.
+    """
+
+    value_source: str
+    search_accuracy: str
+    search_error_source: str
+    winner_error_source: str
+    front_caption: str
+    order_caption: str
+    bars_caption: str
+    check_caption: str
+    predicted_before: str
+    actual_value: str
+    held_out: str
     limit_rule: str
-    conditions: str
-    """The heading of the conditions of measurements."""
+    conditions_heading: str
     no_doubts: str
-    evaluated_tile: str
-    """The titles of the figures of candidates with an error, and of those with costs; and a remark on the latter."""
+    errors_tile: str
     costs_tile: str
     costs_remark: str
     stages: Mapping[str, str]
-    """The funnel's steps."""
-    rows: Mapping[str, str]
-    """The names of stages in the table of all rows."""
+    row_stages: Mapping[str, str]
 
 
 MEASURED = Wording(
-    found="measured",
-    seen_accuracy="validation accuracy",
-    seen_error="validation",
-    scored="test",
-    errors="Winners: error on the test split. Candidates: error on the validation split.",
-    errors_in_order="Error on the validation split by order of training; winners, on the test split, at the right.",
-    found_bars="Bars are 95 % intervals of what was measured, and 90 % bounds of what was predicted.",
-    predicted_and_found="What was predicted, with 90 % bounds, and what was measured, with 95 % intervals.",
-    found_before="predicted before measuring",
-    found_unit="what was measured",
-    known="measured architectures",
-    inside="were measured within",
-    limit_rule="A limit is met where the upper end of the measured interval is within it.",
-    conditions="Conditions of measuring",
-    no_doubts="None was flagged.",
-    evaluated_tile="candidates trained",
+    value_source="measured",
+    search_accuracy="validation accuracy",
+    search_error_source="validation",
+    winner_error_source="test",
+    front_caption="Winners show their error on the test split, candidates their error on the validation split.",
+    order_caption="Candidates stand in the order of training, with their error on the validation split. "
+    "Winners follow at the right, with their error on the test split.",
+    bars_caption="Bars are 95 % intervals of measured values and 90 % bounds of predicted values.",
+    check_caption="Horizontal bars are the 90 % bounds of predictions, vertical bars 95 % intervals of measurements.",
+    predicted_before="predicted before measuring",
+    actual_value="the measured value",
+    held_out="held-out measured architectures",
+    limit_rule="A limit is met if the upper end of the measured interval is within it.",
+    conditions_heading="Measurement conditions",
+    no_doubts="No measurement was flagged.",
+    errors_tile="candidates trained",
     costs_tile="candidates measured",
-    costs_remark="on the target",
+    costs_remark="on the target device",
     stages={"measure": "Measured", "check": "Checked", "train": "Trained", "retrain": "Retrained", "winner": "Winners"},
-    rows={"measure": "measure", "check": "check", "train": "train", "retrain": "retrain", "winner": "winner"},
+    row_stages={"measure": "measure", "check": "check", "train": "train", "retrain": "retrain", "winner": "winner"},
 )
 LOOKED_UP = Wording(
-    found="from the table",
-    seen_accuracy="accuracy in the search",
-    seen_error="in the search",
-    scored="of winners",
-    errors="Errors are read from the table: of winners by the column that scores them, of candidates by the column "
-    "that the search sees.",
-    errors_in_order="Error in the order of the search; winners, by the column that scores them, at the right.",
-    found_bars="Bars are 90 % bounds of what was predicted; values of the table have no interval.",
-    predicted_and_found="What was predicted, with 90 % bounds, and what the table says.",
-    found_before="predicted before they were looked up",
-    found_unit="what the table says",
-    known="architectures of the table",
-    inside="have a value within",
-    limit_rule="A limit is met where the value of the table is within it.",
-    conditions="Where values come from",
-    no_doubts="A table tells none: how its values were found is for those to say who made it.",
-    evaluated_tile="candidates looked up",
-    costs_tile="measured metrics looked up",
-    costs_remark="architectures",
+    value_source="from the table",
+    search_accuracy="accuracy in the search",
+    search_error_source="in the search",
+    winner_error_source="final",
+    front_caption="All errors are read from the table. Candidates show the column that the search sees, winners the "
+    "column that scores them.",
+    order_caption="Candidates stand in the order of the search. Winners follow at the right, with the error of the "
+    "column that scores them.",
+    bars_caption="Bars are 90 % bounds of predicted values; values from the table have no interval.",
+    check_caption="Bars are the 90 % bounds of predictions.",
+    predicted_before="predicted before they were looked up",
+    actual_value="the table's value",
+    held_out="held-out architectures of the table",
+    limit_rule="A limit is met if the table's value is within it.",
+    conditions_heading="Where values come from",
+    no_doubts="A table records no doubts about its values. Ask its authors how they were measured.",
+    errors_tile="candidates looked up",
+    costs_tile="candidates with costs looked up",
+    costs_remark="in the table",
     stages={
         "measure": "Costs looked up",
         "check": "Checked",
@@ -93,10 +102,10 @@ LOOKED_UP = Wording(
         "retrain": "Retrained",
         "winner": "Winners",
     },
-    rows={"measure": "costs", "check": "check", "train": "error", "retrain": "retrain", "winner": "winner"},
+    row_stages={"measure": "costs", "check": "check", "train": "error", "retrain": "retrain", "winner": "winner"},
 )
 
 
 def wording_of(table: str | None) -> Wording:
-    """The words for a run that measures, or for one in the ``table`` of that name."""
+    """Return the texts for a run that trains and measures, or for one that reads the ``table`` of that name."""
     return MEASURED if table is None else LOOKED_UP

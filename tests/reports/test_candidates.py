@@ -1,4 +1,4 @@
-"""Predictions put to the test: which one counts for an architecture, and what it is held against."""
+"""Checks of predictions: which prediction counts for an architecture, and its measurement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATENCY = METRICS["latency_ms"]
 def row(
     stage: Stage, size: int, measured: float | None, predicted: float | None = None, **extra: Failure
 ) -> Evaluation:
-    """A row with at most one measurement, of one sample, and one prediction with bounds 20 % to either side."""
+    """Return a row with at most one measurement of one sample, and one prediction with bounds of ±20 %."""
     predictions = (
         {}
         if predicted is None
@@ -27,13 +27,13 @@ def row(
 
 
 def summary(*rows: Evaluation) -> list[tuple[float, float, bool, bool]]:
-    """Of each check: predicted, measured, whether it is a winner's, and whether the prediction came before."""
+    """Return for each check its predicted value, measured value, ``is_winner`` and ``came_before``."""
     checks = prediction_checks(rows, LATENCY)
     return [(c.predicted.mean, c.measured.median, c.is_winner, c.came_before) for c in checks]
 
 
 def test_candidates_are_checked_once_if_they_were_predicted_first() -> None:
-    """Before predictors are fitted there is nothing to check, and later predictions know the measurement."""
+    """Without a predictor there is nothing to check, and later predictors were fitted to the measurement."""
     rows = (
         row("measure", 1, 1.0),
         row("measure", 2, 2.0, 2.1),
@@ -43,20 +43,20 @@ def test_candidates_are_checked_once_if_they_were_predicted_first() -> None:
     assert summary(*rows) == [(2.1, 2.0, False, True)]
 
 
-def test_a_winner_is_checked_once_by_its_first_prediction_and_its_last_measuring() -> None:
-    """Predictors are refitted to a candidate's own measurement, so its winner row's prediction is no test."""
+def test_a_winner_is_checked_once_by_its_first_prediction_and_its_last_measurement() -> None:
+    """Predictors are refitted to a candidate's own measurement, so that its winner row's prediction is no test."""
     first = row("measure", 1, 1.0, 1.3)
     assert summary(first, row("winner", 1, 1.1, 1.0), row("winner", 1, 1.2, 1.1)) == [(1.3, 1.2, True, True)]
     assert summary(row("winner", 1, 1.1, 1.0)) == [(1.0, 1.1, True, True)]
 
 
-def test_a_winner_of_the_first_measuring_is_told_apart() -> None:
-    """It was measured before there was a predictor."""
+def test_a_winner_that_was_measured_before_any_predictor_is_marked() -> None:
+    """Its prediction comes from a predictor that was fitted to its measurement."""
     assert summary(row("measure", 1, 1.0), row("winner", 1, 1.1, 1.05)) == [(1.05, 1.1, True, False)]
 
 
 def test_failed_rows_are_left_out() -> None:
-    """A failed winner stays the candidate that it was."""
+    """An architecture that failed as a winner counts as a candidate."""
     failure = Failure("timeout", "no answer in 60 s")
     rows = (
         row("measure", 2, None, failure=failure),
@@ -78,7 +78,7 @@ def test_failed_rows_are_left_out() -> None:
 def test_bounds_and_ten_percent(
     mean: float, lower: float, upper: float, is_within_bounds: bool, is_within_10_percent: bool
 ) -> None:
-    """Bounds belong to what they hold, and the ten percent are of what was measured: 2 ms."""
+    """Bounds are inclusive, and ten per cent refer to the measured 2 ms."""
     measured = Measurement("latency_ms", TARGET, ((2.0,),))
     check = PredictionCheck(architecture_at(1), PredictedValue(mean, lower, upper, upper), measured, False, True)
     assert (check.is_within_bounds, check.is_within_10_percent) == (is_within_bounds, is_within_10_percent)

@@ -1,4 +1,4 @@
-"""The terminal: progress by the kind of stream, and the front at several widths."""
+"""The terminal: the front at several widths, measured files, and a target's profile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
 
 
 def printed(front: Front, width: int, report: Path | None = None) -> str:
-    """What print_front writes to a stream that is no terminal."""
+    """Return the text that print_front writes to a stream that is no terminal."""
     stream = io.StringIO()
     print_front(front, Console(file=stream, width=width), report)
     return stream.getvalue()
@@ -29,7 +29,7 @@ def printed(front: Front, width: int, report: Path | None = None) -> str:
 @pytest.mark.parametrize("width", [40, 80, 100, 140, 200])
 @pytest.mark.parametrize("objectives", [("error", "latency_ms"), FOUR, ("error",)])
 def test_ids_paths_and_values_are_whole_at_every_width(width: int, objectives: tuple[str, ...]) -> None:
-    """Nothing is cut, nothing is coloured, and each winner's id, bundle and accuracy can be copied."""
+    """Nothing is cut or coloured, so that each winner's id, bundle and accuracy can be copied."""
     front = example_record(objectives).front
     text = printed(front, width)
     assert "\x1b" not in text
@@ -48,15 +48,15 @@ def test_lines_fit_the_width(width: int) -> None:
 
 
 def test_wide_terminals_get_a_table_and_narrow_ones_cards() -> None:
-    """The table has one heading for all; cards name each value."""
+    """The table names a value once in its header; each card names it again."""
     front = example_record().front
     assert printed(front, 140).count("Test accuracy") == 1
     assert printed(front, 80).count("test accuracy") == len(front)
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_measured_predicted_and_limits_are_told_apart(width: int) -> None:
-    """Both values appear with their words, and a broken limit says by what."""
+def test_measured_and_predicted_values_and_limits_are_named(width: int) -> None:
+    """Both values have their labels, and a broken limit names the value that breaks it."""
     text = printed(example_record().front, width)
     assert "predicted" in text
     assert "measured" in text
@@ -72,19 +72,19 @@ def test_long_paths_are_not_wrapped() -> None:
 
 
 def test_markup_in_names_is_text() -> None:
-    """Square brackets of a path are no markup."""
+    """Square brackets in a path are not taken for markup."""
     front = replace(example_record().front, run_folder=Path("runs/[bold]x[/bold]"))
     assert "runs/[bold]x[/bold]" in printed(front, 80)
 
 
 def test_no_winners_say_so() -> None:
-    """An empty front is one sentence and the report's place."""
+    """An empty front is one sentence and the report's path."""
     text = printed(example_record(with_winners=False).front, 80, Path("out/there.html"))
     assert text.splitlines() == ["No winners.", "Report: out/there.html"]
 
 
-def test_what_was_measured_of_files_fits_a_narrow_terminal() -> None:
-    """Numbers with their interval and doubts, or a reason; paths are whole and markup in them is text."""
+def test_measurements_of_files_fit_a_narrow_terminal() -> None:
+    """A file has values with intervals and doubts, or a reason; paths are whole and not taken for markup."""
     path = Path("models/[red]" + "x" * 90 + ".onnx")
     (row, *_) = (row for row in example_record().rows if row.measurements and row.stage == "measure")
     flagged = replace(row.measurements["latency_ms"], flags=("the machine stayed busy [b]",))
@@ -104,7 +104,7 @@ def test_what_was_measured_of_files_fits_a_narrow_terminal() -> None:
 
 
 def test_a_profile_says_why_it_has_no_peaks() -> None:
-    """Bytes are scaled, and what is not known is called that."""
+    """Bytes have a readable unit, and unknown properties are called so."""
     profile = TargetProfile(
         "abc", "t:fp32", {"memory_bytes": 16 * 10**9, "governor": None, "cache_bytes": {"L1": 32000}},
         Path("reference"), 0.25, "2026-01-01", why_no_peaks="no convolution",

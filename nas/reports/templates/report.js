@@ -23,7 +23,7 @@
     return themed;
   }
 
-  function themedLayout(layout, narrow) {
+  function themedLayout(layout, narrow, crowded) {
     const axis = (own) => ({
       gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("line"),
       tickcolor: colour("line"), automargin: true, ...own, title: { ...own.title, standoff: 10 },
@@ -45,7 +45,7 @@
       hovermode: "closest",
       hoverdistance: 24,
       dragmode: touch.matches ? false : "zoom",
-      margin: { l: 8, r: 14, t: 8, b: 8 },
+      margin: { l: 8, r: 14, t: crowded ? 64 : 8, b: 8 }, // 64: the tool bar stands above the legend
     };
   }
 
@@ -54,12 +54,13 @@
       const place = document.getElementById(id);
       if (!place) continue;
       const narrow = place.clientWidth < 560;
+      const crowded = !narrow && place.clientWidth < 800;
       const config = {
         responsive: true, displaylogo: false, showSendToCloud: false, showEditInChartStudio: false,
         modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
         displayModeBar: touch.matches || narrow ? false : "hover",
       };
-      Plotly.react(place, figure.data.map(themedTrace), themedLayout(figure.layout, narrow), config);
+      Plotly.react(place, figure.data.map(themedTrace), themedLayout(figure.layout, narrow, crowded), config);
     }
   }
 

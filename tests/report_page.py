@@ -1,0 +1,154 @@
+"""Rendered reports for tests: one record for each outcome of a run, and a parser of pages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+from run_record_example import architecture_at, energy_record, example_record
+
+from nas.reports.report import render_report
+from nas.results.run import Run
+from nas.values.evaluation import Failure
+
+HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'&{{7*7}}%{x}<a href='javascript:1'>"
+
+
+FOUR = ("error", "latency_ms", "params", "modelled_energy_mj")
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, its visible words and its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = tag
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.scripts[-1] += data
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """The visible text with single spaces."""
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The figures by the ids of their places."""
+        index = [tag for tag in self.tags if tag[0] in ("script", "style")].index(
+            ("script", {"type": "application/json", "id": "figures"})
+        )
+        figures: dict[str, Any] = json.loads(self.scripts[index])
+        return figures
+
+    def count(self, tag: str) -> int:
+        """Return the number of tags of that name."""
+        return sum(name == tag for name, _ in self.tags)
+
+
+def without_plotly(text: str) -> str:
+    """Return a page without plotly's script, which is large and not ours."""
+    assert text.count(get_plotlyjs()) == 1
+    return text.replace(get_plotlyjs(), "")
+
+
+@cache
+def example_text() -> str:
+    """Return the report of the example run."""
+    return render_report(example_record())
+
+
+@cache
+def example_page() -> Page:
+    """Return the parsed report of the example run."""
+    return Page(without_plotly(example_text()))
+
+
+def hostile_record() -> Run:
+    """Return a run all of whose recorded texts are hostile."""
+    record = example_record(name=HOSTILE)
+    rows = []
+    for number, row in enumerate(record.rows):
+        changed = replace(row, architecture=architecture_at(number % 16, **{HOSTILE: HOSTILE, "n": number}))
+        if row.failure is not None:
+            changed = replace(changed, failure=Failure(HOSTILE, HOSTILE))
+        measurements = {
+            name: replace(m, conditions={HOSTILE: HOSTILE}, flags=(HOSTILE,), target=HOSTILE)
+            for name, m in row.measurements.items()
+        }
+        details = {**row.details, "folder": HOSTILE} if "folder" in row.details else row.details
+        rows.append(replace(changed, measurements=measurements, details=details))
+    return replace(
+        record,
+        rows=tuple(rows),
+        target=HOSTILE,
+        recipe_text=HOSTILE,
+        run_folder=Path(HOSTILE),
+        notes={"data set": HOSTILE, HOSTILE: {HOSTILE: HOSTILE}},
+    )
+
+
+def failed_record() -> Run:
+    """Return a run all of whose evaluations failed."""
+    record = example_record()
+    bare = {"values": {}, "predicted": {}, "measurements": {}, "details": {}}
+    rows = tuple(replace(row, **bare, failure=Failure("nan", "loss is NaN")) for row in record.rows)
+    return replace(record, rows=rows, fits=())
+
+
+def with_failed_winners() -> Run:
+    """Return a run whose winners all failed."""
+    record = example_record()
+    failure = Failure("parity", "outputs differ")
+    rows = tuple(
+        replace(row, values={}, measurements={}, details={}, failure=failure) if row.stage == "winner" else row
+        for row in record.rows
+    )
+    return replace(record, rows=rows)
+
+
+def unmeasured_record() -> Run:
+    """Return a run without measurements."""
+    record = example_record()
+    return replace(record, rows=tuple(replace(row, measurements={}) for row in record.rows if row.stage != "measure"))
+
+
+OUTCOMES = {
+    "example": example_record,
+    "no rows": lambda: replace(example_record(), rows=(), fits=(), notes={}),
+    "no winners": lambda: example_record(with_winners=False),
+    "over without winners": lambda: replace(with_failed_winners(), is_over=True),
+    "all failed": failed_record,
+    "no measurements": unmeasured_record,
+    "only error": lambda: example_record(("error",), ()),
+    "only error, limited": lambda: example_record(("error",), ("accuracy >= 96%",)),
+    "no limits": lambda: example_record(limits=()),
+    "limits met by none": lambda: example_record(limits=("latency_ms <= 0.01ms",)),
+    "limit far off": lambda: example_record(limits=("latency_ms <= 9s",)),
+    "four objectives": lambda: example_record(FOUR, ("latency_ms <= 0.5ms", "accuracy >= 95%")),
+    "no objectives": lambda: example_record((), ()),
+    "energy": energy_record,
+    "hostile": hostile_record,
+}
