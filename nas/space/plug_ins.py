@@ -1,44 +1,88 @@
-"""Finding a plug-in by name: an installed entry point, or ``module:Name`` for one's own."""
+"""Finding plug-ins by name: entry points of installed packages, or ``module:Name`` for the user's own."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
-from importlib.metadata import entry_points
+import traceback
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nas.errors import RecipeError, did_you_mean
 
 
 def plug_in_names(group: str) -> list[str]:
-    """Names registered under an entry-point group, sorted."""
+    """Return the names registered under an entry-point group, sorted."""
     return sorted({entry.name for entry in entry_points(group=group)})
 
 
 def load_plug_in(group: str, name: str, noun: str) -> object:
-    """The object registered as ``name``, or the one at ``module:Name``.
+    """Return the object registered as ``name``, or the one at ``module:Name``.
 
-    A module in the current folder is found too, as for a script that runs there.
+    A module in the current folder is found too, as for a script that runs there. ``noun`` names the kind of plug-in in
+    messages, such as "sampler".
 
     Raises:
-        RecipeError: no such entry point, module or attribute; the nearest known name is given.
+        RecipeError: no such entry point, module or attribute (the nearest known name is given), or the plug-in's
+            module fails to import.
     """
     if ":" in name:
         return _load_path(name, noun)
-    for entry in entry_points(group=group):
-        if entry.name == name:
-            return entry.load()
-    raise RecipeError(f"unknown {noun} {name!r}. {did_you_mean(name, plug_in_names(group))}")
+    entry = _entry(group, name, noun)
+    try:
+        return entry.load()
+    except Exception as error:
+        hidden = _hiding(entry)
+        if hidden is not None:
+            raise RecipeError(
+                f"the {noun} {name!r} lies in the package {_top(entry)!r} of {_package(entry)}, but {hidden} has the "
+                "same name and hides it. Rename that, or run from another folder."
+            ) from error
+        raise RecipeError(
+            f"the {noun} {name!r} of the package {_package(entry)} fails to import: {_at(error)}. "
+            "Mend or upgrade that package."
+        ) from error
 
 
 def plug_in_path(group: str, name: str, noun: str) -> str:
-    """The ``module:Name`` that ``name`` stands for, without loading it. Raises RecipeError when it is unknown."""
-    if ":" in name:
-        return name
-    for entry in entry_points(group=group):
-        if entry.name == name:
-            return entry.value
-    raise RecipeError(f"unknown {noun} {name!r}. {did_you_mean(name, plug_in_names(group))}")
+    """Return the ``module:Name`` that ``name`` stands for, without loading it. Raises RecipeError if it is unknown."""
+    return name if ":" in name else _entry(group, name, noun).value
+
+
+def _entry(group: str, name: str, noun: str) -> EntryPoint:
+    found = {entry.value: entry for entry in entry_points(group=group) if entry.name == name}
+    if not found:
+        raise RecipeError(f"unknown {noun} {name!r}. {did_you_mean(name, plug_in_names(group))}")
+    if len(found) > 1:
+        packages = " and ".join(sorted(_package(entry) for entry in found.values()))
+        paths = " or ".join(sorted(found))
+        raise RecipeError(f"the name {name!r} of a {noun} is registered by {packages}: write {paths} instead.")
+    return next(iter(found.values()))
+
+
+def _package(entry: EntryPoint) -> str:
+    return "an unknown package" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+
+
+def _top(entry: EntryPoint) -> str:
+    return entry.module.partition(".")[0]
+
+
+def _hiding(entry: EntryPoint) -> str | None:
+    """Return the file or folder that is imported in the place of the entry point's package, or None."""
+    top, _, rest = entry.module.partition(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not rest:
+        return None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    parts = rest.split(".")
+    for folder in folders:
+        wanted = folder.joinpath(*parts)
+        if wanted.with_suffix(".py").is_file() or (wanted / "__init__.py").is_file():
+            return None
+    places = [spec.origin] if spec.origin else [str(folder) for folder in folders]
+    return " and ".join(places)
 
 
 def _load_path(path: str, noun: str) -> object:
@@ -50,10 +94,12 @@ def _load_path(path: str, noun: str) -> object:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise
+            raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {_at(error)}.") from error
         raise RecipeError(
             f"{noun} {path!r} names the module {module_name!r}, which is neither installed nor in {here}."
         ) from error
+    except Exception as error:
+        raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {_at(error)}.") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -61,3 +107,13 @@ def _load_path(path: str, noun: str) -> object:
         raise RecipeError(
             f"{noun} {path!r}: {module_name} has no {attribute!r}. {did_you_mean(attribute, public)}"
         ) from None
+
+
+def _at(error: BaseException) -> str:
+    """Return an exception in one line, with the file and the line that raised it."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
