@@ -87,7 +87,7 @@ def test_a_name_that_two_packages_register_is_refused(tmp_path: Path) -> None:
     ("group", "name", "near"),
     [
         ("nas.predictors", "stackd", "stacked"),
-        ("nas.samplers", "nsga", "nsga2"),
+        ("nas.samplers", "locl", "local"),
         ("nas.runtimes", "torch", "torch-cpu"),
     ],
 )
