@@ -1,4 +1,4 @@
-"""The real command in a process of its own, and what its run folder holds."""
+"""The command ``nas`` in a process of its own, and the rows in its run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nas.values.evaluation import Evaluation
 
 TESTS = Path(__file__).parent
 MARK = "NAS_TEST_PROCESS"
-"""An environment variable that the processes of one command share, whoever started them."""
+"""An environment variable that all processes of one command share."""
 
 SHORT = (
     *("--data", "digits", "--set", "rounds=1", "--set", "training.epochs=1", "--set", "training.subset=0.1"),
@@ -28,17 +28,17 @@ SHORT = (
 )
 """The shortest run on digits."""
 UNMEASURED = ("--objective", "error", "--objective", "macs")
-"""Objectives for which nothing is measured before the winners are."""
+"""Objectives that need no measurement before the winners."""
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, on one thread, without what a terminal would say of colours."""
+    """Return this process's environment, with one thread and without settings of a terminal's colours."""
     kept = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR", "COLUMNS")}
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "", **changes}
 
 
 def run_nas(*arguments: str | Path, cwd: Path = TESTS, **changes: str) -> subprocess.CompletedProcess[str]:
-    """The command's output and exit status; it may take two minutes."""
+    """Run the command to its end, and return its output and exit status."""
     return subprocess.run(
         [sys.executable, "-m", "nas", *map(str, arguments)],
         cwd=cwd,
@@ -51,7 +51,7 @@ def run_nas(*arguments: str | Path, cwd: Path = TESTS, **changes: str) -> subpro
 
 
 class RunningCommand:
-    """``nas`` in a process group of its own, whose output goes to files."""
+    """``nas`` in a process group of its own. Its output goes to a file."""
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         self._mark = uuid.uuid4().hex
@@ -65,7 +65,7 @@ class RunningCommand:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # A shell that starts a job in the background has it ignore Ctrl-C, which is inherited.
+                # A job that a shell starts in the background ignores Ctrl-C, and its children inherit that.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
 
@@ -74,7 +74,7 @@ class RunningCommand:
         return self._output.read_text()
 
     def wait_until(self, happened: Callable[[], bool], seconds: float = 60) -> bool:
-        """Whether it happened before the command ended."""
+        """Wait for an event or the end of the command. Return True if the event came first."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if happened():
@@ -82,23 +82,23 @@ class RunningCommand:
             if self.process.poll() is not None:
                 return happened()
             time.sleep(0.02)
-        raise AssertionError(f"it did not happen within {seconds} s:\n{self.output}")
+        raise AssertionError(f"the event did not come within {seconds} s:\n{self.output}")
 
     def kill(self) -> None:
-        """End the driver alone, at once."""
+        """Kill the driver alone."""
         self.others()
         self.process.kill()
         self.process.wait()
 
     def interrupt(self) -> None:
-        """What Ctrl-C does: a signal to the whole process group."""
+        """Send the signal of Ctrl-C to the whole process group."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def others(self) -> dict[int, str]:
-        """The command's other living processes, by id, with their command lines.
+        """Return the command lines of the command's other living processes, by process id.
 
-        They are known by their ancestors and by the variable in their environment: a title that a process gives
-        itself may overwrite the one, and the death of a parent the other. So who was seen once stays known.
+        Ancestors and the environment's variable identify them. A process that sets its own title may lose the variable,
+        and one whose parent dies loses its ancestor. So a process that was seen once stays known.
         """
         parents, started = {}, {}
         for folder in Path("/proc").iterdir():
@@ -108,7 +108,7 @@ class RunningCommand:
                     parents[int(folder.name)], started[int(folder.name)] = int(fields[1]), fields[19]
                     if f"{MARK}={self._mark}".encode() in (folder / "environ").read_bytes():
                         self._seen[int(folder.name)] = fields[19]
-            except OSError:  # ended meanwhile, or not ours
+            except OSError:  # it has ended, or belongs to another user
                 continue
         known = {self.process.pid, *(pid for pid, start in self._seen.items() if started.get(pid) == start)}
         while children := {pid for pid, parent in parents.items() if parent in known and pid in started} - known:
@@ -118,7 +118,7 @@ class RunningCommand:
         return {pid: _command_line(pid) for pid in known if pid in started}
 
     def wait_for_the_others(self, seconds: float = 30) -> None:
-        """Raise when other processes outlive the driver for so long; they are ended then."""
+        """Fail if other processes outlive the driver by this time, and kill them."""
         until = time.monotonic() + seconds
         while others := self.others():
             if time.monotonic() > until:
@@ -136,26 +136,25 @@ def _command_line(process_id: int) -> str:
 
 
 def rows_of(run: Path) -> list[tuple[Any, ...]]:
-    """All columns of all rows on disk, oldest first; none where there is no journal yet."""
+    """Return all columns of all rows on disk, oldest first; none before there is a journal."""
     if not (run / JOURNAL).exists():
         return []
     connection = sqlite3.connect(f"{(run / JOURNAL).as_uri()}?mode=ro", uri=True)
     try:
         return connection.execute("SELECT number, at, kind, body FROM rows ORDER BY number").fetchall()
-    except sqlite3.OperationalError:  # the table is not there yet
+    except sqlite3.OperationalError:  # the table does not exist yet
         return []
     finally:
         connection.close()
 
 
 def evaluations_of(run: Path, stage: str) -> list[Evaluation]:
-    """The rows of one stage, oldest first."""
-    rows = [Evaluation.from_json(body) for body in read_rows(run, "evaluation")]
-    return [row for row in rows if row.stage == stage]
+    """Return the evaluations of one stage, oldest first."""
+    return [row for row in read_rows(run, Evaluation) if row.stage == stage]
 
 
 def assert_nothing_twice(run: Path) -> None:
-    """No architecture has two rows in one stage, and no number two rows."""
+    """Check that no architecture has two rows in one stage."""
     for stage in ("measure", "train", "retrain", "winner"):
         identities = [row.architecture.id for row in evaluations_of(run, stage)]
         assert len(set(identities)) == len(identities), stage

@@ -1,4 +1,4 @@
-"""Rows that were acknowledged stay, whatever happens to the process; and a folder has one run and one writer."""
+"""The journal keeps every acknowledged row, whatever ends the process. A folder has one run and one writer."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from nas.errors import JournalError
 from nas.space.architecture import Architecture
 from nas.storage.journal import JOURNAL, RECIPE, Journal, read_rows, write_aside
+from nas.storage.notes import BenchUsed, Cost, RecipeText, RoundEnded
 from nas.values.evaluation import Evaluation, Failure
 
 RECIPE_TEXT = "trials = 5\n"
@@ -26,11 +27,16 @@ def started(folder: Path) -> Journal:
     return Journal.start(folder, RECIPE_TEXT, clock=lambda: 1.5)
 
 
+def rounds_of(folder: Path) -> list[int]:
+    return [row.round for row in read_rows(folder, RoundEnded)]
+
+
 def run_child(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """A process that has the journal's names and the folder, which is its first argument."""
+    """Start a process that has the journal's names, and ``folder`` from its first argument."""
     head = (
         "import sys, time\nfrom pathlib import Path\nfrom nas.errors import JournalError\n"
-        "from nas.storage.journal import Journal, read_rows\nfolder = Path(sys.argv[1])\n"
+        "from nas.storage.journal import Journal, read_rows\nfrom nas.storage.notes import RecipeText, RoundEnded\n"
+        "folder = Path(sys.argv[1])\n"
     )
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *map(str, arguments)],
@@ -42,58 +48,60 @@ def run_child(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 class TestRows:
-    def test_are_read_in_the_order_in_which_they_were_appended(self, tmp_path: Path) -> None:
-        """Each kind for itself, from the journal and from its folder alike."""
+    def test_of_each_class_are_read_in_order(self, tmp_path: Path) -> None:
+        """The open journal and its folder give the same rows of a class, oldest first."""
         with started(tmp_path / "run") as journal:
-            journal.append("note", {"n": 1}, {"n": 2})
-            journal.append("fit", {"metric": "latency_ms"})
-            journal.append("note", {"n": 3})
-            assert journal.bodies("note") == read_rows(tmp_path / "run", "note") == [{"n": 1}, {"n": 2}, {"n": 3}]
-            assert journal.bodies("fit") == [{"metric": "latency_ms"}]
-            assert journal.bodies("round") == []
+            journal.append(RoundEnded(1), RoundEnded(2))
+            journal.append(BenchUsed("cpu"))
+            journal.append(RoundEnded(3))
+            expected = [RoundEnded(1), RoundEnded(2), RoundEnded(3)]
+            assert journal.rows(RoundEnded) == read_rows(tmp_path / "run", RoundEnded) == expected
+            assert journal.rows(BenchUsed) == [BenchUsed("cpu")]
+            assert journal.rows(Cost) == []
 
     def test_are_there_again_after_resuming(self, tmp_path: Path) -> None:
-        """And new ones come behind them."""
+        """A resumed journal has the old rows, and appends new ones after them."""
         rows = [
             Evaluation("measure", Architecture({"depth": 1})),
             Evaluation("train", Architecture({"depth": 2}), 1, values={"error": 0.1}, failure=Failure("nan", "…")),
         ]
         with started(tmp_path) as journal:
-            journal.append_evaluations(rows[:1])
+            journal.append(*rows[:1])
         with Journal.resume(tmp_path, clock=time.time) as journal:
-            journal.append_evaluations(rows[1:])
-            assert journal.evaluations() == rows
+            journal.append(*rows[1:])
+            assert journal.rows(Evaluation) == rows
         assert (tmp_path / RECIPE).read_text() == RECIPE_TEXT
 
     def test_carry_the_clock(self, tmp_path: Path) -> None:
-        """The time is the given clock's, one for all rows of an append."""
+        """All rows of one append have one time, which the given clock tells."""
         ticks = itertools.count(10.0)
         with Journal.start(tmp_path, RECIPE_TEXT, clock=lambda: next(ticks)) as journal:
-            journal.append("note", {}, {})
-            journal.append("note", {})
+            journal.append(RoundEnded(1), BenchUsed("cpu"))
+            journal.append(RoundEnded(2))
         with sqlite3.connect(tmp_path / JOURNAL) as connection:
             assert [at for (at,) in connection.execute("SELECT at FROM rows ORDER BY number")] == [10, 10, 11]
         connection.close()
 
     def test_come_all_or_none(self, tmp_path: Path) -> None:
-        """When one of several cannot be written, the journal stays as it was, and stays usable."""
+        """When one of several rows cannot be written, the journal stays as it was, and stays usable."""
         with started(tmp_path) as journal:
             with pytest.raises(ValueError, match="not JSON compliant"):
-                journal.append("note", {"n": 1}, {"n": math.nan})
-            journal.append("note", {"n": 2})
-            assert journal.bodies("note") == [{"n": 2}]
+                journal.append(RoundEnded(1), Cost(wall_s=math.nan, device_s=0, joules=None, meter=""))
+            journal.append(RoundEnded(2))
+            assert journal.rows(RoundEnded) == [RoundEnded(2)]
+            assert journal.rows(Cost) == []
 
     def test_are_read_from_another_process_while_the_journal_is_open(self, tmp_path: Path) -> None:
         """A reader sees each row as soon as its append has returned."""
         with started(tmp_path) as journal:
-            journal.append("note", {"n": 1})
-            child = run_child("print(read_rows(folder, 'note'))", tmp_path)
-            assert child.communicate(timeout=60) == ("[{'n': 1}]\n", "")
+            journal.append(RoundEnded(1))
+            child = run_child("print(read_rows(folder, RoundEnded))", tmp_path)
+            assert child.communicate(timeout=60) == ("[RoundEnded(round=1)]\n", "")
 
 
 class TestFolders:
     def test_have_one_run(self, tmp_path: Path) -> None:
-        """A new run is refused where one is, of this recipe or of another, and the error says what to do."""
+        """A new run is refused in the folder of a run, of this recipe or another, and the error says what to do."""
         started(tmp_path).close()
         with pytest.raises(
             JournalError, match=rf"already holds this recipe's run\. Go on with it by --resume {tmp_path}"
@@ -106,11 +114,11 @@ class TestFolders:
             started(tmp_path)
 
     def test_without_a_run_cannot_be_resumed_or_read(self, tmp_path: Path) -> None:
-        """The error names what is missing, and nothing is made."""
+        """The error names the missing file, and no file is made."""
         with pytest.raises(JournalError, match=r"must be the folder of a run, but has no recipe\.toml"):
             Journal.resume(tmp_path, clock=time.time)
         with pytest.raises(JournalError, match=r"must be the folder of a run, but has no journal\.db"):
-            read_rows(tmp_path, "note")
+            read_rows(tmp_path, RoundEnded)
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("content", [b"not a database at all, but long enough to be read as one" * 50, b"short"])
@@ -124,11 +132,11 @@ class TestFolders:
         with pytest.raises(
             JournalError, match=r"journal\.db must be a journal of this program, but SQLite says: file is"
         ):
-            read_rows(tmp_path, "note")
+            read_rows(tmp_path, RoundEnded)
         assert (tmp_path / JOURNAL).read_bytes() == content
 
     def test_with_a_folder_in_the_journals_place_are_refused(self, tmp_path: Path) -> None:
-        """What SQLite says is passed on."""
+        """The error quotes SQLite."""
         (tmp_path / RECIPE).write_text(RECIPE_TEXT)
         (tmp_path / JOURNAL).mkdir()
         with pytest.raises(
@@ -137,7 +145,7 @@ class TestFolders:
             Journal.resume(tmp_path, clock=time.time)
 
     def test_have_one_writer(self, tmp_path: Path) -> None:
-        """Another process is refused while this one writes, and let in when it has closed."""
+        """Another process is refused while this one writes, and accepted after this one has closed."""
         code = """
 try:
     Journal.resume(folder, clock=time.time).close()
@@ -160,14 +168,14 @@ except JournalError as error:
 
 class TestDisasters:
     def test_each_append_waits_for_the_disk(self, tmp_path: Path) -> None:
-        """What a power cut spares cannot be tried here, so SQLite is asked whether it flushes at each commit."""
+        """SQLite flushes at each commit; a real power cut cannot be tried here."""
         with started(tmp_path) as journal:
             (flushing,) = journal._connection.execute("PRAGMA synchronous").fetchone()
             (mode,) = journal._connection.execute("PRAGMA journal_mode").fetchone()
         assert (flushing, mode) == (2, "wal")  # 2 is FULL
 
     def test_an_interrupted_append_is_taken_back(self, tmp_path: Path) -> None:
-        """And the next one goes well."""
+        """The row of an append that Ctrl-C interrupts is gone, and the next append works."""
 
         class Interrupted:
             def __init__(self, connection: sqlite3.Connection) -> None:
@@ -183,17 +191,17 @@ class TestDisasters:
             connection = journal._connection
             journal._connection = Interrupted(connection)  # type: ignore[assignment]
             with pytest.raises(KeyboardInterrupt):
-                journal.append("note", {"lost": 1})
+                journal.append(RoundEnded(1))
             journal._connection = connection
-            journal.append("note", {"kept": 1})
-            assert journal.bodies("note") == [{"kept": 1}]
+            journal.append(RoundEnded(2))
+            assert journal.rows(RoundEnded) == [RoundEnded(2)]
 
     def test_a_killed_writer_loses_nothing_that_was_acknowledged(self, tmp_path: Path) -> None:
-        """SIGKILL between and within appends leaves whole appends of two, at least all that had returned."""
+        """SIGKILL between and within appends leaves whole appends, among them all that had returned."""
         code = """
 with Journal.start(folder, "", clock=time.time) as journal:
     for n in range(10**6):
-        journal.append("note", {"n": 2 * n}, {"n": 2 * n + 1, "filling": "x" * 3000})
+        journal.append(RoundEnded(2 * n), RecipeText("x" * 3000), RoundEnded(2 * n + 1))
         print(n, flush=True)
 """
         for attempt in range(3):
@@ -202,48 +210,49 @@ with Journal.start(folder, "", clock=time.time) as journal:
             assert child.stdout is not None
             told = [child.stdout.readline() for _ in range(10 + attempt)]
             child.kill()
-            told += child.stdout.readlines()  # not communicate, which passes over what readline has read ahead
+            told += child.stdout.readlines()  # communicate would skip the lines that readline has buffered
             child.communicate(timeout=60)
             acknowledged = int(told[-1])
             assert child.returncode == -signal.SIGKILL
-            numbers = [row["n"] for row in read_rows(folder, "note")]
+            numbers = rounds_of(folder)
+            assert len(read_rows(folder, RecipeText)) == len(numbers) // 2
             assert numbers == list(range(len(numbers)))
             assert len(numbers) % 2 == 0
             assert len(numbers) // 2 in (acknowledged + 1, acknowledged + 2)
             with Journal.resume(folder, clock=time.time) as journal:
-                journal.append("note", {"n": "new"})
-                assert len(journal.bodies("note")) == len(numbers) + 1
+                journal.append(RoundEnded(-1))
+                assert len(journal.rows(RoundEnded)) == len(numbers) + 1
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-    def test_a_full_disk_is_told_and_spares_the_earlier_rows(self, tmp_path: Path) -> None:
-        """The error says what to do, the row is not half there, and the run can go on when there is space again."""
+    def test_a_full_disk_is_reported_and_spares_the_earlier_rows(self, tmp_path: Path) -> None:
+        """The error says what to do, no part of the row is kept, and the run can go on once there is space again."""
         code = """
 import resource
 journal = Journal.start(folder, "", clock=time.time)
-journal.append("note", {"n": 1})
+journal.append(RoundEnded(1))
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, hard))
 try:
-    journal.append("note", {"filling": "x" * 200_000})
+    journal.append(RecipeText("x" * 200_000))
 except JournalError as error:
     print(error)
-print(journal.bodies("note"))
+print(journal.rows(RoundEnded), journal.rows(RecipeText))
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-journal.append("note", {"n": 2})
-print(journal.bodies("note"))
+journal.append(RoundEnded(2))
+print(journal.rows(RoundEnded), journal.rows(RecipeText))
 """
         told, complaints = run_child(code, tmp_path).communicate(timeout=60)
         assert complaints == ""
         message, then, last = told.splitlines()
         assert message.startswith("rows must reach the disk before the run goes on, but SQLite says: ")
         assert message.endswith(". Free some space or mend the folder, then resume the run.")
-        assert (then, last) == ("[{'n': 1}]", "[{'n': 1}, {'n': 2}]")
-        assert read_rows(tmp_path, "note") == [{"n": 1}, {"n": 2}]
+        assert (then, last) == ("[RoundEnded(round=1)] []", "[RoundEnded(round=1), RoundEnded(round=2)] []")
+        assert rounds_of(tmp_path) == [1, 2]
 
 
 class TestWriteAside:
     def test_replaces_a_file_whole(self, tmp_path: Path) -> None:
-        """Nothing is left beside it."""
+        """No other file is left in its folder."""
         path = tmp_path / "report.html"
         write_aside(path, b"old and long")
         write_aside(path, b"new")
@@ -252,7 +261,7 @@ class TestWriteAside:
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
     def test_leaves_the_old_file_when_the_disk_is_full(self, tmp_path: Path) -> None:
-        """The old content stays, and nothing is left beside it."""
+        """The old content stays, and no other file is left in its folder."""
         path = tmp_path / "report.html"
         path.write_bytes(b"old")
         path.with_name(f".report.html.{os.getpid()}").symlink_to("/dev/full")
