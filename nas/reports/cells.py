@@ -58,6 +58,7 @@ EXACT = "exact"
 
 
 def architecture_cell(architecture: Architecture) -> Cell:
+    """Return a cell with the architecture's short form, which unfolds into its choices."""
     choices = tuple((name, str(option)) for name, option in architecture.items())
     return Cell(architecture.short, sort=architecture.short, kind="architecture", choices=choices)
 
@@ -122,6 +123,7 @@ def cost_cell(
     measurements: Mapping[str, Measurement],
     values: Mapping[str, float],
 ) -> Cell:
+    """Return the cell of ``metric`` whose ``kind`` is predicted, measured or value, as in ``shown_costs``."""
     if kind == "predicted":
         return _predicted_cell(metric, predicted)
     return _measured_cell(metric, measurements) if kind == "measured" else _value_cell(metric, values)

@@ -15,7 +15,7 @@ from nas.errors import CandidateError
 from nas.hardware.measured_files import MeasuredFile
 from nas.hardware.roofline import rate_text, share_text
 from nas.hardware.target_profile import TargetProfile
-from nas.reports.wording import wording_of
+from nas.reports.wording import failed_text, wording_of
 from nas.results.front import REPORT_NAME, Front
 from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text, range_text
 from nas.values.metric import METRICS, Metric
@@ -39,8 +39,7 @@ def print_front(front: Front, console: Console, report: Path | None = None, *, h
     ``report.html`` in the run folder; without ``has_report`` it is left out.
     """
     if not front.winners:
-        failed = f" {front.failed} chosen architectures failed." if front.failed else ""
-        console.print(Text(f"No winners.{failed}"))
+        console.print(Text(f"No winners.{f' {failed_text(front.failed)}.' if front.failed else ''}"))
     else:
         headers, rows = _columns(front)
         widths = [
@@ -132,8 +131,7 @@ def _legend(front: Front) -> Text:
     else:
         parts.append(f"Nothing was trained or measured: values are from {front.table}. Ranges are 90 % bounds.")
     if front.failed:
-        failed = "architecture" if front.failed == 1 else "architectures"
-        parts.append(f"{front.failed} other chosen {failed} failed.")
+        parts.append(f"{failed_text(front.failed)}.")
     return Text("   ".join(parts), style="bright_black")
 
 

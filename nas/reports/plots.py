@@ -144,9 +144,10 @@ def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck], words: W
         trace_of(winners, "winner", "winners", "diamond", 12),
     ]
     unit = f", {metric.unit}" if metric.unit else ""
+    kind = "Measured" if words is MEASURED else "Looked-up"
     layout = {
-        "xaxis": {"title": {"text": f"{metric.title} predicted{unit}"}, "range": [low, high]},
-        "yaxis": {"title": {"text": f"{metric.title} {words.value_source}{unit}"}, "range": [low, high]},
+        "xaxis": {"title": {"text": f"Predicted {metric.title.lower()}{unit}"}, "range": [low, high]},
+        "yaxis": {"title": {"text": f"{kind} {metric.title.lower()}{unit}"}, "range": [low, high]},
     }
     caption = words.check_caption
     counted = [check for check, _ in pairs if check.came_before]
@@ -160,7 +161,7 @@ def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck], words: W
     if seen:
         which = "1 hollow point, a winner" if len(seen) == 1 else f"{len(seen)} hollow points, winners"
         caption += f" Not counted: {which} that the predictor had been fitted to."
-    title = f"{'Measured' if words is MEASURED else 'Looked-up'} against predicted {metric.title.lower()}"
+    title = f"{kind} against predicted {metric.title.lower()}"
     return Plot(f"check-{metric.name}", title, caption, figure_of(traces, layout))
 
 
@@ -220,8 +221,8 @@ def _winner_lines(winner: Winner, cost: Metric | None = None) -> list[str]:
 
 def _candidate_lines(candidate: Candidate, words: Wording, cost: Metric | None = None) -> list[str]:
     stopped = ", stopped early" if candidate.stopped else ""
-    way = f" {candidate.by}" if candidate.by else ""
-    lines = [f"{words.search_accuracy}{way} {accuracy_text(candidate.error)}{stopped}"]
+    way = f", {candidate.by}" if candidate.by else ""
+    lines = [f"{words.search_accuracy} {accuracy_text(candidate.error)}{way}{stopped}"]
     return lines + _value_lines(cost, candidate.predicted, candidate.measurements, candidate.values)
 
 
@@ -237,13 +238,13 @@ def _value_lines(
     if name in measurements:
         found = measurements[name]
         if found.table is not None:
-            lines.append(f"{title} from the table {metric.format(found.median)}")
+            lines.append(f"{title} {metric.format(found.median)}, from the table")
         else:
             bounds = range_text(metric, found.interval.lower, found.interval.upper)
-            lines.append(f"{title} measured {metric.format(found.median)} ({bounds})")
+            lines.append(f"measured {title} {metric.format(found.median)} ({bounds})")
     if name in predicted:
         guess = predicted[name]
-        lines.append(f"{title} predicted {metric.format(guess.mean)} ({range_text(metric, guess.lower, guess.upper)})")
+        lines.append(f"predicted {title} {metric.format(guess.mean)} ({range_text(metric, guess.lower, guess.upper)})")
         if not guess.known:
             lines.append(OUTSIDE)
     if metric.source != "measured" and name in values:

@@ -165,8 +165,8 @@ def _check_plot(report: TrustReport) -> Plot:
     ]
     shown = [limit for limit in report.limits if low <= limit.value <= high]
     layout = {
-        "xaxis": {"title": {"text": f"{metric.title} measured{unit}"}, **axis},
-        "yaxis": {"title": {"text": f"{metric.title} predicted{unit}"}, **axis},
+        "xaxis": {"title": {"text": f"Measured {metric.title.lower()}{unit}"}, **axis},
+        "yaxis": {"title": {"text": f"Predicted {metric.title.lower()}{unit}"}, **axis},
         "shapes": [
             {"type": "line", "x0": limit.value, "x1": limit.value, "yref": "paper", "y0": 0, "y1": 1,
              "line": {"width": 1.5, "dash": "dash"}}
@@ -184,7 +184,7 @@ def _check_plot(report: TrustReport) -> Plot:
         f"{inside} of {len(report.cases)} measured values lie within their predicted 90 % bounds. "
         "Both axes are logarithmic."
     )
-    title = f"{metric.title}, predicted against measured"
+    title = f"Predicted against measured {metric.title.lower()}"
     return Plot(f"check-{metric.name}", title, caption, {"data": data, "layout": layout})
 
 

@@ -37,7 +37,9 @@ def figures_of(held_out: HeldOutError) -> list[Figure]:
         Figure("samples", str(held_out.samples), "measured architectures, each held out once"),
         Figure("mean error (MAPE)", share(held_out.mape), "of the measured value"),
         Figure("Spearman", _correlation(held_out.spearman), "rank correlation; 1 means the right order"),
-        Figure("Kendall", _correlation(held_out.kendall), "share of pairs in the right order minus the others"),
+        Figure(
+            "Kendall", _correlation(held_out.kendall), "share of pairs in the right order minus share of the others"
+        ),
         Figure("within ±5 %", share(held_out.within_5_percent), "of the predictions"),
         Figure("within ±10 %", share(held_out.within_10_percent), "of the predictions"),
         Figure("width of the bounds", share(held_out.width), "median of (upper − lower bound) / mean"),

@@ -13,7 +13,7 @@ from nas.reports.plots import error_plot, front_plot, prediction_plots
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
 from nas.reports.tables import fit_table, row_table, winner_table
 from nas.reports.web_page import render_page, write_page
-from nas.reports.wording import wording_of
+from nas.reports.wording import failed_text, wording_of
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, accuracy_text, broken_text
 from nas.values.objective import Limit, limit_text
@@ -41,6 +41,7 @@ def render_report(record: Run) -> str:
         plots=plots,
         checks=checks,
         words=wording_of(front.table),
+        failed=failed_text(front.failed),
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
         trust=[*evaluation_sentences(record.notes), *trust_sentences(front, record.fits)],

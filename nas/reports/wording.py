@@ -106,6 +106,11 @@ LOOKED_UP = Wording(
 )
 
 
+def failed_text(count: int) -> str:
+    """Return how many of the architectures that were chosen as winners failed."""
+    return f"{count} chosen {'architecture' if count == 1 else 'architectures'} failed"
+
+
 def wording_of(table: str | None) -> Wording:
     """Return the texts for a run that trains and measures, or for one that reads the ``table`` of that name."""
     return MEASURED if table is None else LOOKED_UP
