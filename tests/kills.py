@@ -33,7 +33,14 @@ class ForkedCommand(RunningCommand):
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(
-            ["nas.cli.main", "nas.reports.console", "nas.searching.run", "predictors.surrogate_sampler", "scipy.stats"]
+            [
+                "nas.cli.main",
+                "nas.reports.console",
+                "nas.reports.progress_display",
+                "nas.searching.run",
+                "predictors.samplers.surrogate_sampler",
+                "scipy.stats",
+            ]
         )
         self._output = folder / f"output-{time.monotonic_ns()}"
         self._output.touch()
