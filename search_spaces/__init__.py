@@ -1,1 +1,1 @@
-"""Search spaces that come with the project; each is a class with ``choices`` and ``build``."""
+"""Search spaces: each is a class with ``choices`` and ``build``, and recipes name it by an entry point."""

@@ -1,4 +1,4 @@
-"""Torch modules that convolutional spaces share, and the layers that a device sees of them."""
+"""Torch modules that convolutional spaces share, and the layers that devices execute for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas.space.layer import Layer
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution that keeps the size (divided by ``stride``, rounded up), batch norm, and ReLU where asked for."""
+    """A convolution, batch norm and, with ``activate``, ReLU; sides are divided by ``stride`` and rounded up."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, activate: bool = True
@@ -22,7 +22,7 @@ class ConvNorm(nn.Sequential):
 
 
 class SqueezeExcite(nn.Module):
-    """Weights each channel by a gate computed from the means of all (Hu et al., 2018, arXiv:1709.01507)."""
+    """Scales each channel by a gate computed from the means of all channels (Hu et al., 2018, arXiv:1709.01507)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -30,16 +30,17 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Conv2d(squeezed(width), width, 1)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the scaled maps."""
         means = maps.mean((2, 3), keepdim=True)
         gates = nn.functional.hardsigmoid(self.expand(nn.functional.relu(self.reduce(means))))
         return maps * gates
 
 
 class InvertedResidual(nn.Module):
-    """Widens ``expansion`` times, convolves, narrows again (Sandler et al., 2018, arXiv:1801.04381).
+    """Widens channels ``expansion`` times, convolves, and narrows again (Sandler et al., 2018, arXiv:1801.04381).
 
-    ``fused`` does the first two with one full convolution (Gupta and Akin, 2020, arXiv:2003.02838), which does more
-    work yet is often quicker than a depthwise one. The input is added where the shapes allow it.
+    With ``fused``, one full convolution widens and convolves (Gupta and Akin, 2020, arXiv:2003.02838). It does more
+    work but is often faster than a depthwise convolution. The input is added if input and output have the same shape.
     """
 
     def __init__(
@@ -61,24 +62,25 @@ class InvertedResidual(nn.Module):
         self.is_residual = stride == 1 and inputs == outputs
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the output maps, plus the input if the block is residual."""
         output: torch.Tensor = self.body(maps)
         return maps + output if self.is_residual else output
 
 
 class Head(nn.Sequential):
-    """The mean over the image, and a linear classifier."""
+    """The mean over the image, followed by a linear classifier."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 
 def squeezed(width: int) -> int:
-    """The width inside squeeze-and-excite: a quarter, but at least 4 so that ReLU leaves something alive."""
+    """Return the width inside squeeze-and-excite: a quarter, but at least 4, so that ReLU does not zero everything."""
     return max(4, width // 4)
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw convolutions as He et al. (2015, arXiv:1502.01852) do, and classifiers near zero."""
+    """Draw weights of convolutions as in He et al. (2015, arXiv:1502.01852), and those of classifiers near zero."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
@@ -90,19 +92,22 @@ def initialise(module: nn.Module) -> None:
 
 
 class LayerWriter:
-    """Writes down the layers of a network while following the shape, (channels, height, width), of its maps."""
+    """Lists the layers of a network; ``shape``, (channels, height, width), is that of the current maps.
+
+    Each method appends layers, updates ``shape``, and returns the writer.
+    """
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
         self.layers: list[Layer] = []
 
     def conv_norm(self, width: int, kernel: int, *, stride: int = 1, groups: int = 1, activate: bool = True) -> Self:
-        """As ``ConvNorm``."""
+        """Append the layers of ``ConvNorm``."""
         self.conv(width, kernel, stride=stride, groups=groups, extra_params=2 * width)
         return self.same("activation") if activate else self
 
     def conv(self, width: int, kernel: int, *, stride: int = 1, groups: int = 1, extra_params: int = 0) -> Self:
-        """A convolution that keeps the size; ``extra_params`` are those of its bias or of the norm folded into it."""
+        """Append a convolution; ``extra_params`` are those of its bias, or of the norm that is folded into it."""
         channels, height, image_width = self.shape
         output = (width, -(-height // stride), -(-image_width // stride))
         weights = width * (channels // groups) * kernel * kernel
@@ -118,7 +123,7 @@ class LayerWriter:
         return self
 
     def squeeze_excite(self) -> Self:
-        """As ``SqueezeExcite``."""
+        """Append the layers of ``SqueezeExcite``."""
         shape = self.shape
         inside = squeezed(shape[0])
         self.mean().conv(inside, 1, extra_params=inside).same("activation")
@@ -129,7 +134,7 @@ class LayerWriter:
     def inverted_residual(
         self, outputs: int, *, kernel: int, stride: int, expansion: int, fused: bool, squeeze: bool
     ) -> Self:
-        """As ``InvertedResidual``."""
+        """Append the layers of ``InvertedResidual``."""
         inputs = self.shape[0]
         hidden = inputs * expansion
         if fused:
@@ -144,23 +149,23 @@ class LayerWriter:
         return self.same("elementwise") if stride == 1 and inputs == outputs else self
 
     def same(self, kind: str, *, params: int = 0) -> Self:
-        """A layer that keeps the shape, such as an activation or an addition."""
+        """Append a layer that keeps the shape, such as an activation or an addition."""
         self._write(kind, self.shape, params=params)
         return self
 
     def pool(self, kernel: int, *, stride: int) -> Self:
-        """Pooling that keeps the size (divided by ``stride``, rounded up)."""
+        """Append a pool; sides are divided by ``stride`` and rounded up."""
         channels, height, width = self.shape
         self._write("pool", (channels, -(-height // stride), -(-width // stride)), kernel=kernel, stride=stride)
         return self
 
     def mean(self) -> Self:
-        """The mean over the image."""
+        """Append the mean over the image."""
         self._write("pool", (self.shape[0], 1, 1))
         return self
 
     def head(self, classes: int) -> Self:
-        """As ``Head``; the last layer."""
+        """Append the layers of ``Head``, which come last."""
         width = self.mean().shape[0]
         self.layers.append(Layer("linear", (width,), (classes,), macs=width * classes, params=(width + 1) * classes))
         return self

@@ -1,8 +1,8 @@
-"""Weights that blocks of all sizes share: each takes the first channels, and the middle of the kernel, of the largest.
+"""Weights shared by blocks of all sizes: each block uses the first channels and the kernel centre of the largest block.
 
-Slimmable networks share the first channels (Yu et al., 2019, arXiv:1812.08928), Once-for-All the middle of kernels
-(Cai et al., 2020, arXiv:1908.09791). ``weights`` gives, under the names of the parameters of the ordinary block,
-views of what is shared, so that gradients flow back into it.
+Slimmable networks share the first channels (Yu et al., 2019, arXiv:1812.08928), and Once-for-All shares the centre of
+kernels (Cai et al., 2020, arXiv:1908.09791). Each ``weights`` method yields views of the shared weights under the
+parameter names of the ordinary block, so that gradients flow back.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from torch import nn
 from search_spaces.blocks import ConvNorm, Head, SqueezeExcite, squeezed
 
 Weights = Iterator[tuple[str, torch.Tensor]]
+"""Names of parameters, with views of the shared weights."""
 
 
 class ElasticConvNorm(ConvNorm):
-    """What ``ConvNorm`` of up to these widths and this kernel share. A depthwise one has ``inputs`` 1."""
+    """Shared weights of ``ConvNorm`` up to these widths and this kernel; ``inputs`` is 1 for depthwise convolutions."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, activate=False)
 
     def weights(self, prefix: str, inputs: int, outputs: int, kernel: int) -> Weights:
+        """Yield the weights of a block of this size."""
         weight = self.get_parameter("0.weight")
         edge = (weight.shape[-1] - kernel) // 2
         middle = slice(edge, edge + kernel)
@@ -33,9 +35,10 @@ class ElasticConvNorm(ConvNorm):
 
 
 class ElasticSqueezeExcite(SqueezeExcite):
-    """What ``SqueezeExcite`` of up to this width share."""
+    """Shared weights of ``SqueezeExcite`` up to this width."""
 
     def weights(self, prefix: str, width: int) -> Weights:
+        """Yield the weights of a block of this width."""
         inside = squeezed(width)
         yield f"{prefix}reduce.weight", self.reduce.weight[:inside, :width]
         yield f"{prefix}reduce.bias", self.get_parameter("reduce.bias")[:inside]
@@ -44,7 +47,7 @@ class ElasticSqueezeExcite(SqueezeExcite):
 
 
 class ElasticInvertedResidual(nn.Module):
-    """What ``InvertedResidual`` of one kind, of up to these sizes, share. Fused and depthwise ones share nothing."""
+    """Shared weights of ``InvertedResidual`` up to these sizes; fused and depthwise blocks share no weights."""
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, expansion: int, fused: bool) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class ElasticInvertedResidual(nn.Module):
         self._is_fused = fused
 
     def weights(self, prefix: str, inputs: int, outputs: int, *, kernel: int, expansion: int, squeeze: bool) -> Weights:
-        """In the order of ``InvertedResidual.body``."""
+        """Yield the weights of a block of this size, in the order of ``InvertedResidual.body``."""
         hidden = inputs * expansion
         place = 0
         if self.widen is not None and expansion > 1:
@@ -71,8 +74,9 @@ class ElasticInvertedResidual(nn.Module):
 
 
 class ElasticHead(Head):
-    """What ``Head`` of up to this width share."""
+    """Shared weights of ``Head`` up to this width."""
 
     def weights(self, prefix: str, width: int) -> Weights:
+        """Yield the weights of a head of this width."""
         yield f"{prefix}2.weight", self.get_parameter("2.weight")[:, :width]
         yield f"{prefix}2.bias", self.get_parameter("2.bias")

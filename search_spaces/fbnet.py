@@ -1,7 +1,7 @@
 """The layer-wise space of FBNet (Wu et al., 2019, arXiv:1812.03443).
 
 Each of 22 layers takes one of nine blocks; widths and strides are fixed. HW-NAS-Bench (Li et al., 2021,
-arXiv:2103.10584) publishes tables for many devices in which the layers' options are numbered in the order kept here.
+arXiv:2103.10584) publishes tables for many devices, which number the options in the order of ``OPERATIONS``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search_spaces.blocks import ConvNorm, Head, LayerWriter, initialise
 
 @dataclass(frozen=True)
 class BlockKind:
-    """The arguments of one block, but for its widths and stride; ``groups`` are those of its 1×1 convolutions."""
+    """Arguments of one block, except widths and stride; ``groups`` is the number of groups of its 1×1 convolutions."""
 
     kernel: int
     expansion: int
@@ -46,9 +46,12 @@ LARGEST_SMALL_SIDE = 64
 
 
 class FbNet:
-    """Networks of 22 inverted residual blocks, some with grouped convolutions, some left out.
+    """The space of FBNet (Wu et al., 2019, arXiv:1812.03443): 22 inverted residual blocks that may be skipped.
 
-    The stem strides for images with a side of more than 64 pixels only; from there on the sides are divided by 16.
+    The stem halves only images with a side of more than 64 pixels. The blocks divide the sides by 16.
+
+    >>> space = FbNet(input_shape=(3, 32, 32), classes=10)
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
     """
 
     choices = tuple(Choice(f"op{number}", OPERATIONS) for number in range(len(PLACES)))
@@ -59,7 +62,7 @@ class FbNet:
         self._stem_stride = 1 if max(input_shape[1:]) <= LARGEST_SMALL_SIDE else 2
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The torch module, with weights drawn from torch's global random state."""
+        """Return the torch module, with weights drawn from torch's global random state."""
         width = STEM_WIDTH
         parts: list[nn.Module] = [ConvNorm(self._input_shape[0], width, 3, stride=self._stem_stride)]
         for kind, outputs, stride in _plan(architecture):
@@ -73,7 +76,7 @@ class FbNet:
         return network
 
     def layers(self, architecture: Architecture) -> list[Layer]:
-        """What a trace of the built module gives, without building it."""
+        """Return the layers, as a trace of the module gives them, without building it."""
         writer = LayerWriter(self._input_shape).conv_norm(STEM_WIDTH, 3, stride=self._stem_stride)
         for kind, outputs, stride in _plan(architecture):
             if kind is not None:
@@ -84,14 +87,14 @@ class FbNet:
 
 
 class Block(nn.Module):
-    """An inverted residual whose first 1×1 convolution stays at expansion 1 too; groups exchange their channels."""
+    """An inverted residual that keeps its first 1×1 convolution even at expansion 1; groups exchange channels."""
 
     def __init__(self, inputs: int, outputs: int, kind: BlockKind, *, stride: int) -> None:
         super().__init__()
         hidden = inputs * kind.expansion
         parts: list[nn.Module] = [ConvNorm(inputs, hidden, 1, groups=kind.groups)]
         if kind.groups > 1:
-            # After the norm, not before it: the outputs are the same, and the norm can be folded.
+            # After the norm instead of before it, so that the norm can be folded; outputs are the same.
             parts.append(ChannelShuffle(kind.groups))
         parts.append(ConvNorm(hidden, hidden, kind.kernel, stride=stride, groups=hidden))
         parts.append(ConvNorm(hidden, outputs, 1, groups=kind.groups, activate=False))
@@ -99,14 +102,16 @@ class Block(nn.Module):
         self.is_residual = _keeps_shape(inputs, outputs, stride)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the output maps, plus the input if the block is residual."""
         output: torch.Tensor = self.body(maps)
         return maps + output if self.is_residual else output
 
 
 class ChannelShuffle(nn.Module):
-    """Deals the channels of each group out to all groups (Zhang et al., 2018, arXiv:1707.01083).
+    """Distributes the channels of each group over all groups (Zhang et al., 2018, arXiv:1707.01083).
 
-    Written as a transposition, which a trace leaves out as it does others; torch's own would be a layer of kind other.
+    It is written as a transposition, which traces leave out. A trace would show torch's own shuffle as a layer of kind
+    other.
     """
 
     def __init__(self, groups: int) -> None:
@@ -114,11 +119,12 @@ class ChannelShuffle(nn.Module):
         self.groups = groups
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the maps with reordered channels."""
         return torch.unflatten(maps, 1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def _plan(architecture: Architecture) -> Iterator[tuple[BlockKind | None, int, int]]:
-    """For each layer its block, or None where it is skipped, its output width and its stride."""
+    """Yield each layer's block, or None if it is skipped, its output width and its stride."""
     for number, (width, stride) in enumerate(PLACES):
         yield BLOCK_KINDS.get(str(architecture[f"op{number}"])), width, stride
 
@@ -128,7 +134,7 @@ def _keeps_shape(inputs: int, outputs: int, stride: int) -> bool:
 
 
 def _write_block(writer: LayerWriter, outputs: int, kind: BlockKind, *, stride: int) -> None:
-    """A shuffle computes nothing, so it is no layer."""
+    """Append the layers of ``Block``; a shuffle computes nothing, so it is not a layer."""
     inputs = writer.shape[0]
     hidden = inputs * kind.expansion
     writer.conv_norm(hidden, 1, groups=kind.groups)

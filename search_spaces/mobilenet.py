@@ -1,8 +1,8 @@
 """Inverted residual blocks with searched depth, width, kernel, expansion and squeeze-and-excite.
 
 The choices are those of MobileNetV3 (Howard et al., 2019, arXiv:1905.02244) and Once-for-All (Cai et al., 2020,
-arXiv:1908.09791). From EfficientNetV2 (Tan and Le, 2021, arXiv:2104.00298) comes the choice of fused blocks, since
-CPUs run a full convolution over few channels quicker than a depthwise one. All activations are ReLU, which runtimes
+arXiv:1908.09791). The choice of fused blocks comes from EfficientNetV2 (Tan and Le, 2021, arXiv:2104.00298), because
+CPUs run a full convolution over few channels faster than a depthwise one. All activations are ReLU, which runtimes
 merge into the convolution.
 """
 
@@ -23,7 +23,7 @@ from search_spaces.elastic_blocks import ElasticConvNorm, ElasticHead, ElasticIn
 
 @dataclass(frozen=True)
 class Stage:
-    """The options of consecutive blocks of one width; the first has the stride. At depth 0 the stage is left out."""
+    """Options of consecutive blocks of one width; the first block has the stride. Depth 0 leaves the stage out."""
 
     stride: int
     depths: tuple[int, ...]
@@ -35,7 +35,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Preset:
-    """The options for images of one size. ``head_widths`` are of the last convolution, before the mean."""
+    """Options for images of one size. ``head_widths`` are widths of the last convolution, before the mean."""
 
     stem_strides: tuple[int, ...]
     stem_widths: tuple[int, ...]
@@ -54,7 +54,7 @@ PRESETS = {
         ),
         head_widths=(32, 64, 128),
     ),
-    # Strided at once: on one CPU core a stage at 28x28 takes longer than the rest of the network.
+    # The stem strides, because on one CPU core a stage at 28x28 takes longer than the rest of the network.
     "28x28": Preset(
         stem_strides=(2,),
         stem_widths=(8, 16, 32),
@@ -93,7 +93,7 @@ LARGEST_SIDE = {"8x8": 12, "28x28": 28, "32x32": 64}
 
 
 class Block(TypedDict):
-    """The arguments of one inverted residual block, but for its widths."""
+    """Arguments of one inverted residual block, except its widths."""
 
     kernel: int
     stride: int
@@ -107,9 +107,12 @@ Plan = tuple[tuple[int, int], list[tuple[str, int, Block]], int]
 
 
 class MobileNet:
-    """Convolutional networks for images of any size and number of channels.
+    """Convolutional networks for images of any size, in the manner of MobileNetV3, Once-for-All and EfficientNetV2.
 
-    ``preset`` is one of 8x8, 28x28, 32x32 and imagenet; auto takes the one made for images of about this size.
+    ``preset`` is one of 8x8, 28x28, 32x32 and imagenet; auto takes the preset for the size of the images.
+
+    >>> space = MobileNet(input_shape=(1, 28, 28), classes=10)
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
 
     Raises:
         ValueError: unknown preset.
@@ -127,7 +130,7 @@ class MobileNet:
         self.choices = tuple(_choices(self._options))
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The torch module, with weights drawn from torch's global random state."""
+        """Return the torch module, with weights drawn from torch's global random state."""
         stem, blocks, head_width = self._plan(architecture)
         width, stride = stem
         parts: list[nn.Module] = [ConvNorm(self._input_shape[0], width, 3, stride=stride)]
@@ -139,7 +142,7 @@ class MobileNet:
         return network
 
     def layers(self, architecture: Architecture) -> list[Layer]:
-        """What a trace of the built module gives, without building it."""
+        """Return the layers, as a trace of the module gives them, without building it."""
         (width, stride), blocks, head_width = self._plan(architecture)
         writer = LayerWriter(self._input_shape).conv_norm(width, 3, stride=stride)
         for _, outputs, block in blocks:
@@ -147,7 +150,7 @@ class MobileNet:
         return writer.conv_norm(head_width, 1).head(self._classes).layers
 
     def supernet(self) -> MobileSupernet:
-        """Weights that all architectures share, drawn from torch's global random state."""
+        """Return weights that all architectures share, drawn from torch's global random state."""
         return MobileSupernet(self._options, self._input_shape[0], self._classes, self._plan)
 
     def _plan(self, architecture: Architecture) -> Plan:
@@ -179,9 +182,9 @@ class MobileNet:
 
 
 class MobileSupernet(nn.Module):
-    """The weights of all architectures of one preset; as Once-for-All's, but that block kinds have their own.
+    """Shared weights of all architectures of one preset, as in Once-for-All, but separate for each kind of block.
 
-    The n-th block of a stage has the same weights at every depth of it.
+    The n-th block of a stage has the same weights at every depth of the stage.
     """
 
     def __init__(self, preset: Preset, channels: int, classes: int, plan: Callable[[Architecture], Plan]) -> None:
@@ -202,14 +205,14 @@ class MobileSupernet(nn.Module):
                         expansion=max(stage.expansions),
                         fused=kind == "fused",
                     )
-            # A stage that is left out hands on what came before it.
+            # If a stage is left out, the next one gets the width of the stage before.
             width = outputs if min(stage.depths) > 0 else max(width, outputs)
         self.last = ElasticConvNorm(width, max(preset.head_widths), 1)
         self.head = ElasticHead(max(preset.head_widths), classes)
         initialise(self)
 
     def weights(self, architecture: Architecture) -> dict[str, torch.Tensor]:
-        """Views of the shared weights, by the names of the parameters of the architecture's module."""
+        """Return views of the shared weights by the parameter names of the architecture's module."""
         (width, _), blocks, head_width = self._plan(architecture)
         found = dict(self.stem.weights("0.", self._channels, width, 3))
         for place, (name, outputs, block) in enumerate(blocks, start=1):
@@ -225,12 +228,12 @@ class MobileSupernet(nn.Module):
 
 
 def _key(block: str, fused: bool) -> str:
-    """Torch allows no dots in names of modules."""
+    """Return a module name without dots, which torch does not allow."""
     return f"{block.replace('.', '_')}_{'fused' if fused else 'mbconv'}"
 
 
 def _choices(preset: Preset) -> Iterator[Choice]:
-    """All decisions, but for those that have one option."""
+    """Yield all choices with more than one option."""
     if len(preset.stem_strides) > 1:
         yield Choice("stem.stride", preset.stem_strides)
     yield Choice("stem.width", preset.stem_widths)

@@ -1,7 +1,7 @@
 """The cells of NAS-Bench-201 (Dong and Yang, 2020, arXiv:2001.00326).
 
-A cell is a graph of four nodes, 0 the input and 3 the output; each of the six edges has one of five operations, and a
-node is the sum of what comes in. All cells of a network are the same.
+A cell is a graph of four nodes, with input node 0 and output node 3. Each of its six edges has one of five operations,
+and a node is the sum of its incoming edges. All cells of a network are the same.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ STAGES = 3
 
 
 class NasBench201:
-    """Three stages of ``cells`` cells; residual blocks between them halve the image and double ``channels``.
+    """The space of NAS-Bench-201 (Dong and Yang, 2020, arXiv:2001.00326): three stages of ``cells`` equal cells.
 
-    As published: ``channels=16, cells=5``. The stem does not stride, so an image of 8×8 still has 2×2 in the last
-    stage.
+    Residual blocks between the stages halve the image and double ``channels``. The published networks have
+    ``channels=16, cells=5``. The stem does not stride, so an image of 8×8 still has 2×2 in the last stage.
+
+    >>> space = NasBench201(input_shape=(3, 32, 32), classes=10)
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
 
     Raises:
         ValueError: ``channels`` or ``cells`` is less than 1.
@@ -44,16 +47,16 @@ class NasBench201:
         self._cells = cells
 
     def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
-        """The values with "none" on each edge that is on no path from input to output, for it changes nothing.
+        """Return the values with "none" on each edge that is on no path from input to output.
 
-        Networks that are equal for deeper reasons are kept apart: a chain of skips and one skip give the same outputs,
-        but the published tables list them with training runs of their own.
+        Other duplicates remain separate. A chain of skips and one skip give the same outputs, but the published tables
+        list separate training runs for them.
         """
         live = _live_edges(values)
         return {f"op_e{to}{source}": live.get((to, source), "none") for to, source in EDGES}
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The torch module, with weights drawn from torch's global random state."""
+        """Return the torch module, with weights drawn from torch's global random state."""
         live = _live_edges(architecture)
         width = self._channels
         parts: list[nn.Module] = [
@@ -72,7 +75,7 @@ class NasBench201:
         return network
 
     def layers(self, architecture: Architecture) -> list[Layer]:
-        """What a trace of the built module gives, without building it."""
+        """Return the layers, as a trace of the module gives them, without building it."""
         live = _live_edges(architecture)
         width = self._channels
         writer = LayerWriter(self._input_shape).conv_norm(width, 3, activate=False)
@@ -81,13 +84,13 @@ class NasBench201:
                 width *= 2
                 _write_residual_block(writer, width)
             before = len(writer.layers)
-            _write_cell(writer, live)  # a cell keeps the shape, so all cells of a stage have the same layers
+            _write_cell(writer, live)  # cells keep the shape, so all cells of a stage have the same layers
             writer.layers.extend(writer.layers[before:] * (self._cells - 1))
         return writer.same("norm", params=2 * width).same("activation").head(self._classes).layers
 
 
 class Cell(nn.Module):
-    """The sum of each node's incoming edges, without those that do not matter. With no path at all it gives zeros."""
+    """A cell without edges that have no effect; without any path from input to output it returns zeros."""
 
     def __init__(self, width: int, live: Mapping[tuple[int, int], str]) -> None:
         super().__init__()
@@ -95,11 +98,12 @@ class Cell(nn.Module):
         self.operations = nn.ModuleList(_operation(name, width) for name in live.values())
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the maps of the output node."""
         nodes = {0: maps}
         for (to, source), operation in zip(self._edges, self.operations, strict=True):
             value = operation(nodes[source])
             nodes[to] = nodes[to] + value if to in nodes else value
-        # A product keeps the layers before it in the graph, so that they get gradients, of zero.
+        # The product keeps earlier layers in the autograd graph, so that they get gradients of zero.
         return nodes[OUTPUT] if OUTPUT in nodes else maps * 0.0
 
 
@@ -115,7 +119,7 @@ class ReluConvNorm(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, the first strided, beside an average pool and a 1×1 convolution."""
+    """Two 3×3 convolutions, the first strided, with a shortcut of an average pool and a 1×1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, *, pool_kernel: int) -> None:
         super().__init__()
@@ -126,12 +130,13 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return the sum of both branches, with half the sides."""
         output: torch.Tensor = self.body(maps) + self.shortcut(maps)
         return output
 
 
 def _pool_kernel(height: int, width: int) -> int:
-    """2 as in the paper; 3 with padding where a side is odd, so that the shortcut rounds up as convolutions do."""
+    """Return 2 as in the paper, or 3 with padding if a side is odd; the shortcut then rounds up as convolutions do."""
     return 2 + max(height % 2, width % 2)
 
 
@@ -144,11 +149,11 @@ def _operation(name: str, width: int) -> nn.Module:
 
 
 def _live_edges(values: Mapping[str, Option]) -> dict[tuple[int, int], str]:
-    """The operations of the edges on a path from input to output, by (to, from), in the order of ``EDGES``."""
+    """Return the operations of edges on a path from input to output, by (to, from), in the order of ``EDGES``."""
     present = {(to, source): str(values[f"op_e{to}{source}"]) for to, source in EDGES}
     present = {edge: operation for edge, operation in present.items() if operation != "none"}
     reached = {0}
-    for to, source in EDGES:  # sorted by target, so a source is settled before it is asked for
+    for to, source in EDGES:  # sorted by target, so each source is processed before its outgoing edges
         if (to, source) in present and source in reached:
             reached.add(to)
     needed = {OUTPUT}

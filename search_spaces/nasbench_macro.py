@@ -1,7 +1,7 @@
 """The chains of NAS-Bench-Macro (Su et al., 2021, arXiv:2103.11922).
 
 Each of eight layers takes one of three blocks; widths and strides are fixed. The published table holds accuracies of
-all 6,561 chains, whose options it numbers in the order kept here.
+all 6,561 chains, and numbers the options in the order of ``OPERATIONS``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from search_spaces.blocks import ConvNorm, Head, InvertedResidual, LayerWriter, 
 
 
 class BlockKind(NamedTuple):
-    """The arguments of one inverted residual, but for its widths and stride."""
+    """Arguments of one inverted residual block, except widths and stride."""
 
     kernel: int
     expansion: int
@@ -32,10 +32,13 @@ HEAD_WIDTH = 1280
 
 
 class NasBenchMacro:
-    """Networks of eight layers in three stages, each of which halves the image.
+    """The space of NAS-Bench-Macro (Su et al., 2021, arXiv:2103.11922): eight layers in three stages.
 
-    The stem does not stride, so an image of 8×8 has 1×1 in the last stage. An identity where width and size change is
-    a strided 1×1 convolution without activation.
+    Each stage halves the image. The stem does not stride, so an image of 8×8 has 1×1 in the last stage. If an identity
+    must change width and size, it is a strided 1×1 convolution without activation.
+
+    >>> space = NasBenchMacro(input_shape=(3, 32, 32), classes=10)
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
     """
 
     choices = tuple(Choice(f"op{number}", OPERATIONS) for number in range(sum(depth for depth, _ in STAGES)))
@@ -45,9 +48,9 @@ class NasBenchMacro:
         self._classes = classes
 
     def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
-        """The values with the identities of each stage behind its blocks, for where they stand changes nothing.
+        """Return the values with the identities of each stage moved behind its blocks, which changes nothing.
 
-        But for the first layer of a stage, which changes the shape. 3,969 different networks are left.
+        The first layer of a stage stays in place, because it changes the shape. 3,969 different networks remain.
         """
         operations = [values[choice.name] for choice in self.choices]
         start = 0
@@ -59,7 +62,7 @@ class NasBenchMacro:
         return {choice.name: operation for choice, operation in zip(self.choices, operations, strict=True)}
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The torch module, with weights drawn from torch's global random state."""
+        """Return the torch module, with weights drawn from torch's global random state."""
         width = STEM_WIDTH
         parts: list[nn.Module] = [ConvNorm(self._input_shape[0], width, 3)]
         for kind, outputs, stride in _plan(architecture):
@@ -73,7 +76,7 @@ class NasBenchMacro:
         return network
 
     def layers(self, architecture: Architecture) -> list[Layer]:
-        """What a trace of the built module gives, without building it."""
+        """Return the layers, as a trace of the module gives them, without building it."""
         writer = LayerWriter(self._input_shape).conv_norm(STEM_WIDTH, 3)
         for kind, outputs, stride in _plan(architecture):
             if kind is not None:
@@ -92,7 +95,7 @@ def _block(inputs: int, outputs: int, kind: BlockKind, *, stride: int) -> nn.Mod
 
 
 def _plan(architecture: Architecture) -> Iterator[tuple[BlockKind | None, int, int]]:
-    """For each layer its block, or None for an identity, its output width and its stride."""
+    """Yield each layer's block, or None for an identity, its output width and its stride."""
     places = ((width, 2 if place == 0 else 1) for depth, width in STAGES for place in range(depth))
     for number, (width, stride) in enumerate(places):
         yield BLOCK_KINDS.get(str(architecture[f"op{number}"])), width, stride

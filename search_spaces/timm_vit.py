@@ -1,7 +1,7 @@
 """Vision transformers (Dosovitskiy et al., 2021, arXiv:2010.11929), built by timm.
 
-What is searched follows AutoFormer (Chen et al., 2021, arXiv:2107.00651): depth, width, heads and the ratio of the MLP,
-and beside them the patch size, which decides how many tokens there are, and how the tokens are pooled.
+The choices follow AutoFormer (Chen et al., 2021, arXiv:2107.00651): depth, width, heads and MLP ratio. Two are added:
+the patch size, which determines the number of tokens, and the pooling of tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LARGEST_SMALL_SIDE = 64
 
 @dataclass(frozen=True)
 class Size:
-    """The options for images up to some size."""
+    """Options for images up to some size."""
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
@@ -35,13 +35,16 @@ LARGE = Size((6, 8, 10, 12), (192, 256, 320, 384), (32, 64), (2.0, 3.0, 4.0), mo
 
 
 class TimmVit:
-    """Transformers for images whose sides have a common divisor to cut them into patches by.
+    """Vision transformers (Dosovitskiy et al., 2021, arXiv:2010.11929) with choices as in AutoFormer.
 
-    ``patch_sizes`` replaces the divisors that are taken by default: those that give 4 to 64 tokens, or up to 256 for
-    images larger than 64×64.
+    Patch sizes must divide both sides of the image. By default, ``patch_sizes`` are all that give 4 to 64 tokens, or up
+    to 256 tokens for images larger than 64×64.
+
+    >>> space = TimmVit(input_shape=(3, 32, 32), classes=10)
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
 
     Raises:
-        ValueError: a patch size does not divide the image, or no default one does.
+        ValueError: a patch size does not divide the image, or no default patch size does.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class TimmVit:
         if not patch_sizes:
             raise ValueError(
                 f"the image must be divisible into {FEWEST_TOKENS} to {size.most_tokens} patches with a side in "
-                f"{PATCH_SIZES}, but got one of {height}×{width}; name patch_sizes of your own or resize it."
+                f"{PATCH_SIZES}, but got one of {height}×{width}; set the option patch_sizes, or resize the images."
             )
         self.choices = (
             Choice("patch_size", tuple(patch_sizes)),
@@ -71,7 +74,7 @@ class TimmVit:
         )
 
     def build(self, architecture: Architecture) -> nn.Module:
-        """The torch module, with weights drawn from torch's global random state."""
+        """Return the torch module, with weights drawn from torch's global random state."""
         width = int(architecture["width"])
         has_token = architecture["pool"] == "token"
         network: nn.Module = VisionTransformer(

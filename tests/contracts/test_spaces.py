@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import io
 import itertools
 import time
@@ -16,9 +17,10 @@ import torch
 from safetensors.torch import save
 from torch.func import functional_call
 
+import nas
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
-from nas.space.plug_ins import plug_in_names
+from nas.space.plug_ins import load_plug_in, plug_in_names
 from nas.space.search_space import (
     HasCanonical,
     HasLayers,
@@ -60,6 +62,18 @@ def drawn_supernet(space: SearchSpace) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make_supernet(space)
+
+
+@pytest.mark.parametrize("name", plug_in_names("nas.search_spaces"))
+def test_docstring_example_runs(name: str) -> None:
+    """The docstring of each space cites its source and shows an example of two lines."""
+    space = load_plug_in("nas.search_spaces", name, "search space")
+    assert space.__doc__ is not None
+    example = doctest.DocTestParser().get_doctest(
+        space.__doc__, {space.__name__: space, "nas": nas, "np": np}, name, None, None
+    )
+    assert len(example.examples) == 2
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 @pytest.mark.parametrize("input_shape", INPUT_SHAPES, ids=lambda shape: "x".join(map(str, shape)))

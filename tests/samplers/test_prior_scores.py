@@ -43,11 +43,11 @@ def test_one_score_or_several() -> None:
 @pytest.mark.parametrize("shape", [(), (3,), (4, 2, 1)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     """With what was given."""
-    with pytest.raises(ValueError, match=r"of shape \(N,\) or \(N, S\) for N architectures, but of 4 it gave"):
+    with pytest.raises(ValueError, match=r"of shape \(N,\) or \(N, S\) for N architectures, but for 4 it gave"):
         scores_of(lambda found: np.zeros(shape), ARCHITECTURES)
 
 
 def test_another_number_of_scores_is_refused() -> None:
     """A scale is for those that it was made of."""
-    with pytest.raises(ValueError, match="always give as many scores, 2, but gave 1"):
+    with pytest.raises(ValueError, match="always give the same number of scores, 2, but gave 1"):
         ScoreScale.of(np.zeros((5, 2)))(np.zeros((5, 1)))

@@ -210,7 +210,10 @@ class TestRules:
             ((), "must have at least one choice"),
             ((Choice("a", (1,)), Choice("a", (2,))), "'a' comes twice"),
             ((Choice("a", (1,), when=("b", (1,))),), "depends on 'b', which does not come before it"),
-            ((Choice("a", (1, 2)), Choice("b", (1,), when=("a", (3,)))), r"one of \(3,\), but 'a' has only the options \(1, 2\)"),
+            (
+                (Choice("a", (1, 2)), Choice("b", (1,), when=("a", (3,)))),
+                r"one of \(3,\), but 'a' has only the options \(1, 2\)",
+            ),
             (("depth",), "must be nas.Choice objects, but got 'depth'"),
         ],
     )
