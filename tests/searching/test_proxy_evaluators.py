@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from commands import assert_nothing_twice, evaluations_of, rows_of, run_nas
 from fake_bench import FakeBench, FakeClock
+from quick_training import SETTINGS
 from safetensors.torch import load, load_file
 from sharing_space import SharingSpace, TinySupernet
 from test_run import Diary
-from test_training import SETTINGS
 from tiny_space import TinySpace
 
 import nas

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from quick_training import DIGITS, SETTINGS
 from safetensors.torch import load
 from sharing_space import SharingSpace, TinySupernet
-from test_training import DIGITS, SETTINGS
 from torch import nn
 
 from nas.errors import CandidateError

@@ -11,36 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from quick_training import DIGITS, SETTINGS
 from safetensors.torch import load
 from tiny_space import TinySpace
 from torch import nn
 
 from nas.errors import CandidateError
 from nas.space.architecture import Architecture
-from nas.tasks.data_source import DataSource
 from nas.tasks.dataset import DataSet, Split
 from nas.training.training import (
     CandidateTraining,
-    TrainingSettings,
     _AveragedState,
     augmented,
     error_rate,
     normalised_images,
 )
 
-DIGITS = DataSource(name="digits")
-SETTINGS = TrainingSettings(
-    epochs=2,
-    subset=1.0,
-    batch_size=64,
-    learning_rate=1e-2,
-    weight_decay=0.05,
-    label_smoothing=0.05,
-    augment=True,
-    device="cpu",
-    time_limit_s=600.0,
-    threads=1,
-)
 SMALL = {"width": 8, "depth": 1, "kernel": 3}
 
 
