@@ -1,7 +1,7 @@
-"""What someone would do without this project: searches and a hand-made family, by Ray Tune, within a time.
+"""The methods that a practitioner would use without this project: two searches and a hand-made family, by Ray Tune.
 
-Each candidate is trained to its end and its latency timed in the trial itself, while the other workers train. That is
-what Ray Tune's and Optuna's own examples lead to. What runs when the time is over is finished.
+Each candidate is trained to its end. The trial itself times the latency while the other workers train, as the examples
+of Ray Tune and Optuna do. Trials that are running when the time is over are finished.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nas.formats.onnx_session import load_onnxruntime
 from nas.jobs.ray_executor import RayExecutor
 from nas.jobs.resources import Resources
 from nas.recipe.recipe import Recipe
-from nas.searching.evaluators import training_seed, training_settings
+from nas.searching.evaluating.training_settings import training_seed, training_settings
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import SearchSpace, settle
 from nas.space.tracing import build_checked
@@ -31,11 +31,11 @@ from nas.training.training import CandidateTraining
 TIMED_RUNS, WARM_UP_RUNS = 100, 20
 POPULATION = 20
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Of the width and of the depth in the hand-made family, from the smallest options to the largest."""
+"""Levels of width and depth in the hand-made family, from the smallest options, 0, to the largest, 1."""
 
 
 @dataclass(frozen=True)
-class Found:
+class TrainedCandidate:
     """A trained candidate: its validation error, and its latency as the trial timed it."""
 
     architecture: Architecture
@@ -43,25 +43,29 @@ class Found:
     latency_ms: float
 
 
-def search_by_nsga2(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float) -> list[Found]:
-    """Ray Tune with Optuna's NSGA-II on the trained error and the timed latency."""
+def search_by_nsga2(
+    recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float
+) -> list[TrainedCandidate]:
+    """Search by Ray Tune with Optuna's NSGA-II on the trained error and the timed latency."""
     sampler = optuna.samplers.NSGAIISampler(seed=recipe.seed, population_size=POPULATION)
     return _search(recipe, space, source, workers, _optuna(space, sampler, time_s))
 
 
 def search_at_random(
     recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float
-) -> list[Found]:
-    """Ray Tune with random candidates."""
+) -> list[TrainedCandidate]:
+    """Search by Ray Tune with random candidates."""
     return _search(recipe, space, source, workers, _optuna(space, optuna.samplers.RandomSampler(recipe.seed), time_s))
 
 
-def scale_by_hand(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float) -> list[Found]:
-    """The family of ``scaled_family``, each member trained once, as far as the time allows."""
+def scale_by_hand(
+    recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float
+) -> list[TrainedCandidate]:
+    """Train each member of ``scaled_family`` once, as far as the time allows."""
     return _search(recipe, space, source, workers, _listed(scaled_family(space), time_s))
 
 
-RIVALS: dict[str, Callable[[Recipe, SearchSpace, DataSource, int, float], list[Found]]] = {
+RIVALS: dict[str, Callable[[Recipe, SearchSpace, DataSource, int, float], list[TrainedCandidate]]] = {
     "nsga2": search_by_nsga2,
     "random": search_at_random,
     "scaled": scale_by_hand,
@@ -69,10 +73,11 @@ RIVALS: dict[str, Callable[[Recipe, SearchSpace, DataSource, int, float], list[F
 
 
 def scaled_family(space: SearchSpace) -> list[Architecture]:
-    """Members of the ``mobilenet`` space by one width and one depth multiplier, rounded to the nearest options.
+    """Return members of the ``mobilenet`` space, scaled by one width and one depth multiplier.
 
-    Everything else is as in MobileNetV2 (Sandler et al., 2018): depthwise 3 × 3 convolutions, one expansion, no
-    squeeze-and-excite. The order is random but fixed, so that a time that is too short leaves no corner out.
+    Multipliers are rounded to the nearest options. Everything else is as in MobileNetV2 (Sandler et al., 2018):
+    depthwise 3 × 3 convolutions, one expansion, no squeeze-and-excite. The order is random but fixed, so that a short
+    time still covers the whole family.
     """
 
     def member(width: float, depth: float) -> Architecture:
@@ -91,8 +96,10 @@ def scaled_family(space: SearchSpace) -> list[Architecture]:
     return [family[index] for index in order]
 
 
-def _search(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, searcher: Any) -> list[Found]:
-    from ray import tune  # here, because what the executor sets comes before the first import of Ray
+def _search(
+    recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, searcher: Any
+) -> list[TrainedCandidate]:
+    from ray import tune  # imported here, after the executor has set Ray's environment variables
 
     threads = recipe.execution.threads_per_worker
     with RayExecutor(workers, Resources(cpus=threads)), tempfile.TemporaryDirectory() as storage:
@@ -106,16 +113,16 @@ def _search(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int
             run_config=tune.RunConfig(name="rival", storage_path=storage, verbose=0),
         )
         results = tuner.fit()
-    found: dict[Architecture, Found] = {}
+    found: dict[Architecture, TrainedCandidate] = {}
     for result in (results[number] for number in range(len(results))):
         if result.metrics and "latency_ms" in result.metrics:
             architecture = _architecture(space, result.metrics["config"])
-            found[architecture] = Found(architecture, result.metrics["error"], result.metrics["latency_ms"])
+            found[architecture] = TrainedCandidate(architecture, result.metrics["error"], result.metrics["latency_ms"])
     return list(found.values())
 
 
 def _evaluate(config: dict[str, Any], *, recipe: Recipe, space: SearchSpace, source: DataSource) -> None:
-    """One trial: train to the end, export, time."""
+    """Run one trial: train to the end, export, and time the model."""
     from ray import tune
 
     architecture = _architecture(space, config)
@@ -131,7 +138,7 @@ def _architecture(space: SearchSpace, config: dict[str, Any]) -> Architecture:
 
 
 def _timed_ms(recipe: Recipe, space: SearchSpace, source: DataSource, architecture: Architecture) -> float:
-    """The median of so many runs of ONNX Runtime on one thread, by the trial's own clock."""
+    """Return the median of ``TIMED_RUNS`` runs in ONNX Runtime, by the clock of the trial, in milliseconds."""
     data = source.load()
     module = build_checked(space, architecture, data.input_shape, data.class_count)
     batch = recipe.parsed_target.batch
@@ -166,13 +173,13 @@ def _optuna(space: SearchSpace, sampler: optuna.samplers.BaseSampler, time_s: fl
 
     @final
     class Timed(OptunaSearch):
-        """Suggests nothing more after its time."""
+        """Optuna's search with a time limit, after which it suggests nothing more."""
 
         def suggest(self, trial_id: str) -> Any:
             return Searcher.FINISHED if time.monotonic() > ends_s else super().suggest(trial_id)
 
         def save(self, checkpoint_path: str) -> None:
-            """Nothing to go on from."""
+            """Save nothing, because no search is resumed."""
 
     ends_s = time.monotonic() + time_s
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -184,7 +191,7 @@ def _listed(architectures: Sequence[Architecture], time_s: float) -> Any:
 
     @final
     class Listed(Searcher):
-        """Suggests one architecture after the other."""
+        """A search that suggests the listed architectures one by one until the time is over."""
 
         def __init__(self) -> None:
             super().__init__(metric="error", mode="min")
@@ -193,13 +200,13 @@ def _listed(architectures: Sequence[Architecture], time_s: float) -> Any:
             return dict(waiting.pop(0)) if waiting and time.monotonic() < ends_s else Searcher.FINISHED
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            """Nothing is learnt."""
+            """Learn nothing."""
 
         def save(self, checkpoint_path: str) -> None:
-            """Nothing to go on from."""
+            """Save nothing, because no search is resumed."""
 
         def restore(self, checkpoint_path: str) -> None:
-            """Nothing to go on from."""
+            """Restore nothing, because no search is resumed."""
 
     waiting, ends_s = list(architectures), time.monotonic() + time_s
     return Listed()

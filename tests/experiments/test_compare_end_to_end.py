@@ -1,4 +1,4 @@
-"""The comparison from end to end: what it prints of fronts, what it does not do again, and one small real run."""
+"""The end-to-end comparison: its report, its restarts, and one small real run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,12 @@ import pytest
 from safetensors.torch import save
 
 from experiments import compare_end_to_end
-from experiments.compare_end_to_end import (
-    METHODS,
-    OURS,
-    Choice,
-    Measured,
-    Setting,
-    choices_of,
-    measure,
-    report,
-    retrain,
-    shares,
-)
-from experiments.end_to_end_rivals import LEVELS, Found, scaled_family
+from experiments.end_to_end import measuring, searching
+from experiments.end_to_end.fronts import report, shares
+from experiments.end_to_end.measuring import MeasuredWinner, measure, retrain
+from experiments.end_to_end.rivals import LEVELS, TrainedCandidate, scaled_family
+from experiments.end_to_end.searching import METHODS, OURS, Chosen, choices_of
+from experiments.end_to_end.seed_folder import SeedFolder
 from nas.errors import CandidateError
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.space.layer import total_macs
@@ -35,23 +28,26 @@ from nas.tasks.data_source import DataSource
 SHAPE = (1, 28, 28)
 
 
-def measured(method: str, *points: tuple[float, float]) -> list[Measured]:
-    return [Measured(method, {"number": i}, error, ms, ms - 0.01, ms + 0.01) for i, (error, ms) in enumerate(points)]
+def measured(method: str, *points: tuple[float, float]) -> list[MeasuredWinner]:
+    """Return winners with these test errors and latencies in milliseconds."""
+    return [
+        MeasuredWinner(method, {"number": i}, error, ms, ms - 0.01, ms + 0.01) for i, (error, ms) in enumerate(points)
+    ]
 
 
-def test_shares_are_of_the_hypervolume_of_all_together() -> None:
-    """Within 1.1 times the worst error and the worst latency: here (0.22, 2.2)."""
+def test_shares_relate_to_the_hypervolume_of_all_winners() -> None:
+    """The reference point is 1.1 times the worst error and latency, here (0.22, 2.2)."""
     found = shares([*measured("ours", (0.1, 1.0)), *measured("random", (0.2, 0.5), (0.15, 2.0))])
     ours, random, both = 0.12 * 1.2, 0.02 * 1.7 + 0.05 * 0.2, 0.12 * 1.2 + 0.02 * 0.5
     assert found == pytest.approx({"ours": 100 * ours / both, "random": 100 * random / both})
 
 
-def test_the_report_counts_the_seeds_in_which_ours_is_above() -> None:
-    """A front for each seed, in order of latency, then one line for each method."""
+def test_the_report_counts_the_seeds_that_ours_wins() -> None:
+    """The report shows a front for each seed in order of latency, then one line for each method."""
     better, worse = (0.1, 1.0), (0.2, 2.0)
 
-    def seed(ours: tuple[float, float], random: tuple[float, float]) -> tuple[list[Choice], list[Measured]]:
-        choices = [Choice(method, 7, 60.0, "CPU", ({"number": 0},)) for method in (OURS, "random")]
+    def seed(ours: tuple[float, float], random: tuple[float, float]) -> tuple[list[Chosen], list[MeasuredWinner]]:
+        choices = [Chosen(method, 7, 60.0, "CPU", ({"number": 0},)) for method in (OURS, "random")]
         return choices, [*measured(OURS, ours), *measured("random", random)]
 
     lines = report({0: seed(better, worse), 1: seed(worse, better), 2: seed(better, worse)})
@@ -61,7 +57,7 @@ def test_the_report_counts_the_seeds_in_which_ours_is_above() -> None:
 
 
 def test_the_hand_made_family_scales_width_and_depth() -> None:
-    """No member twice, and work grows from the smallest to the largest."""
+    """The members are distinct, and the largest has 20 times the work of the smallest."""
     space = load_space("mobilenet", {}, input_shape=SHAPE, classes=10)
     family = scaled_family(space)
     assert len(set(family)) == len(family) <= len(LEVELS) ** 2
@@ -70,17 +66,18 @@ def test_the_hand_made_family_scales_width_and_depth() -> None:
     assert {member["stem.width"] for member in family} >= {min(space.choices[0].options), max(space.choices[0].options)}
 
 
-def test_what_is_found_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From the files of an earlier start come report, JSON and plot."""
+def test_finished_work_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report, the JSON file and the plot come from the files of an earlier start."""
     folder = tmp_path / "out" / "seed0"
     folder.mkdir(parents=True)
     for method in METHODS:
-        (folder / f"{method}.json").write_text(json.dumps(asdict(Choice(method, 3, 60.0, "CPU", ({"number": 0},)))))
+        (folder / f"{method}.json").write_text(json.dumps(asdict(Chosen(method, 3, 60.0, "CPU", ({"number": 0},)))))
     found = [each for n, method in enumerate(METHODS) for each in measured(method, (0.1 + 0.01 * n, 1.0 + n))]
     (folder / f"measured-{'-'.join(METHODS)}.json").write_text(json.dumps([asdict(each) for each in found]))
     out, plot = tmp_path / "out.json", tmp_path / "out.html"
     options = ["--recipe", "experiments/digits.toml", "--seeds", "1", "--out", str(tmp_path / "out")]
-    (folder / "recipe.toml").write_text(read_recipe(Path("experiments/digits.toml"), ["search_time_s=900"]).to_toml())
+    changes = ["search_time_s=900", "trials=40"]  # another number of trials does not matter
+    (folder / "recipe.toml").write_text(read_recipe(Path("experiments/digits.toml"), changes).to_toml())
     assert compare_end_to_end.main([*options, "--json", str(out), "--plot", str(plot)]) == 0
     printed = capsys.readouterr().out
     assert "| ours | 100.0 | – |" in printed
@@ -93,30 +90,32 @@ def test_what_is_found_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(("took_s", "time_s"), [(75.0, 75.0), (50.0, 60.0)], ids=["longer", "shorter"])
-def test_others_search_for_as_long_as_ours_took(
+def test_the_others_get_the_time_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took_s: float, time_s: float
 ) -> None:
-    """Also when ours searched in an earlier start; a search that took less than its time leaves them all of it."""
+    """The others get what ours took in an earlier start, and at least the time of the recipe."""
     asked: list[float] = []
 
-    def rival(recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float) -> list[Found]:
+    def rival(
+        recipe: Recipe, space: SearchSpace, source: DataSource, workers: int, time_s: float
+    ) -> list[TrainedCandidate]:
         asked.append(time_s)
-        return [Found(settle(space, lambda choice: choice.options[0]), 0.1, 1.0)]
+        return [TrainedCandidate(settle(space, lambda choice: choice.options[0]), 0.1, 1.0)]
 
-    monkeypatch.setattr(compare_end_to_end, "RIVALS", {"random": rival})
-    setting = Setting(read_recipe(Path("experiments/digits.toml"), ["search_time_s=60"]), tmp_path / "seed0")
-    (setting.folder / "ours.json").write_text(json.dumps(asdict(Choice(OURS, 1, took_s, "CPU", ()))))
+    monkeypatch.setattr(searching, "RIVALS", {"random": rival})
+    setting = SeedFolder(read_recipe(Path("experiments/digits.toml"), ["search_time_s=60"]), tmp_path / "seed0")
+    (setting.folder / "ours.json").write_text(json.dumps(asdict(Chosen(OURS, 1, took_s, "CPU", ()))))
     choices_of(setting, ["random"])
     assert [choice.method for choice in choices_of(setting, ["random", OURS])] == ["random", OURS]
     assert asked == [time_s]
 
 
-def test_a_winner_that_cannot_be_retrained_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why is kept, so that it is not tried again; the others are measured, also by a start that comes after a kill."""
+def test_a_winner_that_fails_to_retrain_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reason is kept, it is not tried again, and the others are measured even after a kill."""
     recipe = read_recipe(
         Path("experiments/digits.toml"), ["search_time_s=60", "measuring.rounds=2", "measuring.max_rounds=2"]
     )
-    setting = Setting(recipe, tmp_path / "seed0")
+    setting = SeedFolder(recipe, tmp_path / "seed0")
     rng = np.random.default_rng(0)
     good, bad = (settle(setting.space, lambda choice: choice.options[rng.integers(len(choice.options))]) for _ in "ab")
     tried: list[str] = []
@@ -136,9 +135,9 @@ def test_a_winner_that_cannot_be_retrained_is_none(tmp_path: Path, monkeypatch: 
                     module = build_checked(setting.space, good, setting.data.input_shape, setting.data.class_count)
                     source.on_end(job, {"weights": save(module.state_dict())})
 
-    monkeypatch.setattr(compare_end_to_end, "RayExecutor", Executor)
-    (setting.folder / "deployed" / good.id).mkdir(parents=True)  # as a kill while it is measured leaves it
-    choices = [Choice("ours", 2, 60.0, "CPU", (dict(good), dict(bad)))]
+    monkeypatch.setattr(measuring, "RayExecutor", Executor)
+    (setting.folder / "deployed" / good.id).mkdir(parents=True)  # left by a kill during measuring
+    choices = [Chosen("ours", 2, 60.0, "CPU", (dict(good), dict(bad)))]
     (winner,) = measure(setting, choices)
     assert winner.architecture == dict(good)
     assert setting.failure(bad).read_text() == "the loss is not finite."
@@ -150,7 +149,7 @@ def test_a_winner_that_cannot_be_retrained_is_none(tmp_path: Path, monkeypatch: 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_small_comparison(tmp_path: Path) -> None:
-    """All methods search for some seconds; their winners are retrained and measured together."""
+    """All methods search for two seconds, and their winners are retrained and measured together."""
     out, recipe = tmp_path / "out.json", tmp_path / "recipe.toml"
     changes = ["training.epochs=2", "retraining.epochs=1", "retraining.winners=2", "measuring.initial=5"]
     recipe.write_text(read_recipe(Path("experiments/digits.toml"), changes).to_toml())

@@ -1,0 +1,93 @@
+"""The fronts of all methods: shares of the hypervolume, Markdown tables and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from experiments.command_line import heading, line
+from experiments.end_to_end.measuring import MeasuredWinner
+from experiments.end_to_end.searching import METHODS, OURS, Chosen
+from nas.storage.journal import write_aside
+from nas.values.pareto import hypervolume, non_dominated
+
+MARGIN = 1.1
+"""The reference point of the hypervolume lies at this factor times the worst error and latency."""
+
+
+def shares(measured: Sequence[MeasuredWinner]) -> dict[str, float]:
+    """Return the hypervolume of each method's winners, in per cent of that of all winners together."""
+    points = np.array([(each.test_error, each.latency_ms) for each in measured])
+    reference = MARGIN * points.max(axis=0)
+    whole = hypervolume(points, reference)
+    methods = np.array([each.method for each in measured])
+    return {
+        method: 100 * hypervolume(points[methods == method], reference) / whole for method in dict.fromkeys(methods)
+    }
+
+
+def report(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner]]]) -> list[str]:
+    """Return Markdown lines: the fronts of each seed, then the hypervolumes."""
+    lines: list[str] = []
+    for seed, (choices, measured) in by_seed.items():
+        searched_on = ", ".join(dict.fromkeys(choice.processor for choice in choices))
+        lines += [
+            f"Seed {seed}, searched on {searched_on}: test error and latency of each winner, its interval in brackets",
+            "",
+        ]
+        lines += heading(("method", "searched", "trained to the end", "winners"))
+        for choice in choices:
+            winners = sorted((w for w in measured if w.method == choice.method), key=lambda w: w.latency_ms)
+            shown = "; ".join(
+                f"{100 * w.test_error:.2f} % {w.latency_ms:.4f} ms [{w.lower_ms:.4f}, {w.upper_ms:.4f}]"
+                for w in winners
+            )
+            lines.append(line((choice.method, f"{choice.searched_s:.0f} s", choice.trained, shown)))
+        lines.append("")
+    found = {seed: shares(measured) for seed, (_, measured) in by_seed.items()}
+    methods = list(dict.fromkeys(method for each in found.values() for method in each))
+    lines += ["Per cent of the hypervolume of all winners together", ""]
+    lines += heading(("method", *(f"seed {seed}" for seed in found), "seeds in which ours is above"))
+    for method in methods:
+        values = [each.get(method, 0.0) for each in found.values()]
+        above = sum(each.get(OURS, 0.0) > value for each, value in zip(found.values(), values, strict=True))
+        lines.append(line((method, *(f"{value:.1f}" for value in values), "–" if method == OURS else above)))
+    return lines
+
+
+def plot(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner]]], path: Path) -> None:
+    """Draw test error over measured latency with its interval: a panel for each seed, a line for each front."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(1, len(by_seed), subplot_titles=[f"seed {seed}" for seed in by_seed])
+    colours = dict(zip(METHODS, ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True))
+    for column, (_, measured) in enumerate(by_seed.values(), start=1):
+        for method in dict.fromkeys(each.method for each in measured):
+            winners = sorted((w for w in measured if w.method == method), key=lambda w: w.latency_ms)
+            points = np.array([(w.test_error, w.latency_ms) for w in winners])
+            front = [w for w, kept in zip(winners, non_dominated(points), strict=True) if kept]
+            figure.add_trace(
+                go.Scatter(
+                    x=[w.latency_ms for w in front],
+                    y=[100 * w.test_error for w in front],
+                    error_x={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": [w.upper_ms - w.latency_ms for w in front],
+                        "arrayminus": [w.latency_ms - w.lower_ms for w in front],
+                    },
+                    name=method,
+                    legendgroup=method,
+                    showlegend=column == 1,
+                    mode="lines+markers",
+                    line={"shape": "hv", "color": colours[method]},
+                ),
+                row=1,
+                col=column,
+            )
+        figure.update_xaxes(title_text="latency, ms, measured", row=1, col=column)
+    figure.update_yaxes(title_text="test error, %", row=1, col=1)
+    write_aside(path, figure.to_html(include_plotlyjs=True).encode())
