@@ -1,16 +1,15 @@
-"""How much training early stopping saves, and what it costs: on real trainings, replayed.
+"""``python -m experiments.early_stopping`` finds out what early stopping saves and loses, on recorded trainings.
 
     python -m experiments.early_stopping train --out SET.jsonl
     python -m experiments.early_stopping replay --set SET.jsonl --json OUT.json
 
-The first trains candidates of the ``mobilenet`` space on a subset of Fashion-MNIST to their end and keeps their error
-curves, a line each; interrupted, it goes on where it was. The second shows them to the classes that stop trainings in a
-search, without ``--set`` those that lie beside this file.
+``train`` trains candidates of the ``mobilenet`` space to their end on a subset of Fashion-MNIST and writes their error
+curves, one a line. After an interruption it continues. ``replay`` gives the recorded curves to the classes that stop
+trainings in a search. Without ``--set`` it takes the set beside this file.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import platform
@@ -25,11 +24,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from experiments.command_line import parser_of
 from experiments.early_stopping_replay import ProductRule, RandomRule, Replay, Training, orders, replay, score
 from nas.hardware.machine import processor_name
 from nas.recipe.sections import EarlyStoppingRecipe
 from nas.recipe.toml_text import apply_overrides
 from nas.searching.proposer import Beforehand, Proposer, Told
+from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import load_space
@@ -43,8 +44,8 @@ from nas.values import pareto
 
 
 @dataclass(frozen=True)
-class Data:
-    """What a set of trainings is made of: shares of the images, and the limit of the search that it stands for."""
+class Making:
+    """The making of a set of trainings: shares of the images, batch size, and the limit on multiply-accumulates."""
 
     validation_share: float
     subset: float
@@ -52,12 +53,12 @@ class Data:
     most_macs: float
 
 
-DATA = {"fashion-mnist": Data(0.03, 0.03, 32, 1e6), "digits": Data(0.5, 1.0, 16, 1e6)}
+DATA = {"fashion-mnist": Making(0.03, 0.03, 32, 1e6), "digits": Making(0.5, 1.0, 16, 1e6)}
 KEPT = Path(__file__).with_name("early_stopping_fashion_mnist.jsonl")
 BEFORE = EarlyStoppingRecipe(reduction=2, keep=0.5, min_peers=4, neighbours=10**6, margin=0, least_correlation=0.5)
-"""The rule until version 0.4: among all that reached the rung."""
+"""The rule until version 0.4, which compared a training with all others that reached the rung."""
 RANDOM = 30
-"""Candidates before those that the sampler proposes."""
+"""Random candidates before the sampler proposes."""
 SETTINGS = TrainingSettings(
     epochs=18,
     subset=1.0,
@@ -73,10 +74,10 @@ SETTINGS = TrainingSettings(
 
 
 def train(out: Path, name: str, epochs: int, candidates: int, seed: int, growth: int | None, like: Path | None) -> None:
-    """Add trainings to ``out`` until it holds so many: drawn at random first, then proposed as a search would.
+    """Add trainings to ``out`` until it holds ``candidates``: random ones first, then proposals as in a search.
 
-    With ``growth`` the images that an epoch sees grow by this factor at each rung. ``like`` is another set, whose
-    candidates are trained in its order instead.
+    With ``growth`` the images of an epoch grow by this factor at each rung. With ``like``, another set, the candidates
+    of that set are trained in its order instead.
     """
     made_of = DATA[name]
     subsets = () if growth is None else rung_subsets(epochs, growth, made_of.subset)
@@ -91,10 +92,13 @@ def train(out: Path, name: str, epochs: int, candidates: int, seed: int, growth:
     def macs(architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
         return np.array([float(total_macs(describer.layers(each))) for each in architectures])
 
+    def judge(architecture: Architecture) -> Verdict:
+        return Verdict(None if macs([architecture])[0] <= made_of.most_macs else "macs")
+
     def proposed(sampler: Any, told: Sequence[Told]) -> Architecture:
         beforehand = Beforehand(describer, {1: macs})
         proposer = Proposer(space, 2, sampler, seed=seed, history=told, beforehand=beforehand)
-        architecture = proposer.propose(lambda each: bool(macs([each])[0] <= made_of.most_macs))
+        architecture = proposer.propose(judge).architecture
         assert architecture is not None, "the space is far larger than the set"
         return architecture
 
@@ -127,12 +131,12 @@ def train(out: Path, name: str, epochs: int, candidates: int, seed: int, growth:
 
 
 def read_set(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What a set of trainings is made of, and its trainings in order."""
+    """Return the header of a set of trainings, and its trainings in order."""
     head, *rows = (json.loads(line) for line in path.read_text().splitlines())
     return head, rows
 
 
-def _header(data: DataSet, made_of: Data, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+def _header(data: DataSet, made_of: Making, settings: TrainingSettings, seed: int) -> dict[str, Any]:
     return {
         "data": data.name,
         "space": "mobilenet",
@@ -155,9 +159,9 @@ def _append(path: Path, row: dict[str, Any]) -> None:
 def compare(
     path: Path, settings: EarlyStoppingRecipe, workers: int, shuffles: int, first: int | None = None
 ) -> dict[str, Any]:
-    """What rules save and lose on a set, over the recorded order and shuffles of it; printed, and returned.
+    """Print and return what rules save and lose on a set, over its recorded order and shuffles of it.
 
-    With ``first``, on so many of its trainings, in the order in which they were made.
+    ``first`` limits the comparison to the first trainings of the set.
     """
     head, rows = read_set(path)
     rows = rows[:first]
@@ -218,25 +222,30 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.early_stopping", description=__doc__.splitlines()[0])
+    """Train candidates, or replay a set of trainings."""
+    parser = parser_of("early_stopping", __doc__)
     parts = parser.add_subparsers(dest="part", required=True)
-    training = parts.add_parser("train", help="train candidates to their end and keep their curves")
-    training.add_argument("--out", type=Path, required=True)
-    training.add_argument("--data", choices=list(DATA), default="fashion-mnist")
-    training.add_argument("--epochs", type=int, default=SETTINGS.epochs)
-    training.add_argument("--candidates", type=int, default=200)
-    training.add_argument("--seed", type=int, default=0)
-    training.add_argument("--growth", type=int, metavar="FACTOR", help="images of an epoch grow so at each rung")
-    training.add_argument("--like", type=Path, metavar="SET", help="train another set's candidates, in its order")
-    replaying = parts.add_parser("replay", help="show them to the rules that stop trainings")
-    replaying.add_argument("--set", type=Path, default=KEPT, dest="kept")
+    training = parts.add_parser("train", help="train candidates to their end and record their error curves")
+    training.add_argument("--out", type=Path, required=True, help="the set of trainings, a JSON Lines file")
+    training.add_argument("--data", choices=list(DATA), default="fashion-mnist", help="data set")
+    training.add_argument("--epochs", type=int, default=SETTINGS.epochs, help="of each training")
+    training.add_argument("--candidates", type=int, default=200, help="size of the set")
+    training.add_argument("--seed", type=int, default=0, help="of the sampler")
+    training.add_argument("--growth", type=int, metavar="FACTOR", help="growth of the images of an epoch at each rung")
+    training.add_argument("--like", type=Path, metavar="SET", help="train the candidates of this set, in its order")
+    replaying = parts.add_parser("replay", help="give a set of trainings to the rules that stop trainings")
+    replaying.add_argument("--set", type=Path, default=KEPT, dest="kept", help="default: the set beside this script")
     replaying.add_argument("--first", type=int, metavar="N", help="only the first N trainings of the set")
-    replaying.add_argument("--workers", type=int, default=2)
-    replaying.add_argument("--shuffles", type=int, default=19)
+    replaying.add_argument("--workers", type=int, default=2, help="trainings at a time")
+    replaying.add_argument("--shuffles", type=int, default=19, help="shuffled orders beside the recorded one")
     replaying.add_argument(
-        "--early-stopping", action="append", default=[], metavar="KEY=VALUE", help="a key of that table of a recipe"
+        "--early-stopping",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the recipe table early_stopping",
     )
-    replaying.add_argument("--json", type=Path, metavar="OUT")
+    replaying.add_argument("--json", type=Path, metavar="OUT", help="file for all figures")
     options = parser.parse_args(arguments)
     if options.part == "train":
         train(options.out, options.data, options.epochs, options.candidates, options.seed, options.growth, options.like)

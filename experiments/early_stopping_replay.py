@@ -1,4 +1,4 @@
-"""Kept trainings as a search would have seen them: in an order, by several workers, with a rule that stops some."""
+"""Replays recorded trainings in an order, by several workers, with a rule that stops some of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFERENCE = np.array([1.1, 1.1])
 
 @dataclass(frozen=True)
 class Training:
-    """One whole training: its error after each epoch, its cost, and the seconds of an epoch."""
+    """One whole training: its error after each epoch, its cost, and the seconds per epoch."""
 
     curve: tuple[float, ...]
     cost: float
@@ -27,9 +27,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of an order: epochs that each training got, by its place in the set, and what was decided at rungs.
+    """The result of one order: the epochs of each training, by its place in the set, and the decisions of the rule.
 
-    ``decisions`` count, by epoch, how many were asked about and how many of them went on.
+    ``decisions`` holds for each epoch the number of trainings that reached a decision and the number that continued.
     """
 
     epochs: tuple[int, ...]
@@ -38,17 +38,21 @@ class Replay:
 
 
 class Rule(Protocol):
-    """Who says which trainings go on."""
+    """Decides which trainings continue."""
 
     trust: RungTrust | None
 
-    def report(self, index: int, training: Training, epoch: int) -> bool: ...
+    def report(self, index: int, training: Training, epoch: int) -> bool:
+        """Take the error after an epoch, and return True if the training continues."""
+        ...
 
-    def end(self, training: Training) -> None: ...
+    def end(self, training: Training) -> None:
+        """Take a training that reached its last epoch."""
+        ...
 
 
 class ProductRule:
-    """The rule of a search, by the very class that decides there. Without ``costs`` errors alone are compared."""
+    """The rule of a search, by the same class. Without ``costs`` it compares errors alone."""
 
     def __init__(self, settings: EarlyStoppingRecipe, epochs: int, *, costs: bool = True) -> None:
         self._curves: list[tuple[float, ...]] = []
@@ -60,16 +64,18 @@ class ProductRule:
         self.trust = trust
 
     def report(self, index: int, training: Training, epoch: int) -> bool:
+        """Take the error after an epoch, and return True if the training continues."""
         costs = (training.cost,) if self._costs else ()
         self._stopping.record(str(index), epoch, training.curve[epoch - 1], costs)
         return self._stopping.goes_on(str(index), epoch)
 
     def end(self, training: Training) -> None:
+        """Keep the error curve of a whole training."""
         self._curves.append(training.curve)
 
 
 class RandomRule:
-    """Lets as large a share go on at each epoch as another rule did, but by chance."""
+    """Continues the same share of trainings at each epoch as another rule, but chosen at random."""
 
     trust: RungTrust | None = None
 
@@ -78,16 +84,17 @@ class RandomRule:
         self._rng = np.random.default_rng(seed)
 
     def report(self, index: int, training: Training, epoch: int) -> bool:
+        """Take the error after an epoch, and return True if the training continues."""
         return bool(self._rng.random() < self._shares.get(epoch, 1.0))
 
     def end(self, training: Training) -> None:
-        """Nothing is learnt."""
+        """Learn nothing."""
 
 
 def replay(trainings: Sequence[Training], order: Sequence[int], workers: int, rule: Rule) -> Replay:
-    """Train in this order, a training for each worker that is free, each as long as the rule lets it."""
+    """Replay the trainings in this order; a free worker takes the next one and trains until the rule stops it."""
     waiting = iter(order)
-    running: list[tuple[float, int, int, int]] = []  # when the next epoch ends, a tie-break, place, epoch
+    running: list[tuple[float, int, int, int]] = []  # end of the next epoch, tie-break, place, epoch
     epochs = [0] * len(trainings)
     decisions: dict[int, tuple[int, int]] = {}
     started = 0
@@ -121,11 +128,15 @@ def replay(trainings: Sequence[Training], order: Sequence[int], workers: int, ru
 
 @dataclass(frozen=True)
 class Score:
-    """What a rule saved and what it lost.
+    """Savings and losses of a rule.
 
-    ``ratio`` is all epochs to those that were spent, counted by the images that they saw. ``lost`` is the share of the
-    hypervolume of the whole set's front that fully trained survivors lack: of error and the logarithm of the cost, both
-    scaled to 0 to 1 over the set, within (1.1, 1.1). ``lost_near`` is the same scaled over the front alone.
+    Attributes:
+        ratio: all epochs over those spent, weighted by the images of each epoch.
+        lost: the share of the set's hypervolume that the fully trained candidates lack. It is over error and logarithm
+            of the cost, both scaled to 0 to 1 over the set, with the reference (1.1, 1.1).
+        lost_near: the same share, scaled over the front alone.
+        front_stopped: trainings of the front that the rule stopped.
+        whole: trainings that reached their last epoch.
     """
 
     ratio: float
@@ -136,7 +147,7 @@ class Score:
 
 
 def score(trainings: Sequence[Training], epochs: Sequence[int], shares: Sequence[float]) -> Score:
-    """``shares`` are what each epoch costs, as a share of a full one."""
+    """Return the score of a replay; ``shares`` holds the images of each epoch as a share of a full epoch."""
     spent = np.concatenate([[0.0], np.cumsum(shares)])
     last = len(shares)
     whole = np.array([reached == last for reached in epochs])
@@ -159,6 +170,6 @@ def score(trainings: Sequence[Training], epochs: Sequence[int], shares: Sequence
 
 
 def orders(count: int, shuffles: int) -> list[list[int]]:
-    """The recorded order, then so many shuffles of it."""
+    """Return the recorded order, then this number of shuffles of it."""
     rng = np.random.default_rng(0)
     return [list(range(count)), *(rng.permutation(count).tolist() for _ in range(shuffles))]

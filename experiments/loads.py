@@ -1,6 +1,6 @@
-"""Work for another core while models are measured: bursts of arithmetic, of memory traffic and of rest.
+"""``python -m experiments.loads CORE SEED`` loads a core with bursts of arithmetic, memory traffic and rest.
 
-python -m experiments.loads CORE SEED
+``experiments.repeatability`` runs it on another core while models are measured.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-for library in ("OPENBLAS", "OMP", "MKL"):  # threads of a pool would not stay on the core
+for library in ("OPENBLAS", "OMP", "MKL"):  # the threads of a pool would leave the core
     os.environ[f"{library}_NUM_THREADS"] = "1"
 
 import numpy as np  # noqa: E402
@@ -20,7 +20,7 @@ STREAM_BYTES = 64 * 2**20
 
 
 def main() -> None:
-    """Run until killed, on the core that the first argument names."""
+    """Load the core of the first argument until the process is killed."""
     core, seed = int(sys.argv[1]), int(sys.argv[2])
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})

@@ -1,16 +1,15 @@
-"""What a search costs beside its trainings: time over the ideal, time of a proposal, memory of the driver.
+"""``python -m experiments.overhead`` measures what a search costs beside its trainings.
 
     python -m experiments.overhead --candidates 2000 --workers 2 --seconds 1 --json OUT.json
 
-Candidates of the ``mobilenet`` space that take so many seconds each, of which a worker spends all asleep, are proposed
-by the sampler, run by Ray Tune as in a search, and appended to a journal on disk. The ideal is candidates × seconds ÷
-workers. Starting Ray is left out, and told apart. The error that a candidate reports is made up: it falls with the
-multiply-accumulates, and differs a little from network to network.
+It reports the time over the ideal, the time of a proposal, and the memory of the driver. A sampler proposes candidates
+of the ``mobilenet`` space, Ray Tune runs them as in a search, and a journal on disk keeps them. A worker sleeps
+``--seconds`` for each candidate. The ideal is candidates × seconds ÷ workers. The start of Ray is reported separately.
+The errors are made up: they fall with the multiply-accumulates and vary a little between networks.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import resource
@@ -19,19 +18,21 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from experiments.command_line import parser_of
 from nas.errors import CandidateError
 from nas.hardware.machine import processor_name
 from nas.jobs.execution import Job, Report
 from nas.jobs.ray_executor import RayExecutor
 from nas.jobs.resources import Resources
-from nas.searching.proposer import Beforehand, Proposer, SamplerName, Told
+from nas.searching.proposer import Beforehand, Proposer, Told
+from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs
+from nas.space.plug_ins import plug_in_names
 from nas.space.search_space import load_space
 from nas.space.tracing import describer_of
 from nas.storage.journal import Journal, write_aside
@@ -39,24 +40,25 @@ from nas.values.evaluation import Evaluation
 
 INPUT_SHAPE, CLASSES = (1, 28, 28), 10
 LAST = 100
-"""Proposals at the end, of which the time is told apart."""
+"""The last proposals, whose mean time is reported separately."""
 
 
 class Sleep:
-    """A task that takes its time and reports what the job says of the error."""
+    """Work that sleeps and then reports the error in its job."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
     def __call__(self, job: Job) -> Iterator[Report]:
+        """Sleep, then yield the only report."""
         time.sleep(self._seconds)
         yield {"done": True, "error": job["error"]}
 
 
 class Candidates:
-    """The source of jobs, as a search's rounds are one."""
+    """The source of jobs, in the role of a round of a search."""
 
-    def __init__(self, candidates: int, sampler: SamplerName, journal: Journal) -> None:
+    def __init__(self, candidates: int, sampler: str, journal: Journal) -> None:
         self._space = load_space("mobilenet", {}, input_shape=INPUT_SHAPE, classes=CLASSES)
         self._describer = describer_of(self._space, INPUT_SHAPE, CLASSES)
         beforehand = Beforehand(self._describer, {1: self._macs})
@@ -67,29 +69,33 @@ class Candidates:
         self.ended = 0
 
     def next_job(self) -> Job | None:
+        """Return the job of the next candidate, or None after the last one."""
         if self._left == 0:
             return None
         self._left -= 1
         began_s = time.perf_counter()
-        architecture = self._proposer.propose(lambda architecture: True)
+        architecture = self._proposer.propose(lambda architecture: Verdict()).architecture
         self.proposing_s.append(time.perf_counter() - began_s)
         assert architecture is not None, "the space is far larger than the budget"
         return {"id": architecture.id, "architecture": dict(architecture), "error": self._error(architecture)}
 
     def on_report(self, job: Job, report: Report) -> bool:
+        """Let every candidate continue."""
         return True
 
     def on_restart(self, job: Job) -> None:
-        pass
+        """Do nothing, because nothing of a candidate is kept before its end."""
 
     def on_end(self, job: Job, report: Report) -> None:
+        """Append the evaluation to the journal and tell the sampler."""
         architecture = Architecture(job["architecture"])
-        self._journal.append_evaluations([Evaluation("train", architecture, values={"error": report["error"]})])
+        self._journal.append(Evaluation("train", architecture, values={"error": report["error"]}))
         losses = (float(report["error"]), float(self._macs([architecture])[0]))
         self._proposer.tell(Told(architecture, losses, {}))
         self.ended += 1
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
+        """Raise the failure, because no candidate should fail here."""
         raise failure
 
     def _macs(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
@@ -101,12 +107,13 @@ class Candidates:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.overhead", description=__doc__.splitlines()[0])
-    parser.add_argument("--candidates", type=int, default=2000)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=1.0, help="that each candidate takes")
-    parser.add_argument("--sampler", choices=get_args(SamplerName), default="gp")
-    parser.add_argument("--json", type=Path, metavar="OUT")
+    """Run the candidates, print the figures, and write the JSON file."""
+    parser = parser_of("overhead", __doc__)
+    parser.add_argument("--candidates", type=int, default=2000, help="number of candidates")
+    parser.add_argument("--workers", type=int, default=2, help="candidates at a time")
+    parser.add_argument("--seconds", type=float, default=1.0, help="time of each candidate")
+    parser.add_argument("--sampler", choices=plug_in_names("nas.samplers"), default="gp", help="default: gp")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="file for all figures")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal.start(Path(folder) / "run", "", clock=time.time)

@@ -1,10 +1,11 @@
-"""How well latencies repeat: thirty models, five sessions in fresh processes, some with a load on another core.
+"""``python -m experiments.repeatability`` measures how well latencies repeat between sessions.
 
     python -m experiments.repeatability [--out experiments/results/repeatability] [--target onnxruntime-cpu]
 
-Prints the table that the README quotes. In ``--out`` stand the raw data: for each session what was measured of each
-model, with all samples. Each session measures all models twice: interleaved in rounds and corrected for drift, as a
-search does, and one after another, each in one session of its own with as many samples, as is customary.
+Thirty models are measured in five sessions. Each session is a fresh process, and every other one runs beside a load on
+another core. A session measures all models in two ways: interleaved in rounds with drift correction, as a search does;
+and one after another with the same number of samples, as is customary. The script prints a table of the figures.
+``--out`` receives the raw data of each session with all samples.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.command_line import parser_of
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import allowed_cores, fastest_cores, processor_name
@@ -35,7 +37,7 @@ from nas.values.target import Target
 
 MODELS, SESSIONS, TOGETHER = 30, 5, 40
 DIFFERENT = 0.03
-"""Models whose latencies differ by this share or more must come out in the right order."""
+"""Models whose latencies differ by at least this share must come out in the right order."""
 
 TIMM = (
     ("mobilenetv3_small_050", 224),
@@ -61,7 +63,7 @@ SPACES = (
 
 @dataclass(frozen=True)
 class Session:
-    """Medians, intervals and seconds of one session, by model."""
+    """One session: measurements and medians by model, and its seconds by step."""
 
     loaded: bool
     interleaved: dict[str, Measurement]
@@ -70,12 +72,14 @@ class Session:
 
 
 def main() -> None:
-    """Export, run the sessions, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("experiments/results/repeatability"))
-    parser.add_argument("--target", default="onnxruntime-cpu")
-    parser.add_argument("--sessions", type=int, default=SESSIONS)
-    parser.add_argument("--session", type=Path, help=argparse.SUPPRESS)  # the models' folder: this is one session
+    """Export the models, run the sessions, and print the table."""
+    parser = parser_of("repeatability", __doc__)
+    parser.add_argument(
+        "--out", type=Path, default=Path("experiments/results/repeatability"), help="folder for the raw data"
+    )
+    parser.add_argument("--target", default="onnxruntime-cpu", help="where the models run")
+    parser.add_argument("--sessions", type=int, default=SESSIONS, help="number of sessions")
+    parser.add_argument("--session", type=Path, help=argparse.SUPPRESS)  # the folder of models, in a session's process
     parser.add_argument("--number", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     target = Target.parse(arguments.target)
@@ -89,12 +93,12 @@ def main() -> None:
             with load_beside(number) if is_loaded(number) else no_load():
                 command = [sys.executable, "-m", "experiments.repeatability", "--target", arguments.target]
                 command += ["--session", folder, "--number", str(number), "--out", str(arguments.out)]
-                subprocess.run(command, check=True)  # noqa: S603 this very file
+                subprocess.run(command, check=True)  # noqa: S603 it starts this script
     print(table(read_sessions(arguments.out), target))
 
 
 def is_loaded(number: int) -> bool:
-    """Every other session has a load beside it, where there is a core for it."""
+    """Return True for every other session if the machine has a core for the load."""
     return number % 2 == 1 and len(allowed_cores()) > 1
 
 
@@ -124,12 +128,12 @@ def export_models(folder: Path, model_format: str, batch: int) -> None:
 
 
 def run_session(folder: Path, target: Target, number: int, out: Path) -> None:
-    """Measure all models both ways in this process, and write what was found."""
-    loaded = is_loaded(number)  # asked before this process pins itself to a core
+    """Measure all models both ways in this process, and write the results."""
+    loaded = is_loaded(number)  # read before this process pins itself to a core
     models = sorted(folder.glob("*.model"))
     assert len(models) == MODELS, len(models)
     bench = DeviceBench(target, BenchSettings(), say=lambda text: print(text, file=sys.stderr))
-    _ = bench.profile  # found before any clock runs
+    _ = bench.profile  # so that no timing below includes it
     rng = np.random.default_rng(number)
     with tempfile.TemporaryDirectory(prefix="nas-session-") as scratch:
         deployed = [
@@ -172,7 +176,7 @@ def run_session(folder: Path, target: Target, number: int, out: Path) -> None:
 
 
 def one_after_another_ms(model: Deployed, target: Target, interleaved: Measurement) -> float:
-    """The customary way: one session, a warm-up, and as many samples in a row as the rounds had; their median."""
+    """Return the median of one session's samples in a row, after a warm-up: as many samples as the rounds had."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, fastest_cores(target.threads))
     timing = Timing(load_runtime(target.runtime).open(model.path, target))
@@ -183,8 +187,8 @@ def one_after_another_ms(model: Deployed, target: Target, interleaved: Measureme
     return float(np.median(samples[:wanted]))
 
 
-class no_load:  # noqa: N801 used as a context, beside load_beside
-    """Nothing runs beside a session."""
+class no_load:  # noqa: N801 used like a function, in a with statement
+    """A context in which nothing runs beside a session."""
 
     def __enter__(self) -> None: ...
 
@@ -192,14 +196,14 @@ class no_load:  # noqa: N801 used as a context, beside load_beside
 
 
 class load_beside(no_load):  # noqa: N801
-    """``experiments.loads`` runs on a core that nothing is measured on."""
+    """A context in which ``experiments.loads`` runs on a core without measurements."""
 
     def __init__(self, seed: int) -> None:
         (core, *_) = [core for core in allowed_cores() if core not in fastest_cores(1)]
         self._command = [sys.executable, "-m", "experiments.loads", str(core), str(seed)]
 
     def __enter__(self) -> None:
-        self._process = subprocess.Popen(self._command)  # noqa: S603 a file of this folder
+        self._process = subprocess.Popen(self._command)  # noqa: S603 it starts a script of this folder
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
@@ -207,7 +211,7 @@ class load_beside(no_load):  # noqa: N801
 
 
 def read_sessions(folder: Path) -> list[Session]:
-    """The sessions whose raw data lie in a folder."""
+    """Read the sessions from their raw data in a folder."""
     sessions = []
     for path in sorted(folder.glob("session-*.json.gz")):
         data: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
@@ -217,7 +221,7 @@ def read_sessions(folder: Path) -> list[Session]:
 
 
 def table(sessions: Sequence[Session], target: Target) -> str:
-    """The figures that the README quotes, as a Markdown table."""
+    """Return the figures of the sessions as a Markdown table."""
     names = sorted(set.intersection(*(set(session.interleaved) for session in sessions)))
     ours = np.array([[session.interleaved[name].median for name in names] for session in sessions])
     raw = np.array([[session.interleaved[name].raw_median for name in names] for session in sessions])
@@ -254,7 +258,7 @@ def table(sessions: Sequence[Session], target: Target) -> str:
 
 
 def orders(medians_SN: np.ndarray, means_N: np.ndarray) -> Iterator[bool]:
-    """For each session and pair of models that differ by ``DIFFERENT``, whether the session has their order right."""
+    """Yield for each session and pair of models that differ by ``DIFFERENT`` if the session has their order right."""
     for one, other in combinations(range(len(means_N)), 2):
         slow, fast = (one, other) if means_N[one] > means_N[other] else (other, one)
         if means_N[slow] / means_N[fast] - 1 >= DIFFERENT:

@@ -1,12 +1,12 @@
-"""How well shared weights and zero-cost scores rank architectures, against training each alone.
+"""``python -m experiments.weight_sharing`` checks how well shared weights and zero-cost scores rank architectures.
 
     python -m experiments.weight_sharing --architectures 12 --seeds 2 --json OUT.json
 
-Random architectures of a space that shares weights are trained alone as candidates are, once for each seed, evaluated
-by a supernet that was trained with that seed, and scored untrained. Each way's errors are compared with those of
-trainings with the same seed; that trainings with two seeds do not agree wholly either is shown as the ceiling.
-Parameters and multiply-accumulates rank too, and are what a score has to beat. Seconds are those of one core (CPU
-time), so that others who use the machine do not count.
+For each seed, random architectures of a space that shares weights are trained alone, as candidates are. They are also
+evaluated by a supernet that was trained with this seed, and scored untrained. Each way's ranking is compared with that
+of the trainings of the same seed. Trainings with two seeds do not agree fully either; their correlation is the ceiling.
+The numbers of parameters and of multiply-accumulates are baselines that a score has to beat. Seconds are CPU time, so
+other users of the machine do not count.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from experiments.command_line import heading, line, positive
+from experiments.command_line import heading, line, parser_of, positive
 from nas.hardware.machine import processor_name
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
@@ -50,20 +50,8 @@ SCORES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.weight_sharing", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="fashion-mnist")
-    parser.add_argument("--image-size", type=positive)
-    parser.add_argument("--space", default="mobilenet")
-    parser.add_argument("--architectures", type=positive, default=12)
-    parser.add_argument("--seeds", type=positive, default=2)
-    parser.add_argument("--subset", type=float, default=0.1, help="share of the training images")
-    parser.add_argument("--epochs", type=positive, default=4, help="of a training alone")
-    parser.add_argument("--supernet-epochs", type=positive, default=12)
-    parser.add_argument("--per-step", type=positive, default=4)
-    parser.add_argument("--batch-size", type=positive, default=64)
-    parser.add_argument("--learning-rate", type=float, default=1e-2)
-    parser.add_argument("--json", type=Path, metavar="OUT")
-    options = parser.parse_args(arguments)
+    """Train, evaluate and score the architectures, print the rank correlations, and write the JSON file."""
+    options = _parser().parse_args(arguments)
     source = DataSource(name=options.data, image_size=options.image_size)
     data = source.load()
     space = load_space(options.space, {}, input_shape=data.input_shape, classes=data.class_count)
@@ -103,6 +91,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("weight_sharing", __doc__)
+    parser.add_argument("--data", default="fashion-mnist", help="data set")
+    parser.add_argument("--image-size", type=positive, help="pixels; default: the size of the data set")
+    parser.add_argument("--space", default="mobilenet", help="a space that shares weights")
+    parser.add_argument("--architectures", type=positive, default=12, help="number of random architectures")
+    parser.add_argument("--seeds", type=positive, default=2, help="number of seeds, counted from 0")
+    parser.add_argument("--subset", type=float, default=0.1, help="share of the training images")
+    parser.add_argument("--epochs", type=positive, default=4, help="epochs of a training alone")
+    parser.add_argument("--supernet-epochs", type=positive, default=12, help="epochs of the supernet")
+    parser.add_argument("--per-step", type=positive, default=4, help="architectures in each step of the supernet")
+    parser.add_argument("--batch-size", type=positive, default=64, help="of all trainings")
+    parser.add_argument("--learning-rate", type=float, default=1e-2, help="of all trainings")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="file for all figures")
+    return parser
+
+
 def _of_seed(
     seed: int,
     architectures: Sequence[Architecture],
@@ -112,7 +117,7 @@ def _of_seed(
     supernet_epochs: int,
     per_step: int,
 ) -> dict[str, Any]:
-    """Errors, scores and seconds of one seed, the architectures in their order."""
+    """Return the errors, scores and seconds of one seed, in the order of the architectures."""
     data = source.load()
     clock = time.process_time
     training = SupernetTraining(space, source, replace(settings, epochs=supernet_epochs), per_step, clock=clock)
@@ -160,7 +165,7 @@ def _built(space: SearchSpace, architecture: Architecture, source: DataSource, s
 
 
 def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rank correlations with the errors of trainings alone, for each seed; of trainings, for each pair of seeds."""
+    """Return rank correlations with trainings alone for each seed and, for trainings, between each pair of seeds."""
     ranks: dict[str, list[tuple[float, float]]] = {}
     for name in ("supernet", *SCORES):
         sign = 1 if name in ERRORS else -1
@@ -177,7 +182,7 @@ def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _correlations(first: Sequence[float] | np.ndarray, second: Sequence[float]) -> tuple[float, float]:
-    """Spearman's and Kendall's; 0 where either does not vary."""
+    """Return the correlations of Spearman and Kendall, or 0 if a sequence is constant."""
     if len(set(first)) == 1 or len(set(second)) == 1:
         return 0.0, 0.0
     return float(spearmanr(first, second).statistic), float(kendalltau(first, second).statistic)

@@ -1,4 +1,4 @@
-"""Kept trainings are replayed as workers would have run them, and what was lost is counted rightly."""
+"""The replay of recorded trainings: the order of workers, the rules that stop, and the score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nas.recipe.sections import EarlyStoppingRecipe
 
 
 class StopsAt:
-    """Stops everyone at an epoch, and notes what it is asked and told."""
+    """Stops every training at an epoch, and records the calls."""
 
     trust = None
 
@@ -38,13 +38,14 @@ class StopsAt:
 
 
 def trainings(*lasts: float, epoch_s: float = 1.0) -> list[Training]:
+    """Return trainings of four epochs with these last errors and with costs 1, 2, …"""
     return [
         Training((last + 0.3, last + 0.2, last + 0.1, last), 1.0 + index, epoch_s) for index, last in enumerate(lasts)
     ]
 
 
 def test_one_worker_trains_one_after_the_other() -> None:
-    """In the order that is given, each to where it is stopped."""
+    """A single worker trains in the given order, each training until it is stopped."""
     rule = StopsAt(2)
     found = replay(trainings(0.1, 0.2), [1, 0], 1, rule)
     assert rule.seen == [(1, 1), (1, 2), (0, 1), (0, 2)]
@@ -53,8 +54,8 @@ def test_one_worker_trains_one_after_the_other() -> None:
     assert rule.ended == []
 
 
-def test_workers_take_the_next_when_they_are_free() -> None:
-    """A quick training's worker has begun another before the slow one has reported twice."""
+def test_a_free_worker_takes_the_next_training() -> None:
+    """The worker of a fast training begins another one before the slow training reports twice."""
     slow, quick = trainings(0.1, epoch_s=5.0), trainings(0.2, 0.3)
     rule = StopsAt(5)
     found = replay([*slow, *quick], [0, 1, 2], 2, rule)
@@ -63,8 +64,8 @@ def test_workers_take_the_next_when_they_are_free() -> None:
     assert len(rule.ended) == 3
 
 
-def test_a_search_rule_stops_the_hopeless() -> None:
-    """By the classes that do so in a search: nobody before enough are whole, then what others of its cost dominate."""
+def test_the_search_rule_stops_dominated_trainings() -> None:
+    """The class of the search stops no training before enough are whole, then those that others dominate."""
     kept = [Training((0.3 + 0.1 * index, 0.2 + 0.1 * index, 0.1 + 0.1 * index), 1.0, 1.0) for index in range(6)]
     settings = EarlyStoppingRecipe(check=3, reduction=2, keep=0.1, min_peers=2)
     found = replay(kept, range(6), 1, ProductRule(settings, 3))
@@ -73,16 +74,16 @@ def test_a_search_rule_stops_the_hopeless() -> None:
     assert found.trust.relied_on == (1,)
 
 
-def test_chance_lets_as_many_go_on() -> None:
-    """Half of those that are asked about at epoch 2, and all elsewhere."""
+def test_the_random_rule_continues_the_same_share() -> None:
+    """The random rule continues half of the trainings at epoch 2, and all at the other epochs."""
     kept = trainings(*[0.1] * 400)
     found = replay(kept, range(400), 1, RandomRule({2: (10, 5)}, seed=0))
     assert set(found.epochs) == {2, 4}
     assert found.epochs.count(2) == pytest.approx(200, abs=30)
 
 
-def test_what_is_saved_and_lost() -> None:
-    """The share of epochs by the images that they see, and of the front's hypervolume."""
+def test_the_score_of_savings_and_losses() -> None:
+    """Savings weigh epochs by their images, and losses are a share of the front's hypervolume."""
     kept = [Training((0.5, 0.1), 100.0, 1.0), Training((0.5, 0.3), 1.0, 1.0), Training((0.5, 0.5), 100.0, 1.0)]
     everything = score(kept, [2, 2, 2], [1.0, 1.0])
     assert (everything.ratio, everything.lost, everything.front_stopped, everything.whole) == (1.0, 0.0, 0, 3)
@@ -94,15 +95,15 @@ def test_what_is_saved_and_lost() -> None:
 
 
 def test_orders_begin_with_the_recorded_one() -> None:
-    """The others are shuffles of it, the same ones whenever they are asked for."""
+    """The other orders are shuffles of the recorded one, the same in every call."""
     found = orders(5, 3)
     assert found[0] == [0, 1, 2, 3, 4]
     assert all(sorted(order) == found[0] for order in found)
     assert found == orders(5, 3)
 
 
-def test_the_command_replays_a_kept_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rules side by side, printed and as JSON."""
+def test_the_command_replays_the_set_beside_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints the rules side by side and writes them as JSON."""
     out = tmp_path / "out.json"
     options = ["replay", "--first", "12", "--shuffles", "1", "--early-stopping", "check=4", "--json", str(out)]
     assert early_stopping.main(options) == 0

@@ -1,4 +1,4 @@
-"""The benchmark of weight sharing runs as it says, and its figures are those of its columns."""
+"""The comparison of weight sharing runs, and its correlations match its columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from experiments.weight_sharing import main
 
 @pytest.mark.slow
 def test_the_benchmark_of_weight_sharing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On digits, with the shortest trainings."""
+    """A run on digits with the shortest trainings writes and prints the rank correlations."""
     options = "--data digits --architectures 4 --subset 0.5 --epochs 2 --supernet-epochs 3 --batch-size 32"
     assert main([*options.split(), "--json", str(tmp_path / "out.json")]) == 0
     figures = json.loads((tmp_path / "out.json").read_text())
