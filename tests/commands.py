@@ -26,7 +26,7 @@ SHORT = (
     *("--set", "measuring.seconds_per_round=0.02"),
     *("--set", "retraining.epochs=1", "--set", "retraining.winners=1"),
 )
-"""The shortest run on digits."""
+"""Arguments of the shortest run on digits."""
 UNMEASURED = ("--objective", "error", "--objective", "macs")
 """Objectives that need no measurement before the winners."""
 
@@ -71,6 +71,7 @@ class RunningCommand:
 
     @property
     def output(self) -> str:
+        """The output until now."""
         return self._output.read_text()
 
     def wait_until(self, happened: Callable[[], bool], seconds: float = 60) -> bool:

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments and resumed, again and again."""
+"""Kills runs at random moments and resumes them, many times."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from commands import TESTS, RunningCommand, rows_of
 
 DRIVER, WORKER = "driver", "worker"
 WITHIN_WORKER_S = 1.0
-"""Workers live for less long than drivers."""
+"""Seconds after which a worker is killed at the latest, because workers live for a short time."""
 
 
 Command = Callable[..., RunningCommand]
 
 
 class ForkedCommand(RunningCommand):
-    """``nas`` in a process that is forked off one which has imported everything, so that it begins at once.
+    """``nas`` in a process that is forked from one with all imports done, so that the command begins at once.
 
-    Fifty starts of an interpreter take minutes, most of which kills would fall into.
+    Fifty starts of an interpreter take minutes, and most kills would hit a start.
     """
 
     def __init__(self, folder: Path, *arguments: str | Path) -> None:
@@ -49,12 +49,12 @@ class ForkedCommand(RunningCommand):
         self.process = _Forked(child)  # type: ignore[assignment]
 
     def others(self) -> dict[int, str]:
-        """None: what runs inline has no other processes."""
+        """Return no process, because an inline run has no workers."""
         return {}
 
 
 class _Forked:
-    """A forked process with what is asked of a ``subprocess.Popen``."""
+    """A forked process with the methods of ``subprocess.Popen`` that ``RunningCommand`` uses."""
 
     def __init__(self, child: multiprocessing.process.BaseProcess) -> None:
         assert child.pid is not None
@@ -73,12 +73,12 @@ class _Forked:
 
     def wait(self, timeout: float | None = None) -> int | None:
         self._child.join(timeout)
-        assert self._child.exitcode is not None, f"it did not end within {timeout} s"
+        assert self._child.exitcode is not None, f"the process did not end within {timeout} s"
         return self._child.exitcode
 
 
 def _run_command(output: Path, arguments: list[str]) -> None:
-    """The command with these arguments, in this process."""
+    """Run the command with these arguments in this process."""
     stream = output.open("w")
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
@@ -93,10 +93,7 @@ def _run_command(output: Path, arguments: list[str]) -> None:
 
 @dataclass
 class KilledRuns:
-    """The runs that ended well at last, how often which kind of process was killed, and in which stages that was.
-
-    ``worker_kills`` counts them by run.
-    """
+    """The runs, which all ended well, and the kills by kind of process, by stage, and of workers by run."""
 
     runs: list[Path] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
@@ -118,13 +115,14 @@ def kill_again_and_again(
     worker_share: float = 0.0,
     patience_s: float = 30,
 ) -> KilledRuns:
-    """Start runs and kill them, ``kills`` times in all, each time at a random moment of the next ``span_s`` seconds.
+    """Start runs and kill them ``kills`` times in all, each time at a random moment within ``span_s`` seconds.
 
-    A run whose driver was killed is resumed until it ends, and another one is begun then, until enough were hit; the
-    last one ends undisturbed. ``worker_share`` of the kills hit a worker. A kill counts when it hit a living process.
+    After its driver is killed, a run is resumed until it ends; then another run begins. The last run ends undisturbed.
+    ``worker_share`` of the kills hit a worker. A kill counts only if it hits a living process.
 
-    What had reached the disk before a kill must be there, unchanged, ever after; and no process may outlive its driver
-    by ``patience_s``.
+    Raises:
+        AssertionError: a row that was on disk before a kill has changed; a run failed; or a process outlived its driver
+            by ``patience_s`` seconds.
     """
     found = KilledRuns()
     commands: list[RunningCommand] = []
@@ -148,7 +146,7 @@ def kill_again_and_again(
         acknowledged = rows
         if victim is None:
             if running.process.poll() is None:
-                continue  # whom it was to hit was gone
+                continue  # the worker to kill had already ended
             assert running.process.returncode == 0, running.output
             if found.kills.total() >= kills:
                 break
@@ -167,7 +165,7 @@ def kill_again_and_again(
 
 
 def _strike(command: RunningCommand, rng: np.random.Generator, span_s: float, worker_share: float) -> str | None:
-    """Kill a living process at a random moment, and say which; None where it had ended before."""
+    """Kill a living process at a random moment and return its kind, or None if it had already ended."""
     if rng.random() < worker_share:
         if not command.wait_until(lambda: bool(_workers(command))):
             return None
@@ -189,19 +187,19 @@ def _strike(command: RunningCommand, rng: np.random.Generator, span_s: float, wo
 
 
 def _wait(command: RunningCommand, seconds: float) -> None:
-    """Or until it ends."""
+    """Wait for this time, or until the command ends."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and command.process.poll() is None:
         time.sleep(0.005)
 
 
 def _workers(command: RunningCommand) -> list[int]:
-    """The processes that look candidates up."""
+    """Return the ids of the worker processes, which look candidates up in a table."""
     return [pid for pid, line in command.others().items() if line.startswith("ray::") and "Trainable" in line]
 
 
 def _stage(command: RunningCommand) -> str:
-    """The last stage that the command told of."""
+    """Return the last stage that the command printed."""
     begun = [
         line.removesuffix(" to do.").rpartition(":")[0] for line in command.output.splitlines() if " to do." in line
     ]
