@@ -1,1 +1,34 @@
-"""Recipes, and the benchmarks that produce the numbers of the README: ``python -m experiments.NAME --help``."""
+"""The recipes, and the benchmarks that produce the published figures.
+
+Run a script from the root of the project as ``python -m experiments.NAME``; ``--help`` explains it.
+
+Scripts:
+    compare_searchers: how many evaluations searchers need on a table of evaluated architectures.
+    compare_predictors: how well predictors learn a metric of a target from few measurements of a table.
+    compare_end_to_end: whole searches from images to measured models, against three alternatives.
+    short_of_time: the best that searchers find on a table when time is short.
+    early_stopping: the trainings that early stopping saves, and the hypervolume that it loses.
+    weight_sharing: how well shared weights and zero-cost scores rank architectures.
+    repeatability: how well latencies repeat between sessions.
+    overhead: the time and the memory that a search takes beside its trainings.
+    loads: a load on one core, which ``repeatability`` runs beside its sessions.
+
+Recipes:
+    digits.toml: a whole search in a few minutes, without a network.
+    fashion_mnist.toml: a whole search on Fashion-MNIST.
+    end_to_end.toml: the search of ``compare_end_to_end``.
+
+Modules that the scripts share:
+    command_line: parsers, types of arguments and Markdown tables.
+    row_sampling: the rows of a table that count as measured.
+    search_tasks: tasks on a table, and their scores.
+    search_problem: what a searcher may know in one run.
+    searchers: one module for each searcher, ours and those of other packages.
+    table_search: the runs of ``compare_searchers``.
+    table_prediction: the fits of ``compare_predictors``.
+    end_to_end: the steps of ``compare_end_to_end``.
+    early_stopping_replay: the replay of ``early_stopping``.
+
+``results`` holds raw results of some scripts. ``early_stopping_fashion_mnist.jsonl`` and
+``early_stopping_fashion_mnist_seed1.jsonl`` are the recorded trainings of ``early_stopping``.
+"""
