@@ -135,16 +135,16 @@ def test_the_report_says_that_nothing_was_measured(tmp_path: Path, objectives: l
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", body, flags=re.DOTALL)))
     table = str(tmp_path / "t.csv.gz")
     assert (
-        f"Nothing was trained or measured in this run: errors and measured metrics were read from the table {table}"
+        f"Nothing was trained or measured in this run. Errors and measured metrics were read from the table {table}"
         in text
     )
     assert "winners in the table t.csv.gz, device toy" in text or "winner in the table t.csv.gz, device toy" in text
     assert "no interval" in text
     assert "Energy, from the table" in text
-    assert "2 h 00 min of training, simulated" in text
+    assert "2 h 00 min of simulated training" in text
     assert "accuracy of winners test_acc" in text
     assert "seconds of a training, simulated 7 min 30 s" in text
-    recipe_begins = text.index("Recipe, as resolved")
+    recipe_begins = text.index("Recipe with all defaults")
     for claim in ("onnxruntime-cpu", ", measured", "measured on", "Retrained", "Exported", "Bundle", "Data set"):
         assert claim not in text[:recipe_begins], claim
     shown = figures.partition("</script>")[0]
