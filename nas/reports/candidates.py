@@ -11,8 +11,8 @@ from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import Metric
 
-OUTSIDE = "unlike the measured architectures"
-"""The remark on a prediction for an architecture that is unlike all of the predictor's samples."""
+OUTSIDE = "unlike the predictor's samples"
+"""The remark on a prediction for an architecture that is unlike all architectures that the predictor was fitted to."""
 BY = {"supernet": "by shared weights", "zero-cost": "by a zero-cost score"}
 """The origin of an error that does not come from training, by the name that rows have for it."""
 

@@ -138,7 +138,9 @@ def _prediction_plot(metric: Metric, checks: Sequence[PredictionCheck], words: W
     seen = [point for check, point in pairs if not check.came_before]
     low, high = padded([bound for _, p in pairs for bound in (*(p.x_bounds or ()), *(p.y_bounds or ()))])
     traces = [
-        line_of([(low, low), (high, high)], "identity", f"predicted = {words.value_source}"),
+        line_of(
+            [(low, low), (high, high)], "identity", f"predicted = {'measured' if words is MEASURED else 'looked up'}"
+        ),
         trace_of(candidates, "measured", "candidates", "circle", 8),
         trace_of(seen, "winner", "winners the predictor was fitted to", "diamond-open", 12),
         trace_of(winners, "winner", "winners", "diamond", 12),
