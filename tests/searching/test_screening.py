@@ -1,178 +1,133 @@
-"""What is known of candidates before training, and which proposals are let through."""
+"""Screening turns away proposals that break a limit, or may break it, and counts them by reason."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import made_up_screen
-import numpy as np
 import pytest
-from fake_predictor import FakePredictor, Settings, fake_settings, fit_fake
-from tiny_space import TinySpace
-from torch import nn
+from fake_predictor import Settings
+from fault_spaces import Faulty
+from made_up_beliefs import beliefs_of
+from predicted_latency import ALL, SOME, fitted, measured, predicting_near
 
-from nas.errors import CandidateError
-from nas.searching.knowledge import Knowledge
-from nas.searching.screening import Screen
-from nas.space.architecture import Architecture, Choice
-from nas.space.layer import total_macs
-from nas.space.search_space import SearchSpace, enumerate_space
-from nas.values.evaluation import Evaluation
-from nas.values.measurement import Measurement
-
-ALL = tuple(enumerate_space(TinySpace()))
+from nas.searching.screening import Screening, Verdict
+from nas.space.architecture import Architecture
+from nas.space.search_space import enumerate_space
+from nas.storage.notes import TurnedAway
 
 
-def screen_of(*limits: str, space: SearchSpace | None = None) -> Screen:
-    return made_up_screen.screen_of(*limits, objectives=("error", "latency_ms"), space=space)
+def judge_and_count(screening: Screening, architecture: Architecture) -> Verdict:
+    verdict = screening.judge(architecture)
+    screening.count(architecture, verdict)
+    return verdict
 
 
-def latencies(screen: Screen, architectures: Sequence[Architecture]) -> np.ndarray:
-    """A microsecond for a thousand multiply-accumulates, and one more."""
-    return np.array([1e-3 + 1e-6 * total_macs(screen.describer.layers(a)) for a in architectures])
-
-
-def fitted(screen: Screen, settings: Settings) -> FakePredictor:
-    with fake_settings(settings):
-        return fit_fake(screen.describer, ALL, latencies(screen, ALL), target="cpu", seed=0)
-
-
-def measured(architecture: Architecture, latency_ms: float) -> Knowledge:
-    found = {"latency_ms": Measurement("latency_ms", "cpu", ((latency_ms,),))}
-    return Knowledge([Evaluation("measure", architecture, measurements=found)])
-
-
-def relying(limit_share: float, half_width: float = 0.1) -> tuple[Screen, Architecture, float]:
-    """A screen whose limit is ``limit_share`` of what is predicted of an architecture, that one, and its latency."""
-    some = ALL[len(ALL) // 2]
-    unlimited = screen_of()
-    mean = float(fitted(unlimited, Settings()).predict([some]).mean[0])
-    screen = screen_of(f"latency_ms <= {mean * limit_share}")
-    screen.rely_on({"latency_ms": fitted(screen, Settings(half_width=lambda samples: half_width))})
-    return screen, some, mean
-
-
-def test_what_was_trained_to_check_others_by_is_not_taken_for_measured() -> None:
-    """It may still be measured, and only then surely meets a limit."""
-    screen, some, _ = relying(1.1)
-    checked = Knowledge([Evaluation("check", some, values={"error": 0.1})])
-    assert not checked.measurements
-    assert screen.probably_meets(some, checked)
-    assert not screen.surely_meets(some, checked)
-
-
-class TestLimits:
-    def test_a_proposal_whose_bound_is_within_the_limit_is_let_through(self) -> None:
+class TestJudging:
+    def test_accepts_a_proposal_whose_bound_meets_the_limit(self) -> None:
         """The one-sided bound lies 9 % above the mean here, and the limit 10 %."""
-        screen, some, _ = relying(1.1)
-        assert screen.lets_through(some, Knowledge())
-        assert not screen.turned_away
-        assert not screen.near_limits
+        screening = Screening(predicting_near(1.1)[0])
+        assert judge_and_count(screening, SOME) == Verdict()
+        assert not screening.counts
+        assert not screening.near_limits
 
-    def test_one_whose_mean_is_beyond_the_limit_is_turned_away(self) -> None:
-        """It is counted by the limit, and not worth measuring."""
-        screen, some, _ = relying(0.99)
-        assert not screen.lets_through(some, Knowledge())
-        assert not screen.lets_through(some, Knowledge()), "nor when it comes again, but it is not counted twice"
-        assert dict(screen.turned_away) == {str(screen.limits[0]): 1}
-        assert not screen.near_limits
+    def test_turns_away_a_proposal_whose_mean_breaks_the_limit(self) -> None:
+        """It is counted once a round, however often it comes, and is not worth measuring."""
+        beliefs, _ = predicting_near(0.99)
+        screening = Screening(beliefs)
+        for _ in range(2):
+            assert judge_and_count(screening, SOME) == Verdict(str(beliefs.limits[0]))
+        assert dict(screening.counts) == {str(beliefs.limits[0]): 1}
+        assert not screening.near_limits
 
-    def test_one_in_between_is_turned_away_for_a_reason_of_its_own_and_remembered(self) -> None:
-        """Measuring it would tell."""
-        screen, some, _ = relying(1.05)
-        assert screen.probably_meets(some, Knowledge())
-        assert not screen.lets_through(some, Knowledge())
-        assert dict(screen.turned_away) == {f"{screen.limits[0]}: too near to tell": 1}
-        assert list(screen.near_limits) == [some]
+    def test_turns_away_and_keeps_a_proposal_between_mean_and_bound(self) -> None:
+        """It has a reason of its own, and is kept because measuring it would tell."""
+        beliefs, _ = predicting_near(1.05)
+        screening = Screening(beliefs)
+        assert beliefs.probably_meets(SOME)
+        reason = f"{beliefs.limits[0]}: too near to tell"
+        assert judge_and_count(screening, SOME) == Verdict(reason, is_near_limit=True)
+        assert dict(screening.counts) == {reason: 1}
+        assert list(screening.near_limits) == [SOME]
 
     @pytest.mark.parametrize(("share", "passes"), [(1.04, True), (1.06, False)])
-    def test_what_was_measured_decides_where_a_bound_does_not(self, share: float, passes: bool) -> None:
-        """Whatever is predicted."""
-        screen, some, mean = relying(1.05)
-        knowledge = measured(some, share * mean)
-        assert screen.doubtful_limits(some, knowledge) == []
-        assert screen.lets_through(some, knowledge) == passes
-        assert not screen.near_limits
+    def test_goes_by_a_measurement_where_there_is_one(self, share: float, passes: bool) -> None:
+        """What is predicted no longer matters."""
+        beliefs, mean = predicting_near(1.05)
+        screening = Screening(beliefs)
+        beliefs.add(measured(SOME, share * mean))
+        assert judge_and_count(screening, SOME).is_accepted == passes
+        assert not screening.near_limits
 
-    def test_without_caution_the_mean_decides_until_the_next_fit(self) -> None:
-        """Caution is dropped only where that lets something through."""
-        screen, some, _ = relying(1.05)
-        assert not screen.drop_caution()
-        assert not screen.lets_through(some, Knowledge())
-        assert screen.drop_caution()
-        assert screen.lets_through(some, Knowledge())
-        assert not screen.drop_caution()
-        screen.rely_on({"latency_ms": fitted(screen, Settings(half_width=lambda samples: 0.1))})
-        assert not screen.near_limits
-        assert not screen.lets_through(some, Knowledge())
+    def test_accepts_by_the_mean_without_caution_until_the_next_fit(self) -> None:
+        """Caution may be dropped only after it has turned a proposal away."""
+        beliefs, _ = predicting_near(1.05)
+        screening = Screening(beliefs)
+        assert not screening.may_drop_caution
+        assert not judge_and_count(screening, SOME).is_accepted
+        assert screening.may_drop_caution
+        screening.drop_caution()
+        assert screening.judge(SOME).is_accepted
+        assert not screening.may_drop_caution
+        beliefs.rely_on({"latency_ms": fitted(beliefs, Settings(half_width=lambda samples: 0.1))})
+        screening.begin_fit()
+        assert not screening.near_limits
+        assert not screening.judge(SOME).is_accepted
 
-    def test_a_counted_limit_knows_no_doubt(self) -> None:
-        """What is counted is exact."""
-        screen = screen_of("macs <= 1G")
-        assert screen.lets_through(ALL[0], Knowledge())
+    def test_has_no_doubt_about_a_counted_limit(self) -> None:
+        """Counted values are exact."""
+        beliefs = beliefs_of("macs <= 1G", objectives=("error", "latency_ms"))
+        assert Screening(beliefs).judge(ALL[0]).is_accepted
 
+    def test_reports_a_failure_to_build(self) -> None:
+        """Such a verdict has no reason to count: a limit did not turn the proposal away."""
+        beliefs = beliefs_of("macs <= 1G", space=Faulty(faults="build", always=True))
+        screening = Screening(beliefs)
+        proposed = next(enumerate_space(beliefs.space))
+        verdict = judge_and_count(screening, proposed)
+        assert verdict.failure is not None
+        assert (verdict.failure.kind, verdict.is_accepted) == ("build", False)
+        assert "this part cannot be built" in verdict.failure.reason
+        assert not screening.counts
 
-class TestPredicting:
-    def test_many_are_predicted_at_once(self) -> None:
-        """One call for all, and none for those that were predicted before."""
-        settings, screen = Settings(), screen_of()
-        screen.rely_on({"latency_ms": fitted(screen, settings)})
-        one = screen.predicted(ALL[0])
-        screen.predict_all([*ALL, *ALL])
-        assert screen.predicted(ALL[0]) == one
-        assert all("latency_ms" in screen.predicted(architecture) for architecture in ALL)
-        assert settings.predicted == [1, len(ALL) - 1]
-
-    def test_what_cannot_be_built_is_left_out(self) -> None:
-        """Asked about alone it raises."""
-
-        class Broken(TinySpace):
-            def build(self, architecture: Architecture) -> nn.Module:
-                if architecture == ALL[1]:
-                    raise RuntimeError("no such width")
-                return super().build(architecture)
-
-        screen = screen_of(space=Broken())
-        assert not screen.describer.can_be_built(ALL[1])
-        screen.predict_all(ALL[:3])
-        assert screen.predicted(ALL[2]) == {}
-        with pytest.raises(CandidateError, match="no such width"):
-            screen.predicted(ALL[1])
-
-    def test_a_descent_predicts_neighbours_together(self) -> None:
-        """It ends at the lowest, with one call for the starts and one for the new neighbours of each step."""
-        settings, screen = Settings(), screen_of()
-        screen.rely_on({"latency_ms": fitted(screen, settings)})
-        lowest = screen.lowest(lambda a: screen.predicted(a)["latency_ms"].mean, [ALL[-1]])
-        assert settings.predicted == [1, 5, 3, 2]
-        assert lowest == min(ALL, key=lambda a: screen.predicted(a)["latency_ms"].mean)
+    def test_changes_nothing_by_itself(self) -> None:
+        """Only counting does: a sampler may have many architectures judged that it never proposes."""
+        screening = Screening(predicting_near(1.05)[0])
+        assert not screening.judge(SOME).is_accepted
+        assert (screening.counts, screening.near_limits, screening.unrecorded(1)) == ({}, {}, [])
 
 
-class TestSpread:
-    def test_the_smallest_and_the_largest_are_among_them(self) -> None:
-        """All are different, and as many as were asked for."""
-        screen = screen_of(space=Wide())
-        chosen = screen.spread(8, np.random.default_rng(0), lambda architecture: True)
-        assert len(set(chosen)) == 8
-        macs = [total_macs(screen.describer.layers(a)) for a in enumerate_space(Wide())]
-        found = [total_macs(screen.describer.layers(a)) for a in chosen]
-        assert (min(found), max(found)) == (min(macs), max(macs))
+class TestRecording:
+    def test_gives_each_proposal_to_one_row(self) -> None:
+        """A row holds what was turned away since the row before, with those near a limit; nothing gives no row."""
+        beliefs, _ = predicting_near(1.05)
+        screening, limit = Screening(beliefs), str(beliefs.limits[0])
+        assert screening.unrecorded(1) == []
+        judge_and_count(screening, SOME)
+        row = TurnedAway(1, {f"{limit}: too near to tell": 1}, (SOME,))
+        assert screening.unrecorded(1) == screening.unrecorded(1) == [row]
+        screening.mark_recorded()
+        assert screening.unrecorded(1) == []
+        judge_and_count(screening, SOME)
+        assert screening.unrecorded(1) == []
+        large = max(ALL, key=lambda architecture: beliefs.counted(architecture)["macs"])
+        judge_and_count(screening, large)
+        assert screening.unrecorded(1) == [TurnedAway(1, {limit: 1})]
 
-    def test_what_is_taken_stays(self) -> None:
-        """Others then stand for the rest; what is refused is not chosen."""
-        screen, taken = screen_of(space=Wide()), list(enumerate_space(Wide()))[5:8]
-        refused = list(enumerate_space(Wide()))[20]
-        chosen = screen.spread(8, np.random.default_rng(0), lambda a: a != refused, taken)
-        assert set(taken) < set(chosen)
-        assert refused not in chosen
-        assert len(chosen) == 8
+    def test_takes_up_what_an_interrupted_round_recorded(self) -> None:
+        """Counts go on from there, and what was near a limit is still worth measuring; neither is recorded again."""
+        beliefs, _ = predicting_near(1.05)
+        screening, reason = Screening(beliefs), f"{beliefs.limits[0]}: too near to tell"
+        screening.take_up(TurnedAway(1, {reason: 2, "macs <= 1": 1}, (SOME, ALL[0])))
+        assert list(screening.near_limits) == [SOME, ALL[0]]
+        judge_and_count(screening, SOME)
+        assert dict(screening.counts) == {reason: 3, "macs <= 1": 1}
+        assert screening.unrecorded(1) == [TurnedAway(1, {reason: 1})]
 
-
-class Wide(TinySpace):
-    """Few enough that each is drawn."""
-
-    choices = (Choice("width", tuple(range(2, 32))),)
-
-    def build(self, architecture: Architecture) -> nn.Module:
-        width = int(architecture["width"])
-        return nn.Sequential(nn.Conv2d(1, width, 3), nn.Flatten(), nn.Linear(36 * width, 10))
+    def test_counts_anew_in_each_round(self) -> None:
+        """A proposal that comes again in the next round counts again."""
+        beliefs, _ = predicting_near(0.99)
+        screening = Screening(beliefs)
+        judge_and_count(screening, SOME)
+        screening.begin_round()
+        assert not screening.counts
+        assert screening.unrecorded(2) == []
+        judge_and_count(screening, SOME)
+        assert screening.unrecorded(2) == [TurnedAway(2, {str(beliefs.limits[0]): 1})]

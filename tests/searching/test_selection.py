@@ -1,0 +1,132 @@
+"""Selecting winners and what to measure next, and picking a few points of a front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from fake_predictor import fit_fake
+from made_up_beliefs import beliefs_of
+from tiny_space import TinySpace
+
+from nas.searching.beliefs import Beliefs
+from nas.searching.selection import choose_winners, front_candidates, only_misses, spread_over_front
+from nas.space.architecture import Architecture
+from nas.space.search_space import enumerate_space
+from nas.values.evaluation import Evaluation, Failure
+from nas.values.measurement import Measurement
+
+ALL = list(enumerate_space(TinySpace()))
+BEST, GOOD, FAIR, POOR = ALL[:4]
+
+
+def beliefs_about(
+    errors: Mapping[Architecture, float], readings: Mapping[Architecture, tuple[float, float]]
+) -> Beliefs:
+    """Return beliefs of a search for the least error within a millisecond.
+
+    Each measured architecture has two readings. For all others some microseconds are predicted.
+    """
+    found = {a: Measurement("latency_ms", "", tuple((value,) for value in values)) for a, values in readings.items()}
+    beliefs = beliefs_of(
+        "latency_ms <= 1ms",
+        rows=[
+            *(Evaluation("measure", a, measurements={"latency_ms": each}) for a, each in found.items()),
+            *(Evaluation("train", a, values={"error": error}) for a, error in errors.items()),
+        ],
+    )
+    predicted = np.linspace(1e-3, 2e-3, len(ALL))
+    beliefs.rely_on({"latency_ms": fit_fake(beliefs.describer, ALL, predicted, target="", seed=0)})
+    return beliefs
+
+
+def test_an_architecture_that_does_not_surely_meet_a_limit_hides_no_other() -> None:
+    """The next best is measured, though the median of the best is within the limit."""
+    beliefs = beliefs_about({BEST: 0.1, GOOD: 0.2, POOR: 0.4}, {BEST: (0.98, 1.01)})
+    assert beliefs.probably_meets(BEST)
+    (row,) = front_candidates(beliefs, surely=False)
+    assert row.architecture == GOOD
+    assert front_candidates(beliefs, surely=True) == []
+
+
+NEAR_MISSES = {POOR: (0.9, 1.0), FAIR: (0.98, 1.02), GOOD: (0.98, 1.02), BEST: (2.0, 2.0)}
+
+
+def test_the_best_of_the_nearest_misses_becomes_a_winner() -> None:
+    """Upper bounds decide which are nearest, and then the objectives, not the order of training."""
+    beliefs = beliefs_about({POOR: 0.4, FAIR: 0.3, GOOD: 0.2, BEST: 0.1}, NEAR_MISSES)
+    assert choose_winners(beliefs, 1) == [GOOD]
+    assert only_misses(beliefs)
+    excesses = [beliefs.excess_of_bounds(each) for each in (FAIR, GOOD, POOR, BEST)]
+    assert 0 < excesses[0] == excesses[1] < excesses[2] < excesses[3]
+
+
+def test_a_candidate_that_surely_meets_the_limits_comes_before_any_miss() -> None:
+    """Then no miss becomes a winner, however low its error is."""
+    beliefs = beliefs_about({FAIR: 0.3, GOOD: 0.2, BEST: 0.1}, {**NEAR_MISSES, FAIR: (0.5, 0.5)})
+    assert choose_winners(beliefs, 2) == [FAIR]
+    assert not only_misses(beliefs)
+
+
+def test_winners_that_were_chosen_stay_and_failed_ones_make_way() -> None:
+    """A retraining that ended is kept; another architecture takes the place of one that failed."""
+    within = dict.fromkeys((FAIR, GOOD, BEST), (0.5, 0.5))
+    beliefs = beliefs_about({FAIR: 0.3, GOOD: 0.2, BEST: 0.1}, within)
+    assert choose_winners(beliefs, 1) == [BEST]
+    beliefs.add(Evaluation("retrain", BEST, failure=Failure("nan", "the loss is NaN")))
+    assert choose_winners(beliefs, 1) == [GOOD]
+    beliefs.add(Evaluation("retrain", GOOD))
+    assert choose_winners(beliefs, 1) == [GOOD]
+
+
+def test_nothing_trained_gives_no_winners() -> None:
+    """Nor are there misses to speak of."""
+    beliefs = beliefs_about({}, {})
+    assert choose_winners(beliefs, 2) == []
+    assert not only_misses(beliefs)
+
+
+def test_the_best_in_the_first_objective_comes_first_and_then_what_adds_most() -> None:
+    """Hypervolume over the scaled front prefers a point in a gap to one beside another."""
+    losses = np.array([[0.0, 10.0], [0.1, 9.9], [0.5, 4.0], [1.0, 0.0]])
+    assert spread_over_front(losses, 1) == [0]
+    assert spread_over_front(losses, 2) == [0, 3]
+    assert set(spread_over_front(losses, 3)) == {0, 2, 3}
+    assert sorted(spread_over_front(losses, 9)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7])
+def test_few_points_represent_a_flat_front_at_even_distances(count: int) -> None:
+    """The ends, or points close to them, are picked."""
+    first = np.linspace(0, 1, 61)
+    picked = sorted(spread_over_front(np.column_stack([first, 1 - first]), count))
+    assert picked[0] == 0
+    assert picked[-1] >= 57
+    assert np.diff(picked) == pytest.approx(60 / (count - 1), abs=3)
+
+
+def test_an_exchange_corrects_a_greedy_choice() -> None:
+    """The best second point is exchanged when three points are wanted: for the middle and the other end."""
+    losses = np.array([[0.0, 1.0], [0.3, 0.62], [0.5, 0.45], [0.7, 0.25], [1.0, 0.0]])
+    assert sorted(spread_over_front(losses, 3)) == [0, 2, 4]
+
+
+def test_three_objectives_and_one() -> None:
+    """Six of three objectives hold each corner or its neighbour; one objective gives one point."""
+    grid = [(a, b, 10 - a - b) for a in range(11) for b in range(11 - a)]
+    picked = {grid[index] for index in spread_over_front(np.array(grid, dtype=np.float64), 6)}
+    assert len(picked) == 6
+    assert min(max(point[axis] for point in picked) for axis in range(3)) >= 9
+    assert spread_over_front(np.array([[2.0]]), 4) == [0]
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_nothing_is_picked_from_nothing(count: int) -> None:
+    """An empty front has no winners."""
+    assert spread_over_front(np.empty((0, 2)), count) == []
+
+
+def test_objectives_that_do_not_vary_are_ignored() -> None:
+    """Equal values in an objective are not scaled."""
+    assert sorted(spread_over_front(np.array([[1.0, 5.0], [1.0, 5.0]]), 2)) == [0, 1]
