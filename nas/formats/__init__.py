@@ -1,4 +1,4 @@
 """Model files: exporting a torch module, reading ONNX, and checking that both agree.
 
-Running a model for measurement belongs in ``hardware``.
+Running a model for measurement belongs to ``hardware``.
 """

@@ -1,4 +1,4 @@
-"""From a torch module to an ONNX file, and the check that both give the same outputs."""
+"""Exporting a torch module to a file, and checking that an ONNX file gives the module's outputs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from nas.values.target import ModelFormat
 Float32Array = npt.NDArray[np.float32]
 
 PARITY_TOLERANCE = 1e-3
-"""Largest allowed difference of an output, relative to the largest output (fp32 kernels sum in other orders)."""
+"""Largest allowed difference of an output, relative to the largest output. fp32 kernels sum in different orders."""
 
 
 def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path) -> None:
     """Write ``module`` in eval mode as one ONNX file for images of shape (batch, \\*input_shape).
 
-    The batch is fixed, so that the file is the very one that is measured. Written aside and renamed.
+    The batch is fixed, so that the measured file is the exported one. It is written under another name and renamed.
 
     Raises:
         CandidateError: the exporter cannot express the module.
@@ -45,7 +45,7 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
             )
             assert program is not None
             program.save(aside, external_data=False)
-    except Exception as error:  # whatever the exporter raises is this architecture's failure
+    except Exception as error:  # any exception of the exporter is this architecture's failure
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise
@@ -56,7 +56,7 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
 
 
 def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
-    """Largest difference between the outputs of ``module`` and of the file, relative to the largest output.
+    """Return the largest difference between the outputs of ``module`` and the file, relative to the largest output.
 
     ``images`` has shape (N, channels, height, width), float32.
 
@@ -84,7 +84,7 @@ def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
 def export_model(
     module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path, model_format: ModelFormat
 ) -> None:
-    """Write ``module`` in the format that a runtime takes: as ``export_onnx``, or as a torch program.
+    """Write ``module`` in the format that a runtime takes: an ONNX file as in ``export_onnx``, or a torch program.
 
     Raises:
         CandidateError: the exporter cannot express the module.
@@ -97,13 +97,13 @@ def export_model(
             write_torch_program(module, input_shape, batch, path)
     except OSError:
         raise
-    except Exception as error:  # whatever the exporter raises is this architecture's failure
+    except Exception as error:  # any exception of the exporter is this architecture's failure
         raise CandidateError("export", f"torch.export raised {_root_cause(error)}") from error
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep what the exporter warns, logs and prints about its own passes off the terminal, whole graphs among it."""
+    """Silence the exporter, which warns, logs and prints about its own passes, even whole graphs."""
     disabled_before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -119,7 +119,7 @@ def _silence() -> Iterator[None]:
 
 
 def _root_cause(error: BaseException) -> str:
-    """The exception that the exporter wrapped in advice on itself, in one line."""
+    """Describe in one line the exception that the exporter wrapped in its own advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()

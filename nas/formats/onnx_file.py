@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: its inputs, weights and work; and that it points nowhere outside its folder."""
+"""Reading an ONNX file's inputs, weights and work, after checking that it refers to no file outside its folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MULTIPLYING = (
 
 @dataclass(frozen=True)
 class Input:
-    """One declared input: a size that is not fixed is None."""
+    """One declared input. A size that is not fixed is None."""
 
     name: str
     dtype: np.dtype[Any]
@@ -35,10 +35,10 @@ class Input:
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
-    """The model without its external data, checked.
+    """Return the checked model, without its external data.
 
     Raises:
-        ValueError: the file is not ONNX, has no graph, or its external data lies outside its folder or nowhere.
+        ValueError: the file is not ONNX or has no graph, or its external data lies outside its folder or is missing.
     """
     try:
         model = onnx.load(path, load_external_data=False)
@@ -55,7 +55,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
 
 
 def external_files(model: onnx.ModelProto, path: Path) -> set[Path]:
-    """The files beside that of ``model`` at ``path`` in which its tensors' data lie."""
+    """Return the files that hold external data of the tensors of ``model``, which was read from ``path``."""
     return {
         (path.parent / external_data_helper.ExternalDataInfo(tensor).location).resolve()
         for tensor in _tensors(model)
@@ -64,7 +64,7 @@ def external_files(model: onnx.ModelProto, path: Path) -> set[Path]:
 
 
 def inputs_of(model: onnx.ModelProto, batch: int) -> tuple[Input, ...]:
-    """The inputs that a caller must give, with a symbolic first size taken as ``batch``."""
+    """Return the inputs that a caller must give. A symbolic first size becomes ``batch``."""
     weights = {tensor.name for tensor in model.graph.initializer}
     found = []
     for declared in model.graph.input:
@@ -79,10 +79,10 @@ def inputs_of(model: onnx.ModelProto, batch: int) -> tuple[Input, ...]:
 
 
 def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
-    """Fixed pseudo-random values: standard normal, or 0 and 1 for whole numbers, which may be indices.
+    """Return fixed pseudo-random inputs: standard normal values, or 0 and 1 for integers, which may be indices.
 
     Raises:
-        ValueError: a size that is not fixed; what to do is in the message.
+        ValueError: a size is not fixed.
     """
     values: dict[str, npt.NDArray[Any]] = {}
     for index, declared in enumerate(inputs):
@@ -99,12 +99,12 @@ def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of all initializers and constants."""
+    """Return the bytes of all initializers and constants."""
     return sum(_tensor_bytes(tensor) for tensor in _tensors(model))
 
 
 def multiply_accumulates(model: onnx.ModelProto) -> int | None:
-    """Multiply-accumulates of convolutions and matrix products in one run; None where a shape cannot be inferred."""
+    """Return the multiply-accumulates of convolutions and matrix products in one run, or None if a shape is unknown."""
     from onnx import shape_inference
 
     inferred = shape_inference.infer_shapes(model).graph
@@ -125,7 +125,7 @@ def multiply_accumulates(model: onnx.ModelProto) -> int | None:
 
 
 def executed_precisions(model: onnx.ModelProto) -> Mapping[str, int]:
-    """How many multiplying nodes of a graph, one that a runtime has optimised, run in each precision."""
+    """Return the number of multiplying nodes in each precision. ``model`` is a graph that a runtime has optimised."""
     types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     counts: dict[str, int] = {}
     for node in model.graph.node:
@@ -145,7 +145,7 @@ _PACKED_BITS: Mapping[int, int] = {
     **dict.fromkeys((onnx.TensorProto.INT4, onnx.TensorProto.UINT4, onnx.TensorProto.FLOAT4E2M1), 4),
     **dict.fromkeys((onnx.TensorProto.INT2, onnx.TensorProto.UINT2), 2),
 }
-"""Types of which several lie in a byte; NumPy gives each a byte of its own."""
+"""Types with several values in a byte. NumPy gives each value a byte of its own."""
 _NAMES = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
 
 
@@ -167,7 +167,7 @@ def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> i
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Initializers and constants of a model's graphs and functions, and of the graphs within their nodes."""
+    """Yield the initializers and constants of a model's graphs and functions, and of the graphs within their nodes."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         yield from _node_tensors(function.node)
@@ -216,7 +216,7 @@ def _tensor_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def _check_external(tensor: onnx.TensorProto, path: Path) -> None:
-    """A location must name a plain file below the model's folder, links followed."""
+    """Check that external data is a file below the model's folder, after following links. Raises ValueError."""
     location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
     folder = path.parent.resolve()
     file = (folder / location).resolve()
@@ -225,4 +225,6 @@ def _check_external(tensor: onnx.TensorProto, path: Path) -> None:
             f"external data of {path.name} must lie in its own folder, but {tensor.name!r} points to {location!r}."
         )
     if not file.is_file():
-        raise ValueError(f"external data of {path.name} must be there, but {tensor.name!r} points to {location!r}.")
+        raise ValueError(
+            f"external data of {path.name} must exist, but {tensor.name!r} points to {location!r}, which is no file."
+        )

@@ -1,4 +1,4 @@
-"""Running an ONNX file on this machine's processor, to compare and to score its outputs."""
+"""Running an ONNX file on this machine's processor, to compare or score its outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Float32Array = npt.NDArray[np.float32]
 
 
 def load_onnxruntime() -> Any:
-    """ONNX Runtime, told before it is loaded to record no usage statistics: it would write to a database at home."""
+    """Import ONNX Runtime without its usage statistics, which it would record in a database in the user's home."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -23,12 +23,12 @@ def load_onnxruntime() -> Any:
 
 
 def outputs_of(path: Path, images: Float32Array) -> Float32Array:
-    """Outputs, shape (N, classes), of an ONNX file for float32 images, shape (N, channels, height, width).
+    """Return an ONNX file's outputs, shape (N, classes), for float32 images, shape (N, channels, height, width).
 
-    A last batch that is not full is filled up with zeros.
+    A last incomplete batch is padded with zeros.
 
     Raises:
-        CandidateError: ONNX Runtime cannot run it.
+        CandidateError: ONNX Runtime cannot run the file.
     """
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -42,6 +42,6 @@ def outputs_of(path: Path, images: Float32Array) -> Float32Array:
         parts = [session.run(None, {declared.name: padded[i : i + batch]})[0] for i in range(0, len(padded), batch)]
     except OSError:
         raise
-    except Exception as error:  # it has a class for each of its statuses, which share none but this
+    except Exception as error:  # ONNX Runtime's exceptions share no other base class
         raise CandidateError("export", f"ONNX Runtime cannot run the exported model: {error}") from error
     return np.concatenate(parts)[: len(images)]

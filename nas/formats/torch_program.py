@@ -1,4 +1,4 @@
-"""A torch module as one file that loads without running anything: a program of ``torch.export``, and raw weights."""
+"""A torch module as one file that loads without running code: a program of ``torch.export`` and raw weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 SAMPLE_INPUTS = "data/sample_inputs/"
-"""Where an archive keeps its sample inputs, as the only pickle in it; emptied here, for nothing needs them."""
+"""The folder of an archive's sample inputs, its only pickle. They are emptied here, because nothing needs them."""
 MODEL = "models/model.json"
 KNOWN = re.compile(
     r"models/model\.json|archive_format|archive_version|byteorder|\.data/(version|serialization_id)|version|"
@@ -23,29 +23,30 @@ KNOWN = re.compile(
     r"data/constants/(tensor_\d+|model_constants_config\.json)",
     re.ASCII,
 )
-"""All that an archive holds. Whatever else ``torch.export.load`` knows of is pickled."""
+"""The files that an archive may hold. All other files that ``torch.export.load`` reads are pickled."""
 RAW = re.compile(r"(weight|tensor)_\d+")
 OPERATION = re.compile(r"torch\.ops\.(aten|prims|torchvision)\.\w+\.(?!__)\w+|_operator\.getitem", re.ASCII)
-"""What a program may call: torch looks any other name up in its own modules, and ``os`` is one of theirs."""
+"""Operators that a program may call. Torch would look up any other name in its own modules, and these import ``os``."""
 PLAIN = re.compile(r"[\w.+-]*", re.ASCII)
-"""Names become Python source, so they must be names. ``-Infinity`` and versions are plain, too."""
+"""Names become Python source, so they may hold only these characters. ``-Infinity`` and versions match too."""
 TEXT = re.compile(r"[\w ,.>+-]*", re.ASCII)
-"""Arguments that are strings: ``none``, ``tanh``, or a rule for einsum."""
+"""String arguments, such as ``none``, ``tanh`` or a rule for einsum."""
 DUNDER = re.compile(r"(^|\.)__\w*__(\.|$)")
 UNREADABLE = (
-    *(zipfile.BadZipFile, zlib.error, RuntimeError, EOFError),  # what zipfile raises
+    *(zipfile.BadZipFile, zlib.error, RuntimeError, EOFError),  # raised by zipfile
     *(UnicodeDecodeError, json.JSONDecodeError, LookupError, TypeError, AttributeError),  # JSON of another shape
 )
 STRUCTURES = ("builtins.tuple", "builtins.list", "builtins.dict", None)
 
 
 def write_torch_program(module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path) -> None:
-    """Write ``module`` in eval mode for images of shape (batch, \\*input_shape). Written aside and renamed.
+    """Write ``module`` in eval mode for images of shape (batch, \\*input_shape).
 
-    Whatever ``torch.export`` raises about a module that it cannot express is passed on, and so is an OSError.
+    The file is written under another name and renamed. Exceptions of ``torch.export`` about a module that it cannot
+    express are passed on, and so is OSError.
 
     Raises:
-        ValueError: the module needs what a program may not hold, such as sizes that vary or operators of its own.
+        ValueError: the module needs something that a program may not hold, such as varying sizes or custom operators.
     """
     import torch
 
@@ -60,10 +61,10 @@ def write_torch_program(module: torch.nn.Module, input_shape: tuple[int, int, in
 
 
 def save_torch_program(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write an exported program. Written aside and renamed; where the code lay that it came from is left out.
+    """Write an exported program under another name and rename it. Paths of its source code are left out.
 
     Raises:
-        ValueError: the program holds what ``read_torch_program`` would refuse.
+        ValueError: the program holds something that ``read_torch_program`` would refuse.
     """
     import torch
 
@@ -87,10 +88,10 @@ def save_torch_program(program: torch.export.ExportedProgram, path: Path) -> Non
 
 
 def read_torch_program(path: Path) -> torch.export.ExportedProgram:
-    """The program in a file that ``write_torch_program`` made.
+    """Return the program in a file that ``write_torch_program`` made.
 
     Raises:
-        ValueError: the file is no such program, or reading it would run something in it.
+        ValueError: the file is no such program, or reading it could run code in it.
         OSError: the file cannot be read.
     """
     import torch
@@ -100,15 +101,15 @@ def read_torch_program(path: Path) -> torch.export.ExportedProgram:
     archive.seek(0)
     try:
         return torch.export.load(archive)
-    except Exception as error:  # torch raises nearly anything about a damaged archive
+    except Exception as error:  # torch raises many exceptions for a damaged archive
         raise ValueError(f"a torch program must be whole, but {path.name} is not: {error!r}.") from error
 
 
 def program_input_shape(program: torch.export.ExportedProgram) -> tuple[int, ...]:
-    """The shape of the program's one input, the batch included.
+    """Return the shape of the program's one input, including the batch.
 
     Raises:
-        ValueError: several inputs, or a size that is not fixed.
+        ValueError: there are several inputs, or a size is not fixed.
     """
     names = program.graph_signature.user_inputs
     shapes = [node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
@@ -118,7 +119,7 @@ def program_input_shape(program: torch.export.ExportedProgram) -> tuple[int, ...
 
 
 def program_weight_bytes(program: torch.export.ExportedProgram) -> int:
-    """Bytes of parameters, buffers and constants; what several names share is counted once."""
+    """Return the bytes of parameters, buffers and constants. Storage shared by several names counts once."""
     import torch
 
     tensors = [*program.state_dict.values(), *program.constants.values()]
@@ -127,9 +128,10 @@ def program_weight_bytes(program: torch.export.ExportedProgram) -> int:
 
 
 def _check_harmless(archive: io.BytesIO, file: str) -> None:
-    """Raises ValueError unless reading the archive takes raw tensors, JSON, and names of torch's own operators alone.
+    """Raise ValueError unless the archive holds only raw tensors, JSON, and names of torch's own operators.
 
-    Beside pickles, ``torch.export.load`` evaluates symbolic sizes and guards, and makes Python source of names.
+    Besides reading pickles, ``torch.export.load`` evaluates symbolic sizes and guards, and turns names into Python
+    source.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -159,7 +161,7 @@ def _check_raw(config: Any, file: str) -> None:
 
 
 def _check_plain(value: Any, key: str, file: str) -> None:
-    """Walk through the graph's JSON. ``key`` names the value, or the list that it is in."""
+    """Check the graph's JSON recursively. ``key`` is the name of the value, or of the list that holds it."""
     if isinstance(value, dict):
         for name, inner in value.items():
             _check_plain(name, "", file)
@@ -186,12 +188,12 @@ def _check_structure(structure: Any, file: str) -> None:
 
 
 def _without_metadata(value: Any) -> Any:
-    """The graph's JSON without stack traces, which tell the paths of this machine."""
+    """Return the graph's JSON without stack traces, which reveal paths of this machine."""
     if isinstance(value, dict):
         return {key: {} if key == "metadata" else _without_metadata(inner) for key, inner in value.items()}
     return [_without_metadata(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _inside(name: str) -> str:
-    """A name within an archive without the archive's own first folder."""
+    """Return a name within an archive without the archive's top folder."""
     return name.partition("/")[2]

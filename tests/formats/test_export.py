@@ -1,4 +1,4 @@
-"""A model that leaves torch gives the same outputs, or its architecture has failed and no file is left."""
+"""An exported model gives the same outputs, or its architecture fails and no file is left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def images_of(count: int) -> np.ndarray:
 def convolutions() -> nn.Module:
     space = TinySpace()
     module = space.build(architecture_from(space, {"width": 8, "depth": 2, "kernel": 3}))
-    module(torch.from_numpy(images_of(32)))  # batch norms with statistics of their own
+    module(torch.from_numpy(images_of(32)))  # gives the batch norms statistics of their own
     return module
 
 
@@ -56,7 +56,7 @@ class Function(nn.Module):
 @pytest.mark.parametrize("make", [convolutions, vision_transformer])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_outputs_are_the_same(tmp_path: Path, make: Callable[[], nn.Module], batch: int) -> None:
-    """Convolutions with folded batch norms and attention agree, also where the last batch is not full."""
+    """Folded batch norms and attention give torch's outputs, also for an incomplete last batch."""
     torch.manual_seed(0)
     module, path = make(), tmp_path / "model.onnx"
     module.train()
@@ -84,7 +84,7 @@ def test_outputs_are_the_same(tmp_path: Path, make: Callable[[], nn.Module], bat
 def test_what_cannot_be_exported_has_failed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], module: nn.Module, message: str
 ) -> None:
-    """The reason is the root cause in one line, nothing is printed, and the file that was there stays."""
+    """The reason is the root cause in one line, nothing is printed, and an existing file stays."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"an older model")
     with pytest.raises(CandidateError, match=f"torch.onnx.export raised .*{message}") as caught:
@@ -111,7 +111,7 @@ def test_what_cannot_be_exported_has_failed(
     ],
 )
 def test_other_outputs_are_a_failure(tmp_path: Path, module: nn.Module, message: str) -> None:
-    """A module that gives other outputs on each call, or no numbers, has no exported equal."""
+    """A module whose outputs are random or not finite fails."""
     path = tmp_path / "model.onnx"
     export_onnx(module, SHAPE, 1, path)
     with pytest.raises(CandidateError, match=message) as caught:
@@ -120,7 +120,7 @@ def test_other_outputs_are_a_failure(tmp_path: Path, module: nn.Module, message:
 
 
 def test_other_weights_are_a_failure(tmp_path: Path) -> None:
-    """A file that belongs to another state of the model is told."""
+    """A file with other weights than the module fails."""
     module, path = convolutions(), tmp_path / "model.onnx"
     export_onnx(module, SHAPE, 1, path)
     with torch.no_grad():
@@ -130,14 +130,14 @@ def test_other_weights_are_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_stops_the_run(tmp_path: Path) -> None:
-    """A disk that refuses is no architecture's failure."""
+    """A missing folder raises OSError instead of failing the architecture."""
     with pytest.raises(OSError, match="No such file or directory"):
         export_onnx(convolutions(), SHAPE, 1, tmp_path / "missing" / "model.onnx")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
-    """It stops the run; nothing that is half written is left beside the old content."""
+    """A full disk raises OSError, keeps the old file and leaves no partial one."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"an older model")
     path.with_name(f".model.onnx.{os.getpid()}").symlink_to("/dev/full")

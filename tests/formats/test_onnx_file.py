@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, and that it is read without following it anywhere outside its folder."""
+"""Reading an ONNX file: its inputs, weights and work, without following it outside its folder."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from nas.space.tracing import trace_layers
 class TestReading:
     @pytest.mark.parametrize("content", [b"\xff garbage" * 100, b"{}", b"\x00" * 64], ids=["garbage", "JSON", "zeros"])
     def test_refuses_what_is_not_onnx(self, tmp_path: Path, content: bytes) -> None:
-        """By the file's name, whatever protobuf says of it."""
+        """The error names the file, not protobuf's problem with it."""
         path = tmp_path / "model.onnx"
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"a model must be an ONNX file.*, but model\.onnx "):
             read_onnx(path)
 
     def test_refuses_half_of_a_file(self, tmp_path: Path) -> None:
-        """What a copy leaves that was broken off."""
+        """An interrupted copy is refused."""
         path = tmp_path / "model.onnx"
         path.write_bytes(linear(np.ones((8, 4), np.float32)).SerializeToString()[:-20])
         with pytest.raises(ValueError, match=r"a model must be an ONNX file, but model\.onnx is not"):
             read_onnx(path)
 
     def test_refuses_an_empty_graph(self, tmp_path: Path) -> None:
-        """Neither no file, nor an empty one, nor one without a node is a model."""
+        """A missing file, an empty file and a graph without nodes are refused."""
         path = tmp_path / "model.onnx"
         with pytest.raises(ValueError, match=r"a model must be an ONNX file, but .*model\.onnx does not exist"):
             read_onnx(path)
@@ -56,13 +56,13 @@ class TestReading:
                 read_onnx(path)
 
     def test_refuses_a_folder(self, tmp_path: Path) -> None:
-        """Which is no file either."""
+        """A folder is refused."""
         with pytest.raises(ValueError, match="a model must be an ONNX file, but"):
             read_onnx(tmp_path)
 
     @pytest.mark.parametrize("location", ["weights.bin", "./weights.bin", "inner/../weights.bin"])
     def test_takes_external_data_in_its_own_folder(self, tmp_path: Path, location: str) -> None:
-        """The weights count, and ONNX Runtime finds them."""
+        """External weights in the same folder count, and ONNX Runtime finds them."""
         path = with_external_data(tmp_path / "model", location)
         (path.parent / "inner").mkdir()
         assert weight_bytes(read_onnx(path)) == 32 * 4
@@ -73,7 +73,7 @@ class TestReading:
 
     @pytest.mark.parametrize("location", ["../weights.bin", "inner/../../weights.bin", "", ".", "..", "/etc/passwd"])
     def test_refuses_external_data_outside(self, tmp_path: Path, location: str) -> None:
-        """A model is not followed to the files of others, be they there or not."""
+        """External data outside the folder is refused, whether it exists or not."""
         path = with_external_data(tmp_path / "model", location)
         (path.parent / "inner").mkdir()
         with pytest.raises(
@@ -82,35 +82,35 @@ class TestReading:
             read_onnx(path)
 
     def test_refuses_an_absolute_path_to_its_neighbour(self, tmp_path: Path) -> None:
-        """Though it exists."""
+        """An absolute path is refused although the file exists."""
         path = with_external_data(tmp_path / "model", str(tmp_path / "weights.bin"))
         with pytest.raises(ValueError, match="must lie in its own folder"):
             read_onnx(path)
 
     @pytest.mark.parametrize("linked", ["file", "folder"])
     def test_refuses_links_that_lead_outside(self, tmp_path: Path, linked: str) -> None:
-        """Be it the file that is linked, or a folder on the way to it."""
+        """Links to outside files or folders are refused."""
         path = with_external_data(tmp_path / "model", "link" if linked == "file" else "link/weights.bin")
         (path.parent / "link").symlink_to(tmp_path / "weights.bin" if linked == "file" else tmp_path)
         with pytest.raises(ValueError, match="must lie in its own folder"):
             read_onnx(path)
 
     def test_takes_links_that_lead_inside(self, tmp_path: Path) -> None:
-        """And a folder that is a link itself, as home folders may be."""
+        """A link inside the folder is accepted, and so is a folder that is a link itself."""
         path = with_external_data(tmp_path / "model", "link")
         (path.parent / "link").symlink_to("weights.bin")
         (tmp_path / "way").symlink_to(path.parent)
         assert weight_bytes(read_onnx(tmp_path / "way" / "model.onnx")) == 32 * 4
 
     def test_refuses_external_data_that_is_not_there(self, tmp_path: Path) -> None:
-        """A model without its weights has no latency."""
+        """Missing external data is refused."""
         path = with_external_data(tmp_path / "model", "none.bin")
         with pytest.raises(ValueError, match=r"external data of model\.onnx must exist, but 'w' points to 'none\."):
             read_onnx(path)
 
     @pytest.mark.parametrize("place", ["branch", "constant", "sparse", "function"])
     def test_looks_into_every_corner(self, tmp_path: Path, place: str) -> None:
-        """Weights lie in the branches of an If, in constants, in sparse tensors and in functions too."""
+        """Weights in branches of an If, constants, sparse tensors and functions are checked too."""
         path = tmp_path / "model.onnx"
         path.write_bytes(hidden(place, "../elsewhere.bin").SerializeToString())
         with pytest.raises(ValueError, match="must lie in its own folder, but 'hidden' points to"):
@@ -118,7 +118,7 @@ class TestReading:
 
 
 def hidden(place: str, location: str | None) -> onnx.ModelProto:
-    """A model with a weight of 8 numbers at an unusual place, in a file where ``location`` is given."""
+    """Return a model with 8 numbers at an unusual place, in an external file if ``location`` is given."""
     weight = numpy_helper.from_array(np.ones(8, np.float32), "hidden")
     if location is not None:
         outside(weight, location)
@@ -146,7 +146,7 @@ def hidden(place: str, location: str | None) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("inputs", [("images", "w"), ("w", "images")])
 def test_work_on_a_tensor_of_unknown_rank_is_unknown(inputs: tuple[str, str]) -> None:
-    """It is not taken for a number."""
+    """A tensor of unknown rank gives None instead of a wrong count."""
     nameless = helper.make_tensor_value_info("images", TensorProto.FLOAT, None)
     model = model_of(
         [helper.make_node("MatMul", inputs, ["logits"])], [nameless], [tensor_info("logits", (8, 4))],
@@ -157,7 +157,7 @@ def test_work_on_a_tensor_of_unknown_rank_is_unknown(inputs: tuple[str, str]) ->
 
 class TestWeights:
     def test_are_counted_by_their_bytes(self) -> None:
-        """Of every type, a half byte's rounded up, wherever they lie."""
+        """Weights of every type count, wherever they are, and half bytes are rounded up."""
         assert weight_bytes(linear(np.ones((8, 4), np.float32))) == 128
         assert weight_bytes(linear(np.ones((8, 4), np.float16))) == 64
         assert weight_bytes(linear(np.ones((8, 4), np.int8))) == 32
@@ -170,7 +170,7 @@ class TestWeights:
         assert weight_bytes(hidden("sparse", None)) == 32 + 8 * 8
 
     def test_of_an_exported_model_are_its_parameters(self, tmp_path: Path) -> None:
-        """Four bytes each, but for a few that folding a batch norm takes or makes."""
+        """Weights take four bytes each, apart from a few that folding batch norms removes or adds."""
         module = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 36, 100))
         export_onnx(module, (3, 8, 8), 1, tmp_path / "model.onnx")
         exact = 4 * sum(parameter.numel() for parameter in module.parameters())
@@ -179,7 +179,7 @@ class TestWeights:
 
 class TestInputs:
     def test_have_names_types_and_sizes(self, tmp_path: Path) -> None:
-        """A symbolic first size is the batch, and another one is not fixed."""
+        """A symbolic first size becomes the batch, and other symbolic sizes stay None."""
         model = model_of(
             [helper.make_node("Add", ["a", "w"], ["c"])],
             [
@@ -199,7 +199,7 @@ class TestInputs:
             random_inputs((first, second))
 
     def test_are_filled_with_what_is_always_the_same(self) -> None:
-        """Standard normal, or zeros and ones for whole numbers, which are a valid index of anything with two rows."""
+        """Floats are standard normal, and integers are zeros and ones, which index any table of two rows."""
         model = model_of(
             [helper.make_node("Gather", ["table", "index"], ["row"])],
             [
@@ -242,7 +242,7 @@ class Everything(nn.Module):
 class TestMultiplyAccumulates:
     @pytest.mark.parametrize("batch", [1, 3])
     def test_are_those_of_the_traced_layers(self, tmp_path: Path, batch: int) -> None:
-        """Two ways of counting agree, whatever the layers, for each image of the batch."""
+        """The count equals that of the traced layers for each image of the batch."""
         space = TinySpace()
         modules: list[tuple[nn.Module, tuple[int, int, int]]] = [
             (space.build(architecture_from(space, {"width": 8, "depth": 2, "kernel": 3})), (1, 8, 8)),
@@ -254,7 +254,7 @@ class TestMultiplyAccumulates:
             assert multiply_accumulates(read_onnx(tmp_path / "model.onnx")) == batch * traced
 
     def test_of_a_transformer_too(self, tmp_path: Path) -> None:
-        """Attention's products are matrix products of two inputs."""
+        """The two matrix products of attention are counted."""
         module = timm.create_model(
             "vit_tiny_patch16_224", img_size=32, patch_size=8, depth=2, embed_dim=48, num_heads=3, num_classes=10
         ).eval()
@@ -263,7 +263,7 @@ class TestMultiplyAccumulates:
         assert multiply_accumulates(read_onnx(tmp_path / "model.onnx")) == traced
 
     def test_of_transposed_factors(self) -> None:
-        """Gemm may take either factor transposed; the inner size is what counts."""
+        """Gemm may transpose either factor, and the inner size is counted."""
         for transposed, shape in ((0, (2, 7)), (1, (7, 2))):
             model = model_of(
                 [helper.make_node("Gemm", ["a", "w"], ["c"], transA=transposed)],
@@ -274,7 +274,7 @@ class TestMultiplyAccumulates:
             assert multiply_accumulates(model) == 2 * 7 * 5
 
     def test_of_a_vector(self) -> None:
-        """A matrix times a vector is a product, too."""
+        """A product of a matrix and a vector is counted."""
         model = model_of(
             [helper.make_node("MatMul", ["a", "w"], ["c"])],
             [tensor_info("a", (3, 7))],
@@ -284,13 +284,13 @@ class TestMultiplyAccumulates:
         assert multiply_accumulates(model) == 3 * 7
 
     def test_are_unknown_where_a_shape_is(self) -> None:
-        """A symbolic size makes no number, and a model without products has none to do."""
+        """A symbolic size gives None, and a model without products gives 0."""
         assert multiply_accumulates(linear(np.ones((8, 4), np.float32), "N")) is None
         assert multiply_accumulates(hidden("constant", None)) == 0
 
 
 def test_precisions_are_read_off_the_products() -> None:
-    """By what their weights are, or by what the node is; nodes that do not multiply do not count."""
+    """A product's precision comes from its weights or its operator, and other nodes do not count."""
     half = model_of(
         [helper.make_node("MatMul", ["a", "w"], ["b"]), helper.make_node("Relu", ["b"], ["c"])],
         [tensor_info("a", (1, 8), TensorProto.FLOAT16)],

@@ -1,4 +1,4 @@
-"""Tests of nas.formats.torch_program."""
+"""Torch programs survive writing and reading, and files that could run code are refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHAPE = (3, 8, 8)
 
 
 class Shared(torch.nn.Module):
-    """A small network whose two last layers are one, with a buffer that is not saved in its state."""
+    """A small network whose last two layers share weights, with a buffer outside its state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Shared(torch.nn.Module):
 
 
 class Branching(torch.nn.Module):
-    """Cannot be exported: what it does depends on the numbers that it sees."""
+    """A module that cannot be exported, because its control flow depends on its input."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images if images.sum() > 0 else -images
@@ -62,21 +62,21 @@ def written(module: Shared, tmp_path: Path) -> Path:
 
 class TestRoundTrip:
     def test_gives_the_module_s_outputs(self, module: Shared, path: Path) -> None:
-        """To the last bit, for they are the same operations."""
+        """Outputs are equal to the last bit, because the operations are the same."""
         images = torch.randn(2, *SHAPE)
         program = read_torch_program(path)
         assert torch.equal(program.module()(images), module(images))
         assert program_input_shape(program) == (2, *SHAPE)
 
     def test_is_the_same_after_another_round(self, path: Path, tmp_path: Path) -> None:
-        """What was read can be written, and reads as before."""
+        """A program that was read can be written and read again."""
         again = tmp_path / "again.pt2"
         save_torch_program(read_torch_program(path), again)
         images = torch.randn(2, *SHAPE)
         assert torch.equal(read_torch_program(again).module()(images), read_torch_program(path).module()(images))
 
     def test_leaves_training_mode_as_it_was(self, module: Shared, tmp_path: Path) -> None:
-        """The file is always of the module in eval mode."""
+        """The file holds the module in eval mode, and the module keeps its mode."""
         module.train()
         write_torch_program(module, SHAPE, 1, tmp_path / "model.pt2")
         assert module.training
@@ -85,19 +85,19 @@ class TestRoundTrip:
         assert torch.equal(outputs, module.eval()(images))
 
     def test_counts_shared_weights_once(self, path: Path) -> None:
-        """Convolution, norm with its counter, one linear layer, and the buffer that is not in the state."""
+        """Shared layers count once, and the buffer outside the state counts too."""
         floats = (4 * 3 * 9 + 4) + 4 * 4 + (4 * 4 + 4) + 4
         assert program_weight_bytes(read_torch_program(path)) == floats * 4 + 8
 
     def test_holds_no_pickle_and_no_path(self, path: Path) -> None:
-        """Nor the lines of code that the program came from."""
+        """The file holds neither pickles nor paths or lines of source code."""
         with zipfile.ZipFile(path) as archive:
             contents = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
         assert contents["data/sample_inputs/model.pt"] == b""
         assert b"test_torch_program" not in contents["models/model.json"]
 
     def test_refuses_two_inputs(self) -> None:
-        """A program of two inputs has no one input shape."""
+        """A program with two inputs has no single input shape."""
 
         class Adding(torch.nn.Module):
             def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -108,7 +108,7 @@ class TestRoundTrip:
             program_input_shape(program)
 
     def test_refuses_sizes_that_vary(self) -> None:
-        """A program whose batch is open has no fixed input shape, nor is it written."""
+        """A program with a varying batch has no fixed input shape and is not written."""
         batch = torch.export.Dim("batch", min=2, max=8)
         program = torch.export.export(torch.nn.ReLU(), (torch.zeros(2, 3),), dynamic_shapes=({0: batch},))
         with pytest.raises(ValueError, match="fixed shape"):
@@ -117,7 +117,7 @@ class TestRoundTrip:
 
 class TestFailedWriting:
     def test_leaves_nothing_when_torch_cannot_export(self, tmp_path: Path) -> None:
-        """Torch's reason is passed on, and the module trains on."""
+        """Torch's exception is passed on, and the module stays in training mode."""
         module = Branching().train()
         with pytest.raises(Exception, match="data-dependent"):
             write_torch_program(module, SHAPE, 1, tmp_path / "model.pt2")
@@ -125,14 +125,14 @@ class TestFailedWriting:
         assert module.training
 
     def test_leaves_nothing_when_the_file_cannot_be_put_in_place(self, module: Shared, tmp_path: Path) -> None:
-        """A folder of that name stays, and nothing beside it."""
+        """An existing folder of that name stays, and no other file is left."""
         (tmp_path / "model.pt2").mkdir()
         with pytest.raises(OSError, match=r"model\.pt2"):
             write_torch_program(module, SHAPE, 1, tmp_path / "model.pt2")
         assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt2"]
 
     def test_refuses_what_could_not_be_read(self, tmp_path: Path) -> None:
-        """An operator of one's own is not there where the file is opened."""
+        """A custom operator is refused, because it would be missing where the file is opened."""
 
         @torch.library.custom_op("nas_test::twice", mutates_args=())
         def twice(images: torch.Tensor) -> torch.Tensor:
@@ -152,7 +152,7 @@ class TestFailedWriting:
 class TestWrongFiles:
     @pytest.mark.parametrize("content", [b"", b"garbage" * 1000, b"PK\x05\x06" + bytes(18)], ids=str)
     def test_are_refused(self, tmp_path: Path, content: bytes) -> None:
-        """Empty, garbage, and an archive of nothing."""
+        """An empty file, garbage and an empty archive are refused."""
         path = tmp_path / "model.pt2"
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"model\.pt2"):
@@ -160,20 +160,20 @@ class TestWrongFiles:
 
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
     def test_are_refused_when_cut_short(self, path: Path, share: float) -> None:
-        """As after a full disk."""
+        """A truncated file, as after a full disk, is refused."""
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(ValueError, match=r"model\.pt2"):
             read_torch_program(path)
 
     def test_are_refused_when_a_part_is_missing(self, path: Path) -> None:
-        """Torch's own complaint is the cause."""
+        """An incomplete archive is refused with torch's exception as the cause."""
         _rewrite(path, lambda name, content: None if name.endswith("weight_0") else content)
         with pytest.raises(ValueError, match="must be whole"):
             read_torch_program(path)
 
     def test_are_passed_on_when_not_there(self, tmp_path: Path) -> None:
-        """No file is no wrong file."""
+        """A missing file raises OSError."""
         with pytest.raises(FileNotFoundError):
             read_torch_program(tmp_path / "model.pt2")
 
@@ -195,7 +195,7 @@ class TestHarmfulFiles:
         return tmp_path / "canary"
 
     def test_with_pickled_inputs_are_refused(self, path: Path, canary: Path) -> None:
-        """Torch itself would run them."""
+        """Pickled sample inputs are refused, because torch would run them."""
         _rewrite(path, lambda name, content: _pickled(canary) if name.endswith("inputs/model.pt") else content)
         with pytest.raises(ValueError, match="no pickle"):
             read_torch_program(path)
@@ -205,7 +205,7 @@ class TestHarmfulFiles:
         assert canary.exists(), "the file was harmless, so that refusing it shows nothing"
 
     def test_with_code_for_a_size_are_refused(self, path: Path, canary: Path) -> None:
-        """Torch itself would evaluate it."""
+        """Code for a size is refused, because torch would evaluate it."""
         code = f"__import__('pathlib').Path({str(canary)!r}).touch()"
 
         def corrupt(model: dict[str, Any]) -> None:
@@ -224,7 +224,7 @@ class TestHarmfulFiles:
         "name", ["data/constants/custom_obj_0", "data/weights/model.pt", "data/aotinductor/model/a.so", "models/b.json"]
     )
     def test_with_other_parts_are_refused(self, path: Path, canary: Path, name: str) -> None:
-        """Objects, whole pickled states, machine code, further models."""
+        """Objects, pickled states, machine code and further models are refused."""
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(f"archive/{name}", _pickled(canary))
         with pytest.raises(ValueError, match=name):
@@ -232,7 +232,7 @@ class TestHarmfulFiles:
         assert not canary.exists()
 
     def test_that_hold_a_part_twice_are_refused(self, path: Path) -> None:
-        """Readers differ in which of the two they take."""
+        """Duplicate parts are refused, because readers differ in which one they take."""
         with (
             zipfile.ZipFile(path, "a") as archive,
             pytest.warns(UserWarning, match="Duplicate name"),
@@ -245,7 +245,7 @@ class TestHarmfulFiles:
         "entry", [{"use_pickle": True}, {"path_name": "custom_obj_0"}, {"path_name": "../weight_0"}]
     )
     def test_with_pickled_weights_are_refused(self, path: Path, entry: dict[str, Any]) -> None:
-        """However the weight is said to lie in the archive."""
+        """Pickled weights are refused, whatever path the configuration names."""
         _edit(
             path,
             "data/weights/model_weights_config.json",
@@ -270,19 +270,19 @@ class TestHarmfulFiles:
         ],
     )
     def test_with_more_than_a_graph_are_refused(self, path: Path, what: str, corrupt: Callable[[Any], None]) -> None:
-        """Functions that are no operators, names that are code."""
+        """Functions that are no operators and names that are code are refused."""
         _edit(path, "models/model.json", lambda model: corrupt(model["graph_module"]["graph"]))
         with pytest.raises(ValueError, match=what):
             read_torch_program(path)
 
     def test_with_guards_are_refused(self, path: Path) -> None:
-        """They are source code."""
+        """Guards are refused, because they are source code."""
         _edit(path, "models/model.json", lambda model: model.update(guards_code=["print(1)"]))
         with pytest.raises(ValueError, match="guards_code"):
             read_torch_program(path)
 
     def test_with_other_structures_are_refused(self, path: Path) -> None:
-        """A defaultdict imports the module that its default comes from."""
+        """A defaultdict is refused, because reading it imports the module of its default."""
         structure = '[1, {"type": "collections.defaultdict", "context": "{}", "children_spec": []}]'
         _edit(
             path,
@@ -298,7 +298,7 @@ def _pickled(canary: Path) -> bytes:
 
 
 def _rewrite(path: Path, change: Callable[[str, bytes], bytes | None]) -> None:
-    """Give every part of an archive other content, or leave it out."""
+    """Replace or remove each part of an archive."""
     whole = io.BytesIO()
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(whole, "w") as sink:
         for name in source.namelist():

@@ -4,7 +4,7 @@
     python predict.py images.npy
 
 ``images.npy`` holds uint8 images of shape (N, channels, height, width) or, where there is one channel,
-(N, height, width). Prints one line an image: the class and its probability. As a module:
+(N, height, width). It prints one line for each image: the class and its probability. As a module:
 
     from predict import Model
     probabilities = Model().predict(images)      # shape (N, classes)
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before it is loaded: no usage statistics
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # must be set before the import: no usage statistics
 
 import onnxruntime
 
@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 
 
 class Model:
-    """The model in a folder, with the scaling that it was trained with: as deployed where that is an ONNX file."""
+    """The model in a folder, with the input scaling of its training. Runs the deployed file if that is an ONNX file."""
 
     def __init__(self, folder: Path = HERE) -> None:
         self.about = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
@@ -36,7 +36,7 @@ class Model:
         self.session = onnxruntime.InferenceSession(str(folder / file), providers=["CPUExecutionProvider"])
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Probabilities, shape (N, classes), of uint8 images, shape (N, channels, height, width)."""
+        """Return probabilities, shape (N, classes), for uint8 images, shape (N, channels, height, width)."""
         images = np.asarray(images)
         channels, height, width = self.about["input_shape"]
         if images.ndim == 3 and channels == 1:
