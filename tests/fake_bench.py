@@ -1,4 +1,4 @@
-"""A bench and a clock that need no device: what they give follows from the model and the number of readings."""
+"""A bench and a clock without a device. Measurements follow from the model and the number of readings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEVICE_S = 0.25
 
 
 def latency_ms(architecture: Architecture) -> float:
-    """Grows with width, depth and kernel, as it would on a device."""
+    """Return a latency that grows with width, depth and kernel, as on a device."""
     width, depth, kernel = (int(architecture.get(name, 1)) for name in ("width", "depth", "kernel"))
     return 0.5 + 0.1 * width + 0.02 * width * depth * kernel**2
 
@@ -43,9 +43,9 @@ NOISY = ("latency_ms", "item_ms")
 
 
 class FakeBench:
-    """Knows each architecture by the name of its file, or of the folder of its bundle.
+    """A bench that recognises each architecture by the name of its file, or of its bundle's folder.
 
-    ``deployed`` and ``measured`` are the ids of what it was given, in order.
+    ``deployed`` and ``measured`` are the ids of the models that it was given, in order.
     """
 
     rounds = 3
@@ -67,7 +67,7 @@ class FakeBench:
     def deploy(
         self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
     ) -> list[Deployed | CandidateError]:
-        """The files as they were exported, each with its empty folder."""
+        """Return the exported files, each with its empty folder."""
         for model, folder in zip(models, folders, strict=True):
             folder.mkdir(parents=True)
             self.deployed.append(_identity(model))
@@ -100,7 +100,7 @@ class FakeBench:
 
 
 class FakeClock:
-    """A millisecond passes at each look."""
+    """A clock on which a millisecond passes at each reading."""
 
     def __init__(self) -> None:
         self._ticks = itertools.count(1_000_000)

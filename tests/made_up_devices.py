@@ -1,4 +1,4 @@
-"""A small space of chains of blocks, and devices whose latencies are formulas: what predictors are tested on."""
+"""A small space of chains of blocks, and devices whose latencies are formulas, for testing predictors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WIDTHS, KERNELS, EXPANSIONS = (8, 16, 24, 32), (3, 5, 7), (1, 2, 4)
 
 @dataclass(frozen=True)
 class MadeUpSpace:
-    """Three stages of inverted residual blocks; the last may be left out, and its other choices are inactive then."""
+    """Three stages of inverted residual blocks. The last stage is optional, and then its choices are inactive."""
 
     choices = (
         *(
@@ -73,7 +73,7 @@ class MadeUpSpace:
 
 @dataclass(frozen=True)
 class PruningSpace(MadeUpSpace):
-    """The same, but kernels change nothing where there is no expansion."""
+    """The same space, except that kernels have no effect without expansion."""
 
     def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
         dead = [f"kernel{stage}" for stage in range(3) if values.get(f"expansion{stage}") == 1]
@@ -82,11 +82,11 @@ class PruningSpace(MadeUpSpace):
 
 SPACE = Describer(MadeUpSpace(), MadeUpSpace().layers)
 PRUNING_SPACE = Describer(PruningSpace(), PruningSpace().layers)
-"""One of each for all tests: what they know of an architecture depends on this alone."""
+"""Shared by all tests, because a description depends only on its architecture."""
 
 
 def drawn(count: int, seed: int) -> list[Architecture]:
-    """So many random architectures, all of them different."""
+    """Return ``count`` different random architectures."""
     return list(_drawn(count, seed))
 
 
@@ -101,7 +101,7 @@ def _drawn(count: int, seed: int) -> tuple[Architecture, ...]:
 
 @dataclass(frozen=True)
 class Device:
-    """A device whose layers add up: what a layer costs, and an element moved, and a multiply-accumulate by kind."""
+    """A device whose layers add up, with costs for a layer, a moved element and each kind of multiply-accumulate."""
 
     layer_ms: float = 0.004
     element_ms: float = 2e-8
@@ -109,7 +109,7 @@ class Device:
     depthwise_ms: float = 6e-7
 
     def latencies_ms(self, architectures: Sequence[Architecture]) -> FloatArray:
-        """Exact latencies, shape (N,). Activations are fused and free."""
+        """Return exact latencies, shape (N,). Activations are fused and cost nothing."""
         per_mac = {"conv": self.conv_ms, "depthwise_conv": self.depthwise_ms, "linear": 2e-7}
         return np.array(
             [
@@ -132,7 +132,7 @@ TARGET_DEVICE = Device(0.005, 3e-8, 1.2e-7, 7e-7)
 
 
 def jumping_latencies_ms(architectures: Sequence[Architecture]) -> FloatArray:
-    """A device that rounds channels up to 16 and slows down where activations leave its cache, shape (N,)."""
+    """Return latencies, shape (N,), of a device that rounds channels up to 16 and slows down outside its cache."""
     return np.array(
         [
             0.1
@@ -149,7 +149,7 @@ def jumping_latencies_ms(architectures: Sequence[Architecture]) -> FloatArray:
 
 
 def sources_of(architectures: Sequence[Architecture]) -> tuple[Source, ...]:
-    """What two other devices measured of these, with 1 % noise."""
+    """Return the measurements of two other devices for these architectures, with 1 % noise."""
     rng = np.random.default_rng(7)
     return tuple(
         Source(

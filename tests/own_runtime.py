@@ -1,8 +1,8 @@
-"""A runtime of one's own for the tests of benches: a model is a text file that says how running it goes.
+"""A runtime for the tests of benches, whose models are text files that say how running them goes.
 
-Anything else, such as the reference model and the probes of a target, takes a fixed time. Times come from a clock of
-the sessions' own, so that tests neither wait nor depend on how busy the machine is. All of them grow when the
-machine, which is as slow as ``slow_down`` says, gets slower.
+Any other file, such as the reference model and the probes of a target, takes a fixed time. Sessions report times from
+a clock of their own, so tests neither wait nor depend on how busy the machine is. ``slow_down`` makes the machine
+slower, and all times longer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPENED = "opened.txt"
 
 
 def slow_down(factor: float) -> None:
-    """Make all that this runtime does take ``factor`` times as long as at first, sleeping aside."""
+    """Make this runtime take ``factor`` times as long as at first, apart from sleeping."""
     aside = home() / f".{SLOWNESS}"
     aside.write_text(str(factor))
     os.replace(aside, home() / SLOWNESS)
@@ -40,15 +40,15 @@ def slowness() -> float:
 
 
 def opened(folder: Path) -> list[tuple[str, int]]:
-    """The models of ``folder`` in the order in which they were opened, each with the process that did."""
+    """Return the models of ``folder`` in the order of opening, each with the process that opened it."""
     lines = (folder / OPENED).read_text().splitlines()
     return [(name, int(process)) for name, process in (line.split() for line in lines)]
 
 
 class Acting(Runtime):
-    """Opens any file. What was opened, and by which process, is noted in ``opened.txt`` beside it."""
+    """Opens any file, and records the file and the process in ``opened.txt`` beside it."""
 
-    model_format: ClassVar[ModelFormat] = "torch"  # it is exported the fastest
+    model_format: ClassVar[ModelFormat] = "torch"  # the fastest export
 
     def why_unavailable(self, target: Target) -> str | None:
         return None
@@ -74,7 +74,7 @@ class Acting(Runtime):
 
 
 class Acted:
-    """Does what its text says."""
+    """A session that acts as its text says."""
 
     def __init__(self, deed: str) -> None:
         self._deed = deed
@@ -97,7 +97,7 @@ class Acted:
                 time.sleep(float(numbers[0]) / 1000)
 
     def outputs(self, images: Float32Array) -> Float32Array:
-        """Each image's mean and its largest value."""
+        """Return each image's mean and its largest value."""
         return np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1)
 
     def conditions(self) -> Mapping[str, Any]:
@@ -105,14 +105,14 @@ class Acted:
 
 
 class Clocked:
-    """Takes no time, and says that it took ``typical_ms``, give or take what sessions of one file differ by."""
+    """A session that returns at once and reports ``typical_ms``, plus scatter between sessions of one file."""
 
     def __init__(self, name: str, times: int, typical_ms: float, scatter: float = 0.0) -> None:
         rng = np.random.default_rng(zlib.crc32(f"{name} {times}".encode()))
         self._ms = typical_ms * float(np.exp(scatter * rng.standard_normal()))
 
     def run(self) -> None:
-        """Is over at once."""
+        """Return at once."""
 
     def timed_run_ms(self) -> float:
         return self._ms * slowness()
@@ -125,20 +125,20 @@ class Clocked:
 
 
 def _act_busy(busy: bool) -> None:
-    """Make the measuring process believe that its machine is as busy as the model says."""
+    """Make the measuring process report a machine as busy as the model says."""
     measuring: Any = sys.modules["__main__"]
     measuring._stalled_s = lambda: time.perf_counter() / 2 if busy else 0.0
 
 
 def _wait_for_the_end(pipe: Path) -> None:
-    """Tell whoever reads ``pipe`` which process this is, and wait for its death."""
+    """Write this process's id to ``pipe`` and wait to be killed."""
     with pipe.open("w") as stream:
         stream.write(str(os.getpid()))
     time.sleep(1000)
 
 
 def _grow() -> None:
-    """Ask for more memory than the system lets this process have."""
+    """Allocate more memory than the system lets this process have."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -151,28 +151,28 @@ def _grow() -> None:
 
 
 class Elsewhere(Acting):
-    """Cannot be had on this machine."""
+    """Is not available on this machine."""
 
     def why_unavailable(self, target: Target) -> str | None:
         return f"{target} needs a board; attach one."
 
 
 class Broken(Acting):
-    """Fails in the process that measures."""
+    """Fails to start in the measuring process."""
 
     def version(self) -> str:
         raise OSError("libboard.so is missing")
 
 
 class Deadly(Acting):
-    """Ends the process that measures before any model is opened."""
+    """Ends the measuring process before any model is opened."""
 
     def version(self) -> str:
         os._exit(7)
 
 
 class Picky(Acting):
-    """Runs no model that is no text: neither a reference model nor probes."""
+    """Runs only text files: neither the reference model nor probes."""
 
     def version(self) -> str:
         return "picky 1.0"

@@ -1,4 +1,4 @@
 """Measuring models on a device: latency, memory, energy and size.
 
-Nothing here knows of searches; a model comes in, a measurement goes out.
+This room takes models and returns measurements. It knows nothing about searches.
 """

@@ -1,4 +1,4 @@
-"""What deploys exported models on a target and measures them, as a search sees it."""
+"""The protocol of a bench, which deploys exported models on a target and measures them."""
 
 from __future__ import annotations
 
@@ -14,42 +14,46 @@ from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat
 
 Outcome = dict[str, Measurement] | CandidateError
+"""A model's measurements by metric, or the error that stopped them."""
 
 
 def target_part(fingerprint: str) -> str:
-    """What identifies a target's hardware and versions, without when its reference speed was found."""
+    """Return the part of a bench's fingerprint that identifies the target's hardware and versions."""
     return fingerprint.rpartition("-")[0] or fingerprint
 
 
 class Bench(Protocol):
-    """Deploys exported models on a target, and measures them together, so that comparing them is fair."""
+    """Deploys exported models on a target, and measures them together, so that they compare fairly."""
 
     @property
     def model_format(self) -> ModelFormat:
-        """What models are exported as."""
+        """The format in which models are exported."""
 
     @property
     def rounds(self) -> int:
-        """How often ``advance`` is called for each model that is measured."""
+        """The number of calls of ``advance`` for each measured model."""
 
     @property
     def fingerprint(self) -> str | None:
-        """What identifies the target with its hardware and versions, and after a dash the find of its reference speed.
+        """An identifier of the target with its hardware and versions, a dash, and one of its recorded reference speed.
 
-        None where nothing measured may be kept.
+        None means that measurements must not be kept for later runs.
         """
 
     @property
     def device_s(self) -> float:
-        """Seconds for which the device was held so far."""
+        """Seconds for which the bench has held the device so far."""
 
     def can_measure(self, metric: str) -> bool:
-        """Whether a measured metric can be measured here."""
+        """Return True if a metric can be measured here."""
 
     def deploy(
         self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
     ) -> list[Deployed | CandidateError]:
-        """What the runtime makes of each exported model, in a new folder for each, or why it refuses it."""
+        """Return each exported model in the runtime's form, or the runtime's error.
+
+        Each model gets a folder of ``folders``, which must not exist yet.
+        """
 
     def measure(
         self,
@@ -58,7 +62,11 @@ class Bench(Protocol):
         rng: np.random.Generator,
         advance: Callable[[], None] = lambda: None,
     ) -> list[Outcome]:
-        """For each model its measurements by metric, or why it has none."""
+        """Return each model's measurements by metric, or the error that stopped them."""
 
     def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
-        """Outputs, shape (N, classes), for images, shape (N, channels, height, width). Raises CandidateError."""
+        """Return the outputs, shape (N, classes), for images, shape (N, channels, height, width).
+
+        Raises:
+            CandidateError: the runtime fails on the model.
+        """

@@ -1,4 +1,4 @@
-"""Measuring models on this machine: deployed, then latency, memory, energy and size, with the device held."""
+"""The bench on this machine: deploys models and measures latency, memory, energy and size while it holds the device."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nas.errors import CandidateError, TargetError
 from nas.hardware.bench import Outcome
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
+from nas.hardware.energy_rounds import add_energies
 from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
@@ -30,19 +31,16 @@ from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat, Target
 
 OUTPUTS_TOGETHER = 1000
-"""So many images are answered at a time at most, for each time has its limit."""
+"""The largest number of images in one request for outputs, because each request has a time limit."""
 MEMORY_ROUNDS = 3
-ENERGY_ROUNDS = 3
-ENERGY_TIMEOUT_S = 120.0
-"""For windows that slow meters lengthen, and the idle one before them."""
 
 
 @final
 class DeviceBench:
-    """The bench on this machine. It holds a lock of the device while it measures, and nothing else should run.
+    """The bench on this machine. It holds the device's lock while it measures. Nothing else should run meanwhile.
 
-    ``calibration`` gives training images as models see them, shape (N, channels, height, width), when int8 needs them.
-    ``meter`` are settings of ``energy.meter_from``. ``renew`` finds the target's profile anew.
+    ``calibration`` returns preprocessed training images, shape (N, channels, height, width), when int8 needs them.
+    ``meter`` are the settings of ``energy.choosing.meter_from``. ``renew`` measures the target's profile again.
 
     Raises:
         RecipeError: the target's runtime is unknown.
@@ -75,17 +73,18 @@ class DeviceBench:
 
     @property
     def rounds(self) -> int:
+        """The largest number of rounds that a model can get."""
         return self._settings.max_rounds
 
     @property
     def fingerprint(self) -> str:
-        """Of the target, and of when its reference speed was found, by which drift is corrected."""
+        """An identifier of the target and of its recorded reference speed, which corrects latencies for drift."""
         found = hashlib.sha256(self.profile.recorded.encode()).hexdigest()[:8]
         return f"{self.profile.fingerprint}-{found}"
 
     @property
     def profile(self) -> TargetProfile:
-        """The target's reference speed and peaks, found when they are first needed."""
+        """The target's reference speed and peaks, measured when they are first needed."""
         if self._profile is None:
             with self._holding_the_device():
                 self._profile = profile_of(self._target, self._say, renew=self._renew)
@@ -97,28 +96,28 @@ class DeviceBench:
         return metric != "energy_mj" or not isinstance(meter_from(self._meter), NoMeter)
 
     def check(self, metrics: Sequence[str]) -> None:
-        """See that all of ``metrics`` can be measured here.
+        """Check that all of ``metrics`` can be measured here.
 
         Raises:
-            TargetError: energy has no meter, or the memory of a GPU is asked for.
+            TargetError: energy has no meter, or peak memory is requested on a GPU.
         """
         if "peak_memory_mib" in metrics and self._meter["gpu"] is not None:
             raise TargetError(
-                "peak_memory_mib is of the main memory, which says nothing of a GPU's, but the target is "
-                f"{self._target}: ask for weight_bytes or model_bytes."
+                "peak_memory_mib measures main memory, not a GPU's memory, but the target is "
+                f"{self._target}: choose weight_bytes or model_bytes."
             )
         if "energy_mj" in metrics:
             meter = meter_from(self._meter)
             if isinstance(meter, NoMeter):
                 raise TargetError(
-                    f"energy_mj needs a meter, but there is none: {meter.reason} Without one, ask for "
-                    "modelled_energy_mj, or name a command that prints joules: in a recipe under [energy], for nas "
-                    "measure by --meter-command."
+                    f"energy_mj needs a meter, but there is none: {meter.reason} Choose modelled_energy_mj instead, "
+                    "or name a command that prints joules: in a recipe under [energy], for nas measure with "
+                    "--meter-command."
                 )
             self._check_program()
 
     def check_meter(self) -> None:
-        """See that a meter that was asked for by its name can be used, for whatever. Raises TargetError."""
+        """Check that the meter named in the settings can be used. Raises TargetError."""
         meter_from(self._meter)
         self._check_program()
 
@@ -162,10 +161,11 @@ class DeviceBench:
             if "peak_memory_mib" in metrics:
                 outcomes = [_with(known, self._peak_memory, m) for known, m in zip(outcomes, models, strict=True)]
             if "energy_mj" in metrics:
-                outcomes = self._energies(outcomes, models, rng)
+                timeout_s = self._settings.timeout_s
+                outcomes = add_energies(outcomes, models, self._target, self._meter, timeout_s, rng)
         for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
             if name in metrics:
-                # Of those alone that run: another one may be no file at all.
+                # Only models that run have a size: the path of a failed one may not exist.
                 outcomes = [
                     known
                     if isinstance(known, CandidateError)
@@ -203,42 +203,12 @@ class DeviceBench:
             samples.append((float(reply["samples"][0]),))
         return Measurement("peak_memory_mib", str(self._target), tuple(samples), conditions)
 
-    def _energies(
-        self, outcomes: Sequence[Outcome], models: Sequence[Deployed], rng: np.random.Generator
-    ) -> list[Outcome]:
-        """The same outcomes with the energy of one inference: a window in each round, rounds in random order."""
-        results = list(outcomes)
-        rounds: list[list[tuple[float, ...]]] = [[] for _ in models]
-        conditions: list[dict[str, Any]] = [{} for _ in models]
-        for _ in range(ENERGY_ROUNDS):
-            pending = [index for index, known in enumerate(results) if not isinstance(known, CandidateError)]
-            with self._process(self._target) as process:
-                for index in rng.permutation(pending).tolist():
-                    try:
-                        reply = process.ask(
-                            "energy",
-                            timeout_s=self._settings.timeout_s + ENERGY_TIMEOUT_S,
-                            model=str(models[index].path),
-                            meter=self._meter,
-                        )
-                    except CandidateError as error:
-                        results[index] = error
-                    else:
-                        rounds[index].append((float(reply["energy_mj"]),))
-                        conditions[index] = {**process.conditions, **reply["conditions"]}
-        return [
-            _added(known, Measurement("energy_mj", str(self._target), tuple(rounds[i]), conditions[i]))
-            if rounds[i]
-            else known
-            for i, known in enumerate(results)
-        ]
-
     def _process(self, target: Target) -> MeasuringProcess:
         return MeasuringProcess(target, self._settings.timeout_s)
 
     @contextlib.contextmanager
     def _holding_the_device(self) -> Iterator[None]:
-        """Wait until no other measurement runs on this machine, and keep others waiting."""
+        """Wait until no other measurement runs on this machine, and then make others wait."""
         home().mkdir(parents=True, exist_ok=True)
         with waiting_for(home() / "device.lock"):
             began = time.monotonic()
@@ -257,14 +227,11 @@ def _weight_bytes(model: Deployed) -> int:
 
 
 def _with(known: Outcome, measure_one: Callable[[Deployed], Measurement], model: Deployed) -> Outcome:
-    """What is known of a model with one measurement more, or why it failed, before or now."""
+    """Return a model's outcome with one measurement added, or the error of an earlier or of this measurement."""
     if isinstance(known, CandidateError):
         return known
     try:
-        return _added(known, measure_one(model))
+        found = measure_one(model)
     except CandidateError as error:
         return error
-
-
-def _added(known: Outcome, found: Measurement) -> Outcome:
-    return known if isinstance(known, CandidateError) else {**known, found.metric: found}
+    return {**known, found.metric: found}

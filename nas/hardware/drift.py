@@ -1,4 +1,4 @@
-"""How much slower a machine is than it was, from repeated readings of one reference model."""
+"""The drift of a machine's speed, estimated from repeated readings of one reference model."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 SIGNAL_TO_NOISE = (0.0, *(10.0**power for power in np.arange(-4.0, 2.1, 0.5)))
-"""Tried ratios of the variance of one step of the drift to that of one reading's noise."""
+"""Candidate ratios of the variance of one step of the drift to the variance of one reading's noise."""
 OUTLIER = 8.0
-"""A reading that is farther from the median of its neighbours than so many times what is usual is taken for it."""
+"""A reading is an outlier if its distance from its neighbours' median is above this multiple of the median distance."""
 NEIGHBOURS = 5
 
 
 def smoothed(readings_N: FloatArray) -> FloatArray:
-    """The level behind noisy readings in the order of time, shape (N,): a random walk seen through noise.
+    """Return the level behind noisy readings in the order of time, shape (N,), modelled as a random walk with noise.
 
-    The local level model with Kalman's filter and the fixed-interval smoother (Durbin & Koopman, "Time Series Analysis
-    by State Space Methods", 2012, chapter 2). How far a level may move from one reading to the next is found by
-    maximum likelihood, so readings that only scatter give their mean, and a real drift is followed.
+    This is the local level model with Kalman's filter and the fixed-interval smoother (Durbin & Koopman, "Time Series
+    Analysis by State Space Methods", 2012, chapter 2). The size of the level's steps is found by maximum likelihood.
+    So readings that only scatter give their mean, and a real drift is followed.
     """
     if len(readings_N) < 3:
         return np.full(len(readings_N), readings_N.mean() if len(readings_N) else 0.0)
@@ -34,7 +34,7 @@ def smoothed(readings_N: FloatArray) -> FloatArray:
 
 
 def _without_outliers(readings_N: FloatArray) -> FloatArray:
-    """Hampel's filter: medians of neighbours in place of what is far from them. Steps and slopes stay as they are."""
+    """Replace outliers by the medians of their neighbours (Hampel's filter). Steps and slopes stay unchanged."""
     if len(readings_N) < NEIGHBOURS:
         return readings_N
     padded = np.pad(readings_N, NEIGHBOURS // 2, mode="reflect")
@@ -44,9 +44,9 @@ def _without_outliers(readings_N: FloatArray) -> FloatArray:
 
 
 def _filtered(readings_N: FloatArray, ratio: float) -> tuple[float, FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Log likelihood for a signal-to-noise ratio, and filtered and predicted levels with their variances.
+    """Return the log likelihood of a signal-to-noise ratio, and filtered and predicted levels with their variances.
 
-    Variances are in units of the noise's, whose own best value is put in.
+    Variances are in units of the noise's variance, which is set to its own maximum-likelihood value.
     """
     count = len(readings_N)
     levels, variances = np.empty(count), np.empty(count)

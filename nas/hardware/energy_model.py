@@ -1,8 +1,8 @@
-"""Energy and memory traffic per inference as modelled from published figures: they rank, they do not meter.
+"""Energy and memory traffic per inference, modelled from published figures, for ranking architectures.
 
 Energies are those of a 45 nm process, from M. Horowitz, "Computing's energy problem (and what we can do about it)",
-ISSCC 2014. What is left out: re-reading by tiles, fusion, the second input of an addition, instructions and control,
-leakage and idle power, and any other process. Expect the order of architectures from this model, not joules.
+ISSCC 2014. The model leaves out re-reading by tiles, fusion, the second input of an addition, instructions and
+control, leakage and idle power, and other processes. Expect the order of architectures from it, not joules.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from nas.errors import did_you_mean
 from nas.hardware.machine import cache_bytes
 from nas.space.layer import Layer, total_macs, total_params
 
-# pJ for one operation. Int8 products are added up in 32 bits. The table has no bf16: it gets the energies of fp16.
+# pJ for one operation. Int8 products are added up in 32 bits. The table lacks bf16, which gets the energies of fp16.
 _MULTIPLY_PJ = {"fp32": 3.7, "fp16": 1.1, "bf16": 1.1, "int8": 0.2}
 _ADD_PJ = {"fp32": 0.9, "fp16": 0.4, "bf16": 0.4, "int8": 0.1}
 _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 _SUM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 4}
 
-# 64 bits out of a cache of 8 KB, 32 KB and 1 MB: 10, 20 and 100 pJ; the first is the 5 pJ for 32 bits of other tables.
+# 64 bits from a cache of 8 KB, 32 KB and 1 MB: 10, 20 and 100 pJ. Other tables give the first as 5 pJ for 32 bits.
 _CACHE_SIZES = (2**13, 2**15, 2**20)
 _CACHE_PJ_PER_BYTE = (10 / 8, 20 / 8, 100 / 8)
 # 640 pJ for 32 bits, the lower end of the 1.3 to 2.6 nJ for 64.
 _DRAM_PJ_PER_BYTE = 640 / 4
-# Sixteen registers of 32 bytes, or thirty-two of 16: what one core of today's vector units has at least.
+# Sixteen registers of 32 bytes, or thirty-two of 16: the least that a core with vector units has today.
 _REGISTER_BYTES = 512
 _MJ_PER_PJ = 1e-9
 
 
 def sram_pj_per_byte(capacity_bytes: float) -> float:
-    """Picojoules for a byte out of a memory of this size on the chip.
+    """Return the picojoules to read a byte from an on-chip memory of this size.
 
-    Lines between Horowitz's three caches, in the logarithms of size and energy, extended at both ends: energy grows
-    about as the square root of size, as wires do. Never above DRAM. For a register file of 512 B this gives 0.31
-    pJ/B, 0.7 of a 16-bit multiply-accumulate, where Chen et al., "Eyeriss", ISCA 2016, found 1.
+    The values lie on lines between Horowitz's three caches, in the logarithms of size and energy, extended at both
+    ends. Energy grows about as the square root of size, as wires do, and never exceeds DRAM's. A register file of
+    512 B gets 0.31 pJ/B, or 0.7 of a 16-bit multiply-accumulate; Chen et al., "Eyeriss", ISCA 2016, found 1.
 
     Raises:
-        ValueError: a capacity that is not finite and positive.
+        ValueError: the capacity is not finite and positive.
     """
     if not 0 < capacity_bytes < math.inf:
         raise ValueError(f"capacity_bytes must be finite and positive, but got {capacity_bytes}.")
@@ -55,7 +55,7 @@ def sram_pj_per_byte(capacity_bytes: float) -> float:
 
 @dataclass(frozen=True)
 class MemoryLevel:
-    """One place where data can be: how many bytes it holds, and the picojoules to read or write one of them."""
+    """One memory: its capacity in bytes, and the picojoules to read or write a byte."""
 
     name: str
     capacity_bytes: float
@@ -64,10 +64,10 @@ class MemoryLevel:
 
 @dataclass(frozen=True)
 class MemoryHierarchy:
-    """Where data can be, from registers, the first level, over caches to DRAM, the last, which holds everything.
+    """The memories of a machine. The first level is the registers, then come caches, and the last is unlimited DRAM.
 
     Raises:
-        ValueError: fewer than two levels, sizes that do not grow, energies that fall, or an end to DRAM.
+        ValueError: there are fewer than two levels, sizes do not grow, energies fall, or DRAM is limited.
     """
 
     levels: tuple[MemoryLevel, ...]
@@ -76,22 +76,22 @@ class MemoryHierarchy:
         sizes = [level.capacity_bytes for level in self.levels]
         energies = [level.pj_per_byte for level in self.levels]
         if len(sizes) < 2 or sizes[0] <= 0 or sizes != sorted(set(sizes)) or sizes[-1] != math.inf:
-            raise ValueError(f"levels must grow from registers to an endless DRAM, but their bytes are {sizes}.")
+            raise ValueError(f"levels must grow from registers to an unlimited DRAM, but their bytes are {sizes}.")
         if energies[0] < 0 or energies != sorted(energies):
             raise ValueError(f"a larger level must not take less energy, but got {energies} pJ per byte.")
 
     @classmethod
     def with_caches(cls, *capacities_bytes: int) -> Self:
-        """Registers, caches of these sizes, each at the energy of ``sram_pj_per_byte``, and DRAM."""
+        """Return registers, caches of these sizes at the energies of ``sram_pj_per_byte``, and DRAM."""
         on_chip = {"registers": _REGISTER_BYTES} | {f"L{i}": size for i, size in enumerate(capacities_bytes, start=1)}
         levels = [MemoryLevel(name, size, sram_pj_per_byte(size)) for name, size in on_chip.items()]
         return cls((*levels, MemoryLevel("DRAM", math.inf, _DRAM_PJ_PER_BYTE)))
 
     @classmethod
     def of_this_machine(cls) -> Self:
-        """That of the cores that models are measured on; ``DEFAULT_CACHES`` where the system does not tell.
+        """Return the hierarchy of the cores that measure, or ``DEFAULT_CACHES`` where the system reports no caches.
 
-        The last cache counts in full, though other cores, and on a rented machine other tenants, may share it.
+        The last cache counts in full, although other cores, or other tenants of a rented machine, may share it.
         """
         sizes: list[int] = []
         for size in cache_bytes().values():
@@ -101,33 +101,35 @@ class MemoryHierarchy:
 
     @property
     def registers(self) -> MemoryLevel:
+        """The first level."""
         return self.levels[0]
 
     @property
     def dram(self) -> MemoryLevel:
+        """The last level."""
         return self.levels[-1]
 
     def holding(self, size_bytes: float) -> MemoryLevel:
-        """The smallest cache that holds so many bytes, else DRAM. Registers hold operands, never a tensor."""
+        """Return the smallest cache that holds ``size_bytes``, else DRAM. Registers hold operands, never a tensor."""
         return next(level for level in self.levels[1:] if size_bytes <= level.capacity_bytes)
 
 
 DEFAULT_CACHES = (2**15, 2**20)
-"""The two larger of Horowitz's caches: about what a core of a small processor has."""
+"""The two larger of Horowitz's caches, about those of a core of a small processor."""
 DEFAULT_HIERARCHY = MemoryHierarchy.with_caches(*DEFAULT_CACHES)
 
 
 def modelled_energy_mj(
     layers: Sequence[Layer], precision: str = "fp32", hierarchy: MemoryHierarchy = DEFAULT_HIERARCHY
 ) -> float:
-    """Modelled energy of one inference of one item in mJ, repeated inferences assumed: arithmetic and memory.
+    """Return the modelled energy of one inference of one item in mJ, for arithmetic and memory in repeated inference.
 
-    Each multiply-accumulate is a multiplication and an addition; it reads two operands and the sum from registers and
-    writes the sum. Beyond registers each weight is read once, each layer's input read once and its output written
-    once, all from the level that ``traffic_bytes`` finds. ``int8-dynamic`` has the energies of int8.
+    Each multiply-accumulate is a multiplication and an addition. It reads two operands and the sum from registers and
+    writes the sum. Beyond registers, each weight and each layer's input is read once, and each output is written
+    once, at the level that ``traffic_bytes`` finds. ``int8-dynamic`` has the energies of int8.
 
     Raises:
-        ValueError: a precision that the table does not have.
+        ValueError: the table lacks the precision.
     """
     stored = _stored(precision)
     register_bytes = 2 * _BYTES[stored] + 2 * _SUM_BYTES[stored]
@@ -139,9 +141,9 @@ def modelled_energy_mj(
 def dram_traffic_bytes(
     layers: Sequence[Layer], precision: str = "fp32", hierarchy: MemoryHierarchy = DEFAULT_HIERARCHY
 ) -> int:
-    """Bytes that the model of ``modelled_energy_mj`` moves between chip and DRAM: none where everything fits in caches.
+    """Return the bytes moved between chip and DRAM in one inference: none where everything fits in caches.
 
-    Raises ValueError as ``modelled_energy_mj`` does.
+    The model is that of ``modelled_energy_mj``, and ValueError is raised as there.
     """
     return traffic_bytes(layers, precision, hierarchy)[hierarchy.dram]
 
@@ -149,15 +151,15 @@ def dram_traffic_bytes(
 def traffic_bytes(
     layers: Sequence[Layer], precision: str = "fp32", hierarchy: MemoryHierarchy = DEFAULT_HIERARCHY
 ) -> dict[MemoryLevel, int]:
-    """Bytes read and written beyond registers in one inference, for each cache and DRAM.
+    """Return the bytes read and written beyond registers in one inference, for each cache and DRAM.
 
-    Data come from the smallest level that holds all that is touched between two uses of them: the reuse distance of
-    Mattson et al., "Evaluation techniques for storage hierarchies", IBM Systems Journal 1970. For an activation that
-    is its layer's input, output and weights. A weight's next use is in the next inference: between them lie all
-    weights and, since runtimes use the same memory again, the largest input and output of a layer.
+    Data come from the smallest level that holds everything touched between two uses of them. This is the reuse
+    distance of Mattson et al., "Evaluation techniques for storage hierarchies", IBM Systems Journal 1970. An
+    activation's reuse distance is its layer's input, output and weights. A weight is used again in the next inference.
+    Its reuse distance is all weights plus the largest input and output of a layer, since runtimes reuse memory.
 
     Raises:
-        ValueError: a precision that the table does not have.
+        ValueError: the table lacks the precision.
     """
     width = _BYTES[_stored(precision)]
     moved = dict.fromkeys(hierarchy.levels[1:], 0)

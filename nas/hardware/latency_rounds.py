@@ -1,4 +1,4 @@
-"""Latencies of several models that repeat: interleaved, corrected for drift, until they are sure."""
+"""Repeatable latencies of several models: interleaved rounds, corrected for drift, until intervals are narrow."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from nas.values.measurement import Measurement
 from nas.values.target import Target
 
 MUCH_DRIFT = 0.1
-"""A machine that is slower or faster than its reference by more than this share makes a measurement doubtful."""
+"""A measurement is flagged when the machine is slower or faster than recorded by more than this share."""
 
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """How surely latencies are measured.
+    """The effort and precision of latency measurements.
 
-    Each model gets at least ``rounds`` rounds and at most ``max_rounds``, until half of the 95 % interval that they
-    give is within ``precision``, relative to the median. A round samples it for ``seconds_per_round``, and at least
-    ``min_samples`` times. A model that takes more than ``timeout_s`` for one round counts as hung, a wait for the
-    device not included.
+    Each model gets at least ``rounds`` rounds and at most ``max_rounds``. Rounds end when half of the 95 % interval,
+    relative to the median, is within ``precision``. A round samples for ``seconds_per_round`` and at least
+    ``min_samples`` times. A model that takes more than ``timeout_s`` for one round counts as hung. Waiting for the
+    device does not count.
     """
 
     rounds: int = 5
@@ -46,7 +46,7 @@ class BenchSettings:
 
 @dataclass
 class _Gathered:
-    """What the rounds of one model gave so far. ``visits`` are the places of its rounds among all visits."""
+    """The results of one model's rounds so far. ``visits`` are the positions of its rounds among all visits."""
 
     rounds: list[tuple[float, ...]] = field(default_factory=list)
     visits: list[int] = field(default_factory=list)
@@ -60,9 +60,9 @@ class _Gathered:
 class Latencies:
     """Measures the latencies of several models together.
 
-    Rounds go over the models in random order (as google/benchmark's random interleaving does), each round in a
-    process of its own, since processes that run one file differ by more than their samples do. In each visit of a model
-    the reference model runs before, between and after its samples: how slow the reference is, smoothed over the visits,
+    Each round visits the models in random order, like google/benchmark's random interleaving. Each round has a process
+    of its own, because processes that run one file differ by more than their samples do. During each visit of a model,
+    the reference model runs before, between and after its samples. The reference's slowness, smoothed over the visits,
     is the drift.
     """
 
@@ -86,10 +86,10 @@ class Latencies:
         self._drifts = np.empty(0)
 
     def measure(self) -> list[Measurement | CandidateError]:
-        """For each model its latency, or why it has none."""
+        """Return each model's latency, or the error that stopped it."""
         visits = 0
         for _ in range(self._settings.max_rounds):
-            # Asked of all again: what a later round tells of the drift may unsettle a model that had settled.
+            # All models are checked again: a later round changes the drift, and with it intervals that were narrow.
             pending = [index for index in range(len(self._models)) if not self._is_settled(index)]
             if not pending:
                 break
@@ -119,9 +119,9 @@ class Latencies:
             gathered.flags.add("the machine was busy with other work while this was measured")
 
     def _quietest(self, process: MeasuringProcess, model: Deployed, *, describe: bool) -> dict[str, Any]:
-        """The quietest of up to three tries: a round on a busy machine is repeated before it is flagged.
+        """Return the quietest of up to three tries. A round on a busy machine is repeated before it is flagged.
 
-        ``describe`` asks for the conditions too, which cost some runtimes a session more.
+        ``describe`` requests the conditions too, which cost some runtimes a further session.
         """
         replies = []
         for _ in range(1 + ROUND_REPEATS):
@@ -140,7 +140,7 @@ class Latencies:
         return min(replies, key=lambda reply: reply["pressure"] or 0.0)
 
     def _is_settled(self, index: int) -> bool:
-        """Whether a model needs no further round."""
+        """Return True for a model that needs no further round."""
         gathered = self._gathered[index]
         if gathered.failure is not None:
             return True
@@ -154,7 +154,7 @@ class Latencies:
         flags = set(gathered.flags)
         if found.scatter > self._settings.precision:
             flags.add(
-                f"the interval is wider than the ±{100 * self._settings.precision:g} % that were asked for, "
+                f"the interval is wider than the requested ±{100 * self._settings.precision:g} %, "
                 f"after {len(found.rounds)} rounds"
             )
         if abs(np.log(found.drift)) > MUCH_DRIFT:
@@ -181,7 +181,7 @@ class Latencies:
 
 
 def _peaks(profile: TargetProfile) -> dict[str, Any]:
-    """The lines of the roofline, beside which a latency is read."""
+    """Return the reference speed and the roofline's peaks, which are recorded with each latency."""
     return {
         "reference_ms": profile.reference_ms,
         "reference_recorded": profile.recorded,

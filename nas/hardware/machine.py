@@ -1,4 +1,4 @@
-"""What this machine is: its processor, and how many cores and how much memory a run may use."""
+"""This machine's processor and caches, and the cores and memory that a run may use."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 
 WORKER_BYTES = 700 * 2**20
-"""What a training process takes at least, most of it torch."""
+"""The least memory of a training process, most of it for torch."""
 
 
 def processor_name() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system reports it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -25,14 +25,14 @@ def processor_name() -> str:
 
 
 def allowed_cores() -> list[int]:
-    """The numbers of the cores that this process may use."""
+    """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def usable_cores() -> int:
-    """How many cores this process may keep busy, a container's share respected."""
+    """Return the number of cores that this process may keep busy, within a container's limit."""
     cores = len(allowed_cores())
     quota = Path("/sys/fs/cgroup/cpu.max")
     if quota.is_file():
@@ -43,7 +43,7 @@ def usable_cores() -> int:
 
 
 def default_workers(threads_per_worker: int) -> int:
-    """As many training processes as the cores feed and half of the memory holds."""
+    """Return the number of training processes that the cores can serve and half of the memory can hold."""
     workers = usable_cores() // threads_per_worker
     memory = usable_memory_bytes()
     if memory is not None:
@@ -52,7 +52,7 @@ def default_workers(threads_per_worker: int) -> int:
 
 
 def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """How much memory this process may have, a container's limit respected, where the system tells."""
+    """Return the memory that this process may use, within a container's limit, or None where unknown."""
     limits = [memory_bytes()]
     for limit in (cgroups / "memory.max", cgroups / "memory" / "memory.limit_in_bytes"):
         text = limit.read_text().strip() if limit.is_file() else "max"
@@ -61,9 +61,10 @@ def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 def fastest_cores(count: int) -> list[int]:
-    """``count`` of the allowed cores, of those with the highest top clock the last: interrupts favour the first.
+    """Return ``count`` of the allowed cores, preferring high top clocks and then high numbers.
 
-    As long as there are others, no two of them are threads of one physical core, which share its units.
+    High numbers are preferred because interrupts favour the first cores. Two threads of one physical core share its
+    units, so both are chosen only when no other physical core is left.
     """
     by_preference = sorted(allowed_cores(), key=lambda core: (_top_clock(core), core), reverse=True)
     firsts = {_siblings(core): core for core in reversed(by_preference)}.values()
@@ -72,12 +73,12 @@ def fastest_cores(count: int) -> list[int]:
 
 
 def cache_bytes() -> dict[str, int]:
-    """Sizes of the fastest core's data caches, such as ``{"L1": 49152, "L2": 2097152}``; empty where unknown."""
+    """Return the sizes of the fastest core's data caches, such as ``{"L1": 49152, "L2": 2097152}``, or nothing."""
     return _macos_cache_bytes() if sys.platform == "darwin" else linux_cache_bytes(fastest_cores(1)[0])
 
 
 def linux_cache_bytes(core: int, root: Path = Path("/sys/devices/system/cpu")) -> dict[str, int]:
-    """Sizes of a core's data and unified caches by level, as Linux lists them under ``root``."""
+    """Return the sizes of a core's data and unified caches by level, as Linux lists them under ``root``."""
     found: dict[str, int] = {}
     for folder in sorted(root.glob(f"cpu{core}/cache/index*")):
         kind, level, size = (folder / name for name in ("type", "level", "size"))
@@ -91,7 +92,7 @@ def linux_cache_bytes(core: int, root: Path = Path("/sys/devices/system/cpu")) -
 
 @functools.cache
 def _macos_cache_bytes() -> dict[str, int]:
-    """Those of the performance cores, ``perflevel0``, or on Intel, where all are alike, of any."""
+    """Return the caches of the performance cores, ``perflevel0``. On Intel all cores are alike."""
     for prefix in ("hw.perflevel0.", "hw."):
         found = {}
         for level, name in (("L1", "l1dcachesize"), ("L2", "l2cachesize"), ("L3", "l3cachesize")):
@@ -105,12 +106,12 @@ def _macos_cache_bytes() -> dict[str, int]:
 
 
 def governor(core: int) -> str | None:
-    """The frequency governor of a core, where the system tells."""
+    """Return the frequency governor of a core, or None where unknown."""
     return _read(core, "scaling_governor")
 
 
 def clock_mhz(core: int) -> float | None:
-    """The clock of a core at this moment, where the system tells; a virtual machine often tells a constant."""
+    """Return the current clock of a core, or None where unknown. A virtual machine often reports a constant."""
     current = _read(core, "scaling_cur_freq")
     if current is not None:
         return int(current) / 1000
@@ -120,21 +121,21 @@ def clock_mhz(core: int) -> float | None:
 
 
 def memory_bytes() -> int | None:
-    """The size of the main memory, where the system tells."""
+    """Return the size of the main memory, or None where unknown."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
 
 
 def machine_id() -> str | None:
-    """What the system calls this very machine, as a hash that gives nothing else away; None where it does not say."""
+    """Return a hash of the system's identifier of this machine, which reveals nothing else, or None where unknown."""
     path = Path("/etc/machine-id")
     text = path.read_text().strip() if path.is_file() else ""
     return hashlib.sha256(f"nas {text}".encode()).hexdigest()[:16] if text else None
 
 
 def _siblings(core: int) -> str:
-    """The threads of the physical core that this one is of, as Linux lists them; its own number where it does not."""
+    """Return the threads of this core's physical core as Linux lists them, or the core's own number where unknown."""
     path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
     return path.read_text().strip() if path.is_file() else str(core)
 

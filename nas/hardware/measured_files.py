@@ -1,4 +1,4 @@
-"""Measuring model files of any origin: one result for each, a reason where there is no number."""
+"""Measuring model files of any origin: one result for each file, with the error where there is no number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from nas.values.target import Target
 
 @dataclass(frozen=True)
 class MeasuredFile:
-    """What was found of one file. ``macs`` are of one inference of the whole batch, or None where nobody can tell."""
+    """The result of one file. ``macs`` are of one inference of the whole batch, or None where they are unknown.
+
+    ``least_bytes`` are the bytes of its weights and inputs, the least that an inference moves.
+    """
 
     path: Path
     outcome: Outcome
@@ -31,7 +34,7 @@ class MeasuredFile:
 
     @property
     def throughput(self) -> Throughput | None:
-        """Throughput and shares of the peak, where the latency was measured."""
+        """Throughput and shares of the peak, or None if the latency was not measured."""
         if isinstance(self.outcome, CandidateError) or "latency_ms" not in self.outcome:
             return None
         latency = self.outcome["latency_ms"]
@@ -39,7 +42,7 @@ class MeasuredFile:
         return throughput_of(latency, None if self.macs is None else self.macs / batch, self.least_bytes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for programs."""
+        """Return plain JSON data."""
         known: dict[str, Any] = {"path": str(self.path), "macs": self.macs}
         if isinstance(self.outcome, CandidateError):
             return {**known, "failure": {"kind": self.outcome.kind, "reason": self.outcome.reason}}
@@ -56,7 +59,9 @@ class MeasuredFile:
 def measure_files(
     paths: Sequence[Path], target: Target, bench: Bench, metrics: Sequence[str], seed: int, progress: Progress
 ) -> list[MeasuredFile]:
-    """Deploy and measure ONNX files together. What the runtime refuses, crashes on or hangs on has a reason instead.
+    """Deploy and measure ONNX files together.
+
+    A file that the runtime refuses, crashes on or hangs on gets the error as its outcome.
 
     Raises:
         RecipeError: the target's runtime takes no ONNX files.
@@ -64,8 +69,8 @@ def measure_files(
     """
     if bench.model_format != "onnx":
         raise RecipeError(
-            f"ONNX files are measured by a runtime that takes them, but {target.runtime} takes torch programs; "
-            "name onnxruntime-cpu or openvino-cpu, or measure a search space with --space."
+            f"ONNX files need a runtime that takes them, but {target.runtime} takes torch programs; "
+            "choose onnxruntime-cpu or openvino-cpu, or measure a search space with --space."
         )
     found: dict[int, MeasuredFile] = {}
     sound: list[int] = []
@@ -98,10 +103,10 @@ def measure_files(
 
 
 def _counts(path: Path, batch: int) -> tuple[int | None, int | None]:
-    """Multiply-accumulates of one inference and bytes of its inputs; None where a size or a type is not known.
+    """Return the multiply-accumulates of one inference and the bytes of its inputs, each None where unknown.
 
     Raises:
-        ValueError: no ONNX file, or one whose external data lies outside its folder.
+        ValueError: the file is not ONNX, or its external data lies outside its folder.
     """
     model = read_onnx(path)
     try:
@@ -110,7 +115,7 @@ def _counts(path: Path, batch: int) -> tuple[int | None, int | None]:
             sizes = [size for size in each.shape if size is not None]
             known = moved is not None and len(sizes) == len(each.shape)
             moved = (moved or 0) + math.prod(sizes) * each.dtype.itemsize if known else None
-    except KeyError:  # an input that is no tensor: whether it runs is the runtime's to say
+    except KeyError:  # an input that is no tensor: the runtime decides whether it runs
         moved = None
     for declared in model.graph.input:
         sizes_of = declared.type.tensor_type.shape.dim
@@ -118,5 +123,5 @@ def _counts(path: Path, batch: int) -> tuple[int | None, int | None]:
             sizes_of[0].dim_value = batch
     try:
         return multiply_accumulates(model), moved
-    except RuntimeError:  # shapes that contradict each other: likewise
+    except RuntimeError:  # shapes that contradict each other: the runtime decides here too
         return None, moved

@@ -1,4 +1,4 @@
-"""From architectures to measured rows: build, export, deploy, and measure together while nothing else runs."""
+"""From architectures to measured rows: build, export, deploy, and measure them together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nas.storage.measurement_store import MeasurementStore, layers_identity, spa
 from nas.values.evaluation import Evaluation, Failure
 
 KEPT = "kept"
-"""A row's detail: its measurements were found in the store, and not taken in this run."""
+"""The detail that marks a row whose measurements came from the store instead of this run."""
 
 
 class Measurer(Protocol):
@@ -31,11 +31,11 @@ class Measurer(Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """What identifies the target with its hardware and versions; None where nothing measured may be kept."""
+        """An identifier of the target, its hardware and versions, or None if measurements must not be kept."""
 
     @property
     def device_s(self) -> float:
-        """Seconds for which the device was held so far."""
+        """Seconds for which the measurer has held the device so far."""
 
     def rows(
         self,
@@ -46,12 +46,15 @@ class Measurer(Protocol):
         rng: np.random.Generator,
         progress: Progress,
     ) -> list[Evaluation]:
-        """One ``measure`` row for each architecture, with all ``metrics`` or with the reason why it has none."""
+        """Return one ``measure`` row for each architecture, with all ``metrics`` or with the reason of a failure."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an architecture needs to become a model that is measured: the measurer that builds and exports it."""
+    """A measurer that builds and exports each architecture of ``space`` and measures it on ``bench``.
+
+    ``store`` holds measurements of earlier runs.
+    """
 
     space: SearchSpace
     bench: Bench
@@ -62,10 +65,12 @@ class Surroundings:
 
     @property
     def fingerprint(self) -> str | None:
+        """The bench's fingerprint."""
         return self.bench.fingerprint
 
     @property
     def device_s(self) -> float:
+        """Seconds for which the bench has held the device so far."""
         return self.bench.device_s
 
     def rows(
@@ -77,6 +82,7 @@ class Surroundings:
         rng: np.random.Generator,
         progress: Progress,
     ) -> list[Evaluation]:
+        """Return one row for each architecture, as ``measure_architectures`` does."""
         return measure_architectures(
             self, architectures, metrics, round_number=round_number, rng=rng, progress=progress
         )
@@ -91,13 +97,13 @@ def measure_architectures(
     rng: np.random.Generator,
     progress: Progress,
 ) -> list[Evaluation]:
-    """One ``measure`` row for each architecture, with untrained weights: latency does not depend on them.
+    """Return one ``measure`` row for each architecture, with untrained weights: latency does not depend on them.
 
-    What cannot be built, exported, deployed or run is a failed row. Measurements that the store holds for the same
-    architecture, space and target are taken from there, and what is new is kept there.
+    An architecture that cannot be built, exported, deployed or run becomes a failed row. Measurements that the store
+    holds for the same architecture, space and target are reused, and new ones are added to it.
     """
     bench = surroundings.bench
-    # Asked for before any stage, for the fingerprint is found at first use, which takes a while.
+    # Before any stage of progress, because the first use of the fingerprint measures the target, which takes a while.
     keeps = surroundings.store is not None and bench.fingerprint is not None
     space_key = space_identity(surroundings.space, surroundings.input_shape, surroundings.classes) if keeps else None
     found: dict[Architecture, Outcome] = {}
@@ -132,10 +138,10 @@ def measure_architectures(
 
 
 def vary_constant_weights(module: torch.nn.Module) -> None:
-    """Give weights that a module starts with as all zeros or all ones small random differences, as training would.
+    """Add small random differences to weights that are all equal, such as all zeros or all ones, as training would.
 
-    Converters drop what such weights silence or leave as it is: of an untrained ResNet-18, whose last scales are zero,
-    LiteRT's keeps 5 of 21 convolutions, and its latency would be that of another network.
+    Converters drop layers that such weights make trivial, and the latency would be that of another network. In an
+    untrained ResNet-18, whose last scales are zero, LiteRT's converter keeps 5 of 21 convolutions.
     """
     with torch.no_grad():
         for tensor in module.parameters():
@@ -159,7 +165,7 @@ def _measure(
     rng: np.random.Generator,
     progress: Progress,
 ) -> dict[Architecture, Outcome]:
-    """Deploy exported models, and measure those that the runtime takes together."""
+    """Deploy exported models, and measure all that the runtime accepts together."""
     bench = surroundings.bench
     progress.stage("deploying models", len(exported))
     folders = [folder / architecture.id for architecture in exported]
@@ -173,7 +179,7 @@ def _measure(
 
 
 def _identity(surroundings: Surroundings, module: torch.nn.Module, space_key: str | None) -> str:
-    """What names a model beside its choices: a space whose code changed gives other layers or has another source."""
+    """Return a key of the space's source and the model's layers, which changes when the space's code changes."""
     if space_key is None:
         return ""
     layers = trace_layers(module, surroundings.input_shape, surroundings.classes)
@@ -181,7 +187,7 @@ def _identity(surroundings: Surroundings, module: torch.nn.Module, space_key: st
 
 
 def _known(surroundings: Surroundings, key: str, architecture: Architecture, metrics: Sequence[str]) -> Outcome | None:
-    """The measurements of all ``metrics`` that the store holds, or None where one is missing."""
+    """Return the stored measurements of all ``metrics``, or None where one is missing."""
     store, fingerprint = surroundings.store, surroundings.bench.fingerprint
     if store is None or fingerprint is None:
         return None

@@ -1,4 +1,4 @@
-"""The driver's side of the process that measures: start it, ask it, end it when it hangs."""
+"""The driver's side of the measuring process: starts it, sends requests, and ends it when it hangs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from nas.space.plug_ins import plug_in_path
 from nas.values.target import Target
 
 START_LIMIT_S = 120.0
-"""A measuring process that has not loaded its runtime by then never will."""
+"""The time limit for a measuring process to load its runtime."""
 
 
 @final
 class MeasuringProcess:
-    """A process that measures on one target, started again after it had to be ended.
+    """A process that measures on one target. After it had to be ended, the next request starts it again.
 
-    ``conditions`` are what all that it measures has in common.
+    ``conditions`` are shared by all of its measurements.
 
     Raises:
-        TargetError: on entering, the target cannot be measured here.
+        TargetError: on entering the context, if the target cannot be measured here.
     """
 
     def __init__(self, target: Target, timeout_s: float) -> None:
@@ -53,11 +53,11 @@ class MeasuringProcess:
         self._end()
 
     def ask(self, op: str, *, timeout_s: float | None = None, **request: Any) -> dict[str, Any]:
-        """The reply to one request, within ``timeout_s`` or what is usual.
+        """Send one request and return its reply. ``timeout_s`` replaces the process's own time limit.
 
         Raises:
             CandidateError: the runtime refused the model, its process died, or it took too long.
-            TargetError: an instrument cannot be used, or the process had to be started again and cannot be.
+            TargetError: an instrument cannot be used, or the process could not be started again.
         """
         if self._process is None:
             self._start()
@@ -72,7 +72,7 @@ class MeasuringProcess:
         raise CandidateError(reply["kind"], reply["reason"])
 
     def deploy(self, model: Path, calibration: Path | None, folder: Path, timeout_s: float) -> Deployed:
-        """What the runtime makes of an exported model, in the empty ``folder``. Raises as ``ask`` does."""
+        """Bring an exported model into the runtime's form in the empty ``folder``. Raises as ``ask`` does."""
         reply = self.ask(
             "deploy",
             timeout_s=timeout_s,
@@ -84,7 +84,10 @@ class MeasuringProcess:
         return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)
 
     def outputs(self, model: Path, images: Float32Array, folder: Path, timeout_s: float) -> Float32Array:
-        """Outputs, shape (N, classes), for images, shape (N, channels, height, width). Raises as ``ask`` does."""
+        """Return the outputs, shape (N, classes), for images, shape (N, channels, height, width).
+
+        Raises as ``ask`` does. ``folder`` takes the files that carry images and outputs.
+        """
         given, found = folder / "images.npy", folder / "outputs.npy"
         np.save(given, images, allow_pickle=False)
         self.ask("outputs", timeout_s=timeout_s, model=str(model), images=str(given), outputs=str(found))
@@ -142,15 +145,15 @@ class MeasuringProcess:
             assert stream is not None
             try:
                 stream.close()
-            except BrokenPipeError:  # what was not flushed has no reader any more
+            except BrokenPipeError:  # unflushed data has no reader any more
                 continue
         self._process = None
 
 
 def _ending(code: int) -> str:
-    """How a process ended, for people: the system kills with signal 9 what takes too much memory."""
+    """Describe how a process ended. The system sends signal 9 to a process that takes too much memory."""
     if code == -9:
-        return "exit code -9 (killed, as the system does to what runs out of memory)"
+        return "exit code -9 (killed, probably for lack of memory)"
     return f"exit code {code}"
 
 

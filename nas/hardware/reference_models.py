@@ -1,4 +1,4 @@
-"""The models that a target itself is judged by: a reference for its drift, and probes for its peaks."""
+"""Models for measuring a target itself: a reference for its drift, and probes for its peaks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ REFERENCE_SHAPE = (3, 64, 64)
 
 
 def reference_model() -> nn.Module:
-    """A network of the commonest layers, about 17 million multiply-accumulates, always with the same weights.
+    """Return a network of the commonest layers, about 17 million multiply-accumulates, always with the same weights.
 
-    Mixed on purpose: a slower clock, a fuller cache and a busier memory all show in it, as they do in other networks.
+    The mix is deliberate: a slower clock, a fuller cache and a busier memory all show, as they do in other networks.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -34,7 +34,7 @@ def reference_model() -> nn.Module:
 
 @dataclass(frozen=True)
 class Probe:
-    """A model that is bound by one thing alone. ``work`` is how much of it one inference does, at batch size 1."""
+    """A model with a single bottleneck. ``work`` is the amount that one inference does, at batch size 1."""
 
     name: str
     module: nn.Module
@@ -43,7 +43,7 @@ class Probe:
 
 
 def multiplying_probes() -> tuple[Probe, ...]:
-    """Models of nothing but multiply-accumulates; the fastest tells the peak. ``work`` is in multiply-accumulates."""
+    """Return models of nothing but multiply-accumulates, the unit of ``work``. The fastest one gives the peak."""
     wide, deep = 512, 128
     pointwise = nn.Sequential(*[nn.Conv2d(wide, wide, 1, bias=False) for _ in range(2)])
     spatial = nn.Sequential(*[nn.Conv2d(deep, deep, 3, padding=1, bias=False) for _ in range(2)])
@@ -54,7 +54,7 @@ def multiplying_probes() -> tuple[Probe, ...]:
 
 
 def streaming_probe(bytes_each_way: int) -> Probe:
-    """A model that only reads and writes. ``work`` is the bytes moved, in fp32."""
+    """Return a model that only reads and writes. ``work`` is the bytes moved, in fp32."""
     rows = max(1, bytes_each_way // (4 * 1024 * 1024))
     return Probe("stream", nn.ReLU().eval(), (rows, 1024, 1024), 2.0 * 4 * rows * 1024 * 1024)
 

@@ -1,4 +1,4 @@
-"""Throughput, and how much of what the machine can do a model gets out of it."""
+"""Throughput of a model, and its share of the machine's peak."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nas.values.measurement import Interval, Measurement
 class Throughput:
     """Items per second at the target's batch size, from a latency.
 
-    ``share_of_peak`` is relative to the most multiply-accumulates per second that the runtime reached on this machine;
-    ``share_of_roofline`` relative to what is attainable at the model's arithmetic intensity, where every weight and
-    input moves once: its least possible traffic. Both are None where the peaks or the counts are not known.
+    ``share_of_peak`` is relative to the most multiply-accumulates per second that the runtime reached on this machine.
+    ``share_of_roofline`` is relative to the attainable rate at the model's arithmetic intensity. The intensity assumes
+    the least traffic: every weight and input moves once. Both are None where the peaks or the counts are unknown.
     """
 
     items_per_s: float
@@ -24,7 +24,7 @@ class Throughput:
 
 
 def throughput_of(latency: Measurement, macs: float | None = None, least_bytes: float | None = None) -> Throughput:
-    """The throughput that belongs to a measured ``latency_ms``.
+    """Return the throughput for a measured ``latency_ms``.
 
     ``macs`` are of one item, ``least_bytes`` of one inference of the whole batch.
     """
@@ -43,12 +43,12 @@ def throughput_of(latency: Measurement, macs: float | None = None, least_bytes: 
 
 
 def rate_text(items_per_s: float) -> str:
-    """A rate for people: ``96,620``, or four digits of what is below a thousand."""
+    """Format a rate: ``96,620``, or four digits below a thousand."""
     return f"{items_per_s:,.0f}" if items_per_s >= 1000 else f"{items_per_s:.4g}"
 
 
 def share_text(share: float) -> str:
-    """A share for people: ``43 %``, or ``0.21 %`` where two digits need them."""
+    """Format a share: ``43 %``, or below 10 % with two significant digits, such as ``0.21 %``."""
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 

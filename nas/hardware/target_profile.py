@@ -1,4 +1,4 @@
-"""What is known of a target on this machine, found once and kept: its reference speed and its peaks."""
+"""A target's profile on this machine, measured once and kept: its hardware, reference speed and peaks."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ PROFILE = "profile.json"
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """How surely a target is got to know.
+    """The effort of measuring a profile.
 
-    The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, each probe for
+    The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, and each probe runs for
     ``probe_seconds``. A profile is kept unless a process waited for its core for more than ``busy_share`` of a round.
-    The probe of the memory moves at most ``max_stream_bytes`` each way; what fits into a cache tells the cache's speed.
+    The memory probe moves at most ``max_stream_bytes`` each way. If that fits into a cache, it measures the cache.
     """
 
     rounds: int = 7
@@ -52,11 +52,12 @@ class ProfileSettings:
 
 @dataclass(frozen=True)
 class TargetProfile:
-    """A target's hardware and versions, and how fast it was when it was first used here.
+    """A target's hardware and versions, and its speed when it was first used here.
 
     ``fingerprint`` identifies target, hardware and versions together: measurements with the same one compare.
-    ``reference`` is the deployed reference model, ``reference_ms`` its latency then. The peaks are what one runtime
-    reaches at this precision, on so many threads, and None where it refuses the probes; ``why_no_peaks`` says why.
+    ``reference`` is the deployed reference model, and ``reference_ms`` its latency at the time ``recorded``. The peaks
+    are the highest rates of the target's runtime at its precision and threads. They are None where the runtime refuses
+    the probes, and ``why_no_peaks`` says why.
     """
 
     fingerprint: str
@@ -71,7 +72,7 @@ class TargetProfile:
 
     @property
     def ridge_macs_per_byte(self) -> float | None:
-        """The arithmetic intensity from which on the peak, and below which the memory is the bound."""
+        """The arithmetic intensity above which computation is the bound, and below which memory is."""
         if self.peak_macs_per_s is None or self.bandwidth_bytes_per_s is None:
             return None
         return self.peak_macs_per_s / self.bandwidth_bytes_per_s
@@ -84,9 +85,9 @@ def profile_of(
     renew: bool = False,
     settings: ProfileSettings = ProfileSettings(),
 ) -> TargetProfile:
-    """The profile of ``target`` on this machine; found now, in about ten seconds, where it is not known.
+    """Return the profile of ``target`` on this machine. A new one takes about ten seconds to measure.
 
-    Nothing else should run meanwhile. One that was found on a busy machine is used, but not kept.
+    Nothing else should run meanwhile. A profile from a busy machine is used but not kept. ``renew`` measures it again.
 
     Raises:
         TargetError: the target cannot be measured here.
@@ -100,13 +101,13 @@ def profile_of(
         known = _read(folder, fingerprint)
         if known is not None:
             return known
-    say(f"getting to know {single}: reference speed and peaks, once")
+    say(f"measuring the reference speed and peaks of {single}, once for this machine")
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
         profile, busy = _find(single, hardware, made, settings)
         if busy:
-            say("the machine was busy meanwhile, so the reference speed is doubtful and will be found again next time")
+            say("the machine was busy, so the reference speed is doubtful and will be measured again next time")
         else:
             write_aside(made / PROFILE, _to_json(profile, made))
         kept = _put_in_place(made, folder)
@@ -117,7 +118,7 @@ def profile_of(
 
 
 def hardware_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a measuring process's conditions, and of this machine, that latencies depend on."""
+    """Return the parts of a measuring process's conditions, and of this machine, that latencies depend on."""
     parts = ("processor", "cores", "runtime", "threads", "governor", "device")
     return {
         **{name: conditions[name] for name in parts if name in conditions},
@@ -125,12 +126,12 @@ def hardware_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
         "memory_bytes": memory_bytes(),
         "cache_bytes": dict(cache_bytes()),
         "machine": machine_id(),
-        "exporter": [f"{name} {version(name)}" for name in ("torch", "onnxscript")],  # they shape what is measured
+        "exporter": [f"{name} {version(name)}" for name in ("torch", "onnxscript")],  # they shape the exported models
     }
 
 
 def fingerprint_of(target: Target, hardware: Mapping[str, Any]) -> str:
-    """A short hash of a target and its hardware."""
+    """Return a short hash of a target and its hardware."""
     text = json.dumps([str(target), hardware], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -168,11 +169,11 @@ def _find(
 
 
 def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
-    """The roofline's two lines, as this runtime draws them (Williams et al., "Roofline", 2009)."""
+    """Measure the roofline's two peaks in this runtime (Williams et al., "Roofline", 2009)."""
     from nas.hardware.reference_models import multiplying_probes, streaming_probe
 
     stream_bytes = min(max(2 * max(cache_bytes().values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
-    whole = replace(target, precision="fp32")  # what memory delivers depends on no precision
+    whole = replace(target, precision="fp32")  # memory bandwidth does not depend on precision
     streaming = whole if load_runtime(target.runtime).why_unavailable(whole) is None else target
     probes = [(target, probe) for probe in multiplying_probes()] + [(streaming, streaming_probe(stream_bytes))]
     rates = []
@@ -205,7 +206,7 @@ def _time(target: Target, deployed: Deployed, seconds: float) -> dict[str, Any]:
 
 
 def _put_in_place(made: Path, folder: Path) -> Path:
-    """Move a finished profile's folder to its name, from where an older one may still be read."""
+    """Move a finished profile's folder to its final name. Another process may still read the older one there."""
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
         os.replace(folder, old / "profile")
@@ -222,7 +223,7 @@ def _to_json(profile: TargetProfile, folder: Path) -> bytes:
 
 
 def _read(folder: Path, fingerprint: str) -> TargetProfile | None:
-    """The kept profile, or None where there is none that can be read: it is then found again."""
+    """Return the kept profile, or None where none can be read. It is then measured again."""
     try:
         values = json.loads((folder / PROFILE).read_text(encoding="utf-8"))
         reference = folder / values["reference"]

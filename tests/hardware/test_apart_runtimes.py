@@ -1,4 +1,4 @@
-"""The runtimes with an environment of their own: what they compute, and what they tell of how."""
+"""The runtimes in environments of their own: their outputs, and their reports of what ran."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BATCH = 2
 
 @dataclass(frozen=True)
 class Tried:
-    """A process on a target, and what it made of the small module."""
+    """A process on a target, and the small module that it deployed."""
 
     target: Target
     process: MeasuringProcess
@@ -38,7 +38,7 @@ class Tried:
 
 
 def small_module() -> nn.Module:
-    """The commonest layers, with statistics of their own to be folded in."""
+    """Return the commonest layers, with batch-norm statistics to be folded in."""
     torch.manual_seed(0)
     module = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1, bias=False),
@@ -51,12 +51,12 @@ def small_module() -> nn.Module:
         nn.Flatten(),
         nn.Linear(64, 10),
     )
-    module(torch.randn(8, *SHAPE))  # gives the normalisation something to do
+    module(torch.randn(8, *SHAPE))  # gives the batch norm statistics of its own
     return module.eval()
 
 
 class MixedProducts(nn.Module):
-    """A convolution, which XNNPACK takes, and a product of two activations, which it leaves."""
+    """A convolution, which XNNPACK runs, and a product of two activations, which it does not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class MixedProducts(nn.Module):
 
 
 class MixedDepths(nn.Module):
-    """A convolution, which becomes int8, and one over volumes, which does not."""
+    """A 2-D convolution, which becomes int8, and a 3-D one, which does not."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def written(module: nn.Module, batch: int, path: Path) -> Path:
 
 
 def outputs_of(module: nn.Module, images: Float32Array) -> Float32Array:
-    """What torch itself finds."""
+    """Return torch's own outputs."""
     with torch.inference_mode():
         result: Float32Array = module.eval()(torch.from_numpy(images)).numpy()
     return result
@@ -93,12 +93,12 @@ def outputs_of(module: nn.Module, images: Float32Array) -> Float32Array:
 
 @pytest.fixture(name="images", scope="module")
 def some_images() -> Float32Array:
-    """Three, so that the last batch is not full."""
+    """Three images, so that the last batch is incomplete."""
     return np.random.default_rng(1).standard_normal((3, *SHAPE)).astype(np.float32)
 
 
 def installed(name: str) -> None:
-    """Skips a test of a runtime whose environment is not there."""
+    """Skip a test of a runtime whose environment is not installed."""
     reason = MISSING[name]
     if reason is not None:
         pytest.skip(reason)
@@ -125,14 +125,14 @@ def tried_out(
 @pytest.mark.parametrize("name", RUNTIMES)
 class TestUnavailable:
     def test_other_precisions(self, name: str) -> None:
-        """The reason names those that there are."""
+        """The reason names the precisions that the runtime has."""
         reason = RUNTIMES[name]().why_unavailable(Target(name, "bf16"))
         assert reason is not None
         assert "fp32, int8" in reason
         assert str(Target(name, "bf16")) in reason
 
     def test_not_installed(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The reason says how to install it."""
+        """The reason says how to install the environment."""
         monkeypatch.setenv("NAS_HOME", str(tmp_path))
         monkeypatch.setattr("platform.system", lambda: "Linux")
         monkeypatch.setattr("platform.machine", lambda: "x86_64")
@@ -141,7 +141,7 @@ class TestUnavailable:
         assert reason.endswith(f"nas target install {name}.")
 
     def test_no_packages_for_this_platform(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Installing would fail, so it is not suggested."""
+        """The reason suggests no installation, because it would fail."""
         monkeypatch.setattr("platform.machine", lambda: "riscv64")
         reason = RUNTIMES[name]().why_unavailable(Target(name))
         assert reason is not None
@@ -153,7 +153,7 @@ class TestUnavailable:
 @pytest.mark.timeout(600)
 class TestRun:
     def test_computes_what_torch_does(self, tried: Tried) -> None:
-        """To rounding in fp32; int8 comes close, and does differ."""
+        """fp32 equals torch up to rounding; int8 is close, and differs."""
         error = np.abs(tried.found - tried.expected).max()
         if tried.target.precision == "fp32":
             assert error < 1e-5
@@ -161,7 +161,7 @@ class TestRun:
             assert 1e-5 < error < 0.1 * np.ptp(tried.expected)
 
     def test_tells_what_ran(self, tried: Tried) -> None:
-        """The precision is read from the file, for every product in it."""
+        """The precision of every product is read from the file."""
         precision = tried.target.precision
         reply = tried.process.ask(
             "time", model=str(tried.deployed.path), reference=None, seconds=0.05, min_samples=3, describe=True
@@ -173,28 +173,28 @@ class TestRun:
         assert min(reply["samples"]) > 0
 
     def test_counts_the_weights(self, tried: Tried) -> None:
-        """Four bytes each and folded in fp32, about one in int8; all of them lie in the file."""
+        """Weights take four bytes each in fp32 and about one in int8, and all of them are in the file."""
         whole = sum(weight.numel() for weight in small_module().parameters())
         each = 4 if tried.target.precision == "fp32" else 1
         assert each * whole * 0.9 < tried.deployed.weight_bytes < each * whole * 1.6
         assert tried.deployed.weight_bytes < tried.deployed.file_bytes
 
     def test_says_its_version(self, tried: Tried) -> None:
-        """A name and a number, as the other runtimes do."""
+        """The version is a name and a number."""
         product, number = tried.process.conditions["runtime"].split()
         assert product == tried.target.runtime.partition("-")[0]
         assert number[0].isdigit()
         assert "+" not in number
 
     def test_refuses_another_batch_size(self, tried: Tried, tmp_path: Path) -> None:
-        """When deploying, before minutes are spent on a model that cannot be measured."""
+        """Another batch size is refused when deploying, before minutes are spent."""
         model = written(small_module(), BATCH + 1, tmp_path / "model.pt2")
         with pytest.raises(CandidateError, match=f"batch size {BATCH} "):
             tried.process.deploy(model, None, tmp_path, LIMIT_S)
 
     @pytest.mark.parametrize("content", [b"", b"garbage" * 1000], ids=["empty", "garbage"])
     def test_refuses_what_is_no_model(self, tried: Tried, tmp_path: Path, content: bytes) -> None:
-        """And goes on to answer."""
+        """A file that is no model is refused, and the process answers the next request."""
         path = tmp_path / "model"
         path.write_bytes(content)
         with pytest.raises(CandidateError, match="refused the model"):
@@ -203,7 +203,7 @@ class TestRun:
 
     @pytest.mark.parametrize("name", RUNTIMES)
     def test_calibrates_on_what_it_is_given(self, name: str, tmp_path: Path, images: Float32Array) -> None:
-        """Images of another range than the random ones come out better when ranges were found on such."""
+        """Calibration on images of an unusual range gives better outputs for them than random inputs."""
         installed(name)
         module, wide = small_module(), 20 * images
         np.save(tmp_path / "wide.npy", np.repeat(wide, 4, axis=0))
@@ -221,7 +221,7 @@ class TestRun:
         assert errors["own"] < errors["random"] / 2
 
     def test_tells_what_xnnpack_leaves(self, tmp_path: Path) -> None:
-        """ExecuTorch runs what was not quantised in fp32, by its own kernels, and says so."""
+        """The contents count the products that ExecuTorch's own kernels run in fp32."""
         installed("executorch-xnnpack")
         with MeasuringProcess(Target("executorch-xnnpack", "int8"), LIMIT_S) as process:
             deployed = process.deploy(written(MixedProducts(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
@@ -230,7 +230,7 @@ class TestRun:
         assert deployed.details["portable_kernels"]["aten::mm"] == 1
 
     def test_uses_the_threads_of_the_target(self, tmp_path: Path) -> None:
-        """ExecuTorch's pool is as large as asked for, on a machine with fewer cores too."""
+        """ExecuTorch's pool has the target's threads, even on a machine with fewer cores."""
         installed("executorch-xnnpack")
         with MeasuringProcess(Target("executorch-xnnpack", threads=3), LIMIT_S) as process:
             deployed = process.deploy(written(small_module(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
@@ -238,7 +238,7 @@ class TestRun:
         assert reply["conditions"]["threads_in_pool"] == 3
 
     def test_tells_what_is_not_quantised(self, tmp_path: Path) -> None:
-        """LiteRT runs it in fp32, and says so."""
+        """The contents count the products that LiteRT runs in fp32."""
         installed("litert-cpu")
         with MeasuringProcess(Target("litert-cpu", "int8"), LIMIT_S) as process:
             deployed = process.deploy(written(MixedDepths(), 1, tmp_path / "model.pt2"), None, tmp_path, LIMIT_S)
@@ -248,7 +248,7 @@ class TestRun:
         assert not reply["conditions"]["all_by_xnnpack"]
 
     def test_refuses_weights_that_are_all_zero(self, tried: Tried, tmp_path: Path) -> None:
-        """LiteRT's converter drops what they silence: an untrained residual network would seem ten times faster."""
+        """All-zero weights are refused: LiteRT drops their layers, and the network would seem ten times faster."""
         if tried.target.runtime != "litert-cpu":
             pytest.skip("only LiteRT's converter drops them")
         module = small_module()

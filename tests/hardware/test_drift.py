@@ -1,11 +1,10 @@
-"""The level behind noisy readings: a steady one is averaged, a real drift is followed."""
+"""The level behind noisy readings: a steady level is averaged, and a real drift is followed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nas.hardware.drift import FloatArray, smoothed
@@ -23,7 +22,7 @@ def noisy(levels: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def test_a_steady_level_is_averaged(rng: np.random.Generator) -> None:
-    """Sixty readings tell a level that does not move five times as well as one does, and nearly as their mean."""
+    """Sixty readings of a steady level are five times as accurate as one, and nearly as accurate as their mean."""
     errors, means = [], []
     for _ in range(50):
         readings_N = noisy(np.full(60, 0.3), rng)
@@ -34,7 +33,7 @@ def test_a_steady_level_is_averaged(rng: np.random.Generator) -> None:
 
 
 def test_a_drift_is_followed(rng: np.random.Generator) -> None:
-    """Where the mean would be off by 3 % on average, the level is by less than 0.6 %, and by less than a reading is."""
+    """The level is off by less than 0.6 % and by less than a single reading, where the mean would be off by 3 %."""
     levels_N = 0.05 * np.sin(np.linspace(0, 6, 80))
     errors = [rms(smoothed(noisy(levels_N, rng)) - levels_N) for _ in range(20)]
     assert rms(levels_N - levels_N.mean()) > 0.03
@@ -42,7 +41,7 @@ def test_a_drift_is_followed(rng: np.random.Generator) -> None:
 
 
 def test_a_step_is_followed(rng: np.random.Generator) -> None:
-    """A machine that is 20 % slower from one moment on is so at once, before and after."""
+    """After a step of 20 %, the level is right immediately before and after it."""
     levels_N = np.where(np.arange(40) < 20, 0.0, 0.2)
     found_N = smoothed(noisy(levels_N, rng))
     assert np.abs(found_N[:18] - levels_N[:18]).max() < 0.03
@@ -51,21 +50,21 @@ def test_a_step_is_followed(rng: np.random.Generator) -> None:
 
 
 def test_a_step_without_noise_is_exact() -> None:
-    """Nothing is smoothed away where there is nothing to smooth."""
+    """Readings without noise are not smoothed."""
     levels_N = np.array([0.0, 0.0, 0.0, 0.04, 0.04, 0.04])
     np.testing.assert_allclose(smoothed(levels_N), levels_N, atol=1e-3)
 
 
 @pytest.mark.parametrize("place", [0, 7, 14])
 def test_a_single_reading_far_off_moves_nothing(rng: np.random.Generator, place: int) -> None:
-    """One disturbed visit among fifteen is no drift of the others; the mean would be off by 2.7 %."""
+    """One outlier among fifteen readings moves no other level; the mean would be off by 2.7 %."""
     readings_N = noisy(np.zeros(15), rng)
     readings_N[place] += 0.4
     assert np.abs(smoothed(readings_N)).max() < NOISE
 
 
 def test_the_likeliest_wins_over_its_neighbours(rng: np.random.Generator) -> None:
-    """A random walk is told from noise: smoothing gains where there are both, and leaves a walk alone."""
+    """Smoothing improves a random walk with noise and leaves a walk without noise unchanged."""
     steps_N = rng.normal(0, 1, 200)
     walk_N = np.cumsum(steps_N)
     assert rms(smoothed(walk_N) - walk_N) < 0.35
@@ -77,7 +76,7 @@ def test_the_likeliest_wins_over_its_neighbours(rng: np.random.Generator) -> Non
     ("readings", "expected"), [([], []), ([0.1], [0.1]), ([0.1, 0.3], [0.2, 0.2]), ([0.1] * 3, [0.1] * 3)]
 )
 def test_few_readings_give_their_mean(readings: list[float], expected: list[float]) -> None:
-    """Two cannot tell a drift from noise, and none has no level."""
+    """Two readings give their mean, because they cannot show a drift. No readings give no level."""
     np.testing.assert_allclose(smoothed(np.array(readings)), expected)
 
 
@@ -85,7 +84,7 @@ def test_few_readings_give_their_mean(readings: list[float], expected: list[floa
     arrays(np.float64, st.integers(0, 25), elements=st.floats(-1, 1, width=32)), st.floats(-2, 2), st.floats(0.1, 10)
 )
 def test_levels_move_and_scale_with_their_readings(readings: FloatArray, offset: float, factor: float) -> None:
-    """Levels are finite, lie within the readings, and do not depend on the unit or on where zero is."""
+    """Levels are finite, lie within the readings, and do not depend on the unit or the zero point."""
     found = smoothed(readings)
     assert np.isfinite(found).all()
     if len(readings) == 0:

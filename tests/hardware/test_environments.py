@@ -1,4 +1,4 @@
-"""Environments of runtimes: half an installation never counts as one, and a foreign Python finds this package."""
+"""Environments of runtimes: an incomplete installation counts as none, and a foreign Python imports this package."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def make_wheel(folder: Path, version: str) -> Path:
-    """A package called ``pebble`` that needs nothing, so that pip installs it without the internet."""
+    """Write a package called ``pebble`` without requirements, which pip installs without the internet."""
     path = folder / f"pebble-{version}-py3-none-any.whl"
     about = f"pebble-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:
@@ -52,7 +52,7 @@ def version_of_pebble(interpreter: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the test's own, so that none touches the user's."""
+    """A home of the test's own, so that no test touches the user's."""
     folder = tmp_path / "home"
     monkeypatch.setenv("NAS_HOME", str(folder))
     return folder
@@ -60,16 +60,16 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 class TestHome:
     def test_is_where_the_variable_says(self, own_home: Path) -> None:
-        """An absolute path, whatever the current folder becomes."""
+        """NAS_HOME with an absolute path does not depend on the current folder."""
         assert home() == own_home
 
     def test_is_absolute(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A relative one is meant from the folder that is current now."""
+        """A relative NAS_HOME is relative to the current folder at that moment."""
         monkeypatch.setenv("NAS_HOME", "here")
         assert home() == Path.cwd() / "here"
 
     def test_has_a_place_without_the_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The platform's for a user's data, in a folder of this package's name."""
+        """The default is the platform's folder for user data, in a folder of this package's name."""
         monkeypatch.delenv("NAS_HOME")
         assert home().is_absolute()
         assert "nas" in home().parts
@@ -77,11 +77,11 @@ class TestHome:
 
 class TestInterpreter:
     def test_is_this_python_without_an_environment(self) -> None:
-        """Most runtimes live among the other packages."""
+        """A runtime without an environment uses this Python."""
         assert interpreter_of(OnnxRuntimeCpu().environment) == Path(sys.executable)
 
     def test_is_missing_before_installation(self) -> None:
-        """And the reason says where it was looked for, and what to do."""
+        """The reason names the folder and the command that installs the environment."""
         environment = Environment("pebbles", ("pebble",))
         assert interpreter_of(environment) is None
         reason = why_missing(environment, Target("pebble-cpu", "int8"))
@@ -90,7 +90,7 @@ class TestInterpreter:
         assert "nas target install pebble-cpu" in reason
 
     def test_half_an_installation_counts_as_none(self) -> None:
-        """A folder with a Python but without the last step's mark."""
+        """A folder with a Python but without the last step's file counts as not installed."""
         environment = Environment("pebbles", ("pebble",))
         python = folder_of(environment) / "bin" / "python"
         python.parent.mkdir(parents=True)
@@ -98,7 +98,7 @@ class TestInterpreter:
         assert interpreter_of(environment) is None
 
     def test_a_python_that_is_gone_counts_as_none(self) -> None:
-        """The link in an environment dangles after the Python that made it was removed."""
+        """An environment whose Python was removed counts as not installed."""
         environment = Environment("pebbles", ("pebble",))
         python = folder_of(environment) / "bin" / "python"
         python.parent.mkdir(parents=True)
@@ -107,7 +107,7 @@ class TestInterpreter:
         assert interpreter_of(environment) is None
 
     def test_other_platforms_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Before any installation is suggested, for it would fail."""
+        """On another platform the reason suggests no installation, because it would fail."""
         monkeypatch.setattr("platform.machine", lambda: "abacus")
         reason = why_missing(Environment("pebbles", ()), Target("pebble-cpu"), [("Linux", "x86_64")])
         assert reason is not None
@@ -119,7 +119,7 @@ class TestInterpreter:
 class TestInstall:
     @pytest.mark.slow
     def test_installs_once_and_again_for_other_requirements(self, tmp_path: Path) -> None:
-        """The second call finds all in place, and a changed requirement replaces it."""
+        """A second call does nothing, and a changed requirement replaces the environment."""
         said: list[str] = []
         old = Environment("pebbles", (str(make_wheel(tmp_path, "1.0")),))
         python = install(old, said.append)
@@ -139,7 +139,7 @@ class TestInstall:
         assert interpreter_of(old) is None
 
     def test_a_requirement_that_cannot_be_had(self, tmp_path: Path) -> None:
-        """pip's own words are passed on, and nothing that looks installed is left."""
+        """The error contains pip's own message, and no complete installation is left."""
         environment = Environment("pebbles", (str(tmp_path / "nowhere"),))
         with pytest.raises(TargetError, match="nowhere"):
             install(environment, lambda line: None)
@@ -147,7 +147,7 @@ class TestInstall:
         assert not folder_of(environment).exists()
 
     def test_a_requirement_is_never_an_option(self, tmp_path: Path) -> None:
-        """What begins with a dash is looked for as a package."""
+        """A requirement that begins with a dash is treated as a package name."""
         environment = Environment("pebbles", (f"--target={tmp_path / 'elsewhere'}",))
         with pytest.raises(TargetError, match="Invalid requirement"):
             install(environment, lambda line: None)
@@ -156,7 +156,7 @@ class TestInstall:
     @pytest.mark.slow
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
     def test_survives_being_killed(self, tmp_path: Path) -> None:
-        """Killed when all is installed but the mark: it counts as nothing, and the next call makes it whole."""
+        """An installation killed before its last step counts as none, and the next call completes it."""
         wheel = make_wheel(tmp_path, "1.0")
         program = (
             "import os, signal, sys\n"
@@ -173,7 +173,7 @@ class TestInstall:
         assert version_of_pebble(install(environment, lambda line: None)) == "1.0"
 
     def test_waits_for_another_installer(self, tmp_path: Path) -> None:
-        """Says so, and goes on when the other has ended."""
+        """A second installer says that it waits, and continues when the first has ended."""
         environment = Environment("pebbles", (str(tmp_path / "nowhere"),))
         folder_of(environment).parent.mkdir(parents=True)
         other = take(folder_of(environment).parent / ".pebbles.lock")
@@ -195,7 +195,7 @@ class TestInstall:
         assert "nowhere" in ended[0]
 
     def test_a_disk_that_refuses(self, own_home: Path) -> None:
-        """Named as what it is, with the folder and the variable that moves it."""
+        """The error names the folder and the variable that moves it."""
         own_home.write_text("a file where the folder would be")
         with pytest.raises(TargetError, match="NAS_HOME"):
             install(Environment("pebbles", ("pebble",)), lambda line: None)
@@ -203,11 +203,11 @@ class TestInstall:
 
 class TestWorkerCommand:
     def test_is_the_module_in_this_python(self) -> None:
-        """Started as any module is."""
+        """In this Python the worker starts as a module."""
         assert worker_command(Path(sys.executable)) == [sys.executable, "-m", "nas.hardware.runtimes.worker"]
 
     def test_finds_this_package_from_a_foreign_python(self, tmp_path: Path) -> None:
-        """By its folder alone: nothing on PYTHONPATH is seen, and no other copy of it either."""
+        """A foreign Python imports this copy of the package and ignores PYTHONPATH."""
         poison = tmp_path / "poison"
         for name in ("nas", "numpy"):
             (poison / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Cache sizes as Linux lists them, and memory within a container's limit."""
+"""Cache sizes as Linux lists them, memory within a container's limit, and the choice of cores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def list_cache(root: Path, index: int, **files: str) -> None:
 
 
 def test_instruction_caches_are_left_out(tmp_path: Path) -> None:
-    """Data and unified caches come by level, with their suffix turned into a factor."""
+    """Data and unified caches are listed by level, with the unit of their size applied."""
     list_cache(tmp_path, 0, level="1", type="Data", size="48K")
     list_cache(tmp_path, 1, level="1", type="Instruction", size="32K")
     list_cache(tmp_path, 2, level="2", type="Unified", size="2048K")
@@ -27,7 +27,7 @@ def test_instruction_caches_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_cache_without_a_size_is_not_made_up(tmp_path: Path) -> None:
-    """As some ARM kernels list them; and a core that is not listed has none."""
+    """A cache without a size, as on some ARM kernels, and an unknown core give no cache."""
     list_cache(tmp_path, 0, level="1", type="Data", size="512")
     list_cache(tmp_path, 1, level="2", type="Unified")
     assert linux_cache_bytes(3, tmp_path) == {"L1": 512}
@@ -38,13 +38,13 @@ def test_a_cache_without_a_size_is_not_made_up(tmp_path: Path) -> None:
     not sys.platform.startswith(("linux", "darwin")), reason="caches are listed on Linux and macOS only"
 )
 def test_the_caches_of_this_machine_are_plausible() -> None:
-    """Where the system tells, a first-level cache is neither a register nor a memory."""
+    """A known first-level cache is larger than registers and smaller than a memory."""
     assert all(2**10 <= size <= 2**32 for size in cache_bytes().values())
 
 
 @pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
 def test_a_containers_memory_is_what_there_is(tmp_path: Path, file: str) -> None:
-    """Where it has a limit; older kernels write a very large number for none."""
+    """A container's limit applies; older kernels write a very large number for no limit."""
     whole = usable_memory_bytes(tmp_path)
     assert whole == memory_bytes()
     (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -59,7 +59,7 @@ def test_a_containers_memory_is_what_there_is(tmp_path: Path, file: str) -> None
     ("count", "chosen"), [(1, [5]), (2, [3, 5]), (3, [3, 5, 7]), (4, [3, 4, 5, 7]), (9, [2, 3, 4, 5, 6, 7])]
 )
 def test_threads_of_one_core_are_taken_last(monkeypatch: pytest.MonkeyPatch, count: int, chosen: list[int]) -> None:
-    """Two fast cores of two threads each come before a slow one, whose threads are the last."""
+    """Two fast cores are chosen first, then a slow one, and second threads of a core last."""
     monkeypatch.setattr("nas.hardware.machine.allowed_cores", lambda: [2, 3, 4, 5, 6, 7])
     monkeypatch.setattr("nas.hardware.machine._top_clock", lambda core: 5 if core < 6 else 3)
     monkeypatch.setattr("nas.hardware.machine._siblings", lambda core: str(core // 2))

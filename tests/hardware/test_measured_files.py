@@ -1,4 +1,4 @@
-"""Files of any origin measured together: numbers for the good ones, a reason for each of the others."""
+"""Model files measured together: numbers for the good files, and a reason for each bad one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def measured(bench: FakeBench, *paths: Path) -> list[MeasuredFile]:
 
 
 def test_bad_files_have_reasons_and_the_others_numbers(tmp_path: Path) -> None:
-    """In the order in which they were given; the bench is not asked about what is no model of its own folder."""
+    """Results keep the order of the files, and the bench gets no file that refers outside its folder."""
     paths = [tmp_path / f"{architecture.id}.onnx" for architecture in (SMALL, LARGE)]
     for architecture, path in zip((SMALL, LARGE), paths, strict=True):
         export_onnx(SPACE.build(architecture), (1, 8, 8), 1, path)
@@ -53,7 +53,7 @@ def test_bad_files_have_reasons_and_the_others_numbers(tmp_path: Path) -> None:
 
 
 def test_results_are_plain_data(tmp_path: Path) -> None:
-    """A failure has its kind and reason, and no numbers."""
+    """A failure in JSON has its kind and reason, and no numbers."""
     path = tmp_path / f"{SMALL.id}.onnx"
     export_onnx(SPACE.build(SMALL), (1, 8, 8), 1, path)
     good, bad = measured(FakeBench(SPACE), path, tmp_path / "none.onnx")
@@ -66,7 +66,7 @@ def test_results_are_plain_data(tmp_path: Path) -> None:
 
 
 def macs_of(model: onnx.ModelProto, path: Path, batch: int = 1) -> int | None:
-    """What is counted of a model that stands for one of the bench's."""
+    """Return the multiply-accumulates that are counted for a model."""
     onnx.save(model, path / f"{SMALL.id}.onnx")
     target = Target("onnxruntime-cpu", batch=batch)
     paths = [path / f"{SMALL.id}.onnx"]
@@ -76,14 +76,14 @@ def macs_of(model: onnx.ModelProto, path: Path, batch: int = 1) -> int | None:
 
 
 def test_a_batch_that_the_file_leaves_open_is_the_targets(tmp_path: Path) -> None:
-    """Its products are counted then too."""
+    """A symbolic batch becomes the target's, and its MACs are counted."""
     weights = np.ones((8, 4), np.float32)
     assert macs_of(linear(weights), tmp_path) == 32
     assert macs_of(linear(weights, "N"), tmp_path, batch=3) == 96
 
 
 def test_what_cannot_be_counted_is_measured_all_the_same(tmp_path: Path) -> None:
-    """Shapes that contradict each other, and inputs that are no tensors, leave the count unknown."""
+    """Contradictory shapes and inputs that are no tensors leave the count unknown, and are measured."""
     crossed = linear(np.ones((5, 4), np.float32))
     crossed.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 8
     macs_of(crossed, tmp_path)
@@ -93,9 +93,9 @@ def test_what_cannot_be_counted_is_measured_all_the_same(tmp_path: Path) -> None
 
 
 def test_a_runtime_that_takes_no_onnx_files_is_refused(tmp_path: Path) -> None:
-    """The message names some that do, and nothing is deployed."""
+    """The message names runtimes that take ONNX files, and nothing is deployed."""
     bench = FakeBench(SPACE)
     bench.model_format = "torch"
-    with pytest.raises(RecipeError, match=r"torch-cpu takes torch programs; name onnxruntime-cpu"):
+    with pytest.raises(RecipeError, match=r"torch-cpu takes torch programs; choose onnxruntime-cpu"):
         measure_files([tmp_path / "a.onnx"], Target("torch-cpu"), bench, ["latency_ms"], 0, NullProgress())
     assert bench.deployed == []

@@ -1,4 +1,4 @@
-"""Architectures become measured rows; what was measured on the same target before is not measured again."""
+"""Architectures become measured rows, and earlier measurements on the same target are reused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Own:
 
 
 class Telling:
-    """Keeps what it is told: news, and steps by stage."""
+    """Records the messages and the steps of each stage."""
 
     def __init__(self) -> None:
         self.news: list[str] = []
@@ -63,11 +63,11 @@ class Telling:
         self.news.append(text)
 
     def close(self) -> None:
-        """Not kept."""
+        """Records nothing."""
 
 
 class Doubting(FakeBench):
-    """Flags what it measures of wide networks."""
+    """Flags the measurements of wide networks."""
 
     def measure(
         self,
@@ -84,7 +84,7 @@ class Doubting(FakeBench):
 
 
 class Refusing(FakeBench):
-    """Deploys no wide network, and fails to run narrow ones."""
+    """Refuses to deploy wide networks, and fails to run narrow ones."""
 
     def deploy(
         self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
@@ -111,7 +111,7 @@ class Refusing(FakeBench):
 
 @pytest.fixture(name="quick_export")
 def _files_without_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bench here does not open the files."""
+    """Replaces the export, because the bench of these tests opens no files."""
     monkeypatch.setattr(
         "nas.hardware.measuring.export_model",
         lambda module, shape, batch, path, model_format: path.write_bytes(b"model"),
@@ -146,7 +146,7 @@ def of_widths(*widths: int) -> list[Architecture]:
 @pytest.mark.usefixtures("quick_export")
 class TestRows:
     def test_hold_what_the_bench_measured(self, tmp_path: Path) -> None:
-        """One for each architecture, in their order, whatever the order of measuring."""
+        """Rows keep the order of the architectures, whatever the order of measuring."""
         progress = Telling()
         bench = FakeBench(TinySpace(), fingerprint="print")
         architectures = of_widths(16, 4, 8)
@@ -166,7 +166,7 @@ class TestRows:
         }
 
     def test_tell_why_there_is_nothing(self) -> None:
-        """What the runtime does not take is not measured, and what hangs is told so; the others have their numbers."""
+        """Networks that cannot be deployed or run have failed rows, and the others have measurements."""
         bench = Refusing(TinySpace())
         wide, narrow, middle = rows(surroundings_of(bench), of_widths(16, 4, 8))
         assert wide.failure is not None
@@ -178,7 +178,7 @@ class TestRows:
         assert bench.measured == [row.architecture.id for row in (narrow, middle)]
 
     def test_of_what_cannot_be_built_are_failures(self, tmp_path: Path) -> None:
-        """With a store and without: neither building nor tracing ends the others' measurement."""
+        """An error in building or tracing fails only its own row, with and without a store."""
         space = Faulty("build shape")
         parts = [
             architecture_from(space, {"width": 4, "depth": 0, "part": part}) for part in ("build", "plain", "shape")
@@ -189,12 +189,12 @@ class TestRows:
             assert unbuilt.failure is not None
             assert "this part cannot be built" in unbuilt.failure.reason
             assert plain.failure is None
-            if folder is not None:  # tracing finds it, which without a store nobody needs
+            if folder is not None:  # only a run with a store traces, which finds the fault
                 assert misshapen.failure is not None
                 assert misshapen.failure.kind == "build"
 
     def test_of_nothing_are_none(self) -> None:
-        """No architectures take no time."""
+        """No architectures give no rows."""
         bench = FakeBench(TinySpace())
         assert rows(surroundings_of(bench), []) == []
         assert bench.deployed == []
@@ -203,7 +203,7 @@ class TestRows:
 @pytest.mark.usefixtures("quick_export")
 class TestStore:
     def test_spares_the_second_measuring(self, tmp_path: Path) -> None:
-        """The very same measurements are given, the bench is not asked, and the rows say where they are from."""
+        """Stored measurements are returned without the bench, and the rows are marked."""
         first = rows(surroundings_of(FakeBench(TinySpace(), fingerprint="print"), tmp_path), of_widths(4, 8))
         bench, progress = FakeBench(TinySpace(), fingerprint="print"), Telling()
         second = rows(surroundings_of(bench, tmp_path), of_widths(4, 8), progress=progress)
@@ -213,7 +213,7 @@ class TestStore:
         assert progress.news == ["2 of 2 architectures were measured on this target before"]
 
     def test_gives_what_it_has_and_the_bench_the_rest(self, tmp_path: Path) -> None:
-        """In the order of the architectures; the new ones are kept too."""
+        """Rows keep the order of the architectures, and new measurements are stored too."""
         rows(surroundings_of(FakeBench(TinySpace(), fingerprint="print"), tmp_path), of_widths(8))
         bench = FakeBench(TinySpace(), fingerprint="print")
         architectures = of_widths(4, 8, 16)
@@ -226,7 +226,7 @@ class TestStore:
         assert last.measured == []
 
     def test_must_have_all_metrics(self, tmp_path: Path) -> None:
-        """Where one is missing all are measured, so that they are of one session; those not asked for are left out."""
+        """If one metric is missing, all are measured again in one session. Extra stored metrics are left out."""
         bench = FakeBench(TinySpace(), fingerprint="print")
         rows(surroundings_of(bench, tmp_path), of_widths(4), ("latency_ms",))
         (wider,) = rows(surroundings_of(bench, tmp_path), of_widths(4), METRICS)
@@ -236,7 +236,7 @@ class TestStore:
         assert dict(narrower.measurements) == {"weight_bytes": wider.measurements["weight_bytes"]}
 
     def test_that_is_fresh_refuses_old_ones_and_keeps_new_ones(self, tmp_path: Path) -> None:
-        """So that a doubtful figure can be replaced for all."""
+        """A fresh store replaces a doubtful measurement for later runs."""
         bench = FakeBench(TinySpace(), fingerprint="print")
         (old,) = rows(surroundings_of(bench, tmp_path), of_widths(4))
         fresh = replace(surroundings_of(bench), store=MeasurementStore(tmp_path, fresh=True))
@@ -250,7 +250,7 @@ class TestStore:
         assert len(bench.measured) == 2
 
     def test_keeps_no_flagged_measurement(self, tmp_path: Path) -> None:
-        """It stands in the row with its doubt, and the next run measures anew."""
+        """A flagged measurement stays in its row and is measured again in the next run."""
         bench = Doubting(TinySpace(), fingerprint="print")
         plain, doubtful = rows(surroundings_of(bench, tmp_path), of_widths(4, 8))
         assert plain.measurements["latency_ms"].flags == ()
@@ -261,7 +261,7 @@ class TestStore:
         assert [KEPT in row.details for row in found] == [True, False]
 
     def test_keeps_no_failure(self, tmp_path: Path) -> None:
-        """What hung once is tried again."""
+        """A failed measurement is tried again in the next run."""
         rows(surroundings_of(Refusing(TinySpace(), fingerprint="print"), tmp_path), of_widths(4, 16))
         bench = FakeBench(TinySpace(), fingerprint="print")
         found = rows(surroundings_of(bench, tmp_path), of_widths(4, 16))
@@ -270,7 +270,7 @@ class TestStore:
 
     @pytest.mark.parametrize("fingerprint", ["another", None])
     def test_knows_nothing_of_another_target(self, tmp_path: Path, fingerprint: str | None) -> None:
-        """Nor of a bench without a fingerprint, of which nothing is kept either."""
+        """Measurements are not shared between targets, and a bench without a fingerprint stores none."""
         rows(surroundings_of(FakeBench(TinySpace(), fingerprint="print"), tmp_path), of_widths(4))
         bench = FakeBench(TinySpace(), fingerprint=fingerprint)
         for _ in range(2):
@@ -278,7 +278,7 @@ class TestStore:
         assert len(bench.measured) == (2 if fingerprint is None else 1)
 
     def test_knows_nothing_of_another_input_shape(self, tmp_path: Path) -> None:
-        """The same network is slower on larger images; with other classes its last layer is another."""
+        """Another input shape or number of classes makes another network."""
         space = _AnySize()
         bench = FakeBench(space, fingerprint="print")
         (architecture, *_) = enumerate_space(space)
@@ -291,7 +291,7 @@ class TestStore:
         assert len(bench.measured) == 3
 
     def test_knows_nothing_of_other_layers(self, tmp_path: Path) -> None:
-        """A space whose build depends on something beside its choices gives other models by the same names."""
+        """A space that builds other layers for the same choices gives other networks."""
         space = _AnySize()
         bench = FakeBench(space, fingerprint="print")
         (architecture, *_) = enumerate_space(space)
@@ -301,7 +301,7 @@ class TestStore:
         assert len(bench.measured) == 2
 
     def test_knows_nothing_of_changed_source_code(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An edit of the space's module is another space, though its layers may be the same, until it is undone."""
+        """An edit of the space's module makes other networks, until the edit is undone."""
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         measured = []
@@ -317,7 +317,7 @@ class TestStore:
 
 
 class _AnySize:
-    """One network, whose kernel and classes are no choice."""
+    """A space whose kernel and classes are no choice."""
 
     choices = TinySpace.choices
 
@@ -333,9 +333,9 @@ class _AnySize:
 def test_a_real_bench_builds_exports_deploys_and_measures(
     tmp_path: Path, onnx_profile: TargetProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole way with ONNX Runtime: a wider network has more weights; the second time nothing is exported."""
+    """With ONNX Runtime a wider network has more weights, and the second call exports nothing."""
     settings = BenchSettings(rounds=2, max_rounds=2, precision=100.0, seconds_per_round=0.01, min_samples=3)
-    # flags are the machine's matter: a busy one would keep nothing
+    # a busy machine adds flags, and flagged measurements are not kept
     monkeypatch.setattr("nas.hardware.latency_rounds.BUSY_SHARE", float("inf"))
     monkeypatch.setattr("nas.hardware.latency_rounds.MUCH_DRIFT", float("inf"))
     random_state = torch.random.get_rng_state()

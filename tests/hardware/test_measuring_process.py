@@ -1,4 +1,4 @@
-"""The process that measures is asked, ended when it hangs, and started again; what it does not know ends no run."""
+"""The measuring process answers requests, is ended when it hangs, and is started again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ask_time(process: MeasuringProcess, path: str, **changes: object) -> dict[st
 
 class TestAnswers:
     def test_what_all_measurements_have_in_common(self, acting: Target) -> None:
-        """Processor, versions and cores, as plain JSON data, read when it starts."""
+        """The shared conditions are processor, versions and cores in plain JSON, read at the start."""
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             conditions = process.conditions
         assert json.loads(json.dumps(conditions, allow_nan=False)) == conditions
@@ -46,7 +46,7 @@ class TestAnswers:
             assert len(conditions["pinned_to_cores"]) == 1
 
     def test_times_a_model_between_readings_of_the_reference(self, acting: Target, tmp_path: Path) -> None:
-        """Five readings of the reference, and samples up to the most; a reference that opens quickly is opened anew."""
+        """A timing has five readings of the reference, and a reference that opens quickly is opened again."""
         reference = model(tmp_path, "clock 0.5", "reference")
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             for name in ("a", "b"):
@@ -57,7 +57,7 @@ class TestAnswers:
         assert [name for name, _ in opened(tmp_path)] == ["reference", "a", "reference", "b"]
 
     def test_takes_at_least_as_many_samples_as_are_asked_for(self, acting: Target, tmp_path: Path) -> None:
-        """However little time there is."""
+        """The minimum number of samples is taken, however little time there is."""
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             reply = ask_time(process, model(tmp_path, "take 1"), seconds=1e-9, min_samples=7)
         samples = reply["samples"]
@@ -66,7 +66,7 @@ class TestAnswers:
         assert min(samples) >= 1
 
     def test_a_clock_of_the_sessions_own_is_believed(self, acting: Target, tmp_path: Path) -> None:
-        """Though to this one hardly any time passes, as where a GPU is handed its work."""
+        """A session's own clock is used instead of the process's, as for a GPU."""
         began = time.monotonic()
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             reply = ask_time(process, model(tmp_path, "clock 100000"), min_samples=8)
@@ -74,7 +74,7 @@ class TestAnswers:
         assert time.monotonic() - began < 60
 
     def test_deploys_with_calibration_and_gives_outputs(self, tmp_path: Path, acting: Target) -> None:
-        """A last batch that is not full is filled up, and what fills it is left out again."""
+        """A last incomplete batch is padded, and the padding's outputs are removed."""
         path = Path(model(tmp_path, "be quick"))
         images = np.random.default_rng(0).standard_normal((5, 2, 3, 3)).astype(np.float32)
         np.save(tmp_path / "images.npy", images)
@@ -86,20 +86,20 @@ class TestAnswers:
         np.testing.assert_allclose(found, np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1), rtol=1e-6)
 
     def test_images_that_are_pickled_are_refused(self, tmp_path: Path, acting: Target) -> None:
-        """Reading them would run what is in them."""
+        """Pickled images are refused, because reading them would run code."""
         np.save(tmp_path / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
         path = Path(model(tmp_path, "be quick"))
         with MeasuringProcess(acting, TIMEOUT_S) as process, pytest.raises(CandidateError, match=r"allow_pickle=False"):
             process.deploy(path, tmp_path / "images.npy", tmp_path, TIMEOUT_S)
 
     def test_what_a_runtime_prints_does_not_come_between(self, acting: Target, tmp_path: Path) -> None:
-        """Neither from Python nor from below it."""
+        """Output of Python and of C code does not disturb the replies."""
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             for name in ("a", "b"):
                 assert len(ask_time(process, model(tmp_path, "print", name))["samples"]) >= 1  # type: ignore[arg-type]
 
     def test_paths_of_any_letters_are_understood(self, acting: Target, tmp_path: Path) -> None:
-        """Line breaks and quotation marks too."""
+        """Paths may contain line breaks and quotation marks."""
         folder = tmp_path / 'modèles "à\nmesurer"'
         folder.mkdir()
         with MeasuringProcess(acting, TIMEOUT_S) as process:
@@ -108,7 +108,7 @@ class TestAnswers:
 
 class TestFailures:
     def test_a_refusal_leaves_the_process_running(self, acting: Target, tmp_path: Path) -> None:
-        """The reason is the runtime's own, and the next model has the same process."""
+        """A refusal carries the runtime's reason, and the process answers the next request."""
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             with pytest.raises(
                 CandidateError, match=r"^own_runtime:Acting refused the model: ValueError: not a model of mine$"
@@ -120,7 +120,7 @@ class TestFailures:
         assert first == second
 
     def test_a_hung_process_is_ended_and_another_one_answers(self, acting: Target, tmp_path: Path) -> None:
-        """After the time that was allowed, and for that request alone if it was given with it."""
+        """A hung process is ended after the timeout, which one request can change for itself."""
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             began = time.monotonic()
             with pytest.raises(CandidateError, match=r"must answer within 0\.5 s, but did not; it was ended") as caught:
@@ -135,7 +135,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("deed", ["die", "wait"])
     def test_a_process_that_died_is_replaced(self, acting: Target, tmp_path: Path, deed: str) -> None:
-        """By its own hand or by another's; the exit code is told, with what it often means."""
+        """The error shows the exit code of a process that died, with its usual cause."""
         os.mkfifo(tmp_path / "waiting")
         killer = subprocess.Popen(
             [sys.executable, "-c", "import os, sys; os.kill(int(open(sys.argv[1]).read()), 9)", tmp_path / "waiting"]
@@ -151,7 +151,7 @@ class TestFailures:
     def test_one_that_died_between_requests_fails_the_next_and_is_replaced(
         self, acting: Target, tmp_path: Path
     ) -> None:
-        """Nobody can tell whose fault it was; the one after that is answered."""
+        """A process that died between requests fails the next request, and the one after is answered."""
         with MeasuringProcess(acting, TIMEOUT_S) as process:
             ask_time(process, model(tmp_path, "clock 1"))
             ((_, first),) = opened(tmp_path)
@@ -166,20 +166,20 @@ class TestFailures:
         [("Broken", "OSError: libboard.so is missing"), ("Deadly", "ended with exit code 7 before it answered")],
     )
     def test_a_target_that_cannot_start_is_no_models_fault(self, runtime: str, reason: str) -> None:
-        """It is told on entering."""
+        """A target that cannot start raises TargetError on entering."""
         process = MeasuringProcess(Target(f"own_runtime:{runtime}"), TIMEOUT_S)
         with pytest.raises(TargetError, match=f"own_runtime:{runtime}:.* cannot be measured here: .*{reason}"), process:
             pytest.fail("it must not start")
 
     def test_a_meter_that_is_missing_is_the_targets_fault(self, acting: Target, tmp_path: Path) -> None:
-        """No model could be metered, so the run ends with what to do."""
+        """A missing meter raises TargetError with what to do, because no model can be metered."""
         meter = {"kind": "command", "command": [str(tmp_path / "no-such-meter")], "gpu": None}
         with MeasuringProcess(acting, TIMEOUT_S) as process, pytest.raises((TargetError, CandidateError)) as caught:
             process.ask("energy", model=model(tmp_path, "clock 1"), meter=meter)
         assert "no-such-meter" in str(caught.value)
 
     def test_leaving_it_ends_the_process(self, acting: Target, tmp_path: Path) -> None:
-        """Also after an error, so that nothing runs on beside the next measurement."""
+        """Leaving the context ends the process, also after an error."""
 
         def interrupted() -> None:
             with MeasuringProcess(acting, TIMEOUT_S) as process:
@@ -193,7 +193,7 @@ class TestFailures:
             os.kill(number, 0)
 
     def test_a_driver_that_dies_leaves_no_process_behind(self, acting: Target, tmp_path: Path) -> None:
-        """The measuring process ends with its standard input."""
+        """The measuring process ends when its standard input closes."""
         script = (
             "import os, sys\n"
             "from nas.hardware.measuring_process import MeasuringProcess\n"

@@ -1,4 +1,4 @@
-"""ONNX Runtime really runs what is asked for, and says so."""
+"""ONNX Runtime runs the requested precision and reports what it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from test_onnx_file import with_external_data
+from onnx_models import with_external_data
 from torch import nn
 
 from nas.formats.export import export_onnx
@@ -27,7 +27,7 @@ RUNTIME = OnnxRuntimeCpu()
 
 
 class Convolutional(nn.Module):
-    """A small network with a block that skips, and 75,000 weights."""
+    """A small network with a residual block and 75,000 weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Convolutional(nn.Module):
 
 
 def images_of(count: int) -> Float32Array:
-    """Smooth images of many a brightness, as photographs are."""
+    """Return smooth images of varying brightness, like photographs."""
     rng = np.random.default_rng(0)
     coarse = rng.standard_normal((count, 3, 4, 4)) + rng.standard_normal((count, 1, 1, 1))
     return np.kron(coarse, np.ones((1, 1, 4, 4))).astype(np.float32)
@@ -56,11 +56,11 @@ def images_of(count: int) -> Float32Array:
 
 @pytest.fixture(name="exported", scope="module")
 def exported_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network, for a batch of two."""
+    """The network, exported for a batch of two."""
     path = tmp_path_factory.mktemp("exported") / "model.onnx"
     torch.manual_seed(0)
     module = Convolutional()
-    with torch.no_grad():  # a batch norm that was never trained would do nothing
+    with torch.no_grad():  # an untrained batch norm would have no effect
         for _ in range(3):
             module(torch.from_numpy(images_of(64)))
     export_onnx(module, (3, 16, 16), 2, path)
@@ -79,7 +79,7 @@ def correlation(first: Float32Array, second: Float32Array) -> float:
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_precisions_that_it_lacks_are_refused(precision: str) -> None:
-    """By their name and the target's, with what to write."""
+    """The reason names the precision and the target, and suggests one that works."""
     target = Target("onnxruntime-cpu", precision)
     assert RUNTIME.why_unavailable(target) == (
         f"onnxruntime-cpu runs fp32, int8, int8-dynamic, but {target} asks for {precision}; write onnxruntime-cpu:fp32."
@@ -89,7 +89,7 @@ def test_precisions_that_it_lacks_are_refused(precision: str) -> None:
 
 
 def test_fp32_is_the_file_as_it_was_exported(exported: Path, tmp_path: Path) -> None:
-    """Nothing is written, and the outputs are the very same."""
+    """Nothing is written for fp32, and the outputs are identical."""
     deployed, target = deploy(exported, "fp32", tmp_path / "deployed", images_of(8))
     assert deployed.path == exported
     assert list((tmp_path / "deployed").iterdir()) == []
@@ -102,7 +102,7 @@ def test_fp32_is_the_file_as_it_was_exported(exported: Path, tmp_path: Path) -> 
 
 
 def test_static_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
-    """As ONNX Runtime's own graph says; a quarter of the weights' bytes, and outputs much like fp32's."""
+    """ONNX Runtime's graph is int8, weights take a quarter of the bytes, and outputs are close to fp32's."""
     plain, _ = deploy(exported, "fp32", tmp_path / "fp32")
     deployed, target = deploy(exported, "int8", tmp_path / "int8", images_of(64))
     assert deployed.path.parent == tmp_path / "int8"
@@ -118,7 +118,7 @@ def test_static_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
 
 
 def test_static_int8_without_images_is_calibrated_at_random(exported: Path, tmp_path: Path) -> None:
-    """Its speed is the same, and that its outputs are worse is for its reader to know."""
+    """Without images int8 is calibrated on random inputs, and the details say so."""
     deployed, target = deploy(exported, "int8", tmp_path / "int8")
     assert deployed.details == {"calibrated_on": "random inputs"}
     assert RUNTIME.open(deployed.path, target).conditions()["executed_precision"] == "int8"
@@ -126,13 +126,13 @@ def test_static_int8_without_images_is_calibrated_at_random(exported: Path, tmp_
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_odd_numbers_of_images_calibrate_too(exported: Path, tmp_path: Path, count: int) -> None:
-    """Fewer than a batch are repeated, and those after the last whole batch are left."""
+    """Fewer images than a batch are repeated, and an incomplete last batch is left out."""
     deployed, _ = deploy(exported, "int8", tmp_path / "int8", images_of(count))
     assert deployed.weight_bytes > 0
 
 
 def test_calibration_matters(exported: Path, tmp_path: Path) -> None:
-    """Images a hundred times as bright give ranges in which these ones vanish."""
+    """Calibration on images a hundred times as bright spoils the outputs."""
     images = images_of(64)
     errors = []
     for name, calibration in (("right", images), ("wrong", 100 * images)):
@@ -143,7 +143,7 @@ def test_calibration_matters(exported: Path, tmp_path: Path) -> None:
 
 
 def test_dynamic_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
-    """Ranges are found while it runs, so nothing is calibrated."""
+    """int8-dynamic needs no calibration, because ranges are found at run time."""
     plain, _ = deploy(exported, "fp32", tmp_path / "fp32")
     deployed, target = deploy(exported, "int8-dynamic", tmp_path / "int8", images_of(64))
     assert deployed.weight_bytes < 0.4 * plain.weight_bytes
@@ -156,7 +156,7 @@ def test_dynamic_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-dynamic"])
 def test_another_batch_is_refused(exported: Path, tmp_path: Path, precision: str) -> None:
-    """A file is measured as it is, whatever it was deployed as."""
+    """A file with another batch size than the target's is refused."""
     deployed, target = deploy(exported, precision, tmp_path / "deployed")
     with pytest.raises(ValueError, match=r"must have the batch size 3 of .*batch=3.*, but has \(2, 3, 16, 16\)"):
         RUNTIME.open(deployed.path, Target("onnxruntime-cpu", precision, batch=3))
@@ -164,13 +164,13 @@ def test_another_batch_is_refused(exported: Path, tmp_path: Path, precision: str
 
 
 def test_conditions_are_plain_json(exported: Path) -> None:
-    """Whatever a journal writes must be."""
+    """The conditions survive JSON."""
     conditions = dict(RUNTIME.open(exported, Target("onnxruntime-cpu", batch=2)).conditions())
     assert json.loads(json.dumps(conditions, allow_nan=False)) == conditions
 
 
 def test_takes_models_of_several_inputs_and_symbolic_batches(tmp_path: Path) -> None:
-    """Integers are indices, a batch that is not fixed is the target's, and the sizes of all inputs are told."""
+    """Integer inputs are indices, a symbolic batch becomes the target's, and all input shapes are reported."""
     inputs = [
         helper.make_tensor_value_info("image", TensorProto.FLOAT, ("N", 4)),
         helper.make_tensor_value_info("index", TensorProto.INT64, ("N",)),
@@ -191,7 +191,7 @@ def test_takes_models_of_several_inputs_and_symbolic_batches(tmp_path: Path) -> 
 
 
 def test_external_data_are_part_of_the_size(tmp_path: Path) -> None:
-    """As torch exports them: fp32 is the file as it was exported, with that beside it."""
+    """The size of an fp32 file includes its external data."""
     path = with_external_data(tmp_path / "model", "weights.bin")
     deployed = RUNTIME.deploy(path, FP32, None, tmp_path / "deployed")
     assert deployed.file_bytes == path.stat().st_size + 32 * 4
@@ -199,7 +199,7 @@ def test_external_data_are_part_of_the_size(tmp_path: Path) -> None:
 
 
 def test_external_data_is_not_followed_outside(exported: Path, tmp_path: Path) -> None:
-    """Neither by deploying nor by opening."""
+    """Deploying and opening both refuse external data outside the model's folder."""
     (tmp_path / "weights.bin").write_bytes(bytes(64))
     folder = tmp_path / "model"
     folder.mkdir()
@@ -220,7 +220,7 @@ def test_external_data_is_not_followed_outside(exported: Path, tmp_path: Path) -
 
 
 def test_no_usage_statistics_are_recorded(tmp_path: Path) -> None:
-    """ONNX Runtime would write a database of them to the user's folder for caches."""
+    """ONNX Runtime writes no database of usage statistics to the user's cache folder."""
     code = "from nas.hardware.runtimes.onnx_runtime import load_onnxruntime; load_onnxruntime().SessionOptions()"
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     environment.pop("ORT_DISABLE_TELEMETRY", None)

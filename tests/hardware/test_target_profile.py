@@ -1,4 +1,4 @@
-"""What is known of a target is found once, kept, and found again only when the machine or the target is another."""
+"""A target's profile is measured once and kept, and measured again only for another machine or target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nas.values.target import Target
 
 @pytest.fixture(name="own_home")
 def fresh_home(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home in which nothing is known yet."""
+    """An empty home."""
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     return tmp_path / "home"
@@ -41,15 +41,15 @@ def home_that_knows_the_target(acting: Target, tmp_path: Path, monkeypatch: pyte
 
 
 def profile(target: Target, **changes: object) -> tuple[TargetProfile, list[str]]:
-    """A target's profile, and what was said meanwhile: nothing where it was known."""
+    """Return a target's profile and the progress messages, which are empty for a kept profile."""
     said: list[str] = []
     return profile_of(target, said.append, settings=QUICK_PROFILE, **changes), said  # type: ignore[arg-type]
 
 
 def test_is_found_once(acting: Target, own_home: Path) -> None:
-    """And read afterwards: the same figures and the same reference model, which is kept with them."""
+    """The second call reads the same figures and the same reference model from disk."""
     first, said = profile(acting)
-    assert said == [f"getting to know {acting}: reference speed and peaks, once"]
+    assert said == [f"measuring the reference speed and peaks of {acting}, once for this machine"]
     assert first.reference_ms == pytest.approx(REFERENCE_MS)
     assert first.peak_macs_per_s == max(probe.work for probe in multiplying_probes()) / (REFERENCE_MS / 1000)
     assert first.bandwidth_bytes_per_s == 2 * QUICK_PROFILE.max_stream_bytes / (REFERENCE_MS / 1000)
@@ -59,12 +59,12 @@ def test_is_found_once(acting: Target, own_home: Path) -> None:
     again, said = profile(acting)
     assert said == []
     assert again == first
-    slow_down(1.5)  # a slower machine is no other one: that is its drift
+    slow_down(1.5)  # a slower machine is still the same one; drift accounts for it
     assert profile(acting) == (first, [])
 
 
 def test_is_found_anew_when_that_is_asked_for(acting: Target, known_home: Path) -> None:
-    """The old one is replaced, and nothing of it is left."""
+    """A renewed profile replaces the old one completely."""
     first, said = profile(acting)
     assert said == []
     slow_down(2.0)
@@ -78,7 +78,7 @@ def test_is_found_anew_when_that_is_asked_for(acting: Target, known_home: Path) 
 
 @pytest.mark.parametrize("damage", ["half", "another shape", "no reference", "gone"])
 def test_is_found_anew_where_it_cannot_be_read(acting: Target, known_home: Path, damage: str) -> None:
-    """A profile that something damaged is no profile."""
+    """A damaged profile is measured again."""
     first, said = profile(acting)
     assert said == []
     (folder,) = (known_home / "targets").iterdir()
@@ -99,7 +99,7 @@ def test_is_found_anew_where_it_cannot_be_read(acting: Target, known_home: Path,
 
 
 def test_of_batches_is_one_but_their_fingerprints_are_two(acting: Target, known_home: Path) -> None:
-    """How fast a machine is depends on no batch; what is measured does."""
+    """Two batch sizes share the reference speed, but have different fingerprints."""
     one, _ = profile(acting)
     eight, said = profile(replace(acting, batch=8))
     assert said == []
@@ -109,7 +109,7 @@ def test_of_batches_is_one_but_their_fingerprints_are_two(acting: Target, known_
 
 
 def test_says_why_there_are_no_peaks(own_home: Path) -> None:
-    """A runtime may refuse the probes; it is measured all the same."""
+    """A runtime that refuses the probes has a profile with the reason and without peaks."""
     found, _ = profile(Target("own_runtime:Unprobed"))
     assert found.reference_ms == pytest.approx(REFERENCE_MS)
     assert (found.peak_macs_per_s, found.bandwidth_bytes_per_s, found.ridge_macs_per_byte) == (None, None, None)
@@ -120,7 +120,7 @@ def test_says_why_there_are_no_peaks(own_home: Path) -> None:
 
 
 def test_needs_the_reference_model(own_home: Path) -> None:
-    """A runtime that refuses it cannot be used, and no half of a profile is left."""
+    """A runtime that refuses the reference model raises an error and leaves no incomplete profile."""
     with pytest.raises(
         TargetError, match=r"own_runtime:Picky:.* must run its reference model, but: .* not a model of mine"
     ):
@@ -129,11 +129,11 @@ def test_needs_the_reference_model(own_home: Path) -> None:
 
 
 def test_of_a_busy_machine_is_used_but_not_kept(acting: Target, own_home: Path) -> None:
-    """The next run finds it again, and says so."""
-    strict = replace(QUICK_PROFILE, busy_share=-1.0)  # even a machine without pressure is busy
+    """A profile from a busy machine comes with a message and is measured again in the next run."""
+    strict = replace(QUICK_PROFILE, busy_share=-1.0)  # counts every machine as busy
     said: list[str] = []
     found = profile_of(acting, said.append, settings=strict)
-    assert said[-1].startswith("the machine was busy meanwhile, so the reference speed is doubtful")
+    assert said[-1].startswith("the machine was busy, so the reference speed is doubtful")
     assert found.reference.is_file()
     assert found.reference_ms == pytest.approx(REFERENCE_MS)
     again, said = profile(acting)
@@ -143,7 +143,7 @@ def test_of_a_busy_machine_is_used_but_not_kept(acting: Target, own_home: Path) 
 
 
 def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither half of a profile nor a folder that fills the disk; an older one stays."""
+    """An interruption or a full disk leaves no incomplete profile, and keeps an older one."""
     before = profile(acting)
 
     def stop(*arguments: object) -> None:
@@ -157,7 +157,7 @@ def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, mon
 
 
 def test_fingerprints_are_of_target_and_hardware(acting: Target) -> None:
-    """Whatever latencies depend on is in them, and what changes from hour to hour is not."""
+    """The fingerprint covers everything that latencies depend on, and nothing that changes from hour to hour."""
     with MeasuringProcess(acting, 30.0) as process:
         conditions = process.conditions
     hardware = hardware_of(conditions)
@@ -175,7 +175,7 @@ def test_fingerprints_are_of_target_and_hardware(acting: Target) -> None:
 
 
 def test_the_onnx_runtimes_peaks_are_plausible(onnx_profile: TargetProfile) -> None:
-    """Between what a microcontroller and what the largest server reaches; memory gives more bytes than 10 MB/s."""
+    """The peak lies between a microcontroller's and a large server's, and memory is faster than 10 MB/s."""
     assert onnx_profile.why_no_peaks == ""
     assert onnx_profile.peak_macs_per_s is not None
     assert onnx_profile.bandwidth_bytes_per_s is not None
@@ -185,7 +185,7 @@ def test_the_onnx_runtimes_peaks_are_plausible(onnx_profile: TargetProfile) -> N
 
 
 def test_works_of_models_are_what_tracing_counts() -> None:
-    """Peaks are only as right as the work that they are computed from."""
+    """The work that peaks are computed from equals the traced multiply-accumulates."""
     for probe in multiplying_probes():
         shape = probe.input_shape
         flat = nn.Sequential(probe.module, nn.Flatten())
@@ -199,7 +199,7 @@ def test_works_of_models_are_what_tracing_counts() -> None:
 
 
 def test_the_reference_model_is_always_the_same() -> None:
-    """With the same weights, whatever the random state, which stays as it was."""
+    """The reference model has the same weights for any random state, and leaves that state unchanged."""
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)

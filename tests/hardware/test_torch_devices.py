@@ -19,6 +19,7 @@ from nas.hardware.runtimes.torch_runtime import TorchCpu, TorchCuda
 from nas.hardware.runtimes.torch_sessions import EventTimedSession
 from nas.values.target import Target
 
+pytest_plugins = ("torch_fixtures",)
 pytestmark = pytest.mark.usefixtures("same_torch")
 
 

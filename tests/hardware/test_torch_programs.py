@@ -19,6 +19,7 @@ from nas.hardware.runtimes.torch_programs import is_product
 from nas.hardware.runtimes.torch_runtime import TorchCpu
 from nas.values.target import Target
 
+pytest_plugins = ("torch_fixtures",)
 pytestmark = pytest.mark.usefixtures("same_torch")
 
 

@@ -26,6 +26,7 @@ from nas.hardware.runtimes.torch_runtime import TorchCpu, TorchCpuCompiled, Torc
 from nas.space.search_space import architecture_from
 from nas.values.target import Target
 
+pytest_plugins = ("torch_fixtures",)
 pytestmark = pytest.mark.usefixtures("same_torch")
 
 EVERY = [TorchCpu, TorchCpuCompiled, TorchCuda, TorchCudaCompiled]

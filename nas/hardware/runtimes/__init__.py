@@ -1,1 +1,1 @@
-"""Runtimes: how a model is deployed, opened and run once on a target; one file each."""
+"""Runtimes: software that deploys, opens and runs models on a target, such as ONNX Runtime."""

@@ -1,4 +1,4 @@
-"""Virtual environments of runtimes whose packages clash with the rest: making them, and starting Python in them."""
+"""Virtual environments for runtimes whose packages clash with ours: creating them, and starting Python in them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from nas.storage.home import home
 from nas.values.target import Target
 
 MARKER = "installed.json"
-"""Written as the last step of an installation: a folder without it is half of one, and counts as none."""
+"""This file is written last. A folder without it is an incomplete installation and counts as none."""
 TOLD_STEPS = ("Collecting", "Downloading", "Installing")
-"""Lines of pip's output that begin with one of these tell how far it is."""
+"""Lines of pip's output that begin with one of these are shown as progress."""
 TAIL_LINES = 15
 FOREIGN_START = """
 import importlib.util, runpy, sys
@@ -34,32 +34,32 @@ nas = sys.modules["nas"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(nas)
 runpy.run_module("nas.hardware.runtimes.worker", run_name="__main__", alter_sys=True)
 """
-"""Finds this package where it lies, without the packages beside it: those are the ones that clash."""
+"""Imports this package from its own folder, without the packages next to it, which are the ones that clash."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Packages that clash with the rest: they live in a virtual environment of their own, called ``name``."""
+    """Packages that clash with ours and so live in a virtual environment of their own, called ``name``."""
 
     name: str
     requirements: tuple[str, ...]
 
 
 def folder_of(environment: Environment) -> Path:
-    """Where ``environment`` lives once it is installed."""
+    """Return the folder of an installed ``environment``."""
     return home() / "environments" / environment.name
 
 
 def interpreter_of(environment: Environment | None) -> Path | None:
-    """The Python of ``environment``, this one where it is None; None where it is not installed, or not completely."""
+    """Return the Python of ``environment``, or None if it is not completely installed. No environment means ours."""
     return Path(sys.executable) if environment is None else _installed(environment)
 
 
 def worker_command(interpreter: Path) -> list[str]:
-    """How to start ``nas.hardware.runtimes.worker`` with a Python that ``interpreter_of`` gave.
+    """Return the command that starts ``nas.hardware.runtimes.worker`` with a Python from ``interpreter_of``.
 
-    In another environment than this one it imports this copy of ``nas``, and else only what is installed there: no
-    ``PYTHONPATH``, no packages of the user's. So the requests name a runtime by its ``module:Class``.
+    In a foreign environment the worker imports this copy of ``nas`` and the packages installed there. ``PYTHONPATH``
+    and the user's packages are ignored, so requests name a runtime by its ``module:Class``.
     """
     if interpreter == Path(sys.executable):
         return [sys.executable, "-m", "nas.hardware.runtimes.worker"]
@@ -69,16 +69,16 @@ def worker_command(interpreter: Path) -> list[str]:
 def why_missing(
     environment: Environment, target: Target, platforms: Collection[tuple[str, str]] | None = None
 ) -> str | None:
-    """Why ``target`` lacks its ``environment`` and what to do about it, or None when it is installed.
+    """Return why ``target`` lacks its ``environment`` and what to do about it, or None when it is installed.
 
-    ``platforms`` are those that its packages exist for, as pairs of an operating system and a kind of processor as
-    Python's ``platform`` names them; None stands for all.
+    ``platforms`` lists where its packages exist, as pairs of an operating system and a processor type in the words of
+    Python's ``platform``. None means everywhere.
     """
     here = platform.system(), platform.machine()
     if platforms is not None and here not in platforms:
         known = ", ".join(sorted(" ".join(pair) for pair in platforms))
         return (
-            f"{target.runtime} has packages for {known} only, but {target} was asked for on {' '.join(here)}; "
+            f"{target.runtime} has packages for {known} only, but {target} was requested on {' '.join(here)}; "
             "choose another runtime."
         )
     if _installed(environment) is None:
@@ -90,13 +90,13 @@ def why_missing(
 
 
 def install(environment: Environment, say: Callable[[str], None]) -> Path:
-    """Install ``environment`` with pip and return its Python; does nothing where it is installed already.
+    """Install ``environment`` with pip and return its Python. An environment that is already installed is left alone.
 
-    An older or half installation is made anew. Another process that installs it too is waited for. ``say`` is told
-    how it goes on, for people.
+    An older or incomplete installation is replaced. If another process is installing it, this one waits. ``say`` gets
+    progress messages.
 
     Raises:
-        TargetError: Python cannot make environments here, pip cannot install a requirement, or the disk refuses.
+        TargetError: Python cannot create environments here, pip cannot install a requirement, or the disk is full.
     """
     folder = folder_of(environment)
     try:
@@ -111,11 +111,11 @@ def install(environment: Environment, say: Callable[[str], None]) -> Path:
 
 
 def _install(environment: Environment, folder: Path, lock: IO[str], say: Callable[[str], None]) -> Path:
-    # first the marker: what is deleted by half must not count either
+    # the marker goes first, so that a folder that is half deleted does not count as installed
     (folder / MARKER).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
-    say(f"making the environment {environment.name} in {folder}")
+    say(f"creating the environment {environment.name} in {folder}")
     try:
         venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(folder)
     except subprocess.CalledProcessError as error:
@@ -144,7 +144,7 @@ def _install(environment: Environment, folder: Path, lock: IO[str], say: Callabl
 
 
 def _installed(environment: Environment) -> Path | None:
-    """The environment's Python where it is installed completely, and with these very requirements."""
+    """Return the environment's Python if it is completely installed with exactly these requirements."""
     folder = folder_of(environment)
     try:
         record = json.loads((folder / MARKER).read_text())
@@ -160,7 +160,7 @@ def _interpreter_in(folder: Path) -> Path:
 
 
 def _turn(path: Path, say: Callable[[str], None]) -> IO[str]:
-    """The lock at ``path``, as soon as it is free; close it to give it free."""
+    """Wait for the lock at ``path`` and return it. Closing it releases it."""
     waiting = False
     while True:
         try:
@@ -173,17 +173,17 @@ def _turn(path: Path, say: Callable[[str], None]) -> IO[str]:
 
 
 def _pip(interpreter: Path, arguments: list[str], lock: IO[str], say: Callable[[str], None]) -> list[str]:
-    """The lines that pip writes. Raises TargetError with the last of them when it fails."""
-    # -m, for pip's own script breaks when the folder moves; -I, for PYTHONPATH must not satisfy a requirement
+    """Run pip and return its lines of output. Raises TargetError with the last lines when it fails."""
+    # -m, because pip's own script breaks when the folder moves; -I, because PYTHONPATH must not satisfy a requirement
     command = [str(interpreter), "-I", "-m", "pip", "--disable-pip-version-check", *arguments]
-    process = subprocess.Popen(  # noqa: S603 the requirements that a runtime declares, and no shell
+    process = subprocess.Popen(  # noqa: S603 a runtime's declared requirements, without a shell
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # pip holds the lock too: when this process is killed, pip goes on writing for a while
+        # pip holds the lock too: if this process is killed, pip continues to write for a while
         pass_fds=() if os.name == "nt" else (lock.fileno(),),
     )
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""ExecuTorch on the CPU, by its XNNPACK delegate: fp32, and int8 with static ranges of activations."""
+"""ExecuTorch on the CPU with its XNNPACK delegate: fp32, and int8 with static ranges of activations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "int8")
 RANDOM_CALIBRATION = 32
 PLATFORMS = frozenset({("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"), ("Windows", "AMD64")})
-"""Those that ExecuTorch 1.5 has wheels for."""
+"""Platforms with wheels of ExecuTorch 1.5."""
 METHOD = "forward"
 DELEGATED_PRODUCTS = frozenset(
     {
@@ -48,7 +48,7 @@ DELEGATED_PRODUCTS = frozenset(
     }
 )
 PORTABLE_PRODUCTS = ("convolution", "linear", "addmm", "mm", "bmm", "matmul", "scaled_dot_product_attention")
-"""Names of ATen operators that multiply matrices. The portable kernels run them in the type of their tensors."""
+"""Names of ATen operators that multiply matrices. Portable kernels run them in the type of their tensors."""
 STATIC_INT8 = frozenset({"xnn_datatype_qint8", "xnn_datatype_qcint8", "xnn_datatype_quint8"})
 DYNAMIC_INT8 = frozenset({"xnn_datatype_qdint8", "xnn_datatype_qpint8"})
 PRECISION_OF = {"xnn_datatype_fp32": "fp32", "xnn_datatype_pfp32": "fp32", "xnn_datatype_fp16": "fp16"} | {
@@ -58,12 +58,12 @@ PRECISION_OF = {"xnn_datatype_fp32": "fp32", "xnn_datatype_pfp32": "fp32", "xnn_
 
 @final
 class ExecuTorchXnnpack(Runtime):
-    """Lowers torch programs to ExecuTorch's files, with all that XNNPACK takes handed to it, and runs them."""
+    """Lowers torch programs to .pte files, with as much as possible delegated to XNNPACK, and runs them."""
 
     model_format: ClassVar[ModelFormat] = "torch"
     environment: ClassVar[Environment | None] = Environment(
         "executorch",
-        # executorch does not ask for torch, yet cannot lower without it
+        # executorch does not require torch, but cannot lower a program without it
         ("executorch==1.5.*", "torch==2.13.*", "numpy>=2.0,<3"),
     )
 
@@ -79,16 +79,16 @@ class ExecuTorchXnnpack(Runtime):
     def version(self) -> str:
         from importlib.metadata import version
 
-        # loaded although the number is known without, so that no model's memory includes the library
+        # loads the library, so that no model's memory includes it
         from executorch.runtime import Runtime as ExecuTorch
 
         assert ExecuTorch.get().backend_registry.is_available("XnnpackBackend")
         return f"executorch {version('executorch')}"
 
     def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
-        """A .pte file, for int8 quantised as PT2E: s8 weights per channel, s8 activations with static ranges.
+        """Return a .pte file. For int8, PT2E quantises weights to s8 per channel and activations to s8, static ranges.
 
-        ``details`` tell which kernels run the model, as ``conditions`` do.
+        ``details`` list the kernels that run the model, as ``conditions`` do.
         """
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.backends.xnnpack.utils.configs import get_xnnpack_edge_compile_config
@@ -116,7 +116,7 @@ class ExecuTorchXnnpack(Runtime):
 class ExecuTorchSession:
     """A loaded program with fixed inputs.
 
-    The pool of threads belongs to the process, not to the session: a session of more threads changes it for all.
+    The thread pool belongs to the process, not to the session: opening a session changes it for all sessions.
     """
 
     def __init__(self, path: Path, target: Target) -> None:
@@ -144,7 +144,7 @@ class ExecuTorchSession:
         self._inputs = (torch.from_numpy(random_images(self._shape)),)
 
     def run(self) -> None:
-        # inputs are given each time: the plan of its memory may put other tensors where they were
+        # inputs are set each time, because the memory plan may put other tensors in their place
         self._method.execute(self._inputs)
 
     def outputs(self, images: Float32Array) -> Float32Array:
@@ -165,19 +165,19 @@ class ExecuTorchSession:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a .pte file has ExecuTorch run."""
+    """The contents of a .pte file."""
 
     products: Mapping[str, int]
-    """Convolutions and products of matrices, by the precision that they run in."""
+    """The number of convolutions and matrix products in each precision."""
     portable_products: int
-    """How many of them XNNPACK does not run."""
+    """The number of products that XNNPACK does not run."""
     delegate_calls: int
     portable_kernels: Mapping[str, int]
-    """How often which of ExecuTorch's own kernels runs, one inference."""
+    """The number of calls of each of ExecuTorch's own kernels in one inference."""
     weight_bytes: int
 
     def as_json(self) -> dict[str, Any]:
-        """All but the weights, which are no matter of how it runs."""
+        """Return everything that describes how the model runs, so not the size of its weights."""
         return {
             "products": dict(self.products),
             "portable_products": self.portable_products,
@@ -187,10 +187,10 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """What is in the .pte file at ``path``, read from itself: from its plan, and from what it hands to XNNPACK.
+    """Read the contents of the .pte file at ``path`` from its execution plan and its XNNPACK graphs.
 
     Raises:
-        ValueError: the file is no program of ExecuTorch.
+        ValueError: the file is no ExecuTorch program.
     """
     return _read_contents(path, path.stat().st_mtime_ns)
 
@@ -200,7 +200,7 @@ def _read_contents(path: Path, _written_ns: int) -> Contents:
     data = path.read_bytes()
     # https://github.com/pytorch/executorch/blob/main/docs/source/pte-file-format.md
     if data[4:6] != b"ET" or data[8:12] != b"eh00":
-        raise ValueError(f"a program of ExecuTorch begins with its marks ET and eh00, but {path.name} does not.")
+        raise ValueError(f"an ExecuTorch program must have the marks ET and eh00, but {path.name} does not.")
     program_size, base = (int.from_bytes(data[start : start + 8], "little") for start in (16, 24))
     program = _flatbuffer(data[:program_size], "exir/_serialize", "program.fbs")
     segments = [(base + int(segment["offset"]), int(segment["size"])) for segment in program.get("segments", [])]
@@ -222,7 +222,7 @@ def _read_contents(path: Path, _written_ns: int) -> Contents:
         graph = _xnnpack_graph(data[start : start + size])
         products.update(_delegated_products(graph))
         constants += sum(int(entry["size"]) for entry in graph.get("constant_data", []) if not entry.get("named_key"))
-    # vectors and tables that are empty are left out of the file
+    # the file omits empty vectors and tables
     held = {entry["segment_index"] for entry in program.get("named_data", [])}
     constant = program.get("constant_segment", {})
     if constant.get("offsets"):
@@ -237,7 +237,7 @@ def _read_contents(path: Path, _written_ns: int) -> Contents:
 
 
 def _delegated_products(graph: Mapping[str, Any]) -> Counter[str]:
-    """The products in a graph of XNNPACK, by the types of their two factors."""
+    """Count the products in an XNNPACK graph by their precision."""
     types: dict[int, str] = {}
     for value in graph["xvalues"]:
         union = value["xvalue_union"]
@@ -255,26 +255,26 @@ def _delegated_products(graph: Mapping[str, Any]) -> Counter[str]:
 
 
 def _precision(types: set[str]) -> str:
-    """How XNNPACK multiplies tensors of these types."""
+    """Return the precision in which XNNPACK multiplies tensors of these types."""
     if types <= STATIC_INT8:
         return "int8"
     if types & DYNAMIC_INT8:
         return "int8-dynamic"
-    # a quantised weight beside a floating-point activation is multiplied in floating point
+    # a quantised weight and a floating-point activation are multiplied in floating point
     floating = sorted(types - STATIC_INT8)
     return PRECISION_OF.get(floating[0], floating[0]) if len(floating) == 1 else " × ".join(floating)
 
 
 def _xnnpack_graph(payload: bytes) -> dict[str, Any]:
-    """The graph in what is handed to XNNPACK, without its header."""
+    """Return the graph in the data of an XNNPACK delegate, which begins with a header."""
     if payload[4:8] != b"XH00":
-        raise ValueError(f"what is handed to XNNPACK begins with XH00, but got {payload[4:8]!r}.")
+        raise ValueError(f"data for XNNPACK must have the mark XH00, but got {payload[4:8]!r}.")
     start, size = (int.from_bytes(payload[at : at + 4], "little") for at in (10, 14))
     return _flatbuffer(payload[start : start + size], "backends/xnnpack/serialization", "schema.fbs")
 
 
 def _flatbuffer(binary: bytes, folder: str, schema: str) -> dict[str, Any]:
-    """The contents of a flatbuffer, by the compiler of flatbuffers and the schemas that come with ExecuTorch."""
+    """Return the contents of a flatbuffer, read with the compiler and the schemas that come with ExecuTorch."""
     spec = importlib.util.find_spec("executorch")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -289,13 +289,13 @@ def _flatbuffer(binary: bytes, folder: str, schema: str) -> dict[str, Any]:
         if done.returncode != 0:
             raise ValueError(f"{schema} must describe the model, but does not: {(done.stdout + done.stderr).strip()}")
         text = path.with_suffix(".json").read_text()
-    # an unbounded clamp is written as inf, which is no JSON
+    # the compiler writes an unbounded clamp as inf, which is not JSON
     contents: dict[str, Any] = json.loads(re.sub(r"(?<=[:\[,] )(-?)\+?inf\b", r"\1Infinity", text))
     return contents
 
 
 def _quantise(program: torch.export.ExportedProgram, images: Float32Array | None) -> torch.export.ExportedProgram:
-    """The program with the ranges of its activations found on images, in batches of the program's size."""
+    """Return the quantised program. Ranges are calibrated on images, in batches of the program's size."""
     import torch
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,

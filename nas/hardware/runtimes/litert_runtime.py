@@ -1,4 +1,4 @@
-"""LiteRT on the CPU, by XNNPACK: fp32, and int8 with static ranges of activations."""
+"""LiteRT on the CPU with XNNPACK: fp32, and int8 with static ranges of activations."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "int8")
 RANDOM_CALIBRATION = 32
 PLATFORMS = frozenset({("Linux", "x86_64"), ("Darwin", "arm64")})
-"""Those that litert-converter 0.5, which brings a program into LiteRT's form, has wheels for."""
+"""Platforms with wheels of litert-converter 0.5, which converts programs to LiteRT's form."""
 PRODUCTS = ("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 PRECISION_OF = {"FLOAT32": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "INT8": "int8", "UINT8": "int8"}
 FILE_MARK = b"TFL3"
 WEIGHT_AT = {"batch_norm": 1, "linear": 1, "mul": 1, "layer_norm": 2, "group_norm": 2} | dict.fromkeys(
     ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1
 )
-"""Which argument of an ATen operator scales what comes in."""
+"""The position of an ATen operator's argument that scales its input."""
 
 
 @final
 class LiteRtCpu(Runtime):
-    """Converts torch programs to .tflite files, and compiles those for the CPU."""
+    """Converts torch programs to .tflite files and compiles them for the CPU."""
 
     model_format: ClassVar[ModelFormat] = "torch"
     environment: ClassVar[Environment | None] = Environment(
@@ -68,17 +68,17 @@ class LiteRtCpu(Runtime):
     def version(self) -> str:
         from importlib.metadata import version
 
-        # made although the number is known without, so that no model's memory includes the library
+        # loads the library, so that no model's memory includes it
         _environment()
         return f"litert {version('ai-edge-litert')}"
 
     def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
-        """A .tflite file, for int8 with s8 weights per channel and s8 activations with static ranges.
+        """Return a .tflite file. For int8 it has s8 weights per channel and s8 activations with static ranges.
 
-        Inputs and outputs stay fp32, as those of other runtimes do: quantising them is part of an inference.
+        Inputs and outputs stay fp32, as in other runtimes, so quantising them is part of an inference.
 
         Raises:
-            ValueError: another batch size than the target's, or weights that are all zero.
+            ValueError: the batch size is not the target's, or weights are all zero.
         """
         import litert_torch
         import torch
@@ -104,8 +104,8 @@ class LiteRtCpu(Runtime):
 class LiteRtSession:
     """A compiled model with fixed inputs.
 
-    Compiled, not interpreted: that is the interface that LiteRT recommends, and the latencies of both differ by less
-    than 2 % (https://ai.google.dev/edge/litert/inference).
+    LiteRT recommends compiling over interpreting (https://ai.google.dev/edge/litert/inference). The latencies of both
+    differ by less than 2 %.
     """
 
     def __init__(self, path: Path, target: Target) -> None:
@@ -132,7 +132,7 @@ class LiteRtSession:
     def outputs(self, images: Float32Array) -> Float32Array:
         if images.shape != self._shape:
             raise ValueError(f"images must have the shape {self._shape}, but have {images.shape}.")
-        # in buffers of their own: the fixed inputs stay in place
+        # separate buffers, so that the fixed inputs stay in place
         given, found = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
         given[0].write(np.ascontiguousarray(images))
         self._model.run_by_index(0, given, found)
@@ -152,15 +152,15 @@ class LiteRtSession:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a .tflite file has LiteRT run."""
+    """The contents of a .tflite file."""
 
     products: Mapping[str, int]
-    """Convolutions and products of matrices, by the precision that they run in."""
+    """The number of convolutions and matrix products in each precision."""
     weight_bytes: int
 
 
 def read_contents(path: Path) -> Contents:
-    """What is in the .tflite file at ``path``, read from itself: the types of its operators' tensors.
+    """Read the products and weights in the .tflite file at ``path`` from its operators and tensors.
 
     Raises:
         ValueError: the file is no model of LiteRT.
@@ -183,31 +183,34 @@ def _read_contents(path: Path, _written_ns: int) -> Contents:
         held.update(tensor.buffer for tensor in graph.tensors)
         for operator in graph.operators:
             code = model.operatorCodes[operator.opcodeIndex]
-            # up to 127 an operator's code is in the older of the two fields
+            # codes up to 127 are in the older of the two fields
             name = operators[max(code.builtinCode, code.deprecatedBuiltinCode)]
             if name in PRODUCTS:
-                # a transposed convolution has its shape before its two factors
+                # a transposed convolution has its shape before its two operands
                 factors = operator.inputs[1:3] if name == "TRANSPOSE_CONV" else operator.inputs[:2]
                 products[_precision([types[graph.tensors[factor].type] for factor in factors])] += 1
     return Contents(products, sum(_buffer_bytes(model.buffers[index]) for index in held))
 
 
 def _buffer_bytes(buffer: Any) -> int:
-    """The quantiser puts data behind the flatbuffer, where ``size`` bytes lie at ``offset``; else they are within."""
+    """Return a buffer's bytes. The quantiser puts data after the flatbuffer and notes its ``size`` and ``offset``."""
     if buffer.offset > 1:
         return int(buffer.size)
     return 0 if buffer.data is None else len(buffer.data)
 
 
 def _check_mark(path: Path) -> None:
-    """LiteRT's own message for another file says nothing."""
+    """Check that the file is a LiteRT model, because LiteRT's own error does not say so. Raises ValueError."""
     with path.open("rb") as file:
         if file.read(8)[4:] != FILE_MARK:
-            raise ValueError(f"a model of LiteRT has the mark {FILE_MARK.decode()}, but {path.name} does not.")
+            raise ValueError(f"a LiteRT model must have the mark {FILE_MARK.decode()}, but {path.name} does not.")
 
 
 def _precision(types: list[str]) -> str:
-    """How LiteRT multiplies tensors of these types: with weights of int8 alone it quantises activations as it runs."""
+    """Return the precision of a product of these types.
+
+    LiteRT quantises fp32 activations at run time if the weights are int8.
+    """
     found = {PRECISION_OF.get(name, name.lower()) for name in types}
     if found == {"fp32", "int8"}:
         return "int8-dynamic"
@@ -216,17 +219,17 @@ def _precision(types: list[str]) -> str:
 
 @functools.cache
 def _environment() -> Any:
-    """LiteRT's libraries, loaded once."""
+    """Load LiteRT's libraries once."""
     from ai_edge_litert.environment import Environment as LiteRt
 
     return LiteRt.create()
 
 
 def _check_weights(program: torch.export.ExportedProgram) -> None:
-    """Raises ValueError where weights are all zero: the converter drops the layers before and after them.
+    """Raise ValueError if weights are all zero, because the converter would drop the layers before and after them.
 
-    An untrained ResNet-18 whose residual branches begin at zero, as is usual, keeps 5 of 21 convolutions and takes
-    3 ms instead of 39.
+    An untrained ResNet-18, whose residual branches usually begin at zero, keeps 5 of 21 convolutions and takes 3 ms
+    instead of 39.
     """
     names = program.graph_signature.inputs_to_parameters
     for node in program.graph.nodes:
@@ -235,7 +238,7 @@ def _check_weights(program: torch.export.ExportedProgram) -> None:
         if weight in names and not program.state_dict[names[weight]].any():
             raise ValueError(
                 f"weights must not be all zero, but {names[weight]} is: LiteRT would run a smaller model, without the "
-                "layers that it silences. Train the model, or give it other values."
+                "layers that zeros silence. Train the model, or change these weights."
             )
 
 
@@ -249,7 +252,7 @@ def _only_shape(details: Mapping[str, Mapping[str, Any]], noun: str) -> tuple[in
 
 
 def _quantise(path: Path, shape: tuple[int, ...], images: Float32Array | None) -> None:
-    """Put the int8 form of the fp32 model at ``path`` in its place; ranges are found in batches of its size."""
+    """Replace the fp32 model at ``path`` by its int8 form. Ranges are calibrated in batches of the model's size."""
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName

@@ -47,12 +47,12 @@ class OnnxRuntimeCpu(Runtime):
         return f"onnxruntime {load_onnxruntime().__version__}"
 
     def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
-        """The file itself for fp32, else a quantised one.
+        """Return the file itself for fp32, or a quantised file.
 
-        int8 is quantised as QDQ with u8 activations and s8 weights per channel, the form for which the CPU provider
-        has its fast kernels; int8-dynamic as the operators for dynamic ranges, s8 weights per channel.
+        int8 becomes QDQ with u8 activations and s8 weights per channel, for which the CPU provider has fast kernels.
+        int8-dynamic becomes operators with dynamic ranges and s8 weights per channel.
         """
-        load_onnxruntime()  # before its quantiser loads it in its own way
+        load_onnxruntime()  # before its quantiser imports it with usage statistics on
         exported = read_onnx(model)
         if target.precision == "fp32":
             return Deployed(model, weight_bytes(exported), beside=tuple(sorted(external_files(exported, model))))
@@ -74,7 +74,7 @@ class OnnxRuntimeCpu(Runtime):
 
 @final
 class OnnxSession:
-    """An inference session with fixed inputs: standard normal for floating point."""
+    """An inference session with fixed inputs. Floating-point inputs are standard normal."""
 
     def __init__(self, model: Path, target: Target) -> None:
         onnxruntime = load_onnxruntime()
@@ -108,8 +108,10 @@ class OnnxSession:
 
 @functools.cache
 def _executed(model: Path, threads: int) -> Mapping[str, Any]:
-    """Read off the graph that ONNX Runtime makes of the model on this processor: the precision of most products, and
-    how many operators of each type there are."""
+    """Return the commonest precision of products and the number of operators of each type.
+
+    Both are read from the graph that ONNX Runtime optimises for this processor.
+    """
     onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -152,7 +154,7 @@ def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
 
 
 class _Calibration:
-    """Hands out images in batches, as ONNX Runtime's quantiser asks for them; a last one that is not full is left."""
+    """Gives images in batches to ONNX Runtime's quantiser. A last incomplete batch is left out."""
 
     def __init__(self, name: str, images: Float32Array, batch: int) -> None:
         count = max(batch, len(images) // batch * batch)
@@ -165,7 +167,7 @@ class _Calibration:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantiser logs advice on how to call it to the root logger."""
+    """Silence ONNX Runtime's quantiser, which logs advice about its own use to the root logger."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

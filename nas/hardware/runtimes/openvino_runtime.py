@@ -31,14 +31,14 @@ from nas.values.target import Target
 PRECISIONS = ("fp32", "bf16", "int8")
 RANDOM_CALIBRATION = 32
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
-"""Flags of processors with instructions for bf16, the last one Arm's. OpenVINO emulates it on others."""
+"""Flags of processors with instructions for bf16; the last one is Arm's. OpenVINO emulates bf16 on others."""
 MULTIPLYING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "ScaledDotProductAttention")
-"""Kinds of nodes in the graph that the CPU plug-in runs; it tells nothing of products within a fused Subgraph."""
+"""Types of nodes in the CPU plug-in's graph that multiply. Products within a fused Subgraph are not visible there."""
 
 
 @final
 class OpenVinoCpu(Runtime):
-    """Converts ONNX files to OpenVINO's IR, two files in a folder, and compiles that for the CPU."""
+    """Converts ONNX files to OpenVINO's IR, two files in a folder, and compiles it for the CPU."""
 
     def why_unavailable(self, target: Target) -> str | None:
         if target.precision not in PRECISIONS:
@@ -53,7 +53,7 @@ class OpenVinoCpu(Runtime):
         if target.precision == "bf16" and flags and not flags & BF16_FLAGS:
             return (
                 f"bf16 needs a processor with instructions for it ({', '.join(sorted(BF16_FLAGS))}), but {target} "
-                "was asked of one without; write openvino-cpu:fp32."
+                "was requested on one without; write openvino-cpu:fp32."
             )
         return None
 
@@ -61,7 +61,10 @@ class OpenVinoCpu(Runtime):
         return f"openvino {_core().get_versions('CPU')['CPU'].build_number}"
 
     def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
-        """The IR: weights as they are for fp32 and bf16, which compiling rounds, and s8 per channel for int8."""
+        """Return the IR: with unchanged weights for fp32 and bf16, or with s8 weights per channel for int8.
+
+        For bf16, compiling rounds the weights.
+        """
         details: dict[str, Any] = {}
         converted = _read_exported(model, target)
         if target.precision == "int8":
@@ -76,15 +79,15 @@ class OpenVinoCpu(Runtime):
 
 @final
 class OpenVinoSession:
-    """A compiled model and its only request, whose inputs stay in place.
+    """A compiled model and its one request, whose inputs stay in place.
 
-    ``path`` is a folder with an IR, or an ONNX file, which is run as it is.
+    ``path`` is a folder with an IR, or an ONNX file, which runs unchanged.
     """
 
     def __init__(self, path: Path, target: Target) -> None:
         openvino = _load_openvino()
         if target.precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise ValueError(f"bf16 needs a processor that OpenVINO runs it on, but {target} was asked of another.")
+            raise ValueError(f"bf16 needs a processor on which OpenVINO runs it, but {target} was opened on another.")
         model = _core().read_model(path / "model.xml") if path.is_dir() else _read_exported(path, target)
         settings = _settings(target)
         self._fuses_subgraphs = not _swaps_equal_sizes(model)
@@ -102,12 +105,12 @@ class OpenVinoSession:
             self._request.set_tensor(name, openvino.Tensor(values, shared_memory=True))
 
     def run(self) -> None:
-        # start_async and wait take 0.1 ms more, for another thread's waking up
+        # start_async and wait take 0.1 ms longer, because another thread must wake up
         self._request.infer(share_outputs=True)
 
     def outputs(self, images: Float32Array) -> Float32Array:
         (declared,) = self._inputs
-        # by another request: it would copy the images over the inputs that stay in place
+        # a separate request, so that the images do not overwrite the inputs that stay in place
         result: Float32Array = self._compiled.create_infer_request().infer({declared.name: images})[0]
         return result
 
@@ -117,14 +120,16 @@ class OpenVinoSession:
             **self._executed,
             "input_shape": shapes[0] if len(shapes) == 1 else shapes,
             "fuses_subgraphs": self._fuses_subgraphs,
-            # OpenVINO takes no more than there are cores, whatever was asked for
+            # OpenVINO uses at most as many threads as there are cores
             "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
         }
 
     @functools.cached_property
     def _executed(self) -> Mapping[str, Any]:
-        """Read off the graph that OpenVINO made of the model on this processor: the precision of most products, and
-        how many operators of each type there are."""
+        """The commonest precision of products and the number of operators of each type.
+
+        Both are read from the graph that OpenVINO compiled for this processor.
+        """
         precisions: Counter[str] = Counter()
         operators: Counter[str] = Counter()
         for node in self._compiled.get_runtime_model().get_ops():
@@ -141,9 +146,9 @@ _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int
 
 
 def _settings(target: Target) -> dict[str, Any]:
-    """How a model is compiled: as one stream of work, on threads that whoever started the process has pinned."""
+    """Return the settings for compiling a model: one stream of work, on threads that the process has pinned already."""
     return {
-        # without it, fp32 is bf16 on processors that have bf16
+        # without it, fp32 runs in bf16 on processors that have bf16
         "INFERENCE_PRECISION_HINT": "bf16" if target.precision == "bf16" else "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -154,10 +159,10 @@ def _settings(target: Target) -> dict[str, Any]:
 
 
 def _swaps_equal_sizes(model: Any) -> bool:
-    """Whether some transpose swaps heads and tokens, or what else has their places, and there are as many of both.
+    """Return True if a transpose swaps the two middle axes, such as heads and tokens, and both have the same size.
 
-    Found by trial with OpenVINO 2026.4.1: where attention as timm has it has as many heads as tokens, the fused
-    subgraph leaves out its last transpose, for the shapes are the same without. Outputs are then wrong by tenths.
+    Found by trial with OpenVINO 2026.4.1: if timm's attention has as many heads as tokens, the fused subgraph omits its
+    last transpose, because the shapes match without it. Outputs are then wrong by tenths.
     """
     for operation in model.get_ops():
         if operation.get_type_name() == "Transpose":
@@ -169,10 +174,11 @@ def _swaps_equal_sizes(model: Any) -> bool:
 
 
 def _read_exported(path: Path, target: Target) -> Any:
-    """An ONNX file as OpenVINO holds it, with a symbolic batch size fixed to the target's.
+    """Return an ONNX file as an OpenVINO model, with a symbolic batch size fixed to the target's.
 
     Raises:
-        ValueError: it is no model, its data lies elsewhere, or its sizes are not fixed or of another batch.
+        ValueError: the file is no model, its data lies outside its folder, a size is not fixed, or its batch size is
+            not the target's.
     """
     inputs = inputs_of(read_onnx(path), target.batch)
     _check_batches(inputs, target)
@@ -189,17 +195,17 @@ def _check_batches(inputs: tuple[Input, ...], target: Target) -> None:
 
 
 def _quantise(model: Any, target: Target, images: Float32Array | None) -> tuple[Any, dict[str, Any]]:
-    """The model with static ranges of activations, and how they were found."""
+    """Return the model with static ranges of activations, and a description of how they were found."""
     nncf = _load_nncf()
     if len(model.inputs) != 1:
         raise ValueError(f"int8 is calibrated on images, so a model must have one input, but has {len(model.inputs)}.")
     shape = tuple(model.input().shape)
     given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
-    # a last batch that is not full is left; fewer images than one batch are repeated
+    # a last incomplete batch is left out; fewer images than one batch are repeated
     whole = np.resize(given, (max(target.batch, len(given) // target.batch * target.batch), *given.shape[1:]))
     batches = [{model.input().any_name: part} for part in np.split(whole, len(whole) // target.batch)]
     attention = _has_attention(model)
-    with contextlib.redirect_stdout(io.StringIO()):  # bars of progress
+    with contextlib.redirect_stdout(io.StringIO()):  # hides progress bars
         quantised = nncf.quantize(
             model,
             nncf.Dataset(batches),
@@ -212,7 +218,7 @@ def _quantise(model: Any, target: Target, images: Float32Array | None) -> tuple[
 
 
 def _has_attention(model: Any) -> bool:
-    """Whether a softmax weighs something: NNCF quantises attention otherwise, for its sake."""
+    """Return True if the output of a softmax is multiplied, as in attention. NNCF quantises such models differently."""
     for operation in model.get_ops():
         if operation.get_type_name() == "ScaledDotProductAttention":
             return True
@@ -224,7 +230,7 @@ def _has_attention(model: Any) -> bool:
 
 
 def _processor_flags() -> frozenset[str]:
-    """What the processor can do, in Linux's words; empty where the system does not say."""
+    """Return the processor's flags as Linux lists them, or nothing where unknown."""
     information = Path("/proc/cpuinfo")
     if not information.is_file():
         return frozenset()
@@ -237,9 +243,10 @@ def _processor_flags() -> frozenset[str]:
 
 @functools.cache
 def _core() -> Any:
-    """OpenVINO with its CPU plug-in in place.
+    """Return OpenVINO with its CPU plug-in loaded.
 
-    A small convolution is compiled, for with the first one come 26 MiB that no model's peak memory should include.
+    A small convolution is compiled first, because the first compilation takes 26 MiB that no model's peak memory should
+    include.
     """
     openvino = _load_openvino()
     core = openvino.Core()
@@ -251,11 +258,11 @@ def _core() -> Any:
 
 
 def _load_openvino() -> Any:
-    """OpenVINO, unable to send usage statistics, as it would on being imported.
+    """Import OpenVINO without its usage statistics, which it would send on import.
 
     Its own way to opt out, https://docs.openvino.ai/2026/about-openvino/additional-resources/telemetry.html, writes
-    into the user's home and reports that too. But OpenVINO and NNCF both do without the package that sends,
-    ``openvino_telemetry``, and None hides a package from imports:
+    into the user's home and reports that too. OpenVINO and NNCF both work without the package that sends,
+    ``openvino_telemetry``. None in ``sys.modules`` hides it from imports:
     https://docs.python.org/3/reference/import.html#the-module-cache.
     """
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -265,7 +272,7 @@ def _load_openvino() -> Any:
 
 
 def _load_nncf() -> Any:
-    """NNCF, kept from logging to standard output and from replacing the class of all later loggers."""
+    """Import NNCF, without its logging to standard output and its replacement of the class of all later loggers."""
     _load_openvino()
     logger_class = logging.getLoggerClass()
     import nncf

@@ -1,4 +1,4 @@
-"""Runtimes: how a model is brought into deployable form, opened, and run once on a target; one file each."""
+"""The protocol of a runtime, which deploys, opens and runs models on a target, and functions that runtimes share."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Deployed:
-    """A model as a runtime loads it: quantised, compiled, or just as it was exported.
+    """A model in the form that a runtime loads: quantised, compiled, or unchanged from the export.
 
-    ``path`` is a file, or a folder whose files all belong to the model. ``weight_bytes`` is what its weights take
-    in it. ``details`` say how it was made: plain JSON data, such as what it was calibrated on. ``beside`` are files
-    that the one at ``path`` points to.
+    ``path`` is a file, or a folder whose files all belong to the model. ``weight_bytes`` is the size of its weights.
+    ``details`` describe how it was made, as plain JSON data, such as the images it was calibrated on. ``beside`` are
+    further files that the file at ``path`` refers to.
     """
 
     path: Path
@@ -33,72 +33,73 @@ class Deployed:
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the file and of those that it takes its weights from, or of all files in the folder."""
+        """Bytes of the file and the files beside it, or of all files in the folder."""
         if self.path.is_dir():
             return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
         return sum(file.stat().st_size for file in (self.path, *self.beside))
 
 
 class Session(Protocol):
-    """A deployed model, opened, with fixed pseudo-random inputs in place."""
+    """An opened model with fixed pseudo-random inputs in place."""
 
     def run(self) -> None:
-        """One inference, returning when its outputs are there."""
+        """Run one inference and return when its outputs are ready."""
 
     def outputs(self, images: Float32Array) -> Float32Array:
-        """Outputs, shape (batch, classes), for images of the model's input shape, (batch, channels, height, width)."""
+        """Return the outputs, shape (batch, classes), for images, shape (batch, channels, height, width)."""
 
     def conditions(self) -> Mapping[str, Any]:
-        """What really runs: plain JSON data.
+        """Return what really runs, as plain JSON data.
 
-        ``executed_precision`` is read back from the runtime where it tells, else found in what it loaded, and never
-        what was asked for. ``input_shape`` includes the batch.
+        ``executed_precision`` is read back from the runtime, or else from the loaded model. It is never copied from the
+        target. ``input_shape`` includes the batch.
         """
 
 
 @runtime_checkable
 class TimedSession(Protocol):
-    """A session with a clock of its own: a GPU's events see the work itself, not the wait for it to be handed over."""
+    """A session with a clock of its own. A GPU's events time the work itself, without the wait for its submission."""
 
     def timed_run_ms(self) -> float:
-        """Milliseconds of one inference, which has ended."""
+        """Run one inference to its end and return its milliseconds."""
 
 
 class Runtime(Protocol):
-    """Deploys and opens models for a target. Made without arguments; all but the first two in the measuring process.
+    """Deploys and opens models for a target. Its class is called without arguments.
 
-    A runtime of one's own inherits from this class and leaves out what the defaults do: it takes ONNX files as they
-    were exported, in this Python.
+    ``version``, ``deploy`` and ``open`` are called in the measuring process, the rest in the process that searches.
+    A runtime of your own inherits from this class. By default it takes exported ONNX files unchanged and runs in this
+    Python.
     """
 
     model_format: ClassVar[ModelFormat] = "onnx"
     environment: ClassVar[Environment | None] = None
     gpu: ClassVar[int | None] = None
-    """The GPU that it runs on, whose energy is metered; None for the processor."""
+    """The GPU that the runtime runs on and whose energy is metered, or None for the processor."""
 
     def why_unavailable(self, target: Target) -> str | None:
-        """Why ``target`` cannot be measured here and what to do about it, or None when it can.
+        """Return why ``target`` cannot be measured here and what to do about it, or None when it can.
 
-        Asked in the process that searches, so it must not load the runtime.
+        This is called in the process that searches, so it must not load the runtime.
         """
 
     def version(self) -> str:
-        """The runtime's name and version."""
+        """Return the runtime's name and version."""
 
     def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
-        """Bring an exported model into the form that ``open`` takes, writing into the empty ``folder`` what is new.
+        """Bring an exported model into the form that ``open`` takes. New files go into the empty ``folder``.
 
-        ``calibration`` are training images as the model sees them, shape (N, channels, height, width), or None.
-        Any exception means that the runtime refuses the model.
+        ``calibration`` holds preprocessed training images, shape (N, channels, height, width), or None. Any exception
+        means that the runtime refuses the model.
         """
         return Deployed(model, weight_bytes=model.stat().st_size)
 
     def open(self, path: Path, target: Target) -> Session:
-        """A session for what ``deploy`` gave. Any exception means that the runtime refuses the model."""
+        """Open the path that ``deploy`` returned. Any exception means that the runtime refuses the model."""
 
 
 def load_runtime(name: str) -> Runtime:
-    """The runtime registered as ``name``, or found at ``module:Name``. Raises RecipeError when unknown."""
+    """Return the runtime registered as ``name``, or found at ``module:Name``. Raises RecipeError when unknown."""
     maker = load_plug_in("nas.runtimes", name, "target's runtime")
     assert callable(maker)
     runtime: Runtime = maker()
@@ -106,23 +107,23 @@ def load_runtime(name: str) -> Runtime:
 
 
 def random_images(shape: tuple[int, ...]) -> Float32Array:
-    """The fixed inputs that latencies are measured on: from a standard normal distribution, always the same."""
+    """Return the fixed inputs for measuring latency: standard normal values, always the same."""
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
 def check_batch(shape: tuple[int, ...], target: Target) -> None:
-    """Raises ValueError unless a model's input begins with the target's batch size."""
+    """Check that a model's input begins with the target's batch size. Raises ValueError otherwise."""
     if not shape or shape[0] != target.batch:
         raise ValueError(f"the model's input must have the batch size {target.batch} of {target}, but has {shape}.")
 
 
 def calibration_text(calibration: Float32Array | None) -> str:
-    """What an int8 model's static ranges were found on, for people."""
+    """Describe the images that an int8 model's static ranges were calibrated on."""
     return "random inputs" if calibration is None else f"{len(calibration)} training images"
 
 
 def most_common(counts: Mapping[str, int]) -> str:
-    """The commonest of the precisions in which a model's products run, and their share where they are not one."""
+    """Return the commonest precision of a model's products, with its share if the model has several."""
     if not counts:
         return "fp32"
     most = max(counts, key=lambda name: counts[name])

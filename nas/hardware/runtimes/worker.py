@@ -1,8 +1,7 @@
-"""The process that runs models: reads one JSON request a line, answers one JSON line.
+"""The measuring process, which runs models: it reads one JSON request a line and answers with one JSON line.
 
-A process of its own, because a runtime may crash, hang or keep memory, because torch's threads must not share it,
-and because some runtimes live in an environment of their own. Only
-``nas.hardware.measuring_process`` starts it.
+It is a process of its own for three reasons. A runtime may crash, hang or keep memory. Torch's threads must not disturb
+it. Some runtimes live in an environment of their own. Only ``nas.hardware.measuring_process`` starts it.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from nas.space.plug_ins import load_plug_in
 from nas.values.target import Target
 
 SETTLED = 0.02
-"""Warm-up ends when the running median of a block differs from that of the one before by less than this share."""
+"""Warm-up ends when the median of a block differs from that of the block before by less than this share."""
 WARM_UP_BLOCK = 5
 MAX_WARM_UP_S = 1.0
 BLOCKS = 4
-"""A model's samples are taken in so many blocks, with the reference model before, between and after them."""
+"""Number of blocks of a model's samples. The reference model runs before, between and after them."""
 MAX_BLOCK_SAMPLES = 64
 REFERENCE_BLOCK_S = 0.004
 REWARM_S = 0.0005
 QUICK_OPENING_S = 0.05
 MIN_SAMPLE_S = 20e-6
-"""Shorter inferences are timed several at once, for a look at the clock takes some hundredths of a microsecond."""
+"""Shorter inferences are timed several at once, because reading the clock takes some hundredths of a microsecond."""
 
 
 @final
@@ -55,9 +54,9 @@ class Timing:
         self._one_ms = _timer(session, self.inferences_per_sample)
 
     def block_ms(self, seconds: float, min_samples: int) -> list[float]:
-        """Latencies in milliseconds of inferences that fill ``seconds``, ``MAX_BLOCK_SAMPLES`` at most.
+        """Return the latencies in milliseconds of inferences that fill ``seconds``, at most ``MAX_BLOCK_SAMPLES``.
 
-        Inferences before them bring the caches back to this model: one, or as many as fill ``REWARM_S``.
+        Untimed inferences first bring the caches back to this model: one, or enough to fill ``REWARM_S``.
         """
         for _ in range(self._rewarming):
             self.session.run()
@@ -69,7 +68,10 @@ class Timing:
 
 
 def time_model(timing: Timing, reference: Timing | None, seconds: float, min_samples: int) -> dict[str, Any]:
-    """Latencies in milliseconds, with those of the reference model between them, and how busy the machine was."""
+    """Return latencies in milliseconds, those of the reference model between them, and how busy the machine was.
+
+    ``pressure`` is the share of the time for which this process waited for a processor, or None where unknown.
+    """
     samples: list[float] = []
     reference_medians: list[float] = []
     stalled_before, began = _stalled_s(), time.perf_counter()
@@ -94,7 +96,7 @@ def time_model(timing: Timing, reference: Timing | None, seconds: float, min_sam
 
 
 def described(timing: Timing) -> dict[str, Any]:
-    """What really ran, and how it was timed."""
+    """Return what really ran, and how it was timed."""
     return {
         **timing.session.conditions(),
         "warm_up_inferences": timing.warm_up_inferences,
@@ -103,9 +105,9 @@ def described(timing: Timing) -> dict[str, Any]:
 
 
 def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]:
-    """How far opening and running a model raises this process's high-water mark, in MiB.
+    """Return the rise of this process's peak memory, in MiB, when a model is opened and run.
 
-    Meant for a process that has run nothing else; the runtime's own libraries are loaded before.
+    The process must have run nothing else before. The runtime's own libraries are loaded first and do not count.
     """
     runtime.version()
     before = _high_water_mib()
@@ -116,7 +118,7 @@ def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]
 
 
 def conditions(runtime: Runtime, target: Target) -> dict[str, Any]:
-    """What the measurements of this process have in common. Pins the process to its cores."""
+    """Pin the process to its cores, and return the conditions that its measurements share."""
     pinned = None
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, fastest_cores(target.threads))
@@ -145,7 +147,7 @@ class Server:
         self._meter: tuple[Meter, float] | None = None
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The reply to one request; its ``op`` is conditions, deploy, time, memory, energy or outputs."""
+        """Return the reply to one request. Its ``op`` is conditions, deploy, time, memory, energy or outputs."""
         target = Target.parse(request["target"])
         runtime = self._load(request["implementation"])
         match request["op"]:
@@ -171,7 +173,7 @@ class Server:
         raise AssertionError(request)
 
     def _energy(self, runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
-        """Millijoules of one item over a window of inferences, less the idle power that was metered at first."""
+        """Return the millijoules of one item over a window of inferences, less idle power, which is metered once."""
         if self._meter is None:
             meter = meter_from(request["meter"])
             self._meter = meter, measure_idle_w(meter)
@@ -196,12 +198,12 @@ class Server:
         return self._runtime
 
     def _open_reference(self, path: str, target: Target) -> Timing:
-        """The reference model, opened anew where that is quick: two sessions of it differ by half a per cent."""
+        """Return the reference model, opened again if that is quick, since two sessions of it differ by 0.5 %."""
         if self._reference is None or self._reference[0] != path or self._reopens:
             assert self._runtime is not None
             self._reference = None
             began = time.perf_counter()
-            # one image, whatever the target's batch is: the machine's speed is asked for, not the target's
+            # always one image: the reference measures the machine's speed, whatever the target's batch size
             session = self._runtime.open(Path(path), replace(target, batch=1))
             self._reopens = time.perf_counter() - began < QUICK_OPENING_S
             self._reference = path, Timing(session)
@@ -220,7 +222,7 @@ def _outputs(runtime: Runtime, request: Mapping[str, Any], target: Target) -> di
 
 
 def _timer(session: Session, inferences: int) -> Callable[[], float]:
-    """Reads the milliseconds of one inference: by the session's own clock where it has one, as GPUs need."""
+    """Return a function that runs and times one inference in milliseconds, by the session's own clock if it has one."""
     if isinstance(session, TimedSession):
         return session.timed_run_ms
 
@@ -234,9 +236,9 @@ def _timer(session: Session, inferences: int) -> Callable[[], float]:
 
 
 def _warm_up(session: Session) -> tuple[int, float]:
-    """How many inferences it took to settle, and the seconds of one."""
+    """Run inferences until their times settle. Return their number, and the seconds of one."""
     began = time.perf_counter()
-    previous, runs = float("nan"), 0  # which the first block is never near to
+    previous, runs = float("nan"), 0  # NaN: the first block never counts as settled
     while True:
         block = []
         for _ in range(WARM_UP_BLOCK):
@@ -251,10 +253,10 @@ def _warm_up(session: Session) -> tuple[int, float]:
 
 
 def _stalled_s() -> float | None:
-    """Seconds for which this process was ready to run but had no processor; None where nobody says.
+    """Return the seconds for which this process was ready to run but had no processor, or None where unknown.
 
-    The scheduler's own account of its threads, so what others wait for on other cores does not count, and what the
-    host of a virtual machine took away from its cores.
+    The first part is the scheduler's account of this process's threads, so processes that wait on other cores do not
+    count. The second part is the time that the host of a virtual machine took away from this process's cores.
     """
     waits_ns = []
     for path in Path("/proc/self/task").glob("*/schedstat"):
@@ -264,7 +266,10 @@ def _stalled_s() -> float | None:
 
 
 def _stolen_s() -> float:
-    """Seconds that the host gave to others, over the cores that this process may use; 0 on real hardware."""
+    """Return the seconds that a virtual machine's host gave to others, summed over this process's cores.
+
+    It is 0 on real hardware.
+    """
     cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
     return sum(int(line[8]) for line in lines if line[0] in cores) / os.sysconf("SC_CLK_TCK")
@@ -277,7 +282,7 @@ def _high_water_mib() -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     if sys.platform == "win32":
-        raise OSError("peak memory is read on Linux and macOS only; leave peak_memory_mib out of the recipe.")
+        raise OSError("peak memory is measured on Linux and macOS only; leave peak_memory_mib out of the recipe.")
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -285,20 +290,20 @@ def _high_water_mib() -> float:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Answer requests until standard input ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a runtime prints must not come between the replies
+    os.dup2(2, 1)  # a runtime's own output must not come between the replies
     server = Server()
     for line in sys.stdin:
         request = json.loads(line)
         try:
             reply = {"ok": True, **server.answer(request)}
-        except TargetError as error:  # an instrument's
+        except TargetError as error:  # an instrument cannot be used
             reply = {"ok": False, "kind": "target", "reason": str(error)}
         except CandidateError as error:
             reply = {"ok": False, "kind": error.kind, "reason": error.reason}
-        except Exception as error:  # whatever a runtime raises is this model's failure, told to the caller
-            said = str(error) or ("out of memory" if isinstance(error, MemoryError) else "it said nothing more")
+        except Exception as error:  # any exception of a runtime is this model's failure
+            said = str(error) or ("out of memory" if isinstance(error, MemoryError) else "no message")
             reply = {"ok": False, "kind": None, "reason": f"{type(error).__name__}: {said}"}
         replies.write(json.dumps(reply) + "\n")
 

@@ -1,0 +1,145 @@
+"""Rounds of latencies: their order, their end, a busy machine, and drift."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from acting_models import QUICK, latency_of, measure, models_of
+from own_runtime import opened, slow_down
+
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.target_profile import ROUND_REPEATS
+from nas.values.target import Target
+
+SURE = BenchSettings(rounds=5, max_rounds=15, precision=0.01, seconds_per_round=0.001, min_samples=4, timeout_s=30.0)
+
+
+@pytest.fixture(autouse=True)
+def _as_fast_as_it_was() -> Iterator[None]:
+    slow_down(1.0)
+    yield
+    slow_down(1.0)
+
+
+class TestRounds:
+    def test_are_interleaved_in_an_order_that_the_generator_decides(self, acting: Target, tmp_path: Path) -> None:
+        """Each round visits every model once, in its own process, in an order set by the generator."""
+        orders = []
+        for number, seed in enumerate((0, 0, 1)):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            settings = replace(QUICK, rounds=3)
+            measure(acting, models_of(folder, dict.fromkeys("abcdef", "clock 1")), settings=settings, seed=seed)
+            orders.append([name for name, _ in opened(folder)])
+            processes = [process for _, process in opened(folder)]
+            rounds = [processes[start : start + 6] for start in (0, 6, 12)]
+            assert all(len(set(of_round)) == 1 for of_round in rounds)
+            assert len(set(processes)) == 3
+        first, same, other = orders
+        assert first == same != other
+        rounds_of_names = [first[start : start + 6] for start in (0, 6, 12)]
+        assert all(sorted(order) == list("abcdef") for order in rounds_of_names)
+        assert len({tuple(order) for order in rounds_of_names}) > 1
+
+    def test_advance_with_each_model(self, acting: Target, tmp_path: Path) -> None:
+        """Failed models and early ends count too, so that the progress bar reaches its end."""
+        steps: list[None] = []
+        models = models_of(tmp_path, {"a": "clock 1", "r": "refuse"})
+        measure(acting, models, advance=lambda: steps.append(None))
+        assert len(steps) == len(models) * DeviceBench(acting, QUICK).rounds
+
+    def test_have_enough_samples(self, acting: Target, tmp_path: Path) -> None:
+        """Slow models get ``min_samples`` samples, and short inferences are combined into longer samples."""
+        slow, quick = measure(acting, models_of(tmp_path, {"s": "take 15", "q": "do nothing"}))
+        # the minimum of three samples is spread over four blocks, with at least one in each
+        assert [len(samples) for samples in latency_of(slow).rounds] == [4] * QUICK.rounds
+        assert 15 <= latency_of(slow).raw_median < 100
+        assert latency_of(slow).conditions["inferences_per_sample"] == 1
+        assert latency_of(quick).conditions["inferences_per_sample"] > 1
+
+    def test_under_pressure_are_repeated_and_then_flagged(self, acting: Target, tmp_path: Path) -> None:
+        """A round on a busy machine is repeated, and flagged if the machine stays busy."""
+        deeds = {"b": "busy", "o": "busy at first", "q": "clock 1"}
+        busy, once, quiet = (latency_of(outcome) for outcome in measure(acting, models_of(tmp_path, deeds)))
+        assert busy.flags == ("the machine was busy with other work while this was measured",)
+        assert once.flags == quiet.flags == ()
+        names = [name for name, _ in opened(tmp_path)]
+        assert names.count("b") == QUICK.rounds * (1 + ROUND_REPEATS)
+        assert names.count("o") == QUICK.rounds + 1
+        assert names.count("q") == QUICK.rounds
+        assert len(busy.rounds) == len(quiet.rounds) == QUICK.rounds
+
+    def test_end_when_the_interval_is_narrow_enough(self, acting: Target, tmp_path: Path) -> None:
+        """A model whose interval stays wide gets all rounds and a flag; the others end earlier."""
+        deeds = {"exact": "clock 2", "scattered": "clock 2 0.012", "wild": "clock 2 0.2"}
+        exact, scattered, wild = (
+            latency_of(outcome) for outcome in measure(acting, models_of(tmp_path, deeds), settings=SURE)
+        )
+        assert len(exact.rounds) == SURE.rounds
+        assert SURE.rounds < len(scattered.rounds) < SURE.max_rounds
+        assert len(wild.rounds) == SURE.max_rounds
+        assert exact.scatter <= scattered.scatter <= SURE.precision < wild.scatter
+        assert exact.flags == scattered.flags == ()
+        assert wild.flags == ("the interval is wider than the requested ±1 %, after 15 rounds",)
+        assert scattered.interval.lower <= 2 <= scattered.interval.upper
+
+
+class TestDrift:
+    def test_is_taken_out(self, acting: Target, tmp_path: Path) -> None:
+        """Latencies are right although the machine becomes 4 % slower than recorded during the rounds."""
+        models = models_of(tmp_path, {"a": "clock 1", "b": "clock 3"})
+        visits = 0
+
+        def advance() -> None:
+            nonlocal visits
+            visits += 1
+            slow_down(1.0 if visits < 6 else 1.04)
+
+        settings = replace(SURE, rounds=6, max_rounds=6, precision=1.0)
+        found = [latency_of(outcome) for outcome in measure(acting, models, settings=settings, advance=advance)]
+        for measurement, truth in zip(found, (1.0, 3.0), strict=True):
+            assert measurement.drifts == pytest.approx((1, 1, 1, 1.04, 1.04, 1.04), abs=2e-3)
+            assert measurement.median == pytest.approx(truth, rel=2e-3)
+            assert measurement.raw_median == pytest.approx(1.02 * truth, rel=1e-3)
+            assert measurement.interval.lower < truth < measurement.interval.upper
+            assert measurement.flags == ()
+
+    def test_a_much_slower_machine_gives_nearly_the_same_and_a_doubt(self, acting: Target, tmp_path: Path) -> None:
+        """On a machine slowed by a factor of 1.2, latencies stay within 3 % and are flagged."""
+        models = models_of(tmp_path, {"a": "clock 1 0.005", "b": "clock 3 0.005"})
+        settings = replace(SURE, max_rounds=6)
+        before = [latency_of(outcome) for outcome in measure(acting, models, settings=settings)]
+        slow_down(1.2)
+        after = [latency_of(outcome) for outcome in measure(acting, models, settings=settings)]
+        for then, now in zip(before, after, strict=True):
+            assert not any("slower" in flag for flag in then.flags)
+            assert now.median == pytest.approx(then.median, rel=0.03)
+            assert now.raw_median == pytest.approx(1.2 * then.median, rel=0.03)
+            assert "the machine was slower by 20 % than when the target's reference speed was recorded" in now.flags
+            assert now.half_width > 0.05 > then.half_width
+
+    def test_of_one_round_is_not_taken_for_that_of_all(self, acting: Target, tmp_path: Path) -> None:
+        """A short disturbance of one visit hardly moves the median."""
+        visits = 0
+
+        def advance() -> None:
+            nonlocal visits
+            visits += 1
+            slow_down(1.5 if visits == 4 else 1.0)
+
+        settings = replace(SURE, rounds=8, max_rounds=8, precision=10.0)
+        (outcome,) = measure(acting, models_of(tmp_path, {"a": "clock 1"}), settings=settings, advance=advance)
+        assert latency_of(outcome).median == pytest.approx(1.0, rel=0.03)
+        assert statistics.median(latency_of(outcome).rounds[4]) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(("rounds", "max_rounds"), [(1, 5), (5, 4)])
+def test_settings_without_an_interval_are_refused(rounds: int, max_rounds: int) -> None:
+    """At least two rounds are needed for a spread, and the maximum cannot be below the minimum."""
+    with pytest.raises(ValueError, match=f"rounds must be at least 2 and at most max_rounds, got {rounds} of"):
+        BenchSettings(rounds=rounds, max_rounds=max_rounds)
