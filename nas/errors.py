@@ -16,7 +16,10 @@ A caller's programming mistake is a plain ValueError; a broken invariant is an a
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class NasError(Exception):
@@ -73,3 +76,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     listing = ", ".join(names) if names else "none"
     return f"Did you mean {near[0]!r}? Known: {listing}." if near else f"Known: {listing}."
+
+
+def raised_text(error: BaseException) -> str:
+    """Return an exception in one line, with the file and the line of the user's code that raised it.
+
+    That is the last call outside this package and outside installed ones; without such a call no place is given.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    text = " ".join(str(error).split())
+    named = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    own = str(Path(__file__).parent)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        is_installed = "site-packages" in frame.filename or frame.filename.startswith((own, sys.base_prefix))
+        if not is_installed and not frame.filename.startswith("<"):
+            return f"{named} ({frame.filename}, line {frame.lineno})"
+    return named

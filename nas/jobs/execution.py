@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self, final
 
-from nas.errors import CandidateError, NasError
+from nas.errors import CandidateError, NasError, raised_text
 
 Job = Mapping[str, Any]
 """Plain JSON data: an ``id``, and the arguments of the work."""
@@ -103,7 +103,7 @@ def as_failure(error: Exception) -> CandidateError:
         raise error
     if isinstance(error, MemoryError) or any(sign in repr(error) for sign in OUT_OF_MEMORY):
         return CandidateError("memory", f"training must fit into memory, but raised {type(error).__name__}: {error}")
-    return CandidateError("exception", f"training raised {type(error).__name__}: {error}")
+    return CandidateError("exception", f"training raised {raised_text(error)}")
 
 
 def reports_of(work: Work, job: Job) -> Generator[Report]:

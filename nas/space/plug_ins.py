@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import traceback
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from nas.errors import RecipeError, did_you_mean
+from nas.errors import RecipeError, did_you_mean, raised_text
 
 
 def plug_in_names(group: str) -> list[str]:
@@ -40,7 +39,7 @@ def load_plug_in(group: str, name: str, noun: str) -> object:
                 "same name and hides it. Rename that, or run from another folder."
             ) from error
         raise RecipeError(
-            f"the {noun} {name!r} of the package {_package(entry)} fails to import: {_at(error)}. "
+            f"the {noun} {name!r} of the package {_package(entry)} fails to import: {raised_text(error)}. "
             "Mend or upgrade that package."
         ) from error
 
@@ -94,12 +93,12 @@ def _load_path(path: str, noun: str) -> object:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {_at(error)}.") from error
+            raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {raised_text(error)}.") from error
         raise RecipeError(
             f"{noun} {path!r} names the module {module_name!r}, which is neither installed nor in {here}."
         ) from error
     except Exception as error:
-        raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {_at(error)}.") from error
+        raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {raised_text(error)}.") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -107,13 +106,3 @@ def _load_path(path: str, noun: str) -> object:
         raise RecipeError(
             f"{noun} {path!r}: {module_name} has no {attribute!r}. {did_you_mean(attribute, public)}"
         ) from None
-
-
-def _at(error: BaseException) -> str:
-    """Return an exception in one line, with the file and the line that raised it."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -60,13 +61,17 @@ class TestEvery:
             counting(2),
         )
         executor.run(work, source, time_limit_s=ENOUGH_S)
-        assert [events[-1] for events in source.heard.values()] == [
-            ("failure", ("exception", "training raised ValueError: wrong\nin the middle")),
-            ("failure", ("nan", "the loss is no number")),
-            ("failure", ("exception", "training raised ValueError: wrong at once")),
-            ("failure", ("exception", "training raised AssertionError: the last report of a job must hold done")),
-            ("end", {"epoch": 2, "done": True}),
+        *failures, end = [events[-1] for events in source.heard.values()]
+        patterns = [
+            ("exception", r"training raised ValueError: wrong in the middle \(.*job_work\.py, line \d+\)"),
+            ("nan", "the loss is no number"),
+            ("exception", r"training raised ValueError: wrong at once \(.*job_work\.py, line \d+\)"),
+            ("exception", "training raised AssertionError: the last report of a job must hold done"),
         ]
+        for (event, (kind, reason)), (expected, pattern) in zip(failures, patterns, strict=True):
+            assert (event, kind) == ("failure", expected)
+            assert re.fullmatch(pattern, reason), reason
+        assert end == ("end", {"epoch": 2, "done": True})
         assert [len(events) for events in source.heard.values()] == [2, 2, 1, 2, 2]
 
     def test_a_job_that_exhausts_memory_fails_alone(self, executor: Executor) -> None:

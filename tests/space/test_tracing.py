@@ -1,7 +1,8 @@
-"""Traced layers have the kinds, multiply-accumulates and parameters that one counts by hand."""
+"""Traced layers have the kinds, multiply-accumulates and parameters that a count by hand gives."""
 
 from __future__ import annotations
 
+import inspect
 import pickle
 
 import pytest
@@ -18,11 +19,12 @@ IMAGE = (1, 8, 8)
 
 
 def kinds(module: nn.Module, input_shape: tuple[int, int, int] = IMAGE) -> list[str]:
+    """Return the kinds of layers in order."""
     return [layer.kind for layer in trace_layers(module, input_shape, 10)]
 
 
 class Forward(nn.Module):
-    """A module around one function of the flattened image, for what the torch layers do not cover."""
+    """A module around one function of the flattened image, for operators without a torch layer."""
 
     def __init__(self, function: object) -> None:
         super().__init__()
@@ -34,7 +36,7 @@ class Forward(nn.Module):
 
 
 class OneSpace:
-    """A space whose build is given."""
+    """A space with a given build function."""
 
     choices = (Choice("depth", (1, 2)),)
 
@@ -49,15 +51,18 @@ ARCHITECTURE = Architecture({"depth": 1})
 
 
 def one_block_vit(pool: str) -> nn.Module:
+    """Return a vision transformer of one block."""
     space = load_space("timm-vit", {}, input_shape=IMAGE, classes=10)
     values = {"patch_size": 2, "depth": 1, "width": 32, "head_width": 16, "mlp_ratio": 2.0, "pool": pool}
     return build_checked(space, architecture_from(space, values), IMAGE, 10)
 
 
 class TestCounts:
+    """Kinds, multiply-accumulates and parameters of traced layers."""
+
     @pytest.mark.parametrize(("pool", "tokens"), [("avg", 16), ("token", 17)])
     def test_attention_is_counted(self, pool: str, tokens: int) -> None:
-        """A one-block vision transformer does the work of its six products, both of fused attention's among them."""
+        """A vision transformer of one block does the work of six products, two of them in fused attention."""
         module = one_block_vit(pool)
         layers = trace_layers(module, IMAGE, 10)
         patches = 16 * 32 * 2 * 2
@@ -70,7 +75,7 @@ class TestCounts:
 
     @pytest.mark.parametrize("device", ["meta", "cpu"])
     def test_torch_transformer_is_counted(self, device: str) -> None:
-        """The fast path of torch's own transformer layer, one operator for all, is seen through on either device."""
+        """Torch's own transformer layer is traced in full on either device, despite its fast path."""
 
         class Encoder(nn.Module):
             def __init__(self) -> None:
@@ -90,7 +95,7 @@ class TestCounts:
         assert sum(layer.kind == "attention" for layer in layers) == 1
 
     def test_batch_norm_is_folded(self) -> None:
-        """After a convolution it adds its weights there; elsewhere it is a layer."""
+        """A batch norm after a convolution adds its weights there; elsewhere it is a layer."""
         module = nn.Sequential(
             nn.Conv2d(1, 4, 3, bias=False),
             nn.BatchNorm2d(4),
@@ -115,7 +120,7 @@ class TestCounts:
         )
 
     def test_depthwise_pool_and_transposed(self) -> None:
-        """Depthwise convolutions are told apart, pools keep their window, transposed ones count from the input."""
+        """Depthwise convolutions have their own kind, pools keep their window, transposed ones count input elements."""
         module = nn.Sequential(
             nn.Conv2d(2, 2, 3, padding=1, groups=2, bias=False),
             nn.MaxPool2d(3, stride=2, padding=1),
@@ -131,7 +136,7 @@ class TestCounts:
         assert (linear.macs, softmax.kind) == (1920, "softmax")
 
     def test_shared_frozen_and_unused_parameters(self) -> None:
-        """A shared weight counts once; a frozen or unused one not at all."""
+        """A shared weight counts once; frozen and unused weights do not count."""
         module = nn.Sequential(nn.Flatten(), shared := nn.Linear(64, 64, bias=False), shared, nn.Linear(64, 10))
         module[3].bias.requires_grad_(False)
         module.register_parameter("unused", nn.Parameter(torch.ones(5)))
@@ -140,13 +145,13 @@ class TestCounts:
         assert [layer.macs for layer in layers] == [64 * 64, 64 * 64, 640]
 
     def test_weight_that_is_computed(self) -> None:
-        """What is computed from weights alone is no layer, and its weights count where it is used."""
+        """Operations on weights alone are not layers; the weights count for the layer that uses the result."""
         module = Forward(lambda self, x: x @ torch.nn.functional.normalize(self.weight, dim=1).t())
         (layer,) = trace_layers(module, IMAGE, 10)
         assert (layer.kind, layer.macs, layer.params) == ("linear", 640, 640)
 
     def test_what_is_written_into_a_new_tensor_is_not_lost(self) -> None:
-        """As recurrences by hand do, part by part."""
+        """Layers are found even if a recurrence writes its results into a new tensor part by part."""
 
         def by_parts(self: Forward, x: torch.Tensor) -> torch.Tensor:
             out = torch.zeros(1, 2, 32, device=x.device)
@@ -158,14 +163,16 @@ class TestCounts:
         assert (layer.kind, layer.macs, layer.params) == ("linear", 640, 640)
 
     def test_products_and_joins(self) -> None:
-        """A product of two images is a matmul; concatenation, sums and products by element have their kinds."""
+        """A product of two images is a matmul; concatenation, sums and elementwise products have their kinds."""
         module = Forward(lambda self, x: (torch.cat([x, x * 2 + x], 1)[:, :64] @ (x.t() @ x))[:, :10])
         assert kinds(module) == ["elementwise", "elementwise", "concat", "matmul", "matmul"]
 
 
 class TestRuns:
+    """Side effects of tracing."""
+
     def test_leaves_module_and_random_state(self) -> None:
-        """Tracing changes neither weights, running statistics, mode and device, nor the random state."""
+        """Tracing does not change weights, running statistics, mode, device or the random state."""
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(144, 10))
         module.train()
         before, state = pickle.dumps(module.state_dict()), torch.get_rng_state()
@@ -175,7 +182,7 @@ class TestRuns:
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_forward_that_needs_values(self) -> None:
-        """Where meta tensors cannot run, the CPU does, and the random state stays as it was."""
+        """If meta tensors cannot run, the CPU does, and the random state stays unchanged."""
 
         def function(self: Forward, x: torch.Tensor) -> torch.Tensor:
             torch.rand(1)
@@ -186,14 +193,14 @@ class TestRuns:
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_layers_of_does_not_disturb_the_random_state(self) -> None:
-        """Building for a trace draws weights, but from a state of its own."""
+        """Building for a trace draws weights from a separate random state."""
         space = OneSpace(lambda _: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
         state = torch.get_rng_state()
         assert [layer.kind for layer in layers_of(space, ARCHITECTURE, IMAGE, 10)] == ["linear"]
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_build_that_needs_values(self) -> None:
-        """A build that reads tensors cannot run on meta, and runs for real instead."""
+        """A build that reads tensors cannot run on meta, and runs on the CPU instead."""
 
         def build(_: Architecture) -> nn.Module:
             return nn.Sequential(nn.Flatten(), nn.Linear(int(torch.tensor(64)), 10))
@@ -202,8 +209,10 @@ class TestRuns:
 
 
 class TestFailures:
+    """Errors of modules that cannot be traced."""
+
     def test_wrong_output_shape(self) -> None:
-        """The rule and then the value."""
+        """The message gives the rule and then the value."""
         with pytest.raises(CandidateError) as failure:
             trace_layers(nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), IMAGE, 10)
         assert failure.value.kind == "build"
@@ -212,12 +221,12 @@ class TestFailures:
         )
 
     def test_output_that_is_no_tensor(self) -> None:
-        """A tuple of outputs is not logits."""
+        """A tuple of outputs is not accepted as logits."""
         with pytest.raises(CandidateError, match="but it gave a tuple"):
             trace_layers(Forward(lambda self, x: (x, x)), IMAGE, 10)
 
     def test_forward_raises(self) -> None:
-        """The message of the CPU run, which people understand, and the error that caused it."""
+        """The error has the message of the CPU run, and its cause."""
         with pytest.raises(
             CandidateError, match=r"forward raised RuntimeError: .*shapes cannot be multiplied"
         ) as failure:
@@ -226,7 +235,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("call", [build_checked, layers_of])
     def test_build_raises(self, call: object) -> None:
-        """Any exception of a build becomes the failure of this one candidate."""
+        """Any exception of ``build`` becomes a failure of this one candidate."""
 
         def build(architecture: Architecture) -> nn.Module:
             raise KeyError("width")
@@ -237,7 +246,23 @@ class TestFailures:
         assert isinstance(failure.value.__cause__, KeyError)
 
     def test_build_returns_no_module(self) -> None:
-        """A function that happens to work is still no module."""
+        """A function that happens to work is not accepted as a module."""
         space: SearchSpace = OneSpace(lambda _: 3)
         with pytest.raises(CandidateError, match=r"must return a torch.nn.Module .* but it gave a int\."):
             build_checked(space, ARCHITECTURE, IMAGE, 10)
+
+
+def test_an_exception_of_build_names_the_file_and_the_line_of_the_user_s_code() -> None:
+    """Also where the exception comes from inside torch: the last line of the space itself is named."""
+
+    class Wrong:
+        choices = (Choice("width", (0, 8)),)
+
+        def build(self, architecture: Architecture) -> nn.Module:
+            return nn.Conv2d(1, int(architecture["width"]), 3, groups=3)
+
+    with pytest.raises(CandidateError) as failure:
+        build_checked(Wrong(), Architecture({"width": 8}), (1, 8, 8), 10)
+    line = inspect.getsourcelines(Wrong.build)[1] + 1
+    assert failure.value.reason.startswith("build raised ValueError: ")
+    assert failure.value.reason.endswith(f"({__file__}, line {line})")
