@@ -50,6 +50,8 @@ def __dir__() -> list[str]:
 def _unknown(name: str) -> str:
     if name.startswith("_"):
         return f"module 'nas' has no attribute {name!r}"
-    from nas.errors import did_you_mean
+    from nas.errors import nearest
 
-    return f"module 'nas' has no attribute {name!r}. {did_you_mean(name, _homes())}"
+    near = nearest(name, sorted(_homes()))
+    hint = "dir(nas) lists the public names." if near is None else f"Did you mean {near!r}?"
+    return f"module 'nas' has no attribute {name!r}. {hint}"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -70,12 +70,26 @@ class CandidateError(NasError):
         return type(self), (self.kind, self.reason)
 
 
+MOST_LISTED = 40
+"""A longer list of known names helps nobody, so that only the nearest one is given."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known word, or all of them when none is near."""
+    """Return a sentence with the nearest known word, and a list of the known words unless it is long."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    listing = ", ".join(names) if names else "none"
-    return f"Did you mean {near[0]!r}? Known: {listing}." if near else f"Known: {listing}."
+    near = nearest(word, names)
+    listing = f"Known: {', '.join(names) or 'none'}."
+    if near is None:
+        return listing
+    return f"Did you mean {near!r}? {listing}" if len(names) <= MOST_LISTED else f"Did you mean {near!r}?"
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """Return the known word that is spelt most like ``word``, or begins with it; None if there is none."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if found:
+        return found[0]
+    return next((name for name in known if word and name.lower().startswith(word.lower())), None)
 
 
 def raised_text(error: BaseException) -> str:

@@ -163,6 +163,8 @@ class PredictorMethod(Protocol):
 
 
 MIN_SAMPLES = 5
+PREDICTOR_ARGUMENTS = ("space", "architectures", "values", "target", "sources", "given", "seed")
+"""The arguments that a search gives to a predictor method. Further ones are options that a recipe can set."""
 
 
 def load_predictor(name: str) -> PredictorMethod:

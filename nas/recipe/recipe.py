@@ -349,6 +349,9 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         known = _known_keys(problem["loc"][:-1])
         return f"a recipe has no key {where!r}. {did_you_mean(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        return f"{where}: unknown value {problem['input']!r}. {did_you_mean(problem['input'], known)}"
     wanted = {"model_type": "input should be a table of keys", "tuple_type": "input should be a list"}
     rule = wanted.get(problem["type"], problem["msg"][0].lower() + problem["msg"][1:])
     return f"{where}: {rule}, but got {problem['input']!r}."

@@ -38,7 +38,8 @@ class SamplerMaker(Protocol):
 
     ``known`` maps the numbers of objectives to functions that return their values, shape (N,), without an evaluation.
     ``accept`` tells which of N architectures may be proposed, shape (N,). ``prior`` and ``weigh_time`` are as in
-    ``Beforehand``. A maker ignores what it has no use for; its further arguments are options that a recipe can set.
+    ``Beforehand``. A maker ignores what it has no use for; its further arguments are options that a recipe can set. One
+    that learns from a prior has an attribute ``takes_prior`` that is True.
     """
 
     def __call__(
@@ -52,6 +53,10 @@ class SamplerMaker(Protocol):
         weigh_time: bool,
         **options: Any,
     ) -> optuna.samplers.BaseSampler: ...
+
+
+SAMPLER_ARGUMENTS = ("describer", "seed", "known", "accept", "prior", "weigh_time")
+"""The arguments that a proposer gives to the maker of a sampler."""
 
 
 def load_sampler(name: str) -> SamplerMaker:

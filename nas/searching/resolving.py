@@ -14,12 +14,13 @@ from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.jobs.resources import local_gpus
-from nas.prediction.predictor import load_predictor
+from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.searching.beliefs import measured_metrics
-from nas.searching.proposer import load_sampler
+from nas.searching.proposer import SAMPLER_ARGUMENTS, load_sampler
+from nas.space.plug_ins import check_options
 from nas.space.search_space import HasSupernet, SearchSpace, check_space, load_space, make_space
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
@@ -119,8 +120,7 @@ def resolve(
     for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
-    load_predictor(recipe.predictor.name)
-    load_sampler(recipe.sampler.name)
+    _check_plug_ins(recipe)
     if recipe.evaluate == "table":
         return _resolve_table(recipe, space, data)
     _check_gpus(recipe)
@@ -142,6 +142,18 @@ def resolve(
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, shape, classes, recipe.parsed_target.batch, store)
     return Resolved(made, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
+
+
+def _check_plug_ins(recipe: Recipe) -> None:
+    """Check that the sampler and the predictor exist and take their options, and that a prior has a use."""
+    predictor, sampler = load_predictor(recipe.predictor.name), load_sampler(recipe.sampler.name)
+    check_options(predictor, recipe.predictor.options, recipe.predictor.name, "predictor", PREDICTOR_ARGUMENTS)
+    check_options(sampler, recipe.sampler.options, recipe.sampler.name, "sampler", SAMPLER_ARGUMENTS)
+    if recipe.prior != "none" and not getattr(sampler, "takes_prior", False):
+        raise RecipeError(
+            f'a prior needs a sampler that learns from it, but got prior "{recipe.prior}" with sampler '
+            f'"{recipe.sampler.name}". Set sampler=gp, or leave the prior out.'
+        )
 
 
 def _device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> DeviceBench:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
+from collections.abc import Callable, Collection, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -47,6 +49,26 @@ def load_plug_in(group: str, name: str, noun: str) -> object:
 def plug_in_path(group: str, name: str, noun: str) -> str:
     """Return the ``module:Name`` that ``name`` stands for, without loading it. Raises RecipeError if it is unknown."""
     return name if ":" in name else _entry(group, name, noun).value
+
+
+def check_options(
+    maker: Callable[..., object], options: Iterable[str], name: str, noun: str, reserved: Collection[str] = ()
+) -> None:
+    """Check that a plug-in takes the options that a recipe gives it, before any work begins.
+
+    ``reserved`` are arguments that ``nas`` itself gives.
+
+    Raises:
+        RecipeError: an option that ``maker`` does not take; the nearest one that it takes is given.
+    """
+    parameters = inspect.signature(maker).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    known = [key for key, parameter in parameters.items() if parameter.kind not in positional and key not in reserved]
+    for option in options:
+        if option not in known:
+            raise RecipeError(f"{noun} {name!r} has no option {option!r}. {did_you_mean(option, known)}")
 
 
 def _entry(group: str, name: str, noun: str) -> EntryPoint:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import RecipeError, SpaceError, did_you_mean
+from nas.errors import RecipeError, SpaceError
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
-from nas.space.plug_ins import load_plug_in
+from nas.space.plug_ins import check_options, load_plug_in
 
 if TYPE_CHECKING:
     import torch
@@ -136,10 +136,7 @@ def make_space(
     parameters = inspect.signature(maker).parameters
     task = {"input_shape": input_shape, "classes": classes}
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    for option in options:
-        if not open_ended and (option not in parameters or option in task):
-            known = [p for p in parameters if p not in task]
-            raise RecipeError(f"search space {name!r} has no option {option!r}. {did_you_mean(option, known)}")
+    check_options(maker, options, name, "search space", reserved=task)
     given = {key: value for key, value in task.items() if open_ended or key in parameters}
     try:
         space = maker(**given, **options)

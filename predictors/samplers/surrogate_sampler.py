@@ -66,6 +66,8 @@ class SurrogateSampler(SpaceSampler):
     always count as logarithms. Both attributes are defined in ``nas.searching.proposer``.
     """
 
+    takes_prior = True
+
     def __init__(
         self,
         describer: Describer,
