@@ -1,4 +1,4 @@
-"""A predictor of which the width of the bounds is known: least squares on what the layers add up to."""
+"""A predictor with bounds of a known width: least squares on sums over layers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from nas.prediction.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, batch_of
+from nas.prediction.predictor import Batch, Given, HeldOut, Prediction, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
+from nas.values.held_out import HeldOutError
 from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,12 +22,13 @@ NAME = "fake_predictor:fit_fake"
 
 @dataclass
 class Settings:
-    """How ``fit_fake`` behaves, and what it was asked.
+    """Settings of ``fit_fake``, and a record of its calls.
 
-    ``half_width`` gives the bounds' half width, relative to the mean, for a number of samples. ``is_known`` says
-    whether an architecture is; all is predicted too high by ``factor``. ``fits`` are the metrics' samples, sources and
-    values of what is given, in order; ``predictors`` what came of them; ``predicted`` the sizes of the batches, and
-    ``given`` what was given for them.
+    ``half_width`` gives half the width of the bounds, relative to the mean, for a number of samples. ``is_known`` marks
+    known architectures, and ``factor`` multiplies all predictions.
+
+    ``fits`` records the samples, values, sources and given features of each fit, and ``predictors`` the results.
+    ``predicted`` records the sizes of predicted batches, and ``given`` their given features.
     """
 
     half_width: Callable[[int], float] = lambda samples: 0.05
@@ -43,7 +45,7 @@ _settings = Settings()
 
 @contextmanager
 def fake_settings(settings: Settings) -> Iterator[Settings]:
-    """Fits within behave as ``settings`` say."""
+    """Apply ``settings`` to all fits within the context."""
     global _settings
     before, _settings = _settings, settings
     try:
@@ -62,6 +64,7 @@ def fit_fake(
     given: Sequence[Given] = (),
     seed: int,
 ) -> FakePredictor:
+    """Fit the predictor as the current settings say, and record the call in them."""
     batch = batch_of(space, architectures, given)
     _settings.fits.append((list(architectures), values, sources, batch.given))
     _settings.predictors.append(FakePredictor(space, batch, values, given, _settings))
@@ -69,7 +72,7 @@ def fit_fake(
 
 
 class FakePredictor:
-    """Its bounds reach ``half_width`` to each side, and its one-sided bound nine tenths of that."""
+    """A predictor whose bounds reach ``half_width`` to each side; its one-sided bound reaches nine tenths of that."""
 
     def __init__(
         self, space: Describer, batch: Batch, values: FloatArray, given: Sequence[Given], settings: Settings
@@ -104,6 +107,6 @@ class FakePredictor:
 
 
 def _features(descriptions: Descriptions) -> FloatArray:
-    """A one, and the logs of what the layers add up to; shape (N, 5)."""
+    """Return a constant and the logarithms of sums over layers, shape (N, 5)."""
     totals = np.log1p(descriptions.layer_sums.sum(axis=1))
     return np.hstack([np.full((len(totals), 1), math.e), totals])

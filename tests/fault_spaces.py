@@ -1,4 +1,4 @@
-"""Spaces of small networks for digits of which some go wrong, each in a way of its own."""
+"""Spaces of small networks for digits, some of which fail, each in a different way."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PLAIN = "plain"
 
 
 class Faulty:
-    """``part`` decides what goes wrong: it is plain, or one of ``faults``.
+    """A space whose choice ``part`` selects a fault, or none if it is plain.
 
-    build, shape: at once. refused: the runtime has no kernel for it. export: the exporter cannot express it.
-    nan, raise, exit, hang, slow: in training alone. With ``always`` there is no plain part.
+    The faults build and shape fail at once. With refused, the runtime has no kernel, and with export the exporter
+    fails. The faults nan, raise, exit, hang and slow occur only in training. With ``always`` there is no plain part.
     """
 
     def __init__(self, faults: str = "", always: bool = False, seconds: float = 0.05) -> None:
@@ -45,7 +45,7 @@ class Faulty:
 
 
 class Fault(nn.Module):
-    """Passes its input on, or does not."""
+    """A module that returns its input, or fails as ``part`` says."""
 
     def __init__(self, part: str, seconds: float) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Fault(nn.Module):
 
 
 class DoubleConvolution(nn.Module):
-    """A convolution in float64, for which ONNX Runtime has no kernel on CPUs."""
+    """A convolution in float64, for which ONNX Runtime has no CPU kernel."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A predictor that is fitted in no time: linear costs of the options, in logs, and bounds from the residuals."""
+"""A fast predictor: linear costs of the options, in logarithms, with bounds from the residuals."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nas.prediction.predictor import Batch, Given, HeldOut, HeldOutError, Prediction, Predictor, batch_of
+from nas.prediction.predictor import Batch, Given, HeldOut, Prediction, Predictor, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.values.held_out import HeldOutError
 from nas.values.source import Source
 
 FloatArray = npt.NDArray[np.float64]
 
 
 class QuickPredictor:
-    """A ridge on one column for each option that was seen; an option that was not makes an architecture unknown."""
+    """A ridge regression with a column for each seen option; an unseen option makes an architecture unknown."""
 
     def __init__(self, space: Describer, architectures: Sequence[Architecture], values: FloatArray) -> None:
         self._space = space
@@ -80,5 +81,5 @@ def fit_quick(
     given: Sequence[Given] = (),
     seed: int,
 ) -> Predictor:
-    """The sources and what is given are not used."""
+    """Fit the predictor; ``sources`` and ``given`` are ignored."""
     return QuickPredictor(space, architectures, np.asarray(values, dtype=np.float64))

@@ -10,7 +10,7 @@ from nas.space.architecture import Architecture, Choice
 
 
 class TinySpace:
-    """Up to two further convolutions of one width behind a first one; their kernel exists only where they do."""
+    """A convolution, and up to two more of the same width; their kernel is a choice only if they exist."""
 
     choices = (
         Choice("width", (4, 8, 16)),
@@ -26,6 +26,7 @@ class TinySpace:
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int) -> tuple[nn.Module, ...]:
+    """Return a convolution with batch norm and ReLU."""
     return (
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),

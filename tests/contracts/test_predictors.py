@@ -1,4 +1,4 @@
-"""What every way to predict promises, checked on devices made up of a formula."""
+"""Contract of predictors, checked for every registered method on simulated devices."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ latencies_ms = Device().latencies_ms
 
 @pytest.fixture(params=METHODS)
 def method(request: pytest.FixtureRequest) -> str:
+    """Return the name of a registered method."""
     name: str = request.param
     return name
 
 
 def fitting(method: str) -> Callable[..., Predictor]:
-    """The method for the made-up space; ``transfer`` with sources, for without them it is ``gp``."""
+    """Return the method for the simulated space; ``transfer`` gets sources, because without them it equals ``gp``."""
     given: dict[str, Any] = {"target": "made up", "seed": 0}
     if method == "transfer":
         given["sources"] = SOURCES
@@ -56,12 +57,13 @@ def fitting(method: str) -> Callable[..., Predictor]:
 
 @pytest.fixture
 def fit(method: str) -> Callable[..., Predictor]:
+    """Return the method with its sources."""
     return fitting(method)
 
 
 @cache
 def fitted(method: str, count: int) -> Predictor:
-    """Fitted once to the latencies of the same random architectures, ``drawn(count, seed=0)``."""
+    """Return a predictor of latencies of the architectures ``drawn(count, seed=0)``; fits are cached."""
     seen = drawn(count, seed=0)
     return fitting(method)(seen, latencies_ms(seen))
 
@@ -69,17 +71,21 @@ def fitted(method: str, count: int) -> Predictor:
 def fit_plainly(
     method: str, architectures: Sequence[Architecture], values: FloatArray, sources: Sequence[Source] = ()
 ) -> Predictor:
+    """Fit a registered method with the given sources, by default none."""
     return load_predictor(method)(SPACE, architectures, values, target="made up", sources=sources, seed=0)
 
 
 def noisy(values: FloatArray, share: float, seed: int) -> FloatArray:
+    """Return values with relative noise."""
     spoilt: FloatArray = values * np.exp(share * np.random.default_rng(seed).standard_normal(len(values)))
     return spoilt
 
 
 class TestPredictor:
+    """Promises of every predictor."""
+
     def test_the_same_seed_gives_the_same_predictor(self, method: str, fit: PredictorMethod) -> None:
-        """Everything that a predictor says depends on its samples and seed alone."""
+        """Predictions and errors depend only on the samples and the seed."""
         seen, fresh = drawn(30, seed=0), drawn(10, seed=1)
         first, second = fitted(method, 30), fit(seen, latencies_ms(seen))
         assert first.held_out == second.held_out
@@ -88,7 +94,7 @@ class TestPredictor:
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
     def test_fitting_leaves_its_samples_alone(self, fit: PredictorMethod) -> None:
-        """The caller's values are as before."""
+        """The caller's values are unchanged."""
         seen = drawn(12, seed=0)
         values = latencies_ms(seen)
         before = values.copy()
@@ -97,7 +103,7 @@ class TestPredictor:
 
     @pytest.mark.parametrize("count", [MIN_SAMPLES, 30])
     def test_bounds_are_positive_and_in_order(self, fit: PredictorMethod, count: int) -> None:
-        """0 < lower <= mean <= limit and upper, for as few samples as are allowed too."""
+        """0 < lower <= mean <= limit and upper, also with the fewest samples."""
         seen, fresh = drawn(count, seed=count), drawn(50, seed=100)
         predictor = fit(seen, jumping_latencies_ms(seen))
         prediction = predictor.predict(fresh)
@@ -111,7 +117,7 @@ class TestPredictor:
         assert prediction.known.dtype == np.bool_
 
     def test_held_out_error_sums_up_the_held_out_predictions(self, method: str) -> None:
-        """They are in the order of the samples, and their bounds are around them."""
+        """Held-out predictions follow the order of the samples, and lie between their bounds."""
         predictor, values = fitted(method, 30), latencies_ms(drawn(30, seed=0))
         held_out, error = predictor.held_out_predictions, predictor.held_out
         np.testing.assert_array_equal(held_out.values, values)
@@ -124,7 +130,7 @@ class TestPredictor:
         assert error.width == np.median((held_out.upper - held_out.lower) / held_out.mean)
 
     def test_each_architecture_is_predicted_by_itself(self, method: str) -> None:
-        """Its company does not matter, but for the rounding of single precision; none give no predictions."""
+        """A prediction does not depend on its batch, except for single-precision rounding; a batch may be empty."""
         predictor, fresh = fitted(method, 30), drawn(300, seed=1)
         together = predictor.predict(fresh)
         for index in (0, 3, 299):
@@ -135,7 +141,7 @@ class TestPredictor:
         assert len(predictor.predict([])) == 0
 
     def test_described_architectures_are_predicted_alike(self, method: str) -> None:
-        """``predict`` is ``predict_described`` of ``batch_of``."""
+        """``predict`` equals ``predict_described`` of ``batch_of``."""
         predictor, fresh = fitted(method, 30), drawn(20, seed=1)
         one, other = predictor.predict(fresh), predictor.predict_described(batch_of(SPACE, fresh))
         for field in ("mean", "lower", "upper", "limit", "known"):
@@ -143,14 +149,14 @@ class TestPredictor:
 
     @pytest.mark.parametrize("scale", [1e-6, 1e9])
     def test_the_unit_does_not_matter(self, method: str, fit: PredictorMethod, scale: float) -> None:
-        """Predictions scale with the values, but for ties between the splits of a tree that rounding breaks."""
+        """Predictions scale with the values, except for rounding in ties between splits of a tree."""
         seen, fresh = drawn(12, seed=0), drawn(6, seed=1)
         plain, scaled = fitted(method, 12).predict(fresh), fit(seen, latencies_ms(seen) * scale).predict(fresh)
         np.testing.assert_allclose(scaled.upper, plain.upper * scale, rtol=0.05)
         np.testing.assert_allclose(scaled.limit, plain.limit * scale, rtol=0.05)
 
     def test_too_few_samples_are_refused(self, fit: PredictorMethod) -> None:
-        """The error says the rule and then the number."""
+        """The error gives the rule and then the number."""
         seen = drawn(MIN_SAMPLES - 1, seed=0)
         with pytest.raises(ValueError, match=f"at least {MIN_SAMPLES} samples, but got {MIN_SAMPLES - 1}"):
             fit(seen, latencies_ms(seen))
@@ -165,12 +171,12 @@ class TestPredictor:
             fit(seen, values)
 
     def test_one_value_an_architecture(self, fit: PredictorMethod) -> None:
-        """Another number of values is refused."""
+        """A different number of values is refused."""
         with pytest.raises(ValueError, match=r"one value for each architecture, shape \(10,\), but got \(9,\)"):
             fit(drawn(10, seed=0), np.ones(9))
 
     def test_architectures_of_another_space_are_refused(self, method: str, fit: PredictorMethod) -> None:
-        """The error names the choice, when fitting as when predicting."""
+        """The error names the choice, in fitting and in predicting."""
         seen = drawn(10, seed=0)
         values = latencies_ms(seen)
         strange_option = Architecture({**seen[0], "width1": 99})
@@ -185,7 +191,7 @@ class TestPredictor:
 
     @pytest.mark.parametrize("count", [MIN_SAMPLES, 30])
     def test_values_that_do_not_vary_are_predicted(self, method: str, fit: PredictorMethod, count: int) -> None:
-        """As may happen with counted bytes; no rank correlation exists then."""
+        """Constant values, such as counted bytes, have no rank correlation."""
         predictor = fit(drawn(count, seed=0), np.full(count, 4096.0))
         prediction = predictor.predict(drawn(20, seed=1))
         few_costs = method == "additive" and count == MIN_SAMPLES  # layers may account for a part of the constant
@@ -195,7 +201,7 @@ class TestPredictor:
         assert predictor.held_out.mape < 0.05
 
     def test_equal_architectures_are_allowed(self, fit: PredictorMethod) -> None:
-        """Features that do not vary are no reason to fail."""
+        """Features that do not vary are no error."""
         seen = drawn(1, seed=0) * 8
         predictor = fit(seen, np.linspace(1, 1.2, 8))
         prediction = predictor.predict([*seen[:1], *drawn(5, seed=1)])
@@ -204,14 +210,14 @@ class TestPredictor:
         assert np.isfinite(prediction.upper).all()
 
     def test_values_of_one_architecture_are_averaged(self, fit: PredictorMethod) -> None:
-        """Measured twice, 5 % above and 5 % below, it is predicted near the middle."""
+        """Two values, 5 % above and 5 % below, are predicted near their middle."""
         seen = drawn(14, seed=0)
         values = latencies_ms(seen)
         predictor = fit([*seen, *seen], np.concatenate([values * 1.05, values * 0.95]))
         assert mape(values, predictor.predict(seen).mean) < 0.03
 
     def test_whole_milliseconds_are_enough(self, fit: PredictorMethod) -> None:
-        """A coarse clock gives many ties, and still tells quick from slow."""
+        """Values of a coarse clock have many ties, and still separate fast from slow."""
         seen, fresh = drawn(40, seed=0), drawn(200, seed=1)
         unit_ms = np.median(latencies_ms(seen)) / 4
         coarse = np.maximum(1.0, np.round(latencies_ms(seen) / unit_ms))
@@ -220,7 +226,7 @@ class TestPredictor:
         assert spearman(latencies_ms(fresh), predictor.predict(fresh).mean) > 0.93
 
     def test_a_device_whose_layers_add_up(self, method: str) -> None:
-        """Forty measurements suffice to rank fresh architectures; how close is a matter of method."""
+        """Forty samples suffice to rank new architectures; the error depends on the method."""
         predictor, fresh = fitted(method, 40), drawn(200, seed=1)
         truths = latencies_ms(fresh)
         mean = predictor.predict(fresh).mean
@@ -233,7 +239,7 @@ class TestPredictor:
     def test_held_out_error_foretells_the_error_on_fresh_architectures(
         self, fit: PredictorMethod, values_ms: Callable[[Sequence[Architecture]], FloatArray]
     ) -> None:
-        """An independent test agrees with what cross-validation found."""
+        """The error on new architectures agrees with that of cross-validation."""
         seen, fresh = drawn(40, seed=2), drawn(200, seed=3)
         predictor = fit(seen, noisy(values_ms(seen), 0.03, seed=0))
         truths = noisy(values_ms(fresh), 0.03, seed=1)
@@ -243,7 +249,7 @@ class TestPredictor:
 
     @pytest.mark.parametrize("count", [8, 20])
     def test_bounds_hold_what_they_promise(self, fit: PredictorMethod, count: int) -> None:
-        """Nine in ten fresh measurements, on average over devices; the limit alone 95 %."""
+        """On average over devices, bounds hold 90 % of new measurements, and the limit 95 %."""
         inside, below = [], []
         for seed in range(5):
             seen, fresh = drawn(count, seed=10 + seed), drawn(60, seed=200 + seed)
@@ -257,7 +263,7 @@ class TestPredictor:
         assert np.mean(below) < 0.995 or count < 20  # from eight samples limits are cautious
 
     def test_what_is_unlike_the_samples_is_unknown(self, fit: PredictorMethod) -> None:
-        """From shallow and narrow samples, deep and wide networks are unknown and their bounds are wider."""
+        """With shallow and narrow samples, deep and wide networks are unknown and have wider bounds."""
         shallow = [Architecture({**each, "depth0": 1, "depth1": 1, "width0": 8}) for each in drawn(40, seed=0)]
         seen, familiar = shallow[:15], shallow[15:]
         wide = {"depth0": 4, "width0": 32, "expansion0": 4, "depth1": 4, "width1": 32, "expansion1": 4}
@@ -271,14 +277,16 @@ class TestPredictor:
         assert np.median(away_width) > 1.3 * np.median(near_width)
 
     def test_a_predictor_cannot_be_changed(self, method: str) -> None:
-        """It is fitted once."""
+        """Attributes of a fitted predictor cannot be assigned."""
         with pytest.raises(AttributeError):
             fitted(method, 12).held_out = None  # type: ignore[misc, assignment]
 
 
 class TestSources:
+    """Measurements of other targets."""
+
     def test_only_methods_that_transfer_use_them(self, method: str) -> None:
-        """The others predict the same with them."""
+        """Other methods give the same predictions with sources."""
         seen, fresh = drawn(12, seed=0), drawn(20, seed=1)
         values = TARGET_DEVICE.latencies_ms(seen)
         without = fit_plainly(method, seen, values).predict(fresh).mean
@@ -286,7 +294,7 @@ class TestSources:
         assert np.array_equal(with_them, without) == (method not in TRANSFERRING)
 
     def test_a_source_needs_not_have_measured_the_samples(self, method: str) -> None:
-        """Rows of its own are enough, as are those of targets of other precisions; sources may share some rows."""
+        """Sources may measure other architectures, at other precisions, and may share some rows."""
         seen, others = drawn(12, seed=0), drawn(60, seed=901)
         first, second = sources_of(others)
         part = Source(second.target, second.architectures[30:], second.values[30:])
@@ -304,14 +312,14 @@ class TestSources:
         ],
     )
     def test_a_bad_source_is_refused_by_its_name(self, method: str, values: FloatArray, rule: str) -> None:
-        """The error names its target, then the rule and the value."""
+        """The error names the target, then the rule and the value."""
         bad = Source("phone @ int8", drawn(len(values), seed=3), values)
         with pytest.raises(ValueError, match=f"phone @ int8.*{rule}"):
             fit_plainly(method, drawn(10, seed=0), np.ones(10), [*SOURCES, bad])
 
     @pytest.mark.parametrize("method", TRANSFERRING)
     def test_ten_samples_suffice_with_two_related_sources(self, method: str) -> None:
-        """The error is less than half of that without them, over several draws of samples."""
+        """Over several draws of samples, the error is less than half of that without sources."""
         fresh = drawn(100, seed=1)
         truths = TARGET_DEVICE.latencies_ms(fresh)
         errors: dict[str, list[float]] = {method: [], "gp": []}
@@ -325,7 +333,7 @@ class TestSources:
 
     @pytest.mark.parametrize("method", TRANSFERRING)
     def test_unrelated_sources_do_little_harm(self, method: str) -> None:
-        """Sources of nothing but noise make errors at most a third larger than without any."""
+        """Sources of pure noise increase errors by at most a third."""
         rng = np.random.default_rng(0)
         rows, fresh = drawn(100, seed=902), drawn(100, seed=1)
         noise = [Source(f"noise {n}", rows, np.exp(rng.standard_normal(len(rows)))) for n in range(2)]
@@ -340,7 +348,7 @@ class TestSources:
 
     @pytest.mark.parametrize("method", TRANSFERRING)
     def test_a_stalled_row_of_a_source_does_little_harm(self, method: str) -> None:
-        """One value a hundred times too large leaves the prediction nearly as good."""
+        """One source value that is a hundred times too large hardly changes the errors."""
         seen, fresh = drawn(10, seed=20), drawn(100, seed=1)
         values, truths = TARGET_DEVICE.latencies_ms(seen), TARGET_DEVICE.latencies_ms(fresh)
         stalled = [replace(source, values=source.values.copy()) for source in SOURCES]
@@ -353,8 +361,10 @@ class TestSources:
 
 
 class TestGiven:
+    """Features that are given for every architecture."""
+
     def test_every_method_takes_it(self, method: str) -> None:
-        """Whether it uses it or not; ``predict`` asks for it by itself."""
+        """Every method accepts them, and ``predict`` computes them itself."""
         seen, fresh = drawn(12, seed=0), drawn(20, seed=1)
         given = [Given("log latency_ms", lambda architectures: np.log(jumping_latencies_ms(architectures)))]
         predictor = load_predictor(method)(SPACE, seen, latencies_ms(seen), target="made up", given=given, seed=0)
@@ -363,7 +373,7 @@ class TestGiven:
 
     @pytest.mark.parametrize("method", TRANSFERRING)
     def test_a_known_latency_improves_energy(self, method: str) -> None:
-        """Ten energies suffice where a device's power varies little."""
+        """Ten energies suffice on a device whose power varies little."""
 
         def log_latencies(architectures: Sequence[Architecture]) -> FloatArray:
             logs: FloatArray = np.log(jumping_latencies_ms(architectures))

@@ -1,4 +1,4 @@
-"""Promises of every registered sampler, checked in plain Optuna studies."""
+"""Contract of samplers, checked for every registered sampler in plain Optuna studies."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from predictors.samplers.space_sampler import SpaceSampler
 
 @pytest.fixture(name="cells", scope="module")
 def describer_of_cells() -> Describer:
+    """Return a describer of the cells."""
     return describer_of(CELLS, SHAPE, CLASSES)
 
 
@@ -31,7 +32,7 @@ Maker = Callable[..., optuna.samplers.BaseSampler]
 
 
 def registered(name: str) -> Maker:
-    """The maker that is registered as ``name``."""
+    """Return the maker that is registered as ``name``."""
     maker = load_plug_in("nas.samplers", name, "sampler")
     assert callable(maker)
     return maker
@@ -43,13 +44,13 @@ def accept_all(architectures: Sequence[Architecture]) -> np.ndarray:
 
 
 def arguments() -> dict[str, object]:
-    """Everything that the proposer gives to a sampler, apart from the describer and the seed."""
+    """Return everything that the proposer gives to a sampler, except the describer and the seed."""
     return {"known": {1: costs}, "accept": accept_all, "prior": costs, "weigh_time": True}
 
 
 @pytest.fixture(autouse=True)
 def experimental_features() -> Iterator[None]:
-    """Some of Optuna's samplers warn at each use that they are experimental."""
+    """Silence the warnings of Optuna's samplers that are experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
@@ -57,7 +58,7 @@ def experimental_features() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", plug_in_names("nas.samplers"))
 class TestSampler:
-    """Promises of every sampler, Optuna's own included."""
+    """Promises of every sampler, including Optuna's own."""
 
     def test_the_seed_decides_every_proposal(self, name: str, cells: Describer) -> None:
         """Equal seeds give equal proposals, and different seeds different ones."""
@@ -67,11 +68,11 @@ class TestSampler:
         assert runs[0] != runs[2]
 
     def test_only_the_describer_and_the_seed_are_required(self, name: str, cells: Describer) -> None:
-        """A sampler proposes without known costs, a prior or a rule of acceptance."""
+        """A sampler proposes without known costs, a prior or an ``accept`` function."""
         assert len(search(registered(name)(cells, seed=0), 8)) == 8
 
     def test_proposes_only_options_of_the_space(self, name: str) -> None:
-        """Conditional choices included, each proposal is an architecture of the space."""
+        """Each proposal is an architecture of a space with conditional choices."""
         space = TinySpace()
         everything = set(enumerate_space(space))
         study = new_study(registered(name)(describer_of(space, SHAPE, CLASSES), seed=0), 1)
@@ -81,7 +82,7 @@ class TestSampler:
             study.tell(trial, float(number % 7))
 
     def test_copes_with_failed_stopped_and_constrained_trials(self, name: str, cells: Describer) -> None:
-        """Every third trial fails, every third is stopped, and the others break a constraint in half of the cases."""
+        """A third of the trials fail, a third are stopped, and half of those that do not fail violate a constraint."""
         study = new_study(registered(name)(cells, seed=0, **arguments()))
         for number in range(36):
             trial, architecture = ask(study)
@@ -98,7 +99,7 @@ class TestSampler:
         assert architecture_from(CELLS, ask(study)[0].params)
 
     def test_continues_from_trials_that_others_added(self, name: str, cells: Describer) -> None:
-        """The rebuilt study of a resumed search holds only added trials, and the seed still decides what follows."""
+        """The seed determines the proposals after added trials, as in the rebuilt study of a resumed search."""
         rng = np.random.default_rng(0)
         before = [sample(CELLS, rng) for _ in range(25)]
 
@@ -147,18 +148,18 @@ class TestSpaceSampler:
         return made
 
     def test_never_repeats_and_is_reproducible(self, make: type[SpaceSampler], cells: Describer) -> None:
-        """Each proposal is new, and the seed decides all of them."""
+        """Each proposal is new, and the seed determines all of them."""
         runs = [search(make(cells, seed=seed, known={1: costs}), 30) for seed in (0, 0, 1)]
         assert runs[0] == runs[1]
         assert runs[0] != runs[2]
         assert len(set(runs[0])) == 30
 
     def test_what_is_known_need_not_be(self, make: type[SpaceSampler], cells: Describer) -> None:
-        """Costs may be learned as the error is."""
+        """Without known costs, costs are learned as the error is."""
         assert len(set(search(make(cells, seed=0), 20))) == 20
 
     def test_proposals_differ_from_what_still_runs(self, make: type[SpaceSampler], cells: Describer) -> None:
-        """Ten that are asked for at once are ten different ones, at the beginning and later."""
+        """Ten trials that are asked for at once differ, at the beginning and later."""
         study = new_study(make(cells, seed=0, known={1: costs}))
         for _ in range(3):
             asked = [ask(study) for _ in range(10)]
@@ -168,7 +169,7 @@ class TestSpaceSampler:
         assert len({tuple(trial.params.items()) for trial in study.trials}) == 30
 
     def test_only_what_is_accepted_is_proposed(self, make: type[SpaceSampler], cells: Describer) -> None:
-        """What is refused is asked about once, and never proposed."""
+        """A rejected architecture is checked once and never proposed."""
         asked: list[Architecture] = []
 
         def accept(architectures: Sequence[Architecture]) -> np.ndarray:
@@ -182,7 +183,7 @@ class TestSpaceSampler:
         assert len(set(refused)) == len(refused)
 
     def test_failed_and_strange_trials_are_passed_over(self, make: type[SpaceSampler], cells: Describer) -> None:
-        """Failed ones, those without a finite value and others' parameters teach nothing and do not come again."""
+        """Failed trials, infinite values and trials of other spaces are ignored, and are not proposed again."""
         study = new_study(make(cells, seed=0, known={1: costs}))
         study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL))
         gone = []
@@ -199,7 +200,7 @@ class TestSpaceSampler:
         assert not set(following) & set(gone)
 
     def test_what_others_proposed_does_not_come_again(self, make: type[SpaceSampler], cells: Describer) -> None:
-        """Whether it is finished or not, in a study that a new sampler goes on with."""
+        """A sampler does not repeat finished or stopped trials of an existing study."""
         study = new_study(make(cells, seed=0, known={1: costs}))
         rng = np.random.default_rng(0)
         before = list(dict.fromkeys(sample(CELLS, rng) for _ in range(40)))
@@ -211,7 +212,7 @@ class TestSpaceSampler:
         assert not set(found) & set(before)
 
     def test_a_small_space_is_exhausted(self, make: type[SpaceSampler]) -> None:
-        """Everything comes once, conditional choices too, before anything comes again."""
+        """Every architecture is proposed once before any is repeated."""
         space = TinySpace()
         everything = set(enumerate_space(space))
         study = new_study(make(describer_of(space, SHAPE, CLASSES), seed=0), 1)

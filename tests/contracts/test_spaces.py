@@ -1,4 +1,4 @@
-"""What every registered search space promises, at three image sizes."""
+"""Contract of search spaces, checked for every registered space at three image sizes."""
 
 from __future__ import annotations
 
@@ -46,19 +46,21 @@ LEAST_SPANS = {"fbnet": 4}
 
 
 def samples(space: SearchSpace, number: int = SAMPLES) -> list[Architecture]:
-    """Random architectures, and the two of all first and all last options."""
+    """Return random architectures, and those of all first and all last options."""
     rng = np.random.default_rng(0)
     ends = [architecture_from(space, {c.name: c.options[place] for c in space.choices}) for place in (0, -1)]
     return ends + [sample(space, rng) for _ in range(number)]
 
 
 def build(space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int]) -> torch.nn.Module:
+    """Build a module with weights from seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build_checked(space, architecture, input_shape, CLASSES)
 
 
 def drawn_supernet(space: SearchSpace) -> Any:
+    """Return the supernet of a space with weights from seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make_supernet(space)
@@ -79,12 +81,14 @@ def test_docstring_example_runs(name: str) -> None:
 @pytest.mark.parametrize("input_shape", INPUT_SHAPES, ids=lambda shape: "x".join(map(str, shape)))
 @pytest.mark.parametrize("name", plug_in_names("nas.search_spaces"))
 class TestSpace:
+    """Promises of every space."""
+
     @pytest.fixture(name="space")
     def made_space(self, name: str, input_shape: tuple[int, int, int]) -> SearchSpace:
         return load_space(name, {}, input_shape=input_shape, classes=CLASSES)
 
     def test_keeps_the_rules(self, space: SearchSpace) -> None:
-        """Choices are well formed and give something to search."""
+        """Choices follow the rules, and there is something to search."""
         check_space(space)
         assert count(space) >= 100
 
@@ -98,7 +102,7 @@ class TestSpace:
             assert torch.isfinite(logits).all()
 
     def test_every_parameter_learns(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
-        """Each parameter gets a finite gradient, and most tensors one that is not zero."""
+        """Each parameter gets a finite gradient, and most tensors a gradient that is not zero."""
         for architecture in samples(space):
             module = build(space, architecture, input_shape).train()
             images = torch.rand(4, *input_shape, generator=torch.Generator().manual_seed(0))
@@ -110,7 +114,7 @@ class TestSpace:
             assert moving >= (1 if disconnected else 0.7 * len(gradients))
 
     def test_layers_hold_all_parameters(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
-        """The layers' weights are the module's trainable parameters."""
+        """The layers' weights add up to the module's trainable parameters."""
         for architecture in samples(space):
             parameters = build(space, architecture, input_shape).parameters()
             layers = layers_of(space, architecture, input_shape, CLASSES)
@@ -118,14 +122,14 @@ class TestSpace:
             assert total_macs(layers) > 0
 
     def test_written_layers_equal_traced_ones(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
-        """A space that knows its layers knows them exactly; one that does not gets them without building weights."""
+        """Layers that a space gives equal those of a trace; other spaces are traced without building weights."""
         for architecture in samples(space, 3 * SAMPLES):
             module = build(space, architecture, input_shape)
             traced = trace_layers(module, input_shape, CLASSES)
             assert layers_of(space, architecture, input_shape, CLASSES) == traced
 
     def test_layers_are_quick(self, space: SearchSpace) -> None:
-        """Written layers are there for screening thousands; 0.1 ms is usual, 5 ms allows for a busy machine."""
+        """Screening needs thousands of architectures: 0.1 ms each is usual, and 5 ms allows for a busy machine."""
         if not isinstance(space, HasLayers):
             pytest.skip("its layers are traced")
         seconds = []
@@ -136,19 +140,19 @@ class TestSpace:
         assert np.median(seconds) < 5e-3
 
     def test_same_seed_same_weights(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
-        """Weights depend on the architecture and torch's seed alone."""
+        """Weights depend only on the architecture and torch's seed."""
         architecture = samples(space)[-1]
         first, second = (build(space, architecture, input_shape).state_dict() for _ in range(2))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
 
     def test_spans_a_trade_off(self, space: SearchSpace, name: str, input_shape: tuple[int, int, int]) -> None:
-        """The largest of thirty does at least ten times the work of the smallest, where the space is ours to shape."""
+        """The largest of thirty does at least ten times the work of the smallest, unless the space is published."""
         macs = [total_macs(layers_of(space, a, input_shape, CLASSES)) for a in samples(space, 30)]
         assert max(macs) >= LEAST_SPANS.get(name, LEAST_SPAN) * min(macs)
 
     def test_shared_weights_make_the_same_network(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
-        """Used in place of a module's own they give what the module gives that they are copied into."""
+        """Running a module with shared weights equals copying them into it."""
         if not isinstance(space, HasSupernet):
             pytest.skip("its architectures share no weights")
         supernet, images = drawn_supernet(space), torch.rand(4, *input_shape)
@@ -171,7 +175,7 @@ class TestSpace:
         assert not idle
 
     def test_canonical_is_idempotent(self, space: SearchSpace) -> None:
-        """What stands for all its twins stands for itself."""
+        """The canonical form of a canonical form is itself."""
         if not isinstance(space, HasCanonical):
             pytest.skip("no twins")
         for architecture in samples(space):
@@ -179,7 +183,7 @@ class TestSpace:
 
     @pytest.mark.slow
     def test_exported_model_agrees(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
-        """ONNX Runtime gives the logits that torch gives."""
+        """ONNX Runtime and torch give the same logits."""
         for architecture in samples(space)[-2:]:
             module = build(space, architecture, input_shape).eval()
             images = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
@@ -196,7 +200,7 @@ class TestSpace:
 
 
 class TestNasBench201:
-    """What is known about this space from its definition."""
+    """Facts about this space that follow from its definition."""
 
     def test_number_of_cells(self) -> None:
         """15,625 assignments are 9,445 cells.
@@ -224,7 +228,7 @@ class TestNasBench201:
         assert total_macs(layers) / 1e6 == pytest.approx(220, rel=0.01)
 
     def test_disconnected_cell_is_constant(self) -> None:
-        """With no path from input to output, all images get the same logits."""
+        """Without a path from input to output, all images get the same logits."""
         space = load_space("nasbench201", {}, input_shape=(1, 8, 8), classes=10)
         dead = architecture_from(
             space,
@@ -237,7 +241,7 @@ class TestNasBench201:
 
 
 class TestFbNet:
-    """What is known about this space from its publications."""
+    """Facts about this space from its publications."""
 
     OPERATIONS = ("k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip")
     FBNET_C = (
@@ -251,14 +255,14 @@ class TestFbNet:
     )
 
     def test_options_are_numbered_as_in_the_tables(self) -> None:
-        """Nine options for each of 22 layers, in the order by which published tables number them."""
+        """Each of 22 layers has nine options, in the order of published tables."""
         space = load_space("fbnet", {}, input_shape=(3, 32, 32), classes=100)
         assert [(choice.name, choice.options) for choice in space.choices] == [
             (f"op{number}", self.OPERATIONS) for number in range(22)
         ]
 
     def test_published_network(self) -> None:
-        """FBNet-C has the layers of timm's, up to the head, and the published 375 M multiply-accumulates."""
+        """FBNet-C has the layers of timm's model, up to the head, and the published 375 M multiply-accumulates."""
         input_shape = (3, 224, 224)
         space = load_space("fbnet", {}, input_shape=input_shape, classes=1000)
         architecture = architecture_from(space, {f"op{number}": name for number, name in enumerate(self.FBNET_C)})
@@ -271,7 +275,7 @@ class TestFbNet:
         assert total_macs(layers) / 1e6 == pytest.approx(375, rel=0.01)
 
     def test_everything_skipped(self) -> None:
-        """The stem and the head remain, and between them a 1×1 convolution for each change of shape."""
+        """The stem and the head remain, with a 1×1 convolution for each change of shape."""
         space = load_space("fbnet", {}, input_shape=(3, 64, 64), classes=10)
         architecture = architecture_from(space, {choice.name: "skip" for choice in space.choices})
         layers = layers_of(space, architecture, (3, 64, 64), 10)
@@ -289,7 +293,7 @@ class TestFbNet:
 
     @pytest.mark.parametrize("kernel", [3, 5])
     def test_groups_see_all_channels(self, kernel: int) -> None:
-        """Thanks to the shuffle each output of a grouped block depends on every input, at half the 1×1 weights."""
+        """With the shuffle, each output of a grouped block depends on every input, at half the 1×1 weights."""
         name = f"k{kernel}_e1_g2"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -305,7 +309,7 @@ class TestFbNet:
 
 
 class TestNasBenchMacro:
-    """What is known about this space from its published table."""
+    """Facts about this space from its published table."""
 
     # Numbers of the options, parameters, and multiply-accumulates without those of norms.
     PUBLISHED = (
@@ -320,7 +324,7 @@ class TestNasBenchMacro:
 
     @pytest.mark.parametrize(("numbers", "params", "macs"), PUBLISHED)
     def test_published_sizes(self, numbers: str, params: int, macs: int) -> None:
-        """Layers add up to exactly what the table says, as they do for all of its 6,561 rows."""
+        """Layers add up exactly to the sizes in the table, as for all of its 6,561 rows."""
         space = load_space("nasbench_macro", {}, input_shape=(3, 32, 32), classes=10)
         architecture = architecture_from(
             space, {c.name: c.options[int(number)] for c, number in zip(space.choices, numbers, strict=True)}
@@ -329,13 +333,13 @@ class TestNasBenchMacro:
         assert (total_params(layers), total_macs(layers)) == (params, macs)
 
     def test_number_of_networks(self) -> None:
-        """6,561 chains are 3,969 networks: in a stage of three, two layers with 3 options each make 7 of 9 pairs."""
+        """6,561 chains are 3,969 networks: of the nine pairs of free layers in a stage of three, seven differ."""
         space = load_space("nasbench_macro", {}, input_shape=(3, 32, 32), classes=10)
         assert count(space) == 6561
         assert len(list(enumerate_space(space))) == (3 * 3) * (3 * 7) * (3 * 7) == 3969
 
     def test_identities_move_to_the_end_of_their_stage(self) -> None:
-        """All but those of the layers that stride; the order of the blocks stays."""
+        """Layers that stride stay in place, and blocks keep their order."""
         space = load_space("nasbench_macro", {}, input_shape=(3, 32, 32), classes=10)
         written = ("identity", "mb6_k5_e6", "identity", "identity", "mb3_k3_e3", "mb3_k3_e3", "mb6_k5_e6", "mb3_k3_e3")
         architecture = architecture_from(space, {c.name: o for c, o in zip(space.choices, written, strict=True)})

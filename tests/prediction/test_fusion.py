@@ -1,4 +1,4 @@
-"""What a runtime merges, from the operators that it says it executed; with ONNX Runtime, from what it really does."""
+"""Layers that a runtime merges, from lists of operators and from ONNX Runtime's own graph."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ POOL = Layer("pool", (4, 8, 8), (4,))
 
 
 def test_kinds_without_an_operator_are_merged() -> None:
-    """The convolution took its activation and the sum in; a pool is never merged, nor is a kind that no network has."""
+    """Activation and sum ran within the convolution. Pools, and kinds that no network has, are never merged."""
     assert merged_kinds([([CONV, RELU, ADD, POOL], {"FusedConv": 1, "ReduceMean": 1})]) == {"activation", "elementwise"}
 
 
 def test_one_operator_anywhere_is_enough() -> None:
-    """What is merged in one network but not in another costs something."""
+    """A kind with an operator in one network is not merged, even if other networks have none."""
     merged = ([CONV, RELU, ADD], {"Conv": 1})
     left = ([CONV, RELU, ADD, RELU], {"Conv": 1, "HardSwish": 1})
     assert merged_kinds([merged]) == {"activation", "elementwise"}
@@ -56,14 +56,14 @@ def test_one_operator_anywhere_is_enough() -> None:
     ],
 )
 def test_an_operator_speaks_for_kinds(operator: str, kinds: set[str]) -> None:
-    """All four mergeable kinds are there; those that the operator may be of are not merged."""
+    """Of four mergeable kinds, those that the operator may belong to are not merged."""
     layers = [CONV, RELU, ADD, NORM, Layer("softmax", (4,), (4,))]
     found = merged_kinds([(layers, {"Conv": 1, operator: 1})])
     assert found == {"activation", "elementwise", "norm", "softmax"} - kinds
 
 
 class Chain:
-    """``depth`` convolutions, with or without an activation behind each; with ``hard`` it is one that is not merged."""
+    """``depth`` convolutions, each optionally followed by an activation; with ``hard``, by one that is never merged."""
 
     choices = (Choice("depth", (1, 2, 3, 4)), Choice("width", (4, 8, 12)), Choice("hard", (False, True)))
 
@@ -79,20 +79,20 @@ class Chain:
 
 
 def measured(architecture: Architecture, value: float, conditions: dict[str, Any]) -> dict[str, Measurement]:
+    """Return a latency of one value, measured under these conditions."""
     return {"latency_ms": Measurement("latency_ms", "t", ((value,),), conditions)}
 
 
 def executed(architecture: Architecture, folder: Path) -> dict[str, Any]:
+    """Return the operators that ONNX Runtime executes for a chain."""
     path = folder / f"{architecture.id}.onnx"
     export_model(Chain().build(architecture), IMAGE, 1, path, "onnx")
     return dict(OnnxRuntimeCpu().open(path, Target.parse("onnxruntime-cpu")).conditions())
 
 
 @pytest.mark.parametrize(("hard", "merged"), [((False,), {"activation"}), ((False, True), set())])
-def test_onnx_runtime_tells_that_a_convolution_takes_its_relu_in(
-    tmp_path: Path, hard: Sequence[bool], merged: set[str]
-) -> None:
-    """Its graph has convolutions alone; a hard swish stays an operator of its own, and so activations are not free."""
+def test_onnx_runtime_reports_that_relu_is_merged(tmp_path: Path, hard: Sequence[bool], merged: set[str]) -> None:
+    """With ReLU only convolutions remain; a hard swish remains as an operator, so activations are not free."""
     space, describer = Chain(), describer_of(Chain(), IMAGE, 10)
     found = {}
     for each in hard:
@@ -106,8 +106,8 @@ def test_onnx_runtime_tells_that_a_convolution_takes_its_relu_in(
     assert space.choices == view.choices
 
 
-def test_nothing_is_merged_where_the_runtime_does_not_tell() -> None:
-    """The describer stays the same one, and so do features that were found with it."""
+def test_nothing_is_merged_without_a_report() -> None:
+    """Without reported operators, the describer and its features stay the same."""
     describer = Describer(Chain(), lambda architecture: [CONV, RELU])
     architecture = Architecture({"depth": 1, "width": 4, "hard": False})
     assert as_executed(describer, {architecture: measured(architecture, 1.0, {})}) is describer
@@ -115,7 +115,7 @@ def test_nothing_is_merged_where_the_runtime_does_not_tell() -> None:
 
 
 def test_layers_that_are_merged_cost_nothing(tmp_path: Path) -> None:
-    """Costs are learned of convolutions alone, so depth is told from what an activation would have explained too."""
+    """Only convolutions and pools get costs, and predictions are exact without the merged activations."""
     describer = Describer(Chain(), lambda a: [CONV, RELU] * int(a["depth"]) + [POOL])
     samples = [Architecture({"depth": d, "width": w, "hard": False}) for d in (1, 2, 3, 4) for w in (4, 8, 12)]
     ran = {a: measured(a, 1.0 + int(a["depth"]), {OPERATORS: {"Conv": a["depth"], "ReduceMean": 1}}) for a in samples}
@@ -129,7 +129,7 @@ def test_layers_that_are_merged_cost_nothing(tmp_path: Path) -> None:
 
 
 def test_a_describer_keeps_its_views() -> None:
-    """The same kinds give the same object, which predictors keep features by; layers are found once for all views."""
+    """Merging the same kinds returns the same describer, and all of them share the layers."""
     asked: list[Architecture] = []
 
     def layers(architecture: Architecture) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""What to measure next on a target: which architectures, and how many more."""
+"""Advice on measuring: the architectures to measure next, and their number."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ ALL = list(enumerate_space(SPACE))
 
 
 def layers(architecture: Architecture) -> Sequence[Layer]:
+    """Return the traced layers of an architecture of ``TinySpace``."""
     return layers_of(SPACE, architecture, (1, 8, 8), 10)
 
 
 @pytest.fixture(name="space", scope="module")
 def tiny_describer() -> Describer:
-    """Of ``TinySpace``; what it traced is kept."""
+    """Return a describer of ``TinySpace`` whose traces are cached."""
     return Describer(SPACE, layers)
 
 
 def held_out(samples: int, width: float) -> HeldOutError:
+    """Return held-out errors with these samples and this width."""
     return HeldOutError(samples, 0.1, 0.9, 0.8, 0.4, 0.6, 0.9, width)
 
 
 class Foretold:
-    """Predicts what it was told: 1 with the given widths, and which are known."""
+    """A predictor with given predictions: mean 1, the given widths, and the given known architectures."""
 
     def __init__(self, widths: Sequence[float], known: Sequence[bool]) -> None:
         self._widths, self._known = np.array(widths), np.array(known)
@@ -53,7 +55,7 @@ class Foretold:
 
 
 def test_the_unknown_come_first_then_those_at_a_limit_then_the_widest(space: Describer) -> None:
-    """Bounds of 1 ± 0.2 hold 1.15 between them, those of 1 ± 0.1 do not."""
+    """Bounds of 1 ± 0.2 include the limit 1.15; bounds of 1 ± 0.1 do not."""
     widths = [0.2] * 12 + [0.4] * 2 + [0.01]
     known = [True] * 14 + [False]
     limit = Limit.parse("latency_ms <= 1.15ms")
@@ -70,7 +72,7 @@ def test_the_unknown_come_first_then_those_at_a_limit_then_the_widest(space: Des
 
 
 def test_of_those_alike_the_ones_that_differ_most_are_taken(space: Describer) -> None:
-    """The second differs from the first in every choice that it can."""
+    """The second suggestion differs from the first in as many choices as possible."""
     found = suggestions(Foretold([0.2] * 15, [True] * 15), space, [], ALL)  # type: ignore[arg-type]
     first, second = (each.architecture for each in found[:2])
     assert first["width"] != second["width"]
@@ -78,14 +80,14 @@ def test_of_those_alike_the_ones_that_differ_most_are_taken(space: Describer) ->
 
 
 def test_nothing_to_choose_from_is_no_suggestion(space: Describer) -> None:
-    """A small space may be measured as a whole."""
+    """A small space may be measured completely."""
     assert suggestions(Foretold([], []), space, [], []) == ()  # type: ignore[arg-type]
     assert pool_of(space, dict.fromkeys(ALL), 0) == []
     assert set(pool_of(space, dict.fromkeys(ALL[3:]), 0)) == set(ALL[:3])
 
 
 def test_what_cannot_be_built_is_not_suggested() -> None:
-    """Its CandidateError goes no further."""
+    """Architectures that raise CandidateError are skipped."""
 
     def failing(architecture: Architecture) -> Sequence[Layer]:
         if architecture["width"] == 4:
@@ -99,7 +101,7 @@ def test_what_cannot_be_built_is_not_suggested() -> None:
 
 
 def test_advice_follows_the_learning_curve() -> None:
-    """Widths that fall with the root of the samples: from ±30 % to ±15 % takes four times as many."""
+    """If widths fall with the root of the samples, ±30 % to ±15 % takes four times as many."""
     curve = [held_out(n, 0.6 * (20 / n) ** 0.5) for n in (5, 10, 20)]
     said = advice(curve, 0.3, unused=0, suggested=True)
     assert said.startswith("Measure about 60 more, those named here first; ")
@@ -109,11 +111,11 @@ def test_advice_follows_the_learning_curve() -> None:
 
 @pytest.mark.parametrize("curve", [[held_out(n, 0.6) for n in (5, 10, 20)], [held_out(20, 0.6)]])
 def test_a_flat_curve_promises_nothing(curve: list[HeldOutError]) -> None:
-    """Nor does a single point."""
+    """Neither a flat curve nor a single point predicts a number of measurements."""
     assert advice(curve, 0.3, unused=0, suggested=True).startswith("More measurements alone may not narrow the bounds")
 
 
 def test_where_bounds_are_narrow_enough_more_of_the_same_is_asked_for() -> None:
-    """A poor rank correlation of 20 samples."""
+    """With a poor rank correlation of 20 samples, the advice is to double them."""
     said = advice([held_out(20, 0.2)], 0.1, unused=0, suggested=False)
     assert said.startswith("Measure about 20 more; then look again: the bounds are narrow enough")

@@ -1,4 +1,4 @@
-"""Batches, single predictions, and one predictor's word as another one's feature."""
+"""Batches, single predictions, and predictions that serve as features of another predictor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from predictors.gp import fit_gp
 
 
 def test_a_batch_holds_what_is_given_of_each() -> None:
-    """One column for each, in order; rows are taken together with the descriptions."""
+    """Each given feature is one column, and rows are selected together with the descriptions."""
     architectures = drawn(4, seed=0)
     given = [
         Given("number", lambda each: np.arange(len(each), dtype=np.float64)),
@@ -35,15 +35,15 @@ def test_architectures_of_another_space_make_no_batch() -> None:
 
 
 def test_one_prediction_of_several() -> None:
-    """Plain numbers."""
+    """An index gives the prediction of one architecture as plain numbers."""
     columns = (np.array([1.0, 2.0]) * factor for factor in (1, 0.5, 2, 1.5))
     prediction = Prediction(*columns, known=np.array([True, False]))
     assert prediction[1] == PredictedValue(2.0, 1.0, 4.0, 3.0, known=False)
     assert len(prediction) == 2
 
 
-def test_samples_are_given_what_was_said_before_they_were_seen() -> None:
-    """Others what is predicted; all as logarithms, in the order in which they are asked for."""
+def test_samples_get_held_out_predictions_as_feature() -> None:
+    """Samples get held-out predictions and others get predictions, as logarithms in the given order."""
     samples, others = drawn(12, seed=0), drawn(3, seed=1)
     predictor = fit_gp(SPACE, samples, Device().latencies_ms(samples), target="made up", seed=0)
     given = given_by("log latency_ms", predictor, samples)
@@ -57,6 +57,6 @@ def test_samples_are_given_what_was_said_before_they_were_seen() -> None:
 
 
 def test_a_method_is_found_by_its_name() -> None:
-    """As it is registered."""
+    """A registered name gives the registered method."""
     assert load_predictor("gp") is fit_gp
     assert load_predictor("predictors.gp:fit_gp") is fit_gp

@@ -1,4 +1,4 @@
-"""A few points that stand for many."""
+"""Medoids: a few points that represent many."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _clusters() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_finds_one_medoid_of_each_cluster_near_its_middle() -> None:
-    """Four clusters and four medoids."""
+    """Four clusters get one medoid each."""
     features, numbers = _clusters()
     chosen = medoids(features, 4, np.random.default_rng(0))
     assert sorted(numbers[chosen]) == [0, 1, 2, 3]
@@ -25,7 +25,7 @@ def test_finds_one_medoid_of_each_cluster_near_its_middle() -> None:
 
 
 def test_takes_what_must_be_taken_and_moves_the_others_away_from_it() -> None:
-    """Two given points stay, and the other two stand for the clusters that those leave."""
+    """Two given points stay, and the other two represent the remaining clusters."""
     features, numbers = _clusters()
     chosen = medoids(features, 4, np.random.default_rng(0), first=(7, 40))
     assert chosen[:2].tolist() == [7, 40]
@@ -33,7 +33,7 @@ def test_takes_what_must_be_taken_and_moves_the_others_away_from_it() -> None:
 
 
 def test_stands_for_more_than_a_random_choice() -> None:
-    """The mean distance to the nearest of those chosen is shorter than for random ones."""
+    """The mean distance to the nearest medoid is shorter than to the nearest of random points."""
     features = np.random.default_rng(1).normal(size=(300, 6))
 
     def distance(chosen: np.ndarray) -> float:
@@ -45,7 +45,7 @@ def test_stands_for_more_than_a_random_choice() -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 12, 40])
 def test_gives_different_rows_even_where_rows_are_equal(count: int) -> None:
-    """Fewer different rows than the count do not give one row twice, nor a division by nothing."""
+    """With fewer distinct rows than the count, no row is returned twice and nothing is divided by 0."""
     features = np.repeat(np.array([[0.0, 1.0], [2.0, 3.0], [5.0, 5.0]]), 4, axis=0)
     chosen = medoids(features, count, np.random.default_rng(0), first=(2, 2))
     assert chosen[0] == 2
@@ -53,13 +53,13 @@ def test_gives_different_rows_even_where_rows_are_equal(count: int) -> None:
 
 
 def test_the_same_seed_gives_the_same_rows() -> None:
-    """Nothing but the generator is random."""
+    """The result depends only on the generator."""
     features = np.random.default_rng(1).normal(size=(100, 3))
     first, second = (medoids(features, 9, np.random.default_rng(5)) for _ in range(2))
     assert first.tolist() == second.tolist()
 
 
 def test_refuses_a_count_of_none() -> None:
-    """At least one is to be chosen."""
+    """The count must be at least 1."""
     with pytest.raises(ValueError, match="must be at least 1, but got 0"):
         medoids(np.zeros((3, 2)), 0, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""When a predictor is good enough for a limit."""
+"""Checks that decide if a predictor is good enough for a limit."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ LIMIT = Limit.parse("latency_ms <= 10ms")
 
 
 def held_out(samples: int = 30, spearman: float = 0.95, coverage: float = 0.9) -> HeldOutError:
+    """Return held-out errors with these figures."""
     return HeldOutError(samples, 0.05, spearman, 0.8, 0.6, 0.9, coverage, 0.2)
 
 
 def predictions(half_width: float, far: float | None = None) -> HeldOut:
-    """As many near 10 ms as are looked at, bounds ``half_width`` to each side; and as many at 100 ms, ``far`` there."""
+    """Return ``NEAREST`` predictions near 10 ms with bounds of ``half_width``, and as many at 100 ms with ``far``."""
     mean = np.concatenate([np.linspace(9, 11, NEAREST), np.full(NEAREST, 100.0)])
     halves = np.repeat([half_width, half_width if far is None else far], NEAREST)
     return HeldOut(mean, mean, mean * (1 - halves), mean * (1 + halves))
 
 
 def test_a_good_predictor_needs_no_words() -> None:
-    """Narrow bounds at the limit, the right order, and bounds that hold."""
+    """Narrow bounds at the limit, a good ranking and good coverage leave no doubts."""
     assert verdict(LATENCY, held_out(), predictions(0.99 * LARGEST_HALF_WIDTH), [LIMIT]) == []
 
 
 @pytest.mark.parametrize(("half_width", "words"), [(0.22, "22 % to each side"), (math.inf, "are open")])
 def test_wide_bounds_at_the_limit_are_not_good_enough(half_width: float, words: str) -> None:
-    """However many samples there are, and however well it ranks."""
+    """Many samples and a good ranking do not make up for wide bounds."""
     (sentence,) = verdict(LATENCY, held_out(5), predictions(half_width), [LIMIT])
     assert sentence.startswith("The latency predictor is not good enough for latency ≤ 10 ms: near the limit")
     assert words in sentence
 
 
 def test_wide_bounds_far_from_the_limit_do_no_harm() -> None:
-    """Nothing is decided there."""
+    """Bounds count only near the limit."""
     assert verdict(LATENCY, held_out(), predictions(0.1, far=0.9), [LIMIT]) == []
     assert half_width_at(LIMIT, predictions(0.1, far=0.9)) == pytest.approx(0.1)
     assert half_width_at(Limit.parse("latency_ms <= 100ms"), predictions(0.1, far=0.9)) == pytest.approx(0.9)
@@ -56,24 +57,24 @@ def test_wide_bounds_far_from_the_limit_do_no_harm() -> None:
     ],
 )
 def test_ranking_and_coverage_count_once_there_are_enough_samples(poor: dict[str, float], words: str) -> None:
-    """Of fewer samples they are luck."""
+    """With few samples both figures are luck, so they are ignored."""
     (sentence,) = verdict(LATENCY, held_out(ENOUGH, **poor), predictions(0.1), [LIMIT])
     assert words in sentence
     assert verdict(LATENCY, held_out(ENOUGH - 1, **poor), predictions(0.1), [LIMIT]) == []
 
 
 def test_values_that_do_not_vary_have_no_order_to_get_wrong() -> None:
-    """Their correlation is NaN."""
+    """A correlation of NaN raises no doubt."""
     assert verdict(LATENCY, held_out(spearman=math.nan), predictions(0.1), [LIMIT]) == []
 
 
 def test_without_a_limit_on_the_metric_there_is_nothing_to_say() -> None:
-    """Limits on others are the business of others."""
+    """Limits on other metrics are ignored."""
     others = [Limit.parse("energy_mj <= 2mJ"), Limit.parse("params <= 1k")]
     assert verdict(LATENCY, held_out(spearman=0.1), predictions(0.9), others) == []
 
 
 def test_a_limit_of_nothing_is_judged_by_the_lowest_predictions() -> None:
-    """Zero has no logarithm."""
+    """A limit of 0 has no logarithm, so the lowest predictions count."""
     lowest = half_width_at(Limit.parse("latency_ms <= 0ms"), predictions(0.1, far=0.9))
     assert lowest == pytest.approx(0.1)

@@ -1,4 +1,4 @@
-"""The predictor report: its figures, its worst cases, and a page that nothing recorded can break."""
+"""Trust reports: figures, worst cases, and a page that escapes everything recorded."""
 
 from __future__ import annotations
 
@@ -43,17 +43,18 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
 def layers(architecture: Architecture) -> Sequence[Layer]:
+    """Return the traced layers of an architecture of ``TinySpace``."""
     return layers_of(SPACE, architecture, (1, 8, 8), 10)
 
 
 @pytest.fixture(name="space", scope="module")
 def tiny_describer() -> Describer:
-    """Of ``TinySpace``; what it traced is kept."""
+    """Return a describer of ``TinySpace`` whose traces are cached."""
     return Describer(SPACE, layers)
 
 
 def reported(space: Describer, *limits: str, values: dict[Architecture, float] | None = None) -> TrustReport:
-    """On twelve of the fifteen architectures, unless ``values`` are given; the rest can be measured next."""
+    """Return a report on twelve of fifteen architectures, or on ``values``; the rest can be measured next."""
     known = values or {a: latency_ms(a) for a in ALL[:12]}
     pool = [a for a in ALL if a not in known]
     data = MeasuredDevice(space, "board", {"latency_ms": known}, pool={"latency_ms": pool})
@@ -66,7 +67,7 @@ def reported(space: Describer, *limits: str, values: dict[Architecture, float] |
 
 
 def test_the_worst_come_first_and_nothing_is_left_out(space: Describer) -> None:
-    """Each sample once, with what was measured and the prediction of a predictor that had not seen it."""
+    """Each sample occurs once, with its measured value and its held-out prediction."""
     report = reported(space)
     errors = [abs(case.relative_error) for case in report.cases]
     assert errors == sorted(errors, reverse=True)
@@ -76,7 +77,7 @@ def test_the_worst_come_first_and_nothing_is_left_out(space: Describer) -> None:
 
 
 def test_a_learning_curve_grows_over_nested_samples(space: Describer) -> None:
-    """Its last point is the predictor itself; each smaller one saw a part of what the next one saw."""
+    """The last point is the predictor itself, and each smaller sample is part of the next."""
     seen: list[set[Architecture]] = []
 
     def noted(describer: Describer, architectures: Sequence[Architecture], values: Any, **options: Any) -> Any:
@@ -96,13 +97,13 @@ def test_a_learning_curve_grows_over_nested_samples(space: Describer) -> None:
 
 
 def test_five_samples_have_a_curve_of_one_point(space: Describer) -> None:
-    """There is nothing smaller that could be fitted."""
+    """No smaller sample could be fitted."""
     report = reported(space, values={a: latency_ms(a) for a in ALL[:5]})
     assert [each.samples for each in report.curve] == [5]
 
 
 def test_more_measurements_than_asked_for_are_drawn_from() -> None:
-    """At random, the same with the same seed, and their number is told."""
+    """Samples are drawn at random by the seed, and the report gives the total number."""
     values = {a: latency_ms(a) for a in ALL}
     first, again, other = (samples_of(LATENCY, "board", values, most=8, seed=seed) for seed in (0, 0, 1))
     assert first.measured == 15
@@ -119,7 +120,7 @@ def test_more_measurements_than_asked_for_are_drawn_from() -> None:
     ],
 )
 def test_what_cannot_be_fitted_is_refused(values: dict[Architecture, float], message: str) -> None:
-    """Too few values, and those that are not positive."""
+    """Too few values and non-positive values are refused."""
     with pytest.raises(RecipeError, match=re.escape(message)):
         samples_of(LATENCY, "board", values, most=300, seed=0)
 
@@ -128,7 +129,7 @@ def test_what_cannot_be_fitted_is_refused(values: dict[Architecture, float], mes
 
 
 def test_a_limit_is_judged_and_others_are_passed_over(space: Describer) -> None:
-    """Twelve architectures do for a limit that their bounds are narrow at; energy has no say in latency."""
+    """Twelve samples suffice at a limit with narrow bounds; a limit on energy does not affect latency."""
     wide = reported(space, "latency_ms <= 1ms", "energy_mj <= 1mJ")
     assert [str(limit) for limit in wide.limits] == ["latency_ms <= 1"]
     assert wide.half_width > 0.15
@@ -142,8 +143,8 @@ def test_a_limit_is_judged_and_others_are_passed_over(space: Describer) -> None:
     assert sentences_of(reported(space))[0].startswith("No limit was asked for. ")
 
 
-def test_energy_knows_of_latencies_what_was_said_without_having_seen_them(space: Describer) -> None:
-    """In logs; of others what is predicted."""
+def test_held_out_latencies_are_a_feature_of_energy(space: Describer) -> None:
+    """The feature is the logarithm of held-out predictions for samples, and of predictions for others."""
     samples = Samples(LATENCY, "board", ALL[:12], np.array([latency_ms(a) for a in ALL[:12]]), 12)
     predictor = fit_to(samples, space, fit_quick, 0)
     given = given_by("latency_ms", predictor, samples.architectures)
@@ -152,7 +153,7 @@ def test_energy_knows_of_latencies_what_was_said_without_having_seen_them(space:
 
 
 def test_energy_is_fitted_with_latency_given(space: Describer) -> None:
-    """And latency without it."""
+    """Latency is a feature of energy, and energy is no feature of latency."""
     seen: dict[str, list[str]] = {}
 
     def noted(describer: Describer, architectures: Sequence[Architecture], values: Any, **options: Any) -> Any:
@@ -170,7 +171,7 @@ def test_energy_is_fitted_with_latency_given(space: Describer) -> None:
 
 
 def test_the_json_form_is_strict_json(space: Describer) -> None:
-    """A correlation that does not exist is null, and no NaN or infinity is written."""
+    """A correlation that does not exist is null, and JSON contains neither NaN nor infinity."""
     report = reported(space, values=dict.fromkeys(ALL[:12], 2.0))
     text = json.dumps(report.to_json(), allow_nan=False)
     shown = json.loads(text)
@@ -181,7 +182,7 @@ def test_the_json_form_is_strict_json(space: Describer) -> None:
 
 
 def test_nothing_recorded_can_break_the_page(tmp_path: Path) -> None:
-    """A hostile option, device, subject and fact are text, in tables as in plots."""
+    """Hostile names of options, devices, subjects and facts appear as text in tables and plots."""
 
     class Hostile(TinySpace):
         choices = (*TinySpace.choices, Choice("name", (HOSTILE, "plain")))
@@ -204,7 +205,7 @@ def test_nothing_recorded_can_break_the_page(tmp_path: Path) -> None:
 
 
 def test_a_page_loads_nothing_and_names_its_scripts_by_hash(space: Describer) -> None:
-    """Each plot has its place, and figures are plain JSON."""
+    """Each plot is on the page, and figures are plain JSON."""
     text = render_predictor_page([reported(space, "latency_ms <= 1ms")], "run", {})
     assert "default-src 'none'; script-src 'sha256-" in text
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?http", text)
@@ -222,7 +223,7 @@ def test_a_page_loads_nothing_and_names_its_scripts_by_hash(space: Describer) ->
 
 
 def test_sources_and_what_was_left_out_are_told(space: Describer, capsys: pytest.CaptureFixture[str]) -> None:
-    """On the page as at a terminal."""
+    """The page and the terminal both show sources and the number of unused measurements."""
     from rich.console import Console
 
     report = TrustReport(**{**vars(reported(space)), "sources": ("phone", "desk"), "measured": 99})
@@ -236,7 +237,7 @@ def test_sources_and_what_was_left_out_are_told(space: Describer, capsys: pytest
 
 
 def test_open_bounds_are_not_drawn(space: Describer) -> None:
-    """A method may give none for few samples: the page stands all the same."""
+    """The page is complete even if a method gives no bounds for few samples."""
     report = reported(space)
     cases = tuple(type(case)(case.architecture, case.measured, case.mean, 0.0, math.inf) for case in report.cases)
     opened = TrustReport(**{**vars(report), "cases": cases})
@@ -247,7 +248,7 @@ def test_open_bounds_are_not_drawn(space: Describer) -> None:
 
 
 def test_a_terminal_of_80_columns_holds_it(space: Describer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Figures, curve, worst cases and the verdict, without a word cut."""
+    """Figures, curve, worst cases and the verdict fit without cutting a word."""
     from rich.console import Console
 
     report = reported(space, "latency_ms <= 1ms")
@@ -263,7 +264,7 @@ def test_a_terminal_of_80_columns_holds_it(space: Describer, capsys: pytest.Capt
 def test_a_long_architecture_is_cut_at_a_terminal_and_whole_on_the_page(
     space: Describer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three lines tell enough of it where there is its id."""
+    """The terminal shows three lines and the id; the page shows everything."""
     from rich.console import Console
 
     report = reported(space)

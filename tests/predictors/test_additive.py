@@ -1,4 +1,4 @@
-"""Costs of layers that add up, on devices made up of a formula."""
+"""Additive costs of layers, on simulated devices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KERNELS = (3, 5, 7)
 
 @dataclass(frozen=True)
 class Chain:
-    """Convolutions on maps of one size; activations are chosen apart from them, so that their cost can be told."""
+    """Convolutions on maps of one size; activations are separate choices, so that their cost can be learned."""
 
     choices = (
         Choice("depth", (1, 2, 3, 4)),
@@ -47,7 +47,7 @@ class Chain:
 
 
 def device_ms(layer: Layer) -> float:
-    """Merges activations; a 7×7 convolution costs twice as much a multiply-accumulate as others."""
+    """Return the latency of a device that merges activations; 7×7 convolutions cost double per multiply-accumulate."""
     if layer.kind == "activation":
         return 0.0
     return 0.02 + (2e-8 if layer.kernel == 7 else 1e-8) * layer.macs + 1e-6 * prod(layer.output_shape)
@@ -56,31 +56,36 @@ def device_ms(layer: Layer) -> float:
 def latencies(
     space: Describer, architectures: Sequence[Architecture], cost: Callable[[Layer], float] = device_ms
 ) -> FloatArray:
+    """Return the latencies of architectures on the simulated device."""
     return np.array([sum(cost(layer) for layer in space.layers(architecture)) for architecture in architectures])
 
 
 def drawn(space: Describer, count: int, seed: int) -> list[Architecture]:
+    """Return random architectures of the chain."""
     rng = np.random.default_rng(seed)
     return list(dict.fromkeys(sample(space.space, rng) for _ in range(count)))
 
 
 @pytest.fixture
 def space() -> Describer:
+    """Return a describer of the chain."""
     chain = Chain()
     return Describer(chain, chain.layers)
 
 
 def fit(space: Describer, architectures: Sequence[Architecture], values: FloatArray) -> AdditiveModel:
+    """Fit the additive model to values of architectures."""
     return fit_model(batch_of(space, architectures), values, seed=0)
 
 
 def relative_errors(model: AdditiveModel, batch: Batch, values: FloatArray) -> FloatArray:
+    """Return the errors of predictions relative to the true latencies."""
     errors: FloatArray = np.abs(np.exp(model.log_means(batch)) / values - 1)
     return errors
 
 
 def test_sums_of_costs_are_found_from_thirty_samples(space: Describer) -> None:
-    """Held-out and new architectures are within a few per cent."""
+    """Held-out and new architectures are predicted within a few per cent."""
     seen, unseen = drawn(space, 30, 0), drawn(space, 100, 1)
     predictor = fit_additive(space, seen, latencies(space, seen), target="made up", seed=0)
     means = predictor.predict(unseen).mean
@@ -89,7 +94,7 @@ def test_sums_of_costs_are_found_from_thirty_samples(space: Describer) -> None:
 
 
 def test_costs_are_the_same_for_any_seed(space: Describer) -> None:
-    """Nothing is random in it."""
+    """The fit is deterministic."""
     batch = batch_of(space, drawn(space, 30, 0))
     values = latencies(space, drawn(space, 30, 0))
     first, second = (fit_model(batch, values, seed=seed).log_means(batch) for seed in (0, 1))
@@ -97,7 +102,7 @@ def test_costs_are_the_same_for_any_seed(space: Describer) -> None:
 
 
 def test_merged_layers_cost_nothing(space: Describer) -> None:
-    """An architecture with four more activations is as quick, as on the device."""
+    """Four more activations do not change the prediction, as on the device."""
     seen = drawn(space, 40, 0)
     model = fit(space, seen, latencies(space, seen))
     architectures = [Architecture({**seen[0], "activations": count}) for count in (0, 4)]
@@ -106,7 +111,7 @@ def test_merged_layers_cost_nothing(space: Describer) -> None:
 
 
 def test_layers_that_are_not_merged_cost_something(space: Describer) -> None:
-    """The same two differ where activations take their time."""
+    """On a device that executes activations, four more of them change the prediction."""
 
     def unmerged_ms(layer: Layer) -> float:
         return device_ms(layer) + (0.05 if layer.kind == "activation" else 0.0)
@@ -119,7 +124,7 @@ def test_layers_that_are_not_merged_cost_something(space: Describer) -> None:
 
 
 def test_kernels_have_costs_of_their_own(space: Describer) -> None:
-    """A 7×7 convolution costs twice as much a multiply-accumulate, and is told from others."""
+    """The fit finds that a 7×7 convolution costs twice as much per multiply-accumulate."""
     seen = drawn(space, 200, 0)
     model = fit(space, seen, latencies(space, seen))
     alike = {"depth": 1, "activations": 0, **{f"width{n}": 32 for n in range(4)}, **{f"kernel{n}": 3 for n in range(4)}}
@@ -128,7 +133,7 @@ def test_kernels_have_costs_of_their_own(space: Describer) -> None:
 
 
 def test_a_kernel_that_no_sample_has_costs_what_its_kind_does(space: Describer) -> None:
-    """Its multiply-accumulates are charged, not free."""
+    """An unseen kernel is charged for its multiply-accumulates."""
     seen = [a for a in drawn(space, 400, 0) if 5 not in [a[f"kernel{n}"] for n in range(int(a["depth"]))]]
     model = fit(space, seen, latencies(space, seen))
     unseen = [a for a in drawn(space, 400, 1) if all(a[f"kernel{n}"] == 5 for n in range(int(a["depth"])))]
@@ -137,7 +142,7 @@ def test_a_kernel_that_no_sample_has_costs_what_its_kind_does(space: Describer) 
 
 
 def test_groups_that_turn_up_later_change_no_prediction() -> None:
-    """A model fitted before a kernel was ever described predicts the others as before."""
+    """A group of layers that is described after the fit does not change earlier predictions."""
     chain = Chain()
     narrow, wide = Describer(chain, chain.layers), Describer(chain, chain.layers)
     plain = [a for a in drawn(narrow, 400, 0) if all(a[f"kernel{n}"] == 3 for n in range(int(a["depth"])))]
@@ -149,7 +154,7 @@ def test_groups_that_turn_up_later_change_no_prediction() -> None:
 
 @pytest.mark.parametrize("spoilt", [5.0, 1e-3])
 def test_a_few_spoilt_measurements_do_little(space: Describer, spoilt: float) -> None:
-    """Two of sixty that are five times too slow, or next to nothing, leave the others' predictions alone."""
+    """Two outliers among sixty, far too slow or far too fast, hardly change other predictions."""
     seen, unseen = drawn(space, 60, 0), drawn(space, 100, 1)
     values = latencies(space, seen)
     values[[7, 31]] *= spoilt
@@ -158,7 +163,7 @@ def test_a_few_spoilt_measurements_do_little(space: Describer, spoilt: float) ->
 
 
 def test_dead_operations_are_charged_where_a_device_executes_them() -> None:
-    """Operations of a cell on no path to its output, which its layers leave out."""
+    """Operations on no path to a cell's output get costs if the device executes them."""
     cells = NasBench201((3, 32, 32), 10)
     space = Describer(cells, cells.layers)
     cost_ms = {"none": 0.0, "skip_connect": 0.1, "nor_conv_1x1": 0.5, "nor_conv_3x3": 2.0, "avg_pool_3x3": 0.3}
@@ -177,7 +182,7 @@ def test_dead_operations_are_charged_where_a_device_executes_them() -> None:
 
 
 def test_what_is_given_goes_first(space: Describer) -> None:
-    """Energy as a power of a known latency is found from ten samples, far beyond what they span."""
+    """Energy as a power of a known latency is learned from ten samples, and extrapolates far beyond them."""
     seen, unseen = drawn(space, 10, 0), drawn(space, 100, 1)
     given = Given("log latency", lambda architectures: np.log(latencies(space, architectures)))
     energy = 3 * latencies(space, seen) ** 1.5
@@ -186,6 +191,6 @@ def test_what_is_given_goes_first(space: Describer) -> None:
 
 
 def test_a_sum_is_never_below_a_hundredth_of_the_smallest_value(space: Describer) -> None:
-    """Where nothing but free layers is left, the logarithm stays finite."""
+    """A network of free layers alone has a finite logarithm."""
     nothing = AdditiveModel(constant=0.0, costs={}, dead_costs=np.zeros(0), slopes=np.zeros(0), smallest=0.5)
     assert nothing.log_means(batch_of(space, drawn(space, 5, 0))) == pytest.approx(np.log(0.5))

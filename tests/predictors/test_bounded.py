@@ -1,4 +1,4 @@
-"""Bounds around any model, with models that say what the test tells them."""
+"""Bounds around models with prescribed predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GIVEN = (Given("number", lambda architectures: np.arange(len(architectures), dty
 
 @dataclass(frozen=True)
 class Constant:
-    """Says the same of everything."""
+    """A model with one prediction for everything."""
 
     log_mean: float
 
@@ -28,7 +28,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Recording:
-    """Fits the mean, and notes which samples it saw, with which values, and how."""
+    """A method that fits the mean, and records its samples, their values and the kind of fit."""
 
     calls: list[tuple[str, FloatArray, FloatArray, int]] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Recording:
 
 
 def test_each_sample_is_predicted_without_its_fold() -> None:
-    """By a model that saw all samples but those of the fold, in their order."""
+    """The model saw all samples outside the fold, in their order."""
     values = Device().latencies_ms(drawn(23, seed=0))
     method = Recording()
     logs = cross_validate(batch_of(SPACE, drawn(23, seed=0), GIVEN), values, method, seed=4)
@@ -73,7 +73,7 @@ def test_the_final_model_sees_all_samples() -> None:
 
 @dataclass(frozen=True)
 class Spread:
-    """Says one of everything, with a spread that is given."""
+    """A model that predicts one, with given spreads."""
 
     spreads: Callable[[int], FloatArray]
 
@@ -82,7 +82,7 @@ class Spread:
 
 
 def test_bounds_are_residuals_over_spreads_times_the_spread() -> None:
-    """Held-out residuals of one spread each, so bounds reach one spread; doubled where the model is half as sure."""
+    """With residuals of one spread, bounds reach one spread, so they double for a model with double spread."""
     seen = drawn(40, seed=0)
     spreads = np.where(np.arange(40) % 2 == 0, 0.1, 0.2)
     signs = np.where(np.arange(40) % 4 < 2, 1.0, -1.0)
@@ -105,7 +105,7 @@ def test_bounds_are_residuals_over_spreads_times_the_spread() -> None:
 
 
 def test_bounds_widen_with_novelty_alone() -> None:
-    """By the ratio of distances where it is above one; where it is below, not at all."""
+    """Bounds are multiplied by the novelty if it exceeds one."""
     seen = [each for each in drawn(300, seed=0) if each["depth2"] == 0][:20]
     fresh = drawn(60, seed=1)
     values = np.exp(0.1 * np.random.default_rng(0).standard_normal(len(seen)))
@@ -128,7 +128,7 @@ def test_bounds_widen_with_novelty_alone() -> None:
 
 @pytest.mark.parametrize("values", [np.ones(4), np.array([1.0, 1, 1, 1, 0])])
 def test_unfit_values_are_refused_before_anything_is_fitted(values: FloatArray) -> None:
-    """Too few, and not positive."""
+    """Too few values and non-positive values are refused."""
     method = Recording()
     with pytest.raises(ValueError, match="but got"):
         fit_bounded(SPACE, drawn(len(values), 0), values, target="made up", given=(), seed=0, method=method)

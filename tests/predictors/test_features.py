@@ -17,19 +17,20 @@ from predictors.features import Blocks, FeatureMap, Projection, feature_map
 
 @pytest.fixture(name="population")
 def blocks_of_the_population() -> Blocks:
+    """Return the blocks of a space's population."""
     return feature_map(SPACE)(SPACE.describe(SPACE.population()))
 
 
 @pytest.mark.parametrize("block", ["written_counts", "graph_logs", "graph_sums"])
 def test_blocks_are_centred_and_of_unit_size(population: Blocks, block: str) -> None:
-    """Over the population: the mean is zero, and the mean squared distance to it one."""
+    """Over the population, the mean is zero and the mean squared distance to it is one."""
     columns = getattr(population, block)
     np.testing.assert_allclose(columns.mean(axis=0), 0, atol=1e-5)
     assert (columns**2).sum(axis=1).mean() == pytest.approx(1, rel=1e-4)
 
 
 def test_options_are_one_hot(population: Blocks) -> None:
-    """Columns are zero or 1/sqrt(choices), so that a product is the share of choices that agree."""
+    """Columns are 0 or 1/sqrt(choices), so that a product is the share of equal choices."""
     columns = population.written
     assert set(np.unique(columns)) == {0.0, 1 / np.sqrt(12)}
     complete = np.array([architecture["depth2"] != 0 for architecture in SPACE.population()])
@@ -39,7 +40,7 @@ def test_options_are_one_hot(population: Blocks) -> None:
 
 
 def test_dead_options_are_told_apart_where_there_are_any() -> None:
-    """Twins that differ in a dead choice have the same live options; elsewhere these have no columns."""
+    """Duplicates share live options; spaces without dead options have no such columns."""
     one = next(each for each in drawn(50, seed=0) if each["expansion0"] == 1 and each["kernel0"] == 5)
     twins = [one, Architecture({**one, "kernel0": 7})]
     pruned = feature_map(PRUNING_SPACE)(PRUNING_SPACE.describe(twins))
@@ -55,7 +56,7 @@ def test_dead_options_are_told_apart_where_there_are_any() -> None:
 
 
 def test_a_batch_remembers_its_features() -> None:
-    """Those of each map; a fresh or smaller batch starts without."""
+    """A batch caches features for each map; a fresh or smaller batch has an empty cache."""
     batch = batch_of(SPACE, drawn(5, seed=0))
     features = feature_map(SPACE)
     blocks = features.of(batch)
@@ -67,7 +68,7 @@ def test_a_batch_remembers_its_features() -> None:
 
 
 def test_rows_can_be_taken(population: Blocks) -> None:
-    """All blocks keep the same rows."""
+    """All blocks select the same rows."""
     taken = population.take(np.array([4, 2]))
     assert len(taken) == 2
     np.testing.assert_array_equal(taken.graph_logs, population.graph_logs[[4, 2]])
@@ -75,7 +76,7 @@ def test_rows_can_be_taken(population: Blocks) -> None:
 
 
 def test_features_of_one_do_not_depend_on_the_others() -> None:
-    """Described alone, or after the describer has found more groups of layers."""
+    """Features are equal if described alone, or after the describer found more groups of layers."""
     space = Describer(SPACE.space, SPACE.layers)
     features = FeatureMap(space, space.describe(drawn(3, seed=0)))
     fresh = drawn(40, seed=1)
@@ -87,7 +88,7 @@ def test_features_of_one_do_not_depend_on_the_others() -> None:
 
 
 class Cell:
-    """Three edges with the same operations, and a width of its own."""
+    """A space of three edges with the same operations, and a width."""
 
     choices = (*(Choice(f"edge{n}", ("none", "skip", "conv")) for n in range(3)), Choice("width", (8, 16)))
 
@@ -99,12 +100,13 @@ class Cell:
 
 
 def cell(edges: str, width: int = 8) -> Architecture:
+    """Return a describer of ``Cell``."""
     names = {"n": "none", "s": "skip", "c": "conv"}
     return Architecture({**{f"edge{n}": names[edge] for n, edge in enumerate(edges)}, "width": width})
 
 
 def test_options_are_counted_over_the_choices_that_share_them() -> None:
-    """Where an operation stands does not matter, only how often; a choice with its own options is not counted."""
+    """Counts ignore where an operation stands; a choice that shares no options is not counted."""
     space = Describer(Cell(), Cell().layers)
     population = space.describe([cell("nsc"), cell("ccc"), cell("nnn", 16)])
     features = FeatureMap(space, population)
@@ -127,21 +129,21 @@ def test_layers_that_never_vary_have_no_features() -> None:
 
 
 class Backbone(Cell):
-    """A hundred million weights, and a few more or fewer."""
+    """A space of a hundred million weights, with a few more or fewer."""
 
     def layers(self, architecture: Architecture) -> list[Layer]:
         return [Layer("conv", (3, 8, 8), (8, 8, 8), macs=100, params=10**8 + int(architecture["width"]))]
 
 
 def test_what_hardly_varies_has_no_features() -> None:
-    """Features are in single precision, which would tell such numbers apart by rounding alone."""
+    """In single precision, such small differences would be rounding errors."""
     space = Describer(Backbone(), Backbone().layers)
     blocks = feature_map(space)(space.describe([cell("nsc", 8), cell("nsc", 16)]))
     assert not blocks.graph_sums.any()
 
 
 def test_projection_keeps_distances() -> None:
-    """Of columns with unit variance, divided by their number: rows of full rank keep all of theirs."""
+    """A projection of full rank keeps distances between standardised columns, divided by their number."""
     rng = np.random.default_rng(0)
     columns = rng.normal(size=(200, 4)) * [1.0, 10.0, 0.01, 1e6] + 5
     projected = Projection.of(columns)(columns)
@@ -153,7 +155,7 @@ def test_projection_keeps_distances() -> None:
 
 
 def test_projection_drops_repeated_and_constant_columns() -> None:
-    """Two sources of variance leave two components, however often they come; constants of any size none."""
+    """Two sources of variance leave two components; repeated and constant columns add none."""
     rng = np.random.default_rng(0)
     two = rng.normal(size=(100, 2))
     columns = np.hstack([two, two @ [[1.0], [2.0]], np.full((100, 1), 1e9), two * 3])
@@ -163,13 +165,13 @@ def test_projection_drops_repeated_and_constant_columns() -> None:
 
 
 def test_projection_of_nothing_that_varies_is_zero() -> None:
-    """One column, so that shapes stay those of a block."""
+    """One column of zeros remains, so that blocks keep their shapes."""
     columns = np.full((5, 3), 7.0)
     assert Projection.of(columns)(columns).tolist() == [[0.0]] * 5
 
 
 def test_projection_keeps_thirty_components_at_most() -> None:
-    """Their variance is scaled to one all the same."""
+    """Their variance is still scaled to one."""
     columns = np.random.default_rng(0).normal(size=(300, 60))
     projected = Projection.of(columns)(columns)
     assert projected.shape == (300, 30)

@@ -1,4 +1,4 @@
-"""The kernel's slopes and the process against obvious computations."""
+"""The kernel's derivatives and the process, against straightforward computations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES = sources_of(drawn(60, seed=900))
 
 
 def inputs_of(count: int, seed: int, kind: str = "plain") -> Inputs:
-    """Those of random architectures. Of a pruning space some choices are dead, for they are drawn without pruning."""
+    """Return inputs of random architectures, drawn without ``canonical``, so that some choices may be dead."""
     space = PRUNING_SPACE if kind == "pruning" else SPACE
     batch = batch_of(space, drawn(count, seed))
     if kind == "with sources":
@@ -31,13 +31,13 @@ def inputs_of(count: int, seed: int, kind: str = "plain") -> Inputs:
 
 
 def some_logs(seed: int = 0) -> FloatArray:
-    """Logarithms of hyperparameters about the prior's."""
+    """Return logarithms of hyperparameters near the prior."""
     logs: FloatArray = np.log(np.array(PRIOR)) + 0.5 * np.random.default_rng(seed).standard_normal(len(PRIOR))
     return logs
 
 
 def values_of(inputs: Inputs, noise: float, seed: int = 0) -> FloatArray:
-    """A draw of the process itself, with noise of this variance."""
+    """Return a draw of the process itself, with noise of this variance."""
     rng = np.random.default_rng(seed)
     covariance = Products(inputs, inputs).covariance(np.log(np.array(PRIOR)))
     factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(inputs)))
@@ -46,9 +46,11 @@ def values_of(inputs: Inputs, noise: float, seed: int = 0) -> FloatArray:
 
 
 class TestKernel:
+    """The covariance and its derivatives."""
+
     @pytest.mark.parametrize(("kind", "hyperparameters"), [("plain", 12), ("pruning", 12), ("with sources", 17)])
     def test_slopes_are_those_of_finite_differences(self, kind: str, hyperparameters: int) -> None:
-        """By each hyperparameter; those without a slope change nothing but the noise."""
+        """Derivatives agree for each hyperparameter; those without a derivative affect only the noise."""
         products = Products(inputs_of(7, 0, kind), inputs_of(5, 1, kind))
         logs = some_logs()
         covariance, slopes = products.covariance_and_slopes(logs)
@@ -64,7 +66,7 @@ class TestKernel:
 
     @pytest.mark.parametrize("kind", ["plain", "pruning", "with sources"])
     def test_the_covariance_is_one(self, kind: str) -> None:
-        """Symmetric, without negative eigenvalues, and with ``variances`` on its diagonal."""
+        """It is symmetric, has no negative eigenvalues, and has ``variances`` on its diagonal."""
         inputs = inputs_of(30, 0, kind)
         covariance = Products(inputs, inputs).covariance(some_logs())
         np.testing.assert_allclose(covariance, covariance.T)
@@ -72,7 +74,7 @@ class TestKernel:
         assert np.linalg.eigvalsh(covariance).min() > -1e-10 * np.trace(covariance)
 
     def test_single_precision_is_close(self) -> None:
-        """What predicts quickly agrees with what was fitted, and stays in its precision."""
+        """Inputs in single precision give nearly the same covariance, in single precision."""
         inputs = inputs_of(30, seed=0)
         single = inputs.as_type(np.float32)
         exact, quick = (Products(each, each).covariance(some_logs()) for each in (inputs, single))
@@ -80,14 +82,14 @@ class TestKernel:
         np.testing.assert_allclose(quick, exact, atol=1e-5)
 
     def test_splits_join_to_the_whole(self) -> None:
-        """Parts are rows in order, none left out."""
+        """Parts hold all rows in order."""
         inputs = inputs_of(70, seed=0)
         parts = list(inputs.split(3000))
         assert len(parts) > 1
         np.testing.assert_array_equal(np.vstack([part.blocks["written"] for part in parts]), inputs.blocks["written"])
 
     def test_what_is_dead_counts_by_belief(self) -> None:
-        """Twins that differ in a dead choice alone are the same to who believes in the graph only."""
+        """Duplicates that differ in a dead choice are equal under the belief in the graph alone."""
         one = next(each for each in drawn(50, seed=0) if each["expansion0"] == 1 and each["kernel0"] == 5)
         twins = batch_of(PRUNING_SPACE, [one, Architecture({**one, "kernel0": 7})])
         inputs = Inputs.of(feature_map(PRUNING_SPACE)(twins.descriptions))
@@ -99,15 +101,17 @@ class TestKernel:
         assert 0 < graph < 0.2 * written
 
     def test_every_belief_has_positive_hyperparameters(self) -> None:
-        """Their logarithms are taken."""
+        """Their logarithms must exist."""
         assert all(value > 0 for belief in hypotheses() for value in belief)
         assert len(set(hypotheses())) == len(hypotheses())
 
 
 class TestRoots:
+    """The scale of square roots."""
+
     @given(st.lists(st.floats(1e-3, 1e3), min_size=5, max_size=30), st.sampled_from([1e-9, 1.0, 1e12]))
     def test_means_of_no_width_come_back(self, values: list[float], unit: float) -> None:
-        """Values go to roots and back to their logarithms, but for those below 1/400 of the median."""
+        """Values convert to roots and back to logarithms, except those below 1/400 of the median."""
         measured = np.array(values) * unit
         roots = Roots.of(measured)
         logs, spreads = roots.logs(roots(measured), np.zeros(len(measured)))
@@ -116,38 +120,41 @@ class TestRoots:
         np.testing.assert_array_equal(spreads, 0)
 
     def test_roots_are_standardised(self) -> None:
-        """Mean zero and variance one."""
+        """They have mean zero and variance one."""
         values = np.random.default_rng(0).lognormal(size=50)
         roots = Roots.of(values)(values)
         assert roots.mean() == pytest.approx(0, abs=1e-9)
         assert roots.std() == pytest.approx(1)
 
     def test_spreads_reach_to_the_root_one_deviation_above(self) -> None:
-        """By hand: four and nine have the median's roots two and three."""
+        """By hand: the values four and nine have the roots two and three."""
         roots = Roots(log_median=0.0, mean=2.0, scale=1.0)
         logs, spreads = roots.logs(np.array([0.0]), np.array([1.0]))
         assert logs[0] == pytest.approx(math.log(4))
         assert spreads[0] == pytest.approx(math.log(9 / 4))
 
     def test_a_negative_root_is_a_very_small_value(self) -> None:
-        """Far beyond the samples a sum of costs may fall below zero."""
+        """Far from the samples, a predicted root may fall below zero."""
         logs, _ = Roots(0.0, 1.0, 1.0).logs(np.array([-5.0]), np.array([0.1]))
         assert np.isfinite(logs[0])
         assert logs[0] < math.log(0.01)
 
 
 def fit(inputs: Inputs, targets: FloatArray) -> Process:
+    """Fit a process to standardised values, with all beliefs."""
     return fit_process(inputs, targets, np.random.default_rng(0), hypotheses())
 
 
 def only(process: Process, number: int) -> Process:
-    """The process with one of its beliefs."""
+    """Return the process with one of its beliefs."""
     return replace(process, beliefs=(replace(process.beliefs[number], share=1.0),))
 
 
 class TestProcess:
+    """Predictions of the process."""
+
     def test_leaving_one_out_is_as_fitting_without_it(self) -> None:
-        """With the same hyperparameters, against a solution of the equations without the sample."""
+        """With fixed hyperparameters, the closed form agrees with a fit without the sample."""
         inputs = inputs_of(10, seed=0)  # so few that none is taken for an outlier
         targets = values_of(inputs, noise=0.05)
         process = fit(inputs, targets)
@@ -169,7 +176,7 @@ class TestProcess:
         np.testing.assert_allclose(process.held_out_deviations, np.sqrt(expected_variances), rtol=1e-3)
 
     def test_predictions_are_those_of_the_equations(self) -> None:
-        """Mean and deviation of one belief, in double precision by a direct solution."""
+        """Mean and deviation of one belief agree with a direct solution in double precision."""
         inputs, fresh = inputs_of(10, seed=0), inputs_of(20, seed=1)
         targets = values_of(inputs, noise=0.05)
         process = only(fit(inputs, targets), 0)
@@ -183,7 +190,7 @@ class TestProcess:
         np.testing.assert_allclose(deviations, np.sqrt(variances), rtol=1e-3)
 
     def test_deviations_keep_their_precision_with_many_exact_samples(self) -> None:
-        """Rounding must not show where hundreds of samples with little noise leave little doubt."""
+        """Rounding does not show with hundreds of samples and little noise."""
         architectures = drawn(260, seed=0)
         inputs = Inputs.of(feature_map(SPACE)(SPACE.describe(architectures)))
         values = Device().latencies_ms(architectures)
@@ -194,7 +201,7 @@ class TestProcess:
         np.testing.assert_allclose(quick, exact, rtol=0.02)
 
     def test_shares_of_beliefs_add_up_to_one(self) -> None:
-        """None is kept with next to nothing, and the better ones have more."""
+        """Beliefs with a tiny share are dropped, and better beliefs have larger shares."""
         inputs = inputs_of(40, seed=0)
         process = fit(inputs, values_of(inputs, noise=0.01))
         shares = [belief.share for belief in process.beliefs]
@@ -202,7 +209,7 @@ class TestProcess:
         assert min(shares) > 0.01
 
     def test_a_mixture_is_as_wide_as_its_beliefs_disagree(self) -> None:
-        """Its mean lies between theirs, and its variance is their mean variance and that of their means."""
+        """The variance is the mean variance plus the variance of the means."""
         inputs, fresh = inputs_of(12, seed=0), inputs_of(20, seed=1).as_type(np.float32)
         process = fit(inputs, values_of(inputs, noise=0.1))
         assert len(process.beliefs) > 1
@@ -214,7 +221,7 @@ class TestProcess:
         np.testing.assert_allclose(deviation**2, shares @ (deviations**2 + (means - mean) ** 2), rtol=1e-6)
 
     def test_an_outlier_counts_for_less(self) -> None:
-        """One sample of forty that is six deviations off moves predictions less than the equations alone would."""
+        """A sample that is six deviations off moves predictions less than without extra noise."""
         inputs, fresh = inputs_of(40, seed=0), inputs_of(50, seed=1)
         targets = values_of(inputs, noise=0.02)
         targets = (targets - targets.mean()) / targets.std()
@@ -228,8 +235,8 @@ class TestProcess:
         with_care, _ = process.predict(fresh.as_type(np.float32))
         assert np.abs(with_care - unspoilt).mean() < 0.6 * np.abs(without_care - unspoilt).mean()
 
-    def test_many_samples_settle_on_some_of_them(self) -> None:
-        """All count for the prediction: with 230 samples the last of them is known as well as the first."""
+    def test_all_of_many_samples_count(self) -> None:
+        """With 230 samples, predictions at the last of them are as close as at the first."""
         inputs = inputs_of(230, seed=0)
         targets = values_of(inputs, noise=1e-4)
         process = fit_process(inputs, targets, np.random.default_rng(0), (PRIOR,))
@@ -239,8 +246,10 @@ class TestProcess:
 
 
 class TestGp:
+    """The predictor around the process."""
+
     def test_held_out_predictions_come_from_folds(self) -> None:
-        """Leaving one out after fitting would be too hopeful: errors by folds are as large as on fresh ones."""
+        """Held-out errors are as large as errors on new architectures."""
         architectures, fresh = drawn(20, seed=3), drawn(200, seed=4)
         values, truths = (Device().latencies_ms(each) for each in (architectures, fresh))
         fit_of_all = fit_values(Inputs.of(feature_map(SPACE)(SPACE.describe(architectures))), values, 0)

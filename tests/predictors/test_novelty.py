@@ -1,4 +1,4 @@
-"""How unlike the samples an architecture is, against distances by hand."""
+"""Novelty of architectures, against distances computed by hand."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from predictors.novelty import Novelty
 
 
 def points(architectures: list[Architecture]) -> FloatArray:
+    """Return the features between which distances are measured."""
     blocks = feature_map(SPACE)(SPACE.describe(architectures))
     return np.hstack([blocks.graph_logs, blocks.written])
 
 
 def test_it_is_the_distance_to_the_nearest_sample_over_the_reach() -> None:
-    """The reach is the largest distance that a sample has to its nearest other one."""
+    """The reach is the largest distance between a sample and its nearest other sample."""
     samples, fresh = drawn(20, seed=0), drawn(30, seed=1)
     here, there = points(samples), points(fresh)
     among = [min(np.linalg.norm(one - other) for other in np.delete(here, n, 0)) for n, one in enumerate(here)]
@@ -29,7 +30,7 @@ def test_it_is_the_distance_to_the_nearest_sample_over_the_reach() -> None:
 
 
 def test_samples_are_not_new() -> None:
-    """Their distance to themselves is nought, but for rounding."""
+    """Samples have a novelty of zero, except for rounding."""
     samples = drawn(20, seed=0)
     np.testing.assert_allclose(Novelty.of_samples(SPACE, samples).of(batch_of(SPACE, samples)), 0, atol=0.01)
 
@@ -43,7 +44,7 @@ def test_where_all_samples_are_alike_anything_else_is_new() -> None:
 
 
 def test_more_samples_make_less_new() -> None:
-    """Of the same fresh architectures, the mean distance to the samples falls."""
+    """The mean distance of new architectures to the samples falls."""
     fresh = batch_of(SPACE, drawn(100, seed=1))
     few, many = (Novelty.of_samples(SPACE, drawn(count, seed=0)) for count in (10, 200))
     assert (many.of(fresh) * many.reach).mean() < 0.8 * (few.of(fresh) * few.reach).mean()

@@ -1,4 +1,4 @@
-"""Rank correlation, relative error and coverage, against values by hand and scipy's."""
+"""Rank correlation, relative error and coverage, against values by hand and by scipy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREDICTIONS = np.array([1.1, 1.9, 5.0, 10.0])
 
 
 def test_values_by_hand() -> None:
-    """Errors of 10, 5, 25 and 0 %."""
+    """The relative errors are 10, 5, 25 and 0 %."""
     assert mape(TRUTHS, PREDICTIONS) == pytest.approx(0.1)
     assert within(TRUTHS, PREDICTIONS, 0.1001) == 0.75
     assert within(TRUTHS, PREDICTIONS, 0.05001) == 0.5
@@ -38,7 +38,7 @@ def test_spearman_equals_scipys_with_ties(pairs: list[tuple[int, int]]) -> None:
 
 
 def test_unfit_arrays_are_refused() -> None:
-    """Shapes that differ, nothing at all, NaN, and truths that have no relative error."""
+    """Different shapes, empty arrays, NaN and truths without a relative error are refused."""
     with pytest.raises(ValueError, match=r"must be the same \(N,\).* but got \(4,\) and \(3,\)"):
         mape(TRUTHS, PREDICTIONS[:3])
     with pytest.raises(ValueError, match="N of at least 1"):
@@ -51,7 +51,7 @@ def test_unfit_arrays_are_refused() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=3, max_size=12))
 def test_kendall_counts_pairs_and_corrects_for_ties(pairs: list[tuple[int, int]]) -> None:
-    """Concordant less discordant pairs, over the root of those without a tie on either side."""
+    """Concordant minus discordant pairs are divided by the root of the pairs without ties on either side."""
     first, second = np.array(pairs, dtype=np.float64).T
     signs = [
         (np.sign(first[one] - first[other]), np.sign(second[one] - second[other]))
@@ -67,7 +67,7 @@ def test_kendall_counts_pairs_and_corrects_for_ties(pairs: list[tuple[int, int]]
 
 
 def test_held_out_error_gathers_all() -> None:
-    """Each field is the function of its name."""
+    """Each field equals the function of the same name."""
     lower, upper = np.array([0.9, 1.8, 4.5, 9.0]), np.array([1.2, 2.0, 5.5, 12.0])
     error = held_out_error(HeldOut(TRUTHS, PREDICTIONS, lower, upper))
     assert (error.samples, error.coverage) == (4, 0.75)
@@ -80,12 +80,12 @@ def test_held_out_error_gathers_all() -> None:
 
 
 def test_width_is_the_median_relative_to_the_prediction() -> None:
-    """By hand: 0.2, 0.5 and 3."""
+    """The widths are 0.2, 0.5 and 3 by hand."""
     assert width(np.array([0.9, 1.5, 1.0]), np.array([1.0, 2.0, 1.0]), np.array([1.1, 2.5, 4.0])) == pytest.approx(0.5)
 
 
 def test_bounds_are_the_finite_sample_quantiles() -> None:
-    """Of 39 scores the 36th smallest in magnitude for both sides, and the 38th smallest for the one above."""
+    """Of 39 scores, the two-sided bound is the 36th smallest magnitude, the one-sided bound the 38th smallest."""
     scores = np.arange(1.0, 40.0) * np.where(np.arange(39) % 2 == 0, 1, -1)
     calibration = calibrate(scores)
     assert calibration.either == 36
@@ -95,7 +95,7 @@ def test_bounds_are_the_finite_sample_quantiles() -> None:
 
 
 def test_few_scores_widen_the_bounds() -> None:
-    """Below 19 the largest in magnitude counts above, below 9 on either side too, and is widened."""
+    """With fewer than 19 scores above, or 9 on either side, the largest magnitude counts, widened."""
     ten = np.array([0.0] * 9 + [-2.0])
     assert (calibrate(ten).either, calibrate(ten).above) == (2, 2)
     five = calibrate(np.array([0.0, 0.1, -1.0, 0.2, 0.3]))
@@ -105,7 +105,7 @@ def test_few_scores_widen_the_bounds() -> None:
 
 @pytest.mark.parametrize("count", [5, 8, 12, 19, 40])
 def test_bounds_hold_normal_scores(count: int) -> None:
-    """On average over many calibrations: 90 % within, and 95 % below."""
+    """Averaged over many calibrations, 90 % lie within the bounds and 95 % below the limit."""
     rng = np.random.default_rng(count)
     calibrations = [calibrate(row) for row in rng.standard_normal((3000, count))]
     outside = 2 * stats.norm.sf([calibration.either for calibration in calibrations]).mean()
@@ -115,14 +115,14 @@ def test_bounds_hold_normal_scores(count: int) -> None:
 
 
 def test_the_limit_never_lies_below_the_prediction() -> None:
-    """Scores that are all negative give a limit at the mean."""
+    """With negative scores alone, the limit equals the mean."""
     calibration = calibrate(np.linspace(-0.2, -0.1, 30))
     assert calibration.above == 0
     assert calibration.either > 0.19
 
 
 def test_bounds_are_factors_of_the_prediction() -> None:
-    """By hand: a mean of two, reached by a factor of two to each side and, where the spread is double, of four."""
+    """By hand: a mean of two has bounds at a factor of two, or of four with double spread."""
     calibration = Calibration(either=math.log(2), above=math.log(1.5))
     known = np.array([True, False])
     prediction = calibration.bound(np.log([2.0, 2.0]), np.array([1.0, 2.0]), known)
@@ -135,7 +135,7 @@ def test_bounds_are_factors_of_the_prediction() -> None:
 
 
 def test_coverage_leaves_out_the_residual_that_it_checks() -> None:
-    """The one outlier among thirty lies outside the bounds that the others give, which it widens for them."""
+    """One outlier among thirty lies outside the bounds from the others, and widens their bounds."""
     values = np.exp(np.linspace(-0.1, 0.1, 30))
     values[7] = 3.0
     held_out = hold_out(values, np.zeros(30), np.ones(30))
@@ -146,7 +146,7 @@ def test_coverage_leaves_out_the_residual_that_it_checks() -> None:
 
 
 def test_surer_predictions_have_narrower_held_out_bounds() -> None:
-    """In proportion to their spreads."""
+    """Held-out bounds are proportional to the spreads."""
     spreads = np.where(np.arange(40) % 2 == 0, 1.0, 3.0)
     values = np.exp(0.1 * spreads * np.where(np.arange(40) % 4 < 2, 1, -1))
     held_out = hold_out(values, np.zeros(40), spreads)
@@ -155,7 +155,7 @@ def test_surer_predictions_have_narrower_held_out_bounds() -> None:
 
 
 def test_folds_hold_out_each_sample_once() -> None:
-    """Ten folds, or one a sample when there are fewer."""
+    """There are ten folds, or one for each sample if there are fewer."""
     for count, expected in ((5, 5), (10, 10), (37, 10)):
         folds = split_folds(count, seed=3)
         assert len(folds) == expected

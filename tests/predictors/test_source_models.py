@@ -1,4 +1,4 @@
-"""What sources say of architectures that they did not measure, and what is learned from it."""
+"""Predictions of sources for architectures that they did not measure, and features made from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCES = sources_of(ROWS)
 
 
 def said(models: SourceModels, architectures: Sequence[Architecture]) -> FloatArray:
-    """What the sources say, each standardised, shape (N, sources): their components turned back."""
+    """Return the standardised predictions of all sources, shape (N, sources), from their components."""
     _, blocks = models.describe(batch_of(SPACE, architectures))
     components = blocks.components * np.sqrt((models.deviations**2).sum())
     turned: FloatArray = components @ models.axes.T
@@ -29,7 +29,7 @@ def said(models: SourceModels, architectures: Sequence[Architecture]) -> FloatAr
 
 
 def test_sources_are_predicted_where_they_did_not_measure() -> None:
-    """Of fresh architectures each source's values are ranked nearly as they are."""
+    """Each source's values of new architectures are ranked nearly correctly."""
     fresh = drawn(100, seed=1)
     predicted = said(source_models(SPACE, SOURCES, ()), fresh)
     for index, device in enumerate(SOURCE_DEVICES.values()):
@@ -37,7 +37,7 @@ def test_sources_are_predicted_where_they_did_not_measure() -> None:
 
 
 def test_a_long_table_is_sampled_whatever_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sorted by latency, its first rows would say nothing of the slow ones."""
+    """Of a table sorted by latency, the first rows would not cover slow architectures."""
     monkeypatch.setattr("predictors.source_models._MOST_ROWS", 60)
     device = Device()
     rows = drawn(240, seed=902)
@@ -49,7 +49,7 @@ def test_a_long_table_is_sampled_whatever_its_order(monkeypatch: pytest.MonkeyPa
 
 
 def test_noise_of_a_source_is_smoothed() -> None:
-    """At its own rows it says what is closer to the truth than what it measured with 20 % noise."""
+    """At a source's own rows, predictions are closer to the truth than measurements with 20 % noise."""
     device = Device()
     truth = np.sqrt(device.latencies_ms(ROWS))
     noisy = device.latencies_ms(ROWS) * np.exp(0.2 * np.random.default_rng(0).standard_normal(len(ROWS)))
@@ -58,7 +58,7 @@ def test_noise_of_a_source_is_smoothed() -> None:
 
 
 def test_blocks_are_of_unit_size() -> None:
-    """Over the rows of the sources, whatever their number."""
+    """Blocks have unit size over the rows of any number of sources."""
     _, blocks = source_models(SPACE, SOURCES, ()).describe(batch_of(SPACE, ROWS))
     assert blocks.common.shape == (120, 1)
     for block in (blocks.common, blocks.components, blocks.whitened):
@@ -69,7 +69,7 @@ def test_blocks_are_of_unit_size() -> None:
 
 
 def test_sources_that_measured_the_same_share_a_kernel() -> None:
-    """Others have groups of their own, in the order in which they come."""
+    """Other sources have separate groups, in their order."""
     elsewhere = sources_of(drawn(50, seed=901))
     models = source_models(SPACE, (*SOURCES, *elsewhere), ())
     assert [group.weights.shape[1] for group in models.groups] == [2, 2]
@@ -79,24 +79,26 @@ def test_sources_that_measured_the_same_share_a_kernel() -> None:
 
 
 def test_models_are_fitted_once() -> None:
-    """The same sources give the same object."""
+    """The same sources return the cached object."""
     assert source_models(SPACE, SOURCES, ()) is source_models(SPACE, SOURCES, ())
 
 
 def test_a_bad_source_is_named() -> None:
-    """Too few values, values that are not positive, and another number of values than rows."""
+    """Too few values, non-positive values, and a wrong number of values are refused."""
     for values, message in (
         (np.ones(3), "source phone: a predictor must be fitted to at least 5 samples, but got 3"),
         (np.array([1.0, 1, 1, 1, -2]), "source phone: values must be positive and finite, but got -2"),
     ):
         with pytest.raises(ValueError, match=message):
             source_models(SPACE, (*SOURCES, Source("phone", ROWS[: len(values)], values)), ())
-    with pytest.raises(ValueError, match=r"source phone: values must have one value for each architecture, shape \(120,\)"):
+    with pytest.raises(
+        ValueError, match=r"source phone: values must have one value for each architecture, shape \(120,\)"
+    ):
         source_models(SPACE, (Source("phone", ROWS, np.ones(7)),), ())
 
 
 def test_a_source_that_does_not_vary_says_nothing() -> None:
-    """The other one's features stay finite and as they were in rank."""
+    """Features of the other source stay finite, with the same ranks."""
     constant = Source("constant", ROWS, np.full(len(ROWS), 3.0))
     _, blocks = source_models(SPACE, (SOURCES[0], constant), ()).describe(batch_of(SPACE, ROWS))
     assert np.isfinite(np.hstack([blocks.common, blocks.components, blocks.whitened])).all()
@@ -106,7 +108,7 @@ def test_a_source_that_does_not_vary_says_nothing() -> None:
 
 
 def test_what_is_given_counts_as_a_source() -> None:
-    """Alone too: its own values, centred and scaled over the samples."""
+    """A given feature works with sources and alone, centred and scaled over the samples."""
 
     def log_latencies(architectures: Sequence[Architecture]) -> FloatArray:
         logs: FloatArray = np.log(TARGET_DEVICE.latencies_ms(architectures))
@@ -123,7 +125,7 @@ def test_what_is_given_counts_as_a_source() -> None:
 
 
 def test_latent_features_by_sources_bring_together_what_costs_alike() -> None:
-    """At most six columns; the nearest of a hundred costs nearly the same on a device that is no source."""
+    """There are at most six columns, and neighbours cost nearly the same on a device that is no source."""
     fresh = drawn(100, seed=1)
     features = latent_features(SPACE, fresh, SOURCES)
     assert features.shape == (100, 2)
@@ -135,7 +137,7 @@ def test_latent_features_by_sources_bring_together_what_costs_alike() -> None:
 
 
 def test_latent_features_without_sources_are_of_graph_and_options() -> None:
-    """Different architectures differ in them."""
+    """Different architectures have different features."""
     fresh = drawn(30, seed=1)
     features = latent_features(SPACE, fresh, ())
     assert features.shape[0] == 30
@@ -143,7 +145,7 @@ def test_latent_features_without_sources_are_of_graph_and_options() -> None:
 
 
 def test_transfer_without_sources_is_the_process_alone() -> None:
-    """Every prediction is the same."""
+    """All predictions are equal."""
     seen, fresh = drawn(12, seed=0), drawn(20, seed=1)
     values = TARGET_DEVICE.latencies_ms(seen)
     one, other = (fit(SPACE, seen, values, target="made up", seed=0).predict(fresh) for fit in (fit_transfer, fit_gp))
@@ -152,7 +154,7 @@ def test_transfer_without_sources_is_the_process_alone() -> None:
 
 
 def test_a_target_in_other_units_is_as_close_to_its_sources() -> None:
-    """Sources count by their shape: seconds beside milliseconds change nothing."""
+    """Units do not matter: a source in seconds helps as much as one in milliseconds."""
     seen, fresh = drawn(10, seed=0), drawn(50, seed=1)
     in_seconds = tuple(Source(source.target, source.architectures, source.values / 1000) for source in SOURCES)
     values = TARGET_DEVICE.latencies_ms(seen)

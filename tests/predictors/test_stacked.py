@@ -1,4 +1,4 @@
-"""Which methods the mix leans on, and the trees in it."""
+"""Weights of the stacked methods, and the trees among them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ latencies_ms = Device().latencies_ms
 
 
 def noisy(values: FloatArray, share: float) -> FloatArray:
+    """Return values with relative noise."""
     spoilt: FloatArray = values * np.exp(share * np.random.default_rng(0).standard_normal(len(values)))
     return spoilt
 
 
 def stacked(architectures: Sequence[Architecture], values: FloatArray) -> BoundedPredictor:
+    """Fit the stacked predictor."""
     return fit_stacked(SPACE, architectures, values, target="made up", seed=0)
 
 
 def weights_of(predictor: BoundedPredictor) -> dict[str, float]:
+    """Return the weights of a stacked predictor."""
     assert isinstance(predictor.model, StackedModel)
     return predictor.model.weights
 
 
 @pytest.mark.parametrize("values_ms", [latencies_ms, jumping_latencies_ms])
 def test_weights_add_up_to_one_and_none_is_negative(values_ms: Callable[[Sequence[Architecture]], FloatArray]) -> None:
-    """One a method; methods that are left out are not kept."""
+    """There is one weight for each method; methods with weight 0 are not kept."""
     seen = drawn(32, seed=0)
     predictor = stacked(seen, noisy(values_ms(seen), 0.05))
     weights = weights_of(predictor)
@@ -51,7 +54,7 @@ def test_weights_add_up_to_one_and_none_is_negative(values_ms: Callable[[Sequenc
 
 
 def test_a_device_whose_layers_add_up_is_left_to_what_adds_up() -> None:
-    """Costs of layers get most of the weight, and the mix is closer than the process alone."""
+    """Additive costs get most of the weight, and the mix is better than the process alone."""
     seen, fresh = drawn(40, seed=0), drawn(100, seed=1)
     predictor = stacked(seen, latencies_ms(seen))
     weights = weights_of(predictor)
@@ -62,7 +65,7 @@ def test_a_device_whose_layers_add_up_is_left_to_what_adds_up() -> None:
 
 
 def test_what_does_not_add_up_is_left_to_the_process() -> None:
-    """Where costs multiply, costs of layers alone count for little, and the mix is closer than they are."""
+    """If costs multiply, additive costs get little weight, and the mix is better than they are."""
 
     def multiplied(architectures: Sequence[Architecture]) -> FloatArray:
         factors = {8: 1.0, 16: 5.0, 24: 0.5, 32: 2.0}
@@ -77,7 +80,7 @@ def test_what_does_not_add_up_is_left_to_the_process() -> None:
 
 
 def test_a_mix_is_as_good_as_the_best_of_its_methods() -> None:
-    """But for a fifth, on a device that rounds and caches."""
+    """On a device with rounding and caches, its error is at most a fifth above that of the best."""
     seen, fresh = drawn(50, seed=2), drawn(150, seed=3)
     values, truths = noisy(jumping_latencies_ms(seen), 0.02), jumping_latencies_ms(fresh)
     methods = (fit_stacked, fit_gp, fit_additive, fit_trees)
@@ -88,7 +91,7 @@ def test_a_mix_is_as_good_as_the_best_of_its_methods() -> None:
 
 
 def test_few_samples_are_left_to_the_process_alone() -> None:
-    """Below ten the predictor is that of ``fit_gp``, or with sources below thirty that of ``fit_transfer``."""
+    """With fewer than ten samples, or thirty with sources, the result is ``fit_gp`` or ``fit_transfer``."""
     seen, fresh = drawn(29, seed=0), drawn(10, seed=1)
     values, sources = latencies_ms(seen), sources_of(drawn(60, seed=900))
     plain = stacked(seen[:9], values[:9])
@@ -101,7 +104,7 @@ def test_few_samples_are_left_to_the_process_alone() -> None:
 
 
 def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:
-    """With the weights that it reports."""
+    """Predictions equal the geometric mean with the reported weights."""
     seen, fresh = drawn(32, seed=0), drawn(20, seed=1)
     predictor = stacked(seen, noisy(jumping_latencies_ms(seen), 0.05))
     model = predictor.model
@@ -115,7 +118,7 @@ def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:
 
 
 def test_many_samples_with_sources_and_something_given() -> None:
-    """All of its parts take them, and they help: the error is below that of the mix without."""
+    """All methods use them, and the error falls below that of the mix without them."""
 
     def log_latencies(architectures: Sequence[Architecture]) -> FloatArray:
         logs: FloatArray = np.log(jumping_latencies_ms(architectures))
@@ -138,8 +141,10 @@ def test_many_samples_with_sources_and_something_given() -> None:
 
 
 class TestTrees:
+    """The method of randomised trees."""
+
     def test_totals_are_logarithms_of_sums_and_what_is_given(self) -> None:
-        """By hand over the layers of one architecture."""
+        """Totals equal the sums by hand over the layers of one architecture."""
         (architecture,) = drawn(1, seed=0)
         layers = SPACE.layers(architecture)
         batch = batch_of(SPACE, [architecture], [Given("seven", lambda architectures: np.full(1, 7.0))])
@@ -151,7 +156,7 @@ class TestTrees:
         assert totals[-1] == 7
 
     def test_the_trend_reaches_beyond_the_samples(self) -> None:
-        """From networks with few multiply-accumulates, larger ones are predicted slower than any that was measured."""
+        """Networks larger than all samples are predicted slower than all of them."""
         everything = drawn(200, seed=0)
         values = latencies_ms(everything)
         order = np.argsort(values)
@@ -161,7 +166,7 @@ class TestTrees:
         assert np.median(predicted) > 1.3 * latencies_ms(small).max()
 
     def test_a_seed_decides_the_forest(self) -> None:
-        """The same seed gives the same trees and another one others."""
+        """Equal seeds give equal trees, and different seeds different ones."""
         seen, fresh = drawn(30, seed=0), drawn(20, seed=1)
         method = TreesMethod(feature_map(SPACE))
         batch, values = batch_of(SPACE, seen), noisy(latencies_ms(seen), 0.1)

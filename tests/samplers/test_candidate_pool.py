@@ -1,4 +1,4 @@
-"""Which architectures a sampler chooses from."""
+"""The pool of candidates that a sampler chooses from."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 def drawn(
     pool: CandidatePool, front: Sequence[Architecture] = (), taken: Collection[Architecture] = ()
 ) -> list[Architecture]:
+    """Return the candidates of the pool as architectures."""
     return [pool.architecture(place) for place in pool.candidates(front, taken)]
 
 
 def is_fit(pool: CandidatePool, architecture: Architecture) -> bool:
+    """Return True if the pool can build an architecture."""
     return bool(pool.are_fit(pool.places([architecture]))[0])
 
 
 def test_neighbours_of_the_front_and_random_ones() -> None:
-    """All neighbours are among them, nothing that was taken is, and each comes once."""
+    """Candidates include all neighbours and no taken architecture, each once."""
     pool = CandidatePool(DESCRIBER, {}, np.random.default_rng(0))
     front = [sample(CELLS, np.random.default_rng(seed)) for seed in range(3)]
     nearby = {each for architecture in front for each in neighbours(CELLS, architecture)}
@@ -40,7 +42,7 @@ def test_neighbours_of_the_front_and_random_ones() -> None:
 
 
 def test_a_few_random_ones_are_new_each_time() -> None:
-    """Most stay, so that they need not be described again."""
+    """Most candidates stay, so that they need not be described again."""
     pool = CandidatePool(DESCRIBER, {}, np.random.default_rng(0))
     *_, first, second = (set(drawn(pool)) for _ in range(12))
     assert len(second) > 0.95 * RANDOM  # at first many draws were twins
@@ -48,7 +50,7 @@ def test_a_few_random_ones_are_new_each_time() -> None:
 
 
 def test_a_small_space_is_there_as_a_whole() -> None:
-    """Nothing is left to chance."""
+    """The candidates of a small space are all its architectures."""
     space = TinySpace()
     everything = list(enumerate_space(space))
     pool = CandidatePool(describer_of(space, SHAPE, CLASSES), {}, np.random.default_rng(0))
@@ -57,7 +59,7 @@ def test_a_small_space_is_there_as_a_whole() -> None:
 
 
 def test_costs_are_asked_for_once() -> None:
-    """Of each architecture, and stand in its row."""
+    """Each cost is computed once, and is stored in the row of its architecture."""
     asked: list[Architecture] = []
 
     def known(architectures: Sequence[Architecture]) -> np.ndarray:
@@ -72,7 +74,7 @@ def test_costs_are_asked_for_once() -> None:
 
 
 def test_what_cannot_be_built_is_left_out() -> None:
-    """It is no candidate, whoever is its neighbour."""
+    """It is not a candidate, even as a neighbour of the front."""
     space = Faulty(faults="shape")
     describer = describer_of(space, SHAPE, CLASSES)
     pool = CandidatePool(describer, {}, np.random.default_rng(0))
@@ -85,7 +87,7 @@ def test_what_cannot_be_built_is_left_out() -> None:
 
 
 def test_what_cannot_be_built_needs_no_score() -> None:
-    """Nor does a batch of nothing else, whether it comes first or later."""
+    """A batch without any buildable architecture is not scored either, first or later."""
     space = Faulty(faults="shape")
     describer = describer_of(space, SHAPE, CLASSES)
     by_fit = {describer.can_be_built(each): each for each in enumerate_space(space)}

@@ -1,4 +1,4 @@
-"""What evaluations tell of costs that were predicted."""
+"""Corrections of predicted costs, learned from evaluations."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 
 
 def drawn(count: int, seed: int) -> tuple[list[Architecture], Inputs, np.ndarray]:
+    """Return random cells with their inputs and true costs."""
     rng = np.random.default_rng(seed)
     architectures = list(dict.fromkeys(sample(CELLS, rng) for _ in range(count)))
     blocks = feature_map(DESCRIBER)(batch_of(DESCRIBER, architectures).descriptions)
@@ -24,13 +25,13 @@ def drawn(count: int, seed: int) -> tuple[list[Architecture], Inputs, np.ndarray
 
 
 def too_high(architectures: list[Architecture], truths: np.ndarray) -> np.ndarray:
-    """Predictions that are drawn towards the middle, and do not know what a pooling costs."""
+    """Return predictions that are biased towards the middle and ignore the cost of pooling."""
     pools = np.array([sum(option == "avg_pool_3x3" for option in each.values()) for each in architectures])
     return np.exp(0.7 * np.log(truths) + 0.3 * np.log(5) + 0.1 * pools)
 
 
 def test_what_was_not_seen_is_corrected() -> None:
-    """From thirty evaluations most of the error goes."""
+    """Thirty evaluations remove most of the error."""
     seen, inputs, truths = drawn(30, 0)
     others, other_inputs, other_truths = drawn(200, 1)
     known = too_high(others, other_truths)
@@ -42,14 +43,14 @@ def test_what_was_not_seen_is_corrected() -> None:
 
 
 def test_what_is_true_stays() -> None:
-    """There is nothing to correct."""
+    """Exact costs need no correction."""
     _, inputs, truths = drawn(10, 0)
     assert Correction.fit(inputs, truths, truths.copy()) is None
     assert Correction.fit(inputs, -truths, -truths) is None
 
 
 def test_values_of_either_sign_are_corrected_by_differences() -> None:
-    """As of what is to be maximised, which is negated."""
+    """An objective to be maximised is negated, so its values are negative."""
     seen, inputs, truths = drawn(30, 0)
     others, other_inputs, other_truths = drawn(200, 1)
     correction = Correction.fit(inputs, -too_high(seen, truths), -truths)
@@ -60,7 +61,7 @@ def test_values_of_either_sign_are_corrected_by_differences() -> None:
 
 
 def test_positive_ones_tell_nothing_of_others() -> None:
-    """A ratio that was learned is not used where a value is not positive."""
+    """A learned ratio is not applied to values that are not positive."""
     seen, inputs, truths = drawn(30, 0)
     correction = Correction.fit(inputs, too_high(seen, truths), truths)
     assert correction is not None
@@ -69,7 +70,7 @@ def test_positive_ones_tell_nothing_of_others() -> None:
 
 
 def test_hyperparameters_stay_until_there_is_much_more() -> None:
-    """As those of the surrogate do."""
+    """They are optimised again only with many more samples, as in the surrogate."""
     seen, inputs, truths = drawn(40, 0)
     known = too_high(seen, truths)
     count = len(seen)

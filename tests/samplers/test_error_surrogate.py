@@ -1,4 +1,4 @@
-"""What is believed of an error from few evaluations."""
+"""Surrogates of an error, fitted to few evaluations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 
 
 def inputs_and_errors(count: int, seed: int) -> tuple[Inputs, np.ndarray]:
+    """Return inputs and errors of random cells."""
     rng = np.random.default_rng(seed)
     architectures = list(dict.fromkeys(sample(CELLS, rng) for _ in range(count)))
     blocks = feature_map(DESCRIBER)(batch_of(DESCRIBER, architectures).descriptions)
@@ -25,7 +26,7 @@ def inputs_and_errors(count: int, seed: int) -> tuple[Inputs, np.ndarray]:
 
 
 def test_ranks_what_it_has_not_seen() -> None:
-    """From forty evaluations, better than from ten."""
+    """New cells are ranked better with forty evaluations than with ten."""
     others, truths = inputs_and_errors(300, 1)
     found = []
     for count in (10, 40):
@@ -37,7 +38,7 @@ def test_ranks_what_it_has_not_seen() -> None:
 
 
 def test_optimism_lowers_and_errors_stay_positive() -> None:
-    """Logarithms are learned where all values are positive, values themselves elsewhere."""
+    """Positive values are learned as logarithms, other values directly."""
     inputs, errors = inputs_and_errors(30, 0)
     others, _ = inputs_and_errors(50, 1)
     belief = Surrogate.fit(inputs, errors, np.ones(len(errors))).predict(others)
@@ -49,7 +50,7 @@ def test_optimism_lowers_and_errors_stay_positive() -> None:
 
 
 def test_noisy_evaluations_count_less() -> None:
-    """A wrong value moves the belief at its own place by little when it is known to be noisy."""
+    """A wrong value changes the prediction at its own place little if it is marked as noisy."""
     inputs, errors = inputs_and_errors(40, 0)
     wrong = errors.copy()
     wrong[7] *= 1.5
@@ -64,7 +65,7 @@ def test_noisy_evaluations_count_less() -> None:
 
 
 def test_hyperparameters_are_settled_anew_only_when_there_is_much_more() -> None:
-    """Another sample is learned from without."""
+    """One more sample is learned without optimising them again."""
     inputs, errors = inputs_and_errors(44, 0)
 
     def first(count: int) -> tuple[Inputs, np.ndarray, np.ndarray]:
@@ -80,7 +81,7 @@ def test_hyperparameters_are_settled_anew_only_when_there_is_much_more() -> None
 
 
 def test_equal_values_are_believed_of_all() -> None:
-    """There is nothing to learn then."""
+    """Equal values are predicted everywhere."""
     inputs, errors = inputs_and_errors(10, 0)
     belief = Surrogate.fit(inputs, np.full(len(errors), 7.0), np.ones(len(errors))).predict(inputs)
     assert belief.optimistic(0.0) == pytest.approx(np.full(len(errors), 7.0))

@@ -1,4 +1,4 @@
-"""What a point adds to a front is what the hypervolume grows by."""
+"""Hypervolume improvement equals the growth of the hypervolume."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from predictors.samplers.hypervolume_improvement import DominatedRegion
 
 
 def sizes(objectives: int) -> st.SearchStrategy[np.ndarray]:
-    """Points on a coarse grid, so that ties are common; some lie beyond the reference of 1."""
+    """Return points on a coarse grid, so that ties are common; some lie beyond the reference of 1."""
     values = st.integers(0, 12).map(lambda number: number / 10)
     return arrays(np.float64, st.tuples(st.integers(0, 12), st.just(objectives)), elements=values)
 
@@ -20,7 +20,7 @@ def sizes(objectives: int) -> st.SearchStrategy[np.ndarray]:
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4])
 @given(data=st.data())
 def test_is_the_growth_of_the_hypervolume(objectives: int, data: st.DataObject) -> None:
-    """For any front and points, however many of them are equal, dominated or beyond the reference."""
+    """It holds for any front and points, including equal and dominated ones and those beyond the reference."""
     front, points = data.draw(sizes(objectives)), data.draw(sizes(objectives))
     reference = np.ones(objectives)
     found = DominatedRegion.of(front, reference).improvements(points)
@@ -32,7 +32,7 @@ def test_is_the_growth_of_the_hypervolume(objectives: int, data: st.DataObject) 
 
 @pytest.mark.parametrize("objectives", [2, 3, 4])
 def test_points_in_any_order_dominate_the_same(objectives: int) -> None:
-    """A region that grew point by point is that of all of them."""
+    """Adding points one by one gives the region of all points."""
     rng = np.random.default_rng(objectives)
     front, points = rng.random((20, objectives)), rng.random((50, objectives))
     region = DominatedRegion.of(front[:7], np.ones(objectives))
@@ -45,7 +45,7 @@ def test_points_in_any_order_dominate_the_same(objectives: int) -> None:
 
 
 def test_an_empty_front_leaves_all_to_be_won() -> None:
-    """A point then adds all that it dominates."""
+    """A point adds everything that it dominates."""
     region = DominatedRegion.of(np.empty((0, 2)), np.array([1.0, 2.0]))
     assert region.improvements(np.array([[0.5, 1.0], [2.0, 0.0]])).tolist() == [0.5, 0.0]
 

@@ -1,4 +1,4 @@
-"""Candidates in order of what they would add to a front."""
+"""The order of candidates by their improvement of a front."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from predictors.samplers.improvement import Outlook, Preference
 
 
 def sure(*values: float) -> Belief:
+    """Return a belief without uncertainty."""
     return Belief(np.array(values), np.zeros(len(values)), is_log=False)
 
 
@@ -17,14 +18,14 @@ FRONT = np.array([[0.0, 10.0], [5.0, 5.0], [10.0, 0.0]])
 
 
 def test_the_largest_improvement_comes_first_and_the_nearest_to_one_before_the_rest() -> None:
-    """Behind the front the order is by how much would have to be better."""
+    """Dominated candidates are ordered by the change that would make them non-dominated."""
     outlook = Outlook({1: np.array([9.0, 4.0, 6.0, 8.0, 3.0])}, {0: sure(9.0, 4.0, 6.0, 4.0, 4.0)})
     order = Preference(outlook, FRONT, FRONT).order(0.0)
     assert list(order) == [4, 1, 3, 2, 0]
 
 
 def test_optimism_favours_what_is_uncertain() -> None:
-    """Of two with the same mean the one of which less is known comes first, and neither without optimism."""
+    """With optimism, the more uncertain of two equal means comes first, although it costs slightly more."""
     belief = Belief(np.array([4.0, 4.0]), np.array([0.1, 2.0]), is_log=False)
     preference = Preference(Outlook({1: np.array([4.0, 4.1])}, {0: belief}), FRONT, FRONT)
     assert list(preference.order(0.0)) == [0, 1]
@@ -32,7 +33,7 @@ def test_optimism_favours_what_is_uncertain() -> None:
 
 
 def test_what_is_expected_counts_as_found() -> None:
-    """The neighbour of one that was chosen promises little more."""
+    """A neighbour of an expected candidate promises little improvement."""
     outlook = Outlook({1: np.array([4.0, 4.1, 1.0])}, {0: sure(4.0, 4.1, 8.0)})
     preference = Preference(outlook, FRONT, FRONT)
     assert list(preference.order(0.0)) == [0, 1, 2]
@@ -44,7 +45,7 @@ def test_what_is_expected_counts_as_found() -> None:
 
 
 def test_what_runs_decides_too_whether_costs_have_logarithms() -> None:
-    """One that costs nothing has none."""
+    """A running evaluation with a cost of 0 has no logarithm."""
     outlook = Outlook({1: np.array([4.0, 1.0])}, {0: sure(4.0, 8.0)})
     running = np.array([[5.0, 0.0]])
     preference = Preference(outlook, FRONT, FRONT, running=running, logarithmic=True)
@@ -53,7 +54,7 @@ def test_what_runs_decides_too_whether_costs_have_logarithms() -> None:
 
 
 def test_what_hardly_meets_a_constraint_comes_later() -> None:
-    """An improvement counts by its probability."""
+    """Improvements are multiplied by the probability of being feasible."""
     unlikely = Belief(np.array([2.0, -2.0]), np.array([1.0, 1.0]), is_log=False)
     outlook = Outlook({1: np.array([1.0, 4.0])}, {0: sure(1.0, 4.0)}, [unlikely])
     assert outlook.feasibility() == pytest.approx([0.0228, 0.9772], abs=1e-4)
@@ -61,13 +62,13 @@ def test_what_hardly_meets_a_constraint_comes_later() -> None:
 
 
 def test_the_ends_of_the_front_can_be_moved_outwards() -> None:
-    """What is better than all in one objective alone is an improvement, however bad it is in others."""
+    """The best value in one objective is an improvement, however bad the others are."""
     outlook = Outlook({1: np.array([-1.0, 6.0])}, {0: sure(10.0, 6.0)})
     assert list(Preference(outlook, FRONT, FRONT).order(0.0)) == [0, 1]
 
 
 def test_known_costs_may_count_by_their_logarithm() -> None:
-    """A much better small network comes before a large one that is hardly better, though costs differ less there."""
+    """A much better small network outranks a slightly better large one with the same difference in cost."""
     front = np.array([[3.0, 1.0], [2.0, 2.0], [1.0, 16.0]])
     outlook = Outlook({1: np.array([1.0, 2.0])}, {0: sure(2.7, 1.95)})
     assert list(Preference(outlook, front, front, logarithmic=True).order(0.0)) == [0, 1]
@@ -78,7 +79,7 @@ def test_known_costs_may_count_by_their_logarithm() -> None:
 
 @pytest.mark.parametrize("costs", [(1.0, 8.0), (0.0, 8.0), (-8.0, -1.0), (-1.0, 1.0)])
 def test_costs_may_have_any_sign(costs: tuple[float, float]) -> None:
-    """What is maximised is negated, and counts by the logarithm of its size; where signs differ it counts as it is."""
+    """Negative costs count by the logarithm of their magnitude; costs of mixed signs count plainly."""
     front = np.array([[2.0, costs[0]], [1.0, costs[1]]])
     outlook = Outlook({1: np.array([*costs, costs[0]])}, {0: sure(2.5, 0.5, 1.5)})
     assert outlook.logarithmic(front) == ([1] if costs[0] * costs[1] > 0 else [])
@@ -86,7 +87,7 @@ def test_costs_may_have_any_sign(costs: tuple[float, float]) -> None:
 
 
 def test_where_time_is_short_improvements_count_by_the_second() -> None:
-    """A tenth of the time makes up for a smaller improvement, not for none."""
+    """A tenth of the time outweighs a smaller improvement, but not a missing one."""
     known, errors = {1: np.array([4.0, 4.0, 9.0])}, {0: sure(3.0, 4.0, 9.0)}
     preference = Preference(Outlook(known, errors, seconds=sure(10.0, 1.0, 0.1)), FRONT, FRONT)
     assert list(preference.order(0.0)) == [1, 0, 2]

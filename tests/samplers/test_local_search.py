@@ -1,4 +1,4 @@
-"""Local search: neighbours of the front, without what known costs rule out."""
+"""Local search: neighbours of the front, without those that known costs exclude."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
 
 
 def test_proposes_neighbours_of_the_front() -> None:
-    """After the first ones, which are random, each is one change away from some point that was evaluated."""
+    """After the first random proposals, each is a neighbour of an evaluated architecture."""
     found = search(LocalSearchSampler(DESCRIBER, seed=0), 25)
     for place in range(FIRST, 25):
         nearby = {each for before in found[:place] for each in neighbours(CELLS, before)}
@@ -23,7 +23,7 @@ def test_proposes_neighbours_of_the_front() -> None:
 
 
 def test_known_costs_rule_out_what_cannot_be_on_the_front() -> None:
-    """A neighbour that costs more than a point with an error as good as its parent's is passed over."""
+    """A neighbour is skipped if its cost, with its parent's error, is dominated."""
     rng = np.random.default_rng(0)
     before = [sample(CELLS, rng) for _ in range(30)]
     study = new_study(LocalSearchSampler(DESCRIBER, seed=0, known={1: costs}))
@@ -39,7 +39,7 @@ def test_known_costs_rule_out_what_cannot_be_on_the_front() -> None:
 
 
 def test_finds_more_of_the_front_than_by_chance() -> None:
-    """On average over seeds, after 60 evaluations."""
+    """After 60 evaluations, the mean hypervolume over seeds is larger than at random."""
     reference = np.array([70.0, 20.0])
 
     def found(sampler: optuna.samplers.BaseSampler) -> float:

@@ -1,4 +1,4 @@
-"""Scores that tell something beforehand, on a scale for a process."""
+"""Scores known before training, on a scale for a Gaussian process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ARCHITECTURES = [Architecture({"depth": depth}) for depth in range(4)]
 
 
 def test_scores_count_by_rank(rng: np.random.Generator) -> None:
-    """Whatever their scale, they have mean 0 and deviation 1 over the population, in the same order."""
+    """Scaled scores have mean 0 and deviation 1 over the population, and keep their order."""
     raw = rng.normal(size=(1000, 2))
     skewed = np.column_stack([np.exp(5 * raw[:, 0]), -raw[:, 1]])
     scaled = ScoreScale.of(skewed)(skewed)
@@ -23,7 +23,7 @@ def test_scores_count_by_rank(rng: np.random.Generator) -> None:
 
 
 def test_what_is_not_known_or_does_not_vary_tells_nothing() -> None:
-    """It is 0, the mean; beyond the population values stay finite."""
+    """Such scores become 0, and scores beyond the population stay finite."""
     scale = ScoreScale.of(
         np.array([[1.0, 7.0, np.nan], [2.0, 7.0, np.nan], [np.nan, 7.0, np.nan], [np.inf, 7.0, np.nan]])
     )
@@ -35,19 +35,19 @@ def test_what_is_not_known_or_does_not_vary_tells_nothing() -> None:
 
 
 def test_one_score_or_several() -> None:
-    """Of each architecture, in columns."""
+    """Scores of each architecture become columns."""
     assert scores_of(lambda found: np.arange(len(found)), ARCHITECTURES).tolist() == [[0], [1], [2], [3]]
     assert scores_of(lambda found: np.ones((len(found), 2)), ARCHITECTURES).shape == (4, 2)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (4, 2, 1)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
-    """With what was given."""
+    """The error gives the rule and the shape."""
     with pytest.raises(ValueError, match=r"of shape \(N,\) or \(N, S\) for N architectures, but for 4 it gave"):
         scores_of(lambda found: np.zeros(shape), ARCHITECTURES)
 
 
 def test_another_number_of_scores_is_refused() -> None:
-    """A scale is for those that it was made of."""
+    """The number of scores must be that of the population."""
     with pytest.raises(ValueError, match="always give the same number of scores, 2, but gave 1"):
         ScoreScale.of(np.zeros((5, 2)))(np.zeros((5, 1)))

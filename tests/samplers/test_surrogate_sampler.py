@@ -1,4 +1,4 @@
-"""The sampler that learns: it finds fronts with few evaluations, and by what it is told."""
+"""The model-based sampler: it finds fronts with few evaluations, and uses everything that it is given."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from predictors.samplers.surrogate_sampler import FIRST, SurrogateSampler
 
 @pytest.fixture(name="cells", scope="module")
 def describer_of_cells() -> Describer:
+    """Return a describer of the cells."""
     return describer_of(CELLS, SHAPE, CLASSES)
 
 
 def test_finds_the_front_with_few_evaluations(cells: Describer) -> None:
-    """The hypervolume lacks less than half of what it lacks by chance, after 50 of 15,625; with each of three seeds."""
+    """After 50 of 15,625 cells, it misses less than half the hypervolume that random search misses."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
     reference = everything.max(axis=0)
     whole = hypervolume(everything, reference)
@@ -41,7 +42,7 @@ def test_finds_the_front_with_few_evaluations(cells: Describer) -> None:
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4])
 @pytest.mark.parametrize("is_known", [False, True], ids=["unknown", "known"])
 def test_one_to_four_objectives(cells: Describer, objectives: int, is_known: bool) -> None:
-    """Whether costs are known or learned, better architectures come than by chance."""
+    """With known and with learned costs, it finds smaller errors than random search."""
     functions = (error, cost, lambda a: -cost(a) % 3.0, lambda a: 10 - error(a) / 10)[:objectives]
     known = {index: _each(function) for index, function in enumerate(functions) if index > 0} if is_known else {}
     found = search(SurrogateSampler(cells, seed=0, known=known), 20, lambda a: tuple(f(a) for f in functions))
@@ -54,7 +55,7 @@ def _each(function: Callable[[Architecture], float]) -> Callable[[Sequence[Archi
 
 
 def test_maximising_is_minimising_what_is_negated(cells: Describer) -> None:
-    """The study's directions make no difference; what is known is given as losses."""
+    """The study's directions make no difference; known costs are always given as losses."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         directions=["maximize", "minimize"], sampler=SurrogateSampler(cells, seed=0, known={1: costs})
@@ -68,7 +69,7 @@ def test_maximising_is_minimising_what_is_negated(cells: Describer) -> None:
 
 
 def test_learns_from_what_others_proposed(cells: Describer) -> None:
-    """Trials that were added to the study count as its own: what follows is better than all of them."""
+    """Added trials count as its own, and the next proposals improve on them."""
     study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
     rng = np.random.default_rng(0)
     before = [sample(CELLS, rng) for _ in range(30)]
@@ -80,7 +81,7 @@ def test_learns_from_what_others_proposed(cells: Describer) -> None:
 
 
 def test_constraints_keep_a_trial_off_the_front(cells: Describer) -> None:
-    """It learns what meets the constraints, and searches there."""
+    """It learns which architectures are feasible, and searches among them."""
     study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
     for _ in range(40):
         trial, architecture = ask(study)
@@ -90,8 +91,8 @@ def test_constraints_keep_a_trial_off_the_front(cells: Describer) -> None:
     assert np.mean([error(architecture) <= 20 for architecture in later]) > 0.5
 
 
-def test_who_does_not_tell_of_a_constraint_tells_nothing_of_it(cells: Describer) -> None:
-    """Stopped trials without constraints leave what is believed of the constraint as it was."""
+def test_a_stopped_trial_without_the_constraint_is_ignored(cells: Describer) -> None:
+    """Stopped trials that do not report a constraint do not change its prediction."""
     rng = np.random.default_rng(0)
     told, others = ([sample(CELLS, rng) for _ in range(12)] for _ in range(2))
 
@@ -110,8 +111,8 @@ def test_who_does_not_tell_of_a_constraint_tells_nothing_of_it(cells: Describer)
 
 
 @pytest.mark.parametrize("excess", [1.0, np.inf])
-def test_who_finished_without_telling_of_a_constraint_meets_it(cells: Describer, excess: float) -> None:
-    """As where only what breaks it is told of, by how much or not at all."""
+def test_a_finished_trial_without_the_constraint_is_feasible(cells: Describer, excess: float) -> None:
+    """Some evaluators report only violated constraints, with a finite or an infinite excess."""
     told = list(dict.fromkeys(sample(CELLS, np.random.default_rng(seed)) for seed in range(1, 41)))
     beyond = sorted(told, key=error)[-10:]
     sampler = SurrogateSampler(cells, seed=0, known={1: costs})
@@ -125,8 +126,8 @@ def test_who_finished_without_telling_of_a_constraint_meets_it(cells: Describer,
     assert met[:10].mean() < 0.5 < met[10:].mean()
 
 
-def test_an_interruption_leaves_a_sampler_as_it_was(cells: Describer) -> None:
-    """While costs of candidates are looked up, and while it learns: it goes on with all of them."""
+def test_an_interruption_leaves_a_sampler_consistent(cells: Describer) -> None:
+    """An interruption while costs are computed, or while it learns, loses no data."""
     interrupts = [True]
 
     def interrupted_once(architectures: Sequence[Architecture]) -> np.ndarray:
@@ -155,8 +156,8 @@ def test_an_interruption_leaves_a_sampler_as_it_was(cells: Describer) -> None:
     assert sampler._learned_from > learned
 
 
-def test_choices_that_are_fixed_are_part_of_what_runs(cells: Describer) -> None:
-    """By who enqueues some of them: the rest is proposed, and both together are not proposed again."""
+def test_fixed_choices_are_part_of_the_running_trial(cells: Describer) -> None:
+    """If a queued trial fixes some choices, the others are proposed, and the result is not proposed again."""
     study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
     search_in(study, 10)
     study.enqueue_trial({"op_e30": "avg_pool_3x3"})
@@ -169,7 +170,7 @@ def test_choices_that_are_fixed_are_part_of_what_runs(cells: Describer) -> None:
 
 
 def test_a_constraint_that_nothing_meets_is_not_probably_met(cells: Describer) -> None:
-    """Being within twice of it is not enough."""
+    """An architecture slightly beyond the limit is not predicted to be feasible."""
     told = list(dict.fromkeys(sample(CELLS, np.random.default_rng(seed)) for seed in range(1, 41)))
     by_error = sorted(told, key=error)
 
@@ -187,7 +188,7 @@ def test_a_constraint_that_nothing_meets_is_not_probably_met(cells: Describer) -
 
 
 def test_what_others_have_begun_is_not_proposed(cells: Describer) -> None:
-    """Two processes that share a study, even with one seed, ask for different architectures."""
+    """Two processes with one study and one seed get different proposals."""
     study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}))
     _, begun = ask(study)
     other = optuna.load_study(
@@ -199,7 +200,7 @@ def test_what_others_have_begun_is_not_proposed(cells: Describer) -> None:
 
 
 def test_threads_may_ask_at_once(cells: Describer) -> None:
-    """Every architecture keeps its own costs, and none comes twice."""
+    """Every architecture keeps its own costs, and none is proposed twice."""
     sampler = SurrogateSampler(cells, seed=0, known={1: costs})
     study = new_study(sampler)
 
@@ -213,21 +214,21 @@ def test_threads_may_ask_at_once(cells: Describer) -> None:
 
 
 def test_a_copy_goes_on_alike(cells: Describer) -> None:
-    """As a searcher's is that is saved and restored."""
+    """A copied sampler, as in a saved searcher, gives the same proposals."""
     sampler = SurrogateSampler(cells, seed=0, known={1: costs})
     search(sampler, 12)
     assert search(copy.deepcopy(sampler), 3) == search(sampler, 3)
 
 
 def test_everything_known_is_refused(cells: Describer) -> None:
-    """Then there is nothing to search for."""
+    """At least one objective must be uncertain."""
     study = new_study(SurrogateSampler(cells, seed=0, known={0: costs}), 1)
     with pytest.raises(ValueError, match="at least one objective must not be known"):
         ask(study)
 
 
 def test_the_first_ones_stand_for_the_space(cells: Describer) -> None:
-    """The cheapest and the dearest of many are among them."""
+    """The first proposals include very cheap and very expensive cells."""
     first = search(SurrogateSampler(cells, seed=0, known={1: costs}), FIRST)
     rng = np.random.default_rng(1)
     usual = [cost(sample(CELLS, rng)) for _ in range(100)]
@@ -236,7 +237,7 @@ def test_the_first_ones_stand_for_the_space(cells: Describer) -> None:
 
 
 def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> None:
-    """What fifteen evaluations lack of the hypervolume, on average over eight seeds; no score rules anything out."""
+    """Fifteen evaluations find more with a good prior, and hardly less with a useless one, over eight seeds."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
     reference = everything.max(axis=0)
     whole = hypervolume(everything, reference)
@@ -254,7 +255,7 @@ def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> 
 
 
 def test_where_time_is_short_it_is_spent_on_more(cells: Describer) -> None:
-    """In the time of thirty cells more are evaluated, and more is found, with each of two seeds."""
+    """In the time of thirty cells, ``weigh_time`` evaluates more cells and finds more, for each of two seeds."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
     reference = everything.max(axis=0)
     time_s = 30 * float(np.mean([_seconds(architecture) for architecture in enumerate_space(CELLS)]))
@@ -282,7 +283,7 @@ def _seconds(architecture: Architecture) -> float:
 
 
 def test_the_first_ones_are_light_where_time_is_short(cells: Describer) -> None:
-    """They have less work than others."""
+    """The first proposals do less work than most architectures."""
 
     def work(architecture: Architecture) -> int:
         return total_macs(cells.layers(architecture))
@@ -294,7 +295,7 @@ def test_the_first_ones_are_light_where_time_is_short(cells: Describer) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, float("nan")])
 def test_times_that_tell_nothing_are_not_weighed(cells: Describer, seconds: float) -> None:
-    """As those of a table whose lookups take no time."""
+    """Times of 0 or NaN, as from a table, are ignored."""
     study = new_study(SurrogateSampler(cells, seed=0, known={1: costs}, weigh_time=True))
     found = set()
     for _ in range(FIRST + 4):
@@ -306,7 +307,7 @@ def test_times_that_tell_nothing_are_not_weighed(cells: Describer, seconds: floa
 
 
 def test_several_scores_some_of_them_unknown(cells: Describer) -> None:
-    """Each candidate is scored once, and a score that is not finite tells nothing."""
+    """Each candidate is scored once, and scores that are not finite are ignored."""
     asked: list[Architecture] = []
 
     def prior(architectures: Sequence[Architecture]) -> np.ndarray:
@@ -322,7 +323,7 @@ def test_several_scores_some_of_them_unknown(cells: Describer) -> None:
 
 
 def test_learns_how_far_off_known_costs_are(cells: Describer) -> None:
-    """Costs that are predicted too high for cheap cells mislead it less once it has seen true ones."""
+    """After seeing true costs, it corrects known costs that are too high for cheap cells."""
 
     def predicted(architectures: Sequence[Architecture]) -> np.ndarray:
         pools = [sum(option == "avg_pool_3x3" for option in each.values()) for each in architectures]

@@ -1,4 +1,4 @@
-"""Choices refuse what could not be searched; architectures are values with an id that stands in journals."""
+"""Choices refuse options that cannot be searched; architectures are values with a stable id."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ assignments = st.dictionaries(st.text(min_size=1), options)
         ("kind", {"fused"}, "options of choice 'kind' must be a tuple, but got {'fused'}"),
     ],
 )
-def test_a_choice_refuses_what_could_not_be_searched(name: str, given_options: object, message: str) -> None:
-    """The error says the rule and then the value; 1 and True are one option, as they are one key."""
+def test_a_choice_refuses_invalid_options(name: str, given_options: object, message: str) -> None:
+    """The error says the rule and then the value; 1 and True count as duplicates, because they are equal keys."""
     with pytest.raises(ValueError, match=message):
         Choice(name, given_options)  # type: ignore[arg-type]
 
 
 def test_lists_are_taken_for_tuples() -> None:
-    """Or they could not be looked up later. A condition on one option has it in a tuple all the same."""
+    """Options in a list are converted to a tuple, also in a condition."""
     choice = Choice("kernel", [3, 5], when=("depth", [1, 2]))  # type: ignore[arg-type]
     assert choice == Choice("kernel", (3, 5), when=("depth", (1, 2)))
     assert hash(choice) == hash(Choice("kernel", (3, 5), when=("depth", (1, 2))))
@@ -45,14 +45,14 @@ def test_lists_are_taken_for_tuples() -> None:
 
 
 def test_numbers_have_an_order_and_words_have_none() -> None:
-    """Only where every option is a number does their order mean something."""
+    """A choice is numeric only if every option is a number."""
     assert Choice("depth", (1, 2.5)).is_numeric
     assert not Choice("kernel", (3, "5x1")).is_numeric
 
 
 @given(assignments)
 def test_the_id_depends_on_the_values_and_not_on_their_order(values: dict[str, bool | float | str]) -> None:
-    """The same choices in any order are one architecture, equal as a key too."""
+    """The same values in any order are one architecture, also as a key of a dictionary."""
     one, other = Architecture(values), Architecture(dict(reversed(values.items())))
     assert one == other
     assert len({one, other}) == 1
@@ -62,7 +62,7 @@ def test_the_id_depends_on_the_values_and_not_on_their_order(values: dict[str, b
 
 @given(assignments)
 def test_an_architecture_survives_json(values: dict[str, bool | float | str]) -> None:
-    """What a journal holds of an architecture gives the same one back."""
+    """An architecture that is written as JSON and read back is equal to the original."""
     assert Architecture(json.loads(json.dumps(dict(Architecture(values))))) == Architecture(values)
 
 
@@ -70,20 +70,20 @@ def test_an_architecture_survives_json(values: dict[str, bool | float | str]) ->
 def test_another_value_is_another_architecture(
     values: dict[str, bool | float | str], name: str, one: bool | float | str, other: bool | float | str
 ) -> None:
-    """Two values of different text never share an id, even 1, 1.0 and "1"."""
+    """Values with different JSON text never share an id, not even 1, 1.0 and "1"."""
     first, second = Architecture({**values, name: one}), Architecture({**values, name: other})
     assert (first.id == second.id) == (repr(one) == repr(other))
 
 
 def test_the_id_is_the_same_in_another_process() -> None:
-    """No random hash seed gets into it."""
+    """The id does not depend on Python's random hash seed."""
     code = "from nas.space.architecture import Architecture; print(Architecture({'b': 'x', 'a': True, 'é': 0.5}).id)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert told == Architecture({"a": True, "é": 0.5, "b": "x"}).id
 
 
 def test_an_architecture_cannot_be_changed() -> None:
-    """It neither takes assignments nor follows the mapping that it was made from."""
+    """Assignment fails, and changes of the original mapping have no effect."""
     values = {"depth": 1}
     architecture = Architecture(values)
     values["depth"] = 2
@@ -95,7 +95,7 @@ def test_an_architecture_cannot_be_changed() -> None:
 
 
 def test_people_read_one_line() -> None:
-    """Booleans are words, and the representation begins with the id."""
+    """Booleans are shown as words, and the representation begins with the id."""
     architecture = Architecture({"depth": 2, "residual": True, "act": "relu", "drop": False})
     assert architecture.short == "depth=2 residual=yes act=relu drop=no"
     assert repr(architecture) == f"Architecture({architecture.id}: {architecture.short})"

@@ -1,4 +1,4 @@
-"""Architectures as numbers, by hand on a space of three choices."""
+"""Descriptions of architectures, checked by hand on a space of three choices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENTRY = Layer("conv", IMAGE, (8, 32, 32), macs=1000, params=100, kernel=3)
 
 
 class Switches:
-    """A convolution that may be followed by another one and a pool; ``kernel`` changes nothing where ``cut`` is set."""
+    """A convolution, optionally followed by another one and a pool; ``kernel`` has no effect if ``cut`` is set."""
 
     choices = (
         Choice("second", (False, True)),
@@ -43,11 +43,12 @@ class Switches:
 
 @pytest.fixture
 def describer() -> Describer:
+    """Return a describer of ``Switches`` with written layers."""
     return Describer(Switches(), Switches().layers)
 
 
 def quantity(descriptions: Descriptions, name: str) -> FloatArray:
-    """One of the quantities, shape (N, groups)."""
+    """Return one of the quantities, shape (N, groups)."""
     return descriptions.layer_sums[:, :, QUANTITIES.index(name)]
 
 
@@ -57,28 +58,28 @@ CUT = Architecture({"second": True, "kernel": 7, "cut": True})
 
 
 def test_options_are_numbers_in_the_order_of_the_choices(describer: Describer) -> None:
-    """An inactive choice is -1."""
+    """Options become indexes, and an inactive choice becomes -1."""
     descriptions = describer.describe([SHORT, LONG])
     assert descriptions.options.tolist() == [[0, -1, 0], [1, 1, 0]]
     assert len(descriptions) == 2
 
 
-def test_what_is_written_but_changes_nothing_is_told_apart(describer: Describer) -> None:
-    """The canonical architecture gives the live options, and the layers."""
+def test_options_that_change_nothing_are_not_live(describer: Describer) -> None:
+    """Live options and layers are those of the canonical architecture."""
     descriptions = describer.describe([CUT])
     assert descriptions.options.tolist() == [[1, 2, 1]]
     assert descriptions.live_options.tolist() == [[1, 0, 1]]
 
 
 def test_no_architectures_have_no_rows(describer: Describer) -> None:
-    """The shapes are as always."""
+    """An empty list gives arrays with no rows and the usual shapes."""
     descriptions = describer.describe([])
     assert descriptions.options.shape == descriptions.live_options.shape == (0, 3)
     assert descriptions.layer_sums.shape == (0, 0, len(QUANTITIES))
 
 
 def test_layers_are_added_up_by_group(describer: Describer) -> None:
-    """Counts, multiply-accumulates, elements in and out, and weights."""
+    """Sums hold counts, multiply-accumulates, elements in and out, and weights."""
     descriptions = describer.describe([LONG])
     assert [group[:5] for group in descriptions.groups] == [
         (0, "conv", 3, 1, "plain"),
@@ -92,7 +93,7 @@ def test_layers_are_added_up_by_group(describer: Describer) -> None:
 
 
 def test_layers_of_one_group_share_its_sums() -> None:
-    """Three times the same layer counts as three."""
+    """Three equal layers count three times."""
     describer = Describer(Switches(), lambda architecture: [ENTRY, ENTRY, ENTRY])
     descriptions = describer.describe([SHORT])
     assert quantity(descriptions, "count").tolist() == [[3]]
@@ -111,7 +112,7 @@ def test_layers_of_one_group_share_its_sums() -> None:
     ],
 )
 def test_channels_are_padded_to_whole_tiles(layer: Layer, padded: float) -> None:
-    """Sixteen channels in and 64 out; a depthwise convolution's to 16, and nothing else's."""
+    """Tiles have 16 channels in and 64 out; depthwise convolutions are padded to 16, other kinds not at all."""
     descriptions = Describer(Switches(), lambda architecture: [layer]).describe([SHORT])
     assert quantity(descriptions, "padded_macs").item() == pytest.approx(padded)
 
@@ -131,13 +132,13 @@ def test_channels_are_padded_to_whole_tiles(layer: Layer, padded: float) -> None
     ],
 )
 def test_groups_by_hand(layer: Layer, group: tuple[int, str, int, int, str]) -> None:
-    """Stage from the halvings of an image of 32, 8 without a map, and how channels are shared."""
+    """Groups have the expected stages, for an image of 32, and the expected sharing of channels."""
     describer = Describer(Switches(), lambda architecture: [ENTRY, layer])
     assert describer.describe([SHORT]).groups[-1][:5] == group
 
 
 def test_groups_grow_and_old_numbers_stay(describer: Describer) -> None:
-    """Descriptions of different times are compared by ``sums_by``, which fills with zeros."""
+    """``sums_by`` compares descriptions made at different times, and fills missing groups with zeros."""
     early = describer.describe([SHORT])
     late = describer.describe([LONG, SHORT])
     assert late.groups[: len(early.groups)] == early.groups
@@ -149,7 +150,7 @@ def test_groups_grow_and_old_numbers_stay(describer: Describer) -> None:
 
 
 def test_rows_can_be_taken(describer: Describer) -> None:
-    """By numbers, by a mask and by a slice."""
+    """Rows are selected by indexes, by a mask and by a slice."""
     descriptions = describer.describe([SHORT, LONG, CUT])
     for index in (np.array([2, 0]), np.array([False, True, True]), slice(1, 2)):
         taken: Descriptions = descriptions.take(index)
@@ -159,7 +160,7 @@ def test_rows_can_be_taken(describer: Describer) -> None:
 
 
 def test_unknown_options_and_choices_are_refused(describer: Describer) -> None:
-    """The error names the choice, then the options and what was given."""
+    """The error names the choice, its options and the given value."""
     with pytest.raises(ValueError, match=r"kernel must be one of \(3, 5, 7\), but got 9"):
         describer.describe([SHORT, Architecture({**LONG, "kernel": 9})])
     with pytest.raises(ValueError, match=r"only choices of its space, but it also has \['colour'\]"):
@@ -167,7 +168,7 @@ def test_unknown_options_and_choices_are_refused(describer: Describer) -> None:
 
 
 def test_layers_are_asked_for_once() -> None:
-    """Twins that are the same network share them too."""
+    """Layers are computed once for each network, also for duplicates."""
     asked: list[Architecture] = []
 
     def layers_of(architecture: Architecture) -> Sequence[Layer]:
@@ -183,7 +184,7 @@ def test_layers_are_asked_for_once() -> None:
 
 
 def test_the_population_is_always_the_same(describer: Describer) -> None:
-    """Random architectures, each once; this space has six of them."""
+    """The population holds each random architecture once; this space has six."""
     again = Describer(Switches(), Switches().layers)
     assert describer.population() == again.population()
     assert describer.population() is describer.population()
@@ -191,7 +192,7 @@ def test_the_population_is_always_the_same(describer: Describer) -> None:
 
 
 class Traced:
-    """A space of 10,000 architectures that does not know its layers."""
+    """A space of 10,000 architectures without a ``layers`` method."""
 
     choices = tuple(Choice(f"c{n}", tuple(range(10))) for n in range(4))
 
@@ -200,20 +201,20 @@ class Traced:
 
 
 class Known(Traced):
-    """The same, and it does."""
+    """The same space with a ``layers`` method."""
 
     def layers(self, architecture: Architecture) -> list[Layer]:
         return [ENTRY]
 
 
 def test_fewer_are_drawn_where_layers_are_traced() -> None:
-    """For each takes a while."""
+    """The population is smaller for traced layers, because tracing is slow."""
     assert len(Describer(Traced(), lambda architecture: [ENTRY]).population()) == TRACED_POPULATION
     assert POPULATION - 20 < len(Describer(Known(), Known().layers).population()) <= POPULATION
 
 
 def test_architectures_that_cannot_be_built_are_left_out_of_the_population() -> None:
-    """A description asked for by a caller raises what the layers raise."""
+    """The population skips them, but describing one raises the error of its layers."""
 
     def layers_of(architecture: Architecture) -> Sequence[Layer]:
         if architecture["second"]:

@@ -1,4 +1,4 @@
-"""The generic operators keep their laws over every registered space and over a small conditional one."""
+"""Generic operators keep their laws over every registered space and over a small conditional one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nas.space.search_space import (
 
 
 class TinySpace:
-    """Two layers at most; each has a kernel, and the second also says whether it adds its input."""
+    """A space of at most two layers; each has a kernel, and the second may add its input."""
 
     choices = (
         Choice("depth", (0, 1, 2)),
@@ -45,7 +45,7 @@ class TinySpace:
 
 
 class TwinSpace(TinySpace):
-    """Joins both activations where there is no layer to use them."""
+    """A space that gives both activations the same canonical form if no layer uses them."""
 
     def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:
         return {**values, "activation": "relu"} if values["depth"] == 0 else dict(values)
@@ -63,20 +63,24 @@ every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
 @pytest.fixture(name="tiny")
 def tiny_space() -> TinySpace:
+    """Return the small conditional space."""
     return TinySpace()
 
 
 def assert_valid(space: SearchSpace, architecture: Architecture) -> None:
+    """Check that an architecture has an allowed option for exactly its active choices."""
     assert architecture_from(space, architecture) == architecture
     assert list(architecture) == [choice.name for choice in space.choices if choice.name in architecture]
 
 
 @every_space
 class TestLaws:
+    """Laws of the operators, over random architectures of every space."""
+
     @given(seed=seeds)
     @settings(max_examples=20, deadline=None)
     def test_round_trips(self, space: SearchSpace, seed: int) -> None:
-        """Encoding, pickling and giving the values back all lead to the same architecture."""
+        """Encoding, pickling and rebuilding from values all give an equal architecture."""
         architecture = sample(space, np.random.default_rng(seed))
         features = encode(space, [architecture])
         assert features.shape == (1, sum(len(choice.options) for choice in space.choices))
@@ -90,14 +94,14 @@ class TestLaws:
     @given(seed=seeds)
     @settings(max_examples=20, deadline=None)
     def test_decodes_any_features(self, space: SearchSpace, seed: int) -> None:
-        """Whatever the features, decoding gives a valid architecture."""
+        """Decoding arbitrary features gives a valid architecture."""
         columns = encode(space, []).shape[1]
         assert_valid(space, decode(space, np.random.default_rng(seed).normal(size=columns)))
 
     @given(seed=seeds)
     @settings(max_examples=20, deadline=None)
     def test_mutates_to_a_neighbour(self, space: SearchSpace, seed: int) -> None:
-        """A mutant differs, and comes from the old values by one changed choice."""
+        """A mutant differs from the original by one changed choice."""
         rng = np.random.default_rng(seed)
         architecture = sample(space, rng)
         mutant = mutate(space, architecture, rng)
@@ -114,7 +118,7 @@ class TestLaws:
     @given(seed=seeds)
     @settings(max_examples=20, deadline=None)
     def test_crosses(self, space: SearchSpace, seed: int) -> None:
-        """A child is valid, and a child of equal parents is their equal."""
+        """A child is valid, and a child of equal parents equals them."""
         rng = np.random.default_rng(seed)
         first, second = sample(space, rng), sample(space, rng)
         assert_valid(space, cross(space, first, second, rng))
@@ -123,7 +127,7 @@ class TestLaws:
     @given(seed=seeds)
     @settings(max_examples=5, deadline=None)
     def test_lists_neighbours(self, space: SearchSpace, seed: int) -> None:
-        """Neighbours are valid, all different, and never the architecture itself."""
+        """Neighbours are valid, distinct, and never the architecture itself."""
         architecture = sample(space, np.random.default_rng(seed))
         found = neighbours(space, architecture)
         assert found
@@ -132,7 +136,7 @@ class TestLaws:
             assert_valid(space, neighbour)
 
     def test_same_seed_same_sample(self, space: SearchSpace) -> None:
-        """Randomness comes from the generator alone."""
+        """Samples depend only on the generator."""
         first, second = (
             [sample(space, rng).id for _ in range(5)] for rng in (np.random.default_rng(7), np.random.default_rng(7))
         )
@@ -141,19 +145,21 @@ class TestLaws:
 
 
 class TestCount:
+    """Counting and enumerating architectures."""
+
     def test_equals_enumeration(self, tiny: TinySpace) -> None:
-        """2 without layers, 4 with one, 2 · 2 · (1 + 2 + 2) with two."""
+        """The count is 2 without layers, 4 with one layer, and 2 · 2 · (1 + 2 + 2) with two."""
         listed = list(enumerate_space(tiny))
         assert count(tiny) == len(listed) == len({architecture.id for architecture in listed}) == 2 + 4 + 20
         for architecture in listed:
             assert_valid(tiny, architecture)
 
     def test_enumerates_twins_once(self) -> None:
-        """Counting counts assignments; enumerating gives each network once."""
+        """The count includes duplicates; the enumeration yields each network once."""
         assert (count(TwinSpace()), len(list(enumerate_space(TwinSpace())))) == (26, 25)
 
     def test_samples_cover_the_space(self, tiny: TinySpace) -> None:
-        """Every architecture can be sampled, and mutation alone reaches them all."""
+        """Sampling reaches every architecture, and so does mutation."""
         everything = {architecture.id for architecture in enumerate_space(tiny)}
         rng = np.random.default_rng(0)
         assert {sample(tiny, rng).id for _ in range(1000)} == everything
@@ -165,8 +171,10 @@ class TestCount:
 
 
 class TestValues:
+    """Architectures made from given values."""
+
     def test_ignores_inactive_choices(self, tiny: TinySpace) -> None:
-        """Values of choices that do not exist here change neither the architecture nor its id."""
+        """Values of inactive choices change neither the architecture nor its id."""
         bare = architecture_from(tiny, {"depth": 0, "activation": "relu"})
         full = architecture_from(
             tiny, {"depth": 0, "kernel1": 5, "kernel2": 7, "residual": True, "activation": "relu", "unknown": 1}
@@ -175,7 +183,7 @@ class TestValues:
         assert dict(full) == {"depth": 0, "activation": "relu"}
 
     def test_id_is_the_same_everywhere(self, tiny: TinySpace) -> None:
-        """Ids stand in journals, so they must never change."""
+        """Journals contain ids, so an id must never change."""
         architecture = architecture_from(
             tiny, {"depth": 2, "kernel1": 3, "kernel2": 5, "residual": True, "activation": "gelu"}
         )
@@ -183,7 +191,7 @@ class TestValues:
         assert architecture.short == "depth=2 kernel1=3 kernel2=5 residual=yes activation=gelu"
 
     def test_refuses_a_missing_value(self, tiny: TinySpace) -> None:
-        """An active choice must have a value."""
+        """Every active choice must have a value."""
         with pytest.raises(ValueError, match="every active choice must have a value, but 'kernel1' has none"):
             architecture_from(tiny, {"depth": 1, "activation": "relu"})
 
@@ -193,7 +201,7 @@ class TestValues:
             architecture_from(tiny, {"depth": 9, "activation": "relu"})
 
     def test_mutation_of_a_single_point(self) -> None:
-        """Where nothing can change, the mutant is the same."""
+        """If nothing can change, mutation returns the same architecture."""
 
         class SinglePoint(TinySpace):
             choices = (Choice("depth", (1,)),)  # type: ignore[assignment]
@@ -204,6 +212,8 @@ class TestValues:
 
 
 class TestRules:
+    """Rules that a space must follow."""
+
     @pytest.mark.parametrize(
         ("choices", "message"),
         [
@@ -218,7 +228,7 @@ class TestRules:
         ],
     )
     def test_refuses_broken_choices(self, choices: tuple[Choice, ...], message: str) -> None:
-        """Each broken rule is named with what broke it."""
+        """The error names the broken rule and the choice that broke it."""
 
         class Broken(TinySpace):
             pass
@@ -228,7 +238,7 @@ class TestRules:
             check_space(Broken())
 
     def test_refuses_a_space_without_build(self) -> None:
-        """A space has to be able to build."""
+        """A space must have a method ``build``."""
 
         class NoBuild:
             choices = TinySpace.choices
@@ -238,19 +248,21 @@ class TestRules:
 
 
 class TestLoad:
+    """Loading spaces by name or path."""
+
     def test_unknown_name_gives_the_nearest(self) -> None:
-        """A typing mistake is answered with what was probably meant."""
+        """The error for a misspelt name suggests the nearest known name."""
         with pytest.raises(RecipeError, match=r"unknown search space 'mobilnet'\. Did you mean 'mobilenet'"):
             load_space("mobilnet", {}, input_shape=(1, 8, 8), classes=10)
 
     def test_refuses_an_unknown_option(self) -> None:
-        """The known options are listed."""
+        """The error lists the known options."""
         with pytest.raises(RecipeError, match=r"'mobilenet' has no option 'presets'\. Did you mean 'preset'"):
             load_space("mobilenet", {"presets": "8x8"}, input_shape=(1, 8, 8), classes=10)
 
     @pytest.mark.parametrize("option", ["input_shape", "classes"])
     def test_refuses_to_override_the_task(self, option: str) -> None:
-        """The image size and the classes come from the data set."""
+        """Options cannot set the image size and the classes, which come from the data set."""
         with pytest.raises(RecipeError, match=f"has no option '{option}'"):
             load_space("mobilenet", {option: 3}, input_shape=(1, 8, 8), classes=10)
 
@@ -263,11 +275,11 @@ class TestLoad:
         ],
     )
     def test_passes_on_what_a_constructor_refuses(self, name: str, options: dict[str, object], message: str) -> None:
-        """The constructor's own rule is in the message."""
+        """The message contains the error of the constructor."""
         with pytest.raises(RecipeError, match=message):
             load_space(name, options, input_shape=(1, 8, 8), classes=10)
 
     def test_finds_a_space_by_path(self) -> None:
-        """A space that nobody registered is found at module:Name."""
+        """A space that is not registered is found at ``module:Name``."""
         space = load_space("search_spaces.mobilenet:MobileNet", {}, input_shape=(1, 8, 8), classes=10)
         assert type(space).__name__ == "MobileNet"
