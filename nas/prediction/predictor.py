@@ -159,7 +159,9 @@ class PredictorMethod(Protocol):
         sources: Sequence[Source] = (),
         given: Sequence[Given] = (),
         seed: int,
-    ) -> Predictor: ...
+    ) -> Predictor:
+        """Return the fitted predictor."""
+        ...
 
 
 MIN_SAMPLES = 5
