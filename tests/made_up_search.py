@@ -16,7 +16,7 @@ WEIGHTS = {"none": 0.0, "skip_connect": 0.5, "nor_conv_1x1": 1.0, "nor_conv_3x3"
 
 
 def error(architecture: Architecture) -> float:
-    """Return an error that falls with the work of the edges; those into the output count double, a skip there adds 3."""
+    """Return an error that falls with the work of the edges; those into the output count twice, direct skips add 3."""
     work = sum(WEIGHTS[str(option)] * (2 if name.startswith("op_e3") else 1) for name, option in architecture.items())
     return 5 + 60 * float(np.exp(-0.4 * work)) + (3 if architecture["op_e30"] == "skip_connect" else 0)
 

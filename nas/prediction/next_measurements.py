@@ -28,7 +28,7 @@ _CHOSEN_FROM = 4
 _HOPELESS = 10
 """Measuring more than this many times the existing samples is never advised."""
 _FLAT = 0.05
-"""Smallest power of the sample count by which bounds narrow usefully; ten times the samples narrow them by 11 % then."""
+"""Smallest power of the sample count by which bounds narrow usefully; ten times the samples narrow them by 11 %."""
 
 
 @dataclass(frozen=True)
