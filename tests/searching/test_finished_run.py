@@ -1,0 +1,138 @@
+"""The folder of a finished run is complete, safe to read, and holds working models."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import evaluations_of, rows_of
+from fault_spaces import Faulty
+from quick_runs import EXPORT, search, write_any_model
+from safetensors.torch import load_file
+
+import nas
+from nas.errors import JournalError, RecipeError
+from nas.formats.onnx_session import outputs_of
+from nas.recipe.recipe import read_recipe
+from nas.tasks.dataset import DataSet
+from nas.training.training import normalised_images
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+@pytest.fixture(name="finished", scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that several tests read."""
+    runs = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EXPORT, write_any_model)
+        search(runs, target="onnxruntime-cpu:batch=4")
+    return runs / "run"
+
+
+def test_a_run_folder_is_complete_and_holds_no_pickle(finished: Path) -> None:
+    """It has a recipe, a journal, a report and five files for each winner; none runs code when it is read."""
+    winners = [row.architecture.id for row in evaluations_of(finished, "winner")]
+    assert winners
+    bundle = ("architecture.json", "measurement.json", "model.onnx", "model.safetensors", "predict.py")
+    expected = {"recipe.toml", "journal.db", "report.html", ".writer"}
+    expected |= {f"winners/{winner}/{name}" for winner in winners for name in bundle}
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert files - {"journal.db-wal", "journal.db-shm"} == expected
+    for path in finished.rglob("*"):
+        if path.is_file():
+            start = path.read_bytes()[:4]
+            assert not start.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")), path
+
+
+def test_the_recipe_in_a_run_folder_is_the_resolved_one(finished: Path) -> None:
+    """Every default is written out, and the file is read as the same recipe."""
+    recipe = read_recipe(finished / "recipe.toml")
+    assert recipe.to_toml() == (finished / "recipe.toml").read_text()
+    assert recipe.trials == 6
+    assert recipe.target == "onnxruntime-cpu:fp32:batch=4:threads=1"
+    assert recipe.training.learning_rate == 5e-3
+    with pytest.raises(RecipeError, match="made with a space object; pass it again as space="):
+        nas.resume(finished)
+
+
+def test_the_journal_has_a_write_ahead_log(finished: Path) -> None:
+    """So readers do not disturb the writer."""
+    connection = sqlite3.connect(finished / "journal.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_bundle_holds_the_model_that_was_trained_and_measured(finished: Path, digits: DataSet) -> None:
+    """Its weights load into the module that the space builds, and its ONNX file gives the same outputs."""
+    for row in evaluations_of(finished, "winner"):
+        folder = finished / str(row.details["folder"])
+        module = Faulty().build(row.architecture)
+        module.load_state_dict(load_file(folder / "model.safetensors"))
+        module.eval()
+        images = normalised_images(digits.validation.images, digits)
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(images)).numpy()
+        np.testing.assert_allclose(outputs_of(folder / "model.onnx", images), expected, rtol=1e-3, atol=1e-4)
+        about = json.loads((folder / "architecture.json").read_text())
+        assert about["id"] == row.architecture.id == folder.name
+        assert about["choices"] == dict(row.architecture)
+        assert about["test_error"] == row.details["test_error"]
+        assert set(json.loads((folder / "measurement.json").read_text())) == set(row.measurements)
+
+
+ALONE = """
+import importlib.abc, runpy, sys
+
+class Nothing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names and top not in ("numpy", "onnxruntime", "flatbuffers", "google"):
+            raise ModuleNotFoundError(f"{name} must not be needed", name=name)
+
+sys.meta_path.insert(0, Nothing())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+assert not {"torch", "nas"} & set(sys.modules)
+"""
+
+
+def test_predict_needs_only_numpy_and_onnxruntime_and_agrees_with_the_test_error(
+    tmp_path: Path, finished: Path, digits: DataSet
+) -> None:
+    """The file in the bundle classifies saved images, and errs as often as the journal says."""
+    np.save(tmp_path / "images.npy", digits.test.images)
+    row = evaluations_of(finished, "winner")[0]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-I", "-c", ALONE),
+            *(finished / str(row.details["folder"]) / "predict.py", tmp_path / "images.npy"),
+        ],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    classes = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    wrong = sum(name != digits.classes[label] for name, label in zip(classes, digits.test.labels, strict=True))
+    assert wrong / len(digits.test) == pytest.approx(row.details["test_error"])
+
+
+@pytest.mark.parametrize(("seed", "what"), [(0, "this recipe's run"), (1, "a run of another recipe")])
+def test_a_folder_that_holds_a_run_is_not_written_over(finished: Path, seed: int, what: str) -> None:
+    """The message says whether the run is of this recipe or of another, and what to do."""
+    before = rows_of(finished)
+    with pytest.raises(JournalError) as refused:
+        search(finished.parent, target="onnxruntime-cpu:batch=4", seed=seed)
+    assert what in str(refused.value)
+    assert f"--resume {finished}" in str(refused.value)
+    assert "choose another --name" in str(refused.value)
+    assert rows_of(finished) == before

@@ -1,0 +1,77 @@
+"""Predictors learn from all measurements, and their held-out error is recorded."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import fake_bench
+import numpy as np
+import pytest
+from commands import evaluations_of
+from fake_bench import latency_ms
+from fake_predictor import Settings
+from fault_spaces import Faulty
+from uncertain_runs import search, told
+
+from nas.results.run_folder import load_run
+from nas.space.search_space import enumerate_space
+from nas.storage.measurement_store import LEAST_OF_A_SOURCE, MeasurementStore, space_identity
+from nas.storage.notes import Fit
+from nas.values.held_out import HeldOutError
+from nas.values.measurement import Measurement
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+class TestWhatPredictorsLearnFrom:
+    def test_energy_learns_from_the_predicted_latency(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For its samples it gets held-out predictions: measured latencies would make its bounds too narrow."""
+        values = {**fake_bench.VALUES, "energy_mj": lambda a: 3 * latency_ms(a)}
+        monkeypatch.setattr("fake_bench.VALUES", values)
+        settings = Settings()
+        search(tmp_path, settings, objectives=["error", "energy_mj", "latency_ms"])
+        run = tmp_path / "run"
+        assert len(settings.fits) >= 6
+        for latency, energy, of_latency in zip(
+            settings.fits[::2], settings.fits[1::2], settings.predictors[::2], strict=True
+        ):
+            assert latency[0] == energy[0]
+            assert energy[1] == pytest.approx([3 * latency_ms(a) for a in energy[0]])
+            assert latency[3].shape == (len(latency[0]), 0)
+            assert np.exp(energy[3][:, 0]) == pytest.approx(of_latency.held_out_predictions.mean)
+        (winner,) = evaluations_of(run, "winner")
+        assert winner.architecture not in settings.fits[-1][0]
+        unseen = math.log(winner.predicted["latency_ms"].mean)
+        assert any(given.shape == (1, 1) and given[0, 0] == pytest.approx(unseen) for given in settings.given)
+
+    @pytest.mark.parametrize("reuse", [True, False])
+    def test_measurements_on_other_targets_are_sources(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reuse: bool
+    ) -> None:
+        """They are of the same space and metric, and not of this target; without reuse there are none."""
+        monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+        store = MeasurementStore(tmp_path / "home")
+        space = space_identity(Faulty(), (1, 8, 8), 10)
+        for architecture in list(enumerate_space(Faulty()))[:LEAST_OF_A_SOURCE]:
+            for fingerprint, target in (("here", "onnxruntime-cpu"), ("there", "torch-cuda")):
+                twice = {"latency_ms": Measurement("latency_ms", target, ((2 * latency_ms(architecture),),))}
+                store.add(fingerprint, f"{space}-layers", architecture, twice)
+        settings = Settings()
+        measuring = {"initial": 6, "per_round": 2, "reuse": reuse}
+        diary = search(tmp_path, settings, fingerprint="here", measuring=measuring)
+        words = "latency_ms was measured in this space before on other targets: torch-cuda (20)"
+        assert len(told(diary, words)) == reuse
+        for _, _, sources, _ in settings.fits:
+            assert [source.target for source in sources] == ["torch-cuda"] * reuse
+            assert all(len(source.architectures) == LEAST_OF_A_SOURCE for source in sources)
+
+
+class TestRowsOfFits:
+    def test_hold_all_figures(self, tmp_path: Path) -> None:
+        """The record of a run has the held-out error that the predictor found."""
+        settings = Settings()
+        search(tmp_path, settings, trials=1, rounds=1)
+        fit = load_run(tmp_path / "run").fits[0]
+        assert fit == Fit(0, "latency_ms", settings.predictors[0].held_out)
+        assert fit.held_out == HeldOutError(6, fit.held_out.mape, 0.95, 0.9, 0.6, 0.9, 0.9, 0.1)

@@ -1,0 +1,83 @@
+"""A run records its costs, and the target that it was measured on."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from pathlib import Path
+
+import pytest
+import uncertain_runs
+from commands import evaluations_of
+from fake_bench import DEVICE_S
+from fake_predictor import Settings
+from quick_runs import Diary, Stopping, search
+from uncertain_runs import told
+
+from nas.errors import JournalError
+from nas.storage.journal import read_rows
+from nas.storage.notes import BenchUsed, Cost
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+def test_the_cost_of_a_search_is_recorded_and_reported(tmp_path: Path) -> None:
+    """Its rows add up to the device's time. The report has the times, and says why there is no energy."""
+    run = tmp_path / "run"
+    search(tmp_path, energy={"meter": "none"})
+    costs = read_rows(run, Cost)
+    measurements = [row for stage in ("measure", "winner") for row in evaluations_of(run, stage) if row.measurements]
+    assert len(costs) >= 2
+    assert sum(cost.device_s for cost in costs) == pytest.approx(DEVICE_S * len(measurements))
+    assert all(cost.wall_s > 0 and cost.joules is None for cost in costs)
+    parts = [cost.of for cost in costs]
+    assert parts == ["search"] * parts.count("search") + ["winners"] * parts.count("winners")
+    assert set(parts) == {"search", "winners"}
+    text = (run / "report.html").read_text()
+    for words in ("Cost of the search", "time for winners", "not measured", "the recipe names no meter."):
+        assert words in text
+
+
+def test_a_kill_loses_little_of_the_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are recorded after rows, and not only at the end of a stage."""
+    monkeypatch.setattr("nas.searching.state.COST_EVERY_S", 0.0)
+    search(tmp_path, trials=3, rounds=1)
+    connection = sqlite3.connect(tmp_path / "run" / "journal.db")
+    kinds = [kind for (kind,) in connection.execute("SELECT kind FROM rows ORDER BY number")]
+    connection.close()
+    following = [after for kind, after in itertools.pairwise(kinds) if kind == "evaluation" != after]
+    assert following == ["cost"] * len(following)
+
+
+class TestATargetThatHasChanged:
+    """Measurements with other hardware or versions do not compare."""
+
+    def stopped(self, folder: Path) -> Path:
+        """Return the folder of a run that was stopped before its second round."""
+        with pytest.raises(KeyboardInterrupt):
+            uncertain_runs.search(
+                folder, Settings(), fingerprint="versions-1", progress=Stopping("round 2/2: training")
+            )
+        return folder / "run"
+
+    def resume(self, run: Path, fingerprint: str) -> Diary:
+        return uncertain_runs.resume(run, Settings(), fingerprint=fingerprint)
+
+    def test_is_refused_on_resume(self, tmp_path: Path) -> None:
+        """The refusal comes before anything is measured on it."""
+        run = self.stopped(tmp_path)
+        before = evaluations_of(run, "measure")
+        with pytest.raises(
+            JournalError, match=r"the hardware or the versions of onnxruntime-cpu:.* have changed since"
+        ):
+            self.resume(run, "others-1")
+        assert evaluations_of(run, "measure") == before
+        assert not told(self.resume(run, "versions-1"), "reference speed")
+
+    def test_may_have_another_reference_speed(self, tmp_path: Path) -> None:
+        """A message says so. The run's own measurements are not those of another target to learn from."""
+        run = self.stopped(tmp_path)
+        diary = self.resume(run, "versions-2")
+        assert len(told(diary, "was measured again since this run began")) == 1
+        assert not told(diary, "on other targets")
+        assert [row.fingerprint for row in read_rows(run, BenchUsed)] == ["versions-1", "versions-2"]

@@ -1,0 +1,48 @@
+"""Winners need no energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_bench import VALUES, FakeBench, FakeClock, latency_ms
+from fault_spaces import Faulty
+from quick_runs import BASE, Diary
+
+import nas
+from nas.errors import CandidateError, TargetError
+from nas.hardware.bench import Outcome
+from nas.hardware.runtimes.runtime import Deployed
+from nas.searching.resolving import Instruments
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+@pytest.mark.parametrize(
+    "refusal", [CandidateError("energy", "no window was above idle"), TargetError("the meter must update")], ids=str
+)
+def test_energy_is_optional_for_a_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Exception) -> None:
+    """An energy that cannot be measured is left out with a message; all other measurements are kept."""
+
+    class Metered(FakeBench):
+        def measure(
+            self, models: Sequence[Deployed], metrics: Sequence[str], rng: np.random.Generator, *more: Any
+        ) -> list[Outcome]:
+            if list(metrics) != ["energy_mj"]:
+                return super().measure(models, metrics, rng, *more)
+            if isinstance(refusal, CandidateError):
+                return [*super().measure(models[:1], metrics, rng, *more), *[refusal] * (len(models) - 1)]
+            raise refusal
+
+    monkeypatch.setattr("fake_bench.VALUES", {**VALUES, "energy_mj": latency_ms})
+    diary = Diary()
+    instruments = Instruments(bench=Metered(Faulty()), clock=FakeClock(), stopwatch=FakeClock())
+    front = nas.search(BASE, space=Faulty(), runs=tmp_path, progress=diary, instruments=instruments)
+    assert len(front) == 2
+    assert all({"latency_ms", "weight_bytes"} <= set(winner.measurements) for winner in front)
+    metered = sum("energy_mj" in winner.measurements for winner in front)
+    assert metered == (1 if isinstance(refusal, CandidateError) else 0)
+    assert sum("could not be measured" in text for text in diary.news) == 1
