@@ -54,7 +54,7 @@ def search(
         "limits": limit,
         "trials": trials,
         "search_time_s": time,
-        "sampler": sampler,
+        "sampler": sampler,  # the whole table: its options belong to the sampler that the recipe names
         "evaluate": evaluate,
         "seed": seed,
         "execution.executor": executor,
