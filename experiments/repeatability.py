@@ -133,7 +133,7 @@ def run_session(folder: Path, target: Target, number: int, out: Path) -> None:
     models = sorted(folder.glob("*.model"))
     assert len(models) == MODELS, len(models)
     bench = DeviceBench(target, BenchSettings(), say=lambda text: print(text, file=sys.stderr))
-    _ = bench.profile  # so that no timing below includes it
+    _ = bench.profile  # found here, so that no timing below includes it
     rng = np.random.default_rng(number)
     with tempfile.TemporaryDirectory(prefix="nas-session-") as scratch:
         deployed = [
