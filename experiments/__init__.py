@@ -10,7 +10,7 @@ Scripts:
     early_stopping: the trainings that early stopping saves, and the hypervolume that it loses.
     weight_sharing: how well shared weights and zero-cost scores rank architectures.
     repeatability: how well latencies repeat between sessions.
-    overhead: the time and the memory that a search takes beside its trainings.
+    overhead: the time and the memory that a search takes in addition to its trainings.
     loads: a load on one core, which ``repeatability`` runs beside its sessions.
 
 Recipes:

@@ -11,9 +11,9 @@ Tasks. Each ``--cost`` defines a task: the error, 100 − ``--accuracy``, agains
 see ``--accuracy`` and are scored on ``--score``. A row that lacks one of these values is not part of the task, and
 proposing it fails.
 
-Evaluations. Only distinct evaluations count. A searcher that proposes a row again gets the known losses again. 500
-useless proposals in a row end a run. After 50 in a row, Optuna's samplers get one random proposal; Ax and Syne Tune get
-one after 5.
+Evaluations. Only distinct evaluations count. A searcher that proposes a row again gets the known losses again. A
+proposal that repeats a row or fails is useless. 500 useless proposals in a row end a run. After 50 in a row, Optuna's
+samplers get one random proposal; Ax and Syne Tune get one after 5.
 
 Twins. Twins are architectures that are written differently but build the same network. ``gp``, ours, evaluates one row
 for all twins; the others evaluate the row that they propose. The column of twins counts evaluations of a network that

@@ -1,4 +1,4 @@
-"""``python -m experiments.overhead`` measures what a search costs beside its trainings.
+"""``python -m experiments.overhead`` measures what a search costs in addition to its trainings.
 
     python -m experiments.overhead --candidates 2000 --workers 2 --seconds 1 --json OUT.json
 

@@ -4,10 +4,10 @@
         --seconds flops --rows 5,10,20 --seeds 10
 
 An evaluation takes time in proportion to the column ``--seconds``, and a constant part: ``--overhead`` times the mean
-of that column. A time limit is given as a number of ``--rows``: the time in which so many average rows are evaluated
-one after another. An evaluation that is running at the limit still counts. Costs are known beforehand. Scores are those
-of ``experiments.compare_searchers``. ``gp, by the second`` is the sampler as ``nas search --time`` uses it; ``gp`` is
-the same sampler without weighing time.
+of that column. A time limit is a number of ``--rows``: the time to evaluate this number of average rows one after
+another. An evaluation that is running at the limit still counts. Costs are known beforehand. Scores are those of
+``experiments.compare_searchers``. ``gp, by the second`` is the sampler as ``nas search --time`` uses it; ``gp`` is the
+same sampler without weighing time.
 """
 
 from __future__ import annotations

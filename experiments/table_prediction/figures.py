@@ -17,7 +17,11 @@ TIMES = ("fit_s", "predictions_per_s")
 
 @dataclass(frozen=True)
 class BrokenLimit:
-    """Counts of scored architectures: those that truly meet a limit, pass by their bound, and pass but exceed it."""
+    """Counts of the scored architectures for one limit.
+
+    ``meeting`` truly meet the limit, ``let_through`` have a predicted bound within it, and ``broken`` of these exceed
+    it in truth.
+    """
 
     quantile: float
     limit: float
