@@ -64,12 +64,15 @@ from nas.searching.proposer import (
     EXPECTED as EXPECTED,
     SECONDS as SECONDS,
     Beforehand as Beforehand,
+    Proposal as Proposal,
     Proposer as Proposer,
+    SamplerMaker as SamplerMaker,
     Told as Told,
     load_sampler as load_sampler,
 )
 from nas.searching.resolving import Instruments as Instruments
 from nas.searching.run import resume as resume, search as search
+from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front
 from nas.space.architecture import Architecture as Architecture, Choice as Choice, Option as Option
 from nas.space.description import (
@@ -103,6 +106,7 @@ from nas.space.search_space import (
 )
 from nas.space.tracing import build_checked as build_checked, describer_of as describer_of, layers_of as layers_of
 from nas.storage.journal import write_aside as write_aside
+from nas.storage.notes import Fit as Fit
 from nas.tables.table import Table as Table, read_table as read_table
 from nas.tasks.data_source import DataSource as DataSource, load_data as load_data
 from nas.tasks.dataset import DataSet as DataSet, Split as Split
@@ -132,6 +136,7 @@ from nas.values.pareto import (
     BoolArray as BoolArray,
     FloatArray as FloatArray,
     IntArray as IntArray,
+    crowding_distances as crowding_distances,
     hypervolume as hypervolume,
     hypervolume_contributions as hypervolume_contributions,
     non_dominated as non_dominated,

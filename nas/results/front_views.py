@@ -122,11 +122,14 @@ def _summary(front: Front) -> str:
 
 def _cells(front: Front) -> list[list[str]]:
     """Return the header and one row of cells a winner."""
-    rows = [["", "winner", "test accuracy", *(cost.title.lower() for cost in front.costs), "architecture"]]
+    limits = ["limits"] if front.limits else []
+    costs = [cost.title.lower() for cost in front.costs]
+    rows = [["", "winner", "test accuracy", *costs, *limits, "architecture"]]
     for number, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
-        costs = [_cost_text(winner, cost) for cost in front.costs]
         name = winner.architecture.id + ("" if on_front else " (dominated)")
-        rows.append([str(number), name, accuracy_text(winner.test_error), *costs, winner.short])
+        met = ["met" if winner.meets(front.limits) else "not met"] if front.limits else []
+        found = [_cost_text(winner, cost) for cost in front.costs]
+        rows.append([str(number), name, accuracy_text(winner.test_error), *found, *met, winner.short])
     return rows
 
 

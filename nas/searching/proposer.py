@@ -147,7 +147,7 @@ class Proposer:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._rng = np.random.default_rng((seed, len(history)))
         made = self._sampler(sampler, options or {}, beforehand, int(self._rng.integers(2**31)))
-        self._population = int(getattr(made, "_population_size", POPULATION))
+        self._population = int(getattr(made, "population_size", POPULATION))
         self._study = optuna.create_study(directions=["minimize"] * objectives, sampler=made)
         self._asked: dict[str, optuna.Trial] = {}
         self._known: dict[str, Told | None] = {}

@@ -1,0 +1,97 @@
+"""A front as text, HTML, a data frame and a plot, and as a sequence of winners."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_record_example import example_record
+
+from nas.results.front import Front
+
+
+@pytest.fixture(name="front")
+def example_front() -> Front:
+    return example_record().front
+
+
+def test_a_front_prints_a_line_a_winner(front: Front) -> None:
+    """The first line sums it up; medians have their intervals."""
+    first, header, *lines = repr(front).splitlines()
+    assert first.startswith(f"Front of {front.run_folder}: {len(front)} winners, {sum(front.on_front)} on the front")
+    assert header.split()[0] == "winner"
+    assert len(lines) == len(front)
+    for number, (line, winner) in enumerate(zip(lines, front, strict=True)):
+        assert line.split()[:2] == [str(number), winner.architecture.id]
+        assert ("(dominated)" in line) != front.on_front[number]
+        assert "ms (" in line
+        assert line.endswith(winner.short)
+
+
+def test_a_front_indexes_and_slices(front: Front) -> None:
+    assert front[0] is front.winners[0]
+    assert front[-1] is front.winners[-1]
+    two = front[:2]
+    assert isinstance(two, Front)
+    assert (two.winners, two.on_front, two.limits) == (front.winners[:2], front.on_front[:2], front.limits)
+    with pytest.raises(IndexError):
+        front[len(front)]
+
+
+def test_an_empty_front_prints_too(front: Front) -> None:
+    empty = front[:0]
+    assert len(empty) == 0
+    assert "0 winners" in repr(empty)
+    assert empty.to_dataframe().empty
+    assert not empty.plot().data
+
+
+def test_html_is_escaped(front: Front) -> None:
+    """A run's folder, a choice and an option may hold anything."""
+    found = replace(front, run_folder=Path("<script>alert(1)</script>"))._repr_html_()
+    assert "<script>" not in found
+    assert "&lt;script&gt;" in found
+    assert found.count("<tr>") == len(front) + 1
+
+
+def test_a_data_frame_has_a_row_a_winner(front: Front) -> None:
+    frame = front.to_dataframe()
+    assert list(frame["id"]) == [winner.architecture.id for winner in front]
+    assert list(frame["test_error"]) == [winner.test_error for winner in front]
+    for name, measurement in front[0].measurements.items():
+        assert frame[name][0] == measurement.median
+        assert frame[f"{name}_lower"][0] == measurement.interval.lower
+    assert {f"choice.{name}" for name in front[0].architecture} <= set(frame)
+    assert list(frame["meets_limits"]) == [winner.meets(front.limits) for winner in front]
+
+
+def test_without_pandas_the_error_says_what_to_install(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def without_pandas(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "pandas":
+            raise ImportError("No module named 'pandas'")
+        return original(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without_pandas)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        front.to_dataframe()
+
+
+def test_a_plot_has_a_point_a_winner_with_its_intervals(front: Front) -> None:
+    figure = front.plot()
+    points = {(x, y) for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)}
+    assert points == {(winner.value("latency_ms"), 100 * winner.test_error) for winner in front}
+    assert all(trace.error_x.array and trace.error_y.array for trace in figure.data)
+    assert figure.layout.yaxis.title.text == "Test error (%)"
+
+
+def test_a_plot_of_an_unknown_metric_names_the_nearest(front: Front) -> None:
+    assert front.plot("params").data
+    with pytest.raises(ValueError, match=r"metric must name a cost, but got 'latency'\. Did you mean 'latency_ms'"):
+        front.plot("latency")
+    with pytest.raises(ValueError, match="no winner has a value of energy_mj"):
+        front.plot("energy_mj")
