@@ -1,7 +1,7 @@
 """The exceptions that this project raises on purpose.
 
 NasError
-├── RecipeError          what was asked for is unknown, malformed or contradictory
+├── RecipeError          the request is unknown, malformed or contradictory
 ├── DataError            the data set is missing, unreadable or unfit
 ├── TargetError          the hardware, runtime or instrument cannot do what was asked
 ├── SpaceError           a search space breaks its own rules
@@ -27,7 +27,7 @@ class NasError(Exception):
 
 
 class RecipeError(NasError):
-    """What was asked for is unknown, malformed or contradictory."""
+    """The request is unknown, malformed or contradictory."""
 
 
 class DataError(NasError):
@@ -55,9 +55,9 @@ class JournalError(NasError):
 
 
 class CandidateError(NasError):
-    """One architecture failed: it becomes a row with this reason, and the run goes on.
+    """One architecture failed. It becomes a row with this reason, and the run goes on.
 
-    ``kind`` is one word for counting: build, nan, report, memory, exception, timeout,
+    ``kind`` is a word for counting: build, nan, report, memory, exception, timeout,
     worker, export, parity, measure, energy or table.
     """
 
@@ -71,7 +71,7 @@ class CandidateError(NasError):
 
 
 MOST_LISTED = 40
-"""A longer list of known names helps nobody, so that only the nearest one is given."""
+"""Of a longer list of known names only the nearest is given."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -95,7 +95,8 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
 def raised_text(error: BaseException) -> str:
     """Return an exception in one line, with the file and the line of the user's code that raised it.
 
-    That is the last call outside this package and outside installed ones; without such a call no place is given.
+    The line is that of the last call outside this package and outside installed ones. Without such a call, no line is
+    given.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"

@@ -1,4 +1,4 @@
-"""What a search itself costs: its time, the device's time, and its energy where there is a counter of it."""
+"""The cost of a search: its time, the device's time, and its energy if a counter measures it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from nas.progress import duration_text
 from nas.storage.notes import Cost
 
 SEARCH, WINNERS = "search", "winners"
-"""What a part of the cost was spent on."""
+"""The purposes of a cost."""
 POLL_S = 20.0
-"""Counters are read so often that none wraps around twice in between: the smallest do so in a minute or more."""
+"""Seconds between readings of a counter. The smallest counters overflow after a minute or more."""
 
 
 @final
 class SearchCost:
-    """Adds up one process's time and energy from entering to leaving.
+    """Adds up the time and the energy of one process, inside a ``with`` statement.
 
-    ``counter`` is the energy's, or None where there is none, and ``why_none`` says why. A counter that fails leaves
-    the energy unknown, with its reason, and never a part of it as if it were all.
+    ``counter`` counts energy; without one, ``why_none`` is the reason. If the counter fails, the energy is unknown: a
+    part of it is never given as the whole.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SearchCost:
         self._joules = 0.0
         self._began_s = self._device_before_s = 0.0
         self._ended = threading.Event()
-        self._lock = threading.Lock()  # of the counter and _joules, which the polling thread uses too
+        self._lock = threading.Lock()  # guards the counter and _joules, which the polling thread uses too
 
     def __enter__(self) -> Self:
         self._began_s, self._device_before_s = self._stopwatch(), self._device_s()
@@ -101,7 +101,7 @@ class SearchCost:
 
 
 def search_counter(settings: Mapping[str, Any]) -> tuple[Counter | None, str]:
-    """The counter that the settings of a meter ask for, or None and why: the processor's, unless another is named."""
+    """Return the counter that a meter's settings name, by default the processor's; or None and the reason."""
     try:
         meter = meter_from(settings)
     except TargetError as error:

@@ -100,9 +100,9 @@ class Winner:
 
     @property
     def throughput(self) -> Throughput | None:
-        """Throughput and shares of the machine's peak, where the latency was measured."""
+        """The throughput and the shares of the machine's peaks; None if the latency was not measured."""
         latency, weights = self.measurements.get("latency_ms"), self.measurements.get("weight_bytes")
-        if latency is None or latency.table is not None:  # which does not say for how many items it is
+        if latency is None or latency.table is not None:  # a table does not tell the batch size
             return None
         shape = latency.conditions.get("input_shape")
         least_bytes = weights.median + BYTES_PER_INPUT * math.prod(shape) if weights is not None and shape else None
@@ -110,33 +110,34 @@ class Winner:
 
     @property
     def executed_precision(self) -> str | None:
-        """What really ran when the latency was measured."""
+        """The precision that really ran when the latency was measured."""
         latency = self.measurements.get("latency_ms")
         return None if latency is None else latency.conditions.get("executed_precision")
 
     def gco2e(self, grams_per_kwh: float) -> float | None:
-        """Grams of CO2 equivalent of one inference, where its energy was measured."""
+        """Return the grams of CO2 equivalent of one inference; None if its energy was not measured."""
         energy = self.measurements.get("energy_mj")
         return None if energy is None else grams_co2e(energy.median / 1000, grams_per_kwh)
 
     @property
     def short(self) -> str:
+        """The choices in one short line."""
         return self.architecture.short
 
     def has(self, metric_name: str) -> bool:
-        """Whether there is a value of the metric: predictions do not count as one."""
+        """Return True if there is a value of the metric. A prediction is not a value."""
         if METRICS[metric_name].source == "measured":
             return metric_name in self.measurements
         return metric_name == "error" or metric_name in self.values
 
     def value(self, metric_name: str) -> float:
-        """The test error, the median of what was measured, or what was counted or modelled.
+        """Return the test error, the median of a measurement, or a counted or modelled value.
 
         Raises:
             ValueError: the winner has no such value.
         """
         if not self.has(metric_name):
-            raise ValueError(f"a winner's value must have been found, but {self.architecture.id} has no {metric_name}.")
+            raise ValueError(f"a winner needs a value of the metric, but {self.architecture.id} has no {metric_name}.")
         if metric_name == "error":
             return self.test_error
         if metric_name in self.measurements:
@@ -144,13 +145,13 @@ class Winner:
         return self.values[metric_name]
 
     def upper(self, metric_name: str) -> float:
-        """The value that limits are checked against: the interval's upper bound for what was measured."""
+        """Return the value that limits are checked against: for a measurement, the upper bound of its interval."""
         if METRICS[metric_name].source == "measured" and metric_name in self.measurements:
             return self.measurements[metric_name].interval.upper
         return self.value(metric_name)
 
     def broken(self, limits: Iterable[Limit]) -> list[Limit]:
-        """The limits that are not shown to hold; one whose metric was never found is among them."""
+        """Return the limits that are not shown to hold. A limit on an unknown metric is among them."""
         return [
             limit
             for limit in limits
@@ -158,11 +159,11 @@ class Winner:
         ]
 
     def meets(self, limits: Iterable[Limit]) -> bool:
-        """Whether every limit holds: by the measured upper bound, the counted value or the test error."""
+        """Return True if every limit holds, by measured upper bounds, counted values and the test error."""
         return not self.broken(limits)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; measured, predicted, counted and modelled values stand apart."""
+        """Return plain data, with measured, predicted, counted and modelled values apart."""
         sources = {name: METRICS[name].source if name in METRICS else "" for name in self.values}
         return {
             "id": self.architecture.id,
@@ -204,26 +205,26 @@ class Winner:
 
 
 def accuracy_text(error: float) -> str:
-    """The accuracy that belongs to an error, for people: ``98.30 %``."""
+    """Return the accuracy for an error, for people: ``98.30 %``."""
     return f"{100 * (1 - error):.2f} %"
 
 
 def accuracy_range_text(interval: Interval) -> str:
-    """The accuracies that belong to an interval of errors, for people: ``97.91–98.68 %``."""
+    """Return the accuracies for an interval of errors, for people: ``97.91–98.68 %``."""
     if interval.is_point:
         return "no interval"
     return f"{100 * (1 - interval.upper):.2f}–{100 * (1 - interval.lower):.2f} %"
 
 
 def range_text(metric: Metric, lower: float, upper: float) -> str:
-    """Both bounds for people, with the unit once where they share it: ``0.2088–0.2131 ms``."""
+    """Return both bounds for people, with their unit once if they share it: ``0.2088–0.2131 ms``."""
     low, high = metric.format(lower), metric.format(upper)
     low_number, _, low_unit = low.partition(" ")
     return f"{low_number if low_unit == high.partition(' ')[2] else low}–{high}"
 
 
 def broken_text(winner: Winner, limit: Limit) -> str:
-    """By what a limit is broken, for people: ``latency 2.31 ms > 2 ms``."""
+    """Return how a limit is broken, for people: ``latency 2.31 ms > 2 ms``."""
     metric = limit.metric
     if not winner.has(metric.name):
         return f"{metric.title.lower()} unknown, limit {metric.format(limit.value)}"

@@ -1,4 +1,4 @@
-"""A lock that one process holds at a time, and that the system gives free when it ends, however it ends."""
+"""A lock that one process holds at a time. The system releases it when the process ends, even if it is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only state of a run: immutable rows, appended to one SQLite file by the driver alone."""
+"""The journal: the only state of a run. The driver alone appends immutable rows to one SQLite file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, lock: IO[str], *, clock: Callable[[], float]) -> None:
-        """Made by ``start`` or ``resume``, which hold the folder's ``lock``."""
+        """Use ``start`` or ``resume`` instead, which take the folder's ``lock``."""
         self._clock = clock
         self._lock = lock
         try:
@@ -58,7 +58,7 @@ class Journal:
 
     @classmethod
     def start(cls, folder: Path, recipe_text: str, *, clock: Callable[[], float]) -> Journal:
-        """A new run in ``folder``, which is made where it does not exist.
+        """Return the journal of a new run in ``folder``, which is made if it does not exist.
 
         Raises:
             JournalError: the folder holds a run already.
@@ -81,7 +81,7 @@ class Journal:
 
     @classmethod
     def resume(cls, folder: Path, *, clock: Callable[[], float]) -> Journal:
-        """The journal of a run that was started before. Raises JournalError when there is none."""
+        """Return the journal of a run that was started before. Raises JournalError if there is none."""
         if not (folder / RECIPE).is_file():
             raise JournalError(f"{folder} must be the folder of a run, but has no {RECIPE}.")
         return cls(folder, _lock(folder), clock=clock)
@@ -113,7 +113,7 @@ class Journal:
         return _read(self._connection, row)
 
     def close(self) -> None:
-        """Give the run folder free for another writer."""
+        """Release the run folder for another writer."""
         self._connection.close()
         self._lock.close()
 

@@ -22,9 +22,9 @@ from nas.values.source import Source
 
 STORE = "measurements.db"
 LOCKED_S = 60.0
-"""How long to wait for another process that writes."""
+"""Seconds to wait for another process that writes."""
 LEAST_OF_A_SOURCE = 20
-"""So many architectures of another target are worth learning from."""
+"""A target with fewer measured architectures than this is no source to learn from."""
 _SCHEMA = (
     """
     CREATE TABLE IF NOT EXISTS measurements (
@@ -37,9 +37,9 @@ _SCHEMA = (
 
 
 class MeasurementStore:
-    """One SQLite file in ``folder``; rows are only ever added, by any number of processes, and the last one counts.
+    """One SQLite file in ``folder``. Any number of processes add rows, and the last row about an architecture counts.
 
-    ``fresh`` refuses what is there already: nothing is found, while new measurements are kept for others.
+    With ``fresh``, earlier measurements are ignored, while new ones are still kept for later runs.
     """
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
@@ -47,7 +47,7 @@ class MeasurementStore:
         self._fresh = fresh
 
     def find(self, fingerprint: str, space: str, architecture: Architecture) -> dict[str, Measurement]:
-        """What was measured of an architecture on a target before, by metric.
+        """Return the earlier measurements of an architecture on a target, by metric.
 
         Raises:
             TargetError: the file is no store of this program.
@@ -60,7 +60,7 @@ class MeasurementStore:
         """
         try:
             with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
-                # Another process may have made the file this very moment.
+                # Another process may have just created the file.
                 if not _columns(connection):
                     return {}
                 rows = connection.execute(query, (fingerprint, space, architecture.id)).fetchall()
@@ -69,7 +69,7 @@ class MeasurementStore:
         return {metric: Measurement.from_json(json.loads(body)) for metric, body in rows}
 
     def sources(self, space: str, metric: str, *, without: Collection[str]) -> list[Source]:
-        """What was measured of ``metric`` in a space on each target but those with a fingerprint in ``without``.
+        """Return the measurements of ``metric`` in a space on each target, but those with a fingerprint in ``without``.
 
         ``space`` is its ``space_identity``. Targets with fewer than ``LEAST_OF_A_SOURCE`` architectures are left out,
         and so are rows of version 0.2, which do not say of which choices they are.
@@ -106,7 +106,7 @@ class MeasurementStore:
         ]
 
     def add(self, fingerprint: str, space: str, architecture: Architecture, found: Mapping[str, Measurement]) -> None:
-        """Keep measurements, all or none; those with a flag are left out, for a doubt must not outlive its run.
+        """Keep measurements, all or none. Those with a flag are left out: a doubt must not outlive its run.
 
         Raises:
             TargetError: the file is no store of this program, or the disk refuses.
@@ -125,7 +125,7 @@ class MeasurementStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with closing(sqlite3.connect(self._path, timeout=LOCKED_S, isolation_level=None)) as connection:
-                # The lock first: whoever reads before writing is told "database is locked" at once, without a wait.
+                # Take the lock first: reading before writing fails at once with "database is locked", without waiting.
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     connection.execute(statement)
@@ -148,26 +148,26 @@ class MeasurementStore:
 
 
 def _columns(connection: sqlite3.Connection) -> set[str]:
-    """The names of the table's columns; none where there is no table."""
+    """Return the names of the table's columns; none if there is no table."""
     return {row[1] for row in connection.execute("PRAGMA table_info(measurements)")}
 
 
 def space_identity(space: SearchSpace, input_shape: Sequence[int], classes: int) -> str:
-    """A hash of a space as far as its architectures' latencies depend on it: choices, shapes, and its source code."""
+    """Return a hash of everything in a space that latencies depend on: choices, shapes and its source code."""
     text = json.dumps([type(space).__qualname__, choices_hash(space), list(input_shape), classes, _source(space)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def layers_identity(layers: Sequence[Layer]) -> str:
-    """A hash of an architecture's layers."""
+    """Return a hash of an architecture's layers."""
     return hashlib.sha256(repr(tuple(layers)).encode()).hexdigest()[:16]
 
 
 def _source(space: SearchSpace) -> str:
-    """A hash of the file in which the space's class stands, or of the whole package: any change there counts."""
+    """Return a hash of the file, or the whole package, that defines the space's class. Any change there counts."""
     try:
         file = Path(inspect.getfile(type(space)))
-    except (TypeError, OSError):  # made at a prompt: no file, so no change in it
+    except (TypeError, OSError):  # defined at a prompt, so there is no file
         return ""
     inside_package = (file.parent / "__init__.py").is_file()
     files = sorted(file.parent.glob("*.py")) if inside_package else [file]

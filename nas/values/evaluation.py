@@ -1,4 +1,4 @@
-"""One journal row about one architecture: what was found at one stage, or why it failed."""
+"""An evaluation: the journal's row about one architecture at one stage, with its values or its failure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 @dataclass(frozen=True)
 class PredictedValue:
-    """A prediction for one architecture: the mean, and bounds that hold 90 % of the truths.
+    """A prediction for one architecture: the mean, and bounds that contain 90 % of the true values.
 
-    ``limit`` alone is a one-sided 95 % bound. ``known`` is False where the architecture is unlike all measured ones.
+    ``limit`` is a one-sided upper bound of 95 %. ``known`` is False if the architecture is unlike all measured ones.
     """
 
     mean: float
@@ -29,7 +29,7 @@ class PredictedValue:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an evaluation has no result. ``kind`` as in ``errors.CandidateError``."""
+    """The reason why an evaluation has no result. ``kind`` is that of ``CandidateError``."""
 
     kind: str
     reason: str
@@ -37,23 +37,22 @@ class Failure:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An immutable row.
+    """An immutable row about one architecture at one stage.
 
-    ``values`` are found at this stage and exact for it: trained (``error``), counted (``params``, ``macs``)
-    or modelled (``energy_mj``). What was measured stands in ``measurements`` and what was predicted in
-    ``predicted``, so the three never share a name. ``details`` is plain JSON data:
+    ``values`` are exact: trained (``error``), counted (``params``, ``macs``) or modelled (``modelled_energy_mj``).
+    Measured values stand in ``measurements`` and predictions in ``predicted``, so that the three are never mixed.
+    ``details`` is plain JSON data, by stage:
 
-    - measure, train: ``described``, false where nothing was done since not even the layers could be told
-    - measure: ``kept``, where the measurements are of an earlier run
-    - check: as train; of the handful that is trained alone where candidates are not
-    - train: ``epochs``, ``stopped_early``, ``subset`` (share of the training images that the last epoch saw),
-      ``subsets`` (that each saw, where they differ), ``curve`` (validation error after each epoch), ``seconds``;
-      ``by`` says how the error was found where it was not by training; ``turned_away`` counts what limits turned away
-      since the row before, by why, and ``near_limits`` are those of them that were too near to a limit to tell
-    - retrain: ``epochs``, ``seconds``, ``folder`` of the bundle relative to the run folder; ``start`` says what it
-      began with where that was not scratch
-    - winner: ``test_error``, ``test_interval`` (95 % Wilson), ``parity`` (largest output difference), ``folder``,
-      ``deployed`` (what was measured, within the folder), ``exported_test_error`` (before it was deployed)
+    - measure, train: ``described`` is false if the architecture could not even be built.
+    - measure: ``kept`` is true if the measurements come from an earlier run.
+    - train: ``epochs``; ``stopped_early``; ``subset``, the share of the training images in the last epoch;
+      ``subsets``, the share in each epoch if it varied; ``curve``, the validation error after each epoch; ``seconds``;
+      ``by``, the way of evaluating if it was not training.
+    - check: the same, for the handful that is trained alone to check another way of evaluating.
+    - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
+      it began from if not from scratch.
+    - winner: ``test_error``; ``test_interval``, 95 % by Wilson; ``parity``, the largest difference of outputs;
+      ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying.
     """
 
     kind: ClassVar[str] = "evaluation"
@@ -72,20 +71,21 @@ class Evaluation:
 
     @property
     def failed(self) -> bool:
+        """True if there is no result."""
         return self.failure is not None
 
     @property
     def by(self) -> str:
-        """How a candidate came by its error: ``train``, ``supernet`` or ``zero-cost``."""
+        """How the error was found: ``train``, ``supernet``, ``zero-cost`` or ``table``."""
         return str(self.details.get("by", "train"))
 
     @property
     def reached_full_fidelity(self) -> bool:
-        """Whether a training ran to its end; a stopped one is never compared with full ones."""
+        """True if a training ran to its end. A stopped one is never compared with whole ones."""
         return not self.failed and not self.details.get("stopped_early", False)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data that ``from_json`` takes back."""
+        """Return plain data that ``from_json`` takes back."""
         return {
             "stage": self.stage,
             "architecture": dict(self.architecture),
@@ -100,7 +100,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
-        """The row that ``to_json`` wrote."""
+        """Return the row that ``to_json`` wrote."""
         return cls(
             stage=data["stage"],
             architecture=Architecture(data["architecture"]),
@@ -114,5 +114,5 @@ class Evaluation:
 
 
 def _predicted_from(bounds: Sequence[Any]) -> PredictedValue:
-    """A prediction from its row; before version 0.3 the upper bound was the one-sided one too."""
+    """Return the prediction in a row. Before version 0.3 the upper bound was the one-sided bound too."""
     return PredictedValue(*(bounds if len(bounds) > 3 else (*bounds, bounds[2])))

@@ -15,15 +15,16 @@ import numpy.typing as npt
 OPERATORS = "executed_operators"
 """The condition of a measurement that says how many operators of each type a runtime executed."""
 SESSION_DOUBT = 0.008
-"""What the latencies of one machine differ by from session to session beyond what their rounds show and a reference
-model corrects, as half of a 95 % interval: found by ``experiments.repeatability``."""
+"""Half of a 95 % interval: how far latencies differ between sessions beyond the spread of rounds and the drift.
+
+``experiments.repeatability`` measured it."""
 DRIFT_DOUBT = 0.5
-"""Share of a drift's correction that counts as doubt: models respond to a slower machine in different degrees."""
+"""The share of a drift's correction that counts as doubt. Models respond differently to a slower machine."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Two bounds that hold the truth with the confidence that their maker states."""
+    """Two bounds that contain the true value with a stated confidence."""
 
     lower: float
     upper: float
@@ -34,20 +35,23 @@ class Interval:
 
     @property
     def is_point(self) -> bool:
-        """Whether there is no more than one value."""
+        """True if both bounds are the same value."""
         return self.lower == self.upper
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was read off one target for one model.
+    """Raw samples of one metric for one model on one target.
 
-    ``rounds`` holds the raw samples, one tuple for each round: a round has a process and a session of its own, and
-    sessions of one file differ by more than the samples within one do. ``drifts``, where there are any, say for each
-    round how much slower the machine was than when the target's reference was recorded: 1.02 is 2 % slower. What is
-    derived is corrected by them, while the samples stay raw. ``target`` is the target's text.
-    ``conditions`` say under what circumstances (processor, threads, versions, pressure …); ``flags`` are
-    doubts that a reader must see, such as a machine that stayed busy.
+    Attributes:
+        metric: the name of the metric.
+        target: the target, as text.
+        rounds: the raw samples, one tuple for each round. A round has its own process and session, because sessions
+            of one file differ by more than the samples within a session.
+        conditions: the circumstances: processor, threads, versions, pressure and so on.
+        flags: doubts that a reader must see, such as a machine that stayed busy.
+        drifts: for each round, how much slower the machine was than when the target's reference was recorded: 1.02 is
+            2 % slower. Derived values are corrected by it; samples stay raw. Empty where no drift was found.
     """
 
     metric: str
@@ -64,7 +68,7 @@ class Measurement:
             )
         if not self.rounds or not all(self.rounds):
             raise ValueError("a measurement must have at least one sample in each round, but got none.")
-        smallest = 0.0 if self.metric.endswith("_bytes") else math.ulp(0.0)  # a model without weights has none
+        smallest = 0.0 if self.metric.endswith("_bytes") else math.ulp(0.0)  # a model may have no weights
         strange = [sample for samples in self.rounds for sample in samples if not smallest <= sample < math.inf]
         if strange:
             raise ValueError(f"samples of {self.metric} must be finite and positive, but got {strange[0]}.")
@@ -72,35 +76,35 @@ class Measurement:
 
     @cached_property
     def median(self) -> float:
-        """Median of the rounds' medians, each corrected by its round's drift."""
+        """The median of the rounds' medians, each corrected by the drift of its round."""
         return float(np.median(self._readings))
 
     @property
     def table(self) -> str | None:
-        """The table that the value was read from; None where it was measured here."""
+        """The table that the value was read from; None if it was measured."""
         return self.conditions.get("table")
 
     @property
     def raw_median(self) -> float:
-        """Median of the rounds' medians as they were read."""
+        """The median of the rounds' medians, not corrected."""
         return float(np.median([np.median(samples) for samples in self.rounds]))
 
     @property
     def drift(self) -> float:
-        """The middle one of the rounds' drifts; 1 where none was found."""
+        """The median of the rounds' drifts; 1 if there are none."""
         return float(np.median(self.drifts)) if self.drifts else 1.0
 
     @cached_property
     def interval(self) -> Interval:
-        """95 % interval of the median, from the spread between the rounds' medians.
+        """The 95 % interval of the median, from the spread between the rounds' medians.
 
-        Sessions of one file differ by more than the samples within one do, hence rounds as the unit (Kalibera & Jones,
-        "Rigorous benchmarking in reasonable time", ISMM 2013). One round is judged by its samples; one exact reading
-        gives a point.
+        Rounds are the unit because sessions of one file differ by more than the samples within a session (Kalibera &
+        Jones, "Rigorous benchmarking in reasonable time", ISMM 2013). A single round is judged by its samples, and a
+        single exact reading gives a point.
 
-        Where drift was corrected two doubts are added, in quadrature, that no number of rounds removes:
-        ``SESSION_DOUBT``; and ``DRIFT_DOUBT`` of the correction, for a model may feel a slower machine more or less
-        than the reference does.
+        Where drift was corrected, two doubts that no number of rounds removes are added in quadrature:
+        ``SESSION_DOUBT``, and ``DRIFT_DOUBT`` of the correction, since a slower machine may affect a model more or
+        less than the reference.
         """
         if len(self._judged) == 1:
             return Interval(self.median, self.median)
@@ -114,7 +118,7 @@ class Measurement:
 
     @cached_property
     def scatter(self) -> float:
-        """Half the width of the interval that rounds alone give, relative to the median: what more rounds narrow."""
+        """Half the width of the interval by rounds alone, relative to the median. More rounds make it narrower."""
         if len(self._judged) == 1:
             return 0.0
         lower, upper = _logs_around_median(self._judged / self.median)
@@ -122,29 +126,29 @@ class Measurement:
 
     @property
     def half_width(self) -> float:
-        """Half the interval's width, relative to the median: 0.01 is ±1 %."""
+        """Half the width of the interval, relative to the median: 0.01 is ±1 %."""
         return (self.interval.upper - self.interval.lower) / 2 / self.median
 
     @property
     def p95(self) -> float:
-        """95th percentile of all samples, corrected; of single inferences unless the conditions say otherwise."""
+        """The 95th percentile of all corrected samples. A sample is one inference unless conditions say otherwise."""
         drifts = self.drifts or (1.0,) * len(self.rounds)
         corrected = [np.asarray(samples) / drift for samples, drift in zip(self.rounds, drifts, strict=True)]
         return float(np.quantile(np.concatenate(corrected), 0.95))
 
     @cached_property
     def _judged(self) -> npt.NDArray[np.float64]:
-        """What the interval is found from: the rounds' readings, or the samples of a single round."""
+        """The values behind the interval: the medians of rounds, or the samples of a single round."""
         return self._readings if len(self.rounds) > 1 else np.asarray(self.rounds[0]) / self.drift
 
     @cached_property
     def _readings(self) -> npt.NDArray[np.float64]:
-        """Each round's corrected median, shape (rounds,)."""
+        """The corrected median of each round, shape (rounds,)."""
         medians = np.array([np.median(samples) for samples in self.rounds])
         return medians / np.array(self.drifts) if self.drifts else medians
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data that ``from_json`` takes back; the derived figures are added for human readers."""
+        """Return plain data that ``from_json`` takes back. Derived figures are added for human readers."""
         return {
             "metric": self.metric,
             "target": self.target,
@@ -159,21 +163,23 @@ class Measurement:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Measurement:
-        """The measurement that ``to_json`` wrote."""
+        """Return the measurement that ``to_json`` wrote."""
         rounds = tuple(tuple(float(sample) for sample in samples) for samples in data["rounds"])
         drifts = tuple(float(drift) for drift in data.get("drifts", ()))
         return cls(data["metric"], data["target"], rounds, data["conditions"], tuple(data["flags"]), drifts)
 
 
 def _logs_around_median(ratios_N: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """How far the 95 % interval of a median reaches down and up, in logs; both at least 0.
+    """Return how far the 95 % interval of a median reaches down and up, in logarithms; both at least 0.
 
-    From six readings on, between order statistics, interpolated to 95 % (Hettmansperger & Sheather, "Confidence
-    intervals based on interpolated order statistics", 1986): it needs no distribution, and a single disturbed round,
-    as other tenants of a machine cause them, does not widen it. Fewer readings have no such interval, and get
-    Student's t. In simulations with rounds added until ±1 % is reached it holds the truth in 92 to 95 % of the cases,
-    with every twentieth round disturbed too; the bootstrap of the median comes to the same order statistics, but only
-    has 75 % for 3 readings.
+    From six readings on, it lies between order statistics, interpolated to 95 % (Hettmansperger & Sheather,
+    "Confidence intervals based on interpolated order statistics", 1986). It assumes no distribution, and a single
+    disturbed round, caused by other tenants of a machine, does not widen it. With fewer readings no such interval
+    exists, and Student's t is used.
+
+    In simulations that add rounds until ±1 % is reached, it contains the truth in 92 to 95 % of the cases, also with
+    every twentieth round disturbed. The bootstrap of the median gives the same order statistics, but for 3 readings
+    it contains the truth in only 75 %.
     """
     from scipy.special import bdtr, stdtrit
 

@@ -1,4 +1,4 @@
-"""What can be minimised or limited, with its unit and where its values come from."""
+"""Metrics: the quantities that can be minimised or limited, with their units and the source of their values."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Source = Literal["trained", "measured", "counted", "modelled"]
 class Metric:
     """A quantity of an architecture, lower is better.
 
-    ``units`` gives, for each spelling that a person may write, the factor to the unit that ends ``name``.
-    ``source``: *trained* needs training, *measured* the target, *counted* the layers alone,
-    *modelled* is computed from a published table and is never mixed with measured values.
+    ``units`` maps each spelling of a unit to its factor to the unit at the end of ``name``. ``source`` tells where
+    values come from: *trained* needs training, *measured* needs the target, *counted* needs only the layers.
+    *modelled* values are computed from a published table, and are never mixed with measured ones.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Metric:
     units: Mapping[str, float]
 
     def parse(self, text: str) -> float:
-        """The value of ``"2ms"`` or ``"30 MMACs"`` in this metric's own unit; a bare number is in it already.
+        """Return the value of ``"2ms"`` or ``"30 MMACs"`` in this metric's own unit. A bare number is in that unit.
 
         Raises:
             RecipeError: not a finite, non-negative number, an error above 1, or a unit of another kind of quantity.
@@ -54,10 +54,11 @@ class Metric:
 
     @property
     def example(self) -> str:
+        """A value with a unit, as a person would write it."""
         return _EXAMPLES[self.name]
 
     def format(self, value: float, more: int = 0) -> str:
-        """The value for people, with its unit scaled to a readable size, and so many ``more`` digits than usual."""
+        """Return the value for people, its unit scaled to a readable size, with ``more`` digits than usual."""
         if self.name == "error":
             return f"{100 * value:.{2 + more}f} %"
         if self.unit in ("", "B"):
@@ -67,7 +68,7 @@ class Metric:
         return f"{value:.{4 + more}g} {self.unit}"
 
     def format_apart(self, value: float, other: float) -> tuple[str, str]:
-        """Both values for people, with as many digits as tell them apart if they differ."""
+        """Return both values for people, with enough digits to tell them apart if they differ."""
         pairs = ((self.format(value, more), self.format(other, more)) for more in range(MOST_DIGITS))
         return next((pair for pair in pairs if pair[0] != pair[1]), (self.format(value), self.format(other)))
 
@@ -79,10 +80,10 @@ MOST_DIGITS = 12
 
 
 def readable(value: float, unit: str, smallest: str = "n", digits: int = 3) -> str:
-    """Some digits of a value and its unit with the prefix, ``smallest`` or larger, that puts three before the point.
+    """Return a value with a prefix of its unit that leaves at most three digits before the point.
 
-    For quantities without a metric too: ``readable(0.0021, "g")`` is "2.1 mg". Fewer than a thousand of the smallest
-    are written without a fraction where that is the unit itself, for half a byte does not exist.
+    ``readable(0.0021, "g")`` is "2.1 mg". The prefix is ``smallest`` or larger. If ``smallest`` is the unit itself, as
+    for bytes, values below a thousand have no fraction: half a byte does not exist.
     """
     if value == 0:
         return f"0 {unit}".strip()
@@ -148,10 +149,10 @@ _EXAMPLES = {
 
 
 def metric_named(name: str) -> Metric:
-    """The metric called ``name``.
+    """Return the metric called ``name``.
 
     Raises:
-        RecipeError: unknown; the nearest known name is given.
+        RecipeError: no such metric; the nearest known name is given.
     """
     if name not in METRICS:
         raise RecipeError(f"unknown metric {name!r}. {did_you_mean(name, METRICS)}")

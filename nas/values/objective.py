@@ -1,4 +1,4 @@
-"""What to minimise, and what must hold."""
+"""Objectives, which are minimised, and limits, which must hold."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from nas.errors import RecipeError
 from nas.values.metric import Metric, metric_named
 
 _LOSSES = {"accuracy": "error", "throughput_per_s": "item_ms"}
-"""What is better the higher it is, and the loss that stands for it."""
+"""Names of which higher is better, and the metric that is minimised in their place."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to minimise. ``accuracy`` is read as ``error``, ``throughput_per_s`` as ``item_ms``: signs flip here."""
+    """A metric to minimise. ``accuracy`` becomes ``error``, and ``throughput_per_s`` becomes ``item_ms``."""
 
     metric: Metric
 
     @classmethod
     def parse(cls, text: str) -> Objective:
-        """The objective called ``text``. Raises RecipeError when no metric has that name."""
+        """Return the objective called ``text``. Raises RecipeError if no metric has that name."""
         name = text.strip()
         return cls(metric_named(_LOSSES.get(name, name)))
 
@@ -38,9 +38,9 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """The limit written as ``latency_ms <= 2ms``.
+        """Return the limit that is written as ``latency_ms <= 2ms``.
 
-        ``accuracy >= 95%`` bounds the error, ``throughput_per_s >= 1000`` the time that one item takes.
+        ``accuracy >= 95%`` bounds the error, and ``throughput_per_s >= 1000`` bounds the time for one item.
 
         Raises:
             RecipeError: not of that form, an unknown metric, or a unit that does not fit it.
@@ -72,11 +72,11 @@ class Limit:
         return cls(metric, _rounded(metric.parse(amount)))
 
     def excess(self, value: float) -> float:
-        """How far ``value`` is over the limit, relative to it; at most 0 where the limit holds."""
+        """Return by how much ``value`` exceeds the limit, relative to the limit; at most 0 where the limit holds."""
         return (value - self.value) / self.value if self.value > 0 else value
 
     def holds(self, value: float) -> bool:
-        """Whether ``value`` is within the limit."""
+        """Return True if ``value`` is within the limit."""
         return value <= self.value
 
     def __str__(self) -> str:
@@ -84,12 +84,12 @@ class Limit:
 
 
 def _rounded(value: float) -> float:
-    """The value as ``Limit`` writes it, so that reading it again gives the same; and 1 − 95 % is 0.05."""
+    """Return the value as ``Limit`` writes it, so that reading gives it back, and 1 − 95 % is exactly 0.05."""
     return float(f"{value:.12g}")
 
 
 def limit_text(limit: Limit) -> str:
-    """The limit for people: ``latency ≤ 2 ms``, or ``accuracy ≥ 95 %`` for one on the error."""
+    """Return the limit for people: ``latency ≤ 2 ms``, or ``accuracy ≥ 95 %`` for a limit on the error."""
     if limit.metric.name == "error":
         return f"accuracy ≥ {100 * (1 - limit.value):.6g} %"
     return f"{limit.metric.title.lower()} ≤ {limit.metric.format(limit.value)}"

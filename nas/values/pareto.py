@@ -12,7 +12,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 def non_dominated(losses: FloatArray) -> BoolArray:
-    """Mask, shape (N,), of the rows of ``losses``, shape (N, M), that no row dominates.
+    """Return a mask, shape (N,), of the rows of ``losses``, shape (N, M), that no row dominates.
 
     Equal rows are all kept. Raises ValueError on NaN: a failed evaluation is not a point.
     """
@@ -24,7 +24,7 @@ def non_dominated(losses: FloatArray) -> BoolArray:
 
 
 def ranks(losses: FloatArray) -> IntArray:
-    """Rank of each row, shape (N,): 0 for the front, 1 for the front without it, and so on."""
+    """Return the rank of each row, shape (N,): 0 on the front, 1 on the front of the remaining rows, and so on."""
     losses = _checked(losses)
     if len(losses) == 0:
         return np.zeros(0, dtype=np.int64)
@@ -33,7 +33,7 @@ def ranks(losses: FloatArray) -> IntArray:
 
 
 def crowding_distances(losses: FloatArray) -> FloatArray:
-    """Crowding distance of each row among all, shape (N,); extremes are infinite.
+    """Return the crowding distance of each row among all, shape (N,); it is infinite at the ends.
 
     From Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II", 2002.
     """
@@ -52,17 +52,17 @@ def crowding_distances(losses: FloatArray) -> FloatArray:
 
 
 def hypervolume(losses: FloatArray, reference: FloatArray) -> float:
-    """Volume that ``losses``, shape (N, M), dominate within ``reference``, shape (M,)."""
+    """Return the volume that ``losses``, shape (N, M), dominate within ``reference``, shape (M,)."""
     losses = _checked(losses)
     if len(losses) == 0:
         return 0.0
-    if losses.shape[1] == 1:  # which moocore refuses
+    if losses.shape[1] == 1:  # moocore refuses a single objective
         return max(0.0, float(reference[0] - losses.min()))
     return float(moocore.hypervolume(losses, ref=np.asarray(reference, dtype=np.float64)))
 
 
 def hypervolume_contributions(losses: FloatArray, reference: FloatArray) -> FloatArray:
-    """Volume that would be lost without each row, shape (N,); 0 for dominated and repeated rows."""
+    """Return the volume that would be lost without each row, shape (N,); 0 for dominated and repeated rows."""
     losses = _checked(losses)
     if len(losses) == 0:
         return np.zeros(0)

@@ -13,7 +13,7 @@ from nas.space.architecture import Architecture
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Values of the same metric on another target, shape (N,), to transfer from. ``target`` names it in messages."""
+    """Values of a metric on another target, shape (N,), to transfer from. ``target`` is its name in messages."""
 
     target: str
     architectures: Sequence[Architecture]

@@ -1,4 +1,4 @@
-"""Where a model runs: hardware, runtime, precision, batch size and threads together."""
+"""Targets: the runtime that a model runs in, with precision, batch size and threads."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal
 from nas.errors import RecipeError, did_you_mean
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic")
-"""``int8`` has static ranges, calibrated on data; ``int8-dynamic`` finds those of activations while it runs."""
+"""``int8`` has static ranges that are calibrated on data; ``int8-dynamic`` finds the ranges while it runs."""
 
 
 ModelFormat = Literal["onnx", "torch"]
-"""What an exported model is: an ONNX file, or a torch program as ``nas.formats.torch_program`` writes it."""
+"""The format of an exported model: an ONNX file, or a torch program as ``nas.formats.torch_program`` writes it."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A runtime on this machine with everything that a latency depends on.
+    """A runtime on this machine, with the settings that a latency depends on.
 
-    Written ``runtime[:precision][:batch=N][:threads=N]``, for example ``onnxruntime-cpu:fp32:threads=1``.
-    A runtime of one's own is a class in a module, ``module:Class``.
+    It is written ``runtime[:precision][:batch=N][:threads=N]``, for example ``onnxruntime-cpu:fp32:threads=1``. Your
+    own runtime is written ``module:Class``.
     """
 
     runtime: str
@@ -31,7 +31,7 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """The target that ``text`` names.
+        """Return the target that ``text`` names.
 
         Raises:
             RecipeError: a part is neither a precision nor ``batch=N`` nor ``threads=N``, or comes twice.
@@ -49,7 +49,7 @@ class Target:
                     f"{did_you_mean(part, (*PRECISIONS, 'batch=1', 'threads=1'))}"
                 )
             if key in fields:
-                raise RecipeError(f"a target says its {key} once, but {text!r} says it twice.")
+                raise RecipeError(f"a target has one {key}, but {text!r} has two.")
             fields[key] = value
         return cls(start[0], **fields)  # type: ignore[arg-type]
 
