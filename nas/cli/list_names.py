@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from nas.cli.plug_in_summaries import first_sentence, plug_in_summaries
-
 PLUG_INS = {
     "search spaces, for --space": ("nas.search_spaces", {"my_module:MySpace": "A class of your own."}),
     "targets, for --target": ("nas.runtimes", {"my_module:MyRuntime": "A class of your own."}),
@@ -33,6 +31,7 @@ def list_names() -> None:
 
 
 def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
+    from nas.cli.plug_in_summaries import plug_in_summaries
     from nas.recipe.recipe import Recipe
     from nas.tasks.named_data import DATA_SETS
     from nas.values.metric import METRICS
@@ -55,6 +54,8 @@ def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
 
 def _named_values(section: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """The dotted keys of a recipe that accept a fixed set of names, each with these names and its description."""
+    from nas.cli.plug_in_summaries import first_sentence
+
     for key, field in section.model_fields.items():
         names = _names_in(field.annotation)
         if names:
