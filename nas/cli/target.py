@@ -23,7 +23,7 @@ def list_targets() -> None:
     """
     from rich.console import Console
 
-    from nas.hardware.availability import meters_here, runtimes_here
+    from nas.hardware.runtimes.availability import meters_here, runtimes_here
     from nas.reports.console import print_pairs
 
     print_pairs([*runtimes_here(), *meters_here()], Console(file=sys.stdout))

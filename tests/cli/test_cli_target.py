@@ -30,7 +30,7 @@ def test_an_unavailable_runtime_has_its_reason(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason says what to do."""
-    monkeypatch.setattr("nas.hardware.availability.plug_in_names", lambda group: ["own_runtime:Elsewhere"])
+    monkeypatch.setattr("nas.hardware.runtimes.availability.plug_in_names", lambda group: ["own_runtime:Elsewhere"])
     list_targets()
     assert "own_runtime:Elsewhere  not here: it needs a board; attach one." in capsys.readouterr().out
 
