@@ -194,3 +194,13 @@ class Unprobed(Acting):
         if "probes" in path.parts:
             raise ValueError("no operator is a convolution of this shape")
         return super().open(path, target)
+
+
+class Streaming(Acting):
+    """The same with an option, which a target names as ``own_runtime:Streaming:streams=2``."""
+
+    def __init__(self, streams: str = "1") -> None:
+        self._streams = streams
+
+    def version(self) -> str:
+        return f"acting 1.0, streams {self._streams}"

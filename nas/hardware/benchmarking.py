@@ -57,7 +57,7 @@ class DeviceBench:
         meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
         renew: bool = False,
     ) -> None:
-        runtime = load_runtime(target.runtime)
+        runtime = load_runtime(target.runtime, target.options)
         unavailable = runtime.why_unavailable(target)
         if unavailable is not None:
             raise TargetError(unavailable)

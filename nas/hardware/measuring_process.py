@@ -34,7 +34,7 @@ class MeasuringProcess:
     """
 
     def __init__(self, target: Target, timeout_s: float) -> None:
-        interpreter = interpreter_of(load_runtime(target.runtime).environment)
+        interpreter = interpreter_of(load_runtime(target.runtime, target.options).environment)
         assert interpreter is not None, "why_unavailable says that an environment is missing"
         self._command = worker_command(interpreter)
         self._target = target

@@ -174,7 +174,7 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
 
     stream_bytes = min(max(2 * max(cache_bytes().values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
     whole = replace(target, precision="fp32")  # memory bandwidth does not depend on precision
-    streaming = whole if load_runtime(target.runtime).why_unavailable(whole) is None else target
+    streaming = whole if load_runtime(target.runtime, target.options).why_unavailable(whole) is None else target
     probes = [(target, probe) for probe in multiplying_probes()] + [(streaming, streaming_probe(stream_bytes))]
     rates = []
     try:
@@ -193,7 +193,7 @@ def _deploy(target: Target, module: Any, input_shape: tuple[int, int, int], fold
     folder.mkdir(parents=True)
     (folder / "deployed").mkdir()
     exported = folder / "exported"
-    export_model(module, input_shape, 1, exported, load_runtime(target.runtime).model_format)
+    export_model(module, input_shape, 1, exported, load_runtime(target.runtime, target.options).model_format)
     with MeasuringProcess(target, TIMEOUT_S) as process:
         return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
 

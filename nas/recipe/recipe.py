@@ -75,7 +75,7 @@ class Recipe(Section):
     """No candidate begins after this time, in seconds or written like ``15min``."""
     sampler: SamplerRecipe = SamplerRecipe()
     """The sampler that proposes candidates: a name, or a table with its options."""
-    prior: Score | Literal["none"] = "none"
+    prior: Literal["none", Score] = "none"
     """A zero-cost score from which the sampler expects errors, on ``zero_cost.batch`` images."""
     evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
     """How a candidate gets its error: by training, shared weights, a zero-cost score, or a table."""
@@ -116,7 +116,7 @@ class Recipe(Section):
             rounds: int = ...,
             search_time_s: float | str | None = ...,
             sampler: str | SamplerRecipe | Keys = ...,
-            prior: Score | Literal["none"] = ...,
+            prior: Literal["none", Score] = ...,
             evaluate: Literal["train", "supernet", "zero-cost", "table"] = ...,
             predictor: str | PredictorRecipe | Keys = ...,
             measuring: MeasuringRecipe | Keys = ...,

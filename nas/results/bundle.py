@@ -102,7 +102,7 @@ class Bundle:
         target, model = Target.parse(self.about["target"]), self.folder / self.about["deployed"]
         if not model.resolve().is_relative_to(self.folder.resolve()) or not model.exists():
             raise JournalError(f"the deployed model must lie in its bundle, but {model} does not.")
-        unavailable = load_runtime(target.runtime).why_unavailable(target)
+        unavailable = load_runtime(target.runtime, target.options).why_unavailable(target)
         if unavailable is not None:
             raise TargetError(unavailable)
         missing = -len(inputs) % target.batch

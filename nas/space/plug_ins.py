@@ -52,23 +52,34 @@ def plug_in_path(group: str, name: str, noun: str) -> str:
 
 
 def check_options(
-    maker: Callable[..., object], options: Iterable[str], name: str, noun: str, reserved: Collection[str] = ()
+    maker: Callable[..., object],
+    options: Iterable[str],
+    name: str,
+    noun: str,
+    reserved: Collection[str] = (),
+    own: Collection[str] = (),
 ) -> None:
     """Check that a plug-in takes the options that a recipe gives it, before any work begins.
 
-    ``reserved`` are arguments that ``nas`` itself gives.
+    ``reserved`` are arguments that ``nas`` itself gives; ``own`` are words that it knows at the same place, so that a
+    misspelt one is recognised.
 
     Raises:
         RecipeError: an option that ``maker`` does not take; the nearest one that it takes is given.
     """
-    parameters = inspect.signature(maker).parameters
+    parameters = {} if _has_no_constructor(maker) else dict(inspect.signature(maker).parameters)
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
     known = [key for key, parameter in parameters.items() if parameter.kind not in positional and key not in reserved]
     for option in options:
         if option not in known:
-            raise RecipeError(f"{noun} {name!r} has no option {option!r}. {did_you_mean(option, known)}")
+            raise RecipeError(f"{noun} {name!r} has no option {option!r}. {did_you_mean(option, [*known, *own])}")
+
+
+def _has_no_constructor(maker: Callable[..., object]) -> bool:
+    """Return True for a class that inherits a protocol's constructor, whose signature accepts everything."""
+    return inspect.isclass(maker) and getattr(maker.__init__, "__module__", "") == "typing"
 
 
 def _entry(group: str, name: str, noun: str) -> EntryPoint:

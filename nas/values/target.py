@@ -21,26 +21,33 @@ class Target:
     """A runtime on this machine, with the settings that a latency depends on.
 
     It is written ``runtime[:precision][:batch=N][:threads=N]``, for example ``onnxruntime-cpu:fp32:threads=1``. Your
-    own runtime is written ``module:Class``.
+    own runtime is written ``module:Class``. Further parts, such as ``:streams=2``, are options of the runtime, which
+    are passed to its constructor as text.
     """
 
     runtime: str
     precision: str = "fp32"
     batch: int = 1
     threads: int = 1
+    options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Target:
         """Return the target that ``text`` names.
 
         Raises:
-            RecipeError: a part is neither a precision nor ``batch=N`` nor ``threads=N``, or comes twice.
+            RecipeError: a part is no precision, ``batch=N``, ``threads=N`` or option, or comes twice.
         """
         start = re.match(r"[A-Za-z_][\w.]*:[A-Z]\w*(?=:|$)|[a-z0-9][a-z0-9_.-]*(?=:|$)", text.strip())
         if start is None:
             raise RecipeError(f"a target starts with the name of a runtime, such as onnxruntime-cpu, but got {text!r}.")
         fields: dict[str, str | int] = {}
+        options: dict[str, str] = {}
         for part in text.strip()[start.end() :].split(":")[1:]:
+            option = re.fullmatch(r"(?!batch=|threads=)([A-Za-z_]\w*)=([\w.+-]+)", part)
+            if option is not None and option[1] not in options:
+                options[option[1]] = option[2]
+                continue
             match = re.fullmatch(r"(batch|threads)=([1-9][0-9]*)", part)
             key, value = (match[1], int(match[2])) if match else ("precision", part)
             if key == "precision" and part not in PRECISIONS:
@@ -51,7 +58,8 @@ class Target:
             if key in fields:
                 raise RecipeError(f"a target has one {key}, but {text!r} has two.")
             fields[key] = value
-        return cls(start[0], **fields)  # type: ignore[arg-type]
+        return cls(start[0], options=tuple(sorted(options.items())), **fields)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return f"{self.runtime}:{self.precision}:batch={self.batch}:threads={self.threads}"
+        options = "".join(f":{key}={value}" for key, value in self.options)
+        return f"{self.runtime}:{self.precision}:batch={self.batch}:threads={self.threads}{options}"

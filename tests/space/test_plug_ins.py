@@ -111,3 +111,14 @@ def test_every_registered_plug_in_loads() -> None:
         assert plug_in_names(group)
         for name in plug_in_names(group):
             assert callable(load_plug_in(group, name, "plug-in"))
+
+
+def test_options_of_a_runtime_reach_its_constructor() -> None:
+    """An option that it does not take names the nearest, a misspelt word of the target's own included."""
+    from nas.hardware.runtimes.runtime import load_runtime
+
+    assert load_runtime("own_runtime:Streaming", (("streams", "2"),)).version() == "acting 1.0, streams 2"
+    with pytest.raises(RecipeError, match=r"the runtime 'torch-cpu' has no option 'treads'. Did you mean 'threads'"):
+        load_runtime("torch-cpu", (("treads", "2"),))
+    with pytest.raises(RecipeError, match=r"has no option 'stream'. Did you mean 'streams'"):
+        load_runtime("own_runtime:Streaming", (("stream", "2"),))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from nas.errors import RecipeError
 from nas.values.target import PRECISIONS, Target
@@ -46,10 +45,10 @@ def test_parts_come_in_any_order(text: str, target: Target) -> None:
         ("onnxruntime-cpu:FP32", "but got 'FP32'"),
         ("onnxruntime-cpu:batch=0", "but got 'batch=0'"),
         ("onnxruntime-cpu:threads=-1", "but got 'threads=-1'"),
-        ("onnxruntime-cpu:thread=2", "but got 'thread=2' .*Did you mean 'threads=1'"),
+        ("onnxruntime-cpu:thread 2", "but got 'thread 2' .*Did you mean 'threads=1'"),
         ("onnxruntime-cpu:", "but got ''"),
-        ("onnxruntime-cpu:fp32:int8", "a target says its precision once, but 'onnxruntime-cpu:fp32:int8' says it twi"),
-        ("onnxruntime-cpu:batch=1:batch=1", "says its batch once"),
+        ("onnxruntime-cpu:fp32:int8", "a target has one precision, but 'onnxruntime-cpu:fp32:int8' has two"),
+        ("onnxruntime-cpu:batch=1:batch=1", "has one batch"),
         ("my.runtimes:Board:Other", "but got 'Other'"),
     ],
 )
@@ -57,3 +56,13 @@ def test_refuses_other_texts(text: str, message: str) -> None:
     """The error says the rule, the value and the nearest known part."""
     with pytest.raises(RecipeError, match=message):
         Target.parse(text)
+
+
+def test_further_parts_are_options_of_the_runtime() -> None:
+    """They are part of the target's text, in one order, so that measurements with other options never mix."""
+    target = Target.parse("my_module:MyRuntime:int8:streams=2:threads=2:arena=on")
+    assert target.options == (("arena", "on"), ("streams", "2"))
+    assert str(target) == "my_module:MyRuntime:int8:batch=1:threads=2:arena=on:streams=2"
+    assert Target.parse(str(target)) == target
+    with pytest.raises(RecipeError, match="parts of a target"):
+        Target.parse("torch-cpu:streams=2:streams=3")

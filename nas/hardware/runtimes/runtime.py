@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.hardware.runtimes.environments import Environment
-from nas.space.plug_ins import load_plug_in
+from nas.space.plug_ins import check_options, load_plug_in
 from nas.values.target import ModelFormat, Target
 
 Float32Array = npt.NDArray[np.float32]
@@ -98,11 +98,17 @@ class Runtime(Protocol):
         """Open the path that ``deploy`` returned. Any exception means that the runtime refuses the model."""
 
 
-def load_runtime(name: str) -> Runtime:
-    """Return the runtime registered as ``name``, or found at ``module:Name``. Raises RecipeError when unknown."""
+def load_runtime(name: str, options: Iterable[tuple[str, str]] = ()) -> Runtime:
+    """Return the runtime registered as ``name``, or found at ``module:Name``, made with a target's ``options``.
+
+    Raises:
+        RecipeError: no such runtime, or an option that it does not take.
+    """
     maker = load_plug_in("nas.runtimes", name, "target's runtime")
     assert callable(maker)
-    runtime: Runtime = maker()
+    given = dict(options)
+    check_options(maker, given, name, "the runtime", own=("batch", "threads"))
+    runtime: Runtime = maker(**given)
     return runtime
 
 

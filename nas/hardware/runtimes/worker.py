@@ -24,8 +24,7 @@ from nas.errors import CandidateError, TargetError
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import Meter, energy_mj, measure_idle_w, measure_window
 from nas.hardware.machine import clock_mhz, fastest_cores, governor, processor_name
-from nas.hardware.runtimes.runtime import Runtime, Session, TimedSession
-from nas.space.plug_ins import load_plug_in
+from nas.hardware.runtimes.runtime import Runtime, Session, TimedSession, load_runtime
 from nas.values.target import Target
 
 SETTLED = 0.02
@@ -149,7 +148,7 @@ class Server:
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to one request. Its ``op`` is conditions, deploy, time, memory, energy or outputs."""
         target = Target.parse(request["target"])
-        runtime = self._load(request["implementation"])
+        runtime = self._load(request["implementation"], target)
         match request["op"]:
             case "conditions":
                 return conditions(runtime, target)
@@ -190,11 +189,9 @@ class Server:
         }
         return {"energy_mj": energy_mj(window, idle_w) / target.batch, "conditions": found}
 
-    def _load(self, implementation: str) -> Runtime:
+    def _load(self, implementation: str, target: Target) -> Runtime:
         if self._runtime is None:
-            maker = load_plug_in("nas.runtimes", implementation, "target's runtime")
-            assert callable(maker)
-            self._runtime = maker()
+            self._runtime = load_runtime(implementation, target.options)
         return self._runtime
 
     def _open_reference(self, path: str, target: Target) -> Timing:
