@@ -20,7 +20,7 @@ BAD_INPUTS = {
     "space's option": ((*SPACE, "--set", "space.fault=1"), "has no option 'fault'. Did you mean 'faults'?"),
     "data set": (("--data", "digit"), "unknown data set 'digit'. Did you mean 'digits'?"),
     "target": (("--target", "onnxruntime-gpu"), "'onnxruntime-gpu'. Did you mean 'onnxruntime-cpu'?"),
-    "part of a target": (("--target", "onnxruntime-cpu:thread=2"), "'thread=2' in 'onnxruntime-cpu:thread=2'"),
+    "part of a target": (("--target", "onnxruntime-cpu:thread=2"), "has no option 'thread'. Did you mean 'threads'"),
     "precision": (("--target", "onnxruntime-cpu:fp23"), "Did you mean 'fp32'?"),
     "objective": (("--objective", "latency"), "unknown metric 'latency'. Did you mean 'latency_ms'?"),
     "objective twice": (("--objective", "error", "--objective", "error"), "objectives are one to four different"),
