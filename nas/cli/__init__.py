@@ -1,1 +1,4 @@
-"""The command ``nas``: one file for each command, the options of all, and what they print."""
+"""The command ``nas``: one file for each command, their options, and what they print.
+
+No logic: everything that a command does belongs in the room that it calls.
+"""

@@ -1,4 +1,4 @@
-"""What a run found: its front, its winners and what the search cost, as functions of rows.
+"""What a run found: its front, its winners, their bundles, and the cost of the search, as functions of rows.
 
-Nothing here searches or draws.
+Nothing here searches; pages and terminal tables belong in ``reports``.
 """

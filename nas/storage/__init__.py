@@ -1,4 +1,4 @@
-"""What is kept on disk: the journal of a run, and measurements that are kept across runs.
+"""What is kept on disk: the journal of a run with its typed rows, and measurements that are kept across runs.
 
-Reading and writing only; what rows mean belongs in ``results`` and ``searching``.
+Reading and writing only; the meaning of rows belongs in ``results`` and ``searching``.
 """

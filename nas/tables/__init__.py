@@ -1,1 +1,4 @@
-"""Tables of measured architectures: reading, looking up, writing, and adding a device."""
+"""Tables of measured architectures: reading, looking up, writing, and adding a device.
+
+Learning from a table belongs in ``prediction``.
+"""

@@ -1,1 +1,4 @@
-"""Winners: chosen from the measured front, then retrained, exported, measured and tested, or looked up in a table."""
+"""Making winners of chosen architectures: retraining, exporting, measuring and testing, or looking up in a table.
+
+Which architectures are chosen belongs in ``searching.selection``.
+"""
