@@ -1,4 +1,4 @@
-"""What a candidate's reports must hold."""
+"""A candidate's reports must hold an epoch and an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
-from nas.searching.evaluators import Checked
+from nas.searching.evaluating.evaluators import Checked
 
 
 def reporting(*reports: Report) -> Checked:
@@ -29,7 +29,7 @@ def reporting(*reports: Report) -> Checked:
     ],
 )
 def test_a_report_without_a_sound_error_ends_its_candidate_alone(report: Report, told: str) -> None:
-    """Whatever came before it is passed on, and the failure says what was wrong."""
+    """Earlier reports are passed on, and the failure says what was wrong."""
     first = {"epoch": 1, "error": 0.5}
     reports = reporting(first, report)({"id": "a"})
     assert next(iter(reports)) == first
@@ -39,23 +39,23 @@ def test_a_report_without_a_sound_error_ends_its_candidate_alone(report: Report,
     assert caught.value.reason == told
 
 
-def test_what_a_report_holds_beside_is_passed_on() -> None:
-    """Other metrics are no error."""
+def test_other_parts_of_a_report_are_passed_on() -> None:
+    """Other metrics may have any value."""
     report = {"epoch": 1, "error": 0, "done": True, "loss": 2.5, "calibration": math.nan}
     assert next(iter(reporting(report)({"id": "a"}))) is report
 
 
-def test_the_task_is_closed_with_what_checks_it() -> None:
-    """What it has borrowed is given back when it is stopped."""
+def test_the_work_is_closed_with_its_check() -> None:
+    """A stopped work can give back what it has borrowed."""
     closed = []
 
-    def task(job: Job) -> Iterator[dict[str, Any]]:
+    def work(job: Job) -> Iterator[dict[str, Any]]:
         try:
             yield {"epoch": 1, "error": 0.5}
         finally:
             closed.append(job["id"])
 
-    reports = Checked(task)({"id": "a"})
+    reports = Checked(work)({"id": "a"})
     next(iter(reports))
     assert closed == []
     reports.close()  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""kill -9 of drivers and workers at random moments of runs with a table: nothing is lost, nothing is done twice.
+"""After kill -9 of drivers and workers at random moments, runs in a table lose nothing and do nothing twice.
 
-``NAS_TEST_SEED`` decides the moments, as far as a machine repeats them. The slow tests kill fifty times in all, or as
-often as ``NAS_TEST_KILLS`` and ``NAS_TEST_RAY_KILLS`` say.
+``NAS_TEST_SEED`` decides the moments, as far as a machine repeats them. The slow tests kill fifty times in all;
+``NAS_TEST_KILLS`` and ``NAS_TEST_RAY_KILLS`` set other numbers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from table_space import DEVICE, accuracy, final_accuracy, latency_ms, write_tabl
 
 import nas
 from nas.results.front import Front
-from nas.results.record import read_record
+from nas.results.run_folder import load_run
 from nas.space.architecture import Architecture
 from nas.storage.journal import JOURNAL, read_rows
+from nas.storage.notes import Fit, RoundEnded, Row, TurnedAway
+from nas.values.evaluation import Evaluation
 
 SEED = int(os.environ.get("NAS_TEST_SEED", "0"))
 KILLS = int(os.environ.get("NAS_TEST_KILLS", "38"))
@@ -31,11 +34,11 @@ TRIALS = 12
 INLINE = ("--executor", "inline")
 RAY = ("--executor", "ray", "--set", "execution.workers=2")
 ONE_A_ROUND = ("--set", f"rounds={TRIALS}")
-"""A proposer learns of a round's beginning from the rows alone, so that after any kill it proposes the same again."""
+"""With one training a round, a proposer knows only rows, so after any kill it makes the same proposals again."""
 
 
 def table_run(tmp_path: Path) -> tuple[str, ...]:
-    """A short run with a made-up table, whose lookups take some milliseconds each."""
+    """Return the arguments of a short run in a made-up table. Each look-up takes 50 ms."""
     table = write_table(tmp_path / "table.csv.gz")
     settings = (
         *("predictor=quick_predictor:fit_quick", f"table.path={table}", "table.accuracy=val_acc"),
@@ -47,8 +50,9 @@ def table_run(tmp_path: Path) -> tuple[str, ...]:
     return (*flags, *(part for setting in settings for part in ("--set", setting)))
 
 
-def evaluation_bodies(run: Path) -> list[dict[str, Any]]:
-    return read_rows(run, "evaluation")
+def decided(run: Path) -> dict[str, Sequence[Row]]:
+    """Return the rows that a recipe and a seed decide. Costs and versions depend on the machine."""
+    return {row.kind: read_rows(run, row) for row in (Evaluation, TurnedAway, Fit, RoundEnded)}
 
 
 def front_json(front: Front) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def front_json(front: Front) -> dict[str, Any]:
 
 
 def expected_front(run: Path) -> set[Architecture]:
-    """Of the candidates whose values are all known, those that no other one beats, by the table's own values."""
+    """Return the candidates with known values that no other one dominates, by the table's values."""
     failed = {row.architecture for stage in ("measure", "train") for row in evaluations_of(run, stage) if row.failed}
     measured = {row.architecture for row in evaluations_of(run, "measure")}
     known = {row.architecture for row in evaluations_of(run, "train")} & measured - failed
@@ -69,7 +73,7 @@ def expected_front(run: Path) -> set[Architecture]:
 
 
 def undisturbed_end(run: Path, folder: Path) -> Front:
-    """The front of a run that has the same evaluations but no winners yet, and is not disturbed any more."""
+    """Remove the winners from a copy of the run, resume it undisturbed, and return its front."""
     shutil.copytree(run, folder)
     connection = sqlite3.connect(folder / JOURNAL)
     with connection:
@@ -81,14 +85,14 @@ def undisturbed_end(run: Path, folder: Path) -> Front:
 
 
 def assert_all_is_well(killed: KilledRuns, folder: Path) -> None:
-    """Each run has its budget exactly, nothing twice and nothing unfinished, and the front of its evaluations."""
+    """Check that each run has its exact budget, no row twice, and the front of its evaluations."""
     for run in killed.runs:
         trained = evaluations_of(run, "train")
         assert len(trained) == TRIALS
         assert_nothing_twice(run)
         failures = [row.failure.kind for row in trained if row.failure]
         assert set(failures) <= {"worker"}
-        assert len(failures) <= killed.worker_kills[run] // 2  # what was lost once begins anew
+        assert len(failures) <= killed.worker_kills[run] // 2  # a training that was lost once begins again
         for row in trained:
             assert row.failed or row.values["error"] == pytest.approx(1 - accuracy(row.architecture) / 100)
         winners = evaluations_of(run, "winner")
@@ -96,23 +100,23 @@ def assert_all_is_well(killed: KilledRuns, folder: Path) -> None:
         for row in winners:
             assert row.details["test_error"] == pytest.approx(1 - final_accuracy(row.architecture) / 100)
             assert row.measurements["latency_ms"].median == latency_ms(row.architecture)
-        front = read_record(run).front
+        front = load_run(run).front
         assert front_json(front) == front_json(undisturbed_end(run, folder / f"again-{run.name}"))
         assert (run / "report.html").is_file()
 
 
 def assert_as_undisturbed(killed: KilledRuns, flags: tuple[str, ...], folder: Path) -> None:
-    """The killed runs' evaluations, in all their figures, and fronts are those of a run that nobody killed."""
+    """Check that the killed runs have the rows and the front of a run that nobody killed."""
     done = run_nas("search", *flags, "--name", "calm", "--runs", folder)
     assert done.returncode == 0, done.stderr
-    calm = evaluation_bodies(folder / "calm")
+    calm = decided(folder / "calm")
     for run in killed.runs:
-        assert evaluation_bodies(run) == calm
-        assert front_json(read_record(run).front) == front_json(read_record(folder / "calm").front)
+        assert decided(run) == calm
+        assert front_json(load_run(run).front) == front_json(load_run(folder / "calm").front)
 
 
 def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
-    """Four drivers killed at random moments: the rows and the front are those of a run that nobody killed."""
+    """Drivers are killed at four random moments, and rows and front are those of a run that nobody killed."""
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
     killed = kill_again_and_again(
         tmp_path, flags, 4, np.random.default_rng((SEED, 0)), span_s=1.0, command=ForkedCommand
@@ -124,17 +128,16 @@ def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limits", [(), ("--limit", "latency_ms <= 1.3")], ids=["free", "limited"])
-def test_a_run_goes_on_alike_after_any_row(tmp_path: Path, limits: tuple[str, ...]) -> None:
-    """Whatever row was the last that came to disk, the rows are in the end those of a run that went through."""
+def test_a_run_ends_with_the_same_rows_wherever_it_was_cut(tmp_path: Path, limits: tuple[str, ...]) -> None:
+    """Whichever row was the last on disk, a resumed run ends with the rows of an uninterrupted one."""
     short = ("--set", "table.pause_s=0", "--set", "trials=5", "--set", "rounds=5")
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND, *short, *limits)
     done = run_nas("search", *flags, "--name", "calm", "--runs", tmp_path)
     assert done.returncode == 0, done.stderr
-    kept = ("evaluation", "fit", "round")
-    calm = {kind: read_rows(tmp_path / "calm", kind) for kind in kept}
-    assert any("near_limits" in body["details"] for body in calm["evaluation"]) == bool(limits)
+    calm = decided(tmp_path / "calm")
+    assert any(row.near_limits for row in read_rows(tmp_path / "calm", TurnedAway)) == bool(limits)
     connection = sqlite3.connect(tmp_path / "calm" / JOURNAL)
-    # Rows that came together, all or none, have one time.
+    # All rows of one append have one time.
     kinds = dict(connection.execute("SELECT MAX(number), kind FROM rows GROUP BY at ORDER BY at"))
     connection.close()
     assert set(kinds.values()) >= {"evaluation", "fit", "round", "cost"}
@@ -146,13 +149,13 @@ def test_a_run_goes_on_alike_after_any_row(tmp_path: Path, limits: tuple[str, ..
             connection.execute("DELETE FROM rows WHERE number > ?", (last,))
         connection.close()
         nas.resume(cut)
-        assert {kind: read_rows(cut, kind) for kind in kept} == calm, f"after {kinds[last]}, row {last}"
+        assert decided(cut) == calm, f"after {kinds[last]}, row {last}"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_many_kills_change_nothing(tmp_path: Path) -> None:
-    """The same many times over, in whichever stage the moment falls."""
+    """The same holds for many kills, in all stages."""
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)
     killed = kill_again_and_again(
         tmp_path, flags, KILLS, np.random.default_rng((SEED, 1)), span_s=1.5, command=ForkedCommand
@@ -167,7 +170,7 @@ def test_many_kills_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:
-    """With Ray, of whichever process: what a worker did is done again, and fails only when that is killed too."""
+    """With Ray, the training of a killed worker is repeated, and fails only if that is killed too."""
     flags = (*table_run(tmp_path), "--set", "table.pause_s=0.2", "--set", "rounds=3", *RAY)
     rng = np.random.default_rng((SEED, 2))
     killed = kill_again_and_again(tmp_path, flags, RAY_KILLS, rng, span_s=8.0, worker_share=0.5, patience_s=90)

@@ -1,4 +1,4 @@
-"""Whole searches in a table: nothing is loaded, built, trained or measured, and nothing says that it was."""
+"""Whole searches in a table load, build, train and measure nothing, and no text says that they did."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def search(tmp_path: Path, table: Path, **changes: Any) -> Front:
 
 @pytest.fixture(autouse=True)
 def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for images gets none."""
+    """Loading images fails."""
 
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("no data set is loaded where a table is looked up")
@@ -61,7 +61,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_search_in_a_table_finds_its_front(tmp_path: Path) -> None:
-    """Winners have the table's values, tested by the column for it; candidates those of the other one."""
+    """Candidates have the errors of one column, winners those of the test column, and all other values."""
     front = search(tmp_path, write_table(tmp_path / "t.csv.gz"))
     trained = evaluations_of(tmp_path / "run", "train")
     assert len(trained) == len({row.architecture for row in trained}) == 16
@@ -81,8 +81,8 @@ def test_a_search_in_a_table_finds_its_front(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "winners").exists()
 
 
-def test_winners_that_nobody_limits_are_the_whole_front(tmp_path: Path) -> None:
-    """With as many winners as one likes, all that no other measured candidate beats."""
+def test_enough_winners_are_the_whole_front(tmp_path: Path) -> None:
+    """With a large number of winners, they are all measured candidates that no other one dominates."""
     front = search(tmp_path, write_table(tmp_path / "t.csv.gz"), retraining={"winners": 100}, trials=40)
     measured = {row.architecture for row in evaluations_of(tmp_path / "run", "measure")}
     known = [row.architecture for row in evaluations_of(tmp_path / "run", "train") if row.architecture in measured]
@@ -94,8 +94,8 @@ def losses(architectures: list[Architecture]) -> npt.NDArray[np.float64]:
     return np.array([[100 - accuracy(each), latency_ms(each)] for each in architectures])
 
 
-def test_architectures_that_the_table_lacks_are_failures_and_the_search_goes_on(tmp_path: Path) -> None:
-    """Without a row, or with an empty field: rows that say so, counted by the budget, never winners."""
+def test_architectures_that_the_table_lacks_become_failed_rows(tmp_path: Path) -> None:
+    """A missing row or an empty field fails a candidate. It counts in the budget, and never wins."""
     lacking, empty = ALL[::5], ALL[1::5]
     table = write_table(tmp_path / "t.csv.gz", without=lacking, empty=empty)
     front = search(tmp_path, table, trials=30, sampler="random", seed=3)
@@ -113,7 +113,7 @@ def test_architectures_that_the_table_lacks_are_failures_and_the_search_goes_on(
 
 
 def test_a_winner_without_a_test_accuracy_makes_way_for_another(tmp_path: Path) -> None:
-    """Its failed row says why, and the front says how many there were."""
+    """Its failed row says why, and the front has the number of failures."""
     table = write_table(tmp_path / "t.csv.gz")
     (tmp_path / "first").mkdir()
     first = search(tmp_path / "first", table, retraining={"winners": 1})
@@ -128,7 +128,7 @@ def test_a_winner_without_a_test_accuracy_makes_way_for_another(tmp_path: Path) 
 
 @pytest.mark.parametrize("objectives", [["error", "latency_ms"], ["error", "macs"], ["error"]], ids=" ".join)
 def test_the_report_says_that_nothing_was_measured(tmp_path: Path, objectives: list[str]) -> None:
-    """It names the table, its device and columns, and what is simulated; no word of measuring but in names."""
+    """It names the table, its device, its columns and what is simulated, and claims no measurement."""
     search(tmp_path, write_table(tmp_path / "t.csv.gz"), objectives=objectives, limits=["energy_mj<=8mJ"])
     html = (tmp_path / "run" / "report.html").read_text()
     body, _, figures = html.partition('<script type="application/json" id="figures">')
@@ -153,7 +153,7 @@ def test_the_report_says_that_nothing_was_measured(tmp_path: Path, objectives: l
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_terminal_says_where_values_come_from(tmp_path: Path, width: int) -> None:
-    """As a table and as cards: no interval, no bundle, and the table's name."""
+    """Wide and narrow, it names the table, and shows neither intervals nor bundles."""
     front = search(tmp_path, write_table(tmp_path / "t.csv.gz"))
     console = Console(width=width, record=True, file=io.StringIO())
     print_front(front, console)
@@ -170,7 +170,7 @@ def test_the_terminal_says_where_values_come_from(tmp_path: Path, width: int) ->
 
 
 def test_a_run_goes_on_with_the_table_that_it_began_with(tmp_path: Path) -> None:
-    """Values of two tables cannot be compared."""
+    """A table that has changed is refused, because its values do not compare with those before."""
     search(tmp_path, write_table(tmp_path / "t.csv.gz"))
     nas.resume(tmp_path / "run", space=Chain())
     write_table(tmp_path / "t.csv.gz", without=ALL[:1])
@@ -179,8 +179,8 @@ def test_a_run_goes_on_with_the_table_that_it_began_with(tmp_path: Path) -> None
 
 
 def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.DataSet) -> None:
-    """Nothing would be done with it."""
+    """It would have no use."""
     table = {"path": str(write_table(tmp_path / "t.csv.gz")), "accuracy": "val_acc"}
-    with pytest.raises(RecipeError, match="there is no use for data=…: leave it out"):
+    with pytest.raises(RecipeError, match="so data=… has no use: leave it out"):
         nas.search({"evaluate": "table", "table": table}, space=Chain(), data=digits, runs=tmp_path)
     assert not list(tmp_path.glob("*/journal.db"))
