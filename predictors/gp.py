@@ -169,7 +169,7 @@ def learn(
 
 @final
 @dataclass(frozen=True)
-class Fit:
+class FittedValues:
     """A process for positive values, with held-out log-means and spreads of its samples, each of shape (N,)."""
 
     process: Process
@@ -184,7 +184,9 @@ class Fit:
         return means, _tempered(deviations, self.usual_spread)
 
 
-def fit_values(inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[Hyperparameters] = hypotheses()) -> Fit:
+def fit_values(
+    inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[Hyperparameters] = hypotheses()
+) -> FittedValues:
     """Fit a process to N samples with positive values, shape (N,).
 
     Each fold gets hyperparameters of its own while there are few samples. Hyperparameters fitted to all samples make
@@ -201,7 +203,7 @@ def fit_values(inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[H
             without, scale = _fit(inputs.take(seen), values[seen], seed, priors)
             logs[fold], deviations[fold] = scale.logs(*without.predict(inputs.take(fold).as_type(np.float32)))
     usual = float(np.median(deviations))
-    return Fit(process, roots, logs, _tempered(deviations, usual), usual)
+    return FittedValues(process, roots, logs, _tempered(deviations, usual), usual)
 
 
 def _tempered(deviations: FloatArray, usual: float) -> FloatArray:
@@ -220,7 +222,7 @@ def _fit(inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[Hyperpa
 class GpModel:
     """A process over the features of a space, for values of one target."""
 
-    fit: Fit
+    fit: FittedValues
     features: FeatureMap
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:

@@ -21,7 +21,7 @@ from nas.values.source import Source
 from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map
-from predictors.gp import Fit, GpModel, fit_gp, fit_values
+from predictors.gp import FittedValues, GpModel, fit_gp, fit_values
 from predictors.kernel import GRAPH, Inputs
 from predictors.transfer import TransferModel, fit_transfer
 from predictors.trees import TreesMethod
@@ -48,7 +48,7 @@ class CorrectedModel:
     """Additive costs, multiplied by a correction that a process over the graph predicts."""
 
     additive: AdditiveModel
-    correction: Fit
+    correction: FittedValues
     features: FeatureMap
 
     def log_means(self, batch: Batch) -> FloatArray:

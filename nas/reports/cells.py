@@ -43,7 +43,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Headers, rows with one cell per header, and the headers of columns that hold numbers."""
 
     headers: tuple[str, ...]

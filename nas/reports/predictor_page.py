@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.prediction.trust_report import Case, TrustReport
-from nas.reports.cells import Cell, Table
+from nas.reports.cells import Cell, PageTable
 from nas.reports.figures import Plot, hover_text
 from nas.reports.predictor_text import bounds_text, figures_of, headline_of, sentences_of, share
 from nas.reports.web_page import render_page, write_page
@@ -35,8 +35,8 @@ class _Part:
     tiles: list[tuple[str, str, str]]
     explanation: str
     plots: list[Plot]
-    worst: Table
-    next: Table
+    worst: PageTable
+    next: PageTable
 
 
 def write_predictor_page(path: Path, reports: Sequence[TrustReport], subject: str, facts: Mapping[str, str]) -> None:
@@ -88,7 +88,7 @@ def _part(report: TrustReport) -> _Part:
 # Tables
 
 
-def _worst_table(report: TrustReport) -> Table:
+def _worst_table(report: TrustReport) -> PageTable:
     headers = ("Architecture", "Choices", "Measured", "Predicted", "Off by", "Within its bounds")
     rows = tuple(
         (
@@ -101,10 +101,10 @@ def _worst_table(report: TrustReport) -> Table:
         )
         for case in report.cases[:WORST_SHOWN]
     )
-    return Table(headers, rows, frozenset({"Measured", "Predicted", "Off by"}))
+    return PageTable(headers, rows, frozenset({"Measured", "Predicted", "Off by"}))
 
 
-def _next_table(report: TrustReport) -> Table:
+def _next_table(report: TrustReport) -> PageTable:
     headers = ("Architecture", "Choices", "Predicted", "Why")
     rows = tuple(
         (
@@ -119,7 +119,7 @@ def _next_table(report: TrustReport) -> Table:
         )
         for each in report.suggestions
     )
-    return Table(headers, rows, frozenset({"Predicted"}))
+    return PageTable(headers, rows, frozenset({"Predicted"}))
 
 
 def _choices(architecture: Architecture) -> Cell:

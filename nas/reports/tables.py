@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from nas.hardware.roofline import rate_text, share_text
 from nas.reports.candidates import BY
-from nas.reports.cells import NOTHING, Cell, Table, architecture_cell, cost_cell, shown_costs
+from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_cell, shown_costs
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text
@@ -19,7 +19,7 @@ from nas.values.objective import Limit
 CARBON = "CO2e per million inferences"
 
 
-def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
+def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
     """Return a row for each winner, in the order of the front, with ``costs`` before all other metrics."""
     columns = list(
         shown_costs(
@@ -57,7 +57,7 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> Table:
         cells += [cost_cell(kind, metric, *found) for _, metric, kind in rest]
         rows.append(tuple(cells))
     numeric = frozenset({"Test accuracy", "Throughput", CARBON, *(header for header, _, _ in columns)})
-    return Table(tuple(headers), tuple(rows), numeric)
+    return PageTable(tuple(headers), tuple(rows), numeric)
 
 
 def _throughput_cell(winner: Winner) -> Cell:
@@ -88,7 +88,7 @@ def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
     return Cell(text, sort=f"1 {text}", kind="broken")
 
 
-def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wording = MEASURED) -> Table:
+def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wording = MEASURED) -> PageTable:
     """Return every row, ordered by stage and then as recorded."""
     columns = list(
         shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words)
@@ -114,7 +114,7 @@ def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wordin
             cells.append(cost_cell(kind, metric, row.predicted, row.measurements, row.values))
         table.append(tuple(cells))
     numeric = frozenset({"Row", "Round", "Error", "Epochs", *(header for header, _, _ in columns)})
-    return Table((*headers, *(header for header, _, _ in columns)), tuple(table), numeric)
+    return PageTable((*headers, *(header for header, _, _ in columns)), tuple(table), numeric)
 
 
 def _error_of(row: Evaluation, words: Wording) -> tuple[float | None, str]:
@@ -140,7 +140,7 @@ def _outcome_cell(row: Evaluation) -> Cell:
     return Cell("done", "; ".join(details), "0", "flagged" if flags else "")
 
 
-def fit_table(fits: Sequence[Fit]) -> Table:
+def fit_table(fits: Sequence[Fit]) -> PageTable:
     """Return the held-out errors of each round's predictors."""
     headers = (
         *("Round", "Metric", "Samples", "Mean error (MAPE)", "Spearman", "Kendall", "Within 5 %", "Within 10 %"),
@@ -161,7 +161,7 @@ def fit_table(fits: Sequence[Fit]) -> Table:
         )
         for fit in fits
     )
-    return Table(headers, rows, frozenset(headers) - {"Metric", "Doubts"})
+    return PageTable(headers, rows, frozenset(headers) - {"Metric", "Doubts"})
 
 
 def _correlation_cell(value: float) -> Cell:

@@ -43,7 +43,7 @@ class Handful:
         missing = missing[: max(0, self._count - len(rows))]
         if missing:
             self._state.progress.stage("training a handful to check by", len(missing))
-            source = _Trainings(self._state, self.seed_of, missing, self._training.settings.subset)
+            source = _HandfulJobs(self._state, self.seed_of, missing, self._training.settings.subset)
             executor.run(self._training, source, time_limit_s=self._training.settings.time_limit_s)
             self._state.progress.close()
             self._state.note_cost()
@@ -65,7 +65,7 @@ class Handful:
 
 
 @final
-class _Trainings:
+class _HandfulJobs:
     """The jobs of the handful. The end of each is a row."""
 
     def __init__(self, state: RunState, seed_of: SeedOf, waiting: list[Architecture], subset: float) -> None:
