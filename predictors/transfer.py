@@ -18,7 +18,7 @@ from nas.space.description import Describer
 from nas.values.source import Source
 from predictors.bounded import BoundedPredictor, bound
 from predictors.features import check_samples
-from predictors.gp import Fit, fit_gp, fit_values
+from predictors.gp import FittedValues, fit_gp, fit_values
 from predictors.kernel import Inputs
 from predictors.source_models import SourceModels, given_alone, source_models
 
@@ -28,7 +28,7 @@ from predictors.source_models import SourceModels, given_alone, source_models
 class TransferModel:
     """A process over the features of a space and of the sources, for values of one target."""
 
-    fit: Fit
+    fit: FittedValues
     sources: SourceModels
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
