@@ -1,4 +1,4 @@
-"""A recipe survives TOML, takes overrides, and says in one sentence what is wrong with it."""
+"""A recipe survives TOML, takes overrides, and explains each mistake in one sentence."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydantic import BaseModel, ValidationError
 
 from nas.errors import RecipeError
@@ -34,7 +33,8 @@ recipes = st.fixed_dictionaries(
             lambda names: st.tuples(*(st.floats(0, 1).map(f"{name} <= {{!r}}".format) for name in names))
         ),
         "trials": st.integers(3, 1000),
-        "predictor": st.text(),
+        "predictor": st.text() | st.fixed_dictionaries({"name": st.text(), "seeds": options}),
+        "sampler": st.text() | st.fixed_dictionaries({"name": st.text(), "population": options}),
         "training": st.fixed_dictionaries({"learning_rate": st.floats(0, 1e300, exclude_min=True)}),
     }
 )
@@ -43,18 +43,19 @@ recipes = st.fixed_dictionaries(
 @given(recipes)
 @settings(deadline=None)
 def test_a_recipe_survives_toml(values: dict[str, Any]) -> None:
-    """Whatever strings and options it holds, what was written is read as the same recipe."""
+    """With any strings and options, the written text is read as the same recipe."""
     recipe = Recipe.from_mapping(values)
     back = Recipe.from_mapping(tomllib.loads(recipe.to_toml()))
     assert back == recipe
-    assert back.space.options == recipe.space.options
+    for plug_in in ("space", "sampler", "predictor"):
+        assert getattr(back, plug_in).options == getattr(recipe, plug_in).options
 
 
 @pytest.mark.parametrize(
     "text", ["a\r\nb\r", "\x00\x7f\x85", "\u2028 é \U0001f600", '"""', "\\n", "[x]\ny = 1", "", "\t# "]
 )
-def test_weird_strings_survive_a_file(tmp_path: Path, text: str) -> None:
-    """The file keeps line ends, control characters, quotes and backslashes, in keys too."""
+def test_unusual_strings_survive_a_file(tmp_path: Path, text: str) -> None:
+    """The file keeps line ends, control characters, quotes and backslashes, also in keys."""
     recipe = Recipe.from_mapping({"data": text, "space": {"name": text, f"key {text}": [{text: text}]}})
     path = tmp_path / "recipe.toml"
     path.write_bytes(recipe.to_toml().encode())
@@ -62,7 +63,7 @@ def test_weird_strings_survive_a_file(tmp_path: Path, text: str) -> None:
 
 
 def test_every_default_is_written_out() -> None:
-    """A recipe on disk does not change its meaning when a later version has other defaults."""
+    """So a recipe on disk keeps its meaning when a later version has other defaults."""
     written = tomllib.loads(Recipe().to_toml())
     assert written["training"]["epochs"] == Recipe().training.epochs
     optional = {
@@ -85,7 +86,7 @@ def test_every_default_is_written_out() -> None:
 
 
 def test_a_time_alone_ends_a_search() -> None:
-    """Unless the number of candidates is given too; a recipe that was written out means the same again."""
+    """A number of candidates that is given too ends it as well, and TOML keeps the difference."""
     timed = Recipe(search_time_s="15min")
     assert timed.has_time_alone
     assert Recipe.from_toml(timed.to_toml()) == timed
@@ -95,7 +96,7 @@ def test_a_time_alone_ends_a_search() -> None:
     assert Recipe().trials == 40
 
 
-def test_texts_are_brought_into_one_form() -> None:
+def test_spellings_are_brought_into_one_form() -> None:
     """Different spellings of one target, objective or limit give equal recipes."""
     one = Recipe(target="onnxruntime-cpu", objectives=("accuracy",), limits=("accuracy>=95%", "latency_ms ≤ 2000 µs"))
     other = Recipe(
@@ -106,7 +107,7 @@ def test_texts_are_brought_into_one_form() -> None:
 
 
 def test_a_recipe_cannot_be_changed() -> None:
-    """Nor can its parts."""
+    """A recipe and its sections are frozen."""
     with pytest.raises(ValidationError, match="frozen"):
         Recipe().trials = 3  # type: ignore[misc]
     with pytest.raises(ValidationError, match="frozen"):
@@ -123,7 +124,7 @@ def test_a_recipe_cannot_be_changed() -> None:
     ],
 )
 def test_a_run_always_has_a_name_that_a_folder_can_have(values: dict[str, Any], name: str) -> None:
-    """Slashes and colons do not get into it, and it does not begin with a dot."""
+    """The name has no slashes and colons, and does not begin with a dot."""
     assert Recipe.from_mapping(values).run_name == name
 
 
@@ -141,7 +142,8 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: input should be a finite number, but"),
         ({"training": 3}, "training: input should be a table of keys, but got 3."),
         ({"trials": "many"}, "trials: input should be a valid integer, unable to parse string as an integer, but got "),
-        ({"sampler": "tpee"}, "'nsga3', 'local' or 'random', but got 'tpee'."),
+        ({"sampler": 3}, "sampler: input should be a table of keys, but got 3."),
+        ({"predictor": {"name": 3}}, "predictor.name: input should be a valid string, but got 3."),
         (
             {"energy": {"meter": "command"}},
             'energy: the meter "command" needs a command: a list, the program',
@@ -187,24 +189,26 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
         ({"trials": 4, "rounds": 5}, "rounds must be at most trials (4), but got 5."),
         (
             {"evaluate": "tabel"},
-            "evaluate: input should be 'train', 'supernet', 'zero-cost' or 'table', but got 'tabel'.",
+            "evaluate: unknown value 'tabel'. Did you mean 'table'? Known: supernet, table, train, zero-cost.",
         ),
         ({"evaluate": "table"}, "evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz."),
-        ({"prior": "snip", "sampler": "tpe"}, 'but got prior "snip" with sampler "tpe" and evaluate "train".'),
-        ({"prior": "macs", "evaluate": "table", "table": {"path": "t"}}, 'with sampler "gp" and evaluate "table".'),
+        (
+            {"prior": "macs", "evaluate": "table", "table": {"path": "t"}},
+            'which a table has not, but got prior "macs".',
+        ),
         ({"table": {"path": "t.csv"}}, "it is 'train' and there is table.path 't.csv': set evaluate=table, or leave"),
         ({"table": {"input_shape": [3, 0, 8]}}, "channels, height and width must be at least 1, but got [3, 0, 8]."),
         ({"table": {"pause_s": -1}}, "table.pause_s: input should be greater than or equal to 0, but got -1."),
     ],
 )
 def test_an_error_names_the_key_the_rule_and_the_value(values: dict[str, Any], message: str) -> None:
-    """And the nearest known name, where there is one."""
+    """It names the nearest known name too, where there is one."""
     with pytest.raises(RecipeError, match=re.escape(message)):
         Recipe.from_mapping(values)
 
 
-def test_all_errors_are_told_at_once() -> None:
-    """Each has a line of its own."""
+def test_all_errors_are_reported_at_once() -> None:
+    """Each error has a line of its own."""
     with pytest.raises(RecipeError) as caught:
         Recipe.from_mapping({"trials": 0, "target": "", "training": {"epoch": 1}})
     assert [line[:20] for line in str(caught.value).splitlines()] == [
@@ -226,10 +230,12 @@ class TestOverrides:
             (["data.root=/data/a=b"], {"data": {"name": "digits", "root": "/data/a=b"}}),
             (["space.cells=3"], {"space": {"name": "nasbench201", "cells": 3}}),
             (["space=mobilenet", "space.preset=32x32"], {"space": {"name": "mobilenet", "preset": "32x32"}}),
+            (["sampler=nsga2", "sampler.population=8"], {"sampler": {"name": "nsga2", "population": 8}}),
+            (["predictor.name=gp"], {"predictor": {"name": "gp"}}),
         ],
     )
     def test_set_one_value_each(self, overrides: list[str], change: dict[str, Any]) -> None:
-        """Values are TOML, or else text; a name that stands for a table becomes one; the last override holds."""
+        """Values are TOML, or else text. A name becomes a table where a key of it is set. The last override holds."""
         values = {"data": "digits", "space": "nasbench201", "training": {"subset": 0.5}}
         assert apply_overrides(values, overrides) == {**values, **change}
         assert values == {"data": "digits", "space": "nasbench201", "training": {"subset": 0.5}}
@@ -242,13 +248,13 @@ class TestOverrides:
             ("trials.epochs=4", "--set trials.epochs=4: 'trials' is not a table but 40."),
         ],
     )
-    def test_refuse_what_sets_nothing(self, override: str, message: str) -> None:
-        """The error repeats the override."""
+    def test_that_set_nothing_are_refused(self, override: str, message: str) -> None:
+        """The error quotes the override."""
         with pytest.raises(RecipeError, match=re.escape(message)):
             apply_overrides({"trials": 40}, [override])
 
-    def test_an_unknown_key_is_told_as_in_a_file(self, tmp_path: Path) -> None:
-        """Overrides take the same way through the checks."""
+    def test_of_unknown_keys_are_refused_as_in_a_file(self, tmp_path: Path) -> None:
+        """Overrides go through the same checks as a file."""
         path = tmp_path / "recipe.toml"
         path.write_text("trials = 5\n")
         assert read_recipe(path, ["training.epochs=4"]) == Recipe(trials=5, training={"epochs": 4})
@@ -257,21 +263,21 @@ class TestOverrides:
 
 
 class TestFiles:
-    def test_a_missing_file(self, tmp_path: Path) -> None:
-        """Its path is in the message."""
+    def test_that_are_missing_are_refused(self, tmp_path: Path) -> None:
+        """The message has the path."""
         with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .*/none\.toml does not exist"):
             read_toml(tmp_path / "none.toml")
 
     @pytest.mark.parametrize("content", [b"trials = ", b"trials: 40\n", b"\xff\xfe", b"\x00", b"a = 1\na = 2\n"])
-    def test_another_kind_of_file(self, tmp_path: Path, content: bytes) -> None:
-        """What is wrong is in the message."""
+    def test_that_are_not_toml_are_refused(self, tmp_path: Path, content: bytes) -> None:
+        """The message says what is wrong."""
         path = tmp_path / "recipe.toml"
         path.write_bytes(content)
         with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .*/recipe\.toml is not: .+"):
             read_toml(path)
 
-    def test_a_folder(self, tmp_path: Path) -> None:
-        """A folder cannot be read, nor can a path through a file."""
+    def test_that_cannot_be_read_are_refused(self, tmp_path: Path) -> None:
+        """A folder is no file, and no path leads through a file."""
         (tmp_path / "file").touch()
         for path in (tmp_path, tmp_path / "file" / "recipe.toml"):
             with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .* cannot be read: .+ directory"):
@@ -280,15 +286,15 @@ class TestFiles:
 
 @pytest.mark.parametrize(("written", "seconds"), [(90, 90), ("90s", 90), ("1.5 min", 90), ("2h", 7200), ("45", 45)])
 def test_a_search_time_may_have_a_unit(written: object, seconds: float) -> None:
-    """It is kept in seconds."""
+    """The recipe holds it in seconds."""
     recipe = Recipe.from_mapping({"search_time_s": written})
     assert recipe.search_time_s == seconds
     assert Recipe.from_toml(recipe.to_toml()) == recipe
 
 
 @pytest.mark.parametrize("written", ["15 minutes", "-3s", "0s", "soon", ""])
-def test_a_search_time_that_is_none_is_refused(written: str) -> None:
-    """With how one is written, or that it must be positive."""
+def test_a_malformed_search_time_is_refused(written: str) -> None:
+    """The message says how a time is written, or that it must be positive."""
     with pytest.raises(
         RecipeError, match=r"search_time_s: (a time is written like 90s|input should be greater than 0)"
     ):
@@ -296,7 +302,7 @@ def test_a_search_time_that_is_none_is_refused(written: str) -> None:
 
 
 def test_differences_name_keys_with_both_values() -> None:
-    """Those of inner tables by their dotted names, and what one does not have."""
+    """Keys of sections are dotted, and a missing value is "not set"."""
     here = Recipe(seed=1, training={"epochs": 3}, search_time_s=60, trials=40)
     assert here.differences(Recipe(training={"epochs": 3})) == {
         "seed": ("1", "0"),
@@ -305,8 +311,8 @@ def test_differences_name_keys_with_both_values() -> None:
     assert here.differences(here) == {}
 
 
-def test_values_come_from_the_target_or_from_the_table() -> None:
-    """What a report calls the place where they were found."""
+def test_measured_values_come_from_the_target_or_from_the_table() -> None:
+    """A report shows this origin."""
     assert Recipe(target="onnxruntime-cpu").measured_on == "onnxruntime-cpu:fp32:batch=1:threads=1"
     table = Recipe(evaluate="table", table={"path": "t.csv"})
     assert (table.measured_on, table.run_name) == ("table", "table-mobilenet")
@@ -314,8 +320,23 @@ def test_values_come_from_the_target_or_from_the_table() -> None:
     assert Recipe.from_mapping(tomllib.loads(table.to_toml())) == table
 
 
-def test_winners_start_from_shared_weights_only_where_there_are_some() -> None:
-    """The message says which key has to be which value."""
+def test_winners_may_start_from_shared_weights_only_where_there_are_some() -> None:
+    """The message says which value the other key must have."""
     with pytest.raises(RecipeError, match=r'evaluate must be "supernet", but got "train"'):
         Recipe(retraining={"start": "supernet"})
     assert Recipe(evaluate="supernet", retraining={"start": "supernet"}).retraining.start == "supernet"
+
+
+@pytest.mark.parametrize("section", ["space", "sampler", "predictor"])
+def test_a_plug_in_is_a_name_or_a_table_with_options(section: str) -> None:
+    """A recipe of version 0.5.0 has the name alone, and means the same."""
+    alone = Recipe.from_toml(f'{section} = "gp"\n')
+    assert alone == Recipe.from_mapping({section: {"name": "gp"}})
+    assert (getattr(alone, section).name, getattr(alone, section).options) == ("gp", {})
+    with_options = Recipe.from_mapping({section: {"name": "mine:Made", "depth": 3, "kernels": [1, 3]}})
+    assert getattr(with_options, section).options == {"depth": 3, "kernels": [1, 3]}
+    assert with_options.differences(alone) == {
+        f"{section}.name": ('"mine:Made"', '"gp"'),
+        f"{section}.depth": ("3", "not set"),
+        f"{section}.kernels": ("[1, 3]", "not set"),
+    }

@@ -13,7 +13,7 @@ import pytest
 from run_record_example import architecture_at, energy_record, example_record, measurement_of
 
 from nas.results.front import cost_metrics, front_of
-from nas.results.run_record import funnel_of
+from nas.results.run import funnel_of
 from nas.results.winner import broken_text, range_text
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, Failure, PredictedValue

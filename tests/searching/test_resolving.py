@@ -1,0 +1,75 @@
+"""A recipe's names are checked before any work begins, and errors name the nearest known ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_spaces import Faulty
+from quick_runs import OneChoice, instruments, search
+
+import nas
+from nas.errors import RecipeError, SpaceError
+from nas.progress import NullProgress
+from nas.recipe.recipe import Recipe
+from nas.results.bundle import GIVEN
+from nas.searching.resolving import resolve, with_given_names
+from nas.tasks.dataset import DataSet
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler": "tpee"}, "unknown sampler 'tpee'. Did you mean 'tpe'?"),
+        ({"predictor": "stackd"}, "unknown predictor 'stackd'. Did you mean 'stacked'?"),
+        (
+            {"sampler": {"name": "nsga2", "populaton": 8}},
+            "the sampler nsga2 has no option 'populaton'. Did you mean 'pop",
+        ),
+        ({"sampler": {"name": "random", "population": 8}}, "the sampler random has no option"),
+        (
+            {"prior": "snip", "sampler": "tpe"},
+            'a prior needs a sampler that learns from it, but got prior "snip" with sampler "tpe". Set sampler=gp, or ',
+        ),
+    ],
+)
+def test_a_plug_in_that_cannot_be_used_is_refused_before_any_work(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    """No folder is made."""
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        search(tmp_path, **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def resolved(recipe: Recipe, space: Any = None, data: DataSet | None = None) -> nas.SearchSpace:
+    return resolve(recipe, space, data, instruments(Faulty()), NullProgress()).space
+
+
+class TestGivenObjects:
+    def test_are_called_given_in_the_recipe(self, digits: DataSet) -> None:
+        """The recipe records the class of the space, be it an object or a class, and changes nothing else."""
+        recipe = Recipe(seed=3)
+        for space in (OneChoice(), OneChoice):
+            named = with_given_names(recipe, space, digits)
+            assert (named.space.name, named.space.options) == (GIVEN, {"class": "OneChoice"})
+            assert (named.data.name, named.seed) == (GIVEN, 3)
+        assert with_given_names(recipe, None, None) == recipe
+
+    @pytest.mark.parametrize(("space", "data"), [(OneChoice(), False), (None, True)], ids=["space", "data"])
+    def test_must_be_passed_again(self, space: Any, data: bool, digits: DataSet) -> None:
+        """The message names the argument."""
+        recipe = with_given_names(Recipe(), space, digits if data else None)
+        with pytest.raises(RecipeError, match=f"pass it again as {'data' if data else 'space'}=…"):
+            resolved(recipe)
+
+    def test_may_be_classes(self) -> None:
+        """A space is made of its class."""
+        assert isinstance(resolved(with_given_names(Recipe(), OneChoice, None), OneChoice), OneChoice)
+
+    def test_that_are_no_space_are_refused(self) -> None:
+        """The message says what a space must have."""
+        with pytest.raises(SpaceError, match="a space must have choices, but int has none: 3"):
+            resolved(with_given_names(Recipe(), 3, None), 3)  # type: ignore[arg-type]
