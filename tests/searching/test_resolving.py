@@ -26,9 +26,9 @@ from nas.tasks.dataset import DataSet
         ({"predictor": "stackd"}, "unknown predictor 'stackd'. Did you mean 'stacked'?"),
         (
             {"sampler": {"name": "nsga2", "populaton": 8}},
-            "the sampler nsga2 has no option 'populaton'. Did you mean 'pop",
+            "sampler 'nsga2' has no option 'populaton'. Did you mean 'population'?",
         ),
-        ({"sampler": {"name": "random", "population": 8}}, "the sampler random has no option"),
+        ({"sampler": {"name": "random", "population": 8}}, "sampler 'random' has no option 'population'."),
         (
             {"prior": "snip", "sampler": "tpe"},
             'a prior needs a sampler that learns from it, but got prior "snip" with sampler "tpe". Set sampler=gp, or ',
