@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +38,8 @@ def same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(name="run", params=["finished", "interrupted"])
-def copied_run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    yield Path(shutil.copytree(OLD_RUNS / request.param, tmp_path / request.param))
+def copied_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(OLD_RUNS / request.param, tmp_path / request.param))
 
 
 def resume(run: Path) -> nas.Front:
