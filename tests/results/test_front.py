@@ -1,4 +1,4 @@
-"""The outcome of a run: winners, limits by measured bounds, dominance and the funnel."""
+"""The front of a run: winners, limits by measured bounds, dominance and the funnel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOLDER = Path("runs/x")
 
 
 def winner_row(number: int, error: float, latency_ms: float | None, **values: float) -> Evaluation:
-    """A winner whose latency samples spread 10 % to both sides of the median."""
+    """Return a winner whose latency samples spread 10 % to both sides of the median."""
     measurements = {}
     if latency_ms is not None:
         rounds = tuple((latency_ms * share,) for share in (0.9, 0.95, 1.0, 1.05, 1.1))
@@ -47,7 +47,7 @@ def winner_row(number: int, error: float, latency_ms: float | None, **values: fl
 
 
 def test_winners_on_the_front_come_first_and_then_by_error() -> None:
-    """A dominated winner stands last though its error is not the highest."""
+    """A dominated winner comes last though its error is not the highest."""
     rows = [winner_row(1, 0.03, 3.0), winner_row(2, 0.02, 2.0), winner_row(3, 0.05, 1.0)]
     front = front_of(rows, OBJECTIVES, (), FOLDER)
     assert [winner.architecture["depth"] for winner in front] == [2, 3, 1]
@@ -56,7 +56,7 @@ def test_winners_on_the_front_come_first_and_then_by_error() -> None:
 
 
 def test_limits_are_checked_against_the_measured_upper_bound() -> None:
-    """A median within the limit is not enough while the interval reaches over it."""
+    """A median within the limit is not enough where the interval exceeds it."""
     limit = Limit.parse("latency_ms <= 1.05ms")
     (winner,) = front_of([winner_row(1, 0.1, 1.0)], OBJECTIVES, (limit,), FOLDER)
     assert winner.value("latency_ms") == 1.0
@@ -68,15 +68,15 @@ def test_limits_are_checked_against_the_measured_upper_bound() -> None:
 
 
 def test_limits_on_error_and_counts_use_their_values() -> None:
-    """The test error itself, and the counted value, decide."""
+    """The test error and the counted value themselves decide."""
     (winner,) = front_of([winner_row(1, 0.1, 1.0, params=1000.0)], OBJECTIVES, (), FOLDER)
     assert winner.meets([Limit.parse("accuracy >= 89%"), Limit.parse("params <= 1k")])
     assert not winner.meets([Limit.parse("params <= 999")])
     assert broken_text(winner, Limit.parse("accuracy >= 95%")) == "accuracy 90.00 % < 95 %"
 
 
-def test_what_was_never_found_breaks_its_limit() -> None:
-    """A limit that nobody checked is not met, and such a winner is not a point of the front."""
+def test_an_unknown_value_breaks_its_limit() -> None:
+    """A limit that was not checked is not met, and a winner that lacks an objective is not on the front."""
     limit = Limit.parse("latency_ms <= 2ms")
     front = front_of([winner_row(1, 0.01, None), winner_row(2, 0.5, 1.0)], OBJECTIVES, (limit,), FOLDER)
     assert front.on_front == (True, False)
@@ -89,7 +89,7 @@ def test_what_was_never_found_breaks_its_limit() -> None:
 
 
 def test_a_predicted_value_is_never_taken_for_a_measured_one() -> None:
-    """Neither by has nor in the plain data."""
+    """Neither `has` nor the plain data take it for measured."""
     (winner,) = front_of([winner_row(1, 0.1, None)], OBJECTIVES, (), FOLDER)
     assert not winner.has("latency_ms")
     assert winner.to_json()["measured"] == {}
@@ -97,7 +97,7 @@ def test_a_predicted_value_is_never_taken_for_a_measured_one() -> None:
 
 
 def test_best_is_the_lowest_error_within_the_limits() -> None:
-    """A better winner that breaks a limit is passed over; none is best where none meets them."""
+    """A better winner that breaks a limit is not the best; without a winner that meets the limits there is none."""
     rows = [winner_row(1, 0.01, 3.0), winner_row(2, 0.04, 1.0)]
     front = front_of(rows, OBJECTIVES, (Limit.parse("latency_ms <= 2ms"),), FOLDER)
     assert front.best is not None
@@ -106,7 +106,7 @@ def test_best_is_the_lowest_error_within_the_limits() -> None:
 
 
 def test_no_rows_give_an_empty_front() -> None:
-    """Nothing found is a front without winners, not an error."""
+    """A run without winners has an empty front, which is no error."""
     front = front_of([], OBJECTIVES, (), FOLDER)
     assert len(front) == 0
     assert front.best is None
@@ -114,7 +114,7 @@ def test_no_rows_give_an_empty_front() -> None:
 
 
 def test_the_last_row_about_an_architecture_counts() -> None:
-    """A failure that later succeeded is a winner; one that stayed is counted as failed."""
+    """An architecture that failed first and then succeeded is a winner; the others count as failed."""
     failure = Failure("parity", "outputs differ by 0.2")
     rows = [
         Evaluation("winner", Architecture({"depth": 1}), failure=failure),
@@ -128,7 +128,7 @@ def test_the_last_row_about_an_architecture_counts() -> None:
 
 
 def test_plain_data_keeps_sources_apart() -> None:
-    """Counted and modelled values stand in places of their own."""
+    """Counted and modelled values have keys of their own."""
     (winner,) = front_of([winner_row(1, 0.1, 1.0, params=10.0, modelled_energy_mj=0.5)], OBJECTIVES, (), FOLDER)
     data = winner.to_json()
     assert data["counted"] == {"params": 10.0}
@@ -137,7 +137,7 @@ def test_plain_data_keeps_sources_apart() -> None:
 
 
 def test_the_example_front_is_plain_data() -> None:
-    """to_json of a whole front survives JSON and names its best."""
+    """The plain data of a whole front survive JSON and name the best winner."""
     front = example_record().front
     data = json.loads(json.dumps(front.to_json(), allow_nan=False))
     assert front.best is not None
@@ -146,7 +146,7 @@ def test_the_example_front_is_plain_data() -> None:
 
 
 def test_the_funnel_counts_architectures_by_stage() -> None:
-    """Each architecture once in each stage, as its last row there has it."""
+    """Each architecture counts once in each stage, by its last row there."""
     counts = {count.stage: count for count in funnel_of(example_record().rows)}
     assert (counts["winner"].reached, counts["winner"].finished) == (4, 4)
     assert counts["retrain"].failures == {"timeout": 1}
@@ -169,15 +169,15 @@ def test_texts_name_the_unit_once() -> None:
     assert limit_text(Limit.parse("accuracy >= 97.5%")) == "accuracy ≥ 97.5 %"
 
 
-def test_rows_that_came_back_from_json_give_the_same_front() -> None:
-    """A front is a function of what is on disk."""
+def test_rows_read_from_json_give_the_same_front() -> None:
+    """A front is a function of the rows on disk."""
     record = example_record()
     rows = tuple(Evaluation.from_json(json.loads(json.dumps(row.to_json()))) for row in record.rows)
     assert replace(record, rows=rows).front.to_json() == record.front.to_json()
 
 
 def test_flags_reach_the_plain_data() -> None:
-    """A doubt about a measurement is told to programs too."""
+    """Programs see a doubt about a measurement too."""
     row = winner_row(1, 0.1, 1.0)
     flagged = measurement_of("latency_ms", 1.0, np.random.default_rng(0), flags=["busy"])
     (winner,) = front_of([replace(row, measurements={"latency_ms": flagged})], OBJECTIVES, (), FOLDER)
@@ -187,7 +187,7 @@ def test_flags_reach_the_plain_data() -> None:
 
 
 def test_throughput_and_carbon_follow_from_what_was_measured() -> None:
-    """None where latency or energy was not, and in the JSON carbon only with an intensity."""
+    """They are None without latency or energy, and the plain data have carbon only with an intensity."""
     record = energy_record()
     winner = record.front.winners[0]
     latency, energy = winner.measurements["latency_ms"], winner.measurements["energy_mj"]
@@ -206,7 +206,7 @@ def test_throughput_and_carbon_follow_from_what_was_measured() -> None:
 
 
 def test_the_roofline_of_a_winner_counts_weights_and_images() -> None:
-    """2,000 bytes of weights and 4 of each of 64 pixels move once for 1,000 products."""
+    """2,000 bytes of weights and 4 bytes for each of 64 pixels move once for 1,000 products."""
     conditions = {"peak_macs_per_s": 1e9, "bandwidth_bytes_per_s": 1e6, "input_shape": [1, 1, 8, 8], "batch": 1}
     latency = Measurement("latency_ms", "cpu", ((1.0,),), conditions)
     weights = Measurement("weight_bytes", "cpu", ((2000.0,),))
@@ -218,7 +218,7 @@ def test_the_roofline_of_a_winner_counts_weights_and_images() -> None:
 
 
 def test_importing_the_front_loads_no_heavy_library() -> None:
-    """Neither torch nor ray, optuna or plotly."""
+    """These are torch, ray, optuna and plotly."""
     code = "import sys, nas.results.front; print([m for m in ('torch', 'ray', 'optuna', 'plotly') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

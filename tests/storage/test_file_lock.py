@@ -1,4 +1,4 @@
-"""One process holds a lock at a time, and however it ends, the lock is free."""
+"""One process at a time holds a lock, and the lock is free however that process ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sys.stdin.read()
 
 
 def holder(path: Path) -> subprocess.Popen[str]:
-    """Another process, which holds the lock already and until it is ended."""
+    """Start a process that holds the lock until it is ended."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -35,7 +35,7 @@ def holder(path: Path) -> subprocess.Popen[str]:
 
 
 def test_another_process_is_refused(tmp_path: Path) -> None:
-    """The message names the file, and the lock can be had again once it is given back."""
+    """The message names the file, and the lock can be taken once it is given back."""
     path = tmp_path / "device.lock"
     with holder(path) as process:
         with pytest.raises(HeldElsewhereError, match=r"device\.lock is held by another process"):
@@ -45,7 +45,7 @@ def test_another_process_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
-    """The system gives its locks free, though the file stays."""
+    """The system frees its locks, though the file stays."""
     path = tmp_path / "device.lock"
     with holder(path) as process:
         process.kill()
@@ -55,7 +55,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_waits_for_a_holder_that_is_killed(tmp_path: Path) -> None:
-    """And goes on soon after."""
+    """The waiting process takes the lock soon after the kill."""
     path = tmp_path / "device.lock"
     with holder(path) as process:
         began = time.monotonic()
@@ -69,7 +69,7 @@ def test_waits_for_a_holder_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_threads_take_turns(tmp_path: Path) -> None:
-    """Within one process too, never two at once."""
+    """Two threads of one process never hold the lock together."""
     path = tmp_path / "device.lock"
     inside, most = 0, 0
 
@@ -90,15 +90,15 @@ def test_threads_take_turns(tmp_path: Path) -> None:
 
 
 def test_an_error_inside_gives_it_back(tmp_path: Path) -> None:
-    """Whatever is raised."""
+    """Any exception frees the lock."""
     path = tmp_path / "device.lock"
     with pytest.raises(KeyboardInterrupt), waiting_for(path):
         raise KeyboardInterrupt
     take(path).close()
 
 
-def test_what_the_file_held_stays(tmp_path: Path) -> None:
-    """Taking a lock empties nothing, and a folder that is not there is an error of its own."""
+def test_the_content_of_the_file_stays(tmp_path: Path) -> None:
+    """Taking a lock does not empty the file, and a missing folder is an error of its own."""
     path = tmp_path / "device.lock"
     path.write_text("whose it is")
     take(path).close()
@@ -108,14 +108,14 @@ def test_what_the_file_held_stays(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_refuses_is_no_holder(tmp_path: Path) -> None:
-    """Waiting for it would never end."""
+    """The error is passed on, because waiting would never end."""
     with pytest.raises(IsADirectoryError):
         take(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks another way")
 def test_a_file_system_without_locks_is_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is waiting for it of use: the error is passed on."""
+    """The error is passed on, because waiting would be of no use."""
 
     def refuse(stream: object, operation: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

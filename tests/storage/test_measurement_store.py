@@ -1,4 +1,4 @@
-"""What was measured once is found again by target, space and architecture, and by nothing less."""
+"""A measurement is found again by its target, space and architecture together."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def latency(milliseconds: float, *flags: str) -> dict[str, Measurement]:
 
 
 class TestStore:
-    def test_gives_back_what_it_was_given(self, tmp_path: Path) -> None:
-        """Samples, conditions and drifts; another object, in the same folder, does."""
+    def test_keeps_whole_measurements(self, tmp_path: Path) -> None:
+        """Another store in the same folder has the samples, conditions and drifts."""
         found = latency(2.0) | {"model_bytes": Measurement("model_bytes", TARGET, ((70.0,),))}
         MeasurementStore(tmp_path / "new").add("print", "space", WIDE, found)
         assert MeasurementStore(tmp_path / "new").find("print", "space", WIDE) == found
 
     def test_finds_nothing_by_another_name(self, tmp_path: Path) -> None:
-        """Target, space and architecture must all be the same, and without a file there is nothing."""
+        """Target, space and architecture must all be the same, and a store without a file is empty."""
         store = MeasurementStore(tmp_path)
         assert store.find("print", "space", WIDE) == {}
         assert list(tmp_path.iterdir()) == []
@@ -85,15 +85,15 @@ class TestStore:
             assert store.find(fingerprint, space, architecture) == {}
 
     def test_the_last_one_counts(self, tmp_path: Path) -> None:
-        """Metric by metric: what was not measured again stays."""
+        """This holds metric by metric: a metric that was not measured again keeps its value."""
         store = MeasurementStore(tmp_path)
         size = {"model_bytes": Measurement("model_bytes", TARGET, ((70.0,),))}
         store.add("print", "space", WIDE, latency(2.0) | size)
         store.add("print", "space", WIDE, latency(3.0))
         assert store.find("print", "space", WIDE) == latency(3.0) | size
 
-    def test_keeps_no_doubt(self, tmp_path: Path) -> None:
-        """A flagged measurement is left out, and an older one without a flag stays."""
+    def test_stores_no_doubtful_measurement(self, tmp_path: Path) -> None:
+        """A measurement with a flag is not stored, and an older one without a flag stays."""
         store = MeasurementStore(tmp_path)
         store.add("print", "space", WIDE, latency(2.0, "the machine was busy"))
         assert not (tmp_path / STORE).exists()
@@ -102,7 +102,7 @@ class TestStore:
         assert store.find("print", "space", WIDE) == latency(3.0)
 
     def test_a_fresh_one_keeps_what_it_does_not_look_up(self, tmp_path: Path) -> None:
-        """New measurements are taken, and left for others."""
+        """It stores new measurements for later runs."""
         MeasurementStore(tmp_path).add("print", "space", WIDE, latency(2.0))
         fresh = MeasurementStore(tmp_path, fresh=True)
         assert fresh.find("print", "space", WIDE) == {}
@@ -111,7 +111,7 @@ class TestStore:
         assert MeasurementStore(tmp_path).find("print", "space", WIDE) == latency(3.0)
 
     def test_takes_rows_from_several_processes_at_once(self, tmp_path: Path) -> None:
-        """None is lost, and nobody is turned away, though all find no file at first."""
+        """No row is lost and no process fails, though none finds a file at first."""
         processes = [
             subprocess.Popen(
                 [sys.executable, "-c", ADDER, str(tmp_path), str(name)],
@@ -137,7 +137,7 @@ class TestStore:
                 assert found["latency_ms"].rounds == ((number + 1.0,),)
 
     def test_another_file_of_that_name_is_left_alone(self, tmp_path: Path) -> None:
-        """The error says where it lies and what to do."""
+        """The error has its path and what to do."""
         (tmp_path / STORE).write_text("my notes, which are no data base" * 100)
         store = MeasurementStore(tmp_path)
         with pytest.raises(TargetError, match=r"measurements\.db, but SQLite says: file is not a database\. Move "):
@@ -147,14 +147,14 @@ class TestStore:
         assert (tmp_path / STORE).read_text().startswith("my notes")
 
     def test_a_data_base_of_another_program_is_refused(self, tmp_path: Path) -> None:
-        """Its tables are not these."""
+        """A database with other tables is refused."""
         with closing(sqlite3.connect(tmp_path / STORE)) as connection:
             connection.execute("CREATE TABLE measurements (what TEXT)")
         with pytest.raises(TargetError, match="but SQLite says: no such column"):
             MeasurementStore(tmp_path).find("print", "space", WIDE)
 
     def test_an_empty_file_holds_nothing(self, tmp_path: Path) -> None:
-        """A disk that was full may leave one; it is no error, and is filled again."""
+        """A full disk may leave an empty file, which is no error and is filled later."""
         (tmp_path / STORE).touch()
         store = MeasurementStore(tmp_path)
         assert store.find("print", "space", WIDE) == {}
@@ -162,7 +162,7 @@ class TestStore:
         assert store.find("print", "space", WIDE) == latency(2.0)
 
     def test_rows_are_plain_json(self, tmp_path: Path) -> None:
-        """So that anything can read them."""
+        """So any program can read them."""
         MeasurementStore(tmp_path).add("print", "space", WIDE, latency(2.0))
         with closing(sqlite3.connect(tmp_path / STORE)) as connection:
             ((body,),) = connection.execute("SELECT body FROM measurements").fetchall()
@@ -179,7 +179,7 @@ def on(target: str, milliseconds: float) -> dict[str, Measurement]:
 
 class TestSources:
     def test_are_what_was_measured_on_other_targets(self, tmp_path: Path) -> None:
-        """Of the same space, whatever the layers; one source a fingerprint, in the order of measuring."""
+        """They are of the same space, with any layers: one source for each fingerprint, in the order of measuring."""
         store = MeasurementStore(tmp_path)
         for number in range(1, LEAST_OF_A_SOURCE + 1):
             store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number / 10))
@@ -192,7 +192,7 @@ class TestSources:
         assert [type(option) for option in gpu.architectures[0].values()] == [int, str, bool, float]
 
     def test_are_large_enough_and_of_this_space_and_metric(self, tmp_path: Path) -> None:
-        """Architectures count, not measurements; and a space whose name only begins alike is another."""
+        """Architectures count, not measurements, and a space whose name only begins in the same way is another."""
         store = MeasurementStore(tmp_path)
         for number in range(1, LEAST_OF_A_SOURCE):
             store.add("gpu", f"space-{number}", width(number), on("torch-cuda", number))
@@ -205,10 +205,10 @@ class TestSources:
         assert store.sources("space", "latency_ms", without={"gpu"}) == []
         (source,) = store.sources("space", "latency_ms", without={"print"})
         assert len(source.architectures) == len(source.values) == LEAST_OF_A_SOURCE
-        assert source.values[0] == 99  # the last one counts
+        assert source.values[0] == 99  # the last measurement counts
 
     def test_hold_nothing_without_a_logarithm(self, tmp_path: Path) -> None:
-        """A model may have no weights."""
+        """A value of 0, as of a model without weights, is left out."""
         store = MeasurementStore(tmp_path)
         for number in range(LEAST_OF_A_SOURCE):
             found = {"weight_bytes": Measurement("weight_bytes", "torch-cuda", ((float(number),),))}
@@ -216,7 +216,7 @@ class TestSources:
         assert store.sources("space", "weight_bytes", without={"print"}) == []
 
     def test_are_none_where_nothing_is_reused_or_there_is_no_store(self, tmp_path: Path) -> None:
-        """A fresh store finds nothing at all."""
+        """A fresh store finds no sources."""
         assert MeasurementStore(tmp_path).sources("space", "latency_ms", without={"print"}) == []
         store = MeasurementStore(tmp_path)
         for number in range(1, LEAST_OF_A_SOURCE + 1):
@@ -227,7 +227,7 @@ class TestSources:
             store.sources("space", "latency_ms", without={"print"})
 
     def test_a_store_of_version_0_2_goes_on(self, tmp_path: Path) -> None:
-        """Its rows, which lack the choices, are found but are no source; new rows beside them are."""
+        """Its rows are found but are no source, because they lack the choices; new rows beside them are."""
         with closing(sqlite3.connect(tmp_path / STORE)) as connection, connection:
             connection.execute(OLD_TABLE)
             for number in range(1, 100):
@@ -248,14 +248,14 @@ class TestSources:
 
 
 class Wider(TinySpace):
-    """The same code, and one option more."""
+    """A space of the same code with one more option."""
 
     choices = (Choice("width", (4, 8, 16, 32)), *TinySpace.choices[1:])
 
 
 @pytest.fixture(name="imported")
 def importer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SearchSpace]:
-    """Writes a module's source, imports it anew, and gives its space."""
+    """Return a function that writes a module's source, imports it again, and returns its space."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
@@ -271,7 +271,7 @@ def importer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 class TestIdentity:
     def test_is_of_choices_shapes_and_classes(self) -> None:
-        """Whatever of them differs, the models do; the same are the same in another object."""
+        """A difference in any of them is another space, and an equal space has the same identity."""
         same = {space_identity(TinySpace(), SHAPE, 10), space_identity(TinySpace(), list(SHAPE), 10)}
         others = {
             space_identity(TinySpace(), (3, 8, 8), 10),
@@ -282,14 +282,14 @@ class TestIdentity:
         assert len(same | others) == 4
 
     def test_is_of_the_source_code(self, imported: Callable[[str], SearchSpace]) -> None:
-        """An edit anywhere in the module's file is another space, and undoing it the old one."""
+        """An edit anywhere in the module's file makes another space, and undoing it restores the old one."""
         first = space_identity(imported(SOURCE), SHAPE, 10)
         edited = space_identity(imported(SOURCE.replace("nn.Flatten()", "nn.Flatten(), nn.ReLU()")), SHAPE, 10)
         again = space_identity(imported(SOURCE), SHAPE, 10)
         assert first == again != edited
 
     def test_is_of_the_whole_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Blocks that spaces share lie in other modules beside them."""
+        """Blocks that spaces share lie in other modules of their package."""
         package = tmp_path / "own_package"
         package.mkdir()
         (package / "__init__.py").touch()
@@ -304,12 +304,12 @@ class TestIdentity:
         monkeypatch.delitem(sys.modules, "own_package")
 
     def test_needs_no_file(self) -> None:
-        """A space that was made at a prompt has its choices alone."""
+        """The identity of a space from a prompt is made of its choices alone."""
         made = type("Made", (TinySpace,), {"__module__": "builtins"})()
         assert space_identity(made, SHAPE, 10) == space_identity(made, SHAPE, 10)
 
     def test_of_layers_is_of_each_of_them(self) -> None:
-        """Weights do not matter, sizes and order do."""
+        """Sizes and order of layers count, and weights do not."""
 
         def identity(*modules: nn.Module) -> str:
             module = nn.Sequential(*modules, nn.Flatten(), nn.Linear(4 * 64, 10))

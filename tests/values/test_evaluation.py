@@ -1,4 +1,4 @@
-"""Rows survive JSON, and say what they are."""
+"""Rows survive JSON."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ evaluations = st.builds(
 @given(evaluations)
 @settings(deadline=None)
 def test_a_row_survives_json(evaluation: Evaluation) -> None:
-    """What a journal holds gives the same row back, with the same architecture id."""
+    """The JSON of a row gives an equal row, with the same architecture id."""
     text = json.dumps(evaluation.to_json(), allow_nan=False, sort_keys=True)
     back = Evaluation.from_json(json.loads(text))
     assert back == evaluation

@@ -1,4 +1,4 @@
-"""Medians and intervals of raw samples, and what a measurement refuses."""
+"""A measurement derives median and interval from raw samples, and refuses impossible ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def measurement_of(*rounds: tuple[float, ...], drifts: tuple[float, ...] = ()) -
 def synthetic(
     rng: np.random.Generator, rounds: int, samples: int, between: float, within: float
 ) -> tuple[tuple[float, ...], ...]:
-    """Samples around a session's own level, the sessions' levels around the truth."""
+    """Return samples around each session's level, with these levels around the truth."""
     levels = TRUTH_MS * rng.lognormal(0, between, rounds)
     return tuple(tuple((level * rng.lognormal(0, within, samples)).tolist()) for level in levels)
 
@@ -42,10 +42,8 @@ def synthetic(
         (10, 50, 0.03, 0.05),
     ],
 )
-def test_the_interval_holds_the_truth_as_often_as_it_says(
-    rounds: int, samples: int, between: float, within: float
-) -> None:
-    """95 % of the intervals hold the truth, whichever noise is the larger; 2,000 runs tell that to ±1.5 %."""
+def test_95_percent_of_the_intervals_hold_the_truth(rounds: int, samples: int, between: float, within: float) -> None:
+    """95 % of the intervals hold the truth, whichever noise is larger. 2,000 runs show this to ±1.5 %."""
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(2000):
@@ -56,7 +54,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(
 
 @pytest.mark.parametrize("between", [0.005, 0.015, 0.05])
 def test_the_interval_holds_the_truth_when_rounds_are_added_until_it_is_narrow(between: float) -> None:
-    """At least 90 % do, from 5 rounds to 15 until ±1 %: stopping when readings happen to agree costs up to 5 %."""
+    """At least 90 % do so with 5 to 15 rounds until ±1 %: stopping when readings agree by chance costs up to 5 %."""
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(1000):
@@ -68,7 +66,7 @@ def test_the_interval_holds_the_truth_when_rounds_are_added_until_it_is_narrow(b
 
 
 def test_one_round_is_judged_by_its_samples() -> None:
-    """Where there is one session, the interval is about its own level."""
+    """With a single session, the interval is about the level of that session."""
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(1000):
@@ -78,7 +76,7 @@ def test_one_round_is_judged_by_its_samples() -> None:
 
 
 def test_the_interval_is_cheap() -> None:
-    """Five rounds of a hundred samples take less than 10 ms; the best of five tries, as the machine may be busy."""
+    """Five rounds of a hundred samples take less than 10 ms, in the best of five tries on a busy machine."""
     rounds = synthetic(np.random.default_rng(0), 5, 100, 0.03, 0.05)
     durations_s = []
     for _ in range(5):
@@ -90,7 +88,7 @@ def test_the_interval_is_cheap() -> None:
 
 @given(rounds_strategy)
 def test_the_interval_holds_the_median(rounds: tuple[tuple[float, ...], ...]) -> None:
-    """Both are derived from the samples alone, and the median, that of the rounds' medians, is never outside."""
+    """The median of the rounds' medians never lies outside the interval."""
     one, other = measurement_of(*rounds), measurement_of(*rounds)
     assert one.interval == other.interval
     assert one.median == pytest.approx(statistics.median(statistics.median(samples) for samples in rounds))
@@ -100,7 +98,7 @@ def test_the_interval_holds_the_median(rounds: tuple[tuple[float, ...], ...]) ->
 
 @given(st.lists(positive, min_size=2, max_size=6), st.floats(0.01, 100))
 def test_the_interval_scales_with_the_unit(readings: list[float], factor: float) -> None:
-    """In another unit the interval is the same one."""
+    """A change of the unit scales the interval by the same factor."""
     here = measurement_of(*((reading,) for reading in readings))
     there = measurement_of(*((factor * reading,) for reading in readings))
     assert there.interval.lower == pytest.approx(factor * here.interval.lower, rel=1e-6)
@@ -109,13 +107,13 @@ def test_the_interval_scales_with_the_unit(readings: list[float], factor: float)
 
 @given(positive, st.integers(1, 5))
 def test_equal_readings_give_a_point(reading: float, rounds: int) -> None:
-    """A size in bytes has no interval, and neither have readings that agree to the last bit."""
+    """Sizes in bytes, and readings that agree to the last bit, have a point as interval."""
     interval = measurement_of(*((reading,) for _ in range(rounds))).interval
     assert interval == Interval(reading, reading)
 
 
-def test_a_drift_is_taken_out_of_what_is_derived() -> None:
-    """Each round is corrected by its own, the samples stay as they were read."""
+def test_derived_values_are_corrected_for_drift() -> None:
+    """Each round is corrected by its own drift, and the samples stay as they were read."""
     rounds = ((1.0, 1.0), (1.1, 1.1), (2.4, 2.4))
     measurement = measurement_of(*rounds, drifts=(1.0, 1.1, 1.2))
     assert measurement.median == pytest.approx(1.0)
@@ -128,11 +126,11 @@ def test_a_drift_is_taken_out_of_what_is_derived() -> None:
 @pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("drift", [1.21, 1 / 1.21])
 def test_half_of_a_drift_is_doubt(count: int, drift: float) -> None:
-    """Exact readings on a machine 21 % slower or faster are known to a factor of 1.1 and what sessions differ by."""
+    """Exact readings on a machine that is 21 % slower or faster are known to a factor of 1.1, and the session noise."""
     reach = math.hypot(SESSION_DOUBT, math.log(1.1))
     measurement = measurement_of(*[(2 * drift,)] * count, drifts=(drift,) * count)
     assert measurement.median == pytest.approx(2.0)
-    if count == 1:  # of one exact reading nothing is known
+    if count == 1:  # the interval of a single reading is a point
         assert measurement.interval == Interval(measurement.median, measurement.median)
     else:
         assert measurement.interval.lower == pytest.approx(2 * math.exp(-reach))
@@ -142,7 +140,7 @@ def test_half_of_a_drift_is_doubt(count: int, drift: float) -> None:
 
 
 def test_one_disturbed_round_does_not_widen_the_interval() -> None:
-    """Of fifteen rounds within ±1 %, one that took twice as long changes little."""
+    """One round that took twice as long changes little beside fourteen within ±1 %."""
     calm = [(2 * (1 + 0.001 * step),) for step in range(-7, 8)]
     disturbed = [*calm[:10], (4.0,), *calm[11:]]
     assert measurement_of(*disturbed).half_width < 1.5 * measurement_of(*calm).half_width < 0.01
@@ -150,7 +148,7 @@ def test_one_disturbed_round_does_not_widen_the_interval() -> None:
 
 @given(rounds_strategy, st.floats(0.5, 2))
 def test_the_doubt_never_narrows_an_interval(rounds: tuple[tuple[float, ...], ...], drift: float) -> None:
-    """An even drift scales the median, and the interval is at least as wide as it would be without."""
+    """An even drift scales the median, and the interval is at least as wide as without it."""
     plain, drifted = measurement_of(*rounds), measurement_of(*rounds, drifts=(drift,) * len(rounds))
     assert drifted.median == pytest.approx(plain.median / drift)
     assert drifted.interval.lower <= plain.interval.lower / drift * (1 + 1e-9)
@@ -158,14 +156,14 @@ def test_the_doubt_never_narrows_an_interval(rounds: tuple[tuple[float, ...], ..
 
 
 @pytest.mark.parametrize("drifts", [(1.0,), (1.0, 1.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (math.nan, 1.0), (math.inf, 1.0)])
-def test_refuses_drifts_that_are_none(drifts: tuple[float, ...]) -> None:
-    """One positive ratio for each round, or none at all."""
+def test_refuses_other_drifts(drifts: tuple[float, ...]) -> None:
+    """Drifts are one positive ratio for each round, or there are none."""
     with pytest.raises(ValueError, match=r"drifts must be one positive ratio for each of 2 rounds, got \("):
         measurement_of((1.0,), (2.0,), drifts=drifts)
 
 
 def test_p95_is_over_all_samples() -> None:
-    """It describes the tail, of whatever round."""
+    """The tail is that of all rounds together."""
     assert measurement_of(tuple(range(1, 51)), tuple(range(51, 102))).p95 == 96
 
 
@@ -173,22 +171,22 @@ def test_p95_is_over_all_samples() -> None:
 def test_a_measurement_survives_json(
     rounds: tuple[tuple[float, ...], ...], flags: tuple[str, ...], drift: float | None
 ) -> None:
-    """What a journal holds gives the same measurement back."""
+    """The JSON of a measurement gives an equal measurement."""
     drifts = () if drift is None else (drift,) * len(rounds)
     measurement = Measurement("latency_ms", TARGET, rounds, {"threads": 1, "cores": [0, 1]}, flags, drifts)
     text = json.dumps(measurement.to_json())
     assert Measurement.from_json(json.loads(text)) == measurement
 
 
-def test_rows_from_before_drifts_are_read() -> None:
-    """They have none."""
+def test_rows_without_drifts_are_read() -> None:
+    """Such rows have no drifts."""
     row = measurement_of((1.0, 2.0), (3.0,)).to_json()
     del row["drifts"]
     assert Measurement.from_json(row) == measurement_of((1.0, 2.0), (3.0,))
 
 
 def test_people_find_the_derived_figures_in_the_row() -> None:
-    """Median, interval and tail stand beside the samples."""
+    """The JSON has median, interval and tail beside the samples."""
     row = measurement_of((1.0, 2.0, 3.0), (2.0, 2.0)).to_json()
     assert (row["median"], row["interval_95"], row["p95"]) == (2.0, [2.0, 2.0], pytest.approx(2.8))
 
@@ -205,13 +203,13 @@ def test_people_find_the_derived_figures_in_the_row() -> None:
     ],
 )
 def test_refuses_what_no_instrument_reads(rounds: tuple[tuple[float, ...], ...], message: str) -> None:
-    """A failure is never a value: neither nothing nor NaN nor zero."""
+    """A failure is never a value: no samples, NaN and zero are refused."""
     with pytest.raises(ValueError, match=message):
         measurement_of(*rounds)
 
 
 def test_an_interval_has_its_bounds_in_order() -> None:
-    """NaN is no bound either."""
+    """The lower bound comes first, and NaN is no bound."""
     with pytest.raises(ValueError, match=r"lower must not exceed upper, but got 2\.0 and 1\.0"):
         Interval(2.0, 1.0)
     with pytest.raises(ValueError, match="lower must not exceed upper"):
@@ -219,7 +217,7 @@ def test_an_interval_has_its_bounds_in_order() -> None:
 
 
 def test_conditions_cannot_be_changed() -> None:
-    """A measurement neither takes assignments nor follows the mapping that it was made from."""
+    """They can be neither assigned nor changed through the mapping that they were made from."""
     conditions = {"threads": 1}
     measurement = Measurement("latency_ms", TARGET, ((1.0,),), conditions)
     conditions["threads"] = 2

@@ -1,4 +1,4 @@
-"""Amounts are read with their units, and refused where the unit or the number makes no sense."""
+"""Amounts are read with their units. A wrong unit or an impossible number is refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from nas.values.metric import METRICS, metric_named, readable
     ],
 )
 def test_reads_amounts(name: str, text: str, value: float) -> None:
-    """Every unit is converted to the one that ends the metric's name; a bare number is in it already."""
+    """Every amount is converted to the unit that ends the metric's name. A bare number is in that unit."""
     assert METRICS[name].parse(text) == pytest.approx(value, rel=1e-12)
 
 
@@ -75,14 +75,14 @@ def test_refuses_other_amounts(name: str, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
-def test_the_own_example_can_be_read(metric: object) -> None:
-    """What an error message suggests is accepted."""
+def test_the_example_in_the_message_can_be_read(metric: object) -> None:
+    """The example in an error message is accepted."""
     assert metric.parse(metric.example) > 0  # type: ignore[attr-defined]
 
 
 @given(st.sampled_from(sorted(METRICS)), st.text())
 def test_any_text_is_read_or_refused(name: str, text: str) -> None:
-    """No text leads to anything but a finite, non-negative number or a RecipeError."""
+    """Any text gives a finite, non-negative number or a RecipeError."""
     try:
         value = METRICS[name].parse(text)
     except RecipeError:
@@ -90,8 +90,8 @@ def test_any_text_is_read_or_refused(name: str, text: str) -> None:
     assert 0 <= value < float("inf")
 
 
-def test_an_unknown_metric_is_answered_with_the_nearest() -> None:
-    """The message names the wrong word, the nearest right one, and all."""
+def test_an_unknown_metric_is_refused_with_the_nearest() -> None:
+    """The message has the wrong word, the nearest known one, and all known ones."""
     with pytest.raises(
         RecipeError, match=r"unknown metric 'latency'\. Did you mean 'latency_ms'\? Known: dram_traffic_bytes, "
     ):
@@ -118,7 +118,7 @@ def test_an_unknown_metric_is_answered_with_the_nearest() -> None:
     ],
 )
 def test_writes_amounts_for_people(name: str, value: float, text: str) -> None:
-    """Few digits, and a unit of the right size."""
+    """Text has few digits and a unit of the right size."""
     assert METRICS[name].format(value) == text
 
 
@@ -135,12 +135,12 @@ def test_writes_amounts_for_people(name: str, value: float, text: str) -> None:
 def test_values_that_differ_are_written_differently(
     name: str, values: tuple[float, float], texts: tuple[str, str]
 ) -> None:
-    """With as many digits as that takes, so that nothing is said to be more than itself."""
+    """They get as many digits as they need to differ, so that no text says that a value exceeds itself."""
     assert METRICS[name].format_apart(*values) == texts
 
 
 def test_measured_and_modelled_never_share_a_name() -> None:
-    """A modelled metric says so in its name or its title, a measured one in neither, and all titles differ."""
+    """A modelled metric has that word in its name or title, a measured one in neither, and all titles differ."""
     for metric in METRICS.values():
         assert ("(modelled)" in metric.title) == (metric.source == "modelled")
     assert METRICS["energy_mj"].source == METRICS["weight_bytes"].source == "measured"

@@ -1,4 +1,4 @@
-"""Objectives and limits are read from one line each, and written so that they can be read again."""
+"""Objectives and limits are read from one line each, and their text is read as the same."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nas.values.objective import Limit, Objective
 
 
 def test_accuracy_is_read_as_error() -> None:
-    """Only here a sign is flipped."""
+    """The sign of an objective is flipped here and nowhere else."""
     assert Objective.parse("accuracy") == Objective.parse(" error ") == Objective(METRICS["error"])
     assert str(Objective.parse("accuracy")) == "error"
 
 
 def test_throughput_is_read_as_the_time_of_an_item() -> None:
-    """So both are minimised, and what is measured on a batch can be compared with another batch size."""
+    """So it is minimised like all others, and different batch sizes compare."""
     assert Objective.parse("throughput_per_s") == Objective.parse("item_ms") == Objective(METRICS["item_ms"])
 
 
@@ -83,22 +83,22 @@ amounts = st.floats(0, 1e15) | st.integers(0, 10**15)
 
 @given(st.sampled_from(sorted(set(METRICS) - {"error"})), amounts)
 def test_a_limit_that_was_read_is_written_exactly(name: str, amount: float) -> None:
-    """A recipe that is written and read again limits the same."""
+    """A recipe has the same limit after it was written and read."""
     limit = Limit.parse(f"{name} <= {amount!r}")
     assert Limit.parse(str(limit)) == limit
     assert limit.value == pytest.approx(amount, rel=1e-11)
 
 
 @given(st.sampled_from(("error <=", "accuracy >=")), st.floats(0.01, 1))
-def test_so_is_a_limit_on_the_error(beginning: str, amount: float) -> None:
-    """This holds for accuracies too, which are written as errors."""
+def test_a_limit_on_the_error_is_written_exactly(beginning: str, amount: float) -> None:
+    """A limit on the accuracy is written as one on the error."""
     limit = Limit.parse(f"{beginning} {amount!r}")
     assert Limit.parse(str(limit)) == limit
 
 
 @given(st.floats(1e-6, 1e9))
-def test_and_one_on_the_throughput(per_s: float) -> None:
-    """What it bounds is the time that one item takes, written so that it is read again."""
+def test_a_limit_on_the_throughput_is_written_exactly(per_s: float) -> None:
+    """It is written as a limit on the time of one item, which is read as the same."""
     limit = Limit.parse(f"throughput_per_s >= {per_s!r}")
     assert limit.metric.name == "item_ms"
     assert limit.value == pytest.approx(1000 / per_s)
@@ -115,5 +115,5 @@ def test_excess_says_whether_a_limit_holds(bound: float, value: float) -> None:
 
 
 def test_excess_is_relative() -> None:
-    """3 ms are half too much for 2 ms, so that limits in different units can be compared."""
+    """3 ms exceed 2 ms by a half; so limits in different units compare."""
     assert Limit.parse("latency_ms <= 2ms").excess(3.0) == pytest.approx(0.5)

@@ -1,4 +1,4 @@
-"""The fast functions equal the obvious ones."""
+"""The fast functions give what the obvious slow ones give."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def losses_of(*objectives: int) -> st.SearchStrategy[FloatArray]:
-    """Few distinct values, so that equal rows and equal coordinates are common; and any values at all."""
+    """Return tables of few distinct values, where equal rows and coordinates are common, or of any values."""
     shapes = st.tuples(st.integers(1, 12), st.sampled_from(objectives))
     values = st.integers(0, 4).map(float), st.floats(-100, 100)
     return st.one_of(*(arrays(np.float64, shapes, elements=elements) for elements in values))
@@ -32,7 +32,7 @@ def obvious_mask(losses: FloatArray) -> list[bool]:
 
 
 def area(losses: FloatArray, reference: FloatArray) -> float:
-    """The union of rectangles, cell by cell of the grid that all their sides make."""
+    """Return the area of a union of rectangles, summed over the cells of the grid of their sides."""
     xs, ys = (np.unique([*losses[:, axis], reference[axis]]) for axis in (0, 1))
     total = 0.0
     for (left, right), (low, high) in itertools.product(itertools.pairwise(xs), itertools.pairwise(ys)):
@@ -44,13 +44,13 @@ def area(losses: FloatArray, reference: FloatArray) -> float:
 
 @given(losses_of(1, 2, 3, 4))
 def test_non_dominated_equals_the_obvious(losses: FloatArray) -> None:
-    """A row stays exactly where no other dominates it, so equal rows stay together."""
+    """A row stays exactly if no other dominates it, so equal rows stay together."""
     assert non_dominated(losses).tolist() == obvious_mask(losses)
 
 
 @given(losses_of(1, 2, 3, 4))
 def test_every_point_off_the_front_is_dominated_by_one_on_it(losses: FloatArray) -> None:
-    """The front alone explains why the others are not on it."""
+    """Each row off the front has a row on it that dominates it."""
     mask = non_dominated(losses)
     for row in losses[~mask]:
         assert any(dominates(better, row) for better in losses[mask])
@@ -58,7 +58,7 @@ def test_every_point_off_the_front_is_dominated_by_one_on_it(losses: FloatArray)
 
 @given(losses_of(1, 2, 3, 4))
 def test_ranks_peel_fronts(losses: FloatArray) -> None:
-    """Rank r is the front of what is left without the ranks below."""
+    """Rank r is the front of the rows without the lower ranks."""
     found = ranks(losses)
     left = np.arange(len(losses))
     for rank in range(found.max() + 1):
@@ -75,8 +75,8 @@ def test_hypervolume_equals_the_area(losses: FloatArray, reference: FloatArray) 
 
 
 @given(losses_of(1, 2, 3))
-def test_contributions_are_what_would_be_lost(losses: FloatArray) -> None:
-    """The difference that leaving a row out makes: none for dominated and for repeated rows."""
+def test_contributions_are_lost_volumes(losses: FloatArray) -> None:
+    """A contribution is the volume lost without the row: nothing for dominated and for repeated rows."""
     reference = np.full(losses.shape[1], 101.0)
     whole = hypervolume(losses, reference)
     found = hypervolume_contributions(losses, reference)
@@ -86,14 +86,14 @@ def test_contributions_are_what_would_be_lost(losses: FloatArray) -> None:
 
 
 def test_crowding_by_hand() -> None:
-    """Extremes are infinite; between them the sides of the box that the neighbours make, relative to the spans."""
+    """Extremes are infinite. Others have the sides of the box between their neighbours, relative to the spans."""
     losses = np.array([[0.0, 4.0], [1.0, 2.0], [4.0, 0.0], [2.0, 1.0]])
     assert crowding_distances(losses).tolist() == [np.inf, 2 / 4 + 3 / 4, np.inf, 3 / 4 + 2 / 4]
 
 
 @given(losses_of(1, 2, 3, 4))
 def test_crowding_is_never_negative(losses: FloatArray) -> None:
-    """Equal columns and few rows are no exceptions; two rows or fewer are all extremes."""
+    """This holds for equal columns and few rows too; two rows or fewer are all extremes."""
     distances = crowding_distances(losses)
     assert (distances >= 0).all()
     assert not np.isnan(distances).any()
@@ -118,10 +118,10 @@ class TestEdges:
             function(np.array([[0.0, np.nan], [0.5, 0.5]]))
 
     def test_refuses_another_shape(self, function: Callable[[FloatArray], object]) -> None:
-        """One row is a table of one row, not a vector."""
+        """A vector is refused: a single row is a table of one row."""
         with pytest.raises(ValueError, match=r"losses must have shape \(N, M\), but got \(2,\)"):
             function(np.zeros(2))
 
     def test_no_points_are_no_error(self, function: Callable[[FloatArray], object]) -> None:
-        """Nothing has no front and no volume."""
+        """An empty table has an empty front and no volume."""
         assert np.sum(function(np.zeros((0, 2)))) == 0

@@ -1,4 +1,4 @@
-"""A target is read from one line, and written so that it can be read again."""
+"""A target is read from one line, and its text is read as the same target."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_target_is_written_exactly(target: Target) -> None:
     ],
 )
 def test_parts_come_in_any_order(text: str, target: Target) -> None:
-    """What is left out has a default; one's own runtime is a class in a module."""
+    """A missing part has a default, and a user's own runtime is a class in a module."""
     assert Target.parse(text) == target
 
 
