@@ -49,7 +49,7 @@ class TestJudging:
 
     @pytest.mark.parametrize(("share", "passes"), [(1.04, True), (1.06, False)])
     def test_goes_by_a_measurement_where_there_is_one(self, share: float, passes: bool) -> None:
-        """What is predicted no longer matters."""
+        """The prediction no longer matters."""
         beliefs, mean = predicting_near(1.05)
         screening = Screening(beliefs)
         beliefs.add(measured(SOME, share * mean))

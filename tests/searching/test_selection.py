@@ -81,7 +81,7 @@ def test_winners_that_were_chosen_stay_and_failed_ones_make_way() -> None:
 
 
 def test_nothing_trained_gives_no_winners() -> None:
-    """Nor are there misses to speak of."""
+    """There are no misses either."""
     beliefs = beliefs_about({}, {})
     assert choose_winners(beliefs, 2) == []
     assert not only_misses(beliefs)

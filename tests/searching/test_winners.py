@@ -1,15 +1,17 @@
-"""Winners need no energy."""
+"""Winners need no energy, and a message says if they only nearly meet the limits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_bench import VALUES, FakeBench, FakeClock, latency_ms
 from fault_spaces import Faulty
+from predicted_latency import SOME, measured, predicting
 from quick_runs import BASE, Diary
 
 import nas
@@ -17,6 +19,8 @@ from nas.errors import CandidateError, TargetError
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.resolving import Instruments
+from nas.searching.winners.misses import says_only_misses
+from nas.values.evaluation import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -46,3 +50,19 @@ def test_energy_is_optional_for_a_winner(tmp_path: Path, monkeypatch: pytest.Mon
     metered = sum("energy_mj" in winner.measurements for winner in front)
     assert metered == (1 if isinstance(refusal, CandidateError) else 0)
     assert sum("could not be measured" in text for text in diary.news) == 1
+
+
+@pytest.mark.parametrize("surely", [True, False])
+def test_a_message_says_that_winners_are_the_nearest_misses(surely: bool) -> None:
+    """Nothing is said where a candidate surely meets the limits."""
+    latency_ms = 0.5 if surely else 1.5
+    rows = [measured(SOME, latency_ms), Evaluation("train", SOME, values={"error": 0.1})]
+    beliefs = predicting("latency_ms <= 1ms")
+    beliefs.add(*rows)
+    diary = Diary()
+    state: Any = SimpleNamespace(beliefs=beliefs, progress=diary)
+    assert says_only_misses(state) == (not surely)
+    expected = (
+        "no trained candidate surely meets latency_ms <= 1 as measured; the nearest misses become winners instead."
+    )
+    assert diary.news == ([] if surely else [expected])
