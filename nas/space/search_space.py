@@ -103,7 +103,7 @@ def ends(space: SearchSpace, rng: np.random.Generator | None = None) -> tuple[Ar
 
 
 def load_space(
-    name: str, options: Mapping[str, Any], *, input_shape: tuple[int, int, int], classes: int
+    name: str, options: Mapping[str, Any] | None = None, *, input_shape: tuple[int, int, int], classes: int
 ) -> SearchSpace:
     """Return the space registered as ``name`` or found at ``module:Name``, made for this task.
 
@@ -116,7 +116,7 @@ def load_space(
     maker = load_plug_in("nas.search_spaces", name, "search space")
     if not callable(maker):
         raise RecipeError(f"search space {name!r} must be a class, but got {maker!r}.")
-    return make_space(maker, name, options, input_shape=input_shape, classes=classes)
+    return make_space(maker, name, options or {}, input_shape=input_shape, classes=classes)
 
 
 def make_space(

@@ -75,7 +75,7 @@ class Table:
         return tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
-def read_table(path: Path, space: SearchSpace) -> Table:
+def read_table(path: Path | str, space: SearchSpace) -> Table:
     """Read the table at ``path``. A column for each choice holds the numbers of its options; it is empty if inactive.
 
     Architectures are not made canonical: duplicate networks that are written differently stay separate rows.
@@ -84,6 +84,7 @@ def read_table(path: Path, space: SearchSpace) -> Table:
         RecipeError: the file cannot be read or has no rows; a row is longer or shorter than the header; a choice has no
             column; a number is no option of its choice; or a number is missing.
     """
+    path = Path(path)
     header, rows = _cells(path)
     cells = dict(zip(header, zip(*rows, strict=True), strict=True))
     missing = [choice.name for choice in space.choices if choice.name not in cells]
