@@ -130,10 +130,12 @@ def legend() -> Iterator[str]:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    """Return an SVG line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {style}/>'
 
 
 def circle(x: float, y: float, radius: int, fill: str, style: str) -> str:
+    """Return an SVG circle."""
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" {style}/>'
 
 

@@ -115,6 +115,32 @@ class Beforehand:
     weigh_time: bool = False
 
 
+def make_sampler(
+    name: str,
+    options: Mapping[str, Any],
+    beforehand: Beforehand,
+    accept: Callable[[Sequence[Architecture]], npt.NDArray[np.bool_]],
+    seed: int,
+) -> optuna.samplers.BaseSampler:
+    """Return the sampler called ``name``, made with a recipe's ``options``.
+
+    Raises:
+        RecipeError: no such sampler, or it refuses an option.
+    """
+    try:
+        return load_sampler(name)(
+            beforehand.describer,
+            seed=seed,
+            known=beforehand.costs,
+            accept=accept,
+            prior=beforehand.prior,
+            weigh_time=beforehand.weigh_time,
+            **options,
+        )
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"the sampler {name!r} cannot be made with {dict(options)}: {error}") from error
+
+
 @dataclass(frozen=True)
 class Proposal:
     """The next candidate, or None if no attempt gave one; and the verdicts on the way to it, in their order."""
@@ -146,7 +172,7 @@ class Proposer:
         self._space = space
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._rng = np.random.default_rng((seed, len(history)))
-        made = self._sampler(sampler, options or {}, beforehand, int(self._rng.integers(2**31)))
+        made = make_sampler(sampler, options or {}, beforehand, self._accepts, int(self._rng.integers(2**31)))
         self._population = int(getattr(made, "population_size", POPULATION))
         self._study = optuna.create_study(directions=["minimize"] * objectives, sampler=made)
         self._asked: dict[str, optuna.Trial] = {}
@@ -208,26 +234,8 @@ class Proposer:
             self._accepted.add(architecture)
         return verdict.is_accepted
 
-    def _sampler(
-        self, name: str, options: Mapping[str, Any], beforehand: Beforehand, seed: int
-    ) -> optuna.samplers.BaseSampler:
-        def accept(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
-            return np.array([self._is_new(each) and self._is_accepted(each) for each in architectures], dtype=np.bool_)
-
-        try:
-            return load_sampler(name)(
-                beforehand.describer,
-                seed=seed,
-                known=beforehand.costs,
-                accept=accept,
-                prior=beforehand.prior,
-                weigh_time=beforehand.weigh_time,
-                **options,
-            )
-        except TypeError as error:
-            raise RecipeError(
-                f"the sampler {name!r} cannot be made with the options {dict(options)}: {error}."
-            ) from error
+    def _accepts(self, architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
+        return np.array([self._is_new(each) and self._is_accepted(each) for each in architectures], dtype=np.bool_)
 
     def tell(self, told: Told) -> None:
         """Tell the sampler that an evaluation has ended, whoever proposed it."""

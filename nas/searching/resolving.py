@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from nas.errors import RecipeError, SpaceError
 from nas.hardware.bench import Bench
@@ -19,9 +22,11 @@ from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.searching.beliefs import measured_metrics
-from nas.searching.proposer import SAMPLER_ARGUMENTS, load_sampler
+from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
+from nas.space.architecture import Architecture
 from nas.space.plug_ins import check_options
 from nas.space.search_space import HasSupernet, SearchSpace, check_space, load_space, make_space
+from nas.space.tracing import describer_of
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table_evaluation import SearchedTable
@@ -122,7 +127,16 @@ def resolve(
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
     _check_plug_ins(recipe)
     if recipe.evaluate == "table":
-        return _resolve_table(recipe, space, data)
+        resolved = _resolve_table(recipe, space, data)
+    else:
+        resolved = _resolve_models(recipe, space, data, instruments, progress)
+    _try_sampler(recipe, resolved)
+    return resolved
+
+
+def _resolve_models(
+    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
+) -> Resolved:
     _check_gpus(recipe)
     source = DataSource(
         given=data,
@@ -154,6 +168,18 @@ def _check_plug_ins(recipe: Recipe) -> None:
             f'a prior needs a sampler that learns from it, but got prior "{recipe.prior}" with sampler '
             f'"{recipe.sampler.name}". Set sampler=gp, or leave the prior out.'
         )
+
+
+def _try_sampler(recipe: Recipe, resolved: Resolved) -> None:
+    """Make the sampler once, because it may refuse the value of an option. Raises RecipeError if it does."""
+    describer = describer_of(resolved.space, resolved.input_shape, resolved.class_count)
+    make_sampler(
+        recipe.sampler.name, recipe.sampler.options, Beforehand(describer), lambda each: np.ones(len(each), bool), 0
+    )
+
+
+def _accept_all(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
+    return np.ones(len(architectures), dtype=np.bool_)
 
 
 def _device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> DeviceBench:

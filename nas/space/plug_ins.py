@@ -74,7 +74,8 @@ def check_options(
     known = [key for key, parameter in parameters.items() if parameter.kind not in positional and key not in reserved]
     for option in options:
         if option not in known:
-            raise RecipeError(f"{noun} {name!r} has no option {option!r}. {did_you_mean(option, [*known, *own])}")
+            near = did_you_mean(option, [*known, *own]) if known or own else "It takes no options."
+            raise RecipeError(f"{noun} {name!r} has no option {option!r}. {near}")
 
 
 def _has_no_constructor(maker: Callable[..., object]) -> bool:
