@@ -29,7 +29,7 @@ BYTES_PER_INPUT = 4
 """Models take fp32 images, whatever they run in."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Winner:
     """A model that was retrained, exported, measured, and scored once on the test split; or a row of a table.
 
@@ -64,6 +64,11 @@ class Winner:
     exported_test_error: float | None = None
     bundle: Path | None = None
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        found = [f"{accuracy_text(self.test_error)} test accuracy"]
+        found += [METRICS[name].format(each.median) for name, each in self.measurements.items() if name in METRICS]
+        return f"Winner {self.architecture.id}: {', '.join(found)}; {self.short}"
 
     def load(self, space: SearchSpace | None = None) -> torch.nn.Module:
         """Return the torch module with the winner's weights, in eval mode.

@@ -41,6 +41,17 @@ def test_a_front_indexes_and_slices(front: Front) -> None:
         front[len(front)]
 
 
+def test_a_winner_prints_on_one_line(front: Front) -> None:
+    """With its accuracy, what was measured, and its choices."""
+    winner = front[0]
+    assert repr(winner).startswith(
+        f"Winner {winner.architecture.id}: {100 * (1 - winner.test_error):.2f} % test accuracy, "
+    )
+    assert " ms" in repr(winner)
+    assert repr(winner).endswith(winner.short)
+    assert "\n" not in repr(winner)
+
+
 def test_an_empty_front_prints_too(front: Front) -> None:
     empty = front[:0]
     assert len(empty) == 0
