@@ -9,18 +9,14 @@ from pathlib import Path
 import numpy as np
 import own_runtime
 import pytest
+from quick_profile import QUICK_PROFILE
 
-from nas.hardware.target_profile import ProfileSettings, TargetProfile, profile_of
+from nas.hardware.target_profile import TargetProfile, profile_of
 from nas.storage.home import home
 from nas.storage.measurement_store import STORE
 from nas.tasks.data_source import load_data
 from nas.tasks.dataset import DataSet
 from nas.values.target import Target
-
-QUICK_PROFILE = ProfileSettings(
-    rounds=3, reference_seconds=0.05, probe_seconds=0.05, busy_share=float("inf"), max_stream_bytes=2**24
-)
-"""Finds a profile in seconds, and keeps it on a busy machine too: tests compare nothing with it."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK_PROFILE
 from own_runtime import REFERENCE_MS, slow_down
+from quick_profile import QUICK_PROFILE
 from torch import nn
 
 from nas.errors import TargetError

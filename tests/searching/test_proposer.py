@@ -371,5 +371,5 @@ def test_options_of_a_sampler_reach_its_maker() -> None:
     beforehand = Beforehand(describer_of(TINY, (1, 8, 8), 10))
     made = Proposer(TINY, 1, "nsga2", seed=0, history=(), beforehand=beforehand, options={"population": 7})
     assert made._study.sampler._population_size == 7  # type: ignore[attr-defined]
-    with pytest.raises(RecipeError, match=r"'nsga2' cannot be made with the options .*'populaton'"):
+    with pytest.raises(RecipeError, match=r"'nsga2' cannot be made with .*'populaton'"):
         Proposer(TINY, 1, "nsga2", seed=0, history=(), beforehand=beforehand, options={"populaton": 7})

@@ -109,9 +109,7 @@ def test_without_a_device_a_metric_is_the_column_of_its_name(tmp_path: Path) -> 
     assert found["latency_ms"].target == "table"
 
 
-def test_a_lookup_pauses_and_reports_simulated_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lookup_pauses_and_reports_simulated_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause is real; the reported seconds are simulated."""
     slept: list[float] = []
     monkeypatch.setattr("nas.tables.table_evaluation.time.sleep", slept.append)
@@ -121,9 +119,7 @@ def test_a_lookup_pauses_and_reports_simulated_seconds(
     assert slept == [0.25]
 
 
-def test_a_pickled_table_reads_the_file_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pickled_table_reads_the_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers receive the path, which stays valid in another folder."""
     monkeypatch.chdir(tmp_path)
     write_table(Path("t.csv.gz"))

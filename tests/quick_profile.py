@@ -1,0 +1,10 @@
+"""Settings that find a target's profile in seconds."""
+
+from __future__ import annotations
+
+from nas.hardware.target_profile import ProfileSettings
+
+QUICK_PROFILE = ProfileSettings(
+    rounds=3, reference_seconds=0.05, probe_seconds=0.05, busy_share=float("inf"), max_stream_bytes=2**24
+)
+"""Finds a profile in seconds, and keeps it on a busy machine too: tests compare nothing with it."""
