@@ -16,7 +16,7 @@ A caller's programming mistake is a plain ValueError; a broken invariant is an a
 from __future__ import annotations
 
 import difflib
-import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -79,9 +79,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = nearest(word, names)
     listing = f"Known: {', '.join(names) or 'none'}."
+    is_long = len(names) > MOST_LISTED
     if near is None:
-        return listing
-    return f"Did you mean {near!r}? {listing}" if len(names) <= MOST_LISTED else f"Did you mean {near!r}?"
+        return f"{len(names)} names are known." if is_long else listing
+    return f"Did you mean {near!r}?" if is_long else f"Did you mean {near!r}? {listing}"
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
@@ -102,9 +103,9 @@ def raised_text(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     text = " ".join(str(error).split())
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    own = str(Path(__file__).parent)
+    installed = [Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        is_installed = "site-packages" in frame.filename or frame.filename.startswith((own, sys.base_prefix))
+        is_installed = any(Path(frame.filename).is_relative_to(folder) for folder in installed)
         if not is_installed and not frame.filename.startswith("<"):
             return f"{named} ({frame.filename}, line {frame.lineno})"
     return named

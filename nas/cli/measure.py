@@ -43,7 +43,7 @@ def measure(
     """Measure ONNX files, or random architectures of a space.
 
     The results of files are printed. Architectures of --space are written to the table --out, for predictors to learn
-    from. The exit status is 1 if something could not be measured; the reason stands in place of its values.
+    from. The exit status is 1 if something could not be measured; the output then shows the reason instead of numbers.
     """
     from nas.hardware.bench_request import BenchRequest, measured_metric
     from nas.hardware.measured_files import measure_files

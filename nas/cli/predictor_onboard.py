@@ -34,7 +34,7 @@ def onboard(
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Predict a table on a new target from few measurements.
+    """Predict a table's values for a new target from few measurements.
 
     A few architectures of the table are measured on the new target. The others are predicted with the help of the
     table's other devices. The new table holds both, and the report shows how far the predictions can be trusted.

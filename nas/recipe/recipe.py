@@ -236,7 +236,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _prior_of_networks(self) -> Recipe:
         if self.prior != "none" and self.evaluate == "table":
-            raise ValueError(f'a prior scores networks on images, which a table has not, but got prior "{self.prior}".')
+            raise ValueError(
+                f'prior must be "none" with evaluate "table", which has no images, but got "{self.prior}".'
+            )
         return self
 
     @classmethod

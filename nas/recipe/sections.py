@@ -67,7 +67,7 @@ class DataRecipe(Section):
     root: str | None = None
     """The folder in which known data sets lie, or are downloaded to."""
     image_size: int | None = Field(default=None, ge=4)
-    """The height and width, in pixels, to which images are cropped and scaled."""
+    """The height and width in pixels. Images are cut to their central square, then scaled."""
     validation_share: float | None = Field(default=None, gt=0, lt=0.5)
     """The share of the training images that becomes the validation split."""
 
@@ -78,7 +78,7 @@ class MeasuringRecipe(Section):
     initial: int = Field(default=DEFAULT_INITIAL, ge=5)
     """Architectures that are measured before training."""
     most_initial: int = Field(default=MOST_FOR_EACH_INITIAL * DEFAULT_INITIAL, ge=5)
-    """The most that are measured before training, if a predictor is not good enough for a limit; 3 × ``initial``."""
+    """The most measured before training when a predictor is not good enough for a limit; default 3 × ``initial``."""
     per_round: int = Field(default=6, ge=1)
     """The most architectures that are measured after each round."""
     rounds: int = Field(default=5, ge=2)
@@ -136,7 +136,7 @@ class TrainingRecipe(Section):
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """The share of each label that is spread over all classes."""
     augment: bool = True
-    """Shift and flip training images at random."""
+    """Shift training images at random, and mirror those of data sets whose classes allow it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where candidates are trained; ``auto`` takes a GPU if there is one."""
     time_limit_s: float = Field(default=1800.0, gt=0)
@@ -151,11 +151,11 @@ class EarlyStoppingRecipe(Section):
     check: int = Field(default=5, ge=3)
     """Trainings that must run to their end before any is stopped."""
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
-    """The Spearman correlation with the last errors from which an early epoch is relied on."""
+    """The Spearman correlation with final errors that an early epoch needs before trainings are stopped there."""
     reduction: float = Field(default=1.5, ge=1.1)
     """Trainings are compared at ``epochs`` divided by powers of this."""
     keep: float = Field(default=0.25, gt=0, le=1)
-    """The share that goes on in a comparison, by Pareto rank and then crowding."""
+    """This share of the compared trainings always continues: the best by Pareto rank and then crowding."""
     min_peers: int = Field(default=4, ge=1)
     """The fewest trainings in a comparison."""
     neighbours: int = Field(default=12, ge=1)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.space.architecture import Architecture
-from nas.space.search_space import SearchSpace, load_space
+from nas.space.search_space import SearchSpace, load_space, make_space
 from nas.values.target import Target
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Bundle:
         """
         try:
             return cls(folder, json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise JournalError(f"a winner's folder must hold {ABOUT}, but {folder} does not: {error}.") from error
 
     @property
@@ -50,7 +50,7 @@ class Bundle:
         channels, height, width = self.about["input_shape"]
         return int(channels), int(height), int(width)
 
-    def module(self, space: SearchSpace | None = None) -> torch.nn.Module:
+    def module(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Build the torch module, in eval mode, with the winner's weights.
 
         ``space`` is needed only where the search was given an object instead of a name.
@@ -70,8 +70,13 @@ class Bundle:
                 f"this winner comes from a space that was passed as an object ({described.get('class', 'unknown')}); "
                 "pass it again: winner.load(space=…)."
             )
-        space = space or load_space(name, described, input_shape=self.input_shape, classes=classes)
-        module = build_checked(space, Architecture(self.about["choices"]), self.input_shape, classes)
+        if space is None:
+            made = load_space(name, described, input_shape=self.input_shape, classes=classes)
+        elif isinstance(space, type):
+            made = make_space(space, space.__qualname__, {}, input_shape=self.input_shape, classes=classes)
+        else:
+            made = space
+        module = build_checked(made, Architecture(self.about["choices"]), self.input_shape, classes)
         module.load_state_dict(load_file(self.folder / WEIGHTS))
         return module.eval()
 
@@ -84,6 +89,8 @@ class Bundle:
         Raises:
             ValueError: other images than these.
             TargetError: the target's runtime is not available here.
+            CandidateError: the runtime refuses the model, or takes too long.
+            JournalError: the deployed model does not lie in the bundle.
         """
         inputs = self._scaled(np.asarray(images))
         if not len(inputs):
@@ -96,6 +103,7 @@ class Bundle:
     def _outputs(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         import tempfile
 
+        from nas.hardware.benchmarking import OUTPUTS_TOGETHER
         from nas.hardware.measuring_process import MeasuringProcess
         from nas.hardware.runtimes.runtime import load_runtime
 
@@ -107,9 +115,13 @@ class Bundle:
             raise TargetError(unavailable)
         missing = -len(inputs) % target.batch
         padded = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), dtype=np.float32)])
+        together = max(1, OUTPUTS_TOGETHER // target.batch) * target.batch
         with tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch, MeasuringProcess(target, TIMEOUT_S) as run:
-            found = run.outputs(model, padded, Path(scratch), TIMEOUT_S)
-        return found[: len(inputs)]
+            parts = [
+                run.outputs(model, padded[start : start + together], Path(scratch), TIMEOUT_S)
+                for start in range(0, len(padded), together)
+            ]
+        return np.concatenate(parts)[: len(inputs)]
 
     def _scaled(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         shape = self.input_shape

@@ -180,10 +180,16 @@ def _winner(row: Evaluation, run_folder: Path) -> Winner:
         measurements=row.measurements,
         values={name: value for name, value in row.values.items() if name != "error"},
         folder=folder,
-        bundle=run_folder / folder if folder else None,
+        bundle=_within(run_folder, folder),
         parity=None if parity is None else float(parity),
         exported_test_error=row.details.get("exported_test_error"),
     )
+
+
+def _within(run_folder: Path, folder: str) -> Path | None:
+    """Return the bundle's folder, or None if there is none within the run's folder."""
+    bundle = run_folder / folder
+    return bundle if folder and bundle.resolve().is_relative_to(run_folder.resolve()) else None
 
 
 def _on_front(winners: Sequence[Winner], names: Sequence[str]) -> list[bool]:

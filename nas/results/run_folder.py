@@ -48,6 +48,7 @@ def load_run(folder: Path | str) -> Run:
 
     Raises:
         JournalError: the folder has no journal, or one of a newer version.
+        RecipeError: the folder's recipe is missing or malformed.
     """
     folder = Path(folder)
     with JournalReader(folder) as journal:
@@ -88,13 +89,20 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -
     for trained in journal.rows(SupernetTrained):
         facts = {"epochs": trained.epochs, "seconds": trained.seconds, "loss of the largest": trained.loss}
         notes["supernet"] = {**facts, "sha256": trained.sha256}
-    turned_away = sum((Counter(each.counts) for each in journal.rows(TurnedAway)), Counter[str]())
+    turned_away = _turned_away(journal)
     if turned_away:
         notes["turned away before training, by a limit"] = dict(turned_away.most_common())
     simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
     if recipe.evaluate == "table" and simulated_s:
         notes["simulated"] = {"time of trainings": duration_text(simulated_s)}
     return notes
+
+
+def _turned_away(journal: JournalReader) -> Counter[str]:
+    """Count the proposals that limits turned away. The first runs of version 0.5.0 counted them by round alone."""
+    counted = {row.round for row in journal.rows(TurnedAway)}
+    by_round = (row.turned_away for row in journal.rows(RoundEnded) if row.round not in counted)
+    return sum(map(Counter, (*(row.counts for row in journal.rows(TurnedAway)), *by_round)), Counter[str]())
 
 
 def _agreement(found: Agreement) -> Mapping[str, Any]:

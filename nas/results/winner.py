@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import JournalError
+from nas.errors import JournalError, did_you_mean
 from nas.hardware.energy.metering import grams_co2e
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
@@ -70,7 +70,7 @@ class Winner:
         found += [METRICS[name].format(each.median) for name, each in self.measurements.items() if name in METRICS]
         return f"Winner {self.architecture.id}: {', '.join(found)}; {self.short}"
 
-    def load(self, space: SearchSpace | None = None) -> torch.nn.Module:
+    def load(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Return the torch module with the winner's weights, in eval mode.
 
         It takes images as the model saw them in training: scaled, shape (N, channels, height, width). ``space`` is
@@ -80,7 +80,7 @@ class Winner:
             JournalError: there is no bundle, as for a winner from a table.
             RecipeError: the space cannot be found.
         """
-        return self._bundle.module(space or self.space)
+        return self._bundle.module(self.space if space is None else space)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Run the deployed model, as it was measured, on uint8 images of shape (N, channels, height, width).
@@ -130,7 +130,13 @@ class Winner:
         return self.architecture.short
 
     def has(self, metric_name: str) -> bool:
-        """Return True if there is a value of the metric. A prediction is not a value."""
+        """Return True if there is a value of the metric. A prediction is not a value.
+
+        Raises:
+            ValueError: no such metric.
+        """
+        if metric_name not in METRICS:
+            raise ValueError(f"unknown metric {metric_name!r}. {did_you_mean(metric_name, METRICS)}")
         if METRICS[metric_name].source == "measured":
             return metric_name in self.measurements
         return metric_name == "error" or metric_name in self.values
@@ -139,7 +145,7 @@ class Winner:
         """Return the test error, the median of a measurement, or a counted or modelled value.
 
         Raises:
-            ValueError: the winner has no such value.
+            ValueError: no such metric, or the winner has no value of it.
         """
         if not self.has(metric_name):
             raise ValueError(f"a winner needs a value of the metric, but {self.architecture.id} has no {metric_name}.")

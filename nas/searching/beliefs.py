@@ -28,8 +28,14 @@ FloatArray = npt.NDArray[np.float64]
 class Beliefs:
     """An index over evaluation rows, with the predictors that were fitted to them and the limits of the run.
 
-    ``add`` takes in rows, and ``rely_on`` takes new predictors; all other methods are questions and change nothing
-    that a later question could notice. A question about an architecture that cannot be built raises CandidateError.
+    ``add`` takes in rows, and ``rely_on`` takes new predictors. All other methods only answer: they may cache results,
+    but never change an answer. A question about an architecture that cannot be built raises CandidateError.
+
+    The questions about limits differ in the values that they use:
+
+    - ``broken_limit``, ``probably_meets`` and ``excess_of_means``: measured medians, else predicted means, else counts.
+    - ``doubtful_limits``: limits that a predicted mean meets but its bound does not; never for a measured metric.
+    - ``surely_meets`` and ``excess_of_bounds``: upper bounds of measurements; ``surely_meets`` needs a measurement.
 
     Attributes:
         rows: all evaluations, oldest first.
@@ -82,10 +88,7 @@ class Beliefs:
         self._failures.check()
 
     def note_buildable(self) -> None:
-        """Take note that an architecture could be built, which leaves no row.
-
-        Earlier ones that could not be built then no longer count as failures in a row.
-        """
+        """Record that an architecture could be built. Earlier build failures then no longer count as consecutive."""
         self._failures.forget_unbuildable()
 
     def rely_on(self, predictors: Mapping[str, Predictor]) -> None:
@@ -94,7 +97,7 @@ class Beliefs:
         self._predicted = {}
 
     def _index(self, row: Evaluation) -> None:
-        """Rows of the stage ``check`` only tell how well another way of evaluating ranks architectures."""
+        """Index a row. Rows of the stage ``check`` are no candidates: they test another way of evaluating."""
         self.rows.append(row)
         self._failures.add(row)
         architecture = row.architecture
@@ -238,7 +241,7 @@ class Beliefs:
         return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in self.cost_limits)
 
     def excess_of_means(self, architecture: Architecture) -> float:
-        """Return the same sum by the best known values instead of their bounds."""
+        """Return the sum of the relative excesses over all limits, by medians, predicted means and counts."""
         values = {"error": 0.0, **self.values(architecture)}
         return sum(max(0.0, excess) for excess in self.excesses(values).values())
 

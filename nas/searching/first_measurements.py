@@ -92,7 +92,7 @@ class FirstMeasurements:
             state.progress.say(f"{fitting.doubts_text} The search goes on, with {len(measured)} measured.")
 
     def _most_telling(self, count: int) -> list[Architecture]:
-        """Return unmeasured architectures: in turn one predicted near a doubtful limit, and one unlike the measured.
+        """Return unmeasured architectures, in turn one predicted near a doubtful limit and one unlike all measured.
 
         With those near the limit alone the rest of the space would stay as uncertain as before, and values that hardly
         differ are hard to rank.
@@ -159,7 +159,7 @@ class FirstMeasurements:
     ) -> Architecture:
         """Return the architecture with the lowest score that descent finds.
 
-        Where a limit is measured, it is measured too; one that cannot be measured is passed over.
+        If a limit is on a measured metric, the architecture is measured. If that fails, the descent goes on.
         """
         is_measured = any(limit.metric.source == "measured" for limit in limits)
         beliefs = self._state.beliefs

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import optuna
 from optuna.trial import TrialState
 
-from nas.errors import RecipeError
+from nas.errors import RecipeError, raised_text
 from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
@@ -138,7 +138,7 @@ def make_sampler(
             **options,
         )
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"the sampler {name!r} cannot be made with {dict(options)}: {error}") from error
+        raise RecipeError(f"the sampler {name!r} cannot be made with {dict(options)}: {raised_text(error)}") from error
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,7 @@ def _check_plug_ins(recipe: Recipe) -> None:
 def _try_sampler(recipe: Recipe, resolved: Resolved) -> None:
     """Make the sampler once, because it may refuse the value of an option. Raises RecipeError if it does."""
     describer = describer_of(resolved.space, resolved.input_shape, resolved.class_count)
-    make_sampler(
-        recipe.sampler.name, recipe.sampler.options, Beforehand(describer), lambda each: np.ones(len(each), bool), 0
-    )
+    make_sampler(recipe.sampler.name, recipe.sampler.options, Beforehand(describer), _accept_all, seed=0)
 
 
 def _accept_all(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:

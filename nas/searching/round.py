@@ -25,13 +25,13 @@ from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.metric import METRICS
 
 FINAL_MEASURINGS = 4
-"""How often the front may be measured at the end. Each time, others may take the place of its unmeasured points."""
+"""The most times the front is measured at the end. Each time, unmeasured points may join the front."""
 
 
 def train_round(
     state: RunState, evaluator: Evaluator, executor: Executor, number: int, prior: ScorePrior | None
 ) -> None:
-    """Train this round's share of the budget, as far as the journal does not have it yet.
+    """Train this round's share of the budget, skipping what the journal already holds.
 
     ``prior`` tells the sampler what to expect of errors before any is known.
     """
@@ -74,13 +74,16 @@ def measure_round(state: RunState, fitting: Fitting, number: int) -> None:
 
 
 def measure_front(state: RunState, fitting: Fitting) -> None:
-    """Measure the points of the front that are only predicted, until all of it surely meets the limits."""
+    """Measure the points of the front that are only predicted, until every point is measured and meets the limits."""
     number = state.last_round
     if not state.beliefs.measured_metrics:
         return
     # Each of these measurings ends with a fit, so fits tell how many there were before an interruption.
-    already = {fit.samples for fit in state.journal.rows(Fit) if fit.round == number}
-    for _ in range(FINAL_MEASURINGS - len(already)):
+    already: dict[str, set[int]] = {}
+    for fit in state.journal.rows(Fit):
+        if fit.round == number:
+            already.setdefault(fit.metric, set()).add(fit.samples)
+    for _ in range(FINAL_MEASURINGS - max(map(len, already.values()), default=0)):
         front = front_candidates(state.beliefs, surely=False)
         unmeasured = [row.architecture for row in front if row.architecture not in state.beliefs.measurements]
         if not unmeasured:
@@ -90,7 +93,7 @@ def measure_front(state: RunState, fitting: Fitting) -> None:
 
 
 def _end_of_round_s(state: RunState, number: int) -> float:
-    """Return until when a round that begins now trains. It shares the time left equally with the rounds to come."""
+    """Return the time at which this round stops training. The time left is divided equally among the rounds left."""
     recipe, begins_s = state.recipe, state.spent_s
     if recipe.search_time_s is None:
         return math.inf
@@ -100,7 +103,7 @@ def _end_of_round_s(state: RunState, number: int) -> float:
 def _attempts(
     state: RunState, evaluator: Evaluator, number: int, until: int, ends_s: float, prior: ScorePrior | None
 ) -> Iterator[Trainings]:
-    """Yield the round's trainings; and if the sampler dries up, the rest of them with less caution.
+    """Yield the round's trainings. If no proposals are left, yield a second batch that relies on predicted means.
 
     A search must not end early because few samples give no tight confidence bound.
     """
@@ -129,7 +132,7 @@ def _report_round(state: RunState, number: int, trained: int, total: int | None,
     elif total is not None and trained < total:
         time = duration_text(state.recipe.search_time_s or 0)
         state.progress.say(
-            f"round {number} ends after {done} trainings: its share of the search time, {time}, is over."
+            f"round {number} ends after {done} trainings: its share of the search time ({time} in all) is used up."
         )
 
 
@@ -218,7 +221,7 @@ class Trainings:
         return proposal.architecture
 
     def _time_is_over(self) -> bool:
-        """Return True after the round's time, but not before something was trained: however short the time."""
+        """Return True once the round's time is over. However short the time, a run trains at least one candidate."""
         begun = bool(self._predicted or self._state.beliefs.trials)
         return begun and self._ends_s < math.inf and self._state.spent_s >= self._ends_s
 
@@ -347,8 +350,8 @@ class Trainings:
         """Put the end of a training in the journal, with what was turned away since, and tell the proposer."""
         state = self._state
         turned_away = state.screening.unrecorded(self._number)
-        state.screening.mark_recorded()
         state.add(row, turned_away=turned_away)
+        state.screening.mark_recorded()
         self._proposer.tell(told(state.beliefs, row))
         best = min((each.values["error"] for each in state.beliefs.candidates), default=None)
         state.progress.advance(best=None if best is None else f"error {METRICS['error'].format(best)}")

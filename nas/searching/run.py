@@ -284,8 +284,8 @@ def _check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
     if changed:
         listed = ", ".join(f"{key} was {before} and is {value} now" for key, (value, before) in changed.items())
         raise JournalError(
-            f"a run goes on with the recipe that it began with, but for the keys of [execution]: {listed}. "
-            f"Bring that back in {folder / RECIPE}, or start a new run beside it."
+            f"a run goes on with the recipe that it began with; only keys of [execution] may change. Changed since: "
+            f"{listed}. Bring that back in {folder / RECIPE}, or start a new run beside it."
         )
 
 

@@ -15,10 +15,10 @@ from nas.values.evaluation import Failure
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to whether a proposal is trained.
+    """The decision on a proposal.
 
-    It is not if there is a ``reason``, such as a limit, or a ``failure`` to build it. ``is_near_limit`` marks a
-    proposal whose predicted mean meets all limits while a confidence bound does not.
+    It is trained unless there is a ``reason``, such as a limit that it breaks, or a ``failure`` to build it.
+    ``is_near_limit`` marks a proposal whose predicted mean meets all limits while a confidence bound does not.
     """
 
     reason: str | None = None

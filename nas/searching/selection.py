@@ -14,7 +14,7 @@ from nas.values.pareto import FloatArray, hypervolume, hypervolume_contributions
 
 MOST_EXCHANGES = 50
 NEGLIGIBLE = 1e-9
-"""Of the hypervolume of a front that is scaled to 1."""
+"""Gains below this share of the scaled hypervolume are ignored."""
 
 
 def front_candidates(beliefs: Beliefs, *, surely: bool, without: Collection[Architecture] = ()) -> list[Evaluation]:
@@ -146,9 +146,9 @@ def spread_over_front(losses: FloatArray, count: int) -> list[int]:
     """Return up to ``count`` rows of a front: the best in its first objective, and others with most hypervolume.
 
     They are chosen one after the other, and then exchanged one by one for others as long as that is better.
-    The reference point is so far beyond the worst that even distances are best and the ends belong to them: 1 + 1/H,
-    where H steps from one end to the other make about ``count`` points (Ishibuchi and others, "How to specify a
-    reference point in hypervolume calculation for fair performance comparison", 2018).
+    The reference point is 1 + 1/H in each scaled objective, where H steps from one end to the other make about
+    ``count`` points. With it, evenly spaced points that include both ends have the largest hypervolume (Ishibuchi and
+    others, "How to specify a reference point in hypervolume calculation for fair performance comparison", 2018).
     """
     if len(losses) == 0:
         return []
@@ -177,7 +177,7 @@ def spread_over_front(losses: FloatArray, count: int) -> list[int]:
 
 
 def _steps(count: int, objectives: int) -> int:
-    """Return the most steps for which an even grid on a flat front of ``objectives`` has at most ``count`` points."""
+    """Return the largest H such that an evenly spaced front with H steps a side has at most ``count`` points."""
     steps = 1
     while objectives > 1 and math.comb(steps + objectives, objectives - 1) <= count:
         steps += 1

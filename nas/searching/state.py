@@ -22,7 +22,7 @@ from nas.storage.notes import BenchUsed, Cost, RoundEnded, TurnedAway
 from nas.values.evaluation import Evaluation
 
 COST_EVERY_S = 30.0
-"""A process that is killed loses the account of at most this time."""
+"""Seconds after which the next row also records the cost. A killed process loses the cost since then."""
 
 
 @final

@@ -45,7 +45,7 @@ def known_losses(beliefs: Beliefs, architecture: Architecture) -> tuple[float, .
 
 
 def known_costs(beliefs: Beliefs) -> dict[int, CostsOf]:
-    """Return by number the functions of objectives that are known before training; none if all of them are known."""
+    """Map an objective's number to a function of its known costs; empty if every objective is known."""
 
     def costs_of(name: str) -> CostsOf:
         return lambda architectures: beliefs.costs(architectures, name)

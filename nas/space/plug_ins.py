@@ -67,7 +67,10 @@ def check_options(
     Raises:
         RecipeError: an option that ``maker`` does not take; the nearest one that it takes is given.
     """
-    parameters = {} if _has_no_constructor(maker) else dict(inspect.signature(maker).parameters)
+    try:
+        parameters = {} if _has_no_constructor(maker) else dict(inspect.signature(maker).parameters)
+    except (TypeError, ValueError):  # some compiled classes have no signature
+        return
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
@@ -109,10 +112,9 @@ def _hiding(entry: EntryPoint) -> str | None:
     if spec is None or not rest:
         return None
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    parts = rest.split(".")
     for folder in folders:
-        wanted = folder.joinpath(*parts)
-        if wanted.with_suffix(".py").is_file() or (wanted / "__init__.py").is_file():
+        wanted = folder.joinpath(*rest.split("."))
+        if wanted.is_dir() or any(wanted.parent.glob(f"{wanted.name}.*")):  # also a compiled module
             return None
     places = [spec.origin] if spec.origin else [str(folder) for folder in folders]
     return " and ".join(places)
@@ -122,7 +124,7 @@ def _load_path(path: str, noun: str) -> object:
     module_name, _, attribute = path.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

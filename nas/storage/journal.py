@@ -140,8 +140,14 @@ class JournalReader:
             raise JournalError(f"{folder} must be the folder of a run, but has no {JOURNAL}.")
 
     def __enter__(self) -> Self:
-        self._connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
         try:
+            self._connection = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+            )
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
+        try:
+            self._connection.execute("BEGIN")  # all rows are read as they are at one moment
             _check_format(self._connection, self._path)
         except BaseException as error:
             self._connection.close()

@@ -67,7 +67,7 @@ class Began(_Note):
 @final
 @dataclass(frozen=True)
 class Ended(_Note):
-    """The reason why the run ended before its time; None where it was resumed after that."""
+    """The reason why the run stopped early. Resuming it adds a row with None."""
 
     kind: ClassVar[str] = "ended"
     reason: str | None
@@ -76,7 +76,7 @@ class Ended(_Note):
 @final
 @dataclass(frozen=True)
 class RungsJudged(_Note):
-    """How well errors of early epochs rank trainings, and the epochs after which trainings may be stopped.
+    """The rank correlation of early errors with the last ones, and the epochs after which trainings may be stopped.
 
     ``correlations`` are Spearman's with the last errors, by epoch.
     """
@@ -90,7 +90,7 @@ class RungsJudged(_Note):
 @final
 @dataclass(frozen=True)
 class Agreement(_Note):
-    """How alike two ways of evaluating rank the architectures that were also trained alone.
+    """The rank agreement between another way of evaluating and separate training.
 
     ``evaluated`` names the way, such as "by shared weights". Correlations are None where there were too few.
     """
@@ -147,7 +147,7 @@ class Fit:
 @final
 @dataclass(frozen=True)
 class TurnedAway:
-    """Proposals that limits turned away in a round, since the row of this kind before.
+    """Proposals that limits turned away in a round, since the previous row of this kind.
 
     ``counts`` holds their number by reason. ``near_limits`` are the proposals whose predicted mean meets the limits,
     but whose confidence bound does not.
@@ -179,11 +179,22 @@ class TrainingsEnded(_Note):
 
 @final
 @dataclass(frozen=True)
-class RoundEnded(_Note):
-    """A round has ended, its measurements included. Round 0 comes before training, and the last one ends the run."""
+class RoundEnded:
+    """A round has ended, its measurements included. Round 0 comes before training, and the last one ends the run.
+
+    ``turned_away`` holds the round's counts in runs of version 0.5.0; newer ones have rows of ``TurnedAway``.
+    """
 
     kind: ClassVar[str] = "round"
     round: int
+    turned_away: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"round": self.round}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RoundEnded:
+        return cls(data["round"], dict(data.get("turned_away", {})))
 
 
 @final
@@ -215,11 +226,11 @@ OLD_KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("began", "ended", "early_stopping", "agreement", "supernet"), ("note",)),
     "turned_away": ("evaluation", "trained"),
 }
-"""By kind, the kinds of rows that version 0.5.0 kept the same in."""
+"""For each kind: the kinds in which version 0.5.0 stored it."""
 
 
 def upgraded(kind: str, body: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the rows of today, each with its kind, that stand for a row of version 0.5.0. Newer rows stay as they are.
+    """Convert a stored row to pairs of a kind and a body in today's format. Rows of today are returned unchanged.
 
     Version 0.5.0 had five shapes in the kind ``note``, and kept what limits turned away in the rows of trainings.
     """

@@ -67,7 +67,7 @@ def load_data(
 
     A folder has the layout PATH/class/image.png, or the folders PATH/train, PATH/val (or validation, or valid) and
     PATH/test, each with a folder for each class. A missing split is taken from the training images. ``image_size``
-    scales and crops images to a square of that size; images of different sizes need it. ``flip`` is off, because
+    cuts images to their central square and scales it; images of different sizes need it. ``flip`` is off, because
     mirrored images may not keep their label.
 
     Raises:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,13 @@ import pytest
 
 import nas
 from nas.errors import JournalError
+from nas.results.run_folder import load_run
 from nas.space.architecture import Architecture
 from nas.storage.journal import FORMAT, JOURNAL, RECIPE, Journal, JournalReader, read_rows
 from nas.storage.notes import Began, Ended, RoundEnded, RungsJudged, TrainingsEnded, TurnedAway
 from nas.values.evaluation import Evaluation
 
+OLD_RUNS = Path(__file__).parents[1] / "old_runs"
 WIDE = Architecture({"width": 8})
 TRAINED = Evaluation(
     "train", WIDE, 1, values={"error": 0.5}, details={"turned_away": {"macs <= 1": 4}, "near_limits": [dict(WIDE)]}
@@ -36,6 +41,7 @@ def write_old_journal(folder: Path, rows: Iterable[tuple[str, dict[str, Any]]] =
     """Write the journal as version 0.5.0 did, which left ``user_version`` at 0."""
     (folder / RECIPE).write_text("")
     connection = sqlite3.connect(folder / JOURNAL)
+    connection.execute("PRAGMA journal_mode = WAL")
     with connection:
         connection.execute(
             "CREATE TABLE rows (number INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL)"
@@ -133,3 +139,18 @@ class TestFoldersWithoutAJournal:
         with pytest.raises(JournalError, match=f"^{re.escape(message)}$"):
             opened(folder)
         assert list(tmp_path.iterdir()) == []
+
+
+ROUNDS = "SELECT body FROM rows WHERE kind = 'round'"
+
+
+def test_counts_by_round_of_the_first_runs_of_version_0_5_0_are_reported(tmp_path: Path) -> None:
+    """They kept what limits turned away in the row of each round alone."""
+    run = Path(shutil.copytree(OLD_RUNS / "finished", tmp_path / "run"))
+    with contextlib.closing(sqlite3.connect(run / JOURNAL)) as connection, connection:
+        connection.execute("DELETE FROM rows WHERE kind = 'trained'")
+        connection.execute("UPDATE rows SET body = json_remove(body, '$.details.turned_away', '$.details.near_limits')")
+        wanted = [json.loads(body)["turned_away"] for (body,) in connection.execute(ROUNDS)]
+    total = sum(map(Counter, wanted), Counter[str]())
+    assert total
+    assert load_run(run).notes["turned away before training, by a limit"] == dict(total.most_common())

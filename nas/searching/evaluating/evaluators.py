@@ -49,7 +49,7 @@ class Evaluator(Protocol):
     def subset(self) -> float: ...
 
     def prepare(self, executor: Executor) -> None:
-        """Do, once in a run, what comes before the first candidate, as far as the journal does not have it yet."""
+        """Do, once in a run, what comes before the first candidate, skipping what the journal already holds."""
 
 
 def evaluator_of(state: RunState, folder: Path) -> Evaluator:

@@ -42,7 +42,7 @@ class Handful:
         missing = [architecture for architecture in self._chosen() if architecture not in rows]
         missing = missing[: max(0, self._count - len(rows))]
         if missing:
-            self._state.progress.stage("training a handful to check by", len(missing))
+            self._state.progress.stage("training a few architectures alone, as a check", len(missing))
             source = _HandfulJobs(self._state, self.seed_of, missing, self._training.settings.subset)
             executor.run(self._training, source, time_limit_s=self._training.settings.time_limit_s)
             self._state.progress.close()
