@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from nas.prediction.spreading import medoids
+from nas.prediction.medoids import medoids
 
 POOL = 2000
 """Rows drawn at random, among which the medoids are sought."""

@@ -36,6 +36,7 @@ from nas.hardware.runtimes.worker import Timing as Timing
 from nas.jobs.execution import Job as Job, Report as Report
 from nas.jobs.ray_executor import RayExecutor as RayExecutor
 from nas.jobs.resources import Resources as Resources
+from nas.prediction.medoids import medoids as medoids
 from nas.prediction.predictor import (
     MIN_SAMPLES as MIN_SAMPLES,
     Batch as Batch,
@@ -47,7 +48,6 @@ from nas.prediction.predictor import (
     batch_of as batch_of,
     load_predictor as load_predictor,
 )
-from nas.prediction.spreading import medoids as medoids
 from nas.progress import NullProgress as NullProgress, PlainProgress as PlainProgress, Progress as Progress
 from nas.recipe.recipe import Recipe as Recipe, read_recipe as read_recipe
 from nas.recipe.sections import EarlyStoppingRecipe as EarlyStoppingRecipe
@@ -106,7 +106,7 @@ from nas.space.search_space import (
 )
 from nas.space.tracing import build_checked as build_checked, describer_of as describer_of, layers_of as layers_of
 from nas.storage.journal import write_aside as write_aside
-from nas.storage.notes import Fit as Fit
+from nas.storage.journal_rows import Fit as Fit
 from nas.tables.table import Table as Table, read_table as read_table
 from nas.tasks.data_source import DataSource as DataSource, load_data as load_data
 from nas.tasks.dataset import DataSet as DataSet, Split as Split
@@ -132,6 +132,7 @@ from nas.values.held_out import HeldOutError as HeldOutError
 from nas.values.measurement import Interval as Interval, Measurement as Measurement
 from nas.values.metric import METRICS as METRICS, Metric as Metric
 from nas.values.objective import Limit as Limit, Objective as Objective
+from nas.values.other_target import Source as Source
 from nas.values.pareto import (
     BoolArray as BoolArray,
     FloatArray as FloatArray,
@@ -142,7 +143,6 @@ from nas.values.pareto import (
     non_dominated as non_dominated,
     ranks as ranks,
 )
-from nas.values.source import Source as Source
 from nas.values.target import Target as Target
 
 __version__: str

@@ -23,7 +23,7 @@ from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions, GroupedLayer, LayerGroup
 from nas.space.layer import Layer
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, fit_bounded
 from predictors.layer_process import NOTHING_OFF, LayerProcess, fit_layer_process
 

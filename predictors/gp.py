@@ -18,7 +18,7 @@ from scipy import linalg, optimize
 from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, bound
 from predictors.conformal import split_folds
 from predictors.features import FeatureMap, check_samples, feature_map

@@ -18,7 +18,7 @@ from scipy import linalg
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.features import Blocks, FeatureMap, check_samples, feature_map
 from predictors.gp import Roots, settle_shared
 from predictors.kernel import GRAPH, FloatingArray, Inputs, Products, SourceBlocks

@@ -17,7 +17,7 @@ from scipy import optimize
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map

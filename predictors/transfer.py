@@ -15,7 +15,7 @@ import numpy as np
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, bound
 from predictors.features import check_samples
 from predictors.gp import FittedValues, fit_gp, fit_values

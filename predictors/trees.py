@@ -14,7 +14,7 @@ import numpy as np
 from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, fit_bounded
 from predictors.features import FeatureMap, feature_map
 

@@ -14,7 +14,7 @@ from nas.prediction.predictor import Batch, Given, HeldOut, Prediction, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
 from nas.values.held_out import HeldOutError
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 FloatArray = npt.NDArray[np.float64]
 NAME = "fake_predictor:fit_fake"

@@ -14,7 +14,7 @@ from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.search_space import sample
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 WIDTHS, KERNELS, EXPANSIONS = (8, 16, 24, 32), (3, 5, 7), (1, 2, 4)
 

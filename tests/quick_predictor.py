@@ -11,7 +11,7 @@ from nas.prediction.predictor import Batch, Given, HeldOut, Prediction, Predicto
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.held_out import HeldOutError
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import numpy as np
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.space.architecture import Architecture
-from nas.storage.notes import Cost, Fit
+from nas.storage.journal_rows import Cost, Fit
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement

@@ -16,7 +16,7 @@ from table_space import DEVICE, Chain, write_table
 
 import nas
 from nas.storage.journal import JournalReader
-from nas.storage.notes import Fit, TurnedAway
+from nas.storage.journal_rows import Fit, TurnedAway
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "table_runs_of_0_5_0.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-6

@@ -17,7 +17,7 @@ import nas
 from nas.formats.onnx_session import outputs_of
 from nas.reports.report import write_report
 from nas.storage.journal import JOURNAL, JournalReader
-from nas.storage.notes import Began, RoundEnded, RungsJudged, TurnedAway
+from nas.storage.journal_rows import Began, RoundEnded, RungsJudged, TurnedAway
 from nas.tasks.dataset import DataSet
 from nas.training.training import normalised_images
 

@@ -16,7 +16,7 @@ from quick_runs import Diary, instruments
 import nas
 from nas.space.search_space import enumerate_space
 from nas.storage.journal import read_rows
-from nas.storage.notes import Fit
+from nas.storage.journal_rows import Fit
 from nas.values.evaluation import Evaluation
 
 BASE: Mapping[str, Any] = {

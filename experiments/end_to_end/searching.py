@@ -21,7 +21,7 @@ from nas.results.search_cost import SEARCH
 from nas.searching.run import resume, search
 from nas.searching.selection import spread_over_front
 from nas.storage.journal import read_rows, write_aside
-from nas.storage.notes import Cost
+from nas.storage.journal_rows import Cost
 from nas.values.pareto import non_dominated
 
 OURS = "ours"

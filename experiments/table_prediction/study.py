@@ -23,7 +23,7 @@ from nas.space.description import Describer
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.tracing import describer_of
 from nas.tables.table import Table, read_table
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

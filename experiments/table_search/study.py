@@ -23,7 +23,7 @@ from nas.space.description import Describer
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.tracing import describer_of
 from nas.tables.table import Table, read_table
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 SOURCE_ROWS = 900
 """Only the first rows of the table show values of the sources."""

@@ -16,7 +16,7 @@ from nas.errors import RecipeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nas.hardware.measured_files import MeasuredFile
+    from nas.hardware.file_measuring import MeasuredFile
     from nas.values.evaluation import Evaluation
 
 SOME_FAILED = 1
@@ -46,7 +46,7 @@ def measure(
     from. The exit status is 1 if something could not be measured; the output then shows the reason instead of numbers.
     """
     from nas.hardware.bench_request import BenchRequest, measured_metric
-    from nas.hardware.measured_files import measure_files
+    from nas.hardware.file_measuring import measure_files
     from nas.reports.progress_display import choose_progress
     from nas.tables.named_space import NamedSpace
     from nas.tables.space_table import SpaceTable

@@ -8,8 +8,8 @@ from typing import Any
 
 from nas.errors import JournalError, RecipeError, did_you_mean
 from nas.hardware.bench_request import MEASURED_METRICS
-from nas.prediction.fusion import as_executed
 from nas.prediction.next_measurements import pool_of
+from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.space.architecture import Architecture
@@ -17,11 +17,11 @@ from nas.space.search_space import SearchSpace, choices_hash, load_space
 from nas.space.tracing import describer_of
 from nas.storage.home import home
 from nas.storage.journal import RECIPE, JournalReader
+from nas.storage.journal_rows import Began
 from nas.storage.measurement_store import MeasurementStore, space_identity
-from nas.storage.notes import Began
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 
 def recipe_of_run(folder: Path) -> Recipe:

@@ -14,7 +14,7 @@ from nas.space.description import Describer, Descriptions
 from nas.space.plug_ins import load_plug_in
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.metric import Metric
 from nas.values.objective import Limit
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 MOST_SAMPLES = 300
 """Measurements that are used by default: a fit and its learning curve then take minutes."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.errors import CandidateError
-from nas.hardware.measured_files import MeasuredFile
+from nas.hardware.file_measuring import MeasuredFile
 from nas.hardware.roofline import rate_text, share_text
 from nas.hardware.target_profile import TargetProfile
 from nas.reports.wording import failed_text, wording_of

@@ -13,7 +13,7 @@ from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.run import Run, funnel_of
 from nas.results.winner import accuracy_range_text, accuracy_text
-from nas.storage.notes import Fit
+from nas.storage.journal_rows import Fit
 from nas.values.evaluation import Evaluation
 from nas.values.metric import METRICS
 

@@ -11,7 +11,7 @@ from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text
-from nas.storage.notes import Fit
+from nas.storage.journal_rows import Fit
 from nas.values.evaluation import STAGES, Evaluation
 from nas.values.metric import METRICS, Metric, readable
 from nas.values.objective import Limit

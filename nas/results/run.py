@@ -11,7 +11,7 @@ from typing import Any
 from nas.recipe.recipe import Recipe
 from nas.results.front import Front, front_of, last_rows
 from nas.results.front_views import front_text
-from nas.storage.notes import Fit
+from nas.storage.journal_rows import Fit
 from nas.values.evaluation import STAGES, Evaluation, Stage
 from nas.values.objective import Limit, Objective
 

@@ -15,7 +15,7 @@ from nas.recipe.recipe import Recipe, read_recipe
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.storage.journal import RECIPE, JournalReader
-from nas.storage.notes import (
+from nas.storage.journal_rows import (
     Agreement,
     Began,
     Cost,

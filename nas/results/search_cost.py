@@ -12,7 +12,7 @@ from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.counters import Counter, CounterMeter
 from nas.hardware.energy.metering import NoMeter, grams_co2e
 from nas.progress import duration_text
-from nas.storage.notes import Cost
+from nas.storage.journal_rows import Cost
 
 SEARCH, WINNERS = "search", "winners"
 """The purposes of a cost."""

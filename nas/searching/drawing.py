@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nas.prediction.spreading import medoids
+from nas.prediction.medoids import medoids
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.description import QUANTITIES

@@ -9,18 +9,18 @@ from typing import final
 import numpy as np
 
 from nas.errors import TargetError
-from nas.prediction.fusion import as_executed
+from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, load_predictor
 from nas.prediction.trust import verdict
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.storage.journal_rows import Fit
 from nas.storage.measurement_store import space_identity
-from nas.storage.notes import Fit
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 LATENCY = "latency_ms"
 

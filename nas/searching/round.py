@@ -18,7 +18,7 @@ from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
 from nas.searching.telling import known_costs, known_losses, told
 from nas.space.architecture import Architecture
-from nas.storage.notes import Fit, RungsJudged, TrainingsEnded, TurnedAway
+from nas.storage.journal_rows import Fit, RungsJudged, TrainingsEnded, TurnedAway
 from nas.training.early_stopping import EarlyStopping, RungTrust
 from nas.training.zero_cost import ScorePrior
 from nas.values.evaluation import Evaluation, Failure, PredictedValue

@@ -35,7 +35,7 @@ from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import RECIPE, Journal
-from nas.storage.notes import Began, Ended, RecipeText
+from nas.storage.journal_rows import Began, Ended, RecipeText
 from nas.tasks.dataset import DataSet
 
 LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")

@@ -9,7 +9,7 @@ from typing import final
 from nas.errors import CandidateError
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
-from nas.storage.notes import TurnedAway
+from nas.storage.journal_rows import TurnedAway
 from nas.values.evaluation import Failure
 
 

@@ -18,7 +18,7 @@ from nas.searching.resolving import Resolved
 from nas.searching.screening import Screening
 from nas.space.architecture import Architecture
 from nas.storage.journal import Journal
-from nas.storage.notes import BenchUsed, Cost, RoundEnded, TurnedAway
+from nas.storage.journal_rows import BenchUsed, Cost, RoundEnded, TurnedAway
 from nas.values.evaluation import Evaluation
 
 COST_EVERY_S = 30.0

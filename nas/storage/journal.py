@@ -12,7 +12,7 @@ from typing import IO, Self, TypeVar, final
 
 from nas.errors import JournalError
 from nas.storage import file_lock
-from nas.storage.notes import OLD_KINDS, Row, parse
+from nas.storage.journal_rows import OLD_KINDS, Row, parse
 
 R = TypeVar("R", bound=Row)
 

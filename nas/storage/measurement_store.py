@@ -18,7 +18,7 @@ from nas.space.architecture import Architecture
 from nas.space.layer import Layer
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.values.measurement import Measurement
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 STORE = "measurements.db"
 LOCKED_S = 60.0

@@ -11,7 +11,7 @@ from nas.errors import RecipeError
 from nas.hardware.bench import Bench
 from nas.hardware.bench_request import BenchRequest
 from nas.hardware.measuring import Surroundings
-from nas.prediction.fusion import as_executed
+from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.prediction.samples import MeasuredDevice
 from nas.prediction.trust_report import TrustReport, trust_reports
@@ -27,7 +27,7 @@ from nas.tables.named_space import NamedSpace
 from nas.tables.onboarding import Onboarded, doubts_of, measure_few, predict_rows, sources_from, write_onboarded
 from nas.tables.table import Table
 from nas.tables.table_device import latencies_of
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 
 @final

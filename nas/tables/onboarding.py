@@ -17,16 +17,16 @@ import numpy.typing as npt
 
 from nas.errors import RecipeError, TargetError
 from nas.hardware.measuring import Surroundings, measure_architectures
+from nas.prediction.medoids import medoids
 from nas.prediction.next_measurements import buildable
 from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor
-from nas.prediction.spreading import medoids
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.storage.journal import write_aside
 from nas.tables.table import Table
 from nas.values.evaluation import Evaluation
-from nas.values.source import Source
+from nas.values.other_target import Source
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

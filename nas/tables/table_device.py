@@ -18,7 +18,7 @@ from nas.tables.measured_table import device_name
 from nas.tables.named_space import NamedSpace
 from nas.tables.onboarding import sources_from
 from nas.tables.table import Table
-from nas.values.source import Source
+from nas.values.other_target import Source
 from nas.values.target import Target
 
 

@@ -20,8 +20,8 @@ from typing import final
 
 import numpy as np
 
+from nas.prediction.medoids import medoids
 from nas.prediction.predictor import BoolArray, FloatArray
-from nas.prediction.spreading import medoids
 from nas.space.architecture import Architecture
 from nas.space.description import QUANTITIES, Describer
 from nas.values.pareto import IntArray, ranks

@@ -27,8 +27,8 @@ from nas.recipe.recipe import Recipe
 from nas.space.search_space import choices_hash
 from nas.storage.home import home
 from nas.storage.journal import Journal
+from nas.storage.journal_rows import Began
 from nas.storage.measurement_store import MeasurementStore, space_identity
-from nas.storage.notes import Began
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 

@@ -29,7 +29,7 @@ from nas.prediction.predictor import (
 )
 from nas.space.architecture import Architecture
 from nas.space.plug_ins import plug_in_names
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.quality import mape, spearman
 
 METHODS = plug_in_names("nas.predictors")

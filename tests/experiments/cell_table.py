@@ -12,7 +12,7 @@ from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, Predicti
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.held_out import HeldOutError
-from nas.values.source import Source
+from nas.values.other_target import Source
 from search_spaces.nasbench201 import EDGES
 
 ROWS = 60

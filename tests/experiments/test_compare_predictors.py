@@ -21,7 +21,7 @@ from experiments.table_prediction.figures import FIGURES, TIMES, judge, rows_to_
 from nas.prediction.predictor import Prediction
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.values.source import Source
+from nas.values.other_target import Source
 from search_spaces.nasbench201 import OPERATIONS
 
 

@@ -10,7 +10,7 @@ from made_up_devices import SOURCE_DEVICES, SPACE, TARGET_DEVICE, Device, drawn,
 
 from nas.prediction.predictor import FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
-from nas.values.source import Source
+from nas.values.other_target import Source
 from predictors.gp import fit_gp
 from predictors.quality import spearman
 from predictors.source_models import SourceModels, given_alone, latent_features, source_models

@@ -11,7 +11,7 @@ from rich.console import Console
 from run_record_example import example_record
 
 from nas.errors import CandidateError
-from nas.hardware.measured_files import MeasuredFile
+from nas.hardware.file_measuring import MeasuredFile
 from nas.hardware.target_profile import TargetProfile
 from nas.reports.console import print_front, print_measured, print_profile
 from nas.results.front import Front

@@ -13,7 +13,7 @@ from report_page import HOSTILE, OUTCOMES, Page, example_page, example_text, hos
 from run_record_example import energy_record, example_record
 
 from nas.reports.report import headline, render_report, write_report
-from nas.storage.notes import Fit
+from nas.storage.journal_rows import Fit
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError
 from nas.values.objective import Limit

@@ -20,7 +20,7 @@ from nas.reports.report import render_report
 from nas.results.run_folder import load_run
 from nas.results.search_cost import SEARCH, WINNERS, SearchCost, search_counter, total_cost
 from nas.storage.journal import read_rows
-from nas.storage.notes import Cost
+from nas.storage.journal_rows import Cost
 
 ACTING_METER = """
 import os, time

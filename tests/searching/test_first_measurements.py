@@ -18,7 +18,7 @@ from nas.results.run_folder import load_run
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
 from nas.storage.journal import read_rows
-from nas.storage.notes import Fit
+from nas.storage.journal_rows import Fit
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 

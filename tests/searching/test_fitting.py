@@ -16,8 +16,8 @@ from uncertain_runs import search, told
 
 from nas.results.run_folder import load_run
 from nas.space.search_space import enumerate_space
+from nas.storage.journal_rows import Fit
 from nas.storage.measurement_store import LEAST_OF_A_SOURCE, MeasurementStore, space_identity
-from nas.storage.notes import Fit
 from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement
 

@@ -11,7 +11,7 @@ from tiny_space import TinySpace
 
 from nas.searching.evaluating.handful import RankCorrelation, rank_correlation, record_agreement
 from nas.space.search_space import enumerate_space
-from nas.storage.notes import Agreement
+from nas.storage.journal_rows import Agreement
 
 ALL = tuple(enumerate_space(TinySpace()))
 

@@ -24,7 +24,7 @@ from nas.results.front import Front
 from nas.results.run_folder import load_run
 from nas.space.architecture import Architecture
 from nas.storage.journal import JOURNAL, read_rows
-from nas.storage.notes import Fit, RoundEnded, Row, TurnedAway
+from nas.storage.journal_rows import Fit, RoundEnded, Row, TurnedAway
 from nas.values.evaluation import Evaluation
 
 SEED = int(os.environ.get("NAS_TEST_SEED", "0"))

@@ -13,7 +13,7 @@ from uncertain_runs import LIMIT, MIDDLE_MS, measured, search, told
 import nas
 from nas.results.run_folder import load_run
 from nas.storage.journal import read_rows
-from nas.storage.notes import TurnedAway
+from nas.storage.journal_rows import TurnedAway
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 

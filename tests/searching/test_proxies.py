@@ -25,7 +25,7 @@ from nas.searching.evaluating.training_settings import training_seed
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.storage.journal import read_rows
-from nas.storage.notes import Agreement
+from nas.storage.journal_rows import Agreement
 from nas.tasks.data_source import DataSource
 from nas.training.supernet_training import SupernetTraining
 from nas.training.training import CandidateTraining

@@ -10,7 +10,7 @@ from quick_runs import BASE, Diary, Stopping, resume, search, trained
 
 from nas.errors import JournalError
 from nas.storage.journal import read_rows
-from nas.storage.notes import Cost
+from nas.storage.journal_rows import Cost
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 

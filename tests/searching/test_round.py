@@ -23,7 +23,7 @@ from nas.searching.round import Trainings
 from nas.searching.screening import Screening, Verdict
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
-from nas.storage.notes import Row, RungsJudged, TurnedAway
+from nas.storage.journal_rows import Row, RungsJudged, TurnedAway
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 

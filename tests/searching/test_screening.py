@@ -11,7 +11,7 @@ from predicted_latency import ALL, SOME, fitted, measured, predicting_near
 from nas.searching.screening import Screening, Verdict
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
-from nas.storage.notes import TurnedAway
+from nas.storage.journal_rows import TurnedAway
 
 
 def judge_and_count(screening: Screening, architecture: Architecture) -> Verdict:

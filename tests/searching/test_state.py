@@ -16,7 +16,7 @@ from uncertain_runs import told
 
 from nas.errors import JournalError
 from nas.storage.journal import read_rows
-from nas.storage.notes import BenchUsed, Cost
+from nas.storage.journal_rows import BenchUsed, Cost
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 

@@ -17,7 +17,7 @@ import pytest
 from nas.errors import JournalError
 from nas.space.architecture import Architecture
 from nas.storage.journal import JOURNAL, RECIPE, Journal, read_rows, write_aside
-from nas.storage.notes import BenchUsed, Cost, RecipeText, RoundEnded
+from nas.storage.journal_rows import BenchUsed, Cost, RecipeText, RoundEnded
 from nas.values.evaluation import Evaluation, Failure
 
 RECIPE_TEXT = "trials = 5\n"
@@ -35,7 +35,7 @@ def run_child(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Start a process that has the journal's names, and ``folder`` from its first argument."""
     head = (
         "import sys, time\nfrom pathlib import Path\nfrom nas.errors import JournalError\n"
-        "from nas.storage.journal import Journal, read_rows\nfrom nas.storage.notes import RecipeText, RoundEnded\n"
+        "from nas.storage.journal import Journal, read_rows\nfrom nas.storage.journal_rows import RecipeText, RoundEnded\n"
         "folder = Path(sys.argv[1])\n"
     )
     return subprocess.Popen(

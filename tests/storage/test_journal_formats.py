@@ -20,7 +20,7 @@ from nas.errors import JournalError
 from nas.results.run_folder import load_run
 from nas.space.architecture import Architecture
 from nas.storage.journal import FORMAT, JOURNAL, RECIPE, Journal, JournalReader, read_rows
-from nas.storage.notes import Began, Ended, RoundEnded, RungsJudged, TrainingsEnded, TurnedAway
+from nas.storage.journal_rows import Began, Ended, RoundEnded, RungsJudged, TrainingsEnded, TurnedAway
 from nas.values.evaluation import Evaluation
 
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"

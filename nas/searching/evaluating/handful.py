@@ -13,7 +13,7 @@ from nas.jobs.execution import Executor, Job, Report
 from nas.searching.drawing import draw, pool_size, representatives
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
-from nas.storage.notes import Agreement
+from nas.storage.journal_rows import Agreement
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
 

@@ -12,7 +12,7 @@ from nas.jobs.execution import Executor, Job, Report, Work
 from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement
 from nas.searching.state import RunState
 from nas.storage.journal import write_aside
-from nas.storage.notes import SupernetTrained
+from nas.storage.journal_rows import SupernetTrained
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
 from nas.training.training import TrainingSettings

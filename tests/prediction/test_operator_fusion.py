@@ -12,7 +12,7 @@ import torch
 
 from nas.formats.export import export_model
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
-from nas.prediction.fusion import as_executed, merged_kinds
+from nas.prediction.operator_fusion import as_executed, merged_kinds
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer

@@ -13,7 +13,7 @@ import pytest
 
 from nas.space.architecture import Architecture
 from nas.storage import notes
-from nas.storage.notes import (
+from nas.storage.journal_rows import (
     KNOWN,
     Agreement,
     Began,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.prediction.spreading import medoids
+from nas.prediction.medoids import medoids
 
 
 def _clusters() -> tuple[np.ndarray, np.ndarray]:

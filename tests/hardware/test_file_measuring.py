@@ -15,7 +15,7 @@ from tiny_space import TinySpace
 
 from nas.errors import CandidateError, RecipeError
 from nas.formats.export import export_onnx
-from nas.hardware.measured_files import MeasuredFile, measure_files
+from nas.hardware.file_measuring import MeasuredFile, measure_files
 from nas.progress import NullProgress
 from nas.space.search_space import enumerate_space
 from nas.space.tracing import trace_layers
