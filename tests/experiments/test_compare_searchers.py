@@ -86,6 +86,7 @@ class TestCommand:
             assert each["evaluations_to"]["99"] <= ROWS
             assert each["twins"] == ROWS - NETWORKS
 
+    @pytest.mark.slow
     def test_with_joined_twins_all_searchers_evaluate_networks(self, path: Path) -> None:
         """Searchers that know nothing of twins evaluate no network twice and do not end early."""
         most = NETWORKS - 8

@@ -236,6 +236,7 @@ def test_the_first_ones_stand_for_the_space(cells: Describer) -> None:
     assert max(map(cost, first)) >= np.quantile(usual, 0.95)
 
 
+@pytest.mark.slow
 def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> None:
     """Fifteen evaluations find more with a good prior, and hardly less with a useless one, over eight seeds."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])
@@ -254,6 +255,7 @@ def test_a_good_prior_helps_and_a_useless_one_costs_little(cells: Describer) -> 
     assert lacking(_each(lambda a: by_chance(a, 4))) < 1.25 * without
 
 
+@pytest.mark.slow
 def test_where_time_is_short_it_is_spent_on_more(cells: Describer) -> None:
     """In the time of thirty cells, ``weigh_time`` evaluates more cells and finds more, for each of two seeds."""
     everything = np.array([both(architecture) for architecture in enumerate_space(CELLS)])

@@ -115,6 +115,7 @@ def assert_as_undisturbed(killed: KilledRuns, flags: tuple[str, ...], folder: Pa
         assert front_json(load_run(run).front) == front_json(load_run(folder / "calm").front)
 
 
+@pytest.mark.slow
 def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
     """Drivers are killed at four random moments, and rows and front are those of a run that nobody killed."""
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND)

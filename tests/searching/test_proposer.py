@@ -113,7 +113,9 @@ def test_the_time_of_an_evaluation_reaches_the_study(is_asked: bool) -> None:
     assert [trial.user_attrs[SECONDS] for trial in trials_of(proposer)] == [7.5]
 
 
-every_sampler = pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "nsga3", "local", "random"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gp", "local")]
+"""These learn much at each proposal; quicker tests of them are those of the contract and of the golden runs."""
+every_sampler = pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3", "random", *SLOW])
 
 
 @every_sampler

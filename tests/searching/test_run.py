@@ -18,7 +18,11 @@ from nas.space.architecture import Choice
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "nsga3", "local", "random"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("tpe", "nsga2", "nsga3", "local")]
+"""Golden runs show the same of these in less time."""
+
+
+@pytest.mark.parametrize("sampler", ["gp", "random", *SLOW])
 def test_a_recipe_and_a_seed_decide_every_row(tmp_path: Path, sampler: str) -> None:
     """Two runs give the same journal, with the times of all rows; another seed gives another journal."""
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):

@@ -35,7 +35,8 @@ def run_child(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Start a process that has the journal's names, and ``folder`` from its first argument."""
     head = (
         "import sys, time\nfrom pathlib import Path\nfrom nas.errors import JournalError\n"
-        "from nas.storage.journal import Journal, read_rows\nfrom nas.storage.journal_rows import RecipeText, RoundEnded\n"
+        "from nas.storage.journal import Journal, read_rows\n"
+        "from nas.storage.journal_rows import RecipeText, RoundEnded\n"
         "folder = Path(sys.argv[1])\n"
     )
     return subprocess.Popen(
