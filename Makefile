@@ -1,7 +1,7 @@
 # Every target sets up what it needs: a virtual environment in .venv, dependencies by pip.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two tests at a time, each on one thread; the slow ones, of which many start a Ray of their own, one after the other.
+# Two tests at a time, each on one thread. Slow ones that start a Ray of their own run one after the other.
 TEST_PROCESSES ?= 2
 test test-slow: export OMP_NUM_THREADS ?= 1
 
@@ -14,7 +14,8 @@ test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not ray" -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -m "slow and ray"
 
 lint: .venv/installed
 	$(BIN)/ruff check .

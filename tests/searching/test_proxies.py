@@ -118,10 +118,10 @@ def test_ray_workers_find_the_same_errors(tmp_path: Path, way: str) -> None:
 @pytest.mark.parametrize(
     ("way", "stop_before"),
     [
-        ("supernet", "training a handful to check by"),
+        ("supernet", "training a few architectures alone, as a check"),
         pytest.param("supernet", "round 2/2: {}", marks=pytest.mark.slow),
         pytest.param("supernet", "retraining winners", marks=pytest.mark.slow),
-        pytest.param("zero-cost", "training a handful to check by", marks=pytest.mark.slow),
+        pytest.param("zero-cost", "training a few architectures alone, as a check", marks=pytest.mark.slow),
         ("zero-cost", "round 2/2: {}"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_resumed_run_repeats_nothing(tmp_path: Path, way: str, stop_before: st
     diary = resume_without_winners(run)
     assert rows_of(run)[: len(before)] == before
     assert "training the supernet" not in diary.stages
-    assert ("training a handful to check by" in diary.stages) == stop_before.startswith("training")
+    assert ("training a few architectures alone, as a check" in diary.stages) == stop_before.startswith("training")
     search_without_winners(tmp_path / "b", evaluate=way)
     for stage in ("check", "train"):
         found, whole = ({r.architecture: r.values for r in evaluations_of(tmp_path / x / "run", stage)} for x in "ab")
