@@ -5,26 +5,43 @@ from __future__ import annotations
 import html
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from nas.errors import did_you_mean
 from nas.results.winner import Winner, accuracy_text, range_text
 from nas.values.metric import METRICS, Metric
-from nas.values.objective import limit_text
-
-if TYPE_CHECKING:
-    from nas.results.front import Front
+from nas.values.objective import Limit, limit_text
 
 COLOURS = {True: "#0b6e99", False: "#9aa5ab"}
 """Of winners on the front, and of others."""
 
 
-def front_text(front: Front) -> str:
+class Winners(Protocol):
+    """What is shown of a front; ``Front`` itself has all of it."""
+
+    @property
+    def winners(self) -> Sequence[Winner]: ...
+
+    @property
+    def on_front(self) -> Sequence[bool]: ...
+
+    @property
+    def limits(self) -> Sequence[Limit]: ...
+
+    @property
+    def costs(self) -> Sequence[Metric]: ...
+
+    @property
+    def run_folder(self) -> Path: ...
+
+
+def front_text(front: Winners) -> str:
     """Return one line about the front, and one line a winner."""
     return "\n".join([f"Front of {front.run_folder}: {_summary(front)}", *_aligned(_cells(front))])
 
 
-def front_html(front: Front) -> str:
+def front_html(front: Winners) -> str:
     """Return the front as an HTML table for a notebook; everything in it is escaped."""
     header, *rows = _cells(front)
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
@@ -33,12 +50,12 @@ def front_html(front: Front) -> str:
     return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def front_rows(front: Front) -> list[dict[str, Any]]:
+def front_rows(front: Winners) -> list[dict[str, Any]]:
     """Return one flat dictionary a winner: choices as ``choice.<name>``, medians, and bounds as ``<metric>_lower``."""
     return [_row(front, winner, on_front) for winner, on_front in zip(front.winners, front.on_front, strict=True)]
 
 
-def _row(front: Front, winner: Winner, on_front: bool) -> dict[str, Any]:
+def _row(front: Winners, winner: Winner, on_front: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": winner.architecture.id,
         "on_front": on_front,
@@ -55,7 +72,7 @@ def _row(front: Front, winner: Winner, on_front: bool) -> dict[str, Any]:
     return {**row, "bundle": "" if winner.bundle is None else str(winner.bundle)}
 
 
-def front_plot(front: Front, metric: str | None = None) -> Any:
+def front_plot(front: Winners, metric: str | None = None) -> Any:
     """Return a plotly figure of test error against ``metric``, by default the first cost, with 95 % intervals.
 
     Raises:
@@ -102,7 +119,7 @@ def _trace(winners: Sequence[Winner], cost: Metric) -> dict[str, Any]:
     }
 
 
-def _cost(front: Front, metric: str | None) -> Metric:
+def _cost(front: Winners, metric: str | None) -> Metric:
     if metric is None:
         return front.costs[0] if front.costs else METRICS["latency_ms"]
     known = [name for name in METRICS if name != "error"]
@@ -111,7 +128,7 @@ def _cost(front: Front, metric: str | None) -> Metric:
     return METRICS[metric]
 
 
-def _summary(front: Front) -> str:
+def _summary(front: Winners) -> str:
     count = len(front.winners)
     parts = [f"{count} winner{'s' * (count != 1)}", f"{sum(front.on_front)} on the front"]
     if front.limits:
@@ -120,7 +137,7 @@ def _summary(front: Front) -> str:
     return ", ".join(parts)
 
 
-def _cells(front: Front) -> list[list[str]]:
+def _cells(front: Winners) -> list[list[str]]:
     """Return the header and one row of cells a winner."""
     limits = ["limits"] if front.limits else []
     costs = [cost.title.lower() for cost in front.costs]
