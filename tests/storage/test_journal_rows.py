@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from nas.space.architecture import Architecture
-from nas.storage import notes
 from nas.storage.journal_rows import (
     KNOWN,
     Agreement,
