@@ -91,7 +91,7 @@ class TestClasses:
         """The list of classes lacks none of the module's, and this test has an example of each."""
         written_here = {
             each
-            for _, each in inspect.getmembers(notes, inspect.isclass)
+            for _, each in inspect.getmembers(journal_rows, inspect.isclass)
             if dataclasses.is_dataclass(each) and hasattr(each, "kind")
         }
         assert written_here == set(KNOWN) == {type(row) for row in ROWS}
