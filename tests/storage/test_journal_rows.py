@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nas.space.architecture import Architecture
+from nas.storage import journal_rows
 from nas.storage.journal_rows import (
     KNOWN,
     Agreement,
