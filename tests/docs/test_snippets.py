@@ -121,8 +121,7 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             exec(compile(block.text, str(block), "exec"), names)
 
 
-@pytest.mark.slow
-@pytest.mark.ray
+@pytest.mark.slow  # but not marked as starting a Ray, so that these searches run beside other slow tests
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", python_pages(slow=True), ids=name_of)
 def test_slow_python_runs(page: Path, tmp_path: Path) -> None:
