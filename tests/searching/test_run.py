@@ -42,7 +42,7 @@ def test_no_training_begins_after_the_search_time(tmp_path: Path) -> None:
     assert 2 <= len(trained(run)) < 30
     by_round = Counter(row.round for row in evaluations_of(run, "train"))
     assert set(by_round) == {1, 2}
-    assert sum("its share of the search time, 0.2 s, is over" in news for news in diary.news) == 2
+    assert sum("its share of the search time (0.2 s in all) is used up" in news for news in diary.news) == 2
     assert len(front) >= 1
     before = rows_of(run)
     resume(run)
