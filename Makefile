@@ -1,7 +1,7 @@
 # Every target sets up what it needs: a virtual environment in .venv, dependencies by pip.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two tests at a time, each on one thread. Slow ones that start a Ray of their own run one after the other.
+# Two tests at a time, each on one thread. Those marked `ray` kill processes or count time, so they run one after the other.
 TEST_PROCESSES ?= 2
 test test-slow: export OMP_NUM_THREADS ?= 1
 

@@ -145,7 +145,6 @@ def test_a_winner_that_fails_to_retrain_is_left_out(tmp_path: Path, monkeypatch:
     assert sorted(tried) == sorted([good.id, bad.id])
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_small_comparison(tmp_path: Path) -> None:

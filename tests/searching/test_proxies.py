@@ -96,7 +96,6 @@ def test_candidates_are_not_trained_but_a_handful_and_the_winners_are(tmp_path: 
     assert_nothing_twice(run)
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["supernet", "zero-cost"])
 def test_ray_workers_find_the_same_errors(tmp_path: Path, way: str) -> None:
