@@ -38,7 +38,7 @@ def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
 
     yield (
         "data sets, for --data",
-        {**dict.fromkeys(DATA_SETS, ""), "folder:PATH": "Images of your own, in one folder for each class."},
+        {**DATA_SETS, "folder:PATH": "Images of your own, in one folder for each class."},
     )
     for title, (group, own) in PLUG_INS.items():
         yield title, {**plug_in_summaries(group), **own}

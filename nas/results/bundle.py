@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space, make_space
+from nas.tasks.predict import Inputs, Preparation, probabilities_of
 from nas.values.target import Target
 
 if TYPE_CHECKING:
@@ -80,25 +81,29 @@ class Bundle:
         module.load_state_dict(load_file(self.folder / WEIGHTS))
         return module.eval()
 
-    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the deployed model on ``images``, in the runtime and precision that were measured.
+    @property
+    def preparation(self) -> Preparation:
+        """The way from a picture to the model's input, as the tested pictures went it."""
+        return Preparation.of(self.about)
 
-        ``images`` are uint8 of shape (N, channels, height, width), or (N, height, width) for one channel. They are
-        scaled as in training. Returns the probabilities of the classes, shape (N, classes).
+    def predict(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """Run the deployed model on pictures, in the runtime and precision that were measured.
+
+        ``inputs`` is the path of a picture or of a folder of pictures, several such paths, or pixels: uint8 of shape
+        (N, channels, height, width), or (N, height, width) for one channel. Pictures are prepared as the tested ones
+        were. Returns the probabilities of the classes, shape (N, classes).
 
         Raises:
-            ValueError: other images than these.
+            InputError: a picture cannot be read, or the pixels have another type or shape; a ValueError.
             TargetError: the target's runtime is not available here.
             CandidateError: the runtime refuses the model, or takes too long.
             JournalError: the deployed model does not lie in the bundle.
         """
-        inputs = self._scaled(np.asarray(images))
-        if not len(inputs):
+        preparation = self.preparation
+        scaled = preparation.scaled(preparation.pixels(inputs))
+        if not len(scaled):
             return np.zeros((0, len(self.about["classes"])), dtype=np.float32)
-        logits = self._outputs(inputs)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: npt.NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-        return probabilities
+        return probabilities_of(self._outputs(scaled))
 
     def _outputs(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         import tempfile
@@ -122,15 +127,3 @@ class Bundle:
                 for start in range(0, len(padded), together)
             ]
         return np.concatenate(parts)[: len(inputs)]
-
-    def _scaled(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        shape = self.input_shape
-        if images.ndim == 3 and shape[0] == 1:
-            images = images[:, None]
-        if images.dtype != np.uint8 or images.shape[1:] != shape:
-            raise ValueError(
-                f"images must be uint8 of shape (N, {', '.join(map(str, shape))}), "
-                f"but got {images.dtype} of shape {images.shape}."
-            )
-        mean, std = (np.asarray(self.about[key], dtype=np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
-        return ((images.astype(np.float32) / 255 - mean) / std).astype(np.float32)

@@ -17,6 +17,7 @@ from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
+from nas.tasks.predict import Inputs
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, Metric
@@ -49,7 +50,7 @@ class Winner:
     Example::
 
         winner = nas.load_run("runs/digits").front[0]
-        probabilities = winner.predict(images)
+        probabilities = winner.predict("photo.jpg")
         module = winner.load()
     """
 
@@ -82,17 +83,18 @@ class Winner:
         """
         return self._bundle.module(self.space if space is None else space)
 
-    def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Run the deployed model, as it was measured, on uint8 images of shape (N, channels, height, width).
+    def predict(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """Run the deployed model, as it was measured, on pictures. They are prepared as the tested ones were.
 
-        Returns the probabilities of the classes, shape (N, classes).
+        ``inputs`` is the path of a picture or of a folder of pictures, several such paths, or pixels: uint8 of shape
+        (N, channels, height, width). Returns the probabilities of the classes, shape (N, classes).
 
         Raises:
             JournalError: there is no bundle, as for a winner from a table.
             TargetError: the target's runtime is not available here.
-            ValueError: images of another type or shape.
+            ValueError: a picture cannot be read, or the pixels have another type or shape.
         """
-        return self._bundle.predict(images)
+        return self._bundle.predict(inputs)
 
     @property
     def _bundle(self) -> Bundle:

@@ -12,6 +12,9 @@ from nas.tasks.dataset import DataSet, check_share
 from nas.tasks.image_folder import load_folder
 from nas.tasks.named_data import DATA_SETS, load_named
 
+FOLDER = "folder:"
+"""The beginning of a name that gives the path of a folder with images."""
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -56,7 +59,7 @@ def load_data(
     seed: int = 0,
     working_folder: Path | None = None,
 ) -> DataSet:
-    """Load the data set called ``name``: one of ``DATA_SETS``, or ``folder:PATH`` for a folder of images.
+    """Load the data set called ``name``: one of DATA_SETS, or ``folder:PATH`` for a folder of images.
 
     A named set is searched in ``root`` and then in ``./data``, torchvision's customary root. The default root is the
     environment variable NAS_DATA, else ``~/.cache/nas/data``. A missing set is downloaded to the root. Relative paths
@@ -79,10 +82,35 @@ def load_data(
     share = validation_share if validation_share is not None else 0.25 if name == "digits" else 0.1
     check_share(share, "validation_share")
     here = working_folder or Path.cwd()
-    if name.startswith("folder:"):
-        return load_folder(name, here / Path(name.removeprefix("folder:")).expanduser(), image_size, share, seed)
+    if name.startswith(FOLDER):
+        return load_folder(name, _path(name.removeprefix(FOLDER), here), image_size, share, seed)
     if name not in DATA_SETS:
-        raise DataError(f"unknown data set {name!r}. {did_you_mean(name, (*DATA_SETS, 'folder:PATH'))}")
+        raise DataError(f"unknown data set {name!r}. {_meant(name, here)}")
     first = root or Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data")
-    roots = tuple(dict.fromkeys((here / first.expanduser(), here / "data")))  # without duplicates, in this order
+    roots = tuple(dict.fromkeys((_path(str(first), here), here / "data")))  # without duplicates, in this order
     return load_named(name, roots, image_size, share, seed)
+
+
+def _path(text: str, here: Path) -> Path:
+    """Return the path that a user writes, seen from the folder ``here``. Raises DataError if it is none."""
+    rule = "data need the path of a folder"
+    if not text:
+        raise DataError(f"{rule}, but got none. For the current folder, write {FOLDER}. with a dot.")
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise DataError(f"{rule} in UTF-8 without zero bytes, but got {text!r}. Rename the folder.")
+    try:
+        return here / Path(text).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{rule}, but {text!r} begins with a user that does not exist here: {error}") from error
+
+
+def _meant(name: str, here: Path) -> str:
+    """Return what a user may have meant by a name that is none: a folder, or the nearest name."""
+    path = os.path.join(here, os.path.expanduser(name))
+    if os.path.isdir(path):
+        return f"To use the folder {name}, write {FOLDER}{name}."
+    if os.path.exists(path):
+        return f"{name} is a file: put images into a folder for each class, and write {FOLDER}PATH."
+    if "/" in name or os.sep in name:
+        return f"There is no folder {path} either. Images of your own are named by {FOLDER}PATH."
+    return did_you_mean(name, (*DATA_SETS, f"{FOLDER}PATH"))

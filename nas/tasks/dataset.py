@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ImageArray = npt.NDArray[np.uint8]
-LabelArray = npt.NDArray[np.int64]
+from nas.tasks.arrays import ImageArray, LabelArray, checked_images, checked_labels
+from nas.tasks.duplicates import digests_of, duplicate_warnings
+from nas.tasks.predict import Preparation
+
 Float32Array = npt.NDArray[np.float32]
 
 TEST_SHARE = 0.2  # of each class, if there are no test images
@@ -77,8 +79,16 @@ class Split:
 class DataSet:
     """A classification task. The test split scores winners, once; nothing else may use it.
 
-    With ``flip``, an image mirrored left to right keeps its label. ``shift`` is the largest random translation in
-    pixels.
+    Attributes:
+        name: its name, for people.
+        train: the images to train on.
+        validation: the images that compare candidates.
+        test: the images that score winners.
+        classes: the names of the classes, by label.
+        flip: an image mirrored left to right keeps its label.
+        shift: the largest random translation in pixels.
+        crop: images were cut to their shape and scaled to it when they were loaded, so new ones can be too.
+        notes: what a user should know about the loading, such as files that were left out.
     """
 
     name: str
@@ -88,6 +98,8 @@ class DataSet:
     classes: tuple[str, ...]
     flip: bool = False
     shift: int = 0
+    crop: bool = False
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for title, split in (("train", self.train), ("validation", self.validation), ("test", self.test)):
@@ -105,8 +117,13 @@ class DataSet:
                 )
         if len(self.classes) < 2:
             raise ValueError(f"a data set must have at least 2 classes, but got {len(self.classes)}.")
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip must be True or False, but got {self.flip!r}.")
+        if not isinstance(self.shift, int):
+            raise ValueError(f"shift must be a whole number of pixels, but got {self.shift!r}.")
         if self.shift < 0:
             raise ValueError(f"shift must not be negative, but got {self.shift}.")
+        _check_names(self.name, self.classes)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -128,6 +145,20 @@ class DataSet:
     def std(self) -> Float32Array:
         """The standard deviation of each channel; at least one grey level, so that division by it is safe."""
         return self._moments[1]
+
+    @property
+    def preparation(self) -> Preparation:
+        """The way from a picture to a model's input: the one that the images of this data set went."""
+        mean, std = self._moments
+        return Preparation(*self.input_shape, self.crop, tuple(mean.tolist()), tuple(std.tolist()))
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about what makes results worse than they look: the notes of loading, and duplicate images."""
+        splits = [
+            (digests_of(split.images), split.labels.tolist()) for split in (self.train, self.validation, self.test)
+        ]
+        return (*self.notes, *duplicate_warnings(*splits))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -175,26 +206,38 @@ class DataSet:
         """Build a data set from arrays, split by class.
 
         ``images`` are uint8, or floats within [0, 1], of shape (N, height, width) or (N, channels, height, width).
-        ``labels`` are integers from 0, shape (N,). Without test images, ``test_share`` of each class becomes the test
+        Floats are rounded to 256 levels. ``labels`` are integers from 0 or text, shape (N,). Without ``classes``, each
+        different label is a class. Without test images, ``test_share`` of each class becomes the test
         split, always with the same images. ``seed`` then picks ``validation_share`` of the other images for the
         validation split.
 
         Raises:
-            ValueError: a type, range or shape is wrong, a class has no training image, or a share is outside (0, 1).
+            ValueError: the arrays are not plainly images and labels, a class has no image, or a share is outside
+                (0, 1).
         """
         if (test_images is None) != (test_labels is None):
             raise ValueError("test_images and test_labels must be given together, but got only one of them.")
-        everything = Split(_as_images(images, "images"), _as_labels(labels, "labels"))
-        class_count = int(everything.labels.max()) + 1 if classes is None else len(classes)
-        missing = sorted(set(range(class_count)) - set(everything.labels.tolist()))
-        if missing:
-            raise ValueError(f"each class must have at least one image, but class {missing[0]} has none.")
+        found, tested, names = checked_labels(labels, test_labels, classes)
+        everything = Split(checked_images(images, "images"), found)
         test = None
-        if test_images is not None and test_labels is not None:
-            test = Split(_as_images(test_images, "test_images"), _as_labels(test_labels, "test_labels"))
+        if test_images is not None and tested is not None:
+            test = Split(checked_images(test_images, "test_images"), tested)
         train, validation, test = complete_splits(everything, None, test, validation_share, test_share, seed)
-        names = tuple(str(index) for index in range(class_count)) if classes is None else tuple(classes)
         return cls(name, train, validation, test, names, flip=flip, shift=shift)
+
+
+def _check_names(name: str, classes: tuple[str, ...]) -> None:
+    """Check that names can be written down, and that those of classes differ. Raises ValueError."""
+    for title, each in (("the name of a data set", name), *(("the name of a class", each) for each in classes)):
+        if not isinstance(each, str) or not each:
+            raise ValueError(f"{title} must be text, but got {each!r}.")
+        try:
+            each.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{title} must be text in UTF-8, but got {each!r}.") from None
+    if len(set(classes)) < len(classes):
+        twice = next(each for each in classes if classes.count(each) > 1)
+        raise ValueError(f"classes must have different names, but {twice!r} is there {classes.count(twice)} times.")
 
 
 # Splitting
@@ -243,35 +286,3 @@ def usual_shift(split: Split) -> int:
     """The usual shift in pixels: an eighth of the image, such as 4 of 32 pixels on CIFAR."""
     height, width = split.images.shape[2:]
     return max(1, min(int(height), int(width)) // 8)
-
-
-# Arrays
-
-
-def _as_images(images: npt.NDArray[Any], title: str) -> ImageArray:
-    images = np.asarray(images)
-    if images.ndim == 3:
-        images = images[:, None]
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(
-            f"{title} must have the shape (N, height, width) or (N, channels, height, width), but got {images.shape}."
-        )
-    if images.shape[3] in (1, 3, 4) and images.shape[1] not in (1, 3, 4):
-        raise ValueError(f"channels of {title} must come before height and width, but got {images.shape}.")
-    if images.dtype == np.uint8:
-        return np.ascontiguousarray(images, dtype=np.uint8)
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"{title} must be uint8, or floats within [0, 1], but got {images.dtype}.")
-    smallest, largest = float(images.min()), float(images.max())
-    if not (smallest >= 0 and largest <= 1):  # NaN fails both
-        raise ValueError(f"floats in {title} must lie within [0, 1], but got {smallest:g} to {largest:g}.")
-    return np.ascontiguousarray(np.rint(images * 255), dtype=np.uint8)
-
-
-def _as_labels(labels: npt.NDArray[Any], title: str) -> LabelArray:
-    labels = np.asarray(labels)
-    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise ValueError(f"{title} must be integers of shape (N,), but got {labels.dtype} of shape {labels.shape}.")
-    if len(labels) and labels.min() < 0:
-        raise ValueError(f"{title} must not be negative, but got {labels.min()}.")
-    return labels.astype(np.int64)

@@ -1,16 +1,12 @@
-"""Scaling to square images of one size, and the largest decoded data set."""
+"""Scaling arrays of images to squares of one size, and the largest decoded data set."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas.errors import DataError
-from nas.tasks.dataset import ImageArray, Split
-
-if TYPE_CHECKING:
-    from PIL import Image
+from nas.tasks.dataset import Split
+from nas.tasks.predict import pixels_of
 
 LARGEST_BYTES = 8 * 2**30
 """The most memory that a decoded data set may take."""
@@ -27,21 +23,8 @@ def resized(split: Split, size: int) -> Split:
     images = np.empty((count, channels, size, size), dtype=np.uint8)
     for index, source in enumerate(split.images):
         picture = Image.fromarray(source[0] if channels == 1 else source.transpose(1, 2, 0))
-        images[index] = channels_first(centred_square(picture, size))
+        images[index] = pixels_of(picture, channels, size, size)
     return Split(images, split.labels)
-
-
-def centred_square(image: Image.Image, size: int) -> Image.Image:
-    """Return the largest centred square of an image, scaled to ``size`` × ``size`` pixels."""
-    from PIL import Image, ImageOps
-
-    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-
-
-def channels_first(image: Image.Image) -> ImageArray:
-    """The pixels of a grey or colour image, shape (channels, height, width)."""
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def check_decoded_bytes(count: int, channels: int, height: int, width: int) -> None:

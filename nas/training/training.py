@@ -131,8 +131,7 @@ def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: tor
 
 def normalised_images(images: npt.NDArray[np.uint8], data: DataSet) -> npt.NDArray[np.float32]:
     """Return images as the models see them: scaled by the mean and standard deviation of the training images."""
-    mean, std = statistics_of(data, torch.device("cpu"))
-    return _normalised(torch.from_numpy(images), mean, std).numpy()
+    return data.preparation.scaled(images)
 
 
 def training_images(data: DataSet, share: float, use_validation: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -284,13 +283,12 @@ def statistics_of(data: DataSet, device: torch.device) -> tuple[torch.Tensor, to
     return mean.to(device), std.to(device)
 
 
-def _normalised(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    return (images.float() / 255 - mean) / std
-
-
 def inputs_of(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Convert images to a module's inputs: normalised, and in the memory format that is fastest on CPUs."""
-    return _normalised(images, mean, std).contiguous(memory_format=torch.channels_last)
+    """Convert images to a module's inputs: scaled like deployed ones, and in the memory format that is fastest on CPUs.
+
+    ``Preparation.scaled`` does the same to arrays, outside training.
+    """
+    return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def move(module: torch.nn.Module, device: torch.device) -> None:

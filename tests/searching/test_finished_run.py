@@ -93,7 +93,7 @@ import importlib.abc, runpy, sys
 class Nothing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in sys.stdlib_module_names and top not in ("numpy", "onnxruntime", "flatbuffers", "google"):
+        if top not in sys.stdlib_module_names and top not in ("numpy", "onnxruntime", "flatbuffers", "google", "PIL"):
             raise ModuleNotFoundError(f"{name} must not be needed", name=name)
 
 sys.meta_path.insert(0, Nothing())
@@ -103,16 +103,17 @@ assert not {"torch", "nas"} & set(sys.modules)
 """
 
 
-def test_predict_needs_only_numpy_and_onnxruntime_and_agrees_with_the_test_error(
-    tmp_path: Path, finished: Path, digits: DataSet
-) -> None:
-    """The file in the bundle classifies saved images, and errs as often as the journal says."""
+def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished: Path, digits: DataSet) -> None:
+    """The file in the bundle classifies saved images by numpy, onnxruntime and Pillow, as the winner does.
+
+    It errs as often as the journal says.
+    """
     np.save(tmp_path / "images.npy", digits.test.images)
     row = evaluations_of(finished, "winner")[0]
     done = subprocess.run(
         [
             *(sys.executable, "-I", "-c", ALONE),
-            *(finished / str(row.details["folder"]) / "predict.py", tmp_path / "images.npy"),
+            *(finished / str(row.details["folder"]) / "predict.py", "--json", tmp_path / "images.npy"),
         ],
         cwd=tmp_path,
         text=True,
@@ -121,9 +122,14 @@ def test_predict_needs_only_numpy_and_onnxruntime_and_agrees_with_the_test_error
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    classes = [line.split("\t")[0] for line in done.stdout.splitlines()]
-    wrong = sum(name != digits.classes[label] for name, label in zip(classes, digits.test.labels, strict=True))
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    wrong = sum(line["class"] != digits.classes[label] for line, label in zip(lines, digits.test.labels, strict=True))
     assert wrong / len(digits.test) == pytest.approx(row.details["test_error"])
+    images = normalised_images(digits.test.images, digits)
+    expected = outputs_of(finished / str(row.details["folder"]) / "model.onnx", images)
+    np.testing.assert_array_equal(np.array([line["logits"] for line in lines], dtype=np.float32), expected)
+    about = json.loads((finished / str(row.details["folder"]) / "architecture.json").read_text(encoding="utf-8"))
+    assert about["preparation"] == digits.preparation.to_json()
 
 
 @pytest.mark.parametrize(("seed", "what"), [(0, "this recipe's run"), (1, "a run of another recipe")])

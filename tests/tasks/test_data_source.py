@@ -22,6 +22,43 @@ class TestLoadData:
             load_data("cifar-10")
         assert "digits" in DATA_SETS
 
+    def test_a_folder_is_recognised(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who names a folder is told how it is written, whatever names are similar."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "digit").mkdir()
+        (tmp_path / "photos.zip").write_bytes(b"")
+        with pytest.raises(DataError, match=r"unknown data set 'digit'. To use the folder digit, write folder:digit"):
+            load_data("digit")
+        with pytest.raises(DataError, match=r"photos.zip is a file: put images into a folder for each class"):
+            load_data("photos.zip")
+        with pytest.raises(DataError, match=r"There is no folder .*photos/all either"):
+            load_data("photos/all")
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("folder:", "need the path of a folder, but got none"),
+            ("folder:~nosuchuser/x", "a user that does not exist here"),
+            ("folder:a\0b", r"without zero bytes, but got 'a\\x00b'"),
+            ("folder:\udcff", r"in UTF-8 without zero bytes, but got '\\udcff'"),
+            ("folder:" + "x" * 300, "must be readable|is no folder"),
+        ],
+    )
+    def test_paths_that_are_none(self, name: str, message: str) -> None:
+        """A path that no system takes is answered like one that is missing."""
+        with pytest.raises(DataError, match=message):
+            load_data(name)
+
+    def test_roots_that_are_none(self) -> None:
+        """The folder of named sets is checked like one of images."""
+        with pytest.raises(DataError, match="a user that does not exist here"):
+            load_data("mnist", root=Path("~nosuchuser"))
+
+    def test_a_link_to_itself_is_no_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        with pytest.raises(DataError, match="loop is no folder"):
+            load_data(f"folder:{tmp_path / 'loop'}")
+
     def test_importing_loads_neither_torch_nor_sklearn(self) -> None:
         """The import is light, so that the command line answers quickly."""
         code = "import sys, nas.tasks.data_source; print({'torch', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules))"

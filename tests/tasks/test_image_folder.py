@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +115,9 @@ class TestFolder:
                     assert saved.format == ("MPO" if pictures == 2 else "JPEG")
         assert load_data(f"folder:{tmp_path}").input_shape == (3, 6, 4)
 
-    @pytest.mark.parametrize("content", [b"", b"no image", "half"])
-    def test_an_unreadable_image_is_named(self, tmp_path: Path, content: bytes | str) -> None:
-        """The error names the file, whether its header or only its end is damaged."""
+    @pytest.mark.parametrize("content", [b"", b"no image", "half", b"%!PS-Adobe-3.0 EPSF-3.0\n%%EndComments\n"])
+    def test_a_broken_image_is_named_and_left_out(self, tmp_path: Path, content: bytes | str) -> None:
+        """One may be, whether its header or only its end is damaged. Formats that start a program are not read."""
         write_flat(tmp_path)
         path = tmp_path / "dog" / "3.png"
         if isinstance(content, str):
@@ -123,14 +125,74 @@ class TestFolder:
             Image.fromarray(noise).save(path)
             content = path.read_bytes()[:80]
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"dog/3.png cannot be read as an image"):
+        data = load_data(f"folder:{tmp_path}")
+        assert (len(data.train), len(data.validation), len(data.test)) == (20, 3, 6)
+        assert 53 not in data.train.images
+        (note,) = data.notes
+        assert note.startswith("1 of 30 pictures was left out as unreadable: dog/3.png (")
+        assert data.warnings[0] == note
+
+    def test_many_broken_images_are_refused(self, tmp_path: Path) -> None:
+        """More than 5 % are no accident. The error names some with their reasons."""
+        write_flat(tmp_path, per_class=20)
+        for index in range(3):
+            (tmp_path / "dog" / f"{index}.png").write_text("no image")
+        assert load_data(f"folder:{tmp_path}").notes[0].startswith("3 of 60 pictures were left out as unreadable: ")
+        for index in range(3, 8):
+            (tmp_path / "dog" / f"{index}.png").write_text("no image")
+        with pytest.raises(DataError, match=r"5% .* 3 of 60, but 8 are: dog/0.png \(it is none of PNG.*; and 3 more"):
             load_data(f"folder:{tmp_path}")
 
-    def test_an_image_of_another_kind_is_not_decoded(self, tmp_path: Path) -> None:
-        """Formats that start another program, such as EPS, are refused whatever the extension."""
+    def test_a_class_needs_an_image_that_can_be_read(self, tmp_path: Path) -> None:
+        """A class whose only image is broken is refused by name."""
         write_flat(tmp_path)
-        (tmp_path / "dog" / "3.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n")
-        with pytest.raises(DataError, match="cannot be read as an image"):
+        (tmp_path / "fox").mkdir()
+        (tmp_path / "fox" / "1.jpg").write_bytes(b"")
+        with pytest.raises(DataError, match=r"all of 'fox' are broken: fox/1.jpg"):
+            load_data(f"folder:{tmp_path}")
+
+    def test_a_photo_cut_off_in_its_middle_is_left_out(self, tmp_path: Path) -> None:
+        """Also one with a proper end, whose missing part Pillow fills with grey."""
+        rng = np.random.default_rng(0)
+        for title in ("a", "b"):
+            (tmp_path / title).mkdir()
+            for index in range(3):
+                noise = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+                noise.save(tmp_path / title / f"{index}.jpg")
+        content = (tmp_path / "a" / "1.jpg").read_bytes()
+        (tmp_path / "a" / "1.jpg").write_bytes(content[: len(content) // 2] + b"\xff\xd9")
+        (note,) = load_data(f"folder:{tmp_path}").notes
+        assert "a/1.jpg (it breaks off before its end)" in note
+
+    def test_files_of_unknown_formats_are_told(self, tmp_path: Path) -> None:
+        """Pictures of a phone are not left out without a word; texts are."""
+        write_flat(tmp_path)
+        for name in ("IMG_1.HEIC", "IMG_2.heic", "labels.txt", ".DS_Store"):
+            (tmp_path / "cat" / name).write_bytes(b"x")
+        (note,) = load_data(f"folder:{tmp_path}").notes
+        assert note == (
+            "files with unknown endings were left out (2 .heic). Convert pictures among them to JPEG or PNG."
+        )
+
+    def test_large_pictures_are_told(self, tmp_path: Path) -> None:
+        """Photos are seldom meant to be trained on in full."""
+        write_flat(tmp_path, per_class=3, size=(600, 400))
+        (note,) = load_data(f"folder:{tmp_path}").notes
+        assert "in full, 600×400 pixels, which takes long" in note
+        assert load_data(f"folder:{tmp_path}", image_size=8).notes == ()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
+    def test_names_that_are_no_text(self, tmp_path: Path) -> None:
+        """A class needs a name in UTF-8, because files of a winner hold it. The name of a file does not matter."""
+        root = os.fsencode(tmp_path)
+        write_flat(tmp_path)
+        os.rename(os.path.join(root, b"cat", b"1.png"), os.path.join(root, b"cat", b"\xff.png"))
+        assert len(load_data(f"folder:{tmp_path}").train) == 21
+        with open(os.path.join(root, b"cat", b"\xfe.png"), "w") as file:
+            file.write("no image")
+        assert "cat/\\xfe.png" in load_data(f"folder:{tmp_path}").notes[0]
+        os.rename(os.path.join(root, b"dog"), os.path.join(root, b"d\xf6g"))
+        with pytest.raises(DataError, match=r"need names in UTF-8, but .* has one called 'd\\\\xf6g'"):
             load_data(f"folder:{tmp_path}")
 
     def test_links_out_of_the_folder_are_refused(self, tmp_path: Path) -> None:
@@ -145,8 +207,10 @@ class TestFolder:
             load_data(f"folder:{root}")
         (root / "cat" / "outside.png").unlink()
         (root / "cat" / "broken.png").symlink_to(root / "nothing.png")
-        with pytest.raises(DataError, match="a broken link"):
+        (root / "cat" / "itself.png").symlink_to(root / "cat" / "itself.png")
+        with pytest.raises(DataError, match=r"2 are: cat/broken.png \(it is no file, or a broken link\); cat/itself"):
             load_data(f"folder:{root}")
+        (root / "cat" / "itself.png").unlink()
         (root / "cat" / "broken.png").unlink()
         (root / "fox").symlink_to(root / "dog")
         with pytest.raises(DataError, match=r"must not be links, but .*fox links to .*dog"):

@@ -122,6 +122,7 @@ class BundleMaker:
             "batch": state.recipe.parsed_target.batch,
             "mean": np.asarray(data.mean).tolist(),
             "std": np.asarray(data.std).tolist(),
+            "preparation": data.preparation.to_json(),
             "params": row.values["params"],
             "macs": row.values["macs"],
             "modelled_energy_mj": row.values["modelled_energy_mj"],
@@ -136,7 +137,7 @@ class BundleMaker:
         measured = {name: measurement.to_json() for name, measurement in measurements.items()}
         write_aside(folder / ABOUT, _json(description))
         write_aside(folder / "measurement.json", _json(measured))
-        write_aside(folder / "predict.py", resources.files("nas.formats").joinpath("templates/predict.py").read_bytes())
+        write_aside(folder / "predict.py", resources.files("nas.tasks").joinpath("predict.py").read_bytes())
 
     def _bundle(self, architecture: Architecture) -> Path:
         return self._folder / WINNERS / architecture.id

@@ -1,0 +1,244 @@
+"""``predict.py``: pictures get the pixels of the tested pipeline, and mistakes get one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_bundle import KINDS, WIDE, colours, write_bundle, write_photos
+
+from nas.formats.onnx_session import outputs_of
+from nas.results.bundle import Bundle
+from nas.tasks.data_source import load_data
+from nas.tasks.dataset import DataSet
+from nas.tasks.predict import InputError, Model, Preparation
+from nas.training.training import normalised_images
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run(script: Path, *arguments: str | Path, cwd: Path | None = None) -> Done:
+    """Run ``predict.py`` without what this project needs."""
+    return subprocess.run(
+        [sys.executable, "-I", script, *map(str, arguments)], cwd=cwd, text=True, capture_output=True, check=False
+    )
+
+
+@pytest.fixture(name="photos", scope="module")
+def photos_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures of every kind."""
+    root = tmp_path_factory.mktemp("data")
+    write_photos(root)
+    return root
+
+
+@pytest.fixture(name="data", scope="module")
+def data_fixture(photos: Path) -> DataSet:
+    """The same as a data set of small squares."""
+    return load_data(f"folder:{photos}", image_size=16)
+
+
+@pytest.fixture(name="script", scope="module")
+def script_fixture(tmp_path_factory: pytest.TempPathFactory, data: DataSet) -> Path:
+    """A ``predict.py`` in a winner's folder for that data set."""
+    return write_bundle(tmp_path_factory.mktemp("bundle"), data)
+
+
+def test_a_photo_gets_exactly_the_logits_of_the_tested_pipeline(photos: Path, data: DataSet, script: Path) -> None:
+    """Whatever its size and mode: the numbers are equal to the last bit, also by a folder and by a module."""
+    expected = outputs_of(script.with_name("model.onnx"), normalised_images(data.test.images, data))
+    files = [photos / "test" / title / name for title in ("cat", "dog") for name in sorted(KINDS)]
+    done = run(script, "--json", *files)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["input"] for line in lines] == [str(file) for file in files]
+    np.testing.assert_array_equal(np.array([line["logits"] for line in lines], dtype=np.float32), expected)
+    assert [line["class"] for line in lines] == [data.classes[label] for label in expected.argmax(axis=1)]
+    np.testing.assert_allclose([sum(line["probabilities"].values()) for line in lines], 1, rtol=1e-5)
+    assert run(script, "--json", photos / "test").stdout == done.stdout
+    model = Model(script.parent)
+    np.testing.assert_array_equal(model.logits(photos / "test"), expected)
+    np.testing.assert_array_equal(model.predict(files), model.predict(data.test.images))
+
+
+def test_a_bundle_prepares_pictures_by_the_same_code(photos: Path, data: DataSet, script: Path) -> None:
+    """What a winner is loaded from knows the data set's preparation, to the last bit."""
+    bundle = Bundle.read(script.parent)
+    assert bundle.preparation == data.preparation
+    np.testing.assert_array_equal(bundle.preparation.pixels(photos / "test"), data.test.images)
+    scaled = bundle.preparation.scaled(data.test.images)
+    np.testing.assert_array_equal(scaled, normalised_images(data.test.images, data))
+
+
+def test_the_preparation_is_told_to_programs_and_in_words(script: Path) -> None:
+    """Whoever writes another program finds each step in architecture.json."""
+    told = json.loads(script.with_name("architecture.json").read_text(encoding="utf-8"))["preparation"]
+    assert (told["mode"], told["height"], told["width"], told["crop"]) == ("RGB", 16, 16, True)
+    assert (told["layout"], told["dtype"], told["divide_by"]) == ("NCHW", "float32", 255)
+    assert len(told["mean"]) == len(told["std"]) == 3
+    words = " ".join(told["in_words"])
+    for part in ("EXIF", "RGB", "16 × 16 pixels", "middle", "bilinear", "Divide by 255", "mean", "standard deviation"):
+        assert part in words
+    assert all(len(sentence.split()) <= 30 for sentence in told["in_words"])
+
+
+def test_any_number_of_pixels_is_classified(tmp_path: Path, data: DataSet, script: Path) -> None:
+    """The model's batch of two does not matter, nor does the axis of channels of a grey image."""
+    for count in (1, 2, 3, 131):
+        images = np.resize(data.test.images, (count, *data.input_shape))
+        np.save(tmp_path / "images.npy", images)
+        lines = run(script, "images.npy", cwd=tmp_path).stdout.splitlines()
+        assert len(lines) == count
+        name, title, probability = lines[-1].split("\t")
+        assert (name, title in data.classes) == (f"images.npy[{count - 1}]", True)
+        assert 0.5 <= float(probability) <= 1
+        np.testing.assert_array_equal(
+            Model(script.parent).logits(images[:1])[0], Model(script.parent).logits(images)[0]
+        )
+    assert Model(script.parent).predict(data.test.images[:0]).shape == (0, 2)
+
+
+def test_pictures_of_another_size_than_all_tested_ones_are_told(tmp_path: Path) -> None:
+    """Where no picture was scaled before the test, one that has to be is taken with a note."""
+    grey = DataSet.from_arrays(np.random.default_rng(0).integers(0, 256, (20, 8, 12), np.uint8), np.arange(20) % 2)
+    script = write_bundle(tmp_path / "bundle", grey, batch=1)
+    for name, size in (("same.png", (12, 8)), ("large.png", WIDE), ("larger.png", (500, 300))):
+        colours(size, 0).save(tmp_path / name)
+    done = run(script, "same.png", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(script, "large.png", "larger.png", cwd=tmp_path)
+    assert done.stderr == "note: all tested pictures had 12×8 pixels. Others are cut and scaled to that size.\n"
+    assert len(done.stdout.splitlines()) == 2
+    with pytest.warns(UserWarning, match="all tested pictures had 12×8 pixels"):
+        Bundle.read(script.parent).preparation.pixels(tmp_path / "large.png")
+
+
+def test_help_says_everything(script: Path) -> None:
+    """How to call it, what it prints, and how to use it as a module."""
+    done = run(script, "--help")
+    assert done.returncode == 0
+    for part in ("photo.jpg", ".npy", "from predict import Model", "--json", "numpy, onnxruntime and Pillow"):
+        assert part in done.stdout
+
+
+def test_one_broken_picture_does_not_stop_the_others(tmp_path: Path, script: Path) -> None:
+    """It is named, and the exit status tells that something is missing."""
+    colours(WIDE, 0).save(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:500])
+    colours(WIDE, 1).save(tmp_path / "c.jpg")
+    (tmp_path / "notes.txt").write_text("no picture")
+    done = run(script, tmp_path)
+    assert done.returncode == 1
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == [
+        str(tmp_path / "a.jpg"),
+        str(tmp_path / "c.jpg"),
+    ]
+    assert done.stderr.startswith(f"error: {tmp_path / 'b.jpg'} cannot be read as an image: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _saved(array: object) -> object:
+    def write(folder: Path) -> None:
+        np.save(folder / "x.npy", array, allow_pickle=True)
+
+    return write
+
+
+MISTAKES = {
+    "a missing file": (lambda folder: None, ("x.jpg",), "error: there is no file or folder x.jpg."),
+    "an address": (lambda folder: None, ("http://a.b/x.jpg",), "error: there is no file or folder http:/a.b/x.jpg."),
+    "nothing": (lambda folder: None, (), "the following arguments are required: INPUT"),
+    "an unknown option": (lambda folder: None, ("--jsn", "x.jpg"), "unrecognized arguments: --jsn"),
+    "a text": (
+        lambda folder: (folder / "x.jpg").write_text("a"),
+        ("x.jpg",),
+        "x.jpg cannot be read as an image: it is",
+    ),
+    "no bytes": (lambda folder: (folder / "x.jpg").touch(), ("x.jpg",), "cannot be read as an image"),
+    "no bytes of pixels": (lambda folder: (folder / "x.npy").touch(), ("x.npy",), "cannot be used as an array"),
+    "a text of pixels": (lambda folder: (folder / "x.npy").write_text("a"), ("x.npy",), "cannot be used as an array"),
+    "a pickle": (_saved(np.array([{}])), ("x.npy",), "cannot be used as an array of pixels: "),
+    "an empty folder": (lambda folder: None, (".",), "error: the folder . has no pictures"),
+    "no pixels": (_saved(np.zeros((0, 3, 16, 16), np.uint8)), ("x.npy",), "it holds no images"),
+    "one number": (_saved(np.uint8(3)), ("x.npy",), "cannot be used as an array of pixels"),
+    "floats": (_saved(np.zeros((2, 3, 16, 16))), ("x.npy",), "but got float64 of shape (2, 3, 16, 16). Floats within"),
+    "channels last": (_saved(np.zeros((2, 16, 16, 3), np.uint8)), ("x.npy",), "Put the channels first"),
+    "another size": (_saved(np.zeros((2, 3, 8, 8), np.uint8)), ("x.npy",), "must be uint8 of shape (N, 3, 16, 16)"),
+}
+"""By mistake: what lies in the folder, the arguments, and a part of the one sentence that answers them."""
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_answered_by_a_sentence(name: str, tmp_path: Path, script: Path) -> None:
+    prepare, arguments, says = MISTAKES[name]
+    prepare(tmp_path)  # type: ignore[operator]
+    done = run(script, *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2  # argparse adds the usage
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / "architecture.json").unlink(), "needs the architecture.json of a winner beside it"),
+        (lambda folder: (folder / "architecture.json").write_text("{"), "needs the architecture.json"),
+        (lambda folder: (folder / "architecture.json").write_text("[]"), "needs the architecture.json"),
+        (lambda folder: (folder / "architecture.json").write_text("{}"), "needs the architecture.json"),
+        (lambda folder: (folder / "model.onnx").unlink(), "the model must lie beside predict.py, but there is no"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"x"), "cannot load"),
+    ],
+)
+def test_a_damaged_folder_is_told(tmp_path: Path, script: Path, damage: object, says: str) -> None:
+    """A file that is missing or damaged is named."""
+    folder = Path(shutil.copytree(script.parent, tmp_path / "bundle"))
+    damage(folder)  # type: ignore[operator]
+    colours(WIDE, 0).save(tmp_path / "a.jpg")
+    done = run(folder / "predict.py", tmp_path / "a.jpg")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_output_is_no_error(tmp_path: Path, script: Path) -> None:
+    """As in ``python predict.py folder | head``."""
+    np.save(tmp_path / "images.npy", np.zeros((3000, 3, 16, 16), np.uint8))
+    command = f'"{sys.executable}" "{script}" images.npy | head -n 1'
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+
+
+def test_a_model_for_other_arrays_refuses_pictures(tmp_path: Path) -> None:
+    """A picture cannot have five channels, and old bundles do not say how pictures are prepared."""
+    colours(WIDE, 0).save(tmp_path / "a.png")
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 8, 8), np.uint8)
+    with pytest.raises(InputError, match=r"it takes 5 channels, but a picture has 1 or 3. Pass pixels"):
+        DataSet.from_arrays(images, np.arange(20) % 2).preparation.pixels(tmp_path / "a.png")
+    old = Preparation.of({"input_shape": [3, 8, 8], "mean": [0.5] * 3, "std": [0.2] * 3})
+    with pytest.raises(InputError, match=r"its version did not record how. Pass pixels, uint8 of shape"):
+        old.pixels(str(tmp_path / "a.png"))
+    assert old.pixels(np.zeros((1, 3, 8, 8), np.uint8)).shape == (1, 3, 8, 8)
+
+
+def test_a_picture_with_32_bits_is_refused(tmp_path: Path, data: DataSet) -> None:
+    """Its range is not known."""
+    Image.fromarray(np.full((9, 9), 70_000, np.int32)).save(tmp_path / "deep.tif")
+    with pytest.raises(InputError, match=r"deep.tif cannot be read as an image: pictures must have 8 or 16 bits"):
+        data.preparation.pixels(tmp_path / "deep.tif")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
+def test_a_name_that_is_no_text_is_printed(tmp_path: Path, script: Path) -> None:
+    colours(WIDE, 0).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", os.path.join(os.fsencode(tmp_path), b"\xff.png"))
+    done = run(script, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\udcff.png\t" in done.stdout
