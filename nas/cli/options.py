@@ -131,7 +131,12 @@ Resume = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="Continue the run in this folder. Only keys of [execution] may be changed."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the complete recipe with its defaults, then exit.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Check the data, the space and the target, print the complete recipe, and do nothing else."
+    ),
+]
 
 # nas show
 

@@ -78,15 +78,21 @@ def _overrides(flags: Mapping[str, Any]) -> list[str]:
 
 
 def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
-    """Run a new search; with ``dry_run``, only print its recipe."""
+    """Run a new search; with ``dry_run``, only print its recipe, and what its names stand for on standard error."""
     from nas.recipe.recipe import Recipe
     from nas.recipe.toml_text import apply_overrides, read_toml
 
     complete = Recipe.from_mapping(apply_overrides({} if recipe is None else read_toml(recipe), overrides))
-    if dry_run:
-        typer.echo(complete.to_toml(), nl=False)
-        return None
     from nas.reports.progress_display import choose_progress
+
+    if dry_run:
+        from nas.searching.run import look
+
+        found = look(complete, runs, choose_progress(sys.stdout, as_json=True))
+        typer.echo(complete.to_toml(), nl=False)
+        for line in found:
+            typer.echo(line, err=True)
+        return None
     from nas.searching.run import search as start
 
     return start(complete, runs=runs, progress=choose_progress(sys.stdout, as_json))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nas.progress import duration_text
+from nas.storage.journal_rows import WARNINGS
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import OPERATORS
 from nas.values.metric import readable
@@ -60,6 +61,13 @@ def _condition(name: str, values: Sequence[Any]) -> tuple[str, str]:
     return title, f"{_summary(known)} {unit}"
 
 
+def data_sentences(notes: Mapping[str, Any]) -> list[str]:
+    """Return what makes results doubtful in the data themselves, such as test pictures that are also trained on."""
+    data = notes.get("data set")
+    found = data.get(WARNINGS) if isinstance(data, Mapping) else None
+    return [f"About the data: {text}" for text in found] if isinstance(found, list | tuple) else []
+
+
 def evaluation_sentences(notes: Mapping[str, Any]) -> list[str]:
     """Return how well errors that do not come from training rank candidates, in at most one paragraph."""
     note = notes.get("agreement with training")
@@ -98,7 +106,8 @@ def titled_notes(notes: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
         if isinstance(value, Mapping):
             title = str(name).replace("_", " ")
             is_time = "second" in str(name)
-            items = [(str(k), _note_text("seconds" if is_time else str(k), v)) for k, v in _flattened(value)]
+            told = {key: each for key, each in value.items() if key != WARNINGS}
+            items = [(str(k), _note_text("seconds" if is_time else str(k), v)) for k, v in _flattened(told)]
             groups.append(("Time by stage" if title == "seconds" else title[:1].upper() + title[1:], items))
     return groups
 

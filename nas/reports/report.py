@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nas.reports.candidates import candidates_of, ways_of
-from nas.reports.facts import conditions_of, doubts_of, evaluation_sentences, titled_notes
+from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.plots import error_plot, front_plot, prediction_plots
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
 from nas.reports.tables import fit_table, row_table, winner_table
@@ -44,7 +44,11 @@ def render_report(record: Run) -> str:
         failed=failed_text(front.failed),
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
-        trust=[*evaluation_sentences(record.notes), *trust_sentences(front, record.fits)],
+        trust=[
+            *data_sentences(record.notes),
+            *evaluation_sentences(record.notes),
+            *trust_sentences(front, record.fits),
+        ],
         retrained="fine-tuned from the shared weights"
         if any(row.details.get("start") == "supernet" for row in record.rows)
         else "retrained from scratch",

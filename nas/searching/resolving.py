@@ -25,7 +25,7 @@ from nas.searching.beliefs import measured_metrics
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
 from nas.space.plug_ins import check_options
-from nas.space.search_space import HasSupernet, SearchSpace, check_space, load_space, make_space
+from nas.space.search_space import HasSupernet, SearchSpace, check_space, count, load_space, make_space
 from nas.space.tracing import describer_of
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
@@ -156,6 +156,28 @@ def _resolve_models(
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, shape, classes, recipe.parsed_target.batch, store)
     return Resolved(made, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
+
+
+def described(recipe: Recipe, resolved: Resolved) -> list[str]:
+    """Return sentences about the data, the space and what measures: everything that a recipe's names stand for."""
+    space = f"space: {recipe.space.name}, {count(resolved.space):,} architectures"
+    if resolved.table is not None:
+        return [space, f"table: {recipe.table.path}"]
+    data = resolved.data
+    channels, height, width = data.input_shape
+    sizes = f"{len(data.train):,} to train, {len(data.validation):,} to validate, {len(data.test):,} to test"
+    pixels = f"{width}×{height} pixels in {channels} channel{'s' if channels > 1 else ''}"
+    return [
+        f"data: {data.name}, {data.class_count} classes, {pixels}: {sizes}",
+        *data_warnings(resolved),
+        space,
+        f"target: {recipe.parsed_target}",
+    ]
+
+
+def data_warnings(resolved: Resolved) -> list[str]:
+    """Return a line for each reason to doubt results that lies in the data."""
+    return [] if resolved.table is not None else [f"warning: {warning}" for warning in resolved.data.warnings]
 
 
 def _check_plug_ins(recipe: Recipe) -> None:

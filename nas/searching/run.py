@@ -28,14 +28,23 @@ from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
-from nas.searching.resolving import Clock, GivenSpace, Instruments, Resolved, resolve, with_given_names
+from nas.searching.resolving import (
+    Clock,
+    GivenSpace,
+    Instruments,
+    Resolved,
+    data_warnings,
+    described,
+    resolve,
+    with_given_names,
+)
 from nas.searching.round import measure_front, measure_round, train_round
 from nas.searching.state import RunState
 from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import RECIPE, Journal
-from nas.storage.journal_rows import Began, Ended, RecipeText
+from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
 from nas.tasks.dataset import DataSet
 
 LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
@@ -79,12 +88,35 @@ def search(
     recipe = with_given_names(recipe, space, data)
     instruments = instruments or Instruments()
     shown = _progress(progress)
-    resolved = resolve(recipe, space, data, instruments, shown)
-    if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
-        resolved.bench.check_meter()
+    resolved = _resolve_new(recipe, space, data, instruments, shown)
     folder = _new_folder(recipe, Path(runs))
     with Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal:
         return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
+
+
+def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "auto") -> list[str]:
+    """Return sentences about what a search would work with. Nothing is trained, measured or written.
+
+    Raises:
+        NasError: what ``search`` would refuse before it begins.
+    """
+    resolved = _resolve_new(recipe, None, None, Instruments(), _progress(progress))
+    folder = _new_folder(recipe, Path(runs))
+    if (folder / RECIPE).exists():
+        raise JournalError(
+            f"a new run needs a folder of its own, but {folder} already holds a run. Choose another name."
+        )
+    return [*described(recipe, resolved), f"run folder: {folder}"]
+
+
+def _resolve_new(
+    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
+) -> Resolved:
+    """Return what the names of a new run's recipe stand for, with a meter that works."""
+    resolved = resolve(recipe, space, data, instruments, progress)
+    if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
+        resolved.bench.check_meter()
+    return resolved
 
 
 def resume(
@@ -146,6 +178,8 @@ def _run(
 ) -> Front:
     """Do what is left of a run, and write its report, whatever ends it."""
     progress.say(f"run folder: {folder}")
+    for warning in data_warnings(resolved):
+        progress.say(warning)
     _begin(recipe, resolved, journal, folder)
     counter, why_none = search_counter(recipe.energy.meter_settings)
     cost = SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
@@ -255,7 +289,7 @@ def _circumstances(recipe: Recipe, resolved: Resolved) -> Began:
 
 
 def _data_facts(data: DataSet) -> dict[str, Any]:
-    return {
+    facts = {
         "name": data.name,
         "fingerprint": data.fingerprint,
         "classes": data.class_count,
@@ -264,6 +298,7 @@ def _data_facts(data: DataSet) -> dict[str, Any]:
         "validation images": len(data.validation),
         "test images": len(data.test),
     }
+    return {**facts, WARNINGS: list(data.warnings)} if data.warnings else facts
 
 
 def _version(library: str) -> str:

@@ -51,6 +51,10 @@ class RecipeText(_Note):
     text: str
 
 
+WARNINGS = "warnings"
+"""The key of ``Began.data_set`` under which reasons lie to doubt results, which are in the data."""
+
+
 @final
 @dataclass(frozen=True)
 class Began(_Note):

@@ -65,6 +65,7 @@ def marked_data(digits: DataSet) -> Iterator[DataSet]:
         digits.classes,
     )
     assert data.fingerprint  # reads all images, as a run does before it begins
+    assert not data.warnings  # so does this
     TellTale.seen, TellTale.stage = set(), ""
     WatchedSplit.sealed = True
     yield data
@@ -96,3 +97,19 @@ def test_validation_images_are_trained_on_only_at_the_end_and_test_images_only_t
     assert {train, validation} == seen("retraining winners", True)
     assert test not in {mark for _, _, mark in TellTale.seen}
     assert diary.stages.count("testing winners") == 1
+
+
+def test_a_leak_is_told_at_the_start_and_in_the_report(tmp_path: Path, digits: DataSet) -> None:
+    """Test pictures that are also trained on are counted before anything is done, and beside the results."""
+    images = digits.test.images.copy()
+    images[:7] = digits.train.images[:7]
+    labels = digits.test.labels.copy()
+    labels[:7] = digits.train.labels[:7]
+    leaky = DataSet("leaky", digits.train, digits.validation, Split(images, labels), digits.classes)
+    diary = Diary()
+    search(tmp_path, OneChoice(), leaky, progress=diary)
+    told = "7 of 359 test pictures are also in the training or validation split"
+    assert diary.news[1].startswith(f"warning: {told}")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert page.count(told) == 1
+    assert f"About the data: {told}" in page

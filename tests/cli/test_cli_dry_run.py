@@ -1,0 +1,68 @@
+"""``nas search --dry-run``: looks at everything that a search would work with, and writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from in_process import refused
+from small_bundle import write_photos
+
+from nas.cli.main import main
+from nas.recipe.recipe import read_recipe
+
+pytestmark = pytest.mark.usefixtures("onnx_profile")
+
+PHOTOS = ("search", "--data", "folder:photos", "--set", "data.image_size=16", "--dry-run")
+
+
+def test_it_looks_at_the_data_the_space_and_the_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe goes to standard output, and what its names stand for to standard error."""
+    data = tmp_path / "photos"
+    write_photos(data)
+    (data / "train" / "cat" / "broken.jpg").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["nas", *PHOTOS])
+    with pytest.raises(SystemExit) as end:
+        main()
+    output = capsys.readouterr()
+    assert end.value.code == 0, output.err
+    (tmp_path / "recipe.toml").write_text(output.out)
+    assert read_recipe(tmp_path / "recipe.toml").data.image_size == 16
+    lines = output.err.splitlines()
+    assert (
+        lines[0] == "data: folder:photos, 2 classes, 16×16 pixels in 3 channels: 24 to train, 2 to validate, 26 to test"
+    )
+    assert lines[1].startswith("warning: 1 of 53 pictures was left out as unreadable: train/cat/broken.jpg (")
+    assert lines[2].startswith("space: mobilenet, ")
+    assert lines[2].endswith(" architectures")
+    assert lines[3:] == ["target: onnxruntime-cpu:fp32:batch=1:threads=1", "run folder: runs/folder-photos-mobilenet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "recipe.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "folder:nowhere"), "nowhere is no folder"),
+        (("--space", "mobilnet"), "Did you mean 'mobilenet'?"),
+        (("--space", "nasbench201", "--evaluate", "supernet"), "has no method supernet()"),
+        (("--target", "no_such_module:Runtime"), "no_such_module"),
+        (("--sampler", "tpee"), "Did you mean 'tpe'?"),
+        (("--set", "predictor.width=3"), "has no option 'width'"),
+        (("--name", "taken"), "already holds a run. Choose another name."),
+    ],
+)
+def test_it_refuses_what_a_search_refuses(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is wrong is found before the search begins."""
+    (tmp_path / "runs" / "taken").mkdir(parents=True)
+    (tmp_path / "runs" / "taken" / "recipe.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, monkeypatch, "search", *arguments, "--dry-run")
