@@ -15,10 +15,10 @@ from nas.jobs.execution import Executor, Job, Report
 from nas.searching.evaluating.proxies import SUPERNET
 from nas.searching.evaluating.training_settings import training_seed, training_settings
 from nas.searching.fitting import Fitting
-from nas.searching.selection import choose_winners
+from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import WINNERS, BundleMaker
-from nas.searching.winners.misses import says_only_misses
+from nas.searching.winners.misses import say_only_misses
 from nas.space.architecture import Architecture
 from nas.storage.journal import write_aside
 from nas.training.supernet import SharedWeights
@@ -45,7 +45,9 @@ class Retraining:
         wanted = state.recipe.retraining.winners
         is_said = False
         while True:  # each pass adds a row for at least one architecture of the front
-            is_said = is_said or says_only_misses(state)
+            if not is_said and only_misses(state.beliefs):
+                say_only_misses(state)
+                is_said = True
             chosen = choose_winners(state.beliefs, wanted)
             untrained = [a for a in chosen if a not in state.beliefs.retrainings]
             unfinished = [a for a in chosen if a not in state.beliefs.winners]

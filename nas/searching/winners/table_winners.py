@@ -7,9 +7,9 @@ from typing import final
 
 from nas.errors import CandidateError
 from nas.searching.fitting import Fitting
-from nas.searching.selection import choose_winners
+from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
-from nas.searching.winners.misses import says_only_misses
+from nas.searching.winners.misses import say_only_misses
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 
@@ -29,7 +29,9 @@ class TableWinners:
         state = self._state
         is_said = False
         while True:  # each pass adds a row for at least one architecture of the front
-            is_said = is_said or says_only_misses(state)
+            if not is_said and only_misses(state.beliefs):
+                say_only_misses(state)
+                is_said = True
             chosen = choose_winners(state.beliefs, state.recipe.retraining.winners)
             missing = [architecture for architecture in chosen if architecture not in state.beliefs.winners]
             if not missing:
