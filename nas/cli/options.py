@@ -44,7 +44,7 @@ Within = Annotated[
 ]
 MaxRounds = Annotated[
     int,
-    typer.Option(min=2, metavar="N", help="Measure a model in at most this many rounds, however wide its interval."),
+    typer.Option(min=2, metavar="N", help="Measure a model in at most this many sessions, however wide its interval."),
 ]
 MeterCommand = Annotated[
     str | None,

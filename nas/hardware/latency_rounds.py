@@ -155,7 +155,7 @@ class Latencies:
         if found.scatter > self._settings.precision:
             flags.add(
                 f"the interval is wider than the requested ±{100 * self._settings.precision:g} %, "
-                f"after {len(found.rounds)} rounds"
+                f"after {len(found.rounds)} sessions"
             )
         if abs(np.log(found.drift)) > MUCH_DRIFT:
             flags.add(

@@ -82,13 +82,13 @@ class MeasuringRecipe(Section):
     per_round: int = Field(default=6, ge=1)
     """The most architectures that are measured after each round."""
     rounds: int = Field(default=5, ge=2)
-    """The fewest rounds in which a model is measured, each in a fresh process."""
+    """The fewest sessions in which a model is measured, each in a fresh process."""
     max_rounds: int = Field(default=15, ge=2)
-    """The most rounds in which a model is measured."""
+    """The most sessions in which a model is measured."""
     precision: float = Field(default=0.01, gt=0)
     """Measuring stops when half of the 95 % interval of the median is within this share of it."""
     seconds_per_round: float = Field(default=0.06, gt=0)
-    """How long a model runs in one round, in seconds."""
+    """How long a model runs in one session, in seconds."""
     timeout_s: float = Field(default=60.0, gt=0)
     """The time limit for one request to the measuring process, in seconds."""
     reuse: bool = True
