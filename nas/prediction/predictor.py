@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """Predictions for N architectures, each array of shape (N,), in the unit of the fitted values.
 
@@ -37,6 +37,10 @@ class Prediction:
 
     def __len__(self) -> int:
         return len(self.mean)
+
+    def __repr__(self) -> str:
+        reach = f", means from {self.mean.min():.4g} to {self.mean.max():.4g}" if len(self) else ""
+        return f"Prediction of {len(self)} values{reach}"
 
     def __getitem__(self, index: int) -> PredictedValue:
         return PredictedValue(
@@ -59,7 +63,7 @@ class Given:
     values: Callable[[Sequence[Architecture]], FloatArray]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HeldOut:
     """The cross-validated predictions behind a ``HeldOutError``, in the order of the samples, each of shape (N,)."""
 
@@ -67,6 +71,9 @@ class HeldOut:
     mean: FloatArray
     lower: FloatArray
     upper: FloatArray
+
+    def __repr__(self) -> str:
+        return f"HeldOut predictions of {len(self.values)} samples"
 
 
 class Predictor(Protocol):
@@ -91,7 +98,7 @@ class Predictor(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Batch:
     """N architectures with their descriptions, and the values of each ``Given``, shape (N, G).
 
@@ -104,6 +111,9 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.descriptions)
+
+    def __repr__(self) -> str:
+        return f"Batch of {len(self)} architectures"
 
     def fresh(self) -> Batch:
         """Return the same batch with an empty cache."""

@@ -141,12 +141,15 @@ def make_sampler(
         raise RecipeError(f"the sampler {name!r} cannot be made with {dict(options)}: {raised_text(error)}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proposal:
     """The next candidate, or None if no attempt gave one; and the verdicts on the way to it, in their order."""
 
     architecture: Architecture | None
     judged: Sequence[tuple[Architecture, Verdict]] = ()
+
+    def __repr__(self) -> str:
+        return f"Proposal of {self.architecture}, after {len(self.judged)} verdicts"
 
 
 @final

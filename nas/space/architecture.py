@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
 Option = bool | int | float | str
+REPR_WIDTH = 200
+"""The most characters that choices take where an object is printed; ``Architecture.short`` has all of them."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,13 @@ class Architecture(Mapping[str, Option]):
     @property
     def short(self) -> str:
         """One line for people, such as ``depth=2 kernel=3``; dotted names are grouped by their first part."""
-        parts: dict[str, list[str]] = {}
-        for name, value in self.items():
-            group, dot, rest = name.partition(".")
-            parts.setdefault(group if dot else "", []).append(f"{rest or group}={_brief(value)}")
-        return " ".join(f"{group}({' '.join(texts)})" if group else " ".join(texts) for group, texts in parts.items())
+        return choices_text(self)
+
+    def changed_from(self, other: Architecture) -> dict[str, Option]:
+        """Return the choices that ``other`` settles in another way or not at all, with the options here."""
+        return {
+            name: option for name, option in self.items() if name not in other or _brief(other[name]) != _brief(option)
+        }
 
     def __getitem__(self, name: str) -> Option:
         return self.values_by_choice[name]
@@ -101,10 +105,43 @@ class Architecture(Mapping[str, Option]):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"Architecture({self.id}: {self.short})"
+        return f"Architecture({self.id}: {choices_within(self, REPR_WIDTH)})"
 
     def __reduce__(self) -> tuple[type[Architecture], tuple[dict[str, Option]]]:
         return Architecture, (dict(self.values_by_choice),)
+
+
+def choices_text(options: Mapping[str, Option]) -> str:
+    """Return options by choice in one line, such as ``depth=2 stage1(kernel=3 width=16)``."""
+    parts: dict[str, list[str]] = {}
+    for name, value in options.items():
+        group, dot, rest = name.partition(".")
+        parts.setdefault(group if dot else "", []).append(f"{rest or group}={_brief(value)}")
+    found = (f"{group}({' '.join(texts)})" if group else " ".join(texts) for group, texts in parts.items())
+    return printable(" ".join(found))
+
+
+def choices_within(
+    options: Mapping[str, Option], width: int, start: str = "", ending: str = "", length: Callable[[str], int] = len
+) -> str:
+    """Return as many options as fit into ``width``, between ``start`` and ``ending``, and the number of the others."""
+    names = list(options)
+    for count in range(len(names), 0, -1):
+        left = len(names) - count
+        more = f" and {left} more" if left else ""
+        shown = f"{start}{choices_text({name: options[name] for name in names[:count]})}{more}"
+        text = f"{shown}, {ending}" if ending else shown
+        if length(text) <= width:
+            return text
+    if ending and not names and length(ending) <= width:
+        return ending
+    total = len(names) + bool(ending)
+    return f"{start}{total or 'no'} choice{'s' * (total != 1)}"
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line: line breaks, control characters and lone surrogates are written as escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _brief(value: Option) -> str:

@@ -49,7 +49,7 @@ class GroupedLayer(NamedTuple):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Descriptions:
     """N architectures of one space as arrays.
 
@@ -69,6 +69,9 @@ class Descriptions:
 
     def __len__(self) -> int:
         return len(self.options)
+
+    def __repr__(self) -> str:
+        return f"Descriptions of {len(self)} architectures by {len(self.groups)} groups of layers"
 
     def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Descriptions:
         """Return the architectures at ``index``, an array of numbers or a mask."""

@@ -19,13 +19,14 @@ from nas.errors import RecipeError, did_you_mean
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import HasCanonical, SearchSpace, is_active
 
+MOST_NAMED = 8
 FloatArray = npt.NDArray[np.float64]
 
 _GZIP = b"\x1f\x8b"
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """N architectures in the order of the file, duplicate networks included, with their columns of numbers.
 
@@ -40,6 +41,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.architectures)
+
+    def __repr__(self) -> str:
+        names = [*self.columns, *self._first_texts]
+        shown = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED))
+        return f"Table {self.path}: {len(self):,} architectures, columns {shown or 'none'}"
 
     def has_column(self, name: str) -> bool:
         """Return whether the table has a column of that name, with numbers or texts, apart from the choices."""

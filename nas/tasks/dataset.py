@@ -25,7 +25,7 @@ TEST_SHARE = 0.2  # of each class, if there are no test images
 _TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Images, shape (N, channels, height, width), values 0 to 255, and labels, shape (N,)."""
 
@@ -46,6 +46,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Split of {len(self)} images of {'×'.join(map(str, self.images.shape[1:]))}"
 
     def sample(self, count: int, seed: int = 0) -> Split:
         """Return ``count`` random images, or all if there are fewer, with each class's share, in random order."""
@@ -75,7 +78,7 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataSet:
     """A classification task. The test split scores winners, once; nothing else may use it.
 
@@ -124,6 +127,10 @@ class DataSet:
         if self.shift < 0:
             raise ValueError(f"shift must not be negative, but got {self.shift}.")
         _check_names(self.name, self.classes)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test images"
+        return f"DataSet {self.name}: {counts} of {'×'.join(map(str, self.input_shape))}, {len(self.classes)} classes"
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

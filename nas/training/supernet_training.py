@@ -57,7 +57,7 @@ class SupernetTraining:
     source: DataSource
     settings: TrainingSettings
     per_step: int
-    checkpoint: bytes | None = None
+    checkpoint: bytes | None = field(default=None, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic)
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

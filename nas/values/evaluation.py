@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
-from nas.space.architecture import Architecture
+from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.values.measurement import Measurement
+from nas.values.metric import METRICS
 
 Stage = Literal["measure", "check", "train", "retrain", "winner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -35,7 +36,7 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """An immutable row about one architecture at one stage.
 
@@ -52,7 +53,8 @@ class Evaluation:
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
       it began from if not from scratch.
     - winner: ``test_error``; ``test_interval``, 95 % by Wilson; ``parity``, the largest difference of outputs;
-      ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying.
+      ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying;
+      ``chance_error``, the test error of the best constant answer.
     """
 
     kind: ClassVar[str] = "evaluation"
@@ -68,6 +70,18 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
             raise ValueError(f"stage must be one of {STAGES}, but got {self.stage!r}.")
+
+    def __repr__(self) -> str:
+        parts = [] if self.failure is None else [f"failed: {self.failure.kind}, {self.failure.reason[:REPR_WIDTH]}"]
+        values = {"error": self.details["test_error"]} if "test_error" in self.details else {}
+        values |= self.values
+        values |= {name: found.median for name, found in self.measurements.items()}
+        parts += [f"{name} {METRICS[name].format(v)}" for name, v in values.items() if name in METRICS]
+        parts += [f"{name} predicted {METRICS[name].format(p.mean)}" for name, p in self.predicted.items()
+                  if name in METRICS]  # fmt: skip
+        choices = choices_within(self.architecture, REPR_WIDTH)
+        listed = f": {', '.join(parts)}" if parts else ""
+        return f"Evaluation {self.stage} {self.architecture.id}, round {self.round}{listed}; {choices}"
 
     @property
     def failed(self) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nas.values.metric import METRICS
+
 OPERATORS = "executed_operators"
 """The condition of a measurement that says how many operators of each type a runtime executed."""
 SESSION_DOUBT = 0.008
@@ -39,18 +41,18 @@ class Interval:
         return self.lower == self.upper
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Measurement:
     """Raw samples of one metric for one model on one target.
 
     Attributes:
         metric: the name of the metric.
         target: the target, as text.
-        rounds: the raw samples, one tuple for each round. A round has its own process and session, because sessions
-            of one file differ by more than the samples within a session.
+        rounds: the raw samples, one tuple for each session. A session has a process of its own, because sessions of
+            one file differ by more than the samples within a session.
         conditions: the circumstances: processor, threads, versions, pressure and so on.
         flags: doubts that a reader must see, such as a machine that stayed busy.
-        drifts: for each round, how much slower the machine was than when the target's reference was recorded: 1.02 is
+        drifts: for each session, how much slower the machine was than when the target's reference was recorded: 1.02 is
             2 % slower. Derived values are corrected by it; samples stay raw. Empty where no drift was found.
     """
 
@@ -73,6 +75,14 @@ class Measurement:
         if strange:
             raise ValueError(f"samples of {self.metric} must be finite and positive, but got {strange[0]}.")
         object.__setattr__(self, "conditions", MappingProxyType(dict(self.conditions)))
+
+    def __repr__(self) -> str:
+        form = METRICS[self.metric].format if self.metric in METRICS else "{:.4g}".format
+        bounds = "" if self.interval.is_point else f" ({form(self.interval.lower)} to {form(self.interval.upper)})"
+        doubts = f", {len(self.flags)} doubt{'s' * (len(self.flags) != 1)}" if self.flags else ""
+        count = len(self.rounds)
+        sessions = f"{count} session{'s' * (count != 1)}"
+        return f"Measurement {self.metric} {form(self.median)}{bounds}, {sessions} on {self.target}{doubts}"
 
     @cached_property
     def median(self) -> float:
