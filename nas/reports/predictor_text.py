@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,13 +13,13 @@ from rich.text import Text
 from nas.prediction.trust_report import TrustReport
 from nas.reports.console import print_pairs
 from nas.results.winner import range_text
+from nas.space.architecture import Architecture, choices_within
 from nas.values.held_out import HeldOutError
 from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
-PRINTED = 5
-ARCHITECTURE_LINES = 3
-"""The terminal cuts long architectures; the page and the JSON form have them whole, and list more of them."""
+WORST_PRINTED, NEXT_PRINTED = 3, 5
+"""The architectures that the terminal lists, with as many choices as fit on a line; the page has more, and whole."""
 
 
 class Figure(NamedTuple):
@@ -109,8 +108,8 @@ def print_predictor_report(reports: Sequence[TrustReport], console: Console) -> 
         console.print()
 
 
-_Row = tuple[Sequence[str], str]
-"""The cells of one row, and the architecture that is printed below them."""
+_Row = tuple[Sequence[str], Architecture | None]
+"""The cells of one row, and the architecture that is printed below them, if there is one."""
 
 
 def _curve_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
@@ -118,7 +117,7 @@ def _curve_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
     rows: list[_Row] = []
     for each in report.curve:
         figures = share(each.mape), _correlation(each.spearman), share(each.within_10_percent), share(each.width)
-        rows.append(((str(each.samples), *figures), ""))
+        rows.append(((str(each.samples), *figures), None))
     return headers, rows
 
 
@@ -126,22 +125,20 @@ def _worst_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
     form = report.metric.format
     headers = ("Architecture", "Measured", "Predicted", "90 % bounds", "Off by")
     rows: list[_Row] = []
-    for case in report.cases[:PRINTED]:
+    for case in report.cases[:WORST_PRINTED]:
         bounds, off = bounds_text(report.metric, case.lower, case.upper), f"{100 * case.relative_error:+.1f} %"
-        rows.append(
-            ((case.architecture.id, form(case.measured), form(case.mean), bounds, off), case.architecture.short)
-        )
+        rows.append(((case.architecture.id, form(case.measured), form(case.mean), bounds, off), case.architecture))
     return headers, rows
 
 
 def _next_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
     headers = ("Architecture", "Predicted", "90 % bounds", "Why")
     rows: list[_Row] = []
-    for each in report.suggestions[:PRINTED]:
+    for each in report.suggestions[:NEXT_PRINTED]:
         predicted = each.predicted
         bounds = bounds_text(report.metric, predicted.lower, predicted.upper)
         cells = (each.architecture.id, report.metric.format(predicted.mean), bounds, each.reason)
-        rows.append((cells, each.architecture.short))
+        rows.append((cells, each.architecture))
     return headers, rows
 
 
@@ -151,7 +148,7 @@ def bounds_text(metric: Metric, lower: float, upper: float) -> str:
 
 
 def _print_rows(console: Console, title: str, headers: Sequence[str], rows: Sequence[_Row]) -> None:
-    """Print cells in columns, and below each row its architecture, cut after ``ARCHITECTURE_LINES`` lines."""
+    """Print cells in columns, and below each row its architecture on one line."""
     console.print()
     console.print(Text(f"  {title}"))
     widths = [max(cell_len(cells[column]) for cells in (headers, *(cells for cells, _ in rows)))
@@ -164,8 +161,9 @@ def _print_rows(console: Console, title: str, headers: Sequence[str], rows: Sequ
     console.print(line(headers, "bright_black"))
     for cells, architecture in rows:
         console.print(line(cells, ""))
-        for part in textwrap.wrap(architecture, console.width - 6, max_lines=ARCHITECTURE_LINES, placeholder=" …"):
-            console.print(Text(f"    {part}", style="bright_black"))
+        if architecture is not None:
+            told = choices_within(architecture, console.width - 6, length=cell_len)
+            console.print(Text(f"    {told}", style="bright_black"))
 
 
 def _correlation(value: float) -> str:
