@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 import nas
 
 WIDTH, HEIGHT = 760, 420
@@ -97,8 +99,9 @@ def scales(axes: Axes, least: float) -> Iterator[str]:
 
 def winners(front: nas.Front, axes: Axes) -> Iterator[str]:
     """The winners with the 95 % intervals of their error and latency, and the front as steps."""
+    losses = np.array([[winner.value(METRIC), winner.test_error] for winner in front])
     on_front = sorted(
-        (winner for winner, is_on in zip(front, front.on_front, strict=True) if is_on),
+        (winner for winner, is_least in zip(front, nas.non_dominated(losses), strict=True) if is_least),
         key=lambda winner: winner.value(METRIC),
     )
     steps = [(axes.x(1000 * winner.value(METRIC)), axes.y(winner.test_error)) for winner in on_front]

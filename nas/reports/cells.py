@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ class Cell:
         sort: the key that the column is sorted by; None sorts last.
         kind: the CSS class.
         choices: an architecture's choices, which unfold on a click.
+        stages: a line about each of an architecture's evaluations, which unfold with its choices.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Cell:
     sort: float | str | None = None
     kind: str = ""
     choices: tuple[tuple[str, str], ...] = ()
+    stages: tuple[str, ...] = ()
 
     @property
     def sort_text(self) -> str:
@@ -57,10 +59,11 @@ NOTHING = Cell("–")
 EXACT = "exact"
 
 
-def architecture_cell(architecture: Architecture) -> Cell:
-    """Return a cell with the architecture's short form, which unfolds into its choices."""
+def architecture_cell(architecture: Architecture, stages: Sequence[str] = ()) -> Cell:
+    """Return a cell with the architecture's short form, which unfolds into its choices and its ``stages``."""
     choices = tuple((name, str(option)) for name, option in architecture.items())
-    return Cell(architecture.short, sort=architecture.short, kind="architecture", choices=choices)
+    short = architecture.short
+    return Cell(short, sort=short, kind="architecture", choices=choices, stages=tuple(stages))
 
 
 def _measured_cell(metric: Metric, measurements: Mapping[str, Measurement]) -> Cell:

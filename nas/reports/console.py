@@ -17,122 +17,188 @@ from nas.hardware.roofline import rate_text, share_text
 from nas.hardware.target_profile import TargetProfile
 from nas.reports.wording import failed_text, wording_of
 from nas.results.front import REPORT_NAME, Front
+from nas.results.front_notes import reference_of, told_choices
 from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text, range_text
 from nas.values.metric import METRICS, Metric
 
-ARCHITECTURE_COLUMN = 1
-
-
-NARROWEST_ARCHITECTURE = 28
-
-
-WIDEST_VERDICT = 24
-
-
-TABLE_PADDING = 2
+PADDING = 2
+MOST_SHOWN = 12
+"""The most winners that the terminal shows, so that their table fits on a screen."""
+MOST_NOTES = 8
+LEAST_CHOICES = 28
+URGENT = ("Not met", "Near chance", "Doubt")
 
 
 def print_front(front: Front, console: Console, report: Path | None = None, *, has_report: bool = True) -> None:
-    """Print every winner with its accuracy, costs, limits and bundle: as a table, or as cards in a narrow terminal.
+    """Print every winner with its accuracy, costs, limits and notes: as a table, or as cards in a narrow terminal.
 
-    Ids and paths are never cut or wrapped, so that they can be copied. The last line names the ``report``, by default
+    A winner's choices stand below its values: those of the best one, and of the others what differs from it. Ids and
+    paths are never cut or wrapped, so that they can be copied. The last line names the ``report``, by default
     ``report.html`` in the run folder; without ``has_report`` it is left out.
     """
     if not front.winners:
         console.print(Text(f"No winners.{f' {failed_text(front.failed)}.' if front.failed else ''}"))
     else:
-        headers, rows = _columns(front)
-        widths = [
-            max(max(map(cell_len, str(cell).split("\n"))) for cell in cells)
-            for cells in zip(headers, *rows, strict=True)
-        ]
-        widths[ARCHITECTURE_COLUMN] = min(widths[ARCHITECTURE_COLUMN], NARROWEST_ARCHITECTURE)
-        if front.limits:
-            widths[-1] = min(widths[-1], WIDEST_VERDICT)
-        if sum(widths) + TABLE_PADDING * (len(widths) - 1) <= console.width:
-            _print_table(headers, rows, front, console)
+        shown = front[:MOST_SHOWN]
+        notes = _Notes(front, len(shown))
+        for with_predictions in (True, False):
+            rows = _rows(shown, notes, with_predictions)
+            if _width(rows) <= console.width:
+                _print_table(rows, shown, console)
+                break
         else:
-            _print_cards(front, console)
-        console.print(_legend(front))
+            _print_cards(shown, notes, console)
+        _print_below(front, notes, console)
     if has_report:
         console.print(Text(f"Report: {report or front.run_folder / REPORT_NAME}"), soft_wrap=True)
 
 
-def _columns(front: Front) -> tuple[list[str], list[list[Text]]]:
-    """Return the table's headers, and the cells of each row."""
-    headers = ["Winner" if front.table else "Winner and bundle", "Architecture", "Test accuracy"]
+class _Notes:
+    """The numbered sentences below a table, and their numbers for each winner."""
+
+    def __init__(self, front: Front, shown: int) -> None:
+        found: list[tuple[str, ...]] = [
+            (*(f"Not met: {broken_text(winner, limit)}." for limit in winner.broken(front.limits)), *notes)
+            for winner, notes in zip(front.winners[:shown], front.notes, strict=False)
+        ]
+        listed = dict.fromkeys(text for texts in found for text in texts)
+        self.texts = sorted(listed, key=lambda text: not text.startswith(URGENT))  # the others may be cut off
+        self._numbers = [[self.texts.index(text) + 1 for text in texts] for texts in found]
+
+    def numbers(self, place: int) -> str:
+        """Return the numbers of the notes on the winner at a place, such as ``1 3``."""
+        return " ".join(map(str, self._numbers[place]))
+
+
+_Cells = list[tuple[str, str]]
+"""The cells of a row: a value, and the small print below it."""
+
+
+def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
+    """Return the header and a row for each winner."""
+    header = [("Winner", ""), ("Test", "accuracy")]
+    predicted = [cost for cost in front.costs if any(cost.name in winner.predicted for winner in front)]
+    predicted = predicted if with_predictions else []
     for cost in front.costs:
-        if cost.source == "measured":
-            headers += [f"{cost.title}\npredicted", f"{cost.title}\n{wording_of(front.table).value_source}"]
-        else:
-            headers.append(f"{_title(cost)}\n{cost.source}")
-    if front.limits:
-        headers.append("Limits")
-    rows = []
-    for winner, on_front in zip(front.winners, front.on_front, strict=True):
-        bundle = f"\n  {winner.folder}" if winner.folder else ""
-        cells = [Text.assemble(_name(winner, on_front), bundle), Text(winner.short)]
-        cells.append(_stacked(*_accuracy(winner)))
+        source = wording_of(front.table).value_source if cost.source == "measured" else cost.source
+        header.append((_title(cost), source))
+        if cost in predicted:
+            header.append((_title(cost), "predicted"))
+    header += [("Limits", "")] if front.limits else []
+    header += [("Notes", "")] if notes.texts else []
+    rows = [header]
+    for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
+        row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", ""), _narrow(*_accuracy(winner))]
         for cost in front.costs:
-            if cost.source == "measured":
-                cells.append(_stacked(*_predicted(winner, cost)))
-            cells.append(_stacked(*_found(winner, cost)))
-        if front.limits:
-            cells.append(_verdict(winner, front))
-        rows.append(cells)
-    return headers, rows
+            row.append(_narrow(*_found(winner, cost)))
+            if cost in predicted:
+                row.append(_narrow(*_predicted(winner, cost)))
+        row += [("met" if winner.meets(front.limits) else "not met", "")] if front.limits else []
+        row += [(notes.numbers(place), "")] if notes.texts else []
+        rows.append(row)
+    return rows
 
 
-def _print_table(headers: Sequence[str], rows: Sequence[Sequence[Text]], front: Front, console: Console) -> None:
-    table = Table(box=None, padding=(0, TABLE_PADDING, 1, 0), pad_edge=False, header_style="bold")
-    for index, header in enumerate(headers):
-        is_verdict = header == "Limits"
-        wraps = is_verdict or index == ARCHITECTURE_COLUMN
-        table.add_column(header, no_wrap=not wraps, overflow="fold", max_width=WIDEST_VERDICT if is_verdict else None)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    console.print()
-    if front.table is None:
-        console.print(Text(f"Bundles, the folders of exported models, are in {front.run_folder}"), soft_wrap=True)
+def _narrow(value: str, bounds: str) -> tuple[str, str]:
+    """Return bounds without their unit where it is that of the value above them."""
+    unit = value.partition(" ")[2]
+    return value, bounds.removesuffix(f" {unit}") if unit and bounds.count(" ") == 1 else bounds
 
 
-def _print_cards(front: Front, console: Console) -> None:
+def _widths(rows: Sequence[_Cells]) -> list[int]:
+    return [max(max(map(cell_len, cell)) for cell in column) for column in zip(*rows, strict=True)]
+
+
+def _width(rows: Sequence[_Cells]) -> int:
+    return sum(_widths(rows)) + PADDING * (len(rows[0]) - 1)
+
+
+def _print_table(rows: Sequence[_Cells], front: Front, console: Console) -> None:
+    widths = _widths(rows)
+
+    def line(texts: Sequence[str], style: str) -> Text:
+        parts = (text + " " * (width + PADDING - cell_len(text)) for text, width in zip(texts, widths, strict=True))
+        return Text("".join(parts).rstrip(), style=style)
+
+    for number, row in enumerate(rows):
+        values, small = line([value for value, _ in row], "" if number else "bold"), [text for _, text in row]
+        values.highlight_regex("^●", "green")
+        values.highlight_regex(r"\bmet\b", "green")
+        values.highlight_regex("not met", "red")
+        console.print(values, soft_wrap=True)
+        if any(small):
+            console.print(line(small, "bright_black" if number else "bold"), soft_wrap=True)
+        if number:
+            told = _choices(front, front.winners[number - 1], console.width - 2)
+            console.print(Text(f"  {told}", style="bright_black"), soft_wrap=True)
+
+
+def _choices(front: Front, winner: Winner, width: int) -> str:
+    """Return the choices of the best winner, and of another one those in which it differs from the best."""
+    reference = reference_of(front)
+    assert reference is not None
+    start = "" if winner.architecture != reference else "choices: "
+    room = max(width, LEAST_CHOICES) - len(start)
+    return start + told_choices(winner.architecture, reference, room, cell_len)
+
+
+def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
     """Print each winner as a short list, for narrow terminals and for many costs."""
-    for winner, on_front in zip(front.winners, front.on_front, strict=True):
+    for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
         console.print(_name(winner, on_front))
-        lines = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-        lines.add_column(no_wrap=True, style="bright_black")
-        lines.add_column(overflow="fold")
         value, bounds = _accuracy(winner)
-        lines.add_row("test accuracy", _inline(value, bounds))
+        lines: list[tuple[str, str | Text]] = [("test accuracy", _inline(value, bounds))]
         for cost in front.costs:
             text = _inline(*_found(winner, cost))
             if winner.has(cost.name):
                 source = wording_of(front.table).value_source if cost.source == "measured" else cost.source
                 text.append(f"  {source}", style="bright_black")
-            lines.add_row(_title(cost).lower(), text)
-            if cost.source == "measured":
-                lines.add_row("  predicted", _inline(*_predicted(winner, cost)))
+            lines.append((_title(cost).lower(), text))
+            if cost.name in winner.predicted:
+                lines.append(("  predicted", _inline(*_predicted(winner, cost))))
         if front.limits:
-            lines.add_row("limits", _verdict(winner, front))
-        lines.add_row("architecture", Text(winner.short))
-        console.print(Padding(lines, (0, 0, 0, 2)))
-        if winner.folder:
-            bundle = Text.assemble("  ", ("bundle         ", "bright_black"), _bundle(winner, front))
-            console.print(bundle, soft_wrap=True)
+            met = winner.meets(front.limits)
+            lines.append(("limits", Text("met" if met else "not met", style="green" if met else "red")))
+        if notes.numbers(place):
+            lines.append(("notes", notes.numbers(place)))
+        width = max(len(name) for name, _ in lines)
+        lines.append(("choices", _choices(front, winner, console.width - width - 4).removeprefix("choices: ")))
+        print_pairs(lines, console, indent=2)
+
+
+def _print_below(front: Front, notes: _Notes, console: Console) -> None:
+    """Print what qualifies the values above: winners left out, notes, the meaning of marks, and where models are."""
+    left = len(front) - MOST_SHOWN
+    if left > 0:
+        console.print(Text(f"and {left} more winners: the report and --json have all."))
+    console.print()
+    if notes.texts:
+        styles = {"Not met": "red", "Near chance": "yellow", "Doubt": "yellow"}
+        shown = notes.texts[:MOST_NOTES]
+        styled = [next((styles[start] for start in URGENT if text.startswith(start)), "") for text in shown]
+        pairs = zip(shown, styled, strict=True)
+        print_pairs([(str(number), Text(*pair)) for number, pair in enumerate(pairs, 1)], console)
+        if len(notes.texts) > MOST_NOTES:
+            console.print(Text(f"Notes {MOST_NOTES + 1} to {len(notes.texts)} are in the report and in --json."))
         console.print()
+    if front.nothing_learned:
+        console.print(Text(front.nothing_learned, style="yellow"))
+    for line in _legend(front):
+        console.print(Text(line, style="bright_black"))
+    best = front.best or front.winners[0]
+    if best.folder:
+        title = "Best model" if front.best else f"Model of {best.architecture.id}"
+        others = " (others beside it)" if len(front) > 1 else ""
+        console.print(Text(f"{title}: {front.run_folder / best.folder}{others}"), soft_wrap=True)
 
 
-def _legend(front: Front) -> Text:
-    parts = ["● on the front   ○ not on it"] if not all(front.on_front) else []
+def _legend(front: Front) -> list[str]:
+    lines = ["● on the front   ○ not on it"] if not all(front.on_front) else []
     if front.table is None:
-        parts.append("Ranges are 95 % intervals of measured values and 90 % bounds of predictions.")
+        lines.append("Ranges are 95 % intervals of measured values and 90 % bounds of predictions.")
     else:
-        parts.append(f"Nothing was trained or measured: values are from {front.table}. Ranges are 90 % bounds.")
-    if front.failed:
-        parts.append(f"{failed_text(front.failed)}.")
-    return Text("   ".join(parts), style="bright_black")
+        lines.append(f"Nothing was trained or measured: values are from {front.table}. Ranges are 90 % bounds.")
+    return [*lines, *([f"{failed_text(front.failed)}."] if front.failed else [])]
 
 
 def _name(winner: Winner, on_front: bool) -> Text:
@@ -165,23 +231,8 @@ def _found(winner: Winner, cost: Metric) -> tuple[str, str]:
     return cost.format(winner.value(cost.name)), range_text(cost, interval.lower, interval.upper)
 
 
-def _verdict(winner: Winner, front: Front) -> Text:
-    broken = winner.broken(front.limits)
-    if not broken:
-        return Text("met", style="green")
-    return Text("not met: " + "; ".join(broken_text(winner, limit) for limit in broken), style="red")
-
-
-def _stacked(value: str, bounds: str) -> Text:
-    return Text.assemble(value, (f"\n{bounds}" if bounds else "", "bright_black"))
-
-
 def _inline(value: str, bounds: str) -> Text:
     return Text.assemble(value, (f"  {bounds}" if bounds else "", "bright_black"))
-
-
-def _bundle(winner: Winner, front: Front) -> str:
-    return str(front.run_folder / winner.folder)
 
 
 def print_pairs(pairs: Iterable[tuple[str, str | Text]], console: Console, indent: int = 0) -> None:
@@ -212,7 +263,7 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
         text = metric.format(measurement.median)
         if interval.lower < interval.upper:
             bounds = range_text(metric, interval.lower, interval.upper)
-            text += f"  (95 %: {bounds}, {len(measurement.rounds)} rounds)"
+            text += f"  (95 %: {bounds}, {len(measurement.rounds)} sessions)"
         yield metric.title.lower(), Text(text)
         flags |= dict.fromkeys(measurement.flags)
     latency = each.outcome.get("latency_ms")

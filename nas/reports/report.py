@@ -11,9 +11,10 @@ from nas.reports.candidates import candidates_of, ways_of
 from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.plots import error_plot, front_plot, prediction_plots
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
-from nas.reports.tables import fit_table, row_table, winner_table
+from nas.reports.tables import evaluation_table, fit_table, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import failed_text, wording_of
+from nas.results.front import Front
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, accuracy_text, broken_text
 from nas.values.objective import Limit, limit_text
@@ -55,9 +56,17 @@ def render_report(record: Run) -> str:
         flags=doubts_of(record.rows),
         conditions=conditions_of(record.rows),
         funnel=funnel_steps(record.rows, wording_of(front.table)),
-        candidates=row_table(record.rows, costs, wording_of(front.table)),
+        evaluations=evaluation_table(record.rows, costs, wording_of(front.table)),
+        remarks=remarks_of(front),
+        run_folder=repr(str(record.run_folder)),
         notes=titled_notes(record.notes),
     )
+
+
+def remarks_of(front: Front) -> list[str]:
+    """Return the notes on a front's winners, each once; doubts about measurements have a list of their own."""
+    doubts = {f"Doubt: {doubt}." for winner in front for doubt in winner.doubts}
+    return list(dict.fromkeys(note for notes in front.notes for note in notes if note not in doubts))
 
 
 def headline(record: Run) -> str:
@@ -66,6 +75,8 @@ def headline(record: Run) -> str:
     limits = " and ".join(limit_text(limit) for limit in front.limits)
     if not front.winners:
         return _headline_without_winners(record)
+    if front.nothing_learned:
+        return f"{len(front)} winners {record.place}. {front.nothing_learned}"
     noun = "winner" if len(front) == 1 else "winners"
     start = f"{len(front)} {noun} {record.place}"
     best = front.best

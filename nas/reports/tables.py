@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nas.hardware.roofline import rate_text, share_text
 from nas.reports.candidates import BY
 from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_cell, shown_costs
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
+from nas.results.front_notes import listed
 from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text
+from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Fit
-from nas.values.evaluation import STAGES, Evaluation
+from nas.values.evaluation import STAGES, Evaluation, PredictedValue
+from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, Metric, readable
 from nas.values.objective import Limit
 
 CARBON = "CO2e per million inferences"
+Column = tuple[str, Metric, str]
+"""The header, metric and kind of a column of costs, as ``shown_costs`` yields them."""
 
 
 def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
@@ -34,21 +41,26 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
     rest = [column for column in columns if column[1] not in costs]
     headers = ["Winner", "Architecture", "Test accuracy", *(header for header, _, _ in first)]
     headers += ["Limits"] if front.limits else []
+    is_same = any(standing.same_as for standing in front.standings)
+    headers += ["Same as"] if is_same else []
     headers += ["Bundle", "Throughput", "Executed precision"] if front.table is None else []
     headers += [CARBON] if front.gco2e_per_kwh is not None else []
     headers += [header for header, _, _ in rest]
     rows = []
-    for winner, on_front in zip(front.winners, front.on_front, strict=True):
-        place = "on the front" if on_front else "not on the front"
+    for winner, standing in zip(front.winners, front.standings, strict=True):
+        place = "on the front" if standing.on_front else "not on the front"
         cells = [
             Cell(winner.architecture.id, place, winner.architecture.id, "id"),
             architecture_cell(winner.architecture),
-            Cell(accuracy_text(winner.test_error), accuracy_range_text(winner.test_interval), 1 - winner.test_error),
+            _accuracy_cell(winner),
         ]
         found = winner.predicted, winner.measurements, winner.values
         cells += [cost_cell(kind, metric, *found) for _, metric, kind in first]
         if front.limits:
             cells.append(_limits_cell(winner, front.limits))
+        if is_same:
+            same = listed(standing.same_as) if standing.same_as else "–"
+            cells.append(Cell(same, sort=same, kind="same"))
         if front.table is None:
             cells.append(Cell(winner.folder or "–", sort=winner.folder, kind="path"))
             cells += [_throughput_cell(winner), _executed_cell(winner)]
@@ -58,6 +70,13 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
         rows.append(tuple(cells))
     numeric = frozenset({"Test accuracy", "Throughput", CARBON, *(header for header, _, _ in columns)})
     return PageTable(tuple(headers), tuple(rows), numeric)
+
+
+def _accuracy_cell(winner: Winner) -> Cell:
+    bounds = accuracy_range_text(winner.test_interval)
+    if winner.is_near_chance:
+        return Cell(accuracy_text(winner.test_error), f"{bounds}, near chance", 1 - winner.test_error, "flagged")
+    return Cell(accuracy_text(winner.test_error), bounds, 1 - winner.test_error)
 
 
 def _throughput_cell(winner: Winner) -> Cell:
@@ -88,33 +107,94 @@ def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
     return Cell(text, sort=f"1 {text}", kind="broken")
 
 
-def row_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wording = MEASURED) -> PageTable:
-    """Return every row, ordered by stage and then as recorded."""
-    columns = list(
-        shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words)
-    )
-    headers = ("Row", "Stage", "Round", "Architecture", "Choices", "Outcome", "Error", "Epochs")
-    ordered = sorted(enumerate(rows, 1), key=lambda pair: STAGES.index(pair[1].stage))
-    table = []
-    for number, row in ordered:
-        error, split = _error_of(row, words)
-        # Looking an error up, or estimating it by shared weights or a score, takes no epochs.
-        epochs = row.details.get("epochs") if words is MEASURED and row.by == "train" else None
+MOST_LISTED, MOST_FAILED = 1000, 100
+"""The most architectures in the table of all evaluations, and the most failed ones that have a place there for sure."""
+
+
+@dataclass(frozen=True)
+class History:
+    """All rows about one architecture, oldest first."""
+
+    rows: tuple[Evaluation, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of all rows."""
+        return self.rows[0].architecture
+
+    @cached_property
+    def last(self) -> Evaluation:
+        """The last row of the furthest stage."""
+        return max(enumerate(self.rows), key=lambda pair: (STAGES.index(pair[1].stage), pair[0]))[1]
+
+    @cached_property
+    def scored(self) -> Evaluation | None:
+        """The row that gives the architecture its error: the winner's, else that of the last training."""
+        found = [
+            row for row in self.rows if row.stage in ("winner", "train") and _error_of(row, MEASURED)[0] is not None
+        ]
+        return max(found, key=lambda row: STAGES.index(row.stage), default=None)
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """The place in a table: winners, then candidates by error, then those without one, then failed ones."""
+        error = None if self.scored is None else _error_of(self.scored, MEASURED)[0]
+        rank = 3 if self.last.failed else 2 if error is None else 0 if self.last.stage == "winner" else 1
+        return rank, math.inf if error is None else error
+
+    def row(self, columns: Sequence[Column], words: Wording) -> tuple[Cell, ...]:
+        """Return the architecture's cells, each of one line; intervals and reasons are among its stages."""
+        predicted: dict[str, PredictedValue] = {}
+        measurements: dict[str, Measurement] = {}
+        values: dict[str, float] = {}
+        for each in self.rows:
+            predicted |= each.predicted
+            measurements |= each.measurements
+            values |= each.values
+        error = None if self.scored is None else _error_of(self.scored, words)[0]
+        epochs = None if self.scored is None else _epochs_of(self.scored, words)
+        stages = [_stage_line(each, columns, words) for each in self.rows]
         cells = [
-            Cell(str(number), sort=number),
-            Cell(words.row_stages[row.stage] if row.by == "train" else "candidate", sort=f"{STAGES.index(row.stage)}"),
-            Cell(str(row.round), sort=row.round),
-            Cell(row.architecture.id, sort=row.architecture.id, kind="id"),
-            architecture_cell(row.architecture),
-            _outcome_cell(row),
-            NOTHING if error is None else Cell(METRICS["error"].format(error), split, error),
+            Cell(self.architecture.id, sort=self.architecture.id, kind="id"),
+            architecture_cell(self.architecture, stages),
+            self._outcome_cell(words),
+            Cell(str(self.rows[0].round), sort=self.rows[0].round),
+            NOTHING if error is None else Cell(METRICS["error"].format(error), sort=error),
             NOTHING if epochs is None else Cell(str(epochs), sort=float(epochs)),
         ]
         for _, metric, kind in columns:
-            cells.append(cost_cell(kind, metric, row.predicted, row.measurements, row.values))
-        table.append(tuple(cells))
-    numeric = frozenset({"Row", "Round", "Error", "Epochs", *(header for header, _, _ in columns)})
-    return PageTable((*headers, *(header for header, _, _ in columns)), tuple(table), numeric)
+            cells.append(replace(cost_cell(kind, metric, predicted, measurements, values), detail=""))
+        return tuple(cells)
+
+    def _outcome_cell(self, words: Wording) -> Cell:
+        """Return the furthest stage, and how it ended unless it was done."""
+        outcome, stage = _outcome_cell(self.last), _stage_name(self.last, words)
+        text = stage if outcome.text == "done" else f"{stage}: {outcome.text}"
+        return Cell(text, sort=f"{self.order[0]:.0f} {text}", kind=outcome.kind)
+
+
+def _stage_line(row: Evaluation, columns: Sequence[Column], words: Wording) -> str:
+    """Return one row in words: its stage, outcome, error, epochs, and measured and predicted values with bounds."""
+    outcome = _outcome_cell(row)
+    parts = [outcome.text + (f" ({outcome.detail})" if outcome.detail else "")]
+    error, split = _error_of(row, words)
+    epochs = _epochs_of(row, words)
+    parts += [] if error is None else [f"error {METRICS['error'].format(error)} ({split})"]
+    parts += [] if epochs is None else [f"{epochs} epoch{'s' * (epochs != 1)}"]
+    for header, metric, kind in columns:
+        cell = cost_cell(kind, metric, row.predicted, row.measurements, row.values)
+        if kind != "value" and cell is not NOTHING:  # counted values are the same in every row
+            parts.append(f"{header.lower()} {cell.text}{f' ({cell.detail})' if cell.detail else ''}")
+    return f"{_stage_name(row, words)}, round {row.round}: {', '.join(parts)}"
+
+
+def _stage_name(row: Evaluation, words: Wording) -> str:
+    return words.row_stages[row.stage] if row.by == "train" else "candidate"
+
+
+def _epochs_of(row: Evaluation, words: Wording) -> int | None:
+    """Return the epochs of a training; looking an error up, or estimating it by shared weights, takes none."""
+    return row.details.get("epochs") if words is MEASURED and row.by == "train" else None
 
 
 def _error_of(row: Evaluation, words: Wording) -> tuple[float | None, str]:
@@ -138,6 +218,37 @@ def _outcome_cell(row: Evaluation) -> Cell:
     flags = [flag for measurement in row.measurements.values() for flag in measurement.flags]
     details = [*(["measured in an earlier run"] if row.details.get("kept") else []), *flags]
     return Cell("done", "; ".join(details), "0", "flagged" if flags else "")
+
+
+@dataclass(frozen=True)
+class EvaluationTable:
+    """A table of evaluations with one row for each architecture, and how many architectures were left out of it."""
+
+    table: PageTable
+    left_out: int
+
+
+def evaluation_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wording = MEASURED) -> EvaluationTable:
+    """Return a row for each architecture: winners first, then by error, then those without one.
+
+    A click on an architecture unfolds its choices and its stages. Of more than ``MOST_LISTED`` architectures, the
+    table has the winners, ``MOST_FAILED`` failed ones, and those with the lowest errors.
+    """
+    by_architecture: dict[Architecture, list[Evaluation]] = {}
+    for row in rows:
+        by_architecture.setdefault(row.architecture, []).append(row)
+    histories = sorted((History(tuple(found)) for found in by_architecture.values()), key=lambda each: each.order)
+    failed = [each for each in histories if each.last.failed][:MOST_FAILED]
+    shown = [*[each for each in histories if not each.last.failed][: MOST_LISTED - len(failed)], *failed]
+    columns = list(
+        shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words)
+    )
+    headers = ("Architecture", "Choices and stages", "Outcome", "Round", "Error", "Epochs")
+    table = tuple(each.row(columns, words) for each in shown)
+    numeric = frozenset({"Round", "Error", "Epochs", *(header for header, _, _ in columns)})
+    return EvaluationTable(
+        PageTable((*headers, *(header for header, _, _ in columns)), table, numeric), len(histories) - len(shown)
+    )
 
 
 def fit_table(fits: Sequence[Fit]) -> PageTable:

@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
+from nas.results.front_notes import notes_of, nothing_learned_text
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
+from nas.values.comparison import Standing, standings
 from nas.values.evaluation import Evaluation, Stage
 from nas.values.measurement import Interval
 from nas.values.metric import Metric
 from nas.values.objective import Limit, Objective
-from nas.values.pareto import non_dominated
 
 if TYPE_CHECKING:
     import pandas
@@ -35,7 +34,8 @@ class Front:
         objectives: what was minimised.
         limits: what had to hold.
         winners: all winners.
-        on_front: for each winner, True if no other winner dominates it by test error and measured values.
+        standings: for each winner its place among all winners: if it is on the front, and from which others the test
+            error and the measured values cannot tell it apart.
         run_folder: the folder of the run.
         failed: the number of architectures that were chosen but failed on the way to a winner.
         gco2e_per_kwh: the carbon intensity of the electricity, if the recipe gives one.
@@ -52,7 +52,7 @@ class Front:
     objectives: tuple[Objective, ...]
     limits: tuple[Limit, ...]
     winners: tuple[Winner, ...]
-    on_front: tuple[bool, ...]
+    standings: tuple[Standing, ...]
     run_folder: Path
     failed: int = 0
     gco2e_per_kwh: float | None = None
@@ -73,7 +73,7 @@ class Front:
     def __getitem__(self, index: int | slice) -> Winner | Front:
         """Return the winner at a place, or the front of a slice of the winners."""
         if isinstance(index, slice):
-            return replace(self, winners=self.winners[index], on_front=self.on_front[index])
+            return replace(self, winners=self.winners[index], standings=self.standings[index])
         return self.winners[index]
 
     def __repr__(self) -> str:
@@ -105,6 +105,21 @@ class Front:
         return front_plot(self, metric)
 
     @property
+    def on_front(self) -> tuple[bool, ...]:
+        """For each winner, True if no other one is at least as good in all objectives and surely better in one."""
+        return tuple(standing.on_front for standing in self.standings)
+
+    @property
+    def notes(self) -> tuple[tuple[str, ...], ...]:
+        """For each winner the sentences that qualify it: near chance, not told apart from others, doubts."""
+        return tuple(notes_of(self))
+
+    @property
+    def nothing_learned(self) -> str | None:
+        """The sentence that says so if every winner is near chance, with what to do; None for any other front."""
+        return nothing_learned_text(self.winners)
+
+    @property
     def best(self) -> Winner | None:
         """The winner with the lowest test error among those that meet the limits; None where none does."""
         meeting = [winner for winner in self.winners if winner.meets(self.limits)]
@@ -125,15 +140,19 @@ class Front:
             "limits": [str(limit) for limit in self.limits],
             "best": None if best is None else best.architecture.id,
             "failed": self.failed,
+            "nothing_learned": self.nothing_learned,
             "winners": [
                 {
                     **winner.to_json(),
                     "gco2e": None if self.gco2e_per_kwh is None else winner.gco2e(self.gco2e_per_kwh),
-                    "on_front": on_front,
+                    "on_front": standing.on_front,
+                    "same_as": list(standing.same_as),
+                    "barely_ahead_of": list(standing.barely_ahead_of),
+                    "notes": list(notes),
                     "meets_limits": winner.meets(self.limits),
                     "broken_limits": [str(limit) for limit in winner.broken(self.limits)],
                 }
-                for winner, on_front in zip(self.winners, self.on_front, strict=True)
+                for winner, standing, notes in zip(self.winners, self.standings, self.notes, strict=True)
             ],
         }
 
@@ -145,18 +164,22 @@ def front_of(
     last = last_rows(rows, "winner")
     winners = [_winner(row, run_folder) for row in last.values() if not row.failed]
     names = [objective.metric.name for objective in objectives] or ["error"]
-    on_front = _on_front(winners, names)
-    order = sorted(
-        range(len(winners)),
-        key=lambda i: (not on_front[i], winners[i].test_error, _costs(winners[i], names), winners[i].architecture.id),
+    placed = _standings(winners, names)
+    winners.sort(
+        key=lambda winner: (
+            not placed[winner.architecture.id].on_front,
+            winner.test_error,
+            _costs(winner, names),
+            winner.architecture.id,
+        )
     )
     failed = {architecture for architecture, row in last_rows(rows, "retrain").items() if row.failed}
     failed |= {architecture for architecture, row in last.items() if row.failed}
     return Front(
         objectives=tuple(objectives),
         limits=tuple(limits),
-        winners=tuple(winners[i] for i in order),
-        on_front=tuple(on_front[i] for i in order),
+        winners=tuple(winners),
+        standings=tuple(placed[winner.architecture.id] for winner in winners),
         run_folder=run_folder,
         failed=len(failed - {winner.architecture for winner in winners}),
     )
@@ -183,6 +206,7 @@ def _winner(row: Evaluation, run_folder: Path) -> Winner:
         bundle=_within(run_folder, folder),
         parity=None if parity is None else float(parity),
         exported_test_error=row.details.get("exported_test_error"),
+        chance_error=row.details.get("chance_error"),
     )
 
 
@@ -192,12 +216,11 @@ def _within(run_folder: Path, folder: str) -> Path | None:
     return bundle if folder and bundle.resolve().is_relative_to(run_folder.resolve()) else None
 
 
-def _on_front(winners: Sequence[Winner], names: Sequence[str]) -> list[bool]:
-    """Return for each winner whether no other dominates it; one that lacks an objective is not on the front."""
-    complete = [i for i, winner in enumerate(winners) if all(winner.has(name) for name in names)]
-    losses_NM = np.array([[winners[i].value(name) for name in names] for i in complete]).reshape(-1, len(names))
-    kept = {i for i, keep in zip(complete, non_dominated(losses_NM), strict=True) if keep}
-    return [i in kept for i in range(len(winners))]
+def _standings(winners: Sequence[Winner], names: Sequence[str]) -> dict[str, Standing]:
+    """Return each winner's place by its id; one that lacks an objective is not on the front."""
+    complete = [winner for winner in winners if all(winner.has(name) for name in names)]
+    placed = standings({winner.architecture.id: [winner.estimate(name) for name in names] for winner in complete})
+    return {winner.architecture.id: placed.get(winner.architecture.id, Standing(on_front=False)) for winner in winners}
 
 
 def _costs(winner: Winner, names: Sequence[str]) -> tuple[float, ...]:

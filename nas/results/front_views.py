@@ -4,65 +4,78 @@ from __future__ import annotations
 
 import html
 import importlib
+import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+from rich.cells import cell_len
 
 from nas.errors import did_you_mean
+from nas.results.front_notes import Winners, notes_of, reference_of, told_choices
 from nas.results.winner import Winner, accuracy_text, range_text
+from nas.values.comparison import Standing
 from nas.values.metric import METRICS, Metric
-from nas.values.objective import Limit, limit_text
+from nas.values.objective import limit_text
 
 COLOURS = {True: "#0b6e99", False: "#9aa5ab"}
 """Of winners on the front, and of others."""
 
 
-class Winners(Protocol):
-    """What is shown of a front; ``Front`` itself has all of it."""
-
-    @property
-    def winners(self) -> Sequence[Winner]: ...
-
-    @property
-    def on_front(self) -> Sequence[bool]: ...
-
-    @property
-    def limits(self) -> Sequence[Limit]: ...
-
-    @property
-    def costs(self) -> Sequence[Metric]: ...
-
-    @property
-    def run_folder(self) -> Path: ...
+MOST_SHOWN = 12
+"""The most winners that a front prints by itself, so that it fits on a screen."""
+MOST_NOTES = 4
+TEXT_WIDTH, LEAST_CHOICES, MOST_CHOICES = 120, 24, 80
+"""The widths of a front's text, of the least part of it for choices, and of choices in a notebook's table."""
 
 
 def front_text(front: Winners) -> str:
-    """Return one line about the front, and one line a winner."""
-    return "\n".join([f"Front of {front.run_folder}: {_summary(front)}", *_aligned(_cells(front))])
+    """Return the front in at most a screen: a line about it, a line a winner, and what qualifies their values."""
+    title = f"Front of {front.run_folder}: {_summary(front)}"
+    if not front.winners:
+        return title
+    rows = _rows(front)
+    if _width(rows) > TEXT_WIDTH - LEAST_CHOICES:
+        rows = _rows(front, ranges=False)
+    choices = _choices(front, max(LEAST_CHOICES, TEXT_WIDTH - _width(rows)))
+    lines = _aligned([[*row, text] for row, text in zip(rows, choices, strict=True)])
+    lines += _left_out(front)
+    notes = list(dict.fromkeys(note for notes in notes_of(front)[:MOST_SHOWN] for note in notes))
+    if len(notes) > MOST_NOTES:
+        notes = [*notes[: MOST_NOTES - 1], f"… and {len(notes) - MOST_NOTES + 1} more notes: see front.notes."]
+    learned = [front.nothing_learned] if front.nothing_learned else []
+    said = [line for note in (*notes, *learned) for line in textwrap.wrap(note, TEXT_WIDTH, break_on_hyphens=False)]
+    return "\n".join([title, *lines, *said])
 
 
 def front_html(front: Winners) -> str:
-    """Return the front as an HTML table for a notebook; everything in it is escaped."""
-    header, *rows = _cells(front)
+    """Return the front as an HTML table for a notebook, at most a screen of it; everything in it is escaped."""
+    header, *rows = [[*row, text] for row, text in zip(_rows(front), _choices(front, MOST_CHOICES), strict=True)]
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     caption = html.escape(f"Front of {front.run_folder}: {_summary(front)}")
-    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    notes = list(dict.fromkeys(note for notes in notes_of(front)[:MOST_SHOWN] for note in notes))[:MOST_NOTES]
+    said = [*_left_out(front), *notes, *([front.nothing_learned] if front.nothing_learned else [])]
+    below = "".join(f"<p>{html.escape(note)}</p>" for note in said)
+    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 
 
 def front_rows(front: Winners) -> list[dict[str, Any]]:
     """Return one flat dictionary a winner: choices as ``choice.<name>``, medians, and bounds as ``<metric>_lower``."""
-    return [_row(front, winner, on_front) for winner, on_front in zip(front.winners, front.on_front, strict=True)]
+    return [_row(front, winner, standing) for winner, standing in zip(front.winners, front.standings, strict=True)]
 
 
-def _row(front: Winners, winner: Winner, on_front: bool) -> dict[str, Any]:
+def _row(front: Winners, winner: Winner, standing: Standing) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": winner.architecture.id,
-        "on_front": on_front,
+        "on_front": standing.on_front,
+        "same_as": " ".join(standing.same_as),
+        "barely_ahead_of": " ".join(standing.barely_ahead_of),
         "meets_limits": winner.meets(front.limits),
         "test_error": winner.test_error,
         "test_error_lower": winner.test_interval.lower,
         "test_error_upper": winner.test_interval.upper,
+        "near_chance": winner.is_near_chance if winner.chance_error is not None else None,
+        "doubts": "; ".join(winner.doubts),
     }
     for name, measurement in winner.measurements.items():
         interval = measurement.interval
@@ -79,13 +92,13 @@ def front_plot(front: Winners, metric: str | None = None) -> Any:
         ValueError: no such metric, or no winner has a value of it.
     """
     cost = _cost(front, metric)
-    shown = [pair for pair in zip(front.winners, front.on_front, strict=True) if pair[0].has(cost.name)]
+    shown = [pair for pair in zip(front.winners, front.standings, strict=True) if pair[0].has(cost.name)]
     if front.winners and not shown:
         raise ValueError(f"a plot needs values, but no winner has a value of {cost.name}.")
     graph = importlib.import_module("plotly.graph_objects")
     figure = graph.Figure()
     for on_front, name in ((True, "on the front"), (False, "dominated")):
-        group = [winner for winner, is_on_front in shown if is_on_front == on_front]
+        group = [winner for winner, standing in shown if standing.on_front == on_front]
         if group:
             marker = {"size": 9, "color": COLOURS[on_front]}
             figure.add_trace(graph.Scatter(**_trace(group, cost), name=name, marker=marker))
@@ -137,29 +150,54 @@ def _summary(front: Winners) -> str:
     return ", ".join(parts)
 
 
-def _cells(front: Winners) -> list[list[str]]:
-    """Return the header and one row of cells a winner."""
+def _left_out(front: Winners) -> list[str]:
+    left = len(front.winners) - MOST_SHOWN
+    return [f"and {left} more; front[{MOST_SHOWN}:] and front.to_dataframe() have them."] if left > 0 else []
+
+
+def _rows(front: Winners, ranges: bool = True) -> list[list[str]]:
+    """Return the header and one row of cells for each winner that is shown, without its choices."""
     limits = ["limits"] if front.limits else []
-    costs = [cost.title.lower() for cost in front.costs]
-    rows = [["", "winner", "test accuracy", *costs, *limits, "architecture"]]
-    for number, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
-        name = winner.architecture.id + ("" if on_front else " (dominated)")
+    rows = [["", "winner", "test accuracy", *(cost.title.lower() for cost in front.costs), *limits, "same as"]]
+    for number, (winner, standing) in enumerate(zip(front.winners, front.standings, strict=True)):
+        name = winner.architecture.id + ("" if standing.on_front else " (dominated)")
+        accuracy = accuracy_text(winner.test_error) + (" (near chance)" if winner.is_near_chance else "")
+        found = [_cost_text(winner, cost, ranges) for cost in front.costs]
         met = ["met" if winner.meets(front.limits) else "not met"] if front.limits else []
-        found = [_cost_text(winner, cost) for cost in front.costs]
-        rows.append([str(number), name, accuracy_text(winner.test_error), *found, *met, winner.short])
-    return rows
+        same = f"{len(standing.same_as)} others" if len(standing.same_as) > 1 else "".join(standing.same_as)
+        rows.append([str(number), name, accuracy, *found, *met, same])
+    return rows[: MOST_SHOWN + 1]
 
 
-def _cost_text(winner: Winner, cost: Metric) -> str:
+def _choices(front: Winners, width: int) -> list[str]:
+    """Return the header and the cells about choices: the best winner's own, and in what the others differ from them."""
+    reference = reference_of(front)
+    if reference is None:
+        return ["choices"]
+    shown = front.winners[:MOST_SHOWN]
+    texts = [told_choices(winner.architecture, reference, width, cell_len) for winner in shown]
+    return [f"choices beside {reference.id}", *texts]
+
+
+def _cost_text(winner: Winner, cost: Metric, ranges: bool) -> str:
     if not winner.has(cost.name):
         return "unknown"
     measurement = winner.measurements.get(cost.name)
     value = cost.format(winner.value(cost.name))
-    if measurement is None or measurement.interval.is_point:
+    if measurement is None or measurement.interval.is_point or not ranges:
         return value
     return f"{value} ({range_text(cost, measurement.interval.lower, measurement.interval.upper)})"
 
 
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    return sum(width + 2 for width in _widths(rows))
+
+
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = _widths(rows)
+    padded = ((cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return ["  ".join(cells).rstrip() for cells in padded]

@@ -15,9 +15,10 @@ from nas.errors import JournalError, did_you_mean
 from nas.hardware.energy.metering import grams_co2e
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
-from nas.space.architecture import Architecture
+from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.search_space import SearchSpace
 from nas.tasks.predict import Inputs
+from nas.values.comparison import Estimate
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, Metric
@@ -44,6 +45,8 @@ class Winner:
         folder: the bundle, relative to the run folder; empty for a winner from a table.
         parity: the largest difference between the outputs of the torch module and of the exported model.
         exported_test_error: the test error of the exported fp32 model, before the runtime deployed it.
+        chance_error: the test error of the best constant answer, the most frequent class of the test images; None for
+            winners from tables and from runs before version 0.7.
         bundle: the bundle's path; None for a winner from a table.
         space: the space, where the search was given one as an object.
 
@@ -63,13 +66,15 @@ class Winner:
     folder: str
     parity: float | None = None
     exported_test_error: float | None = None
+    chance_error: float | None = None
     bundle: Path | None = None
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         found = [f"{accuracy_text(self.test_error)} test accuracy"]
         found += [METRICS[name].format(each.median) for name, each in self.measurements.items() if name in METRICS]
-        return f"Winner {self.architecture.id}: {', '.join(found)}; {self.short}"
+        found += ["near chance"] if self.is_near_chance else []
+        return f"Winner {self.architecture.id}: {', '.join(found)}; {choices_within(self.architecture, REPR_WIDTH)}"
 
     def load(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Return the torch module with the winner's weights, in eval mode.
@@ -104,6 +109,19 @@ class Winner:
                 'a table. Search with evaluate = "train" to get models.'
             )
         return Bundle.read(self.bundle)
+
+    @property
+    def is_near_chance(self) -> bool:
+        """True if the test cannot tell the winner from a model that always answers the most frequent class.
+
+        This is so if the 95 % interval of the test error reaches the error of that answer.
+        """
+        return self.chance_error is not None and self.test_interval.upper >= self.chance_error
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The doubts about its measurements, such as a machine that stayed busy, each once."""
+        return tuple(dict.fromkeys(flag for found in self.measurements.values() for flag in found.flags))
 
     @property
     def throughput(self) -> Throughput | None:
@@ -157,6 +175,19 @@ class Winner:
             return self.measurements[metric_name].median
         return self.values[metric_name]
 
+    def estimate(self, metric_name: str) -> Estimate:
+        """Return the value of a metric with its 95 % interval; a counted or modelled value is exact.
+
+        Raises:
+            ValueError: no such metric, or the winner has no value of it.
+        """
+        value = self.value(metric_name)
+        if metric_name == "error":
+            return Estimate(value, self.test_interval)
+        if METRICS[metric_name].source == "measured":
+            return Estimate(value, self.measurements[metric_name].interval)
+        return Estimate.exact(value)
+
     def upper(self, metric_name: str) -> float:
         """Return the value that limits are checked against: for a measurement, the upper bound of its interval."""
         if METRICS[metric_name].source == "measured" and metric_name in self.measurements:
@@ -204,6 +235,8 @@ class Winner:
             **self._throughput_json(),
             "executed_precision": self.executed_precision,
             "exported_test_error": self.exported_test_error,
+            "chance_error": self.chance_error,
+            "near_chance": None if self.chance_error is None else self.is_near_chance,
             "parity": self.parity,
             "bundle": self.folder,
         }

@@ -29,16 +29,17 @@ def printed(front: Front, width: int, report: Path | None = None) -> str:
 @pytest.mark.parametrize("width", [40, 80, 100, 140, 200])
 @pytest.mark.parametrize("objectives", [("error", "latency_ms"), FOUR, ("error",)])
 def test_ids_paths_and_values_are_whole_at_every_width(width: int, objectives: tuple[str, ...]) -> None:
-    """Nothing is cut or coloured, so that each winner's id, bundle and accuracy can be copied."""
+    """Nothing is cut or coloured, so that each winner's id, the best one's bundle and accuracies can be copied."""
     front = example_record(objectives).front
     text = printed(front, width)
     assert "\x1b" not in text
     assert "…" not in text
     for winner in front:
         assert winner.architecture.id in text
-        assert winner.folder in text
         assert f"{100 * (1 - winner.test_error):.2f} %" in text
     assert "runs/digits/report.html" in text
+    assert front.best is not None
+    assert f"Best model: runs/digits/{front.best.folder} (others beside it)" in text
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -48,10 +49,11 @@ def test_lines_fit_the_width(width: int) -> None:
 
 
 def test_wide_terminals_get_a_table_and_narrow_ones_cards() -> None:
-    """The table names a value once in its header; each card names it again."""
+    """The table names a value once in its header, also at 80 columns; each card names it again."""
     front = example_record().front
-    assert printed(front, 140).count("Test accuracy") == 1
-    assert printed(front, 80).count("test accuracy") == len(front)
+    for width in (80, 140):
+        assert printed(front, width).splitlines()[0].split()[:3] == ["Winner", "Test", "Latency"]
+    assert printed(front, 40).count("test accuracy") == len(front)
 
 
 @pytest.mark.parametrize("width", [80, 140])
@@ -60,7 +62,7 @@ def test_measured_and_predicted_values_and_limits_are_named(width: int) -> None:
     text = printed(example_record().front, width)
     assert "predicted" in text
     assert "measured" in text
-    assert "not met: latency" in " ".join(text.split())
+    assert "Not met: latency" in " ".join(text.split())
     front = example_record(FOUR).front
     assert "modelled" in printed(front, width)
 
@@ -68,7 +70,8 @@ def test_measured_and_predicted_values_and_limits_are_named(width: int) -> None:
 def test_long_paths_are_not_wrapped() -> None:
     """A path longer than the terminal stays on one line."""
     front = replace(example_record().front, run_folder=Path("/data/" + "a" * 120))
-    assert str(front.run_folder / front.winners[0].folder) in printed(front, 80)
+    best = front.best or front[0]
+    assert str(front.run_folder / best.folder) in printed(front, 80)
 
 
 def test_markup_in_names_is_text() -> None:

@@ -8,7 +8,7 @@ from report_page import OUTCOMES, Page, example_page, without_plotly
 from run_record_example import energy_record, example_record
 
 from nas.reports.report import render_report
-from nas.reports.tables import row_table, winner_table
+from nas.reports.tables import evaluation_table, winner_table
 from nas.values.evaluation import PredictedValue
 
 
@@ -84,9 +84,12 @@ def test_measured_and_modelled_energy_share_neither_a_plot_nor_a_column() -> Non
     names = {name: [trace["name"] for trace in figures[f"front-{name}"]["data"]] for name in COSTS_OF_ENERGY}
     assert any("measured" in name for name in names["energy_mj"])
     assert not any("measured" in name for name in names["modelled_energy_mj"])
-    for table in (winner_table(record.front, record.front.costs), row_table(record.rows, record.front.costs)):
+    for table in (
+        winner_table(record.front, record.front.costs),
+        evaluation_table(record.rows, record.front.costs).table,
+    ):
         measured, modelled = (table.headers.index(h) for h in ("Energy, measured", "Energy (modelled)"))
         for row in table.rows:
             assert row[measured].sort is None or row[measured].sort != row[modelled].sort
-        assert any(row[measured].detail for row in table.rows)
+        assert any(row[measured].sort for row in table.rows)
         assert not any(row[modelled].detail for row in table.rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -26,6 +25,7 @@ from nas.space.tracing import build_checked
 from nas.storage.journal import write_aside
 from nas.tasks.dataset import DataSet
 from nas.training.training import normalised_images
+from nas.values.comparison import wilson_interval
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
 
@@ -100,6 +100,7 @@ class BundleMaker:
                 "test_error": wrong / len(data.test),
                 "test_interval": list(wilson_interval(wrong, len(data.test))),
                 "exported_test_error": wrong_exported / len(data.test),
+                "chance_error": (len(data.test) - int(np.bincount(data.test.labels).max())) / len(data.test),
                 "parity": difference,
                 "folder": f"{WINNERS}/{architecture.id}",
                 "deployed": model.path.relative_to(folder).as_posix(),
@@ -141,14 +142,6 @@ class BundleMaker:
 
     def _bundle(self, architecture: Architecture) -> Path:
         return self._folder / WINNERS / architecture.id
-
-
-def wilson_interval(wrong: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Return the 95 % interval of a share, which stays within 0 and 1 (Wilson, 1927)."""
-    share = wrong / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _json(value: object) -> bytes:

@@ -1,0 +1,136 @@
+"""What a reader must know about a front's winners beside their values, in sentences; and how their choices differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from nas.results.winner import Winner, accuracy_text
+from nas.space.architecture import Architecture, choices_within, printable
+from nas.values.comparison import Standing
+from nas.values.metric import Metric
+from nas.values.objective import Limit, Objective
+
+MOST_NAMED = 4
+"""The most winners that a sentence names; further ones are counted."""
+
+
+class Winners(Protocol):
+    """The parts of a ``Front`` that are put into words; ``Front`` itself has all of them."""
+
+    @property
+    def winners(self) -> Sequence[Winner]: ...
+
+    @property
+    def standings(self) -> Sequence[Standing]: ...
+
+    @property
+    def on_front(self) -> Sequence[bool]: ...
+
+    @property
+    def objectives(self) -> Sequence[Objective]: ...
+
+    @property
+    def limits(self) -> Sequence[Limit]: ...
+
+    @property
+    def costs(self) -> Sequence[Metric]: ...
+
+    @property
+    def best(self) -> Winner | None: ...
+
+    @property
+    def nothing_learned(self) -> str | None: ...
+
+    @property
+    def run_folder(self) -> object: ...
+
+
+def notes_of(front: Winners) -> list[tuple[str, ...]]:
+    """Return for each winner the sentences that qualify it: near chance, not told from others, doubts.
+
+    Winners that share a fact have the same sentence, so that a list of notes says it once.
+    """
+    by_id = {winner.architecture.id: standing for winner, standing in zip(front.winners, front.standings, strict=True)}
+    notes = []
+    for winner in front.winners:
+        own = winner.architecture.id
+        standing = by_id[own]
+        found = [near_chance_text(winner)] if winner.is_near_chance else []
+        if standing.same_as:
+            found.append(same_text(front, own, by_id))
+        if standing.on_front and standing.barely_ahead_of:
+            found.append(
+                f"{own} leads {listed(standing.barely_ahead_of)} by less than the joint 95 % interval, "
+                "and is surely behind in another objective."
+            )
+        notes.append((*found, *(f"Doubt: {doubt}." for doubt in winner.doubts)))
+    return notes
+
+
+def near_chance_text(winner: Winner) -> str:
+    """Return the sentence about a winner that is near chance; the same for all such winners of a run."""
+    assert winner.chance_error is not None
+    return (
+        "Near chance: its interval reaches the accuracy of always answering the most frequent class, "
+        f"{accuracy_text(winner.chance_error)}."
+    )
+
+
+def same_text(front: Winners, own: str, by_id: dict[str, Standing]) -> str:
+    """Return the sentence about winners that cannot be told apart from one; the same for each of a whole group."""
+    objectives = " and ".join(objective_words(front)) or "test accuracy"
+    reason = f"in {objectives} they differ by less than the joint 95 % interval."
+    group = {own, *by_id[own].same_as}
+    is_whole = all({each, *by_id[each].same_as} == group for each in group if each in by_id)
+    if is_whole:
+        return f"{listed([each for each in by_id if each in group], every=True)} cannot be told apart: {reason}"
+    return f"{own} cannot be told apart from {listed(by_id[own].same_as)}: {reason}"
+
+
+def objective_words(front: Winners) -> list[str]:
+    """Return the names of what was minimised, for people."""
+    metrics = [objective.metric for objective in front.objectives]
+    return ["test accuracy" if metric.name == "error" else metric.title.lower() for metric in metrics]
+
+
+def nothing_learned_text(winners: Sequence[Winner]) -> str | None:
+    """Return the sentences that say so if all winners are near chance, with what to do; None otherwise."""
+    if not winners or not all(winner.is_near_chance for winner in winners):
+        return None
+    chance = winners[0].chance_error
+    assert chance is not None
+    return (
+        "Nothing was learned: no winner can be told from always answering the most frequent class, which is right for "
+        f"{accuracy_text(chance)} of the test images. Train longer (training.epochs and retraining.epochs), "
+        "or bring more images."
+    )
+
+
+def listed(names: Sequence[str], every: bool = False) -> str:
+    """Return names as part of a sentence: ``a, b and c``; after ``MOST_NAMED`` they are counted, unless ``every``."""
+    shown = list(names) if every and len(names) <= 2 * MOST_NAMED else list(names[:MOST_NAMED])
+    left = len(names) - len(shown)
+    parts = [*shown, *([f"{left} more"] if left else [])]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def reference_of(front: Winners) -> Architecture | None:
+    """Return the architecture that others are compared with: the best winner's, else the first one's."""
+    best = front.best or next(iter(front.winners), None)
+    return None if best is None else best.architecture
+
+
+def told_choices(
+    architecture: Architecture, reference: Architecture, width: int, length: Callable[[str], int] = len
+) -> str:
+    """Return the choices in which an architecture differs from ``reference``, in at most ``width`` characters.
+
+    The reference itself shows its own choices. What does not fit is counted: ``stem=24 and 7 more``.
+    """
+    if architecture == reference:
+        return choices_within(architecture, width, length=length)
+    changed = architecture.changed_from(reference)
+    gone = [printable(name) for name in reference if name not in architecture]
+    ending = f"without {listed(gone)}" if gone else ""
+    return choices_within(changed, width, "differs in ", ending, length)
