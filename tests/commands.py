@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.storage.journal import JOURNAL, read_rows
+from nas.storage.journal_file import checksum_of
+from nas.storage.writer_lock import WRITER
 from nas.values.evaluation import Evaluation
 
 TESTS = Path(__file__).parent
@@ -147,6 +149,20 @@ def rows_of(run: Path) -> list[tuple[Any, ...]]:
         return []
     finally:
         connection.close()
+
+
+def delete_rows(run: Path, where: str, *values: object) -> None:
+    """Delete rows of a run as if they had never been written: the others are numbered anew, and nothing counts them."""
+    connection = sqlite3.connect(run / JOURNAL)
+    with connection:
+        connection.execute(f"DELETE FROM rows WHERE {where}", values)
+        kept = connection.execute("SELECT at, kind, body FROM rows ORDER BY number").fetchall()
+        connection.execute("DELETE FROM rows")
+        for number, (at, kind, body) in enumerate(kept, start=1):
+            checksum = checksum_of(number, at, kind.encode(), body.encode())
+            connection.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", (number, at, kind, body, checksum))
+    connection.close()
+    (run / WRITER).unlink(missing_ok=True)
 
 
 def evaluations_of(run: Path, stage: str) -> list[Evaluation]:

@@ -13,6 +13,10 @@ import typer
 if TYPE_CHECKING:
     from nas.prediction.trust_report import TrustReport
     from nas.results.front import Front
+    from nas.results.run import Run
+
+INCOMPLETE = 1
+"""The exit status if something that was asked for could not be shown."""
 
 
 def print_json(value: Any) -> None:
@@ -33,6 +37,15 @@ def show_front(front: Front, as_json: bool, state: str | None = None) -> None:
     print_front(front, Console(file=sys.stdout), has_report=(front.run_folder / REPORT_NAME).exists())
     if state:
         typer.echo(state)
+
+
+def tell_damages(run: Run) -> None:
+    """Print on standard error what of a run's folder is damaged, and end with a status of its own if anything is."""
+    for damage in run.damages_in_short:
+        typer.echo(f"warning: {damage}", err=True)
+    if run.damages:
+        typer.echo("What is damaged was left out; everything else was read.", err=True)
+        raise typer.Exit(INCOMPLETE)
 
 
 def show_trust(

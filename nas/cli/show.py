@@ -3,36 +3,66 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json, show_front
+from nas.cli.output import INCOMPLETE, print_json, show_front, tell_damages
 from nas.cli.search import RUNS
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.results.run import Run
 
 
 def show(run: options.RunFolderOrNone = None, runs: options.Runs = RUNS, as_json: options.AsJson = False) -> None:
-    """Print a run's winners, or list all runs."""
+    """Print a run's winners, or list all runs.
+
+    What is damaged is left out and named, and the exit status is then 1.
+    """
     if run is None:
         _show_all(runs, as_json)
         return
-    from nas.results.run_folder import load_run, resume_command
+    from nas.results.run_folder import read_run, resume_command
 
-    found = load_run(run)
+    found = read_run(run)
     unfinished = f"Not finished. Unless it is still running, continue with: {resume_command(run)}"
     show_front(found.front, as_json, None if found.is_over else found.ended_by or unfinished)
+    tell_damages(found)
 
 
 def _show_all(runs: Path, as_json: bool) -> None:
-    from nas.reports.report import headline
-    from nas.results.run_folder import load_run, run_folders
+    """List the runs in a folder. One that cannot be read hides no other: it is named with the reason."""
+    from nas.results.run_folder import read_run, run_folders
 
-    found = [load_run(folder) for folder in run_folders(runs)]
+    listed: list[Any] = []
+    is_whole = True
+    for folder in run_folders(runs):
+        try:
+            found = read_run(folder)
+        except (NasError, OSError) as error:
+            why = " ".join(str(error).split())
+            typer.echo(f"warning: {folder} cannot be read: {why}", err=True)
+            listed += [{"run_folder": str(folder), "error": why}] if as_json else []
+            is_whole = False
+            continue
+        is_whole = is_whole and not found.damages
+        listed.append(found.front.to_json() if as_json else _line(found))
     if as_json:
-        print_json([each.front.to_json() for each in found])
-        return
-    if not found:
+        print_json(listed)
+    elif not listed and is_whole:
         typer.echo(f"There are no runs in {runs}.")
-    for each in found:
-        state = "" if each.is_over or each.ended_by else " Not finished."
-        typer.echo(f"{each.run_folder}: {headline(each)}{state}")
+    for line in () if as_json else listed:
+        typer.echo(line)
+    if not is_whole:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _line(run: Run) -> str:
+    """Return a run in one line."""
+    from nas.reports.report import headline
+
+    state = "" if run.is_over or run.ended_by else " Not finished."
+    damaged = " Damaged: see nas show with this folder." if run.damages else ""
+    return f"{run.run_folder}: {headline(run)}{state}{damaged}"

@@ -41,15 +41,16 @@ def device_of_run(
 
     Raises:
         RecipeError: a space with other choices, or a metric that the run did not measure.
-        JournalError: the run recorded nothing.
+        JournalError: the run recorded nothing, or its journal is damaged.
     """
     with JournalReader(folder) as journal:
         began, evaluations = journal.rows(Began), journal.rows(Evaluation)
+        journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
     shape, classes = _task_of(recipe, began[0])
     loaded = load_space(space, options, input_shape=shape, classes=classes)
-    if choices_hash(loaded) != began[0].space["choices"]:
+    if choices_hash(loaded) != began[0].space.get("choices"):
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but {space} has others.")
     measurements = _measurements_in(evaluations)
     values = _medians(folder, measurements, metrics)
@@ -70,8 +71,13 @@ def _task_of(recipe: Recipe, began: Began) -> tuple[tuple[int, int, int], int]:
     """The image shape and the number of classes, of the data set or else of the table."""
     if began.data_set is None:
         return recipe.table.input_shape, recipe.table.classes
-    channels, height, width = began.data_set["image shape"]
-    return (channels, height, width), began.data_set["classes"]
+    match began.data_set:
+        case {"image shape": [int(channels), int(height), int(width)], "classes": int(classes)}:
+            return (channels, height, width), classes
+    raise JournalError(
+        "the run must have recorded the image shape and the number of classes of its data set, but has "
+        f"{sorted(began.data_set)}."
+    )
 
 
 def _measurements_in(rows: Iterable[Evaluation]) -> dict[Architecture, dict[str, Measurement]]:

@@ -252,8 +252,16 @@ class Recipe(Section):
 
     @classmethod
     def from_toml(cls, text: str) -> Recipe:
-        """Return the recipe that ``to_toml`` wrote, also with an older version."""
-        return cls.from_mapping(tomllib.loads(text))
+        """Return the recipe that ``to_toml`` wrote, also with an older version.
+
+        Raises:
+            RecipeError: the text is not TOML, or no recipe.
+        """
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"a recipe is written in TOML, but this one is not: {error}.") from error
+        return cls.from_mapping(values)
 
     def differences(self, other: Recipe) -> dict[str, tuple[str, str]]:
         """Return the dotted keys that differ, each with its value here and in ``other``, as TOML or ``not set``."""

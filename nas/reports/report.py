@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
 from nas.reports.tables import evaluation_table, fit_table, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import failed_text, wording_of
+from nas.results.failures import failure_counts
 from nas.results.front import Front
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, accuracy_text, broken_text
@@ -46,6 +46,7 @@ def render_report(record: Run) -> str:
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
         trust=[
+            *record.damages_in_short,
             *data_sentences(record.notes),
             *evaluation_sentences(record.notes),
             *trust_sentences(front, record.fits),
@@ -97,11 +98,11 @@ def _headline_without_winners(record: Run) -> str:
     ended = f" {record.ended_by}" if record.ended_by else ""
     if not record.rows:
         return f"Nothing has been recorded yet {record.place}.{ended}"
-    failures = Counter(row.failure.kind for row in record.rows if row.failure is not None)
-    if failures.total() == len(record.rows):
-        kind, count = failures.most_common(1)[0]
+    failures = failure_counts(record.rows)
+    if sum(each.count for each in failures) == len(record.rows):
+        kind, count = failures[0].kind, failures[0].count
         all_failed = f"all {len(record.rows)} evaluations failed; the most frequent failure is '{kind}' ({count})"
-        return f"No winners {record.place}: {all_failed}.{ended}"
+        return f"No winners {record.place}: {all_failed}.{ended or f' The first says: {failures[0].first}'}"
     counts = {count.stage: count for count in funnel_of(record.rows)}
     words = wording_of(record.table)
     evaluated = "evaluated" if ways_of(record.rows) else words.stages["train"].lower()

@@ -15,6 +15,9 @@ from nas.storage.journal_rows import Fit
 from nas.values.evaluation import STAGES, Evaluation, Stage
 from nas.values.objective import Limit, Objective
 
+MOST_DAMAGES = 5
+"""A report lists no more of them."""
+
 
 @dataclass(frozen=True, repr=False)
 class Run:
@@ -34,6 +37,7 @@ class Run:
         table: the file that all values were read from; None where models were trained and measured.
         is_over: True once nothing is left to do.
         ended_by: the reason why the run ended before its time; None for other runs.
+        damages: what of the run's folder cannot be read, a sentence each. Damaged rows are left out everywhere.
 
     Example::
 
@@ -55,10 +59,18 @@ class Run:
     table: str | None = None
     is_over: bool = False
     ended_by: str | None = None
+    damages: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         state = "finished" if self.is_over else f"ended: {self.ended_by}" if self.ended_by else "not finished"
-        return f"Run {self.name}, {state}, {len(self.rows)} rows. {front_text(self.front)}"
+        told = "".join(f" {damage}" for damage in self.damages_in_short)
+        return f"Run {self.name}, {state}, {len(self.rows)} rows.{told} {front_text(self.front)}"
+
+    @property
+    def damages_in_short(self) -> list[str]:
+        """The first damages, and how many more there are."""
+        more = len(self.damages) - MOST_DAMAGES
+        return [*self.damages[:MOST_DAMAGES], *([f"There are {more} further damages."] if more > 0 else [])]
 
     @property
     def recipe(self) -> Recipe:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.errors import RecipeError
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
-from nas.storage.journal import RECIPE, JournalReader
+from nas.storage.journal import JOURNAL, RECIPE, JournalReader
 from nas.storage.journal_rows import (
     Agreement,
     Began,
     Cost,
     Ended,
     Fit,
+    RecipeText,
     RoundEnded,
     RungsJudged,
     SupernetTrained,
@@ -30,9 +35,20 @@ from nas.values.evaluation import Evaluation
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """Return the folders of runs in ``folder``, oldest first; none where it does not exist."""
-    recipes = list(folder.glob(f"*/{RECIPE}"))
-    return [path.parent for path in sorted(recipes, key=lambda path: (path.stat().st_mtime, path))]
+    """Return the folders of runs in ``folder``, whole or not, oldest first; none where it does not exist."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    found = [each for each in inside if any(os.path.lexists(each / name) for name in (RECIPE, JOURNAL))]
+    return sorted(found, key=lambda each: (_made_at(each), each))
+
+
+def _made_at(folder: Path) -> float:
+    """Return the time when a run's recipe was written, else when its folder changed."""
+    for path in (folder / RECIPE, folder):
+        try:
+            return path.stat().st_mtime
+        except OSError:  # a link to nothing, or a folder that may not be read
+            continue
+    return 0.0
 
 
 def resume_command(folder: Path) -> str:
@@ -44,33 +60,63 @@ def resume_command(folder: Path) -> str:
 def load_run(folder: Path | str) -> Run:
     """Return the record of the run in ``folder``, finished or not, also while it goes on.
 
-    It takes neither the writer's lock nor the space object. Runs of older versions open too.
+    It takes neither the writer's lock nor the space object. Runs of older versions open too. Where a part of the folder
+    is damaged, the rest is returned with a warning; ``Run.damages`` says what is missing.
 
     Raises:
-        JournalError: the folder has no journal, or one of a newer version.
-        RecipeError: the folder's recipe is missing or malformed.
+        JournalError: the folder has no journal, or one of a newer version, or one of which nothing can be read.
+        RecipeError: the folder's recipe is missing or malformed, and the journal has no copy of it.
     """
+    run = read_run(folder)
+    for damage in run.damages_in_short:
+        warnings.warn(damage, stacklevel=2)
+    return run
+
+
+def read_run(folder: Path | str) -> Run:
+    """Return what ``load_run`` returns, without warnings."""
     folder = Path(folder)
     with JournalReader(folder) as journal:
-        recipe = read_recipe(folder / RECIPE)
+        recipe, recipe_text, damages = _recipe_of(folder, journal)
         rows = tuple(journal.rows(Evaluation))
         ended = journal.rows(Ended)
         is_over = any(each.round > recipe.rounds for each in journal.rows(RoundEnded))
-        return Run(
-            name=folder.resolve().name,
-            recipe_text=(folder / RECIPE).read_text(encoding="utf-8"),
-            objectives=recipe.parsed_objectives,
-            limits=recipe.parsed_limits,
-            target=recipe.measured_on,
-            rows=rows,
-            fits=tuple(journal.rows(Fit)),
-            run_folder=folder,
-            notes=_notes(journal, recipe, rows),
-            gco2e_per_kwh=recipe.energy.gco2e_per_kwh,
-            table=recipe.table.path,
-            is_over=is_over,
-            ended_by=None if is_over or not ended else ended[-1].reason,
-        )
+        fits, notes = tuple(journal.rows(Fit)), _notes(journal, recipe, rows)
+        damages += [f"{folder / JOURNAL} is damaged: {damage}." for damage in journal.damages]
+    return Run(
+        name=folder.resolve().name,
+        recipe_text=recipe_text,
+        objectives=recipe.parsed_objectives,
+        limits=recipe.parsed_limits,
+        target=recipe.measured_on,
+        rows=rows,
+        fits=fits,
+        run_folder=folder,
+        notes=notes,
+        gco2e_per_kwh=recipe.energy.gco2e_per_kwh,
+        table=recipe.table.path,
+        is_over=is_over,
+        ended_by=None if is_over or not ended else ended[-1].reason,
+        damages=tuple(damages),
+    )
+
+
+def _recipe_of(folder: Path, journal: JournalReader) -> tuple[Recipe, str, list[str]]:
+    """Return the run's recipe, its text, and a sentence if only the journal's copy of it can be read.
+
+    Raises:
+        RecipeError: the journal has no copy either.
+    """
+    path = folder / RECIPE
+    try:
+        if not path.is_file():
+            raise RecipeError(f"the folder of a run must hold its recipe, but {folder} has no {RECIPE}.")
+        return read_recipe(path), path.read_text(encoding="utf-8"), []
+    except RecipeError as error:
+        for copy in journal.rows(RecipeText)[:1]:
+            with contextlib.suppress(RecipeError):
+                return Recipe.from_toml(copy.text), copy.text, [f"{error} The journal has a copy, which is shown."]
+        raise
 
 
 def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -> dict[str, Any]:

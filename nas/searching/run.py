@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from nas.errors import JournalError, LimitError, RepeatedFailureError, TargetError
+from nas.errors import JournalError, LimitError, RecipeError, RepeatedFailureError, TargetError
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.machine import default_workers, processor_name
 from nas.jobs.execution import Executor, InlineExecutor
@@ -43,7 +43,7 @@ from nas.searching.state import RunState
 from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners
 from nas.space.search_space import SearchSpace, choices_hash, count
-from nas.storage.journal import RECIPE, Journal
+from nas.storage.journal import JOURNAL, RECIPE, Journal
 from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
 from nas.tasks.dataset import DataSet
 
@@ -152,8 +152,10 @@ def resume(
     recipe = read_recipe(folder / RECIPE, overrides)
     instruments = instruments or Instruments()
     shown = _progress(progress)
-    resolved = resolve(recipe, space, data, instruments, shown)
     with Journal.resume(folder, clock=instruments.clock) as journal:
+        resolved = resolve(recipe, space, data, instruments, shown)
+        if not journal.rows(RecipeText):
+            shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
         return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
 
 
@@ -261,7 +263,7 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         JournalError: rows found now would not compare with those of the run.
     """
     if begun := journal.rows(RecipeText):
-        _check_recipe(Recipe.from_toml(begun[0].text), recipe, folder)
+        _check_recipe(_recipe_then(begun[0], folder), recipe, folder)
     else:
         journal.append(RecipeText(recipe.to_toml()))
     now, before = _circumstances(recipe, resolved), journal.rows(Began)
@@ -271,6 +273,16 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         journal.append(now)
     if journal.rows(Ended):  # it goes on after all
         journal.append(Ended(None))
+
+
+def _recipe_then(begun: RecipeText, folder: Path) -> Recipe:
+    """Return the recipe with which the run began. Raises JournalError if the journal's copy is damaged."""
+    try:
+        return Recipe.from_toml(begun.text)
+    except RecipeError as error:
+        raise JournalError(
+            f"a run goes on with the recipe that it began with, but the copy in {folder / JOURNAL} is damaged: {error}"
+        ) from error
 
 
 def _circumstances(recipe: Recipe, resolved: Resolved) -> Began:
@@ -337,9 +349,9 @@ def _check_same(then: Began, now: Began, folder: Path) -> None:
         ("machine", "processor", then.machine, now.machine),
     )
     for part, key, before, after in pairs:
-        if before is not None and after is not None and before[key] != after[key]:
+        if before is not None and after is not None and before.get(key) != after[key]:
             raise JournalError(
-                f"a run goes on with the {part} that it began with, but the {key} was {before[key]} "
+                f"a run goes on with the {part} that it began with, but the {key} was {before.get(key)} "
                 f"and is {after[key]} now. Bring that back, or start a new run beside {folder}."
             )
 

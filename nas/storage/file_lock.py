@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +13,10 @@ from pathlib import Path
 from typing import IO
 
 RETRY_S = 0.05
+FOR_OWNER_AND_GROUP = 0o660
+"""The permissions of a new lock file: who can open it can hold it, so others may not."""
+BYTE_ON_WINDOWS = 1 << 30
+"""The byte that is locked on Windows, far behind the content, which others then may read."""
 
 
 class HeldElsewhereError(OSError):
@@ -19,15 +26,18 @@ class HeldElsewhereError(OSError):
 def take(path: Path) -> IO[str]:
     """Hold the lock at ``path`` until the stream is closed.
 
+    The file is made if it does not exist. A link is not followed: who may write to the folder could lead it elsewhere.
+
     Raises:
         HeldElsewhereError: another process holds it.
-        OSError: the file cannot be opened or locked at all.
+        OSError: the file cannot be opened or locked at all, or is no regular file.
     """
-    stream = path.open("a")
+    stream = _opened(path)
     try:
         if sys.platform == "win32":
             import msvcrt
 
+            os.lseek(stream.fileno(), BYTE_ON_WINDOWS, os.SEEK_SET)
             msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
@@ -40,6 +50,22 @@ def take(path: Path) -> IO[str]:
         stream.close()
         raise
     return stream
+
+
+def _opened(path: Path) -> IO[str]:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        if path.is_symlink():  # Windows has no O_NOFOLLOW
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), FOR_OWNER_AND_GROUP)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(f"{path} must be a file of its own, but it is a link") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} must be a regular file, but it is none")
+    return os.fdopen(descriptor, "r+")
 
 
 @contextlib.contextmanager

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar, final
+from typing import Self, TypeVar, final
 
 from nas.errors import JournalError
-from nas.storage import file_lock
-from nas.storage.journal_rows import OLD_KINDS, Row, parse
+from nas.storage.journal_file import (
+    FORMAT as FORMAT,
+    JOURNAL as JOURNAL,
+    WITH_CHECKSUMS,
+    Contents,
+    StoredRow,
+    format_of,
+    insert,
+    open_to_write,
+    read_contents,
+)
+from nas.storage.journal_rows import KNOWN, OLD_KINDS, Row, UnfitRowError, parse, read_json
+from nas.storage.writer_lock import WriterLock, rows_noted
 
 R = TypeVar("R", bound=Row)
 
-JOURNAL = "journal.db"
 RECIPE = "recipe.toml"
-FORMAT = 1
-"""The number of the journal's format, kept in SQLite's ``user_version``. Version 0.5.0 left it at 0."""
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS rows (
-        number INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL
-    )
-"""
+OTHERS_MAY_NOT_WRITE = 0o775
+"""The permissions of a new run folder, from which the user's own mask takes away."""
 
 
 @final
@@ -35,56 +42,62 @@ class Journal:
     loses at most what was not yet appended.
     """
 
-    def __init__(self, folder: Path, lock: IO[str], *, clock: Callable[[], float]) -> None:
+    def __init__(self, folder: Path, lock: WriterLock, *, clock: Callable[[], float]) -> None:
         """Use ``start`` or ``resume`` instead, which take the folder's ``lock``."""
         self._clock = clock
         self._lock = lock
+        self._path = folder / JOURNAL
         try:
-            self._connection = _open(folder / JOURNAL)
-        except JournalError:
-            self._lock.close()
-            raise
+            self._connection = open_to_write(self._path)
         except sqlite3.OperationalError as error:
-            self._lock.close()
             raise JournalError(
-                f"{folder / JOURNAL} must be a file that can be written, but SQLite says: {error}. "
-                "Free some space or mend the folder, then resume the run."
+                f"{self._path} must be a file that can be written, but SQLite says: {error}. "
+                "Free some space or mend the folder, then try again."
             ) from error
         except sqlite3.DatabaseError as error:
-            self._lock.close()
             raise JournalError(
-                f"{folder / JOURNAL} must be a journal of this program that can be written, but SQLite says: {error}."
+                f"{self._path} must be a journal of this program that can be written, but SQLite says: {error}."
             ) from error
 
     @classmethod
     def start(cls, folder: Path, recipe_text: str, *, clock: Callable[[], float]) -> Journal:
         """Return the journal of a new run in ``folder``, which is made if it does not exist.
 
+        A folder that could not be filled, as on a full disk, is removed again.
+
         Raises:
-            JournalError: the folder holds a run already.
+            JournalError: the folder holds a run already, or cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder)
+        with _told_if_unwritable():
+            is_new = _made(folder)
+            lock = WriterLock.take(folder)
+            try:
+                _check_free(folder, recipe_text)
+                with _cleared_if_unfinished(folder, is_new):
+                    lock.note(0)
+                    write_aside(folder / RECIPE, recipe_text.encode())
+                    return cls(folder, lock, clock=clock)
+            except BaseException:
+                lock.close()
+                raise
+
+    @classmethod
+    def resume(cls, folder: Path, *, clock: Callable[[], float]) -> Journal:
+        """Return the journal of a run that was started before.
+
+        Raises:
+            JournalError: there is none, it is damaged, or rows of it are lost.
+        """
+        if not (folder / RECIPE).is_file():
+            raise JournalError(f"{folder} must be the folder of a run, but has no {RECIPE}.")
+        with _told_if_unwritable():
+            lock = WriterLock.take(folder)
         try:
-            if (folder / JOURNAL).exists() or (folder / RECIPE).exists():
-                held = (folder / RECIPE).read_text(encoding="utf-8") if (folder / RECIPE).exists() else None
-                what = "this recipe's run" if held == recipe_text else "a run of another recipe"
-                raise JournalError(
-                    f"a new run needs a folder of its own, but {folder} already holds {what}. "
-                    f"Go on with it by --resume {folder}, or choose another --name."
-                )
-            write_aside(folder / RECIPE, recipe_text.encode())
+            _check_whole(folder, lock.noted)
             return cls(folder, lock, clock=clock)
         except BaseException:
             lock.close()
             raise
-
-    @classmethod
-    def resume(cls, folder: Path, *, clock: Callable[[], float]) -> Journal:
-        """Return the journal of a run that was started before. Raises JournalError if there is none."""
-        if not (folder / RECIPE).is_file():
-            raise JournalError(f"{folder} must be the folder of a run, but has no {RECIPE}.")
-        return cls(folder, _lock(folder), clock=clock)
 
     def append(self, *rows: Row) -> None:
         """Add rows of any kinds, all or none. They are on disk when this returns.
@@ -92,25 +105,36 @@ class Journal:
         Raises:
             JournalError: the disk refuses.
         """
-        at = self._clock()
-        texts = [(at, row.kind, json.dumps(row.to_json(), allow_nan=False)) for row in rows]
+        at = float(self._clock())
+        texts = [(row.kind, json.dumps(row.to_json(), allow_nan=False)) for row in rows]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO rows (at, kind, body) VALUES (?, ?, ?)", texts)
+            last = insert(self._connection, at, texts)
             self._connection.execute("COMMIT")
+            self._lock.note(last)
         except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            if not isinstance(error, sqlite3.OperationalError):
+            if isinstance(error, sqlite3.OperationalError):
+                said = f"SQLite says: {error}"
+            elif isinstance(error, OSError):
+                said = f"the system says: {error}"
+            else:
                 raise
             raise JournalError(
-                f"rows must reach the disk before the run goes on, but SQLite says: {error}. "
+                f"rows must reach the disk before the run goes on, but {said}. "
                 "Free some space or mend the folder, then resume the run."
             ) from error
 
     def rows(self, row: type[R]) -> list[R]:
-        """Return all rows of one class, oldest first."""
-        return _read(self._connection, row)
+        """Return all rows of one class, oldest first. Raises JournalError when one is damaged."""
+        kinds = _kinds_of(row, format_of(self._connection))
+        query = f"SELECT number, kind, body FROM rows WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY number"  # noqa: S608
+        try:
+            stored = [StoredRow(*each) for each in self._connection.execute(query, kinds)]
+            return [found for each in stored for found in _parsed(row, each)]
+        except (sqlite3.DatabaseError, UnfitRowError) as error:
+            raise _damaged(self._path, [str(error)]) from error
 
     def close(self) -> None:
         """Release the run folder for another writer."""
@@ -130,6 +154,9 @@ class Journal:
 class JournalReader:
     """Reads a run's journal without the writer's lock, also while the run goes on. Use it in a ``with`` statement.
 
+    All rows are read when the ``with`` statement begins. Damaged ones are left out, and ``damages`` names them; so it
+    also names rows that were found to be unfit later, by ``rows``.
+
     Raises:
         JournalError: on entering, the folder has no journal, or one that this version cannot read.
     """
@@ -140,49 +167,44 @@ class JournalReader:
             raise JournalError(f"{folder} must be the folder of a run, but has no {JOURNAL}.")
 
     def __enter__(self) -> Self:
-        try:
-            self._connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
-            )
-        except sqlite3.DatabaseError as error:
-            raise self._unreadable(error) from error
-        try:
-            self._connection.execute("BEGIN")  # all rows are read as they are at one moment
-            _check_format(self._connection, self._path)
-        except BaseException as error:
-            self._connection.close()
-            if isinstance(error, sqlite3.DatabaseError):
-                raise self._unreadable(error) from error
-            raise
+        # The count of rows first: rows that are appended meanwhile are more than it says, never fewer.
+        noted = rows_noted(self._path.parent)
+        self._contents = read_contents(self._path, noted)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
+    ) -> None: ...
+
+    @property
+    def damages(self) -> tuple[str, ...]:
+        """What is damaged, a phrase each; empty for a sound journal."""
+        return tuple(self._contents.damages)
 
     def rows(self, row: type[R]) -> list[R]:
-        """Return all rows of one class, oldest first. Raises JournalError when the file is damaged."""
-        try:
-            return _read(self._connection, row)
-        except sqlite3.DatabaseError as error:
-            raise self._unreadable(error) from error
+        """Return all sound rows of one class, oldest first."""
+        return _sound_rows(self._contents, row)
 
-    def _unreadable(self, error: sqlite3.DatabaseError) -> JournalError:
-        return JournalError(f"{self._path} must be a journal of this program, but SQLite says: {error}.")
+    def check(self) -> None:
+        """Raise JournalError if anything is damaged, as far as it was read."""
+        if self.damages:
+            raise _damaged(self._path, self.damages)
 
 
 def read_rows(folder: Path, row: type[R]) -> list[R]:
-    """Return a run's rows of one class, oldest first, as ``JournalReader`` reads them."""
+    """Return a run's rows of one class, oldest first. Raises JournalError if any of the journal is damaged."""
     with JournalReader(folder) as reader:
-        return reader.rows(row)
+        rows = reader.rows(row)
+        reader.check()
+        return rows
 
 
 def write_aside(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: beside its place, flushed, then renamed onto it."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as stream:
+        aside.unlink(missing_ok=True)
+        with aside.open("xb") as stream:  # a new file: a link that somebody put there is not followed
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -192,47 +214,129 @@ def write_aside(path: Path, content: bytes) -> None:
         raise
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        _check_format(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'rows'").fetchone():
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-        connection.execute(_SCHEMA)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _check_free(folder: Path, recipe_text: str) -> None:
+    """Raise JournalError if ``folder`` holds a run."""
+    if not ((folder / JOURNAL).exists() or (folder / RECIPE).exists()):
+        return
+    held = (folder / RECIPE).read_bytes() if (folder / RECIPE).is_file() else None
+    what = "this recipe's run" if held == recipe_text.encode() else "a run of another recipe"
+    raise JournalError(
+        f"a new run needs a folder of its own, but {folder} already holds {what}. "
+        f"Go on with it by --resume {folder}, or choose another --name."
+    )
 
 
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise JournalError for a journal of a newer version."""
-    found = _format_of(connection)
-    if found > FORMAT:
+def _check_whole(folder: Path, noted: int | None) -> None:
+    """Check that a run's journal is there, has all of its rows, and that each is as it was written.
+
+    Raises:
+        JournalError: not so. A run that recorded nothing yet may lack its journal.
+    """
+    path = folder / JOURNAL
+    # A start that was killed while it made the file is undone by SQLite, from its own journal.
+    if noted == 0 and (not path.exists() or path.with_name(f"{JOURNAL}-journal").exists()):
+        return
+    if not path.exists():
+        counted = "" if noted is None else f" of {noted} rows"
         raise JournalError(
-            f"{path} was written by a newer version of nas: its format is {found}, and this version reads up to "
-            f"{FORMAT}. Upgrade with: pip install --upgrade nas."
+            f"a run goes on from its journal{counted}, but {folder} has no {JOURNAL}. "
+            "Bring it back from a copy, or start a new run."
+        )
+    if path.is_dir():
+        return  # SQLite's own words tell
+    contents = read_contents(path, noted)
+    if contents.format < WITH_CHECKSUMS:  # only their shape tells if rows are sound
+        contents.damages += [unfit for each in contents.rows if (unfit := _why_unfit(each, contents.format))]
+    if contents.damages:
+        raise _damaged(path, contents.damages)
+    if not contents.count and noted != 0:
+        raise JournalError(
+            f"a run goes on from its journal, but {path} holds no rows: the latest rows of a run lie in {JOURNAL}-wal "
+            "until it ends, and that file may have been lost. Bring it back from a copy, or start a new run."
         )
 
 
-def _format_of(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _kinds_of(row: type[Row], format_number: int) -> tuple[str, ...]:
+    """Return the kinds in which rows of a class are stored.
+
+    A run that version 0.5.0 began keeps its format number, for its first rows have that version's kinds.
+    """
+    return (row.kind, *(OLD_KINDS.get(row.kind, ()) if format_number == 0 else ()))
 
 
-def _read(connection: sqlite3.Connection, row: type[R]) -> list[R]:
-    # A run that version 0.5.0 began keeps its format number, for its first rows have that version's kinds.
-    kinds = (row.kind, *(OLD_KINDS.get(row.kind, ()) if _format_of(connection) == 0 else ()))
-    query = f"SELECT kind, body FROM rows WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY number"  # noqa: S608
-    cursor = connection.execute(query, kinds)
-    return [found for kind, body in cursor for found in parse(row, kind, json.loads(body))]
-
-
-def _lock(folder: Path) -> IO[str]:
+def _parsed(row: type[R], stored: StoredRow) -> list[R]:
+    """Return the rows of a class that a stored row stands for. Raises UnfitRowError, which names it."""
     try:
-        return file_lock.take(folder / ".writer")
-    except file_lock.HeldElsewhereError as error:
+        return parse(row, stored.kind, read_json(stored.body))
+    except UnfitRowError as error:
+        raise UnfitRowError(f"row {stored.number}, of the kind {stored.kind}, cannot be used: {error}") from error
+
+
+def _sound_rows(contents: Contents, row: type[R]) -> list[R]:
+    """Return the rows of a class, and add those that cannot be used to the damages."""
+    kinds = _kinds_of(row, contents.format)
+    found: list[R] = []
+    for each in contents.rows:
+        if each.kind in kinds:
+            try:
+                found += _parsed(row, each)
+            except UnfitRowError as error:
+                if str(error) not in contents.damages:
+                    contents.damages.append(str(error))
+    return found
+
+
+def _why_unfit(stored: StoredRow, format_number: int) -> str | None:
+    """Return why a row cannot be used; None if it can."""
+    classes = [row for row in KNOWN if stored.kind in _kinds_of(row, format_number)]
+    try:
+        for row in classes:
+            _parsed(row, stored)
+    except UnfitRowError as error:
+        return str(error)
+    return None if classes else f"row {stored.number} has the unknown kind {stored.kind!r}"
+
+
+def _damaged(path: Path, damages: Sequence[str]) -> JournalError:
+    more = "" if len(damages) == 1 else f" (and {len(damages) - 1} further damages)"
+    return JournalError(
+        f"{path} is damaged: {damages[0]}{more}. A run goes on only from rows that are as they were written: bring the "
+        f"file back from a copy, or start a new run. nas show {path.parent} shows what can still be read."
+    )
+
+
+@contextlib.contextmanager
+def _told_if_unwritable() -> Iterator[None]:
+    """Turn an OSError into a JournalError."""
+    try:
+        yield
+    except OSError as error:
         raise JournalError(
-            f"a run has one writer, but another process is writing to {folder}. Wait for it, or end it."
+            f"the folder of a run must be one that can be written, but the system says: {error}. "
+            "Free some space, mend the folder, or choose another one."
         ) from error
+
+
+@contextlib.contextmanager
+def _cleared_if_unfinished(folder: Path, is_new: bool) -> Iterator[None]:
+    """Remove what a failed start left in ``folder``, and the folder itself if it is new: half a run is of no use."""
+    try:
+        yield
+    except BaseException:
+        for name in (RECIPE, JOURNAL):
+            (folder / name).unlink(missing_ok=True)
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _made(folder: Path) -> bool:
+    """Make ``folder``, and return True if it is new."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=OTHERS_MAY_NOT_WRITE)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True

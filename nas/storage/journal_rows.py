@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, Self, TypeVar, final
@@ -240,7 +241,7 @@ def upgraded(kind: str, body: Mapping[str, Any]) -> list[tuple[str, Mapping[str,
     """
     if kind == "note":
         return list(_from_note(body))
-    inside = body["details"] if kind == "evaluation" and body["stage"] == "train" else body
+    inside = body.get("details", {}) if kind == "evaluation" and body.get("stage") == "train" else body
     if kind in ("evaluation", "trained") and ("turned_away" in inside or "near_limits" in inside):
         counts, near_limits = inside.get("turned_away", {}), inside.get("near_limits", [])
         turned_away = {"round": body["round"], "counts": counts, "near_limits": near_limits}
@@ -280,12 +281,47 @@ def _from_agreement(old: Mapping[str, Any]) -> dict[str, Any]:
     return {**same, **{new: old.get(name) for new, name in names.items()}}
 
 
+class UnfitRowError(ValueError):
+    """A stored row is no row of its kind; the message says why."""
+
+
 R = TypeVar("R", bound=Row)
 
 
+def read_json(text: bytes | str) -> dict[str, Any]:
+    """Return the body of a stored row. Raises UnfitRowError if it is not a table of keys in JSON."""
+    try:
+        stored = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise UnfitRowError(f"it is not JSON: {error}") from error
+    if not isinstance(stored, dict):
+        raise UnfitRowError(f"it must be a table of keys, but is a {type(stored).__name__}")
+    return stored
+
+
 def parse(row: type[R], kind: str, body: Mapping[str, Any]) -> list[R]:
-    """Return the rows of the class ``row`` that a stored row of any version stands for."""
-    return [row.from_json(each) for found, each in upgraded(kind, body) if found == row.kind]
+    """Return the rows of the class ``row`` that a stored row of any version stands for.
+
+    Raises:
+        UnfitRowError: ``body`` lacks a key, or has a value that the key cannot have.
+    """
+    from nas.storage.row_shapes import why_unfit
+
+    try:
+        bodies = upgraded(kind, body)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnfitRowError(f"it has not the shape of version 0.5.0 ({type(error).__name__}: {error})") from error
+    for found, each in bodies:
+        if found == row.kind and (reason := why_unfit(found, each)):
+            raise UnfitRowError(reason)
+    try:
+        return [row.from_json(each) for found, each in bodies if found == row.kind]
+    except ValueError as error:  # samples that are not positive, and the like
+        raise UnfitRowError(str(error)) from error
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 KNOWN: tuple[type[Row], ...] = (

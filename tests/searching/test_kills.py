@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import assert_nothing_twice, evaluations_of, run_nas
+from commands import assert_nothing_twice, delete_rows, evaluations_of, run_nas
 from kills import DRIVER, WORKER, ForkedCommand, KilledRuns, kill_again_and_again
 from table_space import DEVICE, accuracy, final_accuracy, latency_ms, write_table
 
@@ -75,11 +75,8 @@ def expected_front(run: Path) -> set[Architecture]:
 def undisturbed_end(run: Path, folder: Path) -> Front:
     """Remove the winners from a copy of the run, resume it undisturbed, and return its front."""
     shutil.copytree(run, folder)
-    connection = sqlite3.connect(folder / JOURNAL)
-    with connection:
-        connection.execute("DELETE FROM rows WHERE kind = 'evaluation' AND body LIKE '%\"stage\": \"winner\"%'")
-        connection.execute("DELETE FROM rows WHERE number IN (SELECT MAX(number) FROM rows WHERE kind = 'round')")
-    connection.close()
+    delete_rows(folder, "kind = 'evaluation' AND body LIKE '%\"stage\": \"winner\"%'")
+    delete_rows(folder, "number IN (SELECT MAX(number) FROM rows WHERE kind = 'round')")
     assert not evaluations_of(folder, "winner")
     return nas.resume(folder)
 
@@ -145,10 +142,7 @@ def test_a_run_ends_with_the_same_rows_wherever_it_was_cut(tmp_path: Path, limit
     for last in kinds:
         cut = tmp_path / f"cut{last}"
         shutil.copytree(tmp_path / "calm", cut)
-        connection = sqlite3.connect(cut / JOURNAL)
-        with connection:
-            connection.execute("DELETE FROM rows WHERE number > ?", (last,))
-        connection.close()
+        delete_rows(cut, "number > ?", last)
         nas.resume(cut)
         assert decided(cut) == calm, f"after {kinds[last]}, row {last}"
 

@@ -123,3 +123,33 @@ def test_a_file_system_without_locks_is_no_holder(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(OSError, match="No locks available"), waiting_for(tmp_path / "device.lock"):
         pytest.fail("nothing was locked")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links and pipes")
+class TestFilesThatAreNone:
+    """Who may write to a folder could lead the lock elsewhere."""
+
+    def test_a_link_is_not_followed(self, tmp_path: Path) -> None:
+        """Neither what it names nor a new file there is touched."""
+        (tmp_path / "other").write_text("mine")
+        for target in ("other", "new"):
+            path = tmp_path / f"{target}.lock"
+            path.symlink_to(tmp_path / target)
+            with pytest.raises(OSError, match=r"\.lock must be a file of its own, but it is a link"):
+                take(path)
+        assert (tmp_path / "other").read_text() == "mine"
+        assert not (tmp_path / "new").exists()
+
+    def test_a_pipe_does_not_hang(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.lock")
+        with pytest.raises(OSError, match="must be a regular file, but it is none"):
+            take(tmp_path / "pipe.lock")
+
+    def test_strangers_cannot_open_it(self, tmp_path: Path) -> None:
+        """Who can open a lock can hold it for ever."""
+        before = os.umask(0)
+        try:
+            take(tmp_path / "device.lock").close()
+        finally:
+            os.umask(before)
+        assert (tmp_path / "device.lock").stat().st_mode & 0o777 == 0o660

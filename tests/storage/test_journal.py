@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import os
@@ -114,6 +115,37 @@ class TestFolders:
         with pytest.raises(JournalError, match="already holds a run of another recipe"):
             started(tmp_path)
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs permission bits")
+    def test_cannot_be_written_by_strangers(self, tmp_path: Path) -> None:
+        """Not even if the user's mask would allow it: they could put links in the places of files."""
+        before = os.umask(0)
+        try:
+            started(tmp_path / "run").close()
+        finally:
+            os.umask(before)
+        assert (tmp_path / "run").stat().st_mode & 0o777 == 0o775
+
+    def test_on_a_full_disk_leave_nothing_behind(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A new folder is removed, one that was there is left as it was, and the message says what to do."""
+        (tmp_path / "there").mkdir()
+        (tmp_path / "there" / "notes").touch()
+        monkeypatch.setattr("os.fsync", full)
+        for name in ("new", "there"):
+            with pytest.raises(JournalError, match=r"must be one that can be written, .* No space left .* Free some"):
+                started(tmp_path / name)
+        assert [path.name for path in tmp_path.iterdir()] == ["there"]
+        assert {path.name for path in (tmp_path / "there").iterdir()} <= {"notes", ".writer"}
+        monkeypatch.undo()
+        started(tmp_path / "there").close()
+
+    def test_of_another_writer_are_not_removed(self, tmp_path: Path) -> None:
+        """A second start in the same folder at the same moment does no harm to the first."""
+        with started(tmp_path / "run") as journal:
+            with pytest.raises(JournalError, match="a run has one writer"):
+                started(tmp_path / "run")
+            journal.append(RoundEnded(1))
+        assert rounds_of(tmp_path / "run") == [1]
+
     def test_without_a_run_cannot_be_resumed_or_read(self, tmp_path: Path) -> None:
         """The error names the missing file, and no file is made."""
         with pytest.raises(JournalError, match=r"must be the folder of a run, but has no recipe\.toml"):
@@ -128,7 +160,9 @@ class TestFolders:
         (tmp_path / RECIPE).write_text(RECIPE_TEXT)
         (tmp_path / JOURNAL).write_bytes(content)
         for _ in range(2):
-            with pytest.raises(JournalError, match=r"journal\.db must be a journal of this program .*not a database"):
+            with pytest.raises(
+                JournalError, match=r"journal\.db must be a journal of this program, but SQLite says: file is not"
+            ):
                 Journal.resume(tmp_path, clock=time.time)
         with pytest.raises(
             JournalError, match=r"journal\.db must be a journal of this program, but SQLite says: file is"
@@ -251,6 +285,10 @@ print(journal.rows(RoundEnded), journal.rows(RecipeText))
         assert rounds_of(tmp_path) == [1, 2]
 
 
+def full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class TestWriteAside:
     def test_replaces_a_file_whole(self, tmp_path: Path) -> None:
         """No other file is left in its folder."""
@@ -260,13 +298,22 @@ class TestWriteAside:
         assert path.read_bytes() == b"new"
         assert list(tmp_path.iterdir()) == [path]
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-    def test_leaves_the_old_file_when_the_disk_is_full(self, tmp_path: Path) -> None:
+    def test_leaves_the_old_file_when_the_disk_is_full(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The old content stays, and no other file is left in its folder."""
         path = tmp_path / "report.html"
         path.write_bytes(b"old")
-        path.with_name(f".report.html.{os.getpid()}").symlink_to("/dev/full")
+        monkeypatch.setattr("os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
             write_aside(path, b"new")
         assert path.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs links")
+    def test_follows_no_link_that_somebody_put_there(self, tmp_path: Path) -> None:
+        """The file beside its place has a name that can be guessed."""
+        (tmp_path / "victim").write_text("mine")
+        (tmp_path / f".report.html.{os.getpid()}").symlink_to(tmp_path / "victim")
+        write_aside(tmp_path / "report.html", b"new")
+        assert (tmp_path / "victim").read_text() == "mine"
+        assert (tmp_path / "report.html").read_bytes() == b"new"
+        assert not (tmp_path / "report.html").is_symlink()

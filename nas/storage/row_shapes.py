@@ -1,0 +1,200 @@
+"""The shapes of rows as JSON: which keys a row of each kind must have, and which values they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Sample = Annotated[float, Field(ge=0, le=1e18)]
+Value = Annotated[float, Field(ge=-1e30, le=1e30)]
+"""Larger ones are no results: sums of them overflow."""
+Text = Annotated[str, Field(min_length=1)]
+Choices = Annotated[dict[str, bool | int | float | str], Field(min_length=1)]
+
+
+class _Shape(BaseModel):
+    """Plain data without conversions: a text is no number, and neither infinity nor NaN is one. Further keys pass."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Failure(_Shape):
+    model_config = ConfigDict(extra="forbid")
+    kind: str
+    reason: str
+
+
+class _Measurement(_Shape):
+    metric: Text
+    target: str
+    rounds: list[list[Sample]]
+    conditions: dict[str, Any]
+    flags: list[str]
+    drifts: list[Annotated[float, Field(gt=0, le=1e6)]] = []
+
+
+class _Details(_Shape):
+    epochs: Count | None = None
+    stopped_early: bool = False
+    subset: float | None = None
+    subsets: list[float] = []
+    curve: list[Value] = []
+    seconds: Seconds = 0.0
+    by: str = ""
+    folder: str = ""
+    start: str = ""
+    deployed: str = ""
+    kept: bool = False
+    described: bool = True
+    test_error: Share | None = None
+    test_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    parity: float | None = None
+    exported_test_error: Share | None = None
+
+
+class _Evaluation(_Shape):
+    stage: Literal["measure", "check", "train", "retrain", "winner"]
+    architecture: Choices
+    round: Count
+    values: dict[str, Value]
+    predicted: dict[str, Annotated[list[float | bool], Field(min_length=3, max_length=5)]]
+    measurements: dict[str, _Measurement]
+    details: _Details
+    failure: _Failure | None
+
+    @model_validator(mode="after")
+    def _has_its_result(self) -> Self:
+        if self.failure is None and self.stage == "train" and "error" not in self.values:
+            raise ValueError("a training must have an error")
+        if self.failure is None and self.stage == "winner":
+            if self.details.test_error is None or self.details.test_interval is None:
+                raise ValueError("a winner must have a test error and its interval")
+            if self.details.test_interval[0] > self.details.test_interval[1]:
+                raise ValueError("the interval of a test error must have its lower bound first")
+        return self
+
+
+class _Fit(_Shape):
+    round: Count
+    metric: Text
+    samples: Count
+    mape: float | None = None
+    spearman: float | None = None
+    kendall: float | None = None
+    within_5_percent: float | None = None
+    within_10_percent: float | None = None
+    coverage: float | None = None
+    width: float | None = None
+    verdict: list[str] = []
+
+
+class _Recipe(_Shape):
+    text: str
+
+
+class _Began(_Shape):
+    space: dict[str, Any]
+    machine: dict[str, Any]
+    versions: dict[str, Any]
+    data_set: dict[str, Any] | None = None
+    table: dict[str, Any] | None = None
+
+
+class _Ended(_Shape):
+    reason: str | None
+
+
+class _RungsJudged(_Shape):
+    trainings: Count
+    correlations: dict[str, float | None]
+    stops_after: list[int] | None
+
+
+class _Agreement(_Shape):
+    evaluated: str
+    architectures: Count
+    verdict: str
+    spearman: float | None = None
+    kendall: float | None = None
+    spearman_of_macs: float | None = None
+
+
+class _Supernet(_Shape):
+    epochs: Count
+    seconds: Seconds
+    loss: float | None
+    sha256: str
+
+
+class _TurnedAway(_Shape):
+    round: Count
+    counts: dict[str, Count]
+    near_limits: list[Choices]
+
+
+class _Round(_Shape):
+    round: int
+    turned_away: dict[str, Count] = {}
+
+
+class _Cost(_Shape):
+    wall_s: Value
+    device_s: Value
+    joules: Value | None
+    meter: str
+    of: str = "search"
+
+
+class _Bench(_Shape):
+    fingerprint: str
+
+
+SHAPES: Mapping[str, type[BaseModel]] = {
+    "evaluation": _Evaluation,
+    "fit": _Fit,
+    "recipe": _Recipe,
+    "began": _Began,
+    "ended": _Ended,
+    "early_stopping": _RungsJudged,
+    "agreement": _Agreement,
+    "supernet": _Supernet,
+    "turned_away": _TurnedAway,
+    "trained": _Round,
+    "round": _Round,
+    "cost": _Cost,
+    "bench": _Bench,
+}
+"""The shape of each kind of row."""
+
+
+def why_unfit(kind: str, body: Any) -> str | None:
+    """Return why ``body`` is no row of its kind, with the key and the value; None if it is one."""
+    try:
+        SHAPES[kind].model_validate(body)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "missing":
+            return f"it lacks {where!r}"
+        rule = problem["msg"].removeprefix("Value error, ")
+        return f"{where}: {rule}, but got {_brief(problem['input'])}" if where else rule
+    return None
+
+
+def is_measurement(body: Any) -> bool:
+    """Return True if ``body`` is a measurement as JSON."""
+    try:
+        _Measurement.model_validate(body)
+    except ValidationError:
+        return False
+    return True
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,83 @@
+"""Run folders are found and read, also where a part of them is damaged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from damaged_journals import RECIPE_TEXT, change_row, rows_of_a_run, write_run
+
+import nas
+from nas.errors import RecipeError
+from nas.reports.report import headline, render_report
+from nas.results.run_folder import read_run, run_folders
+from nas.storage.journal import JOURNAL, RECIPE
+
+TRAINING = 8
+"""The number of a row that is a training."""
+
+
+@pytest.fixture(name="run")
+def whole_run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "runs" / "whole", rows_of_a_run())
+
+
+def test_all_folders_with_a_recipe_or_a_journal_are_found(run: Path) -> None:
+    """They are sorted by age; a folder that has lost its recipe is not hidden, and other folders are no runs."""
+    runs = run.parent
+    (runs / "notes").mkdir()
+    (runs / "older").mkdir()
+    (runs / "older" / RECIPE).write_text(RECIPE_TEXT)
+    os.utime(runs / "older" / RECIPE, (1, 1))
+    (runs / "dangling").mkdir()
+    (runs / "dangling" / RECIPE).symlink_to("nowhere")
+    os.utime(runs / "dangling", (2, 2))
+    (run / RECIPE).unlink()
+    assert [folder.name for folder in run_folders(runs)] == ["older", "dangling", "whole"]
+    assert run_folders(runs / "none") == []
+
+
+def test_a_sound_run_has_no_damages(run: Path) -> None:
+    found = nas.load_run(run)
+    assert found.damages == ()
+    assert found.recipe_text == RECIPE_TEXT
+    assert "damaged" not in repr(found)
+
+
+def test_a_damaged_run_is_read_in_part_with_a_warning(run: Path) -> None:
+    """Python's warning, the representation and the report name the row; all other rows are there."""
+    whole = nas.load_run(run)
+    change_row(run, TRAINING, lambda body: body["values"].update(error=0.001))
+    told = rf"journal\.db is damaged: row {TRAINING} is not what was written\."
+    with pytest.warns(UserWarning, match=told):
+        found = nas.load_run(run)
+    assert len(found.rows) == len(whole.rows) - 1
+    assert len(found.damages) == 1
+    assert found.damages[0] in repr(found)
+    assert found.front.to_json() == whole.front.to_json()
+    assert headline(found) == headline(whole)
+    assert f"row {TRAINING} is not what was written" in render_report(found)
+    assert read_run(run).damages == found.damages
+
+
+@pytest.mark.parametrize("content", ["[[[", "trails = 5", None])
+def test_the_journal_has_a_copy_of_the_recipe(run: Path, content: str | None) -> None:
+    """It takes the place of a recipe that is damaged or gone, which is told."""
+    if content is None:
+        (run / RECIPE).unlink()
+    else:
+        (run / RECIPE).write_text(content)
+    found = read_run(run)
+    assert found.recipe.trials == 5
+    assert found.recipe_text == RECIPE_TEXT
+    assert found.damages[0].endswith("The journal has a copy, which is shown.")
+
+
+def test_without_any_recipe_a_run_cannot_be_read(tmp_path: Path) -> None:
+    """The message is about the file that a user can mend."""
+    run = write_run(tmp_path / "run", [])
+    (run / RECIPE).write_text("[[[")
+    with pytest.raises(RecipeError, match=r"a recipe is a TOML file, but .*recipe\.toml is not"):
+        read_run(run)
+    assert (run / JOURNAL).is_file()
