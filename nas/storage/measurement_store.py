@@ -7,9 +7,12 @@ import inspect
 import json
 import sqlite3
 import time
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
@@ -29,17 +32,50 @@ _SCHEMA = (
     """
     CREATE TABLE IF NOT EXISTS measurements (
         number INTEGER PRIMARY KEY, at REAL NOT NULL, fingerprint TEXT NOT NULL, space TEXT NOT NULL,
-        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL, choices TEXT
+        architecture TEXT NOT NULL, metric TEXT NOT NULL, body TEXT NOT NULL, choices TEXT, checksum INTEGER
     )
     """,
     "CREATE INDEX IF NOT EXISTS places ON measurements (fingerprint, space, architecture)",
 )
 
 
+@final
+@dataclass(frozen=True)
+class _Kept:
+    """A row of the store. ``checksum`` is None in rows before version 0.7."""
+
+    fingerprint: str
+    space: str
+    architecture: str
+    metric: str
+    body: str
+    choices: str | None
+    checksum: int | None = None
+
+    @property
+    def expected_checksum(self) -> int:
+        """The checksum of the row as it is."""
+        return zlib.crc32(repr(astuple(self)[:-1]).encode())
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """The measurement; None where the row is not as it was written."""
+        from nas.storage.row_shapes import is_measurement
+
+        if self.checksum is not None and self.checksum != self.expected_checksum:
+            return None
+        try:
+            body = json.loads(self.body)
+            return Measurement.from_json(body) if is_measurement(body) and body["metric"] == self.metric else None
+        except ValueError:  # not JSON, or impossible samples
+            return None
+
+
 class MeasurementStore:
     """One SQLite file in ``folder``. Any number of processes add rows, and the last row about an architecture counts.
 
-    With ``fresh``, earlier measurements are ignored, while new ones are still kept for later runs.
+    With ``fresh``, earlier measurements are ignored, while new ones are still kept for later runs. A row that is not as
+    it was written is ignored, so that its architecture is measured again; rows before version 0.7 cannot tell.
     """
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
@@ -54,19 +90,8 @@ class MeasurementStore:
         """
         if self._fresh or not self._path.is_file():
             return {}
-        query = """
-            SELECT metric, body FROM measurements
-            WHERE fingerprint = ? AND space = ? AND architecture = ? ORDER BY number
-        """
-        try:
-            with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
-                # Another process may have just created the file.
-                if not _columns(connection):
-                    return {}
-                rows = connection.execute(query, (fingerprint, space, architecture.id)).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise TargetError(self._unusable(error)) from error
-        return {metric: Measurement.from_json(json.loads(body)) for metric, body in rows}
+        rows = self._rows("fingerprint = ? AND space = ? AND architecture = ?", fingerprint, space, architecture.id)
+        return {row.metric: measurement for row in rows if (measurement := row.measurement) is not None}
 
     def sources(self, space: str, metric: str, *, without: Collection[str]) -> list[Source]:
         """Return the measurements of ``metric`` in a space on each target, but those with a fingerprint in ``without``.
@@ -80,25 +105,15 @@ class MeasurementStore:
         if self._fresh or not self._path.is_file():
             return []
         # Keys are a space's identity, and that of an architecture's layers after a dash.
-        query = """
-            SELECT fingerprint, choices, body FROM measurements
-            WHERE substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL ORDER BY number
-        """
         start = f"{space}-"
-        try:
-            with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
-                if "choices" not in _columns(connection):
-                    return []
-                rows = connection.execute(query, (len(start), start, metric)).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise TargetError(self._unusable(error)) from error
+        where = "substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL"
         found: dict[str, dict[Architecture, Measurement]] = {}
-        for fingerprint, choices, body in rows:
-            if fingerprint in without:
+        for row in self._rows(where, len(start), start, metric):
+            measurement = row.measurement
+            if row.fingerprint in without or measurement is None or row.choices is None:
                 continue
-            measurement = Measurement.from_json(json.loads(body))
             if measurement.median > 0:  # predictors learn logarithms
-                found.setdefault(fingerprint, {})[Architecture(json.loads(choices))] = measurement
+                found.setdefault(row.fingerprint, {})[Architecture(json.loads(row.choices))] = measurement
         return [
             Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))
             for each in found.values()
@@ -112,14 +127,9 @@ class MeasurementStore:
             TargetError: the file is no store of this program, or the disk refuses.
         """
         now, choices = time.time(), json.dumps(dict(architecture), allow_nan=False)
-        rows = [
-            (
-                *(now, fingerprint, space, architecture.id, metric),
-                *(json.dumps(measurement.to_json(), allow_nan=False), choices),
-            )
-            for metric, measurement in found.items()
-            if not measurement.flags
-        ]
+        bodies = {name: json.dumps(each.to_json(), allow_nan=False) for name, each in found.items() if not each.flags}
+        kept = [_Kept(fingerprint, space, architecture.id, name, body, choices) for name, body in bodies.items()]
+        rows = [(now, *astuple(each)[:-1], each.expected_checksum) for each in kept]
         if not rows:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,14 +139,29 @@ class MeasurementStore:
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     connection.execute(statement)
-                if "choices" not in _columns(connection):  # made by version 0.2
-                    connection.execute("ALTER TABLE measurements ADD COLUMN choices TEXT")
+                for name, kind in (("choices", "TEXT"), ("checksum", "INTEGER")):  # older versions lack them
+                    if name not in _columns(connection):
+                        connection.execute(f"ALTER TABLE measurements ADD COLUMN {name} {kind}")
                 connection.executemany(
-                    "INSERT INTO measurements (at, fingerprint, space, architecture, metric, body, choices)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO measurements (at, fingerprint, space, architecture, metric, body, choices, checksum)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     rows,
                 )
                 connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise TargetError(self._unusable(error)) from error
+
+    def _rows(self, where: str, *values: object) -> list[_Kept]:
+        """Return the rows that meet a condition, oldest first."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
+                # Another process may have just created the file, and older versions lack some columns.
+                there = _columns(connection)
+                if "choices" in where and "choices" not in there:
+                    return []
+                names = [name if name in there else "NULL" for name in _Kept.__dataclass_fields__]
+                query = f"SELECT {', '.join(names)} FROM measurements WHERE {where} ORDER BY number"  # noqa: S608
+                return [_Kept(*row) for row in connection.execute(query, values)] if there else []
         except sqlite3.DatabaseError as error:
             raise TargetError(self._unusable(error)) from error
 

@@ -322,3 +322,41 @@ class TestIdentity:
             identity(nn.ReLU(), nn.Conv2d(1, 4, 3, padding=1)),
         }
         assert len({first} | others) == 3
+
+
+def statement(folder: Path, text: str) -> None:
+    with closing(sqlite3.connect(folder / STORE)) as connection, connection:
+        connection.execute(text)
+
+
+class TestDamagedRows:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "body = replace(body, '2.0', '1.0')",
+            "body = '{'",
+            "body = '[]'",
+            "body = '{}'",
+            "metric = 'energy_mj'",
+            "architecture = 'abc'",
+            "checksum = 5",
+        ],
+    )
+    def test_are_measured_again(self, tmp_path: Path, change: str) -> None:
+        """A row that is not as it was written is no measurement; an older sound one counts."""
+        store = MeasurementStore(tmp_path)
+        store.add("print", "space", WIDE, latency(3.0))
+        store.add("print", "space", WIDE, latency(2.0))
+        statement(tmp_path, f"UPDATE measurements SET {change} WHERE number = 2")
+        assert store.find("print", "space", WIDE) == latency(3.0)
+
+    def test_of_older_versions_are_judged_by_their_shape(self, tmp_path: Path) -> None:
+        """They have no checksum."""
+        store = MeasurementStore(tmp_path)
+        store.add("print", "space", WIDE, latency(2.0))
+        statement(tmp_path, "ALTER TABLE measurements DROP COLUMN checksum")
+        assert store.find("print", "space", WIDE) == latency(2.0)
+        store.add("print", "space", NARROW, latency(3.0))
+        assert store.find("print", "space", NARROW) == latency(3.0)
+        statement(tmp_path, "UPDATE measurements SET body = '{}' WHERE number = 1")
+        assert store.find("print", "space", WIDE) == {}
