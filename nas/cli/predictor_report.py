@@ -54,18 +54,18 @@ def report(
     if not measured.exists():
         raise RecipeError(f"a report is on the folder of a run or on a table, but {measured} does not exist.")
     page = out or (measured / REPORT_FILE if measured.is_dir() else REPORT_FILE)
-    if measured.is_dir():
-        _refuse_options_of_tables(target, sources, input_shape, classes, option)
-        recipe = recipe_of_run(measured)
-        predictor_options = recipe.predictor.options if predictor is None else {}
-        predictor, seed = predictor or recipe.predictor.name, recipe.seed if seed is None else seed
-        data = _device_of_run(measured, recipe, space, metrics, seed)
-    else:
-        predictor, seed, predictor_options = predictor or TABLE_PREDICTOR, seed or 0, {}
-        named = space_of_table(measured, space, option or [], input_shape, classes)
-        data = device_in_file(measured, named, target, metrics, options.names_in(sources), seed)
-    request = TrustRequest(predictor, limits, seed, samples, predictor_options)
     with closing(choose_progress(sys.stdout, as_json)) as progress:
+        if measured.is_dir():
+            _refuse_options_of_tables(target, sources, input_shape, classes, option)
+            recipe = recipe_of_run(measured)
+            predictor_options = recipe.predictor.options if predictor is None else {}
+            predictor, seed = predictor or recipe.predictor.name, recipe.seed if seed is None else seed
+            data = _device_of_run(measured, recipe, space, metrics, seed)
+        else:
+            predictor, seed, predictor_options = predictor or TABLE_PREDICTOR, seed or 0, {}
+            named = space_of_table(measured, space, option or [], input_shape, classes)
+            data = device_in_file(measured, named, target, metrics, options.names_in(sources), seed, progress.say)
+        request = TrustRequest(predictor, limits, seed, samples, predictor_options)
         reports = request.report_on(data, progress)
     facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}
     show_trust(reports, page, measured.name or str(measured), facts, as_json)

@@ -60,6 +60,19 @@ def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
+def free_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the memory that this process may still take, or None where unknown. Only Linux tells how much is free."""
+    usable = usable_memory_bytes(cgroups)
+    free = [] if usable is None else [usable]
+    if meminfo.is_file():
+        lines = meminfo.read_text().splitlines()
+        free += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    used = cgroups / "memory.current"
+    if usable is not None and used.is_file():
+        free.append(max(0, usable - int(used.read_text())))
+    return min(free, default=None)
+
+
 def fastest_cores(count: int) -> list[int]:
     """Return ``count`` of the allowed cores, preferring high top clocks and then high numbers.
 

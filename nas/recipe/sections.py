@@ -308,9 +308,9 @@ class TableRecipe(Section):
     """The column of accuracies that scores winners; by default the same."""
     device: str | None = None
     """The device: a measured metric is the column ``<metric>_<device>``, or ``<metric>`` without a device."""
-    training_s: float = Field(default=0.0, ge=0)
+    training_s: float = Field(default=0.0, ge=0, le=1e9)
     """The simulated time of a training, in seconds. It is added up, but not waited for."""
-    pause_s: float = Field(default=0.0, ge=0)
+    pause_s: float = Field(default=0.0, ge=0, le=86400)
     """How long a worker waits at each look-up, in seconds."""
     input_shape: tuple[int, int, int] = (3, 32, 32)
     """Channels, height and width of the images that the table is about."""

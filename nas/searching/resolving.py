@@ -127,7 +127,7 @@ def resolve(
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
     _check_plug_ins(recipe)
     if recipe.evaluate == "table":
-        resolved = _resolve_table(recipe, space, data)
+        resolved = _resolve_table(recipe, space, data, progress)
     else:
         resolved = _resolve_models(recipe, space, data, instruments, progress)
     _try_sampler(recipe, resolved)
@@ -246,14 +246,17 @@ def _check_gpus(recipe: Recipe) -> None:
         )
 
 
-def _resolve_table(recipe: Recipe, space: GivenSpace | None, data: DataSet | None) -> Resolved:
+def _resolve_table(recipe: Recipe, space: GivenSpace | None, data: DataSet | None, progress: Progress) -> Resolved:
     """Return the same for a run that looks everything up: it loads no data set and measures nothing."""
     if data is not None:
         raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
     shape, classes = recipe.table.input_shape, recipe.table.classes
     made = _space(recipe, space, shape, classes)
     table = SearchedTable(recipe.table, made)
-    table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
+    table.check(metrics)
+    for doubt in table.doubts(metrics):
+        progress.say(doubt)
     return Resolved(made, shape, classes, table, table=table)
 
 

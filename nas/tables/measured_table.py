@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,8 +15,9 @@ from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, count as count_assignments, sample
 from nas.space.tracing import layers_of
-from nas.storage.journal import write_aside
 from nas.storage.measurement_store import MeasurementStore
+from nas.tables.table import CHOICE
+from nas.tables.table_file import check_name, has_header, write_cells
 from nas.values.evaluation import Evaluation
 from nas.values.target import Target
 
@@ -42,7 +40,7 @@ def measure_table(
     seed: int,
     progress: Progress,
 ) -> list[Evaluation]:
-    """Measure ``count`` different random architectures, and write them to ``path`` in the layout of ``table_text``.
+    """Measure ``count`` different random architectures, and write them to ``path`` in the layout of ``table_cells``.
 
     The file is written after every ``TOGETHER`` architectures. The same seed draws the same architectures, so an
     interrupted run continues where the store ends.
@@ -52,8 +50,7 @@ def measure_table(
             table of another space, target or set of metrics.
         TargetError: the target cannot be measured here.
     """
-    if not path.name.endswith(".csv.gz"):
-        raise RecipeError(f"a table is written as gzip CSV, to a file named like table.csv.gz, but got {path.name!r}.")
+    check_name(path)
     _check_free(path, _header(space, target, metrics))
     architectures = _draw(space, count, np.random.default_rng(seed))
     surroundings = Surroundings(space, bench, input_shape, classes, target.batch, store)
@@ -67,22 +64,13 @@ def measure_table(
             rng=np.random.default_rng((seed, start)),
             progress=progress,
         )
-        text = table_text(space, rows, target, input_shape, classes, metrics)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(path, gzip.compress(text.encode(), mtime=0))
+        write_cells(path, *table_cells(space, rows, target, input_shape, classes, metrics))
     return rows
 
 
 def _check_free(path: Path, header: Sequence[str]) -> None:
     """Check that ``path`` may be written: it is new, or holds a table with the same columns."""
-    if not path.exists():
-        return
-    try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
-            found = next(csv.reader(stream), [])
-    except (OSError, EOFError, UnicodeDecodeError):
-        found = []
-    if found != list(header):
+    if path.exists() and not has_header(path, header):
         raise RecipeError(
             f"a table holds one space, target and set of metrics, but {path} exists and has other columns. "
             "Choose another file."
@@ -92,42 +80,41 @@ def _check_free(path: Path, header: Sequence[str]) -> None:
 def _header(space: SearchSpace, target: Target, metrics: Sequence[str]) -> list[str]:
     device = device_name(target)
     measured = [f"{part}{metric}_{device}" for metric in metrics for part in ("", "lower_", "upper_")]
-    names = [choice.name for choice in space.choices]
-    return ["idx", "id", *names, "params", "mflops", *measured, f"flags_{device}", "failure"]
+    others = ["idx", "id", "params", "mflops", *measured, f"flags_{device}", "failure"]
+    names = [f"{CHOICE * (choice.name in others)}{choice.name}" for choice in space.choices]
+    return [*others[:2], *names, *others[2:]]
 
 
-def table_text(
+def table_cells(
     space: SearchSpace,
     rows: Sequence[Evaluation],
     target: Target,
     input_shape: tuple[int, int, int],
     classes: int,
     metrics: Sequence[str],
-) -> str:
-    """Return the CSV text of a table: a header, then one architecture a row.
+) -> tuple[list[str], list[list[object]]]:
+    """Return the cells of a table: its header, and one architecture a row.
 
     Columns: ``idx``; the architecture's ``id``; for each choice the number of its option, from 0, or nothing if it is
-    inactive; ``params``; ``mflops``, multiply-accumulates in millions; for each metric its median as
-    ``<metric>_<device>``, and its 95 % interval as ``lower_…`` and ``upper_…``; ``flags_<device>``; and ``failure``.
-    ``device_name`` gives the device. A cell without a measurement is empty.
+    inactive, with ``choice.`` before the names of choices that another column has; ``params``; ``mflops``,
+    multiply-accumulates in millions; for each metric its median as ``<metric>_<device>``, and its 95 % interval as
+    ``lower_…`` and ``upper_…``; ``flags_<device>``; and ``failure``. ``device_name`` gives the device. A cell without a
+    measurement is empty.
     """
     options = {choice.name: {option: n for n, option in enumerate(choice.options)} for choice in space.choices}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_header(space, target, metrics))
-    for index, row in enumerate(rows):
-        writer.writerow(
-            [
-                index,
-                row.architecture.id,
-                *(options[name][row.architecture[name]] if name in row.architecture else "" for name in options),
-                *_counts(space, row, input_shape, classes),
-                *_values(row, metrics),
-                "; ".join(sorted({flag for m in row.measurements.values() for flag in m.flags})),
-                "" if row.failure is None else row.failure.reason,
-            ]
-        )
-    return text.getvalue()
+    cells: list[list[object]] = [
+        [
+            index,
+            row.architecture.id,
+            *(options[name][row.architecture[name]] if name in row.architecture else "" for name in options),
+            *_counts(space, row, input_shape, classes),
+            *_values(row, metrics),
+            "; ".join(sorted({flag for m in row.measurements.values() for flag in m.flags})),
+            "" if row.failure is None else row.failure.reason,
+        ]
+        for index, row in enumerate(rows)
+    ]
+    return _header(space, target, metrics), cells
 
 
 def device_name(target: Target) -> str:

@@ -27,6 +27,7 @@ from nas.tables.named_space import NamedSpace
 from nas.tables.onboarding import Onboarded, doubts_of, measure_few, predict_rows, sources_from, write_onboarded
 from nas.tables.table import Table
 from nas.tables.table_device import latencies_of
+from nas.tables.table_file import check_name
 from nas.values.other_target import Source
 
 
@@ -61,10 +62,7 @@ class Onboarding:
         Raises:
             RecipeError: an unfit name of the new table, too few samples, or an unknown predictor.
         """
-        if not self.out.name.endswith(".csv.gz"):
-            raise RecipeError(
-                f"a table is written as gzip CSV, to a file named like table.csv.gz, but got {self.out.name!r}."
-            )
+        check_name(self.out)
         if self.samples < MIN_SAMPLES:
             raise RecipeError(
                 f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {self.samples}."
@@ -83,6 +81,8 @@ def onboard(asked: Onboarding, progress: Progress) -> TrustReport:
     table, space, describer = asked.space.read_table(asked.path)
     check_limits(asked.trust.limits, [asked.metric])
     sources = sources_from(table, asked.metric, asked.device, asked.sources)
+    for doubt in table.doubts_about(f"{asked.metric}_{device}" for device in table.targets(asked.metric)):
+        progress.say(doubt)
     bench = asked.bench.open(progress.say)
     bench.check([asked.metric])
     onboarded = _measure(asked, table, space, bench, sources, progress)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +20,8 @@ from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.storage.journal import write_aside
 from nas.tables.table import Table
+from nas.tables.table_file import read_cells, write_cells
 from nas.values.evaluation import Evaluation
 from nas.values.other_target import Source
 
@@ -243,7 +240,7 @@ def write_onboarded(
     ``flags_<device>``. All rows have ``predicted_<metric>_<device>``, ``predicted_lower_…`` and ``predicted_upper_…``
     (90 %), ``predicted_limit_…`` (one-sided 95 %) and ``predicted_known_…`` (1 or 0).
     """
-    header, rows = _read(table.path)
+    header, rows = read_cells(table.path)
     measured = [f"{part}{metric}_{device}" for part in ("", "lower_", "upper_")]
     cells: dict[str, list[str]] = {name: [row[index] for row in rows] for index, name in enumerate(header)}
     for name in (*measured, f"flags_{device}", *(f"{part}{metric}_{device}" for part in _PREDICTED)):
@@ -258,23 +255,10 @@ def write_onboarded(
     for part, place in zip(_PREDICTED, range(len(_PREDICTED)), strict=True):
         name = f"{part}{metric}_{device}"
         cells[name] = [_cell(predicted[a][place]) if a in predicted else "" for a in table.architectures]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(cells)
-    writer.writerows(zip(*cells.values(), strict=True))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, gzip.compress(text.getvalue().encode(), mtime=0))
+    write_cells(path, cells, zip(*cells.values(), strict=True))
 
 
 def _cell(value: float | bool) -> str:
     if isinstance(value, bool):
         return str(int(value))
     return f"{value:.7g}" if math.isfinite(value) else ""
-
-
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Read the cells of a table that is known to be valid, without empty lines."""
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
-    header, *rows = [line for line in csv.reader(text.splitlines()) if line]
-    return header, rows

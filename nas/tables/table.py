@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import math
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
@@ -18,11 +15,14 @@ import numpy.typing as npt
 from nas.errors import RecipeError, did_you_mean
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import HasCanonical, SearchSpace, is_active
+from nas.tables.table_file import read_cells
 
 MOST_NAMED = 8
 FloatArray = npt.NDArray[np.float64]
-
-_GZIP = b"\x1f\x8b"
+LEAST_VALUE, MOST_VALUE = 1e-12, 1e15
+"""The bounds of measured values, in whatever unit they have. Beyond them a table is wrong, and sums overflow."""
+CHOICE = "choice."
+"""The start of the column of a choice whose own name another column of a table has."""
 
 
 @final
@@ -55,7 +55,8 @@ class Table:
         """Return the numbers of a column, shape (N,), NaN where it is empty.
 
         Raises:
-            RecipeError: there is no such column; a value is no number; or, with ``positive``, a value is not above 0.
+            RecipeError: there is no such column; a value is no number; or, with ``positive``, a value is not above 0,
+                or far beyond anything that can be measured.
         """
         if name in self._first_texts:
             row, text = self._first_texts[name]
@@ -72,7 +73,55 @@ class Table:
             raise RecipeError(
                 f"column {name!r} of {self.path} must be positive, but row {row + 1} holds {values[row]:g}."
             )
+        absurd = np.flatnonzero((values < LEAST_VALUE) | (values > MOST_VALUE))
+        if positive and len(absurd):
+            row = int(absurd[0])
+            raise RecipeError(
+                f"column {name!r} of {self.path} must hold values from {LEAST_VALUE:g} to {MOST_VALUE:g}, but row "
+                f"{row + 1} holds {values[row]:g}."
+            )
         return values
+
+    @cached_property
+    def first_rows(self) -> Mapping[Architecture, int]:
+        """The first row of each architecture, from 0."""
+        rows: dict[Architecture, int] = {}
+        for row, architecture in enumerate(self.architectures):
+            rows.setdefault(architecture, row)
+        return rows
+
+    def values(self, name: str) -> dict[Architecture, float]:
+        """Return the positive numbers of a column by architecture, without empty cells.
+
+        Where an architecture has several rows, the first one that is not empty counts.
+
+        Raises:
+            RecipeError: as ``column`` with ``positive``.
+        """
+        found: dict[Architecture, float] = {}
+        for architecture, value in zip(self.architectures, self.column(name, positive=True).tolist(), strict=True):
+            if not math.isnan(value):
+                found.setdefault(architecture, value)
+        return found
+
+    def doubts_about(self, names: Iterable[str]) -> list[str]:
+        """Return a sentence if architectures have several rows with different values in columns of these names."""
+        if len(self.first_rows) == len(self):
+            return []
+        columns = [self.columns[name] for name in dict.fromkeys(names) if name in self.columns]
+        differing: dict[Architecture, int] = {}
+        for row, architecture in enumerate(self.architectures):
+            first = self.first_rows[architecture]
+            if any(column[row] != column[first] for column in columns if not math.isnan(column[row])):
+                differing.setdefault(architecture, row)
+        if not differing:
+            return []
+        row = next(iter(differing.values()))
+        first = self.first_rows[self.architectures[row]]
+        return [
+            f"{len(differing)} of {len(self.first_rows)} architectures have several rows with different values in "
+            f"{self.path}, such as rows {first + 1} and {row + 1}: the first row of each is used."
+        ]
 
     def targets(self, metric: str) -> tuple[str, ...]:
         """The devices with a column of this metric, in the order of the columns."""
@@ -91,9 +140,12 @@ def read_table(path: Path | str, space: SearchSpace) -> Table:
             column; a number is no option of its choice; or a number is missing.
     """
     path = Path(path)
-    header, rows = _cells(path)
+    header, rows = read_cells(path)
     cells = dict(zip(header, zip(*rows, strict=True), strict=True))
-    missing = [choice.name for choice in space.choices if choice.name not in cells]
+    # Where another column has the name of a choice, that choice's column has a longer one.
+    longer = {name.removeprefix(CHOICE) for name in header if name.startswith(CHOICE)}
+    column_of = {choice.name: f"{CHOICE * (choice.name in longer)}{choice.name}" for choice in space.choices}
+    missing = [name for name, column in column_of.items() if column not in cells]
     if missing:
         raise RecipeError(
             f"a table must have a column for each choice of its space, but {path} has none for {missing[0]!r}: "
@@ -101,43 +153,15 @@ def read_table(path: Path | str, space: SearchSpace) -> Table:
         )
     columns: dict[str, FloatArray] = {}
     first_texts: dict[str, tuple[int, str]] = {}
-    names = {choice.name for choice in space.choices}
     for name in header:
-        if name not in names:
+        if name not in column_of.values():
             values = _numbers(cells[name])
             if isinstance(values, np.ndarray):
                 columns[name] = values
             else:
                 first_texts[name] = values
-    return Table(path, _architectures(path, space, cells), columns, first_texts)
-
-
-def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Read the header, and the rows of the same length."""
-    rule = "a table is a CSV file, gzip or plain, with a header and a row for each architecture, but"
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if data.startswith(_GZIP) else data).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise RecipeError(f"{rule} {path} does not exist.") from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise RecipeError(f"{rule} {path} cannot be read: {error}.") from error
-    try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
-    except csv.Error as error:
-        raise RecipeError(f"{rule} {path} is no valid CSV: {error}.") from error
-    if len(lines) < 2:
-        raise RecipeError(f"{rule} {path} {'has no rows' if lines else 'is empty'}.")
-    header, *rows = lines
-    repeated = [name for name in header if header.count(name) > 1]
-    if repeated:
-        raise RecipeError(f"the columns of a table must have different names, but {path} has {repeated[0]!r} twice.")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise RecipeError(
-                f"each row of {path} must have the {len(header)} fields of its header, but row {number} has {len(row)}."
-            )
-    return header, rows
+    options = {name: cells[column] for name, column in column_of.items()}
+    return Table(path, _architectures(path, space, options), columns, first_texts)
 
 
 def _numbers(cells: Sequence[str]) -> FloatArray | tuple[int, str]:
@@ -147,6 +171,8 @@ def _numbers(cells: Sequence[str]) -> FloatArray | tuple[int, str]:
         try:
             values[index] = float(cell) if cell else math.nan
         except ValueError:
+            return index + 1, cell
+        if "_" in cell:  # Python reads 1_0 as 10
             return index + 1, cell
         if cell and not math.isfinite(values[index]):
             return index + 1, cell

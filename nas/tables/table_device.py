@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +22,26 @@ from nas.values.target import Target
 
 
 def device_in_file(
-    path: Path, space: NamedSpace, name: str | None, metrics: Sequence[str], sources: Sequence[str] | None, seed: int
+    path: Path,
+    space: NamedSpace,
+    name: str | None,
+    metrics: Sequence[str],
+    sources: Sequence[str] | None,
+    seed: int,
+    say: Callable[[str], None],
 ) -> MeasuredDevice:
     """Return the measured values of one device in the table at ``path``; see ``device_named`` and ``device_of_table``.
+
+    ``say`` is told where the table has several values of one architecture.
 
     Raises:
         RecipeError: no table of this space, an unknown device, or no such values of a metric or of a source.
     """
     table, _, describer = space.read_table(path)
-    return device_of_table(table, describer, device_named(table, name), metrics, sources, seed)
+    device = device_named(table, name)
+    for doubt in table.doubts_about(f"{metric}_{device}" for metric in MEASURED_METRICS):
+        say(doubt)
+    return device_of_table(table, describer, device, metrics, sources, seed)
 
 
 def device_of_table(
@@ -50,9 +60,7 @@ def device_of_table(
     found_sources: dict[str, Sequence[Source]] = {}
     pool: dict[str, list[Architecture]] = {}
     for name in metrics:
-        column = table.column(f"{name}_{device}", positive=True)
-        seen = np.flatnonzero(np.isfinite(column)).tolist()
-        values[name] = {table.architectures[row]: float(column[row]) for row in seen}
+        values[name] = table.values(f"{name}_{device}")
         if sources is not None:
             found_sources[name] = sources_from(table, name, device, sources)
         unseen = list(dict.fromkeys(a for a in table.architectures if a not in values[name]))
@@ -68,9 +76,7 @@ def latencies_of(table: Table, device: str) -> dict[Architecture, float]:
     """Return the known latencies of a device, in milliseconds; none if the table has no such column."""
     if device not in table.targets("latency_ms"):
         return {}
-    column = table.column(f"latency_ms_{device}", positive=True)
-    pairs = zip(table.architectures, column.tolist(), strict=True)
-    return {architecture: value for architecture, value in pairs if not math.isnan(value)}
+    return table.values(f"latency_ms_{device}")
 
 
 def device_named(table: Table, name: str | None) -> str:

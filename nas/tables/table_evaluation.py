@@ -64,6 +64,12 @@ class SearchedTable:
                 raise RecipeError(self._why_not(metric))
             self._table.column(self.column_of(metric), positive=True)
 
+    def doubts(self, metrics: Sequence[str]) -> list[str]:
+        """Return a sentence about architectures that have several rows with different values of what is looked up."""
+        assert self.settings.accuracy is not None
+        columns = [self.settings.accuracy, self.test_column, *(self.column_of(metric) for metric in metrics)]
+        return self._table.doubts_about(columns)
+
     def __len__(self) -> int:
         return len(self._table)
 
@@ -146,19 +152,12 @@ class SearchedTable:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the rows that were read."""
-        read = ("_table", "_rows", "_network_rows")
+        read = ("_table", "_network_rows")
         return {name: value for name, value in self.__dict__.items() if name not in read}
 
     @cached_property
     def _table(self) -> Table:
         return read_table(self._path, self._space)
-
-    @cached_property
-    def _rows(self) -> dict[Architecture, int]:
-        rows: dict[Architecture, int] = {}
-        for row, architecture in enumerate(self._table.architectures):
-            rows.setdefault(architecture, row)
-        return rows
 
     @cached_property
     def _network_rows(self) -> dict[Architecture, int]:
@@ -171,7 +170,7 @@ class SearchedTable:
 
     def _cell(self, architecture: Architecture, column: str) -> tuple[int, float]:
         """Return the architecture's row, counted from 0, and its value in the column."""
-        row = self._rows.get(architecture)
+        row = self._table.first_rows.get(architecture)
         if row is None:
             row = self._network_rows.get(architecture)
         if row is None:

@@ -12,16 +12,19 @@ import numpy as np
 import pytest
 from fake_bench import FakeBench, latency_ms
 from fault_spaces import Faulty
+from torch import nn
 
 from nas.errors import RecipeError
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import NullProgress
+from nas.space.architecture import Architecture, Choice
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, count, enumerate_space
 from nas.space.tracing import layers_of
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.measured_table import measure_table
+from nas.tables.table import read_table
 from nas.values.evaluation import Evaluation
 from nas.values.target import Target
 
@@ -189,3 +192,33 @@ def test_an_interrupted_table_is_continued(tmp_path: Path, monkeypatch: pytest.M
     assert bench.measured == identities(rows)[4:]
     assert read(path)[:4] == held
     assert len(read(path)) == 10
+
+
+class Clashing:
+    """A space whose choices have the names of a table's other columns."""
+
+    choices = (
+        Choice("params", (4, 8)),
+        Choice("idx", (1, 2)),
+        Choice("failure", ("no", "yes")),
+        Choice(f"latency_ms_{DEVICE}", (0, 1)),
+        Choice("width", (3, 5)),
+    )
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        width = int(architecture["params"]) * int(architecture["idx"]) * int(architecture["width"])
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 10))
+
+
+def test_choices_may_be_named_like_other_columns(tmp_path: Path) -> None:
+    """Their columns have longer names, and the table is read back as it was measured."""
+    space, path = Clashing(), tmp_path / "t.csv.gz"
+    rows = table(FakeBench(space), path, 20, space)
+    (line, *_) = read(path)
+    names = [name for name in line if name.startswith("choice.")]
+    assert names == ["choice.params", "choice.idx", "choice.failure", f"choice.latency_ms_{DEVICE}"]
+    found = read_table(path, space)
+    assert [dict(architecture) for architecture in found.architectures] == [dict(row.architecture) for row in rows]
+    assert (found.column("params") > 100).all()
+    assert found.column("idx").tolist() == list(range(20))
+    assert set(found.values(f"latency_ms_{DEVICE}")) == {row.architecture for row in rows}

@@ -16,6 +16,7 @@ from nas.progress import NullProgress
 from nas.recipe.sections import TableRecipe
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import SearchSpace, enumerate_space
+from nas.tables.table import read_table
 from nas.tables.table_evaluation import SearchedTable, TableLookup
 
 ALL = list(enumerate_space(Chain()))
@@ -169,3 +170,29 @@ def test_impossible_values_are_refused(tmp_path: Path, rows: str, message: str) 
     path = text_table(tmp_path / "t.csv", f"a,b,val_acc,latency_ms\n{rows}")
     with pytest.raises(RecipeError, match=message):
         searched(path, Twins(), test_accuracy=None, device=None).check(["latency_ms"])
+
+
+class TestArchitecturesWithSeveralRows:
+    TEXT = "a,b,val_acc,latency_ms\n1,0,70,2.5\n1,1,80,3\n1,0,70,9\n1,1,80,3\n1,0,71,\n1,2,60,4\n"
+
+    def test_are_told_with_the_row_that_counts(self, tmp_path: Path) -> None:
+        """Equal rows and other columns do no harm."""
+        table = searched(text_table(tmp_path / "t.csv", self.TEXT), Twins(), test_accuracy=None, device=None)
+        told = f"1 of 3 architectures have several rows with different values in {tmp_path / 't.csv'}, such as rows 1 "
+        assert table.doubts(["latency_ms"]) == [f"{told}and 3: the first row of each is used."]
+        assert table.doubts([]) == [f"{told}and 5: the first row of each is used."]
+        assert table.measurements(Architecture({"a": 1, "b": 0}), ["latency_ms"])["latency_ms"].median == 2.5
+        assert table.error(Architecture({"a": 1, "b": 0})) == pytest.approx(0.3)
+
+    def test_no_words_where_all_agree(self, tmp_path: Path) -> None:
+        text = "a,b,val_acc,latency_ms,note\n1,0,70,2.5,1\n1,0,70,2.5,2\n"
+        table = searched(text_table(tmp_path / "t.csv", text), Twins(), test_accuracy=None, device=None)
+        assert table.doubts(["latency_ms"]) == []
+
+    def test_give_predictors_their_first_value(self, tmp_path: Path) -> None:
+        """Here as in a search; an empty field gives no value."""
+        path = text_table(tmp_path / "t.csv", "a,b,latency_ms\n1,0,\n1,0,2\n1,0,3\n0,0,4\n")
+        assert read_table(path, Twins()).values("latency_ms") == {
+            Architecture({"a": 1, "b": 0}): 2,
+            Architecture({"a": 0, "b": 0}): 4,
+        }
