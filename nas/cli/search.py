@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nas.results.front import Front
 
 RUNS = Path("runs")
+NO_WINNERS = 1
+"""The exit status of a search that ended without any winner."""
 
 
 def search(
@@ -45,6 +47,7 @@ def search(
     """Search for networks, and report the measured winners.
 
     Winners are retrained, exported and measured on the target. The run's folder holds their models and report.html.
+    The exit status is 1 if there are no winners.
     """
     flags = {
         "data.name": data,
@@ -65,11 +68,14 @@ def search(
     overrides = [*_overrides(flags), *(set_ or [])]
     if resume is not None:
         extra = [*([str(recipe)] if recipe else []), *(["--dry-run"] if dry_run else [])]
-        show_front(_resume(resume, overrides, extra, as_json), as_json)
+        front: Front | None = _resume(resume, overrides, extra, as_json)
+    else:
+        front = _start(recipe, overrides, runs, dry_run, as_json)
+    if front is None:
         return
-    front = _start(recipe, overrides, runs, dry_run, as_json)
-    if front is not None:
-        show_front(front, as_json)
+    show_front(front, as_json)
+    if not front.winners:
+        raise typer.Exit(NO_WINNERS)
 
 
 def _overrides(flags: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from nas.hardware.file_measuring import MeasuredFile
 from nas.hardware.roofline import rate_text, share_text
 from nas.hardware.target_profile import TargetProfile
 from nas.reports.wording import failed_text, wording_of
+from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
 from nas.results.front_notes import reference_of, told_choices
 from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text, range_text
@@ -37,7 +38,8 @@ def print_front(front: Front, console: Console, report: Path | None = None, *, h
     ``report.html`` in the run folder; without ``has_report`` it is left out.
     """
     if not front.winners:
-        console.print(Text(f"No winners.{f' {failed_text(front.failed)}.' if front.failed else ''}"))
+        why = failures_text(front.failures)
+        console.print(Text(f"No winners.{f' {failed_text(front.failed)}.' if front.failed else ''} {why}".rstrip()))
     else:
         shown = front[:MOST_SHOWN]
         notes = _Notes(front, len(shown))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from nas.results.failures import FailureCount, failure_counts
 from nas.results.front_notes import notes_of, nothing_learned_text
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
 from nas.results.winner import Winner
@@ -38,6 +39,7 @@ class Front:
             error and the measured values cannot tell it apart.
         run_folder: the folder of the run.
         failed: the number of architectures that were chosen but failed on the way to a winner.
+        failures: all failed evaluations of the run, by kind.
         gco2e_per_kwh: the carbon intensity of the electricity, if the recipe gives one.
         table: the file that all values were read from; None where models were trained and measured.
 
@@ -55,6 +57,7 @@ class Front:
     standings: tuple[Standing, ...]
     run_folder: Path
     failed: int = 0
+    failures: tuple[FailureCount, ...] = ()
     gco2e_per_kwh: float | None = None
     table: str | None = None
 
@@ -140,6 +143,7 @@ class Front:
             "limits": [str(limit) for limit in self.limits],
             "best": None if best is None else best.architecture.id,
             "failed": self.failed,
+            "failures": [vars(each) for each in self.failures],
             "nothing_learned": self.nothing_learned,
             "winners": [
                 {
@@ -182,6 +186,7 @@ def front_of(
         standings=tuple(placed[winner.architecture.id] for winner in winners),
         run_folder=run_folder,
         failed=len(failed - {winner.architecture for winner in winners}),
+        failures=failure_counts(rows),
     )
 
 

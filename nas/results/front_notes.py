@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from nas.results.failures import FailureCount
 from nas.results.winner import Winner, accuracy_text
 from nas.space.architecture import Architecture, choices_within, printable
 from nas.values.comparison import Standing
@@ -41,6 +42,9 @@ class Winners(Protocol):
 
     @property
     def nothing_learned(self) -> str | None: ...
+
+    @property
+    def failures(self) -> Sequence[FailureCount]: ...
 
     @property
     def run_folder(self) -> object: ...

@@ -11,6 +11,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from nas.errors import did_you_mean
+from nas.results.failures import failures_text
 from nas.results.front_notes import Winners, notes_of, reference_of, told_choices
 from nas.results.winner import Winner, accuracy_text, range_text
 from nas.values.comparison import Standing
@@ -143,6 +144,8 @@ def _cost(front: Winners, metric: str | None) -> Metric:
 
 def _summary(front: Winners) -> str:
     count = len(front.winners)
+    if not count:
+        return f"0 winners. {failures_text(front.failures)}".strip()
     parts = [f"{count} winner{'s' * (count != 1)}", f"{sum(front.on_front)} on the front"]
     if front.limits:
         met = sum(winner.meets(front.limits) for winner in front.winners)
