@@ -17,6 +17,8 @@ LARGEST_HALF_WIDTH = 0.15
 
 With wider bounds, most predictions between five sixths of a limit and the limit itself remain undecided.
 """
+LARGEST_ERROR = 0.5
+"""The largest acceptable mean relative error. With a larger one, fast models are told from slow ones by luck."""
 LEAST_SPEARMAN = 0.8
 """Below this correlation, the predicted order of candidates says little about their measured order."""
 LEAST_COVERAGE = 0.8
@@ -28,6 +30,18 @@ ENOUGH = 20
 """With fewer samples, a rank correlation and a coverage are mostly luck."""
 NEAREST = 8
 """Number of predictions nearest a limit whose median gives the width of the bounds there."""
+
+
+def warning_about(metric: Metric, held_out: HeldOutError) -> str | None:
+    """Return a sentence if a predictor is of no use at all, whatever the limits are; None if it may be of use."""
+    if held_out.mape <= LARGEST_ERROR:
+        return None
+    off = f"{100 * held_out.mape:,.0f} %" if math.isfinite(held_out.mape) else "an unknown share"
+    return (
+        f"Do not use the {metric.title.lower()} predictor: on {held_out.samples} held-out architectures it was off by "
+        f"{off} on average, and should be by {100 * LARGEST_ERROR:.0f} % at most. Measure more architectures, or "
+        "choose another predictor. Measured values are not concerned."
+    )
 
 
 def verdict(metric: Metric, held_out: HeldOutError, predictions: HeldOut, limits: Sequence[Limit]) -> list[str]:

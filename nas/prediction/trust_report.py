@@ -10,7 +10,7 @@ from nas.prediction.learning_curve import CURVE_SIZES, learning_curve
 from nas.prediction.next_measurements import Suggestion, advice, suggestions
 from nas.prediction.predictor import MIN_SAMPLES, Given, Predictor, PredictorMethod, given_by
 from nas.prediction.samples import MeasuredDevice, Samples, fit_to, samples_of
-from nas.prediction.trust import half_width_at, verdict
+from nas.prediction.trust import half_width_at, verdict, warning_about
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -157,7 +157,8 @@ def report_on(
     curve = learning_curve(predictor, samples, space, method, seed, advance)
     each = predictor.held_out_predictions
     half_width = max((half_width_at(limit, each) for limit in own), default=predictor.held_out.width / 2)
-    doubts = tuple(verdict(samples.metric, predictor.held_out, each, own))
+    warning = warning_about(samples.metric, predictor.held_out)
+    doubts = (*([warning] if warning else []), *verdict(samples.metric, predictor.held_out, each, own))
     suggested = suggestions(predictor, space, own, pool)
     unused = samples.measured - len(samples.values)
     return TrustReport(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nas.prediction.trust import warning_about
 from nas.progress import duration_text
 from nas.reports.candidates import ways_of
 from nas.reports.cells import EXACT, cost_cell
@@ -83,6 +84,8 @@ def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
             f"On {fit.held_out.samples} {words.held_out}, the last {title} predictor was off by "
             f"{100 * fit.held_out.mape:.1f} % on average.{bounds}"
         )
+        warning = warning_about(METRICS[name], fit.held_out) if name in METRICS else None
+        sentences += [warning] if warning else []
         sentences.extend(fit.verdict)
     for name, metric in METRICS.items():
         pairs = [

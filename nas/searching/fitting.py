@@ -11,7 +11,7 @@ import numpy as np
 from nas.errors import TargetError
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, load_predictor
-from nas.prediction.trust import verdict
+from nas.prediction.trust import verdict, warning_about
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Fit
@@ -61,6 +61,8 @@ class Fitting:
             if (round_number, name, held_out.samples) not in recorded:
                 state.journal.append(Fit(round_number, name, held_out, tuple(doubts)))
             state.progress.say(f"{name} predictor, {held_out_text(held_out)}")
+            if warning := warning_about(METRICS[name], held_out):
+                state.progress.say(warning)
         state.beliefs.rely_on(fitted)
         state.screening.begin_fit()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nas.prediction.predictor import HeldOut
-from nas.prediction.trust import ENOUGH, LARGEST_HALF_WIDTH, NEAREST, half_width_at, verdict
+from nas.prediction.trust import ENOUGH, LARGEST_HALF_WIDTH, NEAREST, half_width_at, verdict, warning_about
 from nas.values.held_out import HeldOutError
 from nas.values.metric import METRICS
 from nas.values.objective import Limit
@@ -78,3 +79,17 @@ def test_a_limit_of_nothing_is_judged_by_the_lowest_predictions() -> None:
     """A limit of 0 has no logarithm, so the lowest predictions count."""
     lowest = half_width_at(Limit.parse("latency_ms <= 0ms"), predictions(0.1, far=0.9))
     assert lowest == pytest.approx(0.1)
+
+
+def test_a_predictor_that_is_far_off_is_not_to_be_used() -> None:
+    """Whether or not there is a limit; the sentence has the figure, what is asked for, and what to do."""
+    far = replace(held_out(16), mape=27.0)
+    sentence = warning_about(LATENCY, far)
+    assert sentence is not None
+    assert sentence.startswith(
+        "Do not use the latency predictor: on 16 held-out architectures it was off by 2,700 % on average, and should "
+        "be by 50 % at most. "
+    )
+    assert "Measure more architectures" in sentence
+    assert warning_about(LATENCY, replace(far, mape=0.5)) is None
+    assert "an unknown share" in str(warning_about(LATENCY, replace(far, mape=math.inf)))
