@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO
+
+YEAR_S = 365.25 * 86400
 
 
 class Progress(Protocol):
@@ -148,7 +151,9 @@ def one_line(text: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration for people: ``0.4 s``, ``35 s``, ``2 min 05 s`` or ``3 h 20 min``."""
+    """Return a duration for people: ``0.4 s``, ``35 s``, ``2 min 05 s``, ``3 h 20 min`` or ``2.5e+03 years``."""
+    if not math.isfinite(seconds) or seconds > YEAR_S:
+        return f"{seconds / YEAR_S:.3g} years" if math.isfinite(seconds) else "an unknown time"
     if seconds < 9.95:
         return f"{max(seconds, 0.0):.1f} s"
     if (whole := round(seconds)) < 60:

@@ -129,6 +129,9 @@ def test_the_null_progress_is_silent(capsys: pytest.CaptureFixture[str]) -> None
         (125, "2 min 05 s"),
         (12_000, "3 h 20 min"),
         (-1, "0.0 s"),
+        (1e308, "3.17e+300 years"),
+        (float("inf"), "an unknown time"),
+        (float("nan"), "an unknown time"),
     ],
 )
 def test_durations_read_well(seconds: float, text: str) -> None:

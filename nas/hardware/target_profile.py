@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -9,6 +10,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -32,6 +34,8 @@ TIMEOUT_S = 120.0
 DEPLOY_TIMEOUT_S = 900.0
 MIN_STREAM_BYTES, MAX_STREAM_BYTES = 64 * 2**20, 512 * 2**20
 PROFILE = "profile.json"
+LEFTOVER_S = 3600.0
+"""The age of an unfinished profile after which nobody can still be measuring it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def profile_of(
         hardware = hardware_of(process.conditions)
     fingerprint = fingerprint_of(target, hardware)
     folder = home() / "targets" / fingerprint_of(single, hardware)
+    _remove_leftovers(folder.parent)
     if not renew:
         known = _read(folder, fingerprint)
         if known is not None:
@@ -115,6 +120,15 @@ def profile_of(
         shutil.rmtree(made, ignore_errors=True)
         raise
     return replace(profile, fingerprint=fingerprint, reference=kept / profile.reference.relative_to(made))
+
+
+def _remove_leftovers(targets: Path) -> None:
+    """Remove the folders of profiles that killed processes did not finish."""
+    for pattern in (".new-*", ".old-*"):
+        for path in targets.glob(pattern):
+            with contextlib.suppress(OSError):  # another process may be removing it too
+                if time.time() - path.stat().st_mtime > LEFTOVER_S:
+                    shutil.rmtree(path)
 
 
 def hardware_of(conditions: Mapping[str, Any]) -> dict[str, Any]:

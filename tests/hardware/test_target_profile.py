@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -206,3 +207,16 @@ def test_the_reference_model_is_always_the_same() -> None:
     first, second = reference_model().state_dict(), reference_model().state_dict()
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_folders_that_killed_processes_left_are_removed(known_home: Path, acting: Target) -> None:
+    """Those of the last hour may belong to a process that is measuring now."""
+    targets = known_home / "targets"
+    for name in (".new-old", ".old-old", ".new-now"):
+        (targets / name).mkdir()
+        (targets / name / "model.onnx").touch()
+    for name in (".new-old", ".old-old"):
+        os.utime(targets / name, (1, 1))
+    _, said = profile(acting)
+    assert said == []
+    assert [path.name for path in targets.glob(".*")] == [".new-now"]
