@@ -81,9 +81,13 @@ def test_markup_in_names_is_text() -> None:
 
 
 def test_no_winners_say_so() -> None:
-    """An empty front is one sentence and the report's path."""
-    text = printed(example_record(with_winners=False).front, 80, Path("out/there.html"))
+    """An empty front is one sentence and the report's path; failures are counted, and the first one is quoted."""
+    front = example_record(with_winners=False).front
+    text = printed(replace(front, failures=()), 80, Path("out/there.html"))
     assert text.splitlines() == ["No winners.", "Report: out/there.html"]
+    assert printed(front, 200).startswith(
+        "No winners. 4 evaluations failed (nan 3, measure 1). The first of the kind 'nan' says: the loss became NaN"
+    )
 
 
 def test_measurements_of_files_fit_a_narrow_terminal() -> None:
