@@ -53,6 +53,7 @@ class MeasuredFile:
             "throughput_per_s": None if throughput is None else throughput.items_per_s,
             "share_of_peak": None if throughput is None else throughput.share_of_peak,
             "share_of_roofline": None if throughput is None else throughput.share_of_roofline,
+            "beyond_bound": None if throughput is None else throughput.beyond_bound,
         }
 
 

@@ -187,4 +187,6 @@ def _peaks(profile: TargetProfile) -> dict[str, Any]:
         "reference_recorded": profile.recorded,
         "peak_macs_per_s": profile.peak_macs_per_s,
         "bandwidth_bytes_per_s": profile.bandwidth_bytes_per_s,
+        "cache_bandwidth_bytes_per_s": profile.cache_bandwidth_bytes_per_s,
+        "cache_bytes": max(profile.hardware.get("cache_bytes", {}).values(), default=None),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +58,13 @@ def streaming_probe(bytes_each_way: int) -> Probe:
     """Return a model that only reads and writes. ``work`` is the bytes moved, in fp32."""
     rows = max(1, bytes_each_way // (4 * 1024 * 1024))
     return Probe("stream", nn.ReLU().eval(), (rows, 1024, 1024), 2.0 * 4 * rows * 1024 * 1024)
+
+
+def cached_probe(weight_bytes: int) -> Probe:
+    """Return a fully connected layer, whose weights fit into a cache. ``work`` is the bytes of them, in fp32."""
+    width = max(16, int(math.sqrt(weight_bytes / 4)) // 16 * 16)
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(width, width, bias=False))
+    return Probe("cached weights", layer.eval(), (1, 1, width), 4.0 * width * width)
 
 
 def _convolution(

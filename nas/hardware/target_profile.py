@@ -33,6 +33,8 @@ ROUND_REPEATS = 2
 TIMEOUT_S = 120.0
 DEPLOY_TIMEOUT_S = 900.0
 MIN_STREAM_BYTES, MAX_STREAM_BYTES = 64 * 2**20, 512 * 2**20
+L2_BYTES = 2 * 2**20
+"""The size of a second-level cache where the system does not tell it."""
 PROFILE = "profile.json"
 LEFTOVER_S = 3600.0
 """The age of an unfinished profile after which nobody can still be measuring it."""
@@ -61,7 +63,8 @@ class TargetProfile:
     ``fingerprint`` identifies target, hardware and versions together: measurements with the same one compare.
     ``reference`` is the deployed reference model, and ``reference_ms`` its latency at the time ``recorded``. The peaks
     are the highest rates of the target's runtime at its precision and threads. They are None where the runtime refuses
-    the probes, and ``why_no_peaks`` says why.
+    the probes, and ``why_no_peaks`` says why. ``cache_bandwidth_bytes_per_s`` bounds models that fit into the largest
+    cache: their weights are still there at the next inference. It is None in profiles of versions before 0.7.
     """
 
     fingerprint: str
@@ -72,6 +75,7 @@ class TargetProfile:
     recorded: str
     peak_macs_per_s: float | None = None
     bandwidth_bytes_per_s: float | None = None
+    cache_bandwidth_bytes_per_s: float | None = None
     why_no_peaks: str = ""
 
     @property
@@ -184,12 +188,14 @@ def _find(
 
 def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
     """Measure the roofline's two peaks in this runtime (Williams et al., "Roofline", 2009)."""
-    from nas.hardware.reference_models import multiplying_probes, streaming_probe
+    from nas.hardware.reference_models import cached_probe, multiplying_probes, streaming_probe
 
-    stream_bytes = min(max(2 * max(cache_bytes().values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
+    caches = cache_bytes()
+    stream_bytes = min(max(2 * max(caches.values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
     whole = replace(target, precision="fp32")  # memory bandwidth does not depend on precision
     streaming = whole if load_runtime(target.runtime, target.options).why_unavailable(whole) is None else target
-    probes = [(target, probe) for probe in multiplying_probes()] + [(streaming, streaming_probe(stream_bytes))]
+    probes = [(target, probe) for probe in multiplying_probes()]
+    probes += [(streaming, streaming_probe(stream_bytes)), (streaming, cached_probe(caches.get("L2", L2_BYTES) // 2))]
     rates = []
     try:
         for number, (probed, probe) in enumerate(probes):
@@ -198,7 +204,12 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
             rates.append(probe.work / (best_ms / 1000))
     except CandidateError as error:
         return {"why_no_peaks": f"{probe.name}: {error}"}
-    return {"peak_macs_per_s": max(rates[:-1]), "bandwidth_bytes_per_s": rates[-1]}
+    *products, memory, cache = rates
+    return {
+        "peak_macs_per_s": max(products),
+        "bandwidth_bytes_per_s": memory,
+        "cache_bandwidth_bytes_per_s": max(memory, cache),  # on a GPU, starting the small probe takes longest
+    }
 
 
 def _deploy(target: Target, module: Any, input_shape: tuple[int, int, int], folder: Path) -> Deployed:

@@ -285,6 +285,8 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
             if share is not None
         ]
         yield "throughput", Text(", ".join([f"{rate_text(throughput.items_per_s)} per second", *shares]))
+        if throughput.beyond_bound:
+            yield "", Text(throughput.beyond_bound, style="yellow")
         executed = latency.conditions.get("executed_precision")
         yield "executed", Text(f"{executed} on {latency.conditions['runtime']}, {latency.target}")
     for flag in flags:
@@ -300,6 +302,8 @@ def print_profile(profile: TargetProfile, console: Console) -> None:
     if profile.peak_macs_per_s is not None and profile.bandwidth_bytes_per_s is not None:
         pairs.append(("peak", f"{profile.peak_macs_per_s / 1e9:.4g} G multiply-accumulates per second"))
         pairs.append(("memory bandwidth", f"{profile.bandwidth_bytes_per_s / 1e9:.4g} GB/s"))
+        if profile.cache_bandwidth_bytes_per_s is not None:
+            pairs.append(("from caches", f"{profile.cache_bandwidth_bytes_per_s / 1e9:.4g} GB/s"))
         pairs.append(("ridge", f"{profile.ridge_macs_per_byte:.3g} multiply-accumulates per byte"))
     else:
         pairs.append(("peaks", f"not found: {profile.why_no_peaks}"))

@@ -44,7 +44,8 @@ def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
     return [*([("target", _some(list(targets)))] if targets else []), *conditions]
 
 
-_UNITS = {"_macs_per_s": "MAC/s", "_bytes_per_s": "B/s", "_mhz": "MHz", "_ms": "ms", "_s": "s", "_w": "W"}
+_RATES = {"_macs_per_s": "MAC/s", "_bytes_per_s": "B/s", "_bytes": "B"}
+_UNITS = {**_RATES, "_mhz": "MHz", "_ms": "ms", "_s": "s", "_w": "W"}
 
 
 def _condition(name: str, values: Sequence[Any]) -> tuple[str, str]:
@@ -55,7 +56,7 @@ def _condition(name: str, values: Sequence[Any]) -> tuple[str, str]:
     if not ending or len(known) < len(values):
         return name.replace("_", " "), _summary(values)
     unit = _UNITS[ending]
-    if unit in ("MAC/s", "B/s"):
+    if ending in _RATES:
         bounds = dict.fromkeys(readable(value, unit, smallest="") for value in (min(known), max(known)))
         return title, " to ".join(bounds)
     return title, f"{_summary(known)} {unit}"

@@ -84,6 +84,8 @@ def _throughput_cell(winner: Winner) -> Cell:
     if found is None:
         return NOTHING
     peak = "" if found.share_of_peak is None else f"{share_text(found.share_of_peak)} of the measured peak"
+    if found.share_of_peak is not None and found.share_of_peak > 1 and found.beyond_bound:
+        peak = f"{peak}. {found.beyond_bound}"
     return Cell(f"{rate_text(found.items_per_s)} per s", peak, found.items_per_s)
 
 

@@ -247,6 +247,7 @@ class Winner:
             "throughput_per_s": None if found is None else found.items_per_s,
             "share_of_peak": None if found is None else found.share_of_peak,
             "share_of_roofline": None if found is None else found.share_of_roofline,
+            "beyond_bound": None if found is None else found.beyond_bound,
         }
 
 

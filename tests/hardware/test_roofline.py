@@ -9,7 +9,8 @@ import pytest
 from nas.hardware.roofline import Throughput, rate_text, share_text, throughput_of
 from nas.values.measurement import Measurement
 
-PEAKS = {"peak_macs_per_s": 1e10, "bandwidth_bytes_per_s": 2e9}
+PEAKS = {"peak_macs_per_s": 1e10, "bandwidth_bytes_per_s": 2e9, "cache_bytes": 1e5}
+CACHES = {"cache_bytes": 1e7, "cache_bandwidth_bytes_per_s": 8e9}
 
 
 def latency(milliseconds: float, **conditions: Any) -> Measurement:
@@ -40,6 +41,30 @@ def test_work_that_is_bound_by_the_processor_is_held_against_the_peak() -> None:
 def test_work_that_is_bound_by_the_memory_is_held_against_its_slope() -> None:
     """At one MAC a byte memory allows 2 G/s, which is all of the roofline and a fifth of the peak."""
     assert shares(1e6, 4e6, **PEAKS) == (pytest.approx(0.2), pytest.approx(1.0))
+
+
+def test_a_model_that_lies_in_a_cache_is_held_against_the_cache() -> None:
+    """Its weights are read four times as fast as from memory. Held against memory, a model had 163 %."""
+    assert shares(1e6, 4e6, **{**PEAKS, **CACHES}) == (pytest.approx(0.2), pytest.approx(0.25))
+    assert shares(1e6, 2e7, **{**PEAKS, **CACHES})[1] == pytest.approx(5.0)
+
+
+def test_only_the_peak_bounds_a_cached_model_if_the_rate_of_the_cache_is_unknown() -> None:
+    """So it is in measurements of older versions, which do not tell the size of the cache either."""
+    old = {"peak_macs_per_s": 1e10, "bandwidth_bytes_per_s": 2e9}
+    assert shares(1e6, 4e6, **old) == (pytest.approx(0.2), pytest.approx(0.2))
+    assert shares(1e6, 1e9, **old)[1] == pytest.approx(250)
+
+
+def test_a_share_above_100_percent_is_explained() -> None:
+    """The bound is what probes reached, and a model may be faster."""
+    assert throughput_of(latency(2, batch=4, **PEAKS), 1e6, 4e6).beyond_bound is None
+    beyond = throughput_of(latency(2, batch=4, **PEAKS), 1e6, 8e6).beyond_bound
+    assert beyond is not None
+    assert beyond.startswith("More than 100 % means that the probe models, which found the bound, ran slower")
+    assert "--renew" in beyond
+    assert throughput_of(latency(2, batch=4, **PEAKS), 1e8).beyond_bound == beyond
+    assert throughput_of(latency(2)).beyond_bound is None
 
 
 @pytest.mark.parametrize(

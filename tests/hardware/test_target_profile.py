@@ -54,6 +54,7 @@ def test_is_found_once(acting: Target, own_home: Path) -> None:
     assert first.reference_ms == pytest.approx(REFERENCE_MS)
     assert first.peak_macs_per_s == max(probe.work for probe in multiplying_probes()) / (REFERENCE_MS / 1000)
     assert first.bandwidth_bytes_per_s == 2 * QUICK_PROFILE.max_stream_bytes / (REFERENCE_MS / 1000)
+    assert first.cache_bandwidth_bytes_per_s == first.bandwidth_bytes_per_s  # each probe takes as long here
     assert first.ridge_macs_per_byte == first.peak_macs_per_s / first.bandwidth_bytes_per_s
     assert first.reference.is_file()
     assert first.reference.is_relative_to(own_home)

@@ -208,6 +208,7 @@ def test_throughput_and_carbon_follow_from_what_was_measured() -> None:
 def test_the_roofline_of_a_winner_counts_weights_and_images() -> None:
     """2,000 bytes of weights and 4 bytes for each of 64 pixels move once for 1,000 products."""
     conditions = {"peak_macs_per_s": 1e9, "bandwidth_bytes_per_s": 1e6, "input_shape": [1, 1, 8, 8], "batch": 1}
+    conditions |= {"cache_bytes": 2000}
     latency = Measurement("latency_ms", "cpu", ((1.0,),), conditions)
     weights = Measurement("weight_bytes", "cpu", ((2000.0,),))
     (winner,) = front_of([winner_row(1, 0.1, 1.0, macs=1000.0)], OBJECTIVES, (), FOLDER)
