@@ -111,6 +111,16 @@ def with_given_names(recipe: Recipe, space: GivenSpace | None, data: DataSet | N
     return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
 
 
+def _check_is_data(data: object) -> None:
+    """Check that data which were passed as an object are a data set. Raises RecipeError."""
+    if data is not None and not isinstance(data, DataSet):
+        shown = repr(data) if isinstance(data, str) else f"an object of the class {type(data).__qualname__}"
+        raise RecipeError(
+            f"data=… takes a DataSet, but got {shown}. Make one with nas.DataSet.from_arrays, or name one in the "
+            'recipe, such as {"data": "digits"} or {"data": "folder:photos"}.'
+        )
+
+
 def resolve(
     recipe: Recipe, space: GivenSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
 ) -> Resolved:
@@ -122,6 +132,7 @@ def resolve(
         DataError: the data set cannot be used.
         TargetError: the target cannot measure what was asked for.
     """
+    _check_is_data(data)
     for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")

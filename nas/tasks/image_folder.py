@@ -143,13 +143,14 @@ def _is_folder(path: Path) -> bool:
 
 
 def _subfolders(path: Path) -> list[Path]:
+    """Return the folders in a folder, but for hidden ones and those of runs, which a search may have made there."""
     if not path.is_dir():
         return []
     found = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     for folder in found:
         if (name := _shown(Path(folder.name))) != folder.name:
             raise DataError(f"class folders need names in UTF-8, but {path} has one called {name!r}. Rename it.")
-    return found
+    return [folder for folder in found if next(folder.glob("*/recipe.toml"), None) is None]
 
 
 def _class_folders(folder: Path) -> list[Path]:
@@ -222,6 +223,8 @@ def _headers(members: Sequence[tuple[Path, int]], broken: _Broken) -> list[_Pict
 def _header(path: Path, label: int) -> _Picture:
     if not path.is_file():  # opening a named pipe would wait for ever
         raise InputError("it is no file, or a broken link")
+    if not path.stat().st_size:
+        raise InputError("it is empty")
     with opened(path) as image:
         width, height = image.size
         # Cameras store the orientation. PNG is left out, because reading it there decodes the whole image.
@@ -249,7 +252,7 @@ def _decoded(pictures: Sequence[_Picture], channels: int, height: int, width: in
 
 def _reason(error: InputError, path: Path) -> str:
     """Return why a file is broken, without its path."""
-    return str(error).replace(str(path), "it").removeprefix("it cannot be read as an image: ")
+    return str(error).replace(str(path), "it").removeprefix("it cannot be read as an image: ").rstrip(".")
 
 
 def _check_classes(splits: Mapping[str, Split], classes: tuple[str, ...], broken: _Broken) -> None:

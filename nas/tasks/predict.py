@@ -220,15 +220,15 @@ class Preparation:
 
 def pictures_in(path: Path) -> list[Path]:
     """Return a picture's path, or those of all pictures below a folder, sorted. Raises InputError if there is none."""
-    if not os.path.exists(path):
-        raise InputError(f"there is no file or folder {path}.")
-    if not path.is_dir():
+    if os.path.isfile(path):  # not a named pipe, whose reading would wait for ever
         return [path]
+    if not os.path.isdir(path):
+        raise InputError(f"there is no file or folder {path}.")
     found = [
         Path(folder, name)
         for folder, _, names in os.walk(path)
         for name in names
-        if name.lower().endswith(ENDINGS) and not name.startswith(".")
+        if name.lower().endswith(ENDINGS) and not name.startswith(".") and os.path.isfile(os.path.join(folder, name))
     ]
     if not found:
         raise InputError(f"the folder {path} has no pictures, which end in {', '.join(ENDINGS)}.")
@@ -300,10 +300,10 @@ class Model:
 def named_pixels(path: Path, preparation: Preparation) -> Iterator[tuple[str, Pixels | InputError]]:
     """Yield the name and the pixels of each picture of a file or folder, or the reason why it cannot be used."""
     try:
-        if path.suffix.lower() == ".npy":
+        pictures = pictures_in(path)
+        if path.suffix.lower() == ".npy" and pictures == [path]:
             yield from ((f"{path}[{n}]", image) for n, image in enumerate(_saved_pixels(path, preparation)))
             return
-        pictures = pictures_in(path)
     except InputError as error:
         yield str(path), error
         return
@@ -372,9 +372,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print a JSON object for each, with all probabilities")
     options = parser.parse_args(arguments)
     try:
-        for path in options.inputs:  # before the model is loaded
-            if not os.path.exists(path):
-                raise InputError(f"there is no file or folder {path}.")
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             notes: set[str] = set()

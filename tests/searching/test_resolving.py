@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fault_spaces import Faulty
 from quick_runs import OneChoice, instruments, search
@@ -73,3 +74,11 @@ class TestGivenObjects:
         """The message says what a space must have."""
         with pytest.raises(SpaceError, match="a space must have choices, but int has none: 3"):
             resolved(with_given_names(Recipe(), 3, None), 3)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(("data", "shown"), [("digits", "'digits'"), (np.zeros((3, 8, 8)), "class ndarray")])
+    def test_that_are_no_data_are_refused(self, data: Any, shown: str) -> None:
+        """The message says how to make a data set, and how to name one."""
+        with pytest.raises(
+            RecipeError, match=f"takes a DataSet, but got .*{shown}. Make one with nas.DataSet.from_arr"
+        ):
+            resolved(with_given_names(Recipe(), None, data), None, data)

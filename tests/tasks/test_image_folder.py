@@ -57,6 +57,14 @@ class TestFolder:
         assert len(data.validation) == (6 if validation else 3)
         assert len(data.test) == (9 if has_test else 6)
 
+    def test_the_folder_of_runs_is_no_class(self, tmp_path: Path) -> None:
+        """A search in the current folder puts it beside the classes, and then loads them again."""
+        write_flat(tmp_path)
+        before = load_data(f"folder:{tmp_path}")
+        (tmp_path / "runs" / "first").mkdir(parents=True)
+        (tmp_path / "runs" / "first" / "recipe.toml").touch()
+        assert load_data(f"folder:{tmp_path}").fingerprint == before.fingerprint
+
     def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
         """A folder of images is a class, whatever its name."""
         for title in ("train", "bus"):

@@ -24,10 +24,18 @@ from nas.training.training import normalised_images
 Done = subprocess.CompletedProcess[str]
 
 
+WAIT_S = 60
+
+
 def run(script: Path, *arguments: str | Path, cwd: Path | None = None) -> Done:
     """Run ``predict.py`` without what this project needs."""
     return subprocess.run(
-        [sys.executable, "-I", script, *map(str, arguments)], cwd=cwd, text=True, capture_output=True, check=False
+        [sys.executable, "-I", script, *map(str, arguments)],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=WAIT_S,
     )
 
 
@@ -154,6 +162,11 @@ def _saved(array: object) -> object:
 MISTAKES = {
     "a missing file": (lambda folder: None, ("x.jpg",), "error: there is no file or folder x.jpg."),
     "an address": (lambda folder: None, ("http://a.b/x.jpg",), "error: there is no file or folder http:/a.b/x.jpg."),
+    "a named pipe": (
+        lambda folder: os.mkfifo(folder / "x.jpg"),
+        ("x.jpg",),
+        "error: there is no file or folder x.jpg.",
+    ),
     "nothing": (lambda folder: None, (), "the following arguments are required: INPUT"),
     "an unknown option": (lambda folder: None, ("--jsn", "x.jpg"), "unrecognized arguments: --jsn"),
     "a text": (
