@@ -159,7 +159,7 @@ def _resolve_models(
     bench = instruments.bench or _device_bench(recipe, source, progress)
     if isinstance(bench, DeviceBench):
         bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
-    loaded = source.load()
+    loaded = source.load(progress)
     shape, classes = loaded.input_shape, loaded.class_count
     made = _space(recipe, space, shape, classes)
     if recipe.evaluate == "supernet":

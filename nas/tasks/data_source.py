@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from nas.errors import DataError, did_you_mean
+from nas.progress import NullProgress, Progress
 from nas.tasks.dataset import DataSet, check_share
 from nas.tasks.image_folder import load_folder
 from nas.tasks.named_data import DATA_SETS, load_named
@@ -30,24 +30,25 @@ class DataSource:
     validation_share: float | None = None
     working_folder: Path = field(default_factory=Path.cwd)
 
-    def load(self) -> DataSet:
-        """Return the data set. Raises DataError like ``load_data``."""
+    def load(self, progress: Progress | None = None) -> DataSet:
+        """Return the data set, which is read once in each process. Raises DataError like ``load_data``."""
         if self.given is not None:
             return self.given
-        return _load_once(self.name, self.root, self.image_size, self.validation_share, self.working_folder)
+        if self not in _LOADED:
+            found = load_data(
+                self.name,
+                root=None if self.root is None else Path(self.root),
+                image_size=self.image_size,
+                validation_share=self.validation_share,
+                working_folder=self.working_folder,
+                progress=progress,
+            )
+            _LOADED.clear()  # one data set is enough for the memory
+            _LOADED[self] = found
+        return _LOADED[self]
 
 
-@lru_cache(maxsize=1)
-def _load_once(
-    name: str, root: str | None, image_size: int | None, validation_share: float | None, working_folder: Path
-) -> DataSet:
-    return load_data(
-        name,
-        root=None if root is None else Path(root),
-        image_size=image_size,
-        validation_share=validation_share,
-        working_folder=working_folder,
-    )
+_LOADED: dict[DataSource, DataSet] = {}
 
 
 def load_data(
@@ -58,6 +59,7 @@ def load_data(
     validation_share: float | None = None,
     seed: int = 0,
     working_folder: Path | None = None,
+    progress: Progress | None = None,
 ) -> DataSet:
     """Load the data set called ``name``: one of DATA_SETS, or ``folder:PATH`` for a folder of images.
 
@@ -71,7 +73,7 @@ def load_data(
     A folder has the layout PATH/class/image.png, or the folders PATH/train, PATH/val (or validation, or valid) and
     PATH/test, each with a folder for each class. A missing split is taken from the training images. ``image_size``
     cuts images to their central square and scales it; images of different sizes need it. ``flip`` is off, because
-    mirrored images may not keep their label.
+    mirrored images may not keep their label. Reading and downloading are shown by ``progress``.
 
     Raises:
         DataError: the name is unknown, or files are missing, unreadable or unfit.
@@ -83,12 +85,13 @@ def load_data(
     check_share(share, "validation_share")
     here = working_folder or Path.cwd()
     if name.startswith(FOLDER):
-        return load_folder(name, _path(name.removeprefix(FOLDER), here), image_size, share, seed)
+        path = _path(name.removeprefix(FOLDER), here)
+        return load_folder(name, path, image_size, share, seed, progress or NullProgress())
     if name not in DATA_SETS:
         raise DataError(f"unknown data set {name!r}. {_meant(name, here)}")
     first = root or Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data")
     roots = tuple(dict.fromkeys((_path(str(first), here), here / "data")))  # without duplicates, in this order
-    return load_named(name, roots, image_size, share, seed)
+    return load_named(name, roots, image_size, share, seed, progress or NullProgress())
 
 
 def _path(text: str, here: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import DataError, did_you_mean
+from nas.progress import Progress
 from nas.tasks.cut_off import is_cut_off
 from nas.tasks.dataset import TEST_SHARE, DataSet, Split, complete_splits, usual_shift
 from nas.tasks.predict import CAMERA_FORMATS, ENDINGS, InputError, opened, pixels_of
@@ -39,7 +40,9 @@ class _Picture:
     is_grey: bool
 
 
-def load_folder(name: str, path: Path, image_size: int | None, validation_share: float, seed: int) -> DataSet:
+def load_folder(
+    name: str, path: Path, image_size: int | None, validation_share: float, seed: int, progress: Progress
+) -> DataSet:
     """Load the images below ``path`` as a data set called ``name``. Its notes name the broken ones that are left out.
 
     Raises:
@@ -64,7 +67,13 @@ def load_folder(name: str, path: Path, image_size: int | None, validation_share:
     height, width = _common_size(everything, image_size, path)
     channels = 1 if all(picture.is_grey for picture in everything) else 3
     check_decoded_bytes(len(everything), channels, height, width)
-    splits = {title: _decoded(members, channels, height, width, broken) for title, members in pictures.items()}
+    progress.stage("reading pictures", len(everything))
+    try:
+        splits = {
+            title: _decoded(members, channels, height, width, broken, progress) for title, members in pictures.items()
+        }
+    finally:
+        progress.close()
     broken.check()
     _check_classes(splits, classes, broken)
     try:
@@ -233,7 +242,9 @@ def _header(path: Path, label: int) -> _Picture:
         return _Picture(path, label, width, height, image.mode in _GREY_MODES)
 
 
-def _decoded(pictures: Sequence[_Picture], channels: int, height: int, width: int, broken: _Broken) -> Split:
+def _decoded(
+    pictures: Sequence[_Picture], channels: int, height: int, width: int, broken: _Broken, progress: Progress
+) -> Split:
     """Return the pixels of the pictures. Those that cannot be decoded are noted as broken."""
     images = np.empty((len(pictures), channels, height, width), dtype=np.uint8)
     labels: list[int] = []
@@ -247,6 +258,7 @@ def _decoded(pictures: Sequence[_Picture], channels: int, height: int, width: in
             broken.add(picture.path, _reason(error, picture.path))
         else:
             labels.append(picture.label)
+        progress.advance()
     return Split(images[: len(labels)], np.array(labels, dtype=np.int64))
 
 

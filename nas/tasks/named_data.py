@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nas.errors import DataError
+from nas.progress import Progress
 from nas.tasks.arrays import ImageArray
 from nas.tasks.dataset import TEST_SHARE, DataSet, Split, complete_splits, usual_shift
 from nas.tasks.resizing import LARGEST_BYTES, resized
@@ -86,7 +87,9 @@ _IDX_FILES = (
 )
 
 
-def load_named(name: str, roots: Sequence[Path], image_size: int | None, validation_share: float, seed: int) -> DataSet:
+def load_named(
+    name: str, roots: Sequence[Path], image_size: int | None, validation_share: float, seed: int, progress: Progress
+) -> DataSet:
     """Load the data set ``name``, one of DATA_SETS, from the first root that has it, or download it to the first root.
 
     Raises:
@@ -95,9 +98,9 @@ def load_named(name: str, roots: Sequence[Path], image_size: int | None, validat
     if name == "digits":
         train, test, classes = _read_digits()
     elif name in _IDX_SETS:
-        train, test, classes = _read_idx_set(name, roots)
+        train, test, classes = _read_idx_set(name, roots, progress)
     else:
-        train, test, classes = _read_cifar(name, roots)
+        train, test, classes = _read_cifar(name, roots, progress)
     if image_size is not None:
         train, test = resized(train, image_size), resized(test, image_size) if test else None
     train, validation, test = complete_splits(train, None, test, validation_share, TEST_SHARE, seed)
@@ -117,7 +120,7 @@ def _read_digits() -> _Parts:
     return Split(images, bunch.target.astype(np.int64)), None, tuple("0123456789")
 
 
-def _read_idx_set(name: str, roots: Sequence[Path]) -> _Parts:
+def _read_idx_set(name: str, roots: Sequence[Path], progress: Progress) -> _Parts:
     known = _IDX_SETS[name]
     raw = roots[0] / known.torchvision_name / "raw"
     searched = [
@@ -126,7 +129,7 @@ def _read_idx_set(name: str, roots: Sequence[Path]) -> _Parts:
     ]
     files = _find_idx_files(searched)
     if files is None:
-        reason = _download(known.torchvision_name, roots[0])
+        reason = _download(known.torchvision_name, roots[0], progress)
         files = _find_idx_files((raw,))
         if files is None:
             raise DataError(
@@ -210,13 +213,13 @@ def _read_idx(path: Path, dimensions: int) -> ImageArray:
     return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(sizes)
 
 
-def _read_cifar(name: str, roots: Sequence[Path]) -> _Parts:
+def _read_cifar(name: str, roots: Sequence[Path], progress: Progress) -> _Parts:
     from torchvision import datasets
 
     maker = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     loaded = _loaded_cifar(maker, roots)
     if loaded is None:
-        reason = _download(maker.__name__, roots[0])
+        reason = _download(maker.__name__, roots[0], progress)
         loaded = _loaded_cifar(maker, roots[:1])
         if loaded is None:
             searched = ", ".join(str(root / maker.base_folder) for root in roots)
@@ -245,10 +248,11 @@ def _loaded_cifar(maker: Any, roots: Sequence[Path]) -> list[Any] | None:
     return None
 
 
-def _download(torchvision_name: str, root: Path) -> str:
+def _download(torchvision_name: str, root: Path, progress: Progress) -> str:
     """Let torchvision download a set and check its MD5 sums. Return the reason of a failure, or an empty text."""
     from torchvision import datasets
 
+    progress.say(f"downloading {torchvision_name} to {root}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _socket_timeout(_DOWNLOAD_TIMEOUT_S):
