@@ -19,6 +19,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions, GroupedLayer, LayerGroup
@@ -114,6 +115,7 @@ class AdditiveModel:
         return cost_Q
 
 
+@one_thread()
 def fit_additive(
     space: Describer,
     architectures: Sequence[Architecture],

@@ -8,6 +8,7 @@ from typing import Protocol, final
 
 import numpy as np
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, Prediction, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -64,6 +65,7 @@ class BoundedPredictor:
         """Return means and bounds. Raises ValueError for architectures of another space."""
         return self.predict_described(batch_of(self._space, architectures, self._given))
 
+    @one_thread()
     def predict_described(self, batch: Batch) -> Prediction:
         """Return means and bounds for a batch that ``nas.prediction.predictor.batch_of`` made."""
         if not len(batch):

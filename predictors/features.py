@@ -13,6 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import MIN_SAMPLES, Batch, FloatArray
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import QUANTITIES, Describer, Descriptions, IntArray, LayerGroup
@@ -146,6 +147,7 @@ class FeatureMap:
         blocks: Blocks = batch.memo[self]
         return blocks
 
+    @one_thread()
     def __call__(self, descriptions: Descriptions) -> Blocks:
         """Return the features of N described architectures."""
         logs, sums = self._graph(descriptions)
@@ -165,6 +167,7 @@ class FeatureMap:
 
 
 @lru_cache(maxsize=16)
+@one_thread()
 def feature_map(space: Describer) -> FeatureMap:
     """Return the feature map of a space, centred over its population."""
     return FeatureMap(space, space.describe(space.population()))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -96,6 +97,7 @@ class Process:
     held_out_means: FloatArray
     held_out_deviations: FloatArray
 
+    @one_thread()
     def predict(self, inputs: Inputs, *, noisy: bool = True) -> tuple[FloatArray, FloatArray]:
         """Return mean and standard deviation, each of shape (N,), of a measurement, with or without its noise."""
         found = [self._predict(part, noisy) for part in inputs.split(len(self.inputs))]
@@ -145,6 +147,7 @@ def settle_shared(inputs: Inputs, targets: FloatArray, belief: Hyperparameters, 
     return _settle(Products(some, some), targets[fitting], belief)[0]
 
 
+@one_thread()
 def learn(
     inputs: Inputs,
     targets: FloatArray,
@@ -230,6 +233,7 @@ class GpModel:
         return self.fit.logs(Inputs.of(self.features.of(batch), dtype=np.float32))
 
 
+@one_thread()
 def fit_gp(
     space: Describer,
     architectures: Sequence[Architecture],

@@ -15,6 +15,7 @@ from typing import final
 import numpy as np
 from scipy import linalg
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -122,6 +123,7 @@ def _centred(features: FeatureMap, groups: tuple[SourceGroup, ...], batch: Batch
     return SourceModels(features, groups, centre, scale, common_size, axes[:kept].T, deviations)
 
 
+@one_thread()
 def latent_features(space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source]) -> FloatArray:
     """Return features, shape (N, K), in which architectures of similar cost are close; use them to choose measurements.
 

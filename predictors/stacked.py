@@ -14,6 +14,7 @@ from typing import final
 import numpy as np
 from scipy import optimize
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -75,6 +76,7 @@ class StackedModel:
         return mixed, spreads
 
 
+@one_thread()
 def fit_stacked(
     space: Describer,
     architectures: Sequence[Architecture],

@@ -12,6 +12,7 @@ from typing import final
 
 import numpy as np
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -36,6 +37,7 @@ class TransferModel:
         return self.fit.logs(Inputs.of(*self.sources.describe(batch), np.float32))
 
 
+@one_thread()
 def fit_transfer(
     space: Describer,
     architectures: Sequence[Architecture],

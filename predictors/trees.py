@@ -11,6 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
+from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
@@ -21,6 +22,8 @@ from predictors.features import FeatureMap, feature_map
 _TREES = 60
 _TREES_IN_FOLD = 30
 """Half the trees halve the time of ten folds, and make held-out errors slightly too large."""
+_SEEDS = 2**32
+"""scikit-learn takes seeds below this; a larger one is taken modulo it."""
 _RIDGE = 1.0
 """Penalty on slopes of standardised log-totals, which are nearly collinear.
 
@@ -51,6 +54,7 @@ class TreesModel:
         return means
 
 
+@one_thread()
 def fit_trees(
     space: Describer,
     architectures: Sequence[Architecture],
@@ -97,7 +101,8 @@ def _fit(features: FeatureMap, batch: Batch, values: FloatArray, seed: int, tree
     gram = standardised.T @ standardised + _RIDGE * np.eye(standardised.shape[1])
     slopes = np.linalg.solve(gram, standardised.T @ (logs - logs.mean()))
     residuals = logs - logs.mean() - standardised @ slopes
-    forest = ExtraTreesRegressor(trees, max_features=0.5, min_samples_leaf=1, random_state=seed, n_jobs=1)
+    state = seed % _SEEDS
+    forest = ExtraTreesRegressor(trees, max_features=0.5, min_samples_leaf=1, random_state=state, n_jobs=1)
     forest.fit(_columns(features, batch, totals), residuals)
     return TreesModel(features, centre, scale, slopes, float(logs.mean()), forest)
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from nas.prediction.one_thread import one_thread
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -14,6 +16,7 @@ STEPS = 100
 """Most alternations. The search usually ends within ten."""
 
 
+@one_thread()
 def medoids(features: FloatArray, count: int, rng: np.random.Generator, first: Sequence[int] = ()) -> IntArray:
     """Return the indexes, shape (count,), of the most central rows of ``features``, shape (N, D).
 
