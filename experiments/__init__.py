@@ -10,8 +10,10 @@ Scripts:
     early_stopping: the trainings that early stopping saves, and the hypervolume that it loses.
     weight_sharing: how well shared weights and zero-cost scores rank architectures.
     repeatability: how well latencies repeat between sessions.
+    varying_models: which models' latencies vary from time to time, and why.
     overhead: the time and the memory that a search takes in addition to its trainings.
-    loads: a load on one core, which ``repeatability`` runs beside its sessions.
+    table_speed: what a search in a table costs, and how that grows with the number of evaluations.
+    loads: a load on one core, which ``repeatability`` and ``varying_models`` run beside measurements.
 
 Recipes:
     digits.toml: a whole search in a few minutes, without a network.

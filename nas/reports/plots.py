@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from nas.reports.candidates import OUTSIDE, Candidate, PredictionCheck, prediction_checks
 from nas.reports.figures import (
@@ -91,7 +92,8 @@ def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
     stopped_points = [
         Point(i, 100 * c.error, hover_text(c.architecture, *_candidate_lines(c, words))) for i, c in stopped
     ]
-    best = [Point(i, 100 * min(c.error for _, c in full[: n + 1]), "") for n, (i, _) in enumerate(full)]
+    lowest = accumulate((c.error for _, c in full), min)
+    best = [Point(i, 100 * error, "") for (i, _), error in zip(full, lowest, strict=True)]
     last = len(candidates) + 1
     winners = [
         Point(

@@ -66,6 +66,8 @@ class Beliefs:
         self.retrainings: dict[Architecture, Evaluation] = {}
         self.winners: dict[Architecture, Evaluation] = {}
         self.unfit: set[Architecture] = set()
+        self._candidates: dict[Architecture, Evaluation] = {}
+        self._lowest_error: float | None = None
         self._failures = RepeatedFailures()
         self._precision = target.precision
         self._hierarchy = MemoryHierarchy.of_this_machine()
@@ -103,6 +105,7 @@ class Beliefs:
         architecture = row.architecture
         if row.stage == "train":
             self.trainings[architecture] = row
+            self._index_candidate(row)
         elif row.stage == "retrain":
             self.retrainings[architecture] = row
         elif row.stage == "winner":
@@ -111,6 +114,20 @@ class Beliefs:
             self.measurements.setdefault(architecture, {}).update(row.measurements)
         if row.failed and row.stage in ("measure", "train"):
             self.unfit.add(architecture)
+            self._drop_candidate(architecture)
+
+    def _index_candidate(self, row: Evaluation) -> None:
+        self._drop_candidate(row.architecture)
+        if row.reached_full_fidelity and row.architecture not in self.unfit:
+            self._candidates[row.architecture] = row
+            if "error" in row.values:
+                lowest = self._lowest_error
+                self._lowest_error = row.values["error"] if lowest is None else min(lowest, row.values["error"])
+
+    def _drop_candidate(self, architecture: Architecture) -> None:
+        if self._candidates.pop(architecture, None) is not None:
+            errors = (row.values["error"] for row in self._candidates.values() if "error" in row.values)
+            self._lowest_error = min(errors, default=None)
 
     # What the rows say
 
@@ -122,9 +139,12 @@ class Beliefs:
     @property
     def candidates(self) -> list[Evaluation]:
         """Trainings that ran to their end, of architectures that never failed."""
-        return [
-            row for row in self.trainings.values() if row.reached_full_fidelity and row.architecture not in self.unfit
-        ]
+        return list(self._candidates.values())
+
+    @property
+    def lowest_error(self) -> float | None:
+        """The lowest error among the candidates; None without any."""
+        return self._lowest_error
 
     # What is known of an architecture
 

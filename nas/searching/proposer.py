@@ -12,7 +12,7 @@ import numpy.typing as npt
 import optuna
 from optuna.trial import TrialState
 
-from nas.errors import RecipeError, raised_text
+from nas.errors import NasError, RecipeError, raised_text
 from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
@@ -127,8 +127,9 @@ def make_sampler(
     Raises:
         RecipeError: no such sampler, or it refuses an option.
     """
+    maker = load_sampler(name)
     try:
-        return load_sampler(name)(
+        made = maker(
             beforehand.describer,
             seed=seed,
             known=beforehand.costs,
@@ -137,8 +138,13 @@ def make_sampler(
             weigh_time=beforehand.weigh_time,
             **options,
         )
-    except (TypeError, ValueError) as error:
+    except NasError:
+        raise
+    except Exception as error:
         raise RecipeError(f"the sampler {name!r} cannot be made with {dict(options)}: {raised_text(error)}") from error
+    if not isinstance(made, optuna.samplers.BaseSampler):
+        raise RecipeError(f"a sampler must be one of Optuna's, but {name!r} returned a {type(made).__name__}.")
+    return made
 
 
 @dataclass(frozen=True, repr=False)
@@ -173,6 +179,7 @@ class Proposer:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self._space = space
+        self._name = sampler
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._rng = np.random.default_rng((seed, len(history)))
         made = make_sampler(sampler, options or {}, beforehand, self._accepts, int(self._rng.integers(2**31)))
@@ -185,6 +192,7 @@ class Proposer:
         self._taken: Collection[str] = ()
         self._accepted: set[Architecture] = set()
         self._unbuildable: set[Architecture] = set()
+        self._finished = 0
         for told in history:
             self.tell(told)
 
@@ -207,8 +215,7 @@ class Proposer:
     def _ask(self) -> Architecture | None:
         """Return a proposal of the sampler that is new and accepted, within ``ASKS`` attempts."""
         for _ in range(ASKS):
-            trial = self._study.ask()
-            architecture = settle(self._space, lambda choice, trial=trial: _suggest(trial, choice))  # type: ignore[misc]
+            trial, architecture = self._proposed()
             if self._is_new(architecture) and self._is_accepted(architecture):
                 self._asked[architecture.id] = trial
                 self._known[architecture.id] = None
@@ -217,6 +224,16 @@ class Proposer:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 self._study.tell(trial, state=TrialState.FAIL)
         return None
+
+    def _proposed(self) -> tuple[optuna.Trial, Architecture]:
+        """Return the sampler's next proposal. Raises RecipeError if the sampler fails."""
+        try:
+            trial = self._study.ask()
+            return trial, settle(self._space, lambda choice: _suggest(trial, choice))
+        except NasError:
+            raise
+        except Exception as error:
+            raise RecipeError(f"the sampler {self._name!r} failed to propose: {raised_text(error)}") from error
 
     def _is_new(self, architecture: Architecture) -> bool:
         return (
@@ -243,6 +260,7 @@ class Proposer:
     def tell(self, told: Told) -> None:
         """Tell the sampler that an evaluation has ended, whoever proposed it."""
         self._known[told.architecture.id] = told
+        finished, self._finished = self._finished, self._finished + (told.losses is not None)
         trial = self._asked.pop(told.architecture.id, None)
         if trial is not None:
             for name, excess in told.excesses.items():
@@ -256,7 +274,6 @@ class Proposer:
             return
         if told.losses is None and not told.stopped:
             return
-        finished = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         active = [choice for choice in self._space.choices if choice.name in told.architecture]
         self._study.add_trial(
             optuna.trial.create_trial(
@@ -268,7 +285,7 @@ class Proposer:
                 user_attrs=told.attributes,
                 # Optuna's NSGA-II sees only trials with a generation, and gives one only to trials that it proposed.
                 # Without this a rebuilt study would begin with a random generation, whatever it knows.
-                system_attrs={f"{name}:generation": len(finished) // self._population for name in GENETIC},
+                system_attrs={f"{name}:generation": finished // self._population for name in GENETIC},
             )
         )
 

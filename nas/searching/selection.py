@@ -84,15 +84,20 @@ def changing_the_front(beliefs: Beliefs) -> list[Architecture]:
     architectures = list(hopeful)
     means = np.array([beliefs.losses(beliefs.values(architecture)) for architecture in architectures])
     gains = hypervolume_contributions(means, means.max(axis=0) * 1.1 + 1e-9)
-    chosen: list[tuple[float, int]] = []
-    for index, architecture in enumerate(architectures):
-        if architecture in beliefs.measurements:
-            continue
-        others = means.copy()
-        others[index] = beliefs.losses(hopeful[architecture])
-        if non_dominated(others)[index]:
-            chosen.append((-float(gains[index]), index))
+    lowest = np.array([beliefs.losses(values) for values in hopeful.values()])
+    # A lower bound is at most its own mean, so the front of all means decides; others on it are few.
+    front = means[non_dominated(means)]
+    chosen = [
+        (-float(gains[index]), index)
+        for index, architecture in enumerate(architectures)
+        if architecture not in beliefs.measurements and not _is_dominated(lowest[index], front)
+    ]
     return [architectures[index] for _, index in sorted(chosen)]
+
+
+def _is_dominated(point: FloatArray, others_NM: FloatArray) -> bool:
+    """Return True if one of ``others_NM`` is nowhere higher than ``point``, shape (M,), and somewhere lower."""
+    return bool(((others_NM <= point).all(axis=1) & (others_NM < point).any(axis=1)).any())
 
 
 def choose_winners(beliefs: Beliefs, count: int) -> list[Architecture]:

@@ -67,8 +67,7 @@ class Table:
                 f"{did_you_mean(name, self.columns)}"
             )
         values = self.columns[name]
-        unfit = np.flatnonzero(values <= 0)
-        if positive and len(unfit):
+        if positive and len(unfit := np.flatnonzero(values <= 0)):
             row = int(unfit[0])
             raise RecipeError(
                 f"column {name!r} of {self.path} must be positive, but row {row + 1} holds {values[row]:g}."

@@ -16,6 +16,7 @@ from nas.values.pareto import IntArray
 from predictors.features import feature_map
 from predictors.kernel import Inputs
 from predictors.samplers.prior_scores import Prior, ScoreScale, scores_of
+from predictors.samplers.rows import Rows
 
 KnownCosts = Mapping[int, Callable[[Sequence[Architecture]], FloatArray]]
 """Objectives, by number, whose losses, shape (N,), a function gives for N architectures before they are evaluated."""
@@ -51,9 +52,9 @@ class CandidatePool:
         self._features = feature_map(describer)
         self._met: list[Architecture] = []
         self._places: dict[Architecture, int] = {}
-        self._fit = _Rows()  # shape (A, 1): True if it can be built; for the A described ones, which come first
-        self._costs = _Rows()
-        self._blocks: dict[str, _Rows] = {}
+        self._fit = Rows()  # shape (A, 1): True if it can be built; for the A described ones, which come first
+        self._costs = Rows()
+        self._blocks: dict[str, Rows] = {}
         no_scores = None if prior is None else np.empty((0, 1))
         self._parts = Inputs.of_networks(self._features(describer.describe(())), no_scores).parts
         self._around: dict[int, list[int]] = {}
@@ -137,7 +138,7 @@ class CandidatePool:
         self._fit.append(fit[:, None])
         self._costs.append(_spread(costs, fit))
         for name, block in inputs.blocks.items():
-            self._blocks.setdefault(name, _Rows()).append(_spread(block, fit))
+            self._blocks.setdefault(name, Rows()).append(_spread(block, fit))
 
     def _scores(self, architectures: Sequence[Architecture]) -> FloatArray | None:
         """Return scores of N architectures, shape (N, S), by rank among the architectures that were described first."""
@@ -155,27 +156,3 @@ def _spread(rows: NDArray[Any], fit: BoolArray) -> NDArray[Any]:
     spread = np.zeros((len(fit), rows.shape[1]), dtype=rows.dtype)
     spread[fit] = rows
     return spread
-
-
-@final
-class _Rows:
-    """An array that grows by rows; its capacity doubles, so that appending is cheap."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._held: NDArray[Any] = np.empty((0, 0))
-
-    @property
-    def rows(self) -> NDArray[Any]:
-        """All rows so far."""
-        return self._held[: self.count]
-
-    def append(self, rows: NDArray[Any]) -> None:
-        needed = self.count + len(rows)
-        if needed > len(self._held):
-            grown = np.empty((max(needed, 2 * len(self._held)), rows.shape[1]), dtype=rows.dtype)
-            if self.count:
-                grown[: self.count] = self.rows
-            self._held = grown
-        self._held[self.count : needed] = rows
-        self.count = needed

@@ -15,6 +15,7 @@ from nas.searching.proposer import EXPECTED, SECONDS
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, architecture_from
 from nas.values.pareto import IntArray, non_dominated
+from predictors.samplers.rows import Rows
 
 EXPECTED_NOISE = 10.0
 """Noise variance of the losses expected of a stopped training, relative to that of a finished one."""
@@ -49,21 +50,27 @@ class StudyRecord:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
+        self._distributions: dict[str, BaseDistribution] = {
+            choice.name: CategoricalDistribution(choice.options) for choice in space.choices
+        }
+        self._ended_before = 0
         self._ended: set[int] = set()
         self._running: dict[int, Architecture] = {}
         self.evidence: list[Evidence] = []
         self.finished: list[Evidence] = []
         self.taken: set[Architecture] = set()
+        self._losses = Rows()
+        self._fronts = {True: _Front(), False: _Front()}  # of feasible trials, and of all
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """A categorical distribution for each choice."""
-        return {choice.name: CategoricalDistribution(choice.options) for choice in self._space.choices}
+        return self._distributions
 
     @property
     def losses(self) -> FloatArray:
         """Losses of the finished trials, shape (N, M)."""
-        return np.array([each.losses for each in self.finished])
+        return self._losses.rows
 
     @property
     def running(self) -> list[Architecture]:
@@ -73,9 +80,7 @@ class StudyRecord:
     @property
     def front(self) -> IntArray:
         """Indexes into ``finished`` of non-dominated feasible trials; if none is feasible, all trials compete."""
-        feasible = [place for place, each in enumerate(self.finished) if each.is_feasible]
-        among = np.array(feasible or range(len(self.finished)), dtype=np.int64)
-        return among[non_dominated(self.losses[among])] if len(among) else among
+        return self._fronts[self._fronts[True].count > 0].places(self.losses)
 
     def propose(self, trial: FrozenTrial, architecture: Architecture) -> None:
         """Record the architecture that a trial is given."""
@@ -85,7 +90,10 @@ class StudyRecord:
     def read(self, study: optuna.Study) -> None:
         """Read all trials that began or ended since the last call, including those of other processes."""
         signs = np.array([1.0 if d == optuna.study.StudyDirection.MINIMIZE else -1.0 for d in study.directions])
-        for trial in study.get_trials(deepcopy=False):
+        trials = study.get_trials(deepcopy=False)
+        while self._ended_before < len(trials) and trials[self._ended_before].number in self._ended:
+            self._ended_before += 1
+        for trial in trials[self._ended_before :]:
             if trial.number in self._ended:
                 continue
             if not trial.state.is_finished():
@@ -116,6 +124,10 @@ class StudyRecord:
         )
         self.evidence.append(found)
         if is_whole:
+            self._losses.append(losses[None])
+            for is_of_feasible, front in self._fronts.items():
+                if found.is_feasible or not is_of_feasible:
+                    front.add(len(self.finished))
             self.finished.append(found)
 
     def _architecture_of(self, trial: FrozenTrial) -> Architecture | None:
@@ -123,3 +135,27 @@ class StudyRecord:
             return architecture_from(self._space, trial.params)
         except ValueError:  # some choices have no value yet, or the trial belongs to another space
             return None
+
+
+@final
+class _Front:
+    """The non-dominated ones among places of trials. A dominated one is not looked at again."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._places: list[int] = []
+        self._is_settled = True
+
+    def add(self, place: int) -> None:
+        """Let one more trial compete."""
+        self.count += 1
+        self._places.append(place)
+        self._is_settled = False
+
+    def places(self, losses: FloatArray) -> IntArray:
+        """Return the places of the front, in increasing order, given the losses at all places."""
+        places = np.array(self._places, dtype=np.int64)
+        if not self._is_settled:
+            places = places[non_dominated(losses[places])]
+            self._places, self._is_settled = places.tolist(), True
+        return places

@@ -87,6 +87,7 @@ class SurrogateSampler(SpaceSampler):
         self._corrections: dict[int, Correction] = {}
         self._seconds: Surrogate | None = None
         self._learned_from = 0
+        self._is_beginning = True
         self._turn = 0
 
     def _propose(self, objectives: int) -> Architecture:
@@ -99,11 +100,16 @@ class SurrogateSampler(SpaceSampler):
                 if architecture not in self._record.taken:
                     return architecture
             candidates = self._candidates()
-            finished = self._pool.places(each.architecture for each in self._record.finished)
-            begins = self._pool.are_fit(finished).sum() < FIRST
-            self._planned.extend(self._first(candidates) if begins else self._plan(candidates, uncertain))
+            self._planned.extend(self._first(candidates) if self._begins() else self._plan(candidates, uncertain))
             if not self._planned:
                 return self._by_chance()  # no candidate is new and accepted
+
+    def _begins(self) -> bool:
+        """Return True until ``FIRST`` architectures that can be built have been evaluated."""
+        if self._is_beginning:
+            finished = self._pool.places(each.architecture for each in self._record.finished)
+            self._is_beginning = bool(self._pool.are_fit(finished).sum() < FIRST)
+        return self._is_beginning
 
     def _candidates(self) -> IntArray:
         """Return the places of all candidates in the pool."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from fake_predictor import Settings
 from made_up_beliefs import beliefs_of
@@ -50,6 +51,26 @@ class TestRows:
         """They count in the budget, and no winner comes from them."""
         beliefs = beliefs_of(rows=[Evaluation("train", SOME, values={"error": 0.1}, details={"stopped_early": True})])
         assert (beliefs.trials, beliefs.candidates) == (1, [])
+
+    def test_of_candidates_are_counted_as_they_come(self) -> None:
+        """The candidates and their lowest error are those that a look at all rows would find, after every row."""
+        rng = np.random.default_rng(0)
+        beliefs = beliefs_of()
+        assert beliefs.lowest_error is None
+        for step in range(120):
+            architecture, kind = ALL[rng.integers(len(ALL))], rng.integers(5)
+            if kind == 0:
+                row = measured(architecture, 0.5)
+            elif kind == 1 and step % 2:
+                row = Evaluation("measure", architecture, failure=Failure("measure", "it broke"))
+            else:
+                details = {"stopped_early": bool(kind == 2)}
+                row = Evaluation("train", architecture, values={"error": float(rng.random())}, details=details)
+            beliefs.add(row)
+            known = [each for each in beliefs.trainings.values() if each.reached_full_fidelity]
+            fit = [each for each in known if each.architecture not in beliefs.unfit]
+            assert set(map(id, beliefs.candidates)) == set(map(id, fit))
+            assert beliefs.lowest_error == min((each.values["error"] for each in fit), default=None)
 
     def test_of_failures_end_a_run_in_which_nothing_works(self) -> None:
         """The tenth failed row in a row raises, once it is among the rows."""

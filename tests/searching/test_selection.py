@@ -11,11 +11,18 @@ from made_up_beliefs import beliefs_of
 from tiny_space import TinySpace
 
 from nas.searching.beliefs import Beliefs
-from nas.searching.selection import choose_winners, front_candidates, only_misses, spread_over_front
+from nas.searching.selection import (
+    changing_the_front,
+    choose_winners,
+    front_candidates,
+    only_misses,
+    spread_over_front,
+)
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
+from nas.values.pareto import non_dominated
 
 ALL = list(enumerate_space(TinySpace()))
 BEST, GOOD, FAIR, POOR = ALL[:4]
@@ -78,6 +85,27 @@ def test_winners_that_were_chosen_stay_and_failed_ones_make_way() -> None:
     assert choose_winners(beliefs, 1) == [GOOD]
     beliefs.add(Evaluation("retrain", GOOD))
     assert choose_winners(beliefs, 1) == [GOOD]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_those_that_could_be_on_the_front_are_those_that_a_comparison_with_all_finds(seed: int) -> None:
+    """Comparing each lower bound with the front alone leaves nothing out and adds nothing."""
+    rng = np.random.default_rng(seed)
+    beliefs = beliefs_about({a: float(rng.choice((0.1, 0.2, 0.3))) for a in ALL}, {BEST: (2e-3, 2e-3)})
+    means = rng.choice(np.linspace(1e-3, 4e-3, 7), len(ALL))
+    beliefs.rely_on({"latency_ms": fit_fake(beliefs.describer, ALL, means, target="", seed=0)})
+    found = changing_the_front(beliefs)
+    losses = np.array([beliefs.losses(beliefs.values(row.architecture)) for row in beliefs.candidates])
+    expected = []
+    for index, row in enumerate(beliefs.candidates):
+        others = losses.copy()
+        others[index] = beliefs.losses(
+            beliefs.values(row.architecture) | {"latency_ms": beliefs.predicted(row.architecture)["latency_ms"].lower}
+        )
+        if row.architecture not in beliefs.measurements and non_dominated(others)[index]:
+            expected.append(row.architecture)
+    assert found
+    assert set(found) == set(expected)
 
 
 def test_nothing_trained_gives_no_winners() -> None:
