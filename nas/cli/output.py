@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from nas.errors import RecipeError
+
 if TYPE_CHECKING:
     from nas.prediction.trust_report import TrustReport
     from nas.results.front import Front
@@ -46,6 +48,12 @@ def tell_damages(run: Run) -> None:
     if run.damages:
         typer.echo("What is damaged was left out; everything else was read.", err=True)
         raise typer.Exit(INCOMPLETE)
+
+
+def check_page(page: Path, option: str) -> None:
+    """Check that an HTML page can be written there, before any work. Raises RecipeError for a folder."""
+    if page.is_dir() or not page.name:
+        raise RecipeError(f"{option} takes the name of a file, such as report.html, but {page} is a folder.")
 
 
 def show_trust(

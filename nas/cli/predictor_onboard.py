@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from nas.cli import options
-from nas.cli.output import show_trust
+from nas.cli.output import check_page, show_trust
 from nas.cli.predictor_report import REPORT_FILE
 
 ONBOARDED_FILE = Path("onboarded.csv.gz")
@@ -47,6 +47,7 @@ def onboard(
     from nas.values.objective import Limit
     from nas.values.target import Target
 
+    check_page(page, "--report")
     onboarding = Onboarding(
         path=table,
         space=space_of_table(table, space, option or [], input_shape, classes),

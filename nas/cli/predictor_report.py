@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli import options
-from nas.cli.output import show_trust
+from nas.cli.output import check_page, show_trust
 from nas.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def report(
     limits = [Limit.parse(text) for text in limit or []]
     if not measured.exists():
         raise RecipeError(f"a report is on the folder of a run or on a table, but {measured} does not exist.")
+    if out is not None:
+        check_page(out, "--out")
     page = out or (measured / REPORT_FILE if measured.is_dir() else REPORT_FILE)
     with closing(choose_progress(sys.stdout, as_json)) as progress:
         if measured.is_dir():

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nas.errors import RecipeError
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
 from nas.space.plug_ins import load_plug_in
@@ -180,6 +181,12 @@ PREDICTOR_ARGUMENTS = ("space", "architectures", "values", "target", "sources", 
 
 
 def load_predictor(name: str) -> PredictorMethod:
-    """Return the method registered as ``name`` or found at ``module:name``. Raises RecipeError if it is unknown."""
+    """Return the method registered as ``name`` or found at ``module:name``.
+
+    Raises:
+        RecipeError: it is unknown, or no function.
+    """
     method: PredictorMethod = load_plug_in("nas.predictors", name, "predictor")  # type: ignore[assignment]
+    if not callable(method):
+        raise RecipeError(f"a predictor must be a function, but {name!r} is {method!r}.")
     return method

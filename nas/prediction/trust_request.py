@@ -8,10 +8,12 @@ from functools import partial
 from typing import Any, final
 
 from nas.errors import RecipeError, did_you_mean
-from nas.prediction.predictor import PredictorMethod, load_predictor
+from nas.prediction.guarded import fit_guarded
+from nas.prediction.predictor import PREDICTOR_ARGUMENTS, PredictorMethod, load_predictor
 from nas.prediction.samples import MOST_SAMPLES, MeasuredDevice
 from nas.prediction.trust_report import TrustReport, trust_reports
 from nas.progress import Progress
+from nas.space.plug_ins import check_options
 from nas.values.objective import Limit
 
 
@@ -31,9 +33,10 @@ class TrustRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def method(self) -> PredictorMethod:
-        """Return the predictor's method, with its options. Raises RecipeError if it is unknown."""
+        """Return the predictor's method, with its options and its answers checked. Raises RecipeError if unknown."""
         method = load_predictor(self.predictor)
-        return partial(method, **self.options) if self.options else method
+        check_options(method, self.options, self.predictor, "predictor", PREDICTOR_ARGUMENTS)
+        return partial(fit_guarded, method, self.predictor, **self.options)
 
     def report_on(self, data: MeasuredDevice, progress: Progress) -> list[TrustReport]:
         """Return one report for each metric of ``data``.

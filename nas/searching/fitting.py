@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from nas.errors import TargetError
+from nas.prediction.guarded import fit_guarded
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, load_predictor
 from nas.prediction.trust import verdict, warning_about
@@ -102,7 +103,9 @@ class Fitting:
             given = []
             if name == "energy_mj" and LATENCY in fitted:
                 given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
-            fitted[name] = method(
+            fitted[name] = fit_guarded(
+                method,
+                recipe.predictor.name,
                 describer,
                 list(values),
                 np.array(list(values.values())),

@@ -38,8 +38,9 @@ def tpe(
     """Return Optuna's tree-structured Parzen estimator, which models all choices jointly.
 
     The first ``startup_trials`` proposals are random. Source: Bergstra and others, "Algorithms for hyper-parameter
-    optimization", 2011.
+    optimization", 2011. Raises ValueError unless ``startup_trials`` is a whole number.
     """
+    check_whole("startup_trials", startup_trials, least=0)
     with _experimental_allowed():
         return TPESampler(seed=seed, n_startup_trials=startup_trials, multivariate=True, group=True)
 
@@ -59,6 +60,7 @@ def nsga2(
     Source: Deb and others, "A fast and elitist multiobjective genetic algorithm: NSGA-II", 2002.
     Raises ValueError unless ``population`` is at least 2.
     """
+    check_whole("population", population, least=2)
     with _experimental_allowed():
         return NSGAIISampler(seed=seed, population_size=population)
 
@@ -78,6 +80,7 @@ def nsga3(
     Source: Deb and Jain, "An evolutionary many-objective optimization algorithm using reference-point-based
     nondominated sorting approach", 2014. Raises ValueError unless ``population`` is at least 2.
     """
+    check_whole("population", population, least=2)
     with _experimental_allowed():
         return NSGAIIISampler(seed=seed, population_size=population)
 
@@ -93,6 +96,12 @@ def random(
 ) -> RandomSampler:
     """Return Optuna's random sampler: every option of a choice is equally likely."""
     return RandomSampler(seed=seed)
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Check an option that a recipe gives. Raises ValueError unless it is a whole number of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, but got {value!r}.")
 
 
 @contextmanager
