@@ -37,6 +37,7 @@ from nas.jobs.execution import Job as Job, Report as Report
 from nas.jobs.ray_executor import RayExecutor as RayExecutor
 from nas.jobs.resources import Resources as Resources
 from nas.prediction.medoids import medoids as medoids
+from nas.prediction.one_thread import one_thread as one_thread
 from nas.prediction.predictor import (
     MIN_SAMPLES as MIN_SAMPLES,
     Batch as Batch,
