@@ -6,7 +6,7 @@ import html
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,11 @@ class Point:
     def __post_init__(self) -> None:
         object.__setattr__(self, "x_bounds", _finite_bounds(self.x, self.x_bounds))
         object.__setattr__(self, "y_bounds", _finite_bounds(self.y, self.y_bounds))
+
+    @property
+    def without_bars(self) -> Point:
+        """The mark alone."""
+        return replace(self, x_bounds=None, y_bounds=None)
 
     @property
     def is_finite(self) -> bool:

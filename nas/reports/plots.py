@@ -28,6 +28,9 @@ from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
 
+MOST_WITH_BARS = 300
+"""With more candidates, their bars would hide everything else."""
+
 
 def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> Plot:
     """Plot the error against ``cost``, for winners with their front, and for candidates."""
@@ -38,6 +41,9 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
     stopped = [_found_point(c, cost, words) for c in candidates if c.stopped and _is_found(c, cost)]
     stopped += [_predicted_point(c, cost, words) for c in candidates if c.stopped and _is_predicted_only(c, cost)]
     winners, found, predicted, stopped = map(finite, (winners, found, predicted, stopped))
+    is_crowded = len(found) + len(predicted) + len(stopped) > MOST_WITH_BARS
+    if is_crowded:
+        found, predicted, stopped = ([point.without_bars for point in each] for each in (found, predicted, stopped))
     word = words.value_source if cost.source == "measured" else cost.source
     traces = [
         trace_of(stopped, "stopped", "stopped early", "x-thin-open", 7),
@@ -62,6 +68,7 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         caption += f" {ways}"
     if cost.source == "measured":
         caption += f" {words.bars_caption}"
+        caption += " Candidates have none here, because they are many." if is_crowded else ""
     else:
         bars = "" if front.table else " Bars are 95 % intervals of the test error."
         caption += f"{bars} Values on the horizontal axis are {word}, not measured."

@@ -154,7 +154,7 @@ class History:
             measurements |= each.measurements
             values |= each.values
         error = None if self.scored is None else _error_of(self.scored, words)[0]
-        epochs = None if self.scored is None else _epochs_of(self.scored, words)
+        trained = [epochs for each in self.rows if (epochs := _epochs_of(each, words)) is not None]
         stages = [_stage_line(each, columns, words) for each in self.rows]
         cells = [
             Cell(self.architecture.id, sort=self.architecture.id, kind="id"),
@@ -162,7 +162,7 @@ class History:
             self._outcome_cell(words),
             Cell(str(self.rows[0].round), sort=self.rows[0].round),
             NOTHING if error is None else Cell(METRICS["error"].format(error), sort=error),
-            NOTHING if epochs is None else Cell(str(epochs), sort=float(epochs)),
+            Cell(str(trained[-1]), sort=float(trained[-1])) if trained else NOTHING,
         ]
         for _, metric, kind in columns:
             cells.append(replace(cost_cell(kind, metric, predicted, measurements, values), detail=""))

@@ -72,7 +72,11 @@ class Winner:
 
     def __repr__(self) -> str:
         found = [f"{accuracy_text(self.test_error)} test accuracy"]
-        found += [METRICS[name].format(each.median) for name, each in self.measurements.items() if name in METRICS]
+        found += [
+            f"{METRICS[name].title.lower()} {METRICS[name].format(each.median)}"
+            for name, each in self.measurements.items()
+            if name in METRICS
+        ]
         found += ["near chance"] if self.is_near_chance else []
         return f"Winner {self.architecture.id}: {', '.join(found)}; {choices_within(self.architecture, REPR_WIDTH)}"
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from report_page import OUTCOMES, Page, example_page, without_plotly
 from run_record_example import energy_record, example_record
 
+from nas.reports import plots
+from nas.reports.candidates import candidates_of
 from nas.reports.report import render_report
 from nas.reports.tables import evaluation_table, winner_table
 from nas.values.evaluation import PredictedValue
+from nas.values.metric import METRICS
 
 
 def test_error_bars_are_on_both_axes() -> None:
@@ -70,6 +74,16 @@ def test_measured_and_modelled_never_share_an_axis() -> None:
     names = [trace["name"] for trace in energy["data"]]
     assert not any("measured" in name or "predicted" in name for name in names)
     assert not any("error_x" in trace for trace in energy["data"])
+
+
+def test_many_candidates_have_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bars of hundreds would hide the winners, whose bars stay; the caption says so."""
+    monkeypatch.setattr(plots, "MOST_WITH_BARS", 10)
+    record = example_record()
+    plot = plots.front_plot(record.front, candidates_of(record.rows), METRICS["latency_ms"])
+    with_bars = [trace["name"] for trace in plot.figure["data"] if "error_x" in trace]
+    assert with_bars == ["winners, measured (4)"]
+    assert "Candidates have none here, because they are many." in plot.caption
 
 
 COSTS_OF_ENERGY = ("energy_mj", "modelled_energy_mj")
