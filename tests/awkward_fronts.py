@@ -108,7 +108,11 @@ AWKWARD_FRONTS = {
     "equal winners": AwkwardFront(
         rows=(winner({"depth": 1}, 4, 0.5), winner({"depth": 2}, 4, 0.5)),
         says=("cannot be told apart: in test accuracy and latency they differ by less than the joint 95 % interval",),
-        page=("Same as", "cannot be told apart"),
+        page=(
+            "Same as",
+            "cannot be told apart",
+            "The test cannot tell the best accuracy, 98.89 %, from that of another winner.",
+        ),
         never=("○", "dominated"),
     ),
     "a winner that is only just dominated": AwkwardFront(
@@ -134,14 +138,20 @@ AWKWARD_FRONTS = {
     ),
     "one near chance": AwkwardFront(
         rows=(winner({"depth": 1}, 24, 0.5, images=42, chance=2 / 3), winner({"depth": 2}, 2, 0.9, images=42)),
-        says=("Near chance: its interval reaches the accuracy of always answering the most frequent class, 33.33 %.",),
+        says=(
+            "Near chance: the interval of the test accuracy reaches that of always answering",
+            "the most frequent class, 33.33 %.",
+        ),
         page=("near chance",),
         never=("Nothing was learned",),
     ),
     "all near chance": AwkwardFront(
         rows=tuple(winner({"depth": d}, 24 + d, 0.5 * d, images=42, chance=2 / 3) for d in (1, 2)),
         says=("Nothing was learned: no winner can be told from always answering", "training.epochs", "more images"),
-        page=("Nothing was learned",),
+        page=(
+            "Nothing was learned on onnxruntime-cpu:fp32:batch=1:threads=1: none of 2 winners can be told from always",
+            "Train longer (training.epochs and retraining.epochs)",
+        ),
     ),
     "chance unknown": AwkwardFront(
         rows=(winner({"depth": 1}, 340, 0.5, chance=None),), never=("chance", "Nothing was learned")

@@ -67,7 +67,8 @@ def render_report(record: Run) -> str:
 def remarks_of(front: Front) -> list[str]:
     """Return the notes on a front's winners, each once; doubts about measurements have a list of their own."""
     doubts = {f"Doubt: {doubt}." for winner in front for doubt in winner.doubts}
-    return list(dict.fromkeys(note for notes in front.notes for note in notes if note not in doubts))
+    learned = [front.nothing_learned] if front.nothing_learned else []
+    return learned + list(dict.fromkeys(note for notes in front.notes for note in notes if note not in doubts))
 
 
 def headline(record: Run) -> str:
@@ -77,7 +78,11 @@ def headline(record: Run) -> str:
     if not front.winners:
         return _headline_without_winners(record)
     if front.nothing_learned:
-        return f"{len(front)} winners {record.place}. {front.nothing_learned}"
+        found = "the winner" if len(front) == 1 else f"none of {len(front)} winners"
+        verb = "cannot" if len(front) == 1 else "can"
+        return (
+            f"Nothing was learned {record.place}: {found} {verb} be told from always answering the most frequent class."
+        )
     noun = "winner" if len(front) == 1 else "winners"
     start = f"{len(front)} {noun} {record.place}"
     best = front.best

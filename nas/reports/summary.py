@@ -15,6 +15,7 @@ from nas.results.front import Front
 from nas.results.run import Run, funnel_of
 from nas.results.winner import accuracy_range_text, accuracy_text
 from nas.storage.journal_rows import Fit
+from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
 from nas.values.metric import METRICS
 
@@ -98,6 +99,7 @@ def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
             sentences.append(
                 f"For {inside} of {len(pairs)} winners, the {value} lies within the predicted 90 % bounds."
             )
+    sentences += best_sentences(front)
     parities = [winner.parity for winner in front if winner.parity is not None]
     if parities:
         sentences.append(
@@ -105,6 +107,19 @@ def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
             "largest output."
         )
     return sentences
+
+
+def best_sentences(front: Front) -> list[str]:
+    """Return a sentence about winners whose test accuracy cannot be told from the best one's, if there are any."""
+    best = front.best
+    if best is None:
+        return []
+    errors = [(winner.estimate("error"), best.estimate("error")) for winner in front if winner is not best]
+    same = sum(not is_surely_less(best_error, error) for error, best_error in errors)
+    if not same:
+        return []
+    of_others = "that of another winner" if same == 1 else f"those of {same} other winners"
+    return [f"The test cannot tell the best accuracy, {accuracy_text(best.test_error)}, from {of_others}."]
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def near_chance_text(winner: Winner) -> str:
     """Return the sentence about a winner that is near chance; the same for all such winners of a run."""
     assert winner.chance_error is not None
     return (
-        "Near chance: its interval reaches the accuracy of always answering the most frequent class, "
+        "Near chance: the interval of the test accuracy reaches that of always answering the most frequent class, "
         f"{accuracy_text(winner.chance_error)}."
     )
 
