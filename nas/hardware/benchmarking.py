@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.hardware.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
 from nas.storage.file_lock import waiting_for
 from nas.storage.home import home
+from nas.storage.scratch import temporary_folder
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat, Target
 
@@ -130,10 +130,10 @@ class DeviceBench:
         self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
     ) -> list[Deployed | CandidateError]:
         found: list[Deployed | CandidateError] = []
-        with tempfile.TemporaryDirectory(prefix="nas-calibration-") as scratch, self._process(self._target) as process:
+        with temporary_folder("calibration") as scratch, self._process(self._target) as process:
             images = None
             if self._calibration is not None and self._target.precision == "int8":
-                images = Path(scratch) / "images.npy"
+                images = scratch / "images.npy"
                 np.save(images, self._calibration(), allow_pickle=False)
             for model, folder in zip(models, folders, strict=True):
                 folder.mkdir(parents=True)
@@ -180,9 +180,9 @@ class DeviceBench:
         with self._process(self._target) as process:
             parts = []
             for start in range(0, len(images), together):
-                with tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch:
+                with temporary_folder("outputs") as scratch:
                     part = images[start : start + together]
-                    parts.append(process.outputs(model.path, part, Path(scratch), DEPLOY_TIMEOUT_S))
+                    parts.append(process.outputs(model.path, part, scratch, DEPLOY_TIMEOUT_S))
             return np.concatenate(parts)
 
     def _of_latency(self, found: Measurement | CandidateError, metrics: Sequence[str]) -> Outcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from nas.hardware.bench import Bench, Outcome
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
+from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
 
 
@@ -82,9 +82,9 @@ def measure_files(
             sound.append(index)
         except ValueError as error:
             found[index] = MeasuredFile(path, CandidateError("measure", str(error)))
-    with tempfile.TemporaryDirectory(prefix="nas-files-") as folder:
+    with temporary_folder("files") as folder:
         progress.stage("deploying models", len(sound))
-        folders = [Path(folder) / str(index) for index in sound]
+        folders = [folder / str(index) for index in sound]
         answers = bench.deploy([paths[index].resolve() for index in sound], folders, progress.advance)
         deployed: dict[int, Deployed] = {}
         for index, answer in zip(sound, answers, strict=True):

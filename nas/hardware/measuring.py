@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
+from nas.storage.scratch import temporary_folder
 from nas.values.evaluation import Evaluation, Failure
 
 KEPT = "kept"
@@ -108,8 +108,7 @@ def measure_architectures(
     space_key = space_identity(surroundings.space, surroundings.input_shape, surroundings.classes) if keeps else None
     found: dict[Architecture, Outcome] = {}
     kept: set[Architecture] = set()
-    with tempfile.TemporaryDirectory(prefix="nas-models-") as name:
-        folder = Path(name)
+    with temporary_folder("models") as folder:
         progress.stage("exporting models", len(architectures))
         keys: dict[Architecture, str] = {}
         exported: dict[Architecture, Path] = {}

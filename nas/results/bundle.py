@@ -106,11 +106,10 @@ class Bundle:
         return probabilities_of(self._outputs(scaled))
 
     def _outputs(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        import tempfile
-
         from nas.hardware.benchmarking import OUTPUTS_TOGETHER
         from nas.hardware.measuring_process import MeasuringProcess
         from nas.hardware.runtimes.runtime import load_runtime
+        from nas.storage.scratch import temporary_folder
 
         target, model = Target.parse(self.about["target"]), self.folder / self.about["deployed"]
         if not model.resolve().is_relative_to(self.folder.resolve()) or not model.exists():
@@ -121,9 +120,9 @@ class Bundle:
         missing = -len(inputs) % target.batch
         padded = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), dtype=np.float32)])
         together = max(1, OUTPUTS_TOGETHER // target.batch) * target.batch
-        with tempfile.TemporaryDirectory(prefix="nas-outputs-") as scratch, MeasuringProcess(target, TIMEOUT_S) as run:
+        with temporary_folder("outputs") as scratch, MeasuringProcess(target, TIMEOUT_S) as run:
             parts = [
-                run.outputs(model, padded[start : start + together], Path(scratch), TIMEOUT_S)
+                run.outputs(model, padded[start : start + together], scratch, TIMEOUT_S)
                 for start in range(0, len(padded), together)
             ]
         return np.concatenate(parts)[: len(inputs)]

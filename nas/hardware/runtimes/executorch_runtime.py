@@ -7,7 +7,6 @@ import importlib.util
 import json
 import re
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from nas.hardware.runtimes.runtime import (
     most_common,
     random_images,
 )
+from nas.storage.scratch import temporary_folder
 from nas.values.target import ModelFormat, Target
 
 if TYPE_CHECKING:
@@ -280,10 +280,10 @@ def _flatbuffer(binary: bytes, folder: str, schema: str) -> dict[str, Any]:
     assert spec.submodule_search_locations is not None
     package = Path(spec.submodule_search_locations[0])
     (compiler,) = (package / "data" / "bin").glob("flatc*")
-    with tempfile.TemporaryDirectory(prefix="nas-flatbuffer-") as scratch:
-        path = Path(scratch) / "contents.bin"
+    with temporary_folder("flatbuffer") as scratch:
+        path = scratch / "contents.bin"
         path.write_bytes(binary)
-        command = [str(compiler), "--raw-binary", "--json", "--defaults-json", "--strict-json", "-o", scratch]
+        command = [str(compiler), "--raw-binary", "--json", "--defaults-json", "--strict-json", "-o", str(scratch)]
         command += [str(package / folder / schema), "--", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 ExecuTorch's own
         if done.returncode != 0:

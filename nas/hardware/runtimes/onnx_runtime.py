@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from nas.hardware.runtimes.runtime import (
     most_common,
     random_images,
 )
+from nas.storage.scratch import temporary_folder
 from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
@@ -57,8 +57,8 @@ class OnnxRuntimeCpu(Runtime):
         if target.precision == "fp32":
             return Deployed(model, weight_bytes(exported), beside=tuple(sorted(external_files(exported, model))))
         path = folder / "model.onnx"
-        with _quiet(), tempfile.TemporaryDirectory(prefix="nas-quantise-") as scratch:
-            prepared = Path(scratch) / "prepared.onnx"
+        with _quiet(), temporary_folder("quantise") as scratch:
+            prepared = scratch / "prepared.onnx"
             from onnxruntime.quantization.shape_inference import quant_pre_process
 
             quant_pre_process(model, prepared, skip_symbolic_shape=True)
@@ -116,8 +116,8 @@ def _executed(model: Path, threads: int) -> Mapping[str, Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory(prefix="nas-optimised-") as folder:
-        path = Path(folder) / "optimised.onnx"
+    with temporary_folder("optimised") as folder:
+        path = folder / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         optimised = read_onnx(path)

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import warnings
 import zipfile
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 from nas.formats.torch_program import program_input_shape
 from nas.hardware.runtimes.torch_devices import Device
 from nas.hardware.runtimes.torch_programs import Opened, is_product, operands_precision, precision_of, program_dtype
+from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def compile_program(program: torch.export.ExportedProgram, target: Target, devic
         "post_grad_custom_pre_pass": read_products,
     }
     with (
-        tempfile.TemporaryDirectory(prefix="nas-compile-") as scratch,
-        fresh_cache(dir=scratch),
+        temporary_folder("compile") as scratch,
+        fresh_cache(dir=str(scratch)),
         _quiet_compiler(),
         torch.no_grad(),
     ):
