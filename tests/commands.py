@@ -39,6 +39,11 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "", **changes}
 
 
+def path_with_the_tests() -> str:
+    """Return a value of ``PYTHONPATH`` with which a process finds the tests' modules too."""
+    return os.pathsep.join([str(TESTS), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
+
+
 def run_nas(*arguments: str | Path, cwd: Path = TESTS, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, and return its output and exit status."""
     return subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Self, final
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
-from nas.hardware.runtimes.environments import interpreter_of, worker_command
+from nas.hardware.runtimes.environments import interpreter_of, worker_command, worker_environment
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.space.plug_ins import plug_in_path
 from nas.values.target import Target
@@ -101,6 +102,10 @@ class MeasuringProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=worker_environment(),
+            # Ctrl-C is for this process, which ends the other one. If it died first, its model would seem to fail.
+            start_new_session=sys.platform != "win32",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
         self._replies: queue.Queue[str] = queue.Queue()
         threading.Thread(target=_forward, args=(self._process, self._replies), daemon=True).start()

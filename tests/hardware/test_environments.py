@@ -22,6 +22,7 @@ from nas.hardware.runtimes.environments import (
     interpreter_of,
     why_missing,
     worker_command,
+    worker_environment,
 )
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.storage.file_lock import take
@@ -202,9 +203,16 @@ class TestInstall:
 
 
 class TestWorkerCommand:
-    def test_is_the_module_in_this_python(self) -> None:
-        """In this Python the worker starts as a module."""
-        assert worker_command(Path(sys.executable)) == [sys.executable, "-m", "nas.hardware.runtimes.worker"]
+    def test_has_the_path_of_this_python(self) -> None:
+        """In this Python the worker finds what this process finds, but nothing in the current folder."""
+        python, safe_path, *_, package = worker_command(Path(sys.executable))[: -len(list(filter(None, sys.path)))]
+        assert (python, safe_path) == (sys.executable, "-P")
+        assert Path(package, "hardware", "runtimes", "worker.py").exists()
+
+    def test_an_empty_part_of_the_path_does_not_mean_the_current_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """``PYTHONPATH=$PYTHONPATH:folder`` has one where the variable was not set before."""
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "one", "", "other", ""]))
+        assert worker_environment()["PYTHONPATH"] == os.pathsep.join(["one", "other"])
 
     def test_finds_this_package_from_a_foreign_python(self, tmp_path: Path) -> None:
         """A foreign Python imports this copy of the package and ignores PYTHONPATH."""

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import own_runtime
 import pytest
 from own_runtime import opened
 
@@ -31,6 +32,30 @@ def model(folder: Path, deed: str, name: str = "a") -> str:
 
 def ask_time(process: MeasuringProcess, path: str, **changes: object) -> dict[str, object]:
     return process.ask("time", model=path, **{"reference": None, "seconds": 0.001, "min_samples": 1, **changes})
+
+
+class TestPath:
+    @pytest.mark.parametrize("end", ["", os.pathsep], ids=["as it is", "with an empty part"])
+    def test_imports_nothing_from_the_current_folder(
+        self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+    ) -> None:
+        """A file there with the name of a module of Python, of a library or of this package is not imported."""
+        for module in ("json", "numpy", "queue", "nas", "own_runtime", "sitecustomize"):
+            code = f"open({str(tmp_path / 'imported')!r}, 'a').write({module!r})"
+            (tmp_path / f"{module}.py").write_text(code)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", os.environ["PYTHONPATH"] + end)
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            assert process.conditions["runtime"] == "acting 1.0"
+        assert not (tmp_path / "imported").exists()
+
+    def test_finds_a_runtime_in_the_current_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A user's own runtime may lie where the command is typed."""
+        (tmp_path / "runtime_of_mine.py").write_text(Path(own_runtime.__file__).read_text())
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.chdir(tmp_path)
+        with MeasuringProcess(Target("runtime_of_mine:Acting"), TIMEOUT_S) as process:
+            assert process.conditions["runtime"] == "acting 1.0"
 
 
 class TestAnswers:
@@ -192,20 +217,22 @@ class TestFailures:
         with pytest.raises(ProcessLookupError):
             os.kill(number, 0)
 
-    def test_a_driver_that_dies_leaves_no_process_behind(self, acting: Target, tmp_path: Path) -> None:
-        """The measuring process ends when its standard input closes."""
+    @pytest.mark.parametrize("deed", ["clock 1", pytest.param("hang", marks=pytest.mark.slow)])
+    def test_a_driver_that_dies_leaves_no_process_behind(self, acting: Target, tmp_path: Path, deed: str) -> None:
+        """The measuring process ends when its standard input closes, or seconds later if a model keeps it busy."""
         script = (
-            "import os, sys\n"
+            "import os, sys, threading\n"
             "from nas.hardware.measuring_process import MeasuringProcess\n"
             "from nas.values.target import Target\n"
             "with MeasuringProcess(Target(sys.argv[1]), 30.0) as process:\n"
+            "    threading.Timer(2, os.kill, (os.getpid(), 9)).start()\n"
             "    process.ask('time', model=sys.argv[2], reference=None, seconds=0.001, min_samples=1)\n"
             "    os.kill(os.getpid(), 9)\n"
         )
-        command = [sys.executable, "-c", script, acting.runtime, model(tmp_path, "clock 1")]
+        command = [sys.executable, "-c", script, acting.runtime, model(tmp_path, deed)]
         assert subprocess.run(command, check=False).returncode == -9
         ((_, number),) = opened(tmp_path)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 10
         while Path(f"/proc/{number}/cmdline").exists() and Path(f"/proc/{number}/cmdline").read_bytes():
             assert time.monotonic() < deadline, "it still runs"
             time.sleep(0.02)

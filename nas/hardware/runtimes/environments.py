@@ -19,6 +19,7 @@ from typing import IO
 from nas.errors import TargetError
 from nas.storage.file_lock import RETRY_S, HeldElsewhereError, take
 from nas.storage.home import home
+from nas.storage.scratch import for_children
 from nas.values.target import Target
 
 MARKER = "installed.json"
@@ -26,15 +27,16 @@ MARKER = "installed.json"
 TOLD_STEPS = ("Collecting", "Downloading", "Installing")
 """Lines of pip's output that begin with one of these are shown as progress."""
 TAIL_LINES = 15
-FOREIGN_START = """
+START = """
 import importlib.util, runpy, sys
-folder = sys.argv[1]
+folder, *paths = sys.argv[1:]
+sys.path += [path for path in paths if path not in sys.path]
 spec = importlib.util.spec_from_file_location("nas", folder + "/__init__.py", submodule_search_locations=[folder])
 nas = sys.modules["nas"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(nas)
 runpy.run_module("nas.hardware.runtimes.worker", run_name="__main__", alter_sys=True)
 """
-"""Imports this package from its own folder, without the packages next to it, which are the ones that clash."""
+"""Imports this package from its own folder, without the packages next to it, which may clash."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,26 @@ def interpreter_of(environment: Environment | None) -> Path | None:
 def worker_command(interpreter: Path) -> list[str]:
     """Return the command that starts ``nas.hardware.runtimes.worker`` with a Python from ``interpreter_of``.
 
+    The current folder is not on the worker's path (``-P``): a file there such as json.py would hide a module of Python.
+    In this environment the folders of this process's path come last, where a user's own runtime may lie.
     In a foreign environment the worker imports this copy of ``nas`` and the packages installed there. ``PYTHONPATH``
     and the user's packages are ignored, so requests name a runtime by its ``module:Class``.
     """
+    package = str(Path(__file__).parents[2])
     if interpreter == Path(sys.executable):
-        return [sys.executable, "-m", "nas.hardware.runtimes.worker"]
-    return [str(interpreter), "-I", "-c", FOREIGN_START, str(Path(__file__).parents[2])]
+        return [sys.executable, "-P", "-c", START, package, *(path for path in sys.path if path)]
+    return [str(interpreter), "-I", "-c", START, package]
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment of a worker: its temporary files lie in our folder.
+
+    An empty part of ``PYTHONPATH`` would mean the current folder, so it is left out.
+    """
+    found = for_children(os.environ)
+    if "PYTHONPATH" in found:
+        found["PYTHONPATH"] = os.pathsep.join(path for path in found["PYTHONPATH"].split(os.pathsep) if path)
+    return found
 
 
 def why_missing(

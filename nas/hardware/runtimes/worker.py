@@ -11,7 +11,9 @@ import gc
 import json
 import os
 import platform
+import queue
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -37,6 +39,8 @@ MAX_BLOCK_SAMPLES = 64
 REFERENCE_BLOCK_S = 0.004
 REWARM_S = 0.0005
 QUICK_OPENING_S = 0.05
+LAST_S = 5.0
+"""How long the last request may take after the driver has ended."""
 MIN_SAMPLE_S = 20e-6
 """Shorter inferences are timed several at once, because reading the clock takes some hundredths of a microsecond."""
 
@@ -290,8 +294,10 @@ def main() -> None:
     """Answer requests until standard input ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a runtime's own output must not come between the replies
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_take_requests, args=(requests,), daemon=True).start()
     server = Server()
-    for line in sys.stdin:
+    while line := requests.get():
         request = json.loads(line)
         try:
             reply = {"ok": True, **server.answer(request)}
@@ -303,6 +309,15 @@ def main() -> None:
             said = str(error) or ("out of memory" if isinstance(error, MemoryError) else "no message")
             reply = {"ok": False, "kind": None, "reason": f"{type(error).__name__}: {said}"}
         replies.write(json.dumps(reply) + "\n")
+
+
+def _take_requests(requests: queue.SimpleQueue[str]) -> None:
+    """Pass requests on. When they end, the driver has ended or been killed, and this process has ``LAST_S`` left."""
+    for line in sys.stdin:
+        requests.put(line)
+    requests.put("")
+    time.sleep(LAST_S)
+    os._exit(0)
 
 
 if __name__ == "__main__":
