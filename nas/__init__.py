@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-from typing import Any
 
 __version__: str
 
@@ -28,7 +27,7 @@ def _homes() -> dict[str, tuple[str, str]]:
     }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 

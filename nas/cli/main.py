@@ -22,19 +22,24 @@ from nas.cli.search import search
 from nas.cli.show import show
 from nas.cli.target import target_commands
 from nas.errors import LimitError, NasError, RepeatedFailureError
+from nas.signals import Stopped, check, heed, stopping
 
 REFUSED, STOPPED, INTERRUPTED = 2, 1, 130
-"""Exit statuses: the request is wrong; the run stopped early; Ctrl-C."""
+"""Exit statuses: the request is wrong; the run stopped early; Ctrl-C. Other signals have 128 and their number."""
 
 
 class InterruptedByUserError(Exception):
-    """Ctrl-C. Typer would turn a KeyboardInterrupt into a status that depends on its version, and drop its notes."""
+    """A signal. Typer would turn a KeyboardInterrupt into a status that depends on its version, and drop its notes."""
 
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Exception:
+                check()  # a library may have turned a signal into an error
+                raise
         except KeyboardInterrupt as error:
             raise InterruptedByUserError from error
 
@@ -81,7 +86,15 @@ def _options(
 
 
 def main() -> None:
-    """Run the command. A foreseen failure is printed as one message, and the exit status tells its kind."""
+    """Run the command. A foreseen failure is printed as one message, and the exit status tells its kind.
+
+    ``nas.signals`` says what happens at Ctrl-C and other signals.
+    """
+    with stopping(ends_process=True):
+        _run()
+
+
+def _run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a redirected output may lack some characters
     try:
@@ -89,9 +102,9 @@ def main() -> None:
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except (KeyboardInterrupt, InterruptedByUserError, typer.Abort) as error:
-        # A note tells how to continue, where finished work is kept.
-        _complain("Stopped. All finished work is kept." if _notes(error) else "Stopped.", error)
-        sys.exit(INTERRUPTED)
+        heed()
+        _say_stopped(error)
+        sys.exit(next((each.status for each in (error, error.__cause__) if isinstance(each, Stopped)), INTERRUPTED))
     except NasError as error:
         _complain(f"error: {error}", error)
         sys.exit(STOPPED if isinstance(error, LimitError | RepeatedFailureError) else REFUSED)
@@ -107,6 +120,14 @@ def main() -> None:
             sys.exit(REFUSED)
         raise
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say_stopped(error: BaseException) -> None:
+    """Say that a signal has stopped the command. A note tells how to go on, where finished work is kept."""
+    kept = bool(_notes(error))
+    _complain(
+        "Stopped. All finished work is kept." if kept else "Stopped. To go on, run the same command again.", error
+    )
 
 
 def _complain(text: str, error: BaseException) -> None:

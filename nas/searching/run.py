@@ -42,6 +42,7 @@ from nas.searching.round import measure_front, measure_round, train_round
 from nas.searching.state import RunState
 from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners
+from nas.signals import advising, check, heed, stopping
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import JOURNAL, RECIPE, Journal
 from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
@@ -53,6 +54,7 @@ ProgressChoice = Progress | Literal["auto"] | None
 """Where progress is shown: ``auto`` chooses bars in a terminal and lines elsewhere; None shows nothing."""
 
 
+@stopping()
 def search(
     recipe: Recipe | Mapping[str, Any] | Path | str,
     *,
@@ -90,7 +92,10 @@ def search(
     shown = _progress(progress)
     resolved = _resolve_new(recipe, space, data, instruments, shown)
     folder = _new_folder(recipe, Path(runs))
-    with Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal:
+    with (
+        _advised(folder, recipe, (KeyboardInterrupt,)),
+        Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal,
+    ):
         return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
 
 
@@ -119,6 +124,7 @@ def _resolve_new(
     return resolved
 
 
+@stopping()
 def resume(
     folder: Path | str,
     *,
@@ -152,7 +158,10 @@ def resume(
     recipe = read_recipe(folder / RECIPE, overrides)
     instruments = instruments or Instruments()
     shown = _progress(progress)
-    with Journal.resume(folder, clock=instruments.clock) as journal:
+    with (
+        _advised(folder, recipe, (KeyboardInterrupt,)),
+        Journal.resume(folder, clock=instruments.clock) as journal,
+    ):
         resolved = resolve(recipe, space, data, instruments, shown)
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
@@ -192,6 +201,7 @@ def _run(
             run = load_run(folder)
             write_report(folder / REPORT_NAME, run)
     except BaseException as error:
+        heed()
         with contextlib.suppress(BrokenPipeError):
             progress.close()
         if not isinstance(error, JournalError):
@@ -238,21 +248,36 @@ def _with_space(front: Front, space: SearchSpace) -> Front:
 @contextlib.contextmanager
 def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
     """Add a note on how to resume to every exception after which a run can be resumed."""
-    try:
+    kinds = (KeyboardInterrupt, BrokenPipeError, JournalError, TargetError)
+    with _advised(folder, recipe, kinds):
         try:
             yield
         except BrokenPipeError:  # nobody reads the output any more
             raise
         except OSError as error:
+            check()
             raise JournalError(
                 f"everything that a run finds must reach the disk, but the system says: {error}. "
                 "Free some space or mend the folder, then resume the run."
             ) from error
-    except (KeyboardInterrupt, BrokenPipeError, JournalError, TargetError) as error:
-        given = [what for what, name in (("space", recipe.space.name), ("data", recipe.data.name)) if name == GIVEN]
-        call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
-        with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
-        error.add_note(f"Go on with: {with_objects if given else resume_command(folder)}")
+        except Exception:
+            check()  # a library may have turned a signal into an error
+            raise
+
+
+@contextlib.contextmanager
+def _advised(folder: Path, recipe: Recipe, kinds: tuple[type[BaseException], ...]) -> Iterator[None]:
+    """Add a note on how to resume to exceptions of these kinds, if there is a run to resume."""
+    given = [what for what, name in (("space", recipe.space.name), ("data", recipe.data.name)) if name == GIVEN]
+    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
+    with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
+    advice = f"Go on with: {with_objects if given else resume_command(folder)}"
+    try:
+        with advising(advice):
+            yield
+    except kinds as error:
+        if (folder / RECIPE).is_file() and advice not in getattr(error, "__notes__", ()):
+            error.add_note(advice)
         raise
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar, final
 
 from nas.errors import JournalError
+from nas.signals import check
 from nas.storage.journal_file import (
     FORMAT as FORMAT,
     JOURNAL as JOURNAL,
@@ -104,7 +105,9 @@ class Journal:
 
         Raises:
             JournalError: the disk refuses.
+            Stopped: a signal came, and a library caught the exception. The row may be wrong, such as a failure.
         """
+        check()
         at = float(self._clock())
         texts = [(row.kind, json.dumps(row.to_json(), allow_nan=False)) for row in rows]
         try:
