@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from commands import path_with_the_tests
+
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
 from nas.jobs.ray_environment import LOCAL_RAY_VARIABLES
@@ -63,12 +65,13 @@ def two_workers() -> RayExecutor:
     return RayExecutor(2, Resources(cpus=1))
 
 
-def run_apart(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_apart(code: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the code in a process that can import the tests' modules but does not know any Ray of this process."""
     environment = {name: value for name, value in os.environ.items() if name not in LOCAL_RAY_VARIABLES}
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env={**environment, "PYTHONPATH": str(Path(__file__).parent)},
+        [sys.executable, "-P", "-c", code, *arguments],
+        env={**environment, "PYTHONPATH": path_with_the_tests()},
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=120,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, final
 
 from nas.errors import TargetError
 from nas.jobs.execution import JobSource, Work
 from nas.jobs.quiet_output import QuietOutput
+from nas.jobs.ray_address import check_address
+from nas.jobs.ray_cleanup import RayCleanup
 from nas.jobs.ray_environment import (
     forget,
     set_local_ray_variables,
@@ -24,6 +25,8 @@ from nas.jobs.ray_environment import (
 from nas.jobs.relay import Relay, hard_limit_of
 from nas.jobs.resources import Resources, check_room, room_for
 from nas.jobs.worker import Worker
+from nas.signals import check, deferred
+from nas.storage.scratch import temporary_folder
 
 
 @final
@@ -43,6 +46,7 @@ class RayExecutor:
         self._resources = resources
         self._address = address
         self._local_variables: tuple[str, ...] = ()
+        self._cleanup: RayCleanup | None = None
 
     def __enter__(self) -> Self:
         set_tune_variables()
@@ -51,13 +55,14 @@ class RayExecutor:
         import ray
 
         self._owns_ray = not ray.is_initialized()
-        if self._owns_ray:
-            self._start_ray()
         self._stdout = sys.stdout
         try:
+            if self._owns_ray:
+                with deferred():  # an exception in the middle of Ray's start would end in a segmentation fault
+                    self._start_ray()
             nodes = ray.nodes()  # type: ignore[no-untyped-call]
             check_room(nodes, self._resources)
-        except TargetError:
+        except BaseException:
             self._leave()
             raise
         self._workers = self._workers_on(nodes)
@@ -88,27 +93,33 @@ class RayExecutor:
             TargetError: it does not answer.
         """
         import ray
+        from ray.exceptions import RayError
 
         _read_token_anew()
         if self._address is None:
+            self._cleanup = RayCleanup()
             options: dict[str, Any] = {
                 "address": "local",  # otherwise Ray searches this machine for a running Ray, and joins it
+                "_temp_dir": str(self._cleanup.folder),
                 "num_cpus": self._workers * self._resources.cpus,
                 "object_store_memory": 200 * 2**20,
             }
         else:
             options = {"address": self._address}
         try:
-            ray.init(
-                include_dashboard=False,
-                runtime_env={"env_vars": worker_variables(self._resources)},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **options,
-            )
-        except ConnectionError as error:
+            with _own_sigterm():
+                ray.init(
+                    include_dashboard=False,
+                    job_config=_job_config(),
+                    runtime_env={"env_vars": worker_variables(self._resources)},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **options,
+                )
+        except (ConnectionError, RuntimeError, RayError) as error:
             where = f"at {self._address}" if self._address else "on this machine"
-            raise TargetError(f"trainings need a Ray {where}, but it does not answer: {error}") from error
+            told = " ".join(str(error).split())
+            raise TargetError(f"trainings need a Ray {where}, but it does not answer: {told}") from error
 
     def _workers_on(self, nodes: Sequence[Mapping[str, Any]]) -> int:
         room = room_for(nodes, self._resources, by_memory=self._most_workers is None)
@@ -117,11 +128,15 @@ class RayExecutor:
     def _leave(self) -> None:
         import ray
 
-        if self._owns_ray:
-            ray.shutdown()
-            forget(self._local_variables)
-        if isinstance(sys.stdout, QuietOutput):
-            sys.stdout = self._stdout
+        with deferred():
+            if self._owns_ray:
+                ray.shutdown()
+                forget(self._local_variables)
+            if self._cleanup is not None:
+                self._cleanup.end()
+                self._cleanup = None
+            if isinstance(sys.stdout, QuietOutput):
+                sys.stdout = self._stdout
 
     def _run_pass(self, work: Work, relay: Relay, hard_limit_s: float) -> None:
         """Run Tune until the relay has no more jobs for it."""
@@ -129,7 +144,7 @@ class RayExecutor:
         from ray.exceptions import OutOfMemoryError
 
         relay.begin_pass()
-        with tempfile.TemporaryDirectory(prefix="nas-tune-") as storage:
+        with temporary_folder("tune") as storage:
             tuner = tune.Tuner(
                 tune.with_resources(
                     tune.with_parameters(_trainable(), work=work, hard_limit_s=hard_limit_s),
@@ -146,7 +161,7 @@ class RayExecutor:
                 ),
                 run_config=tune.RunConfig(
                     name="run",
-                    storage_path=str(Path(storage).absolute()),
+                    storage_path=str(storage),
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -166,6 +181,54 @@ def _read_token_anew() -> None:
 
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+def check_cluster(address: str) -> None:
+    """Check that a Ray answers at ``address``, or for ``auto`` that this machine is a node of one.
+
+    Raises:
+        TargetError: there is none. Joining it would take minutes to find out.
+    """
+    if address == "auto":
+        set_tune_variables()
+        from ray._private.services import canonicalize_bootstrap_address
+
+        try:
+            address = canonicalize_bootstrap_address("auto") or ""
+        except (ConnectionError, ValueError) as error:
+            raise TargetError(
+                "--ray-address auto joins the Ray of which this machine is a node, but there is none. Start one with: "
+                "ray start --head. Or leave the address out, to train on this machine."
+            ) from error
+    check_address(address)
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep Ray from handling SIGTERM by an exception, which in the middle of its start would crash this process."""
+    from ray._private import utils
+
+    original = utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = original
+
+
+def _job_config() -> Any:
+    """Return a job configuration that does not put the current folder first on the workers' path.
+
+    A file there, such as json.py, would hide a module of Python. ``PYTHONPATH`` has all that workers need.
+    """
+    from ray.job_config import JobConfig
+
+    class PathOfTheDriver(JobConfig):
+        def _get_proto_job_config(self) -> Any:
+            self._py_driver_sys_path = []
+            return super()._get_proto_job_config()  # type: ignore[no-untyped-call]
+
+    return PathOfTheDriver()
 
 
 def _searcher(relay: Relay) -> Any:
@@ -201,6 +264,10 @@ def _scheduler(relay: Relay) -> Any:
     from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
     class SourceScheduler(FIFOScheduler):
+        def choose_trial_to_run(self, tune_controller: Any) -> Any:
+            check()  # Tune asks at each of its steps
+            return super().choose_trial_to_run(tune_controller)
+
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
             goes_on = relay.goes_on(trial.trial_id, result["outcome"][0])
             decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP

@@ -256,7 +256,10 @@ class ExecutionRecipe(Section):
                 "a search runs on a node of the cluster, and takes the head's address, such as host:6379 or auto, "
                 f"but got that of a Ray client, {value!r}. Join the cluster first: ray start --address=host:6379."
             )
-        if value is not None and value != "auto" and not re.fullmatch(r"[^\s/]+:[0-9]+", value):
+        if value is None or value == "auto":
+            return value
+        found = re.fullmatch(r"[^\s/]+:([0-9]{1,5})", value, re.ASCII)
+        if found is None or not 0 < int(found[1]) < 2**16:
             raise ValueError(f"an address is auto, or a host and a port such as host:6379, but got {value!r}.")
         return value
 

@@ -15,7 +15,9 @@ from nas.errors import RecipeError, SpaceError
 from nas.hardware.bench import Bench
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.machine import usable_cores
 from nas.hardware.measuring import Measurer, Surroundings
+from nas.jobs.ray_executor import check_cluster
 from nas.jobs.resources import local_gpus
 from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
@@ -37,6 +39,8 @@ from nas.training.training import normalised_images
 
 Clock = Callable[[], float]
 
+MOST_THREADS_PER_CORE = 16
+"""Trainings may take more threads than there are cores, but each of thousands of workers would take memory too."""
 CALIBRATION_IMAGES = 256
 """Training images on which an int8 model finds its ranges."""
 
@@ -130,13 +134,14 @@ def resolve(
         RecipeError: a name is unknown, an object is missing, or this machine lacks the GPUs that were asked for.
         SpaceError: the space breaks the rules of spaces, or its shared weights do not fit its modules.
         DataError: the data set cannot be used.
-        TargetError: the target cannot measure what was asked for.
+        TargetError: the target cannot measure what was asked for, or no Ray answers at the address.
     """
     _check_is_data(data)
     for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
     _check_plug_ins(recipe)
+    _check_execution(recipe)
     if recipe.evaluate == "table":
         resolved = _resolve_table(recipe, space, data, progress)
     else:
@@ -233,6 +238,27 @@ def _space(recipe: Recipe, given: GivenSpace | None, input_shape: tuple[int, int
     assert not isinstance(given, type)
     check_space(given)
     return given
+
+
+def _check_execution(recipe: Recipe) -> None:
+    """Check that trainings have a place to run, before anything is measured for them.
+
+    Raises:
+        TargetError: no Ray answers at the address.
+        RecipeError: this machine has far fewer cores than the trainings would take.
+    """
+    execution = recipe.execution
+    if execution.ray_address is not None:
+        check_cluster(execution.ray_address)
+        return
+    most = MOST_THREADS_PER_CORE * usable_cores()
+    for key, count in (("threads_per_worker", 1), ("workers", execution.threads_per_worker)):
+        asked = getattr(execution, key)
+        if asked * count > most:
+            raise RecipeError(
+                f"execution.{key} must be at most {max(1, most // count)} on this machine, where {usable_cores()} "
+                f"cores may be used, but got {asked}. Lower it, or join a Ray cluster with --ray-address."
+            )
 
 
 def _check_gpus(recipe: Recipe) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bad_inputs.bad_input import BadInput
-from commands import TESTS, run_nas
+from commands import path_with_the_tests, run_nas
 
 from nas.cli.main import main
 
@@ -65,7 +65,7 @@ def _within(
 
 def _apart(arguments: list[str], here: Path) -> tuple[object, str, str]:
     """Return the same of the command in a process of its own."""
-    done = run_nas(*arguments, cwd=here, PYTHONPATH=str(TESTS))
+    done = run_nas(*arguments, cwd=here, PYTHONPATH=path_with_the_tests())
     return done.returncode, done.stdout, done.stderr
 
 

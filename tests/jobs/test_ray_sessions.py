@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from scripted_jobs import run_apart
@@ -118,10 +119,16 @@ cluster.shutdown()
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_one_process_may_start_ray_again() -> None:
-    """A notebook may search twice: each local Ray has its own token. A Ray without enough GPUs is shut down."""
+def test_one_process_may_start_ray_again(tmp_path: Path) -> None:
+    """A notebook may search twice: each local Ray has its own token. A Ray without enough GPUs is shut down.
+
+    Nobody else can enter its folder, which is gone afterwards. Modules in the current folder do not hide others.
+    """
+    for module in ("job_work", "json", "ray", "torch"):
+        (tmp_path / f"{module}.py").write_text("raise ImportError('from the current folder')")
     code = """
-import os
+import os, stat
+from pathlib import Path
 from nas.errors import TargetError
 from job_work import work
 from nas.jobs.ray_executor import RayExecutor
@@ -137,13 +144,17 @@ except TargetError as error:
 for _ in range(2):
     with two_workers() as executor:
         print(len(os.environ["RAY_AUTH_TOKEN"]), len(os.environ["RAY_AUTH_MODE"]))
+        import ray
+        folder = Path(ray._private.worker._global_node.get_session_dir_path())
+        print([oct(stat.S_IMODE(each.stat().st_mode)) for each in list(folder.parents)[1:3]], folder.is_dir())
         source = Script(counting(1))
         executor.run(work, source, time_limit_s=60)
         print(source.kinds)
-    print("RAY_AUTH_TOKEN" in os.environ)
+    print("RAY_AUTH_TOKEN" in os.environ, folder.parent.exists(), folder.parents[1].exists())
 """
-    told = run_apart(code)
+    told = run_apart(code, cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     refused, *others = told.stdout.splitlines()
     assert refused.startswith("a training takes 1 cores and 1000 GPUs, but the largest node has 1 and ")
-    assert others == ["False", *["64 5", "[None]", "False"] * 2]
+    private = "['0o700', '0o700'] True"
+    assert others == ["False", *["64 5", private, "[None]", "False False True"] * 2]
