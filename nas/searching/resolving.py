@@ -252,11 +252,11 @@ def _check_execution(recipe: Recipe) -> None:
         check_cluster(execution.ray_address)
         return
     most = MOST_THREADS_PER_CORE * usable_cores()
-    for key, count in (("threads_per_worker", 1), ("workers", execution.threads_per_worker)):
+    for key, each in (("threads_per_worker", 1), ("workers", execution.threads_per_worker)):
         asked = getattr(execution, key)
-        if asked * count > most:
+        if asked * each > most:
             raise RecipeError(
-                f"execution.{key} must be at most {max(1, most // count)} on this machine, where {usable_cores()} "
+                f"execution.{key} must be at most {max(1, most // each)} on this machine, where {usable_cores()} "
                 f"cores may be used, but got {asked}. Lower it, or join a Ray cluster with --ray-address."
             )
 
