@@ -86,9 +86,9 @@ def _overrides(flags: Mapping[str, Any]) -> list[str]:
 def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
     """Run a new search; with ``dry_run``, only print its recipe, and what its names stand for on standard error."""
     from nas.recipe.recipe import Recipe
-    from nas.recipe.toml_text import apply_overrides, read_toml
+    from nas.recipe.toml_text import apply_overrides
 
-    complete = Recipe.from_mapping(apply_overrides({} if recipe is None else read_toml(recipe), overrides))
+    complete = Recipe.from_mapping(apply_overrides({} if recipe is None else _read(recipe), overrides))
     from nas.reports.progress_display import choose_progress
 
     if dry_run:
@@ -102,6 +102,20 @@ def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: b
     from nas.searching.run import search as start
 
     return start(complete, runs=runs, progress=choose_progress(sys.stdout, as_json))
+
+
+def _read(recipe: Path) -> dict[str, Any]:
+    """Return the tables of a recipe. Raises RecipeError if there is none; data in its place are recognised."""
+    from nas.recipe.toml_text import read_toml
+    from nas.tasks.named_data import DATA_SETS
+
+    if recipe.is_dir():
+        raise RecipeError(f"a recipe is a TOML file, but {recipe} is a folder. For its images, --data folder:{recipe}.")
+    if not recipe.exists() and str(recipe) in DATA_SETS:
+        raise RecipeError(
+            f"a recipe is a TOML file, and there is no {recipe}. For the data set, write --data {recipe}."
+        )
+    return read_toml(recipe)
 
 
 def _resume(folder: Path, overrides: Sequence[str], extra: Sequence[str], as_json: bool) -> Front:

@@ -185,7 +185,7 @@ def _labelled_files(
             raise DataError(f"each class must have an image, but {class_folder} has none of {', '.join(ENDINGS)}.")
         members += [(file, classes.index(class_folder.name)) for file in files]
     if not members:
-        raise DataError(f"a split must have images, but {folder} has none.")
+        raise DataError(f"a split must have a folder for each class, but {folder} has none. Fill it, or remove it.")
     return members
 
 

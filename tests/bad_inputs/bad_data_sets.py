@@ -111,6 +111,10 @@ BAD_INPUTS = {
         ("search", "--data", "photos"), ("unknown data set 'photos'", "write folder:photos"), photos
     ),
     "an absolute folder without folder:": BadInput(("search", "--data", "{here}/photos"), ("write folder:/",), photos),
+    "a folder in place of a recipe": BadInput(
+        ("search", "photos"), ("is a folder. For its images, --data folder:photos",), photos
+    ),
+    "a data set in place of a recipe": BadInput(("search", "digits"), ("write --data digits",)),
     "an archive": BadInput(
         ("search", "--data", "a.zip"), ("is a file: put images into a folder",), lambda at: (at / "a.zip").touch()
     ),
