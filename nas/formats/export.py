@@ -12,16 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 
 from nas.errors import CandidateError
 from nas.formats.onnx_session import outputs_of
 from nas.formats.torch_program import write_torch_program
+from nas.formats.traced_export import without_notes, write_traced
 from nas.progress import one_line
 from nas.values.target import ModelFormat
 
 Float32Array = npt.NDArray[np.float32]
 
+NAMES = "images", "logits"
+"""The names of a model's input and output."""
 PARITY_TOLERANCE = 1e-3
 """Largest allowed difference of an output, relative to the largest output. fp32 kernels sum in different orders."""
 
@@ -30,6 +34,8 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     """Write ``module`` in eval mode as one ONNX file for images of shape (batch, \\*input_shape).
 
     The batch is fixed, so that the measured file is the exported one. It is written under another name and renamed.
+    Tracing takes some hundredths of a second. What it cannot express exactly goes through torch's newer exporter, which
+    takes a second or more.
 
     Raises:
         CandidateError: the exporter cannot express the module.
@@ -40,11 +46,8 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     module.eval()
     try:
         with _silence():
-            program = torch.onnx.export(
-                module, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["logits"]
-            )
-            assert program is not None
-            program.save(aside, external_data=False)
+            if not write_traced(module, example, aside, NAMES):
+                _write_program(module, example, aside)
     except Exception as error:  # any exception of the exporter is this architecture's failure
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -53,6 +56,16 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     finally:
         module.train(was_training)
     os.replace(aside, path)
+
+
+def _write_program(module: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Write a module by torch's newer exporter, without its notes. Any exception says why it cannot."""
+    program = torch.onnx.export(
+        module, (example,), dynamo=True, verbose=False, input_names=[NAMES[0]], output_names=[NAMES[1]]
+    )
+    assert program is not None
+    program.save(path, external_data=False)
+    onnx.save(without_notes(onnx.load(path)), path)
 
 
 def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:

@@ -1,0 +1,161 @@
+"""Exporting by tracing: many times quicker than torch's newer exporter, for the modules of which both make the same."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper, shape_inference
+
+OPSET = 18
+"""The version of operators that torch's newer exporter has functions for."""
+SAME_OPERATORS = frozenset(
+    (
+        *("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "Div", "Flatten", "Gemm"),
+        *("GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LayerNormalization", "LeakyRelu", "MaxPool"),
+        *("Mul", "ReduceMean", "Relu", "Reshape", "Sigmoid", "Softmax", "Sub", "Transpose"),
+    )
+)
+"""Operators that both exporters write alike, so that ONNX Runtime makes the same of both files. A test compares them.
+
+Others are left to the newer exporter: a fully connected layer without bias, for example, becomes Gemm there.
+"""
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class _DiffersError(Exception):
+    """The newer exporter would write something else."""
+
+
+def write_traced(module: torch.nn.Module, example: torch.Tensor, path: Path, names: tuple[str, str]) -> bool:
+    """Write a module in eval mode as one ONNX file, if torch's newer exporter would write the same operators.
+
+    ``names`` are those of the input and the output. Returns False, without a file, for any other module, for one whose
+    decisions depend on values, and if this version of torch cannot trace it. The newer exporter then decides.
+    """
+    assert not module.training
+    try:
+        with warnings.catch_warnings(), _no_printed_graphs():
+            # A decision that depends on values would be fixed.
+            warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            torch.onnx.export(
+                module,
+                (example,),
+                str(path),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[names[0]],
+                output_names=[names[1]],
+            )
+        onnx.save(_alike(_folded(onnx.load(path))), path)
+    except OSError:
+        raise
+    except Exception:  # what cannot be traced has many exceptions
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _no_printed_graphs() -> Iterator[None]:
+    """Keep torch from printing a whole graph, past ``sys.stdout``, when an operator of it cannot be written.
+
+    Its switch for that is always on, because ``setup_onnx_logging`` tests a function instead of calling it.
+    """
+    printing = getattr(torch._C, "_jit_onnx_log", None)
+    if printing is None:
+        yield
+        return
+    torch._C._jit_onnx_log = lambda *_: None
+    try:
+        yield
+    finally:
+        torch._C._jit_onnx_log = printing
+
+
+def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Remove the newer exporter's notes, which hold stack traces with paths of this machine; return the model."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    return model
+
+
+def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with constants instead of the shapes that it computes, if it computes any."""
+    if all(node.op_type != "Shape" for node in model.graph.node):
+        return model
+    from onnxscript.optimizer import optimize  # here, because it is slow to import
+
+    folded: onnx.ModelProto = optimize(model)
+    return folded
+
+
+def _alike(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model as the newer exporter would write it.
+
+    Raises:
+        _DiffersError: an operator is not among ``SAME_OPERATORS``, or one is used in a way that differs.
+    """
+    graph = model.graph
+    strange = {node.op_type for node in graph.node} - SAME_OPERATORS
+    if strange:
+        raise _DiffersError(f"{sorted(strange)}")
+    _skip_identities(graph)
+    shapes = _shapes(model)
+    for index, node in enumerate(graph.node):
+        if node.op_type == "GlobalAveragePool":
+            axes = _constant(graph, f"axes_{index}", (-1, -2))
+            changed = helper.make_node("ReduceMean", [node.input[0], axes], node.output, node.name, keepdims=1)
+        elif node.op_type == "Flatten":
+            shape = _constant(graph, f"shape_{index}", shapes[node.output[0]])
+            changed = helper.make_node("Reshape", [node.input[0], shape], node.output, node.name, allowzero=1)
+        elif node.op_type == "MaxPool" and math.prod(shapes[node.output[0]][2:]) == 1:
+            raise _DiffersError("a pool of the whole image becomes ReduceMax")
+        else:
+            continue
+        node.CopyFrom(changed)
+    return model
+
+
+def _skip_identities(graph: onnx.GraphProto) -> None:
+    """Remove nodes that only rename a tensor, such as weights that several layers share."""
+    outputs = {output.name for output in graph.output}
+    renamed = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Identity" and node.output[0] not in outputs
+    }
+    kept = [node for node in graph.node if node.output[0] not in renamed]
+    for node in kept:
+        for place, name in enumerate(node.input):
+            while name in renamed:
+                name = renamed[name]
+            node.input[place] = name
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _shapes(model: onnx.ModelProto) -> Shapes:
+    """Return the shapes of a model's tensors, as far as all sizes are known."""
+    graph = shape_inference.infer_shapes(model).graph
+    found = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
+    return {
+        name: tuple(size.dim_value for size in sizes)
+        for name, sizes in found.items()
+        if all(size.HasField("dim_value") for size in sizes)
+    }
+
+
+def _constant(graph: onnx.GraphProto, name: str, values: tuple[int, ...]) -> str:
+    graph.initializer.append(numpy_helper.from_array(np.array(values, dtype=np.int64), name))
+    return name

@@ -1,0 +1,134 @@
+"""Exporting by tracing gives the runtime the same operators as torch's newer exporter, or leaves a module to that."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from nas.formats import export
+from nas.formats.export import export_onnx, parity
+from nas.formats.onnx_file import read_onnx, weight_bytes
+from nas.formats.onnx_session import outputs_of
+from nas.hardware.measuring import vary_constant_weights
+from nas.space.search_space import load_space, sample
+
+SHAPE = (3, 8, 8)
+
+
+class Function(nn.Module):
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._function(x)
+
+
+def network(*layers: nn.Module) -> nn.Module:
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *layers, *head)
+
+
+TRACED = {
+    "batch norm": lambda: network(nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout()),
+    "bounded": lambda: network(nn.ReLU6(), nn.Hardswish(), nn.Hardsigmoid()),
+    "squeeze and excite": lambda: network(Function(lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)))),
+    "pools": lambda: network(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(3, 1, 1)),
+    "depthwise": lambda: network(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.SiLU(), nn.Conv2d(8, 8, 3, dilation=2)),
+    "shuffled": lambda: network(Function(lambda x: x.view(-1, 2, 4, 8, 8).transpose(1, 2).reshape(-1, 8, 8, 8))),
+    "perceptron": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.LeakyReLU(), nn.Linear(16, 10)),
+}
+OTHERS = {
+    "no bias": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16, bias=False), nn.Linear(16, 10)),
+    "the largest pixel": lambda: network(nn.AdaptiveMaxPool2d(1)),
+    "gelu": lambda: network(nn.GELU("tanh")),
+    "groups": lambda: network(nn.GroupNorm(2, 8)),
+    "a decision": lambda: network(Function(lambda x: x if x.shape[1] == 8 else -x)),
+}
+
+
+def optimised(path: Path) -> Counter[str]:
+    """Return the operators that ONNX Runtime makes of a file."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(path.with_suffix(".optimised"))
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(path.with_suffix(".optimised")).graph.node)
+
+
+def assert_alike(module: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both exporters give ONNX Runtime the same operators and weights, and the outputs of torch."""
+    newer, traced = folder / "newer.onnx", folder / "traced.onnx"
+    vary_constant_weights(module)
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_traced", lambda *_: False)
+        export_onnx(module, SHAPE, 1, newer)
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "_write_program", lambda *_: pytest.fail("it was not traced"))
+        export_onnx(module, SHAPE, 1, traced)
+    images = np.random.default_rng(0).standard_normal((3, *SHAPE)).astype(np.float32)
+    assert optimised(traced) == optimised(newer)
+    assert outputs_of(traced, images) == pytest.approx(outputs_of(newer, images), rel=1e-3, abs=1e-4)
+    assert parity(module, traced, images) < 1e-5
+    # Constants for shapes and axes, of some bytes each, are shared in one file and not in the other.
+    assert weight_bytes(read_onnx(traced)) == pytest.approx(weight_bytes(read_onnx(newer)), rel=0.01, abs=200)
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_both_exporters_give_the_runtime_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    torch.manual_seed(0)
+    assert_alike(TRACED[name](), tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["mobilenet", "fbnet", "nasbench201", "nasbench_macro"])
+def test_architectures_of_spaces_are_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str) -> None:
+    """So latencies of before and after compare."""
+    rng = np.random.default_rng(0)
+    made = load_space(space, {}, input_shape=SHAPE, classes=10)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert_alike(made.build(sample(made, rng)).eval(), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_modules_that_differ_are_left_to_the_newer_exporter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """No file is left for it to stumble over."""
+    left: list[Path] = []
+    monkeypatch.setattr(export, "_write_program", lambda module, example, path: (left.append(path), path.touch()))
+    export_onnx(OTHERS[name](), SHAPE, 1, tmp_path / "model.onnx")
+    assert len(left) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_bytes() == b""
+
+
+def test_the_newer_exporter_leaves_no_paths_of_this_machine(tmp_path: Path) -> None:
+    """Its notes hold stack traces, which would also count as bytes of the model."""
+    path = tmp_path / "model.onnx"
+    export_onnx(OTHERS["gelu"](), SHAPE, 1, path)
+    assert b"site-packages" not in path.read_bytes()
+    assert b"stack_trace" not in path.read_bytes()
+    assert path.stat().st_size < 5000
+
+
+def test_exporting_takes_little_time(tmp_path: Path) -> None:
+    """At most 0.3 s of the processor for each model, on average; the newer exporter takes a second and more."""
+    space = load_space("mobilenet", {}, input_shape=(1, 8, 8), classes=10)
+    rng = np.random.default_rng(0)
+    modules = [space.build(sample(space, rng)) for _ in range(8)]
+    export_onnx(modules[0], (1, 8, 8), 1, tmp_path / "first.onnx")
+    began = time.process_time()
+    for module in modules:
+        export_onnx(module, (1, 8, 8), 1, tmp_path / "model.onnx")
+    assert (time.process_time() - began) / len(modules) < 0.3
