@@ -16,7 +16,7 @@ from typing import Any, final
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
-from nas.hardware.bench import Outcome
+from nas.hardware.bench import NOTES, Outcome
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.energy_rounds import add_energies
@@ -163,13 +163,14 @@ class DeviceBench:
             if "energy_mj" in metrics:
                 timeout_s = self._settings.timeout_s
                 outcomes = add_energies(outcomes, models, self._target, self._meter, timeout_s, rng)
-        for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
+        of_files: dict[str, Any] = {NOTES: False}
+        for name, read, conditions in (("model_bytes", _file_bytes, of_files), ("weight_bytes", _weight_bytes, {})):
             if name in metrics:
                 # Only models that run have a size: the path of a failed one may not exist.
                 outcomes = [
                     known
                     if isinstance(known, CandidateError)
-                    else {**known, name: Measurement(name, str(self._target), ((float(read(model)),),))}
+                    else {**known, name: Measurement(name, str(self._target), ((float(read(model)),),), conditions)}
                     for known, model in zip(outcomes, models, strict=True)
                 ]
         return outcomes

@@ -12,7 +12,7 @@ import torch
 
 from nas.errors import CandidateError
 from nas.formats.export import export_model
-from nas.hardware.bench import Bench, Outcome
+from nas.hardware.bench import NOTES, Bench, Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.space.architecture import Architecture
@@ -191,6 +191,8 @@ def _known(surroundings: Surroundings, key: str, architecture: Architecture, met
     if store is None or fingerprint is None:
         return None
     known = store.find(fingerprint, key, architecture)
+    if "model_bytes" in known and known["model_bytes"].conditions.get(NOTES) is not False:
+        del known["model_bytes"]  # its file held the exporter's notes, which are no part of a model any more
     return {name: known[name] for name in metrics} if set(metrics) <= known.keys() else None
 
 

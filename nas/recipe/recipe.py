@@ -29,11 +29,11 @@ from nas.recipe.sections import (
     TrainingRecipe,
     ZeroCostRecipe,
 )
+from nas.recipe.small_searches import DEFAULT_ROUNDS, with_small_defaults
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
 from nas.values.objective import Limit, Objective
 from nas.values.target import Target
 
-DEFAULT_ROUNDS = 3
 TRIALS_IN_TIME = 10_000
 """Effectively unlimited: the budget of a recipe that gives a time alone, so that the time ends the search."""
 Keys = Mapping[str, Any]
@@ -70,7 +70,7 @@ class Recipe(Section):
     trials: int = Field(default=40, ge=1)
     """The number of candidates to train. With ``search_time_s`` alone, the time ends the search."""
     rounds: int = Field(default=DEFAULT_ROUNDS, ge=1)
-    """Rounds of training, each followed by measuring."""
+    """Rounds of training, each followed by measuring. With fewer than 15 trials the default is one for five."""
     search_time_s: float | None = Field(default=None, gt=0)
     """No candidate begins after this time, in seconds or written like ``15min``."""
     sampler: SamplerRecipe = SamplerRecipe()
@@ -174,15 +174,12 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _trials_and_rounds_go_together(cls, values: Any) -> Any:
+    def _defaults_go_with_trials(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
         if values.get("search_time_s") is not None:
             values = {"trials": TRIALS_IN_TIME, **values}
-        trials = values.get("trials")
-        if isinstance(trials, int) and 0 < trials < DEFAULT_ROUNDS and "rounds" not in values:
-            return {**values, "rounds": trials}
-        return values
+        return with_small_defaults(values)
 
     @model_validator(mode="after")
     def _rounds_have_trials(self) -> Recipe:

@@ -13,6 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 DEFAULT_INITIAL = 16
 MOST_FOR_EACH_INITIAL = 3
+MOST_INITIAL = 2000
+"""Choosing representatives takes time and memory that grow with the square of their number."""
+AROUND_A_ROUND_S = 2.0
+"""What a request to the measuring process takes beside the sampling, at most: opening the model and warming it up."""
 Score = Literal["snip", "synflow", "naswot", "macs"]
 """The zero-cost scores: functions of ``nas.training.zero_cost``, and ``macs``, the multiply-accumulates alone."""
 
@@ -83,15 +87,15 @@ class DataRecipe(Section):
 class MeasuringRecipe(Section):
     """How many architectures are measured, and how precisely."""
 
-    initial: int = Field(default=DEFAULT_INITIAL, ge=5)
-    """Architectures that are measured before training."""
+    initial: int = Field(default=DEFAULT_INITIAL, ge=5, le=MOST_INITIAL)
+    """Architectures that are measured before training. With fewer than 40 trials the default is lower."""
     most_initial: int = Field(default=MOST_FOR_EACH_INITIAL * DEFAULT_INITIAL, ge=5)
-    """The most measured before training when a predictor is not good enough for a limit; default 3 × ``initial``."""
+    """The most measured first when a predictor is not good enough for a limit: 3 × ``initial``, or less if small."""
     per_round: int = Field(default=6, ge=1)
     """The most architectures that are measured after each round."""
     rounds: int = Field(default=5, ge=2)
     """The fewest sessions in which a model is measured, each in a fresh process."""
-    max_rounds: int = Field(default=15, ge=2)
+    max_rounds: int = Field(default=15, ge=2, le=1000)
     """The most sessions in which a model is measured."""
     precision: float = Field(default=0.01, gt=0)
     """Measuring stops when half of the 95 % interval of the median is within this share of it."""
@@ -119,6 +123,15 @@ class MeasuringRecipe(Section):
     def _rounds_have_room(self) -> MeasuringRecipe:
         if self.rounds > self.max_rounds:
             raise ValueError(f"rounds must be at most max_rounds ({self.max_rounds}), but got {self.rounds}.")
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_end_in_time(self) -> MeasuringRecipe:
+        if self.timeout_s < self.seconds_per_round + AROUND_A_ROUND_S:
+            raise ValueError(
+                f"timeout_s must leave {AROUND_A_ROUND_S:g} s beside seconds_per_round ({self.seconds_per_round:g}), "
+                f"or every model counts as hung, but got {self.timeout_s:g}. Raise it, or lower seconds_per_round."
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -13,7 +15,7 @@ from nas.prediction.predictor import Predictor
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
-from nas.space.search_space import SearchSpace
+from nas.space.search_space import SearchSpace, whole_space
 from nas.space.tracing import describer_of
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
@@ -146,6 +148,23 @@ class Beliefs:
         """The lowest error among the candidates; None without any."""
         return self._lowest_error
 
+    @cached_property
+    def whole(self) -> frozenset[Architecture] | None:
+        """Every architecture of a small space; None for any other space."""
+        return whole_space(self.space)
+
+    @property
+    def is_all_measured(self) -> bool:
+        """True if every architecture of the space was measured or has failed: then nothing is left to predict."""
+        if self.whole is None or not self.measured_metrics:
+            return False
+        return self.whole <= self.measurements.keys() | self.unfit
+
+    @property
+    def untrained(self) -> int | None:
+        """The number of architectures of a small space that can still be trained; None for any other space."""
+        return None if self.whole is None else len(self.whole - self.trainings.keys() - self.unfit)
+
     # What is known of an architecture
 
     @property
@@ -184,8 +203,12 @@ class Beliefs:
             self._predicted[architecture] = {name: found[index] for name, found in predictions.items()}
 
     def values(self, architecture: Architecture) -> dict[str, float]:
-        """Return the best known value of each metric: measured before predicted, and the error if it was trained."""
-        known = {name: prediction.mean for name, prediction in self.predicted(architecture).items()}
+        """Return the best known value of each metric: measured before predicted, and the error if it was trained.
+
+        A measured metric of an architecture that failed is infinite if nothing predicts it.
+        """
+        known = dict.fromkeys(self.measured_metrics, math.inf) if architecture in self.unfit else {}
+        known |= {name: prediction.mean for name, prediction in self.predicted(architecture).items()}
         known |= self.counted(architecture)
         known |= {name: m.median for name, m in self.measurements.get(architecture, {}).items()}
         training = self.trainings.get(architecture)
@@ -201,10 +224,15 @@ class Beliefs:
         found = [self.measurements.get(architecture, {}) for architecture in architectures]
         return np.array(
             [
-                measured[name].median if name in measured else self.predicted(architecture)[name].mean
+                measured[name].median if name in measured else self._predicted_mean(architecture, name)
                 for architecture, measured in zip(architectures, found, strict=True)
             ]
         )
+
+    def _predicted_mean(self, architecture: Architecture, name: str) -> float:
+        """Return the predicted mean; infinity for an architecture that failed where nothing is predicted."""
+        found = self.predicted(architecture).get(name)
+        return math.inf if found is None else found.mean
 
     def losses(self, values: Mapping[str, float]) -> tuple[float, ...]:
         """Return the values of the objectives, in their order."""

@@ -11,7 +11,7 @@ from nas.prediction.medoids import medoids
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.description import QUANTITIES
-from nas.space.search_space import HasLayers, SearchSpace, encode, neighbours, sample
+from nas.space.search_space import HasLayers, SearchSpace, encode, neighbours, sample, whole_space
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -27,13 +27,15 @@ def pool_size(space: SearchSpace) -> int:
 
 
 def draw(space: SearchSpace, count: int, rng: np.random.Generator) -> list[Architecture]:
-    """Return up to ``count`` different random architectures; a small space may have fewer."""
+    """Return up to ``count`` different random architectures: all of a space that has no more."""
     drawn: dict[str, Architecture] = {}
     for _ in range(4 * count):
         architecture = sample(space, rng)
         drawn[architecture.id] = architecture
         if len(drawn) == count:
             break
+    if len(drawn) < count:  # chance may miss some of few
+        drawn |= {a.id: a for a in sorted(whole_space(space, count) or (), key=lambda a: a.id)}
     return list(drawn.values())
 
 

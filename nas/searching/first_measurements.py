@@ -25,6 +25,7 @@ class FirstMeasurements:
     def __init__(self, state: RunState, fitting: Fitting) -> None:
         self._state = state
         self._fitting = fitting
+        self._count = state.schedule.first_count()
 
     def take(self) -> None:
         """Measure architectures spread over the space, fit the predictors, and check that the limits can be met.
@@ -40,7 +41,7 @@ class FirstMeasurements:
         is_done = 0 in state.rounds_done
         pool = self._representatives()
         if not is_done:
-            while (missing := state.recipe.measuring.initial - len(measured)) > 0:
+            while (missing := self._count - len(measured)) > 0:
                 unmeasured = [architecture for architecture in pool if architecture not in measured]
                 state.measure(unmeasured[:missing], 0)
                 if not any(architecture in state.beliefs.unfit for architecture in pool):
@@ -56,7 +57,7 @@ class FirstMeasurements:
             state.end_round(0)
 
     def _representatives(self) -> list[Architecture]:
-        beliefs, count = self._state.beliefs, self._state.recipe.measuring.initial
+        beliefs, count = self._state.beliefs, self._count
         rng = np.random.default_rng((self._state.recipe.seed, 0))
         drawn = draw(beliefs.space, max(pool_size(beliefs.space), 2 * count), rng)
         self._record_unbuildable(drawn)
@@ -84,6 +85,9 @@ class FirstMeasurements:
         while fitting.doubts and (room := measuring.most_initial - len(measured)) > 0:
             chosen = self._most_telling(min(measuring.per_round, room))
             if not chosen:
+                break
+            if not state.schedule.has_time_for_first(len(chosen)):
+                state.progress.say("The search time leaves no room to measure more first.")
                 break
             state.progress.say(f"{fitting.doubts_text} So {len(chosen)} more are measured.")
             state.measure(chosen, 0)

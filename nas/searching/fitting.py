@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from nas.errors import TargetError
+from nas.errors import SpaceError
 from nas.prediction.guarded import fit_guarded
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, load_predictor
@@ -36,6 +36,9 @@ class Fitting:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._sources: dict[str, list[Source]] = {}
+        self._says_that_all_are_measured = False
+        self._fitted: dict[str, Predictor] = {}
+        self._samples: dict[str, list[Architecture]] = {}
         self.doubts: dict[str, list[str]] = {}
 
     @property
@@ -46,13 +49,18 @@ class Fitting:
     def fit(self, round_number: int) -> None:
         """Fit the predictors again, and report their held-out error before they are relied on.
 
+        Once every architecture of a small space is measured, nothing is left to predict.
+
         Raises:
-            TargetError: fewer architectures are measured than a predictor needs.
+            SpaceError: fewer architectures are measured than a predictor needs.
         """
         state = self._state
+        if state.beliefs.is_all_measured:
+            self._predict_nothing()
+            return
         self._check_samples()
         recorded = {(fit.round, fit.metric, fit.samples) for fit in state.journal.rows(Fit)}
-        fitted = self._fitted_to(state.beliefs.measurements)
+        fitted = self._fitted_to_all()
         self.doubts = {}
         for name in state.beliefs.measured_metrics:
             held_out = fitted[name].held_out
@@ -67,8 +75,48 @@ class Fitting:
         state.beliefs.rely_on(fitted)
         state.screening.begin_fit()
 
+    def _fitted_to_all(self) -> dict[str, Predictor]:
+        """Return predictors that are fitted to all measurements: those of the last time, if nothing was added since."""
+        measured = self._state.beliefs.measurements
+        names = self._state.beliefs.measured_metrics
+        samples = {name: [a for a, found in measured.items() if name in found] for name in names}
+        if not self._fitted or samples != self._samples:
+            self._fitted, self._samples = self._fitted_to(measured), samples
+        return self._fitted
+
+    def _predict_nothing(self) -> None:
+        """Give up the predictors, because every architecture is measured. Says so once."""
+        state = self._state
+        self.doubts, self._fitted = {}, {}
+        if not self._says_that_all_are_measured:
+            count = len(state.beliefs.measurements)
+            state.progress.say(
+                f"every architecture of this space that can be measured is measured ({count}), so nothing is predicted"
+            )
+        self._says_that_all_are_measured = True
+        state.beliefs.rely_on({})
+        state.screening.begin_fit()
+
+    def predicted_before(self, architecture: Architecture) -> Mapping[str, PredictedValue]:
+        """Return what was predicted before an architecture was measured.
+
+        The first ones were measured before there was a predictor: theirs are the held-out predictions of the last fit.
+        """
+        rows = (row for row in self._state.beliefs.rows if row.stage == "measure" and not row.failed)
+        before = next((row.predicted for row in rows if row.architecture == architecture), {})
+        return before or {
+            name: _held_out(predictor, self._samples[name].index(architecture))
+            for name, predictor in self._fitted.items()
+            if architecture in self._samples[name]
+        }
+
     def predict_unseen(self, architecture: Architecture) -> dict[str, PredictedValue]:
-        """Return predictions by predictors that were fitted to all measurements but those of this architecture."""
+        """Return predictions by predictors that were fitted to all measurements but those of this architecture.
+
+        There are none once every architecture is measured.
+        """
+        if self._state.beliefs.is_all_measured:
+            return {}
         others = {a: found for a, found in self._state.beliefs.measurements.items() if a != architecture}
         return {name: p.predict([architecture])[0] for name, p in self._fitted_to(others).items()}
 
@@ -78,10 +126,14 @@ class Fitting:
             count = sum(name in found for found in beliefs.measurements.values())
             if count < MIN_SAMPLES:
                 failed = [row.failure.reason for row in beliefs.rows if row.stage == "measure" and row.failure]
-                why = f" The last failure was: {failed[-1]}" if failed else " The space may be too small."
-                raise TargetError(
+                why = (
+                    f"The last of {len(failed)} failures was: {failed[-1]}"
+                    if failed
+                    else "Give the space more options."
+                )
+                raise SpaceError(
                     f"a predictor of {name} needs at least {MIN_SAMPLES} measured architectures, "
-                    f"but there are {count}.{why}"
+                    f"but there are {count}. {why}"
                 )
 
     def _fitted_to(self, measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> dict[str, Predictor]:
@@ -130,6 +182,13 @@ class Fitting:
                 named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
                 state.progress.say(f"{metric} was measured in this space before on other targets: {named}")
         return self._sources[metric]
+
+
+def _held_out(predictor: Predictor, index: int) -> PredictedValue:
+    """Return the held-out prediction of one sample. The end of a 90 % interval is a one-sided 95 % bound."""
+    found = predictor.held_out_predictions
+    mean, lower, upper = (float(part[index]) for part in (found.mean, found.lower, found.upper))
+    return PredictedValue(mean, lower, upper, upper, True)
 
 
 def held_out_text(held_out: HeldOutError) -> str:

@@ -42,13 +42,13 @@ def train_round(
     for turned_away in state.journal.rows(TurnedAway):
         if turned_away.round == number:
             screening.take_up(turned_away)
-    until = round(recipe.trials * number / recipe.rounds)
+    until = _trials_until(state, number)
     has_ended = any(row.round == number for row in state.journal.rows(TrainingsEnded))
     if has_ended or state.beliefs.trials >= until:
         return
     already = state.beliefs.trials
     total = None if recipe.has_time_alone else until - already
-    ends_s = _end_of_round_s(state, number)
+    ends_s = state.schedule.end_of_round_s(number)
     most_s = ends_s - state.spent_s if math.isfinite(ends_s) else None
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
     for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
@@ -89,16 +89,23 @@ def measure_front(state: RunState, fitting: Fitting) -> None:
         unmeasured = [row.architecture for row in front if row.architecture not in state.beliefs.measurements]
         if not unmeasured:
             return
+        if not state.schedule.has_time_to_measure(len(unmeasured)) and any(
+            row.architecture in state.beliefs.measurements for row in front
+        ):
+            state.progress.say(f"no time is left to measure {len(unmeasured)} more of the front")
+            return
         state.measure(unmeasured, number)
         fitting.fit(number)
 
 
-def _end_of_round_s(state: RunState, number: int) -> float:
-    """Return the time at which this round stops training. The time left is divided equally among the rounds left."""
-    recipe, begins_s = state.recipe, state.spent_s
-    if recipe.search_time_s is None:
-        return math.inf
-    return begins_s + (recipe.search_time_s - begins_s) / (recipe.rounds - number + 1)
+def _trials_until(state: RunState, number: int) -> int:
+    """Return the number of trials at which a round ends: its share of the budget, or of a small space.
+
+    Once everything is measured there is nothing to learn between rounds, so the first one takes all that is left.
+    """
+    recipe, beliefs = state.recipe, state.beliefs
+    until = recipe.trials if beliefs.is_all_measured else round(recipe.trials * number / recipe.rounds)
+    return until if beliefs.untrained is None else min(until, beliefs.trials + beliefs.untrained)
 
 
 def _attempts(
@@ -130,6 +137,8 @@ def _report_round(state: RunState, number: int, trained: int, total: int | None,
             f"round {number} ends after {done} candidates: no further new architecture was found that probably meets "
             "the limits."
         )
+    elif state.beliefs.untrained == 0 and trained and state.beliefs.trials < state.recipe.trials:
+        state.progress.say(f"every architecture of the space is trained: {state.beliefs.trials} in all")
     elif total is not None and trained < total:
         time = duration_text(state.recipe.search_time_s or 0)
         state.progress.say(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -13,10 +12,8 @@ from typing import Any, Literal
 
 from nas.errors import JournalError, LimitError, RecipeError, RepeatedFailureError, TargetError
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.machine import default_workers, processor_name
-from nas.jobs.execution import Executor, InlineExecutor
-from nas.jobs.ray_executor import RayExecutor
-from nas.jobs.resources import Resources, local_gpus
+from nas.hardware.machine import processor_name
+from nas.jobs.choosing import executor_of
 from nas.progress import NullProgress, Progress
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.reports.progress_display import choose_progress
@@ -28,6 +25,7 @@ from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
+from nas.searching.plan import has_time_for_round, tell_plan
 from nas.searching.resolving import (
     Clock,
     GivenSpace,
@@ -223,12 +221,15 @@ def _work(state: RunState, folder: Path) -> None:
     if state.is_over:
         return
     fitting = Fitting(state)
+    tell_plan(state)
     FirstMeasurements(state, fitting).take()
     prior = prior_of(state)
-    with _executor(state.recipe) as executor:
+    with executor_of(state.recipe) as executor:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
         for number in range(1, state.recipe.rounds + 1):
+            if not has_time_for_round(state, number):
+                break
             train_round(state, evaluator, executor, number, prior)
             measure_round(state, fitting, number)
         measure_front(state, fitting)
@@ -379,21 +380,3 @@ def _check_same(then: Began, now: Began, folder: Path) -> None:
                 f"a run goes on with the {part} that it began with, but the {key} was {before.get(key)} "
                 f"and is {after[key]} now. Bring that back, or start a new run beside {folder}."
             )
-
-
-def _executor(recipe: Recipe) -> Executor:
-    execution = recipe.execution
-    if execution.executor == "inline":
-        return InlineExecutor()
-    gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
-    workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
-    share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
-    most = workers if execution.ray_address is None else execution.workers or None
-    return RayExecutor(most, Resources(execution.threads_per_worker, share), address=execution.ray_address)
-
-
-def gpu_share(gpus: int, workers: int) -> float:
-    """Return the GPUs for each worker: one, or the fraction that lets all workers run. Ray takes no one and a half."""
-    if gpus == 0:
-        return 0.0
-    return 1.0 if workers <= gpus else 1 / math.ceil(workers / gpus)

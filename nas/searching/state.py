@@ -10,10 +10,12 @@ import numpy as np
 
 from nas.errors import JournalError
 from nas.hardware.bench import target_part
+from nas.hardware.measuring import KEPT
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.search_cost import SEARCH, WINNERS, SearchCost
 from nas.searching.beliefs import Beliefs
+from nas.searching.planning.schedule import MEASURING, Schedule
 from nas.searching.resolving import Resolved
 from nas.searching.screening import Screening
 from nas.space.architecture import Architecture
@@ -35,6 +37,7 @@ class RunState:
         journal: the rows on disk.
         beliefs: the rows in memory, with predictors and limits.
         screening: turns away proposals that break a limit.
+        schedule: knows how long the stages take, and what fits into the search time.
         rounds_done: the rounds that have ended.
     """
 
@@ -65,6 +68,9 @@ class RunState:
             rows=journal.rows(Evaluation),
         )
         self.screening = Screening(self.beliefs)
+        models = resolved.models
+        images = (1, 0) if models is None else (len(models.data.train), len(models.data.validation))
+        self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, images)
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 
     @property
@@ -114,6 +120,7 @@ class RunState:
         if not architectures or not metrics:
             return
         self.check_bench()
+        began_s = self.spent_s
         rows = self.resolved.measurer.rows(
             architectures,
             metrics,
@@ -121,6 +128,7 @@ class RunState:
             rng=np.random.default_rng((self.recipe.seed, 1, round_number, len(self.beliefs.rows))),
             progress=self.progress,
         )
+        self.schedule.learn(MEASURING, sum(KEPT not in row.details for row in rows), self.spent_s - began_s)
         # Predictions from before the measurement are the hardest test of a predictor, so they are kept beside it.
         predicted = self.beliefs.predicted
         self.beliefs.predict_all(row.architecture for row in rows if not row.failed)

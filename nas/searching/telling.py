@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ def told(beliefs: Beliefs, row: Evaluation) -> Told:
     if row.failed:
         return Told(row.architecture, None, {})
     values = beliefs.values(row.architecture)
+    if math.inf in values.values():  # it could be trained, but not be measured
+        return Told(row.architecture, None, {})
     if row.reached_full_fidelity:
         seconds = row.details.get("seconds")
         return Told(row.architecture, beliefs.losses(values), beliefs.excesses(values), seconds=seconds)

@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import CandidateError
+from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer
 from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, sample
@@ -158,13 +158,28 @@ class Describer:
         )
 
     def population(self) -> tuple[Architecture, ...]:
-        """Return random architectures that can be built, always the same; they show how features vary."""
+        """Return random architectures that can be built, always the same; they show how features vary.
+
+        Raises:
+            SpaceError: none can be built.
+        """
         if self._population is None:
             rng = np.random.default_rng(0)
             count = POPULATION if isinstance(self.space, HasLayers) else TRACED_POPULATION
             drawn = dict.fromkeys(sample(self.space, rng) for _ in range(count))
             self._population = tuple(architecture for architecture in drawn if self.can_be_built(architecture))
+            if not self._population:
+                self._refuse(next(iter(drawn)), len(drawn))
         return self._population
+
+    def _refuse(self, architecture: Architecture, count: int) -> None:
+        """Raise SpaceError with the reason why ``architecture``, one of ``count``, cannot be built."""
+        try:
+            self._row(architecture)
+        except CandidateError as error:
+            raise SpaceError(
+                f"a space must have an architecture that can be built, but none of {count} random ones can. {error}"
+            ) from error
 
     def can_be_built(self, architecture: Architecture) -> bool:
         """Return True if an architecture can be built and so described; a failure is remembered and not retried."""

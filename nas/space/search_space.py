@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float64]
 
+SMALL_SPACE = 1000
+"""The most architectures of a space that is enumerated as a matter of course, which takes some milliseconds."""
+MOST_ASSIGNMENTS = 20_000
+"""A space with more assignments counts as large, even if ``canonical`` makes few networks of them."""
+
 
 class SearchSpace(Protocol):
     """The protocol of a search space: its choices, and the torch module of one architecture.
@@ -308,6 +313,14 @@ def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:
         if architecture.id not in seen:
             seen.add(architecture.id)
             yield architecture
+
+
+def whole_space(space: SearchSpace, most: int = SMALL_SPACE) -> frozenset[Architecture] | None:
+    """Return every architecture of a space that has at most ``most``, or None for any other space."""
+    if count(space) > MOST_ASSIGNMENTS:
+        return None
+    found = frozenset(itertools.islice(enumerate_space(space), most + 1))
+    return found if len(found) <= most else None
 
 
 def _assignments(choices: tuple[Choice, ...], values: dict[str, Option]) -> Iterator[dict[str, Option]]:

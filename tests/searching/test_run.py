@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from commands import assert_nothing_twice, evaluations_of, rows_of
 from quick_runs import Diary, OneChoice, resume, search, trained
 
-from nas.errors import LimitError, TargetError
+from nas.errors import LimitError, SpaceError
+from nas.jobs.choosing import gpu_share
 from nas.reports.report import headline
 from nas.results.run_folder import load_run
-from nas.searching.run import gpu_share
-from nas.space.architecture import Choice
+from nas.space.architecture import Choice, Option
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -62,18 +63,24 @@ def test_a_space_smaller_than_the_budget_is_trained_once_and_says_so(tmp_path: P
     assert sorted(int(a["width"]) for a in trained(tmp_path / "run")) == [2, 3, 4, 5, 6, 8]
     assert_nothing_twice(tmp_path / "run")
     assert len(front) >= 1
-    assert any("no further new architecture was found" in text for text in diary.news)
+    assert "every architecture of the space is trained: 6 in all" in diary.news
 
 
-def test_a_space_too_small_for_a_predictor_is_refused(tmp_path: Path) -> None:
-    """A predictor needs five measured architectures, and a space of three has fewer; a search without one works."""
+def test_a_space_with_too_few_networks_for_a_predictor_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A predictor needs five measured architectures. Resuming would not help, so nothing says that it would."""
 
-    class Three(OneChoice):
-        choices = (Choice("width", (2, 3, 4)),)
+    class MostlyTheSame(OneChoice):
+        choices = (Choice("width", tuple(range(2, 1200))),)
 
-    with pytest.raises(TargetError, match=r"at least 5 measured.*there are 3\. The space may be too small"):
-        search(tmp_path, Three())
-    assert len(search(tmp_path / "b", Three(), objectives=["error", "macs"], trials=6)) >= 1
+        def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+            return {"width": min(3, int(values["width"]))}
+
+    monkeypatch.setattr("nas.space.search_space.MOST_ASSIGNMENTS", 100)
+    with pytest.raises(SpaceError, match=r"at least 5 measured.*there are [12]\. Give the space more") as caught:
+        search(tmp_path, MostlyTheSame())
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_the_report_says_what_ended_a_run(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class BundleMaker:
             "winner",
             architecture,
             values=state.beliefs.counted(architecture),
-            predicted=self._fitting.predict_unseen(architecture),
+            predicted=self._fitting.predicted_before(architecture),
             measurements=outcome,
             details={
                 "test_error": wrong / len(data.test),

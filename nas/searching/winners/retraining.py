@@ -12,9 +12,11 @@ from nas.errors import CandidateError, TargetError
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor, Job, Report
+from nas.progress import duration_text
 from nas.searching.evaluating.proxies import SUPERNET
 from nas.searching.evaluating.training_settings import training_seed, training_settings
 from nas.searching.fitting import Fitting
+from nas.searching.planning.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import WINNERS, BundleMaker
@@ -42,7 +44,7 @@ class Retraining:
     def run(self, executor: Executor) -> None:
         """Retrain, export, measure and test, until there are as many winners as asked for, or as the front has."""
         state = self._state
-        wanted = state.recipe.retraining.winners
+        wanted = self._that_fit()
         is_said = False
         while True:  # each pass adds a row for at least one architecture of the front
             if not is_said and only_misses(state.beliefs):
@@ -57,6 +59,16 @@ class Retraining:
                 self._finish(unfinished)
             else:
                 return
+
+    def _that_fit(self) -> int:
+        """Return the most winners for which there is time, and say so if these are fewer than asked for."""
+        state = self._state
+        fitting = state.schedule.winners_that_fit()
+        possible = len(choose_winners(state.beliefs, state.recipe.retraining.winners))
+        if fitting < possible:
+            left = duration_text(max(0.0, state.schedule.left_s))
+            state.progress.say(f"{fitting} of {possible} winners fit into the {left} that are left of the search time")
+        return fitting
 
     def _retrain(self, architectures: Sequence[Architecture], executor: Executor) -> None:
         state = self._state
@@ -82,7 +94,7 @@ class Retraining:
     def _finish(self, architectures: Sequence[Architecture]) -> None:
         """Export and deploy all, measure them together, test each once, and add their rows."""
         state = self._state
-        bench = state.resolved.bench
+        bench, began_s = state.resolved.bench, self._state.spent_s
         parities: dict[Architecture, float] = {}
         deployed: dict[Architecture, Deployed] = {}
         state.progress.stage("exporting winners", len(architectures))
@@ -106,6 +118,7 @@ class Retraining:
             state.add(self._bundles.winner(architecture, model, outcome, parities[architecture]))
             state.progress.advance()
         state.progress.close()
+        state.schedule.learn(FINISHING, len(architectures), state.spent_s - began_s)
 
     def _with_energy(
         self, models: Sequence[Deployed], outcomes: Sequence[Outcome], rng: np.random.Generator

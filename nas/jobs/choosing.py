@@ -1,0 +1,30 @@
+"""Choosing the executor that a recipe asks for."""
+
+from __future__ import annotations
+
+import math
+
+from nas.hardware.machine import default_workers
+from nas.jobs.execution import Executor, InlineExecutor
+from nas.jobs.ray_executor import RayExecutor
+from nas.jobs.resources import Resources, local_gpus
+from nas.recipe.recipe import Recipe
+
+
+def executor_of(recipe: Recipe) -> Executor:
+    """Return the executor that a recipe asks for, with as many workers as this machine can serve."""
+    execution = recipe.execution
+    if execution.executor == "inline":
+        return InlineExecutor()
+    gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
+    workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
+    share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
+    most = workers if execution.ray_address is None else execution.workers or None
+    return RayExecutor(most, Resources(execution.threads_per_worker, share), address=execution.ray_address)
+
+
+def gpu_share(gpus: int, workers: int) -> float:
+    """Return the GPUs for each worker: one, or the fraction that lets all workers run. Ray takes no one and a half."""
+    if gpus == 0:
+        return 0.0
+    return 1.0 if workers <= gpus else 1 / math.ceil(workers / gpus)

@@ -1,0 +1,61 @@
+"""Telling the plan of a run at its start, and leaving out rounds for which no time is left."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas.errors import CandidateError
+from nas.progress import duration_text
+from nas.searching.evaluating.training_settings import training_settings
+from nas.searching.state import RunState
+from nas.space.architecture import Architecture
+from nas.space.search_space import sample
+from nas.training.pace import epoch_seconds
+
+PROBED = 5
+"""Random architectures, of which the middle one by multiply-accumulates is trained for two steps."""
+
+
+def tell_plan(state: RunState) -> None:
+    """Say what is planned and how long it should take, and time a step of a training for that."""
+    if state.resolved.table is not None or state.last_round - 1 in state.rounds_done:
+        return
+    state.check_bench()  # a new target is measured first, which is no part of the plan
+    state.schedule.begin()
+    if state.recipe.evaluate == "train":
+        state.schedule.guess = _epoch_guess(state)
+    begun = max(state.rounds_done, default=-1) + 1
+    state.progress.say(f"plan: {state.schedule.text(begun)}")
+
+
+def has_time_for_round(state: RunState, number: int) -> bool:
+    """Return True if a round may begin: it has begun already, or there is time for it. Says so where there is none.
+
+    The first round always begins, because a run without any training has no result.
+    """
+    rounds, schedule = state.recipe.rounds, state.schedule
+    if number == 1 or number in state.rounds_done or state.resolved.table is not None or schedule.has_time_for_round():
+        return True
+    which = f"round {number} does not begin" if number == rounds else f"rounds {number} to {rounds} do not begin"
+    state.progress.say(
+        f"{which}: {duration_text(max(0.0, schedule.left_s))} are left of the search time, and the winners need about "
+        f"{duration_text(schedule.reserve_s)}"
+    )
+    return False
+
+
+def _epoch_guess(state: RunState) -> float | None:
+    """Return about how long an epoch of a candidate's training takes, or None where it cannot be known yet."""
+    recipe, beliefs = state.recipe, state.beliefs
+    settings = training_settings(recipe, recipe.training.epochs, recipe.training.subset, recipe.training.time_limit_s)
+    rng = np.random.default_rng((recipe.seed, 4))
+    drawn = {a.id: a for a in (sample(beliefs.space, rng) for _ in range(PROBED))}.values()
+
+    def macs(architecture: Architecture) -> float:
+        return beliefs.counted(architecture)["macs"]
+
+    try:
+        middle = sorted(drawn, key=macs)[len(drawn) // 2]
+    except CandidateError:  # it becomes a failed row where it is proposed
+        return None
+    return epoch_seconds(beliefs.space, middle, state.resolved.data, settings, state.stopwatch)

@@ -1,0 +1,223 @@
+"""The schedule of a run: what is left to do, how long it should take, and what still fits into the search time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import final
+
+import numpy as np
+
+from nas.hardware.machine import default_workers
+from nas.progress import duration_text
+from nas.recipe.recipe import Recipe
+from nas.searching.beliefs import Beliefs
+
+FIRST_SHARE = 0.3
+"""The share of the search time that first measurements may take."""
+WINNERS_SHARE = 0.5
+"""The share of the search time for which winners may be retrained, exported, measured and tested, if there are many."""
+BETWEEN_SHARE = 0.5
+"""The largest share of a round's time for measuring after it. Rounds are left out where it would be more."""
+FEWEST_FIRST = 5
+MOST_WINNERS_PLANNED = 100
+
+MEASURING, FINISHING = "measuring", "finishing"
+USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (5.0, 1.5), FINISHING: (8.0, 5.0)}
+"""Seconds that measuring models, and finishing winners, takes on an idle machine with two cores: at all, and for each.
+
+They are guesses for the first plan. What was seen corrects them.
+"""
+REPORT_S = 3.0
+
+
+@final
+class Schedule:
+    """Estimates how long the stages of a run take, and decides what fits into the search time, if there is one.
+
+    ``clock`` returns the seconds that the run has taken. ``guess`` are the seconds of an epoch of a candidate's
+    training, to be believed until one has ended. ``images`` are the numbers of training and of validation images.
+    """
+
+    def __init__(
+        self, recipe: Recipe, beliefs: Beliefs, clock: Callable[[], float], images: tuple[int, int] = (1, 0)
+    ) -> None:
+        self._recipe = recipe
+        self._beliefs = beliefs
+        self._clock = clock
+        self._images = images
+        self._seen: dict[str, list[float]] = {MEASURING: [], FINISHING: []}
+        execution = recipe.execution
+        self._workers = 1 if execution.executor == "inline" else execution.workers
+        self._workers = self._workers or default_workers(execution.threads_per_worker)
+        self._began_s = 0.0
+        self.guess: float | None = None
+
+    # What was seen
+
+    def begin(self) -> None:
+        """Note that the first measurements begin now."""
+        self._began_s = self._clock()
+
+    def learn(self, stage: str, count: int, seconds: float) -> None:
+        """Learn how long a stage with ``count`` models took. Nothing is learnt from none."""
+        if count:
+            self._seen[stage].append(seconds / self._usual_s(stage, count))
+
+    def _usual_s(self, stage: str, count: int) -> float:
+        once, each = USUAL_S[stage]
+        return once + each * count
+
+    def _pace(self, stage: str) -> float:
+        """Return how many times longer than usual a stage takes here; one that was not seen is like the others."""
+        seen = self._seen[stage] or [pace for paces in self._seen.values() for pace in paces]
+        return float(np.mean(seen)) if seen else 1.0
+
+    # How long stages take
+
+    def measuring_s(self, count: int) -> float:
+        """Return the seconds in which ``count`` models are exported and measured."""
+        return self._pace(MEASURING) * self._usual_s(MEASURING, count) if count else 0.0
+
+    def finishing_s(self, count: int) -> float:
+        """Return the seconds in which ``count`` winners are exported, measured and tested, and the report written."""
+        return self._pace(FINISHING) * (self._usual_s(FINISHING, count) + REPORT_S)
+
+    def training_s(self, count: int) -> float | None:
+        """Return the seconds in which ``count`` candidates are trained; None where nothing is known yet."""
+        epoch_s = self._epoch_s
+        return None if epoch_s is None else math.ceil(count / self._workers) * self._recipe.training.epochs * epoch_s
+
+    def retraining_s(self, count: int) -> float | None:
+        """Return the seconds in which ``count`` winners are retrained; None where nothing is known yet."""
+        epoch_s, training, retraining = self._epoch_s, self._recipe.training, self._recipe.retraining
+        if epoch_s is None:
+            return None
+        train, validation = self._images
+        longer = (train + validation) / max(1.0, training.subset * train)
+        return math.ceil(count / self._workers) * retraining.epochs * longer * epoch_s
+
+    @property
+    def _epoch_s(self) -> float | None:
+        """The seconds of an epoch of a candidate's training."""
+        stage = "train" if self._recipe.evaluate == "train" else "check"
+        seen = [
+            row.details["seconds"] / row.details["epochs"]
+            for row in self._beliefs.rows
+            if row.stage == stage and row.details.get("seconds") and row.details.get("epochs")
+        ]
+        return float(np.median(seen)) if seen else self.guess
+
+    def winners_s(self, count: int) -> float:
+        """Return the seconds that ``count`` winners take in all, as far as they are known."""
+        return (self.retraining_s(count) or 0.0) + self.finishing_s(count)
+
+    # What fits
+
+    @property
+    def is_timed(self) -> bool:
+        """True if the whole run must fit into the search time. In a table only the look-ups count."""
+        return self._recipe.search_time_s is not None and self._recipe.evaluate != "table"
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left of the search time; infinity without one."""
+        time_s = self._recipe.search_time_s
+        return math.inf if time_s is None else time_s - self._clock()
+
+    def first_count(self) -> int:
+        """Return how many architectures are measured first: fewer than the recipe's if its time is short."""
+        initial = self._recipe.measuring.initial
+        fitting = (count for count in range(initial, FEWEST_FIRST, -1) if self.has_time_for_first(count))
+        return next(fitting, min(initial, FEWEST_FIRST))
+
+    def has_time_for_first(self, count: int) -> bool:
+        """Return True if ``count`` further first measurements fit into their share of the search time."""
+        if not self.is_timed:
+            return True
+        assert self._recipe.search_time_s is not None
+        spent_s = self._clock() - self._began_s
+        return self.measuring_s(count) <= FIRST_SHARE * self._recipe.search_time_s - spent_s
+
+    def has_time_for_round(self) -> bool:
+        """Return True if one more training, what is measured after it, and the winners fit into the time left."""
+        if not self.is_timed:
+            return True
+        return (self.training_s(1) or 0.0) + self.measuring_s(1) + self.reserve_s <= self.left_s
+
+    def has_time_to_measure(self, count: int) -> bool:
+        """Return True if ``count`` models can be measured before the winners."""
+        return not self.is_timed or self.measuring_s(count) + self.reserve_s <= self.left_s
+
+    def rounds_from(self, number: int) -> int:
+        """Return how many rounds fit from round ``number`` on, one at least, if measuring must not take most of it."""
+        left = self._recipe.rounds - number + 1
+        if not self.is_timed:
+            return left
+        room_s = BETWEEN_SHARE * (self.left_s - self.reserve_s)
+        each_s = self.measuring_s(self._recipe.measuring.per_round)
+        return max(1, min(left, int(room_s / max(each_s, 1e-9))))
+
+    def end_of_round_s(self, number: int) -> float:
+        """Return the time at which round ``number`` stops training; infinity without a search time.
+
+        The time that measuring and the winners leave is divided equally among the rounds left.
+        """
+        if self._recipe.search_time_s is None:
+            return math.inf
+        now_s, rounds = self._clock(), self.rounds_from(number)
+        if not self.is_timed:
+            return now_s + self.left_s / rounds
+        each_s = (self.left_s - self.reserve_s) / rounds - self.measuring_s(self._recipe.measuring.per_round)
+        return now_s + max(0.0, each_s)
+
+    @property
+    def reserve_s(self) -> float:
+        """The seconds that are kept for winners."""
+        return self.winners_s(self._planned_winners(self._recipe.search_time_s or math.inf))
+
+    def _planned_winners(self, time_s: float) -> int:
+        return self._winners_within(WINNERS_SHARE * time_s)
+
+    def _winners_within(self, time_s: float) -> int:
+        """Return how many winners can be made within a time, at least one and at most those asked for."""
+        most = min(self._recipe.retraining.winners, self._recipe.trials, MOST_WINNERS_PLANNED)
+        if time_s == math.inf:
+            return most
+        return next((count for count in range(1, most) if self.winners_s(count + 1) > time_s), most)
+
+    def winners_that_fit(self) -> int:
+        """Return how many winners the time left has room for, at least one and at most those asked for."""
+        wanted = self._recipe.retraining.winners
+        if not self.is_timed:
+            return wanted
+        return self._winners_within(self.left_s)
+
+    # For people
+
+    def text(self, number: int) -> str:
+        """Return what is left to do from round ``number`` on, 0 for the first measurements, and how long it takes."""
+        parts: list[tuple[str, float | None]] = []
+        recipe, beliefs = self._recipe, self._beliefs
+        if number == 0 and beliefs.measured_metrics:
+            first = self.first_count() if beliefs.whole is None else min(self.first_count(), len(beliefs.whole))
+            parts.append((f"measure {first} models", self.measuring_s(first)))
+        rounds, trials = self.rounds_from(max(1, number)), recipe.trials - beliefs.trials
+        trials = trials if beliefs.untrained is None else min(trials, beliefs.untrained)
+        among = f"in {rounds} round{'s' * (rounds != 1)}"
+        if recipe.has_time_alone and beliefs.untrained is None:
+            parts.append((f"evaluate candidates {among}", None))
+        else:
+            known_s = self.training_s(trials) if recipe.evaluate == "train" else None
+            parts.append((f"evaluate {trials} candidate{'s' * (trials != 1)} {among}", known_s))
+        if beliefs.measured_metrics and not beliefs.is_all_measured:
+            between = min(recipe.measuring.per_round, -(-trials // rounds))
+            parts.append((f"measure up to {between} models after each", rounds * self.measuring_s(between)))
+        winners = self._planned_winners(recipe.search_time_s or math.inf)
+        parts.append((f"retrain, export, measure and test up to {winners}", self.winners_s(winners)))
+        listed = ", ".join(text if s is None else f"{text} ({duration_text(s)})" for text, s in parts)
+        unknown = any(s is None for _, s in parts)
+        total_s = sum(s or 0.0 for _, s in parts)
+        if self.is_timed:
+            return f"{listed}; {duration_text(max(0.0, self.left_s))} are left of the search time"
+        return f"{listed}; about {duration_text(total_s)}{' and the trainings' * unknown}"

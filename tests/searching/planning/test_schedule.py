@@ -1,0 +1,136 @@
+"""How long stages should take, and what fits into a search time. The clock and what was seen are given."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from made_up_beliefs import beliefs_of
+from tiny_space import TinySpace
+
+from nas.recipe.recipe import Recipe
+from nas.searching.planning.schedule import FINISHING, MEASURING, USUAL_S, Schedule
+from nas.space.search_space import enumerate_space
+from nas.values.evaluation import Evaluation
+
+ARCHITECTURES = list(enumerate_space(TinySpace()))
+
+
+class Clock:
+    """A clock that tests set."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def trained(seconds: float, epochs: int = 8) -> Evaluation:
+    details = {"seconds": seconds, "epochs": epochs, "curve": [0.5] * epochs}
+    return Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details=details)
+
+
+def schedule(*rows: Evaluation, clock: Clock | None = None, **keys: Any) -> Schedule:
+    """A schedule of one worker, for 80 training and 20 validation images."""
+    recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, **keys})
+    beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows)
+    return Schedule(recipe, beliefs, clock or Clock(), (80, 20))
+
+
+class TestEstimates:
+    def test_of_trainings_follow_from_those_seen(self) -> None:
+        """Winners train twice as many epochs on a quarter more images."""
+        planned = schedule(trained(4.0), trained(8.0))
+        assert planned.training_s(3) == pytest.approx(3 * 6.0)
+        assert planned.retraining_s(1) == pytest.approx(2 * 1.25 * planned.training_s(1))
+
+    def test_of_trainings_are_unknown_at_first(self) -> None:
+        """Until a guess is given."""
+        planned = schedule()
+        assert planned.training_s(1) is None
+        assert planned.retraining_s(1) is None
+        planned.guess = 0.5
+        assert planned.training_s(2) == pytest.approx(2 * 8 * 0.5)
+
+    def test_of_measuring_follow_the_machine(self) -> None:
+        """A machine that takes twice as long does so with other numbers of models, and with stages not seen yet."""
+        planned = schedule()
+        before = planned.measuring_s(4), planned.finishing_s(4)
+        planned.learn(MEASURING, 10, 2 * (USUAL_S[MEASURING][0] + 10 * USUAL_S[MEASURING][1]))
+        assert planned.measuring_s(4) == pytest.approx(2 * before[0])
+        assert planned.finishing_s(4) == pytest.approx(2 * before[1])
+        planned.learn(FINISHING, 4, before[1])
+        assert planned.finishing_s(4) < 1.5 * before[1]
+        planned.learn(MEASURING, 0, 100.0)
+        assert planned.measuring_s(4) == pytest.approx(2 * before[0])
+
+
+class TestWithoutASearchTime:
+    def test_everything_fits(self) -> None:
+        planned = schedule(trials=40)
+        assert planned.first_count() == 16
+        assert planned.left_s == planned.end_of_round_s(1) == math.inf
+        assert planned.rounds_from(1) == 3
+        assert planned.winners_that_fit() == 4
+        assert planned.has_time_for_round()
+        assert planned.has_time_for_first(100)
+        assert planned.has_time_to_measure(100)
+
+    def test_the_plan_has_all_stages(self) -> None:
+        """With how many, and how long each should take."""
+        planned = schedule(trials=8)
+        planned.guess = 0.1
+        text = planned.text(0)
+        for words in (
+            "measure 8 models (17 s)",
+            "evaluate 8 candidates in 1 round",
+            "up to 6 models after each",
+            "up to 4",
+        ):
+            assert words in text
+        assert "; about " in text
+
+
+class TestInASearchTime:
+    def test_less_is_measured_first(self) -> None:
+        """At least five, which a predictor needs."""
+        assert schedule(search_time_s=3600).first_count() == 16
+        assert 5 < schedule(search_time_s=60).first_count() < 16
+        assert schedule(search_time_s=1).first_count() == 5
+
+    def test_a_round_without_time_does_not_begin(self) -> None:
+        """What the winners need is kept for them."""
+        clock = Clock()
+        planned = schedule(trained(2.0), search_time_s=100, clock=clock)
+        assert planned.has_time_for_round()
+        clock.now_s = 100 - planned.reserve_s
+        assert not planned.has_time_for_round()
+        assert not planned.has_time_to_measure(1)
+
+    def test_rounds_end_before_the_time_of_the_winners(self) -> None:
+        """The last one, and what is measured after it."""
+        planned = schedule(trained(2.0), search_time_s=100)
+        assert planned.rounds_from(1) < 3
+        end_s = planned.end_of_round_s(1)
+        assert 0 < end_s <= 100 - planned.reserve_s - planned.measuring_s(6) + 1e-9
+        longer = schedule(trained(2.0), search_time_s=1000)
+        assert longer.rounds_from(1) == 3
+        assert longer.end_of_round_s(1) < longer.end_of_round_s(3) / 2
+
+    def test_winners_are_as_many_as_fit(self) -> None:
+        """At least one, however late it is."""
+        clock = Clock()
+        planned = schedule(trained(10.0), search_time_s=1000, clock=clock)
+        assert planned.winners_that_fit() == 4
+        clock.now_s = 1000 - planned.winners_s(2)
+        assert planned.winners_that_fit() == 2
+        clock.now_s = 2000
+        assert planned.winners_that_fit() == 1
+
+    def test_a_table_needs_no_time_for_winners(self) -> None:
+        """Its search time is divided among the rounds alone."""
+        planned = schedule(search_time_s=90, evaluate="table", table={"path": "t.csv"})
+        assert planned.end_of_round_s(1) == pytest.approx(30)
+        assert planned.first_count() == 16
+        assert planned.winners_that_fit() == 4
