@@ -207,6 +207,10 @@ AWKWARD_FRONTS = {
         rows=(winner({"depth": 1, "head": "big", "size": 3}, 2, 0.5), winner({"depth": 2, "head": "none"}, 5, 0.3)),
         says=("differs in depth=2 head=none, without size",),
     ),
+    "many choices that depend on others": AwkwardFront(
+        rows=(winner({"depth": 3, **thirty(1)}, 2, 0.5), winner({"depth": 1, "block0.kernel": 7}, 5, 0.3)),
+        says=("differs in depth=1 block0(kernel=7) and 29 more",),
+    ),
     "fifty winners": AwkwardFront(
         rows=tuple(winner({"depth": depth}, 100 - depth, 1.0 + depth) for depth in range(50)),
         says=("and 38 more",),

@@ -69,7 +69,7 @@ class _Notes:
 
     def numbers(self, place: int) -> str:
         """Return the numbers of the notes on the winner at a place, such as ``1 3``."""
-        return " ".join(map(str, self._numbers[place]))
+        return " ".join(map(str, sorted(self._numbers[place])))
 
 
 _Cells = list[tuple[str, str]]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from nas.results.failures import FailureCount
 from nas.results.winner import Winner, accuracy_text
-from nas.space.architecture import Architecture, choices_within, printable
+from nas.space.architecture import Architecture, choices_within
 from nas.values.comparison import Standing
 from nas.values.metric import Metric
 from nas.values.objective import Limit, Objective
@@ -135,6 +135,5 @@ def told_choices(
     if architecture == reference:
         return choices_within(architecture, width, length=length)
     changed = architecture.changed_from(reference)
-    gone = [printable(name) for name in reference if name not in architecture]
-    ending = f"without {listed(gone)}" if gone else ""
-    return choices_within(changed, width, "differs in ", ending, length)
+    gone = [name for name in reference if name not in architecture]
+    return choices_within(changed, width, start="differs in ", gone=gone, length=length)

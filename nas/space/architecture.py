@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -122,20 +122,29 @@ def choices_text(options: Mapping[str, Option]) -> str:
 
 
 def choices_within(
-    options: Mapping[str, Option], width: int, start: str = "", ending: str = "", length: Callable[[str], int] = len
+    options: Mapping[str, Option],
+    width: int,
+    *,
+    start: str = "",
+    gone: Sequence[str] = (),
+    length: Callable[[str], int] = len,
 ) -> str:
-    """Return as many options as fit into ``width``, between ``start`` and ``ending``, and the number of the others."""
+    """Return as many options as fit into ``width`` after ``start``, and the number of the others.
+
+    Choices that are ``gone`` follow, as in ``depth=1, without kernel``, if all of them fit too.
+    """
     names = list(options)
+    ending = f"without {', '.join(map(printable, gone))}" if gone else ""
+    whole = f"{start}{choices_text(options)}" if names else ""
+    text = ", ".join(part for part in (whole, ending) if part)
+    if text and length(text) <= width:
+        return text
     for count in range(len(names), 0, -1):
-        left = len(names) - count
-        more = f" and {left} more" if left else ""
-        shown = f"{start}{choices_text({name: options[name] for name in names[:count]})}{more}"
-        text = f"{shown}, {ending}" if ending else shown
-        if length(text) <= width:
+        left = len(names) - count + len(gone)
+        text = f"{start}{choices_text({name: options[name] for name in names[:count]})} and {left} more"
+        if left and length(text) <= width:
             return text
-    if ending and not names and length(ending) <= width:
-        return ending
-    total = len(names) + bool(ending)
+    total = len(names) + len(gone)
     return f"{start}{total or 'no'} choice{'s' * (total != 1)}"
 
 
