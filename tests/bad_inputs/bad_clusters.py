@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from bad_inputs.bad_input import BadInput
+
+from nas.storage.journal import Journal
 
 NEW = ("search", "--data", "digits", "--trials", "1")
 AN_ADDRESS = ("an address is auto, or a host and a port such as host:6379", "but got")
@@ -17,9 +20,8 @@ def with_value(key: str, value: str) -> tuple[str, ...]:
 
 def interrupted_run(folder: Path) -> None:
     """Put a run there that is about to be resumed."""
-    run = folder / "run"
-    run.mkdir()
-    (run / "recipe.toml").write_text('data = {name = "digits"}\n')
+    with Journal.start(folder / "run", 'data = {name = "digits"}\n', clock=time.time):
+        pass
 
 
 BAD_INPUTS = {
@@ -31,13 +33,17 @@ BAD_INPUTS = {
     ),
     "an address of IPv6 where nobody listens": BadInput((*NEW, "--ray-address", "[::1]:1"), ("at [::1]:1",)),
     "auto, and a variable that names nobody": BadInput(
-        (*NEW, "--ray-address", "auto"), ("at 127.0.0.1:1 nobody answers",), variables={"RAY_ADDRESS": "127.0.0.1:1"}
+        (*NEW, "--ray-address", "auto"),
+        ("nobody answers", "ray start --head"),
+        variables={"RAY_ADDRESS": "127.0.0.1:1"},
     ),
     "auto, and a variable that is no address": BadInput(
         (*NEW, "--ray-address", "auto"), ("--ray-address auto joins",), variables={"RAY_ADDRESS": "what"}
     ),
     "resuming at an address of nobody": BadInput(
-        ("search", "--resume", "run", "--ray-address", "127.0.0.1:1"), ("nobody answers",), interrupted_run
+        ("search", "--resume", "run", "--executor", "ray", "--ray-address", "127.0.0.1:1"),
+        ("nobody answers",),
+        interrupted_run,
     ),
     "a host without a port": BadInput((*NEW, "--ray-address", "head"), AN_ADDRESS),
     "a port without a host": BadInput((*NEW, "--ray-address", ":6379"), AN_ADDRESS),
@@ -54,7 +60,6 @@ BAD_INPUTS = {
     "workers below zero": BadInput(with_value("workers", "-1"), ("execution.workers",)),
     "half a worker": BadInput(with_value("workers", "1.5"), ("execution.workers",)),
     "workers in a word": BadInput(with_value("workers", "all"), ("execution.workers",)),
-    "true for the number of workers": BadInput(with_value("workers", "true"), ("execution.workers",)),
     "workers of 26 digits": BadInput(with_value("workers", "9" * 26), ("execution.workers",)),
     "threads that no machine has": BadInput(
         with_value("threads_per_worker", "99999"), ("execution.threads_per_worker must be at most",)
