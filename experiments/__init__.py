@@ -10,6 +10,7 @@ Scripts:
     early_stopping: the trainings that early stopping saves, and the hypervolume that it loses.
     weight_sharing: how well shared weights and zero-cost scores rank architectures.
     repeatability: how well latencies repeat between sessions.
+    shared_cache: what a larger reference model corrects, from the raw data of ``repeatability``.
     varying_models: which models' latencies vary from time to time, and why.
     overhead: the time and the memory that a search takes in addition to its trainings.
     table_speed: what a search in a table costs, and how that grows with the number of evaluations.

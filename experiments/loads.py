@@ -1,6 +1,7 @@
-"""``python -m experiments.loads CORE SEED`` loads a core with bursts of arithmetic, memory traffic and rest.
+"""``python -m experiments.loads CORE SEED [KIND]`` loads a core with bursts of arithmetic, memory traffic and rest.
 
-``experiments.repeatability`` runs it on another core while models are measured.
+With a KIND, ``arithmetic`` or ``memory``, all bursts are of this kind. ``experiments.repeatability`` and
+``experiments.varying_models`` run it on another core while models are measured.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ for library in ("OPENBLAS", "OMP", "MKL"):  # the threads of a pool would leave 
 
 import numpy as np  # noqa: E402
 
+KINDS = ("arithmetic", "memory", "rest")
 LONGEST_BURST_S = 6.0
-MATRIX = 512
+MATRIX, IN_CACHE = 512, 192
+"""Sides of a matrix; three of the smaller one fit a core's own cache."""
 STREAM_BYTES = 64 * 2**20
 
 
@@ -25,14 +28,16 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     rng = np.random.default_rng(seed)
-    matrix = rng.standard_normal((MATRIX, MATRIX)).astype(np.float32)
+    side = IN_CACHE if sys.argv[3:] else MATRIX
+    matrix = rng.standard_normal((side, side)).astype(np.float32)
     stream = np.ones(STREAM_BYTES // 4, np.float32)
     while True:
-        kind, end = rng.integers(3), time.monotonic() + rng.uniform(1.0, LONGEST_BURST_S)
+        kind = sys.argv[3] if sys.argv[3:] else KINDS[rng.integers(3)]
+        end = time.monotonic() + rng.uniform(1.0, LONGEST_BURST_S)
         while time.monotonic() < end:
-            if kind == 0:
+            if kind == "arithmetic":
                 np.matmul(matrix, matrix)
-            elif kind == 1:
+            elif kind == "memory":
                 np.add(stream, 1.0, out=stream)
             else:
                 time.sleep(0.02)

@@ -2,7 +2,7 @@
 
 Any other file, such as the reference model and the probes of a target, takes a fixed time. Sessions report times from
 a clock of their own, so tests neither wait nor depend on how busy the machine is. ``slow_down`` makes the machine
-slower, and all times longer.
+slower, and all times longer. ``crowd`` makes its shared cache slower, and the times of those that depend on it longer.
 """
 
 from __future__ import annotations
@@ -24,18 +24,28 @@ from nas.values.target import ModelFormat, Target
 
 REFERENCE_MS = 0.2
 SLOWNESS = "slowness.txt"
+CROWDING = "crowding.txt"
 OPENED = "opened.txt"
 
 
 def slow_down(factor: float) -> None:
     """Make this runtime take ``factor`` times as long as at first, apart from sleeping."""
-    aside = home() / f".{SLOWNESS}"
+    _note(SLOWNESS, factor)
+
+
+def crowd(factor: float) -> None:
+    """Make the shared cache take ``factor`` times as long as at first."""
+    _note(CROWDING, factor)
+
+
+def _note(name: str, factor: float) -> None:
+    aside = home() / f".{name}"
     aside.write_text(str(factor))
-    os.replace(aside, home() / SLOWNESS)
+    os.replace(aside, home() / name)
 
 
-def slowness() -> float:
-    path = home() / SLOWNESS
+def noted(name: str) -> float:
+    path = home() / name
     return float(path.read_text()) if path.is_file() else 1.0
 
 
@@ -60,7 +70,8 @@ class Acting(Runtime):
         with (path.parent / OPENED).open("a") as notes:
             notes.write(f"{path.stem} {os.getpid()}\n")
         content = path.read_bytes()
-        deed = content.decode() if len(content) < 100 and content.isascii() else f"clock {REFERENCE_MS}"
+        own = f"clock {REFERENCE_MS} 0 {1 if 'large' in path.parts else 0}"
+        deed = content.decode() if len(content) < 100 and content.isascii() else own
         times = [name for name, _ in opened(path.parent)].count(path.stem)
         _act_busy(deed == "busy" or (deed == "busy at first" and times == 1))
         word, *numbers = deed.split()
@@ -105,9 +116,13 @@ class Acted:
 
 
 class Clocked:
-    """A session that returns at once and reports ``typical_ms``, plus scatter between sessions of one file."""
+    """A session that returns at once and reports ``typical_ms``, plus scatter between sessions of one file.
 
-    def __init__(self, name: str, times: int, typical_ms: float, scatter: float = 0.0) -> None:
+    ``response`` is the power of the shared cache's slowness by which it takes longer.
+    """
+
+    def __init__(self, name: str, times: int, typical_ms: float, scatter: float = 0.0, response: float = 0.0) -> None:
+        self._response = response
         rng = np.random.default_rng(zlib.crc32(f"{name} {times}".encode()))
         self._ms = typical_ms * float(np.exp(scatter * rng.standard_normal()))
 
@@ -115,7 +130,7 @@ class Clocked:
         """Return at once."""
 
     def timed_run_ms(self) -> float:
-        return self._ms * slowness()
+        return self._ms * noted(SLOWNESS) * noted(CROWDING) ** self._response
 
     def outputs(self, images: Float32Array) -> Float32Array:
         return images.reshape(len(images), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
@@ -9,13 +10,17 @@ from typing import Any, final
 import numpy as np
 
 from nas.errors import CandidateError
-from nas.hardware.drift import smoothed
+from nas.hardware.drift import FloatArray, response, smoothed
+from nas.hardware.machine import cache_bytes
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed
+from nas.hardware.runtimes.runtime import Deployed, load_runtime
 from nas.hardware.target_profile import BUSY_SHARE, ROUND_REPEATS, TargetProfile
 from nas.values.measurement import Measurement
+from nas.values.metric import readable
 from nas.values.target import Target
 
+MUCH_SPREAD = 0.015
+"""Rounds that differ by more than this standard deviation differ for a reason, which a flag names."""
 MUCH_DRIFT = 0.1
 """A measurement is flagged when the machine is slower or faster than recorded by more than this share."""
 
@@ -64,6 +69,10 @@ class Latencies:
     of its own, because processes that run one file differ by more than their samples do. During each visit of a model,
     the reference model runs before, between and after its samples. The reference's slowness, smoothed over the visits,
     is the drift.
+
+    A model whose weights do not fit a core's own cache also depends on how much of the shared cache others leave. For
+    such models a second, larger reference runs too. Its further slowness counts as drift, as far as the model's own
+    rounds respond to it.
     """
 
     def __init__(
@@ -83,7 +92,12 @@ class Latencies:
         self._advance = advance
         self._gathered = [_Gathered() for _ in models]
         self._log_references: list[float] = []
-        self._drifts = np.empty(0)
+        self._log_larges: dict[int, float] = {}  # by visit, of models that share a cache
+        self._log_drifts = np.empty(0)
+        self._log_large_drifts: dict[int, float] = {}
+        own = cache_bytes().get("L2")
+        in_cache = load_runtime(target.runtime, target.options).gpu is None and profile.large_reference is not None
+        self._own_cache_bytes = own if in_cache else None
 
     def measure(self) -> list[Measurement | CandidateError]:
         """Return each model's latency, or the error that stopped it."""
@@ -98,7 +112,9 @@ class Latencies:
                     self._visit(process, index)
                     self._advance()
             visits += len(pending)
-            self._drifts = np.exp(smoothed(np.array(self._log_references)))
+            self._log_drifts = smoothed(np.array(self._log_references))
+            smooth = smoothed(np.array(list(self._log_larges.values())))
+            self._log_large_drifts = dict(zip(self._log_larges, smooth.tolist(), strict=True))
         for _ in range(len(self._models) * self._settings.max_rounds - visits):
             self._advance()
         return [self._result(index) for index in range(len(self._models))]
@@ -106,30 +122,41 @@ class Latencies:
     def _visit(self, process: MeasuringProcess, index: int) -> None:
         gathered = self._gathered[index]
         try:
-            reply = self._quietest(process, self._models[index], describe=not gathered.conditions)
+            reply = self._quietest(process, index, describe=not gathered.conditions)
         except CandidateError as error:
             gathered.failure = error
             return
         gathered.rounds.append(tuple(reply["samples"]))
         gathered.sampling_s += reply["elapsed_s"]
-        gathered.visits.append(len(self._log_references))
+        visit = len(self._log_references)
+        gathered.visits.append(visit)
+        if reply["large_reference_ms"]:
+            assert self._profile.large_reference_ms is not None
+            large_ms = float(np.median(reply["large_reference_ms"]))
+            self._log_larges[visit] = math.log(large_ms / self._profile.large_reference_ms)
         gathered.conditions = gathered.conditions or {**process.conditions, **reply["conditions"]}
         self._log_references.append(float(np.log(np.median(reply["reference_ms"]) / self._profile.reference_ms)))
         if (reply["pressure"] or 0.0) > BUSY_SHARE:
             gathered.flags.add("the machine was busy with other work while this was measured")
 
-    def _quietest(self, process: MeasuringProcess, model: Deployed, *, describe: bool) -> dict[str, Any]:
+    def _shares_cache(self, index: int) -> bool:
+        """Return True for a model whose weights are known not to fit the core's own cache."""
+        return self._own_cache_bytes is not None and self._models[index].weight_bytes > self._own_cache_bytes
+
+    def _quietest(self, process: MeasuringProcess, index: int, *, describe: bool) -> dict[str, Any]:
         """Return the quietest of up to three tries. A round on a busy machine is repeated before it is flagged.
 
         ``describe`` requests the conditions too, which cost some runtimes a further session.
         """
         replies = []
+        large = str(self._profile.large_reference) if self._shares_cache(index) else None
         for _ in range(1 + ROUND_REPEATS):
             replies.append(
                 process.ask(
                     "time",
-                    model=str(model.path),
+                    model=str(self._models[index].path),
                     reference=str(self._profile.reference),
+                    large=large,
                     seconds=self._settings.seconds_per_round,
                     min_samples=self._settings.min_samples,
                     describe=describe,
@@ -153,9 +180,10 @@ class Latencies:
         found = self._so_far(index)
         flags = set(gathered.flags)
         if found.scatter > self._settings.precision:
+            why = f": {self._why_varying(index, found.spread)}" if found.spread > MUCH_SPREAD else ""
             flags.add(
                 f"the interval is wider than the requested ±{100 * self._settings.precision:g} %, "
-                f"after {len(found.rounds)} sessions"
+                f"after {len(found.rounds)} sessions{why}"
             )
         if abs(np.log(found.drift)) > MUCH_DRIFT:
             flags.add(
@@ -164,20 +192,45 @@ class Latencies:
             )
         return replace(found, flags=tuple(sorted(flags)))
 
+    def _why_varying(self, index: int, spread: float) -> str:
+        """Return what is known of the reason why a model's rounds differ."""
+        differ = f"sessions differ by {100 * spread:.1f} %, and a later measurement may differ as much"
+        if not self._shares_cache(index):
+            return differ
+        sizes = self._models[index].weight_bytes, self._own_cache_bytes or 0
+        weights, cache = (readable(size, "B", smallest="") for size in sizes)
+        return (
+            f"{differ}: with {weights} of weights beside a cache of {cache} of its own, the core depends on how busy "
+            "the shared cache and the memory are"
+        )
+
     def _so_far(self, index: int) -> Measurement:
         gathered = self._gathered[index]
+        log_drifts, cache = self._drifts_of(gathered)
         return Measurement(
             "latency_ms",
             str(self._target),
             tuple(gathered.rounds),
             {
                 **gathered.conditions,
+                **cache,
                 **self._models[index].details,
                 **_peaks(self._profile),
                 "sampling_s": round(gathered.sampling_s, 3),
             },
-            drifts=tuple(float(f"{drift:.6g}") for drift in self._drifts[gathered.visits]),
+            drifts=tuple(float(f"{drift:.6g}") for drift in np.exp(log_drifts)),
         )
+
+    def _drifts_of(self, gathered: _Gathered) -> tuple[FloatArray, dict[str, Any]]:
+        """Return the logarithm of the drift of each round, and what is known of the shared cache."""
+        log_drifts = self._log_drifts[gathered.visits]
+        if not all(visit in self._log_large_drifts for visit in gathered.visits):
+            return log_drifts, {}
+        medians = np.array([float(np.median(samples)) for samples in gathered.rounds])
+        further = np.array([self._log_large_drifts[visit] for visit in gathered.visits]) - log_drifts
+        found = response(np.log(medians) - log_drifts, further)
+        told = {"shared_cache_drift": float(np.exp(np.median(further))), "response_to_it": found}
+        return log_drifts + found * further, {name: float(f"{value:.4g}") for name, value in told.items()}
 
 
 def _peaks(profile: TargetProfile) -> dict[str, Any]:

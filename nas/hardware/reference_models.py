@@ -1,4 +1,4 @@
-"""Models for measuring a target itself: a reference for its drift, and probes for its peaks."""
+"""Models for measuring a target itself: references for its drift, and probes for its peaks."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ def reference_model() -> nn.Module:
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(256, 1000),
+        ).eval()
+
+
+def large_reference_model() -> nn.Module:
+    """Return a network with 8 MB of weights, about 135 million multiply-accumulates, always with the same weights.
+
+    It takes images of ``REFERENCE_SHAPE``. Each inference fetches all weights, from the cache that cores share or from
+    memory. So it becomes slower when others fill that cache, which the small reference model does not notice.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        wide = 512
+        layers = [part for _ in range(8) for part in _convolution(wide, wide, kernel=1)]
+        return nn.Sequential(
+            *_convolution(3, wide, stride=8), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 10)
         ).eval()
 
 

@@ -11,7 +11,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -61,7 +61,8 @@ class TargetProfile:
     """A target's hardware and versions, and its speed when it was first used here.
 
     ``fingerprint`` identifies target, hardware and versions together: measurements with the same one compare.
-    ``reference`` is the deployed reference model, and ``reference_ms`` its latency at the time ``recorded``. The peaks
+    ``reference`` is the deployed reference model, and ``reference_ms`` its latency at the time ``recorded``. So is
+    ``large_reference``, whose weights do not fit a core's own cache; it is None if the runtime refuses it. The peaks
     are the highest rates of the target's runtime at its precision and threads. They are None where the runtime refuses
     the probes, and ``why_no_peaks`` says why. ``cache_bandwidth_bytes_per_s`` bounds models that fit into the largest
     cache: their weights are still there at the next inference. It is None in profiles of versions before 0.7.
@@ -73,6 +74,8 @@ class TargetProfile:
     reference: Path
     reference_ms: float
     recorded: str
+    large_reference: Path | None
+    large_reference_ms: float | None
     peak_macs_per_s: float | None = None
     bandwidth_bytes_per_s: float | None = None
     cache_bandwidth_bytes_per_s: float | None = None
@@ -123,7 +126,13 @@ def profile_of(
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
-    return replace(profile, fingerprint=fingerprint, reference=kept / profile.reference.relative_to(made))
+    large = profile.large_reference
+    return replace(
+        profile,
+        fingerprint=fingerprint,
+        reference=kept / profile.reference.relative_to(made),
+        large_reference=None if large is None else kept / large.relative_to(made),
+    )
 
 
 def _remove_leftovers(targets: Path) -> None:
@@ -157,19 +166,13 @@ def fingerprint_of(target: Target, hardware: Mapping[str, Any]) -> str:
 def _find(
     target: Target, hardware: Mapping[str, Any], folder: Path, settings: ProfileSettings
 ) -> tuple[TargetProfile, bool]:
-    from nas.hardware.reference_models import REFERENCE_SHAPE, reference_model
+    from nas.hardware.reference_models import REFERENCE_SHAPE, large_reference_model, reference_model
 
     try:
-        deployed = _deploy(target, reference_model(), REFERENCE_SHAPE, folder / "reference")
-        rounds, busy = [], False
-        for _ in range(settings.rounds):
-            for _ in range(1 + ROUND_REPEATS):
-                reply = _time(target, deployed, settings.reference_seconds)
-                if (reply["pressure"] or 0.0) <= settings.busy_share:
-                    break
-            else:
-                busy = True
-            rounds.append(float(np.median(reply["samples"])))
+        deployed = [_deploy(target, reference_model(), REFERENCE_SHAPE, folder / "reference")]
+        with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
+            deployed.append(_deploy(target, large_reference_model(), REFERENCE_SHAPE, folder / "large"))
+        (reference_ms, *large_ms), busy = _speeds(target, deployed, settings)
     except CandidateError as error:
         raise TargetError(f"{target} must run its reference model, but: {error}") from error
     peaks = _peaks(target, folder / "probes", settings)
@@ -178,12 +181,28 @@ def _find(
         fingerprint=fingerprint_of(target, hardware),
         target=str(target),
         hardware=hardware,
-        reference=deployed.path,
-        reference_ms=float(np.median(rounds)),
+        reference=deployed[0].path,
+        reference_ms=reference_ms,
         recorded=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        large_reference=deployed[1].path if large_ms else None,
+        large_reference_ms=large_ms[0] if large_ms else None,
         **peaks,
     )
     return profile, busy
+
+
+def _speeds(target: Target, models: Sequence[Deployed], settings: ProfileSettings) -> tuple[list[float], bool]:
+    """Return the models' median latencies over fresh processes, and whether the machine was busy meanwhile."""
+    rounds, busy = [], False
+    for _ in range(settings.rounds):
+        for _ in range(1 + ROUND_REPEATS):
+            replies = _time(target, models, settings.reference_seconds)
+            if max(reply["pressure"] or 0.0 for reply in replies) <= settings.busy_share:
+                break
+        else:
+            busy = True
+        rounds.append([float(np.median(reply["samples"])) for reply in replies])
+    return np.median(rounds, axis=0).tolist(), busy
 
 
 def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
@@ -200,7 +219,8 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
     try:
         for number, (probed, probe) in enumerate(probes):
             deployed = _deploy(probed, probe.module, probe.input_shape, folder / str(number))
-            best_ms = min(_time(probed, deployed, settings.probe_seconds)["samples"])
+            (reply,) = _time(probed, [deployed], settings.probe_seconds)
+            best_ms = min(reply["samples"])
             rates.append(probe.work / (best_ms / 1000))
     except CandidateError as error:
         return {"why_no_peaks": f"{probe.name}: {error}"}
@@ -223,11 +243,13 @@ def _deploy(target: Target, module: Any, input_shape: tuple[int, int, int], fold
         return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
 
 
-def _time(target: Target, deployed: Deployed, seconds: float) -> dict[str, Any]:
+def _time(target: Target, models: Sequence[Deployed], seconds: float) -> list[dict[str, Any]]:
+    """Return the replies of one process that times each model for some seconds."""
     with MeasuringProcess(target, TIMEOUT_S) as process:
-        return process.ask(
-            "time", model=str(deployed.path), reference=None, seconds=seconds, min_samples=5, describe=False
-        )
+        return [
+            process.ask("time", model=str(model.path), reference=None, seconds=seconds, min_samples=5, describe=False)
+            for model in models
+        ]
 
 
 def _put_in_place(made: Path, folder: Path) -> Path:
@@ -244,6 +266,8 @@ def _put_in_place(made: Path, folder: Path) -> Path:
 
 def _to_json(profile: TargetProfile, folder: Path) -> bytes:
     values = {**asdict(profile), "reference": profile.reference.relative_to(folder).as_posix()}
+    if profile.large_reference is not None:
+        values["large_reference"] = profile.large_reference.relative_to(folder).as_posix()
     return (json.dumps(values, indent=2) + "\n").encode()
 
 
@@ -251,8 +275,8 @@ def _read(folder: Path, fingerprint: str) -> TargetProfile | None:
     """Return the kept profile, or None where none can be read. It is then measured again."""
     try:
         values = json.loads((folder / PROFILE).read_text(encoding="utf-8"))
-        reference = folder / values["reference"]
-        profile = TargetProfile(**{**values, "reference": reference, "fingerprint": fingerprint})
+        paths = {key: folder / values[key] for key in ("reference", "large_reference") if values[key] is not None}
+        profile = TargetProfile(**{**values, **paths, "fingerprint": fingerprint})
     except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
         return None
-    return profile if reference.exists() else None
+    return profile if all(path.exists() for path in paths.values()) else None

@@ -22,6 +22,15 @@ SESSION_DOUBT = 0.008
 ``experiments.repeatability`` measured it."""
 DRIFT_DOUBT = 0.5
 """The share of a drift's correction that counts as doubt. Models respond differently to a slower machine."""
+USUAL_SPREAD, SPREAD_DOUBT = 0.01, 2.0
+"""The spread of rounds that chance explains, and how many times the rest of it counts as doubt.
+
+If rounds differ by more, the latency depends on something that changes slowly, such as the share of the processor's
+last cache that other tenants of the machine leave. A session of a minute sees a part of that change, and averaging
+more rounds does not remove it. ``experiments.repeatability`` measured it.
+"""
+_NORMAL = 1.4826
+"""Ratio of the standard deviation to the median distance from the median, of normal readings."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +121,17 @@ class Measurement:
         Jones, "Rigorous benchmarking in reasonable time", ISMM 2013). A single round is judged by its samples, and a
         single exact reading gives a point.
 
-        Where drift was corrected, two doubts that no number of rounds removes are added in quadrature:
-        ``SESSION_DOUBT``, and ``DRIFT_DOUBT`` of the correction, since a slower machine may affect a model more or
-        less than the reference.
+        Where drift was corrected, three doubts that no number of rounds removes are added in quadrature:
+        ``SESSION_DOUBT``; ``DRIFT_DOUBT`` of the correction, since a slower machine may affect a model more or less
+        than the reference; and ``SPREAD_DOUBT`` of a spread between rounds above ``USUAL_SPREAD``.
         """
         if len(self._judged) == 1:
             return Interval(self.median, self.median)
         lower, upper = _logs_around_median(self._judged / self.median)
-        doubt = math.hypot(SESSION_DOUBT, DRIFT_DOUBT * math.log(self.drift)) if self.drifts else 0.0
+        doubt = 0.0
+        if self.drifts:
+            unexplained = SPREAD_DOUBT * math.sqrt(max(0.0, self.spread**2 - USUAL_SPREAD**2))
+            doubt = math.hypot(SESSION_DOUBT, DRIFT_DOUBT * math.log(self.drift), unexplained)
         lower, upper = (
             self.median * math.exp(-math.hypot(lower, doubt)),
             self.median * math.exp(math.hypot(upper, doubt)),
@@ -133,6 +145,19 @@ class Measurement:
             return 0.0
         lower, upper = _logs_around_median(self._judged / self.median)
         return (lower + upper) / 2
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation of a round's median, relative to the median; 0 for a single round.
+
+        From six rounds on it is found from the median distance, so that one disturbed round does not count.
+        """
+        if len(self.rounds) == 1:
+            return 0.0
+        logs = np.log(self._readings / self.median)
+        if len(logs) < 6:
+            return float(logs.std(ddof=1))
+        return _NORMAL * float(np.median(np.abs(logs - np.median(logs))))
 
     @property
     def half_width(self) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nas.hardware.drift import FloatArray, smoothed
+from nas.hardware.drift import MOST_RESPONSE, USUAL_RESPONSE, FloatArray, response, smoothed
 
 NOISE = 0.01
 
@@ -92,3 +92,25 @@ def test_levels_move_and_scale_with_their_readings(readings: FloatArray, offset:
     assert readings.min() - 1e-9 <= found.min() <= found.max() <= readings.max() + 1e-9
     if np.ptp(readings) > 1e-3:
         np.testing.assert_allclose(smoothed(offset + factor * readings), offset + factor * found, atol=2e-2 * factor)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0, 1.8])
+def test_the_response_to_a_cause_is_found_where_the_cause_changed(slope: float, rng: np.random.Generator) -> None:
+    """Fifteen readings with one per cent of noise, and a cause that varies by five per cent."""
+    cause_N = 0.05 * np.sin(np.linspace(0, 6, 15))
+    found = [response(noisy(slope * cause_N, rng), cause_N) for _ in range(30)]
+    assert np.mean(found) == pytest.approx(slope, abs=0.1)
+    assert min(found) >= 0
+
+
+def test_the_response_is_the_usual_one_where_nothing_changed(rng: np.random.Generator) -> None:
+    """A constant cause tells nothing, and a single reading neither."""
+    assert response(noisy(np.zeros(8), rng), np.full(8, 0.2)) == USUAL_RESPONSE[0]
+    assert response(np.array([0.1]), np.array([0.3])) == USUAL_RESPONSE[0]
+
+
+def test_the_response_has_bounds() -> None:
+    """Readings that fall with the cause, or rise five times as much, follow something else."""
+    cause_N = np.linspace(0, 0.1, 15)
+    assert response(-cause_N, cause_N) == 0.0
+    assert response(5 * cause_N, cause_N) == MOST_RESPONSE

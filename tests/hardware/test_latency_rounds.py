@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from acting_models import QUICK, latency_of, measure, models_of
-from own_runtime import opened, slow_down
+from own_runtime import crowd, opened, slow_down
 
+from nas.hardware import latency_rounds
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.runtimes.runtime import Deployed
 from nas.hardware.target_profile import ROUND_REPEATS
+from nas.values.measurement import Measurement
 from nas.values.target import Target
 
 SURE = BenchSettings(rounds=5, max_rounds=15, precision=0.01, seconds_per_round=0.001, min_samples=4, timeout_s=30.0)
@@ -21,9 +25,11 @@ SURE = BenchSettings(rounds=5, max_rounds=15, precision=0.01, seconds_per_round=
 
 @pytest.fixture(autouse=True)
 def _as_fast_as_it_was() -> Iterator[None]:
-    slow_down(1.0)
+    for change in (slow_down, crowd):
+        change(1.0)
     yield
-    slow_down(1.0)
+    for change in (slow_down, crowd):
+        change(1.0)
 
 
 class TestRounds:
@@ -85,8 +91,23 @@ class TestRounds:
         assert len(wild.rounds) == SURE.max_rounds
         assert exact.scatter <= scattered.scatter <= SURE.precision < wild.scatter
         assert exact.flags == scattered.flags == ()
-        assert wild.flags == ("the interval is wider than the requested ±1 %, after 15 rounds",)
+        (flag,) = wild.flags
+        assert flag.startswith("the interval is wider than the requested ±1 %, after 15 sessions: sessions differ by ")
+        assert flag.endswith("a later measurement may differ as much")
         assert scattered.interval.lower <= 2 <= scattered.interval.upper
+
+    def test_that_differ_say_what_is_known_of_the_reason(
+        self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The weights of one model fit the core's own cache; those of the other one share a cache with other work."""
+        monkeypatch.setattr(latency_rounds, "cache_bytes", lambda: {"L1": 32_000, "L2": 1_000_000, "L3": 32_000_000})
+        bench = DeviceBench(acting, SURE)
+        paths = models_of(tmp_path, {"small": "clock 2 0.2", "large": "clock 2 0.2"})
+        models = [Deployed(path, size) for path, size in zip(paths, (900_000, 14_000_000), strict=True)]
+        small, large = (latency_of(each) for each in bench.measure(models, ["latency_ms"], np.random.default_rng(0)))
+        assert "a later measurement may differ as much" in small.flags[0]
+        assert "cache" not in small.flags[0]
+        assert "with 14 MB of weights beside a cache of 1 MB of its own, the core depends on" in large.flags[0]
 
 
 class TestDrift:
@@ -136,6 +157,51 @@ class TestDrift:
         (outcome,) = measure(acting, models_of(tmp_path, {"a": "clock 1"}), settings=settings, advance=advance)
         assert latency_of(outcome).median == pytest.approx(1.0, rel=0.03)
         assert statistics.median(latency_of(outcome).rounds[4]) == pytest.approx(1.5)
+
+
+class TestSharedCache:
+    """Some models depend on how much of the cache that cores share is left to them."""
+
+    def measured(
+        self, acting: Target, folder: Path, monkeypatch: pytest.MonkeyPatch, responses: dict[str, float], size: int
+    ) -> list[Measurement]:
+        """Return latencies of models of 2 ms, while others take more of the cache with each visit."""
+        monkeypatch.setattr(latency_rounds, "cache_bytes", lambda: {"L2": 1_000_000})
+        paths = models_of(folder, {name: f"clock 2 0 {response}" for name, response in responses.items()})
+        visits = 0
+
+        def advance() -> None:
+            nonlocal visits
+            visits += 1
+            slow_down(1 + 0.001 * visits)
+            crowd(1 + 0.01 * visits)
+
+        settings = replace(SURE, rounds=10, max_rounds=10, precision=1.0)
+        models = [Deployed(path, size) for path in paths]
+        bench, rng = DeviceBench(acting, settings), np.random.default_rng(0)
+        return [latency_of(each) for each in bench.measure(models, ["latency_ms"], rng, advance)]
+
+    def test_is_taken_out_as_far_as_a_model_responds(
+        self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Three models whose weights exceed a core's own cache respond a little, as the reference does, and more."""
+        responses = {"a": 0.2, "b": 1.0, "c": 1.5}
+        found = self.measured(acting, tmp_path, monkeypatch, responses, 9_000_000)
+        for measurement, response in zip(found, responses.values(), strict=True):
+            assert measurement.raw_median > 2 * 1.13**response
+            assert measurement.median == pytest.approx(2.0, rel=0.02)
+            assert measurement.conditions["response_to_it"] == pytest.approx(response, abs=0.1)
+            assert measurement.conditions["shared_cache_drift"] == pytest.approx(1.15, abs=0.03)
+            assert measurement.interval.lower < 2.0 < measurement.interval.upper
+
+    def test_is_left_in_where_weights_fit_the_cores_own_cache(
+        self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The small reference model stands for such a model, and the large one is not even run."""
+        (found,) = self.measured(acting, tmp_path, monkeypatch, {"a": 0.0}, 900_000)
+        assert found.median == pytest.approx(2.0, rel=0.01)
+        assert "shared_cache_drift" not in found.conditions
+        assert found.drift < 1.02
 
 
 @pytest.mark.parametrize(("rounds", "max_rounds"), [(1, 5), (5, 4)])

@@ -114,7 +114,7 @@ def test_a_profile_says_why_it_has_no_peaks() -> None:
     """Bytes have a readable unit, and unknown properties are called so."""
     profile = TargetProfile(
         "abc", "t:fp32", {"memory_bytes": 16 * 10**9, "governor": None, "cache_bytes": {"L1": 32000}},
-        Path("reference"), 0.25, "2026-01-01", why_no_peaks="no convolution",
+        Path("reference"), 0.25, "2026-01-01", None, None, why_no_peaks="no convolution",
     )  # fmt: skip
     stream = io.StringIO()
     print_profile(profile, Console(file=stream, width=80))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from nas.values.measurement import SESSION_DOUBT, Interval, Measurement
+from nas.values.measurement import SESSION_DOUBT, SPREAD_DOUBT, USUAL_SPREAD, Interval, Measurement
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 TRUTH_MS = 2.0
@@ -144,6 +144,30 @@ def test_one_disturbed_round_does_not_widen_the_interval() -> None:
     calm = [(2 * (1 + 0.001 * step),) for step in range(-7, 8)]
     disturbed = [*calm[:10], (4.0,), *calm[11:]]
     assert measurement_of(*disturbed).half_width < 1.5 * measurement_of(*calm).half_width < 0.01
+
+
+def test_rounds_that_differ_for_a_reason_widen_the_interval() -> None:
+    """The rounds are as far apart as sessions may be, so that many rounds of one session do not make it sure."""
+    calm = measurement_of(*[(2 * math.exp(0.005 * step),) for step in range(-7, 8)], drifts=(1.0,) * 15)
+    moving = measurement_of(*[(2 * math.exp(0.01 * step),) for step in range(-7, 8)], drifts=(1.0,) * 15)
+    assert calm.spread == pytest.approx(1.4826 * 0.02)
+    assert moving.spread == pytest.approx(1.4826 * 0.04)
+    for measurement in (calm, moving):
+        least = SPREAD_DOUBT * math.sqrt(measurement.spread**2 - USUAL_SPREAD**2)
+        assert measurement.interval.upper >= 2 * math.exp(least)
+        assert measurement.interval.lower <= 2 * math.exp(-least)
+    assert moving.scatter < moving.half_width / 2
+
+
+def test_a_usual_spread_of_rounds_leaves_the_interval_as_it_is() -> None:
+    """Chance explains rounds that differ by 1 %, and a single round or a single disturbed one shows no spread."""
+    chance = [(2 * (1 + 0.001 * step),) for step in range(-7, 8)]
+    found = measurement_of(*chance, drifts=(1.0,) * 15)
+    assert 0 < found.spread < USUAL_SPREAD
+    assert math.log(found.interval.upper / 2) == pytest.approx(math.hypot(SESSION_DOUBT, found.scatter), rel=0.05)
+    disturbed = measurement_of(*chance[:10], (4.0,), *chance[11:], drifts=(1.0,) * 15)
+    assert disturbed.spread < USUAL_SPREAD
+    assert measurement_of((1.0, 2.0)).spread == 0
 
 
 @given(rounds_strategy, st.floats(0.5, 2))

@@ -70,18 +70,24 @@ class Timing:
         return samples
 
 
-def time_model(timing: Timing, reference: Timing | None, seconds: float, min_samples: int) -> dict[str, Any]:
-    """Return latencies in milliseconds, those of the reference model between them, and how busy the machine was.
+def time_model(
+    timing: Timing, reference: Timing | None, seconds: float, min_samples: int, large: Timing | None = None
+) -> dict[str, Any]:
+    """Return latencies in milliseconds, those of the reference models between them, and how busy the machine was.
 
-    ``pressure`` is the share of the time for which this process waited for a processor, or None where unknown.
+    ``large`` is the larger reference model. It is read at every second place, since it takes longer. ``pressure`` is
+    the share of the time for which this process waited for a processor, or None where unknown.
     """
     samples: list[float] = []
     reference_medians: list[float] = []
+    large_medians: list[float] = []
     stalled_before, began = _stalled_s(), time.perf_counter()
 
     def read_reference() -> None:
         if reference is not None:
             reference_medians.append(float(np.median(reference.block_ms(REFERENCE_BLOCK_S, 3))))
+            if large is not None and len(reference_medians) % 2:
+                large_medians.append(float(np.median(large.block_ms(REFERENCE_BLOCK_S, 3))))
 
     gc.disable()
     try:
@@ -95,7 +101,8 @@ def time_model(timing: Timing, reference: Timing | None, seconds: float, min_sam
     pressure = None
     if stalled_before is not None and stalled_after is not None:
         pressure = (stalled_after - stalled_before) / elapsed_s
-    return {"samples": samples, "reference_ms": reference_medians, "pressure": pressure, "elapsed_s": elapsed_s}
+    medians = {"reference_ms": reference_medians, "large_reference_ms": large_medians}
+    return {"samples": samples, **medians, "pressure": pressure, "elapsed_s": elapsed_s}
 
 
 def described(timing: Timing) -> dict[str, Any]:
@@ -145,8 +152,7 @@ class Server:
 
     def __init__(self) -> None:
         self._runtime: Runtime | None = None
-        self._reference: tuple[str, Timing] | None = None
-        self._reopens = False
+        self._references: dict[str, Timing] = {}  # those that take long to open
         self._meter: tuple[Meter, float] | None = None
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,9 +169,9 @@ class Server:
                 told = {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
                 return {**told, "beside": [str(path) for path in deployed.beside]}
             case "time":
-                reference = None if request["reference"] is None else self._open_reference(request["reference"], target)
+                reference, large = (self._open_reference(request.get(key), target) for key in ("reference", "large"))
                 timing = Timing(runtime.open(Path(request["model"]), target))
-                reply = time_model(timing, reference, request["seconds"], request["min_samples"])
+                reply = time_model(timing, reference, request["seconds"], request["min_samples"], large)
                 return {**reply, "conditions": described(timing) if request.get("describe", True) else {}}
             case "memory":
                 return peak_memory(runtime, Path(request["model"]), target)
@@ -198,17 +204,21 @@ class Server:
             self._runtime = load_runtime(implementation, target.options)
         return self._runtime
 
-    def _open_reference(self, path: str, target: Target) -> Timing:
-        """Return the reference model, opened again if that is quick, since two sessions of it differ by 0.5 %."""
-        if self._reference is None or self._reference[0] != path or self._reopens:
-            assert self._runtime is not None
-            self._reference = None
-            began = time.perf_counter()
-            # always one image: the reference measures the machine's speed, whatever the target's batch size
-            session = self._runtime.open(Path(path), replace(target, batch=1))
-            self._reopens = time.perf_counter() - began < QUICK_OPENING_S
-            self._reference = path, Timing(session)
-        return self._reference[1]
+    def _open_reference(self, path: str | None, target: Target) -> Timing | None:
+        """Return a reference model, opened again if that is quick, since two sessions of it differ by 0.5 %."""
+        if path is None:
+            return None
+        if path in self._references:
+            return self._references[path]
+        assert self._runtime is not None
+        began = time.perf_counter()
+        # always one image: the reference measures the machine's speed, whatever the target's batch size
+        session = self._runtime.open(Path(path), replace(target, batch=1))
+        is_quick = time.perf_counter() - began < QUICK_OPENING_S
+        timing = Timing(session)
+        if not is_quick:
+            self._references[path] = timing
+        return timing
 
 
 def _outputs(runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
