@@ -97,14 +97,16 @@ def raised_text(error: BaseException) -> str:
     """Return an exception in one line, with the file and the line of the user's code that raised it.
 
     The line is that of the last call outside this package and outside installed ones. Without such a call, no line is
-    given.
+    given. The error may stand for another one, its attribute ``escaped``, which would have ended the process.
     """
+    trace = error.__traceback__
+    error = getattr(error, "escaped", error)
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     text = " ".join(str(error).split())
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
     installed = [Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    for frame in reversed(traceback.extract_tb(trace)):
         is_installed = any(Path(frame.filename).is_relative_to(folder) for folder in installed)
         if not is_installed and not frame.filename.startswith("<"):
             return f"{named} ({frame.filename}, line {frame.lineno})"

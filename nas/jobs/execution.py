@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, final
 
 from nas.errors import CandidateError, NasError, raised_text
+from nas.space.own_code import own_code
 
 Job = Mapping[str, Any]
 """Plain JSON data: an ``id``, and the arguments of the work."""
@@ -76,7 +77,8 @@ class InlineExecutor:
     def _outcome(self, job: Job, reports: Iterator[Report], source: JobSource) -> Report | CandidateError:
         while True:
             try:
-                report = next(reports)
+                with own_code():
+                    report = next(reports)
             except Exception as error:  # a candidate may raise anything
                 return as_failure(error)
             if report.get("done") or not source.on_report(job, report):

@@ -12,6 +12,7 @@ from typing import final
 from nas.errors import NasError
 from nas.jobs.execution import Job, Report, Work, as_failure, reports_of
 from nas.jobs.relay import Outcome
+from nas.space.own_code import own_code
 
 
 @final
@@ -38,7 +39,7 @@ class Worker:
         """Continue the job until its next report or failure."""
         assert self._reports is not None
         try:
-            with self._watched():
+            with self._watched(), own_code():
                 return next(self._reports)
         except NasError as error:
             return error

@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nas.errors import CandidateError, SpaceError
+from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
+from nas.space.own_code import own_code
 from nas.space.search_space import HasSupernet, SearchSpace, ends
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
@@ -33,7 +34,11 @@ def make_supernet(space: SearchSpace) -> torch.nn.Module:
     """
     if not isinstance(space, HasSupernet):
         raise SpaceError(f"shared weights need a space with a method supernet(), but {type(space).__name__} has none.")
-    supernet: object = space.supernet()
+    try:
+        with own_code():
+            supernet: object = space.supernet()
+    except Exception as error:
+        raise SpaceError(f"supernet() of {type(space).__name__} raised {raised_text(error)}.") from error
     if not isinstance(supernet, torch.nn.Module) or not callable(getattr(supernet, "weights", None)):
         raise SpaceError(
             "supernet() must return a torch.nn.Module with a method weights(architecture), "
@@ -50,8 +55,12 @@ def weights_for(
     Raises:
         SpaceError: the names or shapes differ from those of the module's parameters.
     """
-    weights = dict(supernet.weights(architecture))  # type: ignore[operator]
-    given = {name: tuple(weight.shape) for name, weight in weights.items()}
+    try:
+        with own_code():
+            weights = dict(supernet.weights(architecture))  # type: ignore[operator]
+            given = {name: tuple(weight.shape) for name, weight in weights.items()}
+    except Exception as error:
+        raise SpaceError(f"a supernet's weights(architecture) raised {raised_text(error)}.") from error
     wanted = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
     if given != wanted:
         name = next(name for name in {**wanted, **given} if given.get(name) != wanted.get(name))

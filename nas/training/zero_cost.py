@@ -26,6 +26,7 @@ from nas.errors import CandidateError
 from nas.jobs.execution import as_failure
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs
+from nas.space.own_code import own_code
 from nas.space.search_space import SearchSpace
 from nas.space.tracing import build_checked, layers_of
 from nas.tasks.data_source import DataSource
@@ -140,7 +141,8 @@ class ScorePrior:
     def _score(self, architecture: Architecture) -> float:
         job = {"id": architecture.id, "architecture": dict(architecture), "seed": self._seed_of(architecture)}
         try:
-            (report,) = self._scoring(job)
+            with own_code():
+                (report,) = self._scoring(job)
         except Exception as error:
             as_failure(error)  # raises every error that must end the run
             return math.nan

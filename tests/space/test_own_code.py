@@ -1,0 +1,66 @@
+"""A user's code may print, change the folder and call sys.exit; the program around it goes on as before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas.errors import raised_text
+from nas.space.own_code import EscapedError, own_code
+
+
+def test_what_it_prints_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output belongs to results, such as JSON."""
+    with own_code():
+        print("built")
+    print("result")
+    assert capsys.readouterr() == ("result\n", "built\n")
+
+
+def test_the_folder_is_the_same_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after an exception: a run's folder is relative to where the command was typed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+
+    def build() -> None:
+        os.chdir("weights")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), own_code():
+        build()
+    assert Path.cwd() == tmp_path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that is in use")
+def test_a_folder_that_was_deleted_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code runs all the same."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ran = []
+    with own_code():
+        ran.append(True)
+    assert ran
+    monkeypatch.chdir(tmp_path)
+
+
+class Stop(BaseException):
+    """An exception that no ``except Exception`` catches."""
+
+
+@pytest.mark.parametrize(("error", "text"), [(SystemExit(0), "SystemExit: 0"), (Stop("now"), "Stop: now")])
+def test_what_would_end_the_process_becomes_an_ordinary_exception(error: BaseException, text: str) -> None:
+    """Its text names the exception, and the line that raised it."""
+    with pytest.raises(EscapedError) as escaped, own_code():
+        raise error
+    assert raised_text(escaped.value).startswith(f"{text} ({__file__}, line ")
+
+
+def test_ctrl_c_stays_ctrl_c() -> None:
+    """The user ends the program, not the code."""
+    with pytest.raises(KeyboardInterrupt), own_code():
+        raise KeyboardInterrupt
