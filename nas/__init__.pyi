@@ -85,6 +85,7 @@ from nas.space.description import (
 )
 from nas.space.layer import Layer as Layer, total_macs as total_macs, total_params as total_params
 from nas.space.plug_ins import plug_in_names as plug_in_names
+from nas.space.rules import check_space as check_space
 from nas.space.search_space import (
     HasCanonical as HasCanonical,
     HasLayers as HasLayers,
@@ -92,7 +93,6 @@ from nas.space.search_space import (
     SearchSpace as SearchSpace,
     Supernet as Supernet,
     architecture_from as architecture_from,
-    check_space as check_space,
     count as count,
     cross as cross,
     decode as decode,

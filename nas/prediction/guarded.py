@@ -12,6 +12,7 @@ from nas.errors import NasError, RecipeError, raised_text
 from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, Prediction, Predictor, PredictorMethod
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.space.own_code import own_code
 from nas.values.held_out import HeldOutError
 from nas.values.other_target import Source
 
@@ -93,7 +94,8 @@ class GuardedPredictor:
 def _answer(name: str, doing: str, ask: Callable[[], R]) -> R:
     """Return what a predictor answers. Raises RecipeError if it raises anything but an error of this project."""
     try:
-        return ask()
+        with own_code():
+            return ask()
     except NasError:
         raise
     except Exception as error:

@@ -9,10 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import RecipeError
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
-from nas.space.plug_ins import load_plug_in
+from nas.space.plug_ins import check_takes, load_plug_in
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError
 from nas.values.other_target import Source
@@ -184,9 +183,8 @@ def load_predictor(name: str) -> PredictorMethod:
     """Return the method registered as ``name`` or found at ``module:name``.
 
     Raises:
-        RecipeError: it is unknown, or no function.
+        RecipeError: it is unknown, or no function with a predictor's arguments.
     """
     method: PredictorMethod = load_plug_in("nas.predictors", name, "predictor")  # type: ignore[assignment]
-    if not callable(method):
-        raise RecipeError(f"a predictor must be a function, but {name!r} is {method!r}.")
+    check_takes(method, name, "predictor", PREDICTOR_ARGUMENTS[:3], PREDICTOR_ARGUMENTS[3:])
     return method

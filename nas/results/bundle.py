@@ -62,7 +62,7 @@ class Bundle:
         """
         from safetensors.torch import load_file
 
-        from nas.space.tracing import build_checked
+        from nas.space.tracing import build_checked, load_weights
 
         described = dict(self.about["space"])
         name, classes = described.pop("name"), len(self.about["classes"])
@@ -78,7 +78,7 @@ class Bundle:
         else:
             made = space
         module = build_checked(made, Architecture(self.about["choices"]), self.input_shape, classes)
-        module.load_state_dict(load_file(self.folder / WEIGHTS))
+        load_weights(module, load_file(self.folder / WEIGHTS))
         return module.eval()
 
     @property

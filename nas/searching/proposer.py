@@ -16,7 +16,8 @@ from nas.errors import NasError, RecipeError, raised_text
 from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
-from nas.space.plug_ins import load_plug_in
+from nas.space.own_code import own_code
+from nas.space.plug_ins import check_takes, load_plug_in
 from nas.space.search_space import SearchSpace, mutate, sample, settle
 from nas.values.pareto import ranks
 
@@ -63,11 +64,10 @@ def load_sampler(name: str) -> SamplerMaker:
     """Return the maker of the sampler registered as ``name``, or found at ``module:Name``.
 
     Raises:
-        RecipeError: no such sampler; the nearest known name is given.
+        RecipeError: no such sampler (the nearest known name is given), or something that makes none.
     """
     maker: SamplerMaker = load_plug_in("nas.samplers", name, "sampler")  # type: ignore[assignment]
-    if not callable(maker):
-        raise RecipeError(f"a sampler must be a class or a function, but {name!r} is {maker!r}.")
+    check_takes(maker, name, "sampler", SAMPLER_ARGUMENTS[:1], SAMPLER_ARGUMENTS[1:])
     return maker
 
 
@@ -125,19 +125,20 @@ def make_sampler(
     """Return the sampler called ``name``, made with a recipe's ``options``.
 
     Raises:
-        RecipeError: no such sampler, or it refuses an option.
+        RecipeError: no such sampler, it refuses an option, or it makes something else.
     """
     maker = load_sampler(name)
     try:
-        made = maker(
-            beforehand.describer,
-            seed=seed,
-            known=beforehand.costs,
-            accept=accept,
-            prior=beforehand.prior,
-            weigh_time=beforehand.weigh_time,
-            **options,
-        )
+        with own_code():
+            made = maker(
+                beforehand.describer,
+                seed=seed,
+                known=beforehand.costs,
+                accept=accept,
+                prior=beforehand.prior,
+                weigh_time=beforehand.weigh_time,
+                **options,
+            )
     except NasError:
         raise
     except Exception as error:

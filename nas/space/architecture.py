@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
+import numpy as np
+
 Option = bool | int | float | str
 REPR_WIDTH = 200
 """The most characters that choices take where an object is printed; ``Architecture.short`` has all of them."""
+
+MOST_OPTIONS = 1000
+"""The most options of a choice. Each of them is a neighbour to look at, and a column for predictors."""
+MOST_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,11 @@ class Choice:
     ``when`` makes it conditional: a choice with ``when=("depth", (2, 3))`` is active only if the choice ``depth`` is
     active and has the option 2 or 3. Conditions therefore form a forest, which makes counting exact.
 
+    Options of numpy become those of Python: ``np.int64(3)`` is 3.
+
     Raises:
-        ValueError: an empty name, no options, duplicate options, or an option that is not bool, int, float or str.
+        ValueError: a name that is no text, no options or too many, duplicate options, or an option that is not a bool,
+            an int of 64 bits, a finite float or a text.
     """
 
     name: str
@@ -30,28 +41,54 @@ class Choice:
     when: tuple[str, tuple[Option, ...]] | None = None
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("a choice must have a name, but got an empty one.")
-        if not self.options:
-            raise ValueError(f"choice {self.name!r} must have at least one option, but got none.")
-        if not isinstance(self.options, tuple | list):
-            raise ValueError(f"options of choice {self.name!r} must be a tuple, but got {self.options!r}.")
-        object.__setattr__(self, "options", tuple(self.options))
+        if not isinstance(self.name, str) or not is_text(self.name) or not self.name.strip():
+            raise ValueError(f"a choice must have a name, which is a text on one line, but got {self.name!r}.")
+        object.__setattr__(self, "name", str(self.name))
+        if not isinstance(self.options, tuple | list | range | np.ndarray):
+            raise ValueError(f"options of choice {self.name!r} must be a tuple, but got {_shown(self.options)}.")
+        if not 1 <= len(self.options) <= MOST_OPTIONS:
+            raise ValueError(
+                f"choice {self.name!r} must have 1 to {MOST_OPTIONS:,} options, but got {len(self.options):,}. "
+                "Numbers can go in larger steps, as in tuple(range(8, 513, 8))."
+            )
+        options = tuple(self._checked(option) for option in self.options)
+        if len(set(options)) < len(options):
+            twice = next(option for option in options if options.count(option) > 1)
+            raise ValueError(f"options of choice {self.name!r} must differ, but {twice!r} comes more than once.")
+        object.__setattr__(self, "options", options)
         if self.when is not None:
-            parent, options = self.when
-            if not isinstance(options, tuple | list):
-                raise ValueError(
-                    f"a condition of choice {self.name!r} must be the name of another choice and a tuple of its "
-                    f"options, such as ({parent!r}, (1, 2)), but got {self.when!r}."
-                )
-            object.__setattr__(self, "when", (parent, tuple(options)))
-        for option in self.options:
-            if not isinstance(option, bool | int | float | str):
-                raise ValueError(
-                    f"options of choice {self.name!r} must be bool, int, float or str, but got {option!r}."
-                )
-        if len(set(self.options)) < len(self.options):
-            raise ValueError(f"options of choice {self.name!r} must differ, but got {self.options}.")
+            object.__setattr__(self, "when", self._checked_condition())
+
+    def _checked(self, option: object) -> Option:
+        """Return an option as a plain bool, int, float or text."""
+        plain = option.item() if isinstance(option, np.generic) else option
+        for kind in (bool, int, float, str):
+            if isinstance(plain, kind):
+                plain = kind(plain.value if isinstance(plain, enum.Enum) else plain)
+                break
+        else:
+            raise ValueError(
+                f"options of choice {self.name!r} must be bool, int, float or str, but got {_shown(option)}."
+            )
+        if isinstance(plain, float) and not math.isfinite(plain):
+            raise ValueError(f"options of choice {self.name!r} must be finite numbers, but got {plain}.")
+        if isinstance(plain, int) and not -(2**63) <= plain < 2**63:
+            raise ValueError(f"options of choice {self.name!r} must be numbers of 64 bits, but got {_shown(plain)}.")
+        if isinstance(plain, str) and not is_text(plain):
+            raise ValueError(f"options of choice {self.name!r} must be texts on one line, but got {_shown(plain)}.")
+        return plain
+
+    def _checked_condition(self) -> tuple[str, tuple[Option, ...]]:
+        """Return the condition as a name and a tuple of plain options."""
+        given: object = self.when
+        match given:
+            case (str() as parent, (tuple() | list()) as options):
+                return str(parent), tuple(self._checked(option) for option in options)
+        example = given[0] if isinstance(given, tuple | list) and given else "depth"
+        raise ValueError(
+            f"a condition of choice {self.name!r} must be the name of another choice and a tuple of its "
+            f"options, such as ({_shown(example)}, (1, 2)), but got {_shown(given)}."
+        )
 
     @property
     def is_numeric(self) -> bool:
@@ -155,3 +192,19 @@ def printable(text: str) -> str:
 
 def _brief(value: Option) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def is_text(text: str) -> bool:
+    """Return True if ``text`` is on one line, without control characters, and can be written to a file."""
+    return not any(ord(character) < 32 or 0x7F <= ord(character) < 0xA0 for character in text) and not any(
+        0xD800 <= ord(character) < 0xE000 for character in text
+    )
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, shortened; its own ``repr`` may be long, or fail."""
+    try:
+        text = " ".join(ascii(value).split())
+    except Exception:
+        text = f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

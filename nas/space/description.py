@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
-from nas.space.layer import Layer
-from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, sample
+from nas.space.layer import Layer, fault_of
+from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, sample
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int16]
@@ -197,7 +197,7 @@ class Describer:
             options = self._option_numbers(architecture)
             canonical, live = architecture, options
             if isinstance(self.space, HasCanonical):
-                canonical = Architecture(self.space.canonical(architecture))
+                canonical = Architecture(canonical_values(self.space, architecture))
                 live = self._option_numbers(canonical)
             key = tuple(live.tolist())
             if key not in self._sums:
@@ -233,8 +233,13 @@ class Describer:
 
     def _number(self, layer: Layer, first: Layer) -> int:
         key = (layer, first.input_shape)
-        number = self._numbers_of_layers.get(key)
+        try:
+            number = self._numbers_of_layers.get(key)
+        except TypeError:  # a list in the place of a tuple
+            number = None
         if number is None:
+            if fault := fault_of(layer) or fault_of(first):
+                raise CandidateError("build", fault)
             group = LayerGroup(_stage(layer, first), layer.kind, layer.kernel, layer.stride, _sharing(layer))
             moved = layer.input_elements + layer.output_elements
             quantities = (1.0, float(layer.macs), float(moved), float(layer.params), _padded_macs(layer))
@@ -270,15 +275,15 @@ def _padding(shape: tuple[int, ...], tile: int) -> float:
 
 
 def _channels(shape: tuple[int, ...]) -> int:
-    """Return the channels: the first dimension of a map, or the last of tokens."""
-    return shape[0] if len(shape) == 3 else shape[-1]
+    """Return the channels: the first dimension of a map, or the last of tokens; at least 1."""
+    return max(1, (shape[0] if len(shape) == 3 else shape[-1]) if shape else 1)
 
 
 def _stage(layer: Layer, first: Layer) -> int:
     """Return how often the side of the map was halved since the image, rounded."""
     if len(layer.output_shape) != 3 or len(first.input_shape) != 3:
         return _WITHOUT_MAP
-    sides = max(first.input_shape[1:]), max(layer.output_shape[1:])
+    sides = max(1, *first.input_shape[1:]), max(1, *layer.output_shape[1:])
     return min(_LARGEST_STAGE, max(0, round(math.log2(sides[0] / sides[1]))))
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 KINDS = (
     "conv",
     "depthwise_conv",
@@ -21,6 +23,7 @@ KINDS = (
     "embedding",
     "other",
 )
+_LEAST = {"macs": 0, "params": 0, "kernel": 1, "stride": 1, "groups": 1}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,27 @@ class Layer:
     def output_elements(self) -> int:
         """Number of elements that the layer writes."""
         return math.prod(self.output_shape)
+
+
+def fault_of(layer: Layer) -> str | None:
+    """Return what is wrong with the shapes or the counts of a layer, as a sentence; None if nothing is.
+
+    Layers are made by the thousand, so this is asked once of each different one.
+    """
+    for name in ("input_shape", "output_shape"):
+        shape = getattr(layer, name)
+        if not isinstance(shape, tuple) or not all(_is_count(size, 0) for size in shape):
+            return f"the {name} of a layer must be a tuple of whole numbers, but got {shape!r:.80}."
+    for name, least in _LEAST.items():
+        number = getattr(layer, name)
+        if not _is_count(number, least):
+            return f"{name} of a layer must be a whole number of at least {least}, but got {number!r:.80}."
+    return None
+
+
+def _is_count(number: object, least: int) -> bool:
+    """Return True for a whole number of at least ``least``, also one of numpy."""
+    return isinstance(number, int | np.integer) and bool(number >= least)
 
 
 def total_macs(layers: Sequence[Layer]) -> int:

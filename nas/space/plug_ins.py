@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
+import keyword
+import re
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nas.errors import RecipeError, did_you_mean, raised_text
+from nas.space.own_code import own_code
 
 
 def plug_in_names(group: str) -> list[str]:
@@ -32,7 +36,8 @@ def load_plug_in(group: str, name: str, noun: str) -> object:
         return _load_path(name, noun)
     entry = _entry(group, name, noun)
     try:
-        return entry.load()
+        with own_code():
+            return entry.load()
     except Exception as error:
         hidden = _hiding(entry)
         if hidden is not None:
@@ -48,7 +53,17 @@ def load_plug_in(group: str, name: str, noun: str) -> object:
 
 def plug_in_path(group: str, name: str, noun: str) -> str:
     """Return the ``module:Name`` that ``name`` stands for, without loading it. Raises RecipeError if it is unknown."""
-    return name if ":" in name else _entry(group, name, noun).value
+    if ":" in name:
+        _split(name, noun)
+        return name
+    return _entry(group, name, noun).value
+
+
+@functools.cache
+def is_own(group: str, name: str) -> bool:
+    """Return True if ``name`` stands for code that does not come with this project; False also for unknown names."""
+    packages = {entry.dist.name if entry.dist else "" for entry in entry_points(group=group) if entry.name == name}
+    return ":" in name or bool(packages - {"nas"})
 
 
 def check_options(
@@ -67,9 +82,8 @@ def check_options(
     Raises:
         RecipeError: an option that ``maker`` does not take; the nearest one that it takes is given.
     """
-    try:
-        parameters = {} if _has_no_constructor(maker) else dict(inspect.signature(maker).parameters)
-    except (TypeError, ValueError):  # some compiled classes have no signature
+    parameters = parameters_of(maker)
+    if parameters is None:
         return
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
@@ -81,20 +95,56 @@ def check_options(
             raise RecipeError(f"{noun} {name!r} has no option {option!r}. {near}")
 
 
-def _has_no_constructor(maker: Callable[..., object]) -> bool:
-    """Return True for a class that inherits a protocol's constructor, whose signature accepts everything."""
-    return inspect.isclass(maker) and getattr(maker.__init__, "__module__", "") == "typing"
+def parameters_of(maker: Callable[..., object]) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a function or class by name; None for compiled ones that do not tell theirs."""
+    if inspect.isclass(maker) and getattr(maker.__init__, "__module__", "") == "typing":
+        return {}  # it inherits a protocol's constructor, whose signature accepts everything
+    try:
+        return dict(inspect.signature(maker).parameters)
+    except (TypeError, ValueError):
+        return None
+
+
+def check_takes(maker: object, name: str, noun: str, positional: Sequence[str], keywords: Collection[str]) -> None:
+    """Check that a plug-in is a function or class with the arguments of its kind, before it is called with anything.
+
+    Raises:
+        RecipeError: it is something else. Arguments that are merely swallowed, as by ``*args``, do not count.
+    """
+    parameters = parameters_of(maker) if callable(maker) else None
+    wanted = ", ".join([*positional, "*", *keywords])
+    if parameters is None:
+        raise RecipeError(
+            f"a {noun} must be a function, or a class, that takes ({wanted}), but {name!r} is {maker!r:.80}."
+        )
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    by_place = [parameter.name for parameter in parameters.values() if parameter.kind in places]
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    missing = [word for word in keywords if word not in parameters and not takes_all]
+    if len(by_place) < len(positional) or missing:
+        given = str(inspect.signature(maker)) if callable(maker) else ""
+        raise RecipeError(
+            f"a {noun} must be a function, or a class, that takes ({wanted}), but {name!r} takes {given:.160}."
+        )
 
 
 def _entry(group: str, name: str, noun: str) -> EntryPoint:
     found = {entry.value: entry for entry in entry_points(group=group) if entry.name == name}
     if not found:
-        raise RecipeError(f"unknown {noun} {name!r}. {did_you_mean(name, plug_in_names(group))}")
+        raise RecipeError(f"unknown {noun} {name!r}. {_of_a_file(name) or did_you_mean(name, plug_in_names(group))}")
     if len(found) > 1:
         packages = " and ".join(sorted(_package(entry) for entry in found.values()))
         paths = " or ".join(sorted(found))
         raise RecipeError(f"the name {name!r} of a {noun} is registered by {packages}: write {paths} instead.")
     return next(iter(found.values()))
+
+
+def _of_a_file(name: str) -> str | None:
+    """Return how to name what lies in a file of the user's, if ``name`` is that of a module in the current folder."""
+    stem = name.removesuffix(".py")
+    if not _is_name(stem) or not Path(f"{stem}.py").is_file():
+        return None
+    return f"For a class or function of your own in {stem}.py, write {stem}:Name."
 
 
 def _package(entry: EntryPoint) -> str:
@@ -120,25 +170,53 @@ def _hiding(entry: EntryPoint) -> str | None:
     return " and ".join(places)
 
 
+def _split(path: str, noun: str) -> tuple[str, str]:
+    """Return the module and the name of ``module:Name``.
+
+    Raises:
+        RecipeError: either of them is no name of Python.
+    """
+    module, _, attribute = path.partition(":")
+    stem = module.removesuffix(".py")
+    names = [part for part in re.split(r"[./\\]", stem) if part]
+    rule = f"a {noun} of your own is named module:Name, such as my_module:MyClass, but got {path!r}."
+    if not attribute.isidentifier() or not names or not all(map(_is_name, names)):
+        raise RecipeError(rule)
+    if module != ".".join(names):
+        raise RecipeError(
+            f"{rule} Name the module as an import does, without .py and with dots: {'.'.join(names)}:{attribute}."
+            + (" Run the command in the folder in which it lies." if module.startswith((".", "/", "\\")) else "")
+        )
+    return module, attribute
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
 def _load_path(path: str, noun: str) -> object:
-    module_name, _, attribute = path.partition(":")
+    module_name, attribute = _split(path, noun)
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
-        module = importlib.import_module(module_name)
+        with own_code():
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {raised_text(error)}.") from error
+            raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {raised_text(error)}.") from None
         raise RecipeError(
             f"{noun} {path!r} names the module {module_name!r}, which is neither installed nor in {here}."
-        ) from error
+        ) from None
     except Exception as error:
-        raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {raised_text(error)}.") from error
+        raise RecipeError(f"{noun} {path!r}: {module_name} fails to import: {raised_text(error)}.") from None
     try:
-        return getattr(module, attribute)
+        with own_code():
+            return getattr(module, attribute)
     except AttributeError:
         public = [name for name in vars(module) if not name.startswith("_")]
         raise RecipeError(
             f"{noun} {path!r}: {module_name} has no {attribute!r}. {did_you_mean(attribute, public)}"
         ) from None
+    except Exception as error:
+        raise RecipeError(f"{noun} {path!r}: reading {attribute} raised {raised_text(error)}.") from None

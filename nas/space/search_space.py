@@ -6,16 +6,19 @@ import hashlib
 import inspect
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import RecipeError, SpaceError
+from nas.errors import RecipeError, SpaceError, raised_text
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
-from nas.space.plug_ins import check_options, load_plug_in
+from nas.space.own_code import own_code
+from nas.space.plug_ins import check_options, load_plug_in, parameters_of
+from nas.space.rules import check_space, check_space_class
 
 if TYPE_CHECKING:
     import torch
@@ -115,84 +118,93 @@ def load_space(
     ``input_shape`` (channels, height, width) and ``classes`` are passed to constructors that accept them.
 
     Raises:
-        RecipeError: unknown space, or an option that its constructor does not take or refuses.
+        RecipeError: unknown space, no class of a space, or an option that its constructor does not take or refuses.
         SpaceError: its choices break the rules.
     """
     maker = load_plug_in("nas.search_spaces", name, "search space")
-    if not callable(maker):
-        raise RecipeError(f"search space {name!r} must be a class, but got {maker!r}.")
     return make_space(maker, name, options or {}, input_shape=input_shape, classes=classes)
 
 
 def make_space(
-    maker: Callable[..., SearchSpace],
+    maker: object,
     name: str,
     options: Mapping[str, Any],
     *,
     input_shape: tuple[int, int, int],
     classes: int,
 ) -> SearchSpace:
-    """Return the space that ``maker``, a class or function called ``name``, makes for this task.
+    """Return the space that ``maker``, a class called ``name``, makes for this task.
 
     Raises:
-        RecipeError: an option that it does not take or refuses.
+        RecipeError: no class of a space, or an option that it does not take or refuses.
         SpaceError: its choices break the rules.
     """
-    parameters = inspect.signature(maker).parameters
+    check_space_class(maker, name)
+    assert callable(maker)
+    parameters = parameters_of(maker) or {}
     task = {"input_shape": input_shape, "classes": classes}
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     check_options(maker, options, name, "search space", reserved=task)
     given = {key: value for key, value in task.items() if open_ended or key in parameters}
     try:
-        space = maker(**given, **options)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"search space {name!r} cannot be made with {dict(options)}: {error}") from error
+        with own_code():
+            space = maker(**given, **options)
+    except Exception as error:
+        with_options = f" with {dict(options)}" if options else ""
+        raise RecipeError(f"search space {name!r} cannot be made{with_options}: {raised_text(error)}") from None
     check_space(space)
-    return space
-
-
-def check_space(space: SearchSpace) -> None:
-    """Check that a space follows the rules.
-
-    Raises:
-        SpaceError: no method ``build``, no choices, a duplicate name, or a condition on a choice that does not come
-            earlier.
-    """
-    if not callable(getattr(space, "build", None)):
-        raise SpaceError(f"a space must have a method build(architecture), but {type(space).__name__} has none.")
-    seen: dict[str, Choice] = {}
-    for choice in space.choices:
-        if not isinstance(choice, Choice):
-            raise SpaceError(f"choices of a space must be nas.Choice objects, but got {choice!r}.")
-        if choice.name in seen:
-            raise SpaceError(f"choices of a space must have different names, but {choice.name!r} comes twice.")
-        if choice.when is not None:
-            parent, options = choice.when
-            if parent not in seen:
-                raise SpaceError(
-                    f"a choice must come after the choice that it depends on, but {choice.name!r} depends on "
-                    f"{parent!r}, which does not come before it."
-                )
-            strange = [option for option in options if option not in seen[parent].options]
-            if strange or not options:
-                raise SpaceError(
-                    f"choice {choice.name!r} depends on {parent!r} being one of {options}, "
-                    f"but {parent!r} has only the options {seen[parent].options}."
-                )
-        seen[choice.name] = choice
-    if not seen:
-        raise SpaceError(f"a space must have at least one choice, but {type(space).__name__} has none.")
+    checked: SearchSpace = space
+    return checked
 
 
 def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture:
-    """Return the architecture whose options ``pick`` returns for each active choice, in order."""
+    """Return the architecture whose options ``pick`` returns for each active choice, in order.
+
+    Raises:
+        SpaceError: the space's ``canonical`` fails, or gives something else than values of its choices.
+    """
     values: dict[str, Option] = {}
     for choice in space.choices:
         if is_active(choice, values):
             values[choice.name] = pick(choice)
-    if isinstance(space, HasCanonical):
-        values = dict(space.canonical(values))
-    return Architecture(values)
+    return Architecture(canonical_values(space, values) if isinstance(space, HasCanonical) else values)
+
+
+def canonical_values(space: HasCanonical, values: Mapping[str, Option]) -> dict[str, Option]:
+    """Return the values that ``canonical`` gives for ``values``, in the order of the choices.
+
+    Raises:
+        SpaceError: it fails, or gives something else than an option for each active choice.
+    """
+    try:
+        given: object = space.canonical(values)
+    except (Exception, SystemExit) as error:
+        raise SpaceError(f"canonical of {type(space).__name__} raised {raised_text(error)}.") from None
+    if not isinstance(given, Mapping):
+        raise SpaceError(
+            f"canonical of {type(space).__name__} must return the values of choices, but got {given!r:.80}."
+        )
+    found: dict[str, Option] = {}
+    for choice in space.choices:  # type: ignore[attr-defined]
+        if choice.name in given and is_active(choice, found):
+            try:
+                found[choice.name] = choice.options[choice.options.index(given[choice.name])]
+            except ValueError:
+                raise SpaceError(
+                    f"canonical of {type(space).__name__} must return options of the space, but {choice.name} is "
+                    f"{given[choice.name]!r:.80}, and not one of {choice.options}."
+                ) from None
+    if len(found) != len(given):
+        _complain_of_names(space, given, found)
+    return found
+
+
+def _complain_of_names(space: HasCanonical, given: Mapping[str, Option], found: Mapping[str, Option]) -> None:
+    strange = [name for name in given if name not in found]
+    raise SpaceError(
+        f"canonical of {type(space).__name__} must return exactly the active choices, but it also gave "
+        f"{', '.join(map(repr, strange))} for {dict(given)}."
+    )
 
 
 def is_active(choice: Choice, values: Mapping[str, Option]) -> bool:
@@ -279,24 +291,15 @@ def neighbours(space: SearchSpace, architecture: Architecture) -> list[Architect
 def count(space: SearchSpace) -> int:
     """Return the exact number of assignments of active choices; duplicates that ``canonical`` joins count each."""
     children: dict[str | None, list[Choice]] = {}
-    for choice in space.choices:
+    ways: dict[str, int] = {}  # by choice: the assignments of it and of all that depends on it
+    for choice in reversed(space.choices):  # children come after their parents
+        dependent = children.get(choice.name, [])
+        ways[choice.name] = sum(
+            math.prod(ways[child.name] for child in dependent if child.when is not None and option in child.when[1])
+            for option in choice.options
+        )
         children.setdefault(choice.when[0] if choice.when else None, []).append(choice)
-
-    def ways(choice: Choice) -> int:
-        total = 0
-        for option in choice.options:
-            product = 1
-            for child in children.get(choice.name, []):
-                assert child.when is not None
-                if option in child.when[1]:
-                    product *= ways(child)
-            total += product
-        return total
-
-    product = 1
-    for root in children.get(None, []):
-        product *= ways(root)
-    return product
+    return math.prod(ways[root.name] for root in children.get(None, []))
 
 
 def choices_hash(space: SearchSpace) -> str:

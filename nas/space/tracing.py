@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,6 +16,7 @@ from nas.errors import CandidateError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
+from nas.space.own_code import own_code
 from nas.space.search_space import HasLayers, SearchSpace
 
 _OPERATORS_BY_KIND = {
@@ -37,6 +39,8 @@ _OPERATORS_BY_KIND = {
 }
 _KINDS = {operator: kind for kind, operators in _OPERATORS_BY_KIND.items() for operator in operators.split()}
 _LEFT_FACTOR = {"linear": 0, "mm": 0, "mv": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # index among the arguments
+_RETURNED: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
+"""The parameters of all modules that were built in this process and are still alive, by identity."""
 _WHOLE = frozenset({torch.ops.aten.linear.default, torch.ops.aten.scaled_dot_product_attention.default})
 
 
@@ -53,10 +57,12 @@ def trace_layers(module: torch.nn.Module, input_shape: tuple[int, int, int], cla
         CandidateError: of kind build; ``forward`` raises, or does not return one row of ``classes`` logits.
     """
     try:
-        output, layers = _run(module, input_shape, "meta")
+        with own_code():
+            output, layers = _run(module, input_shape, "meta")
     except Exception:
         try:
-            output, layers = _run(module, input_shape, "cpu")
+            with own_code():
+                output, layers = _run(module, input_shape, "cpu")
         except Exception as error:
             raise CandidateError("build", f"forward raised {raised_text(error)}") from error
     given, wanted = (1, *input_shape), (1, classes)
@@ -75,10 +81,7 @@ def layers_of(
         CandidateError: of kind build; as for ``build_checked`` and ``trace_layers``.
     """
     if isinstance(space, HasLayers):
-        try:
-            return tuple(space.layers(architecture))
-        except Exception as error:
-            raise CandidateError("build", f"layers raised {raised_text(error)}") from error
+        return _given_layers(space, architecture)
     with torch.random.fork_rng(devices=[]):
         try:  # on meta no weights are drawn: a ViT of 15 M parameters takes 0.1 s instead of 0.5 s
             with torch.device("meta"):
@@ -94,15 +97,23 @@ def describer_of(space: SearchSpace, input_shape: tuple[int, int, int], classes:
 
 
 def build_checked(
-    space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int], classes: int
+    space: SearchSpace,
+    architecture: Architecture,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    fresh: bool = True,
 ) -> torch.nn.Module:
     """Return the module that ``space`` builds; ``trace_layers`` checks its shapes.
 
+    With ``fresh``, no parameter of it may be one that an earlier build returned.
+
     Raises:
-        CandidateError: of kind build; ``build`` raises, or does not return a torch module.
+        CandidateError: of kind build; ``build`` raises, or does not return a new torch module.
     """
     try:
-        module: object = space.build(architecture)
+        with own_code():
+            module: object = space.build(architecture)
     except Exception as error:
         raise CandidateError("build", f"build raised {raised_text(error)}") from error
     if not isinstance(module, torch.nn.Module):
@@ -111,7 +122,56 @@ def build_checked(
             f"build must return a torch.nn.Module that maps {(1, *input_shape)} to {(1, classes)}, "
             f"but it gave a {type(module).__name__}.",
         )
+    if fresh:
+        _note_returned(module)
     return module
+
+
+def _note_returned(module: torch.nn.Module) -> None:
+    """Take note of the parameters of a module that ``build`` returned.
+
+    Raises:
+        CandidateError: of kind build; an earlier build returned one of them, so that it may be trained already.
+    """
+    parameters = dict(module.named_parameters())
+    for name, parameter in parameters.items():
+        if _RETURNED.get(id(parameter)) is parameter:
+            raise CandidateError(
+                "build",
+                f"build must return a new module each time, but an earlier build returned {name!r} already. "
+                "Make every layer inside build.",
+            )
+    for parameter in parameters.values():
+        _RETURNED[id(parameter)] = parameter
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Load weights into a module that was built anew.
+
+    Raises:
+        CandidateError: of kind build; they belong to another network.
+    """
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        raise CandidateError(
+            "build", f"build must return the same network each time, but trained weights do not fit it: {text:.300}"
+        ) from error
+
+
+def _given_layers(space: HasLayers, architecture: Architecture) -> tuple[Layer, ...]:
+    """Return what the space's own ``layers`` gives, checked."""
+    try:
+        with own_code():
+            layers = tuple(space.layers(architecture))
+    except Exception as error:
+        raise CandidateError("build", f"layers raised {raised_text(error)}") from error
+    strange = [layer for layer in layers if not isinstance(layer, Layer)]
+    if strange or not layers:
+        got = f"{strange[0]!r:.80}" if strange else "none"
+        raise CandidateError("build", f"layers must return at least one layer, each a nas.Layer, but got {got}.")
+    return layers
 
 
 def _run(module: torch.nn.Module, input_shape: tuple[int, int, int], device: str) -> tuple[object, list[Layer]]:

@@ -21,13 +21,13 @@ import nas
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
 from nas.space.plug_ins import load_plug_in, plug_in_names
+from nas.space.rules import check_space
 from nas.space.search_space import (
     HasCanonical,
     HasLayers,
     HasSupernet,
     SearchSpace,
     architecture_from,
-    check_space,
     count,
     enumerate_space,
     load_space,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -19,18 +22,60 @@ assignments = st.dictionaries(st.text(min_size=1), options)
     ("name", "given_options", "message"),
     [
         ("", (1, 2), "a choice must have a name"),
-        ("depth", (), "'depth' must have at least one option"),
+        ("  ", (1, 2), "a choice must have a name"),
+        (3, (1, 2), "a choice must have a name, which is a text on one line, but got 3"),
+        ("a\nb", (1, 2), "a choice must have a name"),
+        ("\udcff", (1, 2), "a choice must have a name"),
+        ("depth", (), "'depth' must have 1 to 1,000 options, but got 0"),
+        ("depth", range(10**6), "'depth' must have 1 to 1,000 options, but got 1,000,000"),
         ("depth", (1, None), "must be bool, int, float or str, but got None"),
-        ("depth", (1, 2, 1), r"options of choice 'depth' must differ, but got \(1, 2, 1\)"),
+        ("depth", ([1], [2]), "must be bool, int, float or str"),
+        ("depth", (b"x", b"y"), "must be bool, int, float or str"),
+        ("depth", (1j, np.complex64(1)), "must be bool, int, float or str"),
+        ("depth", (1, 2, 1), "options of choice 'depth' must differ, but 1 comes more than once"),
         ("depth", (1, True), "must differ"),
+        ("depth", (np.int8(1), 1), "must differ"),
+        ("depth", (1.0, math.nan), "must be finite numbers, but got nan"),
+        ("depth", (np.float32("inf"), 1), "must be finite numbers, but got inf"),
+        ("depth", (1, 2**63), "must be numbers of 64 bits, but got 9223372036854775808"),
+        ("depth", (1, 10**5000), "must be numbers of 64 bits"),
+        ("kind", ("\udcff", "b"), "must be texts on one line"),
+        ("kind", ("b\nc", "d"), "must be texts on one line"),
         ("kind", "fused", "options of choice 'kind' must be a tuple, but got 'fused'"),
         ("kind", {"fused"}, "options of choice 'kind' must be a tuple, but got {'fused'}"),
+        ("kind", 3, "options of choice 'kind' must be a tuple, but got 3"),
     ],
 )
 def test_a_choice_refuses_invalid_options(name: str, given_options: object, message: str) -> None:
     """The error says the rule and then the value; 1 and True count as duplicates, because they are equal keys."""
     with pytest.raises(ValueError, match=message):
         Choice(name, given_options)  # type: ignore[arg-type]
+
+
+def test_options_of_numpy_and_of_enumerations_become_plain_ones() -> None:
+    """Otherwise no journal could hold them; integers of numpy are taken as well as floats."""
+
+    class Width(enum.IntEnum):
+        NARROW = 8
+
+    class Kind(enum.StrEnum):
+        FUSED = "fused"
+
+    for given_options in (np.arange(3), (np.int64(0), np.uint8(1), 2)):
+        found = Choice("depth", given_options).options  # type: ignore[arg-type]
+        assert found == (0, 1, 2)
+        assert {type(option) for option in found} == {int}
+    mixed = Choice("depth", (np.float32(0.5), np.bool_(True), np.str_("x"), Width.NARROW, Kind.FUSED))
+    assert [(type(option), option) for option in mixed.options] == [
+        (float, 0.5),
+        (bool, True),
+        (str, "x"),
+        (int, 8),
+        (str, "fused"),
+    ]
+    condition = Choice("kernel", (3, 5), when=("depth", (np.int64(1),)))  # type: ignore[arg-type]
+    assert condition.when == ("depth", (1,))
+    assert type(condition.when[1][0]) is int
 
 
 def test_lists_are_taken_for_tuples() -> None:

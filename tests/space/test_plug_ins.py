@@ -11,6 +11,7 @@ import pytest
 from nas.errors import RecipeError
 from nas.space.plug_ins import load_plug_in, plug_in_names, plug_in_path
 
+FIT = "def fit_half(space, architectures, values, *, target, sources=(), given=(), seed): ...\n"
 LOAD = """
 import nas
 
@@ -55,7 +56,7 @@ def test_nothing_hides_a_package_in_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_third_party_s_plug_in_is_found(tmp_path: Path) -> None:
     """A package that only registers an entry point is named like one of ours."""
-    install(tmp_path, "own-rules", "own_rules", "nas.predictors", "half = own_rules:fit_half", "def fit_half(): ...\n")
+    install(tmp_path, "own-rules", "own_rules", "nas.predictors", "half = own_rules:fit_half", FIT)
     assert "fit_half" in run(LOAD.format(name="half"), tmp_path)
 
 

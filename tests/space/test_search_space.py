@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from hypothesis import given, settings, strategies as st
 from nas.errors import RecipeError, SpaceError
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.plug_ins import plug_in_names
+from nas.space.rules import check_space
 from nas.space.search_space import (
     SearchSpace,
     architecture_from,
-    check_space,
     count,
     cross,
     decode,
@@ -245,6 +246,54 @@ class TestRules:
 
         with pytest.raises(SpaceError, match=r"must have a method build\(architecture\), but NoBuild has none"):
             check_space(NoBuild())  # type: ignore[arg-type]
+
+
+def fail(values: Mapping[str, Option]) -> dict[str, Option]:
+    raise KeyError("depth")
+
+
+def leave(values: Mapping[str, Option]) -> dict[str, Option]:
+    sys.exit(0)
+
+
+class TestCanonical:
+    """What a space's ``canonical`` may return. It is called for every architecture, so each call is checked."""
+
+    @pytest.mark.parametrize(
+        ("canonical", "message"),
+        [
+            (fail, r"canonical of Twin raised KeyError: 'depth' \(.*test_search_space.py, line \d+\)"),
+            (leave, "canonical of Twin raised SystemExit: 0"),
+            (lambda values: None, "must return the values of choices, but got None"),
+            (lambda values: list(values), "must return the values of choices, but got "),
+            (lambda values: {**values, "activation": "tanh"}, "activation is 'tanh', and not one of"),
+            (lambda values: {**values, "activation": np.zeros(3)}, "activation is array"),
+            (lambda values: {**values, "activation": ["relu"]}, "activation is \\['relu'\\], and not one of"),
+            (lambda values: {**values, "width": 3}, "exactly the active choices, but it also gave 'width'"),
+            (lambda values: {**values, "depth": 0, "kernel1": 3}, "exactly the active choices, but it also gave"),
+            (lambda values: {**values, 3: 4}, "exactly the active choices, but it also gave 3"),
+        ],
+    )
+    def test_anything_else_is_refused(self, canonical: Callable[..., object], message: str) -> None:
+        """The error names the choice and what came instead of an option."""
+
+        class Twin(TinySpace):
+            def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+                return canonical(values)  # type: ignore[return-value]
+
+        with pytest.raises(SpaceError, match=message):
+            sample(Twin(), np.random.default_rng(0))
+
+    def test_numbers_of_numpy_become_the_options_that_they_equal(self) -> None:
+        """Otherwise no journal could hold the architecture."""
+
+        class Twin(TinySpace):
+            def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+                return {name: np.array(value)[()] for name, value in values.items()}
+
+        architecture = sample(Twin(), np.random.default_rng(0))
+        assert {type(value) for value in architecture.values()} <= {int, str, bool}
+        assert_valid(TinySpace(), architecture)
 
 
 class TestLoad:

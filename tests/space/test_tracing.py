@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import sys
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from nas.errors import CandidateError
 from nas.space.architecture import Architecture, Choice
 from nas.space.layer import Layer, total_macs, total_params
 from nas.space.search_space import SearchSpace, architecture_from, load_space
-from nas.space.tracing import build_checked, layers_of, trace_layers
+from nas.space.tracing import build_checked, describer_of, layers_of, trace_layers
 
 IMAGE = (1, 8, 8)
 
@@ -266,3 +267,64 @@ def test_an_exception_of_build_names_the_file_and_the_line_of_the_user_s_code() 
     line = inspect.getsourcelines(Wrong.build)[1] + 1
     assert failure.value.reason.startswith("build raised ValueError: ")
     assert failure.value.reason.endswith(f"({__file__}, line {line})")
+
+
+class GivenLayers(OneSpace):
+    """A space whose own ``layers`` returns what it is told to."""
+
+    def __init__(self, given: object) -> None:
+        super().__init__(lambda _: nn.Flatten())
+        self._given = given
+
+    def layers(self, architecture: Architecture) -> list[Layer]:
+        return self._given() if callable(self._given) else self._given  # type: ignore[return-value]
+
+
+PLAIN = Layer("linear", (64,), (10,))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (lambda: sys.exit(3), "layers raised SystemExit: 3"),
+        (lambda: {}["depth"], r"layers raised KeyError: 'depth' \(.*test_tracing.py, line \d+\)"),
+        (None, "layers raised TypeError: 'NoneType' object is not iterable"),
+        ([], "layers must return at least one layer, each a nas.Layer, but got none"),
+        ([PLAIN, "linear"], "each a nas.Layer, but got 'linear'"),
+        (
+            [Layer("linear", [64], (10,))],
+            r"the input_shape of a layer must be a tuple of whole numbers, but got \[64\]",
+        ),
+        ([Layer("linear", (64.0,), (10,))], r"but got \(64\.0,\)"),
+        ([Layer("linear", (64,), (-10,))], r"the output_shape of a layer .* but got \(-10,\)"),
+        ([Layer("linear", (64,), (10,), macs=-1)], "macs of a layer must be a whole number of at least 0, but got -1"),
+        ([Layer("linear", (64,), (10,), params=0.5)], "params of a layer must be a whole number"),
+        ([Layer("conv", (1, 8, 8), (4, 8, 8), kernel=0)], "kernel of a layer must be a whole number of at least 1"),
+        ([PLAIN, Layer("linear", (64,), (10,), macs=None)], "macs of a layer must be .* but got None"),
+    ],
+)
+def test_layers_of_another_kind_are_one_failed_row(given: object, says: str) -> None:
+    """Whatever a space's own method returns, describing an architecture fails with one sentence."""
+    with pytest.raises(CandidateError, match=says) as failure:
+        describer_of(GivenLayers(given), IMAGE, 10).describe([ARCHITECTURE])
+    assert failure.value.kind == "build"
+
+
+def test_a_scalar_may_be_a_layer_s_output() -> None:
+    """A trace of a sum has a layer without a shape."""
+    layers = [PLAIN, Layer("pool", (10,), ()), Layer("linear", (), (10,))]
+    assert describer_of(GivenLayers(layers), IMAGE, 10).describe([ARCHITECTURE]).layer_sums.sum() > 0
+
+
+@pytest.mark.parametrize("call", [build_checked, layers_of])
+def test_a_build_that_calls_exit_is_a_failed_row(call: object, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it prints before goes to standard error, because standard output belongs to results."""
+
+    def build(architecture: Architecture) -> nn.Module:
+        print("building")
+        sys.exit(0)
+
+    with pytest.raises(CandidateError, match=r"build raised SystemExit: 0 \(.*, line \d+\)") as failure:
+        call(OneSpace(build), ARCHITECTURE, IMAGE, 10)  # type: ignore[operator]
+    assert failure.value.kind == "build"
+    assert capsys.readouterr().out == ""

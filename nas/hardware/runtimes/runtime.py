@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from nas.errors import RecipeError, raised_text
 from nas.hardware.runtimes.environments import Environment
+from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in
 from nas.values.target import ModelFormat, Target
 
@@ -102,13 +105,24 @@ def load_runtime(name: str, options: Iterable[tuple[str, str]] = ()) -> Runtime:
     """Return the runtime registered as ``name``, or found at ``module:Name``, made with a target's ``options``.
 
     Raises:
-        RecipeError: no such runtime, or an option that it does not take.
+        RecipeError: no such runtime, no class of a runtime, or an option that it does not take or refuses.
     """
-    maker = load_plug_in("nas.runtimes", name, "target's runtime")
-    assert callable(maker)
+    maker: Any = load_plug_in("nas.runtimes", name, "target's runtime")
+    methods = ("why_unavailable", "version", "deploy", "open")
+    missing = [method for method in methods if not callable(getattr(maker, method, None))]
+    if not inspect.isclass(maker) or missing:
+        raise RecipeError(
+            f"a target's runtime must be a class with the methods of nas.Runtime, but {name!r} is {maker!r:.80}, "
+            f"without {', '.join(missing) or 'being a class'}."
+        )
     given = dict(options)
     check_options(maker, given, name, "the runtime", own=("batch", "threads"))
-    runtime: Runtime = maker(**given)
+    try:
+        with own_code():
+            made: Any = maker(**given)
+    except Exception as error:
+        raise RecipeError(f"the runtime {name!r} cannot be made with {given}: {raised_text(error)}.") from None
+    runtime: Runtime = made
     return runtime
 
 

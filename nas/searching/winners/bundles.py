@@ -21,7 +21,7 @@ from nas.results.bundle import ABOUT
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
-from nas.space.tracing import build_checked
+from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
 from nas.tasks.dataset import DataSet
 from nas.training.training import normalised_images
@@ -52,7 +52,7 @@ class BundleMaker:
         data = state.resolved.data
         folder = self._bundle(architecture)
         module = build_checked(state.resolved.space, architecture, data.input_shape, data.class_count)
-        module.load_state_dict(load((folder / "model.safetensors").read_bytes()))
+        load_weights(module, load((folder / "model.safetensors").read_bytes()))
         module.eval()
         batch = state.recipe.parsed_target.batch
         export_onnx(module, data.input_shape, batch, folder / ONNX)

@@ -1,0 +1,108 @@
+"""The rules of search spaces: which class can be one, and which choices it may have."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas.errors import RecipeError, SpaceError, raised_text
+from nas.space.architecture import Choice
+from nas.space.own_code import own_code
+
+MOST_CHOICES = 1000
+
+
+def check_space_class(maker: object, name: str) -> None:
+    """Check that ``maker`` is the class of a space before it is called with anything.
+
+    Raises:
+        RecipeError: something else, such as a function.
+    """
+    if not inspect.isclass(maker):
+        raise RecipeError(
+            f"search space {name!r} must be a class with choices and a method build, but got a {type(maker).__name__}: "
+            f"{maker!r:.80}."
+        )
+    missing = [] if callable(getattr(maker, "build", None)) else ["method build(architecture)"]
+    missing += [] if _has_choices(maker) else ["choices"]
+    if missing:
+        raise RecipeError(
+            f"search space {name!r} must be a class with choices and a method build, but {maker.__qualname__} has no "
+            f"{' and no '.join(missing)}."
+        )
+
+
+def _has_choices(kind: type) -> bool:
+    """Return True if a class has choices, or the code of one of its methods gives them to its objects."""
+    if hasattr(kind, "choices"):
+        return True
+    for each in kind.__mro__:
+        if "choices" in {**inspect.get_annotations(each), **dict.fromkeys(getattr(each, "__slots__", ()))}:
+            return True
+        codes = [code for member in vars(each).values() if (code := getattr(member, "__code__", None)) is not None]
+        if any("choices" in (*code.co_names, *code.co_consts) for code in codes):
+            return True
+    return "__getattr__" in vars(kind)
+
+
+def check_space(space: object) -> None:
+    """Check that a space follows the rules.
+
+    Raises:
+        SpaceError: no method ``build``, no choices, choices that change, a duplicate name, or a condition on a choice
+            that does not come earlier.
+    """
+    kind = type(space).__name__
+    if not callable(getattr(space, "build", None)):
+        raise SpaceError(f"a space must have a method build(architecture), but {kind} has none.")
+    choices, again = _choices_of(space), _choices_of(space)
+    seen: dict[str, Choice] = {}
+    for choice in choices:
+        if not isinstance(choice, Choice):
+            raise SpaceError(f"choices of a space must be nas.Choice objects, but got {choice!r:.80}.")
+        if choice.name in seen:
+            raise SpaceError(f"choices of a space must have different names, but {choice.name!r} comes twice.")
+        _check_condition(choice, seen)
+        seen[choice.name] = choice
+    if not 1 <= len(seen) <= MOST_CHOICES:
+        given = f"{len(seen):,}" if seen else "none"
+        raise SpaceError(f"a space must have at least one choice and at most {MOST_CHOICES:,}, but {kind} has {given}.")
+    if choices != again:
+        raise SpaceError(
+            f"choices of a space must be the same at each reading, but those of {kind} change. Make them once, in the "
+            "class or in its constructor."
+        )
+
+
+def _choices_of(space: object) -> list[Any]:
+    """Return what ``choices`` gives, once. Raises SpaceError if that is no sequence."""
+    try:
+        with own_code():
+            found = getattr(space, "choices")  # noqa: B009 an object of which nothing is known
+            if isinstance(found, Sequence) and not isinstance(found, str | bytes):
+                return list(found)
+    except Exception as error:
+        raise SpaceError(
+            f"a space must have choices, but reading those of {type(space).__name__} raised {raised_text(error)}."
+        ) from None
+    raise SpaceError(
+        f"a space must have choices, a tuple of nas.Choice objects, but those of {type(space).__name__} are "
+        f"{found!r:.80}."
+    )
+
+
+def _check_condition(choice: Choice, before: Mapping[str, Choice]) -> None:
+    if choice.when is None:
+        return
+    parent, options = choice.when
+    if parent not in before:
+        raise SpaceError(
+            f"a choice must come after the choice that it depends on, but {choice.name!r} depends on "
+            f"{parent!r}, which does not come before it."
+        )
+    if not options or any(option not in before[parent].options for option in options):
+        raise SpaceError(
+            f"choice {choice.name!r} depends on {parent!r} being one of {options}, "
+            f"but {parent!r} has only the options {before[parent].options}."
+        )
