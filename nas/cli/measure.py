@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nas.cli import options
-from nas.cli.output import print_json
+from nas.cli.output import json_alone, print_json
 from nas.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -59,16 +59,19 @@ def measure(
         raise RecipeError("nas measure --space writes a table: name its file with --out table.csv.gz.")
     named = NamedSpace.parse(space or "", option or [], input_shape, classes)
     request = BenchRequest(Target.parse(target), within, max_rounds, meter_command)
-    with closing(choose_progress(sys.stdout, as_json)) as progress:
+    with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
         bench = request.open(progress.say)
         bench.check_meter()
         bench.check(metrics)
         if space is None or out is None:
-            _print_files(measure_files(models or [], request.target, bench, metrics, seed, progress), as_json)
-            return
-        wanted = SpaceTable(named, count, out, metrics, seed, fresh_measurements)
-        rows = wanted.measure(request.target, bench, progress)
-    _print_table(out, rows, as_json)
+            files = measure_files(models or [], request.target, bench, metrics, seed, progress)
+        else:
+            wanted = SpaceTable(named, count, out, metrics, seed, fresh_measurements)
+            rows = wanted.measure(request.target, bench, progress)
+    if space is None or out is None:
+        _print_files(files, as_json)
+    else:
+        _print_table(out, rows, as_json)
 
 
 def _print_files(found: Sequence[MeasuredFile], as_json: bool) -> None:

@@ -231,6 +231,10 @@ ReportSeed = Annotated[
     int | None,
     typer.Option("--seed", min=0, metavar="N", help="The seed of everything random. [default: the run's, or 0]"),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Run code that the run names as module:Name. Do so only for runs of your own."),
+]
 SourceTable = Annotated[
     Path,
     typer.Option(metavar="FILE", help="A table of measurements on other devices, a .csv or .csv.gz file."),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,32 @@ if TYPE_CHECKING:
 
 INCOMPLETE = 1
 """The exit status if something that was asked for could not be shown."""
+
+
+@contextlib.contextmanager
+def json_alone(as_json: bool) -> Iterator[None]:
+    """Keep standard output for the JSON that follows the context.
+
+    Whatever is printed within it goes to standard error, also by programs that a space or a library starts. Without
+    ``as_json`` nothing changes.
+    """
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # it is closed
+        kept = None
+    else:
+        os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def print_json(value: Any) -> None:

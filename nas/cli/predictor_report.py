@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli import options
-from nas.cli.output import check_page, show_trust
+from nas.cli.output import check_page, json_alone, show_trust
 from nas.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def report(
     samples: options.MostSamples = None,
     out: options.ReportPage = None,
     seed: options.ReportSeed = None,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Report how far a predictor can be trusted.
@@ -41,7 +42,7 @@ def report(
     The predictor is fitted to the measurements of a run or a table, and cross-validation shows its errors. The report
     also names the architectures to measure next.
     """
-    from nas.prediction.measured_run import recipe_of_run
+    from nas.prediction.measured_run import check_trusted, recipe_of_run
     from nas.prediction.trust_request import TrustRequest
     from nas.reports.progress_display import choose_progress
     from nas.tables.named_space import space_of_table
@@ -56,17 +57,19 @@ def report(
     if out is not None:
         check_page(out, "--out")
     page = out or (measured / REPORT_FILE if measured.is_dir() else REPORT_FILE)
-    with closing(choose_progress(sys.stdout, as_json)) as progress:
+    with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
         if measured.is_dir():
             _refuse_options_of_tables(target, sources, input_shape, classes, option)
             recipe = recipe_of_run(measured)
+            named = [recipe.space.name] * (space is None) + [recipe.predictor.name] * (predictor is None)
+            check_trusted(measured, named, trust)
             predictor_options = recipe.predictor.options if predictor is None else {}
             predictor, seed = predictor or recipe.predictor.name, recipe.seed if seed is None else seed
             data = _device_of_run(measured, recipe, space, metrics, seed)
         else:
             predictor, seed, predictor_options = predictor or TABLE_PREDICTOR, seed or 0, {}
-            named = space_of_table(measured, space, option or [], input_shape, classes)
-            data = device_in_file(measured, named, target, metrics, options.names_in(sources), seed, progress.say)
+            of_table = space_of_table(measured, space, option or [], input_shape, classes)
+            data = device_in_file(measured, of_table, target, metrics, options.names_in(sources), seed, progress.say)
         request = TrustRequest(predictor, limits, seed, samples, predictor_options)
         reports = request.report_on(data, progress)
     facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}

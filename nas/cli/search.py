@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from nas.cli import options
-from nas.cli.output import show_front
+from nas.cli.output import json_alone, show_front
 from nas.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: b
         return None
     from nas.searching.run import search as start
 
-    return start(complete, runs=runs, progress=choose_progress(sys.stdout, as_json))
+    with json_alone(as_json):
+        return start(complete, runs=runs, progress=choose_progress(sys.stdout, as_json))
 
 
 def _read(recipe: Path) -> dict[str, Any]:
@@ -129,4 +130,5 @@ def _resume(folder: Path, overrides: Sequence[str], extra: Sequence[str], as_jso
     from nas.reports.progress_display import choose_progress
     from nas.searching.run import resume
 
-    return resume(folder, overrides=overrides, progress=choose_progress(sys.stdout, as_json))
+    with json_alone(as_json):
+        return resume(folder, overrides=overrides, progress=choose_progress(sys.stdout, as_json))

@@ -31,6 +31,20 @@ def recipe_of_run(folder: Path) -> Recipe:
     return read_recipe(folder / RECIPE)
 
 
+def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:
+    """Check that a report runs no code which somebody's run folder names. Names of installed plug-ins are no such code.
+
+    Raises:
+        RecipeError: one of ``names`` is a ``module:Name``, and nobody said that the run can be trusted.
+    """
+    code = [name for name in names if ":" in name]
+    if code and not trust:
+        raise RecipeError(
+            f"the run {folder} names code of its own, {' and '.join(code)}, which a report on it must run. If the run "
+            "is your own, or you trust who made it, say so with --trust."
+        )
+
+
 def device_of_run(
     folder: Path, recipe: Recipe, space: str, options: Mapping[str, Any], metrics: Sequence[str], seed: int
 ) -> MeasuredDevice:

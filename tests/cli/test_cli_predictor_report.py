@@ -23,6 +23,7 @@ from small_tables import (
     write_table,
 )
 
+import nas
 from nas.recipe.recipe import Recipe
 from nas.space.search_space import choices_hash
 from nas.storage.home import home
@@ -142,7 +143,7 @@ def test_a_run_is_reported_on_from_its_journal(
 ) -> None:
     """Space, shapes, limits and predictor come from the recipe, and the page lies in the run's folder."""
     run = make_run(tmp_path / "run", 11)
-    shown = json.loads(printed(capsys, monkeypatch, *REPORT, run, "--json"))
+    shown = json.loads(printed(capsys, monkeypatch, *REPORT, run, "--trust", "--json"))
     latency, size = shown["metrics"]
     assert latency["limits"] == ["latency_ms <= 1"]
     assert (latency["predictor"], size["metric"]) == ("quick_predictor:fit_quick", "model_bytes")
@@ -152,7 +153,9 @@ def test_a_run_is_reported_on_from_its_journal(
     assert suggested <= {a.id for a in ALL[11:]}
     page = (run / "predictor_report.html").read_text(encoding="utf-8")
     assert "<dt>seed</dt><dd>3</dd>" in page
-    other = printed(capsys, monkeypatch, *REPORT, run, "--metric", "latency_ms", "--limit", "latency_ms<=2", "--json")
+    other = printed(
+        capsys, monkeypatch, *REPORT, run, "--trust", "--limit", "latency_ms<=2", "--metric", "latency_ms", "--json"
+    )
     assert [each["limits"] for each in json.loads(other)["metrics"]] == [["latency_ms <= 2"]]
 
 
@@ -161,7 +164,7 @@ def test_a_run_in_a_table_is_reported_on(
 ) -> None:
     """Without a data set, the task comes from the recipe; the target is the table's device."""
     run = make_run(tmp_path / "run", 11, table="table.csv.gz")
-    latency, _ = json.loads(printed(capsys, monkeypatch, *REPORT, run, "--json"))["metrics"]
+    latency, _ = json.loads(printed(capsys, monkeypatch, *REPORT, run, "--trust", "--json"))["metrics"]
     assert latency["target"] == "table:phone"
     assert latency["held_out"]["samples"] == 11
 
@@ -178,9 +181,31 @@ def test_a_run_transfers_from_other_targets_of_this_machine(
             found = Measurement("latency_ms", target, ((latency_ms(a),),) * 3)
             store.add(f"machine with {target}", f"{identity}-layers", a, {"latency_ms": found})
     run = make_run(tmp_path / "run", 11)
-    latency, size = json.loads(printed(capsys, monkeypatch, *REPORT, run, "--json"))["metrics"]
+    latency, size = json.loads(printed(capsys, monkeypatch, *REPORT, run, "--trust", "--json"))["metrics"]
     assert latency["sources"] == ["torch-cpu:fp32:batch=1:threads=1"]
     assert size["sources"] == []
+
+
+def test_a_run_s_own_code_is_run_only_where_its_user_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody else's run folder may name any code. Names on the command line are the user's own."""
+    run = make_run(tmp_path / "run", 11, space="harmful:Space")
+    (tmp_path / "harmful.py").write_text("import pathlib\npathlib.Path('harm').touch()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    text = refused(capsys, monkeypatch, *REPORT, run)
+    assert "names code of its own, harmful:Space and quick_predictor:fit_quick, which a report on it must run" in text
+    assert "say so with --trust" in text
+    text = refused(capsys, monkeypatch, *REPORT, run, "--predictor", "quick_predictor:fit_quick")
+    assert "names code of its own, harmful:Space, which" in text
+    for read in (("show", run), ("show", "--runs", tmp_path), ("report", run)):
+        printed(capsys, monkeypatch, *read)
+    assert nas.load_run(run).recipe.space.name == "harmful:Space"
+    assert not (tmp_path / "harm").exists()
+    mine = ("--space", "tiny_space:TinySpace", "--predictor", "quick_predictor:fit_quick", "--json")
+    printed(capsys, monkeypatch, *REPORT, make_run(tmp_path / "mine", 11), *mine)
+    refused(capsys, monkeypatch, *REPORT, run, "--trust")
+    assert (tmp_path / "harm").exists()
 
 
 def test_the_space_of_a_run_that_was_given_an_object_is_named(
@@ -188,10 +213,10 @@ def test_the_space_of_a_run_that_was_given_an_object_is_named(
 ) -> None:
     """A recipe cannot locate the class of a space object, so --space must name it."""
     run = make_run(tmp_path / "run", 11, space="given")
-    text = refused(capsys, monkeypatch, *REPORT, run)
+    text = refused(capsys, monkeypatch, *REPORT, run, "--trust")
     assert "was started with a space object: name its class with --space my_module:MySpace" in text
-    printed(capsys, monkeypatch, *REPORT, run, "--space", "tiny_space:TinySpace")
-    text = refused(capsys, monkeypatch, *REPORT, run, "--space", "fault_spaces:Faulty")
+    printed(capsys, monkeypatch, *REPORT, run, "--trust", "--space", "tiny_space:TinySpace")
+    text = refused(capsys, monkeypatch, *REPORT, run, "--trust", "--space", "fault_spaces:Faulty")
     assert "must have the choices that the run" in text
 
 
