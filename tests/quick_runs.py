@@ -83,7 +83,7 @@ class OneChoice:
 
 def instruments(space: SearchSpace, fingerprint: str | None = None) -> Instruments:
     bench = FakeBench(space, fingerprint=fingerprint)
-    return Instruments(bench=bench, clock=FakeClock(), stopwatch=FakeClock())
+    return Instruments(bench=bench, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
 
 
 def search(

@@ -35,6 +35,10 @@ class Interruption(nas.NullProgress):
             raise KeyboardInterrupt
 
 
+HERE = nas.Instruments(looks_apart=False)
+"""The space of these tests needs no process of its own."""
+
+
 def recipe(table: Path, sampler: str) -> dict[str, Any]:
     return {
         "name": "run",
@@ -103,11 +107,11 @@ def test_a_recipe_and_a_seed_give_the_rows_of_version_0_5_0(tmp_path: Path, samp
     """Evaluations, fits and what limits turned away; with ``step``, interrupted there before a round and resumed."""
     wanted = recipe(write_table(tmp_path / "t.csv.gz"), sampler)
     if step is None:
-        nas.search(wanted, space=Chain, runs=tmp_path, progress=None)
+        nas.search(wanted, space=Chain, runs=tmp_path, progress=None, instruments=HERE)
     else:
         with pytest.raises(KeyboardInterrupt):
-            nas.search(wanted, space=Chain, runs=tmp_path, progress=Interruption(step))
-        nas.resume(tmp_path / "run", space=Chain, progress=None)
+            nas.search(wanted, space=Chain, runs=tmp_path, progress=Interruption(step), instruments=HERE)
+        nas.resume(tmp_path / "run", space=Chain, progress=None, instruments=HERE)
     found = rows_of(tmp_path / "run")
     for kind in ("evaluation", "fit"):
         assert_like(found[kind], [row for name, row in GOLDEN[sampler]["rows"] if name == kind])

@@ -44,7 +44,8 @@ def copied_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def resume(run: Path) -> nas.Front:
     space = Faulty(FAULTS)
-    instruments = nas.Instruments(bench=FakeBench(space), clock=FakeClock(), stopwatch=FakeClock())
+    clock = FakeClock()
+    instruments = nas.Instruments(bench=FakeBench(space), looks_apart=False, clock=clock, stopwatch=FakeClock())
     return nas.resume(run, space=space, progress=None, instruments=instruments)
 
 

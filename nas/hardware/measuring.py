@@ -16,6 +16,7 @@ from nas.hardware.bench import NOTES, Bench, Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.space.architecture import Architecture
+from nas.space.first_look import FirstLook
 from nas.space.search_space import SearchSpace
 from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
@@ -53,7 +54,7 @@ class Measurer(Protocol):
 class Surroundings:
     """A measurer that builds and exports each architecture of ``space`` and measures it on ``bench``.
 
-    ``store`` holds measurements of earlier runs.
+    ``store`` holds measurements of earlier runs. ``look`` is taken at each architecture before it is built.
     """
 
     space: SearchSpace
@@ -62,6 +63,7 @@ class Surroundings:
     classes: int
     batch: int
     store: MeasurementStore | None = None
+    look: FirstLook | None = None
 
     @property
     def fingerprint(self) -> str | None:
@@ -149,6 +151,8 @@ def vary_constant_weights(module: torch.nn.Module) -> None:
 
 
 def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.Module:
+    if surroundings.look is not None:
+        surroundings.look.check_build(architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = build_checked(surroundings.space, architecture, surroundings.input_shape, surroundings.classes)

@@ -241,6 +241,8 @@ class ExecutionRecipe(Section):
     """Threads of each training."""
     gpus_per_worker: float | None = Field(default=None, ge=0)
     """GPUs of each training: a share of one, or a whole number. By default they share this machine's GPUs."""
+    first_look_limit_s: float = Field(default=60.0, gt=0, le=86_400)
+    """The time limit for the code of a space of your own to import, and to build an architecture once, in seconds."""
     ray_address: str | None = None
     """A Ray cluster of which this machine is a node: ``auto``, or the head's ``host:port``."""
 

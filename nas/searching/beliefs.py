@@ -14,9 +14,10 @@ from nas.hardware.energy_model import MemoryHierarchy, dram_traffic_bytes, model
 from nas.prediction.predictor import Predictor
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, whole_space
-from nas.space.tracing import describer_of
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
@@ -44,6 +45,7 @@ class Beliefs:
         measurements: by architecture, the last measurement of each metric.
         trainings: by architecture, the row of its training; likewise ``retrainings`` and ``winners``.
         unfit: the architectures that failed before they were retrained.
+        look: finds layers, and whether an architecture can be built.
         describer: counts layers of the space's architectures.
     """
 
@@ -57,11 +59,13 @@ class Beliefs:
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
         rows: Iterable[Evaluation] = (),
+        look: FirstLook | None = None,
     ) -> None:
         self.space = space
         self.objectives = tuple(objectives)
         self.limits = tuple(limits)
-        self.describer = describer_of(space, input_shape, classes)
+        self.look = look or LookHere(space, input_shape, classes)
+        self.describer = Describer(space, self.look.layers)
         self.rows: list[Evaluation] = []
         self.measurements: dict[Architecture, dict[str, Measurement]] = {}
         self.trainings: dict[Architecture, Evaluation] = {}

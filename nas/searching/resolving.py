@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import RecipeError, SpaceError
+from nas.errors import RecipeError, raised_text
 from nas.hardware.bench import Bench
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
@@ -26,9 +26,13 @@ from nas.results.bundle import GIVEN
 from nas.searching.beliefs import measured_metrics
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
-from nas.space.plug_ins import check_options
-from nas.space.search_space import HasSupernet, SearchSpace, check_space, count, load_space, make_space
-from nas.space.tracing import describer_of
+from nas.space.description import Describer
+from nas.space.first_look import FirstLook, LookApart, LookHere
+from nas.space.look_worker import StrandedSpaceError
+from nas.space.own_code import own_code
+from nas.space.plug_ins import check_options, is_own, plug_in_path
+from nas.space.rules import check_space, check_space_class
+from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table_evaluation import SearchedTable
@@ -41,6 +45,10 @@ Clock = Callable[[], float]
 
 MOST_THREADS_PER_CORE = 16
 """Trainings may take more threads than there are cores, but each of thousands of workers would take memory too."""
+STRANDED = (
+    "the space cannot be sent to a process of its own, so its code runs in this one, where nothing ends a build that "
+    "hangs: "
+)
 CALIBRATION_IMAGES = 256
 """Training images on which an int8 model finds its ranges."""
 
@@ -50,9 +58,11 @@ class Instruments:
     """The bench and the clocks of a run; tests replace them. Without a bench it is the target of this machine.
 
     ``clock`` dates the rows. ``stopwatch`` takes durations: setting the system's clock must not end trainings.
+    ``looks_apart`` lets a user's own space first run in a process of its own.
     """
 
     bench: Bench | None = None
+    looks_apart: bool = True
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)
 
@@ -70,10 +80,12 @@ class Models:
 class Resolved:
     """What the names of a recipe stand for: the space, what measures its architectures, and earlier measurements.
 
-    There are either ``models`` or the ``table`` that takes their place.
+    There are either ``models`` or the ``table`` that takes their place. ``look`` finds the layers of architectures; it
+    must be closed.
     """
 
     space: SearchSpace
+    look: FirstLook
     input_shape: tuple[int, int, int]
     class_count: int
     measurer: Measurer
@@ -108,7 +120,7 @@ def with_given_names(recipe: Recipe, space: GivenSpace | None, data: DataSet | N
     """Return the recipe, in which a space or a data set that was passed as an object is called ``given``."""
     changes: dict[str, Any] = {}
     if space is not None:
-        kind = space if inspect.isclass(space) else type(space)
+        kind = space if isinstance(space, type) else type(space)
         changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
     if data is not None:
         changes["data"] = {"name": GIVEN}
@@ -140,18 +152,47 @@ def resolve(
     for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
-    _check_plug_ins(recipe)
-    _check_execution(recipe)
-    if recipe.evaluate == "table":
-        resolved = _resolve_table(recipe, space, data, progress)
-    else:
-        resolved = _resolve_models(recipe, space, data, instruments, progress)
-    _try_sampler(recipe, resolved)
+    apart = _look_apart(recipe, space, progress) if instruments.looks_apart else None
+    try:
+        _check_plug_ins(recipe)
+        _check_execution(recipe)
+        if recipe.evaluate == "table":
+            resolved = _resolve_table(recipe, space, data, progress, apart)
+        else:
+            resolved = _resolve_models(recipe, space, data, instruments, progress, apart)
+        _try_sampler(recipe, resolved)
+    except BaseException:
+        if apart is not None:
+            apart.close()
+        raise
     return resolved
 
 
+def _look_apart(recipe: Recipe, given: GivenSpace | None, progress: Progress) -> LookApart | None:
+    """Start the process in which a user's own space runs first; None for a space that comes with the project."""
+    name, limit_s = recipe.space.name, recipe.execution.first_look_limit_s
+    if given is None:
+        plug_in_path("nas.search_spaces", name, "search space")  # an impossible name needs no process
+        return LookApart(name, limit_s, progress.say) if is_own("nas.search_spaces", name) else None
+    name = (given if isinstance(given, type) else type(given)).__qualname__
+    if isinstance(given, type):
+        check_space_class(given, name)
+    try:
+        with own_code():
+            pickled = cloudpickle.dumps(given)
+    except Exception as error:
+        progress.say(STRANDED + raised_text(error))
+        return None
+    return LookApart(name, limit_s, progress.say, pickled)
+
+
 def _resolve_models(
-    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
+    recipe: Recipe,
+    space: GivenSpace | None,
+    data: DataSet | None,
+    instruments: Instruments,
+    progress: Progress,
+    apart: LookApart | None,
 ) -> Resolved:
     _check_gpus(recipe)
     source = DataSource(
@@ -166,12 +207,12 @@ def _resolve_models(
         bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     loaded = source.load(progress)
     shape, classes = loaded.input_shape, loaded.class_count
-    made = _space(recipe, space, shape, classes)
+    made, look = _space(recipe, space, shape, classes, apart, progress)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
-    surroundings = Surroundings(made, bench, shape, classes, recipe.parsed_target.batch, store)
-    return Resolved(made, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
+    surroundings = Surroundings(made, bench, shape, classes, recipe.parsed_target.batch, store, look)
+    return Resolved(made, look, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
 
 
 def described(recipe: Recipe, resolved: Resolved) -> list[str]:
@@ -210,7 +251,7 @@ def _check_plug_ins(recipe: Recipe) -> None:
 
 def _try_sampler(recipe: Recipe, resolved: Resolved) -> None:
     """Make the sampler once, because it may refuse the value of an option. Raises RecipeError if it does."""
-    describer = describer_of(resolved.space, resolved.input_shape, resolved.class_count)
+    describer = Describer(resolved.space, resolved.look.layers)
     make_sampler(recipe.sampler.name, recipe.sampler.options, Beforehand(describer), _accept_all, seed=0)
 
 
@@ -228,16 +269,32 @@ def _device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> Dev
     )
 
 
-def _space(recipe: Recipe, given: GivenSpace | None, input_shape: tuple[int, int, int], classes: int) -> SearchSpace:
+def _space(
+    recipe: Recipe,
+    given: GivenSpace | None,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    apart: LookApart | None,
+    progress: Progress,
+) -> tuple[SearchSpace, FirstLook]:
+    """Return the space, and what looks at its architectures. It is made here after it was made ``apart``."""
+    options = {} if given is not None else recipe.space.options
+    if apart is not None:
+        is_class, builds = given is None or isinstance(given, type), recipe.evaluate != "table"
+        try:
+            apart.make(options, input_shape, classes, is_class=is_class, builds=builds)
+        except StrandedSpaceError as error:
+            apart.close()
+            apart = None
+            progress.say(f"{STRANDED}{error}")
     if given is None:
-        return load_space(recipe.space.name, recipe.space.options, input_shape=input_shape, classes=classes)
-    if inspect.isclass(given):
-        return make_space(given, given.__qualname__, {}, input_shape=input_shape, classes=classes)
-    if not hasattr(given, "choices"):
-        raise SpaceError(f"a space must have choices, but {type(given).__name__} has none: {given!r}.")
-    assert not isinstance(given, type)
-    check_space(given)
-    return given
+        made = load_space(recipe.space.name, options, input_shape=input_shape, classes=classes)
+    elif isinstance(given, type):
+        made = make_space(given, given.__qualname__, options, input_shape=input_shape, classes=classes)
+    else:
+        check_space(given)
+        made = given
+    return made, apart or LookHere(made, input_shape, classes)
 
 
 def _check_execution(recipe: Recipe) -> None:
@@ -283,18 +340,17 @@ def _check_gpus(recipe: Recipe) -> None:
         )
 
 
-def _resolve_table(recipe: Recipe, space: GivenSpace | None, data: DataSet | None, progress: Progress) -> Resolved:
+def _resolve_table(
+    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, progress: Progress, apart: LookApart | None
+) -> Resolved:
     """Return the same for a run that looks everything up: it loads no data set and measures nothing."""
     if data is not None:
         raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
     shape, classes = recipe.table.input_shape, recipe.table.classes
-    made = _space(recipe, space, shape, classes)
+    made, look = _space(recipe, space, shape, classes, apart, progress)
     table = SearchedTable(recipe.table, made)
-    metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
-    table.check(metrics)
-    for doubt in table.doubts(metrics):
-        progress.say(doubt)
-    return Resolved(made, shape, classes, table, table=table)
+    table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    return Resolved(made, look, shape, classes, table, table=table)
 
 
 def _check_shares_weights(space: SearchSpace, recipe: Recipe, data: DataSet) -> None:

@@ -89,12 +89,13 @@ def search(
     instruments = instruments or Instruments()
     shown = _progress(progress)
     resolved = _resolve_new(recipe, space, data, instruments, shown)
-    folder = _new_folder(recipe, Path(runs))
-    with (
-        _advised(folder, recipe, (KeyboardInterrupt,)),
-        Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal,
-    ):
-        return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
+    with contextlib.closing(resolved.look):
+        folder = _new_folder(recipe, Path(runs))
+        with (
+            _advised(folder, recipe, (KeyboardInterrupt,)),
+            Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal,
+        ):
+            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
 
 
 def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "auto") -> list[str]:
@@ -104,6 +105,7 @@ def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "
         NasError: what ``search`` would refuse before it begins.
     """
     resolved = _resolve_new(recipe, None, None, Instruments(), _progress(progress))
+    resolved.look.close()
     folder = _new_folder(recipe, Path(runs))
     if (folder / RECIPE).exists():
         raise JournalError(
@@ -118,7 +120,11 @@ def _resolve_new(
     """Return what the names of a new run's recipe stand for, with a meter that works."""
     resolved = resolve(recipe, space, data, instruments, progress)
     if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
-        resolved.bench.check_meter()
+        try:
+            resolved.bench.check_meter()
+        except BaseException:
+            resolved.look.close()
+            raise
     return resolved
 
 
@@ -163,7 +169,8 @@ def resume(
         resolved = resolve(recipe, space, data, instruments, shown)
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
-        return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
+        with contextlib.closing(resolved.look):
+            return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
 
 
 def _progress(choice: ProgressChoice) -> Progress:

@@ -61,6 +61,7 @@ class Screening:
             if broken is not None:
                 return Verdict(str(broken))
             doubtful = self._beliefs.doubtful_limits(architecture)
+            self._beliefs.look.check_build(architecture)
         except CandidateError as error:
             return Verdict(failure=Failure(error.kind, error.reason))
         if not doubtful or not self._is_cautious:

@@ -66,6 +66,7 @@ class RunState:
             objectives=recipe.parsed_objectives,
             limits=recipe.parsed_limits,
             rows=journal.rows(Evaluation),
+            look=resolved.look,
         )
         self.screening = Screening(self.beliefs)
         models = resolved.models

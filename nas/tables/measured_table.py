@@ -12,6 +12,7 @@ from nas.hardware.bench import Bench
 from nas.hardware.measuring import Surroundings, measure_architectures
 from nas.progress import Progress
 from nas.space.architecture import Architecture
+from nas.space.first_look import FirstLook
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, count as count_assignments, sample
 from nas.space.tracing import layers_of
@@ -39,8 +40,11 @@ def measure_table(
     store: MeasurementStore | None,
     seed: int,
     progress: Progress,
+    look: FirstLook | None = None,
 ) -> list[Evaluation]:
     """Measure ``count`` different random architectures, and write them to ``path`` in the layout of ``table_cells``.
+
+    ``look`` is taken at each architecture before it is built.
 
     The file is written after every ``TOGETHER`` architectures. The same seed draws the same architectures, so an
     interrupted run continues where the store ends.
@@ -53,7 +57,7 @@ def measure_table(
     check_name(path)
     _check_free(path, _header(space, target, metrics))
     architectures = _draw(space, count, np.random.default_rng(seed))
-    surroundings = Surroundings(space, bench, input_shape, classes, target.batch, store)
+    surroundings = Surroundings(space, bench, input_shape, classes, target.batch, store, look)
     rows: list[Evaluation] = []
     for start in range(0, count, TOGETHER):
         rows += measure_architectures(

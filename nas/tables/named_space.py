@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -11,6 +11,7 @@ from typing import Any, final
 from nas.errors import RecipeError
 from nas.recipe.toml_text import apply_overrides
 from nas.space.description import Describer
+from nas.space.first_look import FirstLook, load_space_apart
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.tracing import describer_of
 from nas.tables.table import Table, read_table
@@ -47,6 +48,13 @@ class NamedSpace:
             SpaceError: the space breaks its own rules.
         """
         return load_space(self.name, self.options, input_shape=self.input_shape, classes=self.classes)
+
+    def load_apart(self, say: Callable[[str], None]) -> tuple[SearchSpace, FirstLook]:
+        """Return the same, and what looks at its architectures first; a look must be closed.
+
+        ``say`` tells people who wait. Raises as ``load`` does.
+        """
+        return load_space_apart(self.name, self.options, input_shape=self.input_shape, classes=self.classes, say=say)
 
     def read_table(self, path: Path) -> tuple[Table, SearchSpace, Describer]:
         """Return the table at ``path``, its space and the describer of that space.

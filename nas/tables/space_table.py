@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -42,8 +43,8 @@ class SpaceTable:
             RecipeError: an unknown space or option, an unfit name of the table, or a space that is too small.
             TargetError: the target cannot be measured here.
         """
-        space = self.space.load()
-        with noting_how_to_continue(self.fresh):
+        space, look = self.space.load_apart(progress.say)
+        with closing(look), noting_how_to_continue(self.fresh):
             return measure_table(
                 space,
                 self.count,
@@ -56,4 +57,5 @@ class SpaceTable:
                 store=MeasurementStore(home(), fresh=self.fresh),
                 seed=self.seed,
                 progress=progress,
+                look=look,
             )

@@ -47,7 +47,7 @@ def search(tmp_path: Path, table: Path, **changes: Any) -> Front:
         "execution": {"executor": "inline"},
         **changes,
     }
-    return nas.search(recipe, space=Chain(), runs=tmp_path)
+    return nas.search(recipe, space=Chain(), runs=tmp_path, instruments=nas.Instruments(looks_apart=False))
 
 
 @pytest.fixture(autouse=True)
@@ -172,10 +172,10 @@ def test_the_terminal_says_where_values_come_from(tmp_path: Path, width: int) ->
 def test_a_run_goes_on_with_the_table_that_it_began_with(tmp_path: Path) -> None:
     """A table that has changed is refused, because its values do not compare with those before."""
     search(tmp_path, write_table(tmp_path / "t.csv.gz"))
-    nas.resume(tmp_path / "run", space=Chain())
+    nas.resume(tmp_path / "run", space=Chain(), instruments=nas.Instruments(looks_apart=False))
     write_table(tmp_path / "t.csv.gz", without=ALL[:1])
     with pytest.raises(JournalError, match="goes on with the table that it began with, but the fingerprint was"):
-        nas.resume(tmp_path / "run", space=Chain())
+        nas.resume(tmp_path / "run", space=Chain(), instruments=nas.Instruments(looks_apart=False))
 
 
 def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.DataSet) -> None:

@@ -44,7 +44,7 @@ def test_energy_is_optional_for_a_winner(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("fake_bench.VALUES", {**VALUES, "energy_mj": latency_ms})
     diary = Diary()
-    instruments = Instruments(bench=Metered(Faulty()), clock=FakeClock(), stopwatch=FakeClock())
+    instruments = Instruments(bench=Metered(Faulty()), looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
     front = nas.search(BASE, space=Faulty(), runs=tmp_path, progress=diary, instruments=instruments)
     assert len(front) == 2
     assert all({"latency_ms", "weight_bytes"} <= set(winner.measurements) for winner in front)

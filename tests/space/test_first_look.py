@@ -1,0 +1,256 @@
+"""A user's space runs first in a process of its own, which may exit, hang or print without harm to the search."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cloudpickle
+import pytest
+
+from nas.errors import CandidateError, RecipeError, SpaceError
+from nas.space.architecture import Architecture
+from nas.space.first_look import LookApart
+
+TRAPS = """
+import os
+import sys
+import time
+
+import nas
+
+
+class Traps:
+    choices = (nas.Choice("trap", ("none", "raise", "exit", "os_exit", "hang", "print", "input", "slow")),)
+
+    def __init__(self, seconds=0.2):
+        self.seconds = seconds
+
+    def build(self, architecture):
+        raise RuntimeError("not built: it is looked up")
+
+    def layers(self, architecture):
+        trap = architecture["trap"]
+        if trap == "raise":
+            raise RuntimeError("boom")
+        if trap == "exit":
+            sys.exit("bye")
+        if trap == "os_exit":
+            os._exit(0)
+        if trap == "print":
+            print('{"ok": true}')
+            os.system("echo printed by a program")
+        if trap == "input":
+            input()
+        if trap == "slow":
+            time.sleep(self.seconds)
+        while trap == "hang":
+            time.sleep(0.01)
+        return [nas.Layer("linear", (64,), (10,), macs=640, params=650)]
+"""
+
+
+def line_of(word: str) -> int:
+    """Return the number of the first line of ``TRAPS`` that has a word."""
+    return next(number for number, line in enumerate(TRAPS.splitlines(), start=1) if word in line)
+
+
+@pytest.fixture(name="traps")
+def traps_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the module ``traps`` and go to its folder."""
+    (tmp_path / "traps.py").write_text(TRAPS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(name="told")
+def told_news() -> list[str]:
+    """What a look says to people who wait."""
+    return []
+
+
+@pytest.fixture(name="look")
+def trap_look(traps: Path, told: list[str]) -> Iterator[LookApart]:
+    """A look at ``Traps`` as in a table, where nothing is built, so that torch is not waited for."""
+    look = LookApart("traps:Traps", 20.0, told.append)
+    look.make({}, (1, 8, 8), 10, builds=False)
+    yield look
+    look.close()
+
+
+def trap(name: str) -> Architecture:
+    return Architecture({"trap": name})
+
+
+def test_layers_come_back_as_the_space_gives_them(look: LookApart) -> None:
+    """The second question about an architecture needs no process."""
+    (layer,) = look.layers(trap("none"))
+    assert (layer.kind, layer.input_shape, layer.output_shape, layer.macs, layer.params) == (
+        *("linear", (64,), (10,), 640, 650),
+    )
+    look.close()
+    assert look.layers(trap("none")) == (layer,)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("raise", f"layers raised RuntimeError: boom (HERE, line {line_of('boom')})"),
+        ("exit", f"layers raised SystemExit: bye (HERE, line {line_of('bye')})"),
+        ("os_exit", "build ended its process with exit code 0, as os._exit does."),
+        ("input", "layers raised EOFError"),
+    ],
+)
+def test_a_failure_is_one_sentence_and_the_next_look_works(name: str, says: str, look: LookApart, traps: Path) -> None:
+    """It names the file and the line. A process that ended is started again."""
+    for _ in range(2):
+        with pytest.raises(CandidateError) as failure:
+            look.layers(trap(name))
+        assert failure.value.kind == "build"
+        assert failure.value.reason.startswith(says.replace("HERE", str(traps / "traps.py")))
+    assert look.layers(trap("none"))
+
+
+def test_a_hang_is_ended_and_told(traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who waits hears of it first. The second question waits no more."""
+    monkeypatch.setattr("nas.space.first_look.TELL_EVERY_S", 0.2)
+    look = LookApart("traps:Traps", 1.0, told.append)
+    look.make({}, (1, 8, 8), 10, builds=False)
+    told.clear()
+    for _ in range(2):
+        with pytest.raises(CandidateError, match="build must come back within 1 s, but did not") as failure:
+            look.layers(trap("hang"))
+        assert failure.value.kind == "timeout"
+    assert told[0] == "building trap=hang takes longer than 0 s; it is given up after 1 s"
+    assert look.layers(trap("none"))
+    look.close()
+
+
+def test_slow_looks_are_told(traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many looks that are each short can take long together."""
+    monkeypatch.setattr("nas.space.first_look.TELL_EVERY_S", 0.1)
+    look = LookApart("traps:Traps", 20.0, told.append)
+    look.make({"seconds": 0.3}, (1, 8, 8), 10, builds=False)
+    told.clear()
+    look.layers(trap("slow"))
+    look.layers(trap("none"))
+    look.close()
+    assert any("building architectures takes its time: 2 in " in text for text in told)
+
+
+def test_what_a_space_prints_disturbs_nothing(traps: Path, told: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """It goes to standard error, also what a program prints that the space starts."""
+    look = LookApart("traps:Traps", 20.0, told.append)
+    look.make({}, (1, 8, 8), 10, builds=False)
+    assert look.layers(trap("print"))
+    look.close()
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert '{"ok": true}' in output.err
+    assert "printed by a program" in output.err
+
+
+def test_a_class_that_no_name_leads_to_is_sent_along(told: list[str]) -> None:
+    """As for a class of a notebook, or of a script, whose module cannot be imported."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(TRAPS, names)
+    look = LookApart("Traps", 20.0, told.append, cloudpickle.dumps(names["Traps"]))
+    look.make({}, (1, 8, 8), 10, builds=False)
+    assert look.layers(trap("none"))
+    look.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "says"),
+    [
+        ("import os\nos._exit(0)", SpaceError, "'own:Space': importing it ended its process with exit code 0"),
+        ("import time\ntime.sleep(99)", SpaceError, "importing it must come back within"),
+        ("import sys\nsys.exit(0)", RecipeError, "own fails to import: SystemExit: 0"),
+        ("class Space: ...", RecipeError, "has no method build"),
+    ],
+)
+def test_a_space_that_cannot_be_made_is_refused(
+    code: str, error: type[Exception], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """One sentence at the start, and no process is left."""
+    (tmp_path / "own.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    look = LookApart("own:Space", 0.3 if "sleep" in code else 20.0, told.append)
+    with pytest.raises(error, match=says):
+        look.make({}, (1, 8, 8), 10)
+    look.close()
+
+
+DRIVER = """
+import os, sys
+from nas.space.architecture import Architecture
+from nas.space.first_look import LookApart
+look = LookApart("traps:Traps", 600.0, print)
+look.make({}, (1, 8, 8), 10, builds=False)
+print(look._process.pid, flush=True)
+look.layers(Architecture({"trap": "hang"}))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the test asks the system for a process by its number")
+def test_a_killed_driver_leaves_no_process_behind(traps: Path) -> None:
+    """Also where the space's code hangs at that moment."""
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    process = int(driver.stdout.readline())
+    time.sleep(0.3)
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    assert _ends(lambda: not _lives(process), 20.0)
+
+
+def _ends(happened: Callable[[], bool], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not happened():
+        time.sleep(0.05)
+    return happened()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{process}/stat")  # a process without a parent may wait for somebody to collect it
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+BUILT = """
+import os
+import torch
+import nas
+
+
+class Space:
+    choices = (nas.Choice("width", (4, 8)), nas.Choice("trap", (False, True)))
+
+    def build(self, architecture):
+        if architecture["trap"]:
+            os._exit(0)
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+
+
+def test_a_space_without_layers_is_traced_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """Builds are compared first; the architectures that end the process are left out."""
+    (tmp_path / "built.py").write_text(textwrap.dedent(BUILT), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    look = LookApart("built:Space", 60.0, told.append)
+    look.make({}, (1, 8, 8), 10)
+    (layer,) = look.layers(Architecture({"width": 4, "trap": False}))
+    assert json.loads(json.dumps([layer.kind, layer.macs])) == ["linear", 640]
+    look.close()
