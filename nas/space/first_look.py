@@ -234,6 +234,7 @@ class LookApart:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": _python_path()},
         )
         self._is_loaded = False
         self._replies: queue.Queue[str] = queue.Queue()
@@ -323,6 +324,11 @@ class _LostError(Exception):
     def __init__(self, text: str, *, is_late: bool) -> None:
         super().__init__(text)
         self.is_late = is_late
+
+
+def _python_path() -> str:
+    """Return ``PYTHONPATH`` without empty parts, which would put the current folder before Python's own modules."""
+    return os.pathsep.join(part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part)
 
 
 def _ending(code: int) -> str:

@@ -109,23 +109,26 @@ def check_takes(maker: object, name: str, noun: str, positional: Sequence[str], 
     """Check that a plug-in is a function or class with the arguments of its kind, before it is called with anything.
 
     Raises:
-        RecipeError: it is something else. Arguments that are merely swallowed, as by ``*args``, do not count.
+        RecipeError: it is something else. In Python's own library, ``*args`` that swallow them do not count.
     """
     parameters = parameters_of(maker) if callable(maker) else None
-    wanted = ", ".join([*positional, "*", *keywords])
+    wanted = f"a {noun} must be a function, or a class, that takes ({', '.join([*positional, '*', *keywords])}), but "
     if parameters is None:
-        raise RecipeError(
-            f"a {noun} must be a function, or a class, that takes ({wanted}), but {name!r} is {maker!r:.80}."
-        )
-    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    by_place = [parameter.name for parameter in parameters.values() if parameter.kind in places]
-    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    missing = [word for word in keywords if word not in parameters and not takes_all]
-    if len(by_place) < len(positional) or missing:
-        given = str(inspect.signature(maker)) if callable(maker) else ""
-        raise RecipeError(
-            f"a {noun} must be a function, or a class, that takes ({wanted}), but {name!r} takes {given:.160}."
-        )
+        raise RecipeError(f"{wanted}{name!r} is {maker!r:.80}.")
+    kinds = [parameter.kind for parameter in parameters.values()]
+    by_place = sum(
+        kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds
+    )
+    takes_any = inspect.Parameter.VAR_POSITIONAL in kinds and not _is_python_s_own(maker)
+    missing = [word for word in keywords if word not in parameters and inspect.Parameter.VAR_KEYWORD not in kinds]
+    if (by_place < len(positional) and not takes_any) or missing:
+        given = f"({', '.join(map(str, parameters.values()))})"
+        raise RecipeError(f"{wanted}{name!r} takes {given:.160}.")
+
+
+def _is_python_s_own(maker: object) -> bool:
+    """Return True for functions and classes of Python's own library."""
+    return (getattr(maker, "__module__", None) or "").partition(".")[0] in sys.stdlib_module_names
 
 
 def _entry(group: str, name: str, noun: str) -> EntryPoint:

@@ -121,7 +121,7 @@ BAD_INPUTS = {
     "a population that is true": search(
         *("--set", "sampler.name=nsga2", "--set", "sampler.population=true"), says="population"
     ),
-    "a sampler that is a number": search("--sampler", "math:pi", says="a sampler must be a class or a function"),
+    "a sampler that is a number": search("--sampler", "math:pi", says="a sampler must be a function, or a class"),
     "a sampler that returns none": search(
         *("--sampler", "mine:make"),
         says="a sampler must be one of Optuna's, but 'mine:make' returned a NoneType",

@@ -185,9 +185,7 @@ OPTIONS = {
     ),
 }
 PLUG_INS = {
-    "a shell as a predictor": BadInput(
-        (*SEARCH, "--set", "predictor=os:system"), ("predictor 'os:system' must be a class or a function that takes",)
-    ),
+    "a shell as a predictor": BadInput((*SEARCH, "--set", "predictor=os:system"), ("a predictor must be a function",)),
     "a process as a predictor": BadInput((*SEARCH, "--set", "predictor=subprocess:run"), ("that takes (space,",)),
     "a module as a predictor": BadInput((*SEARCH, "--set", "predictor=os:path"), ("that takes (space,",)),
     "a shell as a sampler": BadInput((*SEARCH, "--sampler", "os:system"), ("that takes (describer,",)),
@@ -196,7 +194,7 @@ PLUG_INS = {
     ),
     "a sampler that makes none": BadInput(
         (*SEARCH, "--sampler", "own:make"),
-        ("must make an Optuna sampler, but it made 3",),
+        ("a sampler must be one of Optuna's, but 'own:make' returned a int",),
         written("def make(describer, *, seed, known, accept, prior, weigh_time):\n    return 3\n"),
     ),
     "a sampler that ends Python": BadInput(
