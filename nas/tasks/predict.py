@@ -8,8 +8,8 @@ An .npy file holds pixels, uint8 of shape (N, channels, height, width), in the m
 Each picture gives one line: its name, its class and the probability, with tabs between them.
 As a module:
 
-    from predict import Model
-    probabilities = Model().predict(["photo.jpg", "another.png"])    # shape (2, classes)
+    from predict import Classifier
+    probabilities = Classifier().predict(["photo.jpg", "another.png"])    # shape (2, classes)
 """
 
 # The search itself prepares pictures by this code, so a deployed model gets the same pixels as the tested one.
@@ -245,11 +245,10 @@ def probabilities_of(logits: Float32Array) -> Float32Array:
 # The model
 
 
-class Model:
-    """The model in a folder, and the preparation of its inputs. Runs the deployed file if that is an ONNX file.
+class Classifier:
+    """The model in a folder, with the preparation of its inputs. It runs the deployed file if that is an ONNX file.
 
-    Raises:
-        InputError: the folder lacks a file, or onnxruntime refuses the model.
+    Raises InputError if a file is missing or damaged.
     """
 
     def __init__(self, folder: Path = HERE) -> None:
@@ -261,10 +260,14 @@ class Model:
             self.classes: list[str] = about["classes"]
             self.batch: int = about["batch"]
             self.preparation = Preparation.of(about)
-            file = folder / (about["deployed"] if about["deployed"].endswith(".onnx") else "model.onnx")
+            is_onnx = about["deployed"].endswith(".onnx")
+            file = folder / (about["deployed"] if is_onnx else "model.onnx")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             text = f"{type(error).__name__}: {error}"
             raise InputError(f"predict.py needs the architecture.json of a winner beside it ({text}).") from error
+        if not is_onnx:
+            told = f"this runs model.onnx, not {about['deployed']}, which was tested and measured on {about['target']}."
+            warnings.warn(told, stacklevel=2)
         if not file.is_file():
             raise InputError(f"the model must lie beside predict.py, but there is no {file}.")
         try:
@@ -324,13 +327,13 @@ def _saved_pixels(path: Path, preparation: Preparation) -> Pixels:
         raise InputError(f"{path} cannot be used as an array of pixels: {error}") from error
 
 
-def classify(model: Model, paths: Iterable[Path], as_json: bool) -> int:
+def classify(classifier: Classifier, paths: Iterable[Path], as_json: bool) -> int:
     """Print a line for each picture. Return the exit status of ``main``; standard error says what cannot be used."""
-    together = max(1, AT_ONCE // model.batch) * model.batch
+    together = max(1, AT_ONCE // classifier.batch) * classifier.batch
     waiting: list[tuple[str, Pixels]] = []
     classified = unusable = 0
     for path in paths:
-        for name, pixels in named_pixels(path, model.preparation):
+        for name, pixels in named_pixels(path, classifier.preparation):
             if isinstance(pixels, InputError):
                 unusable += 1
                 print(f"error: {pixels}", file=sys.stderr)
@@ -338,21 +341,21 @@ def classify(model: Model, paths: Iterable[Path], as_json: bool) -> int:
             classified += 1
             waiting.append((name, pixels))
             if len(waiting) == together:
-                print_classes(model, waiting, as_json)
+                print_classes(classifier, waiting, as_json)
                 waiting = []
-    print_classes(model, waiting, as_json)
+    print_classes(classifier, waiting, as_json)
     return 0 if not unusable else 1 if classified else 2
 
 
-def print_classes(model: Model, named: Sequence[tuple[str, Pixels]], as_json: bool) -> None:
+def print_classes(classifier: Classifier, named: Sequence[tuple[str, Pixels]], as_json: bool) -> None:
     """Classify pictures and print a line for each."""
     if not named:
         return
-    logits = model.logits(np.stack([pixels for _, pixels in named]))
+    logits = classifier.logits(np.stack([pixels for _, pixels in named]))
     for (name, _), outputs, row in zip(named, logits, probabilities_of(logits), strict=True):
-        best = model.classes[int(row.argmax())]
+        best = classifier.classes[int(row.argmax())]
         if as_json:
-            by_class = {title: float(value) for title, value in zip(model.classes, row, strict=True)}
+            by_class = {title: float(value) for title, value in zip(classifier.classes, row, strict=True)}
             line = {"input": name, "class": best, "probabilities": by_class, "logits": [float(x) for x in outputs]}
             print(json.dumps(line))
         else:
@@ -376,7 +379,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always")
             notes: set[str] = set()
             warnings.showwarning = lambda message, *_: notes.add(str(message))
-            status = classify(Model(), options.inputs, options.json)
+            status = classify(Classifier(), options.inputs, options.json)
         print(*(f"note: {note}\n" for note in sorted(notes)), sep="", end="", file=sys.stderr)
         return status
     except (InputError, ModuleNotFoundError) as error:

@@ -18,7 +18,7 @@ from nas.formats.onnx_session import outputs_of
 from nas.results.bundle import Bundle
 from nas.tasks.data_source import load_data
 from nas.tasks.dataset import DataSet
-from nas.tasks.predict import InputError, Model, Preparation
+from nas.tasks.predict import Classifier, InputError, Preparation
 from nas.training.training import normalised_images
 
 Done = subprocess.CompletedProcess[str]
@@ -71,7 +71,7 @@ def test_a_photo_gets_exactly_the_logits_of_the_tested_pipeline(photos: Path, da
     assert [line["class"] for line in lines] == [data.classes[label] for label in expected.argmax(axis=1)]
     np.testing.assert_allclose([sum(line["probabilities"].values()) for line in lines], 1, rtol=1e-5)
     assert run(script, "--json", photos / "test").stdout == done.stdout
-    model = Model(script.parent)
+    model = Classifier(script.parent)
     np.testing.assert_array_equal(model.logits(photos / "test"), expected)
     np.testing.assert_array_equal(model.predict(files), model.predict(data.test.images))
 
@@ -108,9 +108,9 @@ def test_any_number_of_pixels_is_classified(tmp_path: Path, data: DataSet, scrip
         assert (name, title in data.classes) == (f"images.npy[{count - 1}]", True)
         assert 0.5 <= float(probability) <= 1
         np.testing.assert_array_equal(
-            Model(script.parent).logits(images[:1])[0], Model(script.parent).logits(images)[0]
+            Classifier(script.parent).logits(images[:1])[0], Classifier(script.parent).logits(images)[0]
         )
-    assert Model(script.parent).predict(data.test.images[:0]).shape == (0, 2)
+    assert Classifier(script.parent).predict(data.test.images[:0]).shape == (0, 2)
 
 
 def test_pictures_of_another_size_than_all_tested_ones_are_told(tmp_path: Path) -> None:
@@ -128,11 +128,25 @@ def test_pictures_of_another_size_than_all_tested_ones_are_told(tmp_path: Path) 
         Bundle.read(script.parent).preparation.pixels(tmp_path / "large.png")
 
 
+def test_a_model_of_another_runtime_is_told(tmp_path: Path, script: Path) -> None:
+    """onnxruntime runs the exported model in the place of one that it cannot read."""
+    folder = Path(shutil.copytree(script.parent, tmp_path / "bundle"))
+    about = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
+    about |= {"deployed": "deployed/model.xml", "target": "openvino-cpu:int8"}
+    (folder / "architecture.json").write_text(json.dumps(about), encoding="utf-8")
+    colours(WIDE, 0).save(tmp_path / "a.jpg")
+    done = run(folder / "predict.py", tmp_path / "a.jpg")
+    assert done.stdout == run(script, tmp_path / "a.jpg").stdout
+    assert done.stderr == (
+        "note: this runs model.onnx, not deployed/model.xml, which was tested and measured on openvino-cpu:int8.\n"
+    )
+
+
 def test_help_says_everything(script: Path) -> None:
     """How to call it, what it prints, and how to use it as a module."""
     done = run(script, "--help")
     assert done.returncode == 0
-    for part in ("photo.jpg", ".npy", "from predict import Model", "--json", "numpy, onnxruntime and Pillow"):
+    for part in ("photo.jpg", ".npy", "from predict import Classifier", "--json", "numpy, onnxruntime and Pillow"):
         assert part in done.stdout
 
 
