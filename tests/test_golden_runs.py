@@ -46,7 +46,7 @@ def recipe(table: Path, sampler: str) -> dict[str, Any]:
         "sampler": sampler,
         "trials": 20,
         "rounds": 2,
-        "limits": ["latency_ms <= 1.2"],
+        "limits": ["latency_ms <= 1.2ms"],
         "predictor": "quick_predictor:fit_quick",
         "measuring": {"initial": 8, "per_round": 3},
         "retraining": {"winners": 3},

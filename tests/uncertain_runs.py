@@ -32,7 +32,7 @@ BASE: Mapping[str, Any] = {
     "execution": {"executor": "inline"},
 }
 MIDDLE_MS = float(np.median([latency_ms(architecture) for architecture in enumerate_space(Faulty())]))
-LIMIT = f"latency_ms <= {MIDDLE_MS:.4g}"
+LIMIT = f"latency_ms <= {MIDDLE_MS:.4g}ms"
 """A limit that half of the space meets."""
 
 

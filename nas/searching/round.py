@@ -24,6 +24,7 @@ from nas.training.early_stopping import EarlyStopping, RungTrust
 from nas.training.zero_cost import ScorePrior
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.metric import METRICS
+from nas.values.objective import reason_text
 
 FINAL_MEASURINGS = 4
 """The most times the front is measured at the end. Each time, unmeasured points may join the front."""
@@ -129,7 +130,9 @@ def _attempts(
 def _report_round(state: RunState, number: int, trained: int, total: int | None, dried_up: bool) -> None:
     """Say what was turned away, and why the round ended with fewer trainings than planned."""
     if counts := state.screening.counts:
-        listed = ", ".join(f"{count} by {reason}" for reason, count in counts.most_common())
+        listed = ", ".join(
+            f"{count} by {reason_text(reason, state.beliefs.limits)}" for reason, count in counts.most_common()
+        )
         state.progress.say(f"round {number}: turned away before training, {listed}")
     done = trained if total is None else f"{trained} of {total}"
     if dried_up:

@@ -59,14 +59,14 @@ class Screening:
         try:
             broken = self._beliefs.broken_limit(architecture)
             if broken is not None:
-                return Verdict(str(broken))
+                return Verdict(broken.key)
             doubtful = self._beliefs.doubtful_limits(architecture)
             self._beliefs.look.check_build(architecture)
         except CandidateError as error:
             return Verdict(failure=Failure(error.kind, error.reason))
         if not doubtful or not self._is_cautious:
             return Verdict()
-        return Verdict(f"{doubtful[0]}: too near to tell", is_near_limit=True)
+        return Verdict(f"{doubtful[0].key}: too near to tell", is_near_limit=True)
 
     @property
     def may_drop_caution(self) -> bool:

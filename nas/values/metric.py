@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,10 +28,12 @@ class Metric:
     units: Mapping[str, float]
 
     def parse(self, text: str) -> float:
-        """Return the value of ``"2ms"`` or ``"30 MMACs"`` in this metric's own unit. A bare number is in that unit.
+        """Return the value of ``"2ms"`` or ``"30 MMACs"`` in this metric's own unit.
+
+        A bare number is refused where units differ: ``60`` may be meant as microseconds. Counts and shares have none.
 
         Raises:
-            RecipeError: not a finite, non-negative number, an error above 1, or a unit of another kind of quantity.
+            RecipeError: not a finite, non-negative number, an error above 1, no unit, or a unit of another quantity.
         """
         match = re.fullmatch(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([^\s0-9]*)\s*", text)
         if match is None:
@@ -48,6 +50,11 @@ class Metric:
         value = number * (self.units[unit] if unit else 1.0)
         if not 0 <= value < float("inf"):
             raise RecipeError(f"a limit on {self.name} must be finite and not negative, but got {text.strip()!r}.")
+        if not unit and self.unit:
+            raise RecipeError(
+                f"a limit on {self.name} needs a unit, such as {self.example}, but got {text.strip()!r}. "
+                f"Write {match[1]}{self.unit} if you mean that."
+            )
         if self.name == "error" and value > 1:
             raise RecipeError(f"an error lies in [0, 1], or is written like 5%, but got {text.strip()!r}.")
         return value
@@ -148,6 +155,10 @@ _EXAMPLES = {
 }
 
 
+HIGHER_IS_BETTER = {"accuracy": "error", "throughput_per_s": "item_ms"}
+"""Names of which higher is better, and the metric that is minimised in their place."""
+
+
 def metric_named(name: str) -> Metric:
     """Return the metric called ``name``.
 
@@ -155,5 +166,12 @@ def metric_named(name: str) -> Metric:
         RecipeError: no such metric; the nearest known name is given.
     """
     if name not in METRICS:
-        raise RecipeError(f"unknown metric {name!r}. {did_you_mean(name, METRICS)}")
+        raise RecipeError(unknown_metric(name, METRICS))
     return METRICS[name]
+
+
+def unknown_metric(name: str, known: Iterable[str]) -> str:
+    """Return the error for a name that is no metric. A name of which higher is better is told by its metric's."""
+    if name in HIGHER_IS_BETTER:
+        return f"{name} is higher for better models, but a metric is lower: name {HIGHER_IS_BETTER[name]} instead."
+    return f"unknown metric {name!r}. {did_you_mean(name, known)}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from nas.errors import RecipeError
-from nas.values.metric import Metric, metric_named
+from nas.values.metric import HIGHER_IS_BETTER, METRICS, Metric, metric_named, unknown_metric
 
-_LOSSES = {"accuracy": "error", "throughput_per_s": "item_ms"}
-"""Names of which higher is better, and the metric that is minimised in their place."""
+_NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Objective:
     def parse(cls, text: str) -> Objective:
         """Return the objective called ``text``. Raises RecipeError if no metric has that name."""
         name = text.strip()
-        return cls(metric_named(_LOSSES.get(name, name)))
+        return cls(metric_named(HIGHER_IS_BETTER.get(name, name)))
 
     def __str__(self) -> str:
         return self.metric.name
@@ -31,10 +31,11 @@ class Objective:
 
 @dataclass(frozen=True)
 class Limit:
-    """An upper bound on a metric, in the metric's own unit."""
+    """An upper bound on a metric, in the metric's own unit. ``words`` are its text as it was given."""
 
     metric: Metric
     value: float
+    words: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Limit:
@@ -43,33 +44,27 @@ class Limit:
         ``accuracy >= 95%`` bounds the error, and ``throughput_per_s >= 1000`` bounds the time for one item.
 
         Raises:
-            RecipeError: not of that form, an unknown metric, or a unit that does not fit it.
+            RecipeError: not of that form, an unknown metric, a missing unit, or one that does not fit the metric.
         """
         match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*([<>=]=?|≤|≥)\s*([^\s<>=≤≥].*?)\s*", text)
         if match is None:
-            raise RecipeError(f"a limit is written like 'latency_ms <= 2ms', but got {text!r}.")
+            raise RecipeError(_malformed(text))
         name, comparison, amount = match.groups()
-        if name == "accuracy":
+        if name in HIGHER_IS_BETTER:
             if comparison not in (">=", "≥"):
-                raise RecipeError(f"accuracy is bounded from below with >=, but got {text.strip()!r}.")
-            try:
-                accuracy = metric_named("error").parse(amount)
-            except RecipeError:
-                accuracy = 0.0
-            if accuracy == 0:
-                raise RecipeError(f"an accuracy lies in (0, 1], or is written like 95%, but got {amount!r}.")
-            return cls(metric_named("error"), _rounded(1 - accuracy))
-        if name == "throughput_per_s":
-            if comparison not in (">=", "≥"):
-                raise RecipeError(f"throughput_per_s is bounded from below with >=, but got {text.strip()!r}.")
-            number = re.fullmatch(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(/s)?", amount)
-            if number is None or not 0 < float(number[1]) < math.inf:
-                raise RecipeError(f"a throughput is a positive number of items per second, but got {amount!r}.")
-            return cls(metric_named("item_ms"), _rounded(1000 / float(number[1])))
+                raise RecipeError(
+                    f"{name} is bounded from below with >=, but got {text.strip()!r}. {_how_to_write(name)}"
+                )
+            return cls(*_from_below(name, amount), f"{name} >= {''.join(amount.split())}")
+        if name not in METRICS:
+            raise RecipeError(unknown_metric(name, (*METRICS, *HIGHER_IS_BETTER)))
         if comparison not in ("<=", "≤"):
-            raise RecipeError(f"limits are upper bounds written with <=, but got {comparison!r} in {text.strip()!r}.")
-        metric = metric_named(name)
-        return cls(metric, _rounded(metric.parse(amount)))
+            raise RecipeError(
+                f"limits are upper bounds written with <=, but got {comparison!r} in {text.strip()!r}. "
+                f"{_how_to_write(name)}"
+            )
+        metric = METRICS[name]
+        return cls(metric, _rounded(metric.parse(amount)), f"{name} <= {''.join(amount.split())}")
 
     def excess(self, value: float) -> float:
         """Return by how much ``value`` exceeds the limit, relative to the limit; at most 0 where the limit holds."""
@@ -79,17 +74,79 @@ class Limit:
         """Return True if ``value`` is within the limit."""
         return value <= self.value
 
-    def __str__(self) -> str:
+    @property
+    def key(self) -> str:
+        """The limit by its value alone, as rows of a run name it: ``latency_ms <= 0.06``."""
         return f"{self.metric.name} <= {self.value:.12g}"
+
+    def __str__(self) -> str:
+        return self.words or f"{self.key}{self.metric.unit}"
+
+
+def _from_below(name: str, amount: str) -> tuple[Metric, float]:
+    """Return the metric and its upper bound, for a lower bound on a name of which higher is better."""
+    metric = METRICS[HIGHER_IS_BETTER[name]]
+    if name == "accuracy":
+        try:
+            accuracy = metric.parse(amount)
+        except RecipeError:
+            accuracy = 0.0
+        if accuracy == 0:
+            raise RecipeError(f"an accuracy lies in (0, 1], or is written like 95%, but got {amount!r}.")
+        return metric, _rounded(1 - accuracy)
+    number = re.fullmatch(rf"({_NUMBER})\s*(/s)?", amount)
+    if number is None or not 0 < float(number[1]) < math.inf or math.isinf(1000 / float(number[1])):
+        raise RecipeError(f"a throughput is a positive number of items per second, but got {amount!r}.")
+    return metric, _rounded(1000 / float(number[1]))
+
+
+def _malformed(text: str) -> str:
+    """Return the error for a text that is no limit. A metric's name alone is what a shell leaves of an unquoted one."""
+    name = text.strip()
+    rule = f"a limit is written like 'latency_ms <= 2ms', but got {text!r}."
+    if name in METRICS or name in HIGHER_IS_BETTER:
+        return f"{rule} {_how_to_write(name)} Quote it on the command line, where a shell takes < and > for itself."
+    return rule
+
+
+def _how_to_write(name: str) -> str:
+    examples = {
+        "accuracy": "Write 'accuracy >= 90%', or 'error <= 10%'.",
+        "throughput_per_s": "Write 'throughput_per_s >= 1000', or 'item_ms <= 1ms'.",
+        "error": "Write 'error <= 10%', or 'accuracy >= 90%'.",
+    }
+    return examples.get(name) or f"Write '{name} <= {METRICS[name].example}'."
 
 
 def _rounded(value: float) -> float:
-    """Return the value as ``Limit`` writes it, so that reading gives it back, and 1 − 95 % is exactly 0.05."""
+    """Return the value with the digits that ``Limit.key`` has, so that 1 − 95 % is exactly 0.05."""
     return float(f"{value:.12g}")
 
 
+def with_units(text: str) -> str:
+    """Return a limit of a recipe that an older version wrote, ``latency_ms <= 2``, with its metric's unit added."""
+    match = re.fullmatch(rf"([a-z_]+) <= ({_NUMBER})", text)
+    return text if match is None or match[1] not in METRICS else f"{text}{METRICS[match[1]].unit}"
+
+
+def reason_text(reason: str, limits: Iterable[Limit]) -> str:
+    """Return the reason of a row that a limit turned away, with the limit as it was given instead of its ``key``."""
+    for limit in limits:
+        if reason == limit.key or reason.startswith(f"{limit.key}:"):
+            return f"{limit}{reason.removeprefix(limit.key)}"
+    return reason
+
+
 def limit_text(limit: Limit) -> str:
-    """Return the limit for people: ``latency ≤ 2 ms``, or ``accuracy ≥ 95 %`` for a limit on the error."""
-    if limit.metric.name == "error":
-        return f"accuracy ≥ {100 * (1 - limit.value):.6g} %"
-    return f"{limit.metric.title.lower()} ≤ {limit.metric.format(limit.value)}"
+    """Return the limit for people, as it was given: ``latency ≤ 60 us``, or ``accuracy ≥ 95 %``."""
+    name, comparison, amount = str(limit).split(maxsplit=2)
+    title = {"accuracy": "accuracy", "throughput_per_s": "throughput"}.get(name, limit.metric.title.lower())
+    if name == "error" and "%" not in amount:
+        amount = f"{100 * limit.value:.6g}%"
+    if name == "accuracy" and "%" not in amount:
+        amount = f"{100 * (1 - limit.value):.6g}%"
+    if name == "throughput_per_s":
+        amount = f"{amount.removesuffix('/s')}/s"
+    number = re.match(_NUMBER, amount)
+    assert number is not None, amount
+    return f"{title} {'≥' if comparison == '>=' else '≤'} {number[0]} {amount[number.end() :]}".strip()

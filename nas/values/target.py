@@ -12,6 +12,10 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic")
 """``int8`` has static ranges that are calibrated on data; ``int8-dynamic`` finds the ranges while it runs."""
 
 
+DIGITS = 6
+"""No target has a batch or threads of more digits."""
+
+
 ModelFormat = Literal["onnx", "torch"]
 """The format of an exported model: an ONNX file, or a torch program as ``nas.formats.torch_program`` writes it."""
 
@@ -49,6 +53,10 @@ class Target:
                 options[option[1]] = option[2]
                 continue
             match = re.fullmatch(r"(batch|threads)=([1-9][0-9]*)", part)
+            if match and len(match[2]) > DIGITS:
+                raise RecipeError(
+                    f"{match[1]} must have at most {DIGITS} digits, but got {part[:40]!r} in {text[:80]!r}."
+                )
             key, value = (match[1], int(match[2])) if match else ("precision", part)
             if key == "precision" and part not in PRECISIONS:
                 raise RecipeError(

@@ -65,7 +65,7 @@ def test_the_unknown_come_first_then_those_at_a_limit_then_the_widest(space: Des
     assert {each.architecture for each in found[1:3]} == set(ALL[12:14])
     assert [each.reason for each in found[:4]] == [
         "unlike all that was measured",
-        *["near latency_ms <= 1.15"] * 2,
+        *["near latency_ms <= 1.15ms"] * 2,
         "widest bounds",
     ]
     assert len({each.architecture for each in found}) == SUGGESTED

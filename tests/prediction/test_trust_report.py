@@ -131,7 +131,7 @@ def test_what_cannot_be_fitted_is_refused(values: dict[Architecture, float], mes
 def test_a_limit_is_judged_and_others_are_passed_over(space: Describer) -> None:
     """Twelve samples suffice at a limit with narrow bounds; a limit on energy does not affect latency."""
     wide = reported(space, "latency_ms <= 1ms", "energy_mj <= 1mJ")
-    assert [str(limit) for limit in wide.limits] == ["latency_ms <= 1"]
+    assert [str(limit) for limit in wide.limits] == ["latency_ms <= 1ms"]
     assert wide.half_width > 0.15
     assert wide.doubts
     assert wide.advice

@@ -25,7 +25,7 @@ def measured_device() -> MeasuredDevice:
 
 def test_limits_of_the_device_count_unless_others_are_asked_for() -> None:
     """The report is on the request's limits, or else on those of the run."""
-    for limits, reported in (((), "latency_ms <= 1"), ((Limit.parse("latency_ms<=2ms"),), "latency_ms <= 2")):
+    for limits, reported in (((), "latency_ms <= 1ms"), ((Limit.parse("latency_ms<=2ms"),), "latency_ms <= 2ms")):
         (report,) = TrustRequest(QUICK, limits, seed=0).report_on(measured_device(), NullProgress())
         assert [str(limit) for limit in report.limits] == [reported]
 
@@ -45,5 +45,5 @@ def test_options_reach_the_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_limit_on_another_metric_is_refused() -> None:
     """The message names the metrics that the report is on."""
-    with pytest.raises(RecipeError, match=r"on a reported metric, but got energy_mj <= 1\. .*latency_ms"):
+    with pytest.raises(RecipeError, match=r"on a reported metric, but got energy_mj <= 1mJ\. .*latency_ms"):
         check_limits([Limit.parse("energy_mj<=1mJ")], ["latency_ms"])

@@ -115,7 +115,7 @@ class TestLimitsThatNoKnownArchitectureMeets:
         monkeypatch.setattr(FakeBench, "measure", refusing)
         monkeypatch.setattr("nas.searching.first_measurements.representatives", lambda *_: initial)
         limit_ms = (latency_ms(by_latency[2]) + latency_ms(by_latency[6])) / 2
-        search(tmp_path, Settings(half_width=lambda samples: 0.01), limits=[f"latency_ms <= {limit_ms}"], trials=2)
+        search(tmp_path, Settings(half_width=lambda samples: 0.01), limits=[f"latency_ms <= {limit_ms}ms"], trials=2)
         run = tmp_path / "run"
         assert_nothing_twice(run)
         later = [row.architecture for row in evaluations_of(run, "measure")][len(initial) :]
@@ -131,7 +131,7 @@ class TestLimitsThatNoKnownArchitectureMeets:
         search(
             tmp_path,
             Settings(half_width=lambda samples: 0.01, factor=1.03),
-            limits=["latency_ms <= 0.85", "weight_bytes <= 960B"],
+            limits=["latency_ms <= 0.85ms", "weight_bytes <= 960B"],
             trials=2,
             measuring={"initial": len(initial), "per_round": 2, "most_initial": len(initial)},
         )

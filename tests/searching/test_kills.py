@@ -125,7 +125,7 @@ def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limits", [(), ("--limit", "latency_ms <= 1.3")], ids=["free", "limited"])
+@pytest.mark.parametrize("limits", [(), ("--limit", "latency_ms <= 1.3ms")], ids=["free", "limited"])
 def test_a_run_ends_with_the_same_rows_wherever_it_was_cut(tmp_path: Path, limits: tuple[str, ...]) -> None:
     """Whichever row was the last on disk, a resumed run ends with the rows of an uninterrupted one."""
     short = ("--set", "table.pause_s=0", "--set", "trials=5", "--set", "rounds=5")

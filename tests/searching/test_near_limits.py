@@ -29,7 +29,7 @@ class TestProposalsNearALimit:
             measuring={"initial": 6, "per_round": 5, "most_initial": 6},
         )
         run = tmp_path / "run"
-        reason = f"{nas.Recipe(limits=[LIMIT]).limits[0]}: too near to tell"
+        reason = f"{nas.Recipe(limits=[LIMIT]).parsed_limits[0].key}: too near to tell"
         rows = read_rows(run, TurnedAway)
         in_first = sum(row.counts.get(reason, 0) for row in rows if row.round == 1)
         assert in_first > 0

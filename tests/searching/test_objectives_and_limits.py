@@ -68,7 +68,7 @@ def middle_of_the_space(metric: str) -> float:
 @pytest.mark.parametrize(
     "limit",
     [
-        f"latency_ms <= {middle_of_the_space('latency_ms')}",
+        f"latency_ms <= {middle_of_the_space('latency_ms')}ms",
         f"peak_memory_mib <= {middle_of_the_space('peak_memory_mib')}",
         f"model_bytes <= {middle_of_the_space('model_bytes')}",
         "params <= 1k",
@@ -137,6 +137,6 @@ def test_limits_that_no_architecture_meets_together_end_a_run_before_any_trainin
             hidden = 2 ** (10 - int(architecture["width"]))
             return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.Linear(hidden, 10))
 
-    with pytest.raises(LimitError, match=r"meets all of params <= 2000, latency_ms <= 0\.85 together"):
-        search(tmp_path, Contrary(), limits=["params <= 2k", "latency_ms <= 0.85"])
+    with pytest.raises(LimitError, match=r"meets all of params <= 2k, latency_ms <= 0\.85ms together"):
+        search(tmp_path, Contrary(), limits=["params <= 2k", "latency_ms <= 0.85ms"])
     assert trained(tmp_path / "run") == []

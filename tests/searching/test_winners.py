@@ -66,5 +66,5 @@ def test_a_message_says_that_winners_are_the_nearest_misses(surely: bool) -> Non
     assert diary.news == []
     say_only_misses(state)
     assert diary.news == [
-        "no trained candidate surely meets latency_ms <= 1 as measured; the nearest misses become winners instead."
+        "no trained candidate surely meets latency_ms <= 1ms as measured; the nearest misses become winners instead."
     ]

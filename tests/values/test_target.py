@@ -11,7 +11,7 @@ from nas.values.target import PRECISIONS, Target
 runtimes = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,20}", fullmatch=True) | st.from_regex(
     r"[a-z_][a-z0-9_]{0,9}(\.[a-z_][a-z0-9_]{0,9}){0,2}:[A-Z][A-Za-z0-9_]{0,9}", fullmatch=True
 )
-targets = st.builds(Target, runtimes, st.sampled_from(PRECISIONS), st.integers(1, 10**6), st.integers(1, 10**6))
+targets = st.builds(Target, runtimes, st.sampled_from(PRECISIONS), st.integers(1, 10**6 - 1), st.integers(1, 10**6 - 1))
 
 
 @given(targets)
@@ -50,6 +50,8 @@ def test_parts_come_in_any_order(text: str, target: Target) -> None:
         ("onnxruntime-cpu:fp32:int8", "a target has one precision, but 'onnxruntime-cpu:fp32:int8' has two"),
         ("onnxruntime-cpu:batch=1:batch=1", "has one batch"),
         ("my.runtimes:Board:Other", "but got 'Other'"),
+        ("onnxruntime-cpu:batch=999999999999", "batch must have at most 6 digits, but got 'batch=999999999999'"),
+        ("onnxruntime-cpu:threads=" + "9" * 5000, "threads must have at most 6 digits"),
     ],
 )
 def test_refuses_other_texts(text: str, message: str) -> None:
