@@ -198,10 +198,10 @@ def default_text(field: FieldInfo) -> str:
 def type_text(field: FieldInfo) -> str:
     """The type of a key, and the range of its values, for people."""
     bounds = [
-        f"{sign} {getattr(each, name):g}"
+        f"{sign} {bound if isinstance(bound, int) else format(bound, 'g')}"
         for each in field.metadata
         for name, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
-        if getattr(each, name, None) is not None
+        if (bound := getattr(each, name, None)) is not None
     ]
     return ", ".join([_type_name(field.annotation), *bounds])
 

@@ -6,6 +6,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import tell_damages
+from nas.cli.search import RUNS
 
 
 def report(run: options.RunFolder) -> None:
@@ -16,8 +17,9 @@ def report(run: options.RunFolder) -> None:
     """
     from nas.reports.report import write_report
     from nas.results.front import REPORT_NAME
-    from nas.results.run_folder import read_run
+    from nas.results.run_folder import check_run_folder, read_run
 
+    check_run_folder(run, RUNS)
     found = read_run(run)
     write_report(run / REPORT_NAME, found)
     typer.echo(run / REPORT_NAME)

@@ -51,13 +51,13 @@ def search(
     """
     flags = {
         "data.name": data,
-        "space.name": space,
+        "space": space,
         "target": target,
         "objectives": objective,
         "limits": limit,
         "trials": trials,
         "search_time_s": time,
-        "sampler": sampler,  # the whole table: its options belong to the sampler that the recipe names
+        "sampler": sampler,
         "evaluate": evaluate,
         "seed": seed,
         "execution.executor": executor,
@@ -68,7 +68,7 @@ def search(
     overrides = [*_overrides(flags), *(set_ or [])]
     if resume is not None:
         extra = [*([str(recipe)] if recipe else []), *(["--dry-run"] if dry_run else [])]
-        front: Front | None = _resume(resume, overrides, extra, as_json)
+        front: Front | None = _resume(resume, runs, overrides, extra, as_json)
     else:
         front = _start(recipe, overrides, runs, dry_run, as_json)
     if front is None:
@@ -88,7 +88,8 @@ def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: b
     from nas.recipe.recipe import Recipe
     from nas.recipe.toml_text import apply_overrides
 
-    complete = Recipe.from_mapping(apply_overrides({} if recipe is None else _read(recipe), overrides))
+    values = {} if recipe is None else _read(recipe)
+    complete = Recipe.from_mapping(apply_overrides(values, overrides, _note))
     from nas.reports.progress_display import choose_progress
 
     if dry_run:
@@ -105,6 +106,10 @@ def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: b
         return start(complete, runs=runs, progress=choose_progress(sys.stdout, as_json))
 
 
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}.", err=True)
+
+
 def _read(recipe: Path) -> dict[str, Any]:
     """Return the tables of a recipe. Raises RecipeError if there is none; data in its place are recognised."""
     from nas.recipe.toml_text import read_toml
@@ -119,7 +124,7 @@ def _read(recipe: Path) -> dict[str, Any]:
     return read_toml(recipe)
 
 
-def _resume(folder: Path, overrides: Sequence[str], extra: Sequence[str], as_json: bool) -> Front:
+def _resume(folder: Path, runs: Path, overrides: Sequence[str], extra: Sequence[str], as_json: bool) -> Front:
     """Continue a run; ``extra`` are arguments that only a new run takes."""
     refused = [text for text in overrides if not text.lstrip().startswith("execution.")] + list(extra)
     if refused:
@@ -128,7 +133,9 @@ def _resume(folder: Path, overrides: Sequence[str], extra: Sequence[str], as_jso
             f"--set execution.KEY=VALUE, but got {refused[0]}."
         )
     from nas.reports.progress_display import choose_progress
+    from nas.results.run_folder import check_run_folder
     from nas.searching.run import resume
 
+    check_run_folder(folder, runs)
     with json_alone(as_json):
         return resume(folder, overrides=overrides, progress=choose_progress(sys.stdout, as_json))

@@ -24,8 +24,9 @@ def show(run: options.RunFolderOrNone = None, runs: options.Runs = RUNS, as_json
     if run is None:
         _show_all(runs, as_json)
         return
-    from nas.results.run_folder import read_run, resume_command
+    from nas.results.run_folder import check_run_folder, read_run, resume_command
 
+    check_run_folder(run, runs)
     found = read_run(run)
     unfinished = f"Not finished. Unless it is still running, continue with: {resume_command(run)}"
     show_front(found.front, as_json, None if found.is_over else found.ended_by or unfinished)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from nas.errors import RecipeError, did_you_mean
+from nas.errors import RecipeError
+from nas.recipe.problems import explained, told_to_pydantic
 from nas.recipe.sections import (
+    MOST_SEED,
     DataRecipe,
     EarlyStoppingRecipe,
     EnergyRecipe,
@@ -31,7 +31,7 @@ from nas.recipe.sections import (
 )
 from nas.recipe.small_searches import DEFAULT_ROUNDS, with_small_defaults
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
-from nas.values.objective import Limit, Objective
+from nas.values.objective import Limit, Objective, with_units
 from nas.values.target import Target
 
 TRIALS_IN_TIME = 10_000
@@ -55,7 +55,7 @@ class Recipe(Section):
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$|^$")
     """The name of the run's folder. Without one, each run gets a new folder."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """The seed of everything random. The same recipe and seed give the same rows."""
     data: DataRecipe = DataRecipe()
     """The data set: a name, or a table of keys."""
@@ -133,7 +133,7 @@ class Recipe(Section):
     else:
 
         def __init__(self, **values: Any) -> None:
-            with _explained():
+            with explained(Recipe):
                 super().__init__(**values)
 
     @field_validator(*NAMED, mode="before")
@@ -141,21 +141,16 @@ class Recipe(Section):
     def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
-    @field_validator("search_time_s", mode="before")
-    @classmethod
-    def _in_seconds(cls, value: object) -> object:
-        return _seconds(value) if isinstance(value, str) else value
-
     @field_validator("target")
     @classmethod
     def _known_form(cls, value: str) -> str:
-        with _told_to_pydantic():
+        with told_to_pydantic():
             return str(Target.parse(value))
 
     @field_validator("objectives")
     @classmethod
     def _one_to_four(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        with _told_to_pydantic():
+        with told_to_pydantic():
             names = tuple(str(Objective.parse(text)) for text in value)
         if not 1 <= len(names) <= 4 or len(set(names)) < len(names):
             raise ValueError(f"objectives are one to four different metrics, but got {list(value)}.")
@@ -164,7 +159,7 @@ class Recipe(Section):
     @field_validator("limits")
     @classmethod
     def _once_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        with _told_to_pydantic():
+        with told_to_pydantic():
             limits = [Limit.parse(text) for text in value]
         names = [limit.metric.name for limit in limits]
         repeated = {name for name in names if names.count(name) > 1}
@@ -225,8 +220,8 @@ class Recipe(Section):
         if self.search_time_s is not None and self.evaluate == "supernet":
             raise ValueError(
                 "search_time_s is the time after which no candidate is trained, but shared weights are trained for all "
-                f'of their epochs, whatever that takes. With evaluate "supernet" set supernet.epochs '
-                f"({self.supernet.epochs}) and trials ({self.trials}) instead."
+                'of their epochs, whatever that takes. With evaluate "supernet" leave the time out, and set '
+                f"supernet.epochs ({self.supernet.epochs}) and trials instead."
             )
         return self
 
@@ -256,12 +251,15 @@ class Recipe(Section):
         """
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise RecipeError(f"a recipe is written in TOML, but this one is not: {error}.") from error
-        return cls.from_mapping(values)
+        return cls.from_mapping(_with_units(values))
 
     def differences(self, other: Recipe) -> dict[str, tuple[str, str]]:
-        """Return the dotted keys that differ, each with its value here and in ``other``, as TOML or ``not set``."""
+        """Return the dotted keys that differ, each with its value here and in ``other``, as TOML or ``not set``.
+
+        Limits that differ only in their spelling, such as 2ms and 2000us, do not differ.
+        """
         here, there = (
             flat_literals(self.model_dump(exclude_none=True)),
             flat_literals(other.model_dump(exclude_none=True)),
@@ -269,7 +267,7 @@ class Recipe(Section):
         return {
             key: (here.get(key, "not set"), there.get(key, "not set"))
             for key in {**there, **here}
-            if here.get(key) != there.get(key)
+            if here.get(key) != there.get(key) and not (key == "limits" and self.parsed_limits == other.parsed_limits)
         }
 
     @property
@@ -319,53 +317,17 @@ def read_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     return Recipe.from_mapping(apply_overrides(read_toml(path), overrides))
 
 
-_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+def read_recorded_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Return the recipe in a run's folder. Limits that older versions wrote have no units, and get their metric's.
+
+    Raises:
+        RecipeError: no such file, not TOML, or not a recipe.
+    """
+    return Recipe.from_mapping(apply_overrides(_with_units(read_toml(path)), overrides))
 
 
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", text)
-    if match is None or match[2] not in _SECONDS:
-        raise ValueError(f"a time is written like 90s, 15min or 2h, but got {text!r}.")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-@contextlib.contextmanager
-def _told_to_pydantic() -> Iterator[None]:
-    """Turn a RecipeError into a ValueError: pydantic gathers these, and adds the key that they are about."""
-    try:
-        yield
-    except RecipeError as error:
-        raise ValueError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turn pydantic's list of problems into one RecipeError in our own words."""
-    try:
-        yield
-    except ValidationError as error:
-        raise RecipeError("\n".join(_explain(problem) for problem in error.errors())) from error
-
-
-def _explain(problem: Any) -> str:
-    """Return one pydantic problem as a sentence that says the rule and then the value."""
-    inner = problem.get("ctx", {}).get("error")
-    where = ".".join(str(part) for part in problem["loc"])
-    if isinstance(inner, ValueError):
-        return f"{where}: {inner}" if where else str(inner)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"][:-1])
-        return f"a recipe has no key {where!r}. {did_you_mean(str(problem['loc'][-1]), known)}"
-    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
-        known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
-        return f"{where}: unknown value {problem['input']!r}. {did_you_mean(problem['input'], known)}"
-    wanted = {"model_type": "input should be a table of keys", "tuple_type": "input should be a list"}
-    rule = wanted.get(problem["type"], problem["msg"][0].lower() + problem["msg"][1:])
-    return f"{where}: {rule}, but got {problem['input']!r}."
-
-
-def _known_keys(location: Iterable[str | int]) -> list[str]:
-    model: Any = Recipe
-    for part in location:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+def _with_units(values: Mapping[str, Any]) -> dict[str, Any]:
+    limits = values.get("limits")
+    if not isinstance(limits, list):
+        return dict(values)
+    return {**values, "limits": [with_units(limit) if isinstance(limit, str) else limit for limit in limits]}

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from nas.recipe.amounts import checked_number, checked_switch, checked_text, seconds_of
+
+MOST_SEED = 2**32 - 1
+"""The largest seed that NumPy, torch and scikit-learn all take."""
 DEFAULT_INITIAL = 16
 MOST_FOR_EACH_INITIAL = 3
 MOST_INITIAL = 2000
@@ -35,6 +39,21 @@ class Section(BaseModel):
             if field is None or value != field.get_default(call_default_factory=True, validated_data={}):
                 yield name, value
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_it_is_meant(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what pydantic would convert, such as ``true`` for 1; read ``15min`` where seconds are meant."""
+        assert info.field_name is not None
+        annotation = cls.model_fields[info.field_name].annotation
+        kinds = {annotation, *get_args(annotation)}
+        if bool in kinds:
+            return checked_switch(value)
+        if not kinds & {int, float}:
+            return checked_text(value)
+        if info.field_name.endswith("_s") and isinstance(value, str):
+            value = seconds_of(value)
+        return checked_number(value, most=MOST_SEED if info.field_name == "seed" else None)
+
 
 class PlugIn(Section):
     """A plug-in by its name. All other keys are options that go to its constructor."""
@@ -43,6 +62,15 @@ class PlugIn(Section):
 
     name: str
     """The name of an entry point, or ``module:Name``."""
+
+    @model_validator(mode="after")
+    def _options_are_text(self) -> Self:
+        for key, value in self.options.items():
+            try:
+                checked_text([key, value])
+            except ValueError as error:
+                raise ValueError(f"{key!r} {error}") from error
+        return self
 
     @property
     def options(self) -> dict[str, Any]:
@@ -115,7 +143,7 @@ class MeasuringRecipe(Section):
     @classmethod
     def _most_grows_with_initial(cls, values: Any) -> Any:
         initial = values.get("initial") if isinstance(values, dict) else None
-        if isinstance(initial, int) and "most_initial" not in values:
+        if type(initial) is int and "most_initial" not in values:
             return {**values, "most_initial": MOST_FOR_EACH_INITIAL * max(initial, 5)}
         return values
 

@@ -6,11 +6,12 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nas.errors import RecipeError
+from nas.paths import why_no_file
 
 NAMED = ("data", "space", "sampler", "predictor")
 """Sections that a recipe may write as their name alone."""
@@ -18,18 +19,26 @@ NAMED = ("data", "space", "sampler", "predictor")
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file. Raises RecipeError if it is missing or malformed."""
+    why = why_no_file(path)
+    if why is not None:
+        raise RecipeError(f"a recipe is a TOML file, but {path} {why}.")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"a recipe is a TOML file, but {path} does not exist.") from None
     except OSError as error:
         raise RecipeError(f"a recipe is a TOML file, but {path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise RecipeError(f"a recipe is a TOML file, but {path} is nested too deeply.") from None
+    except ValueError as error:  # not TOML, not UTF-8, or an integer of thousands of digits
         raise RecipeError(f"a recipe is a TOML file, but {path} is not: {error}.") from error
 
 
-def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def apply_overrides(
+    values: Mapping[str, Any], overrides: Iterable[str], say: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
     """Return ``values`` with each ``dotted.key=value`` set. What is not TOML is taken as text.
+
+    A name alone, ``sampler=gp``, keeps the options that ``values`` have for the same name. Those for another name are
+    dropped, and ``say`` is told so.
 
     Raises:
         RecipeError: an override without ``=``, or with a key inside something that is no table.
@@ -48,8 +57,23 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> dict
             if not isinstance(inner, dict):
                 raise RecipeError(f"--set {override}: {table!r} is not a table but {inner!r}.")
             place = inner
-        place[last] = _toml_value(text.strip())
+        value = _toml_value(text.strip())
+        if place is result and last in NAMED and isinstance(value, str):
+            value = _renamed(last, result.get(last), value, say)
+        place[last] = value
     return result
+
+
+def _renamed(section: str, before: object, name: str, say: Callable[[str], None]) -> str | dict[str, Any]:
+    """Return the section ``before`` with another name, or the name alone; options go with the name that they had."""
+    if not isinstance(before, dict) or section == "data":
+        return {**before, "name": name} if isinstance(before, dict) else name
+    if before.get("name") == name:
+        return before
+    options = ", ".join(key for key in before if key != "name")
+    if options:
+        say(f"the {section} {name} does not get the recipe's options of {before.get('name', 'the default')}: {options}")
+    return name
 
 
 def toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -62,7 +86,7 @@ def toml_lines(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if value is None:
             yield f"# {_toml_key(key)} =\n"
         elif key not in tables:
-            yield f"{_toml_key(key)} = {_toml_literal(value)}\n"
+            yield f"{_toml_key(key)} = {toml_literal(value)}\n"
     for key, table in tables.items():
         name = f"{prefix}{_toml_key(key)}"
         yield f"\n[{name}]\n"
@@ -74,22 +98,23 @@ def flat_literals(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]
     flat: dict[str, str] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        flat |= flat_literals(value, f"{name}.") if isinstance(value, Mapping) else {name: _toml_literal(value)}
+        flat |= flat_literals(value, f"{name}.") if isinstance(value, Mapping) else {name: toml_literal(value)}
     return flat
 
 
 def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_literal(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_literal(key)
 
 
-def _toml_literal(value: Any) -> str:
+def toml_literal(value: Any) -> str:
+    """Return a plain value as TOML writes it."""
     if isinstance(value, str):
         # JSON's strings are TOML's, but for the one control character that JSON leaves as it is.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml_literal(item) for item in value)}]"
+        return f"[{', '.join(toml_literal(item) for item in value)}]"
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_toml_key(k)} = {_toml_literal(v)}' for k, v in value.items())}}}"
+        return f"{{{', '.join(f'{_toml_key(k)} = {toml_literal(v)}' for k, v in value.items())}}}"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     assert isinstance(value, bool | int | float), value
@@ -97,7 +122,12 @@ def _toml_literal(value: Any) -> str:
 
 
 def _toml_value(text: str) -> Any:
+    """Return the value that ``text`` is in TOML, or the text itself if it is no TOML, or more than one value.
+
+    Between brackets, a comment or a second line with a key of its own is an error instead of vanishing.
+    """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"value = {text}")
+        return found["value"] if tomllib.loads(f"value = [{text}]") == {"value": [found["value"]]} else text
+    except (ValueError, RecursionError):  # not TOML, an integer of thousands of digits, or brackets within brackets
         return text

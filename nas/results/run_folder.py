@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.errors import RecipeError
+from nas.errors import JournalError, RecipeError, nearest
 from nas.progress import duration_text
-from nas.recipe.recipe import Recipe, read_recipe
+from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader
@@ -32,6 +32,7 @@ from nas.storage.journal_rows import (
     TurnedAway,
 )
 from nas.values.evaluation import Evaluation
+from nas.values.objective import reason_text
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -49,6 +50,21 @@ def _made_at(folder: Path) -> float:
         except OSError:  # a link to nothing, or a folder that may not be read
             continue
     return 0.0
+
+
+def check_run_folder(folder: Path, runs: Path) -> None:
+    """Check that ``folder`` is the folder of a run. The name alone of one in ``runs`` is a common slip.
+
+    Raises:
+        JournalError: it is not.
+    """
+    if (folder / RECIPE).is_file() or (folder / JOURNAL).is_file():
+        return
+    why = f"has no {RECIPE}" if folder.is_dir() else "is not a folder" if folder.exists() else "does not exist"
+    known = [path.name for path in run_folders(runs)]
+    near = folder.name if folder.name in known else nearest(folder.name, known)
+    hint = f"Did you mean {runs / near}?" if near else "nas show lists all runs."
+    raise JournalError(f"{folder} must be the folder of a run, but it {why}. {hint}")
 
 
 def resume_command(folder: Path) -> str:
@@ -111,7 +127,7 @@ def _recipe_of(folder: Path, journal: JournalReader) -> tuple[Recipe, str, list[
     try:
         if not path.is_file():
             raise RecipeError(f"the folder of a run must hold its recipe, but {folder} has no {RECIPE}.")
-        return read_recipe(path), path.read_text(encoding="utf-8"), []
+        return read_recorded_recipe(path), path.read_text(encoding="utf-8"), []
     except RecipeError as error:
         for copy in journal.rows(RecipeText)[:1]:
             with contextlib.suppress(RecipeError):
@@ -137,7 +153,9 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -
         notes["supernet"] = {**facts, "sha256": trained.sha256}
     turned_away = _turned_away(journal)
     if turned_away:
-        notes["turned away before training, by a limit"] = dict(turned_away.most_common())
+        notes["turned away before training, by a limit"] = {
+            reason_text(reason, recipe.parsed_limits): count for reason, count in turned_away.most_common()
+        }
     simulated_s = sum(row.details.get("seconds", 0.0) for row in rows if row.stage == "train")
     if recipe.evaluate == "table" and simulated_s:
         notes["simulated"] = {"time of trainings": duration_text(simulated_s)}

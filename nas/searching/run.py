@@ -15,12 +15,12 @@ from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.machine import processor_name
 from nas.jobs.choosing import executor_of
 from nas.progress import NullProgress, Progress
-from nas.recipe.recipe import Recipe, read_recipe
+from nas.recipe.recipe import Recipe, read_recipe, read_recorded_recipe
 from nas.reports.progress_display import choose_progress
 from nas.reports.report import write_report
 from nas.results.bundle import GIVEN
 from nas.results.front import REPORT_NAME, Front
-from nas.results.run_folder import load_run, resume_command
+from nas.results.run_folder import check_run_folder, load_run, resume_command
 from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
@@ -157,9 +157,8 @@ def resume(
         front = nas.resume("runs/digits-mobilenet")
     """
     folder = Path(folder)
-    if not (folder / RECIPE).is_file():
-        raise JournalError(f"--resume takes the folder of a run, but {folder} has no {RECIPE}.")
-    recipe = read_recipe(folder / RECIPE, overrides)
+    check_run_folder(folder, folder.parent)
+    recipe = read_recorded_recipe(folder / RECIPE, overrides)
     instruments = instruments or Instruments()
     shown = _progress(progress)
     with (

@@ -132,7 +132,7 @@ BAD_INPUTS = {
         ("search", "--data", "mnist", "--set", "data.root=~nosuchuser"), ("a user that does not exist here",)
     ),
     "a zero byte in a path": BadInput(
-        ("search", "recipe.toml"), ("without zero bytes",), recipe('[data]\nname = "folder:a\\u0000b"\n')
+        ("search", "recipe.toml"), ("without NUL characters",), recipe('[data]\nname = "folder:a\\u0000b"\n')
     ),
     "a link to itself": BadInput(
         PHOTOS, ("photos is no folder",), lambda at: (at / "photos").symlink_to(at / "photos")

@@ -151,10 +151,10 @@ BAD_INPUTS = {
         status=1,
     ),
     # Not shown at all
-    "no run": BadInput(SHOW, ("must be the folder of a run, but has no journal.db",)),
-    "a file as a run": BadInput(SHOW, ("has no journal.db",), lambda folder: (folder / "run").write_text("x")),
+    "no run": BadInput(SHOW, ("run must be the folder of a run, but it does not exist",)),
+    "a file as a run": BadInput(SHOW, ("it is not a folder",), lambda folder: (folder / "run").write_text("x")),
     "a link to itself as a run": BadInput(
-        SHOW, ("has no journal.db",), lambda folder: (folder / "run").symlink_to("run")
+        SHOW, ("it does not exist",), lambda folder: (folder / "run").symlink_to("run")
     ),
     "a text as a journal": refused(
         SHOW, "must be a journal of this program, but SQLite says", file(JOURNAL, b"x" * 5000)
@@ -184,7 +184,7 @@ BAD_INPUTS = {
     "resuming a recipe row that is not TOML": refused(
         RESUME, "is damaged: a recipe is written in TOML", row(1, '{"text": "[[["}'), old=True
     ),
-    "resuming a recipe that is a folder": refused(RESUME, "has no recipe.toml", folder_as(RECIPE)),
+    "resuming a recipe that is a folder": refused(RESUME, "recipe.toml is a folder", folder_as(RECIPE)),
     "resuming another recipe": refused(
         RESUME, "trials was 5 and is 7 now", file(RECIPE, b'data = "digits"\ntrials = 7\n')
     ),

@@ -56,7 +56,10 @@ BAD_INPUTS = {
     "name that is a path": (("--name", "../run"), "name: "),
     "folder of images": (("--data", "folder:no_such_folder"), "no_such_folder"),
     "recipe": (("no_such_recipe.toml",), "a recipe is a TOML file, but no_such_recipe.toml does not exist."),
-    "resume": (("--resume", "no_such_run"), "--resume takes the folder of a run, but no_such_run has no recipe.toml."),
+    "resume": (
+        ("--resume", "no_such_run"),
+        "no_such_run must be the folder of a run, but it does not exist.",
+    ),
     "resume with flags": (("--resume", "run", "--trials", "3"), "--set execution.KEY=VALUE, but got trials=3."),
     "resume with a recipe": (("other.toml", "--resume", "run"), "--set execution.KEY=VALUE, but got other.toml."),
     "cluster without Ray": ((*INLINE, "--ray-address", "auto"), "ray_address joins a Ray cluster, which executor "),
