@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import external_data_helper
+
+from nas.paths import why_no_file
 
 MULTIPLYING = (
     "Conv",
@@ -40,17 +42,28 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     Raises:
         ValueError: the file is not ONNX or has no graph, or its external data lies outside its folder or is missing.
     """
+    model = read_graph(path)
+    for tensor in _tensors(model):
+        if external_data_helper.uses_external_data(tensor):
+            _check_external(tensor, path)
+    return model
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Return the model as it stands in the file. Nobody has checked where its external data lies.
+
+    Raises:
+        ValueError: the file is not ONNX or has no graph.
+    """
+    why = why_no_file(path)
+    if why is not None:
+        raise ValueError(f"a model must be an ONNX file, but {path} {why}.")
     try:
         model = onnx.load(path, load_external_data=False)
-    except FileNotFoundError:
-        raise ValueError(f"a model must be an ONNX file, but {path} does not exist.") from None
     except Exception as error:  # protobuf's errors depend on its version
         raise ValueError(f"a model must be an ONNX file, but {path.name} is not: {type(error).__name__}.") from error
     if not model.graph.node:
         raise ValueError(f"a model must be an ONNX file with a graph, but {path.name} has none.")
-    for tensor in _tensors(model):
-        if external_data_helper.uses_external_data(tensor):
-            _check_external(tensor, path)
     return model
 
 
@@ -86,16 +99,58 @@ def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
     """
     values: dict[str, npt.NDArray[Any]] = {}
     for index, declared in enumerate(inputs):
-        if None in declared.shape:
-            raise ValueError(
-                f"input sizes must be fixed to be measured, but {declared.name} has {declared.shape}; "
-                "export the model with fixed sizes."
-            )
+        check_fixed(declared)
         shape = tuple(int(size) for size in declared.shape if size is not None)
         rng = np.random.default_rng(index)
         drawn = rng.standard_normal(shape) if declared.dtype.kind not in "iub" else rng.integers(0, 2, shape)
         values[declared.name] = drawn.astype(declared.dtype)
     return values
+
+
+def check_fixed(declared: Input) -> None:
+    """Check that an input has no symbolic size left. Raises ValueError, which says how to fix the sizes."""
+    if None in declared.shape:
+        raise ValueError(
+            f"input sizes must be fixed to be measured, but {declared.name} has {shape_text(declared.shape)}; "
+            "name them with --input-shape, such as 3x224x224, or export the model with fixed sizes."
+        )
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """Return a shape such as ``1×3×?×?``, where a size that is not fixed is a question mark."""
+    return "×".join("?" if size is None else str(size) for size in shape) or "no sizes"
+
+
+def fix_sizes(model: onnx.ModelProto, batch: int, sizes: Sequence[int]) -> bool:
+    """Give ``sizes``, those of one item without the batch, to the inputs of ``model``. Return True if any changed.
+
+    Raises:
+        ValueError: no input can have these sizes.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    wanted, fits, has_changed = (batch, *sizes), False, False
+    try:
+        known_inputs = inputs_of(model, batch)
+    except KeyError:
+        raise ValueError(
+            "--input-shape is for inputs of numbers, but an input of the model is something else."
+        ) from None
+    for declared, known in zip(
+        [each for each in model.graph.input if each.name not in weights], known_inputs, strict=True
+    ):
+        if len(known.shape) != len(wanted) or any(
+            size not in (None, wished) for size, wished in zip(known.shape[1:], sizes, strict=True)
+        ):
+            continue
+        fits = True
+        if None in known.shape:
+            has_changed = True
+            for dimension, size in zip(declared.type.tensor_type.shape.dim[1:], sizes, strict=True):
+                dimension.dim_value = size
+    if not fits:
+        has = ", ".join(f"{each.name} {shape_text(each.shape)}" for each in known_inputs)
+        raise ValueError(f"--input-shape must fit an input of the model, but got {shape_text(sizes)} for {has}.")
+    return has_changed
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
@@ -104,10 +159,16 @@ def weight_bytes(model: onnx.ModelProto) -> int:
 
 
 def multiply_accumulates(model: onnx.ModelProto) -> int | None:
-    """Return the multiply-accumulates of convolutions and matrix products in one run, or None if a shape is unknown."""
+    """Return the multiply-accumulates of convolutions and matrix products in one run.
+
+    None if a shape is unknown, or if the graph is malformed or too large for ONNX to infer its shapes.
+    """
     from onnx import shape_inference
 
-    inferred = shape_inference.infer_shapes(model).graph
+    try:
+        inferred = shape_inference.infer_shapes(model).graph
+    except (shape_inference.InferenceError, RuntimeError, ValueError, TypeError, MemoryError):
+        return None
     shapes: dict[str, tuple[int, ...]] = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         dims = value.type.tensor_type.shape.dim
@@ -151,10 +212,12 @@ _NAMES = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", onnx
 
 def _node_macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
     kind = node.op_type
-    left = node.input[0]
-    right = node.input[3 if kind.startswith("QLinear") else 1]
+    second = 3 if kind.startswith("QLinear") else 1
+    if len(node.input) <= second or not node.output:  # a malformed node, which every runtime refuses
+        return None
+    left, right = node.input[0], node.input[second]
     output = shapes.get(node.output[0])
-    if output is None or right not in shapes:
+    if output is None or not shapes.get(right):
         return None
     if "Conv" in kind and kind != "ConvTranspose":
         return math.prod(output) * math.prod(shapes[right][1:])
@@ -219,12 +282,18 @@ def _check_external(tensor: onnx.TensorProto, path: Path) -> None:
     """Check that external data is a file below the model's folder, after following links. Raises ValueError."""
     location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
     folder = path.parent.resolve()
-    file = (folder / location).resolve()
+    try:
+        file = (folder / location).resolve()
+    except (ValueError, OSError, RuntimeError) as error:  # a NUL character; a link to itself
+        raise ValueError(
+            f"external data of {path.name} must exist, but {tensor.name!r} points to {location!r}: {error}."
+        ) from error
     if not location or not file.is_relative_to(folder) or file == folder:
         raise ValueError(
             f"external data of {path.name} must lie in its own folder, but {tensor.name!r} points to {location!r}."
         )
-    if not file.is_file():
+    why = why_no_file(file)
+    if why is not None:
         raise ValueError(
-            f"external data of {path.name} must exist, but {tensor.name!r} points to {location!r}, which is no file."
+            f"external data of {path.name} must be a file, but {tensor.name!r} points to {location!r}, which {why}."
         )

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from nas.errors import CandidateError, RecipeError
-from nas.formats.onnx_file import inputs_of, multiply_accumulates, read_onnx
+from nas.formats.onnx_file import check_fixed, fix_sizes, inputs_of, multiply_accumulates, read_onnx
 from nas.hardware.bench import Bench, Outcome
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
+
+LARGEST_IN_ONE_FILE = 2**31 - 2**20
+"""Protobuf takes no file of two GiB; larger models keep their weights in a file beside it."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,18 @@ class MeasuredFile:
 
 
 def measure_files(
-    paths: Sequence[Path], target: Target, bench: Bench, metrics: Sequence[str], seed: int, progress: Progress
+    paths: Sequence[Path],
+    target: Target,
+    bench: Bench,
+    metrics: Sequence[str],
+    seed: int,
+    progress: Progress,
+    input_shape: Sequence[int] | None = None,
 ) -> list[MeasuredFile]:
     """Deploy and measure ONNX files together.
 
-    A file that the runtime refuses, crashes on or hangs on gets the error as its outcome.
+    A file that cannot be read, or that the runtime refuses, crashes on or hangs on gets the error as its outcome.
+    ``input_shape``, without the batch, fixes sizes that a file leaves open.
 
     Raises:
         RecipeError: the target's runtime takes no ONNX files.
@@ -74,55 +85,85 @@ def measure_files(
             "choose onnxruntime-cpu or openvino-cpu, or measure a search space with --space."
         )
     found: dict[int, MeasuredFile] = {}
-    sound: list[int] = []
-    counts: dict[int, tuple[int | None, int | None]] = {}
-    for index, path in enumerate(paths):
-        try:
-            counts[index] = _counts(path, target.batch)
-            sound.append(index)
-        except ValueError as error:
-            found[index] = MeasuredFile(path, CandidateError("measure", str(error)))
     with temporary_folder("files") as folder:
-        progress.stage("deploying models", len(sound))
-        folders = [folder / str(index) for index in sound]
-        answers = bench.deploy([paths[index].resolve() for index in sound], folders, progress.advance)
-        deployed: dict[int, Deployed] = {}
-        for index, answer in zip(sound, answers, strict=True):
-            if isinstance(answer, CandidateError):
-                found[index] = MeasuredFile(paths[index], answer)
-            else:
-                deployed[index] = answer
-        progress.stage("measuring models", len(deployed) * bench.rounds)
-        rng = np.random.default_rng(seed)
-        outcomes = bench.measure(list(deployed.values()), metrics, rng, progress.advance)
-        for (index, model_file), outcome in zip(deployed.items(), outcomes, strict=True):
-            macs, moved = counts[index]
-            least_bytes = None if moved is None else moved + model_file.weight_bytes
-            found[index] = MeasuredFile(paths[index], outcome, macs, least_bytes)
+        sound: dict[int, _Sound] = {}
+        for index, path in enumerate(paths):
+            try:
+                sound[index] = _look_at(path, target.batch, input_shape, folder / f"fixed-{index}")
+            except (ValueError, OSError) as error:
+                found[index] = MeasuredFile(path, CandidateError("measure", str(error)))
+        if sound:
+            measured = _measure(paths, sound, folder, bench, metrics, np.random.default_rng(seed), progress)
+            found |= measured
     progress.close()
     return [found[index] for index in range(len(paths))]
 
 
-def _counts(path: Path, batch: int) -> tuple[int | None, int | None]:
-    """Return the multiply-accumulates of one inference and the bytes of its inputs, each None where unknown.
+@dataclass(frozen=True)
+class _Sound:
+    """A file that can be deployed, at ``path``, with its work and the bytes of its inputs, None where unknown."""
+
+    path: Path
+    macs: int | None
+    moved_bytes: int | None
+
+
+def _measure(
+    paths: Sequence[Path],
+    sound: Mapping[int, _Sound],
+    folder: Path,
+    bench: Bench,
+    metrics: Sequence[str],
+    rng: np.random.Generator,
+    progress: Progress,
+) -> dict[int, MeasuredFile]:
+    found: dict[int, MeasuredFile] = {}
+    progress.stage("deploying models", len(sound))
+    folders = [folder / str(index) for index in sound]
+    answers = bench.deploy([each.path for each in sound.values()], folders, progress.advance)
+    deployed: dict[int, Deployed] = {}
+    for index, answer in zip(sound, answers, strict=True):
+        if isinstance(answer, CandidateError):
+            found[index] = MeasuredFile(paths[index], answer)
+        else:
+            deployed[index] = answer
+    if not deployed:
+        return found
+    progress.stage(
+        f"sessions of measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds
+    )
+    outcomes = bench.measure(list(deployed.values()), metrics, rng, progress.advance)
+    for (index, model_file), outcome in zip(deployed.items(), outcomes, strict=True):
+        moved = sound[index].moved_bytes
+        least_bytes = None if moved is None else moved + model_file.weight_bytes
+        found[index] = MeasuredFile(paths[index], outcome, sound[index].macs, least_bytes)
+    return found
+
+
+def _look_at(path: Path, batch: int, input_shape: Sequence[int] | None, folder: Path) -> _Sound:
+    """Return what is known of a file before it is deployed. If sizes were open, it is written to ``folder`` with them.
 
     Raises:
-        ValueError: the file is not ONNX, or its external data lies outside its folder.
+        ValueError: the file is not ONNX, its external data lies outside its folder, or a size stays open.
     """
     model = read_onnx(path)
+    has_changed = input_shape is not None and fix_sizes(model, batch, input_shape)
+    moved_bytes: int | None
     try:
-        moved: int | None = 0
-        for each in inputs_of(model, batch):
-            sizes = [size for size in each.shape if size is not None]
-            known = moved is not None and len(sizes) == len(each.shape)
-            moved = (moved or 0) + math.prod(sizes) * each.dtype.itemsize if known else None
+        inputs = inputs_of(model, batch)
     except KeyError:  # an input that is no tensor: the runtime decides whether it runs
-        moved = None
+        moved_bytes = None
+    else:
+        for each in inputs:
+            check_fixed(each)
+        moved_bytes = sum(math.prod(size or 0 for size in each.shape) * each.dtype.itemsize for each in inputs)
+    if has_changed:
+        folder.mkdir()
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+        onnx.save(model, folder / path.name, save_as_external_data=model.ByteSize() > LARGEST_IN_ONE_FILE)
     for declared in model.graph.input:
         sizes_of = declared.type.tensor_type.shape.dim
         if sizes_of and not sizes_of[0].HasField("dim_value"):
             sizes_of[0].dim_value = batch
-    try:
-        return multiply_accumulates(model), moved
-    except RuntimeError:  # shapes that contradict each other: the runtime decides here too
-        return None, moved
+    place = folder / path.name if has_changed else path.resolve()
+    return _Sound(place, multiply_accumulates(model), moved_bytes)

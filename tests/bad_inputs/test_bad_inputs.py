@@ -40,7 +40,7 @@ def test_a_bad_input_is_answered_by_a_sentence(
     assert status == case.status, output + error
     assert "Traceback" not in output + error
     for words in case.says:
-        assert words in " ".join((output + error if case.status == 0 else error).split()), output + error
+        assert words in " ".join((error if case.status == 2 else output + error).split()), output + error
     if case.status == 2:
         assert error.startswith("error: ")
         assert len(error.splitlines()) <= case.most_lines, error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from nas.formats.export import export_onnx
 from nas.formats.onnx_file import (
     executed_precisions,
     external_files,
+    fix_sizes,
     inputs_of,
     multiply_accumulates,
     random_inputs,
@@ -56,9 +58,12 @@ class TestReading:
                 read_onnx(path)
 
     def test_refuses_a_folder(self, tmp_path: Path) -> None:
-        """A folder is refused."""
-        with pytest.raises(ValueError, match="a model must be an ONNX file, but"):
-            read_onnx(tmp_path)
+        """A folder is refused, and so are a named pipe, which nobody writes to, a device and a link to itself."""
+        (tmp_path / "loop.onnx").symlink_to("loop.onnx")
+        os.mkfifo(tmp_path / "pipe.onnx")
+        for path in (tmp_path, tmp_path / "loop.onnx", tmp_path / "pipe.onnx", Path("/dev/zero"), Path("a\0b")):
+            with pytest.raises(ValueError, match=r"a model must be an ONNX file, but .* (is|cannot be)"):
+                read_onnx(path)
 
     @pytest.mark.parametrize("location", ["weights.bin", "./weights.bin", "inner/../weights.bin"])
     def test_takes_external_data_in_its_own_folder(self, tmp_path: Path, location: str) -> None:
@@ -103,10 +108,16 @@ class TestReading:
         assert weight_bytes(read_onnx(tmp_path / "way" / "model.onnx")) == 32 * 4
 
     def test_refuses_external_data_that_is_not_there(self, tmp_path: Path) -> None:
-        """Missing external data is refused."""
-        path = with_external_data(tmp_path / "model", "none.bin")
-        with pytest.raises(ValueError, match=r"external data of model\.onnx must exist, but 'w' points to 'none\."):
-            read_onnx(path)
+        """Missing external data is refused, and so is what is no file."""
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "loop").symlink_to("loop")
+        os.mkfifo(tmp_path / "model" / "pipe")
+        for location in ("none.bin", "loop", "pipe", "a\0b"):
+            path = with_external_data(tmp_path / "model", location)
+            with pytest.raises(
+                ValueError, match=r"external data of model\.onnx must (exist|be a file), but 'w' points"
+            ):
+                read_onnx(path)
 
     @pytest.mark.parametrize("place", ["branch", "constant", "sparse", "function"])
     def test_looks_into_every_corner(self, tmp_path: Path, place: str) -> None:
@@ -155,6 +166,43 @@ def test_work_on_a_tensor_of_unknown_rank_is_unknown(inputs: tuple[str, str]) ->
     assert multiply_accumulates(model) is None
 
 
+@pytest.mark.parametrize("kind", ["MatMul", "Conv", "QLinearConv", "Gemm", "ConvTranspose"])
+@pytest.mark.parametrize("inputs", [[], ["images"], ["images", ""], ["images", "scalar"]])
+def test_work_of_a_malformed_node_is_unknown(kind: str, inputs: list[str]) -> None:
+    """A product without its factors, or whose weights have no sizes, is no reason for a traceback."""
+    model = model_of(
+        [helper.make_node(kind, inputs, ["logits"])], [tensor_info("images", (1, 8))], [tensor_info("logits", (1, 4))],
+        {"scalar": np.float32(1) * np.ones((), np.float32)},
+    )  # fmt: skip
+    assert multiply_accumulates(model) is None
+    del model.graph.node[0].output[:]
+    assert multiply_accumulates(model) is None
+
+
+class TestSizes:
+    def test_that_are_open_are_fixed(self) -> None:
+        """Sizes of one item fill what is open; a symbolic batch stays as it is."""
+        model = model_of(
+            [helper.make_node("Relu", ["images"], ["c"])],
+            [tensor_info("images", ("N", 3, "H", "W"))],
+            [tensor_info("c", ("N", 3, "H", "W"))],
+        )
+        assert fix_sizes(model, 1, (3, 32, 48))
+        assert [each.shape for each in inputs_of(model, 2)] == [(2, 3, 32, 48)]
+        assert not fix_sizes(model, 1, (3, 32, 48))
+
+    @pytest.mark.parametrize("sizes", [(1, 32, 32), (3, 32), (3, 32, 32, 32), (3, 64, 64)])
+    def test_that_do_not_fit_are_refused(self, sizes: tuple[int, ...]) -> None:
+        """The message has what was given and what the model has."""
+        model = model_of(
+            [helper.make_node("Relu", ["images"], ["c"])],
+            [tensor_info("images", ("N", 3, "H", 32))],
+            [tensor_info("c", ("N", 3, "H", 32))],
+        )
+        with pytest.raises(ValueError, match=r"--input-shape must fit an input of the model, .* images 1×3×\?×32"):
+            fix_sizes(model, 1, sizes)
+
+
 class TestWeights:
     def test_are_counted_by_their_bytes(self) -> None:
         """Weights of every type count, wherever they are, and half bytes are rounded up."""
@@ -195,7 +243,9 @@ class TestInputs:
         assert (first.name, first.dtype, first.shape) == ("a", np.float32, (5, 3))
         assert (second.name, second.dtype, second.shape) == ("b", np.int64, (4, None))
         assert (scalar.name, scalar.shape) == ("s", ())
-        with pytest.raises(ValueError, match=r"input sizes must be fixed to be measured, but b has \(4, None\)"):
+        with pytest.raises(
+            ValueError, match=r"input sizes must be fixed to be measured, but b has 4×\?; name them with --input-shape"
+        ):
             random_inputs((first, second))
 
     def test_are_filled_with_what_is_always_the_same(self) -> None:

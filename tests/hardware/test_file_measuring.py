@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +18,9 @@ from tiny_space import TinySpace
 
 from nas.errors import CandidateError, RecipeError
 from nas.formats.export import export_onnx
+from nas.formats.onnx_file import inputs_of, read_onnx
 from nas.hardware.file_measuring import MeasuredFile, measure_files
+from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import NullProgress
 from nas.space.search_space import enumerate_space
 from nas.space.tracing import trace_layers
@@ -99,3 +104,71 @@ def test_a_runtime_that_takes_no_onnx_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"torch-cpu takes torch programs; choose onnxruntime-cpu"):
         measure_files([tmp_path / "a.onnx"], Target("torch-cpu"), bench, ["latency_ms"], 0, NullProgress())
     assert bench.deployed == []
+
+
+def open_sizes(*sizes: int | str) -> onnx.ModelProto:
+    """Return a model with one input of these sizes."""
+    return model_of(
+        [helper.make_node("Relu", ["images"], ["c"])], [tensor_info("images", sizes)], [tensor_info("c", sizes)]
+    )
+
+
+def test_sizes_that_a_file_leaves_open_are_given(tmp_path: Path) -> None:
+    """The bench gets a copy with fixed sizes. Without sizes the reason says what to do."""
+    path = tmp_path / f"{SMALL.id}.onnx"
+    onnx.save(open_sizes("N", 3, "H", "W"), path)
+    before = path.read_bytes()
+    given: list[tuple[int | None, ...]] = []
+
+    class Noting(FakeBench):
+        def deploy(self, models: Sequence[Path], *rest: Any) -> list[Deployed | CandidateError]:
+            given.extend(each.shape for model in models for each in inputs_of(read_onnx(model), 1))
+            return super().deploy(models, *rest)
+
+    (without,) = measure_files([path], TARGET, Noting(SPACE), ["latency_ms"], 0, NullProgress())
+    assert isinstance(without.outcome, CandidateError)
+    assert "images has 1×3×?×?; name them with --input-shape" in without.outcome.reason
+    (found,) = measure_files([path], TARGET, Noting(SPACE), ["latency_ms"], 0, NullProgress(), (3, 32, 32))
+    assert isinstance(found.outcome, dict)
+    assert (found.path, given, path.read_bytes()) == (path, [(1, 3, 32, 32)], before)
+
+
+def test_each_file_fails_alone(tmp_path: Path) -> None:
+    """Malformed graphs, sizes that do not fit and paths to something else leave the results of the others alone."""
+    good = tmp_path / f"{SMALL.id}.onnx"
+    onnx.save(open_sizes(1, 3, "H", 8), good)
+    bad = {
+        "malformed": model_of([helper.make_node("MatMul", [], [])], [tensor_info("images", (1, 3, 8, 8))], []),
+        "other": open_sizes(1, 1, 8, 8),
+        "sequence": model_of(
+            [helper.make_node("SequenceLength", ["images"], ["n"])],
+            [helper.make_tensor_sequence_value_info("images", TensorProto.FLOAT, (1, 8))],
+            [tensor_info("n", (), TensorProto.INT64)],
+        ),
+    }
+    for name, model in bad.items():
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "loop.onnx").symlink_to("loop.onnx")
+    names = ("other", "sequence", "pipe", "loop", "none")
+    paths = [*(tmp_path / f"{name}.onnx" for name in names), tmp_path, good]
+    *failed, found = measure_files(paths, TARGET, FakeBench(SPACE), ["latency_ms"], 0, NullProgress(), (3, 8, 8))
+    assert isinstance(found.outcome, dict)
+    assert all(isinstance(each.outcome, CandidateError) for each in failed)
+    assert json.loads(json.dumps([each.to_json() for each in failed]))
+    (tmp_path / "malformed.onnx").rename(tmp_path / f"{LARGE.id}.onnx")  # the runtime decides about it
+    (found,) = measure_files(
+        [tmp_path / f"{LARGE.id}.onnx"], TARGET, FakeBench(SPACE), ["latency_ms"], 0, NullProgress()
+    )
+    assert found.macs is None
+
+
+def test_the_device_is_left_alone_where_no_file_is_sound(tmp_path: Path) -> None:
+    """A mistyped name costs no measurement of the reference model."""
+
+    class Untouched(FakeBench):
+        def measure(self, *_: Any, **__: Any) -> list[Any]:
+            raise AssertionError("nothing is to be measured")
+
+    (found,) = measure_files([tmp_path / "none.onnx"], TARGET, Untouched(SPACE), ["latency_ms"], 0, NullProgress())
+    assert isinstance(found.outcome, CandidateError)

@@ -12,7 +12,15 @@ from typing import Any, final
 
 import numpy as np
 
-from nas.formats.onnx_file import executed_precisions, external_files, inputs_of, random_inputs, read_onnx, weight_bytes
+from nas.formats.onnx_file import (
+    executed_precisions,
+    external_files,
+    inputs_of,
+    random_inputs,
+    read_graph,
+    read_onnx,
+    weight_bytes,
+)
 from nas.formats.onnx_session import load_onnxruntime
 from nas.hardware.runtimes.runtime import (
     Deployed,
@@ -120,7 +128,7 @@ def _executed(model: Path, threads: int) -> Mapping[str, Any]:
         path = folder / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        optimised = read_onnx(path)
+        optimised = read_graph(path)  # it refers to the external data of the model, which stays where it is
         return {
             "executed_precision": most_common(executed_precisions(optimised)),
             OPERATORS: dict(sorted(Counter(node.op_type for node in optimised.graph.node).items())),
