@@ -6,12 +6,13 @@ import contextlib
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +39,7 @@ L2_BYTES = 2 * 2**20
 PROFILE = "profile.json"
 LEFTOVER_S = 3600.0
 """The age of an unfinished profile after which nobody can still be measuring it."""
+DIGEST = "reference_sha256"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class TargetProfile:
     bandwidth_bytes_per_s: float | None = None
     cache_bandwidth_bytes_per_s: float | None = None
     why_no_peaks: str = ""
+
+    @property
+    def references(self) -> tuple[Path, ...]:
+        """The deployed reference models."""
+        return (self.reference, *(() if self.large_reference is None else (self.large_reference,)))
 
     @property
     def ridge_macs_per_byte(self) -> float | None:
@@ -268,15 +275,47 @@ def _to_json(profile: TargetProfile, folder: Path) -> bytes:
     values = {**asdict(profile), "reference": profile.reference.relative_to(folder).as_posix()}
     if profile.large_reference is not None:
         values["large_reference"] = profile.large_reference.relative_to(folder).as_posix()
+    values[DIGEST] = _digest(profile.references)
     return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def _read(folder: Path, fingerprint: str) -> TargetProfile | None:
-    """Return the kept profile, or None where none can be read. It is then measured again."""
+    """Return the kept profile, or None where none can be read, or it is damaged. It is then measured again."""
     try:
         values = json.loads((folder / PROFILE).read_text(encoding="utf-8"))
+        digest = values.pop(DIGEST, None)  # profiles of earlier versions have none
         paths = {key: folder / values[key] for key in ("reference", "large_reference") if values[key] is not None}
         profile = TargetProfile(**{**values, **paths, "fingerprint": fingerprint})
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return profile if all(path.exists() for path in paths.values()) else None
+    inside = folder.resolve()
+    if not all(path.exists() and path.resolve().is_relative_to(inside) for path in paths.values()):
+        return None
+    return profile if _is_sound(profile) and digest in (None, _digest(profile.references)) else None
+
+
+def _is_sound(profile: TargetProfile) -> bool:
+    """Return True if all values of a profile that was read are of the kinds that they should be."""
+    peaks = [rate for rate in (profile.peak_macs_per_s, profile.bandwidth_bytes_per_s) if rate is not None]
+    others = (profile.large_reference_ms, profile.cache_bandwidth_bytes_per_s)
+    rates = [profile.reference_ms, *peaks, *(rate for rate in others if rate is not None)]
+    texts = (profile.target, profile.recorded, profile.why_no_peaks)
+    return (
+        all(isinstance(rate, int | float) and not isinstance(rate, bool) and 0 < rate < math.inf for rate in rates)
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(profile.hardware, Mapping)
+        and isinstance(profile.reference, Path)
+        and (profile.large_reference is None) == (profile.large_reference_ms is None)
+        and len(peaks) != 1
+    )
+
+
+def _digest(references: Iterable[Path]) -> str:
+    """Return a hash of the reference models, each a file, or a folder with its files."""
+    found = hashlib.sha256()
+    for reference in references:
+        for file in sorted(reference.rglob("*")) if reference.is_dir() else [reference]:
+            if file.is_file():
+                found.update(file.relative_to(reference.parent).as_posix().encode())
+                found.update(file.read_bytes())
+    return found.hexdigest()

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nas.errors import RecipeError
+
 
 def home() -> Path:
-    """``$NAS_HOME`` where it is set, else the platform's place for a user's data. It may not exist yet."""
+    """``$NAS_HOME`` where it is set, else the platform's place for a user's data. It may not exist yet.
+
+    Raises:
+        RecipeError: ``$NAS_HOME`` names the home of a user that this system does not know.
+    """
     given = os.environ.get("NAS_HOME")
     if given:
-        return Path(given).expanduser().absolute()
+        try:
+            return Path(given).expanduser().absolute()
+        except RuntimeError as error:
+            raise RecipeError(f"NAS_HOME must be a folder, but got {given!r}: {error}") from error
     import platformdirs
 
     return platformdirs.user_data_path("nas")

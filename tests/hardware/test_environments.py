@@ -237,3 +237,38 @@ class TestWorkerCommand:
         reply = json.loads(done.stdout)
         assert reply["ok"], reply
         assert reply["runtime"] == "acting 1.0"
+
+
+@pytest.mark.parametrize("what", ["a file", "a link to nothing", "a marker that is a folder", "no Python", "a text"])
+def test_a_damaged_environment_is_installed_anew(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lies in its place counts as not installed, and does not stop the installation."""
+    environment = Environment("damaged", ())
+    folder = folder_of(environment)
+    folder.parent.mkdir(parents=True)
+    match what:
+        case "a file":
+            folder.write_text("x")
+        case "a link to nothing":
+            folder.symlink_to("nowhere")
+        case "a marker that is a folder":
+            (folder / MARKER).mkdir(parents=True)
+        case _:
+            (folder / "bin").mkdir(parents=True)
+            (folder / MARKER).write_text(json.dumps({"requirements": []}))
+            if what == "a text":
+                (folder / "bin" / "python").write_text("not executable")
+    assert interpreter_of(environment) is None
+    monkeypatch.setattr("nas.hardware.runtimes.environments._pip", lambda *_: [])
+    monkeypatch.setattr("nas.hardware.runtimes.environments.venv.EnvBuilder", Made)
+    assert install(environment, lambda text: None) == folder / "bin" / "python"
+    assert interpreter_of(environment) == folder / "bin" / "python"
+
+
+class Made:
+    """Makes an environment without pip."""
+
+    def __init__(self, **_: object) -> None: ...
+
+    def create(self, folder: Path) -> None:
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "python").symlink_to(sys.executable)

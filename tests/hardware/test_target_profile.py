@@ -78,7 +78,23 @@ def test_is_found_anew_when_that_is_asked_for(acting: Target, known_home: Path) 
     assert len(list((known_home / "targets").iterdir())) == 1
 
 
-@pytest.mark.parametrize("damage", ["half", "another shape", "no reference", "gone"])
+DAMAGES = {
+    "a list": [],
+    "a text for a speed": {"reference_ms": "fast"},
+    "a speed below zero": {"reference_ms": -1.0},
+    "a truth for a peak": {"peak_macs_per_s": True},
+    "one peak alone": {"bandwidth_bytes_per_s": None},
+    "a number for a time": {"recorded": 3},
+    "hardware of another kind": {"hardware": "fast"},
+    "a reference that is a number": {"reference": 3},
+    "a reference elsewhere": {"reference": "../../../other"},
+    "another reference": {"reference_sha256": "0" * 64},
+}
+
+
+@pytest.mark.parametrize(
+    "damage", ["half", "no text", "another shape", "no reference", "empty reference", "a folder", "gone", *DAMAGES]
+)
 def test_is_found_anew_where_it_cannot_be_read(acting: Target, known_home: Path, damage: str) -> None:
     """A damaged profile is measured again."""
     first, said = profile(acting)
@@ -88,6 +104,18 @@ def test_is_found_anew_where_it_cannot_be_read(acting: Target, known_home: Path,
     match damage:
         case "half":
             (folder / PROFILE).write_text(text[: len(text) // 2])
+        case "no text":
+            (folder / PROFILE).write_bytes(b"\xff\xfe")
+        case "empty reference":
+            first.reference.write_bytes(b"")
+        case "a folder":
+            (folder / PROFILE).unlink()
+            (folder / PROFILE).mkdir()
+        case name if name in DAMAGES:
+            changed = DAMAGES[name]
+            (folder / PROFILE).write_text(
+                json.dumps({**json.loads(text), **changed} if isinstance(changed, dict) else changed)
+            )
         case "another shape":
             (folder / PROFILE).write_text(json.dumps({**json.loads(text), "speed": 3}))
         case "no reference":
@@ -221,3 +249,13 @@ def test_folders_that_killed_processes_left_are_removed(known_home: Path, acting
     _, said = profile(acting)
     assert said == []
     assert [path.name for path in targets.glob(".*")] == [".new-now"]
+
+
+def test_of_an_earlier_version_has_no_digest_and_is_kept(acting: Target, known_home: Path) -> None:
+    """Kept measurements belong to it, so that it must not be measured again."""
+    first, _ = profile(acting)
+    (folder,) = (known_home / "targets").iterdir()
+    values = json.loads((folder / PROFILE).read_text())
+    del values["reference_sha256"]
+    (folder / PROFILE).write_text(json.dumps(values))
+    assert profile(acting) == (first, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -128,9 +129,12 @@ def install(environment: Environment, say: Callable[[str], None]) -> Path:
 
 def _install(environment: Environment, folder: Path, lock: IO[str], say: Callable[[str], None]) -> Path:
     # the marker goes first, so that a folder that is half deleted does not count as installed
-    (folder / MARKER).unlink(missing_ok=True)
-    if folder.exists():
+    with contextlib.suppress(NotADirectoryError, IsADirectoryError):  # no environment at all, which is removed below
+        (folder / MARKER).unlink(missing_ok=True)
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
     say(f"creating the environment {environment.name} in {folder}")
     try:
         venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(folder)
@@ -160,15 +164,19 @@ def _install(environment: Environment, folder: Path, lock: IO[str], say: Callabl
 
 
 def _installed(environment: Environment) -> Path | None:
-    """Return the environment's Python if it is completely installed with exactly these requirements."""
+    """Return the environment's Python if it is completely installed with exactly these requirements.
+
+    A damaged one counts as not installed. Installing replaces it.
+    """
     folder = folder_of(environment)
     try:
-        record = json.loads((folder / MARKER).read_text())
-    except FileNotFoundError:
+        record = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
     interpreter = _interpreter_in(folder)
+    has_them = isinstance(record, dict) and record.get("requirements") == list(environment.requirements)
     # the link dangles when the Python that made it is gone
-    return interpreter if record["requirements"] == list(environment.requirements) and interpreter.exists() else None
+    return interpreter if has_them and os.access(interpreter, os.X_OK) and interpreter.is_file() else None
 
 
 def _interpreter_in(folder: Path) -> Path:
