@@ -21,6 +21,7 @@ from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.energy_rounds import add_energies
 from nas.hardware.latency_rounds import BenchSettings, Latencies
+from nas.hardware.machine import usable_cores
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.hardware.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
@@ -61,6 +62,12 @@ class DeviceBench:
         unavailable = runtime.why_unavailable(target)
         if unavailable is not None:
             raise TargetError(unavailable)
+        cores = usable_cores()
+        if target.threads > cores:
+            raise TargetError(
+                f"threads must be at most the {cores} core{'s' * (cores != 1)} that this process may use, "
+                f"but {target} has {target.threads}."
+            )
         self.model_format: ModelFormat = runtime.model_format
         self.device_s = 0.0
         self._target = target
@@ -110,9 +117,9 @@ class DeviceBench:
             meter = meter_from(self._meter)
             if isinstance(meter, NoMeter):
                 raise TargetError(
-                    f"energy_mj needs a meter, but there is none: {meter.reason} Choose modelled_energy_mj instead, "
-                    "or name a command that prints joules: in a recipe under [energy], for nas measure with "
-                    "--meter-command."
+                    f"energy_mj needs a meter, but there is none: {meter.reason.rstrip('.')}. Choose "
+                    "modelled_energy_mj instead, or name a command that prints joules: in a recipe under [energy], "
+                    "for nas measure with --meter-command."
                 )
             self._check_program()
 

@@ -175,7 +175,9 @@ def _measure(
     answers = dict(zip(exported, bench.deploy(list(exported.values()), folders, progress.advance), strict=True))
     found: dict[Architecture, Outcome] = {a: d for a, d in answers.items() if isinstance(d, CandidateError)}
     deployed: dict[Architecture, Deployed] = {a: d for a, d in answers.items() if isinstance(d, Deployed)}
-    progress.stage(f"measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds)
+    progress.stage(
+        f"sessions of measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds
+    )
     return found | dict(
         zip(deployed, bench.measure(list(deployed.values()), metrics, rng, progress.advance), strict=True)
     )

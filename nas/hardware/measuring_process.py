@@ -39,7 +39,7 @@ class MeasuringProcess:
         assert interpreter is not None, "why_unavailable says that an environment is missing"
         self._command = worker_command(interpreter)
         self._target = target
-        self._implementation = plug_in_path("nas.runtimes", target.runtime, "target's runtime")
+        self._implementation = plug_in_path("nas.runtimes", target.runtime, "runtime")
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[str] | None = None
         self.conditions: dict[str, Any] = {}

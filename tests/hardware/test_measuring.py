@@ -162,7 +162,7 @@ class TestRows:
         assert progress.stages == {
             "exporting models": (3, 3),
             "deploying models": (3, 3),
-            "measuring 3 models": (9, 9),
+            "sessions of measuring 3 models": (9, 9),
         }
 
     def test_tell_why_there_is_nothing(self) -> None:

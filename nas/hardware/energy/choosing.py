@@ -38,7 +38,10 @@ def meter_from(settings: Mapping[str, Any], timer: Timer = REAL_TIME) -> Meter:
         case "none":
             return NoMeter("the recipe names no meter.", timer)
         case "rapl":
-            return CounterMeter(RaplCounter(root), timer)
+            try:
+                return CounterMeter(RaplCounter(root), timer)
+            except TargetError as error:
+                raise TargetError(f"{error} Or name a command that reads an instrument of your own.") from error
         case "nvml":
             return CounterMeter(NvmlCounter(_nvml_gpu(0 if gpu is None else gpu)), timer)
         case "command":

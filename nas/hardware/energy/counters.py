@@ -122,7 +122,7 @@ class RaplCounter:
         if not packages:
             raise TargetError(
                 f"RAPL must list a package in {root}, but there is none: not Linux, a virtual machine, or a processor "
-                "without such counters. Name a command that reads an instrument of your own."
+                "without such counters."
             )
         domains = sorted([*packages, *memories])
         self.name = f"RAPL {' + '.join(names[domain] for domain in domains)}"
@@ -187,7 +187,7 @@ class NvmlCounter:
         try:
             self._nvml = importlib.import_module("pynvml") if pynvml is None else pynvml
         except ModuleNotFoundError as error:
-            raise TargetError("a GPU's energy is read with nvidia-ml-py: pip install nvidia-ml-py") from error
+            raise TargetError("a GPU's energy is read with nvidia-ml-py: pip install nvidia-ml-py.") from error
         try:
             self._nvml.nvmlInit()
             by_uuid, by_index = self._nvml.nvmlDeviceGetHandleByUUID, self._nvml.nvmlDeviceGetHandleByIndex

@@ -107,12 +107,12 @@ def load_runtime(name: str, options: Iterable[tuple[str, str]] = ()) -> Runtime:
     Raises:
         RecipeError: no such runtime, no class of a runtime, or an option that it does not take or refuses.
     """
-    maker: Any = load_plug_in("nas.runtimes", name, "target's runtime")
+    maker: Any = load_plug_in("nas.runtimes", name, "runtime")
     methods = ("why_unavailable", "version", "deploy", "open")
     missing = [method for method in methods if not callable(getattr(maker, method, None))]
     if not inspect.isclass(maker) or missing:
         raise RecipeError(
-            f"a target's runtime must be a class with the methods of nas.Runtime, but {name!r} is {maker!r:.80}, "
+            f"a runtime must be a class with the methods of nas.Runtime, but {name!r} is {maker!r:.80}, "
             f"without {', '.join(missing) or 'being a class'}."
         )
     given = dict(options)
