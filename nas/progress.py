@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 YEAR_S = 365.25 * 86400
@@ -54,6 +55,7 @@ class Steps:
         started_s: the time of the clock when the stage began.
         done: the number of steps that are done.
         best: a description of the best result so far.
+        handled: the exception that was being handled when the stage began, in a caller's ``except``.
     """
 
     name: str
@@ -62,6 +64,12 @@ class Steps:
     started_s: float
     done: int = 0
     best: str | None = None
+    handled: BaseException | None = field(default_factory=sys.exception)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """True while an exception, such as Ctrl-C, is ending the stage before its end."""
+        return sys.exception() not in (None, self.handled)
 
     def add(self, count: int, best: str | None) -> None:
         """Count ``count`` more steps; ``best`` replaces the best result unless it is None."""
@@ -82,7 +90,8 @@ class Steps:
     def end_text(self, now_s: float) -> str:
         """Return the sentence for the stage's end, with the time that it took."""
         elapsed = duration_text(now_s - self.started_s)
-        return f"{self.name}: {self._counted()} in {elapsed}{self._best_so_far()}."
+        stopped = "stopped, " if self.is_cut_off else ""
+        return f"{self.name}: {stopped}{self._counted()} in {elapsed}{self._best_so_far()}."
 
     def seconds_left(self, now_s: float) -> float | None:
         """Estimate the seconds that the stage will still take, at the pace so far and within the time limit.

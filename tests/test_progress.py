@@ -137,3 +137,24 @@ def test_the_null_progress_is_silent(capsys: pytest.CaptureFixture[str]) -> None
 def test_durations_read_well(seconds: float, text: str) -> None:
     """The unit grows with the duration, and minutes and seconds stay below sixty."""
     assert duration_text(seconds) == text
+
+
+def test_a_stage_that_an_exception_ends_is_said_to_be_stopped() -> None:
+    """After Ctrl-C the last line does not read as if the stage had ended. A caller's ``except`` changes nothing."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, clock=Clock())
+    try:
+        progress.stage("Training", 3)
+        progress.advance()
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        progress.close()
+        progress.stage("Measuring", 1)
+        progress.advance()
+        progress.close()
+    assert stream.getvalue().splitlines() == [
+        "Training: 3 to do.",
+        "Training: stopped, 1 of 3 done in 0.0 s.",
+        "Measuring: 1 to do.",
+        "Measuring: 1 of 1 done in 0.0 s.",
+    ]

@@ -86,7 +86,10 @@ class RichProgress:
         self._task = None
         steps = self._steps
         parts = [f"{steps.done} done in {duration_text(time.monotonic() - steps.started_s)}", self._best()]
-        line = Text.assemble(("✓ ", "green"), steps.name, (f"  {', '.join(filter(None, parts))}", "bright_black"))
+        mark = ("✓ ", "green")
+        if steps.is_cut_off:
+            mark, parts = ("■ ", "yellow"), ["stopped", self._counted(), *parts[1:]]
+        line = Text.assemble(mark, steps.name, (f"  {', '.join(filter(None, parts))}", "bright_black"))
         self._console.print(line)
 
     def _counted(self) -> str:
@@ -134,7 +137,8 @@ class NotebookProgress:
     def close(self) -> None:
         if self._steps is None:
             return
-        self._line.update(_line_data(f"✓ {self._steps.end_text(self._clock())}"), raw=True)
+        mark = "■" if self._steps.is_cut_off else "✓"
+        self._line.update(_line_data(f"{mark} {self._steps.end_text(self._clock())}"), raw=True)
         self._steps = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import sys
 from types import ModuleType
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from nas.progress import NullProgress, PlainProgress
+from nas.progress import NullProgress, PlainProgress, Progress
 from nas.reports.progress_display import NotebookProgress, RichProgress, choose_progress
 
 
@@ -203,3 +204,31 @@ def test_a_notebook_shows_a_bar_while_a_stage_with_a_total_runs(display: Display
     assert "best &lt;b&gt;" in training[1]
     assert training[2].startswith("<div>✓ Training")
     assert not any("<progress" in text for text in measuring)
+
+
+# Interruptions
+
+
+def two_stages(progress: Progress) -> None:
+    """Show a stage that ends, and one that Ctrl-C stops."""
+    with contextlib.closing(progress):
+        progress.stage("Measuring", 1)
+        progress.advance()
+        progress.stage("Training", 3)
+        progress.advance()
+        raise KeyboardInterrupt
+
+
+def test_no_tick_stands_before_a_stage_that_was_stopped(display: Display) -> None:
+    """After Ctrl-C the line has another mark, in a terminal and in a notebook."""
+    console = Console(file=io.StringIO(), force_terminal=True, force_jupyter=False, width=80, record=True)
+    for progress in (RichProgress(console), NotebookProgress()):
+        with pytest.raises(KeyboardInterrupt):
+            two_stages(progress)
+    text = console.export_text()
+    assert "✓ Measuring  1 done in" in text
+    assert "■ Training  stopped, 1/3, 2 to go" in text
+    assert "✓ Training" not in text
+    measuring, training = display.lines
+    assert measuring[-1]["text/plain"].startswith("✓ Measuring: 1 of 1 done in")
+    assert training[-1]["text/plain"].startswith("■ Training: stopped, 1 of 3 done in")

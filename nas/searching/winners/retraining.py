@@ -105,7 +105,7 @@ class Retraining:
             except CandidateError as error:
                 state.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
             state.progress.advance()
-        state.progress.stage("measuring winners", len(deployed) * bench.rounds)
+        state.progress.stage("sessions of measuring winners", len(deployed) * bench.rounds)
         rng = np.random.default_rng((state.recipe.seed, 2))
         state.check_bench()
         possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
