@@ -13,6 +13,14 @@ PLUG_INS = {
     "samplers, for --sampler": ("nas.samplers", {"my_module:MySampler": "A class or a function of your own."}),
 }
 
+DATA_SUMMARIES = {
+    "digits": "1,797 handwritten digits of 8 × 8 pixels, which come with scikit-learn.",
+    "mnist": "70,000 handwritten digits of 28 × 28 pixels.",
+    "fashion-mnist": "70,000 pictures of clothes, 28 × 28 pixels.",
+    "cifar10": "60,000 colour pictures of 32 × 32 pixels in 10 classes.",
+    "cifar100": "60,000 colour pictures of 32 × 32 pixels in 100 classes.",
+}
+
 
 def list_names() -> None:
     """List every name that a recipe accepts.
@@ -25,8 +33,10 @@ def list_names() -> None:
     from nas.reports.console import print_pairs
 
     console = Console(file=sys.stdout)
-    for title, names in _sections():
-        console.print(Text(title, style="bold"))
+    for number, (title, names) in enumerate(_sections()):
+        if number:
+            console.print()
+        console.print(Text(f"{title[0].upper()}{title[1:]}:", style="bold"))
         print_pairs(names.items(), console, indent=2)
 
 
@@ -45,7 +55,8 @@ def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield (
         "metrics, for --objective and --limit",
         {
-            metric.name: f"{metric.title}, {metric.source}. A limit is written like {metric.name}<={metric.example}"
+            metric.name: f"{metric.title.partition(' (')[0]}, {metric.source}. "
+            f"A limit is written like {metric.name}<={metric.example}"
             for metric in METRICS.values()
         },
     )

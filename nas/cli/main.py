@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that ``nas --help`` answers 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 
 from nas.cli.list_names import list_names
 from nas.cli.measure import measure
+from nas.cli.plug_in_summaries import first_sentence
 from nas.cli.predictor_onboard import onboard
 from nas.cli.predictor_report import report as report_on_predictor
 from nas.cli.report import report
@@ -33,6 +35,12 @@ class InterruptedByUserError(Exception):
 
 
 class _Commands(TyperGroup):
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands with their whole first sentences. Typer would cut them to one line."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, first_sentence(command.help or "")) for name, command in commands if command])
+
     def invoke(self, ctx: Any) -> Any:
         try:
             try:
@@ -50,6 +58,7 @@ app = typer.Typer(
     help="Search for neural networks that are accurate and fast on this machine.\n\n"
     "Every winner is trained, exported and measured here. Begin with: nas search --data digits",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -63,8 +72,8 @@ app.command()(show)
 app.command()(report)
 app.command("list")(list_names)
 app.command()(measure)
-app.add_typer(target_commands, name="target")
-app.add_typer(predictor_commands, name="predictor")
+app.add_typer(target_commands, name="target", cls=_Commands)
+app.add_typer(predictor_commands, name="predictor", cls=_Commands)
 predictor_commands.command("report")(report_on_predictor)
 predictor_commands.command()(onboard)
 
@@ -90,15 +99,15 @@ def main() -> None:
 
     ``nas.signals`` says what happens at Ctrl-C and other signals.
     """
+    _check_streams()
     with stopping(ends_process=True):
         _run()
 
 
 def _run() -> None:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a redirected output may lack some characters
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except typer.Exit as end:
         sys.exit(end.exit_code)
     except (KeyboardInterrupt, InterruptedByUserError, typer.Abort) as error:
@@ -109,14 +118,18 @@ def _run() -> None:
         _complain(f"error: {error}", error)
         sys.exit(STOPPED if isinstance(error, LimitError | RepeatedFailureError) else REFUSED)
     except BrokenPipeError:  # the reader of the output has closed it, as in ``nas show … | head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(STOPPED)
     except OSError as error:
+        _drop_output()
         _complain(f"error: a file could not be read or written: {error}", error)
         sys.exit(REFUSED)
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # ``nas`` alone asks what there is
+            typer.echo(error.ctx.get_help())  # type: ignore[attr-defined]
+            sys.exit(0)
         if type(error).__module__.partition(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
-            _complain(f"error: {error.format_message()}", error)
+            _complain(f"error: {' '.join(error.format_message().split())}", error)
             sys.exit(REFUSED)
         raise
     sys.exit(status if isinstance(status, int) else 0)
@@ -130,13 +143,38 @@ def _say_stopped(error: BaseException) -> None:
     )
 
 
-def _complain(text: str, error: BaseException) -> None:
+def _check_streams() -> None:
+    """Refuse to work without standard output, and replace closed input and errors.
+
+    A file that is opened later would get the number of a closed stream, and what is printed would end up in it.
+    """
+    for number in (0, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        _complain("error: standard output must be open, but it is closed. To see nothing, append: > /dev/null", None)
+        sys.exit(REFUSED)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a redirected output may lack some characters
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed vanish, or Python would complain at its end that it cannot be printed."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(text: str, error: BaseException | None) -> None:
     """Print a message and the notes of the error on standard error."""
     for line in (text, *_notes(error)):
         typer.echo(line, err=True)
 
 
-def _notes(error: BaseException) -> list[str]:
+def _notes(error: BaseException | None) -> list[str]:
+    if error is None:
+        return []
     return [*getattr(error, "__notes__", ()), *getattr(error.__cause__, "__notes__", ())]
 
 

@@ -12,7 +12,8 @@ import typer
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output, and progress on standard error.")
 ]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", help="The seed of everything random.")]
+MOST_SEED = 2**32 - 1
+Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, metavar="N", help="The seed of everything random.")]
 Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that holds the run folders.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]
 Limits = Annotated[
@@ -26,6 +27,15 @@ TableSpace = Annotated[
 InputShape = Annotated[
     str | None,
     typer.Option(metavar="CxHxW", help="The shape of the input images of a space. [default: 3x32x32]"),
+]
+FileOrSpaceShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input-shape",
+        metavar="CxHxW",
+        help="The shape of one input: of ONNX files that leave it open, or of the images of a space. "
+        "[default: 3x32x32]",
+    ),
 ]
 Classes = Annotated[
     int | None, typer.Option(min=2, metavar="N", help="The number of classes of a space. [default: 10]")
@@ -166,11 +176,24 @@ Metrics = Annotated[
 ]
 MeasuredSpace = Annotated[
     str | None,
-    typer.Option("--space", metavar="NAME", help="Measure random architectures of this search space into a table."),
+    typer.Option("--space", metavar="NAME", help="Measure architectures of this search space."),
 ]
-Count = Annotated[int, typer.Option(min=1, metavar="N", help="The number of architectures to measure, with --space.")]
+Count = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="The number of random architectures, with --space. [default: 40]"),
+]
+Architectures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--architectures",
+        metavar="FILE|ID",
+        help="Measure these architectures of --space, not random ones: a JSON file, such as measure_next.json of "
+        "nas predictor report, or an id. Repeat for several.",
+    ),
+]
 NewTable = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="The table to write, a .csv.gz file, with --space.")
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="The table to write or to extend, a .csv.gz file, with --space."),
 ]
 
 # nas target
@@ -229,7 +252,9 @@ ReportPage = Annotated[
 ]
 ReportSeed = Annotated[
     int | None,
-    typer.Option("--seed", min=0, metavar="N", help="The seed of everything random. [default: the run's, or 0]"),
+    typer.Option(
+        "--seed", min=0, max=MOST_SEED, metavar="N", help="The seed of everything random. [default: the run's, or 0]"
+    ),
 ]
 Trust = Annotated[
     bool,

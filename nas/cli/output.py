@@ -91,20 +91,27 @@ def show_trust(
     facts: Mapping[str, str],
     as_json: bool,
     table: Path | None = None,
+    next_command: str | None = None,
 ) -> None:
-    """Write the HTML page of trust reports and print them; ``table`` is a table that was written too."""
+    """Write the HTML page of trust reports and print them; ``table`` is a table that was written too.
+
+    ``next_command`` measures the architectures that the reports name.
+    """
     from nas.reports.predictor_page import write_predictor_page
 
     write_predictor_page(page, reports, subject, facts)
     if as_json:
         written = {"table": None if table is None else str(table), "report": str(page)}
-        print_json({"metrics": [each.to_json() for each in reports], **written})
+        print_json({"metrics": [each.to_json() for each in reports], **written, "measure_command": next_command})
         return
     from rich.console import Console
 
     from nas.reports.predictor_text import print_predictor_report
 
     print_predictor_report(reports, Console(file=sys.stdout))
+    if next_command is not None:
+        typer.echo("To measure next, before you ask for this report again:")
+        typer.echo(f"  {next_command}")
     if table is not None:
         typer.echo(f"Table: {table}")
     typer.echo(f"Report: {page}")

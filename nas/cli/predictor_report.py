@@ -15,6 +15,7 @@ from nas.errors import RecipeError
 if TYPE_CHECKING:
     from nas.prediction.samples import MeasuredDevice
     from nas.recipe.recipe import Recipe
+    from nas.tables.named_space import NamedSpace
 
 REPORT_FILE = Path("predictor_report.html")
 TABLE_PREDICTOR = "stacked"
@@ -45,6 +46,7 @@ def report(
     from nas.prediction.measured_run import check_trusted, recipe_of_run
     from nas.prediction.trust_request import TrustRequest
     from nas.reports.progress_display import choose_progress
+    from nas.tables.named_architectures import FILE, write_next
     from nas.tables.named_space import space_of_table
     from nas.tables.table_device import device_in_file
     from nas.values.metric import metric_named
@@ -66,14 +68,27 @@ def report(
             predictor_options = recipe.predictor.options if predictor is None else {}
             predictor, seed = predictor or recipe.predictor.name, recipe.seed if seed is None else seed
             data = _device_of_run(measured, recipe, space, metrics, seed)
+            searched = _space_of_run(measured, recipe, space)
         else:
             predictor, seed, predictor_options = predictor or TABLE_PREDICTOR, seed or 0, {}
-            of_table = space_of_table(measured, space, option or [], input_shape, classes)
-            data = device_in_file(measured, of_table, target, metrics, options.names_in(sources), seed, progress.say)
+            searched = space_of_table(measured, space, option or [], input_shape, classes)
+            data = device_in_file(measured, searched, target, metrics, options.names_in(sources), seed, progress.say)
         request = TrustRequest(predictor, limits, seed, samples, predictor_options)
         reports = request.report_on(data, progress)
     facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}
-    show_trust(reports, page, measured.name or str(measured), facts, as_json)
+    table, file = None if measured.is_dir() else measured, page.with_name(FILE)
+    command = write_next(reports, file, searched, data.target, table)
+    show_trust(reports, page, measured.name or str(measured), facts, as_json, next_command=command)
+
+
+def _space_of_run(folder: Path, recipe: Recipe, space: str | None) -> NamedSpace:
+    from nas.prediction.measured_run import task_of_run
+    from nas.results.bundle import GIVEN
+    from nas.tables.named_space import NamedSpace
+
+    shape, classes = task_of_run(folder, recipe)
+    space_options = {} if recipe.space.name == GIVEN else recipe.space.options
+    return NamedSpace(space or recipe.space.name, space_options, shape, classes)
 
 
 def _refuse_options_of_tables(

@@ -11,9 +11,9 @@ from nas.hardware.bench_request import MEASURED_METRICS
 from nas.prediction.next_measurements import pool_of
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
-from nas.recipe.recipe import Recipe, read_recipe
+from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.space.architecture import Architecture
-from nas.space.search_space import SearchSpace, choices_hash, load_space
+from nas.space.search_space import choices_hash, load_space
 from nas.space.tracing import describer_of
 from nas.storage.home import home
 from nas.storage.journal import RECIPE, JournalReader
@@ -23,12 +23,15 @@ from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
 
+CIRCUMSTANCES = ("processor", "runtime", "governor")
+"""Conditions of a measurement that must be equal for two measurements on one target to compare."""
+
 
 def recipe_of_run(folder: Path) -> Recipe:
     """Return the recipe of the run in ``folder``. Raises JournalError if there is none."""
     if not (folder / RECIPE).is_file():
         raise JournalError(f"nas predictor report takes the folder of a run or a table, but {folder} has no {RECIPE}.")
-    return read_recipe(folder / RECIPE)
+    return read_recorded_recipe(folder / RECIPE)
 
 
 def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:
@@ -48,7 +51,7 @@ def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:
 def device_of_run(
     folder: Path, recipe: Recipe, space: str, options: Mapping[str, Any], metrics: Sequence[str], seed: int
 ) -> MeasuredDevice:
-    """Return the measurements that a run took before it chose winners.
+    """Return the measurements that a run took before it chose winners, and those that were kept in its circumstances.
 
     ``space`` names the run's search space, made with ``options``. Without ``metrics``, all measured metrics are taken.
     Measurements of the same space on other targets of this machine are sources, as they were in the search.
@@ -67,6 +70,10 @@ def device_of_run(
     if choices_hash(loaded) != began[0].space.get("choices"):
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but {space} has others.")
     measurements = _measurements_in(evaluations)
+    identity = space_identity(loaded, shape, classes)
+    store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
+    if recipe.evaluate != "table":
+        _add_kept(measurements, store, identity, recipe)
     values = _medians(folder, measurements, metrics)
     describer = as_executed(describer_of(loaded, shape, classes), measurements)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
@@ -75,10 +82,19 @@ def device_of_run(
         recipe.measured_on,
         kept,
         recipe.parsed_limits,
-        _sources(recipe, loaded, shape, classes, kept),
+        _sources(recipe, store, identity, kept),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
         values.get("latency_ms", {}),
     )
+
+
+def task_of_run(folder: Path, recipe: Recipe) -> tuple[tuple[int, int, int], int]:
+    """Return the image shape and the number of classes of a run. Raises JournalError if it recorded nothing."""
+    with JournalReader(folder) as journal:
+        began = journal.rows(Began)
+    if not began:
+        raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
+    return _task_of(recipe, began[0])
 
 
 def _task_of(recipe: Recipe, began: Began) -> tuple[tuple[int, int, int], int]:
@@ -119,10 +135,20 @@ def _medians(
     return values
 
 
+def _add_kept(
+    measurements: dict[Architecture, dict[str, Measurement]], store: MeasurementStore, identity: str, recipe: Recipe
+) -> None:
+    """Add what other commands, such as ``nas measure --architectures``, have measured in the same circumstances."""
+    firsts = {name: one for each in reversed(measurements.values()) for name, one in each.items()}
+    for name, first in firsts.items():
+        for architecture, kept in store.kept(identity, name, str(recipe.parsed_target)).items():
+            if all(kept.conditions.get(part) == first.conditions.get(part) for part in CIRCUMSTANCES):
+                measurements.setdefault(architecture, {}).setdefault(name, kept)
+
+
 def _sources(
-    recipe: Recipe, space: SearchSpace, shape: tuple[int, int, int], classes: int, metrics: Iterable[str]
+    recipe: Recipe, store: MeasurementStore, identity: str, metrics: Iterable[str]
 ) -> dict[str, Sequence[Source]]:
-    store, identity = MeasurementStore(home(), fresh=not recipe.measuring.reuse), space_identity(space, shape, classes)
     return {
         metric: [each for each in store.sources(identity, metric, without=()) if each.target != recipe.measured_on]
         for metric in metrics

@@ -21,6 +21,8 @@ from nas.values.held_out import HeldOutError, finite_or_none
 from nas.values.objective import Limit
 
 SUGGESTED = 8
+MOST_SUGGESTED = 100
+"""The most architectures that a report lists for the next measurements."""
 POOL_FROM_TABLE = 2000
 """Most rows without a value that are considered for measuring next."""
 _CHOSEN_FROM = 4
@@ -82,9 +84,13 @@ def buildable(
 
 
 def suggestions(
-    predictor: Predictor, space: Describer, limits: Sequence[Limit], pool: Sequence[Architecture]
+    predictor: Predictor,
+    space: Describer,
+    limits: Sequence[Limit],
+    pool: Sequence[Architecture],
+    most: int = SUGGESTED,
 ) -> tuple[Suggestion, ...]:
-    """Return up to ``SUGGESTED`` architectures of the pool to measure next, the most useful first.
+    """Return up to ``most`` architectures of the pool to measure next, the most useful first.
 
     The first are unlike all measured ones. Then come those with a limit between their bounds, and then those with the
     widest bounds relative to the mean. Within each of these kinds, suggestions differ in as many choices as possible.
@@ -98,7 +104,7 @@ def suggestions(
     options = space.describe(pool).live_options
     chosen: list[int] = []
     for reason in ranks:
-        missing = SUGGESTED - len(chosen)
+        missing = most - len(chosen)
         kind = [index for index in range(len(pool)) if reasons[index] == reason]
         kind.sort(key=lambda index: (each[index].lower - each[index].upper) / each[index].mean)
         chosen += _spread(options, kind[: _CHOSEN_FROM * missing], missing)
@@ -132,6 +138,15 @@ def _spread(options: npt.NDArray[np.int16], candidates: Sequence[int], count: in
         chosen.append(farthest)
         distances = np.minimum(distances, (rows != rows[farthest]).mean(axis=1))
     return [candidates[index] for index in chosen]
+
+
+def further_samples(curve: Sequence[HeldOutError], half: float) -> int:
+    """Return the number of measurements that ``advice`` asks for, between ``SUGGESTED`` and ``MOST_SUGGESTED``."""
+    last = curve[-1].samples
+    needed = 2.0 * last if half <= LARGEST_HALF_WIDTH else _samples_needed(curve, half)[0]
+    if needed > _HOPELESS * last:
+        return SUGGESTED
+    return max(SUGGESTED, min(MOST_SUGGESTED, _rounded_up(needed - last)))
 
 
 def advice(curve: Sequence[HeldOutError], half: float, *, unused: int, suggested: bool) -> str:

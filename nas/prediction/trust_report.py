@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, final
 
 from nas.prediction.learning_curve import CURVE_SIZES, learning_curve
-from nas.prediction.next_measurements import Suggestion, advice, suggestions
+from nas.prediction.next_measurements import SUGGESTED, Suggestion, advice, further_samples, suggestions
 from nas.prediction.predictor import MIN_SAMPLES, Given, Predictor, PredictorMethod, given_by
 from nas.prediction.samples import MeasuredDevice, Samples, fit_to, samples_of
 from nas.prediction.trust import half_width_at, verdict, warning_about
@@ -45,7 +45,8 @@ class TrustReport:
 
     ``cases`` hold every sample, the largest relative error first. ``curve`` holds held-out errors for growing numbers
     of samples; its last entry uses all of them. ``doubts`` are reasons not to rely on the predictor, and ``advice``
-    says what to do about them. There are no doubts if the predictor is good enough for ``limits``.
+    says what to do about them. There are no doubts if the predictor is good enough for ``limits``. ``to_measure`` are
+    as many architectures as the advice asks for, the ``suggestions`` first.
 
     ``half_width`` is half the width of the bounds, relative to the mean, at the limit where they are widest. Without a
     limit it is the median over all samples.
@@ -61,6 +62,7 @@ class TrustReport:
     cases: tuple[Case, ...]
     curve: tuple[HeldOutError, ...]
     suggestions: tuple[Suggestion, ...]
+    to_measure: tuple[Architecture, ...]
     doubts: tuple[str, ...]
     advice: str
     half_width: float
@@ -159,7 +161,9 @@ def report_on(
     half_width = max((half_width_at(limit, each) for limit in own), default=predictor.held_out.width / 2)
     warning = warning_about(samples.metric, predictor.held_out)
     doubts = (*([warning] if warning else []), *verdict(samples.metric, predictor.held_out, each, own))
-    suggested = suggestions(predictor, space, own, pool)
+    asked = further_samples(curve, half_width) if doubts else SUGGESTED
+    ranked = suggestions(predictor, space, own, pool, asked)
+    suggested = ranked[:SUGGESTED]
     unused = samples.measured - len(samples.values)
     return TrustReport(
         metric=samples.metric,
@@ -172,6 +176,7 @@ def report_on(
         cases=_cases(predictor, samples),
         curve=curve,
         suggestions=suggested,
+        to_measure=tuple(each.architecture for each in ranked),
         doubts=doubts,
         advice=advice(curve, half_width, unused=unused, suggested=bool(suggested)) if doubts else "",
         half_width=half_width,

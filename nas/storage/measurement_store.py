@@ -8,7 +8,7 @@ import json
 import sqlite3
 import time
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -102,23 +102,39 @@ class MeasurementStore:
         Raises:
             TargetError: the file is no store of this program.
         """
-        if self._fresh or not self._path.is_file():
-            return []
-        # Keys are a space's identity, and that of an architecture's layers after a dash.
-        start = f"{space}-"
-        where = "substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL"
         found: dict[str, dict[Architecture, Measurement]] = {}
-        for row in self._rows(where, len(start), start, metric):
-            measurement = row.measurement
-            if row.fingerprint in without or measurement is None or row.choices is None:
-                continue
-            if measurement.median > 0:  # predictors learn logarithms
-                found.setdefault(row.fingerprint, {})[Architecture(json.loads(row.choices))] = measurement
+        for row, measurement in self._of_space(space, metric):
+            if row.fingerprint not in without and measurement.median > 0:  # predictors learn logarithms
+                found.setdefault(row.fingerprint, {})[Architecture(json.loads(row.choices or "{}"))] = measurement
         return [
             Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))
             for each in found.values()
             if len(each) >= LEAST_OF_A_SOURCE and (last := next(reversed(each.values())))
         ]
+
+    def kept(self, space: str, metric: str, target: str) -> dict[Architecture, Measurement]:
+        """Return the measurements of ``metric`` in a space on ``target``, of all versions; the last counts.
+
+        Raises:
+            TargetError: the file is no store of this program.
+        """
+        found: dict[Architecture, Measurement] = {}
+        for row, measurement in self._of_space(space, metric):
+            if measurement.target == target:
+                found[Architecture(json.loads(row.choices or "{}"))] = measurement
+        return found
+
+    def _of_space(self, space: str, metric: str) -> Iterator[tuple[_Kept, Measurement]]:
+        """Yield the sound rows about ``metric`` in a space that name their choices, oldest first."""
+        if self._fresh or not self._path.is_file():
+            return
+        # Keys are a space's identity, and that of an architecture's layers after a dash.
+        start = f"{space}-"
+        where = "substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL"
+        for row in self._rows(where, len(start), start, metric):
+            measurement = row.measurement
+            if measurement is not None and row.choices is not None:
+                yield row, measurement
 
     def add(self, fingerprint: str, space: str, architecture: Architecture, found: Mapping[str, Measurement]) -> None:
         """Keep measurements, all or none. Those with a flag are left out: a doubt must not outlive its run.

@@ -18,7 +18,7 @@ from nas.space.search_space import SearchSpace, count as count_assignments, samp
 from nas.space.tracing import layers_of
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table import CHOICE
-from nas.tables.table_file import check_name, has_header, write_cells
+from nas.tables.table_file import check_name, has_header, read_cells, write_cells
 from nas.values.evaluation import Evaluation
 from nas.values.target import Target
 
@@ -47,19 +47,41 @@ def measure_table(
     ``look`` is taken at each architecture before it is built.
 
     The file is written after every ``TOGETHER`` architectures. The same seed draws the same architectures, so an
-    interrupted run continues where the store ends.
+    interrupted run continues where the store ends. A table that is there already keeps its other rows.
 
     Raises:
         RecipeError: the space has fewer than ``count`` architectures; ``path`` does not end in .csv.gz; or it holds a
             table of another space, target or set of metrics.
         TargetError: the target cannot be measured here.
     """
-    check_name(path)
-    _check_free(path, _header(space, target, metrics))
+    check_table(path, space, target, metrics)
     architectures = _draw(space, count, np.random.default_rng(seed))
     surroundings = Surroundings(space, bench, input_shape, classes, target.batch, store, look)
+    return measure_in_parts(surroundings, architectures, target, metrics, path, seed=seed, progress=progress)
+
+
+def measure_in_parts(
+    surroundings: Surroundings,
+    architectures: Sequence[Architecture],
+    target: Target,
+    metrics: Sequence[str],
+    path: Path | None,
+    *,
+    seed: int,
+    progress: Progress,
+) -> list[Evaluation]:
+    """Measure ``architectures``, at most ``TOGETHER`` at once, and add each part to the table at ``path``, if given.
+
+    Raises:
+        RecipeError: the table cannot be read.
+        TargetError: the target cannot be measured here.
+    """
+    space, shape, classes = surroundings.space, surroundings.input_shape, surroundings.classes
+    wanted = {architecture.id for architecture in architectures}
+    there = read_cells(path)[1] if path is not None and path.exists() else []
+    others = [line for line in there if line[1] not in wanted]
     rows: list[Evaluation] = []
-    for start in range(0, count, TOGETHER):
+    for start in range(0, len(architectures), TOGETHER):
         rows += measure_architectures(
             surroundings,
             architectures[start : start + TOGETHER],
@@ -68,20 +90,27 @@ def measure_table(
             rng=np.random.default_rng((seed, start)),
             progress=progress,
         )
-        write_cells(path, *table_cells(space, rows, target, input_shape, classes, metrics))
+        if path is not None:
+            write_cells(path, *table_cells(space, rows, target, shape, classes, metrics, others))
     return rows
 
 
-def _check_free(path: Path, header: Sequence[str]) -> None:
-    """Check that ``path`` may be written: it is new, or holds a table with the same columns."""
-    if path.exists() and not has_header(path, header):
+def check_table(path: Path, space: SearchSpace, target: Target, metrics: Sequence[str]) -> None:
+    """Check that rows may be written to ``path``: it is new, or holds a table with the same columns.
+
+    Raises:
+        RecipeError: a name that does not end in .csv.gz, or a file that is something else.
+    """
+    check_name(path)
+    if path.exists() and not has_header(path, columns_of(space, target, metrics)):
         raise RecipeError(
             f"a table holds one space, target and set of metrics, but {path} exists and has other columns. "
             "Choose another file."
         )
 
 
-def _header(space: SearchSpace, target: Target, metrics: Sequence[str]) -> list[str]:
+def columns_of(space: SearchSpace, target: Target, metrics: Sequence[str]) -> list[str]:
+    """Return the names of a table's columns; see ``table_cells``."""
     device = device_name(target)
     measured = [f"{part}{metric}_{device}" for metric in metrics for part in ("", "lower_", "upper_")]
     others = ["idx", "id", "params", "mflops", *measured, f"flags_{device}", "failure"]
@@ -96,8 +125,9 @@ def table_cells(
     input_shape: tuple[int, int, int],
     classes: int,
     metrics: Sequence[str],
+    others: Sequence[Sequence[str]] = (),
 ) -> tuple[list[str], list[list[object]]]:
-    """Return the cells of a table: its header, and one architecture a row.
+    """Return the cells of a table: its header, and one architecture a row; first the ``others``, which it had before.
 
     Columns: ``idx``; the architecture's ``id``; for each choice the number of its option, from 0, or nothing if it is
     inactive, with ``choice.`` before the names of choices that another column has; ``params``; ``mflops``,
@@ -106,7 +136,8 @@ def table_cells(
     measurement is empty.
     """
     options = {choice.name: {option: n for n, option in enumerate(choice.options)} for choice in space.choices}
-    cells: list[list[object]] = [
+    cells: list[list[object]] = [[index, *line[1:]] for index, line in enumerate(others)]
+    cells += [
         [
             index,
             row.architecture.id,
@@ -116,9 +147,9 @@ def table_cells(
             "; ".join(sorted({flag for m in row.measurements.values() for flag in m.flags})),
             "" if row.failure is None else row.failure.reason,
         ]
-        for index, row in enumerate(rows)
+        for index, row in enumerate(rows, start=len(others))
     ]
-    return _header(space, target, metrics), cells
+    return columns_of(space, target, metrics), cells
 
 
 def device_name(target: Target) -> str:

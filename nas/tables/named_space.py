@@ -82,10 +82,19 @@ def space_of_table(
 
 def parse_shape(text: str) -> tuple[int, int, int]:
     """Return channels, height and width of a text such as ``3x32x32``. Raises RecipeError for any other text."""
-    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", text.strip())
-    if match is None:
+    sizes = parse_sizes(text)
+    if len(sizes) != 3:
         raise RecipeError(f"--input-shape is channels, height and width, such as 3x32x32, but got {text!r}.")
-    return int(match[1]), int(match[2]), int(match[3])
+    return sizes[0], sizes[1], sizes[2]
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return the sizes in a text such as ``3x32x32`` or ``128``. Raises RecipeError for any other text."""
+    if not re.fullmatch(r"[1-9][0-9]{0,6}(x[1-9][0-9]{0,6})*", text.strip()):
+        raise RecipeError(
+            f"--input-shape is the sizes of one input, without the batch, such as 3x32x32, but got {text[:60]!r}."
+        )
+    return tuple(int(size) for size in text.strip().split("x"))
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from nas.tables.named_space import NamedSpace
 from nas.values.evaluation import Evaluation
 from nas.values.target import Target
 
+DEFAULT_COUNT = 40
+
 
 @final
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_json_is_all_that_stands_on_standard_output(files: list[Path]) -> None:
     assert set(found["measured"]) == {"latency_ms", "peak_memory_mib"}
     assert found["throughput_per_s"] == pytest.approx(1000 / found["measured"]["latency_ms"]["median"])
     assert 0 < found["share_of_peak"] <= found["share_of_roofline"]
-    assert "measuring models" in done.stderr
+    assert "sessions of measuring 1 model: 2 of 2 done" in done.stderr
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def test_a_run_is_reported_on_from_its_journal(
     run = make_run(tmp_path / "run", 11)
     shown = json.loads(printed(capsys, monkeypatch, *REPORT, run, "--trust", "--json"))
     latency, size = shown["metrics"]
-    assert latency["limits"] == ["latency_ms <= 1"]
+    assert latency["limits"] == ["latency_ms <= 1ms"]
     assert (latency["predictor"], size["metric"]) == ("quick_predictor:fit_quick", "model_bytes")
     assert latency["held_out"]["samples"] == 11
     suggested = {each["id"] for each in latency["measure_next"]}
@@ -154,9 +154,9 @@ def test_a_run_is_reported_on_from_its_journal(
     page = (run / "predictor_report.html").read_text(encoding="utf-8")
     assert "<dt>seed</dt><dd>3</dd>" in page
     other = printed(
-        capsys, monkeypatch, *REPORT, run, "--trust", "--limit", "latency_ms<=2", "--metric", "latency_ms", "--json"
+        capsys, monkeypatch, *REPORT, run, "--trust", "--limit", "latency_ms<=2ms", "--metric", "latency_ms", "--json"
     )
-    assert [each["limits"] for each in json.loads(other)["metrics"]] == [["latency_ms <= 2"]]
+    assert [each["limits"] for each in json.loads(other)["metrics"]] == [["latency_ms <= 2ms"]]
 
 
 def test_a_run_in_a_table_is_reported_on(

@@ -1,0 +1,124 @@
+"""Architectures named by files, ids and texts are measured, and the report on a predictor says how."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_bench import FakeBench
+from small_tables import ALL, SPACE
+
+from nas.errors import RecipeError
+from nas.progress import NullProgress
+from nas.space.architecture import Architecture
+from nas.tables.measured_table import columns_of, measure_table
+from nas.tables.named_architectures import NamedArchitectures, named_in, write_next
+from nas.tables.named_space import NamedSpace
+from nas.values.metric import METRICS
+from nas.values.target import Target
+
+TARGET = Target("onnxruntime-cpu")
+NAMED = NamedSpace("tiny_space:TinySpace", {}, (1, 8, 8), 10)
+
+
+def asking(architectures: Sequence[Architecture], *metrics: str) -> Any:
+    """Return reports on these metrics that ask for these architectures."""
+    return [SimpleNamespace(metric=METRICS[name], to_measure=tuple(architectures)) for name in metrics]
+
+
+def test_every_way_of_naming(tmp_path: Path) -> None:
+    """A report's file, a report's JSON, a bundle's file, an id and a text; each architecture counts once."""
+    write_next(asking(ALL[:2], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), None)
+    report = {"metrics": [{"metric": "latency_ms", "measure_next": [{"id": "?", "architecture": dict(ALL[2])}]}]}
+    (tmp_path / "report.json").write_text(json.dumps({**report, "measure_command": "nas measure", "table": None}))
+    (tmp_path / "architecture.json").write_text(json.dumps({"id": ALL[3].id, "architecture": dict(ALL[3])}))
+    names = [str(tmp_path / f"{name}.json") for name in ("next", "report", "architecture")]
+    assert named_in(SPACE, [*names, ALL[4].id, json.dumps(dict(ALL[5])), ALL[0].id]) == [*ALL[:4], ALL[5], ALL[4]]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.json", "takes a JSON file, ids or a JSON text such as .*, but none.json does not exist"),
+        (".", "but . is a folder"),
+        ("{", "takes JSON, but the text of --architectures is not"),
+        ("[" * 100_000, "takes JSON, but the text"),
+        ("[3]", "is a table of choices such as .* has 3"),
+        ('{"depht": 1}', "names the choice 'depht', which the space does not have. Did you mean 'depth'"),
+        ('{"width": 99}', "width must be one of"),
+        ('{"depth": 1}', "every active choice must have a value"),
+        ("0123456789ab", "but 0123456789ab is of none"),
+    ],
+)
+def test_a_wrong_name_is_refused(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what is taken, and what is wrong."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=message):
+        named_in(SPACE, [name])
+
+
+def test_an_id_is_looked_up_in_small_spaces_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a hash, so all architectures are tried."""
+    monkeypatch.setattr("nas.tables.named_architectures.MOST_SEARCHED", 3)
+    with pytest.raises(RecipeError, match=r"at most 3 architectures, but this one has \d+: name a JSON file"):
+        named_in(SPACE, [ALL[0].id])
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return list(csv.DictReader(gzip.decompress(path.read_bytes()).decode().splitlines()))
+
+
+def test_rows_are_added_to_a_table_that_nas_measure_wrote(tmp_path: Path) -> None:
+    """The table keeps its other rows, an architecture has one row, and the command names the table."""
+    table, bench = tmp_path / "table.csv.gz", FakeBench(SPACE)
+    task = {
+        "input_shape": (1, 8, 8),
+        "classes": 10,
+        "metrics": ["latency_ms"],
+        "store": None,
+        "progress": NullProgress(),
+    }
+    rows = measure_table(SPACE, 6, TARGET, bench, table, seed=0, **task)  # type: ignore[arg-type]
+    new = [each for each in ALL if each not in {row.architecture for row in rows}][:3]
+    (tmp_path / "next.json").write_text(json.dumps([dict(each) for each in [*new, rows[0].architecture]]))
+    wanted = NamedArchitectures(NAMED, [str(tmp_path / "next.json")], table, ["latency_ms"], 0, fresh=True)
+    assert len(wanted.measure(TARGET, bench, NullProgress())) == 4
+    lines = lines_of(table)
+    assert [line["idx"] for line in lines] == [str(number) for number in range(9)]
+    assert {line["id"] for line in lines} == {row.architecture.id for row in rows} | {each.id for each in new}
+    device = "onnxruntime-cpu_fp32_batch1_threads1"
+    command = write_next(asking(ALL[:1], "latency_ms"), tmp_path / "other.json", NAMED, device, table)
+    assert command == (
+        "nas measure --space tiny_space:TinySpace --input-shape 1x8x8 --target onnxruntime-cpu:fp32:batch=1:threads=1 "
+        f"--architectures {tmp_path / 'other.json'} --out {table}"
+    )
+    assert columns_of(SPACE, TARGET, ["latency_ms"]) == list(lines[0])
+
+
+def test_a_table_of_another_origin_gets_no_command(tmp_path: Path) -> None:
+    """Its columns are others, and its device is often on another desk."""
+    table = tmp_path / "table.csv.gz"
+    table.write_bytes(gzip.compress(b"width,latency_ms_pixel3\n1,2\n"))
+    for device in ("pixel3", "onnxruntime-cpu_fp32_batch1_threads1"):
+        assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, device, table) is None
+    assert write_next(asking([], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), None) is None
+    assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, "table:pixel3", None) is None
+    assert not (tmp_path / "next.json").exists()
+
+
+def test_options_of_a_space_and_several_metrics_are_part_of_the_command(tmp_path: Path) -> None:
+    """What can be pasted measures what was asked for, and quotes what a shell would take for itself."""
+    named = NamedSpace("nasbench201", {"channels": 4, "preset": "a b", "deep": True, "code": "3"}, (3, 32, 32), 7)
+    command = write_next(asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, str(TARGET), None)
+    assert command == (
+        "nas measure --space nasbench201 --option channels=4 --option 'preset=a b' --option deep=true "
+        "--option 'code=\"3\"' --classes 7 "
+        "--target onnxruntime-cpu:fp32:batch=1:threads=1 --metric latency_ms --metric energy_mj "
+        f"--architectures {tmp_path / 'next.json'}"
+    )
