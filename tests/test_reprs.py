@@ -82,8 +82,9 @@ def test_reprs_tell_what_matters() -> None:
     assert "error 10.00 %" in repr(long_evaluation())
     recipe = repr(nas.Recipe(limits=["latency_ms <= 1ms"], trials=12, training={"epochs": 4}))
     assert recipe.startswith("Recipe(target='onnxruntime-cpu:fp32:batch=1:threads=1', limits=(")
-    assert recipe.endswith("trials=12, training=TrainingRecipe(epochs=4))")
-    assert "measuring" not in recipe
+    assert "trials=12" in recipe
+    assert recipe.endswith("training=TrainingRecipe(epochs=4))")
+    assert "execution" not in recipe
     assert "1×8×8, 10 classes" in repr(nas.load_data("digits"))
     assert repr(long_table()).startswith("Table table.csv: 15,625 architectures, columns latency_ms_device0, ")
 

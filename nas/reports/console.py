@@ -19,7 +19,7 @@ from nas.reports.wording import failed_text, wording_of
 from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
 from nas.results.front_notes import reference_of, told_choices
-from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text, range_text
+from nas.results.winner import Winner, accuracy_range_text, accuracy_text, bare_range, broken_text, range_text
 from nas.values.metric import METRICS, Metric
 
 PADDING = 2
@@ -90,21 +90,20 @@ def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     header += [("Notes", "")] if notes.texts else []
     rows = [header]
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
-        row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", ""), _narrow(*_accuracy(winner))]
+        row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", ""), _narrow(_accuracy(winner))]
         for cost in front.costs:
-            row.append(_narrow(*_found(winner, cost)))
+            row.append(_narrow(_found(winner, cost)))
             if cost in predicted:
-                row.append(_narrow(*_predicted(winner, cost)))
+                row.append(_narrow(_predicted(winner, cost)))
         row += [("met" if winner.meets(front.limits) else "not met", "")] if front.limits else []
         row += [(notes.numbers(place), "")] if notes.texts else []
         rows.append(row)
     return rows
 
 
-def _narrow(value: str, bounds: str) -> tuple[str, str]:
-    """Return bounds without their unit where it is that of the value above them."""
-    unit = value.partition(" ")[2]
-    return value, bounds.removesuffix(f" {unit}") if unit and bounds.count(" ") == 1 else bounds
+def _narrow(cell: tuple[str, str]) -> tuple[str, str]:
+    value, bounds = cell
+    return value, bare_range(value, bounds)
 
 
 def _widths(rows: Sequence[_Cells]) -> list[int]:

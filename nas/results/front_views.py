@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from nas.errors import did_you_mean
 from nas.results.failures import failures_text
 from nas.results.front_notes import Winners, notes_of, reference_of, told_choices
-from nas.results.winner import Winner, accuracy_text, range_text
+from nas.results.winner import Winner, accuracy_text, bare_range, range_text
 from nas.values.comparison import Standing
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
@@ -25,7 +25,7 @@ COLOURS = {True: "#0b6e99", False: "#9aa5ab"}
 MOST_SHOWN = 12
 """The most winners that a front prints by itself, so that it fits on a screen."""
 MOST_NOTES = 4
-TEXT_WIDTH, LEAST_CHOICES, MOST_CHOICES = 120, 24, 80
+TEXT_WIDTH, LEAST_CHOICES, MOST_CHOICES = 120, 40, 80
 """The widths of a front's text, of the least part of it for choices, and of choices in a notebook's table."""
 
 
@@ -161,14 +161,17 @@ def _left_out(front: Winners) -> list[str]:
 def _rows(front: Winners, ranges: bool = True) -> list[list[str]]:
     """Return the header and one row of cells for each winner that is shown, without its choices."""
     limits = ["limits"] if front.limits else []
-    rows = [["", "winner", "test accuracy", *(cost.title.lower() for cost in front.costs), *limits, "same as"]]
+    is_same = any(standing.same_as for standing in front.standings)
+    costs = [cost.title.lower() for cost in front.costs]
+    rows = [["", "winner", "front", "test accuracy", *costs, *limits, *(["same as"] if is_same else [])]]
     for number, (winner, standing) in enumerate(zip(front.winners, front.standings, strict=True)):
-        name = winner.architecture.id + ("" if standing.on_front else " (dominated)")
+        place = "yes" if standing.on_front else "no"
         accuracy = accuracy_text(winner.test_error) + (" (near chance)" if winner.is_near_chance else "")
         found = [_cost_text(winner, cost, ranges) for cost in front.costs]
         met = ["met" if winner.meets(front.limits) else "not met"] if front.limits else []
         same = f"{len(standing.same_as)} others" if len(standing.same_as) > 1 else "".join(standing.same_as)
-        rows.append([str(number), name, accuracy, *found, *met, same])
+        shown = [str(number), winner.architecture.id, place, accuracy, *found, *met]
+        rows.append([*shown, *([same] if is_same else [])])
     return rows[: MOST_SHOWN + 1]
 
 
@@ -189,7 +192,8 @@ def _cost_text(winner: Winner, cost: Metric, ranges: bool) -> str:
     value = cost.format(winner.value(cost.name))
     if measurement is None or measurement.interval.is_point or not ranges:
         return value
-    return f"{value} ({range_text(cost, measurement.interval.lower, measurement.interval.upper)})"
+    bounds = range_text(cost, measurement.interval.lower, measurement.interval.upper)
+    return f"{value} ({bare_range(value, bounds)})"
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -274,6 +274,12 @@ def range_text(metric: Metric, lower: float, upper: float) -> str:
     return f"{low_number if low_unit == high.partition(' ')[2] else low}–{high}"
 
 
+def bare_range(value: str, bounds: str) -> str:
+    """Return bounds without their unit where it is that of the ``value`` beside them: ``0.2088–0.2131``."""
+    unit = value.partition(" ")[2]
+    return bounds.removesuffix(f" {unit}") if unit and bounds.count(" ") == 1 else bounds
+
+
 def broken_text(winner: Winner, limit: Limit) -> str:
     """Return how a limit is broken, for people: ``latency 2.31 ms > 2 ms``."""
     metric = limit.metric

@@ -26,7 +26,7 @@ def test_a_front_prints_a_line_a_winner(front: Front) -> None:
     assert len(lines) == len(front)
     for number, (line, winner) in enumerate(zip(lines, front, strict=True)):
         assert line.split()[:2] == [str(number), winner.architecture.id]
-        assert ("(dominated)" in line) != front.on_front[number]
+        assert line.split()[2] == ("yes" if front.on_front[number] else "no")
         assert "ms (" in line
         assert ("differs in" in line) == (winner != front.best)
     assert repr(front).splitlines()[1].endswith(f"choices beside {front.best.architecture.id}" if front.best else "")
