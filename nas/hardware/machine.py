@@ -42,12 +42,15 @@ def usable_cores() -> int:
     return cores
 
 
-def default_workers(threads_per_worker: int) -> int:
-    """Return the number of training processes that the cores can serve and half of the memory can hold."""
+def default_workers(threads_per_worker: int, data_bytes: int = 0) -> int:
+    """Return the number of training processes that the cores can serve and half of the memory can hold.
+
+    Each process holds the data, which take ``data_bytes``, and a copy of those that it trains on.
+    """
     workers = usable_cores() // threads_per_worker
     memory = usable_memory_bytes()
     if memory is not None:
-        workers = min(workers, memory // 2 // WORKER_BYTES)
+        workers = min(workers, memory // 2 // (WORKER_BYTES + 2 * data_bytes))
     return max(1, workers)
 
 

@@ -11,13 +11,16 @@ from nas.jobs.resources import Resources, local_gpus
 from nas.recipe.recipe import Recipe
 
 
-def executor_of(recipe: Recipe) -> Executor:
-    """Return the executor that a recipe asks for, with as many workers as this machine can serve."""
+def executor_of(recipe: Recipe, data_bytes: int = 0) -> Executor:
+    """Return the executor that a recipe asks for, with as many workers as this machine can serve.
+
+    ``data_bytes`` is the memory that the data take in each worker.
+    """
     execution = recipe.execution
     if execution.executor == "inline":
         return InlineExecutor()
     gpus = 0 if recipe.training.device == "cpu" or execution.ray_address else local_gpus()
-    workers = execution.workers or gpus or default_workers(execution.threads_per_worker)
+    workers = execution.workers or gpus or default_workers(execution.threads_per_worker, data_bytes)
     share = gpu_share(gpus, workers) if execution.gpus_per_worker is None else execution.gpus_per_worker
     most = workers if execution.ray_address is None else execution.workers or None
     return RayExecutor(most, Resources(execution.threads_per_worker, share), address=execution.ray_address)

@@ -230,7 +230,8 @@ def _work(state: RunState, folder: Path) -> None:
     tell_plan(state)
     FirstMeasurements(state, fitting).take()
     prior = prior_of(state)
-    with executor_of(state.recipe) as executor:
+    models = state.resolved.models
+    with executor_of(state.recipe, 0 if models is None else models.data.memory_bytes) as executor:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
         for number in range(1, state.recipe.rounds + 1):

@@ -144,6 +144,11 @@ class DataSet:
         return len(self.classes)
 
     @property
+    def memory_bytes(self) -> int:
+        """The memory that the images take."""
+        return sum(split.images.nbytes for split in (self.train, self.validation, self.test))
+
+    @property
     def mean(self) -> Float32Array:
         """The mean of each channel over the training images, scaled to [0, 1], shape (channels,)."""
         return self._moments[0]

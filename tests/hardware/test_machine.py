@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nas.hardware.machine import cache_bytes, fastest_cores, linux_cache_bytes, memory_bytes, usable_memory_bytes
+from nas.hardware.machine import (
+    cache_bytes,
+    default_workers,
+    fastest_cores,
+    linux_cache_bytes,
+    memory_bytes,
+    usable_memory_bytes,
+)
 
 
 def list_cache(root: Path, index: int, **files: str) -> None:
@@ -64,3 +71,13 @@ def test_threads_of_one_core_are_taken_last(monkeypatch: pytest.MonkeyPatch, cou
     monkeypatch.setattr("nas.hardware.machine._top_clock", lambda core: 5 if core < 6 else 3)
     monkeypatch.setattr("nas.hardware.machine._siblings", lambda core: str(core // 2))
     assert fastest_cores(count) == chosen
+
+
+def test_large_data_leave_room_for_fewer_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker holds the data and a copy, and all of them take at most half of the memory."""
+    monkeypatch.setattr("nas.hardware.machine.usable_cores", lambda: 8)
+    monkeypatch.setattr("nas.hardware.machine.usable_memory_bytes", lambda: 16 * 2**30)
+    assert default_workers(1) == 8
+    assert default_workers(2) == 4
+    assert default_workers(1, data_bytes=2**30) == 2
+    assert default_workers(1, data_bytes=8 * 2**30) == 1
