@@ -1,4 +1,4 @@
-"""Runs that version 0.5.0 wrote still open, resume, and give their models."""
+"""Runs that versions 0.5.0 and 0.6.0 wrote still open, resume, and give their models."""
 
 from __future__ import annotations
 
@@ -23,23 +23,26 @@ from nas.training.training import normalised_images
 
 OLD_RUNS = Path(__file__).parent / "old_runs"
 FAULTS = "raise"
-"""The space that both runs searched has parts that raise in training."""
+"""The space that all runs searched has parts that raise in training."""
+NEWER = "-0.6.0"
+"""Ends the folders of version 0.6.0."""
 
 
-@pytest.fixture(autouse=True)
-def same_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run goes on only on the processor that it began on; models of the search are not exported here."""
-    with JournalReader(OLD_RUNS / "finished") as journal:
+@pytest.fixture(name="run", params=["finished", "interrupted", f"finished{NEWER}", f"interrupted{NEWER}"])
+def copied_run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a run. It goes on only on the processor that it began on; models of the search are not exported here."""
+    run = Path(shutil.copytree(OLD_RUNS / request.param, tmp_path / request.param))
+    with JournalReader(run) as journal:
         processor = journal.rows(Began)[0].machine["processor"]
     monkeypatch.setattr("nas.searching.run.processor_name", lambda: processor)
     monkeypatch.setattr(
         "nas.hardware.measuring.export_model", lambda module, shape, batch, path, form: path.write_bytes(b"model")
     )
+    return run
 
 
-@pytest.fixture(name="run", params=["finished", "interrupted"])
-def copied_run(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(OLD_RUNS / request.param, tmp_path / request.param))
+def is_finished(run: Path) -> bool:
+    return run.name.startswith("finished")
 
 
 def resume(run: Path) -> nas.Front:
@@ -53,12 +56,13 @@ def test_an_old_run_opens_without_its_space(run: Path) -> None:
     """Its rows, its predictors' errors and its notes are read, and its folder stays as it was."""
     before = (run / JOURNAL).read_bytes()
     record = nas.load_run(run)
-    assert record.is_over == (run.name == "finished")
+    assert record.is_over == (is_finished(run))
     assert record.recipe.sampler.name == "gp"
     assert record.recipe.predictor.name == "quick_predictor:fit_quick"
     assert record.fits[0].samples == 8
     assert record.notes["data set"]["name"] == "digits"
-    assert record.notes["versions"]["nas"] == "0.5.0"
+    assert record.notes["versions"]["nas"] == ("0.6.0" if run.name.endswith(NEWER) else "0.5.0")
+    assert record.damages == ()
     assert sum(record.notes["turned away before training, by a limit"].values()) > 30
     assert len(record.front) == (2 if record.is_over else 0)
     assert (run / JOURNAL).read_bytes() == before
@@ -69,8 +73,8 @@ def test_old_notes_become_rows_of_their_own_kinds(run: Path) -> None:
         assert [row.trainings for row in journal.rows(RungsJudged)] == [3]
         assert journal.rows(RungsJudged)[0].stops_after == [1, 2]
         rounds = {row.round for row in journal.rows(TurnedAway)}
-        assert rounds == {1, 2}
-        assert [row.round for row in journal.rows(RoundEnded)] == ([0, 1, 2, 3] if run.name == "finished" else [0, 1])
+        assert rounds == ({1} if run.name == f"interrupted{NEWER}" else {1, 2})
+        assert [row.round for row in journal.rows(RoundEnded)] == ([0, 1, 2, 3] if is_finished(run) else [0, 1])
 
 
 def test_an_old_run_writes_its_report(run: Path) -> None:
@@ -84,7 +88,7 @@ def test_an_old_run_resumes(run: Path) -> None:
     front = resume(run)
     after = rows_of(run)
     assert after[: len(before)] == before
-    assert (len(after) > len(before)) == (run.name == "interrupted")
+    assert (len(after) > len(before)) == (not is_finished(run))
     assert_nothing_twice(run)
     record = nas.load_run(run)
     assert record.is_over
@@ -92,7 +96,7 @@ def test_an_old_run_resumes(run: Path) -> None:
     assert len(trained) == record.recipe.trials == 16
     assert len(front) == 2
     connection = sqlite3.connect(run / JOURNAL)
-    assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1 if run.name.endswith(NEWER) else 0,)
     connection.close()
 
 
@@ -114,3 +118,10 @@ def test_winners_of_an_old_run_load_and_predict(tmp_path: Path, digits: DataSet)
             winner.load()
         with pytest.raises(ValueError, match=r"images must be uint8 of shape \(N, 1, 8, 8\), but got float64"):
             winner.predict(images / 255)
+
+
+def test_winners_of_version_0_6_0_load(tmp_path: Path) -> None:
+    """The space is passed again."""
+    run = Path(shutil.copytree(OLD_RUNS / f"finished{NEWER}", tmp_path / "run"))
+    for winner in nas.load_run(run).front:
+        assert sum(each.numel() for each in winner.load(Faulty(FAULTS)).parameters()) == winner.value("params")
