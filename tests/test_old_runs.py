@@ -30,7 +30,7 @@ NEWER = "-0.6.0"
 
 @pytest.fixture(name="run", params=["finished", "interrupted", f"finished{NEWER}", f"interrupted{NEWER}"])
 def copied_run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of a run. It goes on only on the processor that it began on; models of the search are not exported here."""
+    """A copy of a run. It goes on only on the processor that it began on. Candidates are not exported here."""
     run = Path(shutil.copytree(OLD_RUNS / request.param, tmp_path / request.param))
     with JournalReader(run) as journal:
         processor = journal.rows(Began)[0].machine["processor"]
