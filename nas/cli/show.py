@@ -28,7 +28,8 @@ def show(run: options.RunFolderOrNone = None, runs: options.Runs = RUNS, as_json
 
     check_run_folder(run, runs)
     found = read_run(run)
-    unfinished = f"Not finished. Unless it is still running, continue with: {resume_command(run)}"
+    go_on = f"Unless it is still running, continue with: {resume_command(run)}"
+    unfinished = "Not finished." if found.damages else f"Not finished. {go_on}"
     show_front(found.front, as_json, None if found.is_over else found.ended_by or unfinished)
     tell_damages(found)
 

@@ -131,11 +131,16 @@ class Journal:
 
     def rows(self, row: type[R]) -> list[R]:
         """Return all rows of one class, oldest first. Raises JournalError when one is damaged."""
-        kinds = _kinds_of(row, format_of(self._connection))
-        query = f"SELECT number, kind, body FROM rows WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY number"  # noqa: S608
         try:
+            kinds = _kinds_of(row, format_of(self._connection))
+            query = f"SELECT number, kind, body FROM rows WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY number"  # noqa: S608
             stored = [StoredRow(*each) for each in self._connection.execute(query, kinds)]
             return [found for each in stored for found in _parsed(row, each)]
+        except sqlite3.OperationalError as error:
+            raise JournalError(
+                f"{self._path} must be a file that can be read, but SQLite says: {error}. "
+                "Free some space or mend the folder, then resume the run."
+            ) from error
         except (sqlite3.DatabaseError, UnfitRowError) as error:
             raise _damaged(self._path, [str(error)]) from error
 

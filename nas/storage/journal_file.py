@@ -96,6 +96,8 @@ def open_to_write(path: Path) -> sqlite3.Connection:
             connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")  # makes the files of the WAL, for which a full disk may have no room
+        connection.execute("COMMIT")
     except BaseException:
         connection.close()
         raise

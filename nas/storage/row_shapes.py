@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Sample = Annotated[float, Field(ge=0, le=1e18)]
 Value = Annotated[float, Field(ge=-1e30, le=1e30)]
@@ -29,11 +29,23 @@ class _Failure(_Shape):
     reason: str
 
 
+class _Conditions(_Shape):
+    executed_operators: dict[str, Count] = {}
+    executed_precision: str | None = None
+    input_shape: list[Count] | None = None
+    batch: Count | None = None
+    threads: Count | None = None
+    table: str | None = None
+    column: str | None = None
+    peak_macs_per_s: Value | None = None
+    bandwidth_bytes_per_s: Value | None = None
+
+
 class _Measurement(_Shape):
     metric: Text
     target: str
     rounds: list[list[Sample]]
-    conditions: dict[str, Any]
+    conditions: _Conditions
     flags: list[str]
     drifts: list[Annotated[float, Field(gt=0, le=1e6)]] = []
 

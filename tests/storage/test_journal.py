@@ -317,3 +317,26 @@ class TestWriteAside:
         assert (tmp_path / "victim").read_text() == "mine"
         assert (tmp_path / "report.html").read_bytes() == b"new"
         assert not (tmp_path / "report.html").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+def test_a_run_that_has_no_room_to_start_leaves_no_folder(tmp_path: Path) -> None:
+    """However little room there is, a start either gives a journal that can be read or leaves nothing behind."""
+    code = """
+import resource
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for size in (0, 10, 50, 1000, 5000, 9000, 13000, 40000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        with Journal.start(folder / str(size), "trials = 5\\n" * 10, clock=time.time) as journal:
+            print(size, journal.rows(RoundEnded))
+    except JournalError as error:
+        print(size, "Free some space" in str(error), (folder / str(size)).exists())
+"""
+    told, complaints = run_child(code, tmp_path).communicate(timeout=60)
+    assert complaints == ""
+    lines = told.splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "10", "50", "1000", "5000", "9000", "13000", "40000"]
+    assert all(line.endswith((" []", " True False")) for line in lines)
+    assert lines[0].endswith("True False")
+    assert lines[-1].endswith("[]")
