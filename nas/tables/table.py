@@ -21,6 +21,8 @@ MOST_NAMED = 8
 FloatArray = npt.NDArray[np.float64]
 LEAST_VALUE, MOST_VALUE = 1e-12, 1e15
 """The bounds of measured values, in whatever unit they have. Beyond them a table is wrong, and sums overflow."""
+MOST_SPREAD = 1e9
+"""The largest ratio of two measured values of one metric."""
 CHOICE = "choice."
 """The start of the column of a choice whose own name another column of a table has."""
 
@@ -56,7 +58,7 @@ class Table:
 
         Raises:
             RecipeError: there is no such column; a value is no number; or, with ``positive``, a value is not above 0,
-                or far beyond anything that can be measured.
+                or far beyond anything that can be measured, or far from the other values.
         """
         if name in self._first_texts:
             row, text = self._first_texts[name]
@@ -79,7 +81,21 @@ class Table:
                 f"column {name!r} of {self.path} must hold values from {LEAST_VALUE:g} to {MOST_VALUE:g}, but row "
                 f"{row + 1} holds {values[row]:g}."
             )
+        if positive:
+            self._check_spread(name, values)
         return values
+
+    def _check_spread(self, name: str, values: FloatArray) -> None:
+        """Check that the largest value is not so far from the smallest one that no predictor could learn both."""
+        known = np.flatnonzero(np.isfinite(values))
+        if not len(known):
+            return
+        low, high = (int(known[place(values[known])]) for place in (np.argmin, np.argmax))
+        if values[high] > MOST_SPREAD * values[low]:
+            raise RecipeError(
+                f"the values in column {name!r} of {self.path} must be within a factor of {MOST_SPREAD:g}, but row "
+                f"{low + 1} holds {values[low]:g} and row {high + 1} holds {values[high]:g}. Do they have one unit?"
+            )
 
     @cached_property
     def first_rows(self) -> Mapping[Architecture, int]:

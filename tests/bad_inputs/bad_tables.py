@@ -76,6 +76,7 @@ CELLS = {
     "a latency of zero": ("0", "must be positive, but row 15 holds 0"),
     "an absurd latency": ("1e308", "must hold values from 1e-12 to 1e+15, but row 15 holds 1e+308"),
     "a latency of nearly nothing": ("1e-300", "must hold values from 1e-12 to 1e+15, but row 15 holds 1e-300"),
+    "latencies of two units": ("1e-11", "within a factor of 1e+09, but row 15 holds 1e-11 and row"),
     "an infinite latency": ("inf", "must hold numbers, but row 15 holds 'inf'"),
     "a latency that is no number": ("nan", "must hold numbers, but row 15 holds 'nan'"),
     "a latency in words": ("fast", "must hold numbers, but row 15 holds 'fast'"),
