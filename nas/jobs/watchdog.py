@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -61,10 +62,9 @@ def end_processes(folder: str, search: int, grace_s: float) -> None:
 
 
 def writers(folder: str) -> set[int]:
-    """Return the processes whose standard output or error is a file in ``folder``, or that have an option with it.
+    """Return the processes that have a file in ``folder`` open for writing, as Ray's processes and their children do.
 
-    Ray's processes and their children write there. Their titles and environments may be overwritten. A user who reads
-    a log there is left alone.
+    Their titles and environments may be overwritten, so those tell nothing. A user who reads a log is left alone.
     """
     if sys.platform == "win32":  # Ray's processes are one job there, and the system ends them together
         return set()
@@ -77,12 +77,16 @@ def writers(folder: str) -> set[int]:
 
 def _writes_into(process: str, folder: str) -> bool:
     try:
-        streams = [os.readlink(f"/proc/{process}/fd/{number}") for number in (1, 2)]
-        with open(f"/proc/{process}/cmdline", "rb") as stream:
-            command = stream.read()
+        links = [entry.path for entry in os.scandir(f"/proc/{process}/fd")]
     except OSError:  # it has ended, or belongs to another user
         return False
-    return any(stream.startswith(f"{folder}/") for stream in streams) or os.fsencode(f"={folder}/") in command
+    for link in links:
+        try:
+            if os.readlink(link).startswith(f"{folder}/") and os.lstat(link).st_mode & stat.S_IWUSR:
+                return True
+        except OSError:  # it has just been closed
+            continue
+    return False
 
 
 if __name__ == "__main__":
