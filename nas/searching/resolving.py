@@ -207,7 +207,7 @@ def _resolve_models(
         bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     loaded = source.load(progress)
     shape, classes = loaded.input_shape, loaded.class_count
-    made, look = _space(recipe, space, shape, classes, apart, progress)
+    made, look = _space(recipe, space, shape, classes, apart, progress, instruments.stopwatch)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
@@ -276,6 +276,7 @@ def _space(
     classes: int,
     apart: LookApart | None,
     progress: Progress,
+    stopwatch: Clock = time.monotonic,
 ) -> tuple[SearchSpace, FirstLook]:
     """Return the space, and what looks at its architectures. It is made here after it was made ``apart``."""
     options = {} if given is not None else recipe.space.options
@@ -294,7 +295,7 @@ def _space(
     else:
         check_space(given)
         made = given
-    return made, apart or LookHere(made, input_shape, classes)
+    return made, apart or LookHere(made, input_shape, classes, stopwatch)
 
 
 def _check_execution(recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, Literal, Protocol, final
 
 import nas
 from nas.errors import CandidateError, NasError, RecipeError, SpaceError
@@ -22,6 +22,7 @@ from nas.space.look_worker import LOADED, START_LIMIT_S, StrandedSpaceError
 from nas.space.plug_ins import is_own, plug_in_path
 from nas.space.rebuilding import BUILDS, COMPARED
 from nas.space.search_space import SearchSpace, load_space
+from nas.space.stepping import step_seconds
 from nas.space.tracing import layers_of
 
 TELL_EVERY_S = 5.0
@@ -42,24 +43,38 @@ class FirstLook(Protocol):
     def check_build(self, architecture: Architecture) -> None:
         """Check that an architecture can be built, before this process builds it. Raises CandidateError if not."""
 
+    def step_seconds(self, architecture: Architecture, batch: int, threads: int) -> float:
+        """Return the seconds of a training step on ``batch`` images. Raises CandidateError if that fails."""
+
     def close(self) -> None:
         """Release what the look holds."""
 
 
 @final
 class LookHere:
-    """Looks in this process, for spaces that come with the project."""
+    """Looks in this process, for spaces that come with the project. ``clock`` times steps of a training."""
 
-    def __init__(self, space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        input_shape: tuple[int, int, int],
+        classes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._space = space
         self._input_shape = input_shape
         self._classes = classes
+        self._clock = clock
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
         return layers_of(self._space, architecture, self._input_shape, self._classes)
 
     def check_build(self, architecture: Architecture) -> None:
         """Do nothing: building fails here as it would anywhere."""
+
+    def step_seconds(self, architecture: Architecture, batch: int, threads: int) -> float:
+        batch_shape = (batch, *self._input_shape)
+        return step_seconds(self._space, architecture, batch_shape, self._classes, threads, self._clock)
 
     def close(self) -> None:
         """Do nothing: nothing is held."""
@@ -136,6 +151,10 @@ class LookApart:
             self._layers[architecture] = error
             raise
 
+    def step_seconds(self, architecture: Architecture, batch: int, threads: int) -> float:
+        reply = self._reply("train", architecture, batch=batch, threads=threads)
+        return float(reply["seconds"])
+
     def close(self) -> None:
         """End the process."""
         if self._process is None:
@@ -151,23 +170,29 @@ class LookApart:
         self._process = None
 
     def _look(self, architecture: Architecture, *, builds: bool) -> tuple[Layer, ...]:
-        if self._process is None:
-            self._start()
-            self._prepare()
         began = time.monotonic()
         try:
-            reply = self._exchange(
-                f"building {architecture.short}", "look", architecture=dict(architecture), builds=builds
-            )
-        except _LostError as error:
-            raise CandidateError("timeout" if error.is_late else "build", f"build {error}") from None
+            reply = self._reply("look", architecture, builds=builds)
         finally:
             self._tell_pace(time.monotonic() - began)
-        if not reply["ok"]:
-            raise CandidateError(reply.get("kind", "build"), reply["reason"])
         return tuple(
             Layer(kind, tuple(inputs), tuple(outputs), *counts) for kind, inputs, outputs, *counts in reply["layers"]
         )
+
+    def _reply(self, op: Literal["look", "train"], architecture: Architecture, **request: Any) -> dict[str, Any]:
+        """Return the reply to a request about an architecture, from a new process if the last one has ended."""
+        if self._process is None:
+            self._start()
+            self._prepare()
+        what = {"look": "build", "train": "a training step"}[op]
+        doing = {"look": "building", "train": "trying to train"}[op]
+        try:
+            reply = self._exchange(f"{doing} {architecture.short}", op, architecture=dict(architecture), **request)
+        except _LostError as error:
+            raise CandidateError("timeout" if error.is_late else "build", f"{what} {error}") from None
+        if not reply["ok"]:
+            raise CandidateError(reply.get("kind", "build"), reply["reason"])
+        return reply
 
     def _tell_pace(self, seconds: float) -> None:
         """Tell how long looks take, once they have taken long, and again each time that this has doubled."""

@@ -55,7 +55,7 @@ class LookServer:
         self._classes = 1
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the reply to one request. Its ``op`` is find, make, load, rebuild or look."""
+        """Return the reply to one request. Its ``op`` is find, make, load, rebuild, look or train."""
         match request["op"]:
             case "find":
                 self._find(request)
@@ -71,6 +71,8 @@ class LookServer:
                 self._rebuild(request["place"])
             case "look":
                 return {"layers": self._look(Architecture(request["architecture"]), request["builds"])}
+            case "train":
+                return {"seconds": self._train(Architecture(request["architecture"]), request)}
         return {}
 
     def _find(self, request: Mapping[str, Any]) -> None:
@@ -115,6 +117,13 @@ class LookServer:
             module = build_checked(self._space, architecture, self._input_shape, self._classes)
             trace_layers(module, self._input_shape, self._classes)
         return [list(vars(layer).values()) for layer in layers]
+
+    def _train(self, architecture: Architecture, request: Mapping[str, Any]) -> float:
+        from nas.space.stepping import step_seconds
+
+        assert self._space is not None
+        batch_shape = (request["batch"], *self._input_shape)
+        return step_seconds(self._space, architecture, batch_shape, self._classes, request["threads"])
 
 
 def _load_torch(replies: TextIO) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -252,5 +251,8 @@ def test_a_space_without_layers_is_traced_there(
     look = LookApart("built:Space", 60.0, told.append)
     look.make({}, (1, 8, 8), 10)
     (layer,) = look.layers(Architecture({"width": 4, "trap": False}))
-    assert json.loads(json.dumps([layer.kind, layer.macs])) == ["linear", 640]
+    assert (layer.kind, layer.macs) == ("linear", 640)
+    assert 0 < look.step_seconds(Architecture({"width": 4, "trap": False}), 8, 1) < 60
+    with pytest.raises(CandidateError, match="a training step ended its process with exit code 0"):
+        look.step_seconds(Architecture({"width": 4, "trap": True}), 8, 1)
     look.close()

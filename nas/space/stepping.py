@@ -1,0 +1,58 @@
+"""One step of a training, timed: an estimate of how long trainings take, before there is any."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from nas.errors import CandidateError, raised_text
+from nas.space.architecture import Architecture
+from nas.space.own_code import own_code
+from nas.space.search_space import SearchSpace
+from nas.space.tracing import build_checked
+
+STEPS = 2
+"""Steps of which the last one is timed, because the first one is slower."""
+
+
+def step_seconds(
+    space: SearchSpace,
+    architecture: Architecture,
+    batch_shape: tuple[int, int, int, int],
+    classes: int,
+    threads: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> float:
+    """Return the seconds of a training step on random images, shape (N, channels, height, width), on this processor.
+
+    Raises:
+        CandidateError: of kind build or exception; the architecture cannot be built or trained.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]), own_code():
+            torch.manual_seed(0)
+            module = build_checked(space, architecture, batch_shape[1:], classes)
+            if all(tensor.dim() < 5 for tensor in (*module.parameters(), *module.buffers())):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.train()
+            images = torch.randn(batch_shape).contiguous(memory_format=torch.channels_last)
+            labels = torch.randint(classes, (len(images),))
+            optimizer = torch.optim.AdamW(module.parameters())
+            began = clock()
+            for _ in range(STEPS):
+                began = clock()
+                optimizer.zero_grad(set_to_none=True)
+                F.cross_entropy(module(images), labels).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            return clock() - began
+    except CandidateError:
+        raise
+    except Exception as error:  # a candidate may raise anything
+        raise CandidateError("exception", f"training raised {raised_text(error)}") from error
+    finally:
+        torch.set_num_threads(before)
