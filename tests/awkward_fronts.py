@@ -185,7 +185,7 @@ AWKWARD_FRONTS = {
         ),
         says=("98.89 %",),
         terminal=("○ " + id_of(depth=2), "values are from t.csv"),
-        never=("cannot be told apart", "–0.5"),
+        never=("cannot be told apart", "–0.5", "no interval"),
         table="t.csv",
     ),
     "failed winners": AwkwardFront(
@@ -213,6 +213,7 @@ AWKWARD_FRONTS = {
     ),
     "fifty winners": AwkwardFront(
         rows=tuple(winner({"depth": depth}, 100 - depth, 1.0 + depth) for depth in range(50)),
-        says=("and 38 more",),
+        says=("more",),
+        terminal=("and 42 more winners: the report and --json have all.", "are in the report and in --json"),
     ),
 }

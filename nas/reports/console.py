@@ -23,7 +23,7 @@ from nas.results.winner import Winner, accuracy_range_text, accuracy_text, bare_
 from nas.values.metric import METRICS, Metric
 
 PADDING = 2
-MOST_SHOWN = 12
+MOST_SHOWN = 8
 """The most winners that the terminal shows, so that their table fits on a screen."""
 MOST_NOTES = 8
 LEAST_CHOICES = 28
@@ -171,7 +171,8 @@ def _print_below(front: Front, notes: _Notes, console: Console) -> None:
     """Print what qualifies the values above: winners left out, notes, the meaning of marks, and where models are."""
     left = len(front) - MOST_SHOWN
     if left > 0:
-        console.print(Text(f"and {left} more winners: the report and --json have all."))
+        noun = "winner" if left == 1 else "winners"
+        console.print(Text(f"and {left} more {noun}: the report and --json have all."))
     console.print()
     if notes.texts:
         styles = {"Not met": "red", "Near chance": "yellow", "Doubt": "yellow"}
@@ -211,7 +212,8 @@ def _title(cost: Metric) -> str:
 
 
 def _accuracy(winner: Winner) -> tuple[str, str]:
-    return accuracy_text(winner.test_error), accuracy_range_text(winner.test_interval)
+    bounds = "" if winner.test_interval.is_point else accuracy_range_text(winner.test_interval)
+    return accuracy_text(winner.test_error), bounds
 
 
 def _predicted(winner: Winner, cost: Metric) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from fake_bench import VALUES, FakeBench, FakeClock, latency_ms
 from fault_spaces import Faulty
 from predicted_latency import SOME, measured, predicting
-from quick_runs import BASE, Diary
+from quick_runs import BASE, Diary, search
 
 import nas
 from nas.errors import CandidateError, TargetError
@@ -21,6 +22,7 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.resolving import Instruments
 from nas.searching.selection import only_misses
 from nas.searching.winners.misses import say_only_misses
+from nas.tasks.dataset import DataSet, Split
 from nas.values.evaluation import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -51,6 +53,20 @@ def test_energy_is_optional_for_a_winner(tmp_path: Path, monkeypatch: pytest.Mon
     metered = sum("energy_mj" in winner.measurements for winner in front)
     assert metered == (1 if isinstance(refusal, CandidateError) else 0)
     assert sum("could not be measured" in text for text in diary.news) == 1
+
+
+def test_a_winner_knows_the_error_of_always_answering_the_most_frequent_class(tmp_path: Path, digits: DataSet) -> None:
+    """Winners of the quickest trainings are no better, and the front says that nothing was learned."""
+    labels = np.zeros(len(digits.test), dtype=np.int64)
+    labels[:100] = 1
+    one_class = replace(digits, test=Split(digits.test.images, labels))
+    front = search(tmp_path, data=one_class)
+    assert {winner.chance_error for winner in front} == {100 / len(labels)}
+    assert all(winner.is_near_chance for winner in front)
+    assert front.nothing_learned is not None
+    assert front.nothing_learned.startswith("Nothing was learned: no winner can be told from always answering")
+    read = nas.load_run(front.run_folder).front
+    assert read.nothing_learned == front.nothing_learned
 
 
 @pytest.mark.parametrize("surely", [True, False])
