@@ -186,8 +186,9 @@ def _stage_line(row: Evaluation, columns: Sequence[Column], words: Wording) -> s
     for header, metric, kind in columns:
         cell = cost_cell(kind, metric, row.predicted, row.measurements, row.values)
         if kind != "value" and cell is not NOTHING:  # counted values are the same in every row
-            parts.append(f"{header.lower()} {cell.text}{f' ({cell.detail})' if cell.detail else ''}")
-    return f"{_stage_name(row, words)}, round {row.round}: {', '.join(parts)}"
+            name = header.lower().replace(",", "")
+            parts.append(f"{name} {cell.text}{f' ({cell.detail})' if cell.detail else ''}")
+    return f"{_stage_name(row, words)}, round {row.round}: {'; '.join(parts)}"
 
 
 def _stage_name(row: Evaluation, words: Wording) -> str:

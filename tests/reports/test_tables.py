@@ -103,7 +103,7 @@ def test_an_architecture_has_one_row_of_one_line_with_its_stages_inside() -> Non
     assert first["Outcome"].text == "winner"
     assert first["Latency, measured"].sort == best.measurements["latency_ms"].median
     stages = first["Choices and stages"].stages
-    assert any(text.startswith("winner, round 3: done, error ") and "(test)" in text for text in stages)
+    assert any(text.startswith("winner, round 3: done; error ") and "(test)" in text for text in stages)
     failed = [row for row in found.table.rows if row[2].kind == "broken"]
     assert {"train: failed: nan", "retrain: failed: timeout"} <= {row[2].text for row in failed}
     assert found.table.rows[-len(failed) :] == tuple(failed)
