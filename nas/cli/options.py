@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from nas.errors import RecipeError
+
 # Shared by several commands
 
 AsJson = Annotated[
@@ -286,5 +288,14 @@ OnboardPage = Annotated[Path, typer.Option("--report", metavar="FILE", help="The
 
 
 def names_in(text: str | None) -> list[str] | None:
-    """Return the names in a text such as ``A,B``, or None without a text."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    """Return the names in a text such as ``A,B``, none for an empty text, or None without a text.
+
+    Raises:
+        RecipeError: an empty name, or one that comes twice.
+    """
+    if text is None or not text.strip():
+        return None if text is None else []
+    names = [name.strip() for name in text.split(",")]
+    if "" in names or len(set(names)) < len(names):
+        raise RecipeError(f"names are separated by commas, and each comes once, as in a,b, but got {text!r}.")
+    return names

@@ -166,6 +166,15 @@ BAD_INPUTS = {
         says="a source must have at least 5 values",
         prepare=table(latency_ms_toy=lambda row: 1 + row, latency_ms_other=lambda row: 1 if row < 3 else ""),
     ),
+    "a report with a source named twice": report(
+        *("--target", "toy", "--sources", "other,other"), says="each comes once, as in a,b", prepare=SOUND
+    ),
+    "a report with a nameless source": report(
+        *("--target", "toy", "--sources", "other,,"), says="separated by commas", prepare=SOUND
+    ),
+    "a report by a class of another kind": report(
+        *("--predictor", "predictors.gp:GpModel"), says="a predictor must be a function", prepare=table(**FIVE)
+    ),
     "a report by an unknown predictor": report(
         *("--target", "toy", "--predictor", "stakced"), says="unknown predictor 'stakced'", prepare=SOUND
     ),

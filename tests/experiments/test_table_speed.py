@@ -24,8 +24,8 @@ def test_ratios_are_medians_of_searches_that_took_turns() -> None:
     ]
     text = "\n".join(summary({1000: Spent(1000, 12.0, 9.0, 512.0)}, turns))
     assert "| 1000 | 9.0 | 12.0 | 12.0 | 512 MiB |" in text
-    assert "| no variable set, over one thread | 1.00 (1.00 to 2.00) |" in text
-    assert "| two side by side, over one | 1.20 (0.60 to 1.20) |" in text
+    assert "| no variable set, over one thread | 1.00 (1.00 to 2.00) | 1.00 (1.00 to 2.00) |" in text
+    assert "| two side by side, over one | 1.20 (0.60 to 1.20) | 1.20 (0.60 to 1.20) |" in text
 
 
 @pytest.mark.slow
