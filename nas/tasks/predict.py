@@ -320,8 +320,8 @@ def named_pixels(path: Path, preparation: Preparation) -> Iterator[tuple[str, Pi
 def _saved_pixels(path: Path, preparation: Preparation) -> Pixels:
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-        if images.size == 0:
-            raise ValueError("it holds no images")
+        if not getattr(images, "size", 0):  # an .npz file has no size
+            raise ValueError("it holds no array of images")
         return preparation.checked(images)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise InputError(f"{path} cannot be used as an array of pixels: {error}") from error

@@ -173,6 +173,18 @@ def _saved(array: object) -> object:
     return write
 
 
+def _claiming(count: int) -> object:
+    """Return what writes a file whose header claims ``count`` pictures, and which holds none."""
+
+    def write(folder: Path) -> None:
+        with (folder / "x.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "|u1", "fortran_order": False, "shape": (count, 3, 16, 16)}
+            )
+
+    return write
+
+
 MISTAKES = {
     "a missing file": (lambda folder: None, ("x.jpg",), "error: there is no file or folder x.jpg."),
     "an address": (lambda folder: None, ("http://a.b/x.jpg",), "error: there is no file or folder http:/a.b/x.jpg."),
@@ -193,7 +205,14 @@ MISTAKES = {
     "a text of pixels": (lambda folder: (folder / "x.npy").write_text("a"), ("x.npy",), "cannot be used as an array"),
     "a pickle": (_saved(np.array([{}])), ("x.npy",), "cannot be used as an array of pixels: "),
     "an empty folder": (lambda folder: None, (".",), "error: the folder . has no pictures"),
-    "no pixels": (_saved(np.zeros((0, 3, 16, 16), np.uint8)), ("x.npy",), "it holds no images"),
+    "no pixels": (_saved(np.zeros((0, 3, 16, 16), np.uint8)), ("x.npy",), "it holds no array of images"),
+    "an archive of arrays": (
+        lambda folder: np.savez(folder / "x", np.zeros(3)) or (folder / "x.npz").rename(folder / "x.npy"),
+        ("x.npy",),
+        "it holds no array of images",
+    ),
+    "more pixels than bytes": (_claiming(10**12), ("x.npy",), "cannot be used as an array of pixels"),
+    "a table of numbers": (_saved(np.zeros(4, dtype=[("a", "i4")])), ("x.npy",), "must be uint8 of shape"),
     "one number": (_saved(np.uint8(3)), ("x.npy",), "cannot be used as an array of pixels"),
     "floats": (_saved(np.zeros((2, 3, 16, 16))), ("x.npy",), "but got float64 of shape (2, 3, 16, 16). Floats within"),
     "channels last": (_saved(np.zeros((2, 16, 16, 3), np.uint8)), ("x.npy",), "Put the channels first"),
