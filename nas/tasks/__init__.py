@@ -1,4 +1,4 @@
-"""The data that networks learn: their sources, and their training, validation and test splits.
+"""The data that networks learn: their sources, their splits, and the way from a picture to a model's input.
 
 The training itself belongs in ``training``.
 """
