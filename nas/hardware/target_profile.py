@@ -176,9 +176,10 @@ def _find(
     from nas.hardware.reference_models import REFERENCE_SHAPE, large_reference_model, reference_model
 
     try:
-        deployed = [_deploy(target, reference_model(), REFERENCE_SHAPE, folder / "reference")]
-        with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
-            deployed.append(_deploy(target, large_reference_model(), REFERENCE_SHAPE, folder / "large"))
+        with MeasuringProcess(target, TIMEOUT_S) as process:
+            deployed = [_deploy(process, target, reference_model(), REFERENCE_SHAPE, folder / "reference")]
+            with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
+                deployed.append(_deploy(process, target, large_reference_model(), REFERENCE_SHAPE, folder / "large"))
         (reference_ms, *large_ms), busy = _speeds(target, deployed, settings)
     except CandidateError as error:
         raise TargetError(f"{target} must run its reference model, but: {error}") from error
@@ -203,7 +204,8 @@ def _speeds(target: Target, models: Sequence[Deployed], settings: ProfileSetting
     rounds, busy = [], False
     for _ in range(settings.rounds):
         for _ in range(1 + ROUND_REPEATS):
-            replies = _time(target, models, settings.reference_seconds)
+            with MeasuringProcess(target, TIMEOUT_S) as process:
+                replies = [_time(process, model, settings.reference_seconds) for model in models]
             if max(reply["pressure"] or 0.0 for reply in replies) <= settings.busy_share:
                 break
         else:
@@ -222,13 +224,20 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
     streaming = whole if load_runtime(target.runtime, target.options).why_unavailable(whole) is None else target
     probes = [(target, probe) for probe in multiplying_probes()]
     probes += [(streaming, streaming_probe(stream_bytes)), (streaming, cached_probe(caches.get("L2", L2_BYTES) // 2))]
-    rates = []
+    rates = [0.0] * len(probes)
     try:
-        for number, (probed, probe) in enumerate(probes):
-            deployed = _deploy(probed, probe.module, probe.input_shape, folder / str(number))
-            (reply,) = _time(probed, [deployed], settings.probe_seconds)
-            best_ms = min(reply["samples"])
-            rates.append(probe.work / (best_ms / 1000))
+        for one in dict.fromkeys(probed for probed, _ in probes):
+            numbers = [number for number, (probed, _) in enumerate(probes) if probed == one]
+            deployed = []
+            with MeasuringProcess(one, TIMEOUT_S) as process:
+                for number in numbers:
+                    probe = probes[number][1]
+                    deployed.append(_deploy(process, one, probe.module, probe.input_shape, folder / str(number)))
+            with MeasuringProcess(one, TIMEOUT_S) as process:
+                for number, model in zip(numbers, deployed, strict=True):
+                    probe = probes[number][1]
+                    reply = _time(process, model, settings.probe_seconds)
+                    rates[number] = probe.work / (min(reply["samples"]) / 1000)
     except CandidateError as error:
         return {"why_no_peaks": f"{probe.name}: {error}"}
     *products, memory, cache = rates
@@ -239,24 +248,20 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
     }
 
 
-def _deploy(target: Target, module: Any, input_shape: tuple[int, int, int], folder: Path) -> Deployed:
+def _deploy(
+    process: MeasuringProcess, target: Target, module: Any, input_shape: tuple[int, int, int], folder: Path
+) -> Deployed:
     from nas.formats.export import export_model
 
     folder.mkdir(parents=True)
     (folder / "deployed").mkdir()
     exported = folder / "exported"
     export_model(module, input_shape, 1, exported, load_runtime(target.runtime, target.options).model_format)
-    with MeasuringProcess(target, TIMEOUT_S) as process:
-        return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
+    return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
 
 
-def _time(target: Target, models: Sequence[Deployed], seconds: float) -> list[dict[str, Any]]:
-    """Return the replies of one process that times each model for some seconds."""
-    with MeasuringProcess(target, TIMEOUT_S) as process:
-        return [
-            process.ask("time", model=str(model.path), reference=None, seconds=seconds, min_samples=5, describe=False)
-            for model in models
-        ]
+def _time(process: MeasuringProcess, model: Deployed, seconds: float) -> dict[str, Any]:
+    return process.ask("time", model=str(model.path), reference=None, seconds=seconds, min_samples=5, describe=False)
 
 
 def _put_in_place(made: Path, folder: Path) -> Path:
