@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
+QUIET_S = 20.0
+"""A stage says that it is still running if it has said nothing for so long."""
 YEAR_S = 365.25 * 86400
 
 
@@ -87,6 +90,10 @@ class Steps:
         left = "" if left_s is None else f", about {duration_text(left_s)} left"
         return f"{self.name}: {self._counted()}{self._best_so_far()}{left}."
 
+    def waiting_text(self, now_s: float) -> str:
+        """Return the sentence for a stage in which no step has ended for a while."""
+        return f"{self.name}: {self._counted()}{self._best_so_far()}, {duration_text(now_s - self.started_s)} so far."
+
     def end_text(self, now_s: float) -> str:
         """Return the sentence for the stage's end, with the time that it took."""
         elapsed = duration_text(now_s - self.started_s)
@@ -112,44 +119,92 @@ class Steps:
         return "" if self.best is None else f", best {self.best}"
 
 
+class Ticker:
+    """Calls ``tick`` every ``every_s`` seconds, in a thread of its own, until it is stopped.
+
+    A step may take minutes. Without a sign of life nobody can tell that from a run that hangs.
+    """
+
+    def __init__(self, tick: Callable[[], None], every_s: float) -> None:
+        self._tick = tick
+        self._every_s = every_s
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def stop(self) -> None:
+        """Call no more. Stopping again does nothing."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._every_s):
+            try:
+                self._tick()
+            except (OSError, ValueError):  # nobody reads any more; the run itself finds out when it writes next
+                return
+
+
 class PlainProgress:
     """Plain lines for logs and pipes.
 
-    A stage has a line at its start, a line at its end, and between them at most one every ``every_s`` seconds.
+    A stage has a line at its start, a line at its end, and between them at most one every ``every_s`` seconds. If no
+    step ends for ``quiet_s``, a line says for how long the stage has been running.
     """
 
-    def __init__(self, stream: TextIO, *, every_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        every_s: float = 5.0,
+        quiet_s: float = QUIET_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stream = stream
         self._every_s = every_s
+        self._quiet_s = quiet_s
         self._clock = clock
         self._steps: Steps | None = None
         self._shown_s = clock()
+        self._ticker: Ticker | None = None
+        self._lock = threading.RLock()  # the ticker's thread writes too
 
     def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.close()
         self._shown_s = self._clock()
         self._steps = Steps(one_line(name), total, most_s, self._shown_s)
         self.say(self._steps.start_text())
+        self._ticker = Ticker(self._tick, self._quiet_s)
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
-        if self._steps is None:
-            return
-        self._steps.add(count, best)
-        now_s = self._clock()
-        if now_s - self._shown_s < self._every_s or self._steps.done == self._steps.total:
-            return
-        self._shown_s = now_s
-        self.say(self._steps.running_text(now_s))
+        with self._lock:
+            if self._steps is None:
+                return
+            self._steps.add(count, best)
+            now_s = self._clock()
+            if now_s - self._shown_s < self._every_s or self._steps.done == self._steps.total:
+                return
+            self._shown_s = now_s
+            self.say(self._steps.running_text(now_s))
 
     def say(self, text: str) -> None:
-        self._stream.write(f"{one_line(text)}\n")
-        self._stream.flush()
+        with self._lock:
+            self._stream.write(f"{one_line(text)}\n")
+            self._stream.flush()
 
     def close(self) -> None:
-        if self._steps is None:
-            return
-        self.say(self._steps.end_text(self._clock()))
-        self._steps = None
+        if self._ticker is not None:
+            self._ticker.stop()
+        with self._lock:
+            if self._steps is None:
+                return
+            steps, self._steps = self._steps, None
+            self.say(steps.end_text(self._clock()))
+
+    def _tick(self) -> None:
+        with self._lock:
+            now_s = self._clock()
+            if self._steps is not None and now_s - self._shown_s >= self._quiet_s:
+                self._shown_s = now_s
+                self.say(self._steps.waiting_text(now_s))
 
 
 def one_line(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 
@@ -158,3 +159,32 @@ def test_a_stage_that_an_exception_ends_is_said_to_be_stopped() -> None:
         "Measuring: 1 to do.",
         "Measuring: 1 of 1 done in 0.0 s.",
     ]
+
+
+def test_a_long_step_gives_signs_of_life() -> None:
+    """A stage in which no step ends says for how long it has been running, and nothing after its end."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, quiet_s=0.02)
+    progress.stage("retraining winners", 2)
+    deadline_s = time.monotonic() + 10
+    while stream.getvalue().count("so far") < 2 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    progress.close()
+    text = stream.getvalue()
+    assert "retraining winners: 0 of 2 done, 0.0 s so far.\n" in text
+    assert text.count("so far") >= 2
+    time.sleep(0.1)
+    assert stream.getvalue() == text
+    assert text.endswith(".\n")
+
+
+def test_a_reader_who_left_ends_the_signs_of_life(capfd: pytest.CaptureFixture[str]) -> None:
+    """The thread ends without a traceback."""
+    stream = io.StringIO()
+    progress = PlainProgress(stream, quiet_s=0.02)
+    progress.stage("retraining winners", 2)
+    stream.close()
+    time.sleep(0.2)
+    assert "Traceback" not in capfd.readouterr().err
+    with pytest.raises(ValueError, match="closed file"):
+        progress.close()

@@ -197,7 +197,9 @@ def _print_below(front: Front, notes: _Notes, console: Console) -> None:
 def _legend(front: Front) -> list[str]:
     lines = ["● on the front   ○ not on it"] if not all(front.on_front) else []
     if front.table is None:
-        lines.append("Ranges are 95 % intervals of measured values and 90 % bounds of predictions.")
+        is_predicted = any(cost.name in winner.predicted for winner in front for cost in front.costs)
+        bounds = " and 90 % bounds of predictions" if is_predicted else ""
+        lines.append(f"Ranges are 95 % intervals of measured values{bounds}.")
     else:
         lines.append(f"Nothing was trained or measured: values are from {front.table}. Ranges are 90 % bounds.")
     return [*lines, *([f"{failed_text(front.failed)}."] if front.failed else [])]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import html
 import importlib
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn
+from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from nas.progress import NullProgress, PlainProgress, Progress, Steps, duration_text, one_line
+from nas.progress import NullProgress, PlainProgress, Progress, Steps, Ticker, duration_text, one_line
 
 
 def choose_progress(stream: TextIO | None = None, as_json: bool = False) -> Progress:
@@ -54,6 +55,7 @@ class RichProgress:
             TextColumn("{task.fields[counted]}", markup=False, style="cyan"),
             TextColumn("{task.fields[best]}", markup=False, style="green"),
             TextColumn("{task.fields[left]}", markup=False, style="bright_black"),
+            TimeElapsedColumn(),
             console=console,
             expand=True,
             transient=True,
@@ -103,16 +105,23 @@ class RichProgress:
 class NotebookProgress:
     """One line per stage in a Jupyter notebook, updated in place at most every ``every_s`` seconds.
 
+    If no step ends for ``quiet_s``, the line says for how long the stage has been running.
+
     It uses the updatable displays of IPython. The bars of rich would need ipywidgets, in the kernel and in the browser;
     without them they warn and draw nothing.
     """
 
-    def __init__(self, *, every_s: float = 0.5, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, every_s: float = 0.5, quiet_s: float = 2.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._every_s = every_s
+        self._quiet_s = quiet_s
         self._clock = clock
         self._steps: Steps | None = None
         self._shown_s = 0.0
         self._line: Any = None
+        self._ticker: Ticker | None = None
+        self._lock = threading.Lock()  # the ticker's thread updates the line too
 
     def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.close()
@@ -120,21 +129,35 @@ class NotebookProgress:
         self._steps = Steps(one_line(name), total, most_s, self._shown_s)
         display = importlib.import_module("IPython.display").display
         self._line = display(_line_data(self._steps.start_text(), self._steps), raw=True, display_id=True)
+        self._ticker = Ticker(self._tick, self._quiet_s)
 
     def advance(self, count: int = 1, best: str | None = None) -> None:
-        if self._steps is None:
-            return
-        self._steps.add(count, best)
-        now_s = self._clock()
-        if now_s - self._shown_s < self._every_s:
-            return
-        self._shown_s = now_s
-        self._line.update(_line_data(self._steps.running_text(now_s), self._steps), raw=True)
+        with self._lock:
+            if self._steps is None:
+                return
+            self._steps.add(count, best)
+            now_s = self._clock()
+            if now_s - self._shown_s < self._every_s:
+                return
+            self._shown_s = now_s
+            self._line.update(_line_data(self._steps.running_text(now_s), self._steps), raw=True)
+
+    def _tick(self) -> None:
+        with self._lock:
+            now_s = self._clock()
+            if self._steps is not None and now_s - self._shown_s >= self._quiet_s:
+                self._line.update(_line_data(self._steps.waiting_text(now_s), self._steps), raw=True)
 
     def say(self, text: str) -> None:
         print(one_line(text), flush=True)
 
     def close(self) -> None:
+        if self._ticker is not None:
+            self._ticker.stop()
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
         if self._steps is None:
             return
         mark = "■" if self._steps.is_cut_off else "✓"

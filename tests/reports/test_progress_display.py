@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import io
 import sys
+import time
 
 import pytest
 from fake_notebook import Display, enter_notebook
@@ -197,3 +198,17 @@ def test_no_tick_stands_before_a_stage_that_was_stopped(display: Display) -> Non
     measuring, training = display.lines
     assert measuring[-1]["text/plain"].startswith("✓ Measuring: 1 of 1 done in")
     assert training[-1]["text/plain"].startswith("■ Training: stopped, 1 of 3 done in")
+
+
+def test_a_line_in_a_notebook_gives_signs_of_life(display: Display) -> None:
+    """A step of minutes must not look like a search that hangs."""
+    progress = NotebookProgress(quiet_s=0.02)
+    progress.stage("retraining winners", 2)
+    deadline_s = time.monotonic() + 10
+    while len(display.lines[0]) < 3 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    progress.close()
+    texts = [version["text/plain"] for version in display.lines[0]]
+    assert texts[1].startswith("retraining winners: 0 of 2 done, 0.")
+    assert texts[1].endswith(" s so far.")
+    assert texts[-1].startswith("✓ retraining winners: 0 of 2 done in ")
