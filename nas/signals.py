@@ -132,6 +132,12 @@ def _numbers() -> list[int]:
     return [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
+def before_ending_at_once(act: Callable[[], None]) -> Callable[[], None]:
+    """Call ``act`` before a second signal ends the process. Return a function that takes that back."""
+    _last_acts.append(act)
+    return lambda: _last_acts.remove(act)
+
+
 @final
 class _Handler:
     """Handles the signals from the beginning to the end of a ``stopping`` block.
@@ -229,6 +235,8 @@ class _Handler:
         text = f"{cursor}Stopped at once. All finished work is kept.\n{_advice}".rstrip() + "\n"
         with contextlib.suppress(OSError):
             os.write(2, text.encode(errors="replace"))
+        for act in _last_acts:
+            act()
         os._exit(128 + number)
 
     def _unraisable(self, unraisable: Any) -> None:
@@ -269,6 +277,7 @@ class _Listener:
 
 _active: _Handler | None = None
 _advice = ""
+_last_acts: list[Callable[[], None]] = []
 
 
 def _mine() -> _Handler | None:

@@ -10,7 +10,7 @@ import sys
 from typing import final
 
 from nas.jobs import watchdog
-from nas.signals import advice
+from nas.signals import advice, before_ending_at_once
 from nas.storage.scratch import scratch_folder
 
 LONGEST = 34
@@ -40,10 +40,12 @@ class RayCleanup:
         )
         self._tell(advice())
         _watching.add(self)
+        self._take_back = before_ending_at_once(lambda: self._tell(watchdog.TOLD))
 
     def end(self) -> None:
         """End what is left of Ray's processes, and remove its folder."""
         _watching.discard(self)
+        self._take_back()
         self._tell(watchdog.GOODBYE)
         self.close_pipe()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -17,8 +17,8 @@ import subprocess
 import sys
 import time
 
-GOODBYE = "goodbye"
-"""The last line from a search that ends well. The lines before it say how to go on."""
+GOODBYE, TOLD = "goodbye", "told"
+"""The last line from a search that ends well, or that has told the user how to go on. The lines before it say how."""
 ENDED_EARLY = "The search ended early: it was killed, or lost a process of Ray. All finished work is kept."
 GRACE_S = 2.0
 """How long Ray's processes may take to end by themselves after a goodbye."""
@@ -35,7 +35,7 @@ def main(search: int, ray_folder: str, *others: str) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     lines = sys.stdin.read().splitlines()
     ended_well = GOODBYE in lines
-    if not ended_well:
+    if not ended_well and TOLD not in lines:
         sys.stderr.write("\n".join([ENDED_EARLY, *lines]) + "\n")
         sys.stderr.flush()
     end_processes(ray_folder, search, GRACE_S if ended_well else 0.0)

@@ -20,12 +20,12 @@ from nas.storage.scratch import PARENTS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at open files in /proc")
 
 SEARCH = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
 from nas.jobs.ray_cleanup import RayCleanup
-from nas.signals import advising
+from nas.signals import advising, stopping
 from nas.storage.scratch import temporary_folder
 
-with temporary_folder("tune"), advising("Go on with: nas go"):
+with stopping(ends_process=True), temporary_folder("tune"), advising("Go on with: nas go"):
     cleanup = RayCleanup()
     log = cleanup.folder / "worker.out"
     worker = subprocess.Popen(["sleep", "100"], stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True)
@@ -132,6 +132,18 @@ def test_a_search_that_ends_well_waits_for_a_clean_end(search: Callable[[str], S
     output, error = ended.process.communicate(timeout=30)
     assert output == "-9 False 1\n"
     assert error == ""
+
+
+def test_a_second_signal_is_told_once(search: Callable[[str], Search]) -> None:
+    """The search that ends at once says how to go on, so the watchdog says nothing, and leaves nothing."""
+    ended = search("from nas.signals import deferred; hold = deferred(); hold.__enter__(); time.sleep(100)")
+    ended.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    ended.process.send_signal(signal.SIGINT)
+    _, error = ended.process.communicate(timeout=20)
+    assert error == "Stopped at once. All finished work is kept.\nGo on with: nas go\n"
+    assert until(lambda: not ended.is_there(ended.worker))
+    assert until(lambda: not ended.folder.exists())
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

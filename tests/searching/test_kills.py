@@ -168,7 +168,7 @@ def test_kills_of_drivers_and_workers_lose_nothing(tmp_path: Path) -> None:
     """With Ray, the training of a killed worker is repeated, and fails only if that is killed too."""
     flags = (*table_run(tmp_path), "--set", "table.pause_s=0.2", "--set", "rounds=3", *RAY)
     rng = np.random.default_rng((SEED, 2))
-    killed = kill_again_and_again(tmp_path, flags, RAY_KILLS, rng, span_s=8.0, worker_share=0.5, patience_s=90)
+    killed = kill_again_and_again(tmp_path, flags, RAY_KILLS, rng, span_s=8.0, worker_share=0.5, patience_s=10)
     print(killed)
     assert killed.kills.total() == RAY_KILLS
     assert set(killed.kills) <= {DRIVER, WORKER}
