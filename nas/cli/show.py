@@ -30,7 +30,10 @@ def show(run: options.RunFolderOrNone = None, runs: options.Runs = RUNS, as_json
     found = read_run(run)
     go_on = f"Unless it is still running, continue with: {resume_command(run)}"
     unfinished = "Not finished." if found.damages else f"Not finished. {go_on}"
-    show_front(found.front, as_json, None if found.is_over else found.ended_by or unfinished)
+    if as_json:
+        print_json(_json(found))
+    else:
+        show_front(found.front, as_json, None if found.is_over else found.ended_by or unfinished)
     tell_damages(found)
 
 
@@ -50,7 +53,7 @@ def _show_all(runs: Path, as_json: bool) -> None:
             is_whole = False
             continue
         is_whole = is_whole and not found.damages
-        listed.append(found.front.to_json() if as_json else _line(found))
+        listed.append(_json(found) if as_json else _line(found))
     if as_json:
         print_json(listed)
     elif not listed and is_whole:
@@ -59,6 +62,11 @@ def _show_all(runs: Path, as_json: bool) -> None:
         typer.echo(line)
     if not is_whole:
         raise typer.Exit(INCOMPLETE)
+
+
+def _json(run: Run) -> dict[str, Any]:
+    """Return a run's front as plain data, with what of the run is damaged."""
+    return {**run.front.to_json(), **({"damages": list(run.damages)} if run.damages else {})}
 
 
 def _line(run: Run) -> str:

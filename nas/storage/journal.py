@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -95,6 +96,7 @@ class Journal:
             lock = WriterLock.take(folder)
         try:
             _check_whole(folder, lock.noted)
+            _remove_leftovers(folder)
             return cls(folder, lock, clock=clock)
         except BaseException:
             lock.close()
@@ -220,6 +222,13 @@ def write_aside(path: Path, content: bytes) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove files that a killed writer of the run had begun beside their places, see ``write_aside``."""
+    for path in (*folder.glob(".*.*"), *folder.glob("*/*/.*.*")):
+        if re.fullmatch(r"\..+\.[0-9]+", path.name):
+            path.unlink()
 
 
 def _check_free(folder: Path, recipe_text: str) -> None:

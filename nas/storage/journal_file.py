@@ -17,6 +17,8 @@ FORMAT = 2
 """The number of the journal's format, kept in SQLite's ``user_version``. Version 0.5.0 left it at 0, 0.6.0 at 1."""
 WITH_CHECKSUMS = 2
 """The first format whose rows have checksums, and whose numbers have no gaps."""
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What is raised for a damaged file. The latter comes from messages that quote damaged names."""
 _COLUMNS = ("number", "at", "kind", "body")
 _SCHEMA = """
     CREATE TABLE rows (
@@ -70,7 +72,7 @@ def read_contents(path: Path, noted: int | None) -> Contents:
             connection.execute("BEGIN")
             contents = Contents(_checked_format(connection, path))
             _examine(connection, contents)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         raise JournalError(f"{path} must be a journal of this program, but SQLite says: {error}.") from error
     if noted is not None and contents.count < noted:
         contents.damages.append(
@@ -167,7 +169,7 @@ def _examine(connection: sqlite3.Connection, contents: Contents) -> None:
     try:
         for row in _sound(cursor, contents, is_checked):
             contents.rows.append(row)
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         contents.damages.append(f"no row after row {contents.count} can be read, SQLite says: {error}")
 
 

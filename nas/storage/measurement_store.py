@@ -20,6 +20,7 @@ from nas.errors import TargetError
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer
 from nas.space.search_space import SearchSpace, choices_hash
+from nas.storage.journal_file import UNREADABLE
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
 
@@ -70,6 +71,15 @@ class _Kept:
         except ValueError:  # not JSON, or impossible samples
             return None
 
+    @property
+    def settled(self) -> Architecture | None:
+        """The architecture with its choices; None where they do not give the id that the row has."""
+        try:
+            found = Architecture(json.loads(self.choices or "null"))
+        except (ValueError, TypeError):
+            return None
+        return found if found.id == self.architecture else None
+
 
 class MeasurementStore:
     """One SQLite file in ``folder``. Any number of processes add rows, and the last row about an architecture counts.
@@ -103,9 +113,9 @@ class MeasurementStore:
             TargetError: the file is no store of this program.
         """
         found: dict[str, dict[Architecture, Measurement]] = {}
-        for row, measurement in self._of_space(space, metric):
-            if row.fingerprint not in without and measurement.median > 0:  # predictors learn logarithms
-                found.setdefault(row.fingerprint, {})[Architecture(json.loads(row.choices or "{}"))] = measurement
+        for fingerprint, architecture, measurement in self._of_space(space, metric):
+            if fingerprint not in without and measurement.median > 0:  # predictors learn logarithms
+                found.setdefault(fingerprint, {})[architecture] = measurement
         return [
             Source(last.target, tuple(each), np.array([measurement.median for measurement in each.values()]))
             for each in found.values()
@@ -119,22 +129,22 @@ class MeasurementStore:
             TargetError: the file is no store of this program.
         """
         found: dict[Architecture, Measurement] = {}
-        for row, measurement in self._of_space(space, metric):
+        for _, architecture, measurement in self._of_space(space, metric):
             if measurement.target == target:
-                found[Architecture(json.loads(row.choices or "{}"))] = measurement
+                found[architecture] = measurement
         return found
 
-    def _of_space(self, space: str, metric: str) -> Iterator[tuple[_Kept, Measurement]]:
-        """Yield the sound rows about ``metric`` in a space that name their choices, oldest first."""
+    def _of_space(self, space: str, metric: str) -> Iterator[tuple[str, Architecture, Measurement]]:
+        """Yield what the sound rows about ``metric`` in a space hold, oldest first; the target is its fingerprint."""
         if self._fresh or not self._path.is_file():
             return
         # Keys are a space's identity, and that of an architecture's layers after a dash.
         start = f"{space}-"
         where = "substr(space, 1, ?) = ? AND metric = ? AND choices IS NOT NULL"
         for row in self._rows(where, len(start), start, metric):
-            measurement = row.measurement
-            if measurement is not None and row.choices is not None:
-                yield row, measurement
+            architecture, measurement = row.settled, row.measurement
+            if architecture is not None and measurement is not None:
+                yield row.fingerprint, architecture, measurement
 
     def add(self, fingerprint: str, space: str, architecture: Architecture, found: Mapping[str, Measurement]) -> None:
         """Keep measurements, all or none. Those with a flag are left out: a doubt must not outlive its run.
@@ -164,7 +174,7 @@ class MeasurementStore:
                     rows,
                 )
                 connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             raise TargetError(self._unusable(error)) from error
 
     def _rows(self, where: str, *values: object) -> list[_Kept]:
@@ -178,10 +188,10 @@ class MeasurementStore:
                 names = [name if name in there else "NULL" for name in _Kept.__dataclass_fields__]
                 query = f"SELECT {', '.join(names)} FROM measurements WHERE {where} ORDER BY number"  # noqa: S608
                 return [_Kept(*row) for row in connection.execute(query, values)] if there else []
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             raise TargetError(self._unusable(error)) from error
 
-    def _unusable(self, error: sqlite3.DatabaseError) -> str:
+    def _unusable(self, error: Exception) -> str:
         return (
             f"measurements are kept in {self._path}, but SQLite says: {error}. Move that file away, free some space, "
             "or set NAS_HOME to another folder."

@@ -138,6 +138,18 @@ class TestFolders:
         monkeypatch.undo()
         started(tmp_path / "there").close()
 
+    def test_lose_what_a_killed_writer_had_begun(self, tmp_path: Path) -> None:
+        """Files that were not renamed to their places are removed on resuming; others that begin with a dot stay."""
+        started(tmp_path).close()
+        (tmp_path / "winners" / "a").mkdir(parents=True)
+        begun = [tmp_path / ".report.html.77", tmp_path / "winners" / "a" / ".model.onnx.5"]
+        for path in (*begun, tmp_path / ".notes.txt"):
+            path.touch()
+        Journal.resume(tmp_path, clock=time.time).close()
+        assert not any(path.exists() for path in begun)
+        assert (tmp_path / ".notes.txt").exists()
+        assert (tmp_path / ".writer").exists()
+
     def test_of_another_writer_are_not_removed(self, tmp_path: Path) -> None:
         """A second start in the same folder at the same moment does no harm to the first."""
         with started(tmp_path / "run") as journal:
