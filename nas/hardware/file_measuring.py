@@ -129,6 +129,8 @@ def _measure(
             deployed[index] = answer
     if not deployed:
         return found
+    progress.close()
+    _ = bench.fingerprint  # before the next stage: its first use measures the target, which takes a while
     progress.stage(
         f"sessions of measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds
     )

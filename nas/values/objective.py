@@ -103,10 +103,12 @@ def _from_below(name: str, amount: str) -> tuple[Metric, float]:
 def _malformed(text: str) -> str:
     """Return the error for a text that is no limit. A metric's name alone is what a shell leaves of an unquoted one."""
     name = text.strip()
-    rule = f"a limit is written like 'latency_ms <= 2ms', but got {text!r}."
     if name in METRICS or name in HIGHER_IS_BETTER:
-        return f"{rule} {_how_to_write(name)} Quote it on the command line, where a shell takes < and > for itself."
-    return rule
+        return (
+            f"a limit is a metric and its bound, but got {text!r} alone. {_how_to_write(name)} "
+            "Quote it on the command line, where a shell takes < and > for itself."
+        )
+    return f"a limit is written like 'latency_ms <= 2ms', but got {text[:60]!r}."
 
 
 def _how_to_write(name: str) -> str:

@@ -46,7 +46,8 @@ def test_reads_limits(text: str, name: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("latency_ms", "a limit is written like 'latency_ms <= 2ms', but got 'latency_ms'"),
+        ("latency_ms", "a limit is a metric and its bound, but got 'latency_ms' alone. Write 'latency_ms <= 2ms'"),
+        ("latency", "a limit is written like 'latency_ms <= 2ms', but got 'latency'"),
         ("latency_ms <=", "a limit is written like"),
         ("<= 2ms", "a limit is written like"),
         ("", "a limit is written like"),
