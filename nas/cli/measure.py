@@ -136,7 +136,8 @@ def _print_architectures(rows: Sequence[Evaluation], out: Path | None, as_json: 
         print_json({"architectures": [measured_json(row) for row in rows], "table": None if out is None else str(out)})
     else:
         print_rows(rows, Console(file=sys.stdout))
-        typer.echo(f"Table: {out}" if out else "Kept for predictors of this space on this target.")
+        if out is not None:
+            typer.echo(f"Table: {out}")
     if any(row.failed for row in rows):
         raise typer.Exit(SOME_FAILED)
 

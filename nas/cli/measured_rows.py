@@ -30,7 +30,7 @@ def _lines(row: Evaluation) -> Iterator[tuple[str, Text]]:
         bounds = range_text(metric, interval.lower, interval.upper)
         yield metric.title.lower(), Text(f"{metric.format(measurement.median)}  (95 %: {bounds})")
     for flag in dict.fromkeys(flag for measurement in row.measurements.values() for flag in measurement.flags):
-        yield "doubt", Text(f"{flag}; not kept", style="yellow")
+        yield "doubt", Text(flag, style="yellow")
 
 
 def measured_json(row: Evaluation) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def report(
     from nas.prediction.measured_run import check_trusted, recipe_of_run
     from nas.prediction.trust_request import TrustRequest
     from nas.reports.progress_display import choose_progress
-    from nas.tables.named_architectures import FILE, write_next
+    from nas.tables.named_architectures import FILE, with_named, write_next
     from nas.tables.named_space import space_of_table
     from nas.tables.table_device import device_in_file
     from nas.values.metric import metric_named
@@ -67,7 +67,7 @@ def report(
             check_trusted(measured, named, trust)
             predictor_options = recipe.predictor.options if predictor is None else {}
             predictor, seed = predictor or recipe.predictor.name, recipe.seed if seed is None else seed
-            data = _device_of_run(measured, recipe, space, metrics, seed)
+            data = with_named(_device_of_run(measured, recipe, space, metrics, seed), measured)
             searched = _space_of_run(measured, recipe, space)
         else:
             predictor, seed, predictor_options = predictor or TABLE_PREDICTOR, seed or 0, {}
@@ -76,8 +76,7 @@ def report(
         request = TrustRequest(predictor, limits, seed, samples, predictor_options)
         reports = request.report_on(data, progress)
     facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}
-    table, file = None if measured.is_dir() else measured, page.with_name(FILE)
-    command = write_next(reports, file, searched, data.target, table)
+    command = write_next(reports, page.with_name(FILE), searched, data.target, measured)
     show_trust(reports, page, measured.name or str(measured), facts, as_json, next_command=command)
 
 

@@ -23,9 +23,6 @@ from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
 
-CIRCUMSTANCES = ("processor", "runtime", "governor")
-"""Conditions of a measurement that must be equal for two measurements on one target to compare."""
-
 
 def recipe_of_run(folder: Path) -> Recipe:
     """Return the recipe of the run in ``folder``. Raises JournalError if there is none."""
@@ -51,7 +48,7 @@ def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:
 def device_of_run(
     folder: Path, recipe: Recipe, space: str, options: Mapping[str, Any], metrics: Sequence[str], seed: int
 ) -> MeasuredDevice:
-    """Return the measurements that a run took before it chose winners, and those that were kept in its circumstances.
+    """Return the measurements that a run took before it chose winners.
 
     ``space`` names the run's search space, made with ``options``. Without ``metrics``, all measured metrics are taken.
     Measurements of the same space on other targets of this machine are sources, as they were in the search.
@@ -72,8 +69,6 @@ def device_of_run(
     measurements = _measurements_in(evaluations)
     identity = space_identity(loaded, shape, classes)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
-    if recipe.evaluate != "table":
-        _add_kept(measurements, store, identity, recipe)
     values = _medians(folder, measurements, metrics)
     describer = as_executed(describer_of(loaded, shape, classes), measurements)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
@@ -133,17 +128,6 @@ def _medians(
     if not values:
         raise RecipeError(f"a predictor needs measured architectures, but the run {folder} has none.")
     return values
-
-
-def _add_kept(
-    measurements: dict[Architecture, dict[str, Measurement]], store: MeasurementStore, identity: str, recipe: Recipe
-) -> None:
-    """Add what other commands, such as ``nas measure --architectures``, have measured in the same circumstances."""
-    firsts = {name: one for each in reversed(measurements.values()) for name, one in each.items()}
-    for name, first in firsts.items():
-        for architecture, kept in store.kept(identity, name, str(recipe.parsed_target)).items():
-            if all(kept.conditions.get(part) == first.conditions.get(part) for part in CIRCUMSTANCES):
-                measurements.setdefault(architecture, {}).setdefault(name, kept)
 
 
 def _sources(

@@ -122,18 +122,6 @@ class MeasurementStore:
             if len(each) >= LEAST_OF_A_SOURCE and (last := next(reversed(each.values())))
         ]
 
-    def kept(self, space: str, metric: str, target: str) -> dict[Architecture, Measurement]:
-        """Return the measurements of ``metric`` in a space on ``target``, of all versions; the last counts.
-
-        Raises:
-            TargetError: the file is no store of this program.
-        """
-        found: dict[Architecture, Measurement] = {}
-        for _, architecture, measurement in self._of_space(space, metric):
-            if measurement.target == target:
-                found[architecture] = measurement
-        return found
-
     def _of_space(self, space: str, metric: str) -> Iterator[tuple[str, Architecture, Measurement]]:
         """Yield what the sound rows about ``metric`` in a space hold, oldest first; the target is its fingerprint."""
         if self._fresh or not self._path.is_file():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -18,6 +19,7 @@ from nas.hardware.bench import Bench
 from nas.hardware.bench_request import MEASURED_METRICS
 from nas.hardware.measuring import Surroundings
 from nas.paths import why_no_file
+from nas.prediction.samples import MeasuredDevice
 from nas.prediction.trust_report import TrustReport
 from nas.progress import Progress
 from nas.recipe.toml_text import toml_literal
@@ -27,8 +29,9 @@ from nas.storage.home import home
 from nas.storage.journal import write_aside
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
-from nas.tables.measured_table import check_table, columns_of, measure_in_parts
+from nas.tables.measured_table import check_table, columns_of, device_name, measure_in_parts
 from nas.tables.named_space import DEFAULT_CLASSES, DEFAULT_SHAPE, NamedSpace, parse_options
+from nas.tables.table import read_table
 from nas.tables.table_file import read_cells
 from nas.values.evaluation import Evaluation
 from nas.values.target import Target
@@ -36,6 +39,8 @@ from nas.values.target import Target
 MOST_SEARCHED = 20_000
 """An id is a hash, so it is looked for among all architectures of a space, if they are no more than these."""
 FILE = "measure_next.json"
+OF_A_RUN = "measured-"
+"""The beginning of the name of a table of further measurements in a run's folder."""
 
 
 @final
@@ -43,7 +48,6 @@ FILE = "measure_next.json"
 class NamedArchitectures:
     """Architectures of a space to measure, named by files, ids or JSON texts, and into a table at ``path`` if given.
 
-    Without a table, their measurements are kept all the same: the report on a run's predictor finds them.
     ``fresh`` ignores measurements that earlier commands kept.
     """
 
@@ -159,16 +163,20 @@ def _with_ids(space: SearchSpace, ids: Sequence[str]) -> list[Architecture]:
 
 
 def write_next(
-    reports: Sequence[TrustReport], file: Path, space: NamedSpace, target: str, table: Path | None
+    reports: Sequence[TrustReport], file: Path, space: NamedSpace, target: str, measured: Path
 ) -> str | None:
     """Write the architectures that reports ask for to ``file``, and return the command line that measures them.
 
-    ``target`` is that of a run, or the device of a ``table`` to which rows are added. None if there is nothing to
+    ``target`` is that of the run in the folder ``measured``, or the device of the table ``measured``. The command adds
+    rows to that table, or to one in the run's folder, where ``with_named`` finds them. None if there is nothing to
     measure, or if ``nas measure`` did not write the table: it then has other columns, often of another machine.
     """
     architectures = [each for report in reports for each in report.to_measure]
     metrics = [report.metric.name for report in reports]
-    if table is not None:
+    table = measured
+    if measured.is_dir():
+        table = measured / f"{OF_A_RUN}{'-'.join(metrics)}.csv.gz"
+    else:
         known = _target_and_metrics(table, space, target)
         if known is None:
             return None
@@ -179,6 +187,26 @@ def write_next(
     file.parent.mkdir(parents=True, exist_ok=True)
     write_aside(file, (json.dumps(rows, indent=1) + "\n").encode())
     return _command(space, target, metrics, file, table)
+
+
+def with_named(data: MeasuredDevice, folder: Path) -> MeasuredDevice:
+    """Return the measurements of a run with those that the command of ``write_next`` has added in the run's folder.
+
+    Raises:
+        RecipeError: a table there cannot be read.
+    """
+    values = {metric: dict(each) for metric, each in data.values.items()}
+    for path in sorted(folder.glob(f"{OF_A_RUN}*.csv.gz")):
+        table = read_table(path, data.space.space)
+        for metric, known in values.items():
+            column = f"{metric}_{device_name(Target.parse(data.target))}"
+            found = table.column(column, positive=True).tolist() if column in table.columns else []
+            for architecture, value in zip(table.architectures, found, strict=False):
+                if math.isfinite(value):
+                    known.setdefault(architecture, value)
+    pool = {metric: [each for each in pool if each not in values[metric]] for metric, pool in data.pool.items()}
+    latencies = {**values.get("latency_ms", {}), **data.latencies}
+    return replace(data, values=values, pool=pool, latencies=latencies)
 
 
 def _target_and_metrics(table: Path, space: NamedSpace, device: str) -> tuple[str, list[str]] | None:
@@ -193,7 +221,7 @@ def _target_and_metrics(table: Path, space: NamedSpace, device: str) -> tuple[st
     return (str(target), metrics) if header == columns_of(space.load(), target, metrics) else None
 
 
-def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path, table: Path | None) -> str:
+def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path, table: Path) -> str:
     words = ["nas", "measure", "--space", space.name]
     for key, value in space.options.items():
         is_text = isinstance(value, str) and parse_options([f"{key}={value}"]) == {key: value}
@@ -206,5 +234,5 @@ def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path,
     if list(metrics) != ["latency_ms"]:
         for metric in metrics:
             words += ["--metric", metric]
-    words += ["--architectures", str(file), *(() if table is None else ("--out", str(table)))]
+    words += ["--architectures", str(file), "--out", str(table)]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)

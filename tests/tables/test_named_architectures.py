@@ -11,14 +11,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_bench import FakeBench
+from fake_bench import FakeBench, latency_ms
 from small_tables import ALL, SPACE
 
 from nas.errors import RecipeError
+from nas.prediction.samples import MeasuredDevice
 from nas.progress import NullProgress
 from nas.space.architecture import Architecture
+from nas.space.tracing import describer_of
 from nas.tables.measured_table import columns_of, measure_table
-from nas.tables.named_architectures import NamedArchitectures, named_in, write_next
+from nas.tables.named_architectures import NamedArchitectures, named_in, with_named, write_next
 from nas.tables.named_space import NamedSpace
 from nas.values.metric import METRICS
 from nas.values.target import Target
@@ -34,7 +36,7 @@ def asking(architectures: Sequence[Architecture], *metrics: str) -> Any:
 
 def test_every_way_of_naming(tmp_path: Path) -> None:
     """A report's file, a report's JSON, a bundle's file, an id and a text; each architecture counts once."""
-    write_next(asking(ALL[:2], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), None)
+    write_next(asking(ALL[:2], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), tmp_path)
     report = {"metrics": [{"metric": "latency_ms", "measure_next": [{"id": "?", "architecture": dict(ALL[2])}]}]}
     (tmp_path / "report.json").write_text(json.dumps({**report, "measure_command": "nas measure", "table": None}))
     (tmp_path / "architecture.json").write_text(json.dumps({"id": ALL[3].id, "architecture": dict(ALL[3])}))
@@ -107,18 +109,40 @@ def test_a_table_of_another_origin_gets_no_command(tmp_path: Path) -> None:
     table.write_bytes(gzip.compress(b"width,latency_ms_pixel3\n1,2\n"))
     for device in ("pixel3", "onnxruntime-cpu_fp32_batch1_threads1"):
         assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, device, table) is None
-    assert write_next(asking([], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), None) is None
-    assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, "table:pixel3", None) is None
+    assert write_next(asking([], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), tmp_path) is None
+    assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, "table:pixel3", tmp_path) is None
     assert not (tmp_path / "next.json").exists()
 
 
 def test_options_of_a_space_and_several_metrics_are_part_of_the_command(tmp_path: Path) -> None:
     """What can be pasted measures what was asked for, and quotes what a shell would take for itself."""
     named = NamedSpace("nasbench201", {"channels": 4, "preset": "a b", "deep": True, "code": "3"}, (3, 32, 32), 7)
-    command = write_next(asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, str(TARGET), None)
+    command = write_next(
+        asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, str(TARGET), tmp_path
+    )
     assert command == (
         "nas measure --space nasbench201 --option channels=4 --option 'preset=a b' --option deep=true "
         "--option 'code=\"3\"' --classes 7 "
         "--target onnxruntime-cpu:fp32:batch=1:threads=1 --metric latency_ms --metric energy_mj "
-        f"--architectures {tmp_path / 'next.json'}"
+        f"--architectures {tmp_path / 'next.json'} --out {tmp_path / 'measured-latency_ms-energy_mj.csv.gz'}"
     )
+
+
+def test_the_report_on_a_run_finds_what_the_command_has_measured(tmp_path: Path) -> None:
+    """Rows in the run's folder join the run's own, which count where both exist; they are not suggested again."""
+    own = {ALL[0]: 5.0, ALL[1]: 6.0}
+    data = MeasuredDevice(
+        describer_of(SPACE, (1, 8, 8), 10), str(TARGET), {"latency_ms": own}, pool={"latency_ms": ALL[2:6]}
+    )
+    assert with_named(data, tmp_path).values == data.values
+    names = [json.dumps(dict(each)) for each in ALL[1:4]]
+    table = tmp_path / "measured-latency_ms.csv.gz"
+    NamedArchitectures(NAMED, names, table, ["latency_ms"], 0, fresh=True).measure(
+        TARGET, FakeBench(SPACE), NullProgress()
+    )
+    found = with_named(data, tmp_path)
+    values = found.values["latency_ms"]
+    assert list(values) == ALL[:4]
+    assert (values[ALL[0]], values[ALL[1]]) == (5.0, 6.0)
+    assert values[ALL[2]] == pytest.approx(latency_ms(ALL[2]), rel=0.1)
+    assert found.pool["latency_ms"] == ALL[4:6]
