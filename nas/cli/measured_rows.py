@@ -10,6 +10,7 @@ from rich.text import Text
 
 from nas.reports.console import print_pairs
 from nas.results.winner import range_text
+from nas.space.architecture import choices_within
 from nas.values.evaluation import Evaluation
 from nas.values.metric import METRICS
 
@@ -18,7 +19,7 @@ def print_rows(rows: Sequence[Evaluation], console: Console) -> None:
     """Print each architecture with what was measured of it. Its id is never cut."""
     for row in rows:
         console.print(Text(row.architecture.id, style="bold"))
-        console.print(Text(f"  {row.architecture.short}", style="bright_black"))
+        console.print(Text(f"  {choices_within(row.architecture, console.width - 2)}", style="bright_black"))
         print_pairs(_lines(row), console, indent=2)
 
 

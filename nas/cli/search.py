@@ -112,12 +112,14 @@ def _note(text: str) -> None:
 
 def _read(recipe: Path) -> dict[str, Any]:
     """Return the tables of a recipe. Raises RecipeError if there is none; data in its place are recognised."""
+    from nas.paths import why_no_file
     from nas.recipe.toml_text import read_toml
     from nas.tasks.named_data import DATA_SETS
 
-    if recipe.is_dir():
+    why = why_no_file(recipe)
+    if why == "is a folder":
         raise RecipeError(f"a recipe is a TOML file, but {recipe} is a folder. For its images, --data folder:{recipe}.")
-    if not recipe.exists() and str(recipe) in DATA_SETS:
+    if why == "does not exist" and str(recipe) in DATA_SETS:
         raise RecipeError(
             f"a recipe is a TOML file, and there is no {recipe}. For the data set, write --data {recipe}."
         )

@@ -100,7 +100,7 @@ BAD_INPUTS = {
     ),
     "a seed beyond 32 bits with four values": report(
         *("--predictor", "trees", "--seed", "99999999999"),
-        says="has 4",
+        says="less than or equal to 4294967295",
         prepare=table(latency_ms_toy=lambda row: row + 1 if row < 4 else ""),
     ),
     "an unknown sampler": search("--sampler", "gpu", says="unknown sampler 'gpu'"),
