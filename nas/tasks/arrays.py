@@ -106,17 +106,19 @@ def checked_labels(
 
 def _plain_labels(labels: npt.NDArray[Any], title: str) -> npt.NDArray[Any]:
     labels = np.asarray(labels)
-    if labels.dtype.kind not in "iuU" or labels.ndim != 1:
+    if labels.dtype.kind not in "iuU" or labels.ndim != 1 or not len(labels):
         raise ValueError(
             f"{title} must be integers or text of shape (N,), but got {labels.dtype} of shape {labels.shape}."
         )
-    if labels.dtype.kind == "i" and len(labels) and labels.min() < 0:
+    if labels.dtype.kind == "i" and labels.min() < 0:
         raise ValueError(f"{title} must not be negative, but got {labels.min()}.")
     return labels
 
 
 def _numbers(labels: npt.NDArray[Any], values: npt.NDArray[Any], title: str) -> LabelArray:
     """Return the place of each label in ``values``. Raises ValueError with the largest label that is not there."""
+    if (labels.dtype.kind == "U") != (values.dtype.kind == "U"):
+        raise ValueError(f"{title} must be text where other labels are, else integers, but got {labels.dtype}.")
     strange = labels[~np.isin(labels, values)]
     if len(strange):
         listed = f"{values[0]} to {values[-1]}" if values.dtype.kind != "U" else f"among {', '.join(values[:10])}"

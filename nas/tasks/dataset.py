@@ -118,8 +118,7 @@ class DataSet:
                     f"labels must be 0 to {len(self.classes) - 1} for {len(self.classes)} classes, "
                     f"but got {split.labels.min()} to {split.labels.max()} in {title}."
                 )
-        if len(self.classes) < 2:
-            raise ValueError(f"a data set must have at least 2 classes, but got {len(self.classes)}.")
+        _check_count(len(self.classes))
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip must be True or False, but got {self.flip!r}.")
         if not isinstance(self.shift, int):
@@ -229,13 +228,24 @@ class DataSet:
         """
         if (test_images is None) != (test_labels is None):
             raise ValueError("test_images and test_labels must be given together, but got only one of them.")
+        if classes is not None:
+            if isinstance(classes, str):
+                raise ValueError(f"classes must be the names of several classes, but got the text {classes!r}.")
+            _check_names(name, tuple(classes))
+            _check_count(len(classes))
+        pixels = checked_images(images, "images")
+        test_pixels = None if test_images is None else checked_images(test_images, "test_images")
         found, tested, names = checked_labels(labels, test_labels, classes)
-        everything = Split(checked_images(images, "images"), found)
-        test = None
-        if test_images is not None and tested is not None:
-            test = Split(checked_images(test_images, "test_images"), tested)
+        everything = Split(pixels, found)
+        test = None if test_pixels is None or tested is None else Split(test_pixels, tested)
         train, validation, test = complete_splits(everything, None, test, validation_share, test_share, seed)
         return cls(name, train, validation, test, names, flip=flip, shift=shift)
+
+
+def _check_count(classes: int) -> None:
+    """Check that there is something to tell apart. Raises ValueError."""
+    if classes < 2:
+        raise ValueError(f"a data set must have at least 2 classes, but got {classes}.")
 
 
 def _check_names(name: str, classes: tuple[str, ...]) -> None:

@@ -86,6 +86,10 @@ class TestLabels:
             (np.array(["a", "c"] * 10), {"classes": ["a", "b"]}, "among a, b for 2 classes, .* is c"),
             (np.arange(20) % 2, {"classes": ["a", "a"]}, "different names, but 'a' is there 2 times"),
             (np.arange(20) % 2, {"classes": [0, 1]}, "name of a class must be text, but got 0"),
+            (np.arange(20) % 2, {"classes": "ab"}, "names of several classes, but got the text 'ab'"),
+            (np.arange(20) % 2, {"classes": [None, None]}, "name of a class must be text, but got None"),
+            (np.arange(20) % 2, {"classes": []}, "at least 2 classes, but got 0"),
+            (np.arange(0), {}, r"of shape \(N,\), but got int64 of shape \(0,\)"),
             (np.arange(20) % 2, {"classes": ["a", ""]}, "name of a class must be text, but got ''"),
             (np.arange(20) % 2, {"classes": ["a", "\udcff"]}, "must be text in UTF-8"),
             (np.arange(20) % 2, {"name": "\ud800"}, "must be text in UTF-8"),
@@ -116,6 +120,12 @@ class TestLabels:
             DataSet.from_arrays(
                 numbered_images(20), np.arange(20) % 2, test_images=numbered_images(2), test_labels=np.array([0, 5])
             )
+
+    def test_labels_are_of_one_kind(self) -> None:
+        """Text does not stand for a number."""
+        test = {"test_images": numbered_images(2), "test_labels": np.array([0, 1])}
+        with pytest.raises(ValueError, match="test_labels must be text where other labels are"):
+            DataSet.from_arrays(numbered_images(20), np.array(["0", "1"] * 10), **test)
 
 
 class TestDuplicates:
