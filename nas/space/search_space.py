@@ -186,13 +186,14 @@ def canonical_values(space: HasCanonical, values: Mapping[str, Option]) -> dict[
         )
     found: dict[str, Option] = {}
     for choice in space.choices:  # type: ignore[attr-defined]
-        if choice.name in given and is_active(choice, found):
+        name, options = choice.name, choice.options
+        if name in given and (choice.when is None or is_active(choice, found)):
             try:
-                found[choice.name] = choice.options[choice.options.index(given[choice.name])]
+                found[name] = options[options.index(given[name])]
             except ValueError:
                 raise SpaceError(
-                    f"canonical of {type(space).__name__} must return options of the space, but {choice.name} is "
-                    f"{given[choice.name]!r:.80}, and not one of {choice.options}."
+                    f"canonical of {type(space).__name__} must return options of the space, but {name} is "
+                    f"{given[name]!r:.80}, and not one of {options}."
                 ) from None
     if len(found) != len(given):
         _complain_of_names(space, given, found)
