@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nas.errors import CandidateError
-from nas.formats.export import export_model
+from nas.formats.export import export_model, one_thread
 from nas.hardware.bench import NOTES, Bench, Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
@@ -150,6 +150,7 @@ def vary_constant_weights(module: torch.nn.Module) -> None:
                 tensor.add_(torch.randn_like(tensor), alpha=0.05)
 
 
+@one_thread()
 def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.Module:
     if surroundings.look is not None:
         surroundings.look.check_build(architecture)

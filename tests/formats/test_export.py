@@ -145,3 +145,21 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         export_onnx(convolutions(), SHAPE, 1, path)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"an older model"
+
+
+def test_exporting_leaves_the_number_of_threads(tmp_path: Path) -> None:
+    """It runs on one, also if the module fails."""
+    seen: list[int] = []
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return x
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        export_onnx(Function(look), SHAPE, 1, tmp_path / "model.onnx")
+        assert torch.get_num_threads() == 3
+        assert set(seen) == {1}
+    finally:
+        torch.set_num_threads(before)

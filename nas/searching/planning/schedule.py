@@ -23,7 +23,7 @@ FEWEST_FIRST = 5
 MOST_WINNERS_PLANNED = 100
 
 MEASURING, FINISHING = "measuring", "finishing"
-USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (5.0, 1.5), FINISHING: (8.0, 5.0)}
+USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (3.0, 0.7), FINISHING: (3.0, 2.0)}
 """Seconds that measuring models, and finishing winners, takes on an idle machine with two cores: at all, and for each.
 
 They are guesses for the first plan. What was seen corrects them.
