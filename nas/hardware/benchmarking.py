@@ -77,6 +77,8 @@ class DeviceBench:
         self._renew = renew
         self._meter = {**meter, "gpu": runtime.gpu}
         self._profile: TargetProfile | None = None
+        self.in_time: Callable[[], bool] = lambda: True
+        """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
 
     @property
     def rounds(self) -> int:
@@ -163,7 +165,9 @@ class DeviceBench:
         profile = self.profile
         with self._holding_the_device():
             if {"latency_ms", "item_ms"} & set(metrics):
-                latencies = Latencies(models, self._target, self._settings, profile, rng, advance).measure()
+                latencies = Latencies(
+                    models, self._target, self._settings, profile, rng, advance, self.in_time
+                ).measure()
                 outcomes = [self._of_latency(found, metrics) for found in latencies]
             if "peak_memory_mib" in metrics:
                 outcomes = [_with(known, self._peak_memory, m) for known, m in zip(outcomes, models, strict=True)]

@@ -83,7 +83,10 @@ class Latencies:
         profile: TargetProfile,
         rng: np.random.Generator,
         advance: Callable[[], None],
+        in_time: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``in_time`` returns False once no more than the fewest sessions are wanted, and no session is repeated."""
+        self._in_time = in_time
         self._models = models
         self._target = target
         self._settings = settings
@@ -102,10 +105,10 @@ class Latencies:
     def measure(self) -> list[Measurement | CandidateError]:
         """Return each model's latency, or the error that stopped it."""
         visits = 0
-        for _ in range(self._settings.max_rounds):
+        for session in range(self._settings.max_rounds):
             # All models are checked again: a later round changes the drift, and with it intervals that were narrow.
             pending = [index for index in range(len(self._models)) if not self._is_settled(index)]
-            if not pending:
+            if not pending or (session >= self._settings.rounds and not self._in_time()):
                 break
             with MeasuringProcess(self._target, self._settings.timeout_s) as process:
                 for index in self._rng.permutation(pending).tolist():
@@ -162,7 +165,7 @@ class Latencies:
                     describe=describe,
                 )
             )
-            if (replies[-1]["pressure"] or 0.0) <= BUSY_SHARE:
+            if (replies[-1]["pressure"] or 0.0) <= BUSY_SHARE or not self._in_time():
                 break
         return min(replies, key=lambda reply: reply["pressure"] or 0.0)
 

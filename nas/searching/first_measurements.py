@@ -25,7 +25,6 @@ class FirstMeasurements:
     def __init__(self, state: RunState, fitting: Fitting) -> None:
         self._state = state
         self._fitting = fitting
-        self._count = state.schedule.first_count()
 
     def take(self) -> None:
         """Measure architectures spread over the space, fit the predictors, and check that the limits can be met.
@@ -41,11 +40,8 @@ class FirstMeasurements:
         is_done = 0 in state.rounds_done
         pool = self._representatives()
         if not is_done:
-            while (missing := self._count - len(measured)) > 0:
-                unmeasured = [architecture for architecture in pool if architecture not in measured]
-                state.measure(unmeasured[:missing], 0)
-                if not any(architecture in state.beliefs.unfit for architecture in pool):
-                    break
+            while chosen := self._still_missing(pool):
+                state.measure(chosen, 0)
                 pool = self._representatives()  # others take the place of those that failed
         self._fitting.fit(max((row.round for row in state.beliefs.rows if row.stage == "measure"), default=0))
         if not is_done:
@@ -56,8 +52,16 @@ class FirstMeasurements:
                 self._fitting.fit(0)
             state.end_round(0)
 
+    def _still_missing(self, pool: Sequence[Architecture]) -> list[Architecture]:
+        """Return those of ``pool`` that are measured next."""
+        measured = self._state.beliefs.measurements
+        if not self._state.beliefs.measured_metrics:
+            return []
+        missing = max(0, self._state.schedule.next_count() - len(measured))
+        return [architecture for architecture in pool if architecture not in measured][:missing]
+
     def _representatives(self) -> list[Architecture]:
-        beliefs, count = self._state.beliefs, self._count
+        beliefs, count = self._state.beliefs, self._state.schedule.next_count()
         rng = np.random.default_rng((self._state.recipe.seed, 0))
         drawn = draw(beliefs.space, max(pool_size(beliefs.space), 2 * count), rng)
         self._record_unbuildable(drawn)

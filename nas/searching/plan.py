@@ -28,6 +28,12 @@ def tell_plan(state: RunState) -> None:
     state.progress.say(f"plan: {state.schedule.text(begun)}")
 
 
+def tell_what_is_left(state: RunState, number: int) -> None:
+    """Say what is left to do before a round, by what was seen so far."""
+    if state.resolved.table is None and number not in state.rounds_done:
+        state.progress.say(f"left: {state.schedule.text(number)}")
+
+
 def has_time_for_round(state: RunState, number: int) -> bool:
     """Return True if a round may begin: it has begun already, or there is time for it. Says so where there is none.
 

@@ -51,6 +51,12 @@ def train_round(
     total = None if recipe.has_time_alone else until - already
     ends_s = state.schedule.end_of_round_s(number)
     most_s = ends_s - state.spent_s if math.isfinite(ends_s) else None
+    if most_s is not None and most_s <= 0:
+        if already:
+            state.progress.say(f"round {number} does not begin, because no search time is left for it")
+            return
+        state.progress.say("the search time leaves none for training: one candidate is trained, or there is no result")
+        total, most_s = 1, None
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
     for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
         executor.run(Checked(evaluator.work), trainings, time_limit_s=evaluator.time_limit_s)

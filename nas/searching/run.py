@@ -25,7 +25,7 @@ from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
-from nas.searching.plan import has_time_for_round, tell_plan
+from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
     Clock,
     GivenSpace,
@@ -237,6 +237,7 @@ def _work(state: RunState, folder: Path) -> None:
         for number in range(1, state.recipe.rounds + 1):
             if not has_time_for_round(state, number):
                 break
+            tell_what_is_left(state, number)
             train_round(state, evaluator, executor, number, prior)
             measure_round(state, fitting, number)
         measure_front(state, fitting)

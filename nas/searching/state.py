@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.errors import JournalError
 from nas.hardware.bench import target_part
+from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.measuring import KEPT
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
@@ -72,6 +73,8 @@ class RunState:
         models = resolved.models
         images = (1, 0) if models is None else (len(models.data.train), len(models.data.validation))
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, images)
+        if models is not None and isinstance(models.bench, DeviceBench):
+            models.bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 
     @property

@@ -209,3 +209,18 @@ def test_settings_without_an_interval_are_refused(rounds: int, max_rounds: int) 
     """At least two rounds are needed for a spread, and the maximum cannot be below the minimum."""
     with pytest.raises(ValueError, match=f"rounds must be at least 2 and at most max_rounds, got {rounds} of"):
         BenchSettings(rounds=rounds, max_rounds=max_rounds)
+
+
+def test_no_more_than_the_fewest_rounds_once_time_is_short(acting: Target, tmp_path: Path) -> None:
+    """However wide the intervals; with time there are as many as may be."""
+    settings = replace(QUICK, rounds=2, max_rounds=5, precision=1e-9)
+    counts = []
+    for number, in_time in enumerate((True, False)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        bench = DeviceBench(acting, settings)
+        bench.in_time = lambda in_time=in_time: in_time  # type: ignore[misc]
+        (outcome,) = bench.measure(models_of(folder, {"a": "clock 1"}), ["latency_ms"], np.random.default_rng(0))
+        assert isinstance(outcome, dict)
+        counts.append(len(outcome["latency_ms"].rounds))
+    assert counts == [5, 2]

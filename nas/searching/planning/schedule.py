@@ -56,7 +56,7 @@ class Schedule:
     # What was seen
 
     def begin(self) -> None:
-        """Note that the first measurements begin now."""
+        """Note that the first measurements begin now, after the target was made ready."""
         self._began_s = self._clock()
 
     def learn(self, stage: str, count: int, seconds: float) -> None:
@@ -127,17 +127,33 @@ class Schedule:
 
     def first_count(self) -> int:
         """Return how many architectures are measured first: fewer than the recipe's if its time is short."""
-        initial = self._recipe.measuring.initial
-        fitting = (count for count in range(initial, FEWEST_FIRST, -1) if self.has_time_for_first(count))
-        return next(fitting, min(initial, FEWEST_FIRST))
+        initial, known = self._recipe.measuring.initial, len(self._beliefs.measurements)
+        fitting = (count for count in range(initial, FEWEST_FIRST, -1) if self.has_time_for_first(count - known))
+        return next(fitting, FEWEST_FIRST)
+
+    def next_count(self) -> int:
+        """Return how many should be measured once the next ones are: in a search time a few, to learn the pace."""
+        if self.is_timed and not self._seen[MEASURING]:
+            return min(FEWEST_FIRST, self._recipe.measuring.initial)
+        return self.first_count()
 
     def has_time_for_first(self, count: int) -> bool:
         """Return True if ``count`` further first measurements fit into their share of the search time."""
+        return not self.is_timed or self.measuring_s(max(0, count)) <= self._first_ends_s - self._clock()
+
+    @property
+    def _first_ends_s(self) -> float:
+        """The time at which first measurements should end."""
+        assert self._recipe.search_time_s is not None
+        return self._began_s + FIRST_SHARE * max(0.0, self._recipe.search_time_s - self._began_s)
+
+    def has_time_to_repeat(self) -> bool:
+        """Return True if models may get more sessions than the fewest, to narrow their intervals."""
         if not self.is_timed:
             return True
-        assert self._recipe.search_time_s is not None
-        spent_s = self._clock() - self._began_s
-        return self.measuring_s(count) <= FIRST_SHARE * self._recipe.search_time_s - spent_s
+        if not self._beliefs.trainings:
+            return self._clock() < self._first_ends_s
+        return self.left_s > (0.0 if self._beliefs.retrainings else self.reserve_s)
 
     def has_time_for_round(self) -> bool:
         """Return True if one more training, what is measured after it, and the winners fit into the time left."""
@@ -197,27 +213,43 @@ class Schedule:
 
     def text(self, number: int) -> str:
         """Return what is left to do from round ``number`` on, 0 for the first measurements, and how long it takes."""
-        parts: list[tuple[str, float | None]] = []
+        first, between, winners = self._first_part(number), self._between_part(number), self._winners_part()
+        other_s = sum(seconds for _, seconds in (*first, *between, *winners))
+        parts = [*first, self._training_part(number, other_s), *between, *winners]
+        listed = ", ".join(text if seconds is None else f"{text} ({duration_text(seconds)})" for text, seconds in parts)
+        if self.is_timed:
+            return f"{listed}; {duration_text(max(0.0, self.left_s))} of the search time are left"
+        known_s = sum(seconds or 0.0 for _, seconds in parts)
+        unknown = any(seconds is None for _, seconds in parts)
+        return f"{listed}; about {duration_text(known_s)} in all{', beside the evaluations' * unknown}"
+
+    def _first_part(self, number: int) -> list[tuple[str, float]]:
+        beliefs = self._beliefs
+        if number > 0 or not beliefs.measured_metrics:
+            return []
+        most = self.first_count() if beliefs.whole is None else min(self.first_count(), len(beliefs.whole))
+        count = max(0, most - len(beliefs.measurements))
+        return [(f"measure {count} model{'s' * (count != 1)}", self.measuring_s(count))]
+
+    def _training_part(self, number: int, other_s: float) -> tuple[str, float | None]:
         recipe, beliefs = self._recipe, self._beliefs
-        if number == 0 and beliefs.measured_metrics:
-            first = self.first_count() if beliefs.whole is None else min(self.first_count(), len(beliefs.whole))
-            parts.append((f"measure {first} models", self.measuring_s(first)))
         rounds, trials = self.rounds_from(max(1, number)), recipe.trials - beliefs.trials
-        trials = trials if beliefs.untrained is None else min(trials, beliefs.untrained)
         among = f"in {rounds} round{'s' * (rounds != 1)}"
         if recipe.has_time_alone and beliefs.untrained is None:
-            parts.append((f"evaluate candidates {among}", None))
-        else:
-            known_s = self.training_s(trials) if recipe.evaluate == "train" else None
-            parts.append((f"evaluate {trials} candidate{'s' * (trials != 1)} {among}", known_s))
-        if beliefs.measured_metrics and not beliefs.is_all_measured:
-            between = min(recipe.measuring.per_round, -(-trials // rounds))
-            parts.append((f"measure up to {between} models after each", rounds * self.measuring_s(between)))
-        winners = self._planned_winners(recipe.search_time_s or math.inf)
-        parts.append((f"retrain, export, measure and test up to {winners}", self.winners_s(winners)))
-        listed = ", ".join(text if s is None else f"{text} ({duration_text(s)})" for text, s in parts)
-        unknown = any(s is None for _, s in parts)
-        total_s = sum(s or 0.0 for _, s in parts)
-        if self.is_timed:
-            return f"{listed}; {duration_text(max(0.0, self.left_s))} are left of the search time"
-        return f"{listed}; about {duration_text(total_s)}{' and the trainings' * unknown}"
+            return f"evaluate candidates {among}", max(0.0, self.left_s - other_s)
+        trials = trials if beliefs.untrained is None else min(trials, beliefs.untrained)
+        known_s = self.training_s(trials) if recipe.evaluate == "train" else None
+        return f"evaluate {trials} candidate{'s' * (trials != 1)} {among}", known_s
+
+    def _between_part(self, number: int) -> list[tuple[str, float]]:
+        recipe, rounds = self._recipe, self.rounds_from(max(1, number))
+        if not self._beliefs.measured_metrics or self._beliefs.is_all_measured:
+            return []
+        count = min(recipe.measuring.per_round, -(-(recipe.trials - self._beliefs.trials) // rounds))
+        after = "it" if rounds == 1 else "each"
+        return [(f"measure up to {count} after {after}", rounds * self.measuring_s(count))]
+
+    def _winners_part(self) -> list[tuple[str, float]]:
+        count = self._planned_winners(self._recipe.search_time_s or math.inf)
+        winners = f"{count} winner{'s' * (count != 1)}"
+        return [(f"retrain, export, measure and test up to {winners}", self.winners_s(count))]

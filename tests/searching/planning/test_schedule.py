@@ -82,14 +82,14 @@ class TestWithoutASearchTime:
         planned = schedule(trials=8)
         planned.guess = 0.1
         text = planned.text(0)
-        for words in (
+        stages = (
             "measure 8 models (8.6 s)",
-            "evaluate 8 candidates in 1 round",
-            "up to 6 models after each",
-            "up to 4",
-        ):
-            assert words in text
-        assert "; about " in text
+            "8 candidates in 1 round",
+            "up to 6 after it",
+            "up to 4 winners",
+            " in all",
+        )
+        assert all(words in text for words in stages)
 
 
 class TestInASearchTime:
@@ -98,6 +98,32 @@ class TestInASearchTime:
         assert schedule(search_time_s=3600).first_count() == 16
         assert 5 < schedule(search_time_s=30).first_count() < 16
         assert schedule(search_time_s=1).first_count() == 5
+
+    def test_a_few_are_measured_before_the_others_to_learn_the_pace(self) -> None:
+        """A slow machine measures no more than these."""
+        planned = schedule(search_time_s=60)
+        assert planned.next_count() == 5
+        planned.learn(MEASURING, 5, 5 * (USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1]))
+        assert planned.next_count() == 5
+        quick = schedule(search_time_s=60)
+        quick.learn(MEASURING, 5, USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1])
+        assert quick.next_count() == 16
+        assert schedule().next_count() == 16
+
+    def test_intervals_are_narrowed_as_long_as_there_is_time(self) -> None:
+        """First in the share of first measurements, then before the winners' time, and last up to the end."""
+        clock = Clock()
+        first, rounds = schedule(search_time_s=100, clock=clock), schedule(trained(1.0), search_time_s=100, clock=clock)
+        last = Evaluation("retrain", ARCHITECTURES[0])
+        winners = schedule(trained(1.0), last, search_time_s=100, clock=clock)
+        assert [each.has_time_to_repeat() for each in (first, rounds, winners)] == [True, True, True]
+        clock.now_s = 31
+        assert [each.has_time_to_repeat() for each in (first, rounds, winners)] == [False, True, True]
+        clock.now_s = 99
+        assert [each.has_time_to_repeat() for each in (first, rounds, winners)] == [False, False, True]
+        clock.now_s = 101
+        assert not winners.has_time_to_repeat()
+        assert schedule(clock=clock).has_time_to_repeat()
 
     def test_a_round_without_time_does_not_begin(self) -> None:
         """What the winners need is kept for them."""

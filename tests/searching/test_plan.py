@@ -1,0 +1,71 @@
+"""The plan is told at the start and before each round, and what has no time is left out and said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import evaluations_of
+from quick_runs import Diary, OneChoice, search, trained
+
+from nas.searching.planning.schedule import Schedule
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+def told(diary: Diary, beginning: str) -> list[str]:
+    return [text for text in diary.news if text.startswith(beginning)]
+
+
+def test_the_plan_comes_first_and_what_is_left_before_each_round(tmp_path: Path) -> None:
+    """Every stage has its number and its time."""
+    diary = Diary()
+    search(tmp_path, progress=diary)
+    (plan,) = told(diary, "plan: ")
+    assert diary.news.index(plan) < min(diary.news.index(text) for text in told(diary, "left: "))
+    for words in (
+        "measure 6 models (",
+        "evaluate 6 candidates in 2 rounds (",
+        "measure up to 2 after each (",
+        "2 winners (",
+    ):
+        assert words in plan
+    assert [("in 2 rounds" in text, "in 1 round " in text) for text in told(diary, "left: ")] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_without_measured_metrics_nothing_is_planned_to_be_measured(tmp_path: Path) -> None:
+    diary = Diary()
+    search(tmp_path, OneChoice(), objectives=["error", "macs"], trials=2, rounds=1, progress=diary)
+    (plan,) = told(diary, "plan: ")
+    assert plan.startswith("plan: evaluate 2 candidates in 1 round (")
+    assert "measure up to" not in plan
+
+
+def test_rounds_without_time_do_not_begin_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The winners are made all the same."""
+    monkeypatch.setattr(Schedule, "has_time_for_round", lambda self: False)
+    diary = Diary()
+    front = search(tmp_path, search_time_s=60, trials=9, rounds=3, progress=diary)
+    assert {row.round for row in evaluations_of(tmp_path / "run", "train")} == {1}
+    assert len(told(diary, "rounds 2 to 3 do not begin: ")) == 1
+    assert not any("round 2" in name for name in diary.stages)
+    assert len(front) >= 1
+
+
+def test_a_search_without_time_for_training_trains_one_and_says_so(tmp_path: Path) -> None:
+    """No stage is limited to no time."""
+    diary = Diary()
+    assert len(search(tmp_path, search_time_s=0.001, trials=200, progress=diary)) == 1
+    assert len(trained(tmp_path / "run")) == 1
+    assert len(told(diary, "the search time leaves none for training: one candidate is trained")) == 1
+
+
+def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Schedule, "winners_that_fit", lambda self: 1)
+    diary = Diary()
+    front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
+    assert len(front) == 1
+    assert len(told(diary, "1 of ")) <= 1
