@@ -14,6 +14,7 @@ import onnx
 from nas.errors import CandidateError, RecipeError
 from nas.formats.onnx_file import check_fixed, fix_sizes, inputs_of, multiply_accumulates, read_onnx
 from nas.hardware.bench import Bench, Outcome
+from nas.hardware.machine import check_inputs_fit
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
@@ -90,7 +91,7 @@ def measure_files(
         for index, path in enumerate(paths):
             try:
                 sound[index] = _look_at(path, target.batch, input_shape, folder / f"fixed-{index}")
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, RecipeError) as error:
                 found[index] = MeasuredFile(path, CandidateError("measure", str(error)))
         if sound:
             measured = _measure(paths, sound, folder, bench, metrics, np.random.default_rng(seed), progress)
@@ -158,6 +159,7 @@ def _look_at(path: Path, batch: int, input_shape: Sequence[int] | None, folder: 
     else:
         for each in inputs:
             check_fixed(each)
+            check_inputs_fit(1, [size or 0 for size in each.shape], each.dtype.itemsize)
         moved_bytes = sum(math.prod(size or 0 for size in each.shape) * each.dtype.itemsize for each in inputs)
     if has_changed:
         folder.mkdir()

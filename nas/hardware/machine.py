@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from nas.errors import RecipeError
 
 WORKER_BYTES = 700 * 2**20
 """The least memory of a training process, most of it for torch."""
@@ -61,6 +65,16 @@ def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
         text = limit.read_text().strip() if limit.is_file() else "max"
         limits.append(None if text == "max" else int(text))
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def check_inputs_fit(batch: int, input_shape: Sequence[int], item_bytes: int = 4) -> None:
+    """Check that the inputs of one batch take at most a quarter of the memory. Raises RecipeError if they take more."""
+    wanted, usable = batch * math.prod(input_shape) * item_bytes, usable_memory_bytes()
+    if usable is not None and wanted > usable // 4:
+        raise RecipeError(
+            f"the inputs of one batch must take at most a quarter of the memory ({usable // 4 / 2**30:.3g} GiB), but "
+            f"{'×'.join(map(str, (batch, *input_shape)))} takes {wanted / 2**30:.3g} GiB. Lower the batch."
+        )
 
 
 def free_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:

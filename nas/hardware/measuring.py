@@ -13,6 +13,7 @@ import torch
 from nas.errors import CandidateError
 from nas.formats.export import export_model, one_thread
 from nas.hardware.bench import NOTES, Bench, Outcome
+from nas.hardware.machine import check_inputs_fit
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.space.architecture import Architecture
@@ -55,6 +56,9 @@ class Surroundings:
     """A measurer that builds and exports each architecture of ``space`` and measures it on ``bench``.
 
     ``store`` holds measurements of earlier runs. ``look`` is taken at each architecture before it is built.
+
+    Raises:
+        RecipeError: the images of one batch do not fit into memory.
     """
 
     space: SearchSpace
@@ -64,6 +68,9 @@ class Surroundings:
     batch: int
     store: MeasurementStore | None = None
     look: FirstLook | None = None
+
+    def __post_init__(self) -> None:
+        check_inputs_fit(self.batch, self.input_shape)
 
     @property
     def fingerprint(self) -> str | None:

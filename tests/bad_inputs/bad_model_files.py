@@ -101,6 +101,14 @@ BAD_INPUTS = {
     "a batch of twelve digits": BadInput(
         ("measure", MODEL, "--target", "onnxruntime-cpu:batch=999999999999"), ("batch must have at most 6 digits",)
     ),
+    "a batch that fills the memory": file(
+        graph(open_sizes("N", 3, 64, 64)),
+        "at most a quarter of the memory",
+        "999999×3×64×64",
+        "Lower the batch",
+        more=("--target", "onnxruntime-cpu:batch=999999"),
+    ),
+    "an input that fills the memory": file(graph(open_sizes(1, 2**40)), "at most a quarter of the memory"),
     "an option of spaces": BadInput(("measure", MODEL, "--classes", "5"), ("--classes is for --space, not for ONNX",)),
     "a table": BadInput(("measure", MODEL, "--out", "t.csv.gz"), ("--out is for --space, not for ONNX files",)),
     "named architectures": BadInput(("measure", MODEL, "--architectures", "a"), ("--architectures is for --space",)),
