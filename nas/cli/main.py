@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import sys
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -129,10 +130,22 @@ def _run() -> None:
             typer.echo(error.ctx.get_help())  # type: ignore[attr-defined]
             sys.exit(0)
         if type(error).__module__.partition(".")[0] in ("click", "typer") and hasattr(error, "format_message"):
-            _complain(f"error: {' '.join(error.format_message().split())}", error)
+            _complain(f"error: {_usage_text(error)}", error)
             sys.exit(REFUSED)
         raise
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage_text(error: Any) -> str:
+    """Return what is wrong with the command line, with the value of the option that is refused."""
+    text = " ".join(error.format_message().split())
+    for option in getattr(getattr(error, "param", None), "opts", ()):
+        for word, following in pairwise([*sys.argv, ""]):
+            if word == option:
+                return f"{text.rstrip('.')}, but got {following!r}."
+            if word.startswith(f"{option}="):
+                return f"{text.rstrip('.')}, but got {word.partition('=')[2]!r}."
+    return text
 
 
 def _say_stopped(error: BaseException) -> None:

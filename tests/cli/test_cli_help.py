@@ -85,3 +85,16 @@ def test_an_unknown_command_or_option_names_the_nearest(
     text = refused(capsys, monkeypatch, *arguments)
     assert nearest in text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["", "target", "predictor"])
+def test_a_command_alone_prints_its_help(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what ``-h`` and ``--help`` print, with whole sentences about each command in a narrow terminal, too."""
+    alone = printed(capsys, monkeypatch, *command.split())
+    assert alone == printed(capsys, monkeypatch, *command.split(), "-h")
+    assert alone == printed(capsys, monkeypatch, *command.split(), "--help")
+    described = " ".join(alone.partition("Commands:")[2].split())
+    assert described.count(".") >= 2
+    assert "..." not in described

@@ -185,3 +185,23 @@ def test_a_terminal_gets_colours(finished: tuple[Path, subprocess.CompletedProce
     text = b"".join(parts).decode()
     assert "\x1b[" in text
     assert "accuracy" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "says"),
+    [
+        (">&-", 2, "error: standard output must be open, but it is closed."),
+        ("> /dev/full", 2, "error: a file could not be read or written: [Errno 28] No space left on device"),
+        ("2>&- > /dev/null", 0, ""),
+        ("<&- > /dev/null", 0, ""),
+    ],
+)
+def test_closed_and_full_streams_are_told(redirection: str, status: int, says: str) -> None:
+    """A closed output is refused, because the next file that is opened would take its place."""
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m nas list {redirection}'],
+        env=environment(), text=True, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith(says)
+    assert done.stderr.count("\n") == bool(says)
