@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
-Sample = Annotated[float, Field(ge=0, le=1e18)]
+
+
+def _plausible(sample: float) -> float:
+    if 0 < sample < 1e-12:
+        raise ValueError("a sample should be 0, or at least 1e-12")
+    return sample
+
+
+Sample = Annotated[float, Field(ge=0, le=1e18), AfterValidator(_plausible)]
 Value = Annotated[float, Field(ge=-1e30, le=1e30)]
 """Larger ones are no results: sums of them overflow."""
 Text = Annotated[str, Field(min_length=1)]

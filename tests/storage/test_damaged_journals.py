@@ -109,6 +109,7 @@ WRONG_ROWS: dict[str, tuple[Callable[[dict[str, Any]], object] | str, str]] = {
     "no choices": (put({}, "architecture"), "architecture: "),
     "a curve of texts": (put(["a"], "details", "curve"), "details.curve.0: Input should be a valid number"),
     "negative seconds": (put(-5.0, "details", "seconds"), "details.seconds: "),
+    "an absurd value": (put(1e300, "values", "params"), "values.params: Input should be less than or equal to 1000000"),
     "no error": (put({}, "values"), "a training must have an error"),
     "a failure without a reason": (put({"kind": "nan"}, "failure"), "it lacks 'failure.reason'"),
 }
@@ -251,3 +252,14 @@ def test_appending_counts_on_after_an_interruption(tmp_path: Path) -> None:
         journal._lock.note(1)
         journal.append(Cost(wall_s=1, device_s=0, joules=None, meter=""))
         assert rows_noted(tmp_path / "run") == 3
+
+
+def test_samples_that_no_clock_can_tell_are_no_measurement(tmp_path: Path) -> None:
+    """An interval over them would overflow, in the middle of a report."""
+    run = as_format_1(write_run(tmp_path / "run", rows_of_a_run()))
+    number = next(n for n, row in enumerate(rows_of_a_run(), 1) if isinstance(row, Evaluation) and row.measurements)
+    change_row(run, number, put([1e-308], "measurements", "latency_ms", "rounds", 2))
+    with JournalReader(run) as reader:
+        reader.rows(Evaluation)
+        (told,) = reader.damages
+    assert "a sample should be 0, or at least 1e-12, but got 1e-308" in told
