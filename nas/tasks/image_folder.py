@@ -21,7 +21,12 @@ MOST_BROKEN = 0.05
 """The largest share of broken pictures that are left out. One picture always is."""
 LARGE_PIXELS = 512
 """Pictures with a longer side are large to train on."""
-_SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
+_SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("val", "validation", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+"""The names of the folders of each split, in any case."""
 _GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
 _EXIF_ORIENTATION = 0x0112
 _NO_PICTURES = {"", ".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".pdf", ".py"}
@@ -124,17 +129,18 @@ class _Broken:
 
 def _split_folders(path: Path) -> dict[str, Path]:
     """Find the folder of each split; ``path`` itself is train unless PATH/train has subfolders."""
-    if not _subfolders(path / "train"):
-        for name in (*_SPLIT_FOLDERS["validation"], *_SPLIT_FOLDERS["test"]):
-            if _subfolders(path / name):
+    there = sorted(entry for entry in path.iterdir() if entry.is_dir())
+    splits = {title: [each for each in there if each.name.lower() in names] for title, names in _SPLIT_FOLDERS.items()}
+    if not any(_subfolders(folder) for folder in splits["train"]):
+        for folder in (*splits["validation"], *splits["test"]):
+            if _subfolders(folder):
                 raise DataError(
-                    f"a data set with the folder {name} must have a folder train with a subfolder for each class, "
-                    f"but {path} has none."
+                    f"a data set with the folder {folder.name} must have a folder train with a subfolder for each "
+                    f"class, but {path} has none."
                 )
         return {"train": path}
     found = {}
-    for title, names in _SPLIT_FOLDERS.items():
-        present = [path / name for name in names if (path / name).is_dir()]
+    for title, present in splits.items():
         if len(present) > 1:
             raise DataError(f"{path} must have one folder for {title}, but it has {present[0]} and {present[1]}.")
         if present:

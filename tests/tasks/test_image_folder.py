@@ -65,6 +65,16 @@ class TestFolder:
         (tmp_path / "runs" / "first" / "recipe.toml").touch()
         assert load_data(f"folder:{tmp_path}").fingerprint == before.fingerprint
 
+    @pytest.mark.parametrize("names", [("Train", "Test"), ("Training", "Testing"), ("TRAIN", "TEST")])
+    def test_splits_by_other_names_are_no_classes(self, tmp_path: Path, names: tuple[str, str]) -> None:
+        """Folders of splits are often written in capitals or in full; as classes they would be learned."""
+        train, test = names
+        write_flat(tmp_path / train)
+        write_flat(tmp_path / test, per_class=3)
+        data = load_data(f"folder:{tmp_path}")
+        assert data.classes == ("cat", "dog", "emu")
+        assert len(data.test) == 9
+
     def test_a_class_may_be_called_train(self, tmp_path: Path) -> None:
         """A folder of images is a class, whatever its name."""
         for title in ("train", "bus"):
@@ -259,7 +269,7 @@ class TestFolder:
         write_flat(tmp_path / "valid")
         with pytest.raises(DataError, match=r"one folder for validation, but it has .*val and .*valid"):
             load_data(f"folder:{tmp_path}")
-        (tmp_path / "train").rename(tmp_path / "training")
+        (tmp_path / "train").rename(tmp_path / "learning")
         with pytest.raises(DataError, match="must have a folder train"):
             load_data(f"folder:{tmp_path}")
 
