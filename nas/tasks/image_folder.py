@@ -61,7 +61,7 @@ def load_folder(
     if len(classes) < 2:
         raise DataError(
             f"{folders['train']} must hold one folder of images for each of at least 2 classes, "
-            f"but it holds {len(classes)}."
+            f"but it holds {len(classes)}.{_inner_hint(path, classes)}"
         )
     skipped: Counter[str] = Counter()
     files = {title: _labelled_files(folder, classes, path, skipped) for title, folder in folders.items()}
@@ -147,6 +147,12 @@ def _split_folders(path: Path) -> dict[str, Path]:
             _check_no_link(present[0])
             found[title] = present[0]
     return found
+
+
+def _inner_hint(path: Path, classes: Sequence[str]) -> str:
+    """Return a hint if the only folder looks like the data set itself, as in an unpacked archive."""
+    inner = path.joinpath(*classes[:1])
+    return f" Did you mean folder:{inner}?" if len(classes) == 1 and len(_subfolders(inner)) > 1 else ""
 
 
 def _is_folder(path: Path) -> bool:

@@ -141,6 +141,9 @@ BAD_INPUTS = {
     "a single class": BadInput(
         PHOTOS, ("at least 2 classes, but it holds 1",), with_photos(lambda root: shutil.rmtree(root / "dog"))
     ),
+    "a folder around the data set": BadInput(
+        ("search", "--data", "folder:."), ("but it holds 1. Did you mean folder:", "photos?"), photos
+    ),
     "pictures beside their classes": BadInput(
         PHOTOS, ("must lie in the folder of their class",), with_photos(lambda root: picture(root / "a.png"))
     ),
