@@ -29,6 +29,8 @@ TELL_EVERY_S = 5.0
 """Somebody who waits hears of it after these seconds, and again each time that the wait has doubled."""
 DEFAULT_LIMIT_S = 60.0
 """The time limit for a user's code to import, or to build an architecture once, where no recipe sets another."""
+MOST_LATE = 10
+"""Architectures that may exceed the time limit before the run stops."""
 COMPARING_S = 20.0
 """No further build is compared after these seconds."""
 _BEGIN = "import sys; sys.path.append(sys.argv.pop()); from nas.space.look_worker import main; main()"
@@ -96,6 +98,7 @@ class LookApart:
         self._make: dict[str, Any] = {}
         self._builds = True
         self._gives_layers = False
+        self._late = 0
         self._looks = 0
         self._looked_s = 0.0
         self._told_s = TELL_EVERY_S
@@ -180,7 +183,12 @@ class LookApart:
         )
 
     def _reply(self, op: Literal["look", "train"], architecture: Architecture, **request: Any) -> dict[str, Any]:
-        """Return the reply to a request about an architecture, from a new process if the last one has ended."""
+        """Return the reply to a request about an architecture, from a new process if the last one has ended.
+
+        Raises:
+            CandidateError: the architecture fails, ends the process or exceeds the time limit.
+            SpaceError: too many have exceeded it.
+        """
         if self._process is None:
             self._start()
             self._prepare()
@@ -189,6 +197,13 @@ class LookApart:
         try:
             reply = self._exchange(f"{doing} {architecture.short}", op, architecture=dict(architecture), **request)
         except _LostError as error:
+            self._late += error.is_late
+            if self._late >= MOST_LATE:
+                raise SpaceError(
+                    f"search space {self._name!r}: {self._late} architectures did not come back within "
+                    f"{self._limit_s:g} s, so the run stops. The last one was {architecture.short}. Mend that, or "
+                    "raise execution.first_look_limit_s if it only needs more time."
+                ) from None
             raise CandidateError("timeout" if error.is_late else "build", f"{what} {error}") from None
         if not reply["ok"]:
             raise CandidateError(reply.get("kind", "build"), reply["reason"])

@@ -131,6 +131,16 @@ def test_a_hang_is_ended_and_told(traps: Path, told: list[str], monkeypatch: pyt
     look.close()
 
 
+def test_a_space_that_mostly_hangs_stops_the_run(traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a run could wait for hours. The first ones are failed rows."""
+    monkeypatch.setattr("nas.space.first_look.MOST_LATE", 1)
+    look = LookApart("traps:Traps", 0.3, told.append)
+    look.make({}, (1, 8, 8), 10, builds=False)
+    with pytest.raises(SpaceError, match=r"1 architectures did not come back within 0\.3 s, so the run stops"):
+        look.layers(trap("hang"))
+    look.close()
+
+
 def test_slow_looks_are_told(traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Many looks that are each short can take long together."""
     monkeypatch.setattr("nas.space.first_look.TELL_EVERY_S", 0.1)
