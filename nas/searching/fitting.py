@@ -40,6 +40,7 @@ class Fitting:
         self._fitted: dict[str, Predictor] = {}
         self._samples: dict[str, list[Architecture]] = {}
         self.doubts: dict[str, list[str]] = {}
+        self._warned_of: set[str] = set()
 
     @property
     def doubts_text(self) -> str:
@@ -70,8 +71,10 @@ class Fitting:
             if (round_number, name, held_out.samples) not in recorded:
                 state.journal.append(Fit(round_number, name, held_out, tuple(doubts)))
             state.progress.say(f"{name} predictor, {held_out_text(held_out)}")
-            if warning := warning_about(METRICS[name], held_out):
+            warning = warning_about(METRICS[name], held_out)
+            if warning and name not in self._warned_of:
                 state.progress.say(warning)
+            self._warned_of = self._warned_of | {name} if warning else self._warned_of - {name}
         state.beliefs.rely_on(fitted)
         state.screening.begin_fit()
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from commands import evaluations_of
+from quick_runs import Diary
 from rich.console import Console
-from table_space import DEVICE, Chain, accuracy, final_accuracy, latency_ms, write_table
+from table_space import DEVICE, OPERATIONS, Chain, accuracy, final_accuracy, latency_ms, write_table
 
 import nas
 from nas.errors import JournalError, RecipeError
@@ -139,7 +140,6 @@ def test_the_report_says_that_nothing_was_measured(tmp_path: Path, objectives: l
         in text
     )
     assert "winners in the table t.csv.gz, device toy" in text or "winner in the table t.csv.gz, device toy" in text
-    assert "no interval" in text
     assert "Energy, from the table" in text
     assert "2 h 00 min of simulated training" in text
     assert "accuracy of winners test_acc" in text
@@ -184,3 +184,22 @@ def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.DataSe
     with pytest.raises(RecipeError, match="so data=… has no use: leave it out"):
         nas.search({"evaluate": "table", "table": table}, space=Chain(), data=digits, runs=tmp_path)
     assert not list(tmp_path.glob("*/journal.db"))
+
+
+def test_a_predictor_that_is_far_off_is_told_once_and_in_the_report(tmp_path: Path) -> None:
+    """The table's latencies have nothing to do with its networks. The warning is not repeated with each fit."""
+    rng = np.random.default_rng(0)
+    names = [choice.name for choice in Chain.choices]
+    lines = [",".join([*names, "acc", "latency_ms"])]
+    for architecture in enumerate_space(Chain()):
+        options = [str(OPERATIONS.index(str(architecture[name]))) for name in names]
+        lines.append(",".join([*options, f"{accuracy(architecture)}", f"{10 ** rng.uniform(-3, 3):.6g}"]))
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    table = {"path": str(tmp_path / "t.csv"), "accuracy": "acc", "input_shape": [1, 8, 8]}
+    recipe = {"name": "run", "evaluate": "table", "table": table, "trials": 6, "execution": {"executor": "inline"}}
+    diary = Diary()
+    nas.search(recipe, space=Chain(), runs=tmp_path, progress=diary)
+    told = [text for text in diary.news if text.startswith("Do not use the latency predictor: on ")]
+    fits = [text for text in diary.news if text.startswith("latency_ms predictor, ")]
+    assert len(told) == 1 < len(fits)
+    assert "Do not use the latency predictor: on " in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
