@@ -93,7 +93,6 @@ class RayExecutor:
             TargetError: it does not answer.
         """
         import ray
-        from ray.exceptions import RayError
 
         _read_token_anew()
         if self._address is None:
@@ -116,10 +115,13 @@ class RayExecutor:
                     logging_level=logging.ERROR,
                     **options,
                 )
-        except (ConnectionError, RuntimeError, RayError) as error:
+        except Exception as error:  # Ray raises a plain Exception when one of its processes is lost
             where = f"at {self._address}" if self._address else "on this machine"
             told = " ".join(str(error).split())
-            raise TargetError(f"trainings need a Ray {where}, but it does not answer: {told}") from error
+            raise TargetError(
+                f"trainings need a Ray {where}, but it does not answer: {told} Try again, or train without Ray: "
+                "--executor inline."
+            ) from error
 
     def _workers_on(self, nodes: Sequence[Mapping[str, Any]]) -> int:
         room = room_for(nodes, self._resources, by_memory=self._most_workers is None)

@@ -143,8 +143,9 @@ def test_a_killed_process_leaves_nothing(tmp_path: Path, place: Path, victim: st
     found: list[int] = []
 
     def has_started() -> bool:
-        found[:] = [process for process, line in command.others().items() if name in line]
-        return bool(found)
+        others = command.others()
+        found[:] = [process for process, line in others.items() if name in line]
+        return bool(found) and (victim == "the search" or any("Trainable" in line for line in others.values()))
 
     assert command.wait_until(has_started, seconds=120)
     time.sleep(0.5)
