@@ -22,6 +22,9 @@ Float32Array = npt.NDArray[np.float32]
 
 TEST_SHARE = 0.2  # of each class, if there are no test images
 
+MOST_NAMED = 5
+"""Of longer lists, a warning names the first few."""
+
 _TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 
 
@@ -165,11 +168,22 @@ class DataSet:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what makes results worse than they look: the notes of loading, and duplicate images."""
+        """Sentences about what makes results doubtful: the notes of loading, classes without a test, and duplicate images."""
         splits = [
             (digests_of(split.images), split.labels.tolist()) for split in (self.train, self.validation, self.test)
         ]
-        return (*self.notes, *duplicate_warnings(*splits))
+        return (*self.notes, *self._untested(), *duplicate_warnings(*splits))
+
+    def _untested(self) -> list[str]:
+        """Return a sentence that names classes without test images, if there are some."""
+        tested = set(self.test.labels.tolist())
+        missing = [title for label, title in enumerate(self.classes) if label not in tested]
+        if not missing:
+            return []
+        shown = ", ".join(missing[:MOST_NAMED]) + (
+            f" and {len(missing) - MOST_NAMED} more" * (len(missing) > MOST_NAMED)
+        )
+        return [f"no test picture is of {shown}, so errors there are not seen. Add some, or leave the classes out."]
 
     @cached_property
     def fingerprint(self) -> str:

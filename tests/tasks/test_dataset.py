@@ -132,6 +132,15 @@ class TestDataSet:
         with pytest.raises(ValueError, match="shift must not be negative, but got -1"):
             replace(data, shift=-1)
 
+    def test_classes_without_a_test_are_told(self) -> None:
+        """A class with one image has it in training, so nobody sees whether it was learned."""
+        labels = np.concatenate([np.arange(40) % 2, np.arange(2, 9)])
+        data = DataSet.from_arrays(numbered_images(47), labels)
+        assert data.warnings == (
+            "no test picture is of 2, 3, 4, 5, 6 and 2 more, so errors there are not seen. Add some, or leave the "
+            "classes out.",
+        )
+
 
 class TestFromArrays:
     def test_floats_become_bytes(self) -> None:
