@@ -168,7 +168,7 @@ class DataSet:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what makes results doubtful: the notes of loading, classes without a test, and duplicate images."""
+        """Sentences about what makes results doubtful: notes of loading, classes without a test, duplicate images."""
         splits = [
             (digests_of(split.images), split.labels.tolist()) for split in (self.train, self.validation, self.test)
         ]
