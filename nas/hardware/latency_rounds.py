@@ -240,6 +240,7 @@ def _peaks(profile: TargetProfile) -> dict[str, Any]:
     """Return the reference speed and the roofline's peaks, which are recorded with each latency."""
     return {
         "reference_ms": profile.reference_ms,
+        "large_reference_ms": profile.large_reference_ms,
         "reference_recorded": profile.recorded,
         "peak_macs_per_s": profile.peak_macs_per_s,
         "bandwidth_bytes_per_s": profile.bandwidth_bytes_per_s,

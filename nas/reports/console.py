@@ -302,6 +302,8 @@ def print_profile(profile: TargetProfile, console: Console) -> None:
     for name, value in profile.hardware.items():
         pairs.append((name.removesuffix("_bytes").replace("_", " "), _hardware_text(name, value)))
     pairs.append(("reference speed", f"{profile.reference_ms:.4g} ms, recorded {profile.recorded}"))
+    if profile.large_reference_ms is not None:
+        pairs.append(("of 8 MB of weights", f"{profile.large_reference_ms:.4g} ms"))
     if profile.peak_macs_per_s is not None and profile.bandwidth_bytes_per_s is not None:
         pairs.append(("peak", f"{profile.peak_macs_per_s / 1e9:.4g} G multiply-accumulates per second"))
         pairs.append(("memory bandwidth", f"{profile.bandwidth_bytes_per_s / 1e9:.4g} GB/s"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acting_models import QUICK, latency_of, measure, models_of
+from acting_models import QUICK, as_they_are, latency_of, measure, models_of
 from own_runtime import crowd, opened, slow_down
 
 from nas.hardware import latency_rounds
@@ -220,7 +220,8 @@ def test_no_more_than_the_fewest_rounds_once_time_is_short(acting: Target, tmp_p
         folder.mkdir()
         bench = DeviceBench(acting, settings)
         bench.in_time = lambda in_time=in_time: in_time  # type: ignore[misc]
-        (outcome,) = bench.measure(models_of(folder, {"a": "clock 1"}), ["latency_ms"], np.random.default_rng(0))
+        models = as_they_are(models_of(folder, {"a": "clock 1"}))
+        (outcome,) = bench.measure(models, ["latency_ms"], np.random.default_rng(0))
         assert isinstance(outcome, dict)
         counts.append(len(outcome["latency_ms"].rounds))
     assert counts == [5, 2]
