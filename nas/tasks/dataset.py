@@ -180,9 +180,8 @@ class DataSet:
         missing = [title for label, title in enumerate(self.classes) if label not in tested]
         if not missing:
             return []
-        shown = ", ".join(missing[:MOST_NAMED]) + (
-            f" and {len(missing) - MOST_NAMED} more" * (len(missing) > MOST_NAMED)
-        )
+        more = len(missing) - MOST_NAMED
+        shown = ", ".join(missing[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         return [f"no test picture is of {shown}, so errors there are not seen. Add some, or leave the classes out."]
 
     @cached_property
