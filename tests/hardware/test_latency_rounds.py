@@ -220,7 +220,7 @@ def test_no_more_than_the_fewest_rounds_once_time_is_short(acting: Target, tmp_p
         folder.mkdir()
         bench = DeviceBench(acting, settings)
         bench.in_time = lambda in_time=in_time: in_time  # type: ignore[misc]
-        models = as_they_are(models_of(folder, {"a": "clock 1"}))
+        models = as_they_are(models_of(folder, {"a": "clock 1 0.05"}))
         (outcome,) = bench.measure(models, ["latency_ms"], np.random.default_rng(0))
         assert isinstance(outcome, dict)
         counts.append(len(outcome["latency_ms"].rounds))
