@@ -291,7 +291,7 @@ class LookApart:
         try:
             self._process.stdin.write(json.dumps({"op": op, "limit_s": self._limit_s, **request}, default=str) + "\n")
             self._process.stdin.flush()
-            line = self._wait(doing, self._limit_s)
+            line = self._wait(doing, START_LIMIT_S if op == "load" else self._limit_s)
         except BrokenPipeError:
             line = ""
         if line is None:

@@ -6,8 +6,10 @@ The space's code may exit, hang or crash here without harm. Only ``nas.space.fir
 from __future__ import annotations
 
 import base64
+import builtins
 import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import pickle
@@ -47,6 +49,7 @@ class LookServer:
     def __init__(self, replies: TextIO) -> None:
         # Most mistakes in a space are found without torch, which takes seconds to load.
         self._loading = threading.Thread(target=_load_torch, args=(replies,), daemon=True)
+        _wait_before_importing_torch(self._loading)
         self._loading.start()
         self._found: object = None
         self._space: SearchSpace | None = None
@@ -63,10 +66,7 @@ class LookServer:
                 self._make(request)
                 return {"gives_layers": isinstance(self._space, HasLayers)}
             case "load":
-                self._loading.join()
-                import torch
-
-                torch.set_num_threads(1)
+                self._load()
             case "rebuild":
                 self._rebuild(request["place"])
             case "look":
@@ -81,6 +81,7 @@ class LookServer:
         if request["pickled"] is None:
             self._found = load_plug_in("nas.search_spaces", request["name"], "search space")
             return
+        self._loading.join()
         try:
             with own_code():
                 self._found = pickle.loads(base64.b64decode(request["pickled"]))  # noqa: S301 from the driver
@@ -98,6 +99,16 @@ class LookServer:
         else:
             check_space(self._found)
             self._space = self._found  # type: ignore[assignment]
+
+    def _load(self) -> None:
+        """Wait for torch, and trace a network: the first trace imports much more."""
+        self._loading.join()
+        import torch
+
+        from nas.space.tracing import trace_layers
+
+        torch.set_num_threads(1)
+        trace_layers(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Flatten()), (1, 1, 1), 2)
 
     def _rebuild(self, place: int) -> None:
         from nas.space.rebuilding import Rebuilder
@@ -127,13 +138,23 @@ class LookServer:
 
 
 def _load_torch(replies: TextIO) -> None:
-    """Import torch, and trace a network: the first trace imports much more."""
-    import torch
-
-    from nas.space.tracing import trace_layers
-
-    trace_layers(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Flatten()), (1, 1, 1), 2)
+    importlib.import_module("torch")
     replies.write(f"{LOADED}\n")
+
+
+def _wait_before_importing_torch(loading: threading.Thread) -> None:
+    """Let each import statement of torch wait for the thread that loads it.
+
+    Two threads that import parts of torch at once wait for each other, and Python then hands out half a module.
+    """
+    original = builtins.__import__
+
+    def waiting(name: str, *arguments: Any, **options: Any) -> Any:
+        if name.partition(".")[0] == "torch" and threading.current_thread() is not loading:
+            loading.join()
+        return original(name, *arguments, **options)
+
+    builtins.__import__ = waiting
 
 
 @contextlib.contextmanager
