@@ -30,7 +30,8 @@ def tell_plan(state: RunState) -> None:
 
 def tell_what_is_left(state: RunState, number: int) -> None:
     """Say what is left to do before a round, by what was seen so far."""
-    if state.resolved.table is None and number not in state.rounds_done:
+    is_trained = state.beliefs.untrained == 0 or state.beliefs.trials >= state.recipe.trials
+    if state.resolved.table is None and number not in state.rounds_done and not is_trained:
         state.progress.say(f"left: {state.schedule.text(number)}")
 
 

@@ -125,3 +125,13 @@ def test_a_space_is_whole_up_to_a_number(tmp_path: Path) -> None:
     assert whole_space(Few(4), 4) == set(enumerate_space(Few(4)))
     assert whole_space(Few(4), 3) is None
     assert [dict(a) for a in whole_space(Same(6), 1) or ()] == [{"width": 2}]
+
+
+def test_the_plan_of_a_few_models_has_no_more_than_there_are(tmp_path: Path) -> None:
+    """Nothing is measured after rounds, and nothing is told to be left once all are trained."""
+    _, diary = searched(tmp_path, Few(4))
+    (plan,) = (text for text in diary.news if text.startswith("plan: "))
+    assert "measure 4 models (" in plan
+    assert "evaluate 4 candidates " in plan
+    assert "measure up to" not in plan
+    assert sum(text.startswith("left: ") for text in diary.news) == 1

@@ -167,7 +167,7 @@ class Schedule:
 
     def rounds_from(self, number: int) -> int:
         """Return how many rounds fit from round ``number`` on, one at least, if measuring must not take most of it."""
-        left = self._recipe.rounds - number + 1
+        left = 1 if self._beliefs.is_all_measured else self._recipe.rounds - number + 1
         if not self.is_timed:
             return left
         room_s = BETWEEN_SHARE * (self.left_s - self.reserve_s)
@@ -243,7 +243,9 @@ class Schedule:
 
     def _between_part(self, number: int) -> list[tuple[str, float]]:
         recipe, rounds = self._recipe, self.rounds_from(max(1, number))
-        if not self._beliefs.measured_metrics or self._beliefs.is_all_measured:
+        beliefs = self._beliefs
+        is_small = beliefs.whole is not None and len(beliefs.whole) <= self.first_count()
+        if not beliefs.measured_metrics or is_small or beliefs.is_all_measured:
             return []
         count = min(recipe.measuring.per_round, -(-(recipe.trials - self._beliefs.trials) // rounds))
         after = "it" if rounds == 1 else "each"
