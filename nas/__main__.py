@@ -1,16 +1,17 @@
 """The command ``nas``, also as ``python -m nas``. It is ready for Ctrl-C before anything else is imported."""
 
 import os
-import signal
 import sys
 
 
 def run() -> None:
     """Run the command and end this process with its exit status."""
+    _put_current_folder_last()
+    import signal
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Before the work begins, and while Python cleans up after it, Ctrl-C ends this process without a word.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _put_current_folder_last()
     from nas.signals import Stopped, stopping
 
     try:
