@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"--methods must be among {', '.join(METHODS)}, but got {unknown.pop()!r}.")
     try:
-        recipe = read_recipe(options.recipe, [f"search_time_s={json.dumps(options.time)}"])
+        # The time ends every search. With this many trials, measuring has the defaults of large searches.
+        recipe = read_recipe(options.recipe, ["trials=10000", f"search_time_s={json.dumps(options.time)}"])
     except RecipeError as error:
         parser.error(str(error))
     by_seed: dict[int, tuple[list[Chosen], list[MeasuredWinner]]] = {}
