@@ -10,7 +10,7 @@ import typer
 from nas.cli import options
 from nas.cli.output import INCOMPLETE, print_json, show_front, tell_damages
 from nas.cli.search import RUNS
-from nas.errors import NasError
+from nas.errors import NasError, RecipeError
 
 if TYPE_CHECKING:
     from nas.results.run import Run
@@ -41,6 +41,8 @@ def _show_all(runs: Path, as_json: bool) -> None:
     """List the runs in a folder. One that cannot be read hides no other: it is named with the reason."""
     from nas.results.run_folder import read_run, run_folders
 
+    if runs.exists() and not runs.is_dir():
+        raise RecipeError(f"--runs must be a folder that holds run folders, but {runs} is no folder.")
     listed: list[Any] = []
     is_whole = True
     for folder in run_folders(runs):

@@ -27,6 +27,11 @@ BAD_INPUTS = {
     "the name of a run alone, to show": BadInput(("show", "mine"), ("Did you mean runs/mine?",), run_called_mine),
     "the name of a run alone, to report": BadInput(("report", "mine"), ("Did you mean runs/mine?",), run_called_mine),
     "a run whose name is misspelt": BadInput(("show", "runs/mien"), ("Did you mean runs/mine?",), run_called_mine),
+    "a file instead of the folder of all runs": BadInput(
+        ("show", "--runs", "file"),
+        ("--runs must be a folder that holds run folders",),
+        lambda here: (here / "file").touch(),
+    ),
     "a seed of 33 bits": BadInput((*SPACE, "--seed", "4294967296"), ("--seed", "4294967295")),
     "a seed below zero": BadInput((*SPACE, "--seed", "-1"), ("--seed",)),
     "a count of nothing": BadInput((*SPACE, "--count", "0", "--out", "t.csv.gz"), ("--count",)),
