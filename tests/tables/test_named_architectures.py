@@ -51,6 +51,8 @@ def test_every_way_of_naming(tmp_path: Path) -> None:
         (".", "but . is a folder"),
         ("{", "takes JSON, but the text of --architectures is not"),
         ("[" * 100_000, "takes JSON, but the text"),
+        ("[]", r"must name an architecture at least, but \[\] has none"),
+        ('[{"architecture": []}]', "must name an architecture at least"),
         ("[3]", "is a table of choices such as .* has 3"),
         ('{"depht": 1}', "names the choice 'depht', which the space does not have. Did you mean 'depth'"),
         ('{"width": 99}', "width must be one of"),
