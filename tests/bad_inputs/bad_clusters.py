@@ -60,6 +60,7 @@ BAD_INPUTS = {
     "workers below zero": BadInput(with_value("workers", "-1"), ("execution.workers",)),
     "half a worker": BadInput(with_value("workers", "1.5"), ("execution.workers",)),
     "workers in a word": BadInput(with_value("workers", "all"), ("execution.workers",)),
+    "true for the number of workers": BadInput(with_value("workers", "true"), ("must be a number, but got true",)),
     "workers of 26 digits": BadInput(with_value("workers", "9" * 26), ("execution.workers",)),
     "threads that no machine has": BadInput(
         with_value("threads_per_worker", "99999"), ("execution.threads_per_worker must be at most",)
