@@ -34,9 +34,10 @@ class TestProposalsNearALimit:
         in_first = sum(row.counts.get(reason, 0) for row in rows if row.round == 1)
         assert in_first > 0
         (sentence,) = told(diary, "round 1: turned away before training, ")
-        assert f"{in_first} by {reason}" in sentence
+        said = f"{LIMIT}: too near to tell"  # in the unit that was given, which rows do not depend on
+        assert f"{in_first} by {said}" in sentence
         in_all = sum(row.counts.get(reason, 0) for row in rows)
-        assert load_run(run).notes["turned away before training, by a limit"][reason] == in_all
+        assert load_run(run).notes["turned away before training, by a limit"][said] == in_all
         near = {architecture for row in rows if row.round == 1 for architecture in row.near_limits}
         assert "Turned away before training, by a limit" in (run / "report.html").read_text()
         trained = {row.architecture for row in evaluations_of(run, "train") if row.round == 1}
