@@ -69,8 +69,8 @@ def middle_of_the_space(metric: str) -> float:
     "limit",
     [
         f"latency_ms <= {middle_of_the_space('latency_ms')}ms",
-        f"peak_memory_mib <= {middle_of_the_space('peak_memory_mib')}",
-        f"model_bytes <= {middle_of_the_space('model_bytes')}",
+        f"peak_memory_mib <= {middle_of_the_space('peak_memory_mib')}MiB",
+        f"model_bytes <= {middle_of_the_space('model_bytes')}B",
         "params <= 1k",
         "macs <= 3kMACs",
         "modelled_energy_mj <= 0.002mJ",
