@@ -158,6 +158,7 @@ class _Handler:
         self._repeats = 0
         self._raised: weakref.ref[Stopped] | None = None
         self._before: dict[int, Any] = {}
+        self._ending = threading.Lock()
         self._hook = sys.unraisablehook
         self._listener: _Listener | None = None
 
@@ -231,6 +232,8 @@ class _Handler:
     def _stop_at_once(self, number: int) -> None:
         if not self._ends_process:
             raise Stopped(number)
+        if not self._ending.acquire(blocking=False):
+            return  # the other thread, or an interrupted call of this one, is ending the process
         cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
         text = f"{cursor}Stopped at once. All finished work is kept.\n{_advice}".rstrip() + "\n"
         with contextlib.suppress(OSError):

@@ -39,7 +39,7 @@ def predicting(*limits: str, half_width: float = 0.1) -> Beliefs:
 def predicting_near(limit_share: float) -> tuple[Beliefs, float]:
     """Return beliefs with a limit of ``limit_share`` times the predicted latency of ``SOME``, and that latency."""
     mean = predicting().predicted(SOME)["latency_ms"].mean
-    return predicting(f"latency_ms <= {mean * limit_share}"), mean
+    return predicting(f"latency_ms <= {mean * limit_share}ms"), mean
 
 
 def measured(architecture: Architecture, latency_ms: float) -> Evaluation:

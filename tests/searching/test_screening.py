@@ -33,8 +33,8 @@ class TestJudging:
         beliefs, _ = predicting_near(0.99)
         screening = Screening(beliefs)
         for _ in range(2):
-            assert judge_and_count(screening, SOME) == Verdict(str(beliefs.limits[0]))
-        assert dict(screening.counts) == {str(beliefs.limits[0]): 1}
+            assert judge_and_count(screening, SOME) == Verdict(beliefs.limits[0].key)
+        assert dict(screening.counts) == {beliefs.limits[0].key: 1}
         assert not screening.near_limits
 
     def test_turns_away_and_keeps_a_proposal_between_mean_and_bound(self) -> None:
@@ -42,7 +42,7 @@ class TestJudging:
         beliefs, _ = predicting_near(1.05)
         screening = Screening(beliefs)
         assert beliefs.probably_meets(SOME)
-        reason = f"{beliefs.limits[0]}: too near to tell"
+        reason = f"{beliefs.limits[0].key}: too near to tell"
         assert judge_and_count(screening, SOME) == Verdict(reason, is_near_limit=True)
         assert dict(screening.counts) == {reason: 1}
         assert list(screening.near_limits) == [SOME]
@@ -98,7 +98,7 @@ class TestRecording:
     def test_gives_each_proposal_to_one_row(self) -> None:
         """A row holds what was turned away since the row before, with those near a limit; nothing gives no row."""
         beliefs, _ = predicting_near(1.05)
-        screening, limit = Screening(beliefs), str(beliefs.limits[0])
+        screening, limit = Screening(beliefs), beliefs.limits[0].key
         assert screening.unrecorded(1) == []
         judge_and_count(screening, SOME)
         row = TurnedAway(1, {f"{limit}: too near to tell": 1}, (SOME,))
@@ -114,7 +114,7 @@ class TestRecording:
     def test_takes_up_what_an_interrupted_round_recorded(self) -> None:
         """Counts go on from there, and what was near a limit is still worth measuring; neither is recorded again."""
         beliefs, _ = predicting_near(1.05)
-        screening, reason = Screening(beliefs), f"{beliefs.limits[0]}: too near to tell"
+        screening, reason = Screening(beliefs), f"{beliefs.limits[0].key}: too near to tell"
         screening.take_up(TurnedAway(1, {reason: 2, "macs <= 1": 1}, (SOME, ALL[0])))
         assert list(screening.near_limits) == [SOME, ALL[0]]
         judge_and_count(screening, SOME)
@@ -130,4 +130,4 @@ class TestRecording:
         assert not screening.counts
         assert screening.unrecorded(2) == []
         judge_and_count(screening, SOME)
-        assert screening.unrecorded(2) == [TurnedAway(2, {str(beliefs.limits[0]): 1})]
+        assert screening.unrecorded(2) == [TurnedAway(2, {beliefs.limits[0].key: 1})]
