@@ -38,7 +38,7 @@ def set_local_ray_variables() -> tuple[str, ...]:
     """Restrict a local Ray to this machine and this process. Return the names of the variables that were set."""
     values = {
         # Ray's own switch, named after the systems where it is the default, binds every port to the loopback address.
-        # It has no effect if Ray was imported before; then only the token protects the ports.
+        # A Ray that was imported before has read it already; the executor tells that one by itself.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # A client must present a token that only this process and its children know.
         "RAY_AUTH_MODE": "token",

@@ -106,7 +106,7 @@ class RayExecutor:
         else:
             options = {"address": self._address}
         try:
-            with _own_sigterm():
+            with _own_sigterm(), _loopback_alone(self._address is None):
                 ray.init(
                     include_dashboard=False,
                     job_config=_job_config(),
@@ -216,6 +216,19 @@ def _own_sigterm() -> Iterator[None]:
         yield
     finally:
         utils.set_sigterm_handler = original
+
+
+@contextlib.contextmanager
+def _loopback_alone(is_local: bool) -> Iterator[None]:
+    """Let a local Ray bind the loopback address, even if Ray was imported before its variable for that was set."""
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and not is_local
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _job_config() -> Any:

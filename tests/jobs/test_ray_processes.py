@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from job_work import work
-from scripted_jobs import ENOUGH_S, Script, counting, two_workers
+from scripted_jobs import ENOUGH_S, Script, counting, run_apart, two_workers
 
 from nas.jobs import relay
 from nas.jobs.execution import Executor, Job, Report
@@ -117,6 +117,21 @@ class TestProcesses:
         addresses = listening_addresses(processes_below(os.getpid()))
         assert len(addresses) >= 3  # among them the control store's, the node manager's and this driver's
         assert {address for address in addresses if not is_loopback(address)} == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_ray_that_was_imported_before_listens_to_nobody_outside_either() -> None:
+    """Ray reads the variable that restricts it when it is imported, which a user's program may do first."""
+    code = """
+import os, ray
+from jobs.test_ray_processes import is_loopback, listening_addresses, processes_below
+from scripted_jobs import two_workers
+
+with two_workers():
+    addresses = listening_addresses(processes_below(os.getpid()))
+    print(len(addresses) >= 3, [address for address in addresses if not is_loopback(address)])
+"""
+    assert run_apart(code).stdout == "True []\n"
 
 
 def processes_below(root: int) -> set[int]:
