@@ -71,7 +71,7 @@ def test_a_second_driver_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kib", "trials"), [(24, 3), (48, 30)], ids=["at once", "later"])
+@pytest.mark.parametrize(("kib", "trials"), [(36, 3), (48, 30)], ids=["at once", "later"])
 def test_a_full_disk_stops_the_run_with_what_to_do(tmp_path: Path, kib: int, trials: int) -> None:
     """With a limit on file sizes, as on a full disk, there is one message, and the run goes on once there is room."""
     run = tmp_path / "run"
