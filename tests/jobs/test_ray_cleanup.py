@@ -136,7 +136,10 @@ def test_a_search_that_ends_well_waits_for_a_clean_end(search: Callable[[str], S
 
 def test_a_second_signal_is_told_once(search: Callable[[str], Search]) -> None:
     """The search that ends at once says how to go on, so the watchdog says nothing, and leaves nothing."""
-    ended = search("from nas.signals import deferred; hold = deferred(); hold.__enter__(); time.sleep(100)")
+    hold = "from nas.signals import deferred; hold = deferred(); hold.__enter__(); print('held', flush=True)"
+    ended = search(f"{hold}; time.sleep(100)")
+    assert ended.process.stdout is not None
+    assert ended.process.stdout.readline() == "held\n"
     ended.process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     ended.process.send_signal(signal.SIGINT)
