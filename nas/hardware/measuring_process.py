@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import subprocess
-import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +15,7 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.hardware.runtimes.environments import interpreter_of, worker_command, worker_environment
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
+from nas.line_process import LineProcess
 from nas.space.plug_ins import plug_in_path
 from nas.values.target import Target
 
@@ -41,7 +40,7 @@ class MeasuringProcess:
         self._target = target
         self._implementation = plug_in_path("nas.runtimes", target.runtime, "runtime")
         self._timeout_s = timeout_s
-        self._process: subprocess.Popen[str] | None = None
+        self._process: LineProcess | None = None
         self.conditions: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -96,19 +95,7 @@ class MeasuringProcess:
         return result
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 this program, by an argument list
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=worker_environment(),
-            # Ctrl-C is for this process, which ends the other one. If it died first, its model would seem to fail.
-            start_new_session=sys.platform != "win32",
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
-        )
-        self._replies: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_forward, args=(self._process, self._replies), daemon=True).start()
+        self._process = LineProcess(self._command, worker_environment(), stderr=subprocess.DEVNULL)
         try:
             reply = self._exchange({"op": "conditions"}, START_LIMIT_S)
         except CandidateError as error:
@@ -120,12 +107,10 @@ class MeasuringProcess:
 
     def _exchange(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         assert self._process is not None
-        assert self._process.stdin is not None
         whole = {**request, "target": str(self._target), "implementation": self._implementation}
         try:
-            self._process.stdin.write(json.dumps(whole) + "\n")
-            self._process.stdin.flush()
-            line = self._replies.get(timeout=timeout_s)
+            self._process.send(whole)
+            line = self._process.line(timeout_s)
         except queue.Empty:
             self._end()
             raise CandidateError(
@@ -142,16 +127,8 @@ class MeasuringProcess:
         return reply
 
     def _end(self) -> None:
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            try:
-                stream.close()
-            except BrokenPipeError:  # unflushed data has no reader any more
-                continue
+        if self._process is not None:
+            self._process.end()
         self._process = None
 
 
@@ -160,13 +137,3 @@ def _ending(code: int) -> str:
     if code == -9:
         return "exit code -9 (killed, probably for lack of memory)"
     return f"exit code {code}"
-
-
-def _forward(process: subprocess.Popen[str], replies: queue.Queue[str]) -> None:
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            replies.put(line)
-    except ValueError:  # closed by _end while it waited
-        return
-    replies.put("")

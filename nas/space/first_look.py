@@ -6,9 +6,7 @@ import base64
 import json
 import os
 import queue
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, Literal, Protocol, final
 
 import nas
 from nas.errors import CandidateError, NasError, RecipeError, SpaceError
+from nas.line_process import LineProcess
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer
 from nas.space.look_worker import LOADED, START_LIMIT_S, StrandedSpaceError
@@ -104,7 +103,7 @@ class LookApart:
         self._told_s = TELL_EVERY_S
         self._layers: dict[Architecture, tuple[Layer, ...] | CandidateError] = {}
         self._built: set[Architecture] = set()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: LineProcess | None = None
         self._start()
 
     def make(
@@ -160,16 +159,8 @@ class LookApart:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            try:
-                stream.close()
-            except BrokenPipeError:  # unflushed data has no reader any more
-                continue
+        if self._process is not None:
+            self._process.end()
         self._process = None
 
     def _look(self, architecture: Architecture, *, builds: bool) -> tuple[Layer, ...]:
@@ -268,17 +259,9 @@ class LookApart:
 
     def _start(self) -> None:
         folder = str(Path(nas.__file__).parent.parent)
-        self._process = subprocess.Popen(  # noqa: S603 this program, by an argument list
-            [sys.executable, "-P", "-c", _BEGIN, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": _python_path()},
-        )
+        command = [sys.executable, "-P", "-c", _BEGIN, folder]
+        self._process = LineProcess(command, {**os.environ, "PYTHONPATH": _python_path()})
         self._is_loaded = False
-        self._replies: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_forward, args=(self._process, self._replies), daemon=True).start()
 
     def _exchange(self, doing: str, op: str, **request: Any) -> dict[str, Any]:
         """Send one request and return its reply; ``doing`` is what people are told who wait for it.
@@ -287,11 +270,9 @@ class LookApart:
             _LostError: the process ended, or did not answer in time and was ended.
         """
         assert self._process is not None
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps({"op": op, "limit_s": self._limit_s, **request}, default=str) + "\n")
-            self._process.stdin.flush()
-            line = self._wait(doing, START_LIMIT_S if op == "load" else self._limit_s)
+            self._process.send({"op": op, "limit_s": self._limit_s, **request})
+            line = self._wait(self._process, doing, START_LIMIT_S if op == "load" else self._limit_s)
         except BrokenPipeError:
             line = ""
         if line is None:
@@ -304,7 +285,7 @@ class LookApart:
         reply: dict[str, Any] = json.loads(line)
         return reply
 
-    def _wait(self, doing: str, limit_s: float) -> str | None:
+    def _wait(self, process: LineProcess, doing: str, limit_s: float) -> str | None:
         """Return the next line of the process, "" once it has ended, or None after ``limit_s``.
 
         Until the process has loaded torch, its time does not count, since the user's code may wait for that too.
@@ -320,7 +301,7 @@ class LookApart:
                 told_s *= 2
                 self._say(f"{doing} takes longer than {now - began:.0f} s; it is given up after {limit_s:g} s")
             try:
-                line = self._replies.get(timeout=min(began + told_s - now, left_s))
+                line = process.line(min(began + told_s - now, left_s))
             except queue.Empty:
                 continue
             if line.strip() != LOADED:
@@ -376,13 +357,3 @@ def _ending(code: int) -> str:
     if code < 0:
         return f"signal {-code}" + (", probably for lack of memory" if code == -9 else "")
     return f"exit code {code}, as os._exit does"
-
-
-def _forward(process: subprocess.Popen[str], replies: queue.Queue[str]) -> None:
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            replies.put(line)
-    except ValueError:  # closed while it waited
-        return
-    replies.put("")
