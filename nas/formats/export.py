@@ -20,6 +20,7 @@ from nas.formats.onnx_session import outputs_of
 from nas.formats.torch_program import write_torch_program
 from nas.formats.traced_export import without_notes, write_traced
 from nas.progress import one_line
+from nas.space.torch_settings import torch_threads
 from nas.values.target import ModelFormat
 
 Float32Array = npt.NDArray[np.float32]
@@ -30,22 +31,7 @@ PARITY_TOLERANCE = 1e-3
 """Largest allowed difference of an output, relative to the largest output. fp32 kernels sum in different orders."""
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread in the context, or in a function that this decorates, and as before afterwards.
-
-    A small module runs once on one image here. Threads gain nothing then; on a machine with other work they wait for
-    each other, and exporting takes the processor for six times as long.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@one_thread()
+@torch_threads(1)
 def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path) -> None:
     """Write ``module`` in eval mode as one ONNX file for images of shape (batch, \\*input_shape).
 
@@ -84,7 +70,7 @@ def _write_program(module: torch.nn.Module, example: torch.Tensor, path: Path) -
     onnx.save(without_notes(onnx.load(path)), path)
 
 
-@one_thread()
+@torch_threads(1)
 def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
     """Return the largest difference between the outputs of ``module`` and the file, relative to the largest output.
 
@@ -111,7 +97,7 @@ def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
     return difference
 
 
-@one_thread()
+@torch_threads(1)
 def export_model(
     module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path, model_format: ModelFormat
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nas.errors import CandidateError
-from nas.formats.export import export_model, one_thread
+from nas.formats.export import export_model
 from nas.hardware.bench import NOTES, Bench, Outcome
 from nas.hardware.machine import check_inputs_fit
 from nas.hardware.runtimes.runtime import Deployed
@@ -19,6 +19,7 @@ from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.space.search_space import SearchSpace
+from nas.space.torch_settings import torch_threads
 from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
@@ -157,7 +158,7 @@ def vary_constant_weights(module: torch.nn.Module) -> None:
                 tensor.add_(torch.randn_like(tensor), alpha=0.05)
 
 
-@one_thread()
+@torch_threads(1)
 def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.Module:
     if surroundings.look is not None:
         surroundings.look.check_build(architecture)

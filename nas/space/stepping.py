@@ -12,6 +12,7 @@ from nas.errors import CandidateError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import own_code
 from nas.space.search_space import SearchSpace
+from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 
 STEPS = 2
@@ -31,11 +32,8 @@ def step_seconds(
     Raises:
         CandidateError: of kind build or exception; the architecture cannot be built or trained.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     try:
-        with torch.random.fork_rng(devices=[]), own_code():
-            torch.manual_seed(0)
+        with torch_with(threads, seed=0), own_code():
             module = build_checked(space, architecture, batch_shape[1:], classes)
             if all(tensor.dim() < 5 for tensor in (*module.parameters(), *module.buffers())):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -54,5 +52,3 @@ def step_seconds(
         raise
     except Exception as error:  # a candidate may raise anything
         raise CandidateError("exception", f"training raised {raised_text(error)}") from error
-    finally:
-        torch.set_num_threads(before)

@@ -16,10 +16,11 @@ from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import own_code
 from nas.space.search_space import HasSupernet, SearchSpace, ends
+from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
 from nas.tasks.dataset import DataSet
-from nas.training.training import device_named, error_rate, inputs_of, move, statistics_of, torch_with
+from nas.training.training import device_named, error_rate, inputs_of, move, statistics_of
 
 BY = "supernet"
 """The value of ``by`` in rows and reports of candidates that were evaluated with shared weights."""

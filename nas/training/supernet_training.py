@@ -18,6 +18,7 @@ from nas.errors import CandidateError
 from nas.jobs.execution import as_failure
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, ends, sample
+from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
 from nas.tasks.dataset import DataSet
@@ -30,7 +31,6 @@ from nas.training.training import (
     parameter_groups,
     rate_at,
     statistics_of,
-    torch_with,
     training_images,
 )
 

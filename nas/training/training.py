@@ -18,6 +18,7 @@ from safetensors.torch import save
 from nas.errors import CandidateError
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
+from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
 from nas.tasks.dataset import DataSet, Split
@@ -100,19 +101,6 @@ class CandidateTraining:
                         # Copies, because safetensors refuses tensors that several layers share.
                         report["weights"] = save({n: v.detach().cpu().contiguous().clone() for n, v in state})
                 yield {**report, "seconds": self.clock() - began}
-
-
-@contextlib.contextmanager
-def torch_with(threads: int, seed: int) -> Iterator[None]:
-    """Use ``threads`` threads, and random numbers from ``seed``, within the context."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: torch.device | None = None) -> float:

@@ -28,10 +28,11 @@ from nas.space.architecture import Architecture
 from nas.space.layer import total_macs
 from nas.space.own_code import own_code
 from nas.space.search_space import SearchSpace
+from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked, layers_of
 from nas.tasks.data_source import DataSource
 from nas.tasks.dataset import DataSet
-from nas.training.training import device_named, inputs_of, statistics_of, torch_with
+from nas.training.training import device_named, inputs_of, statistics_of
 
 ScoreName = Literal["snip", "synflow", "naswot", "macs"]
 BY = "zero-cost"
