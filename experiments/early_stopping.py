@@ -36,8 +36,9 @@ from nas.space.layer import total_macs, total_params
 from nas.space.search_space import load_space
 from nas.space.tracing import describer_of
 from nas.storage.journal import write_aside
-from nas.tasks.data_source import DataSource, load_data
-from nas.tasks.dataset import DataSet
+from nas.tasks.data_source import DataSource
+from nas.tasks.images.images import Images
+from nas.tasks.images.loading import load_data
 from nas.training.early_stopping import rung_epochs, rung_subsets, trust_in_rungs
 from nas.training.training import CandidateTraining, TrainingSettings
 from nas.values import pareto
@@ -85,8 +86,8 @@ def train(out: Path, name: str, epochs: int, candidates: int, seed: int, growth:
         SETTINGS, epochs=epochs, subset=made_of.subset, batch_size=made_of.batch_size, subsets=subsets
     )
     data = load_data(name, validation_share=made_of.validation_share)
-    space = load_space("mobilenet", {}, input_shape=data.input_shape, classes=data.class_count)
-    describer = describer_of(space, data.input_shape, data.class_count)
+    space = load_space("mobilenet", {}, signature=data.signature)
+    describer = describer_of(space, data.signature)
     given = [] if like is None else [(row["architecture"], row["sampler"]) for row in read_set(like)[1]][:candidates]
 
     def macs(architectures: Sequence[Architecture]) -> npt.NDArray[np.float64]:
@@ -136,11 +137,11 @@ def read_set(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return head, rows
 
 
-def _header(data: DataSet, made_of: Making, settings: TrainingSettings, seed: int) -> dict[str, Any]:
+def _header(data: Images, made_of: Making, settings: TrainingSettings, seed: int) -> dict[str, Any]:
     return {
         "data": data.name,
         "space": "mobilenet",
-        "images": len(data.train_subset(made_of.subset)),
+        "images": len(data.part(made_of.subset)),
         "validation_images": len(data.validation),
         "most_macs": made_of.most_macs,
         "seed": seed,

@@ -34,6 +34,7 @@ from nas.space.architecture import Architecture
 from nas.space.layer import total_macs
 from nas.space.plug_ins import plug_in_names
 from nas.space.search_space import load_space
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.storage.journal import Journal, write_aside
 from nas.values.evaluation import Evaluation
@@ -60,7 +61,7 @@ class Candidates:
 
     def __init__(self, candidates: int, sampler: str, journal: Journal) -> None:
         self._space = load_space("mobilenet", {}, input_shape=INPUT_SHAPE, classes=CLASSES)
-        self._describer = describer_of(self._space, INPUT_SHAPE, CLASSES)
+        self._describer = describer_of(self._space, image_signature(INPUT_SHAPE, CLASSES))
         beforehand = Beforehand(self._describer, {1: self._macs})
         self._proposer = Proposer(self._space, 2, sampler, seed=0, history=(), beforehand=beforehand)
         self._journal = journal

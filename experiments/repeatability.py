@@ -35,6 +35,7 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import allowed_cores, fastest_cores, processor_name
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
 from nas.hardware.runtimes.worker import Timing
+from nas.space.signature import image_inputs, image_signature
 from nas.values.measurement import Measurement
 from nas.values.target import Target
 
@@ -124,7 +125,7 @@ def export_models(folder: Path, model_format: str, batch: int) -> None:
 
     def write(name: str, module: torch.nn.Module, shape: tuple[int, int, int]) -> None:
         vary_constant_weights(module)
-        export_model(module.eval(), shape, batch, folder / f"{name}.model", model_format)  # type: ignore[arg-type]
+        export_model(module.eval(), image_inputs(shape), batch, folder / f"{name}.model", model_format)  # type: ignore[arg-type]
 
     torch.manual_seed(0)
     for name, size in TIMM:
@@ -133,7 +134,7 @@ def export_models(folder: Path, model_format: str, batch: int) -> None:
     for name, shape, count in SPACES:
         space = load_space(name, {}, input_shape=shape, classes=10)
         for number in range(count):
-            module = build_checked(space, sample(space, rng), shape, 10)
+            module = build_checked(space, sample(space, rng), image_signature(shape, 10))
             write(f"{name}-{shape[1]}-{number}", module, shape)
 
 

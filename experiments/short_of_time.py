@@ -32,6 +32,7 @@ from nas.errors import NasError, RecipeError
 from nas.searching.proposer import SECONDS
 from nas.space.architecture import Architecture
 from nas.space.search_space import load_space, settle
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.storage.journal import write_aside
 from nas.tables.table import read_table
@@ -78,7 +79,7 @@ class TimedStudy:
         table = read_table(settings.table, self.space)
         self.networks = Networks(table, self.space)
         self.task = TableTask.of(table, settings.accuracy, settings.score, (settings.cost,))
-        self.describer = describer_of(self.space, shape, classes)
+        self.describer = describer_of(self.space, image_signature(shape, classes))
         work = table.column(settings.seconds, positive=True)
         if not np.isfinite(work[self.task.usable]).all():
             raise RecipeError(

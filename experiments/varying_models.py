@@ -35,6 +35,7 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import allowed_cores, cache_bytes, fastest_cores, processor_name
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.space.signature import image_inputs
 from nas.storage.journal import write_aside
 from nas.values.metric import METRICS
 from nas.values.target import Target
@@ -101,7 +102,13 @@ def export_streams(folder: Path, model_format: str, batch: int) -> None:
         width = 256 if size < 4 else 1024
         layers = [torch.nn.Linear(width, width, bias=False) for _ in range(round(size * 1e6 / 4 / width**2) or 1)]
         module = torch.nn.Sequential(torch.nn.Flatten(), *layers).eval()
-        export_model(module, (1, 16, width // 16), batch, folder / f"linear layers, {size:g} MB.model", model_format)  # type: ignore[arg-type]
+        export_model(
+            module,
+            image_inputs((1, 16, width // 16)),
+            batch,
+            folder / f"linear layers, {size:g} MB.model",
+            model_format,  # type: ignore[arg-type]
+        )
 
 
 def read(bench: DeviceBench, models: Mapping[str, Deployed], target: Target, repeats: int) -> Iterator[Reading]:

@@ -33,10 +33,11 @@ from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, load_space, sample
 from nas.space.tracing import build_checked, layers_of
 from nas.storage.journal import write_aside
+from nas.tasks.batches import items_at
 from nas.tasks.data_source import DataSource
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
-from nas.training.training import CandidateTraining, TrainingSettings, inputs_of, statistics_of
+from nas.training.training import CandidateTraining, TrainingSettings
 from nas.training.zero_cost import naswot, snip, synflow
 
 ERRORS = {"supernet": "shared weights", "alone": "another seed's training (the ceiling)"}
@@ -52,9 +53,10 @@ SCORES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, evaluate and score the architectures, print the rank correlations, and write the JSON file."""
     options = _parser().parse_args(arguments)
-    source = DataSource(name=options.data, image_size=options.image_size)
+    size = options.image_size
+    source = DataSource(name=options.data, options="{}" if size is None else f'{{"image_size": {size}}}')
     data = source.load()
-    space = load_space(options.space, {}, input_shape=data.input_shape, classes=data.class_count)
+    space = load_space(options.space, {}, signature=data.signature)
     rng = np.random.default_rng(0)
     architectures: dict[str, Architecture] = {}
     while len(architectures) < options.architectures:
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures = _figures(results)
     figures |= {
         "options": {name: str(value) for name, value in vars(options).items() if name != "json"},
-        "training_images": len(data.train_subset(options.subset)),
+        "training_images": len(data.part(options.subset)),
         "processor": processor_name(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -133,15 +135,15 @@ def _of_seed(
         job = {"id": architecture.id, "architecture": dict(architecture), "seed": start}
         *_, shared = evaluation(job)
         *_, trained = alone(job)
-        layers = layers_of(space, architecture, data.input_shape, data.class_count)
+        layers = layers_of(space, architecture, data.signature)
         began = clock()
-        images = inputs_of(torch.from_numpy(data.train.images[:64]), *statistics_of(data, torch.device("cpu")))
-        labels = torch.from_numpy(data.train.labels[:64])
-        row = {"snip": snip(_built(space, architecture, source, start), images, labels)}
+        batch = items_at(data.train, slice(0, 64))
+        inputs = data.inputs_of(batch.raw)
+        row = {"snip": snip(_built(space, architecture, source, start), inputs, batch.targets, data.criterion.loss)}
         score_s = clock() - began
         row |= {
-            "naswot": naswot(_built(space, architecture, source, start), images),
-            "synflow": synflow(_built(space, architecture, source, start), data.input_shape),
+            "naswot": naswot(_built(space, architecture, source, start), inputs),
+            "synflow": synflow(_built(space, architecture, source, start), data.signature),
             "supernet": shared["error"],
             "alone": trained["error"],
             "params": total_params(layers),
@@ -161,7 +163,7 @@ def _built(space: SearchSpace, architecture: Architecture, source: DataSource, s
     data = source.load()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_checked(space, architecture, data.input_shape, data.class_count)
+        return build_checked(space, architecture, data.signature)
 
 
 def _figures(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ from nas.searching.proposer import (
     Told as Told,
     load_sampler as load_sampler,
 )
-from nas.searching.resolving import Instruments as Instruments
+from nas.searching.resolving import Instruments as Instruments, source_of as source_of
 from nas.searching.run import resume as resume, search as search
 from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front
@@ -105,12 +105,22 @@ from nas.space.search_space import (
     sample as sample,
     settle as settle,
 )
+from nas.space.signature import (
+    Signature as Signature,
+    TensorType as TensorType,
+    image_inputs as image_inputs,
+    image_signature as image_signature,
+)
 from nas.space.tracing import build_checked as build_checked, describer_of as describer_of, layers_of as layers_of
 from nas.storage.journal import write_aside as write_aside
 from nas.storage.journal_rows import Fit as Fit
 from nas.tables.table import Table as Table, read_table as read_table
-from nas.tasks.data_source import DataSource as DataSource, load_data as load_data
-from nas.tasks.dataset import DataSet as DataSet, Split as Split
+from nas.tasks.batches import Items as Items, items_at as items_at
+from nas.tasks.criteria import Classification as Classification, Criterion as Criterion, Regression as Regression
+from nas.tasks.data_source import DataSource as DataSource
+from nas.tasks.images.images import Images as Images, Split as Split
+from nas.tasks.images.loading import load_data as load_data
+from nas.tasks.task import DataSetTask as DataSetTask, Preparation as Preparation, Task as Task
 from nas.training.early_stopping import (
     EarlyStopping as EarlyStopping,
     RungTrust as RungTrust,
@@ -123,9 +133,6 @@ from nas.training.supernet_training import SupernetTraining as SupernetTraining
 from nas.training.training import (
     CandidateTraining as CandidateTraining,
     TrainingSettings as TrainingSettings,
-    inputs_of as inputs_of,
-    normalised_images as normalised_images,
-    statistics_of as statistics_of,
 )
 from nas.training.zero_cost import naswot as naswot, snip as snip, synflow as synflow
 from nas.values.evaluation import Evaluation as Evaluation, Failure as Failure, PredictedValue as PredictedValue

@@ -14,8 +14,8 @@ from quick_profile import QUICK_PROFILE
 from nas.hardware.target_profile import TargetProfile, profile_of
 from nas.storage.home import home
 from nas.storage.measurement_store import STORE
-from nas.tasks.data_source import load_data
-from nas.tasks.dataset import DataSet
+from nas.tasks.images.images import Images
+from nas.tasks.images.loading import load_data
 from nas.values.target import Target
 
 
@@ -59,7 +59,7 @@ def onnx_profile() -> TargetProfile:
 
 
 @pytest.fixture(name="digits", scope="session")
-def digits_data() -> DataSet:
+def digits_data() -> Images:
     """1,797 handwritten digits of 1×8×8."""
     return load_data("digits")
 

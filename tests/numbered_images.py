@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.tasks.dataset import Split
+from nas.tasks.images.images import Split
 
 
 def numbered_images(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

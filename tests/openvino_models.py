@@ -16,6 +16,7 @@ from nas.formats.export import export_onnx
 from nas.hardware.runtimes.openvino_runtime import OpenVinoCpu, OpenVinoSession
 from nas.hardware.runtimes.runtime import Float32Array
 from nas.space.search_space import architecture_from, load_space
+from nas.space.signature import image_inputs
 from nas.values.target import Target
 
 SHAPE = (1, 8, 8)
@@ -67,7 +68,7 @@ def write_model(module: nn.Module, folder: Path) -> Path:
             nn.init.xavier_normal_(parameter)
     module(torch.from_numpy(images_of(32)))  # batch norms with statistics of their own
     path = folder / "model.onnx"
-    export_onnx(module, SHAPE, BATCH, path)
+    export_onnx(module, image_inputs(SHAPE), BATCH, path)
     return path
 
 

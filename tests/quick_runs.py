@@ -16,7 +16,7 @@ from nas.results.front import Front
 from nas.searching.resolving import Instruments
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import SearchSpace
-from nas.tasks.dataset import DataSet
+from nas.tasks.images.images import Images
 
 BASE: Mapping[str, Any] = {
     "name": "run",
@@ -87,7 +87,7 @@ def instruments(space: SearchSpace, fingerprint: str | None = None) -> Instrumen
 
 
 def search(
-    runs: Path, space: SearchSpace | None = None, data: DataSet | None = None, progress: Any = None, **changes: Any
+    runs: Path, space: SearchSpace | None = None, data: Images | None = None, progress: Any = None, **changes: Any
 ) -> Front:
     """Search in ``Faulty``, or another space, with a new bench and clock. The run is named ``run``."""
     space = Faulty() if space is None else space

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,19 @@ from onnx import helper
 from onnx_models import model_of, tensor_info
 from PIL import Image
 
-import nas.tasks.predict
-from nas.tasks.dataset import DataSet
+from nas.tasks.carrying import carried_files, recorded
+from nas.tasks.images.images import Images
 
 WIDE, TALL = (90, 61), (50, 83)
 
 
-def write_bundle(folder: Path, data: DataSet, batch: int = 2) -> Path:
+def write_bundle(folder: Path, data: Images, batch: int = 2) -> Path:
     """Write ``predict.py``, ``architecture.json`` and a linear model of the data's classes. Return the first."""
     rng = np.random.default_rng(1)
     channels, height, width = data.input_shape
     features = channels * height * width
     weights = {
-        "w": rng.normal(size=(features, data.class_count)).astype(np.float32),
+        "w": rng.normal(size=(features, data.signature.classes)).astype(np.float32),
         "shape": np.array([batch, features], dtype=np.int64),
     }
     nodes = [
@@ -36,19 +35,20 @@ def write_bundle(folder: Path, data: DataSet, batch: int = 2) -> Path:
     inputs = [tensor_info("images", (batch, channels, height, width))]
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(
-        model_of(nodes, inputs, [tensor_info("logits", (batch, data.class_count))], weights), folder / "model.onnx"
+        model_of(nodes, inputs, [tensor_info("logits", (batch, data.signature.classes))], weights),
+        folder / "model.onnx",
     )
     about = {
-        "classes": list(data.classes),
-        "input_shape": list(data.input_shape),
+        "signature": data.signature.to_json(),
+        "answers": data.answers,
         "batch": batch,
-        "mean": data.mean.tolist(),
-        "std": data.std.tolist(),
-        "preparation": data.preparation.to_json(),
+        "preparation": recorded(data.preparation),
         "deployed": "model.onnx",
     }
     (folder / "architecture.json").write_text(json.dumps(about), encoding="utf-8")
-    return Path(shutil.copy(nas.tasks.predict.__file__, folder / "predict.py"))
+    for name, content in carried_files(data.preparation).items():
+        (folder / name).write_bytes(content)
+    return folder / "predict.py"
 
 
 def colours(size: tuple[int, int], seed: int) -> Image.Image:

@@ -18,7 +18,7 @@ from nas.formats.onnx_session import outputs_of
 from nas.reports.report import write_report
 from nas.storage.journal import JOURNAL, JournalReader
 from nas.storage.journal_rows import Began, RoundEnded, RungsJudged, TurnedAway
-from nas.tasks.dataset import DataSet
+from nas.tasks.images.images import Images
 from nas.training.training import normalised_images
 
 OLD_RUNS = Path(__file__).parent / "old_runs"
@@ -100,7 +100,7 @@ def test_an_old_run_resumes(run: Path) -> None:
     connection.close()
 
 
-def test_winners_of_an_old_run_load_and_predict(tmp_path: Path, digits: DataSet) -> None:
+def test_winners_of_an_old_run_load_and_predict(tmp_path: Path, digits: Images) -> None:
     """The torch module and the deployed model agree with the exported file."""
     run = Path(shutil.copytree(OLD_RUNS / "finished", tmp_path / "run"))
     images = digits.test.images[:8]

@@ -10,6 +10,7 @@ import torch
 
 from nas.formats.torch_program import write_torch_program
 from nas.hardware.runtimes.runtime import Float32Array
+from nas.space.signature import image_inputs
 
 SHAPE = (3, 32, 32)
 BF16_TOLERANCE = 0.1
@@ -24,7 +25,7 @@ def write_network(kind: str, folder: Path) -> tuple[torch.nn.Module, Path]:
     else:
         module = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=3, num_classes=10).eval()
     path = folder / "model.pt2"
-    write_torch_program(module, SHAPE, 2, path)
+    write_torch_program(module, image_inputs(SHAPE), 2, path)
     return module, path
 
 
@@ -36,7 +37,7 @@ def write_small(folder: Path) -> tuple[torch.nn.Module, Path]:
     )
     module(torch.randn(64, *SHAPE))
     path = folder / "model.pt2"
-    write_torch_program(module, SHAPE, 2, path)
+    write_torch_program(module, image_inputs(SHAPE), 2, path)
     return module.eval(), path
 
 

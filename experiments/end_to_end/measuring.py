@@ -29,7 +29,8 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import architecture_from
 from nas.space.tracing import build_checked
 from nas.storage.journal import write_aside
-from nas.training.training import CandidateTraining, normalised_images
+from nas.tasks.batches import items_at
+from nas.training.training import CandidateTraining
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,10 @@ class _Exporting:
     def on_end(self, job: Job, report: Report) -> None:
         """Export the retrained network."""
         setting, architecture = self._setting, Architecture(job["architecture"])
-        module = build_checked(setting.space, architecture, setting.data.input_shape, setting.data.class_count)
+        module = build_checked(setting.space, architecture, setting.data.signature)
         module.load_state_dict(load(report["weights"]))
         path = _made(setting.model(architecture))
-        export_onnx(module, setting.data.input_shape, setting.recipe.parsed_target.batch, path)
+        export_onnx(module, setting.data.signature.inputs, setting.recipe.parsed_target.batch, path)
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         """Write the reason to a file, unless the worker itself failed.
@@ -118,7 +119,7 @@ def measure(setting: SeedFolder, choices: Sequence[Chosen]) -> list[MeasuredWinn
     bench = DeviceBench(
         setting.recipe.parsed_target,
         BenchSettings(**setting.recipe.measuring.bench_settings),
-        calibration=lambda: normalised_images(setting.data.train.sample(256).images, setting.data),
+        calibration=lambda: setting.data.prepared(setting.data.sample(256).raw)[0],
     )
     rng = np.random.default_rng(setting.recipe.seed)
     models = [setting.model(architecture) for architecture in architectures]
@@ -130,13 +131,14 @@ def measure(setting: SeedFolder, choices: Sequence[Chosen]) -> list[MeasuredWinn
             raise each
         fit.append(each)
     outcomes = bench.measure(fit, ["latency_ms"], rng)
-    images = normalised_images(setting.data.test.images, setting.data)
+    test = items_at(setting.data.test, slice(None))
+    inputs, labels = setting.data.prepared(test.raw), test.targets.numpy()
     found: dict[Architecture, dict[str, float]] = {}
     for architecture, outcome in zip(architectures, outcomes, strict=True):
         if isinstance(outcome, CandidateError):
             raise outcome
         latency = outcome["latency_ms"]
-        wrong = outputs_of(setting.model(architecture), images).argmax(axis=1) != setting.data.test.labels
+        wrong = outputs_of(setting.model(architecture), inputs).argmax(axis=1) != labels
         found[architecture] = {
             "test_error": float(wrong.mean()),
             "latency_ms": latency.median,

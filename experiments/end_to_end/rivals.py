@@ -140,16 +140,16 @@ def _architecture(space: SearchSpace, config: dict[str, Any]) -> Architecture:
 def _timed_ms(recipe: Recipe, space: SearchSpace, source: DataSource, architecture: Architecture) -> float:
     """Return the median of ``TIMED_RUNS`` runs in ONNX Runtime, by the clock of the trial, in milliseconds."""
     data = source.load()
-    module = build_checked(space, architecture, data.input_shape, data.class_count)
+    module = build_checked(space, architecture, data.signature)
     batch = recipe.parsed_target.batch
     runtime = load_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        export_onnx(module, data.input_shape, batch, path)
+        export_onnx(module, data.signature.inputs, batch, path)
         options = runtime.SessionOptions()
         options.intra_op_num_threads = recipe.parsed_target.threads
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    images = {session.get_inputs()[0].name: np.zeros((batch, *data.input_shape), dtype=np.float32)}
+    images = {session.get_inputs()[0].name: np.zeros((batch, *data.signature.input_shape), dtype=np.float32)}
     times_s = []
     for _ in range(WARM_UP_RUNS + TIMED_RUNS):
         began_s = time.perf_counter()

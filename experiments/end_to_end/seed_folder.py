@@ -7,11 +7,10 @@ from pathlib import Path
 from nas.errors import RecipeError
 from nas.hardware.machine import default_workers
 from nas.recipe.recipe import Recipe, read_recipe
+from nas.searching.resolving import source_of
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space
 from nas.storage.journal import RECIPE, write_aside
-from nas.tasks.data_source import DataSource
-from nas.tasks.dataset import DataSet
 
 
 class SeedFolder:
@@ -27,18 +26,12 @@ class SeedFolder:
         self.time_s = recipe.search_time_s
         self.folder = folder
         self._claim_folder()
-        self.source = DataSource(
-            name=recipe.data.name,
-            root=recipe.data.root,
-            image_size=recipe.data.image_size,
-            validation_share=recipe.data.validation_share,
-        )
-        self.data: DataSet = self.source.load()
+        self.source = source_of(recipe)
+        self.data = self.source.load()
         self.space: SearchSpace = load_space(
             recipe.space.name,
             recipe.space.options,
-            input_shape=self.data.input_shape,
-            classes=self.data.class_count,
+            self.data.signature,
         )
         self.workers = recipe.execution.workers or default_workers(recipe.execution.threads_per_worker)
 

@@ -21,6 +21,7 @@ from nas.recipe.toml_text import apply_overrides
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.search_space import SearchSpace, load_space
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.tables.table import Table, read_table
 from nas.values.other_target import Source
@@ -121,7 +122,7 @@ class PredictorStudy:
     def describer(self) -> Describer:
         """The describer of the space, with all used rows described, so that the order of targets does not matter."""
         settings = self.settings
-        describer = describer_of(self._space, settings.input_shape, settings.classes)
+        describer = describer_of(self._space, image_signature(settings.input_shape, settings.classes))
         describer.describe([self.table.architectures[row] for row in self._used])
         describer.population()
         return describer

@@ -21,6 +21,7 @@ from nas.prediction.predictor import MIN_SAMPLES, Batch, batch_of
 from nas.recipe.toml_text import apply_overrides
 from nas.space.description import Describer
 from nas.space.search_space import SearchSpace, load_space
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.tables.table import Table, read_table
 from nas.values.other_target import Source
@@ -91,7 +92,7 @@ class SearchStudy:
     @cached_property
     def describer(self) -> Describer:
         """The describer of the space, with all rows described, so that results do not depend on the order of runs."""
-        describer = describer_of(self.space, self.settings.input_shape, self.settings.classes)
+        describer = describer_of(self.space, image_signature(self.settings.input_shape, self.settings.classes))
         describer.describe(self.table.architectures)
         describer.population()
         return describer

@@ -43,7 +43,7 @@ def list_names() -> None:
 def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
     from nas.cli.plug_in_summaries import plug_in_summaries
     from nas.recipe.recipe import Recipe
-    from nas.tasks.named_data import DATA_SETS
+    from nas.tasks.images.known import DATA_SETS
     from nas.values.metric import METRICS
 
     yield (

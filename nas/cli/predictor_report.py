@@ -81,13 +81,13 @@ def report(
 
 
 def _space_of_run(folder: Path, recipe: Recipe, space: str | None) -> NamedSpace:
-    from nas.prediction.measured_run import task_of_run
+    from nas.prediction.measured_run import signature_of_run
     from nas.results.bundle import GIVEN
     from nas.tables.named_space import NamedSpace
 
-    shape, classes = task_of_run(folder, recipe)
+    signature = signature_of_run(folder, recipe)
     space_options = {} if recipe.space.name == GIVEN else recipe.space.options
-    return NamedSpace(space or recipe.space.name, space_options, shape, classes)
+    return NamedSpace(space or recipe.space.name, space_options, signature)
 
 
 def _refuse_options_of_tables(

@@ -114,7 +114,7 @@ def _read(recipe: Path) -> dict[str, Any]:
     """Return the tables of a recipe. Raises RecipeError if there is none; data in its place are recognised."""
     from nas.paths import why_no_file
     from nas.recipe.toml_text import read_toml
-    from nas.tasks.named_data import DATA_SETS
+    from nas.tasks.images.known import DATA_SETS
 
     why = why_no_file(recipe)
     if why == "is a folder":

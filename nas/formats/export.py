@@ -7,33 +7,32 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 
 from nas.errors import CandidateError
-from nas.formats.onnx_session import outputs_of
+from nas.formats.onnx_session import Arrays, outputs_of
 from nas.formats.torch_program import write_torch_program
 from nas.formats.traced_export import without_notes, write_traced
 from nas.progress import one_line
+from nas.space.signature import TensorType
 from nas.space.torch_settings import torch_threads
+from nas.space.tracing import zero_inputs
 from nas.values.target import ModelFormat
 
-Float32Array = npt.NDArray[np.float32]
-
-NAMES = "images", "logits"
-"""The names of a model's input and output."""
+OUTPUT = "logits"
+"""The name of a model's output."""
 PARITY_TOLERANCE = 1e-3
 """Largest allowed difference of an output, relative to the largest output. fp32 kernels sum in different orders."""
 
 
 @torch_threads(1)
-def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path) -> None:
-    """Write ``module`` in eval mode as one ONNX file for images of shape (batch, \\*input_shape).
+def export_onnx(module: torch.nn.Module, inputs: Sequence[TensorType], batch: int, path: Path) -> None:
+    """Write ``module`` in eval mode as one ONNX file for batches of ``inputs``, which keep their names.
 
     The batch is fixed, so that the measured file is the exported one. It is written under another name and renamed.
     Tracing takes some hundredths of a second. What it cannot express exactly goes through torch's newer exporter, which
@@ -42,14 +41,14 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     Raises:
         CandidateError: the exporter cannot express the module.
     """
-    example = torch.zeros((batch, *input_shape))
+    example, names = zero_inputs(inputs, batch), [each.name for each in inputs]
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     was_training = module.training
     module.eval()
     try:
         with _silence():
-            if not write_traced(module, example, aside, NAMES):
-                _write_program(module, example, aside)
+            if not write_traced(module, example, aside, names, OUTPUT):
+                _write_program(module, example, aside, names)
     except Exception as error:  # any exception of the exporter is this architecture's failure
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -60,10 +59,12 @@ def export_onnx(module: torch.nn.Module, input_shape: tuple[int, int, int], batc
     os.replace(aside, path)
 
 
-def _write_program(module: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
+def _write_program(
+    module: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path, names: Sequence[str]
+) -> None:
     """Write a module by torch's newer exporter, without its notes. Any exception says why it cannot."""
     program = torch.onnx.export(
-        module, (example,), dynamo=True, verbose=False, input_names=[NAMES[0]], output_names=[NAMES[1]]
+        module, example, dynamo=True, verbose=False, input_names=list(names), output_names=[OUTPUT]
     )
     assert program is not None
     program.save(path, external_data=False)
@@ -71,19 +72,19 @@ def _write_program(module: torch.nn.Module, example: torch.Tensor, path: Path) -
 
 
 @torch_threads(1)
-def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
+def parity(module: torch.nn.Module, path: Path, inputs: Arrays) -> float:
     """Return the largest difference between the outputs of ``module`` and the file, relative to the largest output.
 
-    ``images`` has shape (N, channels, height, width), float32.
+    ``inputs`` holds an array for each input, whose first axis is N.
 
     Raises:
         CandidateError: the difference exceeds ``PARITY_TOLERANCE``, or an output is not finite.
     """
-    exported = outputs_of(path, images)
+    exported = outputs_of(path, inputs)
     was_training = module.training
     module.eval()
     with torch.inference_mode():
-        expected = module(torch.from_numpy(images)).numpy()
+        expected = module(*map(torch.from_numpy, inputs)).numpy()
     module.train(was_training)
     for outputs, whose in ((exported, "the exported model"), (expected, "torch")):
         if not np.isfinite(outputs).all():
@@ -99,7 +100,7 @@ def parity(module: torch.nn.Module, path: Path, images: Float32Array) -> float:
 
 @torch_threads(1)
 def export_model(
-    module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path, model_format: ModelFormat
+    module: torch.nn.Module, inputs: Sequence[TensorType], batch: int, path: Path, model_format: ModelFormat
 ) -> None:
     """Write ``module`` in the format that a runtime takes: an ONNX file as in ``export_onnx``, or a torch program.
 
@@ -107,11 +108,11 @@ def export_model(
         CandidateError: the exporter cannot express the module.
     """
     if model_format == "onnx":
-        export_onnx(module, input_shape, batch, path)
+        export_onnx(module, inputs, batch, path)
         return
     try:
         with _silence():
-            write_torch_program(module, input_shape, batch, path)
+            write_torch_program(module, inputs, batch, path)
     except OSError:
         raise
     except Exception as error:  # any exception of the exporter is this architecture's failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from nas.errors import CandidateError
 
 Float32Array = npt.NDArray[np.float32]
+Arrays = Sequence[npt.NDArray[Any]]
+"""An array for each input of a model. Their first axis is that of the items."""
 
 
 def load_onnxruntime() -> Any:
@@ -22,8 +25,8 @@ def load_onnxruntime() -> Any:
     return onnxruntime
 
 
-def outputs_of(path: Path, images: Float32Array) -> Float32Array:
-    """Return an ONNX file's outputs, shape (N, classes), for float32 images, shape (N, channels, height, width).
+def outputs_of(path: Path, inputs: Arrays) -> Float32Array:
+    """Return an ONNX file's outputs, whose first axis is N, for an array for each of its inputs, with the same axis.
 
     A last incomplete batch is padded with zeros.
 
@@ -36,12 +39,16 @@ def outputs_of(path: Path, images: Float32Array) -> Float32Array:
     options.intra_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        (declared,) = session.get_inputs()
-        batch = int(declared.shape[0])
-        padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), dtype=np.float32)])
-        parts = [session.run(None, {declared.name: padded[i : i + batch]})[0] for i in range(0, len(padded), batch)]
+        declared = session.get_inputs()
+        count, batch = len(inputs[0]), int(declared[0].shape[0])
+        missing = -count % batch
+        padded = [np.concatenate([each, np.zeros((missing, *each.shape[1:]), dtype=each.dtype)]) for each in inputs]
+        parts = [
+            session.run(None, {d.name: each[i : i + batch] for d, each in zip(declared, padded, strict=True)})[0]
+            for i in range(0, count + missing, batch)
+        ]
     except OSError:
         raise
     except Exception as error:  # ONNX Runtime's exceptions share no other base class
         raise CandidateError("export", f"ONNX Runtime cannot run the exported model: {error}") from error
-    return np.concatenate(parts)[: len(images)]
+    return np.concatenate(parts)[:count]

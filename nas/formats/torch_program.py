@@ -8,8 +8,11 @@ import os
 import re
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nas.space.signature import TensorType
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +42,8 @@ UNREADABLE = (
 STRUCTURES = ("builtins.tuple", "builtins.list", "builtins.dict", None)
 
 
-def write_torch_program(module: torch.nn.Module, input_shape: tuple[int, int, int], batch: int, path: Path) -> None:
-    """Write ``module`` in eval mode for images of shape (batch, \\*input_shape).
+def write_torch_program(module: torch.nn.Module, inputs: Sequence[TensorType], batch: int, path: Path) -> None:
+    """Write ``module`` in eval mode for batches of ``inputs``.
 
     The file is written under another name and renamed. Exceptions of ``torch.export`` about a module that it cannot
     express are passed on, and so is OSError.
@@ -50,11 +53,13 @@ def write_torch_program(module: torch.nn.Module, input_shape: tuple[int, int, in
     """
     import torch
 
+    from nas.space.tracing import zero_inputs
+
     was_training = module.training
     module.eval()
     try:
         with torch.inference_mode():
-            program = torch.export.export(module, (torch.zeros((batch, *input_shape)),))
+            program = torch.export.export(module, zero_inputs(inputs, batch))
     finally:
         module.train(was_training)
     save_torch_program(program, path)

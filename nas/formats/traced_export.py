@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +33,14 @@ class _DiffersError(Exception):
     """The newer exporter would write something else."""
 
 
-def write_traced(module: torch.nn.Module, example: torch.Tensor, path: Path, names: tuple[str, str]) -> bool:
+def write_traced(
+    module: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path, inputs: Sequence[str], output: str
+) -> bool:
     """Write a module in eval mode as one ONNX file, if torch's newer exporter would write the same operators.
 
-    ``names`` are those of the input and the output. Returns False, without a file, for any other module, for one whose
-    decisions depend on values, and if this version of torch cannot trace it. The newer exporter then decides.
+    ``inputs`` are the names of the inputs, and ``output`` that of the output. Returns False, without a file, for any
+    other module, for one whose decisions depend on values, and if this version of torch cannot trace it. The newer
+    exporter then decides.
     """
     assert not module.training
     try:
@@ -46,12 +49,12 @@ def write_traced(module: torch.nn.Module, example: torch.Tensor, path: Path, nam
             warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             torch.onnx.export(
                 module,
-                (example,),
+                example,
                 str(path),
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=[names[0]],
-                output_names=[names[1]],
+                input_names=list(inputs),
+                output_names=[output],
             )
         onnx.save(_alike(_folded(onnx.load(path))), path)
     except OSError:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from nas.errors import CandidateError
+from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat
@@ -66,8 +67,8 @@ class Bench(Protocol):
     ) -> list[Outcome]:
         """Return each model's measurements by metric, or the error that stopped them."""
 
-    def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
-        """Return the outputs, shape (N, classes), for images, shape (N, channels, height, width).
+    def outputs(self, model: Deployed, inputs: Arrays) -> Float32Array:
+        """Return the outputs for an array for each input. Their first axis is that of the items.
 
         Raises:
             CandidateError: the runtime fails on the model.

@@ -16,6 +16,7 @@ from typing import Any, final
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
+from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import NOTES, Outcome
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
@@ -32,7 +33,7 @@ from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat, Target
 
 OUTPUTS_TOGETHER = 1000
-"""The largest number of images in one request for outputs, because each request has a time limit."""
+"""The largest number of items in one request for outputs, because each request has a time limit."""
 MEMORY_ROUNDS = 3
 
 
@@ -186,14 +187,14 @@ class DeviceBench:
                 ]
         return outcomes
 
-    def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
+    def outputs(self, model: Deployed, inputs: Arrays) -> Float32Array:
         batch = self._target.batch
         together = max(1, OUTPUTS_TOGETHER // batch) * batch
         with self._process(self._target) as process:
             parts = []
-            for start in range(0, len(images), together):
+            for start in range(0, len(inputs[0]), together):
                 with temporary_folder("outputs") as scratch:
-                    part = images[start : start + together]
+                    part = [each[start : start + together] for each in inputs]
                     parts.append(process.outputs(model.path, part, scratch, DEPLOY_TIMEOUT_S))
             return np.concatenate(parts)
 

@@ -159,7 +159,7 @@ def _look_at(path: Path, batch: int, input_shape: Sequence[int] | None, folder: 
     else:
         for each in inputs:
             check_fixed(each)
-            check_inputs_fit(1, [size or 0 for size in each.shape], each.dtype.itemsize)
+            check_inputs_fit(1, math.prod(size or 0 for size in each.shape) * each.dtype.itemsize)
         moved_bytes = sum(math.prod(size or 0 for size in each.shape) * each.dtype.itemsize for each in inputs)
     if has_changed:
         folder.mkdir()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import RecipeError
@@ -67,13 +65,17 @@ def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def check_inputs_fit(batch: int, input_shape: Sequence[int], item_bytes: int = 4) -> None:
-    """Check that the inputs of one batch take at most a quarter of the memory. Raises RecipeError if they take more."""
-    wanted, usable = batch * math.prod(input_shape) * item_bytes, usable_memory_bytes()
+def check_inputs_fit(batch: int, item_bytes: int) -> None:
+    """Check that the inputs of a batch of items take at most a quarter of the memory.
+
+    Raises:
+        RecipeError: they take more.
+    """
+    wanted, usable = batch * item_bytes, usable_memory_bytes()
     if usable is not None and wanted > usable // 4:
         raise RecipeError(
             f"the inputs of one batch must take at most a quarter of the memory ({usable // 4 / 2**30:.3g} GiB), but "
-            f"{'×'.join(map(str, (batch, *input_shape)))} takes {wanted / 2**30:.3g} GiB. Lower the batch."
+            f"{batch:,} items of {item_bytes / 1e3:,.3g} kB take {wanted / 2**30:.3g} GiB. Lower the batch."
         )
 
 

@@ -19,6 +19,7 @@ from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.space.search_space import SearchSpace
+from nas.space.signature import Signature
 from nas.space.torch_settings import torch_threads
 from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
@@ -64,14 +65,13 @@ class Surroundings:
 
     space: SearchSpace
     bench: Bench
-    input_shape: tuple[int, int, int]
-    classes: int
+    signature: Signature
     batch: int
     store: MeasurementStore | None = None
     look: FirstLook | None = None
 
     def __post_init__(self) -> None:
-        check_inputs_fit(self.batch, self.input_shape)
+        check_inputs_fit(self.batch, self.signature.item_bytes)
 
     @property
     def fingerprint(self) -> str | None:
@@ -115,7 +115,7 @@ def measure_architectures(
     bench = surroundings.bench
     # Before any stage of progress, because the first use of the fingerprint measures the target, which takes a while.
     keeps = surroundings.store is not None and bench.fingerprint is not None
-    space_key = space_identity(surroundings.space, surroundings.input_shape, surroundings.classes) if keeps else None
+    space_key = space_identity(surroundings.space, surroundings.signature) if keeps else None
     found: dict[Architecture, Outcome] = {}
     kept: set[Architecture] = set()
     with temporary_folder("models") as folder:
@@ -132,7 +132,7 @@ def measure_architectures(
                     kept.add(architecture)
                 else:
                     path = folder / f"{architecture.id}.{bench.model_format}"
-                    export_model(module, surroundings.input_shape, surroundings.batch, path, bench.model_format)
+                    export_model(module, surroundings.signature.inputs, surroundings.batch, path, bench.model_format)
                     exported[architecture] = path
             except CandidateError as error:
                 found[architecture] = error
@@ -164,7 +164,7 @@ def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.M
         surroundings.look.check_build(architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = build_checked(surroundings.space, architecture, surroundings.input_shape, surroundings.classes)
+        module = build_checked(surroundings.space, architecture, surroundings.signature)
         vary_constant_weights(module)
         return module
 
@@ -196,7 +196,7 @@ def _identity(surroundings: Surroundings, module: torch.nn.Module, space_key: st
     """Return a key of the space's source and the model's layers, which changes when the space's code changes."""
     if space_key is None:
         return ""
-    layers = trace_layers(module, surroundings.input_shape, surroundings.classes)
+    layers = trace_layers(module, surroundings.signature)
     return f"{space_key}-{layers_identity(layers)}"
 
 

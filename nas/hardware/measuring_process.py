@@ -13,6 +13,7 @@ from typing import Any, Self, final
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
+from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.environments import interpreter_of, worker_command, worker_environment
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.line_process import LineProcess
@@ -83,14 +84,14 @@ class MeasuringProcess:
         beside = tuple(Path(path) for path in reply["beside"])
         return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)
 
-    def outputs(self, model: Path, images: Float32Array, folder: Path, timeout_s: float) -> Float32Array:
-        """Return the outputs, shape (N, classes), for images, shape (N, channels, height, width).
+    def outputs(self, model: Path, inputs: Arrays, folder: Path, timeout_s: float) -> Float32Array:
+        """Return the outputs for an array for each input. Their first axis is that of the items.
 
-        Raises as ``ask`` does. ``folder`` takes the files that carry images and outputs.
+        Raises as ``ask`` does. ``folder`` takes the files that carry inputs and outputs.
         """
-        given, found = folder / "images.npy", folder / "outputs.npy"
-        np.save(given, images, allow_pickle=False)
-        self.ask("outputs", timeout_s=timeout_s, model=str(model), images=str(given), outputs=str(found))
+        given, found = folder / "inputs.npz", folder / "outputs.npy"
+        np.savez(given, *inputs, allow_pickle=False)
+        self.ask("outputs", timeout_s=timeout_s, model=str(model), inputs=str(given), outputs=str(found))
         result: Float32Array = np.load(found, allow_pickle=False)
         return result
 

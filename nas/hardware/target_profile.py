@@ -24,6 +24,7 @@ from nas.errors import CandidateError, TargetError
 from nas.hardware.machine import cache_bytes, machine_id, memory_bytes
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.space.signature import TensorType, image_inputs
 from nas.storage.home import home
 from nas.storage.journal import write_aside
 from nas.values.target import Target
@@ -175,11 +176,13 @@ def _find(
 ) -> tuple[TargetProfile, bool]:
     from nas.hardware.reference_models import REFERENCE_SHAPE, large_reference_model, reference_model
 
+    inputs = image_inputs(REFERENCE_SHAPE)
+
     try:
         with MeasuringProcess(target, TIMEOUT_S) as process:
-            deployed = [_deploy(process, target, reference_model(), REFERENCE_SHAPE, folder / "reference")]
+            deployed = [_deploy(process, target, reference_model(), inputs, folder / "reference")]
             with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
-                deployed.append(_deploy(process, target, large_reference_model(), REFERENCE_SHAPE, folder / "large"))
+                deployed.append(_deploy(process, target, large_reference_model(), inputs, folder / "large"))
         (reference_ms, *large_ms), busy = _speeds(target, deployed, settings)
     except CandidateError as error:
         raise TargetError(f"{target} must run its reference model, but: {error}") from error
@@ -232,7 +235,9 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
             with MeasuringProcess(one, TIMEOUT_S) as process:
                 for number in numbers:
                     probe = probes[number][1]
-                    deployed.append(_deploy(process, one, probe.module, probe.input_shape, folder / str(number)))
+                    deployed.append(
+                        _deploy(process, one, probe.module, image_inputs(probe.input_shape), folder / str(number))
+                    )
             with MeasuringProcess(one, TIMEOUT_S) as process:
                 for number, model in zip(numbers, deployed, strict=True):
                     probe = probes[number][1]
@@ -249,14 +254,14 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
 
 
 def _deploy(
-    process: MeasuringProcess, target: Target, module: Any, input_shape: tuple[int, int, int], folder: Path
+    process: MeasuringProcess, target: Target, module: Any, inputs: Sequence[TensorType], folder: Path
 ) -> Deployed:
     from nas.formats.export import export_model
 
     folder.mkdir(parents=True)
     (folder / "deployed").mkdir()
     exported = folder / "exported"
-    export_model(module, input_shape, 1, exported, load_runtime(target.runtime, target.options).model_format)
+    export_model(module, inputs, 1, exported, load_runtime(target.runtime, target.options).model_format)
     return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
 
 

@@ -14,6 +14,7 @@ from nas.prediction.samples import MeasuredDevice
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.space.architecture import Architecture
 from nas.space.search_space import choices_hash, load_space
+from nas.space.signature import Signature, image_signature
 from nas.space.tracing import describer_of
 from nas.storage.home import home
 from nas.storage.journal import RECIPE, JournalReader
@@ -62,15 +63,15 @@ def device_of_run(
         journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
-    shape, classes = _task_of(recipe, began[0])
-    loaded = load_space(space, options, input_shape=shape, classes=classes)
+    signature = _signature_of(recipe, began[0])
+    loaded = load_space(space, options, signature)
     if choices_hash(loaded) != began[0].space.get("choices"):
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but {space} has others.")
     measurements = _measurements_in(evaluations)
-    identity = space_identity(loaded, shape, classes)
+    identity = space_identity(loaded, signature)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     values = _medians(folder, measurements, metrics)
-    describer = as_executed(describer_of(loaded, shape, classes), measurements)
+    describer = as_executed(describer_of(loaded, signature), measurements)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,
@@ -83,26 +84,25 @@ def device_of_run(
     )
 
 
-def task_of_run(folder: Path, recipe: Recipe) -> tuple[tuple[int, int, int], int]:
-    """Return the image shape and the number of classes of a run. Raises JournalError if it recorded nothing."""
+def signature_of_run(folder: Path, recipe: Recipe) -> Signature:
+    """Return the signature of the models of a run. Raises JournalError if it recorded nothing."""
     with JournalReader(folder) as journal:
         began = journal.rows(Began)
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
-    return _task_of(recipe, began[0])
+    return _signature_of(recipe, began[0])
 
 
-def _task_of(recipe: Recipe, began: Began) -> tuple[tuple[int, int, int], int]:
-    """The image shape and the number of classes, of the data set or else of the table."""
+def _signature_of(recipe: Recipe, began: Began) -> Signature:
+    """The signature of the models that learn the data, or else that of the table."""
     if began.data_set is None:
-        return recipe.table.input_shape, recipe.table.classes
+        return image_signature(recipe.table.input_shape, recipe.table.classes)
     match began.data_set:
-        case {"image shape": [int(channels), int(height), int(width)], "classes": int(classes)}:
-            return (channels, height, width), classes
-    raise JournalError(
-        "the run must have recorded the image shape and the number of classes of its data set, but has "
-        f"{sorted(began.data_set)}."
-    )
+        case {"signature": dict(stored)}:
+            return Signature.from_json(stored)
+        case {"image shape": [int(channels), int(height), int(width)], "classes": int(classes)}:  # before 0.8
+            return image_signature((channels, height, width), classes)
+    raise JournalError(f"the run must have recorded the signature of its models, but has {sorted(began.data_set)}.")
 
 
 def _measurements_in(rows: Iterable[Evaluation]) -> dict[Architecture, dict[str, Measurement]]:

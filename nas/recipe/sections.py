@@ -99,17 +99,32 @@ class PredictorRecipe(PlugIn):
     """The name of a predictor, or ``module:function``. ``nas list`` shows the installed ones."""
 
 
-class DataRecipe(Section):
-    """The data set."""
+class DataRecipe(PlugIn):
+    """The data, and what is learned from them. Further keys are options of the task."""
 
     name: str = "digits"
-    """The name of a data set, or ``folder:PATH`` for a folder with one folder of images for each class."""
+    """The name of data, or ``folder:PATH`` for a folder with one folder of images for each class."""
+    task: str = "images"
+    """The kind of task, or ``module:Class`` for one of your own. ``nas list`` shows the installed ones."""
     root: str | None = None
     """The folder in which known data sets lie, or are downloaded to."""
     image_size: int | None = Field(default=None, ge=4)
     """The height and width in pixels. Images are cut to their central square, then scaled."""
     validation_share: float | None = Field(default=None, gt=0, lt=0.5)
-    """The share of the training images that becomes the validation split."""
+    """The share of the training items that becomes the validation split."""
+
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """The options of the task: the further keys, and those of images that are set."""
+        images = {"root": self.root, "image_size": self.image_size}
+        return {**self.options, **{key: value for key, value in images.items() if value is not None}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_name_is_of_images(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("task", "images") != "images" and "name" not in values:
+            return {**values, "name": ""}
+        return values
 
 
 class MeasuringRecipe(Section):

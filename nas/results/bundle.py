@@ -13,7 +13,11 @@ import numpy.typing as npt
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, load_space, make_space
-from nas.tasks.predict import Inputs, Preparation, probabilities_of
+from nas.space.signature import Signature, image_signature
+from nas.tasks.carrying import preparation_in
+from nas.tasks.deployed.inputs import Arrays
+from nas.tasks.deployed.predict import answers_of
+from nas.tasks.task import Preparation
 from nas.values.target import Target
 
 if TYPE_CHECKING:
@@ -46,10 +50,20 @@ class Bundle:
             raise JournalError(f"a winner's folder must hold {ABOUT}, but {folder} does not: {error}.") from error
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the images that the model takes."""
-        channels, height, width = self.about["input_shape"]
-        return int(channels), int(height), int(width)
+    def signature(self) -> Signature:
+        """The inputs and the output of the model. Before 0.8 all models took images."""
+        if "signature" in self.about:
+            return Signature.from_json(self.about["signature"])
+        return image_signature(self.about["input_shape"], len(self.about["classes"]))
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """How outputs become answers. Before 0.8 all were probabilities of classes."""
+        found: dict[str, Any] = self.about.get("answers") or {
+            "kind": "classification",
+            "names": list(self.about["classes"]),
+        }
+        return found
 
     def module(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Build the torch module, in eval mode, with the winner's weights.
@@ -65,47 +79,55 @@ class Bundle:
         from nas.space.tracing import build_checked, load_weights
 
         described = dict(self.about["space"])
-        name, classes = described.pop("name"), len(self.about["classes"])
+        name, signature = described.pop("name"), self.signature
         if space is None and name == GIVEN:
             raise RecipeError(
                 f"this winner comes from a space that was passed as an object ({described.get('class', 'unknown')}); "
                 "pass it again: winner.load(space=…)."
             )
         if space is None:
-            made = load_space(name, described, input_shape=self.input_shape, classes=classes)
+            made = load_space(name, described, signature)
         elif isinstance(space, type):
-            made = make_space(space, space.__qualname__, {}, input_shape=self.input_shape, classes=classes)
+            made = make_space(space, space.__qualname__, {}, signature)
         else:
             made = space
-        module = build_checked(made, Architecture(self.about["choices"]), self.input_shape, classes)
+        module = build_checked(made, Architecture(self.about["choices"]), signature)
         load_weights(module, load_file(self.folder / WEIGHTS))
         return module.eval()
 
     @property
     def preparation(self) -> Preparation:
-        """The way from a picture to the model's input, as the tested pictures went it."""
-        return Preparation.of(self.about)
-
-    def predict(self, inputs: Inputs) -> npt.NDArray[np.float32]:
-        """Run the deployed model on pictures, in the runtime and precision that were measured.
-
-        ``inputs`` is the path of a picture or of a folder of pictures, several such paths, or pixels: uint8 of shape
-        (N, channels, height, width), or (N, height, width) for one channel. Pictures are prepared as the tested ones
-        were. Returns the probabilities of the classes, shape (N, classes).
+        """The way from raw inputs, such as pictures, to the model's, as the tested ones went it.
 
         Raises:
-            InputError: a picture cannot be read, or the pixels have another type or shape; a ValueError.
+            JournalError: the bundle records none.
+        """
+        try:
+            return preparation_in(self.about)
+        except (KeyError, TypeError, ValueError) as error:
+            raise JournalError(f"{self.folder / ABOUT} must record how inputs are prepared, but: {error}") from error
+
+    def predict(self, inputs: Any) -> npt.NDArray[np.float32]:
+        """Run the deployed model on raw inputs, in the runtime and precision that were measured.
+
+        ``inputs`` is the path of a file, such as a picture, or of a folder of them, several such paths, or arrays:
+        of pictures, uint8 pixels of shape (N, channels, height, width), or (N, height, width) for one channel. They are
+        prepared as the tested ones were. Returns answers: of a classifier the probabilities of the classes, shape
+        (N, classes).
+
+        Raises:
+            InputError: an input cannot be read, or an array has another type or shape; a ValueError.
             TargetError: the target's runtime is not available here.
             CandidateError: the runtime refuses the model, or takes too long.
             JournalError: the deployed model does not lie in the bundle.
         """
         preparation = self.preparation
-        scaled = preparation.scaled(preparation.pixels(inputs))
-        if not len(scaled):
-            return np.zeros((0, len(self.about["classes"])), dtype=np.float32)
-        return probabilities_of(self._outputs(scaled))
+        prepared = preparation.prepared(preparation.read(inputs))
+        if not len(prepared[0]):
+            return np.zeros((0, *self.signature.output), dtype=np.float32)
+        return answers_of(self._outputs(prepared), self.answers)
 
-    def _outputs(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _outputs(self, inputs: Arrays) -> npt.NDArray[np.float32]:
         from nas.hardware.benchmarking import OUTPUTS_TOGETHER
         from nas.hardware.measuring_process import MeasuringProcess
         from nas.hardware.runtimes.runtime import load_runtime
@@ -117,12 +139,13 @@ class Bundle:
         unavailable = load_runtime(target.runtime, target.options).why_unavailable(target)
         if unavailable is not None:
             raise TargetError(unavailable)
-        missing = -len(inputs) % target.batch
-        padded = np.concatenate([inputs, np.zeros((missing, *inputs.shape[1:]), dtype=np.float32)])
+        count = len(inputs[0])
+        missing = -count % target.batch
+        padded = [np.concatenate([each, np.zeros((missing, *each.shape[1:]), dtype=each.dtype)]) for each in inputs]
         together = max(1, OUTPUTS_TOGETHER // target.batch) * target.batch
         with temporary_folder("outputs") as scratch, MeasuringProcess(target, TIMEOUT_S) as run:
             parts = [
-                run.outputs(model, padded[start : start + together], scratch, TIMEOUT_S)
-                for start in range(0, len(padded), together)
+                run.outputs(model, [each[start : start + together] for each in padded], scratch, TIMEOUT_S)
+                for start in range(0, count + missing, together)
             ]
-        return np.concatenate(parts)[: len(inputs)]
+        return np.concatenate(parts)[:count]

@@ -17,7 +17,6 @@ from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.search_space import SearchSpace
-from nas.tasks.predict import Inputs
 from nas.values.comparison import Estimate
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Interval, Measurement
@@ -92,7 +91,7 @@ class Winner:
         """
         return self._bundle.module(self.space if space is None else space)
 
-    def predict(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+    def predict(self, inputs: Any) -> npt.NDArray[np.float32]:
         """Run the deployed model, as it was measured, on pictures. They are prepared as the tested ones were.
 
         ``inputs`` is the path of a picture or of a folder of pictures, several such paths, or pixels: uint8 of shape

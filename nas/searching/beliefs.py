@@ -18,6 +18,7 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, whole_space
+from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
@@ -53,8 +54,7 @@ class Beliefs:
         self,
         space: SearchSpace,
         *,
-        input_shape: tuple[int, int, int],
-        classes: int,
+        signature: Signature,
         target: Target,
         objectives: Sequence[Objective],
         limits: Sequence[Limit],
@@ -64,7 +64,7 @@ class Beliefs:
         self.space = space
         self.objectives = tuple(objectives)
         self.limits = tuple(limits)
-        self.look = look or LookHere(space, input_shape, classes)
+        self.look = look or LookHere(space, signature)
         self.describer = Describer(space, self.look.layers)
         self.rows: list[Evaluation] = []
         self.measurements: dict[Architecture, dict[str, Measurement]] = {}

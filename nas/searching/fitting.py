@@ -178,7 +178,7 @@ class Fitting:
         if resolved.store is None or resolved.measurer.fingerprint is None:
             return []
         if metric not in self._sources:
-            space = space_identity(resolved.space, resolved.input_shape, resolved.class_count)
+            space = space_identity(resolved.space, resolved.signature)
             own = {resolved.measurer.fingerprint, *state.fingerprints}
             self._sources[metric] = resolved.store.sources(space, metric, without=own)
             if self._sources[metric]:

@@ -65,4 +65,4 @@ def _epoch_guess(state: RunState) -> float | None:
         middle = sorted(drawn, key=macs)[len(drawn) // 2]
     except CandidateError:  # it becomes a failed row where it is proposed
         return None
-    return epoch_seconds(beliefs.look, middle, state.resolved.data, settings)
+    return epoch_seconds(beliefs.look, middle, state.resolved.task, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,13 +34,15 @@ from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
+from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table_evaluation import SearchedTable
+from nas.tasks.batches import Examples
 from nas.tasks.data_source import DataSource
-from nas.tasks.dataset import DataSet
+from nas.tasks.deployed.inputs import Array
+from nas.tasks.task import DataSetTask, Task
 from nas.training.supernet import check_supernet
-from nas.training.training import normalised_images
 
 Clock = Callable[[], float]
 
@@ -49,8 +52,8 @@ STRANDED = (
     "the space cannot be sent to a process of its own, so its code runs in this one, where nothing ends a build that "
     "hangs: "
 )
-CALIBRATION_IMAGES = 256
-"""Training images on which an int8 model finds its ranges."""
+CALIBRATION_ITEMS = 256
+"""Training items on which an int8 model finds its ranges."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ class Instruments:
 
 @dataclass(frozen=True)
 class Models:
-    """The images that models are trained on, and the bench that measures them."""
+    """The task that models learn, and the bench that measures them."""
 
-    data: DataSet
+    task: Task
     source: DataSource
     bench: Bench
 
@@ -86,22 +89,21 @@ class Resolved:
 
     space: SearchSpace
     look: FirstLook
-    input_shape: tuple[int, int, int]
-    class_count: int
+    signature: Signature
     measurer: Measurer
     models: Models | None = None
     table: SearchedTable | None = None
     store: MeasurementStore | None = None
 
     @property
-    def data(self) -> DataSet:
-        """The images; a run in a table has none."""
+    def task(self) -> Task:
+        """What models learn; a run in a table has none."""
         assert self.models is not None
-        return self.models.data
+        return self.models.task
 
     @property
     def source(self) -> DataSource:
-        """Where each process gets the images."""
+        """Where each process gets the task."""
         assert self.models is not None
         return self.models.source
 
@@ -113,32 +115,42 @@ class Resolved:
 
 
 GivenSpace = SearchSpace | type[SearchSpace]
-"""A space as a user passes it: an object, or a class that can be made with the data's input shape and classes."""
+"""A space as a user passes it: an object, or a class that can be made for the signature of the data's models."""
+GivenData = Task | tuple[Examples, Examples, Examples]
+"""Data as a user passes them: a task, or torch data sets to train, to validate and to test."""
 
 
-def with_given_names(recipe: Recipe, space: GivenSpace | None, data: DataSet | None) -> Recipe:
-    """Return the recipe, in which a space or a data set that was passed as an object is called ``given``."""
+def with_given_names(recipe: Recipe, space: GivenSpace | None, task: Task | None) -> Recipe:
+    """Return the recipe, in which a space or a task that was passed as an object is called ``given``."""
     changes: dict[str, Any] = {}
     if space is not None:
         kind = space if isinstance(space, type) else type(space)
         changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
-    if data is not None:
+    if task is not None:
         changes["data"] = {"name": GIVEN}
     return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
 
 
-def _check_is_data(data: object) -> None:
-    """Check that data which were passed as an object are a data set. Raises RecipeError."""
-    if data is not None and not isinstance(data, DataSet):
-        shown = repr(data) if isinstance(data, str) else f"an object of the class {type(data).__qualname__}"
-        raise RecipeError(
-            f"data=… takes a DataSet, but got {shown}. Make one with nas.DataSet.from_arrays, or name one in the "
-            'recipe, such as {"data": "digits"} or {"data": "folder:photos"}.'
-        )
+def task_of(data: object) -> Task | None:
+    """Return the task of data that were passed as an object; None if there are none.
+
+    Raises:
+        RecipeError: they are neither a task nor three torch data sets.
+        DataError: items of the data sets do not fit together.
+    """
+    if data is None or isinstance(data, Task):
+        return data
+    if isinstance(data, (tuple, list)) and len(data) == 3 and all(hasattr(each, "__getitem__") for each in data):
+        return DataSetTask(*data)
+    shown = repr(data) if isinstance(data, str) else f"an object of the class {type(data).__qualname__}"
+    raise RecipeError(
+        f"data=… takes a nas.Task or three torch data sets, but got {shown}. Make images with "
+        'nas.Images.from_arrays, or name data in the recipe, such as {"data": "digits"} or {"data": "folder:photos"}.'
+    )
 
 
 def resolve(
-    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
+    recipe: Recipe, space: GivenSpace | None, task: Task | None, instruments: Instruments, progress: Progress
 ) -> Resolved:
     """Return what the recipe's names stand for.
 
@@ -148,8 +160,7 @@ def resolve(
         DataError: the data set cannot be used.
         TargetError: the target cannot measure what was asked for, or no Ray answers at the address.
     """
-    _check_is_data(data)
-    for given, named, what in ((space, recipe.space.name, "space"), (data, recipe.data.name, "data")):
+    for given, named, what in ((space, recipe.space.name, "space"), (task, recipe.data.name, "data")):
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
     apart = _look_apart(recipe, space, progress) if instruments.looks_apart else None
@@ -157,9 +168,9 @@ def resolve(
         _check_plug_ins(recipe)
         _check_execution(recipe)
         if recipe.evaluate == "table":
-            resolved = _resolve_table(recipe, space, data, progress, apart)
+            resolved = _resolve_table(recipe, space, task, progress, apart)
         else:
-            resolved = _resolve_models(recipe, space, data, instruments, progress, apart)
+            resolved = _resolve_models(recipe, space, task, instruments, progress, apart)
         _try_sampler(recipe, resolved)
     except BaseException:
         if apart is not None:
@@ -189,30 +200,36 @@ def _look_apart(recipe: Recipe, given: GivenSpace | None, progress: Progress) ->
 def _resolve_models(
     recipe: Recipe,
     space: GivenSpace | None,
-    data: DataSet | None,
+    task: Task | None,
     instruments: Instruments,
     progress: Progress,
     apart: LookApart | None,
 ) -> Resolved:
     _check_gpus(recipe)
-    source = DataSource(
-        given=data,
-        name=recipe.data.name,
-        root=recipe.data.root,
-        image_size=recipe.data.image_size,
-        validation_share=recipe.data.validation_share,
-    )
+    source = source_of(recipe, task)
     bench = instruments.bench or _device_bench(recipe, source, progress)
     if isinstance(bench, DeviceBench):
         bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     loaded = source.load(progress)
-    shape, classes = loaded.input_shape, loaded.class_count
-    made, look = _space(recipe, space, shape, classes, apart, progress, instruments.stopwatch)
+    signature = loaded.signature
+    made, look = _space(recipe, space, signature, apart, progress, instruments.stopwatch)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
-    surroundings = Surroundings(made, bench, shape, classes, recipe.parsed_target.batch, store, look)
-    return Resolved(made, look, shape, classes, surroundings, models=Models(loaded, source, bench), store=store)
+    surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
+    return Resolved(made, look, signature, surroundings, models=Models(loaded, source, bench), store=store)
+
+
+def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
+    """Return where each process gets the recipe's task, or the ``task`` that was passed as an object."""
+    section = recipe.data
+    return DataSource(
+        given=task,
+        name=section.name,
+        task=section.task,
+        options=json.dumps(section.task_options, sort_keys=True),
+        validation_share=section.validation_share,
+    )
 
 
 def described(recipe: Recipe, resolved: Resolved) -> list[str]:
@@ -220,12 +237,10 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
     space = f"space: {recipe.space.name}, {count(resolved.space):,} architectures"
     if resolved.table is not None:
         return [space, f"table: {recipe.table.path}"]
-    data = resolved.data
-    channels, height, width = data.input_shape
-    sizes = f"{len(data.train):,} to train, {len(data.validation):,} to validate, {len(data.test):,} to test"
-    pixels = f"{width}×{height} pixels in {channels} channel{'s' if channels > 1 else ''}"
+    task = resolved.task
+    sizes = f"{len(task.train):,} to train, {len(task.validation):,} to validate, {len(task.test):,} to test"
     return [
-        f"data: {data.name}, {data.class_count} classes, {pixels}: {sizes}",
+        f"data: {task.name}, {task.in_words}: {sizes}",
         *data_warnings(resolved),
         space,
         f"target: {recipe.parsed_target}",
@@ -234,7 +249,7 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
 
 def data_warnings(resolved: Resolved) -> list[str]:
     """Return a line for each reason to doubt results that lies in the data."""
-    return [] if resolved.table is not None else [f"warning: {warning}" for warning in resolved.data.warnings]
+    return [] if resolved.table is not None else [f"warning: {warning}" for warning in resolved.task.warnings]
 
 
 def _check_plug_ins(recipe: Recipe) -> None:
@@ -263,17 +278,21 @@ def _device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> Dev
     return DeviceBench(
         recipe.parsed_target,
         BenchSettings(**recipe.measuring.bench_settings),
-        calibration=lambda: normalised_images(source.load().train.sample(CALIBRATION_IMAGES).images, source.load()),
+        calibration=lambda: _calibration(source.load()),
         meter=recipe.energy.meter_settings,
         say=progress.say,
     )
 
 
+def _calibration(task: Task) -> Array:
+    (inputs,) = task.prepared(task.sample(CALIBRATION_ITEMS).raw)
+    return inputs
+
+
 def _space(
     recipe: Recipe,
     given: GivenSpace | None,
-    input_shape: tuple[int, int, int],
-    classes: int,
+    signature: Signature,
     apart: LookApart | None,
     progress: Progress,
     stopwatch: Clock = time.monotonic,
@@ -283,19 +302,19 @@ def _space(
     if apart is not None:
         is_class, builds = given is None or isinstance(given, type), recipe.evaluate != "table"
         try:
-            apart.make(options, input_shape, classes, is_class=is_class, builds=builds)
+            apart.make(options, signature, is_class=is_class, builds=builds)
         except StrandedSpaceError as error:
             apart.close()
             apart = None
             progress.say(f"{STRANDED}{error}")
     if given is None:
-        made = load_space(recipe.space.name, options, input_shape=input_shape, classes=classes)
+        made = load_space(recipe.space.name, options, signature)
     elif isinstance(given, type):
-        made = make_space(given, given.__qualname__, options, input_shape=input_shape, classes=classes)
+        made = make_space(given, given.__qualname__, options, signature)
     else:
         check_space(given)
         made = given
-    return made, apart or LookHere(made, input_shape, classes, stopwatch)
+    return made, apart or LookHere(made, signature, stopwatch)
 
 
 def _check_execution(recipe: Recipe) -> None:
@@ -342,19 +361,19 @@ def _check_gpus(recipe: Recipe) -> None:
 
 
 def _resolve_table(
-    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, progress: Progress, apart: LookApart | None
+    recipe: Recipe, space: GivenSpace | None, task: Task | None, progress: Progress, apart: LookApart | None
 ) -> Resolved:
     """Return the same for a run that looks everything up: it loads no data set and measures nothing."""
-    if data is not None:
+    if task is not None:
         raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
-    shape, classes = recipe.table.input_shape, recipe.table.classes
-    made, look = _space(recipe, space, shape, classes, apart, progress)
+    signature = image_signature(recipe.table.input_shape, recipe.table.classes)
+    made, look = _space(recipe, space, signature, apart, progress)
     table = SearchedTable(recipe.table, made)
     table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
-    return Resolved(made, look, shape, classes, table, table=table)
+    return Resolved(made, look, signature, table, table=table)
 
 
-def _check_shares_weights(space: SearchSpace, recipe: Recipe, data: DataSet) -> None:
+def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> None:
     """Check that a space has shared weights that fit the modules which it builds.
 
     Raises:
@@ -366,4 +385,4 @@ def _check_shares_weights(space: SearchSpace, recipe: Recipe, data: DataSet) -> 
             f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
             'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
         )
-    check_supernet(space, data.input_shape, data.class_count)
+    check_supernet(space, task.signature)

@@ -28,12 +28,14 @@ from nas.searching.fitting import Fitting
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
     Clock,
+    GivenData,
     GivenSpace,
     Instruments,
     Resolved,
     data_warnings,
     described,
     resolve,
+    task_of,
     with_given_names,
 )
 from nas.searching.round import measure_front, measure_round, train_round
@@ -44,7 +46,7 @@ from nas.signals import advising, check, heed, stopping
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import JOURNAL, RECIPE, Journal
 from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
-from nas.tasks.dataset import DataSet
+from nas.tasks.task import Task, facts_of
 
 LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
 """The libraries whose versions a run records."""
@@ -57,7 +59,7 @@ def search(
     recipe: Recipe | Mapping[str, Any] | Path | str,
     *,
     space: GivenSpace | None = None,
-    data: DataSet | None = None,
+    data: GivenData | None = None,
     runs: Path | str = "runs",
     progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
@@ -67,7 +69,7 @@ def search(
     Args:
         recipe: a Recipe, a mapping of its keys, or the path of a TOML file.
         space: a space object or class that takes the place of the recipe's space.
-        data: a data set that takes the place of the recipe's data set.
+        data: a task, or torch data sets to train, validate and test, that take the place of the recipe's data.
         runs: the folder in which the run's folder is made. A recipe without a name gets a new folder each time.
         progress: where progress is shown; by default in the terminal or notebook.
         instruments: a bench and clocks, for tests.
@@ -85,10 +87,11 @@ def search(
         recipe = read_recipe(Path(recipe))
     elif not isinstance(recipe, Recipe):
         recipe = Recipe.from_mapping(recipe)
-    recipe = with_given_names(recipe, space, data)
+    task = task_of(data)
+    recipe = with_given_names(recipe, space, task)
     instruments = instruments or Instruments()
     shown = _progress(progress)
-    resolved = _resolve_new(recipe, space, data, instruments, shown)
+    resolved = _resolve_new(recipe, space, task, instruments, shown)
     with contextlib.closing(resolved.look):
         folder = _new_folder(recipe, Path(runs))
         with (
@@ -115,10 +118,10 @@ def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "
 
 
 def _resolve_new(
-    recipe: Recipe, space: GivenSpace | None, data: DataSet | None, instruments: Instruments, progress: Progress
+    recipe: Recipe, space: GivenSpace | None, task: Task | None, instruments: Instruments, progress: Progress
 ) -> Resolved:
     """Return what the names of a new run's recipe stand for, with a meter that works."""
-    resolved = resolve(recipe, space, data, instruments, progress)
+    resolved = resolve(recipe, space, task, instruments, progress)
     if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
         try:
             resolved.bench.check_meter()
@@ -133,7 +136,7 @@ def resume(
     folder: Path | str,
     *,
     space: GivenSpace | None = None,
-    data: DataSet | None = None,
+    data: GivenData | None = None,
     overrides: Iterable[str] = (),
     progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
@@ -143,7 +146,7 @@ def resume(
     Args:
         folder: the folder of a run.
         space: the space, if ``search`` was given one.
-        data: the data set, if ``search`` was given one.
+        data: the data, if ``search`` was given some.
         overrides: keys with values, such as ``execution.workers=1``, for this time. Only keys of ``[execution]`` can
             be changed, since they change no result.
         progress: as in ``search``.
@@ -165,7 +168,7 @@ def resume(
         _advised(folder, recipe, (KeyboardInterrupt,)),
         Journal.resume(folder, clock=instruments.clock) as journal,
     ):
-        resolved = resolve(recipe, space, data, instruments, shown)
+        resolved = resolve(recipe, space, task_of(data), instruments, shown)
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
         with contextlib.closing(resolved.look):
@@ -231,7 +234,7 @@ def _work(state: RunState, folder: Path) -> None:
     FirstMeasurements(state, fitting).take()
     prior = prior_of(state)
     models = state.resolved.models
-    with executor_of(state.recipe, 0 if models is None else models.data.memory_bytes) as executor:
+    with executor_of(state.recipe, 0 if models is None else models.task.memory_bytes) as executor:
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
         for number in range(1, state.recipe.rounds + 1):
@@ -329,22 +332,14 @@ def _circumstances(recipe: Recipe, resolved: Resolved) -> Began:
         },
         machine={"processor": processor_name(), "system": platform.platform()},
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
-        data_set=_data_facts(resolved.data) if resolved.table is None else None,
+        data_set=_data_facts(resolved.task) if resolved.table is None else None,
         table=None if resolved.table is None else resolved.table.facts,
     )
 
 
-def _data_facts(data: DataSet) -> dict[str, Any]:
-    facts = {
-        "name": data.name,
-        "fingerprint": data.fingerprint,
-        "classes": data.class_count,
-        "image shape": list(data.input_shape),
-        "training images": len(data.train),
-        "validation images": len(data.validation),
-        "test images": len(data.test),
-    }
-    return {**facts, WARNINGS: list(data.warnings)} if data.warnings else facts
+def _data_facts(task: Task) -> dict[str, Any]:
+    facts = facts_of(task)
+    return {**facts, WARNINGS: list(task.warnings)} if task.warnings else facts
 
 
 def _version(library: str) -> str:

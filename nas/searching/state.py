@@ -61,8 +61,7 @@ class RunState:
         self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))
         self.beliefs = Beliefs(
             resolved.space,
-            input_shape=resolved.input_shape,
-            classes=resolved.class_count,
+            signature=resolved.signature,
             target=recipe.parsed_target,
             objectives=recipe.parsed_objectives,
             limits=recipe.parsed_limits,
@@ -71,8 +70,8 @@ class RunState:
         )
         self.screening = Screening(self.beliefs)
         models = resolved.models
-        images = (1, 0) if models is None else (len(models.data.train), len(models.data.validation))
-        self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, images)
+        items = (1, 0) if models is None else (len(models.task.train), len(models.task.validation))
+        self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, items)
         if models is not None and isinstance(models.bench, DeviceBench):
             models.bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}

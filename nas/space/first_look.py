@@ -8,7 +8,7 @@ import os
 import queue
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, final
 
@@ -21,6 +21,7 @@ from nas.space.look_worker import LOADED, START_LIMIT_S, StrandedSpaceError
 from nas.space.plug_ins import is_own, plug_in_path
 from nas.space.rebuilding import BUILDS, COMPARED
 from nas.space.search_space import SearchSpace, load_space
+from nas.space.signature import Signature
 from nas.space.stepping import step_seconds
 from nas.space.tracing import layers_of
 
@@ -58,24 +59,21 @@ class LookHere:
     def __init__(
         self,
         space: SearchSpace,
-        input_shape: tuple[int, int, int],
-        classes: int,
+        signature: Signature,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._space = space
-        self._input_shape = input_shape
-        self._classes = classes
+        self._signature = signature
         self._clock = clock
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
-        return layers_of(self._space, architecture, self._input_shape, self._classes)
+        return layers_of(self._space, architecture, self._signature)
 
     def check_build(self, architecture: Architecture) -> None:
         """Do nothing: building fails here as it would anywhere."""
 
     def step_seconds(self, architecture: Architecture, batch: int, threads: int) -> float:
-        batch_shape = (batch, *self._input_shape)
-        return step_seconds(self._space, architecture, batch_shape, self._classes, threads, self._clock)
+        return step_seconds(self._space, architecture, self._signature, batch, threads, self._clock)
 
     def close(self) -> None:
         """Do nothing: nothing is held."""
@@ -109,8 +107,7 @@ class LookApart:
     def make(
         self,
         options: Mapping[str, Any],
-        input_shape: Sequence[int],
-        classes: int,
+        signature: Signature,
         *,
         is_class: bool = True,
         builds: bool = True,
@@ -124,8 +121,7 @@ class LookApart:
             StrandedSpaceError: an object that was sent along cannot be loaded there.
             SpaceError: it breaks the rules, its builds differ, or it ends or holds up the process.
         """
-        shape = list(input_shape)
-        self._make = {"options": dict(options), "input_shape": shape, "classes": classes, "is_class": is_class}
+        self._make = {"options": dict(options), "signature": signature.to_json(), "is_class": is_class}
         self._builds = builds
         self._prepare()
         if builds:
@@ -312,9 +308,8 @@ class LookApart:
 def load_space_apart(
     name: str,
     options: Mapping[str, Any],
+    signature: Signature,
     *,
-    input_shape: tuple[int, int, int],
-    classes: int,
     say: Callable[[str], None],
     limit_s: float = DEFAULT_LIMIT_S,
 ) -> tuple[SearchSpace, FirstLook]:
@@ -328,12 +323,12 @@ def load_space_apart(
     """
     plug_in_path("nas.search_spaces", name, "search space")
     if not is_own("nas.search_spaces", name):
-        space = load_space(name, options, input_shape=input_shape, classes=classes)
-        return space, LookHere(space, input_shape, classes)
+        space = load_space(name, options, signature)
+        return space, LookHere(space, signature)
     look = LookApart(name, limit_s, say)
     try:
-        look.make(options, input_shape, classes)
-        return load_space(name, options, input_shape=input_shape, classes=classes), look
+        look.make(options, signature)
+        return load_space(name, options, signature), look
     except BaseException:
         look.close()
         raise

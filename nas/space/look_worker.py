@@ -26,6 +26,7 @@ from nas.space.own_code import own_code
 from nas.space.plug_ins import load_plug_in
 from nas.space.rules import check_space
 from nas.space.search_space import HasLayers, SearchSpace, make_space
+from nas.space.signature import Signature, image_signature
 
 if TYPE_CHECKING:
     from nas.space.rebuilding import Rebuilder
@@ -54,8 +55,7 @@ class LookServer:
         self._found: object = None
         self._space: SearchSpace | None = None
         self._rebuilder: Rebuilder | None = None
-        self._input_shape = (1, 1, 1)
-        self._classes = 1
+        self._signature = image_signature((1, 1, 1), 1)
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to one request. Its ``op`` is find, make, load, rebuild, look or train."""
@@ -89,13 +89,9 @@ class LookServer:
             raise StrandedSpaceError(raised_text(error)) from None
 
     def _make(self, request: Mapping[str, Any]) -> None:
-        channels, height, width = request["input_shape"]
-        self._input_shape, self._classes = (channels, height, width), request["classes"]
+        self._signature = Signature.from_json(request["signature"])
         if request["is_class"]:
-            shape, classes = self._input_shape, self._classes
-            self._space = make_space(
-                self._found, request["name"], request["options"], input_shape=shape, classes=classes
-            )
+            self._space = make_space(self._found, request["name"], request["options"], self._signature)
         else:
             check_space(self._found)
             self._space = self._found  # type: ignore[assignment]
@@ -108,14 +104,14 @@ class LookServer:
         from nas.space.tracing import trace_layers
 
         torch.set_num_threads(1)
-        trace_layers(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Flatten()), (1, 1, 1), 2)
+        trace_layers(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Flatten()), image_signature((1, 1, 1), 2))
 
     def _rebuild(self, place: int) -> None:
         from nas.space.rebuilding import Rebuilder
 
         if self._rebuilder is None:
             assert self._space is not None
-            self._rebuilder = Rebuilder(self._space, self._input_shape, self._classes)
+            self._rebuilder = Rebuilder(self._space, self._signature)
         self._rebuilder.build(place)
 
     def _look(self, architecture: Architecture, builds: bool) -> list[list[Any]]:
@@ -123,18 +119,17 @@ class LookServer:
         from nas.space.tracing import build_checked, layers_of, trace_layers
 
         assert self._space is not None
-        layers = layers_of(self._space, architecture, self._input_shape, self._classes)
+        layers = layers_of(self._space, architecture, self._signature)
         if builds and isinstance(self._space, HasLayers):
-            module = build_checked(self._space, architecture, self._input_shape, self._classes)
-            trace_layers(module, self._input_shape, self._classes)
+            module = build_checked(self._space, architecture, self._signature)
+            trace_layers(module, self._signature)
         return [list(vars(layer).values()) for layer in layers]
 
     def _train(self, architecture: Architecture, request: Mapping[str, Any]) -> float:
         from nas.space.stepping import step_seconds
 
         assert self._space is not None
-        batch_shape = (request["batch"], *self._input_shape)
-        return step_seconds(self._space, architecture, batch_shape, self._classes, request["threads"])
+        return step_seconds(self._space, architecture, self._signature, request["batch"], request["threads"])
 
 
 def _load_torch(replies: TextIO) -> None:

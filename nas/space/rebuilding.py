@@ -9,6 +9,7 @@ import torch
 
 from nas.errors import CandidateError, SpaceError
 from nas.space.search_space import SearchSpace, ends, sample
+from nas.space.signature import Signature
 from nas.space.tracing import build_checked
 
 BUILDS = 3
@@ -21,10 +22,9 @@ COMPARED = 3
 class Rebuilder:
     """Builds a few architectures of one space again and again, and compares each build with the first."""
 
-    def __init__(self, space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, space: SearchSpace, signature: Signature) -> None:
         self._space = space
-        self._input_shape = input_shape
-        self._classes = classes
+        self._signature = signature
         self._architectures = (*ends(space), sample(space, np.random.default_rng(0)))
         self._place = -1
         self._first = torch.nn.Module()
@@ -38,7 +38,7 @@ class Rebuilder:
         architecture = self._architectures[place]
         with torch.random.fork_rng(devices=[]):
             try:
-                module = build_checked(self._space, architecture, self._input_shape, self._classes, fresh=False)
+                module = build_checked(self._space, architecture, self._signature, fresh=False)
             except CandidateError:
                 return
         if place != self._place:

@@ -19,6 +19,7 @@ from nas.space.layer import Layer
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in, parameters_of
 from nas.space.rules import check_space, check_space_class
+from nas.space.signature import Signature, image_signature
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,9 @@ class SearchSpace(Protocol):
         ...
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
-        """Return a module that maps images, shape (N, channels, height, width), to logits, shape (N, classes)."""
+        """Return a module that maps inputs to one output, as the data's ``Signature`` says.
+
+        For images: float32 of shape (N, channels, height, width) to logits of shape (N, classes)."""
         ...
 
 
@@ -111,38 +114,52 @@ def ends(space: SearchSpace, rng: np.random.Generator | None = None) -> tuple[Ar
 
 
 def load_space(
-    name: str, options: Mapping[str, Any] | None = None, *, input_shape: tuple[int, int, int], classes: int
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    signature: Signature | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+    classes: int | None = None,
 ) -> SearchSpace:
-    """Return the space registered as ``name`` or found at ``module:Name``, made for this task.
+    """Return the space registered as ``name`` or found at ``module:Name``, made for models of ``signature``.
 
-    ``input_shape`` (channels, height, width) and ``classes`` are passed to constructors that accept them.
+    For images, ``input_shape`` (channels, height, width) and ``classes`` may take the place of the signature.
+
+    >>> len(load_space("mobilenet", input_shape=(3, 32, 32), classes=10).choices)
+    13
 
     Raises:
+        ValueError: neither a signature nor both a shape and classes are given.
         RecipeError: unknown space, no class of a space, or an option that its constructor does not take or refuses.
         SpaceError: its choices break the rules.
     """
     maker = load_plug_in("nas.search_spaces", name, "search space")
-    return make_space(maker, name, options or {}, input_shape=input_shape, classes=classes)
+    if signature is None:
+        if input_shape is None or classes is None:
+            raise ValueError("a space needs a signature, or both input_shape and classes.")
+        signature = image_signature(input_shape, classes)
+    return make_space(maker, name, options or {}, signature)
 
 
-def make_space(
-    maker: object,
-    name: str,
-    options: Mapping[str, Any],
-    *,
-    input_shape: tuple[int, int, int],
-    classes: int,
-) -> SearchSpace:
-    """Return the space that ``maker``, a class called ``name``, makes for this task.
+def make_space(maker: object, name: str, options: Mapping[str, Any], signature: Signature) -> SearchSpace:
+    """Return the space that ``maker``, a class called ``name``, makes for models of ``signature``.
+
+    Constructors are given what they accept of ``signature``, ``input_shape`` (the shape of the only input) and
+    ``classes`` (the size of the output's last axis).
 
     Raises:
-        RecipeError: no class of a space, or an option that it does not take or refuses.
+        RecipeError: no class of a space, an option that it does not take or refuses, or a model with several inputs
+            for a space that takes an ``input_shape``.
         SpaceError: its choices break the rules.
     """
     check_space_class(maker, name)
     assert callable(maker)
     parameters = parameters_of(maker) or {}
-    task = {"input_shape": input_shape, "classes": classes}
+    task: dict[str, Any] = {"signature": signature, "classes": signature.classes}
+    if len(signature.inputs) == 1:
+        task["input_shape"] = signature.input_shape
+    elif "input_shape" in parameters:
+        raise RecipeError(f"search space {name!r} takes models of one input, but the data have {signature}.")
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     check_options(maker, options, name, "search space", reserved=task)
     given = {key: value for key, value in task.items() if open_ended or key in parameters}

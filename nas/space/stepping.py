@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -12,8 +13,9 @@ from nas.errors import CandidateError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import own_code
 from nas.space.search_space import SearchSpace
+from nas.space.signature import Signature
 from nas.space.torch_settings import torch_with
-from nas.space.tracing import build_checked
+from nas.space.tracing import build_checked, random_inputs
 
 STEPS = 2
 """Steps of which the last one is timed, because the first one is slower."""
@@ -22,30 +24,33 @@ STEPS = 2
 def step_seconds(
     space: SearchSpace,
     architecture: Architecture,
-    batch_shape: tuple[int, int, int, int],
-    classes: int,
+    signature: Signature,
+    batch: int,
     threads: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> float:
-    """Return the seconds of a training step on random images, shape (N, channels, height, width), on this processor.
+    """Return the seconds of a training step on a batch of random inputs on this processor.
 
     Raises:
         CandidateError: of kind build or exception; the architecture cannot be built or trained.
     """
     try:
         with torch_with(threads, seed=0), own_code():
-            module = build_checked(space, architecture, batch_shape[1:], classes)
+            module = build_checked(space, architecture, signature)
             if all(tensor.dim() < 5 for tensor in (*module.parameters(), *module.buffers())):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             module.train()
-            images = torch.randn(batch_shape).contiguous(memory_format=torch.channels_last)
-            labels = torch.randint(classes, (len(images),))
+            inputs = [
+                each.contiguous(memory_format=torch.channels_last) if each.ndim == 4 else each
+                for each in random_inputs(signature.inputs, batch)
+            ]
+            labels = torch.randint(signature.classes, (batch * math.prod(signature.output[:-1]),))
             optimizer = torch.optim.AdamW(module.parameters())
             began = clock()
             for _ in range(STEPS):
                 began = clock()
                 optimizer.zero_grad(set_to_none=True)
-                F.cross_entropy(module(images), labels).backward()  # type: ignore[no-untyped-call]
+                F.cross_entropy(module(*inputs).flatten(0, -2), labels).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             return clock() - began
     except CandidateError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,6 +18,7 @@ from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.own_code import own_code
 from nas.space.search_space import HasLayers, SearchSpace
+from nas.space.signature import Signature, TensorType
 
 _OPERATORS_BY_KIND = {
     "linear": "linear mm mv addmm",
@@ -44,8 +45,8 @@ _RETURNED: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
 _WHOLE = frozenset({torch.ops.aten.linear.default, torch.ops.aten.scaled_dot_product_attention.default})
 
 
-def trace_layers(module: torch.nn.Module, input_shape: tuple[int, int, int], classes: int) -> tuple[Layer, ...]:
-    """Return the layers of ``module`` in the order in which it runs them on one image, shape (channels, height, width).
+def trace_layers(module: torch.nn.Module, signature: Signature) -> tuple[Layer, ...]:
+    """Return the layers of ``module`` in the order in which it runs them on one item.
 
     A copy runs once, in eval mode, on meta tensors, which hold no data. ``module`` and the random state stay unchanged.
     A ``forward`` that needs data runs on the CPU instead.
@@ -54,27 +55,42 @@ def trace_layers(module: torch.nn.Module, input_shape: tuple[int, int, int], cla
     convolution is folded into it. A parameter counts once, in the first layer that uses it, and only if it is trained.
 
     Raises:
-        CandidateError: of kind build; ``forward`` raises, or does not return one row of ``classes`` logits.
+        CandidateError: of kind build; ``forward`` raises, or does not return one tensor of the output's shape.
     """
     try:
         with own_code():
-            output, layers = _run(module, input_shape, "meta")
+            output, layers = _run(module, signature, "meta")
     except Exception:
         try:
             with own_code():
-                output, layers = _run(module, input_shape, "cpu")
+                output, layers = _run(module, signature, "cpu")
         except Exception as error:
             raise CandidateError("build", f"forward raised {raised_text(error)}") from error
-    given, wanted = (1, *input_shape), (1, classes)
     got = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
-    if got != wanted:
-        raise CandidateError("build", f"build must return a module that maps {given} to {wanted}, but it gave {got}.")
+    if got != (1, *signature.output):
+        raise CandidateError("build", f"build must return a module that maps {signature.wanted()}, but it gave {got}.")
     return tuple(layers)
 
 
-def layers_of(
-    space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int], classes: int
-) -> tuple[Layer, ...]:
+def zero_inputs(inputs: Sequence[TensorType], batch: int, device: str = "cpu") -> tuple[torch.Tensor, ...]:
+    """Return inputs of zeros for ``batch`` items, one tensor for each of ``inputs``."""
+    return tuple(torch.zeros((batch, *each.shape), dtype=getattr(torch, each.dtype), device=device) for each in inputs)
+
+
+def random_inputs(inputs: Sequence[TensorType], batch: int) -> tuple[torch.Tensor, ...]:
+    """Return random inputs for ``batch`` items: normal numbers, or whole numbers below their counts.
+
+    They are drawn from torch's global random state.
+    """
+    return tuple(
+        (torch.rand((batch, *each.shape)) * torch.tensor(each.counts)).long()
+        if each.counts
+        else torch.randn((batch, *each.shape))
+        for each in inputs
+    )
+
+
+def layers_of(space: SearchSpace, architecture: Architecture, signature: Signature) -> tuple[Layer, ...]:
     """Return the layers that the space gives; without its ``layers`` method, trace the module that it builds.
 
     Raises:
@@ -85,24 +101,19 @@ def layers_of(
     with torch.random.fork_rng(devices=[]):
         try:  # on meta no weights are drawn: a ViT of 15 M parameters takes 0.1 s instead of 0.5 s
             with torch.device("meta"):
-                module = build_checked(space, architecture, input_shape, classes)
-            return trace_layers(module, input_shape, classes)
+                module = build_checked(space, architecture, signature)
+            return trace_layers(module, signature)
         except CandidateError:
-            return trace_layers(build_checked(space, architecture, input_shape, classes), input_shape, classes)
+            return trace_layers(build_checked(space, architecture, signature), signature)
 
 
-def describer_of(space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> Describer:
+def describer_of(space: SearchSpace, signature: Signature) -> Describer:
     """Return the describer that turns architectures of this space into arrays for predictors."""
-    return Describer(space, lambda architecture: layers_of(space, architecture, input_shape, classes))
+    return Describer(space, lambda architecture: layers_of(space, architecture, signature))
 
 
 def build_checked(
-    space: SearchSpace,
-    architecture: Architecture,
-    input_shape: tuple[int, int, int],
-    classes: int,
-    *,
-    fresh: bool = True,
+    space: SearchSpace, architecture: Architecture, signature: Signature, *, fresh: bool = True
 ) -> torch.nn.Module:
     """Return the module that ``space`` builds; ``trace_layers`` checks its shapes.
 
@@ -119,8 +130,8 @@ def build_checked(
     if not isinstance(module, torch.nn.Module):
         raise CandidateError(
             "build",
-            f"build must return a torch.nn.Module that maps {(1, *input_shape)} to {(1, classes)}, "
-            f"but it gave a {type(module).__name__}.",
+            f"build must return a torch.nn.Module that maps {signature.wanted()}, but it gave "
+            f"a {type(module).__name__}.",
         )
     if fresh:
         _note_returned(module)
@@ -174,39 +185,39 @@ def _given_layers(space: HasLayers, architecture: Architecture) -> tuple[Layer, 
     return layers
 
 
-def _run(module: torch.nn.Module, input_shape: tuple[int, int, int], device: str) -> tuple[object, list[Layer]]:
+def _run(module: torch.nn.Module, signature: Signature, device: str) -> tuple[object, list[Layer]]:
     with torch.random.fork_rng(devices=[]):
         copied = copy.deepcopy(module).to(device).eval()
         # In inference mode composite operators reach the recorder whole, as in torch.utils.flop_counter.
         with torch.inference_mode():
-            image = torch.zeros((1, *input_shape), device=device)
-            recorder = _Recorder(copied, image)
+            inputs = zero_inputs(signature.inputs, 1, device)
+            recorder = _Recorder(copied, inputs)
             fast_path = torch.backends.mha.get_fastpath_enabled()
             torch.backends.mha.set_fastpath_enabled(False)  # the fast path runs a transformer block as one operator
             try:
                 with recorder:
-                    output: object = copied(image)
+                    output: object = copied(*inputs)
             finally:
                 torch.backends.mha.set_fastpath_enabled(fast_path)
     return output, recorder.layers
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records a layer for each operator whose inputs depend on the image.
+    """Records a layer for each operator whose inputs depend on those of the module.
 
     Tensors are distinguished by identity, so all of them are kept alive until the end of the run. A tensor computed
     from parameters alone, such as a transposed weight, stands for those parameters.
     """
 
-    def __init__(self, module: torch.nn.Module, image: torch.Tensor) -> None:
+    def __init__(self, module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.layers: list[Layer] = []
-        self._image_side = {id(image)}
-        self._written: set[int] = set()  # memory into which image data was written, perhaps through a view
+        self._input_side = {id(each) for each in inputs}
+        self._written: set[int] = set()  # memory into which data from the inputs was written, perhaps through a view
         self._parameters = {id(p): {id(p): p.numel()} for p in module.parameters() if p.requires_grad}
         self._counted: set[int] = set()
         self._convolution_of: dict[int, int] = {}  # a convolution's output -> index in layers
-        self._alive: list[Any] = [image, module]
+        self._alive: list[Any] = [*inputs, module]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -219,8 +230,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         inputs = list(_tensors((args, kwargs)))
         outputs = list(_tensors(result))
         self._alive += [inputs, outputs]
-        if any(map(self._is_image_side, inputs)):
-            self._image_side.update(id(tensor) for tensor in outputs)
+        if any(map(self._is_input_side, inputs)):
+            self._input_side.update(id(tensor) for tensor in outputs)
             if func._schema.is_mutable:
                 self._written.update(memory for tensor in outputs if (memory := _memory(tensor)) is not None)
             self._record(func, args, inputs, outputs)
@@ -235,7 +246,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kind = _KINDS.get(name, "other")
         if func.is_view or kind == "none" or not outputs:
             return
-        images = [tensor for tensor in inputs if self._is_image_side(tensor)]
+        images = [tensor for tensor in inputs if self._is_input_side(tensor)]
         image, output = max(images, key=lambda tensor: tensor.numel()), outputs[0]
         sources = self._sources(inputs)
         params = sum(size for key, size in sources.items() if key not in self._counted)
@@ -260,8 +271,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             details = _window(args)
         self.layers.append(Layer(kind, _shape(image), _shape(output), params=params, **details))
 
-    def _is_image_side(self, tensor: torch.Tensor) -> bool:
-        return id(tensor) in self._image_side or (bool(self._written) and _memory(tensor) in self._written)
+    def _is_input_side(self, tensor: torch.Tensor) -> bool:
+        return id(tensor) in self._input_side or (bool(self._written) and _memory(tensor) in self._written)
 
     def _sources(self, tensors: list[torch.Tensor]) -> dict[int, int]:
         return {key: size for tensor in tensors for key, size in self._parameters.get(id(tensor), {}).items()}

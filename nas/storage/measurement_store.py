@@ -20,6 +20,7 @@ from nas.errors import TargetError
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer
 from nas.space.search_space import SearchSpace, choices_hash
+from nas.space.signature import Signature
 from nas.storage.journal_file import UNREADABLE
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
@@ -191,9 +192,9 @@ def _columns(connection: sqlite3.Connection) -> set[str]:
     return {row[1] for row in connection.execute("PRAGMA table_info(measurements)")}
 
 
-def space_identity(space: SearchSpace, input_shape: Sequence[int], classes: int) -> str:
+def space_identity(space: SearchSpace, signature: Signature) -> str:
     """Return a hash of everything in a space that latencies depend on: choices, shapes and its source code."""
-    text = json.dumps([type(space).__qualname__, choices_hash(space), list(input_shape), classes, _source(space)])
+    text = json.dumps([type(space).__qualname__, choices_hash(space), *signature.key, _source(space)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

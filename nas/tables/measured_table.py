@@ -15,6 +15,7 @@ from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, count as count_assignments, sample
+from nas.space.signature import Signature
 from nas.space.tracing import layers_of
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table import CHOICE
@@ -34,8 +35,7 @@ def measure_table(
     bench: Bench,
     path: Path,
     *,
-    input_shape: tuple[int, int, int],
-    classes: int,
+    signature: Signature,
     metrics: Sequence[str],
     store: MeasurementStore | None,
     seed: int,
@@ -56,7 +56,7 @@ def measure_table(
     """
     check_table(path, space, target, metrics)
     architectures = _draw(space, count, np.random.default_rng(seed))
-    surroundings = Surroundings(space, bench, input_shape, classes, target.batch, store, look)
+    surroundings = Surroundings(space, bench, signature, target.batch, store, look)
     return measure_in_parts(surroundings, architectures, target, metrics, path, seed=seed, progress=progress)
 
 
@@ -76,7 +76,7 @@ def measure_in_parts(
         RecipeError: the table cannot be read.
         TargetError: the target cannot be measured here.
     """
-    space, shape, classes = surroundings.space, surroundings.input_shape, surroundings.classes
+    space, signature = surroundings.space, surroundings.signature
     wanted = {architecture.id for architecture in architectures}
     there = read_cells(path)[1] if path is not None and path.exists() else []
     others = [line for line in there if line[1] not in wanted]
@@ -91,7 +91,7 @@ def measure_in_parts(
             progress=progress,
         )
         if path is not None:
-            write_cells(path, *table_cells(space, rows, target, shape, classes, metrics, others))
+            write_cells(path, *table_cells(space, rows, target, signature, metrics, others))
     return rows
 
 
@@ -122,8 +122,7 @@ def table_cells(
     space: SearchSpace,
     rows: Sequence[Evaluation],
     target: Target,
-    input_shape: tuple[int, int, int],
-    classes: int,
+    signature: Signature,
     metrics: Sequence[str],
     others: Sequence[Sequence[str]] = (),
 ) -> tuple[list[str], list[list[object]]]:
@@ -142,7 +141,7 @@ def table_cells(
             index,
             row.architecture.id,
             *(options[name][row.architecture[name]] if name in row.architecture else "" for name in options),
-            *_counts(space, row, input_shape, classes),
+            *_counts(space, row, signature),
             *_values(row, metrics),
             "; ".join(sorted({flag for m in row.measurements.values() for flag in m.flags})),
             "" if row.failure is None else row.failure.reason,
@@ -157,12 +156,10 @@ def device_name(target: Target) -> str:
     return str(target).replace(":", "_").replace("=", "")
 
 
-def _counts(
-    space: SearchSpace, row: Evaluation, input_shape: tuple[int, int, int], classes: int
-) -> tuple[int | str, float | str]:
+def _counts(space: SearchSpace, row: Evaluation, signature: Signature) -> tuple[int | str, float | str]:
     if row.failed:
         return "", ""
-    layers = layers_of(space, row.architecture, input_shape, classes)
+    layers = layers_of(space, row.architecture, signature)
     return total_params(layers), total_macs(layers) / 1e6
 
 

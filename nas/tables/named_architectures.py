@@ -70,9 +70,8 @@ class NamedArchitectures:
             architectures = named_in(space, self.names)
             if self.path is not None:
                 check_table(self.path, space, target, self.metrics)
-            shape, classes = self.space.input_shape, self.space.classes
             store = MeasurementStore(home(), fresh=self.fresh)
-            surroundings = Surroundings(space, bench, shape, classes, target.batch, store, look)
+            surroundings = Surroundings(space, bench, self.space.signature, target.batch, store, look)
             return measure_in_parts(
                 surroundings, architectures, target, self.metrics, self.path, seed=self.seed, progress=progress
             )
@@ -228,10 +227,10 @@ def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path,
     for key, value in space.options.items():
         is_text = isinstance(value, str) and parse_options([f"{key}={value}"]) == {key: value}
         words += ["--option", f"{key}={value if is_text else toml_literal(value)}"]
-    if space.input_shape != DEFAULT_SHAPE:
-        words += ["--input-shape", "x".join(map(str, space.input_shape))]
-    if space.classes != DEFAULT_CLASSES:
-        words += ["--classes", str(space.classes)]
+    if space.signature.input_shape != DEFAULT_SHAPE:
+        words += ["--input-shape", "x".join(map(str, space.signature.input_shape))]
+    if space.signature.classes != DEFAULT_CLASSES:
+        words += ["--classes", str(space.signature.classes)]
     words += ["--target", target]
     if list(metrics) != ["latency_ms"]:
         for metric in metrics:

@@ -13,6 +13,7 @@ from nas.recipe.toml_text import apply_overrides
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, load_space_apart
 from nas.space.search_space import SearchSpace, load_space
+from nas.space.signature import Signature, image_signature
 from nas.space.tracing import describer_of
 from nas.tables.table import Table, read_table
 
@@ -23,22 +24,22 @@ DEFAULT_CLASSES = 10
 @final
 @dataclass(frozen=True)
 class NamedSpace:
-    """A search space by its name, its constructor's options, the image shape (channels, height, width) and classes."""
+    """A search space by its name, its constructor's options and the signature of its models."""
 
     name: str
     options: Mapping[str, Any]
-    input_shape: tuple[int, int, int]
-    classes: int
+    signature: Signature
 
     @classmethod
     def parse(cls, name: str, options: Sequence[str], input_shape: str | None, classes: int | None) -> NamedSpace:
         """Return the space from the texts of the command line; None stands for the default.
 
         Raises:
-            RecipeError: an option that is not KEY=VALUE, or a shape that is not CxHxW.
+            RecipeError: an option that is not KEY=VALUE, or a shape that is not sizes such as 3x32x32.
         """
         shape = DEFAULT_SHAPE if input_shape is None else parse_shape(input_shape)
-        return cls(name, parse_options(options), shape, DEFAULT_CLASSES if classes is None else classes)
+        signature = image_signature(shape, DEFAULT_CLASSES if classes is None else classes)
+        return cls(name, parse_options(options), signature)
 
     def load(self) -> SearchSpace:
         """Return the space itself.
@@ -47,14 +48,14 @@ class NamedSpace:
             RecipeError: an unknown space or option.
             SpaceError: the space breaks its own rules.
         """
-        return load_space(self.name, self.options, input_shape=self.input_shape, classes=self.classes)
+        return load_space(self.name, self.options, self.signature)
 
     def load_apart(self, say: Callable[[str], None]) -> tuple[SearchSpace, FirstLook]:
         """Return the same, and what looks at its architectures first; a look must be closed.
 
         ``say`` tells people who wait. Raises as ``load`` does.
         """
-        return load_space_apart(self.name, self.options, input_shape=self.input_shape, classes=self.classes, say=say)
+        return load_space_apart(self.name, self.options, self.signature, say=say)
 
     def read_table(self, path: Path) -> tuple[Table, SearchSpace, Describer]:
         """Return the table at ``path``, its space and the describer of that space.
@@ -64,7 +65,7 @@ class NamedSpace:
             SpaceError: the space breaks its own rules.
         """
         space = self.load()
-        return read_table(path, space), space, describer_of(space, self.input_shape, self.classes)
+        return read_table(path, space), space, describer_of(space, self.signature)
 
 
 def space_of_table(
@@ -80,12 +81,15 @@ def space_of_table(
     return NamedSpace.parse(name, options, input_shape, classes)
 
 
-def parse_shape(text: str) -> tuple[int, int, int]:
-    """Return channels, height and width of a text such as ``3x32x32``. Raises RecipeError for any other text."""
-    sizes = parse_sizes(text)
-    if len(sizes) != 3:
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Return the sizes in a text such as ``3x32x32``. Raises RecipeError unless there are one to three.
+
+    They are channels, height and width of images, channels and samples of signals, or the number of values.
+    """
+    sizes = tuple(parse_sizes(text))
+    if len(sizes) not in (1, 2, 3):
         raise RecipeError(f"--input-shape is channels, height and width, such as 3x32x32, but got {text!r}.")
-    return sizes[0], sizes[1], sizes[2]
+    return sizes
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:

@@ -103,7 +103,7 @@ def _measure(
             asked.device,
             [source.target for source in sources],
             asked.samples,
-            Surroundings(space, bench, task.input_shape, task.classes, asked.bench.target.batch, store),
+            Surroundings(space, bench, task.signature, asked.bench.target.batch, store),
             seed=asked.trust.seed,
             progress=progress,
         )

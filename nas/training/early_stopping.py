@@ -33,7 +33,7 @@ def rung_epochs(epochs: int, reduction: float) -> tuple[int, ...]:
 
 
 def rung_subsets(epochs: int, reduction: float, subset: float) -> tuple[float, ...]:
-    """The share of the training images for each epoch; it grows by ``reduction`` after each rung, up to ``subset``."""
+    """The share of the training items for each epoch; it grows by ``reduction`` after each rung, up to ``subset``."""
     rungs = rung_epochs(epochs, reduction)
     above = [sum(rung >= epoch for rung in rungs) for epoch in range(1, epochs + 1)]
     return tuple(subset / reduction**count for count in above)

@@ -16,11 +16,12 @@ from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import own_code
 from nas.space.search_space import HasSupernet, SearchSpace, ends
+from nas.space.signature import Signature
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
-from nas.tasks.dataset import DataSet
-from nas.training.training import device_named, error_rate, inputs_of, move, statistics_of
+from nas.tasks.task import Task
+from nas.training.training import device_named, error_of, move
 
 BY = "supernet"
 """The value of ``by`` in rows and reports of candidates that were evaluated with shared weights."""
@@ -73,7 +74,7 @@ def weights_for(
     return weights
 
 
-def check_supernet(space: SearchSpace, input_shape: tuple[int, int, int], classes: int) -> None:
+def check_supernet(space: SearchSpace, signature: Signature) -> None:
     """Check that the shared weights fit two architectures: that of all first options, and that of all last ones.
 
     Raises:
@@ -83,7 +84,7 @@ def check_supernet(space: SearchSpace, input_shape: tuple[int, int, int], classe
         supernet = make_supernet(space)
         for architecture in ends(space):
             try:
-                module = build_checked(space, architecture, input_shape, classes)
+                module = build_checked(space, architecture, signature)
             except CandidateError as error:
                 raise SpaceError(
                     "shared weights need the architectures of all first and of all last options, but "
@@ -151,21 +152,21 @@ class SharedEvaluation:
             CandidateError: the build failed, or the outputs are not finite.
             SpaceError: the shared weights do not fit the module.
         """
-        data = self.source.load()
+        task = self.source.load()
         began = self.clock()
         with torch_with(self.threads, job["seed"]):
             architecture = Architecture(job["architecture"])
-            module = build_checked(self.space, architecture, data.input_shape, data.class_count)
+            module = build_checked(self.space, architecture, task.signature)
             self.shared(architecture, module)
             device = device_named(self.device)
             move(module, device)
-            recalibrate(module, data, self.images, device)
-            error = error_rate(module, data.validation, data, device)
+            recalibrate(module, task, self.images, device)
+            error = error_of(module, task.validation, task, device)
         yield {"epoch": 1, "error": error, "by": BY, "seconds": self.clock() - began, "done": True}
 
 
-def recalibrate(module: torch.nn.Module, data: DataSet, images: int, device: torch.device) -> None:
-    """Set the statistics of batch norms to averages over ``images`` training images. Leaves the module in eval mode.
+def recalibrate(module: torch.nn.Module, task: Task, items: int, device: torch.device) -> None:
+    """Set the statistics of batch norms to averages over ``items`` training items. Leaves the module in eval mode.
 
     Raises:
         CandidateError: of kind nan, if the outputs are not finite.
@@ -177,14 +178,12 @@ def recalibrate(module: torch.nn.Module, data: DataSet, images: int, device: tor
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
         norm.train()
-    mean, std = statistics_of(data, device)
     # Only full batches: the variance of a small last batch would count as much as that of any other.
-    split = data.train.sample(images)
-    batch = min(RECALIBRATION_BATCH, len(split))
+    raw = task.sample(items).raw
+    size = min(RECALIBRATION_BATCH, len(raw[0]))
     with torch.no_grad():
-        for start in range(0, len(split) - batch + 1, batch):
-            chosen = torch.from_numpy(split.images[start : start + batch]).to(device)
-            outputs = module(inputs_of(chosen, mean, std))
+        for start in range(0, len(raw[0]) - size + 1, size):
+            outputs = module(*task.inputs_of(tuple(each[start : start + size].to(device) for each in raw)))
             if not bool(torch.isfinite(outputs).all()):
                 raise CandidateError("nan", "outputs must be finite, but with shared weights they are not.")
     for norm, momentum in zip(norms, momenta, strict=True):

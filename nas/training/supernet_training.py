@@ -10,7 +10,6 @@ from typing import Any, final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch.func import functional_call
 
@@ -20,18 +19,15 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, ends, sample
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
+from nas.tasks.batches import Tensors, items_at
 from nas.tasks.data_source import DataSource
-from nas.tasks.dataset import DataSet
+from nas.tasks.task import Task
 from nas.training.supernet import make_supernet, weights_for
 from nas.training.training import (
     TrainingSettings,
-    augmented,
     device_named,
-    inputs_of,
     parameter_groups,
     rate_at,
-    statistics_of,
-    training_images,
 )
 
 CHECKPOINT_EVERY_S = 20.0
@@ -67,11 +63,11 @@ class SupernetTraining:
             CandidateError: an architecture cannot be built, a loss is not finite, or the time limit is exceeded.
             SpaceError: the space has no supernet, or the supernet does not fit the modules that the space builds.
         """
-        data = self.source.load()
+        task = self.source.load()
         settings = self.settings
         began = saved = self.clock()
         with torch_with(settings.threads, job["seed"]):
-            steps = _Steps(self.space, data, settings, self.per_step, began, self.clock)
+            steps = _Steps(self.space, task, settings, self.per_step, began, self.clock)
             first, spent = steps.restore(self.checkpoint)
             for epoch in range(first, settings.epochs + 1):
                 loss = steps.epoch(epoch, job["seed"])
@@ -92,22 +88,22 @@ class _Steps:
     def __init__(
         self,
         space: SearchSpace,
-        data: DataSet,
+        task: Task,
         settings: TrainingSettings,
         per_step: int,
         began: float,
         clock: Callable[[], float],
     ) -> None:
         self._space = space
-        self._data = data
+        self._task = task
         self._settings = settings
         self._random = per_step - 2
         self._began = began
         self._clock = clock
         self._device = device_named(settings.device)
-        self._images, self._labels = training_images(data, settings.subset, settings.use_validation)
-        self._batch = min(settings.batch_size, len(self._images))
-        self._steps_per_epoch = len(self._images) // self._batch
+        self._examples = task.to_fit(settings.subset, settings.use_validation)
+        self._batch = min(settings.batch_size, len(self._examples))
+        self._steps_per_epoch = len(self._examples) // self._batch
         self._supernet = make_supernet(space).to(self._device)
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
@@ -120,17 +116,16 @@ class _Steps:
         rng = np.random.default_rng((seed, epoch))
         shifts = torch.Generator().manual_seed(int(rng.integers(2**31)))
         torch.manual_seed(int(rng.integers(2**31)))
-        mean, std = statistics_of(self._data, self._device)
-        order = torch.from_numpy(rng.permutation(len(self._images)))
+        order = rng.permutation(len(self._examples))
         total = 0.0
         for number in range(self._steps_per_epoch):
             step = (epoch - 1) * self._steps_per_epoch + number
             for group in self._optimizer.param_groups:
                 group["lr"] = settings.learning_rate * rate_at(step, settings.epochs * self._steps_per_epoch)
-            chosen = order[number * self._batch : (number + 1) * self._batch]
-            images = self._images[chosen]
-            images = augmented(images, self._data, shifts) if settings.augment else images
-            loss = self._step(inputs_of(images.to(self._device), mean, std), self._labels[chosen].to(self._device), rng)
+            batch = items_at(self._examples, order[number * self._batch : (number + 1) * self._batch])
+            raw = self._task.augmented(batch.raw, shifts) if settings.augment else batch.raw
+            inputs = self._task.inputs_of(tuple(each.to(self._device) for each in raw))
+            loss = self._step(inputs, batch.targets.to(self._device), rng)
             if not math.isfinite(loss):
                 raise CandidateError(
                     "nan",
@@ -147,15 +142,15 @@ class _Steps:
                 )
         return total / self._steps_per_epoch
 
-    def _step(self, inputs: torch.Tensor, labels: torch.Tensor, rng: np.random.Generator) -> float:
+    def _step(self, inputs: Tensors, targets: torch.Tensor, rng: np.random.Generator) -> float:
         """Train one step. Return the loss of the largest, or a loss that is not finite."""
         self._optimizer.zero_grad(set_to_none=True)
         smallest, largest = ends(self._space, rng)
-        logits = self._outputs_of_end(largest, self._largest, inputs)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._settings.label_smoothing)
+        teacher = self._outputs_of_end(largest, self._largest, inputs)
+        loss = self._task.criterion.loss(teacher, targets, self._settings.label_smoothing)
         losses = [loss.item()]
         loss.backward()  # type: ignore[no-untyped-call]
-        targets = logits.detach().softmax(dim=1)
+        teacher = teacher.detach()
         for architecture in (smallest, *(sample(self._space, rng) for _ in range(self._random))):
             try:
                 if architecture is smallest:
@@ -167,7 +162,7 @@ class _Steps:
                     raise
                 continue
             # This is the divergence from the outputs of the largest, up to a constant.
-            loss = F.cross_entropy(outputs, targets)
+            loss = self._task.criterion.soft_loss(outputs, teacher)
             losses.append(loss.item())
             loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._supernet.parameters(), 5.0)
@@ -176,7 +171,7 @@ class _Steps:
             return losses[0]
         return next(loss for loss in losses if not math.isfinite(loss))
 
-    def _outputs_of_end(self, drawn: Architecture, checked: Architecture, inputs: torch.Tensor) -> torch.Tensor:
+    def _outputs_of_end(self, drawn: Architecture, checked: Architecture, inputs: Tensors) -> torch.Tensor:
         """Return the outputs of ``drawn``, or of ``checked`` if the options of ``drawn`` cannot be built together."""
         try:
             return self._outputs(drawn, inputs)
@@ -185,19 +180,19 @@ class _Steps:
                 raise
             return self._outputs(checked, inputs)
 
-    def _outputs(self, architecture: Architecture, inputs: torch.Tensor) -> torch.Tensor:
+    def _outputs(self, architecture: Architecture, inputs: Tensors) -> torch.Tensor:
         """Return the outputs of the architecture's module in training mode, with shared weights instead of its own."""
-        module = build_checked(self._space, architecture, self._data.input_shape, self._data.class_count)
+        module = build_checked(self._space, architecture, self._task.signature)
         module.to(self._device)
         module.train()
         weights = weights_for(self._supernet, architecture, module)
         try:
-            outputs: object = functional_call(module, weights, (inputs,))
+            outputs: object = functional_call(module, weights, inputs)
         except Exception as error:
             raise as_failure(error) from error
-        shape = (len(inputs), self._data.class_count)
+        shape = (len(inputs[0]), *self._task.signature.output)
         if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != shape:
-            raise CandidateError("build", f"a module must return logits of shape {shape} for a batch, but did not.")
+            raise CandidateError("build", f"a module must return outputs of shape {shape} for a batch, but did not.")
         return outputs
 
     def weights(self) -> bytes:

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save
 
 from nas.errors import CandidateError
@@ -20,19 +18,21 @@ from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
+from nas.tasks.batches import Examples, Tensors, in_order, items_at
 from nas.tasks.data_source import DataSource
-from nas.tasks.dataset import DataSet, Split
+from nas.tasks.task import Task
 
 WARM_UP_SHARE = 0.05
+EVALUATED_TOGETHER = 512
 AVERAGING = 6
 """The averaged weights cover about the last 1 / AVERAGING of the steps so far."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The settings of a training. ``subset`` is the share of the training images that it uses.
+    """The settings of a training. ``subset`` is the share of the training items that it uses.
 
-    ``use_validation`` adds the validation images. ``subsets`` holds a share for each epoch; if it is empty, every epoch
+    ``use_validation`` adds the validation items. ``subsets`` holds a share for each epoch; if it is empty, every epoch
     uses ``subset``.
     """
 
@@ -61,8 +61,8 @@ class CandidateTraining:
     """The work of a job: train its architecture, and report after each epoch.
 
     A job holds ``architecture`` (the values of its choices) and ``seed``. A report holds ``epoch``, ``loss``,
-    ``subset`` (the share of the training images in this epoch), ``seconds`` and ``error``. The error is a share of the
-    validation images; it is missing when these are trained on. Before the last report, it is the error of averaged
+    ``subset`` (the share of the training items in this epoch), ``seconds`` and ``error``. The error is that of
+    the validation items; it is missing when these are trained on. Before the last report, it is the error of averaged
     weights, which predicts the final error better. The last report holds ``done`` and, if weights are kept,
     ``weights``: the bytes of a safetensors file.
     ``start`` loads initial weights into a module; without it, the space draws them.
@@ -80,19 +80,19 @@ class CandidateTraining:
         Raises:
             CandidateError: the build failed, the loss is not finite, or the time limit is exceeded.
         """
-        data = self.source.load()
+        task = self.source.load()
         settings = self.settings
         began = self.clock()
         with torch_with(settings.threads, job["seed"]):
-            module = build_checked(self.space, Architecture(job["architecture"]), data.input_shape, data.class_count)
+            module = build_checked(self.space, Architecture(job["architecture"]), task.signature)
             if self.start is not None:
                 self.start(Architecture(job["architecture"]), module)
             shares = settings.subsets or (settings.subset,) * settings.epochs
-            parts = {share: training_images(data, share, settings.use_validation) for share in set(shares)}
+            parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
             device = device_named(settings.device)
             move(module, device)
             seen = [parts[share] for share in shares]
-            for report in _epochs(module, seen, data, settings, device, job["seed"], self.clock):
+            for report in _epochs(module, seen, task, settings, device, job["seed"], self.clock):
                 report["subset"] = shares[report["epoch"] - 1]
                 if report["epoch"] == settings.epochs:
                     report["done"] = True
@@ -103,39 +103,25 @@ class CandidateTraining:
                 yield {**report, "seconds": self.clock() - began}
 
 
-def error_rate(module: torch.nn.Module, split: Split, data: DataSet, device: torch.device | None = None) -> float:
-    """The share of a split's images whose most probable class is wrong."""
+def error_of(module: torch.nn.Module, examples: Examples, task: Task, device: torch.device | None = None) -> float:
+    """Return a module's error on a split: the criterion's, such as the share of items that are classified wrongly."""
     device = device or torch.device("cpu")
-    mean, std = statistics_of(data, device)
-    wrong = 0
+    tally = task.criterion.tally()
     module.eval()
     with torch.inference_mode():
-        for start in range(0, len(split), 512):
-            images = torch.from_numpy(split.images[start : start + 512]).to(device)
-            labels = torch.from_numpy(split.labels[start : start + 512]).to(device)
-            wrong += int((module(inputs_of(images, mean, std)).argmax(dim=1) != labels).sum())
-    return wrong / len(split)
+        for batch in in_order(examples, EVALUATED_TOGETHER):
+            tally.add(module(*task.inputs_of(_moved(batch.raw, device))), batch.targets.to(device))
+    return tally.error
 
 
-def normalised_images(images: npt.NDArray[np.uint8], data: DataSet) -> npt.NDArray[np.float32]:
-    """Return images as the models see them: scaled by the mean and standard deviation of the training images."""
-    return data.preparation.scaled(images)
-
-
-def training_images(data: DataSet, share: float, use_validation: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the images to train on, uint8 of shape (N, channels, height, width), and their labels, shape (N,)."""
-    split = data.train_subset(share)
-    images, labels = split.images, split.labels
-    if use_validation:
-        images = np.concatenate([images, data.validation.images])
-        labels = np.concatenate([labels, data.validation.labels])
-    return torch.from_numpy(images), torch.from_numpy(labels)
+def _moved(tensors: Tensors, device: torch.device) -> Tensors:
+    return tuple(each.to(device) for each in tensors)
 
 
 def _epochs(
     module: torch.nn.Module,
-    seen: Sequence[tuple[torch.Tensor, torch.Tensor]],
-    data: DataSet,
+    seen: Sequence[Examples],
+    task: Task,
     settings: TrainingSettings,
     device: torch.device,
     seed: int,
@@ -143,27 +129,26 @@ def _epochs(
 ) -> Iterator[dict[str, Any]]:
     """Train by AdamW with a linear warm-up and a cosine decay over all steps (Loshchilov & Hutter, 2017 and 2019).
 
-    ``seen`` holds the images and labels of each epoch.
+    ``seen`` holds the items of each epoch.
     """
     began = clock()
     order_rng = np.random.default_rng(seed)
     shift_generator = torch.Generator().manual_seed(seed)
-    mean, std = statistics_of(data, device)
-    steps = sum(len(labels) // min(settings.batch_size, len(labels)) for _, labels in seen)
+    steps = sum(len(examples) // min(settings.batch_size, len(examples)) for examples in seen)
     optimizer = torch.optim.AdamW(parameter_groups(module, settings.weight_decay), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
     averaged = None if settings.use_validation else _AveragedState(module)
-    for epoch, (images, labels) in enumerate(seen, start=1):
-        batch = min(settings.batch_size, len(images))
+    for epoch, examples in enumerate(seen, start=1):
+        size = min(settings.batch_size, len(examples))
         module.train()
         total_loss = 0.0
-        order = torch.from_numpy(order_rng.permutation(len(images)))
-        starts = range(0, len(images) - batch + 1, batch)
+        order = order_rng.permutation(len(examples))
+        starts = range(0, len(examples) - size + 1, size)
         for number, start in enumerate(starts, start=1):
-            chosen = order[start : start + batch]
-            inputs = augmented(images[chosen], data, shift_generator) if settings.augment else images[chosen]
-            logits = module(inputs_of(inputs.to(device), mean, std))
-            loss = F.cross_entropy(logits, labels[chosen].to(device), label_smoothing=settings.label_smoothing)
+            batch = items_at(examples, order[start : start + size])
+            raw = task.augmented(batch.raw, shift_generator) if settings.augment else batch.raw
+            outputs = module(*task.inputs_of(_moved(raw, device)))
+            loss = task.criterion.loss(outputs, batch.targets.to(device), settings.label_smoothing)
             value = loss.item()
             if not math.isfinite(value):
                 raise CandidateError(
@@ -188,7 +173,7 @@ def _epochs(
         report: dict[str, Any] = {"epoch": epoch, "loss": total_loss / len(starts)}
         if averaged is not None:
             with averaged.swapped_in() if epoch < len(seen) else contextlib.nullcontext():
-                report["error"] = error_rate(module, data.validation, data, device)
+                report["error"] = error_of(module, task.validation, task, device)
         yield report
 
 
@@ -245,38 +230,6 @@ def parameter_groups(module: torch.nn.Module, weight_decay: float) -> list[dict[
     matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-
-
-def augmented(images: torch.Tensor, data: DataSet, generator: torch.Generator) -> torch.Tensor:
-    """Shift each image by up to ``data.shift`` pixels, and flip it at random if ``data.flip`` allows it."""
-    count, _, height, width = images.shape
-    if data.shift:
-        reach = data.shift
-        padded = F.pad(images, (reach, reach, reach, reach))
-        offsets = torch.randint(0, 2 * reach + 1, (count, 2), generator=generator)
-        rows = (offsets[:, :1] + torch.arange(height))[:, None, :, None]
-        columns = (offsets[:, 1:] + torch.arange(width))[:, None, None, :]
-        channels = torch.arange(images.shape[1])[None, :, None, None]
-        images = padded[torch.arange(count)[:, None, None, None], channels, rows, columns]
-    if data.flip:
-        flipped = torch.rand(count, generator=generator) < 0.5
-        images = torch.where(flipped[:, None, None, None], images.flip(3), images)
-    return images
-
-
-def statistics_of(data: DataSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean and standard deviation of the training images, each of shape (1, channels, 1, 1)."""
-    mean = torch.from_numpy(np.asarray(data.mean, dtype=np.float32)).view(1, -1, 1, 1)
-    std = torch.from_numpy(np.asarray(data.std, dtype=np.float32)).view(1, -1, 1, 1)
-    return mean.to(device), std.to(device)
-
-
-def inputs_of(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Convert images to a module's inputs: scaled like deployed ones, and in the memory format that is fastest on CPUs.
-
-    ``Preparation.scaled`` does the same to arrays, outside training.
-    """
-    return ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def move(module: torch.nn.Module, device: torch.device) -> None:

@@ -19,7 +19,6 @@ from typing import Any, Literal, final
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.errors import CandidateError
@@ -28,11 +27,13 @@ from nas.space.architecture import Architecture
 from nas.space.layer import total_macs
 from nas.space.own_code import own_code
 from nas.space.search_space import SearchSpace
+from nas.space.signature import Signature
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked, layers_of
+from nas.tasks.batches import Tensors
 from nas.tasks.data_source import DataSource
-from nas.tasks.dataset import DataSet
-from nas.training.training import device_named, inputs_of, statistics_of
+from nas.tasks.task import Task
+from nas.training.training import device_named
 
 ScoreName = Literal["snip", "synflow", "naswot", "macs"]
 BY = "zero-cost"
@@ -56,8 +57,8 @@ class ScoreMap:
         return min(1.0, math.exp(self.intercept + self.slope * (score - self.mean) / self.deviation))
 
 
-def fit_score_map(scores: Sequence[float], errors: Sequence[float], images: int) -> ScoreMap:
-    """Fit the map by least squares. Errors below half of one of the ``images`` for validation are raised to that.
+def fit_score_map(scores: Sequence[float], errors: Sequence[float], items: int) -> ScoreMap:
+    """Fit the map by least squares. Errors below half of one of the ``items`` for validation are raised to that.
 
     Raises:
         ValueError: fewer than two different scores.
@@ -65,7 +66,7 @@ def fit_score_map(scores: Sequence[float], errors: Sequence[float], images: int)
     if len(set(scores)) < 2:
         raise ValueError(f"a map from scores to errors needs two different scores, but got {list(scores)}.")
     mean, deviation = float(np.mean(scores)), float(np.std(scores))
-    logs = np.log(np.maximum(errors, 0.5 / images))
+    logs = np.log(np.maximum(errors, 0.5 / items))
     slope, intercept = np.polyfit((np.asarray(scores) - mean) / deviation, logs, 1)
     return ScoreMap(mean, deviation, float(intercept), min(float(slope), -FLATTEST))
 
@@ -77,7 +78,7 @@ class ZeroCostEvaluation:
 
     ``score`` names a function of this module, or ``macs`` for the log of the multiply-accumulates, the baseline of the
     others. With a ``score_map``, the report also holds the ``error`` that the score predicts. A job is the same as for
-    ``CandidateTraining``; its seed draws the weights. ``batch`` is the number of training images in use.
+    ``CandidateTraining``; its seed draws the weights. ``batch`` is the number of training items in use.
     """
 
     space: SearchSpace
@@ -95,29 +96,29 @@ class ZeroCostEvaluation:
         Raises:
             CandidateError: the build failed, or the score is not finite.
         """
-        data = self.source.load()
+        task = self.source.load()
         began = self.clock()
         with torch_with(self.threads, job["seed"]):
-            score = self._score(Architecture(job["architecture"]), data)
+            score = self._score(Architecture(job["architecture"]), task)
         if not math.isfinite(score):
             raise CandidateError("nan", f"a zero-cost score must be finite, but was {score}.")
         report = {"epoch": 1, "score": score, "by": BY, "seconds": self.clock() - began, "done": True}
         yield report if self.score_map is None else {**report, "error": self.score_map.error(score)}
 
-    def _score(self, architecture: Architecture, data: DataSet) -> float:
+    def _score(self, architecture: Architecture, task: Task) -> float:
         if self.score == "macs":
-            layers = layers_of(self.space, architecture, data.input_shape, data.class_count)
+            layers = layers_of(self.space, architecture, task.signature)
             return math.log(max(1, total_macs(layers)))
-        module = build_checked(self.space, architecture, data.input_shape, data.class_count)
+        module = build_checked(self.space, architecture, task.signature)
         device = device_named(self.device)
         module.to(device)
         if self.score == "synflow":
-            return synflow(module, data.input_shape)
-        split = data.train.sample(self.batch)
-        inputs = inputs_of(torch.from_numpy(split.images).to(device), *statistics_of(data, device))
+            return synflow(module, task.signature)
+        batch = task.sample(self.batch)
+        inputs = task.inputs_of(tuple(each.to(device) for each in batch.raw))
         if self.score == "naswot":
             return naswot(module, inputs)
-        return snip(module, inputs, torch.from_numpy(split.labels).to(device))
+        return snip(module, inputs, batch.targets.to(device), task.criterion.loss)
 
 
 @final
@@ -150,7 +151,12 @@ class ScorePrior:
         return float(report["score"])
 
 
-def snip(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
+def snip(
+    module: torch.nn.Module,
+    inputs: Tensors,
+    targets: torch.Tensor,
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> float:
     """The log of the sum of |weight × gradient|: the sensitivity of a batch's loss to each weight.
 
     Lee et al., "SNIP: Single-shot network pruning based on connection sensitivity" (2019, arXiv:1810.02340). Vectors,
@@ -158,7 +164,7 @@ def snip(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) ->
     """
     module.train()
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim > 1]
-    loss = F.cross_entropy(module(inputs), labels)
+    loss = loss_of(module(*inputs), targets)
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     total = sum(
         float((weight * gradient).abs().sum().detach())
@@ -168,26 +174,26 @@ def snip(module: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) ->
     return math.log(total) if total > 0 else -math.inf
 
 
-def naswot(module: torch.nn.Module, inputs: torch.Tensor) -> float:
-    """The log-determinant of a kernel of the images in a batch: high if rectifiers tell the images apart.
+def naswot(module: torch.nn.Module, inputs: Tensors) -> float:
+    """The log-determinant of a kernel of the items in a batch: high if rectifiers tell the items apart.
 
-    The kernel counts the units that are on for both of two images, or off for both (Mellor et al., "Neural
-    architecture search without training", 2021, arXiv:2006.04647). Minus infinity if two images give the same units.
+    The kernel counts the units that are on for both of two items, or off for both (Mellor et al., "Neural
+    architecture search without training", 2021, arXiv:2006.04647). Minus infinity if two items give the same units.
     """
-    codes = _Codes(len(inputs))
+    codes = _Codes(len(inputs[0]))
     module.train()  # so that batch norms use the statistics of the batch
     with torch.no_grad(), codes:
-        module(inputs)
+        module(*inputs)
     return float(torch.linalg.slogdet(codes.kernel.double()).logabsdet)
 
 
 @final
 class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The kernel of N images, shape (N, N): for each pair, the units of all rectifiers that agree on both images."""
+    """The kernel of N items, shape (N, N): for each pair, the units of all rectifiers that agree on both items."""
 
-    def __init__(self, images: int) -> None:
+    def __init__(self, items: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.kernel = torch.zeros(images, images, dtype=torch.float64)
+        self.kernel = torch.zeros(items, items, dtype=torch.float64)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.__name__.split(".")[0].rstrip("_") in _RECTIFIERS and len(args[0]) == len(self.kernel):
@@ -197,7 +203,7 @@ class _Codes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def synflow(module: torch.nn.Module, input_shape: tuple[int, int, int]) -> float:
+def synflow(module: torch.nn.Module, signature: Signature) -> float:
     """The log of the flow through a network whose weights are all made positive, summed over each weight's share.
 
     Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow" (2020,
@@ -208,8 +214,13 @@ def synflow(module: torch.nn.Module, input_shape: tuple[int, int, int]) -> float
         for parameter in module.parameters():
             parameter.abs_()
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    ones = torch.ones(1, *input_shape, dtype=torch.float64, device=parameters[0].device)
-    gradients = torch.autograd.grad(module(ones).sum(), parameters, allow_unused=True)
+    ones = [
+        torch.ones(1, *each.shape, dtype=torch.float64, device=parameters[0].device)
+        if each.dtype == "float32"
+        else torch.zeros(1, *each.shape, dtype=torch.int64, device=parameters[0].device)
+        for each in signature.inputs
+    ]
+    gradients = torch.autograd.grad(module(*ones).sum(), parameters, allow_unused=True)
     total = sum(
         float((parameter * gradient).detach().sum())
         for parameter, gradient in zip(parameters, gradients, strict=True)

@@ -18,6 +18,7 @@ from nas.formats.export import export_onnx
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import load_space
+from nas.space.signature import image_inputs, image_signature
 from nas.space.tracing import layers_of
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # found once, not by each command anew
@@ -32,7 +33,7 @@ def model_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     space = TinySpace()
     for name, width in (("a", 4), ("b", 16)):
         module = space.build({"width": width, "depth": 1, "kernel": 3})  # type: ignore[arg-type]
-        export_onnx(module, (1, 8, 8), 1, folder / f"{name}.onnx")
+        export_onnx(module, image_inputs((1, 8, 8)), 1, folder / f"{name}.onnx")
     (folder / "garbage.onnx").write_bytes(b"garbage")
     outside = with_external_data(folder / "outside", "../weights.bin")
     return [folder / "a.onnx", folder / "b.onnx", folder / "garbage.onnx", outside]
@@ -81,7 +82,7 @@ def test_a_published_space_is_measured_into_a_table(tmp_path: Path) -> None:
     for line in lines:
         values = {choice.name: choice.options[int(line[choice.name])] for choice in space.choices}
         assert Architecture(values).id == line["id"]
-        layers = layers_of(space, Architecture(values), (1, 8, 8), 10)
+        layers = layers_of(space, Architecture(values), image_signature((1, 8, 8), 10))
         assert (int(line["params"]), float(line["mflops"])) == (total_params(layers), total_macs(layers) / 1e6)
         device = "onnxruntime-cpu_fp32_batch1_threads1"
         low, value, high = (float(line[f"{part}latency_ms_{device}"]) for part in ("lower_", "", "upper_"))

@@ -26,6 +26,7 @@ from small_tables import (
 import nas
 from nas.recipe.recipe import Recipe
 from nas.space.search_space import choices_hash
+from nas.space.signature import image_signature
 from nas.storage.home import home
 from nas.storage.journal import Journal
 from nas.storage.journal_rows import Began
@@ -175,7 +176,7 @@ def test_a_run_transfers_from_other_targets_of_this_machine(
     """Measurements of other targets are sources, but none of the run's own target, which would leak the answers."""
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("nas.storage.measurement_store.LEAST_OF_A_SOURCE", 5)
-    store, identity = MeasurementStore(home()), space_identity(SPACE, (1, 8, 8), 10)
+    store, identity = MeasurementStore(home()), space_identity(SPACE, image_signature((1, 8, 8), 10))
     for target in (NEW_TEXT, "torch-cpu:fp32:batch=1:threads=1"):
         for a in ALL[:6]:
             found = Measurement("latency_ms", target, ((latency_ms(a),),) * 3)

@@ -115,8 +115,8 @@ def test_missing_data_says_where_it_was_looked_for(
     """Without a network, the message names the searched folders and says what to do."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NAS_DATA", raising=False)
-    monkeypatch.setattr("nas.tasks.named_data._find_idx_files", lambda folders: None)
-    monkeypatch.setattr("nas.tasks.named_data._download", lambda name, root, progress: "no network")
+    monkeypatch.setattr("nas.tasks.images.named_data._find_idx_files", lambda folders: None)
+    monkeypatch.setattr("nas.tasks.images.named_data._download", lambda name, root, progress: "no network")
     text = refused(capsys, monkeypatch, "search", "--data", "fashion-mnist", "--set", f"data.root={tmp_path / 'empty'}",
                    "--runs", tmp_path / "runs")  # fmt: skip
     assert str(tmp_path / "empty") in text

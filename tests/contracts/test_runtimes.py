@@ -22,6 +22,7 @@ from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.space.plug_ins import plug_in_names
 from nas.space.search_space import architecture_from
+from nas.space.signature import image_inputs
 from nas.values.target import PRECISIONS, Target
 
 NAMES = plug_in_names("nas.runtimes")
@@ -83,7 +84,7 @@ def deployer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
             model_format = load_runtime(name).model_format
             exported = folder / f"model.{model_format}"
             if not exported.exists():
-                export_model(module(), INPUT_SHAPE, BATCH, exported, model_format)
+                export_model(module(), image_inputs(INPUT_SHAPE), BATCH, exported, model_format)
             own = folder / name / precision
             own.mkdir(parents=True)
             process = processes.enter_context(MeasuringProcess(target, TIMEOUT_S))

@@ -17,6 +17,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.plug_ins import load_plug_in, plug_in_names
 from nas.space.search_space import architecture_from, enumerate_space, sample
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from predictors.samplers import optuna_samplers
 from predictors.samplers.space_sampler import SpaceSampler
@@ -25,7 +26,7 @@ from predictors.samplers.space_sampler import SpaceSampler
 @pytest.fixture(name="cells", scope="module")
 def describer_of_cells() -> Describer:
     """Return a describer of the cells."""
-    return describer_of(CELLS, SHAPE, CLASSES)
+    return describer_of(CELLS, image_signature(SHAPE, CLASSES))
 
 
 Maker = Callable[..., optuna.samplers.BaseSampler]
@@ -75,7 +76,7 @@ class TestSampler:
         """Each proposal is an architecture of a space with conditional choices."""
         space = TinySpace()
         everything = set(enumerate_space(space))
-        study = new_study(registered(name)(describer_of(space, SHAPE, CLASSES), seed=0), 1)
+        study = new_study(registered(name)(describer_of(space, image_signature(SHAPE, CLASSES)), seed=0), 1)
         for number in range(30):
             trial, architecture = ask(study, space)
             assert architecture in everything
@@ -215,7 +216,7 @@ class TestSpaceSampler:
         """Every architecture is proposed once before any is repeated."""
         space = TinySpace()
         everything = set(enumerate_space(space))
-        study = new_study(make(describer_of(space, SHAPE, CLASSES), seed=0), 1)
+        study = new_study(make(describer_of(space, image_signature(SHAPE, CLASSES)), seed=0), 1)
         found = []
         for _ in everything:
             trial, architecture = ask(study, space)

@@ -33,6 +33,7 @@ from nas.space.search_space import (
     load_space,
     sample,
 )
+from nas.space.signature import image_signature
 from nas.space.tracing import build_checked, layers_of, trace_layers
 from nas.training.supernet import SharedWeights, make_supernet, weights_for
 from search_spaces.fbnet import BLOCK_KINDS, Block
@@ -56,7 +57,7 @@ def build(space: SearchSpace, architecture: Architecture, input_shape: tuple[int
     """Build a module with weights from seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_checked(space, architecture, input_shape, CLASSES)
+        return build_checked(space, architecture, image_signature(input_shape, CLASSES))
 
 
 def drawn_supernet(space: SearchSpace) -> Any:
@@ -117,7 +118,7 @@ class TestSpace:
         """The layers' weights add up to the module's trainable parameters."""
         for architecture in samples(space):
             parameters = build(space, architecture, input_shape).parameters()
-            layers = layers_of(space, architecture, input_shape, CLASSES)
+            layers = layers_of(space, architecture, image_signature(input_shape, CLASSES))
             assert total_params(layers) == sum(parameter.numel() for parameter in parameters)
             assert total_macs(layers) > 0
 
@@ -125,8 +126,8 @@ class TestSpace:
         """Layers that a space gives equal those of a trace; other spaces are traced without building weights."""
         for architecture in samples(space, 3 * SAMPLES):
             module = build(space, architecture, input_shape)
-            traced = trace_layers(module, input_shape, CLASSES)
-            assert layers_of(space, architecture, input_shape, CLASSES) == traced
+            traced = trace_layers(module, image_signature(input_shape, CLASSES))
+            assert layers_of(space, architecture, image_signature(input_shape, CLASSES)) == traced
 
     def test_layers_are_quick(self, space: SearchSpace) -> None:
         """Screening needs thousands of architectures: 0.1 ms each is usual, and 5 ms allows for a busy machine."""
@@ -148,7 +149,7 @@ class TestSpace:
 
     def test_spans_a_trade_off(self, space: SearchSpace, name: str, input_shape: tuple[int, int, int]) -> None:
         """The largest of thirty does at least ten times the work of the smallest, unless the space is published."""
-        macs = [total_macs(layers_of(space, a, input_shape, CLASSES)) for a in samples(space, 30)]
+        macs = [total_macs(layers_of(space, a, image_signature(input_shape, CLASSES))) for a in samples(space, 30)]
         assert max(macs) >= LEAST_SPANS.get(name, LEAST_SPAN) * min(macs)
 
     def test_shared_weights_make_the_same_network(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
@@ -223,7 +224,7 @@ class TestNasBench201:
         """The cell of 3×3 convolutions has the published 1.53 M parameters and 220 M multiply-accumulates."""
         space = load_space("nasbench201", {}, input_shape=(3, 32, 32), classes=10)
         architecture = architecture_from(space, {choice.name: "nor_conv_3x3" for choice in space.choices})
-        layers = layers_of(space, architecture, (3, 32, 32), 10)
+        layers = layers_of(space, architecture, image_signature((3, 32, 32), 10))
         assert total_params(layers) / 1e6 == pytest.approx(1.531, abs=0.001)
         assert total_macs(layers) / 1e6 == pytest.approx(220, rel=0.01)
 
@@ -266,9 +267,9 @@ class TestFbNet:
         input_shape = (3, 224, 224)
         space = load_space("fbnet", {}, input_shape=input_shape, classes=1000)
         architecture = architecture_from(space, {f"op{number}": name for number, name in enumerate(self.FBNET_C)})
-        layers = layers_of(space, architecture, input_shape, 1000)
+        layers = layers_of(space, architecture, image_signature(input_shape, 1000))
         with torch.device("meta"):
-            known = trace_layers(timm.create_model("fbnetc_100"), input_shape, 1000)
+            known = trace_layers(timm.create_model("fbnetc_100"), image_signature(input_shape, 1000))
         head = 4  # convolution, activation, mean and classifier, of 1504 channels here and 1984 there
         assert layers[:-head] == known[:-head]
         assert [layer.kind for layer in layers[-head:]] == [layer.kind for layer in known[-head:]]
@@ -278,7 +279,7 @@ class TestFbNet:
         """The stem and the head remain, with a 1×1 convolution for each change of shape."""
         space = load_space("fbnet", {}, input_shape=(3, 64, 64), classes=10)
         architecture = architecture_from(space, {choice.name: "skip" for choice in space.choices})
-        layers = layers_of(space, architecture, (3, 64, 64), 10)
+        layers = layers_of(space, architecture, image_signature((3, 64, 64), 10))
         convolutions = [(layer.output_shape[:2], layer.kernel) for layer in layers if layer.kind == "conv"]
         assert convolutions == [
             ((16, 64), 3),
@@ -329,7 +330,7 @@ class TestNasBenchMacro:
         architecture = architecture_from(
             space, {c.name: c.options[int(number)] for c, number in zip(space.choices, numbers, strict=True)}
         )
-        layers = layers_of(space, architecture, (3, 32, 32), 10)
+        layers = layers_of(space, architecture, image_signature((3, 32, 32), 10))
         assert (total_params(layers), total_macs(layers)) == (params, macs)
 
     def test_number_of_networks(self) -> None:

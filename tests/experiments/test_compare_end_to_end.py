@@ -22,6 +22,7 @@ from nas.errors import CandidateError
 from nas.recipe.recipe import Recipe, read_recipe
 from nas.space.layer import total_macs
 from nas.space.search_space import SearchSpace, load_space, settle
+from nas.space.signature import image_signature
 from nas.space.tracing import build_checked, layers_of
 from nas.tasks.data_source import DataSource
 
@@ -61,7 +62,7 @@ def test_the_hand_made_family_scales_width_and_depth() -> None:
     space = load_space("mobilenet", {}, input_shape=SHAPE, classes=10)
     family = scaled_family(space)
     assert len(set(family)) == len(family) <= len(LEVELS) ** 2
-    macs = sorted(total_macs(layers_of(space, member, SHAPE, 10)) for member in family)
+    macs = sorted(total_macs(layers_of(space, member, image_signature(SHAPE, 10))) for member in family)
     assert macs[-1] > 20 * macs[0]
     assert {member["stem.width"] for member in family} >= {min(space.choices[0].options), max(space.choices[0].options)}
 
@@ -132,7 +133,7 @@ def test_a_winner_that_fails_to_retrain_is_left_out(tmp_path: Path, monkeypatch:
                 if job["id"] == bad.id:
                     source.on_failure(job, CandidateError("training", "the loss is not finite."))
                 else:
-                    module = build_checked(setting.space, good, setting.data.input_shape, setting.data.class_count)
+                    module = build_checked(setting.space, good, setting.data.signature)
                     source.on_end(job, {"weights": save(module.state_dict())})
 
     monkeypatch.setattr(measuring, "RayExecutor", Executor)

@@ -13,6 +13,7 @@ from experiments import short_of_time
 from experiments.short_of_time import TimedRun, summary
 from nas.space.layer import total_macs
 from nas.space.search_space import load_space, sample
+from nas.space.signature import image_signature
 from nas.space.tracing import layers_of
 
 SHAPE = (3, 32, 32)
@@ -30,7 +31,7 @@ def table_of_chains(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer = csv.writer(file)
         writer.writerow([*(choice.name for choice in space.choices), "accuracy", "flops"])
         for network in networks:
-            macs = total_macs(layers_of(space, network, SHAPE, 10))
+            macs = total_macs(layers_of(space, network, image_signature(SHAPE, 10)))
             options = [choice.options.index(network[choice.name]) for choice in space.choices]
             writer.writerow([*options, f"{100 - 50 * (1e7 / macs) ** 0.5:.3f}", macs])
     return path

@@ -19,6 +19,7 @@ from nas.errors import CandidateError
 from nas.formats.export import PARITY_TOLERANCE, export_onnx, parity
 from nas.formats.onnx_session import outputs_of
 from nas.space.search_space import architecture_from, load_space
+from nas.space.signature import image_inputs
 
 SHAPE = (1, 8, 8)
 
@@ -60,7 +61,7 @@ def test_outputs_are_the_same(tmp_path: Path, make: Callable[[], nn.Module], bat
     torch.manual_seed(0)
     module, path = make(), tmp_path / "model.onnx"
     module.train()
-    export_onnx(module, SHAPE, batch, path)
+    export_onnx(module, image_inputs(SHAPE), batch, path)
     assert module.training
     assert list(tmp_path.iterdir()) == [path]
     assert parity(module, path, images_of(7)) <= PARITY_TOLERANCE
@@ -88,7 +89,7 @@ def test_what_cannot_be_exported_has_failed(
     path = tmp_path / "model.onnx"
     path.write_bytes(b"an older model")
     with pytest.raises(CandidateError, match=f"torch.onnx.export raised .*{message}") as caught:
-        export_onnx(module, SHAPE, 1, path)
+        export_onnx(module, image_inputs(SHAPE), 1, path)
     assert caught.value.kind == "export"
     assert "\n" not in caught.value.reason
     assert "\x1b" not in caught.value.reason
@@ -113,7 +114,7 @@ def test_what_cannot_be_exported_has_failed(
 def test_other_outputs_are_a_failure(tmp_path: Path, module: nn.Module, message: str) -> None:
     """A module whose outputs are random or not finite fails."""
     path = tmp_path / "model.onnx"
-    export_onnx(module, SHAPE, 1, path)
+    export_onnx(module, image_inputs(SHAPE), 1, path)
     with pytest.raises(CandidateError, match=message) as caught:
         parity(module, path, images_of(4))
     assert caught.value.kind == "parity"
@@ -122,7 +123,7 @@ def test_other_outputs_are_a_failure(tmp_path: Path, module: nn.Module, message:
 def test_other_weights_are_a_failure(tmp_path: Path) -> None:
     """A file with other weights than the module fails."""
     module, path = convolutions(), tmp_path / "model.onnx"
-    export_onnx(module, SHAPE, 1, path)
+    export_onnx(module, image_inputs(SHAPE), 1, path)
     with torch.no_grad():
         module[-1].bias += 0.1  # type: ignore[index]
     with pytest.raises(CandidateError, match="exported outputs must be within"):
@@ -132,7 +133,7 @@ def test_other_weights_are_a_failure(tmp_path: Path) -> None:
 def test_a_missing_folder_stops_the_run(tmp_path: Path) -> None:
     """A missing folder raises OSError instead of failing the architecture."""
     with pytest.raises(OSError, match="No such file or directory"):
-        export_onnx(convolutions(), SHAPE, 1, tmp_path / "missing" / "model.onnx")
+        export_onnx(convolutions(), image_inputs(SHAPE), 1, tmp_path / "missing" / "model.onnx")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -142,7 +143,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_bytes(b"an older model")
     path.with_name(f".model.onnx.{os.getpid()}").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        export_onnx(convolutions(), SHAPE, 1, path)
+        export_onnx(convolutions(), image_inputs(SHAPE), 1, path)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"an older model"
 
@@ -158,7 +159,7 @@ def test_exporting_leaves_the_number_of_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        export_onnx(Function(look), SHAPE, 1, tmp_path / "model.onnx")
+        export_onnx(Function(look), image_inputs(SHAPE), 1, tmp_path / "model.onnx")
         assert torch.get_num_threads() == 3
         assert set(seen) == {1}
     finally:

@@ -28,6 +28,7 @@ from nas.formats.onnx_file import (
     weight_bytes,
 )
 from nas.space.search_space import architecture_from
+from nas.space.signature import image_inputs, image_signature
 from nas.space.tracing import trace_layers
 
 
@@ -220,7 +221,7 @@ class TestWeights:
     def test_of_an_exported_model_are_its_parameters(self, tmp_path: Path) -> None:
         """Weights take four bytes each, apart from a few that folding batch norms removes or adds."""
         module = nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 36, 100))
-        export_onnx(module, (3, 8, 8), 1, tmp_path / "model.onnx")
+        export_onnx(module, image_inputs((3, 8, 8)), 1, tmp_path / "model.onnx")
         exact = 4 * sum(parameter.numel() for parameter in module.parameters())
         assert exact <= weight_bytes(read_onnx(tmp_path / "model.onnx")) < exact + 100
 
@@ -299,8 +300,8 @@ class TestMultiplyAccumulates:
             (Everything(), (3, 16, 16)),
         ]
         for module, shape in modules:
-            export_onnx(module.eval(), shape, batch, tmp_path / "model.onnx")
-            traced = sum(layer.macs for layer in trace_layers(module, shape, 10))
+            export_onnx(module.eval(), image_inputs(shape), batch, tmp_path / "model.onnx")
+            traced = sum(layer.macs for layer in trace_layers(module, image_signature(shape, 10)))
             assert multiply_accumulates(read_onnx(tmp_path / "model.onnx")) == batch * traced
 
     def test_of_a_transformer_too(self, tmp_path: Path) -> None:
@@ -308,8 +309,8 @@ class TestMultiplyAccumulates:
         module = timm.create_model(
             "vit_tiny_patch16_224", img_size=32, patch_size=8, depth=2, embed_dim=48, num_heads=3, num_classes=10
         ).eval()
-        export_onnx(module, (3, 32, 32), 1, tmp_path / "model.onnx")
-        traced = sum(layer.macs for layer in trace_layers(module, (3, 32, 32), 10))
+        export_onnx(module, image_inputs((3, 32, 32)), 1, tmp_path / "model.onnx")
+        traced = sum(layer.macs for layer in trace_layers(module, image_signature((3, 32, 32), 10)))
         assert multiply_accumulates(read_onnx(tmp_path / "model.onnx")) == traced
 
     def test_of_transposed_factors(self) -> None:

@@ -20,6 +20,7 @@ from nas.formats.torch_program import (
     save_torch_program,
     write_torch_program,
 )
+from nas.space.signature import image_inputs
 
 SHAPE = (3, 8, 8)
 
@@ -56,7 +57,7 @@ def shared_module() -> Shared:
 @pytest.fixture(name="path")
 def written(module: Shared, tmp_path: Path) -> Path:
     path = tmp_path / "model.pt2"
-    write_torch_program(module, SHAPE, 2, path)
+    write_torch_program(module, image_inputs(SHAPE), 2, path)
     return path
 
 
@@ -78,7 +79,7 @@ class TestRoundTrip:
     def test_leaves_training_mode_as_it_was(self, module: Shared, tmp_path: Path) -> None:
         """The file holds the module in eval mode, and the module keeps its mode."""
         module.train()
-        write_torch_program(module, SHAPE, 1, tmp_path / "model.pt2")
+        write_torch_program(module, image_inputs(SHAPE), 1, tmp_path / "model.pt2")
         assert module.training
         images = torch.randn(1, *SHAPE)
         outputs = read_torch_program(tmp_path / "model.pt2").module()(images)
@@ -120,7 +121,7 @@ class TestFailedWriting:
         """Torch's exception is passed on, and the module stays in training mode."""
         module = Branching().train()
         with pytest.raises(Exception, match="data-dependent"):
-            write_torch_program(module, SHAPE, 1, tmp_path / "model.pt2")
+            write_torch_program(module, image_inputs(SHAPE), 1, tmp_path / "model.pt2")
         assert list(tmp_path.iterdir()) == []
         assert module.training
 
@@ -128,7 +129,7 @@ class TestFailedWriting:
         """An existing folder of that name stays, and no other file is left."""
         (tmp_path / "model.pt2").mkdir()
         with pytest.raises(OSError, match=r"model\.pt2"):
-            write_torch_program(module, SHAPE, 1, tmp_path / "model.pt2")
+            write_torch_program(module, image_inputs(SHAPE), 1, tmp_path / "model.pt2")
         assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt2"]
 
     def test_refuses_what_could_not_be_read(self, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ class TestFailedWriting:
                 return twice(images)
 
         with pytest.raises(ValueError, match=r"torch's own operators only, .*nas_test\.twice"):
-            write_torch_program(Doubling(), SHAPE, 1, tmp_path / "model.pt2")
+            write_torch_program(Doubling(), image_inputs(SHAPE), 1, tmp_path / "model.pt2")
         assert list(tmp_path.iterdir()) == []
 
 

@@ -20,6 +20,7 @@ from nas.formats.onnx_file import read_onnx, weight_bytes
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.measuring import vary_constant_weights
 from nas.space.search_space import load_space, sample
+from nas.space.signature import image_inputs
 
 SHAPE = (3, 8, 8)
 
@@ -71,10 +72,10 @@ def assert_alike(module: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatc
     vary_constant_weights(module)
     with monkeypatch.context() as patch:
         patch.setattr(export, "write_traced", lambda *_: False)
-        export_onnx(module, SHAPE, 1, newer)
+        export_onnx(module, image_inputs(SHAPE), 1, newer)
     with monkeypatch.context() as patch:
         patch.setattr(export, "_write_program", lambda *_: pytest.fail("it was not traced"))
-        export_onnx(module, SHAPE, 1, traced)
+        export_onnx(module, image_inputs(SHAPE), 1, traced)
     images = np.random.default_rng(0).standard_normal((3, *SHAPE)).astype(np.float32)
     assert optimised(traced) == optimised(newer)
     assert outputs_of(traced, images) == pytest.approx(outputs_of(newer, images), rel=1e-3, abs=1e-4)
@@ -107,7 +108,7 @@ def test_modules_that_differ_are_left_to_the_newer_exporter(
     """No file is left for it to stumble over."""
     left: list[Path] = []
     monkeypatch.setattr(export, "_write_program", lambda module, example, path: (left.append(path), path.touch()))
-    export_onnx(OTHERS[name](), SHAPE, 1, tmp_path / "model.onnx")
+    export_onnx(OTHERS[name](), image_inputs(SHAPE), 1, tmp_path / "model.onnx")
     assert len(left) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     assert (tmp_path / "model.onnx").read_bytes() == b""
@@ -116,7 +117,7 @@ def test_modules_that_differ_are_left_to_the_newer_exporter(
 def test_the_newer_exporter_leaves_no_paths_of_this_machine(tmp_path: Path) -> None:
     """Its notes hold stack traces, which would also count as bytes of the model."""
     path = tmp_path / "model.onnx"
-    export_onnx(OTHERS["gelu"](), SHAPE, 1, path)
+    export_onnx(OTHERS["gelu"](), image_inputs(SHAPE), 1, path)
     assert b"site-packages" not in path.read_bytes()
     assert b"stack_trace" not in path.read_bytes()
     assert path.stat().st_size < 5000
@@ -127,8 +128,8 @@ def test_exporting_takes_little_time(tmp_path: Path) -> None:
     space = load_space("mobilenet", {}, input_shape=(1, 8, 8), classes=10)
     rng = np.random.default_rng(0)
     modules = [space.build(sample(space, rng)) for _ in range(8)]
-    export_onnx(modules[0], (1, 8, 8), 1, tmp_path / "first.onnx")
+    export_onnx(modules[0], image_inputs((1, 8, 8)), 1, tmp_path / "first.onnx")
     began = time.process_time()
     for module in modules:
-        export_onnx(module, (1, 8, 8), 1, tmp_path / "model.onnx")
+        export_onnx(module, image_inputs((1, 8, 8)), 1, tmp_path / "model.onnx")
     assert (time.process_time() - began) / len(modules) < 0.3

@@ -17,6 +17,7 @@ from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.executorch_runtime import ExecuTorchXnnpack
 from nas.hardware.runtimes.litert_runtime import LiteRtCpu
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.space.signature import image_inputs
 from nas.values.target import Target
 
 RUNTIMES = {"executorch-xnnpack": ExecuTorchXnnpack, "litert-cpu": LiteRtCpu}
@@ -80,7 +81,7 @@ class MixedDepths(nn.Module):
 
 
 def written(module: nn.Module, batch: int, path: Path) -> Path:
-    write_torch_program(module, SHAPE, batch, path)
+    write_torch_program(module, image_inputs(SHAPE), batch, path)
     return path
 
 

@@ -23,6 +23,7 @@ from nas.hardware.machine import fastest_cores
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed
 from nas.hardware.target_profile import BUSY_SHARE, TargetProfile
+from nas.space.signature import image_inputs
 from nas.values.target import Target
 
 ONNX = Target("onnxruntime-cpu")
@@ -48,7 +49,7 @@ def exported_models(tmp_path_factory: pytest.TempPathFactory, onnx_profile: Targ
     torch.manual_seed(0)
     made = {"small": (Widened(4, 10), 1), "big": (Widened(32, 5_000_000), 1), "batch": (Widened(4, 10), 8)}
     for name, (module, batch) in made.items():
-        export_onnx(module, (3, 32, 32), batch, folder / f"{name}.onnx")
+        export_onnx(module, image_inputs((3, 32, 32)), batch, folder / f"{name}.onnx")
     return {name: folder / f"{name}.onnx" for name in made}
 
 

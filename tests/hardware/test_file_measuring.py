@@ -23,6 +23,7 @@ from nas.hardware.file_measuring import MeasuredFile, measure_files
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import NullProgress
 from nas.space.search_space import enumerate_space
+from nas.space.signature import image_inputs, image_signature
 from nas.space.tracing import trace_layers
 from nas.values.target import Target
 
@@ -39,7 +40,7 @@ def test_bad_files_have_reasons_and_the_others_numbers(tmp_path: Path) -> None:
     """Results keep the order of the files, and the bench gets no file that refers outside its folder."""
     paths = [tmp_path / f"{architecture.id}.onnx" for architecture in (SMALL, LARGE)]
     for architecture, path in zip((SMALL, LARGE), paths, strict=True):
-        export_onnx(SPACE.build(architecture), (1, 8, 8), 1, path)
+        export_onnx(SPACE.build(architecture), image_inputs((1, 8, 8)), 1, path)
     (tmp_path / "garbage.onnx").write_bytes(b"\x00garbage")
     outside = with_external_data(tmp_path / "folder", "../weights.bin")
     bench = FakeBench(SPACE)
@@ -52,7 +53,9 @@ def test_bad_files_have_reasons_and_the_others_numbers(tmp_path: Path) -> None:
     for architecture, each in ((SMALL, found[0]), (LARGE, found[4])):
         assert not isinstance(each.outcome, CandidateError)
         assert each.outcome["latency_ms"].median == pytest.approx(latency_ms(architecture), rel=0.05)
-        assert each.macs == sum(layer.macs for layer in trace_layers(SPACE.build(architecture), (1, 8, 8), 10))
+        assert each.macs == sum(
+            layer.macs for layer in trace_layers(SPACE.build(architecture), image_signature((1, 8, 8), 10))
+        )
         assert each.throughput is not None
         assert each.throughput.items_per_s == pytest.approx(1000 / each.outcome["latency_ms"].median)
 
@@ -60,7 +63,7 @@ def test_bad_files_have_reasons_and_the_others_numbers(tmp_path: Path) -> None:
 def test_results_are_plain_data(tmp_path: Path) -> None:
     """A failure in JSON has its kind and reason, and no numbers."""
     path = tmp_path / f"{SMALL.id}.onnx"
-    export_onnx(SPACE.build(SMALL), (1, 8, 8), 1, path)
+    export_onnx(SPACE.build(SMALL), image_inputs((1, 8, 8)), 1, path)
     good, bad = measured(FakeBench(SPACE), path, tmp_path / "none.onnx")
     data = json.loads(json.dumps([good.to_json(), bad.to_json()], allow_nan=False))
     assert set(data[0]["measured"]) == {"latency_ms", "model_bytes"}

@@ -26,6 +26,7 @@ from nas.hardware.target_profile import TargetProfile
 from nas.progress import NullProgress
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, architecture_from, enumerate_space
+from nas.space.signature import image_signature
 from nas.storage.measurement_store import MeasurementStore
 from nas.values.evaluation import Evaluation
 from nas.values.target import Target
@@ -120,7 +121,7 @@ def _files_without_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def surroundings_of(bench: FakeBench, folder: Path | None = None, space: SearchSpace | None = None) -> Surroundings:
     store = None if folder is None else MeasurementStore(folder)
-    return Surroundings(TinySpace() if space is None else space, bench, SHAPE, 10, 1, store)
+    return Surroundings(TinySpace() if space is None else space, bench, image_signature(SHAPE, 10), 1, store)
 
 
 def rows(
@@ -342,7 +343,7 @@ def test_a_real_bench_builds_exports_deploys_and_measures(
     found = []
     for _ in range(2):
         bench = DeviceBench(Target("onnxruntime-cpu"), settings)
-        surroundings = Surroundings(TinySpace(), bench, SHAPE, 10, 1, MeasurementStore(tmp_path))
+        surroundings = Surroundings(TinySpace(), bench, image_signature(SHAPE, 10), 1, MeasurementStore(tmp_path))
         found.append(rows(surroundings, of_widths(4, 16), ("latency_ms", "weight_bytes", "model_bytes")))
         monkeypatch.setattr(
             "nas.hardware.measuring.export_model", lambda *arguments: pytest.fail("it was exported again")

@@ -20,6 +20,7 @@ from nas.formats.export import export_onnx
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.space.signature import image_inputs
 from nas.values.target import Target
 
 FP32, INT8, DYNAMIC = (Target("onnxruntime-cpu", precision) for precision in ("fp32", "int8", "int8-dynamic"))
@@ -63,7 +64,7 @@ def exported_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():  # an untrained batch norm would have no effect
         for _ in range(3):
             module(torch.from_numpy(images_of(64)))
-    export_onnx(module, (3, 16, 16), 2, path)
+    export_onnx(module, image_inputs((3, 16, 16)), 2, path)
     return path
 
 

@@ -19,6 +19,7 @@ from nas.errors import TargetError
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
 from nas.hardware.target_profile import PROFILE, TargetProfile, fingerprint_of, hardware_of, profile_of
+from nas.space.signature import image_signature
 from nas.space.tracing import trace_layers
 from nas.storage.home import home
 from nas.values.target import Target
@@ -219,12 +220,12 @@ def test_works_of_models_are_what_tracing_counts() -> None:
     for probe in multiplying_probes():
         shape = probe.input_shape
         flat = nn.Sequential(probe.module, nn.Flatten())
-        traced = sum(layer.macs for layer in trace_layers(flat, shape, math.prod(shape)))
+        traced = sum(layer.macs for layer in trace_layers(flat, image_signature(shape, math.prod(shape))))
         assert probe.work == traced
     stream = streaming_probe(2**26)
     rows, height, width = stream.input_shape
     assert stream.work == 2 * 4 * rows * height * width == 2**27
-    macs = sum(layer.macs for layer in trace_layers(reference_model(), REFERENCE_SHAPE, 1000))
+    macs = sum(layer.macs for layer in trace_layers(reference_model(), image_signature(REFERENCE_SHAPE, 1000)))
     assert 14e6 < macs < 20e6
 
 

@@ -17,6 +17,7 @@ from nas.formats.torch_program import write_torch_program
 from nas.hardware.runtimes.runtime import Float32Array
 from nas.hardware.runtimes.torch_programs import is_product
 from nas.hardware.runtimes.torch_runtime import TorchCpu
+from nas.space.signature import image_inputs
 from nas.values.target import Target
 
 pytest_plugins = ("torch_fixtures",)
@@ -82,7 +83,7 @@ class TestEager:
                 return self.layer(self.layer(features)).float()
 
         path = tmp_path / "model.pt2"
-        write_torch_program(Mixed(), SHAPE, 1, path)
+        write_torch_program(Mixed(), image_inputs(SHAPE), 1, path)
         conditions = TorchCpu().open(path, Target("torch-cpu")).conditions()
         assert conditions["executed_precision"] == "bf16 in 2 of 3 products"
 
@@ -112,7 +113,7 @@ class TestEager:
 
         path = tmp_path / "model.pt2"
         module = Casting()
-        write_torch_program(module, SHAPE, 2, path)
+        write_torch_program(module, image_inputs(SHAPE), 2, path)
         target = Target("torch-cpu", "bf16", batch=2)
         (tmp_path / "deployed").mkdir()
         session = TorchCpu().open(TorchCpu().deploy(path, target, None, tmp_path / "deployed").path, target)

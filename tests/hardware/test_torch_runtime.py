@@ -24,6 +24,7 @@ from nas.hardware.runtimes.runtime import Float32Array, Runtime, TimedSession
 from nas.hardware.runtimes.torch_compiling import why_no_compiler
 from nas.hardware.runtimes.torch_runtime import TorchCpu, TorchCpuCompiled, TorchCuda, TorchCudaCompiled
 from nas.space.search_space import architecture_from
+from nas.space.signature import image_inputs
 from nas.values.target import Target
 
 pytest_plugins = ("torch_fixtures",)
@@ -75,7 +76,12 @@ class TestRefusing:
     def test_onnx_files(self, name: str, tmp_path: Path) -> None:
         """ONNX files are recognised by name or content, and the error names the runtimes for them."""
         space, path = TinySpace(), tmp_path / name
-        export_onnx(space.build(architecture_from(space, {"width": 4, "depth": 1, "kernel": 3})), (1, 8, 8), 1, path)
+        export_onnx(
+            space.build(architecture_from(space, {"width": 4, "depth": 1, "kernel": 3})),
+            image_inputs((1, 8, 8)),
+            1,
+            path,
+        )
         with pytest.raises(ValueError, match="ONNX file; measure it with onnxruntime-cpu"):
             TorchCpu().deploy(path, Target("torch-cpu"), None, tmp_path)
 
@@ -92,7 +98,7 @@ class TestRefusing:
             def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
                 return images, images + 1
 
-        write_torch_program(Two(), SHAPE, 1, tmp_path / "model.pt2")
+        write_torch_program(Two(), image_inputs(SHAPE), 1, tmp_path / "model.pt2")
         with pytest.raises(ValueError, match="one tensor"):
             TorchCpu().open(tmp_path / "model.pt2", Target("torch-cpu"))
 

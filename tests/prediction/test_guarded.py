@@ -15,9 +15,10 @@ from nas.errors import CandidateError, RecipeError
 from nas.prediction.guarded import GuardedPredictor, fit_guarded
 from nas.prediction.predictor import Prediction, Predictor, batch_of
 from nas.space.search_space import enumerate_space
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 
-SPACE = describer_of(TinySpace(), (1, 8, 8), 10)
+SPACE = describer_of(TinySpace(), image_signature((1, 8, 8), 10))
 ALL = list(enumerate_space(TinySpace()))
 VALUES = np.linspace(1.0, 2.0, len(ALL))
 

@@ -15,6 +15,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.search_space import enumerate_space
+from nas.space.signature import image_signature
 from nas.space.tracing import layers_of
 from nas.values.held_out import HeldOutError
 from nas.values.objective import Limit
@@ -25,7 +26,7 @@ ALL = list(enumerate_space(SPACE))
 
 def layers(architecture: Architecture) -> Sequence[Layer]:
     """Return the traced layers of an architecture of ``TinySpace``."""
-    return layers_of(SPACE, architecture, (1, 8, 8), 10)
+    return layers_of(SPACE, architecture, image_signature((1, 8, 8), 10))
 
 
 @pytest.fixture(name="space", scope="module")

@@ -20,6 +20,7 @@ import nas.prediction.one_thread as module
 from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import load_predictor
 from nas.space.search_space import sample
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from predictors.features import FeatureMap
 
@@ -220,7 +221,7 @@ def test_every_predictor_fits_and_predicts_on_one_thread(name: str, monkeypatch:
 
     rng = np.random.default_rng(0)
     architectures = list({sample(CELLS, rng) for _ in range(24)})
-    describer = describer_of(CELLS, SHAPE, CLASSES)
+    describer = describer_of(CELLS, image_signature(SHAPE, CLASSES))
     for owner, method in ((np.linalg, "solve"), (linalg, "cholesky"), (np.linalg, "svd"), (FeatureMap, "of")):
         monkeypatch.setattr(owner, method, counting(getattr(owner, method)))
     values = np.array([cost(architecture) for architecture in architectures])

@@ -16,6 +16,7 @@ from nas.prediction.operator_fusion import as_executed, merged_kinds
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer
+from nas.space.signature import image_inputs, image_signature
 from nas.space.tracing import describer_of
 from nas.values.measurement import OPERATORS, Measurement
 from nas.values.target import Target
@@ -86,14 +87,14 @@ def measured(architecture: Architecture, value: float, conditions: dict[str, Any
 def executed(architecture: Architecture, folder: Path) -> dict[str, Any]:
     """Return the operators that ONNX Runtime executes for a chain."""
     path = folder / f"{architecture.id}.onnx"
-    export_model(Chain().build(architecture), IMAGE, 1, path, "onnx")
+    export_model(Chain().build(architecture), image_inputs(IMAGE), 1, path, "onnx")
     return dict(OnnxRuntimeCpu().open(path, Target.parse("onnxruntime-cpu")).conditions())
 
 
 @pytest.mark.parametrize(("hard", "merged"), [((False,), {"activation"}), ((False, True), set())])
 def test_onnx_runtime_reports_that_relu_is_merged(tmp_path: Path, hard: Sequence[bool], merged: set[str]) -> None:
     """With ReLU only convolutions remain; a hard swish remains as an operator, so activations are not free."""
-    space, describer = Chain(), describer_of(Chain(), IMAGE, 10)
+    space, describer = Chain(), describer_of(Chain(), image_signature(IMAGE, 10))
     found = {}
     for each in hard:
         architecture = Architecture({"depth": 2, "width": 8, "hard": each})

@@ -32,6 +32,7 @@ from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.search_space import enumerate_space
+from nas.space.signature import image_signature
 from nas.space.tracing import layers_of
 from nas.values.metric import METRICS
 from nas.values.objective import Limit
@@ -44,7 +45,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 def layers(architecture: Architecture) -> Sequence[Layer]:
     """Return the traced layers of an architecture of ``TinySpace``."""
-    return layers_of(SPACE, architecture, (1, 8, 8), 10)
+    return layers_of(SPACE, architecture, image_signature((1, 8, 8), 10))
 
 
 @pytest.fixture(name="space", scope="module")

@@ -11,6 +11,7 @@ from nas.errors import RecipeError
 from nas.prediction.samples import MeasuredDevice
 from nas.prediction.trust_request import TrustRequest, check_limits
 from nas.progress import NullProgress
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.values.objective import Limit
 
@@ -20,7 +21,9 @@ QUICK = "quick_predictor:fit_quick"
 def measured_device() -> MeasuredDevice:
     """Return the latencies of twelve architectures, with a limit."""
     values = {"latency_ms": {a: latency_ms(a) for a in ALL[:12]}}
-    return MeasuredDevice(describer_of(SPACE, (1, 8, 8), 10), "board", values, (Limit.parse("latency_ms<=1ms"),))
+    return MeasuredDevice(
+        describer_of(SPACE, image_signature((1, 8, 8), 10)), "board", values, (Limit.parse("latency_ms<=1ms"),)
+    )
 
 
 def test_limits_of_the_device_count_unless_others_are_asked_for() -> None:

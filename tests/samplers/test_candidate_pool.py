@@ -11,10 +11,11 @@ from tiny_space import TinySpace
 
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space, neighbours, sample
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from predictors.samplers.candidate_pool import RANDOM, CandidatePool
 
-DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
+DESCRIBER = describer_of(CELLS, image_signature(SHAPE, CLASSES))
 
 
 def drawn(
@@ -53,7 +54,7 @@ def test_a_small_space_is_there_as_a_whole() -> None:
     """The candidates of a small space are all its architectures."""
     space = TinySpace()
     everything = list(enumerate_space(space))
-    pool = CandidatePool(describer_of(space, SHAPE, CLASSES), {}, np.random.default_rng(0))
+    pool = CandidatePool(describer_of(space, image_signature(SHAPE, CLASSES)), {}, np.random.default_rng(0))
     assert set(drawn(pool)) == set(everything)
     assert set(drawn(pool, (), everything[:4])) == set(everything[4:])
 
@@ -76,7 +77,7 @@ def test_costs_are_asked_for_once() -> None:
 def test_what_cannot_be_built_is_left_out() -> None:
     """It is not a candidate, even as a neighbour of the front."""
     space = Faulty(faults="shape")
-    describer = describer_of(space, SHAPE, CLASSES)
+    describer = describer_of(space, image_signature(SHAPE, CLASSES))
     pool = CandidatePool(describer, {}, np.random.default_rng(0))
     found = drawn(pool)
     unfit = set(enumerate_space(space)) - set(found)
@@ -89,7 +90,7 @@ def test_what_cannot_be_built_is_left_out() -> None:
 def test_what_cannot_be_built_needs_no_score() -> None:
     """A batch without any buildable architecture is not scored either, first or later."""
     space = Faulty(faults="shape")
-    describer = describer_of(space, SHAPE, CLASSES)
+    describer = describer_of(space, image_signature(SHAPE, CLASSES))
     by_fit = {describer.can_be_built(each): each for each in enumerate_space(space)}
     for order in ((True, False), (False, True)):
         pool = CandidatePool(describer, {}, np.random.default_rng(0), lambda found: np.arange(len(found)))

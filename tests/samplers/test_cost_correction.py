@@ -8,12 +8,13 @@ from made_up_search import CELLS, CLASSES, SHAPE, cost
 from nas.prediction.predictor import batch_of
 from nas.space.architecture import Architecture
 from nas.space.search_space import sample
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from predictors.features import feature_map
 from predictors.kernel import Inputs
 from predictors.samplers.cost_correction import Correction
 
-DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
+DESCRIBER = describer_of(CELLS, image_signature(SHAPE, CLASSES))
 
 
 def drawn(count: int, seed: int) -> tuple[list[Architecture], Inputs, np.ndarray]:

@@ -8,13 +8,14 @@ from made_up_search import CELLS, CLASSES, SHAPE, error
 
 from nas.prediction.predictor import batch_of
 from nas.space.search_space import sample
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from predictors.features import feature_map
 from predictors.kernel import Inputs
 from predictors.quality import spearman
 from predictors.samplers.error_surrogate import Surrogate
 
-DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
+DESCRIBER = describer_of(CELLS, image_signature(SHAPE, CLASSES))
 
 
 def inputs_and_errors(count: int, seed: int) -> tuple[Inputs, np.ndarray]:

@@ -7,11 +7,12 @@ import optuna
 from made_up_search import CELLS, CLASSES, SHAPE, add, ask, both, cost, costs, error, new_study, search
 
 from nas.space.search_space import neighbours, sample
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.values.pareto import hypervolume
 from predictors.samplers.local_search import FIRST, LocalSearchSampler
 
-DESCRIBER = describer_of(CELLS, SHAPE, CLASSES)
+DESCRIBER = describer_of(CELLS, image_signature(SHAPE, CLASSES))
 
 
 def test_proposes_neighbours_of_the_front() -> None:

@@ -16,6 +16,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import total_macs
 from nas.space.search_space import enumerate_space, sample, settle
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.values.pareto import hypervolume
 from predictors.samplers.surrogate_sampler import FIRST, SurrogateSampler
@@ -24,7 +25,7 @@ from predictors.samplers.surrogate_sampler import FIRST, SurrogateSampler
 @pytest.fixture(name="cells", scope="module")
 def describer_of_cells() -> Describer:
     """Return a describer of the cells."""
-    return describer_of(CELLS, SHAPE, CLASSES)
+    return describer_of(CELLS, image_signature(SHAPE, CLASSES))
 
 
 def test_finds_the_front_with_few_evaluations(cells: Describer) -> None:

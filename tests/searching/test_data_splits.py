@@ -14,7 +14,7 @@ from quick_runs import Diary, OneChoice, search
 from torch import nn
 
 from nas.space.architecture import Architecture
-from nas.tasks.dataset import DataSet, Split
+from nas.tasks.images.images import Images, Split
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -49,7 +49,7 @@ class WatchedSplit(Split):
 
 
 @pytest.fixture(name="marked")
-def marked_data(digits: DataSet) -> Iterator[DataSet]:
+def marked_data(digits: Images) -> Iterator[Images]:
     """Digits whose first pixel is 50, 100 or 150, by split."""
 
     def mark(split: Split, value: int) -> npt.NDArray[np.uint8]:
@@ -57,7 +57,7 @@ def marked_data(digits: DataSet) -> Iterator[DataSet]:
         images[:, :, 0, 0] = value
         return images
 
-    data = DataSet(
+    data = Images(
         "marked",
         Split(mark(digits.train, 50), digits.train.labels),
         Split(mark(digits.validation, 100), digits.validation.labels),
@@ -73,7 +73,7 @@ def marked_data(digits: DataSet) -> Iterator[DataSet]:
 
 
 def test_validation_images_are_trained_on_only_at_the_end_and_test_images_only_tested(
-    tmp_path: Path, marked: DataSet
+    tmp_path: Path, marked: Images
 ) -> None:
     """The search trains on training images and evaluates on validation images. Test images come last, once."""
 
@@ -99,13 +99,13 @@ def test_validation_images_are_trained_on_only_at_the_end_and_test_images_only_t
     assert diary.stages.count("testing winners") == 1
 
 
-def test_a_leak_is_told_at_the_start_and_in_the_report(tmp_path: Path, digits: DataSet) -> None:
+def test_a_leak_is_told_at_the_start_and_in_the_report(tmp_path: Path, digits: Images) -> None:
     """Test pictures that are also trained on are counted before anything is done, and beside the results."""
     images = digits.test.images.copy()
     images[:7] = digits.train.images[:7]
     labels = digits.test.labels.copy()
     labels[:7] = digits.train.labels[:7]
-    leaky = DataSet("leaky", digits.train, digits.validation, Split(images, labels), digits.classes)
+    leaky = Images("leaky", digits.train, digits.validation, Split(images, labels), digits.classes)
     diary = Diary()
     search(tmp_path, OneChoice(), leaky, progress=diary)
     told = "7 of 359 test pictures are also in the training or validation split"

@@ -9,13 +9,14 @@ from tiny_space import TinySpace
 from nas.errors import RecipeError
 from nas.searching.proposer import Beforehand, Proposer
 from nas.searching.screening import Verdict
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 
 
 def proposer_of(sampler: str) -> Proposer:
     """Return a proposer with a sampler of this module."""
     space = TinySpace()
-    beforehand = Beforehand(describer_of(space, (1, 8, 8), 10))
+    beforehand = Beforehand(describer_of(space, image_signature((1, 8, 8), 10)))
     return Proposer(space, 2, f"test_failing_samplers:{sampler}", seed=0, history=(), beforehand=beforehand)
 
 

@@ -20,8 +20,7 @@ import nas
 from nas.errors import JournalError, RecipeError
 from nas.formats.onnx_session import outputs_of
 from nas.recipe.recipe import read_recipe
-from nas.tasks.dataset import DataSet
-from nas.training.training import normalised_images
+from nas.tasks.images.images import Images
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -69,14 +68,14 @@ def test_the_journal_has_a_write_ahead_log(finished: Path) -> None:
     connection.close()
 
 
-def test_a_bundle_holds_the_model_that_was_trained_and_measured(finished: Path, digits: DataSet) -> None:
+def test_a_bundle_holds_the_model_that_was_trained_and_measured(finished: Path, digits: Images) -> None:
     """Its weights load into the module that the space builds, and its ONNX file gives the same outputs."""
     for row in evaluations_of(finished, "winner"):
         folder = finished / str(row.details["folder"])
         module = Faulty().build(row.architecture)
         module.load_state_dict(load_file(folder / "model.safetensors"))
         module.eval()
-        images = normalised_images(digits.validation.images, digits)
+        images = digits.prepared((torch.from_numpy(digits.validation.images),))[0]
         with torch.inference_mode():
             expected = module(torch.from_numpy(images)).numpy()
         np.testing.assert_allclose(outputs_of(folder / "model.onnx", images), expected, rtol=1e-3, atol=1e-4)
@@ -103,7 +102,7 @@ assert not {"torch", "nas"} & set(sys.modules)
 """
 
 
-def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished: Path, digits: DataSet) -> None:
+def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished: Path, digits: Images) -> None:
     """The file in the bundle classifies saved images by numpy, onnxruntime and Pillow, as the winner does.
 
     It errs as often as the journal says.
@@ -125,7 +124,7 @@ def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     wrong = sum(line["class"] != digits.classes[label] for line, label in zip(lines, digits.test.labels, strict=True))
     assert wrong / len(digits.test) == pytest.approx(row.details["test_error"])
-    images = normalised_images(digits.test.images, digits)
+    images = digits.prepared((torch.from_numpy(digits.test.images),))[0]
     expected = outputs_of(finished / str(row.details["folder"]) / "model.onnx", images)
     np.testing.assert_array_equal(np.array([line["logits"] for line in lines], dtype=np.float32), expected)
     about = json.loads((finished / str(row.details["folder"]) / "architecture.json").read_text(encoding="utf-8"))

@@ -15,6 +15,7 @@ from uncertain_runs import search, told
 
 from nas.results.run_folder import load_run
 from nas.space.search_space import enumerate_space
+from nas.space.signature import image_signature
 from nas.storage.journal_rows import Fit
 from nas.storage.measurement_store import LEAST_OF_A_SOURCE, MeasurementStore, space_identity
 from nas.values.evaluation import PredictedValue
@@ -60,7 +61,7 @@ class TestWhatPredictorsLearnFrom:
         """They are of the same space and metric, and not of this target; without reuse there are none."""
         monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
         store = MeasurementStore(tmp_path / "home")
-        space = space_identity(Faulty(), (1, 8, 8), 10)
+        space = space_identity(Faulty(), image_signature((1, 8, 8), 10))
         for architecture in list(enumerate_space(Faulty()))[:LEAST_OF_A_SOURCE]:
             for fingerprint, target in (("here", "onnxruntime-cpu"), ("there", "torch-cuda")):
                 twice = {"latency_ms": Measurement("latency_ms", target, ((2 * latency_ms(architecture),),))}

@@ -15,10 +15,11 @@ from nas.searching.proposer import ASKS, DRAWS, SECONDS, Beforehand, Proposer, T
 from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import SearchSpace, architecture_from, count, enumerate_space, neighbours, sample
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.values.evaluation import Failure
 
-TINY = TinySpace()
+TINY, SIGNATURE = TinySpace(), image_signature((1, 8, 8), 10)
 TINY_SIZE = count(TINY)
 
 
@@ -83,7 +84,7 @@ def proposer_of(
     known: Mapping[int, Callable[[Sequence[Architecture]], np.ndarray]] | None = None,
 ) -> Proposer:
     """Return a proposer that knows the describer, and the costs in ``known``, beforehand."""
-    beforehand = Beforehand(describer_of(space, (1, 8, 8), 10), known or {})
+    beforehand = Beforehand(describer_of(space, SIGNATURE), known or {})
     return Proposer(space, objectives, sampler, seed=seed, history=history, beforehand=beforehand)
 
 
@@ -96,7 +97,7 @@ def test_a_prior_is_for_samplers_that_learn() -> None:
             asked.extend(architectures)
             return np.zeros(len(architectures))
 
-        beforehand = Beforehand(describer_of(TINY, (1, 8, 8), 10), prior=prior)
+        beforehand = Beforehand(describer_of(TINY, SIGNATURE), prior=prior)
         proposer = Proposer(TINY, 2, sampler, seed=0, history=(), beforehand=beforehand)
         proposed = proposed_by(proposer)
         assert proposed is not None
@@ -370,7 +371,7 @@ def test_an_architecture_that_cannot_be_built_is_judged_once() -> None:
 
 def test_options_of_a_sampler_reach_its_maker() -> None:
     """An option that the sampler does not have is refused with its name."""
-    beforehand = Beforehand(describer_of(TINY, (1, 8, 8), 10))
+    beforehand = Beforehand(describer_of(TINY, SIGNATURE))
     made = Proposer(TINY, 1, "nsga2", seed=0, history=(), beforehand=beforehand, options={"population": 7})
     assert made._study.sampler._population_size == 7  # type: ignore[attr-defined]
     with pytest.raises(RecipeError, match=r"'nsga2' cannot be made with .*'populaton'"):
@@ -388,11 +389,10 @@ def test_a_history_is_told_without_looking_at_all_trials_each_time(monkeypatch: 
 
 def test_a_generation_of_a_genetic_sampler_is_counted_in_finished_trials() -> None:
     """A failed or stopped one does not fill it."""
-    space = WideSpace()
-    rng = np.random.default_rng(0)
+    space, rng = WideSpace(), np.random.default_rng(0)
     history = [told(sample(space, rng)) for _ in range(5)]
     stopped = Told(sample(space, rng), None, {}, stopped=True)
-    beforehand = Beforehand(describer_of(space, (1, 8, 8), 10))
+    beforehand = Beforehand(describer_of(space, SIGNATURE))
     told_of = [*history[:2], stopped, *history[2:]]
     options = {"population": 2}
     proposer = Proposer(space, 2, "nsga2", seed=0, history=told_of, beforehand=beforehand, options=options)

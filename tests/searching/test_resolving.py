@@ -17,7 +17,7 @@ from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.searching.resolving import resolve, with_given_names
-from nas.tasks.dataset import DataSet
+from nas.tasks.images.images import Images
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_a_plug_in_that_cannot_be_used_is_refused_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
-def resolved(recipe: Recipe, space: Any = None, data: DataSet | None = None) -> nas.SearchSpace:
+def resolved(recipe: Recipe, space: Any = None, data: Images | None = None) -> nas.SearchSpace:
     return resolve(recipe, space, data, instruments(Faulty()), NullProgress()).space
 
 
 class TestGivenObjects:
-    def test_are_called_given_in_the_recipe(self, digits: DataSet) -> None:
+    def test_are_called_given_in_the_recipe(self, digits: Images) -> None:
         """The recipe records the class of the space, be it an object or a class, and changes nothing else."""
         recipe = Recipe(seed=3)
         for space in (OneChoice(), OneChoice):
@@ -60,7 +60,7 @@ class TestGivenObjects:
         assert with_given_names(recipe, None, None) == recipe
 
     @pytest.mark.parametrize(("space", "data"), [(OneChoice(), False), (None, True)], ids=["space", "data"])
-    def test_must_be_passed_again(self, space: Any, data: bool, digits: DataSet) -> None:
+    def test_must_be_passed_again(self, space: Any, data: bool, digits: Images) -> None:
         """The message names the argument."""
         recipe = with_given_names(Recipe(), space, digits if data else None)
         with pytest.raises(RecipeError, match=f"pass it again as {'data' if data else 'space'}=…"):
@@ -78,7 +78,5 @@ class TestGivenObjects:
     @pytest.mark.parametrize(("data", "shown"), [("digits", "'digits'"), (np.zeros((3, 8, 8)), "class ndarray")])
     def test_that_are_no_data_are_refused(self, data: Any, shown: str) -> None:
         """The message says how to make a data set, and how to name one."""
-        with pytest.raises(
-            RecipeError, match=f"takes a DataSet, but got .*{shown}. Make one with nas.DataSet.from_arr"
-        ):
+        with pytest.raises(RecipeError, match=f"takes a Images, but got .*{shown}. Make one with nas.Images.from_arr"):
             resolved(with_given_names(Recipe(), None, data), None, data)

@@ -178,7 +178,7 @@ def test_a_run_goes_on_with_the_table_that_it_began_with(tmp_path: Path) -> None
         nas.resume(tmp_path / "run", space=Chain(), instruments=nas.Instruments(looks_apart=False))
 
 
-def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.DataSet) -> None:
+def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.Images) -> None:
     """It would have no use."""
     table = {"path": str(write_table(tmp_path / "t.csv.gz")), "accuracy": "val_acc"}
     with pytest.raises(RecipeError, match="so data=… has no use: leave it out"):

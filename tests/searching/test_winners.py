@@ -22,7 +22,7 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.resolving import Instruments
 from nas.searching.selection import only_misses
 from nas.searching.winners.misses import say_only_misses
-from nas.tasks.dataset import DataSet, Split
+from nas.tasks.images.images import Images, Split
 from nas.values.evaluation import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -55,7 +55,7 @@ def test_energy_is_optional_for_a_winner(tmp_path: Path, monkeypatch: pytest.Mon
     assert sum("could not be measured" in text for text in diary.news) == 1
 
 
-def test_a_winner_knows_the_error_of_always_answering_the_most_frequent_class(tmp_path: Path, digits: DataSet) -> None:
+def test_a_winner_knows_the_error_of_always_answering_the_most_frequent_class(tmp_path: Path, digits: Images) -> None:
     """Winners of the quickest trainings are no better, and the front says that nothing was learned."""
     labels = np.zeros(len(digits.test), dtype=np.int64)
     labels[:100] = 1

@@ -11,6 +11,7 @@ from torch import nn
 from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture, Choice
 from nas.space.rebuilding import BUILDS, COMPARED, Rebuilder
+from nas.space.signature import image_signature
 from nas.space.tracing import build_checked, load_weights
 
 IMAGE = (1, 8, 8)
@@ -30,7 +31,7 @@ class Built:
 
 def rebuilt(make: Callable[[Architecture], nn.Module]) -> None:
     """Build all compared architectures as often as a search does."""
-    rebuilder = Rebuilder(Built(make), IMAGE, 10)
+    rebuilder = Rebuilder(Built(make), image_signature(IMAGE, 10))
     for place in range(COMPARED):
         for _ in range(BUILDS):
             rebuilder.build(place)
@@ -118,10 +119,10 @@ def test_a_kept_module_fails_also_where_nobody_compared() -> None:
     kept: dict[str, nn.Module] = {}
     space = Built(lambda architecture: kept.setdefault(architecture.id, network(architecture)))
     architecture = Architecture({"width": 8})
-    build_checked(space, architecture, IMAGE, 10)
-    build_checked(space, Architecture({"width": 4}), IMAGE, 10)
+    build_checked(space, architecture, image_signature(IMAGE, 10))
+    build_checked(space, Architecture({"width": 4}), image_signature(IMAGE, 10))
     with pytest.raises(CandidateError, match=r"an earlier build returned '1\.weight' already"):
-        build_checked(space, architecture, IMAGE, 10)
+        build_checked(space, architecture, image_signature(IMAGE, 10))
 
 
 def test_weights_of_another_network_are_one_sentence() -> None:

@@ -14,6 +14,7 @@ from nas.errors import CandidateError
 from nas.space.architecture import Architecture, Choice
 from nas.space.layer import Layer, total_macs, total_params
 from nas.space.search_space import SearchSpace, architecture_from, load_space
+from nas.space.signature import image_signature
 from nas.space.tracing import build_checked, describer_of, layers_of, trace_layers
 
 IMAGE = (1, 8, 8)
@@ -21,7 +22,7 @@ IMAGE = (1, 8, 8)
 
 def kinds(module: nn.Module, input_shape: tuple[int, int, int] = IMAGE) -> list[str]:
     """Return the kinds of layers in order."""
-    return [layer.kind for layer in trace_layers(module, input_shape, 10)]
+    return [layer.kind for layer in trace_layers(module, image_signature(input_shape, 10))]
 
 
 class Forward(nn.Module):
@@ -55,7 +56,7 @@ def one_block_vit(pool: str) -> nn.Module:
     """Return a vision transformer of one block."""
     space = load_space("timm-vit", {}, input_shape=IMAGE, classes=10)
     values = {"patch_size": 2, "depth": 1, "width": 32, "head_width": 16, "mlp_ratio": 2.0, "pool": pool}
-    return build_checked(space, architecture_from(space, values), IMAGE, 10)
+    return build_checked(space, architecture_from(space, values), image_signature(IMAGE, 10))
 
 
 class TestCounts:
@@ -65,7 +66,7 @@ class TestCounts:
     def test_attention_is_counted(self, pool: str, tokens: int) -> None:
         """A vision transformer of one block does the work of six products, two of them in fused attention."""
         module = one_block_vit(pool)
-        layers = trace_layers(module, IMAGE, 10)
+        layers = trace_layers(module, image_signature(IMAGE, 10))
         patches = 16 * 32 * 2 * 2
         qkv, scores, mixing, projection = tokens * 32 * 96, tokens * tokens * 32, tokens * tokens * 32, tokens * 32 * 32
         mlp, head = 2 * tokens * 32 * 64, 32 * 10
@@ -90,7 +91,7 @@ class TestCounts:
                 output: torch.Tensor = self.head(self.block(images[:, 0]).mean(1))
                 return output
 
-        layers = trace_layers(Encoder(), IMAGE, 10)
+        layers = trace_layers(Encoder(), image_signature(IMAGE, 10))
         products = 8 * 8 * 24 + 2 * 8 * 8 * 8 + 8 * 8 * 8 + 2 * 8 * 8 * 16
         assert total_macs(layers) == products + 80
         assert sum(layer.kind == "attention" for layer in layers) == 1
@@ -109,7 +110,7 @@ class TestCounts:
             nn.Flatten(),
             nn.Linear(8, 10),
         )
-        assert trace_layers(module, IMAGE, 10) == (
+        assert trace_layers(module, image_signature(IMAGE, 10)) == (
             Layer("conv", (1, 8, 8), (4, 6, 6), macs=36 * 36, params=36 + 8, kernel=3),
             Layer("activation", (4, 6, 6), (4, 6, 6)),
             Layer("norm", (4, 6, 6), (4, 6, 6), params=8),
@@ -130,7 +131,7 @@ class TestCounts:
             nn.Linear(192, 10, bias=False),
             nn.Softmax(1),
         )
-        depthwise, pool, transposed, linear, softmax = trace_layers(module, (2, 8, 8), 10)
+        depthwise, pool, transposed, linear, softmax = trace_layers(module, image_signature((2, 8, 8), 10))
         assert (depthwise.kind, depthwise.macs, depthwise.groups) == ("depthwise_conv", 2 * 64 * 9, 2)
         assert (pool.kind, pool.kernel, pool.stride, pool.output_shape) == ("pool", 3, 2, (2, 4, 4))
         assert (transposed.kind, transposed.macs, transposed.params) == ("conv", 2 * 16 * 3 * 4, 24)
@@ -141,14 +142,14 @@ class TestCounts:
         module = nn.Sequential(nn.Flatten(), shared := nn.Linear(64, 64, bias=False), shared, nn.Linear(64, 10))
         module[3].bias.requires_grad_(False)
         module.register_parameter("unused", nn.Parameter(torch.ones(5)))
-        layers = trace_layers(module, IMAGE, 10)
+        layers = trace_layers(module, image_signature(IMAGE, 10))
         assert [layer.params for layer in layers] == [64 * 64, 0, 640]
         assert [layer.macs for layer in layers] == [64 * 64, 64 * 64, 640]
 
     def test_weight_that_is_computed(self) -> None:
         """Operations on weights alone are not layers; the weights count for the layer that uses the result."""
         module = Forward(lambda self, x: x @ torch.nn.functional.normalize(self.weight, dim=1).t())
-        (layer,) = trace_layers(module, IMAGE, 10)
+        (layer,) = trace_layers(module, image_signature(IMAGE, 10))
         assert (layer.kind, layer.macs, layer.params) == ("linear", 640, 640)
 
     def test_what_is_written_into_a_new_tensor_is_not_lost(self) -> None:
@@ -160,7 +161,7 @@ class TestCounts:
                 out[:, part] = x[:, 32 * part : 32 * (part + 1)].relu()
             return torch.nn.functional.linear(out.flatten(1), self.weight)
 
-        *_, layer = trace_layers(Forward(by_parts), IMAGE, 10)
+        *_, layer = trace_layers(Forward(by_parts), image_signature(IMAGE, 10))
         assert (layer.kind, layer.macs, layer.params) == ("linear", 640, 640)
 
     def test_products_and_joins(self) -> None:
@@ -177,7 +178,7 @@ class TestRuns:
         module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(144, 10))
         module.train()
         before, state = pickle.dumps(module.state_dict()), torch.get_rng_state()
-        trace_layers(module, IMAGE, 10)
+        trace_layers(module, image_signature(IMAGE, 10))
         assert pickle.dumps(module.state_dict()) == before
         assert module.training
         assert torch.equal(torch.get_rng_state(), state)
@@ -197,7 +198,7 @@ class TestRuns:
         """Building for a trace draws weights from a separate random state."""
         space = OneSpace(lambda _: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
         state = torch.get_rng_state()
-        assert [layer.kind for layer in layers_of(space, ARCHITECTURE, IMAGE, 10)] == ["linear"]
+        assert [layer.kind for layer in layers_of(space, ARCHITECTURE, image_signature(IMAGE, 10))] == ["linear"]
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_build_that_needs_values(self) -> None:
@@ -206,7 +207,7 @@ class TestRuns:
         def build(_: Architecture) -> nn.Module:
             return nn.Sequential(nn.Flatten(), nn.Linear(int(torch.tensor(64)), 10))
 
-        assert [layer.macs for layer in layers_of(OneSpace(build), ARCHITECTURE, IMAGE, 10)] == [640]
+        assert [layer.macs for layer in layers_of(OneSpace(build), ARCHITECTURE, image_signature(IMAGE, 10))] == [640]
 
 
 class TestFailures:
@@ -215,7 +216,7 @@ class TestFailures:
     def test_wrong_output_shape(self) -> None:
         """The message gives the rule and then the value."""
         with pytest.raises(CandidateError) as failure:
-            trace_layers(nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), IMAGE, 10)
+            trace_layers(nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), image_signature(IMAGE, 10))
         assert failure.value.kind == "build"
         assert failure.value.reason == (
             "build must return a module that maps (1, 1, 8, 8) to (1, 10), but it gave (1, 7)."
@@ -224,14 +225,14 @@ class TestFailures:
     def test_output_that_is_no_tensor(self) -> None:
         """A tuple of outputs is not accepted as logits."""
         with pytest.raises(CandidateError, match="but it gave a tuple"):
-            trace_layers(Forward(lambda self, x: (x, x)), IMAGE, 10)
+            trace_layers(Forward(lambda self, x: (x, x)), image_signature(IMAGE, 10))
 
     def test_forward_raises(self) -> None:
         """The error has the message of the CPU run, and its cause."""
         with pytest.raises(
             CandidateError, match=r"forward raised RuntimeError: .*shapes cannot be multiplied"
         ) as failure:
-            trace_layers(nn.Sequential(nn.Flatten(), nn.Linear(63, 10)), IMAGE, 10)
+            trace_layers(nn.Sequential(nn.Flatten(), nn.Linear(63, 10)), image_signature(IMAGE, 10))
         assert isinstance(failure.value.__cause__, RuntimeError)
 
     @pytest.mark.parametrize("call", [build_checked, layers_of])
@@ -250,7 +251,7 @@ class TestFailures:
         """A function that happens to work is not accepted as a module."""
         space: SearchSpace = OneSpace(lambda _: 3)
         with pytest.raises(CandidateError, match=r"must return a torch.nn.Module .* but it gave a int\."):
-            build_checked(space, ARCHITECTURE, IMAGE, 10)
+            build_checked(space, ARCHITECTURE, image_signature(IMAGE, 10))
 
 
 def test_an_exception_of_build_names_the_file_and_the_line_of_the_user_s_code() -> None:
@@ -263,7 +264,7 @@ def test_an_exception_of_build_names_the_file_and_the_line_of_the_user_s_code() 
             return nn.Conv2d(1, int(architecture["width"]), 3, groups=3)
 
     with pytest.raises(CandidateError) as failure:
-        build_checked(Wrong(), Architecture({"width": 8}), (1, 8, 8), 10)
+        build_checked(Wrong(), Architecture({"width": 8}), image_signature((1, 8, 8), 10))
     line = inspect.getsourcelines(Wrong.build)[1] + 1
     assert failure.value.reason.startswith("build raised ValueError: ")
     assert failure.value.reason.endswith(f"({__file__}, line {line})")
@@ -306,14 +307,14 @@ PLAIN = Layer("linear", (64,), (10,))
 def test_layers_of_another_kind_are_one_failed_row(given: object, says: str) -> None:
     """Whatever a space's own method returns, describing an architecture fails with one sentence."""
     with pytest.raises(CandidateError, match=says) as failure:
-        describer_of(GivenLayers(given), IMAGE, 10).describe([ARCHITECTURE])
+        describer_of(GivenLayers(given), image_signature(IMAGE, 10)).describe([ARCHITECTURE])
     assert failure.value.kind == "build"
 
 
 def test_a_scalar_may_be_a_layer_s_output() -> None:
     """A trace of a sum has a layer without a shape."""
     layers = [PLAIN, Layer("pool", (10,), ()), Layer("linear", (), (10,))]
-    assert describer_of(GivenLayers(layers), IMAGE, 10).describe([ARCHITECTURE]).layer_sums.sum() > 0
+    assert describer_of(GivenLayers(layers), image_signature(IMAGE, 10)).describe([ARCHITECTURE]).layer_sums.sum() > 0
 
 
 @pytest.mark.parametrize("call", [build_checked, layers_of])

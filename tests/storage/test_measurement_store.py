@@ -18,6 +18,7 @@ from torch import nn
 from nas.errors import TargetError
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import SearchSpace
+from nas.space.signature import image_signature
 from nas.space.tracing import trace_layers
 from nas.storage.measurement_store import LEAST_OF_A_SOURCE, STORE, MeasurementStore, layers_identity, space_identity
 from nas.values.measurement import Measurement
@@ -272,20 +273,25 @@ def importer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 class TestIdentity:
     def test_is_of_choices_shapes_and_classes(self) -> None:
         """A difference in any of them is another space, and an equal space has the same identity."""
-        same = {space_identity(TinySpace(), SHAPE, 10), space_identity(TinySpace(), list(SHAPE), 10)}
+        same = {
+            space_identity(TinySpace(), image_signature(SHAPE, 10)),
+            space_identity(TinySpace(), image_signature(list(SHAPE), 10)),
+        }
         others = {
-            space_identity(TinySpace(), (3, 8, 8), 10),
-            space_identity(TinySpace(), SHAPE, 11),
-            space_identity(Wider(), SHAPE, 10),
+            space_identity(TinySpace(), image_signature((3, 8, 8), 10)),
+            space_identity(TinySpace(), image_signature(SHAPE, 11)),
+            space_identity(Wider(), image_signature(SHAPE, 10)),
         }
         assert len(same) == 1
         assert len(same | others) == 4
 
     def test_is_of_the_source_code(self, imported: Callable[[str], SearchSpace]) -> None:
         """An edit anywhere in the module's file makes another space, and undoing it restores the old one."""
-        first = space_identity(imported(SOURCE), SHAPE, 10)
-        edited = space_identity(imported(SOURCE.replace("nn.Flatten()", "nn.Flatten(), nn.ReLU()")), SHAPE, 10)
-        again = space_identity(imported(SOURCE), SHAPE, 10)
+        first = space_identity(imported(SOURCE), image_signature(SHAPE, 10))
+        edited = space_identity(
+            imported(SOURCE.replace("nn.Flatten()", "nn.Flatten(), nn.ReLU()")), image_signature(SHAPE, 10)
+        )
+        again = space_identity(imported(SOURCE), image_signature(SHAPE, 10))
         assert first == again != edited
 
     def test_is_of_the_whole_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,23 +303,23 @@ class TestIdentity:
         (package / "blocks.py").write_text("WIDTH = 1\n")
         monkeypatch.syspath_prepend(tmp_path)
         space = importlib.import_module("own_package.space").Own()
-        before = space_identity(space, SHAPE, 10)
+        before = space_identity(space, image_signature(SHAPE, 10))
         (package / "blocks.py").write_text("WIDTH = 2\n")
-        assert space_identity(space, SHAPE, 10) != before
+        assert space_identity(space, image_signature(SHAPE, 10)) != before
         monkeypatch.delitem(sys.modules, "own_package.space")
         monkeypatch.delitem(sys.modules, "own_package")
 
     def test_needs_no_file(self) -> None:
         """The identity of a space from a prompt is made of its choices alone."""
         made = type("Made", (TinySpace,), {"__module__": "builtins"})()
-        assert space_identity(made, SHAPE, 10) == space_identity(made, SHAPE, 10)
+        assert space_identity(made, image_signature(SHAPE, 10)) == space_identity(made, image_signature(SHAPE, 10))
 
     def test_of_layers_is_of_each_of_them(self) -> None:
         """Sizes and order of layers count, and weights do not."""
 
         def identity(*modules: nn.Module) -> str:
             module = nn.Sequential(*modules, nn.Flatten(), nn.Linear(4 * 64, 10))
-            return layers_identity(trace_layers(module, SHAPE, 10))
+            return layers_identity(trace_layers(module, image_signature(SHAPE, 10)))
 
         first, again = (identity(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()) for _ in range(2))
         assert first == again

@@ -21,6 +21,7 @@ from nas.progress import NullProgress
 from nas.space.architecture import Architecture, Choice
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, count, enumerate_space
+from nas.space.signature import image_signature
 from nas.space.tracing import layers_of
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.measured_table import measure_table
@@ -75,7 +76,7 @@ def test_a_table_reads_back_with_every_column(tmp_path: Path) -> None:
         for choice in space.choices:
             shown = line[choice.name]
             assert (choice.options[int(shown)] if shown else None) == architecture.get(choice.name)
-        layers = layers_of(space, architecture, SHAPE, 10)
+        layers = layers_of(space, architecture, image_signature(SHAPE, 10))
         assert int(line["params"]) == total_params(layers)
         assert float(line["mflops"]) == total_macs(layers) / 1e6
         lower, median, upper = (float(line[f"{part}latency_ms_{DEVICE}"]) for part in ("lower_", "", "upper_"))

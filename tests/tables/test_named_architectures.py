@@ -18,6 +18,7 @@ from nas.errors import RecipeError
 from nas.prediction.samples import MeasuredDevice
 from nas.progress import NullProgress
 from nas.space.architecture import Architecture
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from nas.tables.measured_table import columns_of, measure_table
 from nas.tables.named_architectures import NamedArchitectures, named_in, with_named, write_next
@@ -134,7 +135,10 @@ def test_the_report_on_a_run_finds_what_the_command_has_measured(tmp_path: Path)
     """Rows in the run's folder join the run's own, which count where both exist; they are not suggested again."""
     own = {ALL[0]: 5.0, ALL[1]: 6.0}
     data = MeasuredDevice(
-        describer_of(SPACE, (1, 8, 8), 10), str(TARGET), {"latency_ms": own}, pool={"latency_ms": ALL[2:6]}
+        describer_of(SPACE, image_signature((1, 8, 8), 10)),
+        str(TARGET),
+        {"latency_ms": own},
+        pool={"latency_ms": ALL[2:6]},
     )
     assert with_named(data, tmp_path).values == data.values
     names = [json.dumps(dict(each)) for each in ALL[1:4]]

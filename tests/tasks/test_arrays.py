@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numbered_images import numbered_images
 
-from nas.tasks.dataset import DataSet
+from nas.tasks.images.images import Images
 
 ANY = np.random.default_rng(0)
 LABELS = np.arange(200) % 2
@@ -41,7 +41,7 @@ class TestImages:
     def test_what_may_be_a_signal_is_no_image(self, images: np.ndarray[Any, Any], message: str) -> None:
         """The error says why, and how to say that it is an image after all."""
         with pytest.raises(ValueError, match=message):
-            DataSet.from_arrays(images, LABELS)
+            Images.from_arrays(images, LABELS)
 
     @pytest.mark.parametrize(
         ("images", "shape"),
@@ -56,25 +56,25 @@ class TestImages:
     )
     def test_plain_images_are_taken(self, images: np.ndarray[Any, Any], shape: tuple[int, ...]) -> None:
         """An axis of channels, or the 256 levels of pixels, tell that an array holds images."""
-        assert DataSet.from_arrays(images, LABELS).input_shape == shape
+        assert Images.from_arrays(images, LABELS).input_shape == shape
 
 
 class TestLabels:
     def test_labels_with_gaps_are_mapped(self) -> None:
         """Each different label is a class, called by its label. Large ones take no memory."""
         labels = np.array([10**12, 7, 255])[np.arange(30) % 3]
-        data = DataSet.from_arrays(numbered_images(30), labels, test_images=numbered_images(3), test_labels=labels[:3])
+        data = Images.from_arrays(numbered_images(30), labels, test_images=numbered_images(3), test_labels=labels[:3])
         assert data.classes == ("7", "255", "1000000000000")
         assert data.test.labels.tolist() == [2, 0, 1]
-        huge = DataSet.from_arrays(numbered_images(20), np.array([2**64 - 1, 0] * 10, dtype=np.uint64))
+        huge = Images.from_arrays(numbered_images(20), np.array([2**64 - 1, 0] * 10, dtype=np.uint64))
         assert huge.classes == ("0", str(2**64 - 1))
 
     def test_labels_may_be_text(self) -> None:
         """The classes are in the order of the alphabet, or in the given one."""
         labels = np.array(["dog", "cat"] * 10)
-        data = DataSet.from_arrays(numbered_images(20), labels)
+        data = Images.from_arrays(numbered_images(20), labels)
         assert (data.classes, data.train.labels[0]) == (("cat", "dog"), 1)
-        given = DataSet.from_arrays(numbered_images(20), labels, classes=("dog", "cat"))
+        given = Images.from_arrays(numbered_images(20), labels, classes=("dog", "cat"))
         assert (given.classes, given.train.labels[0]) == (("dog", "cat"), 0)
 
     @pytest.mark.parametrize(
@@ -106,18 +106,18 @@ class TestLabels:
     ) -> None:
         """The error names the largest label that is no class."""
         with pytest.raises(ValueError, match=message):
-            DataSet.from_arrays(numbered_images(20), labels, **options)
+            Images.from_arrays(numbered_images(20), labels, **options)
 
     def test_identities_are_no_labels(self) -> None:
         """A label for each image is refused at once, before each is looked at as a class."""
         images = np.zeros((60_000, 2, 2), dtype=np.uint8)
         with pytest.raises(ValueError, match="60000 of 60000 labels differ, up to 59999"):
-            DataSet.from_arrays(images, np.arange(60_000))
+            Images.from_arrays(images, np.arange(60_000))
 
     def test_test_labels_need_training_images(self) -> None:
         """A class that only the test has cannot be learned."""
         with pytest.raises(ValueError, match=r"test_labels must be 0 to 1 .* the largest of the others is 5"):
-            DataSet.from_arrays(
+            Images.from_arrays(
                 numbered_images(20), np.arange(20) % 2, test_images=numbered_images(2), test_labels=np.array([0, 5])
             )
 
@@ -125,14 +125,14 @@ class TestLabels:
         """Text does not stand for a number."""
         test = {"test_images": numbered_images(2), "test_labels": np.array([0, 1])}
         with pytest.raises(ValueError, match="test_labels must be text where other labels are"):
-            DataSet.from_arrays(numbered_images(20), np.array(["0", "1"] * 10), **test)
+            Images.from_arrays(numbered_images(20), np.array(["0", "1"] * 10), **test)
 
 
 class TestDuplicates:
     def test_pictures_in_two_splits_are_counted(self) -> None:
         """A leak is told with the number of pictures, and so are pictures with two labels."""
         images, test = numbered_images(100), numbered_images(110)[95:]
-        data = DataSet.from_arrays(images, np.arange(100) % 2, test_images=test, test_labels=np.arange(15) % 2)
+        data = Images.from_arrays(images, np.arange(100) % 2, test_images=test, test_labels=np.arange(15) % 2)
         assert data.warnings == (
             "5 of 15 test pictures are also in the training or validation split, pixel by pixel, so test errors look "
             "better than they are. Remove the copies.",
@@ -142,8 +142,8 @@ class TestDuplicates:
 
     def test_copies_within_one_split_of_one_class_are_no_leak(self) -> None:
         """Nothing is said without a leak, and validation pictures are looked at too."""
-        assert DataSet.from_arrays(numbered_images(100), np.arange(100) % 2).warnings == ()
+        assert Images.from_arrays(numbered_images(100), np.arange(100) % 2).warnings == ()
         twice = np.concatenate([numbered_images(20), numbered_images(20)])
-        data = DataSet.from_arrays(twice, np.arange(40) % 2, test_images=numbered_images(22)[20:], test_labels=[0, 1])
+        data = Images.from_arrays(twice, np.arange(40) % 2, test_images=numbered_images(22)[20:], test_labels=[0, 1])
         (warning,) = data.warnings
         assert "validation pictures are also in the training split" in warning

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from nas.errors import DataError
-from nas.tasks.data_source import DataSource, load_data
-from nas.tasks.dataset import DataSet
-from nas.tasks.named_data import DATA_SETS
+from nas.tasks.data_source import DataSource
+from nas.tasks.images.images import Images
+from nas.tasks.images.known import DATA_SETS
+from nas.tasks.images.loading import load_data
 
 
 class TestLoadData:
@@ -67,7 +68,7 @@ class TestLoadData:
 
 
 class TestDataSource:
-    def test_a_given_data_set_is_returned(self, digits: DataSet) -> None:
+    def test_a_given_data_set_is_returned(self, digits: Images) -> None:
         """A given data set is returned as the same object."""
         assert DataSource(given=digits).load() is digits
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from nas.errors import DataError
-from nas.tasks.data_source import load_data
+from nas.tasks.images.loading import load_data
 
 
 def write_image(path: Path, size: tuple[int, int] = (6, 5), mode: str = "RGB", value: int = 100) -> None:

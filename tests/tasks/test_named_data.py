@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from numbered_images import indices_of, numbered_images
 
-import nas.tasks.named_data
+import nas.tasks.images.named_data
 from nas.errors import DataError
-from nas.tasks.data_source import load_data
+from nas.tasks.images.loading import load_data
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -68,8 +68,8 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     monkeypatch.chdir(tmp_path_factory.mktemp("current"))
-    for name, known in nas.tasks.named_data._IDX_SETS.items():
-        monkeypatch.setitem(nas.tasks.named_data._IDX_SETS, name, replace(known, folders=()))
+    for name, known in nas.tasks.images.named_data._IDX_SETS.items():
+        monkeypatch.setitem(nas.tasks.images.named_data._IDX_SETS, name, replace(known, folders=()))
 
 
 @pytest.mark.usefixtures("offline")
@@ -83,7 +83,7 @@ class TestKnownSets:
         assert indices_of(data.test) == list(range(20))
         assert sorted(indices_of(data.train) + indices_of(data.validation)) == list(range(40))
         assert data.train.labels.tolist() == [index % 10 for index in indices_of(data.train)]
-        assert (data.class_count, data.flip) == (10, True)
+        assert (data.signature.classes, data.flip) == (10, True)
         data.train.images[0] = 0  # torch warns about read-only arrays
 
     def test_the_root_may_come_from_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +118,9 @@ class TestKnownSets:
         content = gzip.decompress(packed) if suffix else packed
         sums = ["0" * 32, "0" * 32]
         sums[which] = hashlib.md5((packed, content)[which]).hexdigest()
-        known = nas.tasks.named_data._IDX_SETS["fashion-mnist"]
+        known = nas.tasks.images.named_data._IDX_SETS["fashion-mnist"]
         monkeypatch.setitem(
-            nas.tasks.named_data._IDX_SETS, "fashion-mnist", replace(known, test_images_md5=(sums[0], sums[1]))
+            nas.tasks.images.named_data._IDX_SETS, "fashion-mnist", replace(known, test_images_md5=(sums[0], sums[1]))
         )
         assert len(load_data("fashion-mnist", root=tmp_path / "root").test) == 20
         with pytest.raises(DataError, match=r"'mnist', but .*t10k-images.* belongs to 'fashion-mnist'. Move .*/raw"):
@@ -132,7 +132,7 @@ class TestKnownSets:
         """The sums of the packed test images match torchvision's."""
         from torchvision import datasets
 
-        for known in nas.tasks.named_data._IDX_SETS.values():
+        for known in nas.tasks.images.named_data._IDX_SETS.values():
             published = dict(getattr(datasets, known.torchvision_name).resources)
             assert known.test_images_md5[0] == published["t10k-images-idx3-ubyte.gz"]
 

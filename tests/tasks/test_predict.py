@@ -11,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from small_bundle import KINDS, WIDE, colours, write_bundle, write_photos
 
 from nas.formats.onnx_session import outputs_of
 from nas.results.bundle import Bundle
-from nas.tasks.data_source import load_data
-from nas.tasks.dataset import DataSet
-from nas.tasks.predict import Classifier, InputError, Preparation
-from nas.training.training import normalised_images
+from nas.tasks.deployed.inputs import InputError
+from nas.tasks.deployed.pictures import PicturePreparation
+from nas.tasks.deployed.predict import Model
+from nas.tasks.images.images import Images
+from nas.tasks.images.loading import load_data
 
 Done = subprocess.CompletedProcess[str]
 
@@ -30,7 +32,7 @@ WAIT_S = 60
 def run(script: Path, *arguments: str | Path, cwd: Path | None = None) -> Done:
     """Run ``predict.py`` without what this project needs."""
     return subprocess.run(
-        [sys.executable, "-I", script, *map(str, arguments)],
+        [sys.executable, "-E", "-s", script, *map(str, arguments)],
         cwd=cwd,
         text=True,
         capture_output=True,
@@ -48,20 +50,20 @@ def photos_fixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="data", scope="module")
-def data_fixture(photos: Path) -> DataSet:
+def data_fixture(photos: Path) -> Images:
     """The same as a data set of small squares."""
     return load_data(f"folder:{photos}", image_size=16)
 
 
 @pytest.fixture(name="script", scope="module")
-def script_fixture(tmp_path_factory: pytest.TempPathFactory, data: DataSet) -> Path:
+def script_fixture(tmp_path_factory: pytest.TempPathFactory, data: Images) -> Path:
     """A ``predict.py`` in a winner's folder for that data set."""
     return write_bundle(tmp_path_factory.mktemp("bundle"), data)
 
 
-def test_a_photo_gets_exactly_the_logits_of_the_tested_pipeline(photos: Path, data: DataSet, script: Path) -> None:
+def test_a_photo_gets_exactly_the_logits_of_the_tested_pipeline(photos: Path, data: Images, script: Path) -> None:
     """Whatever its size and mode: the numbers are equal to the last bit, also by a folder and by a module."""
-    expected = outputs_of(script.with_name("model.onnx"), normalised_images(data.test.images, data))
+    expected = outputs_of(script.with_name("model.onnx"), data.prepared((torch.from_numpy(data.test.images),))[0])
     files = [photos / "test" / title / name for title in ("cat", "dog") for name in sorted(KINDS)]
     done = run(script, "--json", *files)
     assert (done.returncode, done.stderr) == (0, "")
@@ -71,18 +73,18 @@ def test_a_photo_gets_exactly_the_logits_of_the_tested_pipeline(photos: Path, da
     assert [line["class"] for line in lines] == [data.classes[label] for label in expected.argmax(axis=1)]
     np.testing.assert_allclose([sum(line["probabilities"].values()) for line in lines], 1, rtol=1e-5)
     assert run(script, "--json", photos / "test").stdout == done.stdout
-    model = Classifier(script.parent)
-    np.testing.assert_array_equal(model.logits(photos / "test"), expected)
+    model = Model(script.parent)
+    np.testing.assert_array_equal(model.outputs(photos / "test"), expected)
     np.testing.assert_array_equal(model.predict(files), model.predict(data.test.images))
 
 
-def test_a_bundle_prepares_pictures_by_the_same_code(photos: Path, data: DataSet, script: Path) -> None:
+def test_a_bundle_prepares_pictures_by_the_same_code(photos: Path, data: Images, script: Path) -> None:
     """What a winner is loaded from knows the data set's preparation, to the last bit."""
     bundle = Bundle.read(script.parent)
     assert bundle.preparation == data.preparation
-    np.testing.assert_array_equal(bundle.preparation.pixels(photos / "test"), data.test.images)
-    scaled = bundle.preparation.scaled(data.test.images)
-    np.testing.assert_array_equal(scaled, normalised_images(data.test.images, data))
+    np.testing.assert_array_equal(bundle.preparation.read(photos / "test")[0], data.test.images)
+    scaled = bundle.preparation.prepared((data.test.images,))[0]
+    np.testing.assert_array_equal(scaled, data.prepared((torch.from_numpy(data.test.images),))[0])
 
 
 def test_the_preparation_is_told_to_programs_and_in_words(script: Path) -> None:
@@ -97,7 +99,7 @@ def test_the_preparation_is_told_to_programs_and_in_words(script: Path) -> None:
     assert all(len(sentence.split()) <= 30 for sentence in told["in_words"])
 
 
-def test_any_number_of_pixels_is_classified(tmp_path: Path, data: DataSet, script: Path) -> None:
+def test_any_number_of_pixels_is_classified(tmp_path: Path, data: Images, script: Path) -> None:
     """The model's batch of two does not matter, nor does the axis of channels of a grey image."""
     for count in (1, 2, 3, 131):
         images = np.resize(data.test.images, (count, *data.input_shape))
@@ -108,14 +110,14 @@ def test_any_number_of_pixels_is_classified(tmp_path: Path, data: DataSet, scrip
         assert (name, title in data.classes) == (f"images.npy[{count - 1}]", True)
         assert 0.5 <= float(probability) <= 1
         np.testing.assert_array_equal(
-            Classifier(script.parent).logits(images[:1])[0], Classifier(script.parent).logits(images)[0]
+            Model(script.parent).outputs(images[:1])[0], Model(script.parent).outputs(images)[0]
         )
-    assert Classifier(script.parent).predict(data.test.images[:0]).shape == (0, 2)
+    assert Model(script.parent).predict(data.test.images[:0]).shape == (0, 2)
 
 
 def test_pictures_of_another_size_than_all_tested_ones_are_told(tmp_path: Path) -> None:
     """Where no picture was scaled before the test, one that has to be is taken with a note."""
-    grey = DataSet.from_arrays(np.random.default_rng(0).integers(0, 256, (20, 8, 12), np.uint8), np.arange(20) % 2)
+    grey = Images.from_arrays(np.random.default_rng(0).integers(0, 256, (20, 8, 12), np.uint8), np.arange(20) % 2)
     script = write_bundle(tmp_path / "bundle", grey, batch=1)
     for name, size in (("same.png", (12, 8)), ("large.png", WIDE), ("larger.png", (500, 300))):
         colours(size, 0).save(tmp_path / name)
@@ -125,7 +127,7 @@ def test_pictures_of_another_size_than_all_tested_ones_are_told(tmp_path: Path) 
     assert done.stderr == "note: all tested pictures had 12×8 pixels. Others are cut and scaled to that size.\n"
     assert len(done.stdout.splitlines()) == 2
     with pytest.warns(UserWarning, match="all tested pictures had 12×8 pixels"):
-        Bundle.read(script.parent).preparation.pixels(tmp_path / "large.png")
+        Bundle.read(script.parent).preparation.read(tmp_path / "large.png")[0]
 
 
 def test_a_model_of_another_runtime_is_told(tmp_path: Path, script: Path) -> None:
@@ -146,7 +148,7 @@ def test_help_says_everything(script: Path) -> None:
     """How to call it, what it prints, and how to use it as a module."""
     done = run(script, "--help")
     assert done.returncode == 0
-    for part in ("photo.jpg", ".npy", "from predict import Classifier", "--json", "numpy, onnxruntime and Pillow"):
+    for part in ("photo.jpg", ".npy", "from predict import Model", "--json", "numpy, onnxruntime and Pillow"):
         assert part in done.stdout
 
 
@@ -267,18 +269,18 @@ def test_a_model_for_other_arrays_refuses_pictures(tmp_path: Path) -> None:
     colours(WIDE, 0).save(tmp_path / "a.png")
     images = np.random.default_rng(0).integers(0, 256, (20, 5, 8, 8), np.uint8)
     with pytest.raises(InputError, match=r"it takes 5 channels, but a picture has 1 or 3. Pass pixels"):
-        DataSet.from_arrays(images, np.arange(20) % 2).preparation.pixels(tmp_path / "a.png")
-    old = Preparation.of({"input_shape": [3, 8, 8], "mean": [0.5] * 3, "std": [0.2] * 3})
+        Images.from_arrays(images, np.arange(20) % 2).preparation.read(tmp_path / "a.png")[0]
+    old = PicturePreparation.of({"input_shape": [3, 8, 8], "mean": [0.5] * 3, "std": [0.2] * 3})
     with pytest.raises(InputError, match=r"its version did not record how. Pass pixels, uint8 of shape"):
         old.pixels(str(tmp_path / "a.png"))
     assert old.pixels(np.zeros((1, 3, 8, 8), np.uint8)).shape == (1, 3, 8, 8)
 
 
-def test_a_picture_with_32_bits_is_refused(tmp_path: Path, data: DataSet) -> None:
+def test_a_picture_with_32_bits_is_refused(tmp_path: Path, data: Images) -> None:
     """Its range is not known."""
     Image.fromarray(np.full((9, 9), 70_000, np.int32)).save(tmp_path / "deep.tif")
     with pytest.raises(InputError, match=r"deep.tif cannot be read as an image: pictures must have 8 or 16 bits"):
-        data.preparation.pixels(tmp_path / "deep.tif")
+        data.preparation.read(tmp_path / "deep.tif")[0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")

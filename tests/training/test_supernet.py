@@ -16,10 +16,11 @@ from torch import nn
 from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
+from nas.space.signature import image_signature
 from nas.tasks.data_source import DataSource
-from nas.tasks.dataset import DataSet
+from nas.tasks.images.images import Images
 from nas.training.supernet import SharedEvaluation, SharedWeights, check_supernet, recalibrate
-from nas.training.training import error_rate, normalised_images
+from nas.training.training import error_of
 
 DIGITS = DataSource(name="digits")
 CPU = torch.device("cpu")
@@ -64,25 +65,25 @@ def test_a_supernet_that_does_not_fit_is_refused_before_work_begins() -> None:
         def supernet(self) -> Any:
             return {"weights": 1}
 
-    check_supernet(SharingSpace(), (1, 8, 8), 10)
+    check_supernet(SharingSpace(), image_signature((1, 8, 8), 10))
     with pytest.raises(
         SpaceError, match=r"width=4 depth=0\) '1.bias' has the shape \(5,\) in the weights and \(4,\) in"
     ):
-        check_supernet(WrongSpace(), (1, 8, 8), 10)
+        check_supernet(WrongSpace(), image_signature((1, 8, 8), 10))
     with pytest.raises(SpaceError, match=r"must return a torch.nn.Module with a method weights.*but returned a dict"):
-        check_supernet(NoModule(), (1, 8, 8), 10)
+        check_supernet(NoModule(), image_signature((1, 8, 8), 10))
     with pytest.raises(SpaceError, match=r"a method supernet\(\), but TinySpace has none"):
-        check_supernet(TinySpace(), (1, 8, 8), 10)
+        check_supernet(TinySpace(), image_signature((1, 8, 8), 10))
 
 
-def test_statistics_are_averages_over_training_images(digits: DataSet) -> None:
+def test_statistics_are_averages_over_training_images(digits: Images) -> None:
     """Only full batches count, earlier statistics are forgotten, and the momentum is restored."""
     module = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10))
     norm = module[0]
     assert isinstance(norm, nn.BatchNorm2d)
     norm(100 + torch.rand(4, 1, 8, 8))
     recalibrate(module, digits, 256, CPU)
-    seen = normalised_images(digits.train.sample(256).images, digits)
+    seen = digits.prepared(digits.sample(256).raw)[0]
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert float(norm.running_mean) == pytest.approx(float(seen.mean()), abs=1e-5)
@@ -98,14 +99,14 @@ def evaluate(content: bytes, seed: int = 0) -> dict[str, Any]:
     return report
 
 
-def test_an_evaluation_is_the_error_of_the_recalibrated_module(digits: DataSet) -> None:
+def test_an_evaluation_is_the_error_of_the_recalibrated_module(digits: Images) -> None:
     """There is one report, and it does not depend on the seed."""
     content = content_of(drawn_supernet())
     module = SharingSpace().build(SMALL)
     SharedWeights(SharingSpace(), content)(SMALL, module)
     recalibrate(module, digits, 256, CPU)
     report = evaluate(content, seed=1)
-    assert report["error"] == evaluate(content, seed=2)["error"] == error_rate(module, digits.validation, digits)
+    assert report["error"] == evaluate(content, seed=2)["error"] == error_of(module, digits.validation, digits)
     assert (report["epoch"], report["by"], report["done"]) == (1, "supernet", True)
 
 

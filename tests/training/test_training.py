@@ -18,13 +18,11 @@ from torch import nn
 
 from nas.errors import CandidateError
 from nas.space.architecture import Architecture
-from nas.tasks.dataset import DataSet, Split
+from nas.tasks.images.images import Images, Split
 from nas.training.training import (
     CandidateTraining,
     _AveragedState,
-    augmented,
-    error_rate,
-    normalised_images,
+    error_of,
 )
 
 SMALL = {"width": 8, "depth": 1, "kernel": 3}
@@ -124,24 +122,24 @@ def test_the_seed_decides_the_curve() -> None:
 
 @pytest.mark.parametrize(("subset", "batch_size", "sizes"), [(1.0, 64, {64}), (0.5, 1000, None), (0.1, 32, {32})])
 def test_only_full_batches_of_the_share_are_used(
-    digits: DataSet, subset: float, batch_size: int, sizes: set[int] | None
+    digits: Images, subset: float, batch_size: int, sizes: set[int] | None
 ) -> None:
     """A batch is at most as large as the number of images, so every training takes a step."""
     reports = train(OneModule(Spy), subset=subset, batch_size=batch_size)
     batches = [size for size, training in Spy.seen if training]
-    images = len(digits.train_subset(subset))
+    images = len(digits.part(subset))
     assert set(batches) == (sizes or {images})
     assert len(batches) == SETTINGS.epochs * (images // min(batch_size, images))
     assert sum(size for size, training in Spy.seen if not training) == SETTINGS.epochs * len(digits.validation)
     assert len(reports) == SETTINGS.epochs
 
 
-def test_epochs_can_see_growing_shares(digits: DataSet) -> None:
+def test_epochs_can_see_growing_shares(digits: Images) -> None:
     """Each epoch uses and reports its own share; the learning rate decays over the actual number of steps."""
     reports = train(OneModule(Spy), subset=0.5, epochs=3, subsets=(0.01, 0.25, 0.5))
     assert [report["subset"] for report in reports] == [0.01, 0.25, 0.5]
     batches = [size for size, training in Spy.seen if training]
-    few, quarter, half = (len(digits.train_subset(share)) for share in (0.01, 0.25, 0.5))
+    few, quarter, half = (len(digits.part(share)) for share in (0.01, 0.25, 0.5))
     assert batches == [few] + [64] * (quarter // 64 + half // 64)
     assert [report["subset"] for report in train(OneModule(Spy), subset=0.5)] == [0.5, 0.5]
 
@@ -189,7 +187,7 @@ def test_the_average_restores_the_module() -> None:
     assert module.weight[0, 0].item() == 5.0
 
 
-def test_the_validation_images_can_be_trained_on(digits: DataSet) -> None:
+def test_the_validation_images_can_be_trained_on(digits: Images) -> None:
     """Then no report has an error, because it would be measured on training images."""
     reports = train(OneModule(Spy), use_validation=True, batch_size=1)
     assert all("error" not in report and report["loss"] > 0 for report in reports)
@@ -262,47 +260,47 @@ def test_the_process_is_restored(ending: str) -> None:
 
 
 @pytest.mark.parametrize("maker", [None, Tied, Volume])
-def test_kept_weights_give_the_same_model_back(digits: DataSet, maker: type[nn.Module] | None) -> None:
+def test_kept_weights_give_the_same_model_back(digits: Images, maker: type[nn.Module] | None) -> None:
     """A new module with the weights has the reported error, even if layers share weights."""
     space = TinySpace() if maker is None else OneModule(maker)
     *earlier, last = train(space, keep_weights=True)
     assert not any("weights" in report for report in earlier)
     module = space.build(Architecture(SMALL))
-    assert error_rate(module, digits.validation, digits) != last["error"]
+    assert error_of(module, digits.validation, digits) != last["error"]
     module.load_state_dict(load(last["weights"]))
-    assert error_rate(module, digits.validation, digits) == last["error"]
+    assert error_of(module, digits.validation, digits) == last["error"]
 
 
-def test_error_rate_counts_wrong_answers(digits: DataSet) -> None:
+def test_error_of_counts_wrong_answers(digits: Images) -> None:
     """A module that always answers 3 is wrong about most digits, and is left in eval mode."""
 
     class Three(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return nn.functional.one_hot(torch.full((len(images),), 3), 10).float()
 
-    assert error_rate(Three(), digits.train, digits) == np.mean(digits.train.labels != 3)
+    assert error_of(Three(), digits.train, digits) == np.mean(digits.train.labels != 3)
 
 
-def test_inputs_are_normalised(digits: DataSet) -> None:
+def test_inputs_are_normalised(digits: Images) -> None:
     """Over the training images, inputs have mean 0 and standard deviation 1 in each channel."""
-    seen = normalised_images(digits.train.images, digits)
+    seen = digits.prepared((torch.from_numpy(digits.train.images),))[0]
     assert seen.dtype == np.float32
     assert seen.shape == digits.train.images.shape
     assert seen.mean() == pytest.approx(0, abs=1e-4)
     assert seen.std() == pytest.approx(1, abs=1e-4)
 
 
-def colourful(*, flip: bool, shift: int) -> DataSet:
+def colourful(*, flip: bool, shift: int) -> Images:
     images = np.random.default_rng(0).integers(1, 256, (200, 3, 5, 7), dtype=np.uint8)
     split = Split(images, np.arange(200) % 2)
-    return DataSet("colourful", split, split, split, ("a", "b"), flip=flip, shift=shift)
+    return Images("colourful", split, split, split, ("a", "b"), flip=flip, shift=shift)
 
 
 def test_shifts_move_whole_images() -> None:
     """Each image keeps shape and type, moves by at most the given shift, and is padded with black."""
     data = colourful(flip=False, shift=1)
     images = torch.from_numpy(data.train.images)
-    moved = augmented(images, data, torch.Generator().manual_seed(0))
+    moved = data.augmented((images,), torch.Generator().manual_seed(0))[0]
     assert moved.shape == images.shape
     assert moved.dtype == images.dtype
     found = set()
@@ -322,7 +320,7 @@ def test_flips_mirror_half_of_the_images() -> None:
     """About half of the images are mirrored left to right; the others do not change."""
     data = colourful(flip=True, shift=0)
     images = torch.from_numpy(data.train.images)
-    flipped = augmented(images, data, torch.Generator().manual_seed(0))
+    flipped = data.augmented((images,), torch.Generator().manual_seed(0))[0]
     mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(flipped, images, strict=True)]
     same = [torch.equal(new, old) for new, old in zip(flipped, images, strict=True)]
     assert all(one != other for one, other in zip(mirrored, same, strict=True))
@@ -333,4 +331,4 @@ def test_images_do_not_change_without_augmentation() -> None:
     """Without flip and shift the images do not change."""
     data = colourful(flip=False, shift=0)
     images = torch.from_numpy(data.train.images)
-    assert torch.equal(augmented(images, data, torch.Generator()), images)
+    assert torch.equal(data.augmented((images,), torch.Generator())[0], images)

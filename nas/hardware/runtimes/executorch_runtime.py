@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
+from nas.formats.onnx_session import Arrays
 from nas.formats.torch_program import program_input_shape, read_torch_program
 from nas.hardware.runtimes.environments import Environment, why_missing
 from nas.hardware.runtimes.runtime import (
@@ -147,7 +148,8 @@ class ExecuTorchSession:
         # inputs are set each time, because the memory plan may put other tensors in their place
         self._method.execute(self._inputs)
 
-    def outputs(self, images: Float32Array) -> Float32Array:
+    def outputs(self, inputs: Arrays) -> Float32Array:
+        (images,) = inputs
         import torch
 
         result: Float32Array = self._method.execute((torch.from_numpy(images),))[0].numpy()

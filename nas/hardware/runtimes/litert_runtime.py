@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
+from nas.formats.onnx_session import Arrays
 from nas.formats.torch_program import program_input_shape, read_torch_program
 from nas.hardware.runtimes.environments import Environment, why_missing
 from nas.hardware.runtimes.runtime import (
@@ -129,7 +130,8 @@ class LiteRtSession:
     def run(self) -> None:
         self._model.run_by_index(0, self._inputs, self._outputs)
 
-    def outputs(self, images: Float32Array) -> Float32Array:
+    def outputs(self, inputs: Arrays) -> Float32Array:
+        (images,) = inputs
         if images.shape != self._shape:
             raise ValueError(f"images must have the shape {self._shape}, but have {images.shape}.")
         # separate buffers, so that the fixed inputs stay in place

@@ -21,7 +21,7 @@ from nas.formats.onnx_file import (
     read_onnx,
     weight_bytes,
 )
-from nas.formats.onnx_session import load_onnxruntime
+from nas.formats.onnx_session import Arrays, load_onnxruntime
 from nas.hardware.runtimes.runtime import (
     Deployed,
     Float32Array,
@@ -101,9 +101,9 @@ class OnnxSession:
     def run(self) -> None:
         self._session.run(None, self._feed)
 
-    def outputs(self, images: Float32Array) -> Float32Array:
-        (declared,) = self._inputs
-        result: Float32Array = self._session.run(None, {declared.name: images})[0]
+    def outputs(self, inputs: Arrays) -> Float32Array:
+        feed = {declared.name: each for declared, each in zip(self._inputs, inputs, strict=True)}
+        result: Float32Array = self._session.run(None, feed)[0]
         return result
 
     def conditions(self) -> Mapping[str, Any]:

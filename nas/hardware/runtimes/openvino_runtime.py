@@ -16,6 +16,7 @@ from typing import Any, final
 import numpy as np
 
 from nas.formats.onnx_file import Input, inputs_of, random_inputs, read_onnx
+from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.runtime import (
     Deployed,
     Float32Array,
@@ -108,7 +109,8 @@ class OpenVinoSession:
         # start_async and wait take 0.1 ms longer, because another thread must wake up
         self._request.infer(share_outputs=True)
 
-    def outputs(self, images: Float32Array) -> Float32Array:
+    def outputs(self, inputs: Arrays) -> Float32Array:
+        (images,) = inputs
         (declared,) = self._inputs
         # a separate request, so that the images do not overwrite the inputs that stay in place
         result: Float32Array = self._compiled.create_infer_request().infer({declared.name: images})[0]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import RecipeError, raised_text
+from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.environments import Environment
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in
@@ -48,8 +49,8 @@ class Session(Protocol):
     def run(self) -> None:
         """Run one inference and return when its outputs are ready."""
 
-    def outputs(self, images: Float32Array) -> Float32Array:
-        """Return the outputs, shape (batch, classes), for images, shape (batch, channels, height, width)."""
+    def outputs(self, inputs: Arrays) -> Float32Array:
+        """Return the outputs of one batch, for an array for each input. Their first axis is the batch."""
 
     def conditions(self) -> Mapping[str, Any]:
         """Return what really runs, as plain JSON data.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
+from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.runtime import Float32Array, check_batch, most_common, random_images
 from nas.hardware.runtimes.torch_devices import Device
 from nas.hardware.runtimes.torch_programs import Opened, dtype_of
@@ -37,8 +38,9 @@ class TorchSession:
         self.infer()
         self.device.synchronise()
 
-    def outputs(self, images: Float32Array) -> Float32Array:
-        """Return the logits of ``images``. Raises ValueError for another shape than the model's input."""
+    def outputs(self, inputs: Arrays) -> Float32Array:
+        """Return the outputs of one batch. Raises ValueError for another shape than the model's input."""
+        (images,) = inputs
         if images.shape != self.opened.input_shape:  # compiled code would read past the end
             raise ValueError(f"images must have the shape {self.opened.input_shape}, but have {images.shape}.")
         with self._inference_mode():
@@ -85,9 +87,9 @@ class EventTimedSession:
         self._end.synchronize()
         return self._start.elapsed_time(self._end)
 
-    def outputs(self, images: Float32Array) -> Float32Array:
-        """Return the logits of ``images``, as ``TorchSession`` does."""
-        return self._session.outputs(images)
+    def outputs(self, inputs: Arrays) -> Float32Array:
+        """Return the outputs of one batch, as ``TorchSession`` does."""
+        return self._session.outputs(inputs)
 
     def conditions(self) -> Mapping[str, Any]:
         """Return the session's conditions and the clock."""

@@ -222,13 +222,16 @@ class Server:
 
 
 def _outputs(runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
-    """Run a model on images, shape (N, channels, height, width), and write its outputs, shape (N, classes)."""
-    images = np.load(request["images"], allow_pickle=False)
+    """Run a model on an array for each of its inputs, and write its outputs. The first axis is that of the items."""
+    with np.load(request["inputs"], allow_pickle=False) as saved:
+        inputs = [saved[name] for name in saved.files]
     session = runtime.open(Path(request["model"]), target)
-    batch = target.batch
-    padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), images.dtype)])
-    parts = [np.array(session.outputs(padded[i : i + batch])) for i in range(0, len(padded), batch)]
-    np.save(request["outputs"], np.concatenate(parts)[: len(images)].astype(np.float32), allow_pickle=False)
+    count, batch = len(inputs[0]), target.batch
+    padded = [np.concatenate([each, np.zeros((-count % batch, *each.shape[1:]), each.dtype)]) for each in inputs]
+    parts = [
+        np.array(session.outputs([each[i : i + batch] for each in padded])) for i in range(0, len(padded[0]), batch)
+    ]
+    np.save(request["outputs"], np.concatenate(parts)[:count].astype(np.float32), allow_pickle=False)
     return {"conditions": dict(session.conditions())}
 
 

@@ -207,8 +207,8 @@ class ZeroCostEvaluator:
                 "zero-cost scores are turned into errors by at least two trainings with different scores, but of "
                 f'{recipe.zero_cost.check} only {len(common)} could be trained and scored. Evaluate by "train".'
             )
-        images = len(state.resolved.data.validation)
-        fitted = fit_score_map([scores[a] for a in common], [trained[a] for a in common], images)
+        items = len(state.resolved.task.validation)
+        fitted = fit_score_map([scores[a] for a in common], [trained[a] for a in common], items)
         self._work = replace(scoring, score_map=fitted)
         record_agreement(
             state,

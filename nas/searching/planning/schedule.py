@@ -36,16 +36,16 @@ class Schedule:
     """Estimates how long the stages of a run take, and decides what fits into the search time, if there is one.
 
     ``clock`` returns the seconds that the run has taken. ``guess`` are the seconds of an epoch of a candidate's
-    training, to be believed until one has ended. ``images`` are the numbers of training and of validation images.
+    training, to be believed until one has ended. ``items`` are the numbers of training and of validation items.
     """
 
     def __init__(
-        self, recipe: Recipe, beliefs: Beliefs, clock: Callable[[], float], images: tuple[int, int] = (1, 0)
+        self, recipe: Recipe, beliefs: Beliefs, clock: Callable[[], float], items: tuple[int, int] = (1, 0)
     ) -> None:
         self._recipe = recipe
         self._beliefs = beliefs
         self._clock = clock
-        self._images = images
+        self._items = items
         self._seen: dict[str, list[float]] = {MEASURING: [], FINISHING: []}
         execution = recipe.execution
         self._workers = 1 if execution.executor == "inline" else execution.workers
@@ -93,7 +93,7 @@ class Schedule:
         epoch_s, training, retraining = self._epoch_s, self._recipe.training, self._recipe.retraining
         if epoch_s is None:
             return None
-        train, validation = self._images
+        train, validation = self._items
         longer = (train + validation) / max(1.0, training.subset * train)
         return math.ceil(count / self._workers) * retraining.epochs * longer * epoch_s
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import resources
 from pathlib import Path
 from typing import Any, final
 
@@ -14,7 +13,7 @@ from safetensors.torch import load
 
 from nas.errors import CandidateError
 from nas.formats.export import export_model, export_onnx, parity
-from nas.formats.onnx_session import outputs_of
+from nas.formats.onnx_session import Float32Array, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.results.bundle import ABOUT
@@ -23,15 +22,18 @@ from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
-from nas.tasks.dataset import DataSet
-from nas.training.training import normalised_images
-from nas.values.comparison import wilson_interval
+from nas.tasks.batches import in_order, items_at
+from nas.tasks.carrying import carried_files, recorded
+from nas.tasks.criteria import Tally
+from nas.tasks.task import Task
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
 
 WINNERS = "winners"
 ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
-PARITY_IMAGES = 64
+PARITY_ITEMS = 64
+TESTED_TOGETHER = 512
+"""About so many test items are prepared and run at once."""
 
 
 @final
@@ -49,19 +51,18 @@ class BundleMaker:
         Returns the largest difference between the outputs of ``model.onnx`` and of torch.
         """
         state = self._state
-        data = state.resolved.data
+        task = state.resolved.task
         folder = self._bundle(architecture)
-        module = build_checked(state.resolved.space, architecture, data.input_shape, data.class_count)
+        module = build_checked(state.resolved.space, architecture, task.signature)
         load_weights(module, load((folder / "model.safetensors").read_bytes()))
         module.eval()
         batch = state.recipe.parsed_target.batch
-        export_onnx(module, data.input_shape, batch, folder / ONNX)
+        export_onnx(module, task.signature.inputs, batch, folder / ONNX)
         if state.resolved.bench.model_format == "torch":
-            export_model(module, data.input_shape, batch, folder / TORCH, "torch")
-        count = max(batch, PARITY_IMAGES // batch * batch)
-        images = np.resize(data.validation.images, (count, *data.input_shape))
-        with torch.inference_mode():
-            return parity(module, folder / ONNX, normalised_images(images, data))
+            export_model(module, task.signature.inputs, batch, folder / TORCH, "torch")
+        count = max(batch, PARITY_ITEMS // batch * batch)
+        raw = items_at(task.validation, np.resize(np.arange(len(task.validation)), count)).raw
+        return parity(module, folder / ONNX, task.prepared(raw))
 
     def deploy(self, architecture: Architecture) -> Deployed:
         """Deploy the exported model. The deployed model stays in the bundle, because it is the one that is measured."""
@@ -78,18 +79,19 @@ class BundleMaker:
     def winner(self, architecture: Architecture, model: Deployed, outcome: Outcome, difference: float) -> Evaluation:
         """Test a winner and return its row. The exported model is tested too, to show what deploying changes."""
         state = self._state
-        data = state.resolved.data
+        task = state.resolved.task
         folder = self._bundle(architecture)
-        images = normalised_images(data.test.images, data)
+        deployed, exported = task.criterion.tally(), task.criterion.tally()
         try:
             if isinstance(outcome, CandidateError):
                 raise outcome
-            outputs = state.resolved.bench.outputs(model, images)
-            exported = outputs_of(folder / ONNX, images)
+            for batch in in_order(task.test, TESTED_TOGETHER):
+                inputs = task.prepared(batch.raw)
+                _add(deployed, state.resolved.bench.outputs(model, inputs), batch.targets)
+                _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
         except CandidateError as error:
             return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
-        wrong = int((outputs.argmax(axis=1) != data.test.labels).sum())
-        wrong_exported = int((exported.argmax(axis=1) != data.test.labels).sum())
+        scores = deployed.scores()
         row = Evaluation(
             "winner",
             architecture,
@@ -97,19 +99,19 @@ class BundleMaker:
             predicted=self._fitting.predicted_before(architecture),
             measurements=outcome,
             details={
-                "test_error": wrong / len(data.test),
-                "test_interval": list(wilson_interval(wrong, len(data.test))),
-                "exported_test_error": wrong_exported / len(data.test),
-                "chance_error": (len(data.test) - int(np.bincount(data.test.labels).max())) / len(data.test),
+                "test_error": scores["error"].value,
+                "test_interval": [scores["error"].low, scores["error"].high],
+                "exported_test_error": exported.error,
+                "chance_error": deployed.chance_error,
                 "parity": difference,
                 "folder": f"{WINNERS}/{architecture.id}",
                 "deployed": model.path.relative_to(folder).as_posix(),
             },
         )
-        self._write_bundle(row, outcome, data)
+        self._write_bundle(row, outcome, task)
         return row
 
-    def _write_bundle(self, row: Evaluation, measurements: dict[str, Measurement], data: DataSet) -> None:
+    def _write_bundle(self, row: Evaluation, measurements: dict[str, Measurement], task: Task) -> None:
         """Write everything beside the model that someone needs who has only the folder."""
         state = self._state
         folder = self._bundle(row.architecture)
@@ -117,13 +119,11 @@ class BundleMaker:
             "id": row.architecture.id,
             "choices": dict(row.architecture),
             "space": state.recipe.space.model_dump(),
-            "data": data.name,
-            "classes": list(data.classes),
-            "input_shape": list(data.input_shape),
+            "data": task.name,
+            "signature": task.signature.to_json(),
+            "answers": task.answers,
             "batch": state.recipe.parsed_target.batch,
-            "mean": np.asarray(data.mean).tolist(),
-            "std": np.asarray(data.std).tolist(),
-            "preparation": data.preparation.to_json(),
+            "preparation": None if task.preparation is None else recorded(task.preparation),
             "params": row.values["params"],
             "macs": row.values["macs"],
             "modelled_energy_mj": row.values["modelled_energy_mj"],
@@ -138,10 +138,15 @@ class BundleMaker:
         measured = {name: measurement.to_json() for name, measurement in measurements.items()}
         write_aside(folder / ABOUT, _json(description))
         write_aside(folder / "measurement.json", _json(measured))
-        write_aside(folder / "predict.py", resources.files("nas.tasks").joinpath("predict.py").read_bytes())
+        for name, content in ({} if task.preparation is None else carried_files(task.preparation)).items():
+            write_aside(folder / name, content)
 
     def _bundle(self, architecture: Architecture) -> Path:
         return self._folder / WINNERS / architecture.id
+
+
+def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:
+    tally.add(torch.from_numpy(outputs), targets)
 
 
 def _json(value: object) -> bytes:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numbered_images import indices_of, numbered_images
 
-from nas.tasks.dataset import DataSet, Split
+from nas.tasks.images.images import Images, Split
 
 
-def numbered_data(count: int = 300, classes: int = 3, **options: Any) -> DataSet:
-    return DataSet.from_arrays(numbered_images(count), np.arange(count) % classes, **options)
+def numbered_data(count: int = 300, classes: int = 3, **options: Any) -> Images:
+    return Images.from_arrays(numbered_images(count), np.arange(count) % classes, **options)
 
 
 class TestSplits:
@@ -30,7 +30,7 @@ class TestSplits:
     def test_labels_stay_with_their_images(self) -> None:
         """Each image keeps its own label."""
         data = numbered_data()
-        for split in (data.train, data.validation, data.test, data.train_subset(0.3)):
+        for split in (data.train, data.validation, data.test, data.part(0.3)):
             assert split.labels.tolist() == [index % 3 for index in indices_of(split)]
 
     def test_the_seed_moves_only_the_validation_split(self) -> None:
@@ -44,7 +44,7 @@ class TestSplits:
         """A larger subset contains every smaller one, and each class has its share."""
         data = numbered_data()
         shares = (0.001, 0.1, 0.25, 0.3, 0.5, 0.99, 1.0)
-        subsets = [data.train_subset(share) for share in shares]
+        subsets = [data.part(share) for share in shares]
         for smaller, larger in itertools.pairwise(subsets):
             assert set(indices_of(smaller)) <= set(indices_of(larger))
         assert np.bincount(subsets[2].labels).tolist() == [18, 18, 18]
@@ -55,7 +55,7 @@ class TestSplits:
         """A share must be above 0 and at most 1."""
         data = numbered_data()
         with pytest.raises(ValueError, match="share must be above 0 and at most 1, but got 0"):
-            data.train_subset(0)
+            data.part(0)
         with pytest.raises(ValueError, match=r"but got 1\.5"):
             data.train.subset(1.5)
 
@@ -75,7 +75,7 @@ class TestSplits:
     def test_a_class_of_two_is_in_train_first(self) -> None:
         """The training split never loses the last image of a class."""
         labels = np.array([0] * 50 + [1] * 2 + [2])
-        data = DataSet.from_arrays(numbered_images(53), labels)
+        data = Images.from_arrays(numbered_images(53), labels)
         assert set(data.train.labels.tolist()) == {0, 1, 2}
 
     def test_shapes_and_types_of_a_split_are_checked(self) -> None:
@@ -92,16 +92,16 @@ class TestDataSet:
         """There is one value per channel, on the scale from 0 to 1."""
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (2500, 3, 5, 4), dtype=np.uint8)
-        data = DataSet.from_arrays(images, np.arange(2500) % 2)
+        data = Images.from_arrays(images, np.arange(2500) % 2)
         scaled = data.train.images / 255
         np.testing.assert_allclose(data.mean, scaled.mean(axis=(0, 2, 3)), rtol=1e-5)
         np.testing.assert_allclose(data.std, scaled.std(axis=(0, 2, 3)), rtol=1e-5)
         assert data.mean.dtype == data.std.dtype == np.float32
-        assert (data.input_shape, data.class_count) == ((3, 5, 4), 2)
+        assert (data.input_shape, data.signature.classes) == ((3, 5, 4), 2)
 
     def test_a_constant_channel_can_be_divided_by(self) -> None:
         """Its standard deviation counts as one grey level."""
-        data = DataSet.from_arrays(np.full((20, 2, 2), 7, dtype=np.uint8), np.arange(20) % 2)
+        data = Images.from_arrays(np.full((20, 2, 2), 7, dtype=np.uint8), np.arange(20) % 2)
         assert data.std[0] == pytest.approx(1 / 255)
 
     def test_fingerprint_sees_pixels_labels_and_classes(self) -> None:
@@ -135,7 +135,7 @@ class TestDataSet:
     def test_classes_without_a_test_are_told(self) -> None:
         """A class with one image has it in training, so nobody sees whether it was learned."""
         labels = np.concatenate([np.arange(40) % 2, np.arange(2, 9)])
-        data = DataSet.from_arrays(numbered_images(47), labels)
+        data = Images.from_arrays(numbered_images(47), labels)
         assert data.warnings == (
             "no test picture is of 2, 3, 4, 5, 6 and 2 more, so errors there are not seen. Add some, or leave the "
             "classes out.",
@@ -147,12 +147,12 @@ class TestFromArrays:
         """The range from 0 to 1 is mapped to 0 to 255."""
         images = np.zeros((20, 2, 2), dtype=np.float32)
         images[:, 0, 0], images[:, 0, 1] = 1.0, 0.5
-        data = DataSet.from_arrays(images, np.arange(20) % 2)
+        data = Images.from_arrays(images, np.arange(20) % 2)
         assert data.train.images[0, 0].tolist() == [[255, 128], [0, 0]]
 
     def test_own_test_images_are_kept_apart(self) -> None:
         """With given test images, all other images are split into training and validation."""
-        data = DataSet.from_arrays(
+        data = Images.from_arrays(
             numbered_images(100),
             np.arange(100) % 2,
             test_images=numbered_images(10),
@@ -190,4 +190,4 @@ class TestFromArrays:
     ) -> None:
         """The error says the rule and then the value."""
         with pytest.raises(ValueError, match=message):
-            DataSet.from_arrays(images, labels, **options)
+            Images.from_arrays(images, labels, **options)

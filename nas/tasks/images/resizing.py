@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nas.errors import DataError
-from nas.tasks.dataset import Split
-from nas.tasks.predict import pixels_of
+from nas.tasks.deployed.pictures import pixels_of
+from nas.tasks.images.images import Split
 
 LARGEST_BYTES = 8 * 2**30
 """The most memory that a decoded data set may take."""

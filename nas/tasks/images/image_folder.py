@@ -12,10 +12,11 @@ import numpy as np
 
 from nas.errors import DataError, did_you_mean
 from nas.progress import Progress
-from nas.tasks.cut_off import is_cut_off
-from nas.tasks.dataset import TEST_SHARE, DataSet, Split, complete_splits, usual_shift
-from nas.tasks.predict import CAMERA_FORMATS, ENDINGS, InputError, opened, pixels_of
-from nas.tasks.resizing import check_decoded_bytes
+from nas.tasks.deployed.inputs import InputError
+from nas.tasks.deployed.pictures import CAMERA_FORMATS, ENDINGS, opened, pixels_of
+from nas.tasks.images.cut_off import is_cut_off
+from nas.tasks.images.images import TEST_SHARE, Images, Split, complete_splits, usual_shift
+from nas.tasks.images.resizing import check_decoded_bytes
 
 MOST_BROKEN = 0.05
 """The largest share of broken pictures that are left out. One picture always is."""
@@ -47,7 +48,7 @@ class _Picture:
 
 def load_folder(
     name: str, path: Path, image_size: int | None, validation_share: float, seed: int, progress: Progress
-) -> DataSet:
+) -> Images:
     """Load the images below ``path`` as a data set called ``name``. Its notes name the broken ones that are left out.
 
     Raises:
@@ -89,7 +90,7 @@ def load_folder(
         raise DataError(f"{path}: {error}") from error
     notes = [*broken.notes(), *_skipped_notes(skipped), *_size_notes(height, width, image_size)]
     crop, shift = image_size is not None, usual_shift(train)
-    return DataSet(name, train, validation, test, classes, shift=shift, crop=crop, notes=tuple(notes))
+    return Images(name, train, validation, test, classes, shift=shift, crop=crop, notes=tuple(notes))
 
 
 class _Broken:

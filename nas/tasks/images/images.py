@@ -9,14 +9,20 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 
-from nas.tasks.arrays import ImageArray, LabelArray, checked_images, checked_labels
-from nas.tasks.duplicates import digests_of, duplicate_warnings
-from nas.tasks.predict import Preparation
+from nas.space.signature import Signature, image_signature
+from nas.tasks.batches import Items, Places, Tensors
+from nas.tasks.criteria import Classification
+from nas.tasks.deployed.pictures import PicturePreparation
+from nas.tasks.images.arrays import ImageArray, LabelArray, checked_images, checked_labels
+from nas.tasks.images.duplicates import digests_of, duplicate_warnings
+from nas.tasks.task import Task, shuffled_classes
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -53,36 +59,33 @@ class Split:
     def __repr__(self) -> str:
         return f"Split of {len(self)} images of {'×'.join(map(str, self.images.shape[1:]))}"
 
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.from_numpy(self.images[index].copy()), int(self.labels[index])
+
+    @property
+    def targets(self) -> LabelArray:
+        """The labels."""
+        return self.labels
+
+    def items_at(self, places: Places) -> Items:
+        """Return the images at ``places``, uint8, with their labels."""
+        return Items((torch.from_numpy(self.images[places]),), torch.from_numpy(self.labels[places]))
+
     def sample(self, count: int, seed: int = 0) -> Split:
         """Return ``count`` random images, or all if there are fewer, with each class's share, in random order."""
         rng = np.random.default_rng(seed)
-        classes = _shuffled_classes(self.labels, rng)
+        classes = shuffled_classes(self.labels, rng)
         # Each class is spread evenly over the order, so that any first part of it represents all classes.
         places = np.concatenate([(np.arange(len(members)) + rng.random()) / len(members) for members in classes])
         chosen = np.concatenate(classes)[np.argsort(places, kind="stable")[:count]]
         return self._take(rng.permutation(chosen))
-
-    def subset(self, share: float, seed: int = 0) -> Split:
-        """Return a share of each class, at least one image of each, in the original order.
-
-        With the same seed, a larger subset contains every smaller one. Raises ValueError unless 0 < share <= 1.
-        """
-        if not 0 < share <= 1:
-            raise ValueError(f"share must be above 0 and at most 1, but got {share}.")
-        if share == 1:
-            return self
-        rng = np.random.default_rng(seed)
-        chosen = [
-            members[: max(1, math.floor(share * len(members) + 0.5))] for members in _shuffled_classes(self.labels, rng)
-        ]
-        return self._take(np.sort(np.concatenate(chosen)))
 
     def _take(self, indices: npt.NDArray[np.int64]) -> Split:
         return Split(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DataSet:
+class Images(Task):
     """A classification task. The test split scores winners, once; nothing else may use it.
 
     Attributes:
@@ -106,6 +109,9 @@ class DataSet:
     shift: int = 0
     crop: bool = False
     notes: tuple[str, ...] = ()
+
+    noun: ClassVar[str] = "images"
+    default_space: ClassVar[str | None] = "mobilenet"
 
     def __post_init__(self) -> None:
         for title, split in (("train", self.train), ("validation", self.validation), ("test", self.test)):
@@ -132,18 +138,40 @@ class DataSet:
 
     def __repr__(self) -> str:
         counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test images"
-        return f"DataSet {self.name}: {counts} of {'×'.join(map(str, self.input_shape))}, {len(self.classes)} classes"
+        return f"Images {self.name}: {counts} of {'×'.join(map(str, self.input_shape))}, {len(self.classes)} classes"
+
+    @property
+    def signature(self) -> Signature:
+        """Images to logits."""
+        return image_signature(self.input_shape, len(self.classes))
+
+    @property
+    def criterion(self) -> Classification:
+        """One class for each image."""
+        return Classification(len(self.classes))
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """The names of the classes."""
+        return {"kind": self.criterion.kind, "names": list(self.classes)}
+
+    @property
+    def in_words(self) -> str:
+        """The number of classes, and the shape of images."""
+        channels, height, width = self.input_shape
+        pixels = f"{width}×{height} pixels in {channels} channel{'s' if channels > 1 else ''}"
+        return f"{len(self.classes)} classes, {pixels}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The number of classes and the shape of images."""
+        return {"classes": len(self.classes), "image shape": list(self.input_shape)}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
-
-    @property
-    def class_count(self) -> int:
-        """The number of classes."""
-        return len(self.classes)
 
     @property
     def memory_bytes(self) -> int:
@@ -161,10 +189,10 @@ class DataSet:
         return self._moments[1]
 
     @property
-    def preparation(self) -> Preparation:
+    def preparation(self) -> PicturePreparation:
         """The way from a picture to a model's input: the one that the images of this data set went."""
         mean, std = self._moments
-        return Preparation(*self.input_shape, self.crop, tuple(mean.tolist()), tuple(std.tolist()))
+        return PicturePreparation(*self.input_shape, self.crop, tuple(mean.tolist()), tuple(std.tolist()))
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -194,9 +222,33 @@ class DataSet:
             digest.update(np.ascontiguousarray(split.labels).data)
         return digest.hexdigest()[:12]
 
-    def train_subset(self, share: float) -> Split:
-        """Return a stratified share of the training images; the half contains the quarter."""
-        return self.train.subset(share)
+    def sample(self, count: int, seed: int = 0) -> Items:
+        """Return random training images, ``count`` or all if there are fewer, with each class's share."""
+        return self.train.sample(count, seed).items_at(slice(None))
+
+    def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
+        """Shift each image by up to ``shift`` pixels, and flip it at random if ``flip`` allows it."""
+        (images,) = raw
+        count, _, height, width = images.shape
+        if self.shift:
+            reach = self.shift
+            padded = F.pad(images, (reach, reach, reach, reach))
+            offsets = torch.randint(0, 2 * reach + 1, (count, 2), generator=generator)
+            rows = (offsets[:, :1] + torch.arange(height))[:, None, :, None]
+            columns = (offsets[:, 1:] + torch.arange(width))[:, None, None, :]
+            channels = torch.arange(images.shape[1])[None, :, None, None]
+            images = padded[torch.arange(count)[:, None, None, None], channels, rows, columns]
+        if self.flip:
+            flipped = torch.rand(count, generator=generator) < 0.5
+            images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+        return (images,)
+
+    def inputs_of(self, raw: Tensors) -> Tensors:
+        """Return images scaled like deployed ones, in the memory format that is fastest on CPUs."""
+        (images,) = raw
+        mean = torch.from_numpy(self.mean).view(1, -1, 1, 1).to(images.device)
+        std = torch.from_numpy(self.std).view(1, -1, 1, 1).to(images.device)
+        return (((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last),)
 
     @cached_property
     def _moments(self) -> tuple[Float32Array, Float32Array]:
@@ -226,7 +278,7 @@ class DataSet:
         name: str = "custom",
         flip: bool = False,
         shift: int = 0,
-    ) -> DataSet:
+    ) -> Images:
         """Build a data set from arrays, split by class.
 
         ``images`` are uint8, or floats within [0, 1], of shape (N, height, width) or (N, channels, height, width).
@@ -297,7 +349,7 @@ def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Sp
     taken = np.concatenate(
         [
             members[: min(len(members) - 1, max(1, math.floor(share * len(members) + 0.5)))]
-            for members in _shuffled_classes(split.labels, rng)
+            for members in shuffled_classes(split.labels, rng)
         ]
     )
     if not len(taken):
@@ -305,10 +357,6 @@ def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Sp
     mask = np.zeros(len(split), dtype=np.bool_)
     mask[taken] = True
     return split._take(np.flatnonzero(~mask)), split._take(np.flatnonzero(mask))
-
-
-def _shuffled_classes(labels: LabelArray, rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
-    return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
 
 
 def check_share(share: float, title: str) -> None:

@@ -9,7 +9,7 @@ import math
 import socket
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -19,18 +19,9 @@ import numpy as np
 
 from nas.errors import DataError
 from nas.progress import Progress
-from nas.tasks.arrays import ImageArray
-from nas.tasks.dataset import TEST_SHARE, DataSet, Split, complete_splits, usual_shift
-from nas.tasks.resizing import LARGEST_BYTES, resized
-
-DATA_SETS: Mapping[str, str] = {
-    "digits": "Handwritten digits, 8×8 grey, 1,797 images, 10 classes. It comes with scikit-learn.",
-    "fashion-mnist": "Pieces of clothing, 28×28 grey, 70,000 images, 10 classes.",
-    "mnist": "Handwritten digits, 28×28 grey, 70,000 images, 10 classes.",
-    "cifar10": "Animals and vehicles, 32×32 in colour, 60,000 images, 10 classes.",
-    "cifar100": "Things of everyday life and nature, 32×32 in colour, 60,000 images, 100 classes.",
-}
-"""The data sets with a name, and what is in each."""
+from nas.tasks.images.arrays import ImageArray
+from nas.tasks.images.images import TEST_SHARE, Images, Split, complete_splits, usual_shift
+from nas.tasks.images.resizing import LARGEST_BYTES, resized
 
 _DOWNLOAD_TIMEOUT_S = 20.0
 
@@ -89,7 +80,7 @@ _IDX_FILES = (
 
 def load_named(
     name: str, roots: Sequence[Path], image_size: int | None, validation_share: float, seed: int, progress: Progress
-) -> DataSet:
+) -> Images:
     """Load the data set ``name``, one of DATA_SETS, from the first root that has it, or download it to the first root.
 
     Raises:
@@ -109,7 +100,7 @@ def load_named(
     # Garments are centred and fill the image: shifts raise the error by 5 % in a training of a few epochs.
     shift = 0 if name == "fashion-mnist" else usual_shift(train)
     crop = image_size is not None
-    return DataSet(name, train, validation, test, classes, flip=flip, shift=shift, crop=crop)
+    return Images(name, train, validation, test, classes, flip=flip, shift=shift, crop=crop)
 
 
 def _read_digits() -> _Parts:

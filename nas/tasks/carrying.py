@@ -1,0 +1,45 @@
+"""The files of code that a bundle carries, so that it runs without this project."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from nas.tasks.deployed.predict import loaded_preparation
+from nas.tasks.task import Preparation
+
+_PACKAGE = "nas.tasks.deployed."
+ALWAYS = ("predict", "inputs")
+"""The modules that every bundle carries."""
+
+
+def carried_files(preparation: Preparation) -> dict[str, bytes]:
+    """Return the files by name: ``predict.py``, and the module in which the preparation is written.
+
+    Modules of this package import each other by their names alone there.
+    """
+    folder = resources.files(_PACKAGE.rstrip("."))
+    sources = {f"{name}.py": folder.joinpath(f"{name}.py").read_text(encoding="utf-8") for name in ALWAYS}
+    written = Path(inspect.getfile(type(preparation)))
+    sources[written.name] = written.read_text(encoding="utf-8")
+    return {name: source.replace(f"from {_PACKAGE}", "from ").encode() for name, source in sources.items()}
+
+
+def recorded(preparation: Preparation) -> dict[str, Any]:
+    """Return a preparation as an ``architecture.json`` records it, with the module in which it is written."""
+    return {"module": Path(inspect.getfile(type(preparation))).stem, **preparation.to_json()}
+
+
+def preparation_in(about: Mapping[str, Any]) -> Preparation:
+    """Return the preparation that an ``architecture.json`` records; before 0.8 all were of pictures.
+
+    Raises KeyError, TypeError or ValueError if there is none that this version knows.
+    """
+    stored = {"module": "pictures", **about.get("preparation", {})}
+    if resources.files(_PACKAGE.rstrip(".")).joinpath(f"{stored['module']}.py").is_file():
+        found: Preparation = loaded_preparation({**about, "preparation": stored})
+        return found
+    raise ValueError(f"the preparation {stored['module']!r} comes from elsewhere: use the predict.py of the bundle.")

@@ -1,0 +1,164 @@
+"""Criteria: the loss that a model is trained by, and the error and the other metrics that it is judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from nas.values.comparison import wilson_interval
+
+
+class Score(NamedTuple):
+    """A metric over a split, lower is better, with the 95 % interval for other data of the same kind."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Tally(Protocol):
+    """Adds up what metrics need, batch by batch, so that the outputs of a whole split never lie in memory."""
+
+    def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Add a batch: outputs of shape (N, …) and its targets."""
+        ...
+
+    @property
+    def error(self) -> float:
+        """The criterion's error so far, at least 0."""
+        ...
+
+    @property
+    def chance_error(self) -> float:
+        """The error of the best constant answer to the targets so far."""
+        ...
+
+    def scores(self) -> Mapping[str, Score]:
+        """Return every metric by its name; ``error`` is the first."""
+        ...
+
+
+class Criterion(Protocol):
+    """What a model is trained for.
+
+    Attributes:
+        kind: its name, which bundles record: it says how outputs become answers.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        """Return the mean loss of a batch. ``smoothing`` spreads this share of each label over all classes."""
+        ...
+
+    def soft_loss(self, outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of a batch whose targets are the outputs of another model."""
+        ...
+
+    def tally(self) -> Tally:
+        """Return an empty tally."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Classification:
+    """One class for each item. Outputs are logits of shape (N, classes), targets class numbers of shape (N,).
+
+    The error is the share of items whose most probable class is wrong.
+    """
+
+    classes: int
+    kind = "classification"
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+
+    def soft_loss(self, outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(outputs, teacher.softmax(dim=1))
+
+    def tally(self) -> Tally:
+        return _ClassTally(self.classes)
+
+
+@final
+class _ClassTally:
+    def __init__(self, classes: int) -> None:
+        self._wrong = 0
+        self._members = np.zeros(classes, dtype=np.int64)
+
+    def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        self._wrong += int((outputs.argmax(dim=1) != targets).sum())
+        self._members += np.bincount(targets.cpu().numpy(), minlength=len(self._members))
+
+    @property
+    def _count(self) -> int:
+        return int(self._members.sum())
+
+    @property
+    def error(self) -> float:
+        return self._wrong / self._count
+
+    @property
+    def chance_error(self) -> float:
+        return (self._count - int(self._members.max())) / self._count
+
+    def scores(self) -> dict[str, Score]:
+        return {"error": Score(self.error, *wilson_interval(self._wrong, self._count))}
+
+
+@final
+@dataclass(frozen=True)
+class Regression:
+    """Numbers for each item. Outputs and targets have the shape (N, values), and targets are standardised.
+
+    The error is the mean squared error of the standardised targets: the share of their variance that stays unexplained
+    on data of the same spread.
+    """
+
+    kind = "regression"
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        return F.mse_loss(outputs, targets.reshape(outputs.shape).to(outputs.dtype))
+
+    def soft_loss(self, outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return F.mse_loss(outputs, teacher)
+
+    def tally(self) -> Tally:
+        return _NumberTally()
+
+
+@final
+class _NumberTally:
+    def __init__(self) -> None:
+        self._squares: list[torch.Tensor] = []
+        self._targets: list[torch.Tensor] = []
+
+    def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        targets = targets.reshape(outputs.shape).double().cpu()
+        self._squares.append((outputs.double().cpu() - targets).square().mean(dim=1))
+        self._targets.append(targets)
+
+    @property
+    def error(self) -> float:
+        return float(torch.cat(self._squares).mean())
+
+    @property
+    def chance_error(self) -> float:
+        return float(torch.cat(self._targets).var(dim=0, correction=0).mean())
+
+    def scores(self) -> dict[str, Score]:
+        squares = torch.cat(self._squares)
+        half = 1.959964 * float(squares.std()) / math.sqrt(len(squares)) if len(squares) > 1 else math.inf
+        return {"error": Score(self.error, max(0.0, self.error - half), self.error + half)}
+
+
+CRITERIA: Mapping[str, Any] = {"classification": Classification, "regression": Regression}
+"""The criteria by their names."""

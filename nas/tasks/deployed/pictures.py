@@ -1,0 +1,208 @@
+"""Preparing pictures for a model: reading files, cutting, scaling and normalising."""
+
+# The search prepares pictures by this code too, so a deployed model gets the same pixels as the tested one.
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.tasks.deployed.inputs import Arrays, InputError, Named, files_in, named_items, paths_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+Float32Array = npt.NDArray[np.float32]
+Pictures = str | Path | Sequence[str | Path] | Pixels
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+"""Files with these endings are the pictures of a folder."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""The formats that are read: none of them starts another program."""
+CAMERA_FORMATS = ("JPEG", "MPO")
+"""Formats whose pictures may be stored rotated. MPO is JPEG with several pictures."""
+COLOURS = {1: "L", 3: "RGB"}
+"""Pillow's mode by the number of channels."""
+
+
+# Pictures
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Open a picture of one of ``FORMATS``. Raises InputError with the file's name."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata is not used
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path} is too large an image: {error}") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} cannot be read as an image: it is none of {', '.join(FORMATS)}.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        raise InputError(f"{path} cannot be read as an image: {error}") from error
+
+
+def pixels_of(image: Image.Image, channels: int, height: int, width: int) -> Pixels:
+    """Return an opened picture as models are trained on it: uint8 of shape (channels, height, width)."""
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image) if image.format in CAMERA_FORMATS else image
+    if upright.mode.startswith("I;16"):  # the upper eight bits: Pillow's own conversion clips at 255
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    elif upright.mode in ("I", "F"):
+        raise ValueError("pictures must have 8 or 16 bits per channel, but this one has 32")
+    picture = ImageOps.fit(upright.convert(COLOURS[channels]), (width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(picture, dtype=np.uint8)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+# Preparation
+
+
+@dataclass(frozen=True)
+class PicturePreparation:
+    """The way from a picture to a model's input.
+
+    Attributes:
+        channels: 1 for grey, 3 for colour; arrays may have others.
+        height: the height of the input in pixels.
+        width: the width of the input in pixels.
+        crop: True if tested pictures were cut to this shape and scaled, False if they had it, None if it is unknown.
+        mean: the mean of each channel, for values from 0 to 1.
+        std: the standard deviation of each channel.
+    """
+
+    channels: int
+    height: int
+    width: int
+    crop: bool | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any]) -> PicturePreparation:
+        """Return the preparation that an ``architecture.json`` records; versions before 0.7 recorded a part of it."""
+        stored = about.get("preparation", {})
+        if "channels" in stored:
+            channels, height, width = stored["channels"], stored["height"], stored["width"]
+            return cls(channels, height, width, stored["crop"], tuple(stored["mean"]), tuple(stored["std"]))
+        channels, height, width = about["input_shape"]
+        return cls(channels, height, width, stored.get("crop"), tuple(about["mean"]), tuple(about["std"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the preparation as plain data, for programs and in words."""
+        return {
+            "orientation": "EXIF, of JPEG files",
+            "mode": COLOURS.get(self.channels),
+            "channels": self.channels,
+            "height": self.height,
+            "width": self.width,
+            "crop": self.crop,
+            "crop_anchor": "centre",
+            "resampling": "bilinear, with antialiasing",
+            "divide_by": 255,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "layout": "NCHW",
+            "dtype": "float32",
+            "in_words": self.in_words,
+        }
+
+    @property
+    def in_words(self) -> list[str]:
+        """The steps, in order."""
+        size = f"{self.width} × {self.height} pixels (width × height)"
+        colour = {1: "grey", 3: "RGB, without transparency"}.get(self.channels, f"{self.channels} channels")
+        scale = "cut out the largest part in the middle that has this shape, and scale it: bilinear, with antialiasing."
+        same = "" if self.crop else ", as all tested pictures have. From one of another size,"
+        return [
+            "Take the first frame of the file. Turn a JPEG picture upright by its EXIF orientation.",
+            f"Keep the upper 8 of 16 bits. Convert the picture to {colour}.",
+            f"Give it {size}{same or ':'} {scale}",
+            "Divide by 255. From each channel, subtract its mean, and divide by its standard deviation.",
+            "Order the axes as (picture, channel, height, width), and use 32-bit floats.",
+        ]
+
+    def picture(self, path: Path) -> Pixels:
+        """Return the pixels of a picture file, uint8 of shape (channels, height, width).
+
+        Raises:
+            InputError: the file cannot be read as a picture, or the model takes no pictures.
+        """
+        if self.crop is None or self.channels not in COLOURS:
+            known = f"it takes {self.channels} channels, but a picture has 1 or 3"
+            reason = known if self.crop is not None else "its version did not record how"
+            shape = f"(N, {self.channels}, {self.height}, {self.width})"
+            raise InputError(
+                f"{path} cannot be prepared for this model: {reason}. Pass pixels, uint8 of shape {shape}."
+            )
+        with opened(path) as image:
+            pixels = pixels_of(image, self.channels, self.height, self.width)
+        if not self.crop and image.size not in ((self.width, self.height), (self.height, self.width)):
+            warnings.warn(
+                f"all tested pictures had {self.width}×{self.height} pixels. Others are cut and scaled to that size.",
+                stacklevel=2,
+            )
+        return pixels
+
+    def read(self, inputs: Pictures) -> Arrays:
+        """Return pixels of the model's shape, (N, channels, height, width), from pictures or from such pixels.
+
+        ``inputs`` is the path of a picture or of a folder of pictures, several such paths, or an array.
+
+        Raises:
+            InputError: a picture cannot be read, or the array has another type or shape.
+        """
+        paths = paths_of(inputs)
+        if paths is None:
+            return (self.checked(np.asarray(inputs)),)
+        found = [self.picture(picture) for path in paths for picture in files_in(path, ENDINGS, "pictures")]
+        return (np.stack(found) if found else np.zeros((0, self.channels, self.height, self.width), np.uint8),)
+
+    def items(self, path: Path) -> Named:
+        """Yield the name and the pixels of each picture of a file, a folder or an .npy file of pixels."""
+        return named_items(path, ENDINGS, "pictures", lambda file: (self.picture(file),), self.checked)
+
+    def checked(self, images: npt.NDArray[Any]) -> Pixels:
+        """Return an array of pixels with the axis of channels. Raises InputError for another type or shape."""
+        shape = (self.channels, self.height, self.width)
+        if images.ndim == 3 and self.channels == 1:
+            images = images[:, None]
+        if images.dtype == np.uint8 and images.shape[1:] == shape:
+            return images
+        hint = ""
+        if images.shape[1:] == (*shape[1:], shape[0]):
+            hint = " Put the channels first: images.transpose(0, 3, 1, 2)."
+        elif images.dtype.kind == "f":
+            hint = " Floats within [0, 1] become pixels by np.rint(255 * images).astype(np.uint8)."
+        raise InputError(
+            f"images must be uint8 of shape (N, {', '.join(map(str, shape))}), "
+            f"but got {images.dtype} of shape {images.shape}.{hint}"
+        )
+
+    def prepared(self, raw: Arrays) -> Arrays:
+        """Return pixels as the model's input: divided by 255, and normalised by the mean and standard deviation."""
+        mean = np.asarray(self.mean, dtype=np.float32).reshape(1, -1, 1, 1)
+        std = np.asarray(self.std, dtype=np.float32).reshape(1, -1, 1, 1)
+        (images,) = raw
+        scaled: Float32Array = (images.astype(np.float32) / np.float32(255) - mean) / std
+        return (scaled,)
+
+
+def preparation_of(about: Mapping[str, Any]) -> PicturePreparation:
+    """Return the preparation that an ``architecture.json`` records."""
+    return PicturePreparation.of(about)

@@ -1,0 +1,1 @@
+"""The task of classifying images: folders, arrays and well-known data sets."""

@@ -1,0 +1,77 @@
+"""Making the task that a recipe names: one of the installed ones, or a class of the user's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nas.errors import DataError, NasError, RecipeError, raised_text
+from nas.progress import NullProgress, Progress
+from nas.space.own_code import own_code
+from nas.space.plug_ins import check_options, load_plug_in, parameters_of
+from nas.tasks.task import Task
+
+GROUP = "nas.tasks"
+IMAGES = "images"
+"""The name of the task that a recipe has by default."""
+_MARK = "__loads_nas_task__"
+Made = TypeVar("Made", bound=Callable[..., Task])
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What every task is loaded with.
+
+    Attributes:
+        validation_share: the share of the training items that validate; None for the task's own default.
+        folder: relative paths are taken from it.
+        seed: picks the validation items.
+        progress: shows reading and downloading.
+    """
+
+    validation_share: float | None = None
+    folder: Path = field(default_factory=Path.cwd)
+    seed: int = 0
+    progress: Progress = field(default_factory=NullProgress)
+
+
+def loads_task(function: Made) -> Made:
+    """Mark a function that takes the name of data and a ``Loading``, and further options, and returns a task."""
+    setattr(function, _MARK, True)
+    return function
+
+
+def load_task(kind: str, data: str, loading: Loading, options: Mapping[str, Any]) -> Task:
+    """Return the task of the installed ``kind`` or of the class ``module:Name``, with the data called ``data``.
+
+    A class is given ``data`` and ``loading`` if its constructor takes them, and the ``options``.
+
+    Raises:
+        RecipeError: unknown kind, no class of a task, or an option that it does not take.
+        DataError: the data cannot be used.
+    """
+    maker = load_plug_in(GROUP, kind, "task")
+    given = {"data": data, "loading": loading}
+    if inspect.isfunction(maker) and getattr(maker, _MARK, False):
+        check_options(maker, options, kind, "task", reserved=given)
+        made: object = maker(data, loading, **options)
+        assert isinstance(made, Task)
+        return made
+    if not isinstance(maker, type) or not issubclass(maker, Task):
+        raise RecipeError(f"a task must be a class derived from nas.Task, but {kind!r} is {maker!r:.80}.")
+    parameters = parameters_of(maker) or {}
+    if inspect.isabstract(maker):
+        missing = ", ".join(sorted(maker.__abstractmethods__))
+        raise RecipeError(f"the task {kind!r} must give {missing}, but does not.")
+    check_options(maker, options, kind, "task", reserved=given)
+    try:
+        with own_code():
+            task = maker(**{key: value for key, value in given.items() if key in parameters}, **options)
+    except NasError:
+        raise
+    except Exception as error:
+        raise DataError(f"the task {kind!r} cannot be made: {raised_text(error)}.") from error
+    return task

@@ -1,0 +1,263 @@
+"""Tasks: what models learn. The data in three splits, the loss and the metrics, and how inputs are prepared."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nas.errors import DataError
+from nas.space.signature import DType, Signature, TensorType
+from nas.tasks.batches import Examples, IntArray, Items, Joined, Part, Tensors, items_at, targets_of
+from nas.tasks.criteria import Classification, Criterion, Regression
+from nas.tasks.deployed.inputs import Arrays, Named
+
+FINGERPRINTED = 64
+"""Items of each split that the fingerprint of a plain data set looks at."""
+
+
+class Preparation(Protocol):
+    """The way from what people have, such as files, to a model's inputs, in training and in a bundle alike.
+
+    Bundles carry a copy of the module in which its class is written. That module may import nothing but what a device
+    has, such as numpy, and has a function ``preparation_of`` that takes an ``architecture.json``.
+    """
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the preparation as plain data, for the module's ``preparation_of``, and in words under "in_words"."""
+        ...
+
+    def items(self, path: Path) -> Named:
+        """Yield the name and the raw arrays of each item in a file or folder, or the reason why it cannot be used."""
+        ...
+
+    def read(self, inputs: Any) -> Arrays:
+        """Return raw items from files or arrays. Raises InputError, which says which one cannot be used and why."""
+        ...
+
+    def prepared(self, raw: Arrays) -> Arrays:
+        """Return raw items as the model's inputs: the same numbers, bit for bit, as in training."""
+        ...
+
+
+class Task(abc.ABC):
+    """What models learn. The test split scores winners, once; nothing else may use it.
+
+    A task of your own sets the first five attributes and gives the two properties. All else has a default.
+
+    Attributes:
+        name: its name, for people.
+        train: the items to train on: a torch data set of pairs of an input, or a tuple of them, and a target.
+        validation: the items that compare candidates.
+        test: the items that score winners.
+        noun: what an item is called, in the plural.
+        default_space: the space that is searched when none is named.
+    """
+
+    name: str
+    train: Examples
+    validation: Examples
+    test: Examples
+    noun: ClassVar[str] = "items"
+    default_space: ClassVar[str | None] = None
+
+    @property
+    @abc.abstractmethod
+    def signature(self) -> Signature:
+        """The inputs and the output of models that learn this task."""
+
+    @property
+    @abc.abstractmethod
+    def criterion(self) -> Criterion:
+        """The loss and the metrics."""
+
+    # From items to inputs
+
+    def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
+        """Return a training batch, changed at random in ways that keep its targets. By default nothing changes."""
+        return raw
+
+    def inputs_of(self, raw: Tensors) -> Tensors:
+        """Return raw items, on any device, as the model's inputs. By default they are that already."""
+        return raw
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """The way from a user's files to inputs, which bundles carry; None if a bundle takes prepared arrays only."""
+        return None
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """How outputs become answers, as plain data for bundles, such as the names of classes."""
+        return {"kind": self.criterion.kind}
+
+    # What is known of the data
+
+    @property
+    def in_words(self) -> str:
+        """What there is to learn, in a few words."""
+        return f"{self.criterion.kind} of {', '.join(map(str, self.signature.inputs))}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What reports show of the data, by title."""
+        return {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about what makes results doubtful."""
+        return ()
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory that the data take in each process."""
+        return 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that differ when the data do. By default a few items of each split decide."""
+        return _fingerprint(self)
+
+    # Parts of it
+
+    def part(self, share: float) -> Examples:
+        """Return a share of the training items, of each class if classes are known; the half contains the quarter."""
+        return share_of(self.train, share)
+
+    def to_fit(self, share: float, with_validation: bool) -> Examples:
+        """Return the items to train on: a share of the training items, and the validation items if asked for."""
+        part = self.part(share)
+        return Joined((part, self.validation)) if with_validation else part
+
+    def sample(self, count: int, seed: int = 0) -> Items:
+        """Return random training items, ``count`` or all if there are fewer."""
+        rng = np.random.default_rng(seed)
+        return items_at(self.train, rng.permutation(len(self.train))[:count])
+
+    def input_arrays(self, examples: Examples, places: slice) -> Arrays:
+        """Return the model's inputs for some items in order, as arrays: what a deployed model is given."""
+        return self.prepared(items_at(examples, places).raw)
+
+    def prepared(self, raw: Tensors) -> Arrays:
+        """Return raw items as arrays of the model's inputs, by the preparation that bundles carry if there is one."""
+        if self.preparation is None:
+            return tuple(each.numpy() for each in self.inputs_of(raw))
+        return self.preparation.prepared(tuple(each.numpy() for each in raw))
+
+
+def share_of(examples: Examples, share: float, seed: int = 0) -> Examples:
+    """Return a share of each class, or of all items where classes are unknown, in the original order.
+
+    At least one item of each class is kept. With the same seed, a larger share contains every smaller one. Raises
+    ValueError unless 0 < share <= 1.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, but got {share}.")
+    if share == 1:
+        return examples
+    rng = np.random.default_rng(seed)
+    known = targets_of(examples)
+    has_classes = known is not None and known.ndim == 1 and known.dtype.kind in "iu"
+    classes = shuffled_classes(known, rng) if known is not None and has_classes else [rng.permutation(len(examples))]
+    chosen = np.concatenate([members[: max(1, int(share * len(members) + 0.5))] for members in classes])
+    return Part(examples, np.sort(chosen))
+
+
+def shuffled_classes(labels: npt.NDArray[Any], rng: np.random.Generator) -> list[IntArray]:
+    """Return the places of each label's items, in random order."""
+    return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+
+
+@final
+class DataSetTask(Task):
+    """A task of three torch data sets, whose first items tell the types of inputs and targets.
+
+    Whole numbers as targets are classes from 0; other numbers are values to predict.
+    """
+
+    def __init__(self, train: Examples, validation: Examples, test: Examples, name: str = "given") -> None:
+        """Look at the first item of each. Raises DataError if one is empty, or if items do not fit together."""
+        self.name, self.train, self.validation, self.test = name, train, validation, test
+        found = {}
+        for title, each in (("train", train), ("validation", validation), ("test", test)):
+            if not hasattr(each, "__len__") or not hasattr(each, "__getitem__") or not len(each):
+                raise DataError(f"data must be three torch data sets with at least one item, but {title} has none.")
+            found[title] = items_at(each, slice(0, 1))
+        first = found["train"]
+        shapes = [tuple(each.shape[1:]) for each in first.raw]
+        for title, batch in found.items():
+            if [tuple(each.shape[1:]) for each in batch.raw] != shapes:
+                other = [tuple(each.shape[1:]) for each in batch.raw]
+                raise DataError(f"items must have the same shapes, but train has {shapes} and {title} {other}.")
+        self._criterion, output = _criterion_of(first.targets, self)
+        self._signature = Signature(
+            tuple(_type_of(f"input{n}" if len(shapes) > 1 else "inputs", each) for n, each in enumerate(first.raw)),
+            output,
+        )
+
+    @property
+    def signature(self) -> Signature:
+        return self._signature
+
+    @property
+    def criterion(self) -> Criterion:
+        return self._criterion
+
+
+def _type_of(name: str, batch: torch.Tensor) -> TensorType:
+    if not batch.is_floating_point():
+        raise DataError(
+            f"inputs of plain data sets must be floats, but got {batch.dtype}. Convert them, or write a nas.Task, "
+            "which says how many values its whole numbers have."
+        )
+    dtype: DType = "float32"
+    return TensorType(name, tuple(batch.shape[1:]), dtype)
+
+
+def _criterion_of(targets: torch.Tensor, task: Task) -> tuple[Criterion, tuple[int, ...]]:
+    """Return the criterion for targets like these, and the shape of outputs."""
+    if targets.is_floating_point():
+        return Regression(), (max(1, targets[0].numel()),)
+    if targets.ndim != 1:
+        raise DataError(f"classes must be one whole number an item, but a target has the shape {targets.shape[1:]}.")
+    largest = 0
+    for examples in (task.train, task.validation, task.test):
+        known = targets_of(examples)
+        if known is None:
+            known = np.array([int(examples[index][1]) for index in range(len(examples))])
+        if known.min() < 0:
+            raise DataError(f"classes must be numbers from 0, but got {known.min()}.")
+        largest = max(largest, int(known.max()))
+    if largest < 1:
+        raise DataError("a data set must have at least 2 classes, but all targets are 0.")
+    return Classification(largest + 1), (largest + 1,)
+
+
+def _fingerprint(task: Task) -> str:
+    digest = hashlib.sha256(json.dumps([task.name, task.signature.to_json()]).encode())
+    for examples in (task.train, task.validation, task.test):
+        digest.update(str(len(examples)).encode())
+        places = np.unique(np.linspace(0, len(examples) - 1, FINGERPRINTED).astype(np.int64))
+        batch = items_at(examples, places)
+        for each in (*batch.raw, batch.targets):
+            digest.update(np.ascontiguousarray(each.numpy()).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def facts_of(task: Task) -> dict[str, Any]:
+    """Return what a run records and reports show of a task's data."""
+    return {
+        "name": task.name,
+        "fingerprint": task.fingerprint,
+        "signature": task.signature.to_json(),
+        **task.facts,
+        f"training {task.noun}": len(task.train),
+        f"validation {task.noun}": len(task.validation),
+        f"test {task.noun}": len(task.test),
+    }
