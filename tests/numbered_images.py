@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.tasks.images.images import Split
+from nas.tasks.batches import Examples, items_at
 
 
 def numbered_images(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -16,6 +16,7 @@ def numbered_images(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return images
 
 
-def indices_of(split: Split) -> list[int]:
+def indices_of(split: Examples) -> list[int]:
     """Read the index from each image of a split."""
-    return [int(image[0, 0, 0]) * 256 + int(image[0, 0, 1]) for image in split.images]
+    (images,) = items_at(split, slice(None)).raw
+    return [int(image[0, 0, 0]) * 256 + int(image[0, 0, 1]) for image in images]

@@ -238,7 +238,7 @@ class TestFolder:
         """The data folder that the user named may be a link."""
         write_flat(tmp_path / "real")
         (tmp_path / "alias").symlink_to(tmp_path / "real")
-        assert load_data(f"folder:{tmp_path / 'alias'}").class_count == 3
+        assert load_data(f"folder:{tmp_path / 'alias'}").signature.classes == 3
 
     def test_invalid_layouts_are_refused(self, tmp_path: Path) -> None:
         """Each message says what is wrong and where."""

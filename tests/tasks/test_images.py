@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numbered_images import indices_of, numbered_images
 
+from nas.tasks.batches import targets_of
 from nas.tasks.images.images import Images, Split
 
 
@@ -31,7 +32,7 @@ class TestSplits:
         """Each image keeps its own label."""
         data = numbered_data()
         for split in (data.train, data.validation, data.test, data.part(0.3)):
-            assert split.labels.tolist() == [index % 3 for index in indices_of(split)]
+            assert targets_of(split).tolist() == [index % 3 for index in indices_of(split)]
 
     def test_the_seed_moves_only_the_validation_split(self) -> None:
         """Test errors of runs with different seeds use the same images."""
@@ -47,7 +48,7 @@ class TestSplits:
         subsets = [data.part(share) for share in shares]
         for smaller, larger in itertools.pairwise(subsets):
             assert set(indices_of(smaller)) <= set(indices_of(larger))
-        assert np.bincount(subsets[2].labels).tolist() == [18, 18, 18]
+        assert np.bincount(targets_of(subsets[2])).tolist() == [18, 18, 18]
         assert len(subsets[0]) == 3
         assert len(subsets[-1]) == len(data.train)
 
@@ -57,7 +58,7 @@ class TestSplits:
         with pytest.raises(ValueError, match="share must be above 0 and at most 1, but got 0"):
             data.part(0)
         with pytest.raises(ValueError, match=r"but got 1\.5"):
-            data.train.subset(1.5)
+            data.part(1.5)
 
     def test_a_sample_is_of_all_classes_in_random_order(self) -> None:
         """Even if images are sorted by class, each batch of a sample has all classes."""

@@ -126,7 +126,7 @@ class TestKnownSets:
         with pytest.raises(DataError, match=r"'mnist', but .*t10k-images.* belongs to 'fashion-mnist'. Move .*/raw"):
             load_data("mnist", root=tmp_path / "root")
         write_fashion(tmp_path / "root" / "MNIST" / "raw", suffix=suffix)
-        assert load_data("mnist", root=tmp_path / "root").class_count == 10  # the folder's name decides
+        assert load_data("mnist", root=tmp_path / "root").signature.classes == 10  # the folder's name decides
 
     def test_the_published_sums_are_torchvisions(self) -> None:
         """The sums of the packed test images match torchvision's."""

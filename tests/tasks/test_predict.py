@@ -63,7 +63,7 @@ def script_fixture(tmp_path_factory: pytest.TempPathFactory, data: Images) -> Pa
 
 def test_a_photo_gets_exactly_the_logits_of_the_tested_pipeline(photos: Path, data: Images, script: Path) -> None:
     """Whatever its size and mode: the numbers are equal to the last bit, also by a folder and by a module."""
-    expected = outputs_of(script.with_name("model.onnx"), data.prepared((torch.from_numpy(data.test.images),))[0])
+    expected = outputs_of(script.with_name("model.onnx"), data.prepared((torch.from_numpy(data.test.images),)))
     files = [photos / "test" / title / name for title in ("cat", "dog") for name in sorted(KINDS)]
     done = run(script, "--json", *files)
     assert (done.returncode, done.stderr) == (0, "")
@@ -148,7 +148,7 @@ def test_help_says_everything(script: Path) -> None:
     """How to call it, what it prints, and how to use it as a module."""
     done = run(script, "--help")
     assert done.returncode == 0
-    for part in ("photo.jpg", ".npy", "from predict import Model", "--json", "numpy, onnxruntime and Pillow"):
+    for part in ("photo.jpg", ".npy", "from predict import Model", "--json", "numpy, onnxruntime and what reads"):
         assert part in done.stdout
 
 
@@ -205,17 +205,17 @@ MISTAKES = {
     "no bytes": (lambda folder: (folder / "x.jpg").touch(), ("x.jpg",), "cannot be read as an image"),
     "no bytes of pixels": (lambda folder: (folder / "x.npy").touch(), ("x.npy",), "cannot be used as an array"),
     "a text of pixels": (lambda folder: (folder / "x.npy").write_text("a"), ("x.npy",), "cannot be used as an array"),
-    "a pickle": (_saved(np.array([{}])), ("x.npy",), "cannot be used as an array of pixels: "),
+    "a pickle": (_saved(np.array([{}])), ("x.npy",), "cannot be used as an array of pictures: "),
     "an empty folder": (lambda folder: None, (".",), "error: the folder . has no pictures"),
-    "no pixels": (_saved(np.zeros((0, 3, 16, 16), np.uint8)), ("x.npy",), "it holds no array of images"),
+    "no pixels": (_saved(np.zeros((0, 3, 16, 16), np.uint8)), ("x.npy",), "it holds no array"),
     "an archive of arrays": (
         lambda folder: np.savez(folder / "x", np.zeros(3)) or (folder / "x.npz").rename(folder / "x.npy"),
         ("x.npy",),
-        "it holds no array of images",
+        "it holds no array",
     ),
-    "more pixels than bytes": (_claiming(10**12), ("x.npy",), "cannot be used as an array of pixels"),
+    "more pixels than bytes": (_claiming(10**12), ("x.npy",), "cannot be used as an array of pictures"),
     "a table of numbers": (_saved(np.zeros(4, dtype=[("a", "i4")])), ("x.npy",), "must be uint8 of shape"),
-    "one number": (_saved(np.uint8(3)), ("x.npy",), "cannot be used as an array of pixels"),
+    "one number": (_saved(np.uint8(3)), ("x.npy",), "cannot be used as an array of pictures"),
     "floats": (_saved(np.zeros((2, 3, 16, 16))), ("x.npy",), "but got float64 of shape (2, 3, 16, 16). Floats within"),
     "channels last": (_saved(np.zeros((2, 16, 16, 3), np.uint8)), ("x.npy",), "Put the channels first"),
     "another size": (_saved(np.zeros((2, 3, 8, 8), np.uint8)), ("x.npy",), "must be uint8 of shape (N, 3, 16, 16)"),
@@ -272,8 +272,8 @@ def test_a_model_for_other_arrays_refuses_pictures(tmp_path: Path) -> None:
         Images.from_arrays(images, np.arange(20) % 2).preparation.read(tmp_path / "a.png")[0]
     old = PicturePreparation.of({"input_shape": [3, 8, 8], "mean": [0.5] * 3, "std": [0.2] * 3})
     with pytest.raises(InputError, match=r"its version did not record how. Pass pixels, uint8 of shape"):
-        old.pixels(str(tmp_path / "a.png"))
-    assert old.pixels(np.zeros((1, 3, 8, 8), np.uint8)).shape == (1, 3, 8, 8)
+        old.read(str(tmp_path / "a.png"))
+    assert old.read(np.zeros((1, 3, 8, 8), np.uint8))[0].shape == (1, 3, 8, 8)
 
 
 def test_a_picture_with_32_bits_is_refused(tmp_path: Path, data: Images) -> None:
