@@ -13,6 +13,7 @@ from torch import nn
 
 from nas.errors import CandidateError
 from nas.space.architecture import Architecture
+from nas.space.signature import image_signature
 from nas.tasks.data_source import DataSource
 from nas.training.zero_cost import (
     ScoreMap,
@@ -39,13 +40,13 @@ def test_naswot_is_the_log_determinant_of_agreements(activation: nn.Module) -> N
     codes = np.hstack([(layer > 0).numpy() for layer in seen])
     agreements = np.array([[(one == other).sum() for other in codes] for one in codes], dtype=float)
     module = nn.Sequential(first, activation, second, activation)
-    assert naswot(module, images) == pytest.approx(np.linalg.slogdet(agreements).logabsdet, rel=1e-6)
+    assert naswot(module, (images,)) == pytest.approx(np.linalg.slogdet(agreements).logabsdet, rel=1e-6)
 
 
 def test_images_that_are_seen_alike_score_lowest() -> None:
     """A network that cannot tell two images apart scores minus infinity."""
     module = nn.Sequential(nn.Linear(6, 40), nn.ReLU())
-    assert naswot(module, torch.ones(3, 6)) == -math.inf
+    assert naswot(module, (torch.ones(3, 6),)) == -math.inf
 
 
 def test_synflow_adds_up_all_paths() -> None:
@@ -53,7 +54,7 @@ def test_synflow_adds_up_all_paths() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False))
     first, second = (np.abs(module[index].get_parameter("weight").detach().double().numpy()) for index in (1, 2))
     flow = (second @ first @ np.ones(4)).sum()
-    assert synflow(module, (1, 2, 2)) == pytest.approx(math.log(2 * flow), rel=1e-9)
+    assert synflow(module, image_signature((1, 2, 2), 2)) == pytest.approx(math.log(2 * flow), rel=1e-9)
 
 
 def test_a_map_reproduces_errors_on_a_line() -> None:
@@ -92,7 +93,7 @@ def test_snip_adds_up_how_much_the_loss_depends_on_each_weight() -> None:
             weights[index] = value * (1 - part)
             total += abs(loss() - before) / part
             weights[index] = value
-    assert snip(module, images, labels) == pytest.approx(math.log(total), rel=1e-3)
+    assert snip(module, (images,), labels, nn.functional.cross_entropy) == pytest.approx(math.log(total), rel=1e-3)
 
 
 def evaluate(
