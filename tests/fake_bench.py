@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nas.errors import CandidateError
-from nas.formats.onnx_session import outputs_of
+from nas.formats.onnx_session import Arrays, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.space.architecture import Architecture
@@ -90,8 +90,8 @@ class FakeBench:
                 advance()
         return outcomes
 
-    def outputs(self, model: Deployed, images: Float32Array) -> Float32Array:
-        return outputs_of(model.path, images)
+    def outputs(self, model: Deployed, inputs: Arrays) -> Float32Array:
+        return outputs_of(model.path, inputs)
 
     def _measurement(self, name: str, architecture: Architecture, rng: np.random.Generator) -> Measurement:
         value = VALUES[name](architecture)

@@ -74,7 +74,7 @@ def write_model(module: nn.Module, folder: Path) -> Path:
 
 def all_outputs(session: OpenVinoSession, images: Float32Array) -> Float32Array:
     """Return the outputs for any number of images that is a multiple of the batch."""
-    return np.concatenate([session.outputs(images[i : i + BATCH]) for i in range(0, len(images), BATCH)])
+    return np.concatenate([session.outputs([images[i : i + BATCH]]) for i in range(0, len(images), BATCH)])
 
 
 def dense(folder: Path, shape: list[Any]) -> Path:

@@ -106,7 +106,7 @@ def test_winners_of_an_old_run_load_and_predict(tmp_path: Path, digits: Images) 
     images = digits.test.images[:8]
     for winner in nas.load_run(run).front:
         assert winner.bundle is not None
-        expected = outputs_of(winner.bundle / "model.onnx", normalised_images(images, digits))
+        expected = outputs_of(winner.bundle / "model.onnx", [normalised_images(images, digits)])
         module = winner.load(Faulty(FAULTS))
         with torch.inference_mode():
             found = module(torch.from_numpy(normalised_images(images, digits))).numpy()

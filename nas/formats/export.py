@@ -15,6 +15,7 @@ import onnx
 import torch
 
 from nas.errors import CandidateError
+from nas.formats.onnx_file import with_counts
 from nas.formats.onnx_session import Arrays, outputs_of
 from nas.formats.torch_program import write_torch_program
 from nas.formats.traced_export import without_notes, write_traced
@@ -49,6 +50,8 @@ def export_onnx(module: torch.nn.Module, inputs: Sequence[TensorType], batch: in
         with _silence():
             if not write_traced(module, example, aside, names, OUTPUT):
                 _write_program(module, example, aside, names)
+            if any(each.counts for each in inputs):
+                onnx.save(with_counts(onnx.load(aside), inputs), aside)
     except Exception as error:  # any exception of the exporter is this architecture's failure
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError):

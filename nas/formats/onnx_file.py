@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import onnx
 from onnx import external_data_helper
 
 from nas.paths import why_no_file
+from nas.space.signature import TensorType
 
 MULTIPLYING = (
     "Conv",
@@ -27,13 +29,18 @@ MULTIPLYING = (
 )
 
 
+COUNTS = "nas.counts"
+"""The key of a model's metadata under which the counts of its whole numbers lie."""
+
+
 @dataclass(frozen=True)
 class Input:
-    """One declared input. A size that is not fixed is None."""
+    """One declared input. A size that is not fixed is None. ``counts`` are those of its type, where they are known."""
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...]
+    counts: tuple[int, ...] = ()
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -78,7 +85,7 @@ def external_files(model: onnx.ModelProto, path: Path) -> set[Path]:
 
 def inputs_of(model: onnx.ModelProto, batch: int) -> tuple[Input, ...]:
     """Return the inputs that a caller must give. A symbolic first size becomes ``batch``."""
-    weights = {tensor.name for tensor in model.graph.initializer}
+    weights, counts = {tensor.name for tensor in model.graph.initializer}, counts_in(model)
     found = []
     for declared in model.graph.input:
         if declared.name in weights:
@@ -87,12 +94,35 @@ def inputs_of(model: onnx.ModelProto, batch: int) -> tuple[Input, ...]:
         sizes = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
         if sizes and sizes[0] is None:
             sizes[0] = batch
-        found.append(Input(declared.name, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), tuple(sizes)))
+        known = counts.get(declared.name, ())
+        fits = len(known) == 1 or (bool(sizes) and len(known) == sizes[-1])
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        found.append(Input(declared.name, dtype, tuple(sizes), known if fits else ()))
     return tuple(found)
 
 
+def with_counts(model: onnx.ModelProto, inputs: Sequence[TensorType]) -> onnx.ModelProto:
+    """Return the model with a note of the counts of its whole numbers, from which measuring draws valid inputs."""
+    counts = {each.name: list(each.counts) for each in inputs if each.counts}
+    if counts:
+        onnx.helper.set_model_props(model, {COUNTS: json.dumps(counts)})
+    return model
+
+
+def counts_in(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Return the counts that ``with_counts`` noted, by input; none in other models."""
+    noted = next((each.value for each in model.metadata_props if each.key == COUNTS), "{}")
+    try:
+        found = {name: tuple(map(int, counts)) for name, counts in json.loads(noted).items()}
+    except (ValueError, TypeError, AttributeError):  # another program's note
+        return {}
+    return {name: counts for name, counts in found.items() if counts and min(counts) >= 1}
+
+
 def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
-    """Return fixed pseudo-random inputs: standard normal values, or 0 and 1 for integers, which may be indices.
+    """Return fixed pseudo-random inputs: standard normal values, or whole numbers below their counts.
+
+    Integers of unknown counts are 0 and 1, because they may be indices.
 
     Raises:
         ValueError: a size is not fixed.
@@ -102,7 +132,8 @@ def random_inputs(inputs: tuple[Input, ...]) -> dict[str, npt.NDArray[Any]]:
         check_fixed(declared)
         shape = tuple(int(size) for size in declared.shape if size is not None)
         rng = np.random.default_rng(index)
-        drawn = rng.standard_normal(shape) if declared.dtype.kind not in "iub" else rng.integers(0, 2, shape)
+        is_whole = declared.dtype.kind in "iub"
+        drawn = rng.integers(0, declared.counts or 2, shape) if is_whole else rng.standard_normal(shape)
         values[declared.name] = drawn.astype(declared.dtype)
     return values
 

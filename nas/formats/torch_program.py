@@ -110,17 +110,34 @@ def read_torch_program(path: Path) -> torch.export.ExportedProgram:
         raise ValueError(f"a torch program must be whole, but {path.name} is not: {error!r}.") from error
 
 
-def program_input_shape(program: torch.export.ExportedProgram) -> tuple[int, ...]:
-    """Return the shape of the program's one input, including the batch.
+def program_inputs(program: torch.export.ExportedProgram) -> tuple[torch.Tensor, ...]:
+    """Return the program's inputs as tensors without data, with their shapes, which include the batch, and types.
 
     Raises:
-        ValueError: there are several inputs, or a size is not fixed.
+        ValueError: a size is not fixed, or an input is no tensor.
     """
+    import torch
+
     names = program.graph_signature.user_inputs
-    shapes = [node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    if len(shapes) != 1 or not all(isinstance(size, int) for size in shapes[0]):
-        raise ValueError(f"a program must have one input of a fixed shape, but its inputs are {shapes}.")
-    return tuple(shapes[0])
+    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    fixed = [isinstance(each, torch.Tensor) and all(isinstance(size, int) for size in each.shape) for each in values]
+    if not values or not all(fixed):
+        shapes = [getattr(each, "shape", each) for each in values]
+        raise ValueError(f"a program must have inputs of fixed shapes, but they are {shapes}.")
+    return tuple(values)
+
+
+def program_input_shape(program: torch.export.ExportedProgram) -> tuple[int, ...]:
+    """Return the shape of the program's one input of floats, including the batch.
+
+    Raises:
+        ValueError: there are several inputs, or one of whole numbers, or a size is not fixed.
+    """
+    inputs = program_inputs(program)
+    if len(inputs) != 1 or not inputs[0].is_floating_point():
+        described = [f"{each.dtype} of {tuple(each.shape)}" for each in inputs]
+        raise ValueError(f"a program must have one input of floats here, but its inputs are {described}.")
+    return tuple(inputs[0].shape)
 
 
 def program_weight_bytes(program: torch.export.ExportedProgram) -> int:

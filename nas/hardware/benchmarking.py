@@ -41,7 +41,7 @@ MEMORY_ROUNDS = 3
 class DeviceBench:
     """The bench on this machine. It holds the device's lock while it measures. Nothing else should run meanwhile.
 
-    ``calibration`` returns preprocessed training images, shape (N, channels, height, width), when int8 needs them.
+    ``calibration`` returns the model's inputs for training items, an array for each input, when int8 needs them.
     ``meter`` are the settings of ``energy.choosing.meter_from``. ``renew`` measures the target's profile again.
 
     Raises:
@@ -54,7 +54,7 @@ class DeviceBench:
         target: Target,
         settings: BenchSettings,
         *,
-        calibration: Callable[[], Float32Array] | None = None,
+        calibration: Callable[[], Arrays] | None = None,
         say: Callable[[str], None] = lambda text: None,
         meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
         renew: bool = False,
@@ -141,14 +141,14 @@ class DeviceBench:
     ) -> list[Deployed | CandidateError]:
         found: list[Deployed | CandidateError] = []
         with temporary_folder("calibration") as scratch, self._process(self._target) as process:
-            images = None
+            items = None
             if self._calibration is not None and self._target.precision == "int8":
-                images = scratch / "images.npy"
-                np.save(images, self._calibration(), allow_pickle=False)
+                items = scratch / "items.npz"
+                np.savez(items, *self._calibration(), allow_pickle=False)
             for model, folder in zip(models, folders, strict=True):
                 folder.mkdir(parents=True)
                 try:
-                    found.append(process.deploy(model, images, folder, DEPLOY_TIMEOUT_S))
+                    found.append(process.deploy(model, items, folder, DEPLOY_TIMEOUT_S))
                 except CandidateError as error:
                     found.append(error)
                 advance()

@@ -40,7 +40,7 @@ from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.batches import Examples
 from nas.tasks.data_source import DataSource
-from nas.tasks.deployed.inputs import Array
+from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.task import DataSetTask, Task
 from nas.training.supernet import check_supernet
 
@@ -284,9 +284,8 @@ def _device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> Dev
     )
 
 
-def _calibration(task: Task) -> Array:
-    (inputs,) = task.prepared(task.sample(CALIBRATION_ITEMS).raw)
-    return inputs
+def _calibration(task: Task) -> Arrays:
+    return task.prepared(task.sample(CALIBRATION_ITEMS).raw)
 
 
 def _space(

@@ -22,7 +22,7 @@ from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.space.plug_ins import plug_in_names
 from nas.space.search_space import architecture_from
-from nas.space.signature import image_inputs
+from nas.space.signature import Signature, TensorType, image_inputs
 from nas.values.target import PRECISIONS, Target
 
 NAMES = plug_in_names("nas.runtimes")
@@ -75,7 +75,7 @@ def target_of(name: str, precision: str) -> Target:
 def deployer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Deployment]]:
     """Deploys a model once for each runtime and precision."""
     folder = tmp_path_factory.mktemp("runtimes")
-    np.save(folder / "calibration.npy", images_of(32))
+    np.savez(folder / "calibration.npz", images_of(32))
     known: dict[Target, Deployment] = {}
 
     def deploy(name: str, precision: str) -> Deployment:
@@ -89,7 +89,7 @@ def deployer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
             own.mkdir(parents=True)
             process = processes.enter_context(MeasuringProcess(target, TIMEOUT_S))
             known[target] = Deployment(
-                target, process, exported, own, process.deploy(exported, folder / "calibration.npy", own, TIMEOUT_S)
+                target, process, exported, own, process.deploy(exported, folder / "calibration.npz", own, TIMEOUT_S)
             )
         return known[target]
 
@@ -143,7 +143,7 @@ class TestEvery:
         details = dict(deployed.details)
         assert json.loads(json.dumps(details, allow_nan=False)) == details
         assert {file.name for file in deployment.exported.parent.iterdir()} <= {
-            *("calibration.npy", "model.onnx", "model.torch"),
+            *("calibration.npz", "model.onnx", "model.torch"),
             *NAMES,
         }
 
@@ -156,7 +156,7 @@ class TestEvery:
         with torch.inference_mode():
             expected = module()(torch.from_numpy(images)).numpy()
         deployment = deploy(name, precision)
-        found = deployment.process.outputs(deployment.deployed.path, images, tmp_path, TIMEOUT_S)
+        found = deployment.process.outputs(deployment.deployed.path, [images], tmp_path, TIMEOUT_S)
         assert found.dtype == np.float32
         assert found.shape == expected.shape
         if precision == "fp32":
@@ -206,3 +206,44 @@ class TestEvery:
             process.ask("time", model=str(path), reference=None, seconds=0.01, min_samples=1)
         assert deploying.value.kind == running.value.kind == "measure"
         assert process.ask("conditions")["runtime"]
+
+
+class Numbered(nn.Module):
+    """A network of numbers and of two whole numbers, the second of which has many values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Embedding(3, 4), nn.Embedding(1000, 4)
+        self.last = nn.Linear(13, 2)
+
+    def forward(self, numbers: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
+        embedded = [self.first(categories[:, 0]), self.second(categories[:, 1])]
+        return self.last(torch.cat([numbers, *embedded], dim=1))
+
+
+SEVERAL = Signature((TensorType("numbers", (5,)), TensorType("categories", (2,), "int64", (3, 1000))), (2,))
+ONE_INPUT = ("executorch", "litert")
+"""Runtimes whose converters take one input of floats."""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("name", [each for each in RUNTIMES if not str(each.values[0]).startswith(ONE_INPUT)])
+def test_several_inputs_are_measured_within_their_counts(name: str, precision: str, tmp_path: Path) -> None:
+    """Whole numbers are valid indices, in calibrating, in timing and in giving outputs."""
+    target, runtime = target_of(name, precision), load_runtime(name)
+    torch.manual_seed(0)
+    network, exported = Numbered().eval(), tmp_path / f"model.{runtime.model_format}"
+    export_model(network, SEVERAL.inputs, BATCH, exported, runtime.model_format)
+    rng = np.random.default_rng(0)
+    numbers = rng.standard_normal((8, 5)).astype(np.float32)
+    categories = np.stack([rng.integers(0, 3, 8), rng.integers(0, 1000, 8)], axis=1)
+    np.savez(tmp_path / "items.npz", numbers, categories)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(numbers), torch.from_numpy(categories)).numpy()
+    with MeasuringProcess(target, TIMEOUT_S) as process:
+        (tmp_path / "deployed").mkdir()
+        deployed = process.deploy(exported, tmp_path / "items.npz", tmp_path / "deployed", TIMEOUT_S)
+        reply = process.ask("time", model=str(deployed.path), reference=None, seconds=0.02, min_samples=4)
+        found = process.outputs(deployed.path, [numbers, categories], tmp_path, TIMEOUT_S)
+    assert reply["conditions"]["input_shape"] == [[BATCH, 5], [BATCH, 2]]
+    assert np.abs(found - expected).max() < (1e-3 if precision == "fp32" else 0.3) * np.abs(expected).max()

@@ -64,9 +64,9 @@ def test_outputs_are_the_same(tmp_path: Path, make: Callable[[], nn.Module], bat
     export_onnx(module, image_inputs(SHAPE), batch, path)
     assert module.training
     assert list(tmp_path.iterdir()) == [path]
-    assert parity(module, path, images_of(7)) <= PARITY_TOLERANCE
+    assert parity(module, path, [images_of(7)]) <= PARITY_TOLERANCE
     assert module.training
-    assert outputs_of(path, images_of(7)).shape == (7, 10)
+    assert outputs_of(path, [images_of(7)]).shape == (7, 10)
     (declared,) = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()
     assert declared.shape == [batch, *SHAPE]
 
@@ -116,7 +116,7 @@ def test_other_outputs_are_a_failure(tmp_path: Path, module: nn.Module, message:
     path = tmp_path / "model.onnx"
     export_onnx(module, image_inputs(SHAPE), 1, path)
     with pytest.raises(CandidateError, match=message) as caught:
-        parity(module, path, images_of(4))
+        parity(module, path, [images_of(4)])
     assert caught.value.kind == "parity"
 
 
@@ -127,7 +127,7 @@ def test_other_weights_are_a_failure(tmp_path: Path) -> None:
     with torch.no_grad():
         module[-1].bias += 0.1  # type: ignore[index]
     with pytest.raises(CandidateError, match="exported outputs must be within"):
-        parity(module, path, images_of(4))
+        parity(module, path, [images_of(4)])
 
 
 def test_a_missing_folder_stops_the_run(tmp_path: Path) -> None:

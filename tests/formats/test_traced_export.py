@@ -78,8 +78,8 @@ def assert_alike(module: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatc
         export_onnx(module, image_inputs(SHAPE), 1, traced)
     images = np.random.default_rng(0).standard_normal((3, *SHAPE)).astype(np.float32)
     assert optimised(traced) == optimised(newer)
-    assert outputs_of(traced, images) == pytest.approx(outputs_of(newer, images), rel=1e-3, abs=1e-4)
-    assert parity(module, traced, images) < 1e-5
+    assert outputs_of(traced, [images]) == pytest.approx(outputs_of(newer, [images]), rel=1e-3, abs=1e-4)
+    assert parity(module, traced, [images]) < 1e-5
     # Constants for shapes and axes, of some bytes each, are shared in one file and not in the other.
     assert weight_bytes(read_onnx(traced)) == pytest.approx(weight_bytes(read_onnx(newer)), rel=0.01, abs=200)
 

@@ -119,7 +119,7 @@ def tried_out(
         model = written(module, BATCH, folder / "model.pt2")
         (folder / "deployed").mkdir()
         deployed = process.deploy(model, None, folder / "deployed", LIMIT_S)
-        found = process.outputs(deployed.path, images, folder, LIMIT_S)
+        found = process.outputs(deployed.path, [images], folder, LIMIT_S)
         yield Tried(target, process, deployed, found, outputs_of(module, images))
 
 
@@ -207,17 +207,17 @@ class TestRun:
         """Calibration on images of an unusual range gives better outputs for them than random inputs."""
         installed(name)
         module, wide = small_module(), 20 * images
-        np.save(tmp_path / "wide.npy", np.repeat(wide, 4, axis=0))
+        np.savez(tmp_path / "wide.npz", np.repeat(wide, 4, axis=0))
         errors = {}
         with MeasuringProcess(Target(name, "int8", batch=1), LIMIT_S) as process:
             model = written(module, 1, tmp_path / "model.pt2")
-            for name, calibration in (("random", None), ("own", tmp_path / "wide.npy")):
+            for name, calibration in (("random", None), ("own", tmp_path / "wide.npz")):
                 folder = tmp_path / name
                 folder.mkdir()
                 deployed = process.deploy(model, calibration, folder, LIMIT_S)
-                found = process.outputs(deployed.path, wide, folder, LIMIT_S)
+                found = process.outputs(deployed.path, [wide], folder, LIMIT_S)
                 errors[name] = np.abs(found - outputs_of(module, wide)).max()
-                expected = "random inputs" if calibration is None else "12 training images"
+                expected = "random inputs" if calibration is None else "12 training items"
                 assert deployed.details["calibrated_on"] == expected
         assert errors["own"] < errors["random"] / 2
 

@@ -139,16 +139,16 @@ class TestOnnxRuntime:
         """Only int8 loads the calibration images, and the details record their number."""
         asked: list[str] = []
 
-        def images() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        def images() -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
             asked.append("images")
-            return np.random.default_rng(0).standard_normal((12, 3, 32, 32)).astype(np.float32)
+            return [np.random.default_rng(0).standard_normal((12, 3, 32, 32)).astype(np.float32)]
 
         for precision, expected in (("fp32", []), ("int8", ["images"])):
             bench = DeviceBench(Target("onnxruntime-cpu", precision), QUICK, calibration=images)
             (deployed,) = bench.deploy([exported["small"]], [tmp_path / precision])
             assert isinstance(deployed, Deployed)
             assert asked == expected
-        assert deployed.details == {"calibrated_on": "12 training images"}
+        assert deployed.details == {"calibrated_on": "12 training items"}
 
     @pytest.mark.parametrize("together", [3, 1000])
     def test_outputs_are_those_of_the_deployed_model(
@@ -162,12 +162,12 @@ class TestOnnxRuntime:
             bench = DeviceBench(Target("onnxruntime-cpu", batch=batch), QUICK)
             (deployed,) = bench.deploy([exported[name]], [tmp_path / name])
             assert isinstance(deployed, Deployed)
-            found.append(bench.outputs(deployed, images))
+            found.append(bench.outputs(deployed, [images]))
         from nas.formats.onnx_session import outputs_of
 
         assert [outputs.shape for outputs in found] == [(11, 10), (11, 10)]
-        np.testing.assert_allclose(found[0], outputs_of(exported["small"], images), rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(found[1], outputs_of(exported["batch"], images), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found[0], outputs_of(exported["small"], [images]), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found[1], outputs_of(exported["batch"], [images]), rtol=1e-4, atol=1e-5)
 
 
 class TestTargets:

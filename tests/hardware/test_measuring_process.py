@@ -102,20 +102,20 @@ class TestAnswers:
         """A last incomplete batch is padded, and the padding's outputs are removed."""
         path = Path(model(tmp_path, "be quick"))
         images = np.random.default_rng(0).standard_normal((5, 2, 3, 3)).astype(np.float32)
-        np.save(tmp_path / "images.npy", images)
+        np.savez(tmp_path / "images.npz", images)
         (tmp_path / "deployed").mkdir()
         with MeasuringProcess(Target(acting.runtime, batch=4), TIMEOUT_S) as process:
-            deployed = process.deploy(path, tmp_path / "images.npy", tmp_path / "deployed", TIMEOUT_S)
+            deployed = process.deploy(path, tmp_path / "images.npz", tmp_path / "deployed", TIMEOUT_S)
             assert deployed == Deployed(path, weight_bytes=len("be quick"))
-            found = process.outputs(deployed.path, images, tmp_path, TIMEOUT_S)
+            found = process.outputs(deployed.path, [images], tmp_path, TIMEOUT_S)
         np.testing.assert_allclose(found, np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1), rtol=1e-6)
 
     def test_images_that_are_pickled_are_refused(self, tmp_path: Path, acting: Target) -> None:
         """Pickled images are refused, because reading them would run code."""
-        np.save(tmp_path / "images.npy", np.array([{}], dtype=object), allow_pickle=True)
+        np.savez(tmp_path / "images.npz", np.array([{}], dtype=object))
         path = Path(model(tmp_path, "be quick"))
         with MeasuringProcess(acting, TIMEOUT_S) as process, pytest.raises(CandidateError, match=r"allow_pickle=False"):
-            process.deploy(path, tmp_path / "images.npy", tmp_path, TIMEOUT_S)
+            process.deploy(path, tmp_path / "images.npz", tmp_path, TIMEOUT_S)
 
     def test_what_a_runtime_prints_does_not_come_between(self, acting: Target, tmp_path: Path) -> None:
         """Output of Python and of C code does not disturb the replies."""

@@ -71,7 +71,7 @@ def exported_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def deploy(exported: Path, precision: str, folder: Path, images: Float32Array | None = None) -> tuple[Deployed, Target]:
     folder.mkdir()
     target = Target("onnxruntime-cpu", precision, batch=2)
-    return RUNTIME.deploy(exported, target, images, folder), target
+    return RUNTIME.deploy(exported, target, None if images is None else [images], folder), target
 
 
 def correlation(first: Float32Array, second: Float32Array) -> float:
@@ -99,7 +99,7 @@ def test_fp32_is_the_file_as_it_was_exported(exported: Path, tmp_path: Path) -> 
     assert session.conditions()["executed_precision"] == "fp32"
     assert session.conditions()["input_shape"] == [2, 3, 16, 16]
     images = images_of(2)
-    np.testing.assert_array_equal(session.outputs(images), outputs_of(exported, images))
+    np.testing.assert_array_equal(session.outputs([images]), outputs_of(exported, [images]))
 
 
 def test_static_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
@@ -114,8 +114,8 @@ def test_static_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
     assert session.conditions()["executed_precision"] == "int8"
     assert session.conditions()["input_shape"] == [2, 3, 16, 16]
     images = images_of(20)
-    found = np.concatenate([session.outputs(images[i : i + 2]) for i in range(0, 20, 2)])
-    assert 0.95 < correlation(found, outputs_of(exported, images)) < 1
+    found = np.concatenate([session.outputs([images[i : i + 2]]) for i in range(0, 20, 2)])
+    assert 0.95 < correlation(found, outputs_of(exported, [images])) < 1
 
 
 def test_static_int8_without_images_is_calibrated_at_random(exported: Path, tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_calibration_matters(exported: Path, tmp_path: Path) -> None:
     errors = []
     for name, calibration in (("right", images), ("wrong", 100 * images)):
         deployed, target = deploy(exported, "int8", tmp_path / name, calibration)
-        found = RUNTIME.open(deployed.path, target).outputs(images[:2])
-        errors.append(float(np.abs(found - outputs_of(exported, images[:2])).max()))
+        found = RUNTIME.open(deployed.path, target).outputs([images[:2]])
+        errors.append(float(np.abs(found - outputs_of(exported, [images[:2]])).max()))
     assert errors[1] > 3 * errors[0]
 
 
@@ -152,7 +152,7 @@ def test_dynamic_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
     session = RUNTIME.open(deployed.path, target)
     assert session.conditions()["executed_precision"] == "int8"
     images = images_of(2)
-    assert correlation(session.outputs(images), outputs_of(exported, images)) > 0.95
+    assert correlation(session.outputs([images]), outputs_of(exported, [images])) > 0.95
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int8-dynamic"])

@@ -43,18 +43,18 @@ class TestSession:
     def test_inputs_stay_in_place(self, runtime: OpenVinoCpu, small: Path, tmp_path: Path) -> None:
         """Outputs for other images do not change the timed inputs."""
         session = runtime.open(runtime.deploy(small, target_of(), None, tmp_path).path, target_of())
-        session.outputs(images_of(BATCH))
+        session.outputs([images_of(BATCH)])
         session.run()
         timed = np.array(session._request.get_output_tensor().data)
-        np.testing.assert_allclose(timed, session.outputs(random_images((BATCH, *SHAPE))), rtol=1e-5)
-        assert np.abs(timed - session.outputs(images_of(BATCH))).max() > 1e-3
+        np.testing.assert_allclose(timed, session.outputs([random_images((BATCH, *SHAPE))]), rtol=1e-5)
+        assert np.abs(timed - session.outputs([images_of(BATCH)])).max() > 1e-3
 
     def test_outputs_are_kept(self, runtime: OpenVinoCpu, small: Path) -> None:
         """Later inferences do not overwrite returned outputs."""
         session = runtime.open(small, target_of())
-        first = session.outputs(images_of(BATCH))
+        first = session.outputs([images_of(BATCH)])
         before = first.copy()
-        session.outputs(random_images((BATCH, *SHAPE)))
+        session.outputs([random_images((BATCH, *SHAPE))])
         np.testing.assert_array_equal(first, before)
 
     def test_tells_the_threads_that_there_are(self, runtime: OpenVinoCpu, small: Path) -> None:
@@ -98,7 +98,7 @@ class TestShapes:
             session = runtime.open(opened, target)
             session.run()
             assert session.conditions()["input_shape"] == [batch, 4]
-            assert session.outputs(np.ones((batch, 4), np.float32)).shape == (batch, 2)
+            assert session.outputs([np.ones((batch, 4), np.float32)]).shape == (batch, 2)
 
     def test_refuses_another_batch(self, runtime: OpenVinoCpu, small: Path, tmp_path: Path) -> None:
         """Another batch size is refused when deploying and when opening."""

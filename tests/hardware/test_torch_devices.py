@@ -73,7 +73,7 @@ class TestOnADeviceOfItsOwn:
         opened = session._session.opened
         noting = Opened(
             lambda images: device.deeds.append("infer") or opened.forward(images),
-            opened.input_shape,
+            opened.inputs,
             opened.precision,
             opened.products,
         )
@@ -89,7 +89,7 @@ class TestOnADeviceOfItsOwn:
         """The images are on the played device: torch's "meta", which refuses tensors of other devices."""
         session = TorchCuda().open(small_program[1], Target("torch-cuda", batch=2))
         session.run()
-        assert session._session._images.device.type == "meta"
+        assert session._session._inputs[0].device.type == "meta"
         assert session.conditions()["gpu"] == "played"
         assert session.conditions()["executed_precision"] == "fp32"
 
@@ -111,7 +111,7 @@ class TestOnADeviceOfItsOwn:
         session = TorchCpu().open(small_program[1], Target("torch-cpu", batch=2))
         session.device = PlayedDevice("cpu")
         played = EventTimedSession(session)
-        assert np.array_equal(played.outputs(images), outputs_of(small_program[0], images))
+        assert np.array_equal(played.outputs([images]), outputs_of(small_program[0], images))
 
     def test_is_timed_by_the_clock_on_a_processor(self, small_program: Any) -> None:
         """A processor's session has no clock of its own."""

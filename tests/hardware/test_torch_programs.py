@@ -33,7 +33,7 @@ class TestEager:
         assert deployed.path == path
         assert list(tmp_path.iterdir()) == []
         session = TorchCpu().open(deployed.path, target)
-        assert np.array_equal(session.outputs(images), outputs_of(module, images))
+        assert np.array_equal(session.outputs([images]), outputs_of(module, images))
         assert session.conditions()["executed_precision"] == "fp32"
 
     def test_gives_nearly_the_module_s_outputs_in_bf16(
@@ -44,7 +44,7 @@ class TestEager:
         target = Target("torch-cpu", "bf16", batch=2)
         deployed = TorchCpu().deploy(path, target, None, tmp_path)
         session = TorchCpu().open(deployed.path, target)
-        outputs = session.outputs(images)
+        outputs = session.outputs([images])
         assert outputs.dtype == np.float32
         assert 0 < difference(outputs, outputs_of(module, images)) < BF16_TOLERANCE
         assert session.conditions()["executed_precision"] == "bf16"
@@ -59,7 +59,7 @@ class TestEager:
         deployed = TorchCpu().deploy(path, target, None, tmp_path)
         with torch.inference_mode():
             expected = copy.deepcopy(module).to(torch.bfloat16)(torch.tensor(images).bfloat16()).float().numpy()
-        assert np.array_equal(TorchCpu().open(deployed.path, target).outputs(images), expected)
+        assert np.array_equal(TorchCpu().open(deployed.path, target).outputs([images]), expected)
 
     def test_has_conditions_in_plain_json(self, small_program: Any) -> None:
         """The conditions survive JSON and include the shape of the images."""
@@ -118,7 +118,7 @@ class TestEager:
         (tmp_path / "deployed").mkdir()
         session = TorchCpu().open(TorchCpu().deploy(path, target, None, tmp_path / "deployed").path, target)
         assert session.conditions()["executed_precision"] == "bf16"
-        assert difference(session.outputs(images), outputs_of(module, images)) < BF16_TOLERANCE
+        assert difference(session.outputs([images]), outputs_of(module, images)) < BF16_TOLERANCE
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,8 @@ class TestRefusing:
     def test_images_of_another_shape(self, small_program: Any, images: Float32Array) -> None:
         """Images of another shape are neither broadcast nor read past their end."""
         session = TorchCpu().open(small_program[1], Target("torch-cpu", batch=2))
-        with pytest.raises(ValueError, match="must have the shape"):
-            session.outputs(images[:1])
+        with pytest.raises(ValueError, match="must have the shapes"):
+            session.outputs([images[:1]])
 
     def test_models_with_two_outputs(self, tmp_path: Path) -> None:
         """A model with two outputs is refused, because a classifier returns one tensor."""
@@ -176,7 +176,7 @@ class TestCompiled:
         assert list(tmp_path.iterdir()) == [deployed.path]
         session = TorchCpuCompiled().open(deployed.path, target)
         session.run()
-        outputs = session.outputs(images)
+        outputs = session.outputs([images])
         assert outputs.dtype == np.float32
         assert difference(outputs, outputs_of(module, images)) < tolerance
         assert session.conditions()["executed_precision"] == precision
@@ -210,7 +210,7 @@ def test_a_gpu_gives_nearly_the_module_s_outputs(
     module, path = network
     target = Target(runtime.name, precision, batch=2)  # type: ignore[attr-defined]
     session = runtime().open(runtime().deploy(path, target, None, tmp_path).path, target)
-    assert difference(session.outputs(images), outputs_of(module, images)) < tolerance
+    assert difference(session.outputs([images]), outputs_of(module, images)) < tolerance
     assert isinstance(session, TimedSession)
     session.run()
     assert 0 < session.timed_run_ms() < 1000

@@ -78,7 +78,7 @@ def test_a_bundle_holds_the_model_that_was_trained_and_measured(finished: Path, 
         images = digits.prepared((torch.from_numpy(digits.validation.images),))[0]
         with torch.inference_mode():
             expected = module(torch.from_numpy(images)).numpy()
-        np.testing.assert_allclose(outputs_of(folder / "model.onnx", images), expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(outputs_of(folder / "model.onnx", [images]), expected, rtol=1e-3, atol=1e-4)
         about = json.loads((folder / "architecture.json").read_text())
         assert about["id"] == row.architecture.id == folder.name
         assert about["choices"] == dict(row.architecture)
@@ -125,7 +125,7 @@ def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished:
     wrong = sum(line["class"] != digits.classes[label] for line, label in zip(lines, digits.test.labels, strict=True))
     assert wrong / len(digits.test) == pytest.approx(row.details["test_error"])
     images = digits.prepared((torch.from_numpy(digits.test.images),))[0]
-    expected = outputs_of(finished / str(row.details["folder"]) / "model.onnx", images)
+    expected = outputs_of(finished / str(row.details["folder"]) / "model.onnx", [images])
     np.testing.assert_array_equal(np.array([line["logits"] for line in lines], dtype=np.float32), expected)
     about = json.loads((finished / str(row.details["folder"]) / "architecture.json").read_text(encoding="utf-8"))
     assert about["preparation"] == digits.preparation.to_json()

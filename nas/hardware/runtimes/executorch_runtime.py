@@ -25,6 +25,7 @@ from nas.hardware.runtimes.runtime import (
     calibration_text,
     check_batch,
     most_common,
+    only,
     random_images,
 )
 from nas.storage.scratch import temporary_folder
@@ -86,7 +87,7 @@ class ExecuTorchXnnpack(Runtime):
         assert ExecuTorch.get().backend_registry.is_available("XnnpackBackend")
         return f"executorch {version('executorch')}"
 
-    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
         """Return a .pte file. For int8, PT2E quantises weights to s8 per channel and activations to s8, static ranges.
 
         ``details`` list the kernels that run the model, as ``conditions`` do.
@@ -99,7 +100,7 @@ class ExecuTorchXnnpack(Runtime):
         check_batch(program_input_shape(program), target)
         details: dict[str, Any] = {}
         if target.precision == "int8":
-            program = _quantise(program, calibration)
+            program = _quantise(program, only(calibration))
             details["calibrated_on"] = calibration_text(calibration)
         lowered = to_edge_transform_and_lower(
             program, partitioner=[XnnpackPartitioner()], compile_config=get_xnnpack_edge_compile_config()

@@ -21,6 +21,7 @@ from nas.hardware.runtimes.runtime import (
     calibration_text,
     check_batch,
     most_common,
+    only,
     random_images,
 )
 from nas.values.target import ModelFormat, Target
@@ -73,7 +74,7 @@ class LiteRtCpu(Runtime):
         _environment()
         return f"litert {version('ai-edge-litert')}"
 
-    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
         """Return a .tflite file. For int8 it has s8 weights per channel and s8 activations with static ranges.
 
         Inputs and outputs stay fp32, as in other runtimes, so quantising them is part of an inference.
@@ -92,7 +93,7 @@ class LiteRtCpu(Runtime):
         litert_torch.convert(program.module(), (torch.zeros(shape),)).export(str(path))
         details: dict[str, Any] = {}
         if target.precision == "int8":
-            _quantise(path, shape, calibration)
+            _quantise(path, shape, only(calibration))
             details["calibrated_on"] = calibration_text(calibration)
         contents = read_contents(path)
         return Deployed(path, contents.weight_bytes, details | {"products": dict(contents.products)})

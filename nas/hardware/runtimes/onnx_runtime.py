@@ -6,11 +6,13 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
+import numpy.typing as npt
+import onnx
 
 from nas.formats.onnx_file import (
     executed_precisions,
@@ -28,8 +30,8 @@ from nas.hardware.runtimes.runtime import (
     Runtime,
     calibration_text,
     check_batch,
+    in_batches,
     most_common,
-    random_images,
 )
 from nas.storage.scratch import temporary_folder
 from nas.values.measurement import OPERATORS
@@ -54,7 +56,7 @@ class OnnxRuntimeCpu(Runtime):
     def version(self) -> str:
         return f"onnxruntime {load_onnxruntime().__version__}"
 
-    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
         """Return the file itself for fp32, or a quantised file.
 
         int8 becomes QDQ with u8 activations and s8 weights per channel, for which the CPU provider has fast kernels.
@@ -71,10 +73,15 @@ class OnnxRuntimeCpu(Runtime):
 
             quant_pre_process(model, prepared, skip_symbolic_shape=True)
             if target.precision == "int8":
-                details = _quantise_static(prepared, path, calibration)
+                _quantise_static(prepared, path, calibration)
+                details = {"calibrated_on": calibration_text(calibration)}
             else:
                 details = _quantise_dynamic(prepared, path)
-        return Deployed(path, weight_bytes(read_onnx(path)), details)
+        quantised = read_onnx(path)
+        if exported.metadata_props:  # the quantiser drops the note of counts
+            onnx.helper.set_model_props(quantised, {each.key: each.value for each in exported.metadata_props})
+            onnx.save(quantised, path)
+        return Deployed(path, weight_bytes(quantised), details)
 
     def open(self, path: Path, target: Target) -> OnnxSession:
         return OnnxSession(path, target)
@@ -135,23 +142,23 @@ def _executed(model: Path, threads: int) -> Mapping[str, Any]:
         }
 
 
-def _quantise_static(model: Path, path: Path, images: Float32Array | None) -> dict[str, Any]:
+def _quantise_static(model: Path, path: Path, items: Arrays | None) -> None:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    exported = read_onnx(model)
-    (declared,) = inputs_of(exported, 1)
-    shape = tuple(size or 1 for size in declared.shape)
-    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
+    inputs = inputs_of(read_onnx(model), 1)
+    batch = inputs[0].shape[0] or 1
+    if items is None:
+        several = [replace(each, shape=(RANDOM_CALIBRATION, *each.shape[1:])) for each in inputs]
+        items = list(random_inputs(tuple(several)).values())
     quantize_static(
         model,
         path,
-        _Calibration(declared.name, given, shape[0]),
+        _Calibration([each.name for each in inputs], items, batch),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
     )
-    return {"calibrated_on": calibration_text(images)}
 
 
 def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
@@ -162,14 +169,12 @@ def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
 
 
 class _Calibration:
-    """Gives images in batches to ONNX Runtime's quantiser. A last incomplete batch is left out."""
+    """Gives items in batches to ONNX Runtime's quantiser."""
 
-    def __init__(self, name: str, images: Float32Array, batch: int) -> None:
-        count = max(batch, len(images) // batch * batch)
-        whole = np.resize(images, (count, *images.shape[1:]))
-        self._batches = iter([{name: whole[i : i + batch]} for i in range(0, count, batch)])
+    def __init__(self, names: Sequence[str], items: Arrays, batch: int) -> None:
+        self._batches = iter([dict(zip(names, each, strict=True)) for each in in_batches(items, batch)])
 
-    def get_next(self) -> dict[str, Float32Array] | None:
+    def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
         return next(self._batches, None)
 
 

@@ -6,16 +6,18 @@ import contextlib
 import functools
 import importlib.util
 import io
+import json
 import logging
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from nas.formats.onnx_file import Input, inputs_of, random_inputs, read_onnx
+from nas.formats.onnx_file import Input, counts_in, inputs_of, random_inputs, read_onnx
 from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.runtime import (
     Deployed,
@@ -23,14 +25,16 @@ from nas.hardware.runtimes.runtime import (
     Runtime,
     calibration_text,
     check_batch,
+    in_batches,
     most_common,
-    random_images,
 )
 from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
 PRECISIONS = ("fp32", "bf16", "int8")
 RANDOM_CALIBRATION = 32
+COUNTS_INFO = "nas_counts"
+"""The key of a model's information under which the counts of its whole numbers lie."""
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
 """Flags of processors with instructions for bf16; the last one is Arm's. OpenVINO emulates bf16 on others."""
 MULTIPLYING = ("Convolution", "Deconvolution", "FullyConnected", "MatMul", "ScaledDotProductAttention")
@@ -61,7 +65,7 @@ class OpenVinoCpu(Runtime):
     def version(self) -> str:
         return f"openvino {_core().get_versions('CPU')['CPU'].build_number}"
 
-    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
         """Return the IR: with unchanged weights for fp32 and bf16, or with s8 weights per channel for int8.
 
         For bf16, compiling rounds the weights.
@@ -95,10 +99,7 @@ class OpenVinoSession:
         if not self._fuses_subgraphs:
             settings["SNIPPETS_MODE"] = "DISABLE"
         self._compiled = _core().compile_model(model, "CPU", settings)
-        self._inputs = tuple(
-            Input(port.any_name, np.dtype(port.element_type.to_dtype()), tuple(port.shape))
-            for port in self._compiled.inputs
-        )
+        self._inputs = _inputs_of(model)
         _check_batches(self._inputs, target)
         self._feed = random_inputs(self._inputs)
         self._request = self._compiled.create_infer_request()
@@ -110,10 +111,9 @@ class OpenVinoSession:
         self._request.infer(share_outputs=True)
 
     def outputs(self, inputs: Arrays) -> Float32Array:
-        (images,) = inputs
-        (declared,) = self._inputs
-        # a separate request, so that the images do not overwrite the inputs that stay in place
-        result: Float32Array = self._compiled.create_infer_request().infer({declared.name: images})[0]
+        feed = {declared.name: each for declared, each in zip(self._inputs, inputs, strict=True)}
+        # a separate request, so that these do not overwrite the inputs that stay in place
+        result: Float32Array = self._compiled.create_infer_request().infer(feed)[0]
         return result
 
     def conditions(self) -> Mapping[str, Any]:
@@ -175,6 +175,20 @@ def _swaps_equal_sizes(model: Any) -> bool:
     return False
 
 
+def _inputs_of(model: Any) -> tuple[Input, ...]:
+    """Return the inputs of a model, with the counts that it was noted with."""
+    noted = json.loads(model.get_rt_info(COUNTS_INFO).astype(str)) if model.has_rt_info(COUNTS_INFO) else {}
+    return tuple(
+        Input(
+            port.any_name,
+            np.dtype(port.element_type.to_dtype()),
+            tuple(port.shape),
+            tuple(noted.get(port.any_name, ())),
+        )
+        for port in model.inputs
+    )
+
+
 def _read_exported(path: Path, target: Target) -> Any:
     """Return an ONNX file as an OpenVINO model, with a symbolic batch size fixed to the target's.
 
@@ -182,12 +196,15 @@ def _read_exported(path: Path, target: Target) -> Any:
         ValueError: the file is no model, its data lies outside its folder, a size is not fixed, or its batch size is
             not the target's.
     """
-    inputs = inputs_of(read_onnx(path), target.batch)
+    exported = read_onnx(path)
+    inputs = inputs_of(exported, target.batch)
     _check_batches(inputs, target)
     shapes = {name: list(values.shape) for name, values in random_inputs(inputs).items()}
     model = _core().read_model(path)
     if model.is_dynamic():
         model.reshape(shapes)
+    if counts := counts_in(exported):
+        model.set_rt_info(json.dumps(counts), COUNTS_INFO)
     return model
 
 
@@ -196,16 +213,16 @@ def _check_batches(inputs: tuple[Input, ...], target: Target) -> None:
         check_batch(tuple(size or 0 for size in declared.shape), target)
 
 
-def _quantise(model: Any, target: Target, images: Float32Array | None) -> tuple[Any, dict[str, Any]]:
+def _quantise(model: Any, target: Target, items: Arrays | None) -> tuple[Any, dict[str, Any]]:
     """Return the model with static ranges of activations, and a description of how they were found."""
     nncf = _load_nncf()
-    if len(model.inputs) != 1:
-        raise ValueError(f"int8 is calibrated on images, so a model must have one input, but has {len(model.inputs)}.")
-    shape = tuple(model.input().shape)
-    given = random_images((RANDOM_CALIBRATION, *shape[1:])) if images is None else images
-    # a last incomplete batch is left out; fewer images than one batch are repeated
-    whole = np.resize(given, (max(target.batch, len(given) // target.batch * target.batch), *given.shape[1:]))
-    batches = [{model.input().any_name: part} for part in np.split(whole, len(whole) // target.batch)]
+    inputs = _inputs_of(model)
+    given = items
+    if given is None:
+        several = [replace(each, shape=(RANDOM_CALIBRATION, *each.shape[1:])) for each in inputs]
+        given = list(random_inputs(tuple(several)).values())
+    names = [each.name for each in inputs]
+    batches = [dict(zip(names, each, strict=True)) for each in in_batches(given, target.batch)]
     attention = _has_attention(model)
     with contextlib.redirect_stdout(io.StringIO()):  # hides progress bars
         quantised = nncf.quantize(
@@ -215,7 +232,7 @@ def _quantise(model: Any, target: Target, images: Float32Array | None) -> tuple[
             subset_size=len(batches),
             model_type=nncf.ModelType.TRANSFORMER if attention else None,
         )
-    details = {"calibrated_on": calibration_text(images), "quantised_by": f"nncf {nncf.__version__}"}
+    details = {"calibrated_on": calibration_text(items), "quantised_by": f"nncf {nncf.__version__}"}
     return quantised, {**details, "model_type": "transformer"} if attention else details
 
 

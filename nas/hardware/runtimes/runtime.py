@@ -90,10 +90,10 @@ class Runtime(Protocol):
     def version(self) -> str:
         """Return the runtime's name and version."""
 
-    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
         """Bring an exported model into the form that ``open`` takes. New files go into the empty ``folder``.
 
-        ``calibration`` holds preprocessed training images, shape (N, channels, height, width), or None. Any exception
+        ``calibration`` holds the model's inputs for training items, an array for each input, or None. Any exception
         means that the runtime refuses the model.
         """
         return Deployed(model, weight_bytes=model.stat().st_size)
@@ -138,9 +138,28 @@ def check_batch(shape: tuple[int, ...], target: Target) -> None:
         raise ValueError(f"the model's input must have the batch size {target.batch} of {target}, but has {shape}.")
 
 
-def calibration_text(calibration: Float32Array | None) -> str:
-    """Describe the images that an int8 model's static ranges were calibrated on."""
-    return "random inputs" if calibration is None else f"{len(calibration)} training images"
+def calibration_text(calibration: Arrays | None) -> str:
+    """Describe the items that an int8 model's static ranges were calibrated on."""
+    return "random inputs" if calibration is None else f"{len(calibration[0])} training items"
+
+
+def in_batches(items: Arrays, batch: int) -> list[list[npt.NDArray[Any]]]:
+    """Return items in full batches, an array for each input. A last incomplete batch is left out.
+
+    Fewer items than one batch are repeated.
+    """
+    count = max(batch, len(items[0]) // batch * batch)
+    whole = [np.resize(each, (count, *each.shape[1:])) for each in items]
+    return [[each[start : start + batch] for each in whole] for start in range(0, count, batch)]
+
+
+def only(calibration: Arrays | None) -> npt.NDArray[Any] | None:
+    """Return the array of a model's only input. Raises ValueError if there are several."""
+    if calibration is None:
+        return None
+    if len(calibration) != 1:
+        raise ValueError(f"this runtime calibrates models with one input, but this one has {len(calibration)}.")
+    return calibration[0]
 
 
 def most_common(counts: Mapping[str, int]) -> str:

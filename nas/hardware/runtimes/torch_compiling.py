@@ -16,9 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.formats.torch_program import program_input_shape
 from nas.hardware.runtimes.torch_devices import Device
-from nas.hardware.runtimes.torch_programs import Opened, is_product, operands_precision, precision_of, program_dtype
+from nas.hardware.runtimes.torch_programs import (
+    Opened,
+    described_inputs,
+    is_product,
+    operands_precision,
+    program_precision,
+)
 from nas.storage.scratch import temporary_folder
 from nas.values.target import Target
 
@@ -33,7 +38,7 @@ FACTS = "extra/compiled.json"
 class _Compiled:
     """A package's description of itself. ``products`` counts those of the compiled graph by their precision."""
 
-    input_shape: tuple[int, ...]
+    inputs: tuple[tuple[tuple[int, ...], str], ...]
     precision: str
     device: str
     threads: int
@@ -63,7 +68,7 @@ def compile_program(program: torch.export.ExportedProgram, target: Target, devic
     from torch._inductor.utils import fresh_cache
     from torch.export.passes import move_to_device_pass
 
-    shape, dtype = program_input_shape(program), program_dtype(program)
+    inputs, precision = described_inputs(program), program_precision(program)
     products: Counter[str] = Counter()
 
     def read_products(graph: torch.fx.Graph) -> None:
@@ -74,7 +79,8 @@ def compile_program(program: torch.export.ExportedProgram, target: Target, devic
 
     if device.name != "cpu":
         program = move_to_device_pass(program, device.name)
-    program.example_inputs = ((torch.zeros(shape, dtype=dtype, device=device.name),), {})
+    zeros = tuple(torch.zeros(shape, dtype=getattr(torch, dtype), device=device.name) for shape, dtype in inputs)
+    program.example_inputs = (zeros, {})
     settings = {
         "freezing": True,  # folds batch norms and lays weights out for their kernels, as for deployment
         "cpp.threads": target.threads,
@@ -88,8 +94,8 @@ def compile_program(program: torch.export.ExportedProgram, target: Target, devic
         torch.no_grad(),
     ):
         torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=settings)
-    counted = dict(products) or {precision_of(dtype): 1}
-    facts = _Compiled(shape, precision_of(dtype), device.name, target.threads, counted)
+    counted = dict(products) or {precision: 1}
+    facts = _Compiled(inputs, precision, device.name, target.threads, counted)
     with zipfile.ZipFile(path, "a") as package:
         root = package.namelist()[0].partition("/")[0]
         package.writestr(zipfile.ZipInfo(f"{root}/{FACTS}"), json.dumps(asdict(facts)))
@@ -113,12 +119,12 @@ def open_package(path: Path, target: Target, device: Device) -> Opened:
     with _quiet_compiler():
         loader = torch._inductor.aoti_load_package(str(path), run_single_threaded=True).loader
 
-    def forward(images: torch.Tensor) -> torch.Tensor:
+    def forward(*inputs: torch.Tensor) -> torch.Tensor:
         # The package's own call parses the shape of inputs and outputs every time, which takes 0.8 ms on a small CNN.
-        (logits,) = loader.boxed_run([images])
-        return logits
+        (output,) = loader.boxed_run(list(inputs))
+        return output
 
-    return Opened(forward, facts.input_shape, facts.precision, facts.products)
+    return Opened(forward, facts.inputs, facts.precision, facts.products)
 
 
 def _package_facts(path: Path) -> _Compiled:
@@ -130,7 +136,8 @@ def _package_facts(path: Path) -> _Compiled:
         raise ValueError(
             f"a compiled runtime opens what its deploy() made, but {path.name} is no compiled package: {error}."
         ) from error
-    return _Compiled(**{**facts, "input_shape": tuple(facts["input_shape"])})
+    inputs = tuple((tuple(shape), dtype) for shape, dtype in facts["inputs"])
+    return _Compiled(**{**facts, "inputs": inputs})
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.formats.torch_program import program_input_shape, read_torch_program
+from nas.formats.torch_program import program_inputs, read_torch_program
 from nas.hardware.runtimes.torch_devices import Device
 from nas.values.target import Target
 
@@ -31,13 +31,14 @@ PRODUCT = re.compile(
 
 @dataclass(frozen=True)
 class Opened:
-    """A model ready to run. ``forward`` maps images, on its device and in its precision, to logits.
+    """A model ready to run. ``forward`` maps its inputs, on its device and in its precision, to its output.
 
-    ``products`` counts convolutions, matrix products and attention by their precision.
+    ``inputs`` are the shape, with the batch, and the torch name of the type of each. ``products`` counts convolutions,
+    matrix products and attention by their precision.
     """
 
-    forward: Callable[[torch.Tensor], torch.Tensor]
-    input_shape: tuple[int, ...]
+    forward: Callable[..., torch.Tensor]
+    inputs: tuple[tuple[tuple[int, ...], str], ...]
     precision: str
     products: Mapping[str, int]
 
@@ -83,7 +84,10 @@ def in_precision(program: torch.export.ExportedProgram, precision: str) -> torch
     if precision == "fp32":
         return program
     dtype = dtype_of(precision)
-    images = torch.zeros(program_input_shape(program), dtype=dtype)
+    example = tuple(
+        torch.zeros(tuple(each.shape), dtype=dtype if each.is_floating_point() else each.dtype)
+        for each in program_inputs(program)
+    )
     module = program.module(check_guards=False).to(dtype)
 
     def converted(argument: Any) -> Any:
@@ -97,14 +101,18 @@ def in_precision(program: torch.export.ExportedProgram, precision: str) -> torch
         node.kwargs = torch.fx.node.map_aggregate(node.kwargs, converted)
     module.recompile()
     with torch.inference_mode():
-        return torch.export.export(module, (images,))
+        return torch.export.export(module, example)
 
 
-def program_dtype(program: torch.export.ExportedProgram) -> torch.dtype:
-    """Return the type of the program's one input."""
-    (name,) = program.graph_signature.user_inputs
-    dtypes: list[torch.dtype] = [node.meta["val"].dtype for node in program.graph.nodes if node.name == name]
-    return dtypes[0]
+def program_precision(program: torch.export.ExportedProgram) -> str:
+    """Return the precision of the program's first input of floats; of its weights if all inputs are whole numbers."""
+    tensors = (*program_inputs(program), *program.state_dict.values())
+    return precision_of(next(each.dtype for each in tensors if each.is_floating_point()))
+
+
+def described_inputs(program: torch.export.ExportedProgram) -> tuple[tuple[tuple[int, ...], str], ...]:
+    """Return the shape, with the batch, and the torch name of the type of each input."""
+    return tuple((tuple(each.shape), str(each.dtype).removeprefix("torch.")) for each in program_inputs(program))
 
 
 def open_program(path: Path, target: Target, device: Device) -> Opened:
@@ -117,18 +125,19 @@ def open_program(path: Path, target: Target, device: Device) -> Opened:
     from torch.export.passes import move_to_device_pass
 
     program = read_program(path)
-    shape, precision = program_input_shape(program), precision_of(program_dtype(program))
+    inputs, precision = described_inputs(program), program_precision(program)
     if precision != target.precision:
-        raise ValueError(f"{target} runs what deploy() made for it, but {path.name} takes images of {precision}.")
+        raise ValueError(f"{target} runs what deploy() made for it, but {path.name} runs in {precision}.")
     if device.name != "cpu":
         program = move_to_device_pass(program, device.name)
     forward = program.module(check_guards=False).forward
     with torch.no_grad():
-        products = _count_products(forward, torch.zeros(shape, dtype=dtype_of(precision), device=device.name))
-    return Opened(forward, shape, precision, products)
+        zeros = [torch.zeros(shape, dtype=getattr(torch, dtype), device=device.name) for shape, dtype in inputs]
+        products = _count_products(forward, zeros)
+    return Opened(forward, inputs, precision, products)
 
 
-def _count_products(forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> dict[str, int]:
+def _count_products(forward: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]) -> dict[str, int]:
     """Count the products that one inference runs, by the precision of their operands."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -141,8 +150,8 @@ def _count_products(forward: Callable[[torch.Tensor], torch.Tensor], images: tor
             return func(*args, **(kwargs or {}))
 
     with Watching():  # type: ignore[no-untyped-call]
-        logits = forward(images)
-    return dict(products) or {precision_of(logits.dtype): 1}
+        output = forward(*inputs)
+    return dict(products) or {precision_of(output.dtype): 1}
 
 
 def is_product(operator: Any) -> bool:

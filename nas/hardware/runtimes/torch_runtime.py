@@ -7,8 +7,9 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar, final
 
-from nas.formats.torch_program import program_input_shape, program_weight_bytes, save_torch_program
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, Runtime, check_batch
+from nas.formats.onnx_session import Arrays
+from nas.formats.torch_program import program_inputs, program_weight_bytes, save_torch_program
+from nas.hardware.runtimes.runtime import Deployed, Runtime, check_batch
 from nas.hardware.runtimes.torch_compiling import compile_program, open_package, why_no_compiler
 from nas.hardware.runtimes.torch_devices import Cpu, Cuda, Device, use_threads, why_no_cuda
 from nas.hardware.runtimes.torch_programs import in_precision, open_program, read_program
@@ -43,13 +44,14 @@ class _TorchRuntime(Runtime):
             import torch._inductor.package
         return f"torch {torch.__version__}"
 
-    def deploy(self, model: Path, target: Target, calibration: Float32Array | None, folder: Path) -> Deployed:
+    def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
         """Return the program itself for fp32, a converted one for bf16 and fp16, or a package if compiled.
 
         ``calibration`` is not used: it is for int8, which torch does not run here.
         """
         program = in_precision(read_program(model), target.precision)
-        check_batch(program_input_shape(program), target)
+        for each in program_inputs(program):
+            check_batch(tuple(each.shape), target)
         size, path = program_weight_bytes(program), folder / "model.pt2"
         if self.compiles:
             began = time.perf_counter()

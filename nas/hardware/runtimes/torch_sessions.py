@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+
+from nas.formats.onnx_file import Input, random_inputs
 from nas.formats.onnx_session import Arrays
-from nas.hardware.runtimes.runtime import Float32Array, check_batch, most_common, random_images
+from nas.hardware.runtimes.runtime import Float32Array, check_batch, most_common
 from nas.hardware.runtimes.torch_devices import Device
-from nas.hardware.runtimes.torch_programs import Opened, dtype_of
+from nas.hardware.runtimes.torch_programs import Opened
 from nas.values.target import Target
 
 if TYPE_CHECKING:
@@ -17,21 +20,29 @@ if TYPE_CHECKING:
 
 @final
 class TorchSession:
-    """A model and its images, both on the device and in the executed precision."""
+    """A model and its inputs, both on the device and in the executed precision.
+
+    Inputs of whole numbers are 0 and 1, because a program does not tell how many values they have.
+    """
 
     def __init__(self, opened: Opened, target: Target, device: Device) -> None:
         import torch
 
-        check_batch(opened.input_shape, target)
+        for shape, _ in opened.inputs:
+            check_batch(shape, target)
         self.opened, self.device = opened, device
         self._inference_mode = torch.inference_mode
-        self._images = self._on_device(random_images(opened.input_shape))
+        declared = [
+            Input(str(number), np.dtype("int64" if "int" in dtype else "float32"), shape)
+            for number, (shape, dtype) in enumerate(opened.inputs)
+        ]
+        self._inputs = self._on_device(list(random_inputs(tuple(declared)).values()))
         device.synchronise()
 
     def infer(self) -> None:
         """Submit one inference to the device, which may return before it has ended."""
         with self._inference_mode():
-            self.opened.forward(self._images)
+            self.opened.forward(*self._inputs)
 
     def run(self) -> None:
         """Run one inference and wait for its end."""
@@ -39,32 +50,36 @@ class TorchSession:
         self.device.synchronise()
 
     def outputs(self, inputs: Arrays) -> Float32Array:
-        """Return the outputs of one batch. Raises ValueError for another shape than the model's input."""
-        (images,) = inputs
-        if images.shape != self.opened.input_shape:  # compiled code would read past the end
-            raise ValueError(f"images must have the shape {self.opened.input_shape}, but have {images.shape}.")
+        """Return the outputs of one batch. Raises ValueError for other shapes than those of the model's inputs."""
+        given, wanted = [each.shape for each in inputs], [shape for shape, _ in self.opened.inputs]
+        if given != wanted:  # compiled code would read past the end
+            raise ValueError(f"inputs must have the shapes {wanted}, but have {given}.")
         with self._inference_mode():
-            logits = self.opened.forward(self._on_device(images))
-            result: Float32Array = logits.float().cpu().numpy()
+            output = self.opened.forward(*self._on_device(inputs))
+            result: Float32Array = output.float().cpu().numpy()
         return result
 
     def conditions(self) -> Mapping[str, Any]:
         """Return the executed precision, torch's settings and the state of the device."""
         import torch
 
+        shapes = [list(shape) for shape, _ in self.opened.inputs]
         return {
             "executed_precision": most_common(self.opened.products),
-            "input_shape": list(self.opened.input_shape),
+            "input_shape": shapes[0] if len(shapes) == 1 else shapes,
             "intra_op_threads": torch.get_num_threads(),
             "inter_op_threads": torch.get_num_interop_threads(),
             "fp32_matmul_precision": torch.get_float32_matmul_precision(),
             **self.device.conditions(),
         }
 
-    def _on_device(self, images: Float32Array) -> torch.Tensor:
+    def _on_device(self, inputs: Arrays) -> list[torch.Tensor]:
         import torch
 
-        return torch.tensor(images).to(self.device.name, dtype_of(self.opened.precision))
+        return [
+            torch.tensor(each).to(self.device.name, getattr(torch, dtype))
+            for each, (_, dtype) in zip(inputs, self.opened.inputs, strict=True)
+        ]
 
 
 @final

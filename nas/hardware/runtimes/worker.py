@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from nas.errors import CandidateError, TargetError
 from nas.hardware.energy.choosing import meter_from
@@ -163,8 +164,8 @@ class Server:
             case "conditions":
                 return conditions(runtime, target)
             case "deploy":
-                images = None if request["calibration"] is None else np.load(request["calibration"], allow_pickle=False)
-                deployed = runtime.deploy(Path(request["model"]), target, images, Path(request["folder"]))
+                items = None if request["calibration"] is None else _arrays_in(request["calibration"])
+                deployed = runtime.deploy(Path(request["model"]), target, items, Path(request["folder"]))
                 details = dict(deployed.details)
                 told = {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
                 return {**told, "beside": [str(path) for path in deployed.beside]}
@@ -223,8 +224,7 @@ class Server:
 
 def _outputs(runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:
     """Run a model on an array for each of its inputs, and write its outputs. The first axis is that of the items."""
-    with np.load(request["inputs"], allow_pickle=False) as saved:
-        inputs = [saved[name] for name in saved.files]
+    inputs = _arrays_in(request["inputs"])
     session = runtime.open(Path(request["model"]), target)
     count, batch = len(inputs[0]), target.batch
     padded = [np.concatenate([each, np.zeros((-count % batch, *each.shape[1:]), each.dtype)]) for each in inputs]
@@ -233,6 +233,12 @@ def _outputs(runtime: Runtime, request: Mapping[str, Any], target: Target) -> di
     ]
     np.save(request["outputs"], np.concatenate(parts)[:count].astype(np.float32), allow_pickle=False)
     return {"conditions": dict(session.conditions())}
+
+
+def _arrays_in(path: str) -> list[npt.NDArray[Any]]:
+    """Return the arrays that were saved together, in their order."""
+    with np.load(path, allow_pickle=False) as saved:
+        return [saved[name] for name in saved.files]
 
 
 def _timer(session: Session, inferences: int) -> Callable[[], float]:
