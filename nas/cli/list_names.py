@@ -7,18 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 PLUG_INS = {
+    "tasks, for --task": ("nas.tasks", {"my_module:MyTask": "A class of your own."}),
     "search spaces, for --space": ("nas.search_spaces", {"my_module:MySpace": "A class of your own."}),
     "targets, for --target": ("nas.runtimes", {"my_module:MyRuntime": "A class of your own."}),
     "predictors, for --set predictor=NAME": ("nas.predictors", {"my_module:fit": "A function of your own."}),
     "samplers, for --sampler": ("nas.samplers", {"my_module:MySampler": "A class or a function of your own."}),
-}
-
-DATA_SUMMARIES = {
-    "digits": "1,797 handwritten digits of 8 × 8 pixels, which come with scikit-learn.",
-    "mnist": "70,000 handwritten digits of 28 × 28 pixels.",
-    "fashion-mnist": "70,000 pictures of clothes, 28 × 28 pixels.",
-    "cifar10": "60,000 colour pictures of 32 × 32 pixels in 10 classes.",
-    "cifar100": "60,000 colour pictures of 32 × 32 pixels in 100 classes.",
 }
 
 
@@ -41,15 +34,13 @@ def list_names() -> None:
 
 
 def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
-    from nas.cli.plug_in_summaries import plug_in_summaries
+    from nas.cli.plug_in_summaries import known_data, plug_in_summaries
     from nas.recipe.recipe import Recipe
-    from nas.tasks.images.known import DATA_SETS
     from nas.values.metric import METRICS
 
-    yield (
-        "data sets, for --data",
-        {**DATA_SETS, "folder:PATH": "Images of your own, in one folder for each class."},
-    )
+    for task, names in known_data().items():
+        own = {"folder:PATH": "Images of your own, in one folder for each class."} if task == "images" else {}
+        yield "data sets, for --data" if task == "images" else f"data of the task {task}, for --data", {**names, **own}
     for title, (group, own) in PLUG_INS.items():
         yield title, {**plug_in_summaries(group), **own}
     yield (

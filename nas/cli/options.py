@@ -75,6 +75,13 @@ Data = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="A data set, or folder:PATH for images of your own. nas list shows all."),
 ]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The kind of task, or my_module:MyTask for your own class. nas list shows all. [default: images]",
+    ),
+]
 Space = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="A search space, or my_module:MySpace for your own class. nas list shows all."),

@@ -1,10 +1,12 @@
-"""The first sentence of a plug-in's docstring, read from its source without importing it."""
+"""The first sentence of a plug-in's docstring, read from its source without importing it; and the data of tasks."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import re
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -29,6 +31,19 @@ def _summary(path: str) -> str:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name
     ]
     return first_sentence(found[-1]) if found else ""
+
+
+def known_data() -> dict[str, Mapping[str, str]]:
+    """Return the data that tasks of this project know by name, each with its summary, by task.
+
+    They stand in ``DATA_SETS`` of the module ``known`` beside the one that loads the task, which needs no torch.
+    """
+    found: dict[str, Mapping[str, str]] = {}
+    for entry in sorted(entry_points(group="nas.tasks"), key=lambda entry: (entry.name != "images", entry.name)):
+        module = f"{entry.module.rpartition('.')[0]}.known"
+        if module.startswith("nas.tasks.") and importlib.util.find_spec(module) is not None:
+            found[entry.name] = importlib.import_module(module).DATA_SETS
+    return found
 
 
 def first_sentence(text: str) -> str:

@@ -25,6 +25,7 @@ NO_WINNERS = 1
 def search(
     recipe: options.Recipe = None,
     data: options.Data = None,
+    task: options.TaskName = None,
     space: options.Space = None,
     target: options.SearchTarget = None,
     objective: options.Objectives = None,
@@ -51,6 +52,7 @@ def search(
     """
     flags = {
         "data.name": data,
+        "data.task": task,
         "space": space,
         "target": target,
         "objectives": objective,
@@ -95,7 +97,7 @@ def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: b
     if dry_run:
         from nas.searching.run import look
 
-        found = look(complete, runs, choose_progress(sys.stdout, as_json=True))
+        complete, found = look(complete, runs, choose_progress(sys.stdout, as_json=True))
         typer.echo(complete.to_toml(), nl=False)
         for line in found:
             typer.echo(line, err=True)
@@ -112,17 +114,17 @@ def _note(text: str) -> None:
 
 def _read(recipe: Path) -> dict[str, Any]:
     """Return the tables of a recipe. Raises RecipeError if there is none; data in its place are recognised."""
+    from nas.cli.plug_in_summaries import known_data
     from nas.paths import why_no_file
     from nas.recipe.toml_text import read_toml
-    from nas.tasks.images.known import DATA_SETS
 
     why = why_no_file(recipe)
     if why == "is a folder":
         raise RecipeError(f"a recipe is a TOML file, but {recipe} is a folder. For its images, --data folder:{recipe}.")
-    if why == "does not exist" and str(recipe) in DATA_SETS:
-        raise RecipeError(
-            f"a recipe is a TOML file, and there is no {recipe}. For the data set, write --data {recipe}."
-        )
+    tasks = [task for task, names in known_data().items() if str(recipe) in names]
+    if why == "does not exist" and tasks:
+        wanted = f"--data {recipe}" if tasks == ["images"] else f"--task {tasks[0]} --data {recipe}"
+        raise RecipeError(f"a recipe is a TOML file, and there is no {recipe}. For the data set, write {wanted}.")
     return read_toml(recipe)
 
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from nas.recipe.amounts import checked_number, checked_switch, checked_text, seconds_of
 
+AUTO = "auto"
+"""The name of a space in a recipe that leaves it to the task."""
 MOST_SEED = 2**32 - 1
 """The largest seed that NumPy, torch and scikit-learn all take."""
 DEFAULT_INITIAL = 16
@@ -81,8 +83,8 @@ class PlugIn(Section):
 class SpaceRecipe(PlugIn):
     """The search space."""
 
-    name: str = "mobilenet"
-    """The name of a search space, or ``module:Class``. ``nas list`` shows the installed ones."""
+    name: str = AUTO
+    """The name of a search space, or ``module:Class``; ``auto`` is what suits the task. ``nas list`` shows all."""
 
 
 class SamplerRecipe(PlugIn):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -23,8 +23,11 @@ from nas.jobs.resources import local_gpus
 from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
+from nas.recipe.sections import AUTO
 from nas.results.bundle import GIVEN
 from nas.searching.beliefs import measured_metrics
+from nas.searching.given.default_space import check_fits, with_default_space
+from nas.searching.given.objects import GivenSpace
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -38,10 +41,9 @@ from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.table_evaluation import SearchedTable
-from nas.tasks.batches import Examples
 from nas.tasks.data_source import DataSource
 from nas.tasks.deployed.inputs import Arrays
-from nas.tasks.task import DataSetTask, Task
+from nas.tasks.task import Task
 from nas.training.supernet import check_supernet
 
 Clock = Callable[[], float]
@@ -84,9 +86,10 @@ class Resolved:
     """What the names of a recipe stand for: the space, what measures its architectures, and earlier measurements.
 
     There are either ``models`` or the ``table`` that takes their place. ``look`` finds the layers of architectures; it
-    must be closed.
+    must be closed. ``recipe`` names the space, also where the recipe before left that to the data.
     """
 
+    recipe: Recipe
     space: SearchSpace
     look: FirstLook
     signature: Signature
@@ -114,41 +117,6 @@ class Resolved:
         return self.models.bench
 
 
-GivenSpace = SearchSpace | type[SearchSpace]
-"""A space as a user passes it: an object, or a class that can be made for the signature of the data's models."""
-GivenData = Task | tuple[Examples, Examples, Examples]
-"""Data as a user passes them: a task, or torch data sets to train, to validate and to test."""
-
-
-def with_given_names(recipe: Recipe, space: GivenSpace | None, task: Task | None) -> Recipe:
-    """Return the recipe, in which a space or a task that was passed as an object is called ``given``."""
-    changes: dict[str, Any] = {}
-    if space is not None:
-        kind = space if isinstance(space, type) else type(space)
-        changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
-    if task is not None:
-        changes["data"] = {"name": GIVEN}
-    return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
-
-
-def task_of(data: object) -> Task | None:
-    """Return the task of data that were passed as an object; None if there are none.
-
-    Raises:
-        RecipeError: they are neither a task nor three torch data sets.
-        DataError: items of the data sets do not fit together.
-    """
-    if data is None or isinstance(data, Task):
-        return data
-    if isinstance(data, (tuple, list)) and len(data) == 3 and all(hasattr(each, "__getitem__") for each in data):
-        return DataSetTask(*data)
-    shown = repr(data) if isinstance(data, str) else f"an object of the class {type(data).__qualname__}"
-    raise RecipeError(
-        f"data=… takes a nas.Task or three torch data sets, but got {shown}. Make images with "
-        'nas.Images.from_arrays, or name data in the recipe, such as {"data": "digits"} or {"data": "folder:photos"}.'
-    )
-
-
 def resolve(
     recipe: Recipe, space: GivenSpace | None, task: Task | None, instruments: Instruments, progress: Progress
 ) -> Resolved:
@@ -163,28 +131,36 @@ def resolve(
     for given, named, what in ((space, recipe.space.name, "space"), (task, recipe.data.name, "data")):
         if given is None and named == GIVEN:
             raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
-    apart = _look_apart(recipe, space, progress) if instruments.looks_apart else None
-    try:
+    with contextlib.ExitStack() as undo:
+        by_task = recipe.space.name == AUTO
+        apart = None if by_task or not instruments.looks_apart else _look_apart(recipe, space, progress, undo)
         _check_plug_ins(recipe)
         _check_execution(recipe)
         if recipe.evaluate == "table":
+            recipe = with_default_space(recipe, None) if by_task else recipe
             resolved = _resolve_table(recipe, space, task, progress, apart)
         else:
-            resolved = _resolve_models(recipe, space, task, instruments, progress, apart)
+            resolved = _resolve_models(recipe, space, task, instruments, progress, apart, undo)
         _try_sampler(recipe, resolved)
-    except BaseException:
-        if apart is not None:
-            apart.close()
-        raise
+        undo.pop_all()
     return resolved
 
 
-def _look_apart(recipe: Recipe, given: GivenSpace | None, progress: Progress) -> LookApart | None:
-    """Start the process in which a user's own space runs first; None for a space that comes with the project."""
+def _look_apart(
+    recipe: Recipe, given: GivenSpace | None, progress: Progress, undo: contextlib.ExitStack
+) -> LookApart | None:
+    """Start the process in which a user's own space runs first; None for a space that comes with the project.
+
+    ``undo`` closes it.
+    """
     name, limit_s = recipe.space.name, recipe.execution.first_look_limit_s
     if given is None:
         plug_in_path("nas.search_spaces", name, "search space")  # an impossible name needs no process
-        return LookApart(name, limit_s, progress.say) if is_own("nas.search_spaces", name) else None
+        if not is_own("nas.search_spaces", name):
+            return None
+        look = LookApart(name, limit_s, progress.say)
+        undo.callback(look.close)
+        return look
     name = (given if isinstance(given, type) else type(given)).__qualname__
     if isinstance(given, type):
         check_space_class(given, name)
@@ -194,7 +170,9 @@ def _look_apart(recipe: Recipe, given: GivenSpace | None, progress: Progress) ->
     except Exception as error:
         progress.say(STRANDED + raised_text(error))
         return None
-    return LookApart(name, limit_s, progress.say, pickled)
+    look = LookApart(name, limit_s, progress.say, pickled)
+    undo.callback(look.close)
+    return look
 
 
 def _resolve_models(
@@ -204,6 +182,7 @@ def _resolve_models(
     instruments: Instruments,
     progress: Progress,
     apart: LookApart | None,
+    undo: contextlib.ExitStack,
 ) -> Resolved:
     _check_gpus(recipe)
     source = source_of(recipe, task)
@@ -212,12 +191,17 @@ def _resolve_models(
         bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     loaded = source.load(progress)
     signature = loaded.signature
+    if recipe.space.name == AUTO:
+        recipe = with_default_space(recipe, loaded)
+        apart = _look_apart(recipe, None, progress, undo) if instruments.looks_apart else None
     made, look = _space(recipe, space, signature, apart, progress, instruments.stopwatch)
+    if space is None and apart is None:
+        check_fits(made, recipe.space.name, signature)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
-    return Resolved(made, look, signature, surroundings, models=Models(loaded, source, bench), store=store)
+    return Resolved(recipe, made, look, signature, surroundings, models=Models(loaded, source, bench), store=store)
 
 
 def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
@@ -241,6 +225,7 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
     sizes = f"{len(task.train):,} to train, {len(task.validation):,} to validate, {len(task.test):,} to test"
     return [
         f"data: {task.name}, {task.in_words}: {sizes}",
+        f"models: {task.signature}",
         *data_warnings(resolved),
         space,
         f"target: {recipe.parsed_target}",
@@ -369,7 +354,7 @@ def _resolve_table(
     made, look = _space(recipe, space, signature, apart, progress)
     table = SearchedTable(recipe.table, made)
     table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
-    return Resolved(made, look, signature, table, table=table)
+    return Resolved(recipe, made, look, signature, table, table=table)
 
 
 def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> None:

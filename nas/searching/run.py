@@ -25,18 +25,15 @@ from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
+from nas.searching.given.objects import GivenData, GivenSpace, task_of, with_given_names
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
     Clock,
-    GivenData,
-    GivenSpace,
     Instruments,
     Resolved,
     data_warnings,
     described,
     resolve,
-    task_of,
-    with_given_names,
 )
 from nas.searching.round import measure_front, measure_round, train_round
 from nas.searching.state import RunState
@@ -92,6 +89,7 @@ def search(
     instruments = instruments or Instruments()
     shown = _progress(progress)
     resolved = _resolve_new(recipe, space, task, instruments, shown)
+    recipe = resolved.recipe
     with contextlib.closing(resolved.look):
         folder = _new_folder(recipe, Path(runs))
         with (
@@ -101,20 +99,23 @@ def search(
             return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
 
 
-def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "auto") -> list[str]:
-    """Return sentences about what a search would work with. Nothing is trained, measured or written.
+def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "auto") -> tuple[Recipe, list[str]]:
+    """Return the complete recipe, and sentences about what a search would work with.
+
+    Nothing is trained, measured or written.
 
     Raises:
         NasError: what ``search`` would refuse before it begins.
     """
     resolved = _resolve_new(recipe, None, None, Instruments(), _progress(progress))
     resolved.look.close()
+    recipe = resolved.recipe
     folder = _new_folder(recipe, Path(runs))
     if (folder / RECIPE).exists():
         raise JournalError(
             f"a new run needs a folder of its own, but {folder} already holds a run. Choose another name."
         )
-    return [*described(recipe, resolved), f"run folder: {folder}"]
+    return recipe, [*described(recipe, resolved), f"run folder: {folder}"]
 
 
 def _resolve_new(

@@ -37,10 +37,11 @@ def test_it_looks_at_the_data_the_space_and_the_target(
     assert (
         lines[0] == "data: folder:photos, 2 classes, 16×16 pixels in 3 channels: 24 to train, 2 to validate, 26 to test"
     )
-    assert lines[1].startswith("warning: 1 of 53 pictures was left out as unreadable: train/cat/broken.jpg (")
-    assert lines[2].startswith("space: mobilenet, ")
-    assert lines[2].endswith(" architectures")
-    assert lines[3:] == ["target: onnxruntime-cpu:fp32:batch=1:threads=1", "run folder: runs/folder-photos-mobilenet"]
+    assert lines[1] == "models: images (float32, 3×16×16) → 2"
+    assert lines[2].startswith("warning: 1 of 53 pictures was left out as unreadable: train/cat/broken.jpg (")
+    assert lines[3].startswith("space: mobilenet, ")
+    assert lines[3].endswith(" architectures")
+    assert lines[4:] == ["target: onnxruntime-cpu:fp32:batch=1:threads=1", "run folder: runs/folder-photos-mobilenet"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "recipe.toml"]
 
 

@@ -16,7 +16,8 @@ from nas.errors import RecipeError, SpaceError
 from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
-from nas.searching.resolving import resolve, with_given_names
+from nas.searching.given.objects import task_of, with_given_names
+from nas.searching.resolving import resolve
 from nas.tasks.images.images import Images
 
 
@@ -78,5 +79,7 @@ class TestGivenObjects:
     @pytest.mark.parametrize(("data", "shown"), [("digits", "'digits'"), (np.zeros((3, 8, 8)), "class ndarray")])
     def test_that_are_no_data_are_refused(self, data: Any, shown: str) -> None:
         """The message says how to make a data set, and how to name one."""
-        with pytest.raises(RecipeError, match=f"takes a Images, but got .*{shown}. Make one with nas.Images.from_arr"):
-            resolved(with_given_names(Recipe(), None, data), None, data)
+        with pytest.raises(
+            RecipeError, match=f"takes a nas.Task or .*, but got .*{shown}. Make images with nas.Images"
+        ):
+            task_of(data)

@@ -19,7 +19,10 @@ FOLDER = "folder:"
 
 @loads_task
 def load_images(data: str, loading: Loading, *, root: str | None = None, image_size: int | None = None) -> Images:
-    """Return the images called ``data``, as ``load_data`` does: the task "images"."""
+    """Return images with one label each: a folder of classes, or a well-known set.
+
+    ``load_data`` says which.
+    """
     return load_data(
         data or "digits",
         root=None if root is None else Path(root),

@@ -1,0 +1,53 @@
+"""The space that is searched when a recipe names none, and the check that a space fits the data."""
+
+from __future__ import annotations
+
+import torch
+
+from nas.errors import CandidateError, RecipeError, SpaceError
+from nas.recipe.recipe import Recipe
+from nas.space.plug_ins import plug_in_names
+from nas.space.search_space import SearchSpace, ends
+from nas.space.signature import Signature
+from nas.space.tracing import build_checked, trace_layers
+from nas.tasks.images.images import Images
+from nas.tasks.task import Task
+from nas.tasks.usual_space import usual_space
+
+GROUP = "nas.search_spaces"
+
+
+def with_default_space(recipe: Recipe, task: Task | None) -> Recipe:
+    """Return the recipe with the space that people would pick for the task; without a task, for images in a table.
+
+    Raises:
+        RecipeError: no installed space suits the task.
+    """
+    name = Images.default_space if task is None else task.default_space or usual_space(task.signature)
+    if name is None or (name not in plug_in_names(GROUP) and ":" not in name):
+        assert task is not None
+        raise RecipeError(
+            f"no search space is named, and none is known for models of {task.signature}. Name one with --space, or "
+            "space in a recipe; nas list shows all, and my_module:MySpace is a class of your own."
+        )
+    return Recipe.from_mapping({**recipe.model_dump(), "space": {**recipe.space.options, "name": name}})
+
+
+def check_fits(space: SearchSpace, name: str, signature: Signature) -> None:
+    """Check that an architecture of a space is a model for the data: its smallest one runs on inputs without data.
+
+    Raises:
+        SpaceError: it is none. The message names the inputs with their shapes, and spaces that suit them.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            module = build_checked(space, ends(space)[0], signature)
+        trace_layers(module, signature)
+    except CandidateError as error:
+        usual = usual_space(signature)
+        installed = usual in plug_in_names(GROUP) and usual != name
+        hint = f"For such data, there is --space {usual}." if installed else "Name another with --space."
+        raise SpaceError(
+            f"the search space {name!r} must build models of {signature}, as the data need, but its smallest one "
+            f"fails: {error.reason}. {hint}"
+        ) from error

@@ -1,0 +1,46 @@
+"""Spaces and data that are passed as objects, in the place of the recipe's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nas.errors import RecipeError
+from nas.recipe.recipe import Recipe
+from nas.results.bundle import GIVEN
+from nas.space.search_space import SearchSpace
+from nas.tasks.batches import Examples
+from nas.tasks.task import DataSetTask, Task
+
+GivenSpace = SearchSpace | type[SearchSpace]
+"""A space as a user passes it: an object, or a class that can be made for the signature of the data's models."""
+GivenData = Task | tuple[Examples, Examples, Examples]
+"""Data as a user passes them: a task, or torch data sets to train, to validate and to test."""
+
+
+def with_given_names(recipe: Recipe, space: GivenSpace | None, task: Task | None) -> Recipe:
+    """Return the recipe, in which a space or a task that was passed as an object is called ``given``."""
+    changes: dict[str, Any] = {}
+    if space is not None:
+        kind = space if isinstance(space, type) else type(space)
+        changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
+    if task is not None:
+        changes["data"] = {"name": GIVEN}
+    return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
+
+
+def task_of(data: object) -> Task | None:
+    """Return the task of data that were passed as an object; None if there are none.
+
+    Raises:
+        RecipeError: they are neither a task nor three torch data sets.
+        DataError: items of the data sets do not fit together.
+    """
+    if data is None or isinstance(data, Task):
+        return data
+    if isinstance(data, (tuple, list)) and len(data) == 3 and not any(isinstance(each, str) for each in data):
+        return DataSetTask(*data)
+    shown = repr(data) if isinstance(data, str) else f"an object of the class {type(data).__qualname__}"
+    raise RecipeError(
+        f"data=… takes a nas.Task or three torch data sets, but got {shown}. Make images with "
+        'nas.Images.from_arrays, or name data in the recipe, such as {"data": "digits"} or {"data": "folder:photos"}.'
+    )

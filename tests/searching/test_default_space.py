@@ -1,0 +1,76 @@
+"""The space that is searched when none is named, and data that fit no space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from nas.errors import RecipeError, SpaceError
+from nas.progress import NullProgress
+from nas.recipe.recipe import Recipe
+from nas.searching.given.objects import task_of, with_given_names
+from nas.searching.resolving import Instruments, Resolved, resolve
+from nas.searching.run import look
+from nas.space.signature import Signature, TensorType
+from nas.tasks.usual_space import usual_space
+
+
+def resolved_of(shape: tuple[int, ...], space: str = "auto", classes: int = 3) -> Resolved:
+    """Return what a recipe stands for with random data of this shape."""
+    split = TensorDataset(torch.randn(12, *shape), torch.arange(12) % classes)
+    task = task_of((split, split, split))
+    recipe = with_given_names(Recipe(space=space), None, task)
+    return resolve(recipe, None, task, Instruments(), NullProgress())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "space"),
+    [
+        ((TensorType("images", (3, 32, 32)),), (10,), "mobilenet"),
+        ((TensorType("signals", (3, 128)),), (10,), "conv1d"),
+        ((TensorType("values", (5,)),), (1,), "mlp"),
+        ((TensorType("values", (5,)), TensorType("categories", (2,), "int64", (3, 4))), (1,), "mlp"),
+        ((TensorType("tokens", (64,), "int64", (256,)),), (64, 256), "gpt"),
+        ((TensorType("videos", (3, 4, 8, 8)),), (10,), None),
+        ((TensorType("images", (3, 8, 8)), TensorType("values", (5,))), (10,), None),
+    ],
+)
+def test_the_shapes_of_inputs_suggest_a_space(
+    inputs: tuple[TensorType, ...], output: tuple[int, ...], space: str | None
+) -> None:
+    assert usual_space(Signature(inputs, output)) == space
+
+
+def test_a_recipe_without_a_space_gets_that_of_the_task(tmp_path: Path) -> None:
+    """The complete recipe and the run's folder name the real one."""
+    recipe, lines = look(Recipe(), tmp_path, None)
+    assert Recipe().space.name == "auto"
+    assert recipe.space.name == "mobilenet"
+    assert lines[-1] == f"run folder: {tmp_path / 'digits-mobilenet'}"
+
+
+def test_options_of_a_space_that_is_not_named_are_those_of_the_task_s(tmp_path: Path) -> None:
+    recipe, _ = look(Recipe(space={"preset": "28x28"}), tmp_path, None)
+    assert (recipe.space.name, recipe.space.options) == ("mobilenet", {"preset": "28x28"})
+
+
+def test_images_as_data_sets_get_the_space_of_images() -> None:
+    found = resolved_of((1, 8, 8))
+    found.look.close()
+    assert (found.recipe.space.name, found.recipe.data.name) == ("mobilenet", "given")
+
+
+def test_data_that_no_space_is_known_for_are_refused_by_their_shapes() -> None:
+    with pytest.raises(RecipeError, match=r"none is known for models of inputs \(float32, 2×3×4×5\) → 3"):
+        resolved_of((2, 3, 4, 5))
+
+
+def test_a_space_that_does_not_fit_the_data_is_refused_by_name_and_shape() -> None:
+    wanted = (
+        r"'mobilenet' must build models of inputs \(float32, 3×128\) → 3, .* its smallest one fails: forward raised"
+    )
+    with pytest.raises(SpaceError, match=wanted):
+        resolved_of((3, 128), "mobilenet")
