@@ -116,6 +116,65 @@ class _ClassTally:
 
 @final
 @dataclass(frozen=True)
+class MultiLabel:
+    """Any number of labels for each item. Outputs are logits of shape (N, labels), targets 0 or 1 of the same shape.
+
+    The error is the share of wrong labels over all items and labels, where a label counts as given from probability
+    0.5 on.
+    """
+
+    labels: int
+    kind = "multi-label"
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        wanted = targets.to(outputs.dtype) * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(outputs, wanted)
+
+    def soft_loss(self, outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return F.binary_cross_entropy_with_logits(outputs, teacher.sigmoid())
+
+    def tally(self) -> Tally:
+        return _LabelTally(self.labels)
+
+
+@final
+class _LabelTally:
+    def __init__(self, labels: int) -> None:
+        self._given = np.zeros(labels, dtype=np.int64)
+        self._wrong = np.zeros(labels + 1, dtype=np.int64)  # the number of items with so many wrong labels
+
+    def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        wanted = targets > 0.5
+        wrong = ((outputs > 0) != wanted).sum(dim=1)
+        self._wrong += np.bincount(wrong.cpu().numpy(), minlength=len(self._wrong))
+        self._given += wanted.sum(dim=0).cpu().numpy()
+
+    @property
+    def _count(self) -> int:
+        return int(self._wrong.sum())
+
+    @property
+    def error(self) -> float:
+        return float(self._wrong @ np.arange(len(self._wrong))) / (self._count * len(self._given))
+
+    @property
+    def chance_error(self) -> float:
+        return float(np.minimum(self._given, self._count - self._given).sum()) / (self._count * len(self._given))
+
+    def scores(self) -> dict[str, Score]:
+        """Return the error, with Wilson's interval for as many independent labels as give the items' spread.
+
+        Labels of one item depend on each other, so they count as at least one and at most all of them.
+        """
+        shares = np.arange(len(self._wrong)) / len(self._given)
+        spread = float(self._wrong @ (shares - self.error) ** 2) / self._count
+        independent = self.error * (1 - self.error) / spread if spread else 1.0
+        count = self._count * min(max(independent, 1.0), len(self._given))
+        return {"error": Score(self.error, *wilson_interval(self.error * count, count))}
+
+
+@final
+@dataclass(frozen=True)
 class Regression:
     """Numbers for each item. Outputs and targets have the shape (N, values), and targets are standardised.
 
@@ -160,5 +219,5 @@ class _NumberTally:
         return {"error": Score(self.error, max(0.0, self.error - half), self.error + half)}
 
 
-CRITERIA: Mapping[str, Any] = {"classification": Classification, "regression": Regression}
+CRITERIA: Mapping[str, Any] = {"classification": Classification, "multi-label": MultiLabel, "regression": Regression}
 """The criteria by their names."""

@@ -41,7 +41,7 @@ class Standing:
     barely_ahead_of: tuple[str, ...] = ()
 
 
-def wilson_interval(wrong: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(wrong: float, count: float, z: float = 1.959964) -> tuple[float, float]:
     """Return the 95 % interval of a share of ``count`` images, which stays within 0 and 1 (Wilson, 1927)."""
     share = wrong / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
