@@ -14,7 +14,8 @@ from quick_runs import Diary, OneChoice, search
 from torch import nn
 
 from nas.space.architecture import Architecture
-from nas.tasks.images.images import Images, Split
+from nas.tasks.images.images import Images
+from nas.tasks.images.splits import Split
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 

@@ -22,7 +22,8 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.resolving import Instruments
 from nas.searching.selection import only_misses
 from nas.searching.winners.misses import say_only_misses
-from nas.tasks.images.images import Images, Split
+from nas.tasks.images.images import Images
+from nas.tasks.images.splits import Split
 from nas.values.evaluation import Evaluation
 
 pytestmark = pytest.mark.usefixtures("quick_export")

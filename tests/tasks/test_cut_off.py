@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.tasks.images.cut_off import is_cut_off
+from nas.tasks.images.decoded.cut_off import is_cut_off
 
 
 def jpeg(size: tuple[int, int], mode: str, **options: Any) -> bytes:

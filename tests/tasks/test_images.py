@@ -11,7 +11,8 @@ import pytest
 from numbered_images import indices_of, numbered_images
 
 from nas.tasks.batches import targets_of
-from nas.tasks.images.images import Images, Split
+from nas.tasks.images.images import Images
+from nas.tasks.images.splits import Split
 
 
 def numbered_data(count: int = 300, classes: int = 3, **options: Any) -> Images:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from small_bundle import KINDS, WIDE, colours, write_bundle, write_photos
 
@@ -63,7 +62,7 @@ def script_fixture(tmp_path_factory: pytest.TempPathFactory, data: Images) -> Pa
 
 def test_a_photo_gets_exactly_the_logits_of_the_tested_pipeline(photos: Path, data: Images, script: Path) -> None:
     """Whatever its size and mode: the numbers are equal to the last bit, also by a folder and by a module."""
-    expected = outputs_of(script.with_name("model.onnx"), data.prepared((torch.from_numpy(data.test.images),)))
+    expected = outputs_of(script.with_name("model.onnx"), data.input_arrays(data.test, slice(None)))
     files = [photos / "test" / title / name for title in ("cat", "dog") for name in sorted(KINDS)]
     done = run(script, "--json", *files)
     assert (done.returncode, done.stderr) == (0, "")
@@ -83,8 +82,8 @@ def test_a_bundle_prepares_pictures_by_the_same_code(photos: Path, data: Images,
     bundle = Bundle.read(script.parent)
     assert bundle.preparation == data.preparation
     np.testing.assert_array_equal(bundle.preparation.read(photos / "test")[0], data.test.images)
-    scaled = bundle.preparation.prepared((data.test.images,))[0]
-    np.testing.assert_array_equal(scaled, data.prepared((torch.from_numpy(data.test.images),))[0])
+    scaled = bundle.preparation.prepared((np.asarray(data.test.images),))[0]
+    np.testing.assert_array_equal(scaled, data.input_arrays(data.test, slice(None))[0])
 
 
 def test_the_preparation_is_told_to_programs_and_in_words(script: Path) -> None:

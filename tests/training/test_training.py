@@ -18,7 +18,8 @@ from torch import nn
 
 from nas.errors import CandidateError
 from nas.space.architecture import Architecture
-from nas.tasks.images.images import Images, Split
+from nas.tasks.images.images import Images
+from nas.tasks.images.splits import Split
 from nas.training.training import (
     CandidateTraining,
     _AveragedState,

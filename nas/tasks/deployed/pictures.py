@@ -38,22 +38,31 @@ COLOURS = {1: "L", 3: "RGB"}
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture of one of ``FORMATS``. Raises InputError with the file's name."""
+def quietly() -> Iterator[None]:
+    """Ignore warnings about damaged metadata, which are not used. Not for several threads at once."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextlib.contextmanager
+def opened(path: Path, name: str | None = None) -> Iterator[Image.Image]:
+    """Open a picture of one of ``FORMATS``, within ``quietly``. Raises InputError with the file's path or ``name``."""
     from PIL import Image, UnidentifiedImageError
 
+    name = name or str(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata is not used
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                yield image
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{path} is too large an image: {error}") from error
+        raise InputError(f"{name} is too large an image: {error}") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} cannot be read as an image: it is none of {', '.join(FORMATS)}.") from error
+        raise InputError(f"{name} cannot be read as an image: it is none of {', '.join(FORMATS)}.") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from error
+        raise InputError(f"{name} cannot be read as an image: {error}") from error
 
 
 def pixels_of(image: Image.Image, channels: int, height: int, width: int) -> Pixels:
@@ -150,7 +159,7 @@ class PicturePreparation:
             raise InputError(
                 f"{path} cannot be prepared for this model: {reason}. Pass pixels, uint8 of shape {shape}."
             )
-        with opened(path) as image:
+        with quietly(), opened(path) as image:
             pixels = pixels_of(image, self.channels, self.height, self.width)
         if not self.crop and image.size not in ((self.width, self.height), (self.height, self.width)):
             warnings.warn(

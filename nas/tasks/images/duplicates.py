@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Hashable, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-
-def digests_of(images: npt.NDArray[np.uint8]) -> list[bytes]:
-    """Return a digest of each image's pixels: equal for equal images, and in practice only for those."""
-    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+Known = tuple[list[bytes], Sequence[Hashable]]
+"""The digests of a split's pictures, and their labels."""
 
 
-def duplicate_warnings(
-    train: tuple[list[bytes], list[int]], validation: tuple[list[bytes], list[int]], test: tuple[list[bytes], list[int]]
-) -> list[str]:
-    """Return a sentence for each kind of duplicates among splits, which are digests with labels."""
+def duplicate_warnings(train: Known, validation: Known, test: Known) -> list[str]:
+    """Return a sentence for each kind of duplicates among splits."""
     found = []
     copies, seen = _count(test[0], {*train[0], *validation[0]}), len(test[0])
     if copies:
@@ -30,7 +23,7 @@ def duplicate_warnings(
             f"{copies} of {seen} validation pictures are also in the training split, pixel by pixel, so candidates "
             "that memorise pictures are preferred. Remove the copies."
         )
-    labels_of: dict[bytes, set[int]] = {}
+    labels_of: dict[bytes, set[Hashable]] = {}
     for digests, labels in (train, validation, test):
         for digest, label in zip(digests, labels, strict=True):
             labels_of.setdefault(digest, set()).add(label)

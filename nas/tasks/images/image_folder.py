@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nas.errors import DataError, did_you_mean
-from nas.progress import Progress
-from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.pictures import CAMERA_FORMATS, ENDINGS, opened, pixels_of
-from nas.tasks.images.cut_off import is_cut_off
-from nas.tasks.images.images import TEST_SHARE, Images, Split, complete_splits, usual_shift
-from nas.tasks.images.resizing import check_decoded_bytes
+from nas.tasks.deployed.pictures import ENDINGS
+from nas.tasks.images.decoded.picture_files import PictureFiles, shown
+from nas.tasks.images.images import Images
+from nas.tasks.images.labelled import SPLIT_NAMES, LabelledPictures, Reading
 
-MOST_BROKEN = 0.05
-"""The largest share of broken pictures that are left out. One picture always is."""
-LARGE_PIXELS = 512
-"""Pictures with a longer side are large to train on."""
-_SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "validation": ("val", "validation", "valid", "dev"),
-    "test": ("test", "testing"),
-}
-"""The names of the folders of each split, in any case."""
-_GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
-_EXIF_ORIENTATION = 0x0112
 _NO_PICTURES = {"", ".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".pdf", ".py"}
 """Endings of files that nobody expects to be pictures."""
-_MOST_NAMED = 5
 
 
-@dataclass(frozen=True)
-class _Picture:
-    """An image file with its label, and what its header says: its size as displayed, and whether it is greyscale."""
-
-    path: Path
-    label: int
-    width: int
-    height: int
-    is_grey: bool
-
-
-def load_folder(
-    name: str, path: Path, image_size: int | None, validation_share: float, seed: int, progress: Progress
-) -> Images:
+def load_folder(name: str, path: Path, reading: Reading) -> Images:
     """Load the images below ``path`` as a data set called ``name``. Its notes name the broken ones that are left out.
 
     Raises:
-        DataError: images are missing or unfit, or more than MOST_BROKEN of them are broken.
+        DataError: images are missing or unfit, or too many of them are broken.
     """
     if not _is_folder(path):
         raise DataError(f"the folder of a data set must exist, but {path} is no folder.")
@@ -65,73 +36,21 @@ def load_folder(
             f"but it holds {len(classes)}.{_inner_hint(path, classes)}"
         )
     skipped: Counter[str] = Counter()
-    files = {title: _labelled_files(folder, classes, path, skipped) for title, folder in folders.items()}
-    broken = _Broken(path, sum(map(len, files.values())))
-    pictures = {title: _headers(members, broken) for title, members in files.items()}
-    broken.check()
-    everything = [picture for members in pictures.values() for picture in members]
-    height, width = _common_size(everything, image_size, path)
-    channels = 1 if all(picture.is_grey for picture in everything) else 3
-    check_decoded_bytes(len(everything), channels, height, width)
-    progress.stage("reading pictures", len(everything))
-    try:
-        splits = {
-            title: _decoded(members, channels, height, width, broken, progress) for title, members in pictures.items()
-        }
-    finally:
-        progress.close()
-    broken.check()
-    _check_classes(splits, classes, broken)
-    try:
-        train, validation, test = complete_splits(
-            splits["train"], splits.get("validation"), splits.get("test"), validation_share, TEST_SHARE, seed
-        )
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
-    notes = [*broken.notes(), *_skipped_notes(skipped), *_size_notes(height, width, image_size)]
-    crop, shift = image_size is not None, usual_shift(train)
-    return Images(name, train, validation, test, classes, shift=shift, crop=crop, notes=tuple(notes))
-
-
-class _Broken:
-    """The files below ``root`` that cannot be read as pictures, out of ``count``."""
-
-    def __init__(self, root: Path, count: int) -> None:
-        self._root = root
-        self._most = max(1, int(MOST_BROKEN * count))
-        self._count = count
-        self._reasons: dict[Path, str] = {}
-
-    def add(self, path: Path, reason: str) -> None:
-        """Note one."""
-        self._reasons[path] = reason
-
-    def check(self) -> None:
-        """Check that they are few enough to be left out. Raises DataError."""
-        if len(self._reasons) > self._most:
-            raise DataError(
-                f"at most {MOST_BROKEN:.0%} of the pictures may be broken, which is {self._most} of {self._count}, "
-                f"but {len(self._reasons)} are: {self.named()}. Mend or remove them."
-            )
-
-    def named(self) -> str:
-        """Return the first few, with the reasons."""
-        shown = [f"{_shown(path, self._root)} ({reason})" for path, reason in self._reasons.items()][:_MOST_NAMED]
-        more = len(self._reasons) - len(shown)
-        return "; ".join(shown) + (f"; and {more} more" if more else "")
-
-    def notes(self) -> list[str]:
-        """Return a sentence that names those that were left out, if there are some."""
-        if not self._reasons:
-            return []
-        were = "was" if len(self._reasons) == 1 else "were"
-        return [f"{len(self._reasons)} of {self._count} pictures {were} left out as unreadable: {self.named()}."]
+    files, labels, splits = [], [], []
+    for title, folder in folders.items():
+        members = _labelled_files(folder, classes, path, skipped)
+        files += [file for file, _ in members]
+        labels += [label for _, label in members]
+        splits += [title] * len(members)
+    source = PictureFiles.of(path, files)
+    notes = _skipped_notes(skipped)
+    return LabelledPictures(name, source, np.array(labels), np.array(splits), classes, notes).task(reading)
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
     """Find the folder of each split; ``path`` itself is train unless PATH/train has subfolders."""
     there = sorted(entry for entry in path.iterdir() if entry.is_dir())
-    splits = {title: [each for each in there if each.name.lower() in names] for title, names in _SPLIT_FOLDERS.items()}
+    splits = {title: [each for each in there if each.name.lower() in names] for title, names in SPLIT_NAMES.items()}
     if not any(_subfolders(folder) for folder in splits["train"]):
         for folder in (*splits["validation"], *splits["test"]):
             if _subfolders(folder):
@@ -170,7 +89,7 @@ def _subfolders(path: Path) -> list[Path]:
         return []
     found = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     for folder in found:
-        if (name := _shown(Path(folder.name))) != folder.name:
+        if (name := shown(Path(folder.name))) != folder.name:
             raise DataError(f"class folders need names in UTF-8, but {path} has one called {name!r}. Rename it.")
     return [folder for folder in found if next(folder.glob("*/recipe.toml"), None) is None]
 
@@ -231,101 +150,10 @@ def _check_no_link(folder: Path) -> None:
         raise DataError(f"folders of a data set must not be links, but {folder} links to {folder.resolve()}.")
 
 
-def _headers(members: Sequence[tuple[Path, int]], broken: _Broken) -> list[_Picture]:
-    """Return what the headers of the image files say. Files that cannot be read are noted as broken."""
-    found = []
-    for path, label in members:
-        try:
-            found.append(_header(path, label))
-        except InputError as error:
-            broken.add(path, _reason(error, path))
-    return found
-
-
-def _header(path: Path, label: int) -> _Picture:
-    if not path.is_file():  # opening a named pipe would wait for ever
-        raise InputError("it is no file, or a broken link")
-    if not path.stat().st_size:
-        raise InputError("it is empty")
-    with opened(path) as image:
-        width, height = image.size
-        # Cameras store the orientation. PNG is left out, because reading it there decodes the whole image.
-        if image.format in CAMERA_FORMATS and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
-            width, height = height, width
-        return _Picture(path, label, width, height, image.mode in _GREY_MODES)
-
-
-def _decoded(
-    pictures: Sequence[_Picture], channels: int, height: int, width: int, broken: _Broken, progress: Progress
-) -> Split:
-    """Return the pixels of the pictures. Those that cannot be decoded are noted as broken."""
-    images = np.empty((len(pictures), channels, height, width), dtype=np.uint8)
-    labels: list[int] = []
-    for picture in pictures:
-        try:
-            with opened(picture.path) as image:
-                images[len(labels)] = pixels_of(image, channels, height, width)
-                if image.format in CAMERA_FORMATS and is_cut_off(picture.path, image):
-                    raise InputError("it breaks off before its end")
-        except InputError as error:
-            broken.add(picture.path, _reason(error, picture.path))
-        else:
-            labels.append(picture.label)
-        progress.advance()
-    return Split(images[: len(labels)], np.array(labels, dtype=np.int64))
-
-
-def _reason(error: InputError, path: Path) -> str:
-    """Return why a file is broken, without its path."""
-    return str(error).replace(str(path), "it").removeprefix("it cannot be read as an image: ").rstrip(".")
-
-
-def _check_classes(splits: Mapping[str, Split], classes: tuple[str, ...], broken: _Broken) -> None:
-    """Check that splits and classes still have images. Raises DataError."""
-    for title, split in splits.items():
-        if not len(split):
-            raise DataError(f"the {title} split must have images, but all are broken: {broken.named()}.")
-    missing = sorted(set(range(len(classes))) - set(splits["train"].labels.tolist()))
-    if missing:
-        raise DataError(
-            f"each class must have an image, but all of {classes[missing[0]]!r} are broken: {broken.named()}."
-        )
-
-
-def _common_size(pictures: Sequence[_Picture], image_size: int | None, path: Path) -> tuple[int, int]:
-    """Return the height and the width of all images."""
-    if image_size is not None:
-        return image_size, image_size
-    first = pictures[0]
-    for other in pictures:
-        if (other.width, other.height) != (first.width, first.height):
-            raise DataError(
-                f"images must have the same size unless image_size is set, but {first.path} has "
-                f"{first.width}×{first.height} pixels and {other.path} {other.width}×{other.height}. "
-                "Set image_size, for example by --set data.image_size=32."
-            )
-    return first.height, first.width
-
-
 def _skipped_notes(skipped: Counter[str]) -> list[str]:
     """Return a sentence about files that may be pictures of a format that is not read."""
     strange = {ending: count for ending, count in skipped.items() if ending not in _NO_PICTURES}
     if not strange:
         return []
-    listed = ", ".join(f"{count} {_shown(Path(ending))}" for ending, count in sorted(strange.items()))
+    listed = ", ".join(f"{count} {shown(Path(ending))}" for ending, count in sorted(strange.items()))
     return [f"files with unknown endings were left out ({listed}). Convert pictures among them to JPEG or PNG."]
-
-
-def _size_notes(height: int, width: int, image_size: int | None) -> list[str]:
-    """Return a sentence about pictures that are large to train on, where nobody has chosen their size."""
-    if image_size is not None or max(height, width) <= LARGE_PIXELS:
-        return []
-    return [
-        f"pictures are trained on in full, {width}×{height} pixels, which takes long. To scale them, set their size, "
-        "for example by --set data.image_size=64."
-    ]
-
-
-def _shown(path: Path, root: Path | None = None) -> str:
-    """Return a path as text that can be written anywhere, whatever bytes it has."""
-    return os.fsencode(path if root is None else path.relative_to(root)).decode("utf-8", "backslashreplace")

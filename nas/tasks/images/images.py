@@ -1,11 +1,10 @@
-"""Images with labels in three splits that never overlap."""
+"""The task of classifying images, by one label or several."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,71 +16,20 @@ import torch
 import torch.nn.functional as F
 
 from nas.space.signature import Signature, image_signature
-from nas.tasks.batches import Items, Places, Tensors
-from nas.tasks.criteria import Classification
+from nas.tasks.batches import Items, Tensors
+from nas.tasks.criteria import Classification, Criterion, MultiLabel
 from nas.tasks.deployed.pictures import PicturePreparation
-from nas.tasks.images.arrays import ImageArray, LabelArray, checked_images, checked_labels
-from nas.tasks.images.duplicates import digests_of, duplicate_warnings
-from nas.tasks.task import Task, shuffled_classes
+from nas.tasks.images.arrays import checked_images, checked_labels
+from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
+from nas.tasks.images.decoded.stored_images import StoredImages
+from nas.tasks.images.duplicates import duplicate_warnings
+from nas.tasks.images.splits import TEST_SHARE, Split, complete_splits
+from nas.tasks.task import Task
 
 Float32Array = npt.NDArray[np.float32]
 
-TEST_SHARE = 0.2  # of each class, if there are no test images
-
 MOST_NAMED = 5
 """Of longer lists, a warning names the first few."""
-
-_TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Split:
-    """Images, shape (N, channels, height, width), values 0 to 255, and labels, shape (N,)."""
-
-    images: ImageArray
-    labels: LabelArray
-
-    def __post_init__(self) -> None:
-        if self.images.dtype != np.uint8 or self.images.ndim != 4:
-            raise ValueError(
-                "images of a split must be uint8 of shape (N, channels, height, width), "
-                f"but got {self.images.dtype} of shape {self.images.shape}."
-            )
-        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(
-                f"labels of a split must be int64 of shape ({len(self.images)},), "
-                f"but got {self.labels.dtype} of shape {self.labels.shape}."
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"Split of {len(self)} images of {'×'.join(map(str, self.images.shape[1:]))}"
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return torch.from_numpy(self.images[index].copy()), int(self.labels[index])
-
-    @property
-    def targets(self) -> LabelArray:
-        """The labels."""
-        return self.labels
-
-    def items_at(self, places: Places) -> Items:
-        """Return the images at ``places``, uint8, with their labels."""
-        return Items((torch.from_numpy(self.images[places]),), torch.from_numpy(self.labels[places]))
-
-    def sample(self, count: int, seed: int = 0) -> Split:
-        """Return ``count`` random images, or all if there are fewer, with each class's share, in random order."""
-        rng = np.random.default_rng(seed)
-        classes = shuffled_classes(self.labels, rng)
-        # Each class is spread evenly over the order, so that any first part of it represents all classes.
-        places = np.concatenate([(np.arange(len(members)) + rng.random()) / len(members) for members in classes])
-        chosen = np.concatenate(classes)[np.argsort(places, kind="stable")[:count]]
-        return self._take(rng.permutation(chosen))
-
-    def _take(self, indices: npt.NDArray[np.int64]) -> Split:
-        return Split(self.images[indices], self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,7 +70,15 @@ class Images(Task):
                     f"images of all splits must have the same shape, {self.input_shape} as in train, "
                     f"but got {split.images.shape[1:]} in {title}."
                 )
-            if split.labels.min() < 0 or split.labels.max() >= len(self.classes):
+            if split.labels.ndim != self.train.labels.ndim:
+                raise ValueError(f"all splits must have one label each or several, but {title} differs from train.")
+            if self.is_multi_label:
+                if split.labels.shape[1] != len(self.classes):
+                    raise ValueError(
+                        f"labels must have a column for each of {len(self.classes)} classes, "
+                        f"but got {split.labels.shape[1]} in {title}."
+                    )
+            elif split.labels.min() < 0 or split.labels.max() >= len(self.classes):
                 raise ValueError(
                     f"labels must be 0 to {len(self.classes) - 1} for {len(self.classes)} classes, "
                     f"but got {split.labels.min()} to {split.labels.max()} in {title}."
@@ -146,9 +102,14 @@ class Images(Task):
         return image_signature(self.input_shape, len(self.classes))
 
     @property
-    def criterion(self) -> Classification:
-        """One class for each image."""
-        return Classification(len(self.classes))
+    def is_multi_label(self) -> bool:
+        """True if an image may have several labels, or none."""
+        return self.train.labels.ndim == 2
+
+    @property
+    def criterion(self) -> Criterion:
+        """One class for each image, or several labels."""
+        return (MultiLabel if self.is_multi_label else Classification)(len(self.classes))
 
     @property
     def answers(self) -> dict[str, Any]:
@@ -160,7 +121,7 @@ class Images(Task):
         """The number of classes, and the shape of images."""
         channels, height, width = self.input_shape
         pixels = f"{width}×{height} pixels in {channels} channel{'s' if channels > 1 else ''}"
-        return f"{len(self.classes)} classes, {pixels}"
+        return f"{len(self.classes)} {'labels' if self.is_multi_label else 'classes'}, {pixels}"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -175,7 +136,9 @@ class Images(Task):
 
     @property
     def memory_bytes(self) -> int:
-        """The memory that the images take. It is counted without looking at them."""
+        """The memory that the images take. Those in a file are shared by all processes, and count as nothing."""
+        if isinstance(self.train.images, StoredImages):
+            return 0
         return (len(self.train) + len(self.validation) + len(self.test)) * math.prod(self.input_shape)
 
     @property
@@ -198,13 +161,16 @@ class Images(Task):
     def warnings(self) -> tuple[str, ...]:
         """Sentences about what makes results doubtful: notes of loading, classes without a test, duplicate images."""
         splits = [
-            (digests_of(split.images), split.labels.tolist()) for split in (self.train, self.validation, self.test)
+            (digests_of(split.images), _hashable(split.labels)) for split in (self.train, self.validation, self.test)
         ]
         return (*self.notes, *self._untested(), *duplicate_warnings(*splits))
 
     def _untested(self) -> list[str]:
         """Return a sentence that names classes without test images, if there are some."""
-        tested = set(self.test.labels.tolist())
+        if self.is_multi_label:
+            tested = set(np.flatnonzero(self.test.labels.any(axis=0)).tolist())
+        else:
+            tested = set(self.test.labels.tolist())
         missing = [title for label, title in enumerate(self.classes) if label not in tested]
         if not missing:
             return []
@@ -217,7 +183,7 @@ class Images(Task):
         """Twelve hexadecimal digits that depend on images, labels and classes of all splits, but not on the name."""
         digest = hashlib.sha256(json.dumps(self.classes).encode())
         for split in (self.train, self.validation, self.test):
-            checksum = zlib.crc32(np.ascontiguousarray(split.images).data)
+            checksum = checksum_of(split.images)
             digest.update(f"{split.images.shape} {checksum}".encode())
             digest.update(np.ascontiguousarray(split.labels).data)
         return digest.hexdigest()[:12]
@@ -252,16 +218,7 @@ class Images(Task):
 
     @cached_property
     def _moments(self) -> tuple[Float32Array, Float32Array]:
-        levels = np.arange(256) / 255
-        means, stds = [], []
-        for channel in range(self.input_shape[0]):
-            counts = np.zeros(256)
-            for start in range(0, len(self.train), 1000):  # bincount makes int64 of its input
-                counts += np.bincount(self.train.images[start : start + 1000, channel].ravel(), minlength=256)
-            share = counts / counts.sum()
-            means.append(share @ levels)
-            stds.append(max(math.sqrt(share @ (levels - means[-1]) ** 2), 1 / 255))
-        return np.array(means, dtype=np.float32), np.array(stds, dtype=np.float32)
+        return moments_of(self.train.images)
 
     @classmethod
     def from_arrays(
@@ -307,6 +264,11 @@ class Images(Task):
         return cls(name, train, validation, test, names, flip=flip, shift=shift)
 
 
+def _hashable(labels: npt.NDArray[Any]) -> list[Any]:
+    """Return each image's label, or a tuple of its labels."""
+    return [tuple(each) if isinstance(each, list) else each for each in labels.tolist()]
+
+
 def _check_count(classes: int) -> None:
     """Check that there is something to tell apart. Raises ValueError."""
     if classes < 2:
@@ -325,47 +287,3 @@ def _check_names(name: str, classes: tuple[str, ...]) -> None:
     if len(set(classes)) < len(classes):
         twice = next(each for each in classes if classes.count(each) > 1)
         raise ValueError(f"classes must have different names, but {twice!r} is there {classes.count(twice)} times.")
-
-
-# Splitting
-
-
-def complete_splits(
-    train: Split, validation: Split | None, test: Split | None, validation_share: float, test_share: float, seed: int
-) -> tuple[Split, Split, Split]:
-    """Return the three splits. Missing ones are taken from ``train``, the test split first."""
-    if test is None:
-        check_share(test_share, "test_share")
-        train, test = _carve(train, test_share, _TEST_SEED, "test")
-    if validation is None:
-        check_share(validation_share, "validation_share")
-        train, validation = _carve(train, validation_share, seed, "validation")
-    return train, validation, test
-
-
-def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Split]:
-    """Return the remaining images, and ``share`` of each class: at least one image, but never the last one."""
-    rng = np.random.default_rng(seed)
-    taken = np.concatenate(
-        [
-            members[: min(len(members) - 1, max(1, math.floor(share * len(members) + 0.5)))]
-            for members in shuffled_classes(split.labels, rng)
-        ]
-    )
-    if not len(taken):
-        raise ValueError(f"a {title} split needs a class with at least two images, but no class has more than one.")
-    mask = np.zeros(len(split), dtype=np.bool_)
-    mask[taken] = True
-    return split._take(np.flatnonzero(~mask)), split._take(np.flatnonzero(mask))
-
-
-def check_share(share: float, title: str) -> None:
-    """Raise ValueError unless the share, called ``title``, lies between 0 and 1."""
-    if not 0 < share < 1:
-        raise ValueError(f"{title} must lie between 0 and 1, but got {share}.")
-
-
-def usual_shift(split: Split) -> int:
-    """The usual shift in pixels: an eighth of the image, such as 4 of 32 pixels on CIFAR."""
-    height, width = split.images.shape[2:]
-    return max(1, min(int(height), int(width)) // 8)

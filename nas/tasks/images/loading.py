@@ -8,9 +8,11 @@ from pathlib import Path
 from nas.errors import DataError, did_you_mean
 from nas.progress import NullProgress, Progress
 from nas.tasks.images.image_folder import load_folder
-from nas.tasks.images.images import Images, check_share
+from nas.tasks.images.images import Images
 from nas.tasks.images.known import DATA_SETS
+from nas.tasks.images.labelled import Reading
 from nas.tasks.images.named_data import load_named
+from nas.tasks.images.splits import check_share
 from nas.tasks.loading import Loading, loads_task
 
 FOLDER = "folder:"
@@ -69,7 +71,7 @@ def load_data(
     here = working_folder or Path.cwd()
     if name.startswith(FOLDER):
         path = _path(name.removeprefix(FOLDER), here)
-        return load_folder(name, path, image_size, share, seed, progress or NullProgress())
+        return load_folder(name, path, Reading(image_size, share, seed, progress or NullProgress()))
     if name not in DATA_SETS:
         raise DataError(f"unknown data set {name!r}. {_meant(name, here)}")
     first = root or Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data")

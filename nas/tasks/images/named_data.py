@@ -20,8 +20,9 @@ import numpy as np
 from nas.errors import DataError
 from nas.progress import Progress
 from nas.tasks.images.arrays import ImageArray
-from nas.tasks.images.images import TEST_SHARE, Images, Split, complete_splits, usual_shift
+from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import LARGEST_BYTES, resized
+from nas.tasks.images.splits import TEST_SHARE, Split, complete_splits, usual_shift
 
 _DOWNLOAD_TIMEOUT_S = 20.0
 

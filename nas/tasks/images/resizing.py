@@ -6,7 +6,7 @@ import numpy as np
 
 from nas.errors import DataError
 from nas.tasks.deployed.pictures import pixels_of
-from nas.tasks.images.images import Split
+from nas.tasks.images.splits import Split
 
 LARGEST_BYTES = 8 * 2**30
 """The most memory that a decoded data set may take."""

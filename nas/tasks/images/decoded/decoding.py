@@ -1,0 +1,329 @@
+"""Decoding pictures once, on all cores, and keeping the result. Broken ones are named and left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar, final
+
+import numpy as np
+import PIL
+import torch
+
+from nas.errors import DataError
+from nas.progress import Progress
+from nas.tasks.batches import IntArray
+from nas.tasks.deployed.inputs import InputError
+from nas.tasks.deployed.pictures import quietly
+from nas.tasks.images.arrays import ImageArray
+from nas.tasks.images.decoded.pixel_cache import Entry, MappedPixels, PixelCache, PixelWriter
+from nas.tasks.images.decoded.stored_images import AllFacts, ImageFacts, PixelReader, StoredImages, facts_of
+
+MOST_BROKEN = 0.05
+"""The largest share of broken pictures that are left out. One picture always is."""
+LARGEST_BYTES = 2**28
+"""The most memory that one decoded picture may take."""
+LARGE_PIXELS = 512
+"""Pictures with a longer side are large to train on."""
+_FORMAT = 1
+"""It changes when the same settings give other pixels, or when entries are written in another way."""
+_AT_ONCE = 64
+"""So many pictures are in memory while they are decoded."""
+_MOST_NAMED = 5
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+class Header(NamedTuple):
+    """What a picture's header says: its size as displayed, and whether it is grey."""
+
+    width: int
+    height: int
+    is_grey: bool
+
+
+class Source(Protocol):
+    """Pictures that are decoded by their number.
+
+    Attributes:
+        identity: plain data that differ where the pictures do.
+    """
+
+    @property
+    def identity(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Return what a picture is called in messages."""
+        ...
+
+    def header(self, index: int) -> Header:
+        """Return what a picture's header says. Raises InputError with the reason why it cannot be read."""
+        ...
+
+    def pixels(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+        """Return a picture's pixels, after looking for damage. Raises InputError with the reason if there is some."""
+        ...
+
+    def again(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+        """Return the pixels of a sound picture. Raises DataError if it is not as it was."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Decoded:
+    """The decoded pictures of a source.
+
+    Attributes:
+        images: all of them, in order. Broken ones are black.
+        broken: the reasons by number.
+        is_scaled: True if they were cut and scaled.
+        notes: what a user should know.
+    """
+
+    images: StoredImages
+    broken: dict[int, str]
+    is_scaled: bool
+    notes: tuple[str, ...]
+
+    @property
+    def is_sound(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """True for each picture that is not broken, shape (N,)."""
+        mask = np.ones(len(self.images), dtype=np.bool_)
+        mask[list(self.broken)] = False
+        return mask
+
+
+@final
+@dataclass
+class StreamedPixels:
+    """Reads images by decoding them anew, with as many threads as torch has."""
+
+    source: Source
+    shape: tuple[int, int, int]
+
+    def __call__(self, indices: IntArray) -> ImageArray:
+        """Return the images of these numbers. Raises DataError if one is not as it was."""
+        images = np.empty((len(indices), *self.shape), dtype=np.uint8)
+        with quietly(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            again = partial(self.source.again, shape=self.shape)
+            for place, pixels in enumerate(pool.map(again, indices.tolist())):
+                images[place] = pixels
+        return images
+
+
+def decoded(source: Source, image_size: int | None, progress: Progress) -> Decoded:
+    """Return the pictures, each cut and scaled to ``image_size`` if that is set.
+
+    They are decoded if they were not before. Where the decoded pixels do not fit, each access decodes anew.
+
+    Raises:
+        DataError: more than MOST_BROKEN of them are broken, or they differ in size and ``image_size`` is not set.
+    """
+    cache = PixelCache.of_user()
+    settings = [_FORMAT, PIL.__version__, image_size, source.identity]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+    making = _Making(source, image_size, cache, key, progress)
+    entry = making.found()
+    if entry is None:
+        try:
+            with cache.alone(key, progress):
+                entry = making.found() or making.made(cache)
+        except OSError as error:
+            entry = making.made(None, f"decoded pictures cannot be kept ({error})")
+    about = entry.about
+    shape: tuple[int, int, int] = tuple(about["shape"])
+    reader: PixelReader = StreamedPixels(source, shape) if entry.pixels is None else MappedPixels(entry.pixels)
+    broken = {int(index): reason for index, reason in about["broken"].items()}
+    images = StoredImages(reader, shape, entry.facts)
+    return Decoded(images, broken, image_size is not None, tuple(_notes(source, about, broken, image_size)))
+
+
+@final
+@dataclass(frozen=True)
+class _Making:
+    """The decoding of a source into an entry of the cache."""
+
+    source: Source
+    image_size: int | None
+    cache: PixelCache
+    key: str
+    progress: Progress
+    broken: dict[int, str] = field(default_factory=dict)
+
+    def found(self) -> Entry | None:
+        """Return the entry; None if there is none, or if its pixels are missing although there is room for them."""
+        entry = self.cache.find(self.key)
+        if entry is None or entry.pixels is not None:
+            return entry
+        size = len(self.source) * math.prod(entry.about["shape"])
+        return entry if self.cache.why_no_room(size) else None
+
+    def made(self, cache: PixelCache | None, why_streamed: str | None = None) -> Entry:
+        """Decode, and keep the result in ``cache`` if there is one."""
+        self.broken.clear()
+        shape = self._shape()
+        count = len(self.source)
+        if cache is None:
+            facts = self._decode(shape, None)
+            return Entry(self._about(shape, why_streamed), facts, None)
+        writer = cache.writer(self.key, count, shape)
+        try:
+            why = cache.why_no_room(count * math.prod(shape))
+            if why is not None:
+                writer.drop_pixels(why)
+            facts = self._decode(shape, writer)
+            return writer.finish(self._about(shape, writer.failure), facts)
+        except BaseException:
+            writer.abandon()
+            raise
+
+    def _about(self, shape: tuple[int, int, int], why_streamed: str | None) -> dict[str, Any]:
+        return {"shape": list(shape), "broken": self.broken, "why_streamed": why_streamed}
+
+    def _shape(self) -> tuple[int, int, int]:
+        """Return the shape of all images, from their headers."""
+        headers: list[Header] = []
+        first: tuple[int, Header] | None = None
+        different: tuple[int, Header] | None = None
+        found = self._each("looking at pictures", self.source.header)
+        for index, header in enumerate(found):
+            if header is None:
+                continue
+            headers.append(header)
+            first = first or (index, header)
+            if header[:2] != first[1][:2] and different is None:
+                different = (index, header)
+        check_broken(self.source, self.broken)
+        channels = 1 if all(header.is_grey for header in headers) else 3
+        if self.image_size is not None:
+            shape = (channels, self.image_size, self.image_size)
+        elif first is None:
+            raise DataError(f"there must be pictures, but all are broken: {named(self.source, self.broken)}.")
+        elif different is not None:
+            sizes = [f"{self.source.name(index)} {each.width}×{each.height}" for index, each in (first, different)]
+            raise DataError(
+                f"images must have the same size unless image_size is set, but {' pixels and '.join(sizes)}. "
+                "Set image_size, for example by --set data.image_size=32."
+            )
+        else:
+            shape = (channels, first[1].height, first[1].width)
+        check_picture_bytes(shape)
+        return shape
+
+    def _decode(self, shape: tuple[int, int, int], writer: PixelWriter | None) -> AllFacts:
+        """Decode all pictures that have a good header, and give them to the writer."""
+
+        def with_facts(index: int) -> tuple[ImageArray, ImageFacts]:
+            pixels = np.ascontiguousarray(self.source.pixels(index, shape))
+            return pixels, facts_of(pixels)
+
+        facts: list[ImageFacts | None] = []
+        black = np.zeros(shape, dtype=np.uint8)
+        for result in self._each("reading pictures", with_facts):
+            pixels, fact = result or (black, None)
+            facts.append(fact)
+            if writer is not None:
+                writer.add(pixels)
+        check_broken(self.source, self.broken)
+        return AllFacts.of(facts, shape[0])
+
+    def _each(self, title: str, function: Callable[[int], Found]) -> Iterator[Found | None]:
+        """Yield what the function gives for each picture; None for a broken one, whose reason is noted."""
+        self.progress.stage(title, len(self.source))
+        try:
+            for start in range(0, len(self.source), _AT_ONCE):
+                numbers = list(range(start, min(start + _AT_ONCE, len(self.source))))
+                for number, result in zip(numbers, in_parallel(partial(self._tried, function), numbers), strict=True):
+                    if isinstance(result, InputError):
+                        self.broken[number] = _reason(result)
+                    yield None if isinstance(result, InputError) else result
+                self.progress.advance(len(numbers))
+        finally:
+            self.progress.close()
+
+    def _tried(self, function: Callable[[int], Found], index: int) -> Found | InputError:
+        if index in self.broken:
+            return InputError(self.broken[index])
+        try:
+            return function(index)
+        except InputError as error:
+            return error
+
+
+def in_parallel(function: Callable[[Given], Found], items: Sequence[Given]) -> list[Found]:
+    """Return the function's results in order, found by a thread on each core. Pillow decodes outside Python's lock."""
+    with quietly():  # for all threads: warnings' filters belong to the process
+        return list(_pool().map(function, items))
+
+
+_POOLS: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool() -> ThreadPoolExecutor:
+    """Return this process's threads. A fork has none of its parent's."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _POOLS.setdefault(os.getpid(), ThreadPoolExecutor(cores, thread_name_prefix="pictures"))
+
+
+def _reason(error: InputError) -> str:
+    return str(error).removeprefix("it cannot be read as an image: ").rstrip(".")
+
+
+def most_broken(count: int) -> int:
+    """Return how many of ``count`` pictures may be broken."""
+    return max(1, int(MOST_BROKEN * count))
+
+
+def check_broken(source: Source, broken: dict[int, str]) -> None:
+    """Check that broken pictures are few enough to be left out. Raises DataError."""
+    most = most_broken(len(source))
+    if len(broken) > most:
+        raise DataError(
+            f"at most {MOST_BROKEN:.0%} of the pictures may be broken, which is {most} of {len(source)}, "
+            f"but {len(broken)} are: {named(source, broken)}. Mend or remove them."
+        )
+
+
+def named(source: Source, broken: dict[int, str]) -> str:
+    """Return the first few broken pictures, with the reasons."""
+    shown = [f"{source.name(index)} ({reason})" for index, reason in sorted(broken.items())[:_MOST_NAMED]]
+    more = len(broken) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def check_picture_bytes(shape: tuple[int, int, int]) -> None:
+    """Raise DataError if one image of that shape takes more than LARGEST_BYTES."""
+    size, (_, height, width) = math.prod(shape), shape
+    if size > LARGEST_BYTES:
+        raise DataError(
+            f"a decoded image must fit into {LARGEST_BYTES / 2**20:.4g} MiB, but one of {width}×{height} pixels takes "
+            f"{size / 2**20:,.0f} MiB. Set a lower image_size, for example by --set data.image_size=32."
+        )
+
+
+def _notes(source: Source, about: dict[str, Any], broken: dict[int, str], image_size: int | None) -> Iterator[str]:
+    """Yield sentences about what was left out, what is slow, and why."""
+    if broken:
+        were = "was" if len(broken) == 1 else "were"
+        yield f"{len(broken)} of {len(source)} pictures {were} left out as unreadable: {named(source, broken)}."
+    if about["why_streamed"] is not None:
+        size = len(source) * math.prod(about["shape"]) / 2**30
+        yield (
+            f"decoded pictures take {size:.3g} GiB, but {about['why_streamed']}. So each batch is decoded anew, which "
+            "slows down training. Make room, or set a lower image_size."
+        )
+    _, height, width = about["shape"]
+    if image_size is None and max(height, width) > LARGE_PIXELS:
+        yield (
+            f"pictures are trained on in full, {width}×{height} pixels, which takes long. To scale them, set their "
+            "size, for example by --set data.image_size=64."
+        )

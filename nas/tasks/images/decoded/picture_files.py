@@ -1,0 +1,102 @@
+"""Picture files as a source of decoded pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from nas.errors import DataError
+from nas.tasks.deployed.inputs import InputError
+from nas.tasks.deployed.pictures import CAMERA_FORMATS, opened, pixels_of
+from nas.tasks.images.arrays import ImageArray
+from nas.tasks.images.decoded.cut_off import is_cut_off
+from nas.tasks.images.decoded.decoding import Header
+
+_GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
+_EXIF_ORIENTATION = 0x0112
+Stamp = tuple[int, int] | None
+"""The size of a file, and the time of its last change in ns; None if there is none."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PictureFiles:
+    """Picture files, which are named by their paths below ``root``. Their sizes and times tell whether they changed."""
+
+    root: Path
+    paths: tuple[str, ...]
+    stamps: tuple[Stamp, ...]
+
+    @classmethod
+    def of(cls, root: Path, paths: Iterable[Path]) -> PictureFiles:
+        """Return the files as they are now."""
+        named = tuple(map(os.fspath, paths))
+        return cls(root, named, tuple(map(_stamp, named)))
+
+    @property
+    def identity(self) -> Any:
+        """The root, and the path, the size and the time of each file."""
+        names = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in self.paths]
+        return ["files", shown(self.root), names, self.stamps]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        """Return the path below the root, or the whole path of a file that lies elsewhere."""
+        path = Path(self.paths[index])
+        return shown(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+    def header(self, index: int) -> Header:
+        """Return the size as displayed, and whether the picture is grey, without decoding it."""
+        path, stamp = self.paths[index], self.stamps[index]
+        if stamp is None or not os.path.isfile(path):  # opening a named pipe would wait for ever
+            raise InputError("it is no file, or a broken link")
+        if not stamp[0]:
+            raise InputError("it is empty")
+        with opened(Path(path), "it") as image:
+            width, height = image.size
+            # Cameras store the orientation. PNG is left out, because reading it there decodes the whole image.
+            if image.format in CAMERA_FORMATS and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
+                width, height = height, width
+            return Header(width, height, image.mode in _GREY_MODES)
+
+    def pixels(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+        """Return the pixels, and look for a picture that breaks off, which Pillow fills with grey."""
+        path = Path(self.paths[index])
+        with opened(path, "it") as image:
+            pixels = pixels_of(image, *shape)
+            if image.format in CAMERA_FORMATS and is_cut_off(path, image):
+                raise InputError("it breaks off before its end")
+        return pixels
+
+    def again(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+        """Return the pixels of a file that must be as it was."""
+        path = self.paths[index]
+        if _stamp(path) != self.stamps[index]:
+            gone = "has changed" if os.path.exists(path) else "is no longer there"
+            raise DataError(
+                f"pictures must stay as they are during a search, but {shown(Path(path))} {gone}. Restore it, and "
+                "resume the run."
+            )
+        try:
+            with opened(Path(path), "it") as image:
+                return pixels_of(image, *shape)
+        except InputError as error:
+            raise DataError(f"a picture could be read before, but no longer: {shown(Path(path))} ({error}).") from error
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def shown(path: Path) -> str:
+    """Return a path as text that can be written anywhere, whatever bytes it has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,98 @@
+"""Pictures with labels as a task, wherever pictures and labels come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import DataError
+from nas.progress import Progress
+from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, named
+from nas.tasks.images.images import Images
+from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits, usual_shift
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "validation", "valid", "dev"),
+    "test": ("test", "testing"),
+}
+"""The names of each split, in any case."""
+
+
+@final
+@dataclass(frozen=True)
+class Reading:
+    """How pictures are read: the side to which they are cut and scaled, or None, and the images that validate."""
+
+    image_size: int | None
+    validation_share: float
+    seed: int
+    progress: Progress
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LabelledPictures:
+    """Pictures with labels, before they are decoded.
+
+    Attributes:
+        name: the data set's name, for people.
+        source: the pictures.
+        labels: their labels, as of a ``Split``.
+        splits: the title of each picture's split, one of ``SPLIT_NAMES``. What is missing is taken from "train".
+        classes: the names of the classes, by label.
+        notes: what a user should know.
+    """
+
+    name: str
+    source: Source
+    labels: SomeLabels
+    splits: npt.NDArray[np.str_]
+    classes: tuple[str, ...]
+    notes: Sequence[str] = ()
+
+    def task(self, reading: Reading) -> Images:
+        """Decode the pictures, unless they were, and return the task. Broken ones are left out, and noted.
+
+        Raises:
+            DataError: pictures are unfit, too many are broken, or a class or a split has none that is sound.
+        """
+        pictures = decoded(self.source, reading.image_size, reading.progress)
+        splits = {title: self._split(title, pictures) for title in SPLIT_NAMES if (self.splits == title).any()}
+        self._check_classes(splits["train"], pictures)
+        try:
+            train, validation, test = complete_splits(
+                splits["train"],
+                splits.get("validation"),
+                splits.get("test"),
+                reading.validation_share,
+                TEST_SHARE,
+                reading.seed,
+            )
+        except ValueError as error:
+            raise DataError(f"{self.name.removeprefix('folder:')}: {error}") from error
+        notes = (*pictures.notes, *self.notes)
+        crop, shift = pictures.is_scaled, usual_shift(train)
+        return Images(self.name, train, validation, test, self.classes, shift=shift, crop=crop, notes=notes)
+
+    def _split(self, title: str, pictures: Decoded) -> Split:
+        chosen = np.flatnonzero((self.splits == title) & pictures.is_sound)
+        if not len(chosen):
+            broken = named(self.source, pictures.broken)
+            raise DataError(f"the {title} split must have images, but all are broken: {broken}.")
+        return Split(pictures.images.take(chosen), self.labels[chosen])
+
+    def _check_classes(self, train: Split, pictures: Decoded) -> None:
+        """Check that each class still has an image to train on. Raises DataError."""
+        there: Any = (
+            train.labels.any(axis=0) if train.labels.ndim == 2 else np.isin(np.arange(len(self.classes)), train.labels)
+        )
+        missing = np.flatnonzero(~there)
+        if len(missing):
+            title, broken = self.classes[missing[0]], named(self.source, pictures.broken)
+            reason = f"all of {title!r} are broken: {broken}" if pictures.broken else f"{title!r} has none"
+            raise DataError(f"each class must have an image to train on, but {reason}.")
