@@ -149,6 +149,6 @@ def limit_text(limit: Limit) -> str:
         amount = f"{100 * (1 - limit.value):.6g}%"
     if name == "throughput_per_s":
         amount = f"{amount.removesuffix('/s')}/s"
-    number = re.match(_NUMBER, amount)
+    number = re.match(rf"[+-]?{_NUMBER}", amount)
     assert number is not None, amount
     return f"{title} {'≥' if comparison == '>=' else '≤'} {number[0]} {amount[number.end() :]}".strip()

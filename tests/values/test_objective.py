@@ -147,6 +147,9 @@ def test_excess_is_relative() -> None:
         ("accuracy >= 0.95", "accuracy >= 0.95", "accuracy ≥ 95 %"),
         ("throughput_per_s >= 1e3", "throughput_per_s >= 1e3", "throughput ≥ 1e3 /s"),
         ("throughput_per_s >= 250 /s", "throughput_per_s >= 250/s", "throughput ≥ 250 /s"),
+        ("latency_ms <= +5ms", "latency_ms <= +5ms", "latency ≤ +5 ms"),
+        ("params <= -0", "params <= -0", "parameters ≤ -0"),
+        ("accuracy >= +95%", "accuracy >= +95%", "accuracy ≥ +95 %"),
     ],
 )
 def test_a_limit_is_said_back_in_the_unit_that_was_given(given: str, written: str, shown: str) -> None:
