@@ -86,7 +86,8 @@ def same_text(front: Winners, own: str, by_id: dict[str, Standing]) -> str:
     objectives = " and ".join(objective_words(front)) or "test accuracy"
     reason = f"in {objectives} they differ by less than the joint 95 % interval."
     group = {own, *by_id[own].same_as}
-    is_whole = all({each, *by_id[each].same_as} == group for each in group if each in by_id)
+    # A part of a front, front[:2], does not have all of them.
+    is_whole = all(each in by_id and {each, *by_id[each].same_as} == group for each in group)
     if is_whole:
         return f"{listed([each for each in by_id if each in group], every=True)} cannot be told apart: {reason}"
     return f"{own} cannot be told apart from {listed(by_id[own].same_as)}: {reason}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from awkward_fronts import AWKWARD_FRONTS
 from run_record_example import example_record
 
 from nas.results.front import Front
@@ -40,6 +41,14 @@ def test_a_front_indexes_and_slices(front: Front) -> None:
     assert (two.winners, two.standings, two.limits) == (front.winners[:2], front.standings[:2], front.limits)
     with pytest.raises(IndexError):
         front[len(front)]
+
+
+def test_a_part_of_a_front_names_the_winners_that_it_leaves_out() -> None:
+    """A sentence about winners that cannot be told apart has two names at least."""
+    front = AWKWARD_FRONTS["equal winners"].front
+    one, other = (winner.architecture.id for winner in front)
+    assert f"{one} and {other} cannot be told apart: in " in repr(front)
+    assert f"{one} cannot be told apart from {other}: in " in repr(front[:1])
 
 
 def test_a_winner_prints_on_one_line(front: Front) -> None:
