@@ -110,7 +110,7 @@ def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
 
 
 MOST_LISTED, MOST_FAILED = 1000, 100
-"""The most architectures in the table of all evaluations, and the most failed ones that have a place there for sure."""
+"""The most architectures in the table of all evaluations, and how many places in it failed ones always get."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class History:
         found = [
             row for row in self.rows if row.stage in ("winner", "train") and _error_of(row, MEASURED)[0] is not None
         ]
-        return max(found, key=lambda row: STAGES.index(row.stage), default=None)
+        return max(reversed(found), key=lambda row: STAGES.index(row.stage), default=None)
 
     @property
     def order(self) -> tuple[float, ...]:
@@ -235,14 +235,16 @@ def evaluation_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words:
     """Return a row for each architecture: winners first, then by error, then those without one.
 
     A click on an architecture unfolds its choices and its stages. Of more than ``MOST_LISTED`` architectures, the
-    table has the winners, ``MOST_FAILED`` failed ones, and those with the lowest errors.
+    table has the winners, those with the lowest errors, and at least ``MOST_FAILED`` failed ones if there are as many.
     """
     by_architecture: dict[Architecture, list[Evaluation]] = {}
     for row in rows:
         by_architecture.setdefault(row.architecture, []).append(row)
     histories = sorted((History(tuple(found)) for found in by_architecture.values()), key=lambda each: each.order)
-    failed = [each for each in histories if each.last.failed][:MOST_FAILED]
-    shown = [*[each for each in histories if not each.last.failed][: MOST_LISTED - len(failed)], *failed]
+    sound = [each for each in histories if not each.last.failed]
+    failed = [each for each in histories if each.last.failed]
+    sound = sound[: MOST_LISTED - min(len(failed), MOST_FAILED)]
+    shown = [*sound, *failed[: MOST_LISTED - len(sound)]]
     columns = list(
         shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words)
     )

@@ -14,7 +14,7 @@ from nas.reports.candidates import OUTSIDE
 from nas.reports.report import render_report
 from nas.reports.summary import trust_sentences
 from nas.reports.tables import evaluation_table, winner_table
-from nas.values.evaluation import Evaluation
+from nas.values.evaluation import Evaluation, Failure
 from nas.values.metric import Metric
 
 
@@ -123,6 +123,25 @@ def test_a_long_run_lists_winners_failures_and_the_lowest_errors(monkeypatch: py
     assert sum("failed" in text for text in outcomes) == 2
     text = Page(without_plotly(render_report(record))).text
     assert f"{found.left_out} architectures with higher errors or failures are left out here" in text
+
+
+def test_failures_fill_the_places_that_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left out of a table that has room for it."""
+    monkeypatch.setattr(tables, "MOST_FAILED", 2)
+    why = Failure("nan", "it broke")
+    failed = [Evaluation("train", architecture_at(3, head=head), failure=why) for head in range(9)]
+    found = evaluation_table(failed, ())
+    assert (len(found.table.rows), found.left_out) == (9, 0)
+    monkeypatch.setattr(tables, "MOST_LISTED", 6)
+    found = evaluation_table(failed, ())
+    assert (len(found.table.rows), found.left_out) == (6, 3)
+
+
+def test_the_last_training_of_an_architecture_gives_its_error() -> None:
+    """As it does for the search."""
+    rows = [Evaluation("train", architecture_at(3), values={"error": error}) for error in (0.5, 0.2)]
+    table = evaluation_table(rows, ()).table
+    assert table.rows[0][table.headers.index("Error")].sort == 0.2
 
 
 def test_winners_that_cannot_be_told_apart_are_said_to_be_the_same() -> None:
