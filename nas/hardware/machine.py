@@ -80,7 +80,10 @@ def check_inputs_fit(batch: int, item_bytes: int) -> None:
 
 
 def free_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Return the memory that this process may still take, or None where unknown. Only Linux tells how much is free."""
+    """Return the memory that this process may still take, or None where unknown. Only Linux tells how much is free.
+
+    The files that a container keeps in memory count as free: the system drops them when memory is wanted.
+    """
     usable = usable_memory_bytes(cgroups)
     free = [] if usable is None else [usable]
     if meminfo.is_file():
@@ -88,8 +91,14 @@ def free_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = Pat
         free += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     used = cgroups / "memory.current"
     if usable is not None and used.is_file():
-        free.append(max(0, usable - int(used.read_text())))
+        free.append(max(0, usable - max(0, int(used.read_text()) - _cached_bytes(cgroups / "memory.stat"))))
     return min(free, default=None)
+
+
+def _cached_bytes(stat: Path) -> int:
+    """Return the bytes of files that a container keeps in memory, as its statistics tell."""
+    lines = stat.read_text().splitlines() if stat.is_file() else []
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("active_file ", "inactive_file ")))
 
 
 def fastest_cores(count: int) -> list[int]:

@@ -92,3 +92,11 @@ def test_free_memory_is_the_least_of_what_is_told(tmp_path: Path) -> None:
     assert free_memory_bytes(meminfo, tmp_path) == 200_000
     (tmp_path / "memory.current").write_text("600000\n")
     assert free_memory_bytes(meminfo, tmp_path) == 0
+
+
+def test_files_that_a_container_keeps_in_memory_count_as_free(tmp_path: Path) -> None:
+    """After a while they fill a container, and no table could be read any more."""
+    (tmp_path / "memory.max").write_text("500000\n")
+    (tmp_path / "memory.current").write_text("490000\n")
+    (tmp_path / "memory.stat").write_text("anon 80000\nfile 400000\ninactive_file 300000\nactive_file 100000\n")
+    assert free_memory_bytes(tmp_path / "none", tmp_path) == 410_000
