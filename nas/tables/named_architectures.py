@@ -215,7 +215,10 @@ def _target_and_metrics(table: Path, space: NamedSpace, device: str) -> tuple[st
     match = re.fullmatch(r"(.+)_([a-z0-9-]+)_batch([0-9]+)_threads([0-9]+)", device)
     if match is None:
         return None
-    target = Target.parse(f"{match[1]}:{match[2]}:batch={match[3]}:threads={match[4]}")
+    try:
+        target = Target.parse(f"{match[1]}:{match[2]}:batch={match[3]}:threads={match[4]}")
+    except RecipeError:  # a device of that form whose name is no target
+        return None
     header = read_cells(table)[0]
     metrics = [column.removesuffix(f"_{device}") for column in header if column.endswith(f"_{device}")]
     metrics = [metric for metric in metrics if metric in MEASURED_METRICS]

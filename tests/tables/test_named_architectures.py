@@ -110,7 +110,7 @@ def test_a_table_of_another_origin_gets_no_command(tmp_path: Path) -> None:
     """Its columns are others, and its device is often on another desk."""
     table = tmp_path / "table.csv.gz"
     table.write_bytes(gzip.compress(b"width,latency_ms_pixel3\n1,2\n"))
-    for device in ("pixel3", "onnxruntime-cpu_fp32_batch1_threads1"):
+    for device in ("pixel3", "onnxruntime-cpu_fp32_batch1_threads1", "my_board_batch8_threads4"):
         assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, device, table) is None
     assert write_next(asking([], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), tmp_path) is None
     assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, "table:pixel3", tmp_path) is None
