@@ -72,14 +72,14 @@ def measure_in_parts(
 ) -> list[Evaluation]:
     """Measure ``architectures``, at most ``TOGETHER`` at once, and add each part to the table at ``path``, if given.
 
+    A row that is there already stays until its architecture has been measured again.
+
     Raises:
         RecipeError: the table cannot be read.
         TargetError: the target cannot be measured here.
     """
     space, signature = surroundings.space, surroundings.signature
-    wanted = {architecture.id for architecture in architectures}
     there = read_cells(path)[1] if path is not None and path.exists() else []
-    others = [line for line in there if line[1] not in wanted]
     rows: list[Evaluation] = []
     for start in range(0, len(architectures), TOGETHER):
         rows += measure_architectures(
@@ -91,6 +91,8 @@ def measure_in_parts(
             progress=progress,
         )
         if path is not None:
+            done = {row.architecture.id for row in rows}
+            others = [line for line in there if line[1] not in done]
             write_cells(path, *table_cells(space, rows, target, signature, metrics, others))
     return rows
 

@@ -195,6 +195,24 @@ def test_an_interrupted_table_is_continued(tmp_path: Path, monkeypatch: pytest.M
     assert len(read(path)) == 10
 
 
+def test_an_interrupted_table_keeps_the_rows_that_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of architectures whose turn to be measured again had not come."""
+    monkeypatch.setattr("nas.tables.measured_table.TOGETHER", 4)
+
+    class Stopped(FakeBench):
+        def measure(self, *given: Any) -> list[Outcome]:
+            if self.measured:
+                raise KeyboardInterrupt
+            return super().measure(*given)
+
+    path = tmp_path / "t.csv.gz"
+    rows = table(FakeBench(Faulty()), path, 10)
+    with pytest.raises(KeyboardInterrupt):
+        table(Stopped(Faulty()), path, 10)
+    assert len(read(path)) == 10
+    assert {line["id"] for line in read(path)} == set(identities(rows))
+
+
 class Clashing:
     """A space whose choices have the names of a table's other columns."""
 
