@@ -160,5 +160,9 @@ def _shapes(model: onnx.ModelProto) -> Shapes:
 
 
 def _constant(graph: onnx.GraphProto, name: str, values: tuple[int, ...]) -> str:
+    """Add a constant, and return its name: ``name``, made longer if a tensor has it, such as a module's parameter."""
+    taken = {each.name for each in (*graph.initializer, *graph.input)} | {o for node in graph.node for o in node.output}
+    while name in taken:
+        name += "_"
     graph.initializer.append(numpy_helper.from_array(np.array(values, dtype=np.int64), name))
     return name

@@ -101,6 +101,28 @@ def test_architectures_of_spaces_are_alike(tmp_path: Path, monkeypatch: pytest.M
         assert_alike(made.build(sample(made, rng)).eval(), tmp_path, monkeypatch)
 
 
+class Shifted(nn.Module):
+    """A network with parameters that are named as constants of the traced graph are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.linear = nn.Conv2d(3, 8, 3), nn.Linear(8, 10)
+        for number in range(4):
+            for name in ("axes", "shape"):
+                self.register_parameter(f"{name}_{number}", nn.Parameter(torch.randn(8)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.adaptive_avg_pool2d(self.convolution(x), 1).flatten(1)
+        for number in range(4):
+            x = x + getattr(self, f"axes_{number}") + getattr(self, f"shape_{number}")
+        return self.linear(x)
+
+
+def test_constants_do_not_take_the_names_of_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    assert_alike(Shifted().eval(), tmp_path, monkeypatch)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_modules_that_differ_are_left_to_the_newer_exporter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
