@@ -91,7 +91,7 @@ def measure_files(
         for index, path in enumerate(paths):
             try:
                 sound[index] = _look_at(path, target.batch, input_shape, folder / f"fixed-{index}")
-            except (ValueError, OSError, RecipeError) as error:
+            except (ValueError, OSError, RecipeError, onnx.checker.ValidationError) as error:
                 found[index] = MeasuredFile(path, CandidateError("measure", str(error)))
         if sound:
             measured = _measure(paths, sound, folder, bench, metrics, np.random.default_rng(seed), progress)

@@ -166,6 +166,20 @@ def test_each_file_fails_alone(tmp_path: Path) -> None:
     assert found.macs is None
 
 
+def test_a_file_whose_weights_onnx_does_not_load_fails_alone(tmp_path: Path) -> None:
+    """ONNX refuses to load weights through a link, which is needed where sizes are given."""
+    path = with_external_data(tmp_path / "linked", "link.bin")
+    (path.parent / "link.bin").symlink_to("weights.bin")
+    model = onnx.load(path, load_external_data=False)
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "features"
+    path.write_bytes(model.SerializeToString())
+    good = tmp_path / f"{SMALL.id}.onnx"
+    onnx.save(open_sizes("N", "features"), good)
+    linked, found = measure_files([path, good], TARGET, FakeBench(SPACE), ["latency_ms"], 0, NullProgress(), (8,))
+    assert isinstance(linked.outcome, CandidateError)
+    assert isinstance(found.outcome, dict)
+
+
 def test_the_device_is_left_alone_where_no_file_is_sound(tmp_path: Path) -> None:
     """A mistyped name costs no measurement of the reference model."""
 
