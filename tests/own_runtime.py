@@ -26,6 +26,8 @@ REFERENCE_MS = 0.2
 SLOWNESS = "slowness.txt"
 CROWDING = "crowding.txt"
 OPENED = "opened.txt"
+REFUSED = "refused.txt"
+"""A file in the home that names a folder of models which this runtime refuses to open."""
 
 
 def slow_down(factor: float) -> None:
@@ -69,6 +71,9 @@ class Acting(Runtime):
     def open(self, path: Path, target: Target) -> Session:
         with (path.parent / OPENED).open("a") as notes:
             notes.write(f"{path.stem} {os.getpid()}\n")
+        refused = home() / REFUSED
+        if refused.is_file() and refused.read_text() in path.parts:
+            raise ValueError("not a model of mine")
         content = path.read_bytes()
         own = f"clock {REFERENCE_MS} 0 {1 if 'large' in path.parts else 0}"
         deed = content.decode() if len(content) < 100 and content.isascii() else own

@@ -68,7 +68,7 @@ class TargetProfile:
     ``large_reference``, whose weights do not fit a core's own cache; it is None if the runtime refuses it. The peaks
     are the highest rates of the target's runtime at its precision and threads. They are None where the runtime refuses
     the probes, and ``why_no_peaks`` says why. ``cache_bandwidth_bytes_per_s`` bounds models that fit into the largest
-    cache: their weights are still there at the next inference. It is None in profiles of versions before 0.7.
+    cache: their weights are still there at the next inference.
     """
 
     fingerprint: str
@@ -182,7 +182,9 @@ def _find(
         with MeasuringProcess(target, TIMEOUT_S) as process:
             deployed = [_deploy(process, target, reference_model(), inputs, folder / "reference")]
             with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
-                deployed.append(_deploy(process, target, large_reference_model(), inputs, folder / "large"))
+                large = _deploy(process, target, large_reference_model(), inputs, folder / "large")
+                _time(process, large, 0.0)  # some runtimes refuse a model only when they open it
+                deployed.append(large)
         (reference_ms, *large_ms), busy = _speeds(target, deployed, settings)
     except CandidateError as error:
         raise TargetError(f"{target} must run its reference model, but: {error}") from error
@@ -290,10 +292,13 @@ def _to_json(profile: TargetProfile, folder: Path) -> bytes:
 
 
 def _read(folder: Path, fingerprint: str) -> TargetProfile | None:
-    """Return the kept profile, or None where none can be read, or it is damaged. It is then measured again."""
+    """Return the kept profile, or None if there is none, it is damaged, or an older version wrote it.
+
+    It is then measured again.
+    """
     try:
         values = json.loads((folder / PROFILE).read_text(encoding="utf-8"))
-        digest = values.pop(DIGEST, None)  # profiles of earlier versions have none
+        digest = values.pop(DIGEST)
         paths = {key: folder / values[key] for key in ("reference", "large_reference") if values[key] is not None}
         profile = TargetProfile(**{**values, **paths, "fingerprint": fingerprint})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -301,7 +306,7 @@ def _read(folder: Path, fingerprint: str) -> TargetProfile | None:
     inside = folder.resolve()
     if not all(path.exists() and path.resolve().is_relative_to(inside) for path in paths.values()):
         return None
-    return profile if _is_sound(profile) and digest in (None, _digest(profile.references)) else None
+    return profile if _is_sound(profile) and digest == _digest(profile.references) else None
 
 
 def _is_sound(profile: TargetProfile) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from own_runtime import REFERENCE_MS, slow_down
+from own_runtime import REFERENCE_MS, REFUSED, slow_down
 from quick_profile import QUICK_PROFILE
 from torch import nn
 
@@ -252,11 +252,23 @@ def test_folders_that_killed_processes_left_are_removed(known_home: Path, acting
     assert [path.name for path in targets.glob(".*")] == [".new-now"]
 
 
-def test_of_an_earlier_version_has_no_digest_and_is_kept(acting: Target, known_home: Path) -> None:
-    """Kept measurements belong to it, so that it must not be measured again."""
-    first, _ = profile(acting)
+def test_of_an_earlier_version_is_found_anew(acting: Target, known_home: Path) -> None:
+    """It has no larger reference model, which the measurements of this version need."""
     (folder,) = (known_home / "targets").iterdir()
     values = json.loads((folder / PROFILE).read_text())
-    del values["reference_sha256"]
+    for key in ("large_reference", "large_reference_ms", "cache_bandwidth_bytes_per_s", "reference_sha256"):
+        del values[key]
     (folder / PROFILE).write_text(json.dumps(values))
-    assert profile(acting) == (first, [])
+    found, said = profile(acting)
+    assert len(said) == 1
+    assert found.large_reference_ms is not None
+
+
+def test_a_runtime_that_refuses_the_larger_reference_when_opening_it_has_the_small_one_alone(
+    acting: Target, own_home: Path
+) -> None:
+    """As one does that refuses it when deploying it."""
+    (own_home / REFUSED).write_text("large")
+    found, _ = profile(acting)
+    assert found.large_reference is found.large_reference_ms is None
+    assert found.reference_ms == pytest.approx(REFERENCE_MS)
