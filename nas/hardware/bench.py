@@ -14,8 +14,6 @@ from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat
 
-NOTES = "exporter_notes"
-"""The condition of a file's size that tells whether the file held notes of its exporter, as until version 0.6.0."""
 Outcome = dict[str, Measurement] | CandidateError
 """A model's measurements by metric, or the error that stopped them."""
 

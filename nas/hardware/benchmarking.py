@@ -17,7 +17,7 @@ import numpy as np
 
 from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
-from nas.hardware.bench import NOTES, Outcome
+from nas.hardware.bench import Outcome
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.energy_rounds import add_energies
@@ -175,14 +175,13 @@ class DeviceBench:
             if "energy_mj" in metrics:
                 timeout_s = self._settings.timeout_s
                 outcomes = add_energies(outcomes, models, self._target, self._meter, timeout_s, rng)
-        of_files: dict[str, Any] = {NOTES: False}
-        for name, read, conditions in (("model_bytes", _file_bytes, of_files), ("weight_bytes", _weight_bytes, {})):
+        for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
             if name in metrics:
                 # Only models that run have a size: the path of a failed one may not exist.
                 outcomes = [
                     known
                     if isinstance(known, CandidateError)
-                    else {**known, name: Measurement(name, str(self._target), ((float(read(model)),),), conditions)}
+                    else {**known, name: Measurement(name, str(self._target), ((float(read(model)),),))}
                     for known, model in zip(outcomes, models, strict=True)
                 ]
         return outcomes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import torch
 
 from nas.errors import CandidateError
 from nas.formats.export import export_model
-from nas.hardware.bench import NOTES, Bench, Outcome
+from nas.hardware.bench import Bench, Outcome
 from nas.hardware.machine import check_inputs_fit
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
@@ -28,6 +28,11 @@ from nas.values.evaluation import Evaluation, Failure
 
 KEPT = "kept"
 """The detail that marks a row whose measurements came from the store instead of this run."""
+SIZE, NOTES = "model_bytes", "exporter_notes"
+"""A file's size, and the condition in the store that tells whether the file held notes of its exporter.
+
+Until version 0.6.0 files held such notes, and sizes were kept without this condition.
+"""
 
 
 class Measurer(Protocol):
@@ -206,8 +211,12 @@ def _known(surroundings: Surroundings, key: str, architecture: Architecture, met
     if store is None or fingerprint is None:
         return None
     known = store.find(fingerprint, key, architecture)
-    if "model_bytes" in known and known["model_bytes"].conditions.get(NOTES) is not False:
-        del known["model_bytes"]  # its file held the exporter's notes, which are no part of a model any more
+    if SIZE in known:
+        conditions = dict(known[SIZE].conditions)
+        if conditions.pop(NOTES, True):  # notes are no part of a model any more
+            del known[SIZE]
+        else:
+            known[SIZE] = replace(known[SIZE], conditions=conditions)
     return {name: known[name] for name in metrics} if set(metrics) <= known.keys() else None
 
 
@@ -217,7 +226,10 @@ def _keep(surroundings: Surroundings, keys: dict[Architecture, str], found: dict
         return
     for architecture, outcome in found.items():
         if not isinstance(outcome, CandidateError):
-            store.add(fingerprint, keys[architecture], architecture, outcome)
+            kept = dict(outcome)
+            if SIZE in kept:
+                kept[SIZE] = replace(kept[SIZE], conditions={**kept[SIZE].conditions, NOTES: False})
+            store.add(fingerprint, keys[architecture], architecture, kept)
 
 
 def _row(architecture: Architecture, outcome: Outcome, round_number: int, kept: bool) -> Evaluation:

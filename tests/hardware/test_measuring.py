@@ -17,6 +17,7 @@ from tiny_space import TinySpace
 from torch import nn
 
 from nas.errors import CandidateError
+from nas.hardware import measuring
 from nas.hardware.bench import Outcome
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
@@ -235,6 +236,19 @@ class TestStore:
         (narrower,) = rows(surroundings_of(bench, tmp_path), of_widths(4), ("weight_bytes",))
         assert len(bench.measured) == 2
         assert dict(narrower.measurements) == {"weight_bytes": wider.measurements["weight_bytes"]}
+
+    def test_knows_no_sizes_of_files_with_notes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Files of older versions held notes of their exporter. Rows do not tell of it, but the store does."""
+        bench, sizes = FakeBench(TinySpace(), fingerprint="print"), ("model_bytes", "weight_bytes")
+        with monkeypatch.context() as older:
+            older.setattr(measuring, "NOTES", "something_else")
+            rows(surroundings_of(bench, tmp_path), of_widths(4), sizes)
+        (first,) = rows(surroundings_of(bench, tmp_path), of_widths(4), sizes)
+        assert len(bench.measured) == 2
+        (second,) = rows(surroundings_of(bench, tmp_path), of_widths(4), sizes)
+        assert len(bench.measured) == 2
+        assert second.measurements == first.measurements
+        assert dict(second.measurements["model_bytes"].conditions) == {}
 
     def test_that_is_fresh_refuses_old_ones_and_keeps_new_ones(self, tmp_path: Path) -> None:
         """A fresh store replaces a doubtful measurement for later runs."""
