@@ -203,8 +203,8 @@ class Latencies:
         sizes = self._models[index].weight_bytes, self._own_cache_bytes or 0
         weights, cache = (readable(size, "B", smallest="") for size in sizes)
         return (
-            f"{differ}: with {weights} of weights beside a cache of {cache} of its own, the core depends on how busy "
-            "the shared cache and the memory are"
+            f"{differ}: {weights} of weights do not fit the core's own cache of {cache}, so it matters how busy the "
+            "shared cache and the memory are"
         )
 
     def _so_far(self, index: int) -> Measurement:

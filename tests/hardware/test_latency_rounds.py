@@ -107,7 +107,7 @@ class TestRounds:
         small, large = (latency_of(each) for each in bench.measure(models, ["latency_ms"], np.random.default_rng(0)))
         assert "a later measurement may differ as much" in small.flags[0]
         assert "cache" not in small.flags[0]
-        assert "with 14 MB of weights beside a cache of 1 MB of its own, the core depends on" in large.flags[0]
+        assert "14 MB of weights do not fit the core's own cache of 1 MB, so it matters how busy" in large.flags[0]
 
 
 class TestDrift:
