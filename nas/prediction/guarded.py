@@ -47,7 +47,18 @@ def fit_guarded(
             f"a predictor must have predict, predict_described, held_out and held_out_predictions, but {name!r} "
             f"returned a {type(fitted).__name__} without them. See nas.Predictor."
         )
+    if not _answer(name, "asked for its held-out errors", lambda: _are_of(values, held_out)):
+        raise RecipeError(
+            f"held_out_predictions must hold a prediction of each of the {len(values)} samples, in their order, but "
+            f"those of {name!r} are of other samples, or in another order. See nas.HeldOut."
+        )
     return GuardedPredictor(name, fitted, found, held_out)  # type: ignore[arg-type]
+
+
+def _are_of(values: FloatArray, held_out: HeldOut) -> bool:
+    """Return True if held-out predictions are of the samples with these values, in their order."""
+    parts = held_out.values, held_out.mean, held_out.lower, held_out.upper
+    return all(np.shape(part) == np.shape(values) for part in parts) and np.allclose(held_out.values, values)
 
 
 @final

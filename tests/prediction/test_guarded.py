@@ -94,6 +94,17 @@ def test_a_prediction_that_is_none_is_refused(change: Callable[[Prediction], Any
         predictor.predict_described(batch_of(SPACE, ALL[:3]))
 
 
+@pytest.mark.parametrize("chosen", [range(len(ALL))[::-1], range(len(ALL) - 1)], ids=["another order", "some"])
+def test_held_out_predictions_of_other_samples_are_refused(chosen: range) -> None:
+    """A report would show them beside the wrong architectures."""
+
+    def fit_some(space: Any, architectures: Any, values: Any, **named: Any) -> Predictor:
+        return fit_fake(space, [architectures[index] for index in chosen], values[list(chosen)], **named)
+
+    with pytest.raises(RecipeError, match=rf"of each of the {len(ALL)} samples, in their order, but those of 'mine'"):
+        fit(fit_some)
+
+
 @pytest.mark.parametrize(
     ("method", "says"),
     [
