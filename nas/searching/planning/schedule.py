@@ -132,9 +132,13 @@ class Schedule:
         return next(fitting, FEWEST_FIRST)
 
     def next_count(self) -> int:
-        """Return how many should be measured once the next ones are: in a search time a few, to learn the pace."""
+        """Return how many measurements there should be after the next ones.
+
+        In a search time the next ones are few, until they have taught the pace. Measurements that are kept from earlier
+        runs teach none.
+        """
         if self.is_timed and not self._seen[MEASURING]:
-            return min(FEWEST_FIRST, self._recipe.measuring.initial)
+            return min(len(self._beliefs.measurements) + FEWEST_FIRST, self.first_count())
         return self.first_count()
 
     def has_time_for_first(self, count: int) -> bool:
@@ -193,11 +197,11 @@ class Schedule:
         return self.winners_s(self._planned_winners(self._recipe.search_time_s or math.inf))
 
     def _planned_winners(self, time_s: float) -> int:
-        return self._winners_within(WINNERS_SHARE * time_s)
-
-    def _winners_within(self, time_s: float) -> int:
-        """Return how many winners can be made within a time, at least one and at most those asked for."""
         most = min(self._recipe.retraining.winners, self._recipe.trials, MOST_WINNERS_PLANNED)
+        return self._winners_within(WINNERS_SHARE * time_s, most)
+
+    def _winners_within(self, time_s: float, most: int) -> int:
+        """Return how many winners can be made within a time, from one to ``most``."""
         if time_s == math.inf:
             return most
         return next((count for count in range(1, most) if self.winners_s(count + 1) > time_s), most)
@@ -205,9 +209,7 @@ class Schedule:
     def winners_that_fit(self) -> int:
         """Return how many winners the time left has room for, at least one and at most those asked for."""
         wanted = self._recipe.retraining.winners
-        if not self.is_timed:
-            return wanted
-        return self._winners_within(self.left_s)
+        return self._winners_within(self.left_s, wanted) if self.is_timed else wanted
 
     # For people
 

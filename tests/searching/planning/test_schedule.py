@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from made_up_beliefs import beliefs_of
+from predicted_latency import measured
 from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
@@ -110,6 +111,14 @@ class TestInASearchTime:
         assert quick.next_count() == 16
         assert schedule().next_count() == 16
 
+    def test_measurements_that_are_kept_are_followed_by_others(self) -> None:
+        """They take no time, so nothing is learned of the pace, and a second run would end with five."""
+        kept = [measured(architecture, 1.0) for architecture in ARCHITECTURES[:15]]
+        for known, expected in ((0, 5), (5, 10), (10, 15), (15, 16)):
+            planned = schedule(*kept[:known], search_time_s=3600)
+            planned.learn(MEASURING, 0, 0.1)
+            assert planned.next_count() == expected
+
     def test_intervals_are_narrowed_as_long_as_there_is_time(self) -> None:
         """First in the share of first measurements, then before the winners' time, and last up to the end."""
         clock = Clock()
@@ -153,6 +162,11 @@ class TestInASearchTime:
         assert planned.winners_that_fit() == 2
         clock.now_s = 2000
         assert planned.winners_that_fit() == 1
+
+    def test_as_many_winners_as_are_asked_for_may_fit(self) -> None:
+        """The plan reckons with a hundred at most, but all may be made."""
+        planned = schedule(trained(0.01), search_time_s=1e5, trials=1000, retraining={"winners": 150})
+        assert planned.winners_that_fit() == 150
 
     def test_a_table_needs_no_time_for_winners(self) -> None:
         """Its search time is divided among the rounds alone."""
