@@ -69,21 +69,24 @@ class Table:
                 f"{did_you_mean(name, self.columns)}"
             )
         values = self.columns[name]
-        if positive and len(unfit := np.flatnonzero(values <= 0)):
+        if positive:
+            self._check_measured(name, values)
+            self._check_spread(name, values)
+        return values
+
+    def _check_measured(self, name: str, values: FloatArray) -> None:
+        """Check that values are positive, and not far beyond anything that can be measured. Raises RecipeError."""
+        if len(unfit := np.flatnonzero(values <= 0)):
             row = int(unfit[0])
             raise RecipeError(
                 f"column {name!r} of {self.path} must be positive, but row {row + 1} holds {values[row]:g}."
             )
-        absurd = np.flatnonzero((values < LEAST_VALUE) | (values > MOST_VALUE))
-        if positive and len(absurd):
+        if len(absurd := np.flatnonzero((values < LEAST_VALUE) | (values > MOST_VALUE))):
             row = int(absurd[0])
             raise RecipeError(
                 f"column {name!r} of {self.path} must hold values from {LEAST_VALUE:g} to {MOST_VALUE:g}, but row "
                 f"{row + 1} holds {values[row]:g}."
             )
-        if positive:
-            self._check_spread(name, values)
-        return values
 
     def _check_spread(self, name: str, values: FloatArray) -> None:
         """Check that the largest value is not so far from the smallest one that no predictor could learn both."""
