@@ -353,7 +353,10 @@ def _resolve_table(
     signature = image_signature(recipe.table.input_shape, recipe.table.classes)
     made, look = _space(recipe, space, signature, apart, progress)
     table = SearchedTable(recipe.table, made)
-    table.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
+    table.check(metrics)
+    for doubt in table.doubts(metrics):
+        progress.say(doubt)
     return Resolved(recipe, made, look, signature, table, table=table)
 
 

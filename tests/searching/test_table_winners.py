@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -28,7 +29,7 @@ from nas.values.pareto import non_dominated
 ALL = list(enumerate_space(Chain()))
 
 
-def search(tmp_path: Path, table: Path, **changes: Any) -> Front:
+def search(tmp_path: Path, table: Path, progress: Diary | None = None, **changes: Any) -> Front:
     recipe = {
         "name": "run",
         "evaluate": "table",
@@ -48,7 +49,8 @@ def search(tmp_path: Path, table: Path, **changes: Any) -> Front:
         "execution": {"executor": "inline"},
         **changes,
     }
-    return nas.search(recipe, space=Chain(), runs=tmp_path, instruments=nas.Instruments(looks_apart=False))
+    instruments = nas.Instruments(looks_apart=False)
+    return nas.search(recipe, space=Chain(), runs=tmp_path, progress=progress, instruments=instruments)
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +178,20 @@ def test_a_run_goes_on_with_the_table_that_it_began_with(tmp_path: Path) -> None
     write_table(tmp_path / "t.csv.gz", without=ALL[:1])
     with pytest.raises(JournalError, match="goes on with the table that it began with, but the fingerprint was"):
         nas.resume(tmp_path / "run", space=Chain(), instruments=nas.Instruments(looks_apart=False))
+
+
+def test_rows_of_one_architecture_that_differ_are_told(tmp_path: Path) -> None:
+    """The first row counts, and nobody has to find that out from the results."""
+    path = write_table(tmp_path / "t.csv.gz")
+    header, first, *lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    cells = first.split(",")
+    cells[header.split(",").index("val_acc")] = "1.5"
+    path.write_bytes(gzip.compress("\n".join([header, first, *lines, ",".join(cells)]).encode()))
+    diary = Diary()
+    search(tmp_path, path, progress=diary)
+    told = [text for text in diary.news if "several rows with different values" in text]
+    assert len(told) == 1
+    assert told[0].startswith(f"1 of {len(ALL)} architectures have several rows")
 
 
 def test_a_data_set_beside_a_table_is_refused(tmp_path: Path, digits: nas.Images) -> None:
