@@ -106,6 +106,7 @@ from nas.space.search_space import (
     settle as settle,
 )
 from nas.space.signature import (
+    Accepts as Accepts,
     Signature as Signature,
     TensorType as TensorType,
     image_inputs as image_inputs,

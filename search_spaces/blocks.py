@@ -106,17 +106,29 @@ class LayerWriter:
         self.conv(width, kernel, stride=stride, groups=groups, extra_params=2 * width)
         return self.same("activation") if activate else self
 
-    def conv(self, width: int, kernel: int, *, stride: int = 1, groups: int = 1, extra_params: int = 0) -> Self:
-        """Append a convolution; ``extra_params`` are those of its bias, or of the norm that is folded into it."""
+    def conv(
+        self,
+        width: int,
+        kernel: int | tuple[int, int],
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        extra_params: int = 0,
+    ) -> Self:
+        """Append a convolution; ``extra_params`` are those of its bias, or of the norm that is folded into it.
+
+        A kernel of one number is square. A stride divides sides of 1 to 1.
+        """
         channels, height, image_width = self.shape
         output = (width, -(-height // stride), -(-image_width // stride))
-        weights = width * (channels // groups) * kernel * kernel
+        sides = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        weights = width * (channels // groups) * sides[0] * sides[1]
         self._write(
             "depthwise_conv" if groups == channels > 1 else "conv",
             output,
             macs=weights * output[1] * output[2],
             params=weights + extra_params,
-            kernel=kernel,
+            kernel=max(sides),
             stride=stride,
             groups=groups,
         )

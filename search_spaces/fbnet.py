@@ -14,6 +14,7 @@ from torch import nn
 
 from nas.space.architecture import Architecture, Choice
 from nas.space.layer import Layer
+from search_spaces.accepted import IMAGES, image_shape
 from search_spaces.blocks import ConvNorm, Head, LayerWriter, initialise
 
 
@@ -54,10 +55,11 @@ class FbNet:
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
     """
 
+    accepts = IMAGES
     choices = tuple(Choice(f"op{number}", OPERATIONS) for number in range(len(PLACES)))
 
     def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
-        self._input_shape = input_shape
+        self._input_shape = image_shape(self, input_shape)
         self._classes = classes
         self._stem_stride = 1 if max(input_shape[1:]) <= LARGEST_SMALL_SIDE else 2
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
+from search_spaces.accepted import IMAGES, image_shape
 from search_spaces.blocks import ConvNorm, Head, InvertedResidual, LayerWriter, initialise
 from search_spaces.elastic_blocks import ElasticConvNorm, ElasticHead, ElasticInvertedResidual
 
@@ -118,14 +119,16 @@ class MobileNet:
         ValueError: unknown preset.
     """
 
+    accepts = IMAGES
+
     def __init__(self, input_shape: tuple[int, int, int], classes: int, preset: str = "auto") -> None:
         if preset != "auto" and preset not in PRESETS:
             raise ValueError(f"preset must be one of {('auto', *PRESETS)}, but got {preset!r}.")
+        self._input_shape = image_shape(self, input_shape)
         side = max(input_shape[1:])
         fitting = (name for name, largest in LARGEST_SIDE.items() if side <= largest)
         self.preset = next(fitting, "imagenet") if preset == "auto" else preset
         self._options = PRESETS[self.preset]
-        self._input_shape = input_shape
         self._classes = classes
         self.choices = tuple(_choices(self._options))
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
+from search_spaces.accepted import IMAGES, image_shape
 from search_spaces.blocks import Head, LayerWriter, initialise
 
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))  # (to, from)
@@ -35,13 +36,14 @@ class NasBench201:
         ValueError: ``channels`` or ``cells`` is less than 1.
     """
 
+    accepts = IMAGES
     choices = tuple(Choice(f"op_e{to}{source}", OPERATIONS) for to, source in EDGES)
 
     def __init__(self, input_shape: tuple[int, int, int], classes: int, channels: int = 16, cells: int = 5) -> None:
         for name, value in (("channels", channels), ("cells", cells)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, but got {value}.")
-        self._input_shape = input_shape
+        self._input_shape = image_shape(self, input_shape)
         self._classes = classes
         self._channels = channels
         self._cells = cells

@@ -13,6 +13,7 @@ from torch import nn
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
+from search_spaces.accepted import IMAGES, image_shape
 from search_spaces.blocks import ConvNorm, Head, InvertedResidual, LayerWriter, initialise
 
 
@@ -41,10 +42,11 @@ class NasBenchMacro:
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
     """
 
+    accepts = IMAGES
     choices = tuple(Choice(f"op{number}", OPERATIONS) for number in range(sum(depth for depth, _ in STAGES)))
 
     def __init__(self, input_shape: tuple[int, int, int], classes: int) -> None:
-        self._input_shape = input_shape
+        self._input_shape = image_shape(self, input_shape)
         self._classes = classes
 
     def canonical(self, values: Mapping[str, Option]) -> dict[str, Option]:

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from nas.space.architecture import Architecture, Choice
+from search_spaces.accepted import IMAGES, image_shape
 
 PATCH_SIZES = (2, 4, 7, 8, 14, 16, 32)
 FEWEST_TOKENS = 4
@@ -47,10 +48,12 @@ class TimmVit:
         ValueError: a patch size does not divide the image, or no default patch size does.
     """
 
+    accepts = IMAGES
+
     def __init__(
         self, input_shape: tuple[int, int, int], classes: int, patch_sizes: tuple[int, ...] | None = None
     ) -> None:
-        self._channels, height, width = input_shape
+        self._channels, height, width = image_shape(self, input_shape)
         self._image_size = (height, width)
         self._classes = classes
         size = SMALL if max(height, width) <= LARGEST_SMALL_SIDE else LARGE

@@ -9,7 +9,10 @@ from typing import Any
 from nas.errors import RecipeError, SpaceError, raised_text
 from nas.space.architecture import Choice
 from nas.space.own_code import own_code
+from nas.space.plug_ins import load_plug_in, plug_in_names
+from nas.space.signature import Accepts, Signature
 
+GROUP = "nas.search_spaces"
 MOST_CHOICES = 1000
 
 
@@ -31,6 +34,36 @@ def check_space_class(maker: object, name: str) -> None:
             f"search space {name!r} must be a class with choices and a method build, but {maker.__qualname__} has no "
             f"{' and no '.join(missing)}."
         )
+
+
+def check_accepts(maker: object, name: str, signature: Signature) -> None:
+    """Check that the class of a space called ``name``, if it tells what it accepts, accepts models of ``signature``.
+
+    Raises:
+        RecipeError: it takes other inputs. The message names the installed spaces that take these.
+    """
+    accepts = getattr(maker, "accepts", None)
+    if not isinstance(accepts, Accepts):
+        return
+    try:
+        accepts.check(name, signature)
+    except ValueError as error:
+        fitting = fitting_spaces(signature)
+        named = f"Spaces that take them: {', '.join(fitting)}." if fitting else "No installed space takes them."
+        raise RecipeError(f"search space {error} {named}") from None
+
+
+def fitting_spaces(signature: Signature) -> list[str]:
+    """Return the names of the installed spaces whose classes say that they accept models of ``signature``."""
+    found = []
+    for name in plug_in_names(GROUP):
+        try:
+            accepts = getattr(load_plug_in(GROUP, name, "search space"), "accepts", None)
+        except RecipeError:  # a package that cannot be imported is no help here, and is told when it is named
+            continue
+        if isinstance(accepts, Accepts) and accepts.fits(signature):
+            found.append(name)
+    return found
 
 
 def _has_choices(kind: type) -> bool:

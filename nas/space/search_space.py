@@ -18,7 +18,7 @@ from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in, parameters_of
-from nas.space.rules import check_space, check_space_class
+from nas.space.rules import GROUP, check_accepts, check_space, check_space_class
 from nas.space.signature import Signature, image_signature
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def load_space(
         RecipeError: unknown space, no class of a space, or an option that its constructor does not take or refuses.
         SpaceError: its choices break the rules.
     """
-    maker = load_plug_in("nas.search_spaces", name, "search space")
+    maker = load_plug_in(GROUP, name, "search space")
     if signature is None:
         if input_shape is None or classes is None:
             raise ValueError("a space needs a signature, or both input_shape and classes.")
@@ -145,14 +145,15 @@ def make_space(maker: object, name: str, options: Mapping[str, Any], signature: 
     """Return the space that ``maker``, a class called ``name``, makes for models of ``signature``.
 
     Constructors are given what they accept of ``signature``, ``input_shape`` (the shape of the only input) and
-    ``classes`` (the size of the output's last axis).
+    ``classes`` (the size of the output's last axis). A class that has ``accepts`` refuses other inputs.
 
     Raises:
-        RecipeError: no class of a space, an option that it does not take or refuses, or a model with several inputs
-            for a space that takes an ``input_shape``.
+        RecipeError: no class of a space, an option that it does not take or refuses, inputs that it does not accept,
+            or a model with several inputs for a space that takes an ``input_shape``.
         SpaceError: its choices break the rules.
     """
     check_space_class(maker, name)
+    check_accepts(maker, name, signature)
     assert callable(maker)
     parameters = parameters_of(maker) or {}
     task: dict[str, Any] = {"signature": signature, "classes": signature.classes}

@@ -132,6 +132,46 @@ class Signature:
         return [[[list(each.shape), each.dtype, list(each.counts)] for each in self.inputs], list(self.output)]
 
 
+@final
+@dataclass(frozen=True)
+class Accepts:
+    """The inputs that models of a space take. A space's class has it as ``accepts``, and other data are refused by it.
+
+    Attributes:
+        noun: what such inputs are called, such as "images".
+        axes: the names of their sizes, such as ("channels", "height", "width").
+        dtype: the type of their values; None for any.
+        several: a model may have several such inputs.
+        output_axes: the number of sizes of the output: 1 for classes and values, 2 for text.
+    """
+
+    noun: str
+    axes: tuple[str, ...]
+    dtype: DType | None = "float32"
+    several: bool = False
+    output_axes: int = 1
+
+    def fits(self, signature: Signature) -> bool:
+        """Return True if models of this signature take such inputs and give such an output."""
+        return (
+            (self.several or len(signature.inputs) == 1)
+            and len(signature.output) == self.output_axes
+            and all(len(each.shape) == len(self.axes) for each in signature.inputs)
+            and all(self.dtype in (None, each.dtype) for each in signature.inputs)
+        )
+
+    def check(self, space: str, signature: Signature) -> None:
+        """Check that ``space``, as it is called, can build models of this signature. Raises ValueError."""
+        if not self.fits(signature):
+            data = ", ".join(f"{each.name}, {each.dtype} of shape {each.shape}" for each in signature.inputs)
+            output = "" if len(signature.output) == self.output_axes else f", and outputs of shape {signature.output}"
+            raise ValueError(f"{space} takes {self}, but the data have {data}{output}.")
+
+    def __str__(self) -> str:
+        sizes = f"({', '.join(self.axes)}{',' if len(self.axes) == 1 else ''})"
+        return f"{self.noun}, {'' if self.dtype is None else f'{self.dtype} '}of shape {sizes}"
+
+
 def image_inputs(shape: Sequence[int]) -> tuple[TensorType, ...]:
     """Return the only input of a model of images, shape (channels, height, width), or of other numbers."""
     return (TensorType(_NAMES.get(len(shape), "inputs"), tuple(shape)),)

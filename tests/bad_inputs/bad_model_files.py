@@ -90,7 +90,7 @@ BAD_INPUTS = {
     "external data of no name": file(external(""), "must lie in its own folder"),
     "a shape of two sizes for a space": BadInput(
         ("measure", "--space", "nasbench201", "--out", "t.csv.gz", "--input-shape", "3x8"),
-        ("--input-shape is channels, height and width, such as 3x32x32, but got '3x8'",),
+        ("takes images, float32 of shape (channels, height, width), but the data have signals", "conv1d"),
     ),
     "a shape of letters": BadInput(("measure", MODEL, "--input-shape", "axb"), ("such as 3x32x32, but got 'axb'",)),
     "a shape of nothing": BadInput(("measure", MODEL, "--input-shape", "0x8x8"), ("such as 3x32x32",)),

@@ -1,4 +1,4 @@
-"""Contract of search spaces, checked for every registered space at three image sizes."""
+"""Contract of search spaces, checked for every registered space with some signatures that it accepts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save
+from space_signatures import signatures_for
 from torch.func import functional_call
 
 import nas
@@ -33,13 +34,13 @@ from nas.space.search_space import (
     load_space,
     sample,
 )
-from nas.space.signature import image_signature
-from nas.space.tracing import build_checked, layers_of, trace_layers
+from nas.space.signature import Signature, image_signature
+from nas.space.tracing import build_checked, layers_of, random_inputs, trace_layers
 from nas.training.supernet import SharedWeights, make_supernet, weights_for
 from search_spaces.fbnet import BLOCK_KINDS, Block
 
-INPUT_SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
-CLASSES = 10
+NAMES = plug_in_names("nas.search_spaces")
+CASES = [(name, signature) for name in NAMES for signature in signatures_for(name)]
 SAMPLES = 4
 LEAST_SPAN = 10
 # Published with fixed widths: on images of 8×8 the head alone is 80 % of FBNet's smallest network.
@@ -53,11 +54,18 @@ def samples(space: SearchSpace, number: int = SAMPLES) -> list[Architecture]:
     return ends + [sample(space, rng) for _ in range(number)]
 
 
-def build(space: SearchSpace, architecture: Architecture, input_shape: tuple[int, int, int]) -> torch.nn.Module:
+def build(space: SearchSpace, architecture: Architecture, signature: Signature) -> torch.nn.Module:
     """Build a module with weights from seed 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_checked(space, architecture, image_signature(input_shape, CLASSES))
+        return build_checked(space, architecture, signature)
+
+
+def seeded_inputs(signature: Signature, count: int) -> tuple[torch.Tensor, ...]:
+    """Return random inputs from seed 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return random_inputs(signature.inputs, count)
 
 
 def drawn_supernet(space: SearchSpace) -> Any:
@@ -67,7 +75,7 @@ def drawn_supernet(space: SearchSpace) -> Any:
         return make_supernet(space)
 
 
-@pytest.mark.parametrize("name", plug_in_names("nas.search_spaces"))
+@pytest.mark.parametrize("name", NAMES)
 def test_docstring_example_runs(name: str) -> None:
     """The docstring of each space cites its source and shows an example of two lines."""
     space = load_plug_in("nas.search_spaces", name, "search space")
@@ -79,55 +87,54 @@ def test_docstring_example_runs(name: str) -> None:
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
-@pytest.mark.parametrize("input_shape", INPUT_SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-@pytest.mark.parametrize("name", plug_in_names("nas.search_spaces"))
+@pytest.mark.parametrize(("name", "signature"), CASES, ids=[f"{name}-{signature}" for name, signature in CASES])
 class TestSpace:
     """Promises of every space."""
 
     @pytest.fixture(name="space")
-    def made_space(self, name: str, input_shape: tuple[int, int, int]) -> SearchSpace:
-        return load_space(name, {}, input_shape=input_shape, classes=CLASSES)
+    def made_space(self, name: str, signature: Signature) -> SearchSpace:
+        return load_space(name, {}, signature)
 
     def test_keeps_the_rules(self, space: SearchSpace) -> None:
         """Choices follow the rules, and there is something to search."""
         check_space(space)
         assert count(space) >= 100
 
-    def test_gives_finite_logits(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
-        """A batch of images becomes a batch of logits."""
+    def test_gives_finite_logits(self, space: SearchSpace, signature: Signature) -> None:
+        """A batch of inputs becomes a batch of logits."""
         for architecture in samples(space):
-            module = build(space, architecture, input_shape).eval()
+            module = build(space, architecture, signature).eval()
             with torch.no_grad():
-                logits = module(torch.rand(2, *input_shape))
-            assert logits.shape == (2, CLASSES)
+                logits = module(*random_inputs(signature.inputs, 2))
+            assert logits.shape == (2, *signature.output)
             assert torch.isfinite(logits).all()
 
-    def test_every_parameter_learns(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+    def test_every_parameter_learns(self, space: SearchSpace, signature: Signature) -> None:
         """Each parameter gets a finite gradient, and most tensors a gradient that is not zero."""
         for architecture in samples(space):
-            module = build(space, architecture, input_shape).train()
-            images = torch.rand(4, *input_shape, generator=torch.Generator().manual_seed(0))
-            torch.nn.functional.cross_entropy(module(images), torch.arange(4)).backward()
+            module = build(space, architecture, signature).train()
+            logits = module(*seeded_inputs(signature, 4)).flatten(0, -2)
+            torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % logits.shape[-1]).backward()
             gradients = [parameter.grad for parameter in module.parameters()]
             assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
             moving = sum(bool(gradient.any()) for gradient in gradients if gradient is not None)
             disconnected = set(architecture.values()) == {"none"}
             assert moving >= (1 if disconnected else 0.7 * len(gradients))
 
-    def test_layers_hold_all_parameters(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+    def test_layers_hold_all_parameters(self, space: SearchSpace, signature: Signature) -> None:
         """The layers' weights add up to the module's trainable parameters."""
         for architecture in samples(space):
-            parameters = build(space, architecture, input_shape).parameters()
-            layers = layers_of(space, architecture, image_signature(input_shape, CLASSES))
+            parameters = build(space, architecture, signature).parameters()
+            layers = layers_of(space, architecture, signature)
             assert total_params(layers) == sum(parameter.numel() for parameter in parameters)
             assert total_macs(layers) > 0
 
-    def test_written_layers_equal_traced_ones(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+    def test_written_layers_equal_traced_ones(self, space: SearchSpace, signature: Signature) -> None:
         """Layers that a space gives equal those of a trace; other spaces are traced without building weights."""
         for architecture in samples(space, 3 * SAMPLES):
-            module = build(space, architecture, input_shape)
-            traced = trace_layers(module, image_signature(input_shape, CLASSES))
-            assert layers_of(space, architecture, image_signature(input_shape, CLASSES)) == traced
+            module = build(space, architecture, signature)
+            traced = trace_layers(module, signature)
+            assert layers_of(space, architecture, signature) == traced
 
     def test_layers_are_quick(self, space: SearchSpace) -> None:
         """Screening needs thousands of architectures: 0.1 ms each is usual, and 5 ms allows for a busy machine."""
@@ -140,30 +147,30 @@ class TestSpace:
             seconds.append(time.perf_counter() - start)
         assert np.median(seconds) < 5e-3
 
-    def test_same_seed_same_weights(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+    def test_same_seed_same_weights(self, space: SearchSpace, signature: Signature) -> None:
         """Weights depend only on the architecture and torch's seed."""
         architecture = samples(space)[-1]
-        first, second = (build(space, architecture, input_shape).state_dict() for _ in range(2))
+        first, second = (build(space, architecture, signature).state_dict() for _ in range(2))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
 
-    def test_spans_a_trade_off(self, space: SearchSpace, name: str, input_shape: tuple[int, int, int]) -> None:
+    def test_spans_a_trade_off(self, space: SearchSpace, name: str, signature: Signature) -> None:
         """The largest of thirty does at least ten times the work of the smallest, unless the space is published."""
-        macs = [total_macs(layers_of(space, a, image_signature(input_shape, CLASSES))) for a in samples(space, 30)]
+        macs = [total_macs(layers_of(space, a, signature)) for a in samples(space, 30)]
         assert max(macs) >= LEAST_SPANS.get(name, LEAST_SPAN) * min(macs)
 
-    def test_shared_weights_make_the_same_network(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+    def test_shared_weights_make_the_same_network(self, space: SearchSpace, signature: Signature) -> None:
         """Running a module with shared weights equals copying them into it."""
         if not isinstance(space, HasSupernet):
             pytest.skip("its architectures share no weights")
-        supernet, images = drawn_supernet(space), torch.rand(4, *input_shape)
+        supernet, inputs = drawn_supernet(space), random_inputs(signature.inputs, 4)
         shared = SharedWeights(space, save({name: p.detach() for name, p in supernet.named_parameters()}))
         for architecture in samples(space):
-            module = build(space, architecture, input_shape).train()
+            module = build(space, architecture, signature).train()
             with torch.no_grad():
-                used = functional_call(module, weights_for(supernet, architecture, module), (images,))
+                used = functional_call(module, weights_for(supernet, architecture, module), inputs)
                 shared(architecture, module)
-                assert torch.equal(used, module(images))
+                assert torch.equal(used, module(*inputs))
 
     def test_all_shared_weights_are_somebodys(self, space: SearchSpace) -> None:
         """Each tensor of the supernet gets a gradient from some architecture."""
@@ -183,21 +190,22 @@ class TestSpace:
             assert dict(space.canonical(architecture)) == dict(architecture)
 
     @pytest.mark.slow
-    def test_exported_model_agrees(self, space: SearchSpace, input_shape: tuple[int, int, int]) -> None:
+    def test_exported_model_agrees(self, space: SearchSpace, signature: Signature) -> None:
         """ONNX Runtime and torch give the same logits."""
         for architecture in samples(space)[-2:]:
-            module = build(space, architecture, input_shape).eval()
-            images = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
+            module = build(space, architecture, signature).eval()
+            inputs = seeded_inputs(signature, 1)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the exporter's own deprecations
-                program = torch.onnx.export(module, (images,), dynamo=True, verbose=False)
+                program = torch.onnx.export(module, inputs, dynamo=True, verbose=False)
             assert program is not None
             buffer = io.BytesIO()
             program.save(buffer)
             session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-            (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+            fed = {each.name: values.numpy() for each, values in zip(session.get_inputs(), inputs, strict=True)}
+            (logits,) = session.run(None, fed)
             with torch.no_grad():
-                np.testing.assert_allclose(logits, module(images).numpy(), rtol=1e-3, atol=1e-4)
+                np.testing.assert_allclose(logits, module(*inputs).numpy(), rtol=1e-3, atol=1e-4)
 
 
 class TestNasBench201:
@@ -237,7 +245,7 @@ class TestNasBench201:
         )
         assert set(dead.values()) == {"none"}
         with torch.no_grad():
-            logits = build(space, dead, (1, 8, 8)).eval()(torch.rand(3, 1, 8, 8))
+            logits = build(space, dead, image_signature((1, 8, 8), 10)).eval()(torch.rand(3, 1, 8, 8))
         assert torch.equal(logits[0], logits[1])
 
 

@@ -1,0 +1,21 @@
+"""Signatures of models that each installed space can build, by what the space accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nas.space.plug_ins import load_plug_in
+from nas.space.signature import Signature, TensorType, image_signature
+
+CLASSES = 10
+IMAGES = tuple(image_signature(shape, CLASSES) for shape in ((1, 8, 8), (1, 28, 28), (3, 32, 32)))
+SIGNALS = tuple(
+    Signature((TensorType("signals", shape),), (CLASSES,)) for shape in ((1, 24), (6, 100), (40, 101), (2, 4000))
+)
+BY_NOUN: Mapping[str, tuple[Signature, ...]] = {"images": IMAGES, "signals": SIGNALS}
+
+
+def signatures_for(space: str) -> tuple[Signature, ...]:
+    """Return some signatures, small ones first, of models that the installed space can build."""
+    accepts = getattr(load_plug_in("nas.search_spaces", space, "search space"), "accepts", None)
+    return BY_NOUN[accepts.noun] if accepts is not None else IMAGES
