@@ -8,6 +8,7 @@ from tiny_space import TinySpace
 
 from nas.searching.beliefs import Beliefs
 from nas.space.search_space import SearchSpace
+from nas.space.signature import image_signature
 from nas.values.evaluation import Evaluation
 from nas.values.objective import Limit, Objective
 from nas.values.target import Target
@@ -21,8 +22,7 @@ def beliefs_of(
 ) -> Beliefs:
     return Beliefs(
         TinySpace() if space is None else space,
-        input_shape=(1, 8, 8),
-        classes=10,
+        signature=image_signature((1, 8, 8), 10),
         target=Target("onnxruntime-cpu"),
         objectives=[Objective.parse(name) for name in objectives],
         limits=[Limit.parse(limit) for limit in limits],

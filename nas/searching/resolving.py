@@ -26,7 +26,7 @@ from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
 from nas.results.bundle import GIVEN
 from nas.searching.beliefs import measured_metrics
-from nas.searching.given.default_space import check_fits, with_default_space
+from nas.searching.given.default_space import check_suits, with_default_space
 from nas.searching.given.objects import GivenSpace
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
@@ -196,7 +196,7 @@ def _resolve_models(
         apart = _look_apart(recipe, None, progress, undo) if instruments.looks_apart else None
     made, look = _space(recipe, space, signature, apart, progress, instruments.stopwatch)
     if space is None and apart is None:
-        check_fits(made, recipe.space.name, signature)
+        check_suits(made, recipe.space.name, signature)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)

@@ -23,7 +23,7 @@ from nas.space.rebuilding import BUILDS, COMPARED
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import Signature
 from nas.space.stepping import step_seconds
-from nas.space.tracing import layers_of
+from nas.space.tracing import check_fits, layers_of
 
 TELL_EVERY_S = 5.0
 """Somebody who waits hears of it after these seconds, and again each time that the wait has doubled."""
@@ -324,6 +324,7 @@ def load_space_apart(
     plug_in_path("nas.search_spaces", name, "search space")
     if not is_own("nas.search_spaces", name):
         space = load_space(name, options, signature)
+        check_fits(space, name, signature)
         return space, LookHere(space, signature)
     look = LookApart(name, limit_s, say)
     try:

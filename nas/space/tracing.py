@@ -12,12 +12,12 @@ from weakref import WeakValueDictionary
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.errors import CandidateError, raised_text
+from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
 from nas.space.own_code import own_code
-from nas.space.search_space import HasLayers, SearchSpace
+from nas.space.search_space import HasLayers, SearchSpace, ends
 from nas.space.signature import Signature, TensorType
 
 _OPERATORS_BY_KIND = {
@@ -136,6 +136,23 @@ def build_checked(
     if fresh:
         _note_returned(module)
     return module
+
+
+def check_fits(space: SearchSpace, name: str, signature: Signature) -> None:
+    """Check that the smallest architecture of a space that comes with the project is a model of ``signature``.
+
+    Raises:
+        SpaceError: it is none. The message names the inputs with their shapes.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            module = build_checked(space, ends(space)[0], signature)
+        trace_layers(module, signature)
+    except CandidateError as error:
+        raise SpaceError(
+            f"the search space {name!r} must build models of {signature}, as the data need, but its smallest one "
+            f"fails: {error.reason}."
+        ) from error
 
 
 def _note_returned(module: torch.nn.Module) -> None:

@@ -99,7 +99,10 @@ BAD_REQUESTS = {
     "torch runtime": (("a.onnx", "--target", "torch-cpu"), "choose onnxruntime-cpu or openvino-cpu"),
     "no table": (SPACE, "name its file with --out table.csv.gz"),
     "table's name": ((*SPACE, "--out", "t.csv"), "to a file named like table.csv.gz, but got 't.csv'"),
-    "shape": ((*SPACE, "--out", "t.csv.gz", "--input-shape", "32"), "such as 3x32x32, but got '32'"),
+    "shape": (
+        (*SPACE, "--out", "t.csv.gz", "--input-shape", "32"),
+        "'nasbench201' must build models of values (float32, 32) → 10",
+    ),
     "option": ((*SPACE, "--out", "t.csv.gz", "--option", "cells"), "--option takes KEY=VALUE, such as channels=8"),
     "space's option": ((*SPACE, "--out", "t.csv.gz", "--option", "cell=1"), "Did you mean 'cells'?"),
     "count": ((*SPACE, "--out", "t.csv.gz", "--count", "15626"), "but it has 15625 and 15626 were asked for"),

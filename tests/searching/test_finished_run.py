@@ -36,10 +36,18 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_folder_is_complete_and_holds_no_pickle(finished: Path) -> None:
-    """It has a recipe, a journal, a report and five files for each winner; none runs code when it is read."""
+    """It has a recipe, a journal, a report and seven files for each winner; none runs code when it is read."""
     winners = [row.architecture.id for row in evaluations_of(finished, "winner")]
     assert winners
-    bundle = ("architecture.json", "measurement.json", "model.onnx", "model.safetensors", "predict.py")
+    bundle = (
+        "architecture.json",
+        "measurement.json",
+        "model.onnx",
+        "model.safetensors",
+        "predict.py",
+        "inputs.py",
+        "pictures.py",
+    )
     expected = {"recipe.toml", "journal.db", "report.html", ".writer"}
     expected |= {f"winners/{winner}/{name}" for winner in winners for name in bundle}
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
@@ -87,16 +95,18 @@ def test_a_bundle_holds_the_model_that_was_trained_and_measured(finished: Path, 
 
 
 ALONE = """
-import importlib.abc, runpy, sys
+import importlib.abc, os, runpy, sys
 
 class Nothing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top not in sys.stdlib_module_names and top not in ("numpy", "onnxruntime", "flatbuffers", "google", "PIL"):
+        if top not in {*sys.stdlib_module_names, *OURS, "numpy", "onnxruntime", "flatbuffers", "google", "PIL"}:
             raise ModuleNotFoundError(f"{name} must not be needed", name=name)
 
-sys.meta_path.insert(0, Nothing())
 sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+OURS = {name.removesuffix(".py") for name in os.listdir(sys.path[0])}
+sys.meta_path.insert(0, Nothing())
 runpy.run_path(sys.argv[0], run_name="__main__")
 assert not {"torch", "nas"} & set(sys.modules)
 """
@@ -111,7 +121,7 @@ def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished:
     row = evaluations_of(finished, "winner")[0]
     done = subprocess.run(
         [
-            *(sys.executable, "-I", "-c", ALONE),
+            *(sys.executable, "-I", "-B", "-c", ALONE),
             *(finished / str(row.details["folder"]) / "predict.py", "--json", tmp_path / "images.npy"),
         ],
         cwd=tmp_path,
@@ -128,7 +138,7 @@ def test_predict_needs_little_and_agrees_with_the_test(tmp_path: Path, finished:
     expected = outputs_of(finished / str(row.details["folder"]) / "model.onnx", [images])
     np.testing.assert_array_equal(np.array([line["logits"] for line in lines], dtype=np.float32), expected)
     about = json.loads((finished / str(row.details["folder"]) / "architecture.json").read_text(encoding="utf-8"))
-    assert about["preparation"] == digits.preparation.to_json()
+    assert about["preparation"] == {"module": "pictures", **digits.preparation.to_json()}
 
 
 @pytest.mark.parametrize(("seed", "what"), [(0, "this recipe's run"), (1, "a run of another recipe")])

@@ -60,7 +60,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("no data set is loaded where a table is looked up")
 
-    monkeypatch.setattr("nas.tasks.data_source.load_data", fail)
+    monkeypatch.setattr("nas.tasks.data_source.load_task", fail)
 
 
 def test_a_search_in_a_table_finds_its_front(tmp_path: Path) -> None:

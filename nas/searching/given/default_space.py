@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
-from nas.errors import CandidateError, RecipeError, SpaceError
+from nas.errors import RecipeError, SpaceError
 from nas.recipe.recipe import Recipe
 from nas.space.plug_ins import plug_in_names
-from nas.space.search_space import SearchSpace, ends
+from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
-from nas.space.tracing import build_checked, trace_layers
+from nas.space.tracing import check_fits
 from nas.tasks.images.images import Images
 from nas.tasks.task import Task
 from nas.tasks.usual_space import usual_space
@@ -33,21 +31,16 @@ def with_default_space(recipe: Recipe, task: Task | None) -> Recipe:
     return Recipe.from_mapping({**recipe.model_dump(), "space": {**recipe.space.options, "name": name}})
 
 
-def check_fits(space: SearchSpace, name: str, signature: Signature) -> None:
+def check_suits(space: SearchSpace, name: str, signature: Signature) -> None:
     """Check that an architecture of a space is a model for the data: its smallest one runs on inputs without data.
 
     Raises:
-        SpaceError: it is none. The message names the inputs with their shapes, and spaces that suit them.
+        SpaceError: it is none. The message names the inputs with their shapes, and a space that suits them.
     """
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            module = build_checked(space, ends(space)[0], signature)
-        trace_layers(module, signature)
-    except CandidateError as error:
+        check_fits(space, name, signature)
+    except SpaceError as error:
         usual = usual_space(signature)
-        installed = usual in plug_in_names(GROUP) and usual != name
-        hint = f"For such data, there is --space {usual}." if installed else "Name another with --space."
-        raise SpaceError(
-            f"the search space {name!r} must build models of {signature}, as the data need, but its smallest one "
-            f"fails: {error.reason}. {hint}"
-        ) from error
+        is_known = usual in plug_in_names(GROUP) and usual != name
+        hint = f"For such data, there is --space {usual}." if is_known else "Name another with --space."
+        raise SpaceError(f"{error} {hint}") from error
