@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -112,8 +112,9 @@ class Acted:
             case "take":
                 time.sleep(float(numbers[0]) / 1000)
 
-    def outputs(self, images: Float32Array) -> Float32Array:
+    def outputs(self, inputs: Sequence[Float32Array]) -> Float32Array:
         """Return each image's mean and its largest value."""
+        (images,) = inputs
         return np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1)
 
     def conditions(self) -> Mapping[str, Any]:
@@ -137,8 +138,8 @@ class Clocked:
     def timed_run_ms(self) -> float:
         return self._ms * noted(SLOWNESS) * noted(CROWDING) ** self._response
 
-    def outputs(self, images: Float32Array) -> Float32Array:
-        return images.reshape(len(images), -1)
+    def outputs(self, inputs: Sequence[Float32Array]) -> Float32Array:
+        return inputs[0].reshape(len(inputs[0]), -1)
 
     def conditions(self) -> Mapping[str, Any]:
         return {"executed_precision": "fp32"}

@@ -19,7 +19,6 @@ from nas.reports.report import write_report
 from nas.storage.journal import JOURNAL, JournalReader
 from nas.storage.journal_rows import Began, RoundEnded, RungsJudged, TurnedAway
 from nas.tasks.images.images import Images
-from nas.training.training import normalised_images
 
 OLD_RUNS = Path(__file__).parent / "old_runs"
 FAULTS = "raise"
@@ -106,10 +105,10 @@ def test_winners_of_an_old_run_load_and_predict(tmp_path: Path, digits: Images) 
     images = digits.test.images[:8]
     for winner in nas.load_run(run).front:
         assert winner.bundle is not None
-        expected = outputs_of(winner.bundle / "model.onnx", [normalised_images(images, digits)])
+        expected = outputs_of(winner.bundle / "model.onnx", digits.prepared((torch.from_numpy(images),)))
         module = winner.load(Faulty(FAULTS))
         with torch.inference_mode():
-            found = module(torch.from_numpy(normalised_images(images, digits))).numpy()
+            found = module(*digits.inputs_of((torch.from_numpy(images),))).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
         probabilities = winner.predict(images)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)

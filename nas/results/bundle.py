@@ -17,11 +17,12 @@ from nas.space.signature import Signature, image_signature
 from nas.tasks.carrying import preparation_in
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.deployed.predict import answers_of
-from nas.tasks.task import Preparation
 from nas.values.target import Target
 
 if TYPE_CHECKING:
     import torch
+
+    from nas.tasks.task import Preparation
 
 ABOUT, WEIGHTS = "architecture.json", "model.safetensors"
 GIVEN = "given"

@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.tasks.deployed.predict import loaded_preparation
-from nas.tasks.task import Preparation
+
+if TYPE_CHECKING:  # a task needs torch, and bundles are read without it
+    from nas.tasks.task import Preparation
 
 _PACKAGE = "nas.tasks.deployed."
 ALWAYS = ("predict", "inputs")

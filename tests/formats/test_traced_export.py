@@ -129,7 +129,9 @@ def test_modules_that_differ_are_left_to_the_newer_exporter(
 ) -> None:
     """No file is left for it to stumble over."""
     left: list[Path] = []
-    monkeypatch.setattr(export, "_write_program", lambda module, example, path: (left.append(path), path.touch()))
+    monkeypatch.setattr(
+        export, "_write_program", lambda module, example, path, names: (left.append(path), path.touch())
+    )
     export_onnx(OTHERS[name](), image_inputs(SHAPE), 1, tmp_path / "model.onnx")
     assert len(left) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

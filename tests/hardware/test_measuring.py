@@ -300,7 +300,9 @@ class TestStore:
         for shape, classes in (((1, 8, 8), 10), ((1, 16, 16), 10), ((1, 8, 8), 12)):
             space.classes = classes
             for _ in range(2):
-                surroundings = replace(surroundings_of(bench, tmp_path, space), input_shape=shape, classes=classes)
+                surroundings = replace(
+                    surroundings_of(bench, tmp_path, space), signature=image_signature(shape, classes)
+                )
                 (row,) = rows(surroundings, [architecture])
                 assert row.failure is None
         assert len(bench.measured) == 3

@@ -109,7 +109,7 @@ def test_static_int8_runs_int8(exported: Path, tmp_path: Path) -> None:
     assert deployed.path.parent == tmp_path / "int8"
     assert deployed.weight_bytes < 0.4 * plain.weight_bytes
     assert deployed.file_bytes < 0.6 * plain.file_bytes
-    assert deployed.details == {"calibrated_on": "64 training images"}
+    assert deployed.details == {"calibrated_on": "64 training items"}
     session = RUNTIME.open(deployed.path, target)
     assert session.conditions()["executed_precision"] == "int8"
     assert session.conditions()["input_shape"] == [2, 3, 16, 16]

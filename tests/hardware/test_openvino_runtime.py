@@ -140,13 +140,14 @@ class TestInt8:
         assert np.abs(found - expected).max() > 0
 
     @pytest.mark.parametrize(
-        ("count", "said"), [(5, "5 training images"), (1, "1 training images"), (None, "random inputs")]
+        ("count", "said"), [(5, "5 training items"), (1, "1 training items"), (None, "random inputs")]
     )
     def test_says_what_it_was_calibrated_on(self, small: Path, tmp_path: Path, count: int | None, said: str) -> None:
         """Any number of images works: fewer than a batch, or none."""
         runtime = available("int8")
         images = None if count is None else images_of(count)
-        details = runtime.deploy(small, target_of("int8"), [images], tmp_path).details
+        given = None if images is None else [images]
+        details = runtime.deploy(small, target_of("int8"), given, tmp_path).details
         assert details["calibrated_on"] == said
         assert "nncf" in details["quantised_by"]
 

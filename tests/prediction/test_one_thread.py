@@ -188,9 +188,10 @@ import sys, time
 import numpy as np
 sys.path.insert(0, "tests")
 from made_up_search import CELLS, CLASSES, SHAPE, both, costs, search
+from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from predictors.samplers.surrogate_sampler import SurrogateSampler
-sampler = SurrogateSampler(describer_of(CELLS, SHAPE, CLASSES), seed=0, known={1: costs})
+sampler = SurrogateSampler(describer_of(CELLS, image_signature(SHAPE, CLASSES)), seed=0, known={1: costs})
 search(sampler, 8, both)
 began_s, busy_s = time.perf_counter(), time.process_time()
 search(sampler, 60, both)

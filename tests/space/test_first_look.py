@@ -16,6 +16,7 @@ import pytest
 from nas.errors import CandidateError, RecipeError, SpaceError
 from nas.space.architecture import Architecture
 from nas.space.first_look import LookApart
+from nas.space.signature import image_signature
 
 TRAPS = """
 import os
@@ -78,7 +79,7 @@ def told_news() -> list[str]:
 def trap_look(traps: Path, told: list[str]) -> Iterator[LookApart]:
     """A look at ``Traps`` as in a table, where nothing is built, so that torch is not waited for."""
     look = LookApart("traps:Traps", 20.0, told.append)
-    look.make({}, (1, 8, 8), 10, builds=False)
+    look.make({}, image_signature((1, 8, 8), 10), builds=False)
     yield look
     look.close()
 
@@ -120,7 +121,7 @@ def test_a_hang_is_ended_and_told(traps: Path, told: list[str], monkeypatch: pyt
     """Somebody who waits hears of it first. The second question waits no more."""
     monkeypatch.setattr("nas.space.first_look.TELL_EVERY_S", 0.2)
     look = LookApart("traps:Traps", 1.0, told.append)
-    look.make({}, (1, 8, 8), 10, builds=False)
+    look.make({}, image_signature((1, 8, 8), 10), builds=False)
     told.clear()
     for _ in range(2):
         with pytest.raises(CandidateError, match="build must come back within 1 s, but did not") as failure:
@@ -135,7 +136,7 @@ def test_a_space_that_mostly_hangs_stops_the_run(traps: Path, told: list[str], m
     """Otherwise a run could wait for hours. The first ones are failed rows."""
     monkeypatch.setattr("nas.space.first_look.MOST_LATE", 1)
     look = LookApart("traps:Traps", 0.3, told.append)
-    look.make({}, (1, 8, 8), 10, builds=False)
+    look.make({}, image_signature((1, 8, 8), 10), builds=False)
     with pytest.raises(SpaceError, match=r"1 architectures did not come back within 0\.3 s, so the run stops"):
         look.layers(trap("hang"))
     look.close()
@@ -145,7 +146,7 @@ def test_slow_looks_are_told(traps: Path, told: list[str], monkeypatch: pytest.M
     """Many looks that are each short can take long together."""
     monkeypatch.setattr("nas.space.first_look.TELL_EVERY_S", 0.1)
     look = LookApart("traps:Traps", 20.0, told.append)
-    look.make({"seconds": 0.3}, (1, 8, 8), 10, builds=False)
+    look.make({"seconds": 0.3}, image_signature((1, 8, 8), 10), builds=False)
     told.clear()
     look.layers(trap("slow"))
     look.layers(trap("none"))
@@ -156,7 +157,7 @@ def test_slow_looks_are_told(traps: Path, told: list[str], monkeypatch: pytest.M
 def test_what_a_space_prints_disturbs_nothing(traps: Path, told: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     """It goes to standard error, also what a program prints that the space starts."""
     look = LookApart("traps:Traps", 20.0, told.append)
-    look.make({}, (1, 8, 8), 10, builds=False)
+    look.make({}, image_signature((1, 8, 8), 10), builds=False)
     assert look.layers(trap("print"))
     look.close()
     output = capfd.readouterr()
@@ -170,7 +171,7 @@ def test_a_class_that_no_name_leads_to_is_sent_along(told: list[str]) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     exec(TRAPS, names)
     look = LookApart("Traps", 20.0, told.append, cloudpickle.dumps(names["Traps"]))
-    look.make({}, (1, 8, 8), 10, builds=False)
+    look.make({}, image_signature((1, 8, 8), 10), builds=False)
     assert look.layers(trap("none"))
     look.close()
 
@@ -192,7 +193,7 @@ def test_a_space_that_cannot_be_made_is_refused(
     monkeypatch.chdir(tmp_path)
     look = LookApart("own:Space", 0.3 if "sleep" in code else 20.0, told.append)
     with pytest.raises(error, match=says):
-        look.make({}, (1, 8, 8), 10)
+        look.make({}, image_signature((1, 8, 8), 10))
     look.close()
 
 
@@ -200,8 +201,9 @@ DRIVER = """
 import os, sys
 from nas.space.architecture import Architecture
 from nas.space.first_look import LookApart
+from nas.space.signature import image_signature
 look = LookApart("traps:Traps", 600.0, print)
-look.make({}, (1, 8, 8), 10, builds=False)
+look.make({}, image_signature((1, 8, 8), 10), builds=False)
 print(look._process.pid, flush=True)
 look.layers(Architecture({"trap": "hang"}))
 """
@@ -260,7 +262,7 @@ def test_a_space_without_layers_is_traced_there(
     (tmp_path / "built.py").write_text(textwrap.dedent(BUILT), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     look = LookApart("built:Space", 60.0, told.append)
-    look.make({}, (1, 8, 8), 10)
+    look.make({}, image_signature((1, 8, 8), 10))
     (layer,) = look.layers(Architecture({"width": 4, "trap": False}))
     assert (layer.kind, layer.macs) == ("linear", 640)
     assert 0 < look.step_seconds(Architecture({"width": 4, "trap": False}), 8, 1) < 60

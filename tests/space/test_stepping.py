@@ -12,6 +12,7 @@ from torch import nn
 
 from nas.errors import CandidateError
 from nas.space.architecture import Architecture, Choice
+from nas.space.signature import image_signature
 from nas.space.stepping import step_seconds
 
 
@@ -48,7 +49,10 @@ def test_the_second_step_is_timed(fault: str) -> None:
     ticks = itertools.count()
     before = torch.get_num_threads(), torch.get_rng_state()
     architecture = Architecture({"fault": fault})
-    assert step_seconds(Steps(), architecture, (4, 1, 8, 8), 10, 2, lambda: float(2 ** next(ticks))) == 8 - 4
+    assert (
+        step_seconds(Steps(), architecture, image_signature((1, 8, 8), 10), 4, 2, lambda: float(2 ** next(ticks)))
+        == 8 - 4
+    )
     assert torch.get_num_threads() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
 
@@ -57,4 +61,4 @@ def test_the_second_step_is_timed(fault: str) -> None:
 def test_a_failure_is_that_of_the_architecture(fault: str, says: str) -> None:
     """It names the line."""
     with pytest.raises(CandidateError, match=rf"training raised {says} \(.*test_stepping.py, line \d+\)"):
-        step_seconds(Steps(), Architecture({"fault": fault}), (4, 1, 8, 8), 10, 1)
+        step_seconds(Steps(), Architecture({"fault": fault}), image_signature((1, 8, 8), 10), 4, 1)

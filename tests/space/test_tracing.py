@@ -243,7 +243,7 @@ class TestFailures:
             raise KeyError("width")
 
         with pytest.raises(CandidateError, match="build raised KeyError: 'width'") as failure:
-            call(OneSpace(build), ARCHITECTURE, IMAGE, 10)  # type: ignore[operator]
+            call(OneSpace(build), ARCHITECTURE, image_signature(IMAGE, 10))  # type: ignore[operator]
         assert failure.value.kind == "build"
         assert isinstance(failure.value.__cause__, KeyError)
 
@@ -326,6 +326,6 @@ def test_a_build_that_calls_exit_is_a_failed_row(call: object, capsys: pytest.Ca
         sys.exit(0)
 
     with pytest.raises(CandidateError, match=r"build raised SystemExit: 0 \(.*, line \d+\)") as failure:
-        call(OneSpace(build), ARCHITECTURE, IMAGE, 10)  # type: ignore[operator]
+        call(OneSpace(build), ARCHITECTURE, image_signature(IMAGE, 10))  # type: ignore[operator]
     assert failure.value.kind == "build"
     assert capsys.readouterr().out == ""

@@ -47,7 +47,7 @@ def table(bench: FakeBench, path: Path, number: int = 6, space: SearchSpace | No
     settings: dict[str, Any] = {"store": None, "seed": 0, "metrics": ["latency_ms"], **changes}
     return measure_table(
         space or Faulty(), number, TARGET, bench, path,
-        input_shape=SHAPE, classes=10, progress=NullProgress(), **settings,
+        signature=image_signature(SHAPE, 10), progress=NullProgress(), **settings,
     )  # fmt: skip
 
 

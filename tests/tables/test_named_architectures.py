@@ -27,7 +27,7 @@ from nas.values.metric import METRICS
 from nas.values.target import Target
 
 TARGET = Target("onnxruntime-cpu")
-NAMED = NamedSpace("tiny_space:TinySpace", {}, (1, 8, 8), 10)
+NAMED = NamedSpace("tiny_space:TinySpace", {}, image_signature((1, 8, 8), 10))
 
 
 def asking(architectures: Sequence[Architecture], *metrics: str) -> Any:
@@ -83,8 +83,7 @@ def test_rows_are_added_to_a_table_that_nas_measure_wrote(tmp_path: Path) -> Non
     """The table keeps its other rows, an architecture has one row, and the command names the table."""
     table, bench = tmp_path / "table.csv.gz", FakeBench(SPACE)
     task = {
-        "input_shape": (1, 8, 8),
-        "classes": 10,
+        "signature": image_signature((1, 8, 8), 10),
         "metrics": ["latency_ms"],
         "store": None,
         "progress": NullProgress(),
@@ -119,7 +118,9 @@ def test_a_table_of_another_origin_gets_no_command(tmp_path: Path) -> None:
 
 def test_options_of_a_space_and_several_metrics_are_part_of_the_command(tmp_path: Path) -> None:
     """What can be pasted measures what was asked for, and quotes what a shell would take for itself."""
-    named = NamedSpace("nasbench201", {"channels": 4, "preset": "a b", "deep": True, "code": "3"}, (3, 32, 32), 7)
+    named = NamedSpace(
+        "nasbench201", {"channels": 4, "preset": "a b", "deep": True, "code": "3"}, image_signature((3, 32, 32), 7)
+    )
     command = write_next(
         asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, str(TARGET), tmp_path
     )

@@ -17,6 +17,7 @@ from nas.errors import RecipeError
 from nas.progress import NullProgress
 from nas.space.architecture import Architecture, Option
 from nas.space.search_space import SearchSpace, load_space
+from nas.space.signature import image_signature
 from nas.tables.measured_table import measure_table
 from nas.tables.table import Table, read_table
 from nas.values.target import Target
@@ -42,7 +43,7 @@ def test_a_measured_table_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     space, target, path = Faulty("build"), Target("onnxruntime-cpu", threads=2), tmp_path / "t.csv.gz"
     rows = measure_table(
-        space, 20, target, FakeBench(space), path, input_shape=(1, 8, 8), classes=10, metrics=["latency_ms"],
+        space, 20, target, FakeBench(space), path, signature=image_signature((1, 8, 8), 10), metrics=["latency_ms"],
         store=None, seed=0, progress=NullProgress(),
     )  # fmt: skip
     table = read_table(path, space)
