@@ -1,0 +1,209 @@
+"""From the columns of a DataFrame to raw arrays, and what is learned of each column from the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import DataError
+from nas.tasks.batches import IntArray
+from nas.tasks.deployed.inputs import Arrays
+from nas.tasks.deployed.tabular import (
+    NO_VALUE,
+    UNKNOWN,
+    CategoryColumn,
+    Float64Array,
+    NumberColumn,
+    TabularPreparation,
+    category_of,
+)
+from nas.tasks.tabular.reading import Frame
+
+Scaling = Literal["standard", "quantile"]
+SCALINGS: tuple[Scaling, ...] = ("standard", "quantile")
+MOST_VALUES = 1000
+"""The most categories of a column that get a number of their own: the most frequent ones."""
+FEWEST_ROWS = 2
+"""A category in fewer training rows counts as unknown, so that unknown ones have something to learn from."""
+MOST_QUANTILES = 100
+NUMBERS_IN_TEXT = 0.5
+"""A column of text in which at least this share of values are numbers was probably meant as numbers."""
+FARTHEST = 5.2
+"""Where the smallest and the largest training value lie on the normal distribution, as in scikit-learn."""
+
+
+@dataclass
+class RawColumns:
+    """The columns of a table: floats with NaN for missing values, and the text of categories with None for them."""
+
+    numbers: dict[str, Float64Array] = field(default_factory=dict)
+    categories: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def rows(self, places: IntArray) -> RawColumns:
+        """Return the same of some rows."""
+        return RawColumns(
+            {name: values[places] for name, values in self.numbers.items()},
+            {name: values[places] for name, values in self.categories.items()},
+        )
+
+
+def raw_columns(frame: Frame, as_categories: Sequence[str], title: str) -> RawColumns:
+    """Return the columns of a DataFrame that models can learn from; notes say which are left out.
+
+    Raises:
+        DataError: a number is infinite, or a column holds what is neither a number nor a category.
+    """
+    from pandas.api import types
+
+    found = RawColumns()
+    for name in frame.columns:
+        series = frame[name]
+        is_bool = types.is_bool_dtype(series.dtype)
+        if types.is_datetime64_any_dtype(series.dtype) or types.is_timedelta64_dtype(series.dtype):
+            found.notes.append(f"column {name} holds times and is left out. Make numbers of it, such as the hour.")
+        elif types.is_complex_dtype(series.dtype):
+            raise DataError(f"columns must hold numbers or categories, but {name} of {title} holds complex numbers.")
+        elif types.is_numeric_dtype(series.dtype) and not is_bool and name not in as_categories:
+            found.numbers[name] = _finite(series.to_numpy(dtype=np.float64, na_value=np.nan), name, title)
+        else:
+            found.categories[name] = _texts(series, name, title)
+            if name not in as_categories:
+                found.notes += _number_notes(found.categories[name], name)
+    return found
+
+
+def _finite(values: Float64Array, name: str, title: str) -> Float64Array:
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
+        raise DataError(
+            f"numbers must be finite, but {title} has {values[infinite[0]]} in {place_of(int(infinite[0]), name)}. "
+            "Leave the cell empty if the value is missing."
+        )
+    return values
+
+
+def place_of(row: int, column: str) -> str:
+    """Return where a cell lies, for people: rows count from 1, without the line that names the columns."""
+    return f"row {row + 1}, column {column}"
+
+
+def _texts(series: Any, name: str, title: str) -> npt.NDArray[np.object_]:
+    """Return the text of each category, None for a missing one."""
+    import pandas
+
+    try:
+        codes, values = pandas.factorize(series)
+    except TypeError as error:
+        raise DataError(
+            f"cells must be numbers or text, but column {name} of {title} holds others: {error}."
+        ) from error
+    for value in values:
+        if not isinstance(value, (str, bool, int, float, np.generic)):
+            raise DataError(
+                f"cells must be numbers or text, but column {name} of {title} holds {type(value).__name__} objects. "
+                "Convert or drop the column."
+            )
+    texts: npt.NDArray[np.object_] = np.array([*(category_of(value) for value in values), None], dtype=object)
+    found: npt.NDArray[np.object_] = texts[codes]
+    return found
+
+
+def _number_notes(values: npt.NDArray[np.object_], name: str) -> list[str]:
+    """Return a sentence about text that looks like numbers, if a column holds such."""
+    distinct = [value for value in dict.fromkeys(values.tolist()) if value is not None]
+    others = [value for value in distinct if not _is_number(value)]
+    if not distinct or len(others) > (1 - NUMBERS_IN_TEXT) * len(distinct):
+        return []
+    shown = f"{others[0]!r}" if others else "text"
+    return [f"column {name} is read as categories because of {shown}, but most of it are numbers. Mend or drop it."]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def learned_preparation(
+    columns: RawColumns, scaling: Scaling, unused: Sequence[str]
+) -> tuple[TabularPreparation, list[str]]:
+    """Return the preparation that suits training rows, and notes on columns without anything to learn from.
+
+    Raises:
+        DataError: no column is left.
+    """
+    notes: list[str] = []
+    numbers, categories = [], []
+    constant: list[str] = []
+    strewn: list[str] = []
+    deviates = _deviates(len(next(iter(columns.numbers.values()), ()))) if scaling == "quantile" else ()
+    for name, values in columns.numbers.items():
+        there = values[~np.isnan(values)]
+        has_missing = len(there) < len(values)
+        if not len(there) or (there.min() == there.max() and not has_missing):
+            constant.append(name)
+            continue
+        quantiles = tuple(np.quantile(there, np.linspace(0, 1, len(deviates))).tolist()) if deviates else ()
+        std = float(there.std()) or 1.0
+        numbers.append(NumberColumn(name, float(np.median(there)), float(there.mean()), std, has_missing, quantiles))
+    for name, texts in columns.categories.items():
+        kept = _kept_values(texts)
+        if len(set(texts.tolist())) < 2:
+            constant.append(name)
+        elif len(set(_codes(texts, kept).tolist())) < 2:
+            strewn.append(name)
+        else:
+            categories.append(CategoryColumn(name, kept))
+    if constant:
+        notes.append(f"constant columns are left out: {', '.join(constant)}.")
+    if strewn:
+        notes.append(f"columns whose categories do not repeat, such as names, are left out: {', '.join(strewn)}.")
+    if not numbers and not categories:
+        raise DataError(
+            "a table must have a column to learn from beside the target, but each other one is constant, or has no "
+            f"category twice: {', '.join((*constant, *strewn)) or 'there is none'}."
+        )
+    dropped = tuple(dict.fromkeys((*unused, *constant, *strewn)))
+    return TabularPreparation(tuple(numbers), tuple(categories), deviates, dropped), notes
+
+
+def _deviates(rows: int) -> tuple[float, ...]:
+    """Return as many points of the normal distribution as there are quantiles."""
+    from scipy.stats import norm
+
+    count = max(2, min(MOST_QUANTILES, rows))
+    points = norm.ppf(np.linspace(0, 1, count))
+    return tuple(np.clip(points, -FARTHEST, FARTHEST).tolist())
+
+
+def _kept_values(texts: npt.NDArray[np.object_]) -> tuple[str, ...]:
+    """Return the categories that are frequent enough, in order."""
+    import pandas
+
+    counts = pandas.Series(texts).value_counts()
+    frequent = counts[counts >= FEWEST_ROWS].index[:MOST_VALUES]
+    return tuple(sorted(map(str, frequent)))
+
+
+def _codes(texts: npt.NDArray[np.object_], values: Sequence[str]) -> IntArray:
+    numbers: dict[str | None, int] = {value: place + 2 for place, value in enumerate(values)}
+    numbers[None] = NO_VALUE
+    return np.array([numbers.get(text, UNKNOWN) for text in texts.tolist()], dtype=np.int64)
+
+
+def raw_arrays(columns: RawColumns, preparation: TabularPreparation) -> Arrays:
+    """Return the raw arrays of all rows, as the preparation reads them from files."""
+    found: list[npt.NDArray[Any]] = []
+    if preparation.numbers:
+        found.append(np.stack([columns.numbers[each.name] for each in preparation.numbers], axis=1))
+    if preparation.categories:
+        codes = [_codes(columns.categories[each.name], each.values) for each in preparation.categories]
+        found.append(np.stack(codes, axis=1))
+    return tuple(found)

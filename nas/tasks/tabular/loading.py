@@ -1,0 +1,116 @@
+"""Tables by name: a CSV or Parquet file, or a set that comes with scikit-learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nas.errors import DataError, RecipeError, did_you_mean
+from nas.tasks.loading import Loading, loads_task
+from nas.tasks.tabular.columns import SCALINGS
+from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, read_table
+from nas.tasks.tabular.tabular import Tabular
+from nas.tasks.tabular.targets import KINDS
+
+FILE = "file:"
+"""A beginning of a name that gives the path of a file; a path alone works too."""
+NAMED = ("breast-cancer", "diabetes", "wine")
+"""Tables that come with scikit-learn."""
+
+
+@loads_task
+def load_tables(
+    data: str,
+    loading: Loading,
+    *,
+    target: str = "",
+    test: str = "",
+    drop: list[str] | None = None,
+    group: str = "",
+    kind: str = "auto",
+    categories: list[str] | None = None,
+    scaling: str = "standard",
+) -> Tabular:
+    """Return the table called ``data``, a file or one of NAMED, with the options of ``Tabular.from_frame``.
+
+    Raises:
+        DataError: the table is missing, broken, or cannot be learned from.
+        RecipeError: an option has no such value.
+    """
+    _check_option("kind", kind, KINDS)
+    _check_option("scaling", scaling, SCALINGS)
+    dropped, as_categories = _names("drop", drop), _names("categories", categories)
+    name = data or "breast-cancer"
+    tested: Frame | None = None
+    if name in NAMED:
+        frame, found = _named(name)
+        target = target or found
+    else:
+        path = _path(name, loading.folder)
+        if not target:
+            raise RecipeError(
+                f"a table needs a target, the column to predict, but got none for {path.name}: set data.target=COLUMN."
+            )
+        frame = read_table(path, as_text=as_categories)
+        tested = read_table(_path(test, loading.folder), as_text=as_categories) if test else None
+    return Tabular.from_frame(
+        frame,
+        target=target,
+        test=tested,
+        group=group or None,
+        kind=kind,  # type: ignore[arg-type]
+        scaling=scaling,  # type: ignore[arg-type]
+        validation_share=loading.validation_share,
+        seed=loading.seed,
+        name=name,
+        drop=dropped,
+        categories=as_categories,
+    )
+
+
+def _check_option(title: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise RecipeError(f"data.{title} must be one of {', '.join(known)}, but got {value!r}.")
+
+
+def _names(title: str, given: Any) -> list[str]:
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise RecipeError(f"data.{title} must be a list of names of columns, but got {given!r}.")
+    return list(given)
+
+
+def _named(name: str) -> tuple[Frame, str]:
+    """Return a table that comes with scikit-learn, and the name of its target."""
+    from sklearn import datasets
+
+    made = {
+        "breast-cancer": datasets.load_breast_cancer,
+        "diabetes": datasets.load_diabetes,
+        "wine": datasets.load_wine,
+    }[name](as_frame=True)
+    frame = made.frame
+    if name != "diabetes":
+        frame = frame.assign(target=[str(made.target_names[number]) for number in frame["target"]])
+    return frame, "target"
+
+
+def _path(text: str, here: Path) -> Path:
+    """Return the path of a file, seen from the folder ``here``. Raises DataError if the name is of no file."""
+    given = text.removeprefix(FILE)
+    if "\0" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
+        raise DataError(f"a table needs a path in UTF-8 without zero bytes, but got {given!r}. Rename the file.")
+    endings = (*CSV_ENDINGS, *PARQUET_ENDINGS)
+    path = here / given
+    if not text.startswith(FILE) and not given.lower().endswith(endings) and not path.exists():
+        raise DataError(
+            f"unknown table {text!r}: name a file that ends in one of {', '.join(endings)}, or a known set. "
+            f"{did_you_mean(text, NAMED)}"
+        )
+    try:
+        return here / Path(given).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{given!r} begins with a user that does not exist here: {error}") from error

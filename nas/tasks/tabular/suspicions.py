@@ -1,0 +1,133 @@
+"""Reasons to doubt results that lie in a table: columns that tell the target or the row, copies, rare classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.tasks.batches import IntArray
+from nas.tasks.deployed.inputs import Array, Arrays
+from nas.tasks.deployed.tabular import TabularPreparation
+from nas.tasks.tabular.targets import Target
+
+LEAKS_FROM = 0.99
+"""A column that explains at least this share of the target on its own probably was made from it."""
+EASY_FROM = 0.98
+"""If the most frequent class alone has this share, no column is accused of knowing the target."""
+LOOKED_AT = 10_000
+"""At most so many training rows are looked at for a column that knows the target."""
+FEWEST_LOOKED_AT = 40
+UNEQUAL = 10
+"""Classes are told to be unequal if the largest has this many times the rows of the smallest."""
+MOST_NAMED = 5
+
+
+def leak_warnings(raw: Arrays, target: Target, rows: IntArray, preparation: TabularPreparation) -> list[str]:
+    """Return a sentence for each column that alone predicts the target of training rows almost perfectly.
+
+    A small decision tree learns from half of the rows, and is judged on the other half.
+    """
+    places = np.random.default_rng(0).permutation(rows)[:LOOKED_AT]
+    half = len(places) // 2
+    values = target.values[places]
+    if len(places) < FEWEST_LOOKED_AT or (target.is_classes and np.bincount(values).max() >= EASY_FROM * len(values)):
+        return []
+    found = []
+    for name, column in zip(preparation.columns, _columns(raw), strict=True):
+        score = _alone(np.nan_to_num(column[places].astype(np.float64)), values, half, target.is_classes)
+        if score >= LEAKS_FROM:
+            how = f"predicts {target.name} on its own for {100 * score:.1f} % of the rows"
+            how = how if target.is_classes else f"explains {100 * score:.1f} % of the variance of {target.name} alone"
+            found.append(
+                f"column {name} {how}. If it is not known when the model is used, drop it: data.drop=['{name}']."
+            )
+    return found
+
+
+def _columns(raw: Arrays) -> list[Array]:
+    return [column for each in raw for column in each.T]
+
+
+def _alone(column: npt.NDArray[np.float64], values: npt.NDArray[np.generic], half: int, is_classes: bool) -> float:
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    tree = (DecisionTreeClassifier if is_classes else DecisionTreeRegressor)(random_state=0, min_samples_leaf=2)
+    tree.fit(column[:half, None], values[:half])
+    return float(tree.score(column[half:, None], values[half:]))
+
+
+def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) -> list[str]:
+    """Return a sentence that names columns of whole numbers in which each row has another one, as identifiers have."""
+    found = []
+    for column, values in zip(preparation.numbers, raw[0].T if preparation.numbers else (), strict=True):
+        there = values[~np.isnan(values)]
+        is_whole = bool((there == np.rint(there)).all())
+        if is_whole and len(there) >= FEWEST_LOOKED_AT and len(np.unique(there)) == len(there):
+            found.append(column.name)
+    if not found:
+        return []
+    which = f"column {found[0]} has" if len(found) == 1 else f"columns {', '.join(found)} have"
+    return [f"{which} another whole number in each row, like an identifier. If so, drop it: data.drop={found}."]
+
+
+def repeated_warnings(raw: Arrays, splits: Sequence[IntArray], noun: str = "rows") -> list[str]:
+    """Return a sentence for each kind of rows that are in several splits: training, validation and test, in order."""
+    keys = np.ascontiguousarray(np.concatenate([each.astype(np.float64) for each in raw], axis=1)) + 0.0
+    lines = keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel().tolist()
+    train, validation, test = ([lines[place] for place in split.tolist()] for split in splits)
+    found = []
+    copies = _count(test, {*train, *validation})
+    if copies:
+        found.append(
+            f"{copies} of {len(test)} test {noun} are equal to training or validation {noun} in all columns, so test "
+            "errors may look better than they are. Remove copies, or name their group: data.group=COLUMN."
+        )
+    copies = _count(validation, set(train))
+    if copies:
+        found.append(
+            f"{copies} of {len(validation)} validation {noun} are equal to training {noun} in all columns, so "
+            "candidates that memorise rows may be preferred. Remove copies, or name their group: data.group=COLUMN."
+        )
+    return found
+
+
+def _count(lines: list[bytes], others: set[bytes]) -> int:
+    return sum(line in others for line in lines)
+
+
+def class_warnings(target: Target, splits: Sequence[IntArray]) -> list[str]:
+    """Return sentences about classes that are rare, or missing in a split."""
+    if not target.is_classes:
+        return []
+    found = []
+    counts = [np.bincount(target.values[split], minlength=len(target.classes)) for split in splits]
+    for title, each in zip(("validation", "test"), counts[1:], strict=True):
+        missing = [name for name, count in zip(target.classes, each, strict=True) if not count]
+        if missing:
+            more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+            found.append(
+                f"no {title} row is of the class {', '.join(missing[:MOST_NAMED])}{more}, so errors there are not "
+                "seen. Bring more rows, or leave the class out."
+            )
+    train = counts[0]
+    if train.max() >= UNEQUAL * train.min():
+        most, least = int(train.argmax()), int(train.argmin())
+        total = int(train.sum())
+        found.append(
+            f"classes are unequal: {target.classes[most]} has {100 * train[most] / total:.1f} % of the training rows, "
+            f"and {target.classes[least]} {100 * train[least] / total:.1f} %. Always answering "
+            f"{target.classes[most]} has an error of {100 * (1 - train[most] / total):.1f} % there."
+        )
+    return found
+
+
+def group_warnings(groups: IntArray | None, splits: Sequence[IntArray]) -> list[str]:
+    """Return a sentence if a test table shares groups with the other rows."""
+    if groups is None:
+        return []
+    shared = set(groups[splits[2]].tolist()) & set(groups[np.concatenate(splits[:2])].tolist())
+    if not shared:
+        return []
+    return [f"{len(shared)} groups have rows both in the test and in the other splits, so test errors look too good."]

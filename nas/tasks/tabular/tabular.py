@@ -1,0 +1,320 @@
+"""A table in three splits, of which one column is predicted from the others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nas.errors import DataError
+from nas.space.signature import Signature, TensorType
+from nas.tasks.batches import IntArray, Items, Places, Tensors
+from nas.tasks.criteria import Classification, Criterion, Regression
+from nas.tasks.deployed.inputs import Array, Arrays
+from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
+from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
+from nas.tasks.tabular.reading import Frame, check_has, checked_frame
+from nas.tasks.tabular.splitting import split_rows
+from nas.tasks.tabular.suspicions import (
+    class_warnings,
+    group_warnings,
+    id_warnings,
+    leak_warnings,
+    repeated_warnings,
+)
+from nas.tasks.tabular.targets import KINDS, Kind, Target, target_of
+from nas.tasks.task import Task
+
+TEST_SHARE = 0.2
+_TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
+SMALL_ROWS = 5000
+"""Tables with fewer rows give a fifth of them to validation, others a tenth."""
+FORGOTTEN = 0.01
+"""The share of categories that a training batch calls unknown, so that this value learns something."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TableRows:
+    """Some rows of a table: raw arrays of numbers and of categories, as far as there are any, and their targets."""
+
+    raw: Arrays
+    targets: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __repr__(self) -> str:
+        return f"TableRows, {len(self)} of {sum(each.shape[1] for each in self.raw)} columns"
+
+    def __getitem__(self, index: int) -> tuple[Tensors, torch.Tensor]:
+        raw = tuple(torch.from_numpy(each[index].copy()) for each in self.raw)
+        return raw, torch.from_numpy(np.array(self.targets[index]))
+
+    def items_at(self, places: Places) -> Items:
+        """Return the rows at ``places`` with their targets."""
+        raw = tuple(torch.from_numpy(np.ascontiguousarray(each[places])) for each in self.raw)
+        return Items(raw, torch.from_numpy(np.ascontiguousarray(self.targets[places])))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tabular(Task):
+    """A task of predicting one column of a table. ``Tabular.from_frame`` makes it of a DataFrame.
+
+    Attributes:
+        name: its name, for people.
+        train: the rows to train on.
+        validation: the rows that compare candidates.
+        test: the rows that score winners.
+        columns: the columns that models see, and how they are prepared.
+        target: the name of the column that is predicted.
+        classes: the names of the classes; empty for regression.
+        offset: the mean of the target over the training rows, in its units; 0 for classes.
+        scale: the standard deviation of the target over the training rows; 1 for classes.
+        notes: what a user should know about the data.
+    """
+
+    name: str
+    train: TableRows
+    validation: TableRows
+    test: TableRows
+    columns: TabularPreparation
+    target: str
+    classes: tuple[str, ...] = ()
+    offset: float = 0.0
+    scale: float = 1.0
+    notes: tuple[str, ...] = ()
+
+    noun: ClassVar[str] = "rows"
+    default_space: ClassVar[str | None] = "mlp"
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test rows"
+        return f"Tabular {self.name}: {counts}, {self.in_words}"
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Frame,
+        *,
+        target: str,
+        test: Frame | None = None,
+        drop: Sequence[str] = (),
+        group: str | None = None,
+        kind: Kind = "auto",
+        categories: Sequence[str] = (),
+        scaling: Scaling = "standard",
+        validation_share: float | None = None,
+        test_share: float = TEST_SHARE,
+        seed: int = 0,
+        name: str = "custom",
+    ) -> Tabular:
+        """Return the task of predicting the column ``target`` of a DataFrame from the other columns.
+
+        Args:
+            frame: the rows. Numbers are numbers, and text, booleans and pandas' categories are categories.
+            target: the column to predict: text, booleans and few whole numbers are classes, other numbers are values.
+            test: another DataFrame, whose rows score winners; by default ``test_share`` of each class, always the same.
+            drop: columns that models must not see.
+            group: a column whose equal values mark rows that stay together in one split. Models do not see it.
+            kind: "classification" or "regression", where it should not be told from the target.
+            categories: columns of numbers that are categories.
+            scaling: "standard" for mean 0 and deviation 1, or "quantile" for a normal distribution.
+            validation_share: of the other rows; by default a tenth, and a fifth of fewer than 5000.
+            seed: picks the validation rows.
+
+        Raises:
+            DataError: the table cannot be learned from; the message says why, and which column or row.
+            ValueError: a share, the kind or the scaling is none.
+        """
+        _check_options(kind, scaling, validation_share, test_share)
+        frame = checked_frame(frame, f"the table {name}")
+        tested = None if test is None else checked_frame(test, f"the test table of {name}")
+        named = [(target, "target"), *((each, "a dropped column") for each in drop)]
+        named += [(each, "a column of categories") for each in categories]
+        for column, what in [*named, *([(group, "group")] if group is not None else [])]:
+            check_has(frame, column, what, name)
+        table = _Table.of(frame, tested, target, kind, group, drop, categories, name)
+        share = validation_share or (0.2 if len(frame) < SMALL_ROWS else 0.1)
+        splits = table.split(test_share, share, seed)
+        return table.task(splits, scaling, name)
+
+    # What the engine asks
+
+    @property
+    def signature(self) -> Signature:
+        """Numbers and categories, as far as there are any, to logits or to one value."""
+        inputs = []
+        if self.columns.numbers:
+            inputs.append(TensorType("numbers", (self.columns.number_inputs,)))
+        if columns := self.columns.categories:
+            counts = tuple(len(column.values) + 2 for column in columns)
+            inputs.append(TensorType("categories", (len(columns),), "int64", counts))
+        return Signature(tuple(inputs), (max(1, len(self.classes)),))
+
+    @property
+    def criterion(self) -> Criterion:
+        """Classes or values."""
+        return Classification(len(self.classes)) if self.classes else Regression()
+
+    @property
+    def preparation(self) -> TabularPreparation:
+        """The way from a row to a model's inputs."""
+        return self.columns
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """The names of the classes, or the target with what brings values back to its units."""
+        if self.classes:
+            return {"kind": self.criterion.kind, "names": list(self.classes)}
+        return {"kind": self.criterion.kind, "names": [self.target], "offset": [self.offset], "scale": [self.scale]}
+
+    def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
+        """Call a few categories unknown."""
+        if not self.columns.categories:
+            return raw
+        categories = raw[-1]
+        forgotten = torch.rand(categories.shape, generator=generator) < FORGOTTEN
+        return (*raw[:-1], torch.where(forgotten, UNKNOWN, categories))
+
+    def inputs_of(self, raw: Tensors) -> Tensors:
+        """Return raw rows as the model's inputs, on their device, by the code that bundles carry."""
+        prepared = self.columns.prepared(tuple(each.cpu().numpy() for each in raw))
+        return tuple(torch.from_numpy(each).to(raw[0].device) for each in prepared)
+
+    @property
+    def in_words(self) -> str:
+        """What is predicted from how many columns."""
+        what = f"{len(self.classes)} classes of {self.target}" if self.classes else f"values of {self.target}"
+        counts = (len(self.columns.numbers), "numbers"), (len(self.columns.categories), "categories")
+        columns = [f"{count} column{'s' * (count > 1)} of {kind}" for count, kind in counts if count]
+        return f"{what} from {' and '.join(columns)}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The target, and the number of columns of each kind."""
+        target = (
+            {"classes": len(self.classes)} if self.classes else {"target mean": self.offset, "target std": self.scale}
+        )
+        numbers, categories = len(self.columns.numbers), len(self.columns.categories)
+        return {"target": self.target, **target, "columns of numbers": numbers, "columns of categories": categories}
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about what makes results doubtful."""
+        return self.notes
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory that the rows take."""
+        splits = (self.train, self.validation, self.test)
+        return sum(each.nbytes for split in splits for each in (*split.raw, split.targets))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that depend on all rows, and on the names of columns and classes."""
+        digest = hashlib.sha256(json.dumps([self.columns.to_json(), self.answers]).encode())
+        for split in (self.train, self.validation, self.test):
+            for each in (*split.raw, split.targets):
+                digest.update(f"{each.shape}".encode())
+                digest.update(np.ascontiguousarray(each).data)
+        return digest.hexdigest()[:12]
+
+
+def _check_options(kind: str, scaling: str, validation_share: float | None, test_share: float) -> None:
+    for title, value, known in (("kind", kind, KINDS), ("scaling", scaling, SCALINGS)):
+        if value not in known:
+            raise ValueError(f"{title} must be one of {', '.join(known)}, but got {value!r}.")
+    for title, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if share is not None and not 0 < share < 1:
+            raise ValueError(f"{title} must lie between 0 and 1, but got {share}.")
+
+
+@dataclass(frozen=True)
+class _Table:
+    """All rows, with those of a test table last; ``fixed_test`` is the number of these, or None without one."""
+
+    columns: RawColumns
+    target: Target
+    groups: IntArray | None
+    fixed_test: int | None
+    unused: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        frame: Frame,
+        test: Frame | None,
+        target: str,
+        kind: Kind,
+        group: str | None,
+        drop: Sequence[str],
+        categories: Sequence[str],
+        name: str,
+    ) -> _Table:
+        import pandas
+
+        unused = tuple(dict.fromkeys((target, *drop, *([group] if group is not None else []))))
+        found = target_of(frame[target], kind, name)
+        if test is not None:
+            title = f"the test table of {name}"
+            for column in frame.columns:
+                if column not in drop:
+                    check_has(test, column, f"the column {column} of {name}", title)
+            tested = target_of(
+                test[target], "classification" if found.is_classes else "regression", title, found.classes
+            )
+            found = Target(target, np.concatenate([found.values, tested.values]), found.classes)
+            frame = pandas.concat(
+                [frame, test[[each for each in frame.columns if each in test.columns]]], ignore_index=True
+            )
+        columns = raw_columns(frame.drop(columns=list(unused)), categories, name)
+        groups = None if group is None else pandas.factorize(frame[group], use_na_sentinel=False)[0].astype(np.int64)
+        return cls(columns, found, groups, None if test is None else len(test), unused)
+
+    def split(self, test_share: float, validation_share: float, seed: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Return the training, validation and test rows."""
+        rows = np.arange(len(self.target.values))
+        if self.fixed_test is None:
+            rest, test = split_rows(self.target, rows, test_share, _TEST_SEED, "test", self.groups)
+        else:
+            rest, test = rows[: -self.fixed_test], rows[-self.fixed_test :]
+        train, validation = split_rows(self.target, rest, validation_share, seed, "validation", self.groups)
+        return train, validation, test
+
+    def task(self, splits: tuple[IntArray, IntArray, IntArray], scaling: Scaling, name: str) -> Tabular:
+        """Return the task with these splits. The preparation is learned from the training rows alone."""
+        train = splits[0]
+        target = self.target
+        if target.is_classes and len(np.unique(target.values[train])) < len(target.classes):
+            missing = sorted(set(range(len(target.classes))) - set(target.values[train].tolist()))
+            raise DataError(
+                f"each class must have a training row, but {target.classes[missing[0]]!r} of {target.name} has none. "
+                "Bring more rows of it, leave it out, or use fewer groups for the other splits."
+            )
+        preparation, notes = learned_preparation(self.columns.rows(train), scaling, self.unused)
+        raw = raw_arrays(self.columns, preparation)
+        offset, scale = 0.0, 1.0
+        targets: Array = target.values
+        if not target.is_classes:
+            offset, scale = float(targets[train].mean()), float(targets[train].std()) or 1.0
+            targets = ((targets - offset) / scale).astype(np.float32)[:, None]
+        rows, validation, test = (
+            TableRows(tuple(np.ascontiguousarray(each[split]) for each in raw), targets[split]) for split in splits
+        )
+        told = (
+            *self.columns.notes,
+            *notes,
+            *leak_warnings(raw, target, train, preparation),
+            *id_warnings(raw, train, preparation),
+            *repeated_warnings(raw, splits),
+            *class_warnings(target, splits),
+            *group_warnings(self.groups, splits),
+        )
+        return Tabular(name, rows, validation, test, preparation, target.name, target.classes, offset, scale, told)

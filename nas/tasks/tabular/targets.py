@@ -1,0 +1,106 @@
+"""The column that is predicted: classes, or numbers in the units of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import DataError
+from nas.tasks.deployed.tabular import category_of
+from nas.tasks.tabular.columns import place_of
+
+Kind = Literal["auto", "classification", "regression"]
+KINDS: tuple[Kind, ...] = ("auto", "classification", "regression")
+MOST_WHOLE_CLASSES = 20
+"""Whole numbers with more different values are numbers to predict, unless the option ``kind`` says otherwise."""
+ROWS_FOR_EACH_CLASS = 5
+"""So are whole numbers that have fewer rows than this for each value."""
+MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Target:
+    """The targets of all rows: numbers of classes with their names, or values. ``values`` has the shape (N,)."""
+
+    name: str
+    values: npt.NDArray[Any]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def is_classes(self) -> bool:
+        return bool(self.classes)
+
+
+def target_of(series: Any, kind: Kind, title: str, classes: tuple[str, ...] = ()) -> Target:
+    """Return the target in a column of the table called ``title``. ``classes`` are known where it is a test table.
+
+    Raises:
+        DataError: a target is missing or infinite, has only one value, or is not what ``kind`` asks for.
+    """
+    from pandas.api import types
+
+    name = str(series.name)
+    missing = np.flatnonzero(series.isna().to_numpy())
+    if len(missing):
+        raise DataError(
+            f"each row must have a target, but {title} has none in {place_of(int(missing[0]), name)}, and in "
+            f"{len(missing)} of {len(series)} rows. Remove these rows, or fill them in."
+        )
+    is_number = types.is_numeric_dtype(series.dtype) and not types.is_bool_dtype(series.dtype)
+    if classes:
+        return _classes(series, name, title, classes)
+    if not is_number and kind == "regression":
+        raise DataError(f"regression needs numbers as targets, but {name} of {title} holds {series.iloc[0]!r:.40}.")
+    if not is_number:
+        return _classes(series, name, title)
+    values = series.to_numpy(dtype=np.float64)
+    infinite = np.flatnonzero(~np.isfinite(values))
+    if len(infinite):
+        raise DataError(
+            f"targets must be finite, but {title} has {values[infinite[0]]} in {place_of(int(infinite[0]), name)}."
+        )
+    if kind == "classification" or (kind == "auto" and _are_few_whole(values)):
+        return _classes(series, name, title)
+    if values.min() == values.max():
+        raise DataError(f"targets must differ, but all of {name} in {title} are {values[0]:g}.")
+    return Target(name, values)
+
+
+def _are_few_whole(values: npt.NDArray[np.float64]) -> bool:
+    distinct = len(np.unique(values))
+    is_whole = bool((values == np.rint(values)).all())
+    return is_whole and distinct <= min(MOST_WHOLE_CLASSES, len(values) // ROWS_FOR_EACH_CLASS)
+
+
+def _classes(series: Any, name: str, title: str, known: tuple[str, ...] = ()) -> Target:
+    import pandas
+
+    codes, distinct = pandas.factorize(series)
+    texts = [category_of(value) for value in distinct]
+    if None in texts:
+        row = int(np.flatnonzero(codes == texts.index(None))[0])
+        raise DataError(f"each row must have a target, but {title} has an empty one in {place_of(row, name)}.")
+    names = known or tuple(sorted({str(text) for text in texts}, key=_in_order))
+    if len(names) < 2:
+        raise DataError(f"a table must have at least 2 classes, but all rows of {title} have {names[0]!r} as {name}.")
+    if len(names) > max(2, min(MOST_CLASSES, len(series) // 2)):
+        raise DataError(
+            f"classes must have several rows each, but {name} of {title} has {len(names)} different values in "
+            f"{len(series)} rows. Name another target, or set kind=regression if it is a number."
+        )
+    strange = [text for text in texts if text not in names]
+    if strange:
+        raise DataError(f"{title} must have only classes of the training rows, but {name} has {strange[0]!r}.")
+    numbers = np.array([names.index(str(text)) for text in texts], dtype=np.int64)
+    return Target(name, numbers[codes], names)
+
+
+def _in_order(text: str) -> tuple[int, float, str]:
+    """Return what sorts numbers by their value, before text."""
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text

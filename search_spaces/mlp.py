@@ -1,0 +1,204 @@
+"""Perceptrons for tables: embedded numbers and categories, then residual blocks.
+
+Blocks are those of the tabular ResNet of Gorishniy et al. ("Revisiting deep learning models for tabular data", 2021,
+arXiv:2106.11959), and numbers are embedded as in "On embeddings for numerical features in tabular deep learning" by
+the same group (2022, arXiv:2203.05556). Without blocks, the network is a linear model, which small tables often prefer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from nas.space.architecture import Architecture, Choice
+from nas.space.signature import Signature, TensorType
+
+DEPTHS = (0, 1, 2, 3, 4)
+WIDTHS = (16, 32, 64, 128, 256)
+DROPOUTS = (0.0, 0.1, 0.25, 0.5)
+CATEGORY_WIDTHS = (2, 4, 8, 16)
+BINS = 8
+"""Pieces of a piecewise-linear embedding."""
+FREQUENCIES = 8
+"""Learned frequencies of a periodic embedding, each with a sine and a cosine."""
+EMBEDDED_WIDTH = 8
+"""The values that a periodic embedding gives for each number."""
+DEVIATION = 0.3
+"""The standard deviation of the first frequencies, in periods for each unit of a scaled number."""
+MOST_EMBEDDED = 256
+"""With more numbers, embeddings would be larger than the network."""
+
+
+class Mlp:
+    """Tabular ResNets (Gorishniy et al., 2021, arXiv:2106.11959) with embeddings of numbers and categories.
+
+    Numbers must be scaled to mean 0 and deviation 1 or so. Inputs with several axes are flattened.
+
+    >>> space = Mlp(nas.Signature((nas.TensorType("numbers", (13,)),), output=(3,)))
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
+
+    Raises:
+        ValueError: the output has several axes, or an input of whole numbers has.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        if len(signature.output) != 1:
+            raise ValueError(f"outputs must be classes or values of one axis, but got {signature.output}.")
+        for each in signature.inputs:
+            if each.counts and len(each.shape) != 1:
+                raise ValueError(f"categories must be columns of one axis, but got {each}.")
+        self._signature = signature
+        numbers = sum(each.elements for each in signature.inputs if not each.counts)
+        embeddings = ("none", "piecewise", "periodic") if 0 < numbers <= MOST_EMBEDDED else ()
+        deep = ("depth", DEPTHS[1:])
+        self.choices = (
+            Choice("depth", DEPTHS),
+            Choice("width", WIDTHS, when=deep),
+            Choice("expansion", (1, 2), when=deep),
+            Choice("norm", ("none", "batch"), when=deep),
+            Choice("dropout", DROPOUTS, when=deep),
+            *([Choice("numbers", embeddings)] if embeddings else []),
+            *([Choice("category_width", CATEGORY_WIDTHS)] if any(each.counts for each in signature.inputs) else []),
+        )
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """Return the torch module, with weights drawn from torch's global random state."""
+        return _TabularNet(self._signature, architecture)
+
+
+class _TabularNet(nn.Module):
+    """Embeds each input, joins them, and goes through residual blocks to the outputs."""
+
+    def __init__(self, signature: Signature, architecture: Architecture) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(_embedding(each, architecture) for each in signature.inputs)
+        joined = sum(_joined_width(each, architecture) for each in signature.inputs)
+        depth = int(architecture["depth"])
+        parts: list[nn.Module] = []
+        if depth:
+            width = int(architecture["width"])
+            parts.append(nn.Linear(joined, width))
+            parts += [
+                _ResidualBlock(
+                    width,
+                    width * int(architecture["expansion"]),
+                    architecture["norm"] == "batch",
+                    float(architecture["dropout"]),
+                )
+                for _ in range(depth)
+            ]
+            parts += [*([nn.BatchNorm1d(width)] if architecture["norm"] == "batch" else []), nn.ReLU()]
+            joined = width
+        self.body = nn.Sequential(*parts)
+        self.head = nn.Linear(joined, signature.output[0])
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Return the outputs, shape (N, classes or values)."""
+        parts = [embed(each) for embed, each in zip(self.embeddings, inputs, strict=True)]
+        output: torch.Tensor = self.head(self.body(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)))
+        return output
+
+
+class _ResidualBlock(nn.Module):
+    """Adds to its input: a norm, a linear layer, ReLU, dropout, and a linear layer back."""
+
+    def __init__(self, width: int, hidden: int, has_norm: bool, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            *([nn.BatchNorm1d(width)] if has_norm else []),
+            nn.Linear(width, hidden),
+            nn.ReLU(),
+            *([nn.Dropout(dropout)] if dropout else []),
+            nn.Linear(hidden, width),
+        )
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values, changed by the block."""
+        output: torch.Tensor = values + self.inner(values)
+        return output
+
+
+class _Piecewise(nn.Module):
+    """Tells for each number how far it has come through each of ``BINS`` ranges of a normal distribution.
+
+    The ranges have equal probability. The first and the last one go on without an end.
+    """
+
+    starts: torch.Tensor
+    widths: torch.Tensor
+    lowest: torch.Tensor
+    highest: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = torch.special.ndtri(torch.arange(1, BINS) / BINS)
+        edges = torch.cat([torch.tensor([-2.0]), inner, torch.tensor([2.0])])
+        self.register_buffer("starts", edges[:-1], persistent=False)
+        self.register_buffer("widths", edges.diff(), persistent=False)
+        lowest, highest = torch.zeros(BINS), torch.ones(BINS)
+        lowest[0], highest[-1] = -10.0, 10.0
+        self.register_buffer("lowest", lowest, persistent=False)
+        self.register_buffer("highest", highest, persistent=False)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return values of shape (N, numbers × BINS)."""
+        shares = (values.flatten(1)[:, :, None] - self.starts) / self.widths
+        return torch.minimum(torch.maximum(shares, self.lowest), self.highest).flatten(1)
+
+
+class _Periodic(nn.Module):
+    """Maps each number to sines and cosines of learned frequencies, and by a linear layer of its own to a vector."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.frequencies = nn.Parameter(DEVIATION * torch.randn(numbers, FREQUENCIES))
+        bound = 1 / math.sqrt(2 * FREQUENCIES)
+        self.weight = nn.Parameter(torch.empty(numbers, 2 * FREQUENCIES, EMBEDDED_WIDTH).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(numbers, EMBEDDED_WIDTH).uniform_(-bound, bound))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return values of shape (N, numbers × EMBEDDED_WIDTH)."""
+        angles = 2 * math.pi * self.frequencies * values.flatten(1)[:, :, None]
+        waves = torch.cat([angles.sin(), angles.cos()], dim=2)
+        vectors = torch.matmul(waves.transpose(0, 1), self.weight).transpose(0, 1) + self.bias
+        return nn.functional.relu(vectors).flatten(1)
+
+
+class _Categories(nn.Module):
+    """Looks up a vector for the category of each column."""
+
+    def __init__(self, widths: Sequence[int], counts: Sequence[int]) -> None:
+        super().__init__()
+        self.columns = nn.ModuleList(nn.Embedding(count, width) for count, width in zip(counts, widths, strict=True))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return values of shape (N, sum of the widths)."""
+        return torch.cat([column(codes[:, place]) for place, column in enumerate(self.columns)], dim=1)
+
+
+def _counts(each: TensorType) -> tuple[int, ...]:
+    return each.counts if len(each.counts) > 1 else each.counts * each.shape[0]
+
+
+def _category_widths(each: TensorType, architecture: Architecture) -> list[int]:
+    """Return the width for each column: of few categories, no more than there are."""
+    return [min(int(architecture["category_width"]), count) for count in _counts(each)]
+
+
+def _embedding(each: TensorType, architecture: Architecture) -> nn.Module:
+    if each.counts:
+        return _Categories(_category_widths(each, architecture), _counts(each))
+    kind = architecture.get("numbers", "none")
+    if kind == "none":
+        return nn.Flatten()
+    return _Piecewise() if kind == "piecewise" else _Periodic(each.elements)
+
+
+def _joined_width(each: TensorType, architecture: Architecture) -> int:
+    if each.counts:
+        return sum(_category_widths(each, architecture))
+    widths = {"none": 1, "piecewise": BINS, "periodic": EMBEDDED_WIDTH}
+    return each.elements * widths[str(architecture.get("numbers", "none"))]
