@@ -219,5 +219,83 @@ class _NumberTally:
         return {"error": Score(self.error, max(0.0, self.error - half), self.error + half)}
 
 
-CRITERIA: Mapping[str, Any] = {"classification": Classification, "multi-label": MultiLabel, "regression": Regression}
+@final
+@dataclass(frozen=True)
+class NextToken:
+    """The next token after each one. Outputs are logits of shape (N, tokens, vocabulary), targets have (N, tokens).
+
+    Targets of -100 are left out. The error is the mean bits of a token, divided by those of a token that is written
+    without a model: the share to which a perfect compressor with this model shrinks a text.
+
+    Attributes:
+        vocabulary: the number of different tokens.
+        token_bytes: the bytes of text that each token stands for.
+    """
+
+    vocabulary: int
+    token_bytes: tuple[int, ...]
+    kind = "next-token"
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=-100, label_smoothing=smoothing)
+
+    def soft_loss(self, outputs: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(outputs.flatten(0, 1), teacher.flatten(0, 1).softmax(dim=1))
+
+    def tally(self) -> Tally:
+        return _TokenTally(self)
+
+
+@final
+class _TokenTally:
+    def __init__(self, criterion: NextToken) -> None:
+        self._bits_of_token = math.log2(criterion.vocabulary)
+        self._token_bytes = torch.tensor(criterion.token_bytes)
+        self._members = torch.zeros(criterion.vocabulary, dtype=torch.int64)
+        self._sums: list[torch.Tensor] = []
+        """Of each batch: the bits, the tokens and the bytes of its sequences, shape (3, N)."""
+
+    def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        losses = F.cross_entropy(outputs.transpose(1, 2).float(), targets, ignore_index=-100, reduction="none")
+        targets = targets.cpu()
+        is_known = targets >= 0
+        sizes = self._token_bytes[targets.clamp(min=0)] * is_known
+        self._members += torch.bincount(targets[is_known], minlength=len(self._members))
+        bits = losses.double().sum(dim=1).cpu() / math.log(2)
+        self._sums.append(torch.stack([bits, is_known.sum(dim=1).double(), sizes.sum(dim=1).double()]))
+
+    @property
+    def error(self) -> float:
+        bits, tokens, _ = torch.cat(self._sums, dim=1).sum(dim=1).tolist()
+        return float(bits / tokens / self._bits_of_token)
+
+    @property
+    def chance_error(self) -> float:
+        shares = self._members[self._members > 0].double() / self._members.sum()
+        return float(-(shares * shares.log2()).sum()) / self._bits_of_token
+
+    def scores(self) -> dict[str, Score]:
+        bits, tokens, size = torch.cat(self._sums, dim=1)
+        of_token = _ratio(bits, tokens)
+        return {
+            "error": Score(*(value / self._bits_of_token for value in of_token)),
+            "perplexity": Score(*(2**value if value < 1000 else math.inf for value in of_token)),
+            "bits_per_byte": _ratio(bits, size),
+        }
+
+
+def _ratio(above: torch.Tensor, below: torch.Tensor) -> Score:
+    """Return the ratio of two sums over sequences, with the interval for other sequences of the same kind."""
+    value, count = float(above.sum() / below.sum()), len(above)
+    squares = float((above - value * below).square().sum())
+    half = 1.959964 * math.sqrt(squares * count / (count - 1)) / float(below.sum()) if count > 1 else math.inf
+    return Score(value, max(0.0, value - half), value + half)
+
+
+CRITERIA: Mapping[str, Any] = {
+    "classification": Classification,
+    "multi-label": MultiLabel,
+    "regression": Regression,
+    "next-token": NextToken,
+}
 """The criteria by their names."""

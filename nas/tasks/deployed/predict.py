@@ -53,10 +53,10 @@ def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Float32Arra
     """Return a model's outputs as answers. ``answers`` is that part of an ``architecture.json``; its kind decides.
 
     Classification gives the probabilities of classes, shape (N, classes); multi-label one for each label; regression
-    values in the units of the data, shape (N, values).
+    values in the units of the data, shape (N, values); next tokens their probabilities, shape (N, tokens, vocabulary).
     """
     kind = answers["kind"]
-    if kind == "classification":
+    if kind in ("classification", "next-token"):
         return softmax(outputs)
     if kind == "multi-label":
         return (1 / (1 + np.exp(-outputs))).astype(np.float32)
@@ -149,11 +149,16 @@ class Model:
 
 def loaded_preparation(about: Mapping[str, Any]) -> Any:
     """Return the preparation that an ``architecture.json`` records, by the module that lies beside this one."""
+    return preparing_module(about).preparation_of(about)
+
+
+def preparing_module(about: Mapping[str, Any]) -> Any:
+    """Return the module that prepares inputs. It may have a command line of its own: ``add_options`` and ``answer``."""
     module = about["preparation"]["module"]
     if not module.isidentifier():
         raise ValueError(f"the module of the preparation must be a name, but it is {module!r}")
     package = f"{__package__}." if __package__ else ""
-    return importlib.import_module(f"{package}{module}").preparation_of(about)
+    return importlib.import_module(f"{package}{module}")
 
 
 # The command line
@@ -190,24 +195,39 @@ def print_answers(model: Model, named: Sequence[tuple[str, Arrays]], as_json: bo
         print(json.dumps(line) if as_json else "\t".join([name, *shown]))
 
 
+def own_command() -> Any:
+    """Return the preparing module if it has a command line of its own, else None."""
+    try:
+        module = preparing_module(json.loads((HERE / "architecture.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
+        return None  # loading the model tells what is missing
+    return module if hasattr(module, "add_options") else None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Return its exit status: 1 if an input cannot be used, 2 if none can, else 0."""
     description, _, more = (__doc__ or "").partition("\n\n")
+    own = own_command()
     parser = argparse.ArgumentParser(
         prog="predict.py",
         description=description,
-        epilog=more,
+        epilog=more if own is None else own.ABOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="a file, a folder of files, or an .npy")
+    parser.add_argument("inputs", nargs="*", type=Path, metavar="INPUT", help="a file, a folder of files, or an .npy")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each, with the whole answer")
+    if own is not None:
+        own.add_options(parser)
     options = parser.parse_args(arguments)
+    if not options.inputs and not getattr(options, "prompt", None):
+        parser.error("the following arguments are required: INPUT")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             notes: set[str] = set()
             warnings.showwarning = lambda message, *_: notes.add(str(message))
-            status = answer(Model(), options.inputs, options.json)
+            model = Model()
+            status: int = answer(model, options.inputs, options.json) if own is None else own.answer(model, options)
         print(*(f"note: {note}\n" for note in sorted(notes)), sep="", end="", file=sys.stderr)
         return status
     except (InputError, ModuleNotFoundError) as error:

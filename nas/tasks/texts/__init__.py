@@ -1,0 +1,1 @@
+"""Tasks from text: files, their tokens on disk, and windows of them."""

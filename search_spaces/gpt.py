@@ -1,0 +1,190 @@
+"""Transformers that tell the next token of a text (Radford et al., 2019), with searched depth, width and heads.
+
+The choices beside the sizes are those in which today's language models differ: key and value heads that several query
+heads share (Ainslie et al., 2023, arXiv:2305.13245), positions that are learned or rotate queries and keys (Su et al.,
+2021, arXiv:2104.09864), the norm (Zhang and Sennrich, 2019, arXiv:1910.07467), and one matrix as embedding and
+classifier (Press and Wolf, 2017, arXiv:1608.05859).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.signature import Signature
+
+LONGEST_TURN = 10_000
+"""The base of rotary positions: the longest wave takes about six times as many tokens."""
+
+
+class Gpt:
+    """Transformers for the next token (Radford et al., 2019), with choices from later ones (arXiv:2305.13245).
+
+    Models take windows of tokens, whole numbers of shape (N, tokens), and return logits of shape (N, tokens,
+    vocabulary). ``widths`` must be divisible by twice the ``heads``.
+
+    >>> space = Gpt(signature=nas.Signature((nas.TensorType("tokens", (64,), "int64", (256,)),), (64, 256)))
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
+
+    Raises:
+        ValueError: the models have other inputs or outputs, or a width does not fit the heads.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        depths: Sequence[int] = (1, 2, 3, 4, 6),
+        widths: Sequence[int] = (32, 64, 96, 128, 192),
+        heads: Sequence[int] = (2, 4, 8),
+    ) -> None:
+        tokens = signature.inputs[0]
+        is_text = len(signature.inputs) == 1 and len(tokens.shape) == 1 and len(tokens.counts) == 1
+        if not is_text or signature.output != (*tokens.shape, *tokens.counts):
+            raise ValueError(
+                "it takes one input of whole numbers, such as tokens (int64, 128), and gives logits for each of them, "
+                f"such as 128×256, but the data have {signature}. For those, choose another space."
+            )
+        for width in widths:
+            for number in heads:
+                if width % (2 * number):
+                    raise ValueError(f"widths must be divisible by twice the heads, but got {width} and {number}.")
+        self._context, self._vocabulary = signature.output
+        self.choices = (
+            Choice("depth", tuple(depths)),
+            Choice("width", tuple(widths)),
+            Choice("heads", tuple(heads)),
+            Choice("heads_per_key", (1, 2, 4)),
+            Choice("ff_ratio", (1, 2, 4)),
+            Choice("positions", ("learned", "rotary")),
+            Choice("norm", ("layer", "rms")),
+            Choice("tied", (False, True)),
+        )
+
+    def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+        """Share a key head among all heads where more would have to share it than there are."""
+        return {**values, "heads_per_key": min(int(values["heads_per_key"]), int(values["heads"]))}
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """Return the torch module, with weights drawn from torch's global random state."""
+        return _Transformer(self._context, self._vocabulary, architecture)
+
+
+class _Transformer(nn.Module):
+    def __init__(self, context: int, vocabulary: int, architecture: Architecture) -> None:
+        super().__init__()
+        width, depth, norm = int(architecture["width"]), int(architecture["depth"]), str(architecture["norm"])
+        is_rotary = architecture["positions"] == "rotary"
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.positions = None if is_rotary else nn.Parameter(torch.zeros(context, width))
+        self.blocks = nn.ModuleList(_Block(context, width, norm, is_rotary, architecture) for _ in range(depth))
+        self.norm = _norm(norm, width)
+        self.head = None if architecture["tied"] else nn.Linear(width, vocabulary, bias=False)
+        self._initialise(depth)
+
+    def _initialise(self, depth: int) -> None:
+        """Draw weights as in GPT-2: what is added to the residual stream shrinks with the depth."""
+        for name, weight in self.named_parameters():
+            if weight.ndim > 1:
+                std = 0.02 / math.sqrt(2 * depth) if name.endswith("out.weight") else 0.02
+                nn.init.normal_(weight, std=std)
+            elif name.endswith("bias"):
+                nn.init.zeros_(weight)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the token after each, shape (N, tokens, vocabulary)."""
+        stream = self.embedding(tokens)
+        if self.positions is not None:
+            stream = stream + self.positions
+        for block in self.blocks:
+            stream = block(stream)
+        stream = self.norm(stream)
+        return F.linear(stream, self.embedding.weight if self.head is None else self.head.weight)
+
+
+class _Block(nn.Module):
+    """Attention to the tokens before, and a feed-forward network, each added to the stream."""
+
+    def __init__(self, context: int, width: int, norm: str, is_rotary: bool, architecture: Architecture) -> None:
+        super().__init__()
+        self.attention_norm = _norm(norm, width)
+        heads, shared = int(architecture["heads"]), int(architecture["heads_per_key"])
+        self.attention = _Attention(context, width, heads, heads // shared, is_rotary)
+        self.ff_norm = _norm(norm, width)
+        self.ff = _FeedForward(width, int(architecture["ff_ratio"]) * width)
+
+    def forward(self, stream: torch.Tensor) -> torch.Tensor:
+        """Return the stream after this block, shape (N, tokens, width)."""
+        stream = stream + self.attention(self.attention_norm(stream))
+        added: torch.Tensor = self.ff(self.ff_norm(stream))
+        return stream + added
+
+
+class _Attention(nn.Module):
+    cosines: torch.Tensor
+    sines: torch.Tensor
+
+    def __init__(self, context: int, width: int, heads: int, key_heads: int, is_rotary: bool) -> None:
+        super().__init__()
+        self._heads, self._key_heads, self._size = heads, key_heads, width // heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * key_heads * self._size, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self._is_rotary = is_rotary
+        if is_rotary:
+            cosines, sines = _turns(context, self._size)
+            self.register_buffer("cosines", cosines, persistent=False)
+            self.register_buffer("sines", sines, persistent=False)
+
+    def forward(self, stream: torch.Tensor) -> torch.Tensor:
+        """Return what each token takes from itself and those before it, shape (N, tokens, width)."""
+        count, tokens, width = stream.shape
+        queries = self.query(stream).view(count, tokens, self._heads, self._size).transpose(1, 2)
+        both = self.key_value(stream).view(count, tokens, 2 * self._key_heads, self._size).transpose(1, 2)
+        keys, values = both[:, : self._key_heads], both[:, self._key_heads :]
+        if self._is_rotary:
+            queries, keys = self._turned(queries), self._turned(keys)
+        keys, values = self._for_each_head(keys), self._for_each_head(values)
+        found = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        taken: torch.Tensor = self.out(found.transpose(1, 2).reshape(count, tokens, width))
+        return taken
+
+    def _turned(self, heads: torch.Tensor) -> torch.Tensor:
+        """Return heads whose halves are turned by an angle that grows with the position."""
+        first, second = heads.chunk(2, dim=-1)
+        return heads * self.cosines + torch.cat((-second, first), dim=-1) * self.sines
+
+    def _for_each_head(self, heads: torch.Tensor) -> torch.Tensor:
+        """Repeat shared heads for those that share them. Exporters know no other way."""
+        count, key_heads, tokens, size = heads.shape
+        if key_heads == self._heads:
+            return heads
+        times = self._heads // key_heads
+        return heads[:, :, None].expand(count, key_heads, times, tokens, size).reshape(count, -1, tokens, size)
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, width: int, inside: int) -> None:
+        super().__init__()
+        self.widen = nn.Linear(width, inside)
+        self.out = nn.Linear(inside, width)
+
+    def forward(self, stream: torch.Tensor) -> torch.Tensor:
+        """Return what is added to each token, shape (N, tokens, width)."""
+        added: torch.Tensor = self.out(F.gelu(self.widen(stream)))
+        return added
+
+
+def _norm(kind: str, width: int) -> nn.Module:
+    return nn.LayerNorm(width) if kind == "layer" else nn.RMSNorm(width, eps=1e-6)
+
+
+def _turns(context: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return cosines and sines of the angles by position, each of shape (tokens, size)."""
+    speeds = LONGEST_TURN ** (-torch.arange(0, size, 2, dtype=torch.float32) / size)
+    angles = torch.outer(torch.arange(context, dtype=torch.float32), speeds).repeat(1, 2)
+    return angles.cos(), angles.sin()
