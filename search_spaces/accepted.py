@@ -8,6 +8,7 @@ from nas.space.signature import Accepts, image_signature
 
 IMAGES = Accepts("images", ("channels", "height", "width"))
 SIGNALS = Accepts("signals", ("channels", "samples"))
+TEXTS = Accepts("texts", ("tokens",), "int64", output_axes=2)
 
 
 def image_shape(space: object, shape: Sequence[int]) -> tuple[int, int, int]:

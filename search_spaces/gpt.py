@@ -17,6 +17,7 @@ from torch import nn
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.signature import Signature
+from search_spaces.accepted import TEXTS
 
 LONGEST_TURN = 10_000
 """The base of rotary positions: the longest wave takes about six times as many tokens."""
@@ -35,6 +36,8 @@ class Gpt:
         ValueError: the models have other inputs or outputs, or a width does not fit the heads.
     """
 
+    accepts = TEXTS
+
     def __init__(
         self,
         signature: Signature,
@@ -42,13 +45,10 @@ class Gpt:
         widths: Sequence[int] = (32, 64, 96, 128, 192),
         heads: Sequence[int] = (2, 4, 8),
     ) -> None:
+        TEXTS.check("Gpt", signature)
         tokens = signature.inputs[0]
-        is_text = len(signature.inputs) == 1 and len(tokens.shape) == 1 and len(tokens.counts) == 1
-        if not is_text or signature.output != (*tokens.shape, *tokens.counts):
-            raise ValueError(
-                "it takes one input of whole numbers, such as tokens (int64, 128), and gives logits for each of them, "
-                f"such as 128×256, but the data have {signature}. For those, choose another space."
-            )
+        if signature.output != (*tokens.shape, *tokens.counts):
+            raise ValueError(f"Gpt gives logits for each token, tokens × vocabulary, but the data have {signature}.")
         for width in widths:
             for number in heads:
                 if width % (2 * number):

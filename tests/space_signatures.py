@@ -12,7 +12,11 @@ IMAGES = tuple(image_signature(shape, CLASSES) for shape in ((1, 8, 8), (1, 28, 
 SIGNALS = tuple(
     Signature((TensorType("signals", shape),), (CLASSES,)) for shape in ((1, 24), (6, 100), (40, 101), (2, 4000))
 )
-BY_NOUN: Mapping[str, tuple[Signature, ...]] = {"images": IMAGES, "signals": SIGNALS}
+TEXTS = tuple(
+    Signature((TensorType("tokens", (context,), "int64", (vocabulary,)),), (context, vocabulary))
+    for context, vocabulary in ((16, 256), (48, 700))
+)
+BY_NOUN: Mapping[str, tuple[Signature, ...]] = {"images": IMAGES, "signals": SIGNALS, "texts": TEXTS}
 
 
 def signatures_for(space: str) -> tuple[Signature, ...]:

@@ -86,9 +86,18 @@ def test_more_heads_cannot_share_than_there_are() -> None:
 @pytest.mark.parametrize(
     ("signature", "told"),
     [
-        (image_signature((3, 32, 32), 10), "images (float32, 3×32×32) → 10"),
-        (Signature((TensorType("tokens", (16,), "int64", (256,)),), (10,)), "tokens (int64, 16) → 10"),
-        (Signature((TensorType("columns", (2,), "int64", (3, 4)),), (2, 3)), "columns (int64, 2) → 2×3"),
+        (
+            image_signature((3, 32, 32), 10),
+            "takes texts, int64 of shape (tokens,), but the data have images, float32 of shape (3, 32, 32)",
+        ),
+        (
+            Signature((TensorType("tokens", (16,), "int64", (256,)),), (10,)),
+            "tokens, int64 of shape (16,), and outputs of shape (10,)",
+        ),
+        (
+            Signature((TensorType("columns", (2,), "int64", (3, 4)),), (2, 3)),
+            "gives logits for each token, tokens × vocabulary, but the data have columns (int64, 2) → 2×3",
+        ),
     ],
 )
 def test_other_inputs_are_refused(signature: Signature, told: str) -> None:
