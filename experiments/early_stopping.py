@@ -27,8 +27,8 @@ import numpy.typing as npt
 from experiments.command_line import parser_of
 from experiments.early_stopping_replay import ProductRule, RandomRule, Replay, Training, orders, replay, score
 from nas.hardware.machine import processor_name
-from nas.recipe.sections import EarlyStoppingRecipe
 from nas.recipe.toml_text import apply_overrides
+from nas.recipe.training_sections import EarlyStoppingRecipe
 from nas.searching.proposer import Beforehand, Proposer, Told
 from nas.searching.screening import Verdict
 from nas.space.architecture import Architecture
@@ -40,7 +40,8 @@ from nas.tasks.data_source import DataSource
 from nas.tasks.images.images import Images
 from nas.tasks.images.loading import load_data
 from nas.training.early_stopping import rung_epochs, rung_subsets, trust_in_rungs
-from nas.training.training import CandidateTraining, TrainingSettings
+from nas.training.settings import TrainingSettings
+from nas.training.training import CandidateTraining
 from nas.values import pareto
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nas.recipe.sections import EarlyStoppingRecipe
+from nas.recipe.training_sections import EarlyStoppingRecipe
 from nas.training.early_stopping import EarlyStopping, RungTrust
 from nas.values import pareto
 

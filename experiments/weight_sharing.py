@@ -35,9 +35,10 @@ from nas.space.tracing import build_checked, layers_of
 from nas.storage.journal import write_aside
 from nas.tasks.batches import items_at
 from nas.tasks.data_source import DataSource
+from nas.training.settings import TrainingSettings
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
-from nas.training.training import CandidateTraining, TrainingSettings
+from nas.training.training import CandidateTraining
 from nas.training.zero_cost import naswot, snip, synflow
 
 ERRORS = {"supernet": "shared weights", "alone": "another seed's training (the ceiling)"}

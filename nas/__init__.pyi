@@ -51,16 +51,12 @@ from nas.prediction.predictor import (
 )
 from nas.progress import NullProgress as NullProgress, PlainProgress as PlainProgress, Progress as Progress
 from nas.recipe.recipe import Recipe as Recipe, read_recipe as read_recipe
-from nas.recipe.sections import EarlyStoppingRecipe as EarlyStoppingRecipe
 from nas.recipe.toml_text import apply_overrides as apply_overrides
+from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRecipe
 from nas.results.front import Front as Front
 from nas.results.run import Run as Run
 from nas.results.run_folder import load_run as load_run
 from nas.results.winner import Winner as Winner
-from nas.searching.evaluating.training_settings import (
-    training_seed as training_seed,
-    training_settings as training_settings,
-)
 from nas.searching.proposer import (
     EXPECTED as EXPECTED,
     SECONDS as SECONDS,
@@ -130,12 +126,15 @@ from nas.training.early_stopping import (
     rung_subsets as rung_subsets,
     trust_in_rungs as trust_in_rungs,
 )
+from nas.training.settings import (
+    TrainingSettings as TrainingSettings,
+    training_seed as training_seed,
+    training_settings as training_settings,
+)
 from nas.training.supernet import SharedEvaluation as SharedEvaluation, SharedWeights as SharedWeights
 from nas.training.supernet_training import SupernetTraining as SupernetTraining
-from nas.training.training import (
-    CandidateTraining as CandidateTraining,
-    TrainingSettings as TrainingSettings,
-)
+from nas.training.trainer import Trainer as Trainer
+from nas.training.training import CandidateTraining as CandidateTraining
 from nas.training.zero_cost import naswot as naswot, snip as snip, synflow as synflow
 from nas.values.evaluation import Evaluation as Evaluation, Failure as Failure, PredictedValue as PredictedValue
 from nas.values.held_out import HeldOutError as HeldOutError

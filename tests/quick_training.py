@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.tasks.data_source import DataSource
-from nas.training.training import TrainingSettings
+from nas.training.settings import TrainingSettings
 
 DIGITS = DataSource(name="digits")
 SETTINGS = TrainingSettings(

@@ -24,12 +24,12 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Job, Report
 from nas.jobs.ray_executor import RayExecutor
 from nas.jobs.resources import Resources
-from nas.searching.evaluating.training_settings import training_seed, training_settings
 from nas.space.architecture import Architecture
 from nas.space.search_space import architecture_from
 from nas.space.tracing import build_checked
 from nas.storage.journal import write_aside
 from nas.tasks.batches import items_at
+from nas.training.settings import training_seed, training_settings
 from nas.training.training import CandidateTraining
 
 

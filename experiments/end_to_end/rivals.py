@@ -21,11 +21,11 @@ from nas.formats.onnx_session import load_onnxruntime
 from nas.jobs.ray_executor import RayExecutor
 from nas.jobs.resources import Resources
 from nas.recipe.recipe import Recipe
-from nas.searching.evaluating.training_settings import training_seed, training_settings
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import SearchSpace, settle
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
+from nas.training.settings import training_seed, training_settings
 from nas.training.training import CandidateTraining
 
 TIMED_RUNS, WARM_UP_RUNS = 100, 20

@@ -14,7 +14,6 @@ from nas.recipe.problems import explained, told_to_pydantic
 from nas.recipe.sections import (
     MOST_SEED,
     DataRecipe,
-    EarlyStoppingRecipe,
     EnergyRecipe,
     ExecutionRecipe,
     MeasuringRecipe,
@@ -26,11 +25,11 @@ from nas.recipe.sections import (
     SpaceRecipe,
     SupernetRecipe,
     TableRecipe,
-    TrainingRecipe,
     ZeroCostRecipe,
 )
 from nas.recipe.small_searches import DEFAULT_ROUNDS, with_small_defaults
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
+from nas.recipe.training_sections import EarlyStoppingRecipe, TrainingRecipe
 from nas.values.objective import Limit, Objective, with_units
 from nas.values.target import Target
 

@@ -186,52 +186,6 @@ class MeasuringRecipe(Section):
         return self
 
 
-class TrainingRecipe(Section):
-    """How a candidate is trained."""
-
-    epochs: int = Field(default=8, ge=1)
-    """Epochs of a candidate's training."""
-    subset: float = Field(default=1.0, gt=0, le=1)
-    """The share of the training images that candidates see."""
-    batch_size: int = Field(default=64, ge=1)
-    """Images in a batch."""
-    learning_rate: float = Field(default=5e-3, gt=0)
-    """The peak learning rate."""
-    weight_decay: float = Field(default=0.05, ge=0)
-    """The weight decay of AdamW."""
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
-    """The share of each label that is spread over all classes."""
-    augment: bool = True
-    """Shift training images at random, and mirror those of data sets whose classes allow it."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where candidates are trained; ``auto`` takes a GPU if there is one."""
-    time_limit_s: float = Field(default=1800.0, gt=0)
-    """The time limit of one training, in seconds."""
-
-
-class EarlyStoppingRecipe(Section):
-    """Stopping trainings that others of similar cost dominate."""
-
-    enabled: bool = True
-    """Stop trainings early."""
-    check: int = Field(default=5, ge=3)
-    """Trainings that must run to their end before any is stopped."""
-    least_correlation: float = Field(default=0.5, ge=-1, le=1)
-    """The Spearman correlation with final errors that an early epoch needs before trainings are stopped there."""
-    reduction: float = Field(default=1.5, ge=1.1)
-    """Trainings are compared at ``epochs`` divided by powers of this."""
-    keep: float = Field(default=0.25, gt=0, le=1)
-    """This share of the compared trainings always continues: the best by Pareto rank and then crowding."""
-    min_peers: int = Field(default=4, ge=1)
-    """The fewest trainings in a comparison."""
-    neighbours: int = Field(default=12, ge=1)
-    """A training is compared with this number of others of the nearest cost."""
-    margin: float = Field(default=0.7, ge=0)
-    """A training is stopped only if it is dominated by more than this multiple of the noise of early errors."""
-    grow_subset: bool = False
-    """Let early epochs see fewer images: ``reduction`` times fewer before each comparison."""
-
-
 class SupernetRecipe(Section):
     """How weights that candidates share are trained, and how they are checked."""
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from nas.errors import CandidateError
 from nas.progress import duration_text
-from nas.searching.evaluating.training_settings import training_settings
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.search_space import sample
 from nas.training.pace import epoch_seconds
+from nas.training.settings import training_settings
 
 PROBED = 5
 """Random architectures, of which the middle one by multiply-accumulates is trained for two steps."""

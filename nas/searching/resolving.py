@@ -28,6 +28,7 @@ from nas.results.bundle import GIVEN
 from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
 from nas.searching.given.objects import GivenSpace
+from nas.searching.given.teachers import Teacher, teacher_of
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -44,7 +45,9 @@ from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.data_source import DataSource
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.task import Task
+from nas.training.settings import training_settings
 from nas.training.supernet import check_supernet
+from nas.training.trainer import check_settings
 
 Clock = Callable[[], float]
 
@@ -74,11 +77,12 @@ class Instruments:
 
 @dataclass(frozen=True)
 class Models:
-    """The task that models learn, and the bench that measures them."""
+    """The task that models learn, the teacher from which they learn it too, and the bench that measures them."""
 
     task: Task
     source: DataSource
     bench: Bench
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,12 @@ class Resolved:
         """Where each process gets the task."""
         assert self.models is not None
         return self.models.source
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The model from which candidates also learn, if there is one."""
+        assert self.models is not None
+        return self.models.teacher
 
     @property
     def bench(self) -> Bench:
@@ -199,9 +209,12 @@ def _resolve_models(
         check_suits(made, recipe.space.name, signature)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
+    training = recipe.training
+    check_settings(training_settings(recipe, training.epochs, training.subset, training.time_limit_s), loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
-    return Resolved(recipe, made, look, signature, surroundings, models=Models(loaded, source, bench), store=store)
+    models = Models(loaded, source, bench, teacher_of(recipe, signature))
+    return Resolved(recipe, made, look, signature, surroundings, models=models, store=store)
 
 
 def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:

@@ -11,7 +11,6 @@ from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator
-from nas.searching.evaluating.training_settings import training_seed
 from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Beforehand, Proposal, Proposer
@@ -21,6 +20,7 @@ from nas.searching.telling import known_costs, known_losses, told
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Fit, RungsJudged, TrainingsEnded, TurnedAway
 from nas.training.early_stopping import EarlyStopping, RungTrust
+from nas.training.settings import training_seed
 from nas.training.zero_cost import ScorePrior
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.metric import METRICS

@@ -83,6 +83,15 @@ class Task(abc.ABC):
         """Return a training batch, changed at random in ways that keep its targets. By default nothing changes."""
         return raw
 
+    @property
+    def takes_strength(self) -> bool:
+        """True if batches can also be augmented more or less strongly, by ``augmented_more``."""
+        return False
+
+    def augmented_more(self, raw: Tensors, generator: torch.Generator, strength: float) -> Tensors:
+        """Return a training batch, changed at random on top of ``augmented``, by a ``strength`` of 0 to 1."""
+        raise NotImplementedError(f"{type(self).__name__} has no augmentation with a strength.")
+
     def inputs_of(self, raw: Tensors) -> Tensors:
         """Return raw items, on any device, as the model's inputs. By default they are that already."""
         return raw

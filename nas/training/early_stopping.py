@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.recipe.sections import EarlyStoppingRecipe
+from nas.recipe.training_sections import EarlyStoppingRecipe
 from nas.values import pareto
 
 LEAST_ERROR = 1e-3

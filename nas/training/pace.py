@@ -6,7 +6,8 @@ from nas.errors import CandidateError
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.tasks.task import Task
-from nas.training.training import TrainingSettings, device_named
+from nas.training.modules import device_named
+from nas.training.settings import TrainingSettings
 
 EVALUATING = 1.2
 """How much longer an epoch takes than its steps, because the model is evaluated after it; roughly."""

@@ -21,7 +21,7 @@ from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
-from nas.training.training import device_named, error_of, move
+from nas.training.modules import device_named, error_of, move
 
 BY = "supernet"
 """The value of ``by`` in rows and reports of candidates that were evaluated with shared weights."""

@@ -22,13 +22,10 @@ from nas.space.tracing import build_checked
 from nas.tasks.batches import Tensors, items_at
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
+from nas.training.modules import device_named
+from nas.training.optimizing import factor_of, parameter_groups
+from nas.training.settings import TrainingSettings
 from nas.training.supernet import make_supernet, weights_for
-from nas.training.training import (
-    TrainingSettings,
-    device_named,
-    parameter_groups,
-    rate_at,
-)
 
 CHECKPOINT_EVERY_S = 20.0
 """The least time between checkpoints: an epoch on a small data set takes less time than its checkpoint."""
@@ -108,6 +105,7 @@ class _Steps:
         self._optimizer = torch.optim.AdamW(
             parameter_groups(self._supernet, settings.weight_decay), lr=settings.learning_rate, fused=True
         )
+        self._factor = factor_of(settings.schedule, settings.warm_up)
         self._smallest, self._largest = ends(space)
 
     def epoch(self, epoch: int, seed: int) -> float:
@@ -121,7 +119,7 @@ class _Steps:
         for number in range(self._steps_per_epoch):
             step = (epoch - 1) * self._steps_per_epoch + number
             for group in self._optimizer.param_groups:
-                group["lr"] = settings.learning_rate * rate_at(step, settings.epochs * self._steps_per_epoch)
+                group["lr"] = settings.learning_rate * self._factor(step, settings.epochs * self._steps_per_epoch)
             batch = items_at(self._examples, order[number * self._batch : (number + 1) * self._batch])
             raw = self._task.augmented(batch.raw, shifts) if settings.augment else batch.raw
             inputs = self._task.inputs_of(tuple(each.to(self._device) for each in raw))

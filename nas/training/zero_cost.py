@@ -33,7 +33,7 @@ from nas.space.tracing import build_checked, layers_of
 from nas.tasks.batches import Tensors
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
-from nas.training.training import device_named
+from nas.training.modules import device_named
 
 ScoreName = Literal["snip", "synflow", "naswot", "macs"]
 BY = "zero-cost"

@@ -16,7 +16,7 @@ from experiments.early_stopping_replay import (
     replay,
     score,
 )
-from nas.recipe.sections import EarlyStoppingRecipe
+from nas.recipe.training_sections import EarlyStoppingRecipe
 
 
 class StopsAt:

@@ -75,6 +75,7 @@ def test_every_default_is_written_out() -> None:
         "data.validation_share",
         "execution.ray_address",
         "execution.gpus_per_worker",
+        "training.teacher",
     }
     optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
     optional |= {f"table.{key}" for key in ("path", "accuracy", "test_accuracy", "device")}

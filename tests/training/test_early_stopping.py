@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from nas.recipe.sections import EarlyStoppingRecipe
+from nas.recipe.training_sections import EarlyStoppingRecipe
 from nas.training.early_stopping import (
     EarlyStopping,
     Rungs,

@@ -19,8 +19,8 @@ from nas.space.search_space import enumerate_space
 from nas.space.signature import image_signature
 from nas.tasks.data_source import DataSource
 from nas.tasks.images.images import Images
+from nas.training.modules import error_of
 from nas.training.supernet import SharedEvaluation, SharedWeights, check_supernet, recalibrate
-from nas.training.training import error_of
 
 DIGITS = DataSource(name="digits")
 CPU = torch.device("cpu")

@@ -20,11 +20,9 @@ from nas.errors import CandidateError
 from nas.space.architecture import Architecture
 from nas.tasks.images.images import Images
 from nas.tasks.images.splits import Split
-from nas.training.training import (
-    CandidateTraining,
-    _AveragedState,
-    error_of,
-)
+from nas.training.averaging import AveragedState
+from nas.training.modules import error_of
+from nas.training.training import CandidateTraining
 
 SMALL = {"width": 8, "depth": 1, "kernel": 3}
 
@@ -154,7 +152,7 @@ def test_there_is_a_share_for_each_epoch() -> None:
 def test_weights_and_statistics_are_averaged() -> None:
     """Later steps count more, and the trained weights do not change."""
     module = nn.BatchNorm1d(2)
-    state = _AveragedState(module)
+    state = AveragedState(module)
     seen = []
     for step in range(1, 4):
         with torch.no_grad():
@@ -173,7 +171,7 @@ def test_weights_and_statistics_are_averaged() -> None:
 def test_the_average_restores_the_module() -> None:
     """The module is restored even if scoring the average raises."""
     module = nn.Linear(2, 1)
-    state = _AveragedState(module)
+    state = AveragedState(module)
     state.update()
     with torch.no_grad():
         module.weight.fill_(5.0)
@@ -220,6 +218,13 @@ def test_a_failed_build_is_a_failure() -> None:
     with pytest.raises(CandidateError, match="build raised KeyError: 'kernel'") as caught:
         list(CandidateTraining(_NeedsKernel(), DIGITS, SETTINGS)(job_of({"width": 4, "depth": 0})))
     assert caught.value.kind == "build"
+
+
+def test_a_network_without_weights_is_a_failure() -> None:
+    """There is nothing to train, which its row says."""
+    with pytest.raises(CandidateError, match="build must return a module with weights to train, but none of its") as f:
+        train(OneModule(nn.Flatten))
+    assert f.value.kind == "build"
 
 
 class _NeedsKernel(TinySpace):

@@ -13,11 +13,11 @@ from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
 from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
-from nas.searching.evaluating.training_settings import training_seed, training_settings
 from nas.searching.state import RunState
 from nas.tables.table_evaluation import TableLookup
 from nas.training.early_stopping import rung_subsets
-from nas.training.training import CandidateTraining, TrainingSettings
+from nas.training.settings import TrainingSettings, training_seed, training_settings
+from nas.training.training import CandidateTraining
 from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
 
 DOING = {
@@ -112,7 +112,10 @@ class TrainingEvaluator:
         subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
         limit_s = training.time_limit_s
         settings = training_settings(state.recipe, training.epochs, training.subset, limit_s, subsets=subsets)
-        self.work: Work = CandidateTraining(state.resolved.space, state.resolved.source, settings, state.stopwatch)
+        resolved = state.resolved
+        self.work: Work = CandidateTraining(
+            resolved.space, resolved.source, settings, state.stopwatch, teacher=resolved.teacher
+        )
 
     def prepare(self, executor: Executor) -> None:
         """Do nothing: no work comes before the first training."""

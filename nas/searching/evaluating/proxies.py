@@ -13,9 +13,9 @@ from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_
 from nas.searching.state import RunState
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
+from nas.training.settings import TrainingSettings
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
-from nas.training.training import TrainingSettings
 from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
 
 SUPERNET, CHECKPOINT = "supernet.safetensors", "supernet.checkpoint.safetensors"

@@ -14,7 +14,6 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
 from nas.searching.evaluating.proxies import SUPERNET
-from nas.searching.evaluating.training_settings import training_seed, training_settings
 from nas.searching.fitting import Fitting
 from nas.searching.planning.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses
@@ -23,6 +22,7 @@ from nas.searching.winners.bundles import WINNERS, BundleMaker
 from nas.searching.winners.misses import say_only_misses
 from nas.space.architecture import Architecture
 from nas.storage.journal import write_aside
+from nas.training.settings import training_seed, training_settings
 from nas.training.supernet import SharedWeights
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
@@ -85,7 +85,10 @@ class Retraining:
         start = None
         if retraining.start == "supernet":
             start = SharedWeights(state.resolved.space, (self._folder / SUPERNET).read_bytes())
-        work = CandidateTraining(state.resolved.space, state.resolved.source, settings, state.stopwatch, start)
+        resolved = state.resolved
+        work = CandidateTraining(
+            resolved.space, resolved.source, settings, state.stopwatch, start, teacher=resolved.teacher
+        )
         source = _Retrainings(state, self._folder, list(architectures))
         executor.run(work, source, time_limit_s=retraining.time_limit_s)
         state.progress.close()

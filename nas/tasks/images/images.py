@@ -23,6 +23,7 @@ from nas.tasks.images.arrays import checked_images, checked_labels
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.duplicates import duplicate_warnings
+from nas.tasks.images.random_augmentation import randomly_augmented
 from nas.tasks.images.splits import TEST_SHARE, Split, complete_splits
 from nas.tasks.task import Task
 
@@ -191,6 +192,15 @@ class Images(Task):
     def sample(self, count: int, seed: int = 0) -> Items:
         """Return random training images, ``count`` or all if there are fewer, with each class's share."""
         return self.train.sample(count, seed).items_at(slice(None))
+
+    @property
+    def takes_strength(self) -> bool:
+        """True for pictures in one or three channels, which RandAugment takes."""
+        return self.input_shape[0] in (1, 3)
+
+    def augmented_more(self, raw: Tensors, generator: torch.Generator, strength: float) -> Tensors:
+        """Change each picture by two random operations of this strength, such as a turn or a change of contrast."""
+        return (randomly_augmented(raw[0], generator, strength),)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
         """Shift each image by up to ``shift`` pixels, and flip it at random if ``flip`` allows it."""

@@ -1,0 +1,85 @@
+"""The sections of a recipe about training candidates, and about stopping it early."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nas.recipe.sections import Section
+
+
+class TrainingRecipe(Section):
+    """How a candidate is trained."""
+
+    epochs: int = Field(default=8, ge=1)
+    """Epochs of a candidate's training."""
+    subset: float = Field(default=1.0, gt=0, le=1)
+    """The share of the training images that candidates see."""
+    batch_size: int = Field(default=64, ge=1)
+    """Images in a batch."""
+    learning_rate: float = Field(default=5e-3, gt=0)
+    """The peak learning rate."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """The weight decay. Biases and the scales of normalisations have none."""
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    """The share of each label that is spread over all classes."""
+    augment: bool = True
+    """Shift training images at random, and mirror those of data sets whose classes allow it."""
+    augmentation_strength: float = Field(default=0.0, ge=0, le=1)
+    """How strongly training items are changed further; for pictures, by RandAugment, whose 30 is 1. 0 turns it off."""
+    mixup: float = Field(default=0.0, ge=0)
+    """The alpha of mixup, which blends two items and their targets; 0 turns it off."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """The alpha of CutMix, which pastes a part of one picture or signal into another; 0 turns it off."""
+    optimizer: str = "adamw"
+    """The optimizer: ``adamw``, or any that timm has, such as ``sgd``, ``nadamw``, ``lion`` or ``lamb``."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+    warm_up: float = Field(default=0.05, ge=0, le=0.5)
+    """The share of the steps in which the learning rate rises to its peak."""
+    gradient_clip: float = Field(default=5.0, ge=0)
+    """The largest norm of a step's gradient, to which longer ones are cut; 0 for any."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """The decay of an average of the weights over steps, such as 0.99, which is kept as the model; 0 turns it off."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """The numbers in which layers compute; ``auto`` is bf16 or fp16 on GPUs that have it, and fp32 on CPUs."""
+    tune: str = Field(default="all", min_length=1)
+    """The weights that change: ``all``, ``head``, ``norms`` (with biases and the head), or names such as ``stage4``."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """The factor between the learning rates of neighbouring layers, lowest at the input. For pretrained weights."""
+    head_epochs: int = Field(default=0, ge=0)
+    """First epochs in which only the last layer is trained. For pretrained weights."""
+    teacher: str | None = None
+    """A trained model to learn from as well: the folder of a bundle, or ``module:function`` that returns a module."""
+    distillation_weight: float = Field(default=0.5, ge=0, le=1)
+    """The share of the loss that compares with the teacher."""
+    temperature: float = Field(default=2.0, gt=0)
+    """By this the outputs of teacher and candidate are divided before they are compared. Higher is softer."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where candidates are trained; ``auto`` takes a GPU if there is one."""
+    time_limit_s: float = Field(default=1800.0, gt=0)
+    """The time limit of one training, in seconds."""
+
+
+class EarlyStoppingRecipe(Section):
+    """Stopping trainings that others of similar cost dominate."""
+
+    enabled: bool = True
+    """Stop trainings early."""
+    check: int = Field(default=5, ge=3)
+    """Trainings that must run to their end before any is stopped."""
+    least_correlation: float = Field(default=0.5, ge=-1, le=1)
+    """The Spearman correlation with final errors that an early epoch needs before trainings are stopped there."""
+    reduction: float = Field(default=1.5, ge=1.1)
+    """Trainings are compared at ``epochs`` divided by powers of this."""
+    keep: float = Field(default=0.25, gt=0, le=1)
+    """This share of the compared trainings always continues: the best by Pareto rank and then crowding."""
+    min_peers: int = Field(default=4, ge=1)
+    """The fewest trainings in a comparison."""
+    neighbours: int = Field(default=12, ge=1)
+    """A training is compared with this number of others of the nearest cost."""
+    margin: float = Field(default=0.7, ge=0)
+    """A training is stopped only if it is dominated by more than this multiple of the noise of early errors."""
+    grow_subset: bool = False
+    """Let early epochs see fewer images: ``reduction`` times fewer before each comparison."""

@@ -1,0 +1,85 @@
+"""The settings of one training, as a recipe gives them, and its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from nas.recipe.recipe import Recipe
+from nas.space.architecture import Architecture
+
+FIXED = frozenset({"subset", "subsets", "device", "time_limit_s", "threads", "keep_weights", "use_validation"})
+"""Settings that are the same for all candidates: they decide what is compared, and where it runs."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The settings of a training. ``subset`` is the share of the training items that it uses.
+
+    ``use_validation`` adds the validation items. ``subsets`` holds a share for each epoch; if it is empty, every epoch
+    uses ``subset``. The recipe's section ``[training]`` describes the others.
+    """
+
+    epochs: int
+    subset: float
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    augment: bool
+    device: str
+    time_limit_s: float
+    threads: int
+    keep_weights: bool = False
+    use_validation: bool = False
+    subsets: tuple[float, ...] = ()
+    optimizer: str = "adamw"
+    schedule: str = "cosine"
+    warm_up: float = 0.05
+    gradient_clip: float = 5.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    augmentation_strength: float = 0.0
+    ema: float = 0.0
+    precision: str = "auto"
+    tune: str = "all"
+    layer_decay: float = 1.0
+    head_epochs: int = 0
+    distillation_weight: float = 0.5
+    temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.subsets and len(self.subsets) != self.epochs:
+            raise ValueError(f"subsets must hold one share for each of {self.epochs} epochs, but got {self.subsets}.")
+
+    def chosen(self, options: Mapping[str, Any], longer: float = 1.0) -> TrainingSettings:
+        """Return the settings with a candidate's own ``options``; its epochs are multiplied by ``longer``."""
+        changes = dict(options)
+        if "epochs" in changes:
+            changes["epochs"] = max(1, round(longer * changes["epochs"]))
+        return replace(self, **changes)
+
+
+SEARCHABLE = frozenset(each.name for each in fields(TrainingSettings)) - FIXED
+"""The settings that candidates may have of their own."""
+
+
+def training_settings(
+    recipe: Recipe, epochs: int, subset: float, time_limit_s: float, **changes: Any
+) -> TrainingSettings:
+    """Return the recipe's way of training for ``epochs`` on the share ``subset`` of the training images."""
+    training = {key: value for key, value in recipe.training.model_dump().items() if key in SEARCHABLE}
+    return TrainingSettings(
+        **{**training, "epochs": epochs},
+        subset=subset,
+        device=recipe.training.device,
+        time_limit_s=time_limit_s,
+        threads=recipe.execution.threads_per_worker,
+        **changes,
+    )
+
+
+def training_seed(recipe: Recipe, architecture: Architecture) -> int:
+    """Return a seed that depends on the recipe's seed and the architecture alone, not on order or workers."""
+    return (int(architecture.id[:7], 16) + 7919 * recipe.seed) % 2**31

@@ -1,0 +1,228 @@
+"""The trainer: how a module learns a task, from scratch, from the weights that it comes with, or from a teacher."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from nas.errors import CandidateError, RecipeError
+from nas.space.signature import Signature
+from nas.tasks.batches import Examples, Items, items_at
+from nas.tasks.task import Task
+from nas.training.averaging import AveragedState
+from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
+from nas.training.modules import device_named, error_of, move, moved
+from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, set_rates
+from nas.training.settings import TrainingSettings
+
+
+def check_settings(settings: TrainingSettings, task: Task) -> None:
+    """Check that a task can be learned with these settings, before anything runs.
+
+    Raises:
+        RecipeError: timm has no such optimizer, or the task's inputs cannot be blended or augmented.
+    """
+    check_optimizer(settings.optimizer)
+    signature = task.signature
+    if settings.augmentation_strength and not task.takes_strength:
+        raise RecipeError(
+            f"training.augmentation_strength is for tasks that can be augmented more or less, such as pictures in one "
+            f"or three channels, but got {settings.augmentation_strength:g} for {_inputs(signature)}. Set it to 0."
+        )
+    if settings.mixup and not can_mix(signature):
+        raise RecipeError(f"training.mixup blends inputs of float32, but got {_inputs(signature)}. Set it to 0.")
+    if settings.cutmix and not can_cut(signature):
+        raise RecipeError(
+            f"training.cutmix cuts a part out of pictures or signals, but got {_inputs(signature)}. Set it to 0."
+        )
+
+
+def _inputs(signature: Signature) -> str:
+    return ", ".join(map(str, signature.inputs))
+
+
+@final
+@dataclass(frozen=True)
+class Trainer:
+    """Trains modules with given settings.
+
+    A ``teacher`` is a trained module for the same inputs and outputs: its outputs are learned beside the targets
+    (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+
+    Example::
+
+        trainer = Trainer(settings)
+        for report in trainer.train(module, task):
+            print(report["epoch"], report["error"])
+    """
+
+    settings: TrainingSettings
+    teacher: torch.nn.Module | None = None
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    def train(self, module: torch.nn.Module, task: Task, seed: int = 0) -> Iterator[dict[str, Any]]:
+        """Train a module, and yield a report after each epoch: ``epoch``, ``loss``, ``subset`` and ``error``.
+
+        The error is that of the validation items; it is missing if these are trained on. Before the last report it is
+        that of averaged weights, which predicts the final error better.
+
+        Raises:
+            CandidateError: the loss is not finite, the time limit is exceeded, or the module has nothing to train.
+            RecipeError: the module has no parameters of the names in ``tune``.
+        """
+        settings = self.settings
+        device = device_named(settings.device)
+        move(module, device)
+        if self.teacher is not None:
+            self.teacher.to(device).eval()
+        shares = settings.subsets or (settings.subset,) * settings.epochs
+        parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
+        run = _Training(self, module, task, device, [parts[share] for share in shares], seed)
+        for epoch, share in enumerate(shares, start=1):
+            yield {**run.epoch(epoch), "subset": share}
+
+
+@final
+class _Training:
+    """One training: the optimizer with its schedule, the averages, and the random numbers. ``seen`` holds the items of
+    each epoch.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        module: torch.nn.Module,
+        task: Task,
+        device: torch.device,
+        seen: Sequence[Examples],
+        seed: int,
+    ) -> None:
+        settings = trainer.settings
+        self._trainer, self._settings, self._module, self._task = trainer, settings, module, task
+        self._device = device
+        self._seen = seen
+        self._began = trainer.clock()
+        self._order_rng = np.random.default_rng(seed)
+        self._generator = torch.Generator().manual_seed(seed)
+        blends = settings.mixup > 0 or settings.cutmix > 0
+        self._mixer = Mixer(settings.mixup, settings.cutmix, np.random.default_rng((seed, 1))) if blends else None
+        self._tuning = Tuning(module, settings.tune, settings.head_epochs)
+        if not self._tuning.parameters:
+            raise CandidateError(
+                "build", "build must return a module with weights to train, but none of its weights requires gradients."
+            )
+        self._optimizer = make_optimizer(module, settings)
+        self._factor = factor_of(settings.schedule, settings.warm_up)
+        self._steps = sum(self._batches(examples) for examples in seen)
+        self._step = 0
+        needs_average = settings.ema > 0 or not settings.use_validation
+        self._averaged = AveragedState(module, settings.ema) if needs_average else None
+        self._dtype = autocast_dtype(settings.precision, device)
+        scales = self._dtype == torch.float16 and device.type == "cuda"
+        self._scaler = torch.amp.GradScaler(device.type) if scales else None
+
+    def _batches(self, examples: Examples) -> int:
+        return len(examples) // min(self._settings.batch_size, len(examples))
+
+    def epoch(self, epoch: int) -> dict[str, Any]:
+        """Train for one epoch, and return its report."""
+        settings, examples = self._settings, self._seen[epoch - 1]
+        size, batches = min(settings.batch_size, len(examples)), self._batches(examples)
+        self._tuning.begin(epoch)
+        total = 0.0
+        order = self._order_rng.permutation(len(examples))
+        for number in range(batches):
+            value = self._learn(items_at(examples, order[number * size : (number + 1) * size]))
+            if not math.isfinite(value):
+                raise CandidateError(
+                    "nan",
+                    f"the training loss must be finite, but was {value} in epoch {epoch}, batch {number + 1} of "
+                    f"{batches}; a lower training.learning_rate than {settings.learning_rate:g} may help.",
+                )
+            total += value
+            if self._trainer.clock() - self._began > settings.time_limit_s:
+                raise CandidateError(
+                    "timeout",
+                    f"a training must take at most {settings.time_limit_s:g} s, "
+                    f"but was in epoch {epoch} of {settings.epochs}.",
+                )
+        report: dict[str, Any] = {"epoch": epoch, "loss": total / batches}
+        is_last = epoch == len(self._seen)
+        if is_last and settings.ema > 0 and self._averaged is not None:
+            self._averaged.keep()
+        if not settings.use_validation and self._averaged is not None:
+            with contextlib.nullcontext() if is_last else self._averaged.swapped_in():
+                report["error"] = error_of(self._module, self._task.validation, self._task, self._device)
+        return report
+
+    def _learn(self, batch: Items) -> float:
+        """Take one step on a batch, unless its loss is not finite. Return the loss."""
+        settings, task = self._settings, self._task
+        raw = task.augmented(batch.raw, self._generator) if settings.augment else batch.raw
+        if settings.augmentation_strength > 0:
+            raw = task.augmented_more(raw, self._generator, settings.augmentation_strength)
+        mixed = Mixed(task.inputs_of(moved(raw, self._device)), torch.empty(0), 1.0)
+        if self._mixer is not None:
+            mixed = self._mixer(mixed.inputs)
+        loss = self._loss(mixed, batch.targets.to(self._device))
+        value = loss.item()
+        if not math.isfinite(value):
+            return value
+        set_rates(self._optimizer.param_groups, self._factor(self._step, self._steps))
+        self._step += 1
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._scaler is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._clip()
+            self._optimizer.step()
+        else:
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self._scaler.unscale_(self._optimizer)
+            self._clip()
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        if self._averaged is not None:
+            self._averaged.update()
+        return value
+
+    def _clip(self) -> None:
+        if self._settings.gradient_clip > 0:
+            torch.nn.utils.clip_grad_norm_(self._tuning.parameters, self._settings.gradient_clip, foreach=True)
+
+    def _loss(self, mixed: Mixed, targets: torch.Tensor) -> torch.Tensor:
+        settings, criterion, teacher = self._settings, self._task.criterion, self._trainer.teacher
+        narrow = torch.autocast(self._device.type, self._dtype) if self._dtype else contextlib.nullcontext()
+        with narrow:
+            outputs = self._module(*mixed.inputs)
+            with torch.no_grad():
+                taught = None if teacher is None else teacher(*mixed.inputs).float()
+        outputs = outputs.float()
+        smoothing = settings.label_smoothing
+        loss = mixed.loss(outputs, targets, lambda given, wanted: criterion.loss(given, wanted, smoothing))
+        if taught is None:
+            return loss
+        # Divided by the square of the temperature, the gradients of soft targets would shrink as it grows.
+        heat = settings.temperature
+        soft = heat**2 * criterion.soft_loss(outputs / heat, taught / heat)
+        return (1 - settings.distillation_weight) * loss + settings.distillation_weight * soft
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Return the type in which layers compute; None for float32.
+
+    ``auto`` is bf16, else fp16, on GPUs that compute in it. On CPUs it is fp32.
+    """
+    if precision == "auto":
+        if device.type != "cuda":
+            return None
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        return torch.float16 if torch.cuda.get_device_capability(device) >= (7, 0) else None
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
