@@ -260,7 +260,7 @@ class LookApart:
         self._is_loaded = False
 
     def _exchange(self, doing: str, op: str, **request: Any) -> dict[str, Any]:
-        """Send one request and return its reply; ``doing`` is what people are told who wait for it.
+        """Send one request and return its reply; ``doing`` names the work to people who wait for it.
 
         Raises:
             _LostError: the process ended, or did not answer in time and was ended.

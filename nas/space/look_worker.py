@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO, final
 
 from nas.errors import CandidateError, NasError, SpaceError, raised_text
 from nas.space.architecture import Architecture
+from nas.space.layer import fault_of
 from nas.space.own_code import own_code
 from nas.space.plug_ins import load_plug_in
 from nas.space.rules import check_space
@@ -115,7 +116,7 @@ class LookServer:
         self._rebuilder.build(place)
 
     def _look(self, architecture: Architecture, builds: bool) -> list[list[Any]]:
-        """Return the layers of an architecture as plain data. With ``builds``, it is also built if layers need not."""
+        """Return the layers of an architecture as plain data. With ``builds``, it is built even if they are given."""
         from nas.space.tracing import build_checked, layers_of, trace_layers
 
         assert self._space is not None
@@ -123,6 +124,8 @@ class LookServer:
         if builds and isinstance(self._space, HasLayers):
             module = build_checked(self._space, architecture, self._signature)
             trace_layers(module, self._signature)
+        if fault := next((fault for layer in layers if (fault := fault_of(layer))), None):
+            raise CandidateError("build", fault)
         return [list(vars(layer).values()) for layer in layers]
 
     def _train(self, architecture: Architecture, request: Mapping[str, Any]) -> float:

@@ -27,7 +27,7 @@ import nas
 
 
 class Traps:
-    choices = (nas.Choice("trap", ("none", "raise", "exit", "os_exit", "hang", "print", "input", "slow")),)
+    choices = (nas.Choice("trap", ("none", "raise", "exit", "os_exit", "hang", "print", "input", "slow", "shape")),)
 
     def __init__(self, seconds=0.2):
         self.seconds = seconds
@@ -52,7 +52,8 @@ class Traps:
             time.sleep(self.seconds)
         while trap == "hang":
             time.sleep(0.01)
-        return [nas.Layer("linear", (64,), (10,), macs=640, params=650)]
+        shape = 64 if trap == "shape" else (64,)
+        return [nas.Layer("linear", shape, (10,), macs=640, params=650)]
 """
 
 
@@ -105,6 +106,7 @@ def test_layers_come_back_as_the_space_gives_them(look: LookApart) -> None:
         ("exit", f"layers raised SystemExit: bye (HERE, line {line_of('bye')})"),
         ("os_exit", "build ended its process with exit code 0, as os._exit does."),
         ("input", "layers raised EOFError"),
+        ("shape", "the input_shape of a layer must be a tuple of whole numbers, but got 64."),
     ],
 )
 def test_a_failure_is_one_sentence_and_the_next_look_works(name: str, says: str, look: LookApart, traps: Path) -> None:
