@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import socket
 import threading
 
@@ -28,7 +29,7 @@ def check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     answers: queue.Queue[str | None] = queue.Queue()
     # In a thread, because looking up a name takes as long as the system likes.
-    asking = threading.Thread(target=lambda: answers.put(_why_not(host.strip("[]"), int(port))), daemon=True)
+    asking = threading.Thread(target=lambda: answers.put(_why_not(host.strip("[]"), port)), daemon=True)
     asking.start()
     reason: str | None = f"there is no answer within {MOST_S:g} s"
     with contextlib.suppress(queue.Empty):
@@ -40,10 +41,12 @@ def check_address(address: str) -> None:
         )
 
 
-def _why_not(host: str, port: int) -> str | None:
+def _why_not(host: str, port: str) -> str | None:
     """Return why this is not the head of a Ray, or None if it may be one."""
+    if re.fullmatch("[0-9]{1,5}", port) is None or int(port) >= 2**16:
+        return "there is no port"
     try:
-        with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
             if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
                 return None  # its greeting would be encrypted
             connection.settimeout(PATIENCE_S)

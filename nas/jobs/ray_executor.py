@@ -195,13 +195,15 @@ def check_cluster(address: str) -> None:
         set_tune_variables()
         from ray._private.services import canonicalize_bootstrap_address
 
-        try:
-            address = canonicalize_bootstrap_address("auto") or ""
-        except (ConnectionError, ValueError) as error:
+        found = None
+        with contextlib.suppress(ConnectionError, ValueError):
+            found = canonicalize_bootstrap_address("auto")
+        if found is None:  # also where RAY_ADDRESS is "local"
             raise TargetError(
                 "--ray-address auto joins the Ray of which this machine is a node, but there is none. Start one with: "
                 "ray start --head. Or leave the address out, to train on this machine."
-            ) from error
+            )
+        address = found
     check_address(address)
 
 

@@ -40,6 +40,15 @@ BAD_INPUTS = {
     "auto, and a variable that is no address": BadInput(
         (*NEW, "--ray-address", "auto"), ("--ray-address auto joins",), variables={"RAY_ADDRESS": "what"}
     ),
+    "auto, and a variable that asks for a Ray of one's own": BadInput(
+        (*NEW, "--ray-address", "auto"), ("--ray-address auto joins",), variables={"RAY_ADDRESS": "local"}
+    ),
+    "auto, and a variable with a word for its port": BadInput(
+        (*NEW, "--ray-address", "auto"), ("at head:ray there is no port",), variables={"RAY_ADDRESS": "head:ray"}
+    ),
+    "auto, and a variable with a port that is too high": BadInput(
+        (*NEW, "--ray-address", "auto"), ("at head:65536 there is no port",), variables={"RAY_ADDRESS": "head:65536"}
+    ),
     "resuming at an address of nobody": BadInput(
         ("search", "--resume", "run", "--executor", "ray", "--ray-address", "127.0.0.1:1"),
         ("nobody answers",),
