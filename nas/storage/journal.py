@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self, TypeVar, final
 
 from nas.errors import JournalError
+from nas.paths import why_no_file
 from nas.signals import check
 from nas.storage.journal_file import (
     FORMAT as FORMAT,
@@ -164,8 +165,8 @@ class Journal:
 class JournalReader:
     """Reads a run's journal without the writer's lock, also while the run goes on. Use it in a ``with`` statement.
 
-    All rows are read when the ``with`` statement begins. Damaged ones are left out, and ``damages`` names them; so it
-    also names rows that were found to be unfit later, by ``rows``.
+    All rows are read when the ``with`` statement begins. Damaged ones are left out, and ``damages`` names them.
+    ``rows`` adds those that it finds to be unfit.
 
     Raises:
         JournalError: on entering, the folder has no journal, or one that this version cannot read.
@@ -253,14 +254,13 @@ def _check_whole(folder: Path, noted: int | None) -> None:
     # A start that was killed while it made the file is undone by SQLite, from its own journal.
     if noted == 0 and (not path.exists() or path.with_name(f"{JOURNAL}-journal").exists()):
         return
-    if not path.exists():
+    why = why_no_file(path)
+    if why is not None:
         counted = "" if noted is None else f" of {noted} rows"
+        what = f"{folder} has no {JOURNAL}" if why == "does not exist" else f"{path} {why}"
         raise JournalError(
-            f"a run goes on from its journal{counted}, but {folder} has no {JOURNAL}. "
-            "Bring it back from a copy, or start a new run."
+            f"a run goes on from its journal{counted}, but {what}. Bring it back from a copy, or start a new run."
         )
-    if path.is_dir():
-        return  # SQLite's own words tell
     contents = read_contents(path, noted)
     if contents.format < WITH_CHECKSUMS:  # only their shape tells if rows are sound
         contents.damages += [unfit for each in contents.rows if (unfit := _why_unfit(each, contents.format))]

@@ -175,7 +175,8 @@ BAD_INPUTS = {
     "resuming an emptied journal": refused(RESUME, "rows 1 to 46 are lost", file(JOURNAL, b"")),
     "resuming an older emptied journal": refused(RESUME, "journal.db holds no rows", file(JOURNAL, b""), old=True),
     "resuming without the -wal": BadInput(RESUME, ("rows 1 to 46 are lost",), without_its_wal),
-    "resuming a journal that is a folder": refused(RESUME, "SQLite says: unable to open", folder_as(JOURNAL)),
+    "resuming a journal that is a folder": refused(RESUME, "run/journal.db is a folder", folder_as(JOURNAL)),
+    "resuming a journal that is a pipe": refused(RESUME, "run/journal.db is a named pipe", pipe_as(JOURNAL)),
     "resuming by a lock that is a link": refused(
         RESUME, "must be a file of its own, but it is a link", link_as(WRITER, "x")
     ),
