@@ -36,6 +36,8 @@ class RayCleanup:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
+            encoding="utf-8",
+            errors="replace",  # a folder's name may not be UTF-8
             start_new_session=sys.platform != "win32",
         )
         self._tell(advice())
@@ -54,12 +56,12 @@ class RayCleanup:
     def close_pipe(self) -> None:
         """Close this process's end of the pipe."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
 
     def _tell(self, text: str) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # somebody has killed it: Ray's own clean-up has to do
+        with contextlib.suppress(OSError):  # somebody has killed it: Ray's own clean-up has to do
             self._process.stdin.write(f"{text}\n")
             self._process.stdin.flush()
 

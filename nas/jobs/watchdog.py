@@ -33,7 +33,7 @@ def main(search: int, ray_folder: str, *others: str) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    lines = sys.stdin.read().splitlines()
+    lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
     ended_well = GOODBYE in lines
     if not ended_well and TOLD not in lines:
         sys.stderr.write("\n".join([ENDED_EARLY, *lines]) + "\n")
@@ -72,7 +72,8 @@ def writers(folder: str) -> set[int]:
         listed = subprocess.run(["/bin/ps", "-axo", "pid=,command="], capture_output=True, text=True, check=False)
         rows = [line.split(None, 1) for line in listed.stdout.splitlines() if f"={folder}/" in line]
         return {int(row[0]) for row in rows}
-    return {int(name) for name in os.listdir("/proc") if name.isdigit() and _writes_into(name, folder)}
+    real = os.path.realpath(folder)  # the temporary folder may be a link; the names of open files are never
+    return {int(name) for name in os.listdir("/proc") if name.isdigit() and _writes_into(name, real)}
 
 
 def _writes_into(process: str, folder: str) -> bool:

@@ -69,12 +69,16 @@ class Search:
             return False
 
 
-@pytest.fixture(name="search")
-def searching(place: Path) -> Iterator[Callable[[str], Search]]:
-    started = []
+Start = Callable[..., Search]
 
-    def start(then: str) -> Search:
-        started.append(Search(place, then))
+
+@pytest.fixture(name="search")
+def searching(place: Path) -> Iterator[Start]:
+    """Start a search that goes on by this code, with the temporary folder or another one."""
+    started: list[Search] = []
+
+    def start(then: str, temporary: Path = place) -> Search:
+        started.append(Search(temporary, then))
         return started[-1]
 
     yield start
@@ -102,7 +106,7 @@ def ignores(process: int, number: signal.Signals) -> bool:
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
-def test_a_killed_search_leaves_nothing(search: Callable[[str], Search], place: Path) -> None:
+def test_a_killed_search_leaves_nothing(search: Start, place: Path) -> None:
     """After kill -9, processes, folders and locks are gone in seconds. A message says that nothing is lost."""
     killed = search("time.sleep(100)")
     killed.process.kill()
@@ -114,7 +118,27 @@ def test_a_killed_search_leaves_nothing(search: Callable[[str], Search], place: 
     assert killed.is_there(killed.reader), "somebody who only reads a log is not Ray"
 
 
-def test_signals_to_the_whole_group_do_not_end_the_watchdog(search: Callable[[str], Search]) -> None:
+def test_a_temporary_folder_may_be_a_link(search: Start, place: Path) -> None:
+    """Ray's processes are found all the same."""
+    (place / "real").mkdir()
+    (place / "link").symlink_to("real")
+    killed = search("time.sleep(100)", place / "link")
+    killed.process.kill()
+    killed.process.communicate(timeout=20)
+    assert until(lambda: not killed.is_there(killed.worker))
+
+
+def test_a_folder_s_name_that_is_not_utf_8_is_told(search: Start) -> None:
+    """The sentence that says how to go on names it, in any form that can be written."""
+    killed = search("cleanup._tell('Resume \\udcff'); time.sleep(100)")
+    time.sleep(0.5)
+    killed.process.kill()
+    _, error = killed.process.communicate(timeout=20)
+    assert error == f"{ENDED_EARLY}\nGo on with: nas go\nResume ?\n"
+    assert until(lambda: not killed.is_there(killed.worker))
+
+
+def test_signals_to_the_whole_group_do_not_end_the_watchdog(search: Start) -> None:
     """A closed terminal and a process manager signal all processes of a search."""
     killed = search("time.sleep(100)")
     assert until(lambda: ignores(killed.watchdog, signal.SIGTERM)), "it has not begun"
@@ -125,7 +149,7 @@ def test_signals_to_the_whole_group_do_not_end_the_watchdog(search: Callable[[st
     assert until(lambda: not killed.folder.exists())
 
 
-def test_a_search_that_ends_well_waits_for_a_clean_end(search: Callable[[str], Search], place: Path) -> None:
+def test_a_search_that_ends_well_waits_for_a_clean_end(search: Start, place: Path) -> None:
     """``end`` returns when Ray's folder is gone, and leaves the search's other files. Nothing is printed."""
     left = "worker.poll(), cleanup.folder.exists(), len(os.listdir(cleanup.folder.parent))"
     ended = search(f"cleanup.end(); print({left})")
@@ -134,7 +158,7 @@ def test_a_search_that_ends_well_waits_for_a_clean_end(search: Callable[[str], S
     assert error == ""
 
 
-def test_a_second_signal_is_told_once(search: Callable[[str], Search]) -> None:
+def test_a_second_signal_is_told_once(search: Start) -> None:
     """The search that ends at once says how to go on, so the watchdog says nothing, and leaves nothing."""
     hold = "from nas.signals import deferred; hold = deferred(); hold.__enter__(); print('held', flush=True)"
     ended = search(f"{hold}; time.sleep(100)")
@@ -150,7 +174,7 @@ def test_a_second_signal_is_told_once(search: Callable[[str], Search]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_does_not_hide_the_end_of_the_search(search: Callable[[str], Search]) -> None:
+def test_a_fork_does_not_hide_the_end_of_the_search(search: Start) -> None:
     """A process that the search has forked does not keep the watchdog waiting."""
     killed = search("os.fork(); time.sleep(100)")
     time.sleep(0.3)
