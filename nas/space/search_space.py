@@ -192,7 +192,7 @@ def canonical_values(space: HasCanonical, values: Mapping[str, Option]) -> dict[
     """Return the values that ``canonical`` gives for ``values``, in the order of the choices.
 
     Raises:
-        SpaceError: it fails, or gives something else than an option for each active choice.
+        SpaceError: it fails, or gives something else than options of active choices. It may leave choices out.
     """
     try:
         given: object = space.canonical(values)
@@ -330,7 +330,7 @@ def choices_hash(space: SearchSpace) -> str:
 def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:
     """Yield every architecture once, in a fixed order; meant for small spaces."""
     seen: set[str] = set()
-    for values in _assignments(tuple(space.choices), {}):
+    for values in _assignments(tuple(space.choices)):
         architecture = settle(space, lambda choice, values=values: values[choice.name])  # type: ignore[misc]
         if architecture.id not in seen:
             seen.add(architecture.id)
@@ -345,13 +345,17 @@ def whole_space(space: SearchSpace, most: int = SMALL_SPACE) -> frozenset[Archit
     return found if len(found) <= most else None
 
 
-def _assignments(choices: tuple[Choice, ...], values: dict[str, Option]) -> Iterator[dict[str, Option]]:
-    for index, choice in enumerate(choices):
-        if is_active(choice, values):
-            for option in choice.options:
-                yield from _assignments(choices[index + 1 :], {**values, choice.name: option})
-            return
-    yield values
+def _assignments(choices: tuple[Choice, ...]) -> Iterator[dict[str, Option]]:
+    """Yield all assignments of active choices; the last choice changes first. A space may have a thousand choices."""
+    begun: list[tuple[int, dict[str, Option]]] = [(0, {})]
+    while begun:
+        start, values = begun.pop()
+        active = (n for n in range(start, len(choices)) if is_active(choices[n], values))
+        if (index := next(active, None)) is None:
+            yield values
+        else:
+            name, options = choices[index].name, choices[index].options
+            begun += [(index + 1, {**values, name: option}) for option in reversed(options)]
 
 
 def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> FloatArray:

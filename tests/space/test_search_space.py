@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import sys
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from space_signatures import signatures_for
 from nas.errors import RecipeError, SpaceError
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.plug_ins import plug_in_names
-from nas.space.rules import check_space
+from nas.space.rules import MOST_CHOICES, check_space
 from nas.space.search_space import (
     SearchSpace,
     architecture_from,
@@ -159,6 +160,27 @@ class TestCount:
     def test_enumerates_twins_once(self) -> None:
         """The count includes duplicates; the enumeration yields each network once."""
         assert (count(TwinSpace()), len(list(enumerate_space(TwinSpace())))) == (26, 25)
+
+    def test_the_last_choice_changes_first(self) -> None:
+        """The order is that of nested loops."""
+
+        class Plain(TinySpace):
+            choices = (Choice("a", (3, 1)), Choice("b", ("x", "y", "z")), Choice("c", (False, True)))
+
+        expected = list(itertools.product((3, 1), ("x", "y", "z"), (False, True)))
+        assert [tuple(architecture.values()) for architecture in enumerate_space(Plain())] == expected
+
+    def test_a_thousand_choices_can_be_enumerated(self) -> None:
+        """There are as few as 1,001 ways in a chain of conditions."""
+
+        class Chain(TinySpace):
+            choices = (
+                Choice("c0", (0, 1)),
+                *(Choice(f"c{n}", (0, 1), when=(f"c{n - 1}", (1,))) for n in range(1, MOST_CHOICES)),
+            )
+
+        check_space(Chain())
+        assert len(list(enumerate_space(Chain()))) == count(Chain()) == MOST_CHOICES + 1
 
     def test_samples_cover_the_space(self, tiny: TinySpace) -> None:
         """Sampling reaches every architecture, and so does mutation."""
