@@ -1,9 +1,10 @@
-"""Numbers, switches, times and texts of a recipe: what is meant is taken, what only could be meant is refused."""
+"""Checks of a recipe's values. One of another type, such as ``true`` for 1, is refused and not converted."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 MOST = 10**9
 """No number of a recipe is larger, but for the seed. In seconds it is 31 years."""
@@ -59,4 +60,25 @@ def checked_text(value: object) -> object:
             checked_text(item)
     if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
         raise ValueError(f"must be text in UTF-8 without NUL characters, but got {value[:60]!r}.")
+    return value
+
+
+def checked_option(value: object) -> object:
+    """Return ``value`` if TOML can hold it, so that the run's folder can.
+
+    Raises:
+        ValueError: None, another object of Python, or a text that ``checked_text`` refuses.
+    """
+    if isinstance(value, Mapping):
+        checked_option([*value, *value.values()])
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("must be a table whose keys are texts.")
+    elif isinstance(value, list | tuple):
+        for item in value:
+            checked_option(item)
+    elif isinstance(value, str):
+        checked_text(value)
+    elif not isinstance(value, bool | int | float):
+        got = "None" if value is None else f"an object of the class {type(value).__name__}"
+        raise ValueError(f"must be text, a number, true or false, or a list or a table of these, but got {got}.")
     return value

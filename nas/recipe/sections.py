@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from nas.recipe.amounts import checked_number, checked_switch, checked_text, seconds_of
+from nas.recipe.amounts import checked_number, checked_option, checked_switch, checked_text, seconds_of
 
 AUTO = "auto"
 """The name of a space in a recipe that leaves it to the task."""
@@ -66,10 +66,10 @@ class PlugIn(Section):
     """The name of an entry point, or ``module:Name``."""
 
     @model_validator(mode="after")
-    def _options_are_text(self) -> Self:
+    def _options_can_be_written(self) -> Self:
         for key, value in self.options.items():
             try:
-                checked_text([key, value])
+                checked_option([key, value])
             except ValueError as error:
                 raise ValueError(f"{key!r} {error}") from error
         return self

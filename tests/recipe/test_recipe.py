@@ -156,6 +156,10 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
         ({"data": "folder:a\0b"}, "data.name: must be text in UTF-8 without NUL characters, but got 'folder:a"),
         ({"table": {"path": "\udcff.csv"}}, "table.path: must be text in UTF-8 without NUL characters, but got "),
         ({"space": {"name": "mobilenet", "preset": "\0"}}, "'preset' must be text in UTF-8 without NUL"),
+        (
+            {"space": {"name": "mobilenet", "widths": [None]}},
+            "'widths' must be text, a number, true or false, or a list or a table of these, but got None.",
+        ),
         ({"epochs": 4}, "no key 'epochs'. Did you mean 'training.epochs' or 'supernet.epochs' or 'retraining.epochs'?"),
         ({"epoch": 4}, "no key 'epoch'. Did you mean 'training.epochs' or 'supernet.epochs' or 'retraining.epochs'?"),
         ({"training": {"winners": 4}}, "a recipe has no key 'training.winners'. Did you mean 'retraining.winners'?"),
