@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from nas.cli import options
-from nas.cli.output import check_page, show_trust
+from nas.cli.output import check_page, json_alone, show_trust
 from nas.cli.predictor_report import REPORT_FILE
 
 ONBOARDED_FILE = Path("onboarded.csv.gz")
@@ -59,7 +59,7 @@ def onboard(
         out=out,
         fresh=fresh_measurements,
     )
-    with closing(choose_progress(sys.stdout, as_json)) as progress:
+    with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
         report = bring_in(onboarding, progress)
     facts = {"table": str(table), "predictor": predictor, "seed": str(seed), "written to": str(out)}
     show_trust([report], page, f"{onboarding.device}, onboarded from {table.name}", facts, as_json, table=out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_a_target_is_onboarded_with_few_measurements(
         low, mean, high = (float(row[f"{part}_latency_ms_{DEVICE}"]) for part in parts)
         assert 0 < low < mean < high == float(row[f"predicted_limit_latency_ms_{DEVICE}"])
         assert row[f"predicted_known_latency_ms_{DEVICE}"] in ("0", "1")
+
+
+def test_the_output_of_programs_does_not_come_before_the_json(
+    table: Path, device: NewDevice, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A space, a runtime or a library may start programs that print."""
+
+    def export(module: object, shape: object, batch: int, path: Path, kind: object) -> None:
+        subprocess.run([sys.executable, "-c", "print('printed by a program')"], check=True)
+        path.touch()
+
+    monkeypatch.setattr("nas.hardware.measuring.export_model", export)
+    onboarded(capfd, monkeypatch, table, "--samples", "6")
+    assert len(device.measured) == 6
 
 
 def test_the_same_seed_measures_the_same_ones(
