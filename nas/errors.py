@@ -103,7 +103,7 @@ def raised_text(error: BaseException) -> str:
     error = getattr(error, "escaped", error)
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
-    text = " ".join(str(error).split())
+    text = _message_of(error)
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
     installed = [Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
     for frame in reversed(traceback.extract_tb(trace)):
@@ -111,3 +111,10 @@ def raised_text(error: BaseException) -> str:
         if not is_installed and not frame.filename.startswith("<"):
             return f"{named} ({frame.filename}, line {frame.lineno})"
     return named
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # a class of the user's own may fail even at this
+        return ""

@@ -103,7 +103,7 @@ def as_failure(error: Exception) -> CandidateError:
         return error
     if isinstance(error, NasError):
         raise error
-    if isinstance(error, MemoryError) or any(sign in repr(error) for sign in OUT_OF_MEMORY):
+    if isinstance(error, MemoryError) or any(sign in raised_text(error) for sign in OUT_OF_MEMORY):
         return CandidateError("memory", f"training must fit into memory, but raised {type(error).__name__}: {error}")
     return CandidateError("exception", f"training raised {raised_text(error)}")
 

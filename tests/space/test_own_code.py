@@ -60,6 +60,20 @@ def test_what_would_end_the_process_becomes_an_ordinary_exception(error: BaseExc
     assert raised_text(escaped.value).startswith(f"{text} ({__file__}, line ")
 
 
+class WordlessError(Exception):
+    """An exception that has no message, not even where one is asked for."""
+
+    def __str__(self) -> str:
+        raise AttributeError("detail")
+
+
+def test_an_exception_that_cannot_be_printed_is_named() -> None:
+    """A user's own class may fail at anything."""
+    with pytest.raises(WordlessError) as caught, own_code():
+        raise WordlessError
+    assert raised_text(caught.value).startswith(f"WordlessError ({__file__}, line ")
+
+
 def test_ctrl_c_stays_ctrl_c() -> None:
     """The user ends the program, not the code."""
     with pytest.raises(KeyboardInterrupt), own_code():
