@@ -14,7 +14,7 @@ def why_no_file(path: Path) -> str | None:
     except FileNotFoundError:
         return "does not exist"
     except ValueError:  # a NUL character, which no system takes
-        return "is no name of a file"
+        return "cannot be the name of a file"
     except OSError as error:  # a link to itself, a name that is too long, a folder that may not be entered
         return f"cannot be opened: {error.strerror}"
     if stat.S_ISREG(mode):

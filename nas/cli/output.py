@@ -70,7 +70,7 @@ def show_front(front: Front, as_json: bool, state: str | None = None) -> None:
 
 
 def tell_damages(run: Run) -> None:
-    """Print on standard error what of a run's folder is damaged, and end with a status of its own if anything is."""
+    """Print the damages of a run's folder on standard error. If there are any, end with the status ``INCOMPLETE``."""
     for damage in run.damages_in_short:
         typer.echo(f"warning: {damage}", err=True)
     if run.damages:

@@ -67,7 +67,7 @@ def _show_all(runs: Path, as_json: bool) -> None:
 
 
 def _json(run: Run) -> dict[str, Any]:
-    """Return a run's front as plain data, with what of the run is damaged."""
+    """Return a run's front and its damages as plain data."""
     return {**run.front.to_json(), **({"damages": list(run.damages)} if run.damages else {})}
 
 

@@ -143,7 +143,7 @@ def _entry(group: str, name: str, noun: str) -> EntryPoint:
 
 
 def _of_a_file(name: str) -> str | None:
-    """Return how to name what lies in a file of the user's, if ``name`` is that of a module in the current folder."""
+    """Return how to name a class in the file ``name`` of the current folder; None if there is no such file."""
     stem = name.removesuffix(".py")
     if not _is_name(stem) or not Path(f"{stem}.py").is_file():
         return None

@@ -86,7 +86,7 @@ def difference_between(first: torch.nn.Module, second: torch.nn.Module) -> str |
 
 
 def _settings(module: torch.nn.Module) -> dict[str, str]:
-    """Return what torch's own layers say of their settings. A user's layers may say anything, such as an address."""
+    """Return the settings that torch's own layers print. A user's layers may print anything, such as an address."""
     return {
         name: part.extra_repr()
         for name, part in module.named_modules()

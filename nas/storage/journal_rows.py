@@ -53,7 +53,7 @@ class RecipeText(_Note):
 
 
 WARNINGS = "warnings"
-"""The key of ``Began.data_set`` under which reasons lie to doubt results, which are in the data."""
+"""The key of ``Began.data_set`` that holds the reasons, found in the data, to doubt results."""
 
 
 @final
