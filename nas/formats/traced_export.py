@@ -18,7 +18,17 @@ OPSET = 18
 SAME_OPERATORS = frozenset(
     (
         *("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "Div", "Flatten", "Gemm"),
-        *("GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LayerNormalization", "LeakyRelu", "MaxPool"),
+        *(
+            "Erf",
+            "Gather",
+            "GlobalAveragePool",
+            "HardSigmoid",
+            "HardSwish",
+            "Identity",
+            "LayerNormalization",
+            "LeakyRelu",
+            "MaxPool",
+        ),
         *("Mul", "ReduceMean", "Relu", "Reshape", "Sigmoid", "Softmax", "Sub", "Transpose"),
     )
 )
@@ -117,7 +127,9 @@ def _alike(model: onnx.ModelProto) -> onnx.ModelProto:
     shapes = _shapes(model)
     for index, node in enumerate(graph.node):
         if node.op_type == "GlobalAveragePool":
-            axes = _constant(graph, f"axes_{index}", (-1, -2))
+            rank = len(shapes[node.output[0]])
+            # Of signals the newer exporter writes three operators, one of which is enough.
+            axes = _constant(graph, f"axes_{index}", (-1, -2) if rank == 4 else tuple(range(2, rank)))
             changed = helper.make_node("ReduceMean", [node.input[0], axes], node.output, node.name, keepdims=1)
         elif node.op_type == "Flatten":
             shape = _constant(graph, f"shape_{index}", shapes[node.output[0]])

@@ -20,7 +20,7 @@ from nas.formats.onnx_file import read_onnx, weight_bytes
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.measuring import vary_constant_weights
 from nas.space.search_space import load_space, sample
-from nas.space.signature import image_inputs
+from nas.space.signature import TensorType, image_inputs
 
 SHAPE = (3, 8, 8)
 
@@ -46,6 +46,7 @@ TRACED = {
     "pools": lambda: network(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(3, 1, 1)),
     "depthwise": lambda: network(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.SiLU(), nn.Conv2d(8, 8, 3, dilation=2)),
     "shuffled": lambda: network(Function(lambda x: x.view(-1, 2, 4, 8, 8).transpose(1, 2).reshape(-1, 8, 8, 8))),
+    "exact gelu": lambda: network(nn.GELU()),
     "perceptron": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.LeakyReLU(), nn.Linear(16, 10)),
 }
 OTHERS = {
@@ -88,6 +89,40 @@ def assert_alike(module: nn.Module, folder: Path, monkeypatch: pytest.MonkeyPatc
 def test_both_exporters_give_the_runtime_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     torch.manual_seed(0)
     assert_alike(TRACED[name](), tmp_path, monkeypatch)
+
+
+def test_embeddings_are_traced_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of embeddings of each category becomes the same operators."""
+
+    class Embedding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tables = nn.ModuleList([nn.Embedding(count, 4) for count in (3, 10)])
+            self.last = nn.Linear(13, 2)
+
+        def forward(self, numbers: torch.Tensor, categories: torch.Tensor) -> torch.Tensor:
+            found = [table(categories[:, column]) for column, table in enumerate(self.tables)]
+            return self.last(torch.cat([numbers, *found], dim=1))
+
+    inputs = (TensorType("numbers", (5,)), TensorType("categories", (2,), "int64", (3, 10)))
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_traced", lambda *_: False)
+        export_onnx(module := Embedding().eval(), inputs, 1, tmp_path / "newer.onnx")
+    monkeypatch.setattr(export, "_write_program", lambda *_: pytest.fail("it was not traced"))
+    export_onnx(module, inputs, 1, tmp_path / "traced.onnx")
+    assert optimised(tmp_path / "traced.onnx") == optimised(tmp_path / "newer.onnx")
+    items = [np.ones((3, 5), np.float32), np.array([[0, 9], [2, 0], [1, 5]])]
+    assert parity(module, tmp_path / "traced.onnx", items) < 1e-5
+
+
+def test_signals_are_averaged_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not over their channels too."""
+    monkeypatch.setattr(export, "_write_program", lambda *_: pytest.fail("it was not traced"))
+    pool = (nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(8, 4))
+    module = nn.Sequential(nn.Conv1d(3, 8, 5, dilation=2), nn.BatchNorm1d(8), nn.ReLU(), *pool).eval()
+    export_onnx(module, image_inputs((3, 40)), 2, tmp_path / "model.onnx")
+    signals = np.random.default_rng(0).standard_normal((4, 3, 40)).astype(np.float32)
+    assert parity(module, tmp_path / "model.onnx", [signals]) < 1e-5
 
 
 @pytest.mark.slow
