@@ -27,7 +27,7 @@ LIMIT = "NAS_CACHE_GIB"
 DEFAULT_GIB = 20.0
 SPARE_BYTES = 2**30
 """The part of the disk that is left free."""
-_ABOUT, _PIXELS, _FACTS = "about.json", "pixels.npy", "facts.npz"
+_ABOUT, _PIXELS, _FACTS = "about.json", "pixels.npy", "facts.npy"
 _LOCK, _MAKING, _GONE = ".lock", ".making-", ".gone-"
 _ROOM = "room"
 
@@ -90,14 +90,13 @@ class PixelCache:
         entry = self._folder / key
         try:
             about = json.loads((entry / _ABOUT).read_bytes())
-            with np.load(entry / _FACTS, allow_pickle=False) as stored:
-                facts = AllFacts(stored["digests"], stored["checksums"], stored["sums"])
+            facts = AllFacts.from_table(np.load(entry / _FACTS, allow_pickle=False))
             pixels = entry / _PIXELS if about["has_pixels"] else None
             if pixels is not None:
                 kept = np.load(pixels, mmap_mode="r", allow_pickle=False)
                 if kept.shape != (len(facts.checksums), *about["shape"]) or kept.dtype != np.uint8:
                     return None
-        except (OSError, ValueError, KeyError, TypeError):  # an older or a damaged entry is made anew
+        except (OSError, EOFError, ValueError, KeyError, TypeError):  # an older or a damaged entry is made anew
             return None
         with contextlib.suppress(OSError):  # a shared home may be read-only
             os.utime(entry / _ABOUT)
@@ -137,7 +136,7 @@ class PixelCache:
     def _make_room(self, size: int) -> None:
         """Remove the entries that were not used for longest, until there is room within the limit and on the disk."""
         found = []
-        for about in self._folder.glob(f"*/{_ABOUT}"):
+        for about in self._folder.glob(f"[!.]*/{_ABOUT}"):
             with contextlib.suppress(FileNotFoundError):
                 pixels = about.with_name(_PIXELS)
                 found.append((about.stat().st_mtime, pixels.stat().st_size if pixels.exists() else 0, about.parent))
@@ -218,7 +217,7 @@ class PixelWriter:
                 self.drop_pixels(f"the pictures cannot be written to {self._making.parent} ({error.strerror})")
         whole = {**about, "has_pixels": self.failure is None}
         with (self._making / _FACTS).open("xb") as stream:
-            np.savez(stream, digests=facts.digests, checksums=facts.checksums, sums=facts.sums)
+            np.save(stream, facts.table, allow_pickle=False)
         (self._making / _ABOUT).write_text(json.dumps(whole), encoding="utf-8")
         shutil.rmtree(self._entry, ignore_errors=True)
         os.replace(self._making, self._entry)

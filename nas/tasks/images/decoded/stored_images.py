@@ -65,6 +65,20 @@ class AllFacts:
         checksums = np.array([one.checksum for one in each], dtype=np.uint32)
         return cls(digests, checksums, np.array([one.sums for one in each], dtype=np.int64).reshape(-1, channels, 2))
 
+    @classmethod
+    def from_table(cls, table: npt.NDArray[Any]) -> AllFacts:
+        """Return the facts from what ``table`` gave. Raises ValueError or TypeError if it is none."""
+        return cls(*(np.ascontiguousarray(table[name]) for name in ("digest", "checksum", "sums")))
+
+    @property
+    def table(self) -> npt.NDArray[Any]:
+        """All facts in one array, with a record for each image."""
+        columns = {"digest": self.digests, "checksum": self.checksums, "sums": self.sums}
+        table = np.empty(len(self.checksums), [(name, each.dtype, each.shape[1:]) for name, each in columns.items()])
+        for name, each in columns.items():
+            table[name] = each
+        return table
+
     def at(self, indices: IntArray) -> AllFacts:
         """Return the facts of some of the images."""
         return AllFacts(self.digests[indices], self.checksums[indices], self.sums[indices])
