@@ -96,7 +96,7 @@ class TestLabels:
             (np.arange(20) % 2 - 1, {}, "must not be negative, but got -1"),
             (np.arange(20) % 2 == 0, {}, "must be integers or text .* but got bool"),
             (np.array([{}] * 20), {}, "must be integers or text .* but got object"),
-            (np.arange(40).reshape(20, 2) % 2, {}, r"of shape \(N,\), but got int64 of shape \(20, 2\)"),
+            (np.arange(40).reshape(20, 2) % 2, {}, r"classes. Pass their numbers: labels.argmax\(axis=1\)"),
             (np.arange(20) % 2, {"flip": "no"}, "flip must be True or False, but got 'no'"),
             (np.arange(20) % 2, {"shift": 1.5}, "shift must be a whole number of pixels, but got 1.5"),
         ],

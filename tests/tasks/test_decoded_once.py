@@ -136,9 +136,10 @@ class TestStreamed:
         assert entries() == []
         assert "but the limit NAS_CACHE_GIB is 0 GiB. So each batch is decoded anew" in data.notes[0]
         (images,) = items_at(data.train, np.array([5, 2, 2])).raw
-        forbid_decoding(monkeypatch)
-        assert load(photos).fingerprint == data.fingerprint
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            forbid_decoding(patch)
+            assert load(photos).fingerprint == data.fingerprint
+        monkeypatch.delenv("NAS_CACHE_GIB")
         kept = load(photos)
         assert (len(entries()), kept.notes) == (1, ())
         assert kept.fingerprint == data.fingerprint

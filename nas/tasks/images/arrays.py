@@ -87,11 +87,7 @@ def checked_labels(
     known = _plain_labels(labels, "labels")
     if classes is None:
         values = np.unique(known)
-        if len(values) > max(_MOST_CLASSES, len(known) // 2):
-            raise ValueError(
-                f"labels must name classes that have several images each, but {len(values)} of {len(known)} labels "
-                f"differ, up to {values[-1]}."
-            )
+        check_class_count(len(values), len(known), str(values[-1]))
         names = tuple(map(str, values.tolist()))
     else:
         names = tuple(classes)
@@ -102,6 +98,39 @@ def checked_labels(
         raise ValueError(f"each class must have at least one image, but class {names[missing[0]]} has none.")
     tested = None if test_labels is None else _numbers(_plain_labels(test_labels, "test_labels"), values, "test_labels")
     return found, tested, names
+
+
+def check_class_count(classes: int, images: int, last: str) -> None:
+    """Check that classes have several images each. Raises ValueError, which names the ``last`` one."""
+    if classes > max(_MOST_CLASSES, images // 2):
+        raise ValueError(
+            f"labels must name classes that have several images each, but {classes} of {images} labels differ, up to "
+            f"{last}."
+        )
+
+
+def checked_label_matrix(labels: npt.NDArray[Any], title: str, names: int | None) -> npt.NDArray[np.float32]:
+    """Return the given labels of each image, 0 or 1, float32 of shape (N, labels).
+
+    Raises:
+        ValueError: other values or another shape, a column without a label, or one label in each row, as for classes.
+    """
+    marks = np.asarray(labels)
+    if marks.dtype.kind not in "biuf" or not len(marks) or marks.shape[1] < 2 or not np.isin(marks, (0, 1)).all():
+        raise ValueError(
+            f"several labels for each image must be 0 or 1 in an array of shape (N, labels), but {title} are "
+            f"{marks.dtype} of shape {marks.shape}."
+        )
+    if names is not None and marks.shape[1] != names:
+        raise ValueError(f"{title} must have a column for each of {names} classes, but they have {marks.shape[1]}.")
+    if title == "labels" and (marks.sum(axis=1) == 1).all():
+        raise ValueError(
+            "each image has exactly one label, so they are classes. Pass their numbers: labels.argmax(axis=1)."
+        )
+    missing = np.flatnonzero(~marks.astype(bool).any(axis=0))
+    if title == "labels" and len(missing):
+        raise ValueError(f"each label must have at least one image, but label {missing[0]} has none.")
+    return marks.astype(np.float32)
 
 
 def _plain_labels(labels: npt.NDArray[Any], title: str) -> npt.NDArray[Any]:

@@ -19,12 +19,12 @@ from nas.space.signature import Signature, image_signature
 from nas.tasks.batches import Items, Tensors
 from nas.tasks.criteria import Classification, Criterion, MultiLabel
 from nas.tasks.deployed.pictures import PicturePreparation
-from nas.tasks.images.arrays import checked_images, checked_labels
+from nas.tasks.images.arrays import checked_images, checked_label_matrix, checked_labels
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.duplicates import duplicate_warnings
 from nas.tasks.images.random_augmentation import randomly_augmented
-from nas.tasks.images.splits import TEST_SHARE, Split, complete_splits
+from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits
 from nas.tasks.task import Task
 
 Float32Array = npt.NDArray[np.float32]
@@ -249,10 +249,10 @@ class Images(Task):
         """Build a data set from arrays, split by class.
 
         ``images`` are uint8, or floats within [0, 1], of shape (N, height, width) or (N, channels, height, width).
-        Floats are rounded to 256 levels. ``labels`` are integers from 0 or text, shape (N,). Without ``classes``, each
-        different label is a class. Without test images, ``test_share`` of each class becomes the test
-        split, always with the same images. ``seed`` then picks ``validation_share`` of the other images for the
-        validation split.
+        Floats are rounded to 256 levels. ``labels`` are integers from 0 or text, shape (N,), or 0 and 1 for several
+        labels of each image, shape (N, labels). Without ``classes``, each different label is a class. Without test
+        images, ``test_share`` of each class becomes the test split, always with the same images. ``seed`` then picks
+        ``validation_share`` of the other images for the validation split.
 
         Raises:
             ValueError: the arrays are not plainly images and labels, a class has no image, or a share is outside
@@ -267,7 +267,14 @@ class Images(Task):
             _check_count(len(classes))
         pixels = checked_images(images, "images")
         test_pixels = None if test_images is None else checked_images(test_images, "test_images")
-        found, tested, names = checked_labels(labels, test_labels, classes)
+        found: SomeLabels
+        tested: SomeLabels | None
+        if np.ndim(labels) == 2:
+            found = checked_label_matrix(labels, "labels", None if classes is None else len(classes))
+            tested = None if test_labels is None else checked_label_matrix(test_labels, "test_labels", found.shape[1])
+            names = tuple(map(str, range(found.shape[1]))) if classes is None else tuple(classes)
+        else:
+            found, tested, names = checked_labels(labels, test_labels, classes)
         everything = Split(pixels, found)
         test = None if test_pixels is None or tested is None else Split(test_pixels, tested)
         train, validation, test = complete_splits(everything, None, test, validation_share, test_share, seed)

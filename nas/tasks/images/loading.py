@@ -3,32 +3,57 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from nas.errors import DataError, did_you_mean
+from nas.errors import DataError, RecipeError, did_you_mean
 from nas.progress import NullProgress, Progress
 from nas.tasks.images.image_folder import load_folder
+from nas.tasks.images.image_table import TABLES, Columns, load_table
 from nas.tasks.images.images import Images
 from nas.tasks.images.known import DATA_SETS
 from nas.tasks.images.labelled import Reading
 from nas.tasks.images.named_data import load_named
 from nas.tasks.images.splits import check_share
+from nas.tasks.images.torchvision_data import load_torchvision
 from nas.tasks.loading import Loading, loads_task
 
+DEFAULT_COLUMNS = Columns()
+TORCHVISION = "torchvision:"
+"""The beginning of a name that ends in a class of ``torchvision.datasets``."""
 FOLDER = "folder:"
 """The beginning of a name that gives the path of a folder with images."""
 
 
 @loads_task
-def load_images(data: str, loading: Loading, *, root: str | None = None, image_size: int | None = None) -> Images:
-    """Return images with one label each: a folder of classes, or a well-known set.
+def load_images(
+    data: str,
+    loading: Loading,
+    *,
+    root: str | None = None,
+    image_size: int | None = None,
+    path_column: str = Columns.path,
+    label_column: str | list[str] = "label",
+    split_column: str = Columns.split,
+    multi_label: bool | None = None,
+    arguments: dict[str, Any] | None = None,
+) -> Images:
+    """Return images with one label or several: a folder of classes, a table of paths, or a well-known set.
 
-    ``load_data`` says which.
+    ``load_data`` says which. The columns are those of a table of pictures; ``label_column`` may be a list of columns
+    of 0 and 1. ``arguments`` are those of a set of torchvision.
+
+    Raises:
+        RecipeError: an option is unfit, or does not belong to such data.
+        DataError: the data cannot be used.
     """
     return load_data(
         data or "digits",
         root=None if root is None else Path(root),
         image_size=image_size,
+        columns=Columns.of(path_column, label_column, split_column, multi_label),
+        arguments=arguments,
         validation_share=loading.validation_share,
         seed=loading.seed,
         working_folder=loading.folder,
@@ -41,12 +66,14 @@ def load_data(
     *,
     root: Path | None = None,
     image_size: int | None = None,
+    columns: Columns = DEFAULT_COLUMNS,
+    arguments: Mapping[str, Any] | None = None,
     validation_share: float | None = None,
     seed: int = 0,
     working_folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Images:
-    """Load the data set called ``name``: one of DATA_SETS, or ``folder:PATH`` for a folder of images.
+    """Load the data set called ``name``: one of DATA_SETS, ``folder:PATH``, a table's path, or ``torchvision:Class``.
 
     A named set is searched in ``root`` and then in ``./data``, torchvision's customary root. The default root is the
     environment variable NAS_DATA, else ``~/.cache/nas/data``. A missing set is downloaded to the root. Relative paths
@@ -60,6 +87,9 @@ def load_data(
     cuts images to their central square and scales it; images of different sizes need it. ``flip`` is off, because
     mirrored images may not keep their label. Reading and downloading are shown by ``progress``.
 
+    A table is a CSV or Parquet file with a row for each picture; ``columns`` names its columns. A set of torchvision is
+    made with ``arguments``, in the same roots.
+
     Raises:
         DataError: the name is unknown, or files are missing, unreadable or unfit.
         ValueError: the image size is below 1, or the share is outside (0, 1).
@@ -69,13 +99,22 @@ def load_data(
     share = validation_share if validation_share is not None else 0.25 if name == "digits" else 0.1
     check_share(share, "validation_share")
     here = working_folder or Path.cwd()
+    reading = Reading(image_size, share, seed, progress or NullProgress())
+    is_table = name.lower().endswith(TABLES) and not name.startswith(FOLDER)
+    if columns != DEFAULT_COLUMNS and not is_table:
+        raise RecipeError(f"columns belong to a table of pictures, which ends in {' or '.join(TABLES)}, not to {name}.")
+    if arguments is not None and not name.startswith(TORCHVISION):
+        raise RecipeError(f"arguments belong to a set of torchvision, such as {TORCHVISION}SVHN, not to {name}.")
+    if is_table:
+        return load_table(name, _path(name, here), columns, reading)
     if name.startswith(FOLDER):
-        path = _path(name.removeprefix(FOLDER), here)
-        return load_folder(name, path, Reading(image_size, share, seed, progress or NullProgress()))
-    if name not in DATA_SETS:
-        raise DataError(f"unknown data set {name!r}. {_meant(name, here)}")
+        return load_folder(name, _path(name.removeprefix(FOLDER), here), reading)
     first = root or Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data")
     roots = tuple(dict.fromkeys((_path(str(first), here), here / "data")))  # without duplicates, in this order
+    if name.startswith(TORCHVISION):
+        return load_torchvision(name, name.removeprefix(TORCHVISION), roots, arguments or {}, reading)
+    if name not in DATA_SETS:
+        raise DataError(f"unknown data set {name!r}. {_meant(name, here)}")
     return load_named(name, roots, image_size, share, seed, progress or NullProgress())
 
 
@@ -98,7 +137,10 @@ def _meant(name: str, here: Path) -> str:
     if os.path.isdir(path):
         return f"To use the folder {name}, write {FOLDER}{name}."
     if os.path.exists(path):
-        return f"{name} is a file: put images into a folder for each class, and write {FOLDER}PATH."
+        return (
+            f"{name} is a file: put images into a folder for each class, and write {FOLDER}PATH; or list them with "
+            f"their labels in a table, whose name ends in {' or '.join(TABLES)}."
+        )
     if "/" in name or os.sep in name:
         return f"There is no folder {path} either. Images of your own are named by {FOLDER}PATH."
-    return did_you_mean(name, (*DATA_SETS, f"{FOLDER}PATH"))
+    return did_you_mean(name, (*DATA_SETS, f"{FOLDER}PATH", f"{TORCHVISION}NAME"))

@@ -247,7 +247,7 @@ def _download(torchvision_name: str, root: Path, progress: Progress) -> str:
     progress.say(f"downloading {torchvision_name} to {root}")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _socket_timeout(_DOWNLOAD_TIMEOUT_S):
+        with socket_timeout():
             getattr(datasets, torchvision_name)(root, train=True, download=True)
     except (OSError, RuntimeError, EOFError, zlib.error) as error:  # URLError is an OSError
         return " ".join(str(error).split()) or type(error).__name__
@@ -255,7 +255,7 @@ def _download(torchvision_name: str, root: Path, progress: Progress) -> str:
 
 
 @contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
+def socket_timeout(seconds: float = _DOWNLOAD_TIMEOUT_S) -> Iterator[None]:
     """Limit the waiting time of sockets within the context: urllib has no limit, and torchvision offers no option."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)

@@ -31,6 +31,8 @@ LARGEST_BYTES = 2**28
 """The most memory that one decoded picture may take."""
 LARGE_PIXELS = 512
 """Pictures with a longer side are large to train on."""
+GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
+"""Pillow's names of modes without colour."""
 _FORMAT = 1
 """It changes when the same settings give other pixels, or when entries are written in another way."""
 _AT_ONCE = 64

@@ -13,9 +13,8 @@ from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import CAMERA_FORMATS, opened, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.cut_off import is_cut_off
-from nas.tasks.images.decoded.decoding import Header
+from nas.tasks.images.decoded.decoding import GREY_MODES, Header
 
-_GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I;16L"}
 _EXIF_ORIENTATION = 0x0112
 Stamp = tuple[int, int] | None
 """The size of a file, and the time of its last change in ns; None if there is none."""
@@ -62,7 +61,7 @@ class PictureFiles:
             # Cameras store the orientation. PNG is left out, because reading it there decodes the whole image.
             if image.format in CAMERA_FORMATS and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5:
                 width, height = height, width
-            return Header(width, height, image.mode in _GREY_MODES)
+            return Header(width, height, image.mode in GREY_MODES)
 
     def pixels(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
         """Return the pixels, and look for a picture that breaks off, which Pillow fills with grey."""
@@ -92,7 +91,7 @@ class PictureFiles:
 def _stamp(path: str) -> Stamp:
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # the latter for a NUL character, which no system takes
         return None
     return found.st_size, found.st_mtime_ns
 

@@ -68,12 +68,16 @@ class AllFacts:
     @classmethod
     def from_table(cls, table: npt.NDArray[Any]) -> AllFacts:
         """Return the facts from what ``table`` gave. Raises ValueError or TypeError if it is none."""
-        return cls(*(np.ascontiguousarray(table[name]) for name in ("digest", "checksum", "sums")))
+        return cls(table["digest"].copy(), table["checksum"].copy(), table["sums"].copy())
 
     @property
     def table(self) -> npt.NDArray[Any]:
         """All facts in one array, with a record for each image."""
-        columns = {"digest": self.digests, "checksum": self.checksums, "sums": self.sums}
+        columns: dict[str, npt.NDArray[Any]] = {
+            "digest": self.digests,
+            "checksum": self.checksums,
+            "sums": self.sums,
+        }
         table = np.empty(len(self.checksums), [(name, each.dtype, each.shape[1:]) for name, each in columns.items()])
         for name, each in columns.items():
             table[name] = each
