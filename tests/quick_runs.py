@@ -16,7 +16,6 @@ from nas.results.front import Front
 from nas.searching.resolving import Instruments
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import SearchSpace
-from nas.tasks.images.images import Images
 
 BASE: Mapping[str, Any] = {
     "name": "run",
@@ -87,17 +86,23 @@ def instruments(space: SearchSpace, fingerprint: str | None = None) -> Instrumen
 
 
 def search(
-    runs: Path, space: SearchSpace | None = None, data: Images | None = None, progress: Any = None, **changes: Any
+    runs: Path,
+    space: SearchSpace | None = None,
+    data: Any = None,
+    progress: Any = None,
+    train: Any = None,
+    **changes: Any,
 ) -> Front:
     """Search in ``Faulty``, or another space, with a new bench and clock. The run is named ``run``."""
     space = Faulty() if space is None else space
     recipe = {**BASE, **changes}
-    return nas.search(recipe, space=space, data=data, runs=runs, progress=progress, instruments=instruments(space))
+    tools = instruments(space)
+    return nas.search(recipe, space=space, data=data, train=train, runs=runs, progress=progress, instruments=tools)
 
 
-def resume(run: Path, space: SearchSpace | None = None, progress: Any = None) -> Front:
+def resume(run: Path, space: SearchSpace | None = None, progress: Any = None, train: Any = None) -> Front:
     space = Faulty() if space is None else space
-    return nas.resume(run, space=space, progress=progress, instruments=instruments(space))
+    return nas.resume(run, space=space, train=train, progress=progress, instruments=instruments(space))
 
 
 def trained(run: Path) -> list[Architecture]:

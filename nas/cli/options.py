@@ -124,6 +124,12 @@ Evaluate = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="How to find the error of a candidate. nas list shows all ways."),
 ]
+Train = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="A training function of your own, my_module:train, in the place of the trainer of nas."
+    ),
+]
 SearchSeed = Annotated[int | None, typer.Option(metavar="N", help="The seed of everything random.")]
 Executor = Annotated[
     str | None,

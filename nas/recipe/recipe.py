@@ -206,6 +206,26 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _function_of_separate_trainings(self) -> Recipe:
+        function = self.training.function
+        if function is not None and self.evaluate not in ("train", "zero-cost"):
+            raise ValueError(
+                f'training.function trains each candidate alone, so evaluate must be "train" or "zero-cost", but got '
+                f'"{self.evaluate}" with {function!r}. Leave one of them out.'
+            )
+        if function is not None and self.training.teacher is not None:
+            raise ValueError(
+                f"training.teacher teaches in the trainer of this project, but got {self.training.teacher!r} with "
+                f"training.function {function!r}. Leave one of them out."
+            )
+        if function is not None and self.early_stopping.grow_subset:
+            raise ValueError(
+                "early_stopping.grow_subset changes the training items after some epochs, which a function of your own "
+                f"gets once, but got it with training.function {function!r}. Leave one of them out."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _weights_to_start_from(self) -> Recipe:
         if self.retraining.start == "supernet" and self.evaluate != "supernet":
             raise ValueError(

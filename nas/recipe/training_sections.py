@@ -60,6 +60,8 @@ class TrainingRecipe(Section):
     """Where candidates are trained; ``auto`` takes a GPU if there is one."""
     time_limit_s: float = Field(default=1800.0, gt=0)
     """The time limit of one training, in seconds."""
+    function: str | None = None
+    """A training function of your own, ``module:name``, in the place of the trainer of this project."""
 
 
 class EarlyStoppingRecipe(Section):

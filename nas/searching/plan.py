@@ -54,6 +54,8 @@ def has_time_for_round(state: RunState, number: int) -> bool:
 def _epoch_guess(state: RunState) -> float | None:
     """Return about how long an epoch of a candidate's training takes, or None where it cannot be known yet."""
     recipe, beliefs = state.recipe, state.beliefs
+    if state.resolved.function is not None:
+        return None
     settings = training_settings(recipe, recipe.training.epochs, recipe.training.subset, recipe.training.time_limit_s)
     rng = np.random.default_rng((recipe.seed, 4))
     drawn = {a.id: a for a in (sample(beliefs.space, rng) for _ in range(PROBED))}.values()

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cloudpickle
 import numpy as np
@@ -24,10 +24,9 @@ from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
-from nas.results.bundle import GIVEN
 from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
-from nas.searching.given.objects import GivenSpace
+from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.given.teachers import Teacher, teacher_of
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
@@ -45,6 +44,7 @@ from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.data_source import DataSource
 from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.task import Task
+from nas.training.own.function import TrainingFunction
 from nas.training.settings import training_settings
 from nas.training.supernet import check_supernet
 from nas.training.trainer import check_settings
@@ -90,7 +90,8 @@ class Resolved:
     """What the names of a recipe stand for: the space, what measures its architectures, and earlier measurements.
 
     There are either ``models`` or the ``table`` that takes their place. ``look`` finds the layers of architectures; it
-    must be closed. ``recipe`` names the space, also where the recipe before left that to the data.
+    must be closed. ``recipe`` names the space, also where the recipe before left that to the data. ``function`` is the
+    user's own that trains, if there is one.
     """
 
     recipe: Recipe
@@ -101,6 +102,7 @@ class Resolved:
     models: Models | None = None
     table: SearchedTable | None = None
     store: MeasurementStore | None = None
+    function: TrainingFunction | None = None
 
     @property
     def task(self) -> Task:
@@ -128,7 +130,12 @@ class Resolved:
 
 
 def resolve(
-    recipe: Recipe, space: GivenSpace | None, task: Task | None, instruments: Instruments, progress: Progress
+    recipe: Recipe,
+    space: GivenSpace | None,
+    task: Task | None,
+    instruments: Instruments,
+    progress: Progress,
+    train: GivenTraining | None = None,
 ) -> Resolved:
     """Return what the recipe's names stand for.
 
@@ -138,9 +145,8 @@ def resolve(
         DataError: the data set cannot be used.
         TargetError: the target cannot measure what was asked for, or no Ray answers at the address.
     """
-    for given, named, what in ((space, recipe.space.name, "space"), (task, recipe.data.name, "data")):
-        if given is None and named == GIVEN:
-            raise RecipeError(f"this recipe was made with a {what} object; pass it again as {what}=…")
+    check_given(recipe, space, task, train)
+    function = function_of(recipe, train)
     with contextlib.ExitStack() as undo:
         by_task = recipe.space.name == AUTO
         apart = None if by_task or not instruments.looks_apart else _look_apart(recipe, space, progress, undo)
@@ -153,7 +159,7 @@ def resolve(
             resolved = _resolve_models(recipe, space, task, instruments, progress, apart, undo)
         _try_sampler(recipe, resolved)
         undo.pop_all()
-    return resolved
+    return replace(resolved, function=function)
 
 
 def _look_apart(
@@ -241,13 +247,16 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
         f"models: {task.signature}",
         *data_warnings(resolved),
         space,
+        *([] if resolved.function is None else [f"training: {resolved.function.in_words}"]),
         f"target: {recipe.parsed_target}",
     ]
 
 
 def data_warnings(resolved: Resolved) -> list[str]:
-    """Return a line for each reason to doubt results that lies in the data."""
-    return [] if resolved.table is not None else [f"warning: {warning}" for warning in resolved.task.warnings]
+    """Return a line for each reason to doubt results that lies in the data or in a training function."""
+    found = () if resolved.table is not None else resolved.task.warnings
+    own = () if resolved.function is None else resolved.function.warnings
+    return [*(f"warning: {warning}" for warning in found), *(f"note: {note}" for note in own)]
 
 
 def _check_plug_ins(recipe: Recipe) -> None:

@@ -324,7 +324,7 @@ class Trainings:
                 **self._growth(job),
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
-                **({"by": report["by"]} if "by" in report else {}),
+                **{key: report[key] for key in ("by", "metrics") if key in report},
             },
         )
         self._end(row)
@@ -342,8 +342,11 @@ class Trainings:
         )
 
     def _record(self, job: Job, report: Report) -> None:
-        self._curves[job["id"]].append(report["error"])
-        self._subsets.setdefault(job["id"], []).append(report.get("subset", self._evaluator.subset))
+        curve = self._curves[job["id"]]
+        missing = min(report["epoch"], self._evaluator.epochs) - len(curve)  # a training of the user's may end early
+        curve += [report["error"]] * max(1, missing)
+        subsets = self._subsets.setdefault(job["id"], [])
+        subsets += [report.get("subset", self._evaluator.subset)] * max(1, missing)
         costs = known_losses(self._state.beliefs, Architecture(job["architecture"]))
         self._stopping.record(job["id"], report["epoch"], report["error"], costs)
 

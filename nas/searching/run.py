@@ -25,7 +25,7 @@ from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
-from nas.searching.given.objects import GivenData, GivenSpace, task_of, with_given_names
+from nas.searching.given.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
     Clock,
@@ -57,6 +57,7 @@ def search(
     *,
     space: GivenSpace | None = None,
     data: GivenData | None = None,
+    train: GivenTraining | None = None,
     runs: Path | str = "runs",
     progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
@@ -67,6 +68,7 @@ def search(
         recipe: a Recipe, a mapping of its keys, or the path of a TOML file.
         space: a space object or class that takes the place of the recipe's space.
         data: a task, or torch data sets to train, validate and test, that take the place of the recipe's data.
+        train: a training function of your own, in the place of the recipe's.
         runs: the folder in which the run's folder is made. A recipe without a name gets a new folder each time.
         progress: where progress is shown; by default in the terminal or notebook.
         instruments: a bench and clocks, for tests.
@@ -85,10 +87,10 @@ def search(
     elif not isinstance(recipe, Recipe):
         recipe = Recipe.from_mapping(recipe)
     task = task_of(data)
-    recipe = with_given_names(recipe, space, task)
+    recipe = with_given_names(recipe, space, task, train)
     instruments = instruments or Instruments()
     shown = _progress(progress)
-    resolved = _resolve_new(recipe, space, task, instruments, shown)
+    resolved = _resolve_new(recipe, space, task, instruments, shown, train)
     recipe = resolved.recipe
     with contextlib.closing(resolved.look):
         folder = _new_folder(recipe, Path(runs))
@@ -119,10 +121,15 @@ def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "
 
 
 def _resolve_new(
-    recipe: Recipe, space: GivenSpace | None, task: Task | None, instruments: Instruments, progress: Progress
+    recipe: Recipe,
+    space: GivenSpace | None,
+    task: Task | None,
+    instruments: Instruments,
+    progress: Progress,
+    train: GivenTraining | None = None,
 ) -> Resolved:
     """Return what the names of a new run's recipe stand for, with a meter that works."""
-    resolved = resolve(recipe, space, task, instruments, progress)
+    resolved = resolve(recipe, space, task, instruments, progress, train)
     if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
         try:
             resolved.bench.check_meter()
@@ -138,6 +145,7 @@ def resume(
     *,
     space: GivenSpace | None = None,
     data: GivenData | None = None,
+    train: GivenTraining | None = None,
     overrides: Iterable[str] = (),
     progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
@@ -148,6 +156,7 @@ def resume(
         folder: the folder of a run.
         space: the space, if ``search`` was given one.
         data: the data, if ``search`` was given some.
+        train: the training function, if ``search`` was given one.
         overrides: keys with values, such as ``execution.workers=1``, for this time. Only keys of ``[execution]`` can
             be changed, since they change no result.
         progress: as in ``search``.
@@ -169,7 +178,7 @@ def resume(
         _advised(folder, recipe, (KeyboardInterrupt,)),
         Journal.resume(folder, clock=instruments.clock) as journal,
     ):
-        resolved = resolve(recipe, space, task_of(data), instruments, shown)
+        resolved = resolve(recipe, space, task_of(data), instruments, shown, train)
         if not journal.rows(RecipeText):
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
         with contextlib.closing(resolved.look):
@@ -281,7 +290,8 @@ def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
 @contextlib.contextmanager
 def _advised(folder: Path, recipe: Recipe, kinds: tuple[type[BaseException], ...]) -> Iterator[None]:
     """Add a note on how to resume to exceptions of these kinds, if there is a run to resume."""
-    given = [what for what, name in (("space", recipe.space.name), ("data", recipe.data.name)) if name == GIVEN]
+    named = (("space", recipe.space.name), ("data", recipe.data.name), ("train", recipe.training.function))
+    given = [what for what, name in named if name == GIVEN]
     call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
     with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
     advice = f"Go on with: {with_objects if given else resume_command(folder)}"

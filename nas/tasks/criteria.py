@@ -299,3 +299,8 @@ CRITERIA: Mapping[str, Any] = {
     "next-token": NextToken,
 }
 """The criteria by their names."""
+
+
+def largest_error(criterion: Criterion) -> float:
+    """Return the largest error that there can be: 1 where it is a share of the items or of the labels."""
+    return 1.0 if isinstance(criterion, Classification | MultiLabel) else math.inf

@@ -20,11 +20,11 @@ def reporting(*reports: Report) -> Checked:
 @pytest.mark.parametrize(
     ("report", "told"),
     [
-        ({"epoch": 1, "error": math.nan}, "a report must have an error from 0 to 1, but one has nan."),
-        ({"epoch": 1, "error": math.inf}, "a report must have an error from 0 to 1, but one has inf."),
-        ({"epoch": 1, "error": -0.1}, "a report must have an error from 0 to 1, but one has -0.1."),
-        ({"epoch": 1, "error": "low"}, "a report must have an error from 0 to 1, but one has 'low'."),
-        ({"epoch": 1, "accuracy": 0.9}, "a report must have an error from 0 to 1, but one has none."),
+        ({"epoch": 1, "error": math.nan}, "a report must have a finite error of at least 0, but one has nan."),
+        ({"epoch": 1, "error": math.inf}, "a report must have a finite error of at least 0, but one has inf."),
+        ({"epoch": 1, "error": -0.1}, "a report must have a finite error of at least 0, but one has -0.1."),
+        ({"epoch": 1, "error": "low"}, "a report must have a finite error of at least 0, but one has 'low'."),
+        ({"epoch": 1, "accuracy": 0.9}, "a report must have a finite error of at least 0, but one has none."),
         ({"error": 0.1, "done": True}, "a report must have an epoch, but one has ['done', 'error']."),
     ],
 )

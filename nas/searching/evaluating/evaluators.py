@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,11 @@ from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
 from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
+from nas.searching.evaluating.training_work import training_work
 from nas.searching.state import RunState
 from nas.tables.table_evaluation import TableLookup
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
-from nas.training.training import CandidateTraining
 from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
 
 DOING = {
@@ -70,14 +71,13 @@ def _supernet_settings(recipe: Recipe) -> TrainingSettings:
 
 def _handful(state: RunState, count: int) -> Handful:
     alone = TrainingEvaluator(state)
-    assert isinstance(alone.work, CandidateTraining)
-    return Handful(state, alone.work, lambda architecture: training_seed(state.recipe, architecture), count)
+    return Handful(state, alone.training, lambda architecture: training_seed(state.recipe, architecture), count)
 
 
 @final
 @dataclass(frozen=True)
 class Checked:
-    """Work whose reports must hold the epoch and an error from 0 to 1; any other report fails the candidate."""
+    """Work whose reports must hold the epoch and an error of at least 0; any other report fails the candidate."""
 
     work: Work
 
@@ -85,14 +85,14 @@ class Checked:
         """Yield the reports of the work.
 
         Raises:
-            CandidateError: a report has no epoch, no error, or an error that is not from 0 to 1.
+            CandidateError: a report has no epoch, no error, or an error that is no finite number of at least 0.
         """
         with contextlib.closing(reports_of(self.work, job)) as reports:
             for report in reports:
                 error = report.get("error")
-                if not isinstance(error, int | float) or not 0 <= error <= 1:
+                if not isinstance(error, int | float) or not 0 <= error < math.inf:
                     found = "has none" if error is None else f"has {error!r}"
-                    raise CandidateError("report", f"a report must have an error from 0 to 1, but one {found}.")
+                    raise CandidateError("report", f"a report must have a finite error of at least 0, but one {found}.")
                 if not isinstance(report.get("epoch"), int):
                     raise CandidateError("report", f"a report must have an epoch, but one has {sorted(report)}.")
                 yield report
@@ -100,22 +100,21 @@ class Checked:
 
 @final
 class TrainingEvaluator:
-    """Trains each candidate from scratch."""
+    """Trains each candidate, by the trainer of this project or by a function of the user's own."""
 
     def __init__(self, state: RunState) -> None:
         training = state.recipe.training
         self.time_limit_s = training.time_limit_s
-        self.epochs = training.epochs
+        function = state.resolved.function
+        self.epochs = training.epochs if function is None or function.yields else 1
         self.subset = training.subset
         stopping = state.recipe.early_stopping
         grows = stopping.enabled and stopping.grow_subset
         subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
         limit_s = training.time_limit_s
         settings = training_settings(state.recipe, training.epochs, training.subset, limit_s, subsets=subsets)
-        resolved = state.resolved
-        self.work: Work = CandidateTraining(
-            resolved.space, resolved.source, settings, state.stopwatch, teacher=resolved.teacher
-        )
+        self.training = training_work(state, settings)
+        self.work: Work = self.training
 
     def prepare(self, executor: Executor) -> None:
         """Do nothing: no work comes before the first training."""

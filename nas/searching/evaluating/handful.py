@@ -14,6 +14,7 @@ from nas.searching.drawing import draw, pool_size, representatives
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Agreement
+from nas.training.own.work import OwnTraining
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
 
@@ -30,7 +31,7 @@ class Handful:
     Each training is a row of the stage ``check``, so that a resumed run repeats none.
     """
 
-    def __init__(self, state: RunState, training: CandidateTraining, seed_of: SeedOf, count: int) -> None:
+    def __init__(self, state: RunState, training: CandidateTraining | OwnTraining, seed_of: SeedOf, count: int) -> None:
         self._state = state
         self._training = training
         self.seed_of = seed_of

@@ -1,7 +1,8 @@
-"""Spaces and data that are passed as objects, in the place of the recipe's names."""
+"""Spaces, data and training functions that are passed as objects, in the place of the recipe's names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nas.errors import RecipeError
@@ -10,21 +11,29 @@ from nas.results.bundle import GIVEN
 from nas.space.search_space import SearchSpace
 from nas.tasks.batches import Examples
 from nas.tasks.task import DataSetTask, Task
+from nas.training.own.function import TrainingFunction, load_training_function, training_function
 
 GivenSpace = SearchSpace | type[SearchSpace]
 """A space as a user passes it: an object, or a class that can be made for the signature of the data's models."""
 GivenData = Task | tuple[Examples, Examples, Examples]
 """Data as a user passes them: a task, or torch data sets to train, to validate and to test."""
 
+GivenTraining = Callable[..., Any]
+"""A training function as a user passes it: it takes (module, task, settings), or (architecture, task, settings)."""
 
-def with_given_names(recipe: Recipe, space: GivenSpace | None, task: Task | None) -> Recipe:
-    """Return the recipe, in which a space or a task that was passed as an object is called ``given``."""
+
+def with_given_names(
+    recipe: Recipe, space: GivenSpace | None, task: Task | None, train: GivenTraining | None = None
+) -> Recipe:
+    """Return the recipe, in which everything that was passed as an object is called ``given``."""
     changes: dict[str, Any] = {}
     if space is not None:
         kind = space if isinstance(space, type) else type(space)
         changes["space"] = {"name": GIVEN, "class": kind.__qualname__}
     if task is not None:
         changes["data"] = {"name": GIVEN}
+    if train is not None:
+        changes["training"] = {**recipe.training.model_dump(), "function": GIVEN}
     return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
 
 
@@ -44,3 +53,30 @@ def task_of(data: object) -> Task | None:
         f"data=… takes a nas.Task or three torch data sets, but got {shown}. Make images with "
         'nas.Images.from_arrays, or name data in the recipe, such as {"data": "digits"} or {"data": "folder:photos"}.'
     )
+
+
+def check_given(
+    recipe: Recipe, space: GivenSpace | None, task: Task | None, train: GivenTraining | None = None
+) -> None:
+    """Check that everything is there that the recipe calls ``given``. Raises RecipeError if it is not."""
+    named = (
+        (space, recipe.space.name, "space"),
+        (task, recipe.data.name, "data"),
+        (train, recipe.training.function, "train"),
+    )
+    for given, name, what in named:
+        if given is None and name == GIVEN:
+            noun = "training function" if what == "train" else f"{what} object"
+            raise RecipeError(f"this recipe was made with a {noun}; pass it again as {what}=…")
+
+
+def function_of(recipe: Recipe, train: GivenTraining | None) -> TrainingFunction | None:
+    """Return the training function that is given or that the recipe names; None if the project's trainer trains.
+
+    Raises:
+        RecipeError: it cannot be found, or is none.
+    """
+    if train is not None:
+        return training_function(train, getattr(train, "__qualname__", type(train).__qualname__))
+    name = recipe.training.function
+    return None if name is None else load_training_function(name)

@@ -14,6 +14,7 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
 from nas.searching.evaluating.proxies import SUPERNET
+from nas.searching.evaluating.training_work import training_work
 from nas.searching.fitting import Fitting
 from nas.searching.planning.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses
@@ -24,7 +25,6 @@ from nas.space.architecture import Architecture
 from nas.storage.journal import write_aside
 from nas.training.settings import training_seed, training_settings
 from nas.training.supernet import SharedWeights
-from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
 
 ENERGY = "energy_mj"
@@ -85,10 +85,7 @@ class Retraining:
         start = None
         if retraining.start == "supernet":
             start = SharedWeights(state.resolved.space, (self._folder / SUPERNET).read_bytes())
-        resolved = state.resolved
-        work = CandidateTraining(
-            resolved.space, resolved.source, settings, state.stopwatch, start, teacher=resolved.teacher
-        )
+        work = training_work(state, settings, start)
         source = _Retrainings(state, self._folder, list(architectures))
         executor.run(work, source, time_limit_s=retraining.time_limit_s)
         state.progress.close()
