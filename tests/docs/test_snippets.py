@@ -213,7 +213,7 @@ def parse(arguments: Sequence[str]) -> None:
     rest = list(arguments)
     if rest[:1] == ["search"] and "--resume" not in rest:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("nas.searching.run.look", lambda *_: [])
+            patch.setattr("nas.searching.run.look", lambda recipe, *_: (recipe, []))
             done = CliRunner().invoke(app, [*rest, *([] if "--dry-run" in rest else ["--dry-run"])])
         assert done.exit_code == 0, done.output or done.exception
         return
