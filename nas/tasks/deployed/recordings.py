@@ -1,0 +1,208 @@
+"""Reading recordings from WAV and CSV files."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.tasks.deployed.inputs import Array, InputError
+
+Float32Array = npt.NDArray[np.float32]
+
+MOST_BYTES = 2**31
+"""The largest file that is read."""
+
+
+class Recording(NamedTuple):
+    """Samples of shape (channels, samples), and how many there are in a second, if that is known."""
+
+    samples: Float32Array
+    rate: int | None
+
+
+def read_recording(path: Path, columns: Sequence[str] = ()) -> Recording:
+    """Return the recording in a WAV file, or in a CSV file with a column for each channel.
+
+    ``columns`` names those of a CSV file; without, it has no others. Raises InputError, with the place, if the file
+    cannot be used.
+    """
+    check_file(path)
+    if path.suffix.lower() == ".csv":
+        table = read_csv(path)
+        return Recording(np.ascontiguousarray(table.numbers(table.places(columns)).T), None)
+    return read_wav(path)
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError for what is no file, is empty or is too large to be read."""
+    if not path.is_file():  # opening a named pipe would wait for ever
+        raise InputError(f"{path} is no file, or a broken link.")
+    size = path.stat().st_size
+    if not size:
+        raise InputError(f"{path} is empty.")
+    if size > MOST_BYTES:
+        raise InputError(
+            f"{path} must have at most 2 GiB, but it has {size / 2**30:.1f}. Cut it into shorter recordings."
+        )
+
+
+def read_wav(path: Path) -> Recording:
+    """Return the recording in a WAV file of 8, 16, 24 or 32 bits or of floats, as numbers from -1 to 1."""
+    from scipy.io import wavfile
+
+    _check_complete(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks of other programs
+            warnings.filterwarnings("error", ".*EOF prematurely.*")
+            rate, found = wavfile.read(path)
+    except Exception as error:  # damaged headers raise struct.error, ValueError, UnboundLocalError and others
+        raise InputError(
+            f"{path} cannot be read as WAV: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
+    scale = {np.dtype(np.uint8): 2**7, np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}.get(found.dtype)
+    if scale is None and found.dtype.kind != "f":
+        raise InputError(f"{path} must have samples of 8, 16, 24 or 32 bits or floats, but they are {found.dtype}.")
+    middle = 2**7 if found.dtype == np.uint8 else 0
+    samples = (found.astype(np.float64) - middle) / (scale or 1)
+    samples = samples[None] if samples.ndim == 1 else samples.T
+    if not samples.size:
+        raise InputError(f"{path} holds no samples.")
+    recording = Recording(np.ascontiguousarray(samples, dtype=np.float32), int(rate))
+    bad = np.argwhere(~np.isfinite(recording.samples))
+    if len(bad):
+        channel, place = bad[0]
+        value = recording.samples[channel, place]
+        raise InputError(
+            f"{path} must hold finite samples, but has {value} at {place / rate:.3f} s in channel {channel}."
+        )
+    return recording
+
+
+def _check_complete(path: Path) -> None:
+    """Raise InputError if a WAV file is shorter than its header says: scipy reads what is there."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    declared = int.from_bytes(head[4:8], "little") + 8
+    size = path.stat().st_size
+    if head[:4] == b"RIFF" and size + 1 < declared < 0xFFFFFFFF:  # programs that write into pipes leave the largest
+        raise InputError(f"{path} breaks off: its header says {declared:,} bytes, and it has {size:,}.")
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A CSV file: the names of its columns, () if it has none, and its rows of text."""
+
+    path: Path
+    names: tuple[str, ...]
+    rows: list[list[str]]
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return len(self.rows[0])
+
+    def places(self, columns: Sequence[str], without: Sequence[str] = ()) -> list[int]:
+        """Return the places of ``columns``, or of all but ``without``. Raises InputError if one is missing."""
+        if not self.names:
+            return list(range(self.width))
+        missing = [name for name in (*columns, *without) if name not in self.names]
+        if missing:
+            raise InputError(f"{self.path} must have a column {missing[0]!r}, but has {', '.join(self.names)}.")
+        return [self.names.index(name) for name in columns] or [
+            place for place, name in enumerate(self.names) if name not in without
+        ]
+
+    def line(self, row: int) -> int:
+        """Return the number of a row in the file, from 1."""
+        return row + 1 + bool(self.names)
+
+    def title(self, place: int) -> str:
+        """Return how a column is called."""
+        return repr(self.names[place]) if self.names else str(place + 1)
+
+    def texts(self, place: int) -> list[str]:
+        """Return a column."""
+        return [row[place].strip() for row in self.rows]
+
+    def numbers(self, places: Sequence[int]) -> Float32Array:
+        """Return columns as finite numbers, shape (rows, columns). Raises InputError with the line and the column."""
+        found = np.empty((len(self.rows), len(places)), dtype=np.float32)
+        for number, place in enumerate(places):
+            column = [row[place] for row in self.rows]
+            with np.errstate(over="ignore"):
+                try:
+                    found[:, number] = np.array(column, dtype=np.str_).astype(np.float64)
+                except ValueError:
+                    found[:, number] = [self._number(text, row, place) for row, text in enumerate(column)]
+            bad = np.flatnonzero(~np.isfinite(found[:, number]))
+            if len(bad):
+                self._refuse(column[bad[0]], int(bad[0]), place)
+        return found
+
+    def _number(self, text: str, row: int, place: int) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            self._refuse(text, row, place)
+            raise
+
+    def _refuse(self, text: str, row: int, place: int) -> None:
+        got = f"has {text.strip()!r:.40}" if text.strip() else "is empty"
+        raise InputError(
+            f"signals must be finite numbers, but {self.path}, line {self.line(row)}, column {self.title(place)} {got}."
+        ) from None
+
+
+def read_csv(path: Path) -> CsvTable:
+    """Return a CSV file, separated by commas, semicolons or tabs. A first row with other text names the columns.
+
+    Raises InputError if it is no text or has rows of different lengths.
+    """
+    check_file(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            separator = max(",;\t", key=first.count)
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=separator) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as CSV: {error}") from error
+    if not rows:
+        raise InputError(f"{path} has no rows.")
+    names = tuple(name.strip() for name in rows[0]) if not all(map(_is_number, rows[0])) else ()
+    table = CsvTable(path, names, rows[1:] if names else rows)
+    if not table.rows:
+        raise InputError(f"{path} has no rows below the names of its columns.")
+    for row, values in enumerate(table.rows):
+        if len(values) != len(rows[0]):
+            raise InputError(
+                f"rows of a CSV file must have the same length, but line {table.line(row)} of {path} has "
+                f"{len(values)} values and the first {len(rows[0])}."
+            )
+    return table
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return not text.strip()
+    return True
+
+
+def finite(values: Array, title: str) -> Float32Array:
+    """Return numbers as float32. Raises InputError with the place of the first one that is not finite."""
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(found).all():
+        place = tuple(int(each) for each in np.argwhere(~np.isfinite(found))[0])
+        raise InputError(f"{title} must be finite, but {title}{list(place)} is {values[place]}.")
+    return found
