@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -19,15 +20,25 @@ ALWAYS = ("predict", "inputs")
 
 
 def carried_files(preparation: Preparation) -> dict[str, bytes]:
-    """Return the files by name: ``predict.py``, and the module in which the preparation is written.
+    """Return the files by name: ``predict.py``, and the module in which the preparation is written, with what it uses.
 
     Modules of this package import each other by their names alone there.
     """
     folder = resources.files(_PACKAGE.rstrip("."))
-    sources = {f"{name}.py": folder.joinpath(f"{name}.py").read_text(encoding="utf-8") for name in ALWAYS}
     written = Path(inspect.getfile(type(preparation)))
-    sources[written.name] = written.read_text(encoding="utf-8")
-    return {name: source.replace(f"from {_PACKAGE}", "from ").encode() for name, source in sources.items()}
+    sources = {written.name: written.read_text(encoding="utf-8")}
+    waiting = [*ALWAYS, *_neighbours(sources[written.name])]
+    while waiting:
+        name = waiting.pop()
+        if f"{name}.py" not in sources:
+            sources[f"{name}.py"] = folder.joinpath(f"{name}.py").read_text(encoding="utf-8")
+            waiting += _neighbours(sources[f"{name}.py"])
+    return {name: source.replace(f"from {_PACKAGE}", "from ").encode() for name, source in sorted(sources.items())}
+
+
+def _neighbours(source: str) -> list[str]:
+    """Return the names of the modules of the package that carries code to bundles which a module imports."""
+    return re.findall(rf"^from {re.escape(_PACKAGE)}(\w+) import", source, re.MULTILINE)
 
 
 def recorded(preparation: Preparation) -> dict[str, Any]:
