@@ -118,6 +118,7 @@ from nas.tasks.data_source import DataSource as DataSource
 from nas.tasks.images.images import Images as Images
 from nas.tasks.images.loading import load_data as load_data
 from nas.tasks.images.splits import Split as Split
+from nas.tasks.signals.signals import Signals as Signals
 from nas.tasks.task import DataSetTask as DataSetTask, Preparation as Preparation, Task as Task
 from nas.training.early_stopping import (
     EarlyStopping as EarlyStopping,

@@ -107,7 +107,8 @@ class LogMel:
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.frame) / self.frame)
         power = np.abs(np.fft.rfft(frames * hann, axis=2)) ** 2 / self.frame
         bands = np.einsum("ctf,bf->cbt", power, self.filters())
-        return np.log10(np.maximum(bands, _QUIETEST)).reshape(-1, bands.shape[2]).astype(np.float32)
+        found: Float32Array = np.log10(np.maximum(bands, _QUIETEST)).reshape(-1, bands.shape[2]).astype(np.float32)
+        return found
 
 
 # Preparation
@@ -122,6 +123,7 @@ class SignalForm:
         samples: samples of a window.
         step: samples between the starts of windows of one recording; 0 for one window of each.
         rate: samples a second; None if it is unknown.
+        rates: those of the recordings that the data set was made of.
         mono: the channels of a recording become their mean.
         rows: each row of a CSV file is a window.
         columns: the columns of a CSV file that are used, by name; without names all.
@@ -132,6 +134,7 @@ class SignalForm:
     samples: int
     step: int = 0
     rate: int | None = None
+    rates: tuple[int, ...] = ()
     mono: bool = False
     rows: bool = False
     columns: tuple[str, ...] = ()
@@ -186,7 +189,7 @@ class SignalPreparation:
         stored = about["preparation"]
         form = dict(stored["form"])
         log_mel = None if form["log_mel"] is None else LogMel(**form["log_mel"])
-        form |= {"columns": tuple(form["columns"]), "log_mel": log_mel}
+        form |= {"columns": tuple(form["columns"]), "rates": tuple(form["rates"]), "log_mel": log_mel}
         return cls(SignalForm(**form), tuple(stored["mean"]), tuple(stored["std"]))
 
     def to_json(self) -> dict[str, Any]:
@@ -252,9 +255,9 @@ class SignalPreparation:
             names = [f"{path}[{number}]" for number in range(len(windows))]
         else:
             recording = read_recording(path, self.form.columns)
-            if self.form.rate not in (None, recording.rate) and recording.rate is not None:
-                text = f"recordings of another rate are resampled to {self.form.rate} Hz."
-                warnings.warn(text, stacklevel=2)
+            if self.form.rate and recording.rate not in (None, self.form.rate, *self.form.rates):
+                rates = ", ".join(map(str, self.form.rates or (self.form.rate,)))
+                warnings.warn(f"all tested recordings had {rates} Hz. Others are resampled.", stacklevel=2)
             windows = self.form.windows(recording, path)
             per_second = self.form.rate or 1
             unit = "s" if self.form.rate else ""

@@ -1,0 +1,64 @@
+"""Windows in NumPy's files: an .npz with labels in it, or an .npy with labels in another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import DataError
+
+LABELS = "labels.npy"
+"""The file of labels beside an .npy file, unless another is named."""
+_NAMES = {
+    "windows": ("windows", "signals", "X", "x", "X_train", "x_train"),
+    "labels": ("labels", "y", "Y", "y_train", "Y_train"),
+    "test_windows": ("test_windows", "X_test", "x_test"),
+    "test_labels": ("test_labels", "y_test", "Y_test"),
+    "groups": ("groups",),
+}
+"""The names of arrays in an .npz file, those of scikit-learn and Keras included."""
+
+
+def read_arrays(path: Path, labels: Path | None) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of ``Signals.from_arrays`` by name: windows and labels, and others that are there.
+
+    Raises DataError if a file cannot be read or lacks one of them. Pickled objects are never loaded.
+    """
+    if path.suffix.lower() == ".npy":
+        beside = labels or path.with_name(LABELS)
+        if not beside.is_file():
+            raise DataError(
+                f"windows in an .npy file need their labels in another, but there is no {beside}. "
+                "Name it by --set data.labels=FILE.npy."
+            )
+        return {"windows": _loaded(path), "labels": _loaded(beside)}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = {title: _one_of(stored, names) for title, names in _NAMES.items()}
+            there = ", ".join(stored.files)
+            missing = [title for title in ("windows", "labels") if found[title] is None]
+            if missing:
+                raise DataError(
+                    f"an .npz of signals must hold windows and labels, but {path} holds {there or 'nothing'}."
+                )
+            return {title: stored[name] for title, name in found.items() if name is not None}
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, struct and numpy raise their own
+        raise DataError(f"{path} cannot be read as .npz: {' '.join(str(error).split())}") from error
+
+
+def _one_of(stored: Any, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in stored.files), None)
+
+
+def _loaded(path: Path) -> npt.NDArray[Any]:
+    try:
+        found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as .npy: {' '.join(str(error).split())}") from error
+    return found

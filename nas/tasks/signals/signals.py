@@ -1,0 +1,324 @@
+"""The task of signals: windows with a class or values each, in three splits that share no recording."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nas.space.signature import Signature, TensorType
+from nas.tasks.batches import Tensors
+from nas.tasks.criteria import Classification, Criterion, Regression
+from nas.tasks.deployed.recordings import Float32Array, finite
+from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
+from nas.tasks.signals.targets import Kind, targets_from
+from nas.tasks.signals.windows import TEST_SHARE, VALIDATION_SHARE, Given, Windows, divide, numbered
+from nas.tasks.task import Task
+
+FEATURES = ("raw", "log-mel")
+MEL_BANDS = 40
+NOISE = 0.02
+"""The usual standard deviation of the noise of augmentation, in standard deviations of the channel."""
+SHIFT_SHARE = 50
+"""Augmentation usually shifts by at most one of so many samples."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Signals(Task):
+    """Windows of signals with a class, or with values to predict. The test split scores winners, once.
+
+    Attributes:
+        name: its name, for people.
+        train: the windows to train on.
+        validation: the windows that compare candidates.
+        test: the windows that score winners.
+        form: how a recording becomes such windows.
+        classes: the names of the classes, by label; none if values are predicted.
+        offset: the mean of each value over the training windows; targets are standardised.
+        scale: the standard deviation of each value.
+        shift: augmentation shifts a window by up to so many samples, or frames of a spectrogram.
+        noise: the standard deviation of augmentation's noise, in standard deviations of the channel.
+        notes: what a user should know about the loading, such as files that were left out.
+    """
+
+    name: str
+    train: Windows
+    validation: Windows
+    test: Windows
+    form: SignalForm
+    classes: tuple[str, ...] = ()
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    shift: int = 0
+    noise: float = NOISE
+    notes: tuple[str, ...] = ()
+
+    noun: ClassVar[str] = "windows"
+    default_space: ClassVar[str | None] = "conv1d"
+
+    def __post_init__(self) -> None:
+        for title, split in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            if not len(split):
+                raise ValueError(f"each split must hold at least one window, but {title} is empty.")
+            if split.signals.shape[1:] != self.form.shape:
+                raise ValueError(f"windows must have the shape {self.form.shape}, but {title} has {split}.")
+        if not 0 <= self.shift < self.form.shape[1]:
+            raise ValueError(f"shift must be at least 0 and less than a window, but got {self.shift}.")
+        if not 0 <= self.noise < 10:
+            raise ValueError(f"noise must be at least 0 and below 10, but got {self.noise}.")
+        for label in sorted(set(range(len(self.classes))) - set(self.train.targets.ravel().tolist())):
+            raise ValueError(
+                f"each class must have a training window, but {self.classes[label]!r} has none: give more recordings."
+            )
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.train)} training, {len(self.validation)} validation and {len(self.test)} test windows"
+        return f"Signals {self.name}: {counts}, {self.in_words}"
+
+    @property
+    def signature(self) -> Signature:
+        """Windows to logits, or to values."""
+        outputs = len(self.classes) or len(self.offset)
+        return Signature((TensorType("signals", self.form.shape),), (outputs,))
+
+    @property
+    def criterion(self) -> Criterion:
+        """One class for each window, or values."""
+        return Classification(len(self.classes)) if self.classes else Regression()
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """The names of the classes, or what brings values back to their units."""
+        if self.classes:
+            return {"kind": self.criterion.kind, "names": list(self.classes)}
+        names = [f"value{number}" for number in range(len(self.offset))] if len(self.offset) > 1 else ["value"]
+        return {"kind": self.criterion.kind, "names": names, "offset": list(self.offset), "scale": list(self.scale)}
+
+    @property
+    def in_words(self) -> str:
+        """The number of classes, and the shape of windows."""
+        form = self.form
+        what = f"{len(self.classes)} classes" if self.classes else f"{len(self.offset)} values to predict"
+        channels = f"{form.channels} channel{'s' if form.channels > 1 else ''}"
+        rate = f" at {form.rate} Hz" if form.rate else ""
+        mel = f", as {form.log_mel.bands} mel bands" if form.log_mel else ""
+        return f"{what}, {channels} of {form.samples} samples{rate}{mel}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The shape of windows, and what is predicted."""
+        found: dict[str, Any] = {"classes": len(self.classes)} if self.classes else {"values": len(self.offset)}
+        found["signal shape"] = [self.form.channels, self.form.samples]
+        if self.form.rate:
+            found["samples a second"] = self.form.rate
+        if self.form.log_mel:
+            found["mel bands"] = self.form.log_mel.bands
+        return found
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory that the windows take."""
+        return sum(split.signals.nbytes for split in (self.train, self.validation, self.test))
+
+    @cached_property
+    def preparation(self) -> SignalPreparation:
+        """The way from a recording to a model's input: the one that the windows of this data set went."""
+        mean, std = self._moments
+        return SignalPreparation(self.form, tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()))
+
+    @cached_property
+    def _moments(self) -> tuple[Float32Array, Float32Array]:
+        """The mean and the standard deviation of each channel over the training windows."""
+        mean = self.train.signals.mean(axis=(0, 2), dtype=np.float64)
+        squares = np.zeros_like(mean)
+        for start in range(0, len(self.train), 1000):
+            part = self.train.signals[start : start + 1000]
+            squares += np.square(part - mean[None, :, None]).sum(axis=(0, 2))
+        std = np.sqrt(squares / (len(self.train) * self.form.shape[1]))
+        return mean.astype(np.float32), np.where(std < 1e-7 * np.abs(mean), 0, std).astype(np.float32)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about what makes results doubtful."""
+        found = list(self.notes)
+        constant = np.flatnonzero(self._moments[1] == 0)
+        if len(constant):
+            found.append(f"channel {constant[0]} is constant in all training windows, so it tells models nothing.")
+        for title, split in (("validation", self.validation), ("test", self.test)):
+            missing = set(range(len(self.classes))) - set(split.targets.ravel().tolist())
+            if missing:
+                names = ", ".join(self.classes[label] for label in sorted(missing)[:5])
+                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+                found.append(f"no {title} window is of {names}{more}, so errors there are not seen. Add recordings.")
+        copies = _copies(self.test, self.train, self.validation)
+        if copies:
+            found.append(
+                f"{copies} of {len(self.test)} test windows are also in the training or validation split, so test "
+                "errors look better than they are. Remove the copies."
+            )
+        return tuple(found)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that depend on all windows, targets and classes, but not on the name."""
+        digest = hashlib.sha256(json.dumps([self.classes, dataclasses.asdict(self.form)]).encode())
+        for split in (self.train, self.validation, self.test):
+            for each in (split.signals, split.targets):
+                digest.update(f"{each.shape}".encode())
+                digest.update(np.ascontiguousarray(each).data)
+        return digest.hexdigest()[:12]
+
+    def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
+        """Shift each window by up to ``shift`` samples, repeating its first or last one, and add noise."""
+        (signals,) = raw
+        count, channels, samples = signals.shape
+        if self.shift:
+            offsets = torch.randint(-self.shift, self.shift + 1, (count, 1), generator=generator)
+            places = (torch.arange(samples) + offsets).clamp(0, samples - 1)
+            signals = signals.gather(2, places[:, None].expand(count, channels, samples))
+        if self.noise:
+            std = torch.tensor(self.preparation.std).view(1, -1, 1) * self.noise
+            signals = signals + std * torch.randn(signals.shape, generator=generator)
+        return (signals,)
+
+    def inputs_of(self, raw: Tensors) -> Tensors:
+        """Return windows normalised like deployed ones."""
+        (signals,) = raw
+        mean, std = (
+            torch.tensor(each, dtype=torch.float32, device=signals.device).view(1, -1, 1)
+            for each in (self.preparation.mean, self.preparation.std)
+        )
+        return ((signals - mean) / std,)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        windows: npt.NDArray[Any],
+        labels: Any,
+        *,
+        test_windows: npt.NDArray[Any] | None = None,
+        test_labels: Any = None,
+        groups: Any = None,
+        classes: Sequence[str] | None = None,
+        kind: Kind = "auto",
+        rate: int | None = None,
+        features: str = "raw",
+        bands: int = MEL_BANDS,
+        validation_share: float = VALIDATION_SHARE,
+        test_share: float = TEST_SHARE,
+        seed: int = 0,
+        name: str = "custom",
+        shift: int | None = None,
+        noise: float = NOISE,
+    ) -> Signals:
+        """Build a data set from windows, numbers of shape (N, samples) or (N, channels, samples), and their labels.
+
+        Labels are whole numbers or text for classes, or floats for values, shape (N,) or (N, values). ``groups`` names
+        the recording of each window: no recording is in two splits. ``features`` are "raw", or "log-mel" with as many
+        ``bands``, which needs the ``rate`` in samples a second. Without test windows, ``test_share`` of each class's
+        recordings become the test split, always the same; ``seed`` picks ``validation_share`` of the others.
+
+        Raises:
+            ValueError: the arrays are no finite signals with labels, or an option has no such value.
+        """
+        if (test_windows is None) != (test_labels is None):
+            raise ValueError("test_windows and test_labels must be given together, but got only one of them.")
+        signals = checked_windows(windows, "windows")
+        form = with_features(SignalForm(signals.shape[1], signals.shape[2], rate=rate), features, bands)
+        found, tested = np.asarray(labels), None if test_labels is None else np.asarray(test_labels)
+        if tested is not None and (found.dtype.kind == "U") != (tested.dtype.kind == "U"):
+            raise ValueError(f"test_labels must be text if labels are, but got {found.dtype} and {tested.dtype}.")
+        everything = found if tested is None else np.concatenate([found, tested])
+        targets = targets_from(everything, "labels", kind, classes)
+        test = None
+        if test_windows is not None:
+            more = checked_windows(test_windows, "test_windows")
+            if more.shape[1:] != signals.shape[1:]:
+                raise ValueError(
+                    f"windows must have one shape, but got {signals.shape[1:]} and {more.shape[1:]} in test."
+                )
+            test = paired(form, more, targets.values[len(found) :], "test_windows")
+        given = Given(
+            paired(form, signals, targets.values[: len(found)], "windows"),
+            np.arange(len(signals)) if groups is None else numbered(groups, len(signals)),
+        )
+        shares = validation_share, test_share
+        return Signals.divided(name, form, given, None, test, targets.classes, shares, seed, shift=shift, noise=noise)
+
+    @classmethod
+    def divided(
+        cls,
+        name: str,
+        form: SignalForm,
+        given: Given,
+        validation: Windows | None,
+        test: Windows | None,
+        classes: tuple[str, ...],
+        shares: tuple[float, float],
+        seed: int,
+        *,
+        shift: int | None = None,
+        noise: float = NOISE,
+        notes: tuple[str, ...] = (),
+    ) -> Signals:
+        """Build a data set from windows in the form of items, splits that are there, and shares for those missing."""
+        splits = divide(given, validation, test, *shares, seed)
+        offset: tuple[float, ...] = ()
+        scale: tuple[float, ...] = ()
+        if not classes:
+            values = splits[0].targets.astype(np.float64)
+            offset = tuple(values.mean(axis=0).tolist())
+            scale = tuple(np.where(values.std(axis=0) > 0, values.std(axis=0), 1).tolist())
+            middle, spread = np.array(offset, np.float32), np.array(scale, np.float32)
+            splits = tuple(Windows(each.signals, (each.targets - middle) / spread) for each in splits)  # type: ignore[assignment]
+        reach = form.shape[1] // SHIFT_SHARE if shift is None else shift
+        return cls(name, *splits, form, classes, offset, scale, shift=reach, noise=noise, notes=notes)
+
+
+def paired(form: SignalForm, windows: Float32Array, targets: npt.NDArray[Any], title: str) -> Windows:
+    """Return windows as items with their targets. Raises ValueError unless there is one for each."""
+    if len(windows) != len(targets):
+        raise ValueError(f"each window must have a label, but {title} has {len(windows)} and labels {len(targets)}.")
+    return Windows(form.features(windows), targets)
+
+
+def checked_windows(windows: Any, title: str) -> Float32Array:
+    """Return windows, float32 of shape (N, channels, samples). Raises ValueError, with the place of infinite values."""
+    found = np.asarray(windows)
+    if found.ndim == 2:
+        found = found[:, None]
+    if found.ndim != 3 or 0 in found.shape or found.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{title} must be numbers of shape (N, samples) or (N, channels, samples), but got {found.dtype} of shape "
+            f"{found.shape}."
+        )
+    if found.shape[2] < 2:
+        raise ValueError(f"a window must have at least 2 samples, the last axis, but {title} has shape {found.shape}.")
+    return finite(found, title)
+
+
+def with_features(form: SignalForm, features: str, bands: int = MEL_BANDS) -> SignalForm:
+    """Return the form with the features that are asked for. Raises ValueError if these windows cannot have them."""
+    if features not in FEATURES:
+        raise ValueError(f"features must be one of {', '.join(FEATURES)}, but got {features!r}.")
+    if features == "raw":
+        return form
+    if form.rate is None:
+        raise ValueError("log-mel needs the rate, the samples in a second, but it is unknown: set rate.")
+    if bands < 1:
+        raise ValueError(f"bands must be at least 1, but got {bands}.")
+    return dataclasses.replace(form, log_mel=LogMel.usual(form.rate, bands, form.samples))
+
+
+def _copies(test: Windows, *others: Windows) -> int:
+    """Return how many test windows are also in other splits."""
+    known = {window.tobytes() for other in others for window in other.signals}
+    return sum(window.tobytes() in known for window in test.signals)

@@ -1,0 +1,118 @@
+"""Windows of signals with their targets, and their division into splits that share no recording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nas.tasks.batches import IntArray, Items, Places
+from nas.tasks.deployed.recordings import Float32Array
+
+TEST_SHARE = VALIDATION_SHARE = 0.2
+TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Windows:
+    """Windows, float32 of shape (N, channels, samples), and targets: classes, shape (N,), or values (N, values)."""
+
+    signals: Float32Array
+    targets: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if self.signals.dtype != np.float32 or self.signals.ndim != 3 or len(self.signals) != len(self.targets):
+            raise ValueError(
+                "windows must be float32 of shape (N, channels, samples) with N targets, but got "
+                f"{self.signals.dtype} of shape {self.signals.shape} with {len(self.targets)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __repr__(self) -> str:
+        return f"{len(self)} windows of {'×'.join(map(str, self.signals.shape[1:]))}"
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
+        return torch.from_numpy(self.signals[index].copy()), torch.as_tensor(self.targets[index])
+
+    def items_at(self, places: Places) -> Items:
+        """Return the windows at ``places`` with their targets."""
+        return Items((torch.from_numpy(self.signals[places]),), torch.from_numpy(self.targets[places]))
+
+    def take(self, mask: npt.NDArray[np.bool_]) -> Windows:
+        """Return the windows where ``mask`` is true."""
+        return Windows(self.signals[mask], self.targets[mask])
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The windows of a split that is given as such, and the number of the recording that each comes from."""
+
+    windows: Windows
+    groups: IntArray
+
+
+def divide(
+    train: Given,
+    validation: Windows | None,
+    test: Windows | None,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+) -> tuple[Windows, Windows, Windows]:
+    """Return the three splits. Missing ones are taken from ``train``, the test first, and no group is in two of them.
+
+    Each class gives a share of its groups, at least one but never the last. A group belongs to its commonest class.
+
+    Raises:
+        ValueError: there are too few groups, or a share is outside (0, 1).
+    """
+    for title, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise ValueError(f"{title} must lie between 0 and 1, but got {share}.")
+    if test is None:
+        train, test = _carved(train, test_share, TEST_SEED, "test")
+    if validation is None:
+        train, validation = _carved(train, validation_share, seed, "validation")
+    return train.windows, validation, test
+
+
+def _carved(given: Given, share: float, seed: int, title: str) -> tuple[Given, Windows]:
+    rng = np.random.default_rng(seed)
+    class_of = classes_of_groups(given.windows.targets, given.groups)
+    taken: list[int] = []
+    for label in sorted(set(class_of.values())):
+        members = rng.permutation([group for group, found in class_of.items() if found == label])
+        taken += members[: min(len(members) - 1, max(1, math.floor(share * len(members) + 0.5)))].tolist()
+    if not taken:
+        raise ValueError(
+            f"a {title} split needs a class with at least two recordings, because windows of one recording are never "
+            "in two splits, but no class has more than one. Give more recordings, or a split of your own."
+        )
+    mask = np.isin(given.groups, taken)
+    rest = Given(given.windows.take(~mask), given.groups[~mask])
+    return rest, given.windows.take(mask)
+
+
+def classes_of_groups(targets: npt.NDArray[Any], groups: IntArray) -> dict[int, int]:
+    """Return the commonest class of each group's windows; 0 for all if targets are values."""
+    if targets.ndim == 2:
+        return dict.fromkeys(np.unique(groups).tolist(), 0)
+    order = np.argsort(groups, kind="stable")
+    names, starts = np.unique(groups[order], return_index=True)
+    parts = np.split(targets[order], starts[1:])
+    return {int(name): int(np.bincount(part).argmax()) for name, part in zip(names, parts, strict=True)}
+
+
+def numbered(groups: Sequence[Any] | npt.NDArray[Any], count: int) -> IntArray:
+    """Return a number for each different group. Raises ValueError unless there is one group for each window."""
+    found = np.asarray(groups)
+    if found.shape != (count,):
+        raise ValueError(f"groups must name the recording of each of {count} windows, but got shape {found.shape}.")
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
