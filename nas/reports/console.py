@@ -51,6 +51,8 @@ def print_front(front: Front, console: Console, report: Path | None = None, *, h
         else:
             _print_cards(shown, notes, console)
         _print_below(front, notes, console)
+    for sentence in front.compared:
+        console.print(Text(sentence))
     if has_report:
         console.print(Text(f"Report: {report or front.run_folder / REPORT_NAME}"), soft_wrap=True)
 

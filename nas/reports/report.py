@@ -13,6 +13,7 @@ from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
 from nas.reports.tables import evaluation_table, fit_table, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import failed_text, wording_of
+from nas.results.baselines import baseline_rows
 from nas.results.failures import failure_counts
 from nas.results.front import Front
 from nas.results.run import Run, funnel_of
@@ -45,6 +46,7 @@ def render_report(record: Run) -> str:
         failed=failed_text(front.failed),
         winners=winner_table(front, costs),
         fits=fit_table(record.fits),
+        baselines=baseline_rows(front.baselines),
         trust=[
             *record.damages_in_short,
             *data_sentences(record.notes),

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.front_notes import notes_of, nothing_learned_text
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
+from nas.storage.journal_rows import BaselineTested
 from nas.values.comparison import Standing, standings
 from nas.values.evaluation import Evaluation, Stage
 from nas.values.measurement import Interval
@@ -42,6 +44,7 @@ class Front:
         failures: all failed evaluations of the run, by kind.
         gco2e_per_kwh: the carbon intensity of the electricity, if the recipe gives one.
         table: the file that all values were read from; None where models were trained and measured.
+        baselines: models of another kind that were fitted to the same data, such as boosted trees for tables.
 
     Example::
 
@@ -60,6 +63,7 @@ class Front:
     failures: tuple[FailureCount, ...] = ()
     gco2e_per_kwh: float | None = None
     table: str | None = None
+    baselines: tuple[BaselineTested, ...] = ()
 
     def __iter__(self) -> Iterator[Winner]:
         return iter(self.winners)
@@ -123,6 +127,11 @@ class Front:
         return nothing_learned_text(self.winners)
 
     @property
+    def compared(self) -> tuple[str, ...]:
+        """For each baseline the sentence that says if the best winner beats it."""
+        return tuple(baseline_sentences(self))
+
+    @property
     def best(self) -> Winner | None:
         """The winner with the lowest test error among those that meet the limits; None where none does."""
         meeting = [winner for winner in self.winners if winner.meets(self.limits)]
@@ -145,6 +154,7 @@ class Front:
             "failed": self.failed,
             "failures": [vars(each) for each in self.failures],
             "nothing_learned": self.nothing_learned,
+            "baselines": baselines_json(self),
             "winners": [
                 {
                     **winner.to_json(),

@@ -44,6 +44,9 @@ class Winners(Protocol):
     def nothing_learned(self) -> str | None: ...
 
     @property
+    def compared(self) -> Sequence[str]: ...
+
+    @property
     def failures(self) -> Sequence[FailureCount]: ...
 
     @property

@@ -44,7 +44,11 @@ def front_text(front: Winners) -> str:
     if len(notes) > MOST_NOTES:
         notes = [*notes[: MOST_NOTES - 1], f"… and {len(notes) - MOST_NOTES + 1} more notes: see front.notes."]
     learned = [front.nothing_learned] if front.nothing_learned else []
-    said = [line for note in (*notes, *learned) for line in textwrap.wrap(note, TEXT_WIDTH, break_on_hyphens=False)]
+    said = [
+        line
+        for note in (*notes, *learned, *front.compared)
+        for line in textwrap.wrap(note, TEXT_WIDTH, break_on_hyphens=False)
+    ]
     return "\n".join([title, *lines, *said])
 
 
@@ -55,7 +59,7 @@ def front_html(front: Winners) -> str:
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     caption = html.escape(f"Front of {front.run_folder}: {_summary(front)}")
     notes = list(dict.fromkeys(note for notes in notes_of(front)[:MOST_SHOWN] for note in notes))[:MOST_NOTES]
-    said = [*_left_out(front), *notes, *([front.nothing_learned] if front.nothing_learned else [])]
+    said = [*_left_out(front), *notes, *([front.nothing_learned] if front.nothing_learned else []), *front.compared]
     below = "".join(f"<p>{html.escape(note)}</p>" for note in said)
     return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}"
 

@@ -11,7 +11,7 @@ from typing import Any
 from nas.recipe.recipe import Recipe
 from nas.results.front import Front, front_of, last_rows
 from nas.results.front_views import front_text
-from nas.storage.journal_rows import Fit
+from nas.storage.journal_rows import BaselineTested, Fit
 from nas.values.evaluation import STAGES, Evaluation, Stage
 from nas.values.objective import Limit, Objective
 
@@ -37,6 +37,7 @@ class Run:
         table: the file that all values were read from; None where models were trained and measured.
         is_over: True once nothing is left to do.
         ended_by: the reason why the run ended before its time; None for other runs.
+        baselines: models of another kind that were fitted to the same data, tested and measured.
         damages: what of the run's folder cannot be read, a sentence each. Damaged rows are left out everywhere.
 
     Example::
@@ -60,6 +61,7 @@ class Run:
     is_over: bool = False
     ended_by: str | None = None
     damages: tuple[str, ...] = ()
+    baselines: tuple[BaselineTested, ...] = ()
 
     def __repr__(self) -> str:
         state = "finished" if self.is_over else f"ended: {self.ended_by}" if self.ended_by else "not finished"
@@ -81,7 +83,7 @@ class Run:
     def front(self) -> Front:
         """The winners that the run has so far."""
         front = front_of(self.rows, self.objectives, self.limits, self.run_folder)
-        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table)
+        return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines)
 
     @property
     def place(self) -> str:

@@ -21,6 +21,7 @@ from nas.results.search_cost import total_cost
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader
 from nas.storage.journal_rows import (
     Agreement,
+    BaselineTested,
     Began,
     Cost,
     Ended,
@@ -96,6 +97,7 @@ def read_run(folder: Path | str) -> Run:
         recipe, recipe_text, damages = _recipe_of(folder, journal)
         rows = tuple(journal.rows(Evaluation))
         ended = journal.rows(Ended)
+        baselines = tuple(journal.rows(BaselineTested))
         is_over = any(each.round > recipe.rounds for each in journal.rows(RoundEnded))
         fits, notes = tuple(journal.rows(Fit)), _notes(journal, recipe, rows)
         damages += [f"{folder / JOURNAL} is damaged: {damage}." for damage in journal.damages]
@@ -114,6 +116,7 @@ def read_run(folder: Path | str) -> Run:
         is_over=is_over,
         ended_by=None if is_over or not ended else ended[-1].reason,
         damages=tuple(damages),
+        baselines=baselines,
     )
 
 

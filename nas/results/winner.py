@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 BYTES_PER_INPUT = 4
-"""Models take fp32 images, whatever they run in."""
+"""Models take fp32 numbers, whatever they run in; the few whole numbers of a table count as half."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,7 +133,9 @@ class Winner:
         if latency is None or latency.table is not None:  # a table does not tell the batch size
             return None
         shape = latency.conditions.get("input_shape")
-        least_bytes = weights.median + BYTES_PER_INPUT * math.prod(shape) if weights is not None and shape else None
+        shapes = shape if shape and isinstance(shape[0], list) else [shape]  # of several inputs, or of the only one
+        moved = BYTES_PER_INPUT * sum(map(math.prod, shapes)) if shape else None
+        least_bytes = weights.median + moved if weights is not None and moved is not None else None
         return throughput_of(latency, self.values.get("macs"), least_bytes)
 
     @property

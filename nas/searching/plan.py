@@ -6,6 +6,7 @@ import numpy as np
 
 from nas.errors import CandidateError
 from nas.progress import duration_text
+from nas.searching.given.training_defaults import defaults_told
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.search_space import sample
@@ -25,7 +26,8 @@ def tell_plan(state: RunState) -> None:
     if state.recipe.evaluate == "train":
         state.schedule.guess = _epoch_guess(state)
     begun = max(state.rounds_done, default=-1) + 1
-    state.progress.say(f"plan: {state.schedule.text(begun)}")
+    for told in (*defaults_told(state.recipe, state.resolved.task), f"plan: {state.schedule.text(begun)}"):
+        state.progress.say(told)
 
 
 def tell_what_is_left(state: RunState, number: int) -> None:

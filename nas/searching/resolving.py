@@ -28,6 +28,7 @@ from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
 from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.given.teachers import Teacher, teacher_of
+from nas.searching.given.training_defaults import defaults_told
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -249,6 +250,7 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
         space,
         *([] if resolved.function is None else [f"training: {resolved.function.in_words}"]),
         f"target: {recipe.parsed_target}",
+        *defaults_told(resolved.recipe, task),
     ]
 
 

@@ -26,6 +26,7 @@ from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
 from nas.searching.given.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
+from nas.searching.given.training_defaults import with_training_defaults
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
     Clock,
@@ -37,6 +38,7 @@ from nas.searching.resolving import (
 )
 from nas.searching.round import measure_front, measure_round, train_round
 from nas.searching.state import RunState
+from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners
 from nas.signals import advising, check, heed, stopping
@@ -136,7 +138,9 @@ def _resolve_new(
         except BaseException:
             resolved.look.close()
             raise
-    return resolved
+    if resolved.models is None:
+        return resolved
+    return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, resolved.task))
 
 
 @stopping()
@@ -257,6 +261,7 @@ def _work(state: RunState, folder: Path) -> None:
         state.turn_to_winners()
         if state.resolved.table is None:
             Retraining(state, fitting, folder).run(executor)
+            Baselines(state, folder).run()
         else:
             TableWinners(state, fitting).run()
     state.end_round(state.last_round)

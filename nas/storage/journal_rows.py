@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, final
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
 from nas.values.held_out import HeldOutError
+from nas.values.measurement import Measurement
 
 
 class Row(Protocol):
@@ -227,6 +228,35 @@ class BenchUsed(_Note):
     fingerprint: str
 
 
+@final
+@dataclass(frozen=True)
+class BaselineTested:
+    """A model of another kind than the winners, fitted to the same items, tested and measured like them.
+
+    ``scores`` holds for each metric its value on the test split and the bounds of its 95 % interval, ``error`` among
+    them. ``unmeasured`` says why measurements are missing, and ``failure`` why there is no score either.
+    """
+
+    kind: ClassVar[str] = "baseline"
+    name: str
+    in_words: str
+    scores: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    unmeasured: str = ""
+    failure: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        scores = {name: list(score) for name, score in self.scores.items()}
+        measured = {name: each.to_json() for name, each in self.measurements.items()}
+        return {**vars(self), "scores": scores, "measurements": measured}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BaselineTested:
+        scores = {name: (value, low, high) for name, (value, low, high) in data["scores"].items()}
+        measured = {name: Measurement.from_json(each) for name, each in data["measurements"].items()}
+        return cls(data["name"], data["in_words"], scores, measured, data["unmeasured"], data["failure"])
+
+
 OLD_KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("began", "ended", "early_stopping", "agreement", "supernet"), ("note",)),
     "turned_away": ("evaluation", "trained"),
@@ -326,6 +356,6 @@ def _refuse_constant(text: str) -> None:
 
 KNOWN: tuple[type[Row], ...] = (
     *(RecipeText, Evaluation, Fit, TurnedAway, TrainingsEnded, RoundEnded, Began, Ended, RungsJudged, Agreement),
-    *(SupernetTrained, Cost, BenchUsed),
+    *(SupernetTrained, Cost, BenchUsed, BaselineTested),
 )
 """All classes of rows."""

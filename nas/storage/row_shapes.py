@@ -40,7 +40,7 @@ class _Failure(_Shape):
 class _Conditions(_Shape):
     executed_operators: dict[str, Count] = {}
     executed_precision: str | None = None
-    input_shape: list[Count] | None = None
+    input_shape: list[Count] | list[list[Count]] | None = None
     batch: Count | None = None
     threads: Count | None = None
     table: str | None = None
@@ -71,10 +71,10 @@ class _Details(_Shape):
     deployed: str = ""
     kept: bool = False
     described: bool = True
-    test_error: Share | None = None
+    test_error: Annotated[float, Field(ge=0, le=1e30)] | None = None
     test_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     parity: float | None = None
-    exported_test_error: Share | None = None
+    exported_test_error: Annotated[float, Field(ge=0, le=1e30)] | None = None
 
 
 class _Evaluation(_Shape):
@@ -174,6 +174,21 @@ class _Bench(_Shape):
     fingerprint: str
 
 
+class _Baseline(_Shape):
+    name: Text
+    in_words: str
+    scores: dict[str, Annotated[list[float], Field(min_length=3, max_length=3)]]
+    measurements: dict[str, _Measurement]
+    unmeasured: str
+    failure: str
+
+    @model_validator(mode="after")
+    def _has_an_error(self) -> Self:
+        if not self.failure and "error" not in self.scores:
+            raise ValueError("a baseline must have an error")
+        return self
+
+
 SHAPES: Mapping[str, type[BaseModel]] = {
     "evaluation": _Evaluation,
     "fit": _Fit,
@@ -188,6 +203,7 @@ SHAPES: Mapping[str, type[BaseModel]] = {
     "round": _Round,
     "cost": _Cost,
     "bench": _Bench,
+    "baseline": _Baseline,
 }
 """The shape of each kind of row."""
 

@@ -14,6 +14,7 @@ import torch
 
 from nas.errors import DataError
 from nas.space.signature import DType, Signature, TensorType
+from nas.tasks.baseline import Baseline
 from nas.tasks.batches import Examples, IntArray, Items, Joined, Part, Tensors, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.deployed.inputs import Arrays, Named
@@ -132,6 +133,16 @@ class Task(abc.ABC):
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that differ when the data do. By default a few items of each split decide."""
         return _fingerprint(self)
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Models of another kind that winners should beat; they are fitted, tested and measured beside them."""
+        return ()
+
+    @property
+    def training_defaults(self) -> dict[str, dict[str, Any]]:
+        """Keys of a recipe's sections, such as "training", that suit these data where the recipe does not give them."""
+        return {}
 
     # Parts of it
 

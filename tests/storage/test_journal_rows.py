@@ -16,6 +16,7 @@ from nas.storage import journal_rows
 from nas.storage.journal_rows import (
     KNOWN,
     Agreement,
+    BaselineTested,
     Began,
     BenchUsed,
     Cost,
@@ -57,6 +58,13 @@ ROWS: tuple[Row, ...] = (
     Cost(1.5, 0.5, 20.0, "RAPL", "winners"),
     Cost(1.5, 0.5, None, "no meter"),
     BenchUsed("onnxruntime-cpu 1a2b"),
+    BaselineTested(
+        "HistGradientBoosting",
+        "scikit-learn's defaults",
+        {"error": (0.1, 0.05, 0.2)},
+        {"latency_ms": Measurement("latency_ms", "cpu", ((1.0, 1.1), (0.9,)))},
+    ),
+    BaselineTested("HistGradientBoosting", "scikit-learn's defaults", failure="ValueError: too few rows"),
     Evaluation(
         "train",
         NARROW,

@@ -33,8 +33,9 @@ def with_given_names(
     if task is not None:
         changes["data"] = {"name": GIVEN}
     if train is not None:
-        changes["training"] = {**recipe.training.model_dump(), "function": GIVEN}
-    return Recipe.from_mapping({**recipe.model_dump(), **changes}) if changes else recipe
+        changes["training"] = {**recipe.training.model_dump(exclude_unset=True), "function": GIVEN}
+    # Keys that are not set stay so, because a task may have defaults of its own for them.
+    return Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes}) if changes else recipe
 
 
 def task_of(data: object) -> Task | None:

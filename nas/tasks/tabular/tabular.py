@@ -15,10 +15,12 @@ import torch
 
 from nas.errors import DataError
 from nas.space.signature import Signature, TensorType
-from nas.tasks.batches import IntArray, Items, Places, Tensors
+from nas.tasks.baseline import Baseline
+from nas.tasks.batches import IntArray, Items, Places, Tensors, items_at
 from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
+from nas.tasks.tabular import boosting
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
 from nas.tasks.tabular.splitting import split_rows
@@ -36,6 +38,10 @@ TEST_SHARE = 0.2
 _TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 SMALL_ROWS = 5000
 """Tables with fewer rows give a fifth of them to validation, others a tenth."""
+STEPS, LEAST_EPOCHS, MOST_EPOCHS = 1200, 8, 60
+BATCHES = ((2_000, 32), (20_000, 64), (float("inf"), 256))
+"""The size of a batch by the most training rows that it is for."""
+LEARNING_RATE = 3e-3
 FORGOTTEN = 0.01
 """The share of categories that a training batch calls unknown, so that this value learns something."""
 
@@ -204,6 +210,25 @@ class Tabular(Task):
         )
         numbers, categories = len(self.columns.numbers), len(self.columns.categories)
         return {"target": self.target, **target, "columns of numbers": numbers, "columns of categories": categories}
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Scikit-learn's HistGradientBoosting, which is hard to beat on tables."""
+        return (Baseline(boosting.NAME, boosting.IN_WORDS, self._boosting),)
+
+    def _boosting(self, batch: int) -> bytes:
+        rows = self.to_fit(1.0, with_validation=True)
+        items = items_at(rows, slice(0, len(rows)))
+        return boosting.fitted_boosting(self.prepared(items.raw), items.targets.numpy(), self.signature, batch)
+
+    @property
+    def training_defaults(self) -> dict[str, dict[str, Any]]:
+        """Small batches and enough epochs for about ``STEPS`` steps: tables are small, and their steps are quick."""
+        rows = len(self.train)
+        batch = next(size for most, size in BATCHES if rows <= most)
+        epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(STEPS * batch / rows)))
+        training = {"epochs": epochs, "batch_size": batch, "learning_rate": LEARNING_RATE}
+        return {"training": training, "retraining": {"epochs": epochs}}
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:

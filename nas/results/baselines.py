@@ -1,0 +1,120 @@
+"""Baselines beside the winners: which is better on the test split, and at which cost, in sentences and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from nas.results.winner import Winner, range_text
+from nas.storage.journal_rows import BaselineTested
+from nas.values.comparison import Estimate, is_surely_less
+from nas.values.measurement import Interval
+from nas.values.metric import METRICS, Metric
+
+
+class _Compared(Protocol):
+    """The parts of a ``Front`` that are compared with baselines."""
+
+    @property
+    def winners(self) -> Sequence[Winner]: ...
+
+    @property
+    def best(self) -> Winner | None: ...
+
+    @property
+    def costs(self) -> Sequence[Metric]: ...
+
+    @property
+    def baselines(self) -> Sequence[BaselineTested]: ...
+
+
+def baseline_sentences(front: _Compared) -> list[str]:
+    """Return for each baseline a sentence that says plainly if the best winner beats it, with the costs of both."""
+    return [_sentence(front, each) for each in front.baselines]
+
+
+def _sentence(front: _Compared, baseline: BaselineTested) -> str:
+    name = baseline.name
+    if baseline.failure:
+        return f"{name} cannot be compared, because it failed: {baseline.failure}"
+    error = _estimate(baseline)
+    reached = f"a test error of {_percent(error.value)}{_range(error.interval)}"
+    best = front.best or min(front.winners, key=lambda winner: winner.test_error, default=None)
+    if best is None:
+        return f"{name} has {reached}, and there is no winner to compare it with."
+    own = best.estimate("error")
+    against = f"{_percent(own.value)} against {_percent(error.value)}{_range(error.interval)}"
+    costs = _costs(front, best, baseline)
+    if is_surely_less(own, error):
+        return f"The best winner, {best.architecture.id}, beats {name}: test error {against}{costs}"
+    if is_surely_less(error, own):
+        return (
+            f"No winner beats {name}: the best, {best.architecture.id}, is behind by more than the joint 95 % interval,"
+            f" test error {against}{costs} Consider that model, or a longer search."
+        )
+    return (
+        f"The best winner, {best.architecture.id}, does not beat {name}, nor is it beaten: test error {against}, which "
+        f"differ by less than their joint 95 % interval{costs}"
+    )
+
+
+def _estimate(baseline: BaselineTested) -> Estimate:
+    value, low, high = baseline.scores["error"]
+    return Estimate(value, Interval(low, high))
+
+
+def _percent(error: float) -> str:
+    return f"{100 * error:.2f} %"
+
+
+def _range(interval: Interval) -> str:
+    return "" if interval.is_point else f" ({100 * interval.lower:.2f}–{100 * interval.upper:.2f})"
+
+
+def _costs(front: _Compared, best: Winner, baseline: BaselineTested) -> str:
+    """Return the end of a sentence: the costs of both, or why they are missing."""
+    if baseline.unmeasured:
+        return f". It was not measured: {baseline.unmeasured.rstrip('.')}."
+    told = [
+        f"{cost.title.lower()} {cost.format(best.value(cost.name))} against "
+        f"{cost.format(baseline.measurements[cost.name].median)}"
+        for cost in front.costs
+        if best.has(cost.name) and cost.name in baseline.measurements
+    ]
+    return f"; {', '.join(told)}." if told else "."
+
+
+def baseline_rows(baselines: Sequence[BaselineTested]) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
+    """Return name, way of fitting, and for each value its title, text and 95 % interval, for tables of people."""
+    found = []
+    for each in baselines:
+        if each.failure:
+            continue
+        error = _estimate(each)
+        values = [("test error", _percent(error.value), _range(error.interval).strip(" ()"))]
+        for name, measurement in each.measurements.items():
+            if (metric := METRICS.get(name)) is not None:
+                interval = measurement.interval
+                bounds = "" if interval.is_point else range_text(metric, interval.lower, interval.upper)
+                values.append((metric.title.lower(), metric.format(measurement.median), bounds))
+        found.append((each.name, each.in_words, values))
+    return found
+
+
+def baselines_json(front: _Compared) -> list[dict[str, Any]]:
+    """Return the baselines as plain data, each with the sentence that compares it with the best winner."""
+    return [
+        {
+            "name": each.name,
+            "in_words": each.in_words,
+            "scores": {name: {"value": v, "interval_95": [low, high]} for name, (v, low, high) in each.scores.items()},
+            "measured": {
+                name: {"median": m.median, "interval_95": [m.interval.lower, m.interval.upper]}
+                for name, m in each.measurements.items()
+            },
+            "unmeasured": each.unmeasured or None,
+            "failure": each.failure or None,
+            "compared": sentence,
+        }
+        for each, sentence in zip(front.baselines, baseline_sentences(front), strict=True)
+    ]

@@ -1,0 +1,120 @@
+"""The baselines of a task: fitted once, and tested and measured beside the winners."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import onnx
+import torch
+
+from nas.errors import CandidateError, NasError, raised_text
+from nas.formats.onnx_file import with_counts
+from nas.formats.onnx_session import Arrays, Float32Array, outputs_of
+from nas.hardware.runtimes.runtime import Deployed
+from nas.searching.state import RunState
+from nas.searching.winners.bundles import TESTED_TOGETHER
+from nas.searching.winners.retraining import ENERGY, FINAL_METRICS
+from nas.storage.journal import write_aside
+from nas.storage.journal_rows import BaselineTested
+from nas.tasks.baseline import Baseline
+from nas.tasks.batches import in_order
+from nas.values.measurement import Measurement
+
+BASELINES = "baselines"
+"""The folder of their files within a run's folder."""
+UNMEASURED = (ENERGY, "weight_bytes")
+"""Metrics of winners that baselines have only if they were asked for: trees keep no weights in tensors."""
+
+
+@final
+class Baselines:
+    """The baselines of a run's task. Each gets one row in the journal, so that resuming repeats none."""
+
+    def __init__(self, state: RunState, folder: Path) -> None:
+        self._state = state
+        self._folder = folder / BASELINES
+
+    def run(self) -> None:
+        """Fit, test and measure the baselines that the journal does not have yet."""
+        state = self._state
+        done = {row.name for row in state.journal.rows(BaselineTested)}
+        waiting = [each for each in state.resolved.task.baselines if each.name not in done]
+        if not waiting:
+            return
+        state.progress.stage("fitting and testing baselines", len(waiting))
+        for baseline in waiting:
+            state.journal.append(self._tested(baseline))
+            state.progress.advance()
+        state.progress.close()
+
+    def _tested(self, baseline: Baseline) -> BaselineTested:
+        try:
+            path = self._fitted(baseline)
+        except (NasError, OSError):
+            raise
+        except Exception as error:  # a library's failure on these data: winners are sound without it
+            return BaselineTested(baseline.name, baseline.in_words, failure=raised_text(error))
+        measurements: Mapping[str, Measurement] = {}
+        unmeasured, deployed = "", None
+        try:
+            deployed = self._deployed(path)
+            measurements = self._measured(deployed)
+        except CandidateError as error:
+            unmeasured = error.reason
+        try:
+            scores = self._scores(path, deployed if measurements else None)
+        except CandidateError as error:
+            return BaselineTested(baseline.name, baseline.in_words, failure=error.reason)
+        return BaselineTested(baseline.name, baseline.in_words, scores, measurements, unmeasured)
+
+    def _fitted(self, baseline: Baseline) -> Path:
+        """Fit a baseline, and return its file, which takes what the models take."""
+        state = self._state
+        content = baseline.fit(state.recipe.parsed_target.batch)
+        model = with_counts(onnx.load_from_string(content), state.resolved.signature.inputs)
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{re.sub('[^A-Za-z0-9]+', '-', baseline.name)}.onnx"
+        write_aside(path, model.SerializeToString())
+        return path
+
+    def _deployed(self, path: Path) -> Deployed:
+        bench = self._state.resolved.bench
+        if bench.model_format != "onnx":
+            raise CandidateError("measure", f"{self._state.recipe.target} takes no ONNX files")
+        folder = path.with_suffix("")
+        shutil.rmtree(folder, ignore_errors=True)
+        (deployed,) = bench.deploy([path], [folder])
+        if isinstance(deployed, CandidateError):
+            raise deployed
+        if not any(folder.iterdir()):  # the exported file itself is deployed
+            folder.rmdir()
+        return deployed
+
+    def _measured(self, deployed: Deployed) -> Mapping[str, Measurement]:
+        """Return the metrics that winners are measured by."""
+        state = self._state
+        bench = state.resolved.bench
+        state.check_bench()
+        names = [name for name in FINAL_METRICS if name not in UNMEASURED and bench.can_measure(name)]
+        rng = np.random.default_rng((state.recipe.seed, 5))
+        (outcome,) = bench.measure([deployed], tuple(dict.fromkeys((*names, *state.beliefs.measured_metrics))), rng)
+        if isinstance(outcome, CandidateError):
+            raise outcome
+        return outcome
+
+    def _scores(self, path: Path, deployed: Deployed | None) -> dict[str, tuple[float, float, float]]:
+        """Return the scores on the test split: of the deployed model, or where it was not measured, of its file."""
+        task, bench = self._state.resolved.task, self._state.resolved.bench
+
+        def outputs(inputs: Arrays) -> Float32Array:
+            return outputs_of(path, inputs) if deployed is None else bench.outputs(deployed, inputs)
+
+        tally = task.criterion.tally()
+        for batch in in_order(task.test, TESTED_TOGETHER):
+            tally.add(torch.from_numpy(outputs(task.prepared(batch.raw))), batch.targets)
+        return {name: (score.value, score.low, score.high) for name, score in tally.scores().items()}
