@@ -138,9 +138,8 @@ def _resolve_new(
         except BaseException:
             resolved.look.close()
             raise
-    if resolved.models is None:
-        return resolved
-    return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, resolved.task))
+    task = None if resolved.models is None else resolved.task
+    return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task))
 
 
 @stopping()
