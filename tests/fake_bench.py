@@ -13,6 +13,7 @@ from nas.formats.onnx_session import Arrays, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.space.architecture import Architecture
+from nas.space.device_parts import device_space
 from nas.space.search_space import SearchSpace, enumerate_space
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat
@@ -52,7 +53,8 @@ class FakeBench:
     model_format: ModelFormat = "onnx"
 
     def __init__(self, space: SearchSpace, *, fingerprint: str | None = None) -> None:
-        self._by_id = {architecture.id: architecture for architecture in enumerate_space(space)}
+        both = (*enumerate_space(space), *enumerate_space(device_space(space)))
+        self._by_id = {architecture.id: architecture for architecture in both}
         self.fingerprint = fingerprint
         self.deployed: list[str] = []
         self.measured: list[str] = []

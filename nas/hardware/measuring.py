@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from nas.hardware.machine import check_inputs_fit
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.space.architecture import Architecture
+from nas.space.device_parts import DeviceParts
 from nas.space.first_look import FirstLook
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
@@ -24,7 +25,7 @@ from nas.space.torch_settings import torch_threads
 from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
-from nas.values.evaluation import Evaluation, Failure
+from nas.values.evaluation import FOR_ANY, Evaluation, Failure
 
 KEPT = "kept"
 """The detail that marks a row whose measurements came from the store instead of this run."""
@@ -115,9 +116,12 @@ def measure_architectures(
     """Return one ``measure`` row for each architecture, with untrained weights: latency does not depend on them.
 
     An architecture that cannot be built, exported, deployed or run becomes a failed row. Measurements that the store
-    holds for the same architecture, space and target are reused, and new ones are added to it.
+    holds for the same architecture, space and target are reused, and new ones are added to it. Architectures that
+    differ only in choices of training are measured once.
     """
     bench = surroundings.bench
+    parts = DeviceParts(surroundings.space)
+    asked, architectures = architectures, list(dict.fromkeys(map(parts.of, architectures)))
     # Before any stage of progress, because the first use of the fingerprint measures the target, which takes a while.
     keeps = surroundings.store is not None and bench.fingerprint is not None
     space_key = space_identity(surroundings.space, surroundings.signature) if keeps else None
@@ -129,7 +133,7 @@ def measure_architectures(
         exported: dict[Architecture, Path] = {}
         for architecture in architectures:
             try:
-                module = _build(surroundings, architecture)
+                module = _build(surroundings, parts.completed(architecture))
                 keys[architecture] = _identity(surroundings, module, space_key)
                 known = _known(surroundings, keys[architecture], architecture, metrics)
                 if known is not None:
@@ -148,7 +152,7 @@ def measure_architectures(
             found |= _measure(surroundings, exported, metrics, folder / "deployed", rng, progress)
             _keep(surroundings, keys, {architecture: found[architecture] for architecture in exported})
     progress.close()
-    return [_row(a, found[a], round_number, a in kept) for a in architectures]
+    return [_row(a, found[part], round_number, part in kept, parts.names) for a in asked for part in [parts.of(a)]]
 
 
 def vary_constant_weights(module: torch.nn.Module) -> None:
@@ -232,8 +236,12 @@ def _keep(surroundings: Surroundings, keys: dict[Architecture, str], found: dict
             store.add(fingerprint, keys[architecture], architecture, kept)
 
 
-def _row(architecture: Architecture, outcome: Outcome, round_number: int, kept: bool) -> Evaluation:
+def _row(
+    architecture: Architecture, outcome: Outcome, round_number: int, kept: bool, for_any: Sequence[str]
+) -> Evaluation:
     if isinstance(outcome, CandidateError):
         return Evaluation("measure", architecture, round_number, failure=Failure(outcome.kind, outcome.reason))
-    details = {KEPT: True} if kept else {}
+    details: dict[str, Any] = {KEPT: True} if kept else {}
+    if for_any:
+        details[FOR_ANY] = list(for_any)
     return Evaluation("measure", architecture, round_number, measurements=outcome, details=details)

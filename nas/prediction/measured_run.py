@@ -13,6 +13,7 @@ from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.space.architecture import Architecture
+from nas.space.device_parts import DeviceParts, with_training
 from nas.space.search_space import choices_hash, load_space
 from nas.space.signature import Signature, image_signature
 from nas.space.tracing import describer_of
@@ -64,14 +65,15 @@ def device_of_run(
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
     signature = _signature_of(recipe, began[0])
-    loaded = load_space(space, options, signature)
+    loaded = with_training(load_space(space, options, signature), recipe.training.search)
     if choices_hash(loaded) != began[0].space.get("choices"):
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but {space} has others.")
-    measurements = _measurements_in(evaluations)
+    parts = DeviceParts(loaded)
+    measurements = _measurements_in(evaluations, parts)
     identity = space_identity(loaded, signature)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     values = _medians(folder, measurements, metrics)
-    describer = as_executed(describer_of(loaded, signature), measurements)
+    describer = as_executed(describer_of(parts.space, signature), measurements)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,
@@ -105,12 +107,12 @@ def _signature_of(recipe: Recipe, began: Began) -> Signature:
     raise JournalError(f"the run must have recorded the signature of its models, but has {sorted(began.data_set)}.")
 
 
-def _measurements_in(rows: Iterable[Evaluation]) -> dict[Architecture, dict[str, Measurement]]:
-    """The measurements of each architecture by metric; the last one counts."""
+def _measurements_in(rows: Iterable[Evaluation], parts: DeviceParts) -> dict[Architecture, dict[str, Measurement]]:
+    """The measurements of what devices see of each architecture, by metric; the last one counts."""
     found: dict[Architecture, dict[str, Measurement]] = {}
     for row in rows:
         if row.stage == "measure" and not row.failed:
-            found.setdefault(row.architecture, {}).update(row.measurements)
+            found.setdefault(parts.of(row.architecture), {}).update(row.measurements)
     return found
 
 

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from nas.errors import did_you_mean
 from nas.recipe.sections import Section
+from nas.space.architecture import Choice
+
+SEARCHABLE = frozenset(
+    {
+        *(
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "weight_decay",
+            "label_smoothing",
+            "optimizer",
+            "schedule",
+            "warm_up",
+        ),
+        *("augment", "augmentation_strength", "mixup", "cutmix", "gradient_clip", "ema", "precision"),
+        *("tune", "layer_decay", "head_epochs", "distillation_weight", "temperature"),
+    }
+)
+"""The keys of ``[training]`` that candidates may differ in. The others decide what is compared, and where it runs."""
 
 
 class TrainingRecipe(Section):
@@ -56,12 +77,42 @@ class TrainingRecipe(Section):
     """The share of the loss that compares with the teacher."""
     temperature: float = Field(default=2.0, gt=0)
     """By this the outputs of teacher and candidate are divided before they are compared. Higher is softer."""
+    search: dict[str, tuple[bool | int | float | str, ...]] = {}  # noqa: RUF012 (pydantic copies it)
+    """Settings that candidates differ in: a table of other keys of this section, each with a list of options."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where candidates are trained; ``auto`` takes a GPU if there is one."""
     time_limit_s: float = Field(default=1800.0, gt=0)
     """The time limit of one training, in seconds."""
     function: str | None = None
     """A training function of your own, ``module:name``, in the place of the trainer of this project."""
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _lists_of_options(cls, value: object) -> object:
+        """Refuse what is no table of lists, with the name of the key."""
+        if not isinstance(value, Mapping):
+            raise ValueError(f"search must be a table, such as learning_rate = [1e-3, 1e-2], but got {value!r}.")
+        for name, options in value.items():
+            if name not in SEARCHABLE:
+                raise ValueError(
+                    f"search must name keys of [training], but got {name!r}. {did_you_mean(name, SEARCHABLE)}"
+                )
+            if not isinstance(options, list | tuple) or not options:
+                raise ValueError(f"search.{name} must be a list of options, but got {options!r}.")
+        return value
+
+    @model_validator(mode="after")
+    def _options_are_values(self) -> Self:
+        """Refuse an option that its key would refuse, and one that comes twice."""
+        for name, options in self.search.items():
+            for option in options:
+                try:
+                    TrainingRecipe.model_validate({name: option})
+                except ValidationError as error:
+                    why = error.errors()[0]["msg"].removeprefix("Value error, ")
+                    raise ValueError(f"search.{name} has the option {option!r}: {why}") from None
+            Choice(name, tuple(options), affects="training")
+        return self
 
 
 class EarlyStoppingRecipe(Section):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.space.architecture import Architecture
-from nas.values.evaluation import Evaluation, PredictedValue
+from nas.values.evaluation import FOR_ANY, Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import Metric
 
@@ -42,9 +42,10 @@ class Candidate:
 def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
     """Return one candidate for each architecture whose last training did not fail, in the order of training."""
     measured: dict[Architecture, dict[str, Measurement]] = {}
+    shared = {name for row in rows for name in row.details.get(FOR_ANY, ())}
     for row in rows:
         if row.stage in ("measure", "train") and not row.failed:
-            measured.setdefault(row.architecture, {}).update(row.measurements)
+            measured.setdefault(row.architecture.without(shared), {}).update(row.measurements)
     trained = {row.architecture: row for row in rows if row.stage == "train"}
     return [
         Candidate(
@@ -53,7 +54,7 @@ def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
             round=row.round,
             stopped=not row.reached_full_fidelity,
             predicted=row.predicted,
-            measurements=measured.get(architecture, {}),
+            measurements=measured.get(architecture.without(shared), {}),
             values=row.values,
             by=BY.get(row.by, ""),
         )

@@ -92,7 +92,10 @@ class Bundle:
             made = make_space(space, space.__qualname__, {}, signature)
         else:
             made = space
-        module = build_checked(made, Architecture(self.about["choices"]), signature)
+        # A recipe may have added choices of training, which the space itself does not know.
+        own = {choice.name for choice in made.choices}
+        known = {name: option for name, option in self.about["choices"].items() if name in own}
+        module = build_checked(made, Architecture(known), signature)
         load_weights(module, load_file(self.folder / WEIGHTS))
         return module.eval()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from typing import final
 
@@ -15,6 +15,7 @@ from nas.prediction.predictor import Predictor
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.space.device_parts import ByPart, DeviceParts
 from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import total_macs, total_params
 from nas.space.search_space import SearchSpace, whole_space
@@ -26,6 +27,32 @@ from nas.values.objective import Limit, Objective
 from nas.values.target import Target
 
 FloatArray = npt.NDArray[np.float64]
+
+
+@final
+class Unfit(Set[Architecture]):
+    """The architectures that failed. One that could not be measured failed however it is trained."""
+
+    def __init__(self, parts: DeviceParts) -> None:
+        self._part = parts.of
+        self._failed: dict[Architecture, None] = {}
+        self._failed_parts: set[Architecture] = set()
+
+    def add(self, architecture: Architecture, *, however_trained: bool) -> None:
+        """Add one that failed, or all that differ from it only in choices of training."""
+        self._failed[architecture] = None
+        if however_trained:
+            self._failed_parts.add(self._part(architecture))
+
+    def __contains__(self, architecture: object) -> bool:
+        known = architecture in self._failed
+        return known or (isinstance(architecture, Architecture) and self._part(architecture) in self._failed_parts)
+
+    def __iter__(self) -> Iterator[Architecture]:
+        return iter(self._failed)
+
+    def __len__(self) -> int:
+        return len(self._failed)
 
 
 @final
@@ -43,9 +70,12 @@ class Beliefs:
 
     Attributes:
         rows: all evaluations, oldest first.
-        measurements: by architecture, the last measurement of each metric.
+        parts: tells what devices see of an architecture. What is measured, predicted or counted, all architectures with
+            the same part share; they differ only in choices of training.
+        measurements: by architecture, the last measurement of each metric; it goes over the parts.
         trainings: by architecture, the row of its training; likewise ``retrainings`` and ``winners``.
         unfit: the architectures that failed before they were retrained.
+        device_describer: describes parts, for predictors.
         look: finds layers, and whether an architecture can be built.
         describer: counts layers of the space's architectures.
     """
@@ -65,21 +95,25 @@ class Beliefs:
         self.objectives = tuple(objectives)
         self.limits = tuple(limits)
         self.look = look or LookHere(space, signature)
-        self.describer = Describer(space, self.look.layers)
+        self.parts = DeviceParts(space)
+        self.device_describer = Describer(self.parts.space, lambda part: self.look.layers(self.parts.completed(part)))
+        self.describer = self.device_describer
+        if self.parts.names:
+            self.describer = Describer(space, lambda whole: self.device_describer.layers(self.parts.of(whole)))
         self.rows: list[Evaluation] = []
-        self.measurements: dict[Architecture, dict[str, Measurement]] = {}
+        self.measurements: ByPart[dict[str, Measurement]] = ByPart(self.parts)
         self.trainings: dict[Architecture, Evaluation] = {}
         self.retrainings: dict[Architecture, Evaluation] = {}
         self.winners: dict[Architecture, Evaluation] = {}
-        self.unfit: set[Architecture] = set()
+        self.unfit = Unfit(self.parts)
         self._candidates: dict[Architecture, Evaluation] = {}
         self._lowest_error: float | None = None
         self._failures = RepeatedFailures()
         self._precision = target.precision
         self._hierarchy = MemoryHierarchy.of_this_machine()
-        self._counted: dict[Architecture, dict[str, float]] = {}
+        self._counted: ByPart[dict[str, float]] = ByPart(self.parts)
         self._predictors: Mapping[str, Predictor] = {}
-        self._predicted: dict[Architecture, dict[str, PredictedValue]] = {}
+        self._predicted: ByPart[dict[str, PredictedValue]] = ByPart(self.parts)
         for row in rows:
             self._index(row)
 
@@ -102,7 +136,7 @@ class Beliefs:
     def rely_on(self, predictors: Mapping[str, Predictor]) -> None:
         """Predict by these from now on: one predictor for each measured metric, by its name."""
         self._predictors = dict(predictors)
-        self._predicted = {}
+        self._predicted = ByPart(self.parts)
 
     def _index(self, row: Evaluation) -> None:
         """Index a row. Rows of the stage ``check`` are no candidates: they test another way of evaluating."""
@@ -119,8 +153,9 @@ class Beliefs:
         elif row.stage == "measure" and not row.failed:
             self.measurements.setdefault(architecture, {}).update(row.measurements)
         if row.failed and row.stage in ("measure", "train"):
-            self.unfit.add(architecture)
-            self._drop_candidate(architecture)
+            self.unfit.add(architecture, however_trained=row.stage == "measure")
+            for candidate in [each for each in self._candidates if each in self.unfit]:
+                self._drop_candidate(candidate)
 
     def _index_candidate(self, row: Evaluation) -> None:
         self._drop_candidate(row.architecture)
@@ -162,12 +197,14 @@ class Beliefs:
         """True if every architecture of the space was measured or has failed: then nothing is left to predict."""
         if self.whole is None or not self.measured_metrics:
             return False
-        return self.whole <= self.measurements.keys() | self.unfit
+        return all(each in self.measurements or each in self.unfit for each in self.whole)
 
     @property
     def untrained(self) -> int | None:
         """The number of architectures of a small space that can still be trained; None for any other space."""
-        return None if self.whole is None else len(self.whole - self.trainings.keys() - self.unfit)
+        if self.whole is None:
+            return None
+        return sum(each not in self.trainings and each not in self.unfit for each in self.whole)
 
     # What is known of an architecture
 
@@ -179,7 +216,7 @@ class Beliefs:
     def counted(self, architecture: Architecture) -> dict[str, float]:
         """Return ``params`` and ``macs``, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
         if architecture not in self._counted:
-            layers, precision = self.describer.layers(architecture), self._precision
+            layers, precision = self.device_describer.layers(self.parts.of(architecture)), self._precision
             self._counted[architecture] = {
                 "params": float(total_params(layers)),
                 "macs": float(total_macs(layers)),
@@ -191,20 +228,21 @@ class Beliefs:
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
         """Return the predictions of the measured metrics, by name; empty before the first fit."""
         if architecture not in self._predicted:
-            self._predict([architecture])
+            self._predict([self.parts.of(architecture)])
         return self._predicted[architecture]
 
     def predict_all(self, architectures: Iterable[Architecture]) -> None:
         """Predict many together, so that later questions about them cost no time. Skips what cannot be built."""
-        new = [a for a in dict.fromkeys(architectures) if a not in self._predicted and self.describer.can_be_built(a)]
+        parts = dict.fromkeys(map(self.parts.of, architectures))
+        new = [a for a in parts if a not in self._predicted and self.device_describer.can_be_built(a)]
         if new:
             self._predict(new)
 
-    def _predict(self, architectures: Sequence[Architecture]) -> None:
-        self.describer.describe(architectures)  # raises for what cannot be built, with or without predictors
-        predictions = {name: predictor.predict(architectures) for name, predictor in self._predictors.items()}
-        for index, architecture in enumerate(architectures):
-            self._predicted[architecture] = {name: found[index] for name, found in predictions.items()}
+    def _predict(self, parts: Sequence[Architecture]) -> None:
+        self.device_describer.describe(parts)  # raises for what cannot be built, with or without predictors
+        predictions = {name: predictor.predict(parts) for name, predictor in self._predictors.items()}
+        for index, part in enumerate(parts):
+            self._predicted[part] = {name: found[index] for name, found in predictions.items()}
 
     def values(self, architecture: Architecture) -> dict[str, float]:
         """Return the best known value of each metric: measured before predicted, and the error if it was trained.

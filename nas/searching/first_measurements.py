@@ -63,10 +63,15 @@ class FirstMeasurements:
     def _representatives(self) -> list[Architecture]:
         beliefs, count = self._state.beliefs, self._state.schedule.next_count()
         rng = np.random.default_rng((self._state.recipe.seed, 0))
-        drawn = draw(beliefs.space, max(pool_size(beliefs.space), 2 * count), rng)
+        drawn = self._drawn(max(pool_size(beliefs.space), 2 * count), rng)
         self._record_unbuildable(drawn)
         pool = [architecture for architecture in drawn if architecture not in beliefs.unfit]
         return representatives(beliefs, pool, count, rng, beliefs.measurements)
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> list[Architecture]:
+        """Return up to ``count`` random architectures that devices can tell apart."""
+        parts = self._state.beliefs.parts
+        return [parts.completed(part) for part in draw(parts.space, count, rng)]
 
     def _record_unbuildable(self, architectures: Iterable[Architecture]) -> None:
         """Add a failed row for each architecture that cannot be built, once."""
@@ -107,7 +112,7 @@ class FirstMeasurements:
         """
         beliefs = self._state.beliefs
         rng = np.random.default_rng((self._state.recipe.seed, 2, len(beliefs.measurements)))
-        drawn = draw(beliefs.space, pool_size(beliefs.space), rng)
+        drawn = self._drawn(pool_size(beliefs.space), rng)
         unmeasured = [architecture for architecture in drawn if architecture not in beliefs.measurements]
         self._record_unbuildable(unmeasured)
         pool = [architecture for architecture in unmeasured if architecture not in beliefs.unfit]

@@ -106,11 +106,13 @@ class Fitting:
         The first ones were measured before there was a predictor: theirs are the held-out predictions of the last fit.
         """
         rows = (row for row in self._state.beliefs.rows if row.stage == "measure" and not row.failed)
-        before = next((row.predicted for row in rows if row.architecture == architecture), {})
+        part_of = self._state.beliefs.parts.of
+        part = part_of(architecture)
+        before = next((row.predicted for row in rows if part_of(row.architecture) == part), {})
         return before or {
-            name: _held_out(predictor, self._samples[name].index(architecture))
+            name: _held_out(predictor, self._samples[name].index(part))
             for name, predictor in self._fitted.items()
-            if architecture in self._samples[name]
+            if part in self._samples[name]
         }
 
     def predict_unseen(self, architecture: Architecture) -> dict[str, PredictedValue]:
@@ -120,8 +122,9 @@ class Fitting:
         """
         if self._state.beliefs.is_all_measured:
             return {}
-        others = {a: found for a, found in self._state.beliefs.measurements.items() if a != architecture}
-        return {name: p.predict([architecture])[0] for name, p in self._fitted_to(others).items()}
+        part = self._state.beliefs.parts.of(architecture)
+        others = {a: found for a, found in self._state.beliefs.measurements.items() if a != part}
+        return {name: p.predict([part])[0] for name, p in self._fitted_to(others).items()}
 
     def _check_samples(self) -> None:
         beliefs = self._state.beliefs
@@ -146,7 +149,7 @@ class Fitting:
         """
         state, recipe = self._state, self._state.recipe
         method = load_predictor(recipe.predictor.name)
-        describer = as_executed(state.beliefs.describer, measurements)
+        describer = as_executed(state.beliefs.device_describer, measurements)
         fitted: dict[str, Predictor] = {}
         latency_samples: list[Architecture] = []
         for name in sorted(state.beliefs.measured_metrics, key=lambda metric: metric != LATENCY):

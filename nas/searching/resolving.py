@@ -28,10 +28,12 @@ from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
 from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.given.teachers import Teacher, teacher_of
+from nas.searching.given.training_choices import check_training, with_training_choices
 from nas.searching.given.training_defaults import defaults_told
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.space.device_parts import device_space
 from nas.space.first_look import FirstLook, LookApart, LookHere
 from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
@@ -48,7 +50,6 @@ from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction
 from nas.training.settings import training_settings
 from nas.training.supernet import check_supernet
-from nas.training.trainer import check_settings
 
 Clock = Callable[[], float]
 
@@ -216,8 +217,9 @@ def _resolve_models(
         check_suits(made, recipe.space.name, signature)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
+    made, look = with_training_choices(recipe, made, look, progress.say)
     training = recipe.training
-    check_settings(training_settings(recipe, training.epochs, training.subset, training.time_limit_s), loaded)
+    check_training(made, training_settings(recipe, training.epochs, training.subset, training.time_limit_s), loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
     models = Models(loaded, source, bench, teacher_of(recipe, signature))
@@ -238,7 +240,9 @@ def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
 
 def described(recipe: Recipe, resolved: Resolved) -> list[str]:
     """Return sentences about the data, the space and what measures: everything that a recipe's names stand for."""
-    space = f"space: {recipe.space.name}, {count(resolved.space):,} architectures"
+    networks, all_of_them = count(device_space(resolved.space)), count(resolved.space)
+    ways = f" × {all_of_them / networks:,.4g} ways of training" if all_of_them > networks else ""
+    space = f"space: {recipe.space.name}, {networks:,} architectures{ways}"
     if resolved.table is not None:
         return [space, f"table: {recipe.table.path}"]
     task = resolved.task
@@ -375,7 +379,7 @@ def _resolve_table(
     if task is not None:
         raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
     signature = image_signature(recipe.table.input_shape, recipe.table.classes)
-    made, look = _space(recipe, space, signature, apart, progress)
+    made, look = with_training_choices(recipe, *_space(recipe, space, signature, apart, progress), progress.say)
     table = SearchedTable(recipe.table, made)
     metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
     table.check(metrics)

@@ -16,10 +16,10 @@ from nas.searching.fitting import Fitting
 from nas.searching.proposer import Beforehand, Proposal, Proposer
 from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
-from nas.searching.telling import known_costs, known_losses, told
+from nas.searching.stopping import Stopping
+from nas.searching.telling import known_costs, told
 from nas.space.architecture import Architecture
-from nas.storage.journal_rows import Fit, RungsJudged, TrainingsEnded, TurnedAway
-from nas.training.early_stopping import EarlyStopping, RungTrust
+from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway
 from nas.training.settings import training_seed
 from nas.training.zero_cost import ScorePrior
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
@@ -93,7 +93,8 @@ def measure_front(state: RunState, fitting: Fitting) -> None:
             already.setdefault(fit.metric, set()).add(fit.samples)
     for _ in range(FINAL_MEASURINGS - max(map(len, already.values()), default=0)):
         front = front_candidates(state.beliefs, surely=False)
-        unmeasured = [row.architecture for row in front if row.architecture not in state.beliefs.measurements]
+        front_now = state.beliefs.parts.one_each(row.architecture for row in front)
+        unmeasured = [architecture for architecture in front_now if architecture not in state.beliefs.measurements]
         if not unmeasured:
             return
         if not state.schedule.has_time_to_measure(len(unmeasured)) and any(
@@ -189,15 +190,7 @@ class Trainings:
         self._subsets: dict[str, list[float]] = {}
         self.dried_up = False
         recipe = state.recipe
-        self._stopping = EarlyStopping(
-            recipe.early_stopping,
-            evaluator.epochs,
-            whole=lambda: [row.details["curve"] for row in state.beliefs.candidates],
-            tell=self._record_judgement,
-        )
-        for row in state.beliefs.trainings.values():
-            for epoch, error in enumerate(row.details.get("curve", ()), start=1):
-                self._stopping.record(row.architecture.id, epoch, error, known_losses(state.beliefs, row.architecture))
+        self._stopping = Stopping(state, evaluator.epochs)
         self._proposer = Proposer(
             state.resolved.space,
             len(recipe.objectives),
@@ -275,7 +268,8 @@ class Trainings:
         beliefs = self._state.beliefs
         if not beliefs.cost_limits:
             return []
-        untrained = [architecture for architecture in beliefs.measurements if architecture not in beliefs.trainings]
+        measured = map(beliefs.parts.completed, beliefs.measurements)
+        untrained = [architecture for architecture in measured if architecture not in beliefs.trainings]
         new = [architecture for architecture in untrained if architecture.id not in self._taken]
         return [architecture for architecture in new if beliefs.probably_meets(architecture)]
 
@@ -301,7 +295,7 @@ class Trainings:
 
     def on_report(self, job: Job, report: Report) -> bool:
         self._record(job, report)
-        return self._stopping.goes_on(job["id"], report["epoch"])
+        return self._stopping.goes_on(Architecture(job["architecture"]), report["epoch"])
 
     def on_restart(self, job: Job) -> None:
         self._curves[job["id"]] = []
@@ -342,34 +336,18 @@ class Trainings:
         )
 
     def _record(self, job: Job, report: Report) -> None:
+        architecture = Architecture(job["architecture"])
         curve = self._curves[job["id"]]
-        missing = min(report["epoch"], self._evaluator.epochs) - len(curve)  # a training of the user's may end early
+        missing = min(report["epoch"], self._stopping.epochs_of(architecture)) - len(curve)  # the user's may end early
         curve += [report["error"]] * max(1, missing)
         subsets = self._subsets.setdefault(job["id"], [])
         subsets += [report.get("subset", self._evaluator.subset)] * max(1, missing)
-        costs = known_losses(self._state.beliefs, Architecture(job["architecture"]))
-        self._stopping.record(job["id"], report["epoch"], report["error"], costs)
+        self._stopping.record(architecture, report["epoch"], report["error"])
 
     def _growth(self, job: Job) -> dict[str, list[float]]:
         """Return the share of the training images that each epoch saw, if it was not always the same."""
         subsets = self._subsets.pop(job["id"], [])
         return {"subsets": subsets} if len(set(subsets)) > 1 else {}
-
-    def _record_judgement(self, trust: RungTrust, trainings: int) -> None:
-        """Say how far early errors can be relied on, unless the journal has it from before."""
-        state = self._state
-        if trainings in [judged.trainings for judged in state.journal.rows(RungsJudged)]:
-            return
-        shown = ", ".join(f"{correlation:.2f} after {epoch}" for epoch, correlation in trust.correlations.items())
-        verdict = (
-            f"stopping begins at epoch {trust.relied_on[0]}" if trust.relied_on else "so no training is stopped early"
-        )
-        state.progress.say(
-            f"errors rank {trainings} whole trainings as those after {self._evaluator.epochs} epochs do, Spearman: "
-            f"{shown}; {verdict}"
-        )
-        by_epoch = {str(epoch): correlation for epoch, correlation in trust.correlations.items()}
-        state.journal.append(RungsJudged(trainings, by_epoch, list(trust.relied_on) or None))
 
     # Tell
 

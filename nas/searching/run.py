@@ -42,6 +42,7 @@ from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners
 from nas.signals import advising, check, heed, stopping
+from nas.space.device_parts import DeviceParts
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import JOURNAL, RECIPE, Journal
 from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
@@ -344,6 +345,7 @@ def _circumstances(recipe: Recipe, resolved: Resolved) -> Began:
             "name": recipe.space.name,
             "assignments": count(resolved.space),
             "choices": choices_hash(resolved.space),
+            **({"choices of training": list(names)} if (names := DeviceParts(resolved.space).names) else {}),
         },
         machine={"processor": processor_name(), "system": platform.platform()},
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},

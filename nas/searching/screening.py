@@ -56,6 +56,8 @@ class Screening:
 
     def judge(self, architecture: Architecture) -> Verdict:
         """Return whether a proposal is trained, and else why not."""
+        if architecture in self._beliefs.unfit:
+            return Verdict("failed before")
         try:
             broken = self._beliefs.broken_limit(architecture)
             if broken is not None:

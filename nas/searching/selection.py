@@ -64,7 +64,7 @@ def worth_measuring(beliefs: Beliefs, near_limits: Iterable[Architecture], count
     unknown = [a for a in unmeasured if not all(guess.known for guess in beliefs.predicted(a).values())]
     likeliest_first = sorted(in_doubt, key=beliefs.excess_of_bounds)
     wanted = [*changing_the_front(beliefs), *likeliest_first, *unknown]
-    return list(dict.fromkeys(wanted))[:count]
+    return beliefs.parts.one_each(wanted)[:count]
 
 
 def changing_the_front(beliefs: Beliefs) -> list[Architecture]:

@@ -113,7 +113,7 @@ class RunState:
                 self.note_cost()
 
     def measure(self, architectures: Sequence[Architecture], round_number: int) -> None:
-        """Measure architectures together, and add a row for each.
+        """Measure architectures together, and add a row for each, or one for those that a device cannot tell apart.
 
         Raises:
             JournalError: the target's hardware or versions are not those that the run was measured with before.
@@ -122,6 +122,7 @@ class RunState:
         metrics = self.beliefs.measured_metrics
         if not architectures or not metrics:
             return
+        architectures = self.beliefs.parts.one_each(map(self.beliefs.parts.completed, architectures))
         self.check_bench()
         began_s = self.spent_s
         rows = self.resolved.measurer.rows(

@@ -36,7 +36,10 @@ def told(beliefs: Beliefs, row: Evaluation) -> Told:
 def _expected_error(beliefs: Beliefs, row: Evaluation) -> float | None:
     """Return the error that a stopped training would have reached, judging by trainings that ran to their end."""
     curve = row.details.get("curve", ())
-    finished = [other.details.get("curve", ()) for other in beliefs.candidates]
+    alike = beliefs.candidates
+    if "epochs" in beliefs.parts.names:  # curves of other lengths fall at another pace
+        alike = [other for other in alike if other.architecture["epochs"] == row.architecture["epochs"]]
+    finished = [other.details.get("curve", ()) for other in alike]
     ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
     return float(curve[-1] * np.median(ratios)) if ratios else None
 

@@ -6,10 +6,11 @@ import enum
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -29,16 +30,21 @@ class Choice:
     ``when`` makes it conditional: a choice with ``when=("depth", (2, 3))`` is active only if the choice ``depth`` is
     active and has the option 2 or 3. Conditions therefore form a forest, which makes counting exact.
 
+    With ``affects="training"`` the choice changes how a network is trained, and nothing that a device sees: networks
+    that differ only in such choices share their measurements. One that is named like a key of ``[training]``, such as
+    ``learning_rate``, takes its place.
+
     Options of numpy become those of Python: ``np.int64(3)`` is 3.
 
     Raises:
         ValueError: a name that is no text, no options or too many, duplicate options, or an option that is not a bool,
-            an int of 64 bits, a finite float or a text.
+            an int of 64 bits, a finite float or a text; or it affects something else.
     """
 
     name: str
     options: tuple[Option, ...]
     when: tuple[str, tuple[Option, ...]] | None = None
+    affects: Literal["network", "training"] = "network"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not is_text(self.name) or not self.name.strip():
@@ -58,6 +64,10 @@ class Choice:
         object.__setattr__(self, "options", options)
         if self.when is not None:
             object.__setattr__(self, "when", self._checked_condition())
+        if self.affects not in ("network", "training"):
+            raise ValueError(
+                f'choice {self.name!r} must affect "network" or "training", but it affects {_shown(self.affects)}.'
+            )
 
     def _checked(self, option: object) -> Option:
         """Return an option as a plain bool, int, float or text."""
@@ -91,6 +101,11 @@ class Choice:
         )
 
     @property
+    def is_of_training(self) -> bool:
+        """True if it affects training only."""
+        return self.affects == "training"
+
+    @property
     def is_numeric(self) -> bool:
         """True if all options are numbers, so that their order has a meaning."""
         return all(isinstance(option, int | float) for option in self.options)
@@ -119,6 +134,10 @@ class Architecture(Mapping[str, Option]):
     def short(self) -> str:
         """One line for people, such as ``depth=2 kernel=3``; dotted names are grouped by their first part."""
         return choices_text(self)
+
+    def without(self, names: Collection[str]) -> Architecture:
+        """Return the architecture without these choices."""
+        return Architecture({name: option for name, option in self.items() if name not in names})
 
     def changed_from(self, other: Architecture) -> dict[str, Option]:
         """Return the choices that ``other`` settles in another way or not at all, with the options here."""

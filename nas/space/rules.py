@@ -101,6 +101,11 @@ def check_space(space: object) -> None:
     if not 1 <= len(seen) <= MOST_CHOICES:
         given = f"{len(seen):,}" if seen else "none"
         raise SpaceError(f"a space must have at least one choice and at most {MOST_CHOICES:,}, but {kind} has {given}.")
+    if not any(choice.affects == "network" for choice in choices):
+        raise SpaceError(
+            f"a space must have at least one choice that affects the network, but all of {kind} affect training only. "
+            "One option is enough."
+        )
     if choices != again:
         raise SpaceError(
             f"choices of a space must be the same at each reading, but those of {kind} change. Make them once, in the "
@@ -129,6 +134,11 @@ def _check_condition(choice: Choice, before: Mapping[str, Choice]) -> None:
     if choice.when is None:
         return
     parent, options = choice.when
+    if parent in before and before[parent].is_of_training and not choice.is_of_training:
+        raise SpaceError(
+            f"a choice that affects the network cannot depend on one that affects training only, but {choice.name!r} "
+            f"depends on {parent!r}."
+        )
     if parent not in before:
         raise SpaceError(
             f"a choice must come after the choice that it depends on, but {choice.name!r} depends on "

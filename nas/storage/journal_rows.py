@@ -84,13 +84,15 @@ class Ended(_Note):
 class RungsJudged(_Note):
     """The rank correlation of early errors with the last ones, and the epochs after which trainings may be stopped.
 
-    ``correlations`` are Spearman's with the last errors, by epoch.
+    ``correlations`` are Spearman's with the last errors, by epoch. ``epochs`` are those of the trainings that were
+    compared, where candidates differ in them.
     """
 
     kind: ClassVar[str] = "early_stopping"
     trainings: int
     correlations: Mapping[str, float]
     stops_after: list[int] | None
+    epochs: int | None = None
 
 
 @final

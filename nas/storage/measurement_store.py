@@ -18,6 +18,7 @@ import numpy as np
 
 from nas.errors import TargetError
 from nas.space.architecture import Architecture
+from nas.space.device_parts import device_space, innermost
 from nas.space.layer import Layer
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature
@@ -193,8 +194,13 @@ def _columns(connection: sqlite3.Connection) -> set[str]:
 
 
 def space_identity(space: SearchSpace, signature: Signature) -> str:
-    """Return a hash of everything in a space that latencies depend on: choices, shapes and its source code."""
-    text = json.dumps([type(space).__qualname__, choices_hash(space), *signature.key, _source(space)])
+    """Return a hash of everything in a space that latencies depend on: choices, shapes and its source code.
+
+    Choices that affect training only do not count, so that spaces which differ only in them share measurements.
+    """
+    inner = innermost(space)
+    seen = choices_hash(device_space(space))
+    text = json.dumps([type(inner).__qualname__, seen, *signature.key, _source(inner)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -133,6 +133,7 @@ class _RungsJudged(_Shape):
     trainings: Count
     correlations: dict[str, float | None]
     stops_after: list[int] | None
+    epochs: int | None = None
 
 
 class _Agreement(_Shape):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.recipe.recipe import Recipe
+from nas.recipe.training_sections import SEARCHABLE
 from nas.space.architecture import Architecture
-
-FIXED = frozenset({"subset", "subsets", "device", "time_limit_s", "threads", "keep_weights", "use_validation"})
-"""Settings that are the same for all candidates: they decide what is compared, and where it runs."""
+from nas.space.search_space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,16 @@ class TrainingSettings:
         if self.subsets and len(self.subsets) != self.epochs:
             raise ValueError(f"subsets must hold one share for each of {self.epochs} epochs, but got {self.subsets}.")
 
-    def chosen(self, options: Mapping[str, Any], longer: float = 1.0) -> TrainingSettings:
-        """Return the settings with a candidate's own ``options``; its epochs are multiplied by ``longer``."""
-        changes = dict(options)
+    def of(self, space: SearchSpace, architecture: Architecture, longer: float = 1.0) -> TrainingSettings:
+        """Return the settings of one candidate: its choices of training take the place of those of the same name.
+
+        Epochs of its own are multiplied by ``longer``.
+        """
+        names = [choice.name for choice in space.choices if choice.is_of_training and choice.name in SEARCHABLE]
+        changes: dict[str, Any] = {name: architecture[name] for name in names if name in architecture}
         if "epochs" in changes:
             changes["epochs"] = max(1, round(longer * changes["epochs"]))
         return replace(self, **changes)
-
-
-SEARCHABLE = frozenset(each.name for each in fields(TrainingSettings)) - FIXED
-"""The settings that candidates may have of their own."""
 
 
 def training_settings(

@@ -29,6 +29,7 @@ class CandidateTraining:
     the validation items; it is missing when these are trained on. Before the last report, it is the error of averaged
     weights, which predicts the final error better. The last report holds ``done`` and, if weights are kept,
     ``weights``: the bytes of a safetensors file.
+    A candidate's choices of training take the place of the settings of the same name; ``longer`` multiplies its epochs.
     ``start`` loads initial weights into a module; without it, the space draws them. ``teacher`` makes the module that
     candidates also learn from.
     """
@@ -39,6 +40,7 @@ class CandidateTraining:
     clock: Callable[[], float] = field(default=time.monotonic)
     start: Callable[[Architecture, torch.nn.Module], None] | None = None
     teacher: Callable[[], torch.nn.Module] | None = None
+    longer: float = 1.0
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Train, and yield a report after each epoch.
@@ -48,7 +50,7 @@ class CandidateTraining:
         """
         task = self.source.load()
         architecture, began = Architecture(job["architecture"]), self.clock()
-        settings = self.settings
+        settings = self.settings.of(self.space, architecture, self.longer)
         with torch_with(settings.threads, job["seed"]):
             module = build_checked(self.space, architecture, task.signature)
             if self.start is not None:

@@ -10,6 +10,8 @@ from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 
+FOR_ANY = "for any"
+"""The detail of a measurement that names the choices of training on which it does not depend."""
 Stage = Literal["measure", "check", "train", "retrain", "winner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -45,7 +47,8 @@ class Evaluation:
     ``details`` is plain JSON data, by stage:
 
     - measure, train: ``described`` is false if the architecture could not even be built.
-    - measure: ``kept`` is true if the measurements come from an earlier run.
+    - measure: ``kept`` is true if the measurements come from an earlier run; ``for any`` names the choices of training
+      on which they do not depend.
     - train: ``epochs``; ``stopped_early``; ``subset``, the share of the training images in the last epoch;
       ``subsets``, the share in each epoch if it varied; ``curve``, the validation error after each epoch; ``seconds``;
       ``by``, the way of evaluating if it was not training.

@@ -10,10 +10,13 @@ from nas.training.training import CandidateTraining
 
 
 def training_work(
-    state: RunState, settings: TrainingSettings, start: SharedWeights | None = None
+    state: RunState, settings: TrainingSettings, start: SharedWeights | None = None, longer: float = 1.0
 ) -> CandidateTraining | OwnTraining:
-    """Return the work that trains by ``settings``. ``start`` holds the weights to begin with."""
+    """Return the work that trains by ``settings``, or by a candidate's own choices where it has some.
+
+    ``start`` holds the weights to begin with. ``longer`` multiplies a candidate's own epochs.
+    """
     found = state.resolved
     if found.function is not None:
-        return OwnTraining(found.space, found.source, settings, found.function, state.stopwatch)
-    return CandidateTraining(found.space, found.source, settings, state.stopwatch, start, teacher=found.teacher)
+        return OwnTraining(found.space, found.source, settings, found.function, state.stopwatch, longer)
+    return CandidateTraining(found.space, found.source, settings, state.stopwatch, start, found.teacher, longer)

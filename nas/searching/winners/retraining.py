@@ -85,7 +85,7 @@ class Retraining:
         start = None
         if retraining.start == "supernet":
             start = SharedWeights(state.resolved.space, (self._folder / SUPERNET).read_bytes())
-        work = training_work(state, settings, start)
+        work = training_work(state, settings, start, longer=retraining.epochs / state.recipe.training.epochs)
         source = _Retrainings(state, self._folder, list(architectures))
         executor.run(work, source, time_limit_s=retraining.time_limit_s)
         state.progress.close()

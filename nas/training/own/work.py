@@ -43,7 +43,8 @@ class OwnTraining:
 
     Jobs and reports are those of ``CandidateTraining``. Every report has an error, and "metrics" if there are others.
     What the function changes in the process, such as the current folder or torch's threads, holds while it runs, and
-    not between its reports.
+    not between its reports. A candidate's choices of training take the place of the settings of the same name;
+    ``longer`` multiplies its epochs.
     """
 
     space: SearchSpace
@@ -51,6 +52,7 @@ class OwnTraining:
     settings: TrainingSettings
     function: TrainingFunction
     clock: Callable[[], float] = field(default=time.monotonic)
+    longer: float = 1.0
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Train, and yield a report for each of the metrics that the function yields.
@@ -72,7 +74,7 @@ class _Steps:
 
     def __init__(self, work: OwnTraining, task: Task, architecture: Architecture, seed: int, folder: Path) -> None:
         self._work = work
-        self._settings = work.settings
+        self._settings = work.settings.of(work.space, architecture, work.longer)
         self._task = task
         self._architecture = architecture
         self._seed = seed

@@ -1,0 +1,74 @@
+"""Early stopping of a run's trainings: what is recorded of them, and how far early errors can be relied on."""
+
+from __future__ import annotations
+
+from typing import final
+
+from nas.searching.state import RunState
+from nas.searching.telling import known_losses
+from nas.space.architecture import Architecture
+from nas.storage.journal_rows import RungsJudged
+from nas.training.early_stopping import EarlyStopping, RungTrust
+
+
+@final
+class Stopping:
+    """Decides which trainings go on. Where candidates differ in their epochs, those with the same number are compared.
+
+    After the same epoch, a training that ends soon is farther than one that has long to go, because its learning rate
+    has fallen.
+    """
+
+    def __init__(self, state: RunState, epochs: int) -> None:
+        """Take in what the run knows. ``epochs`` are those of candidates that have no choice of their own."""
+        self._state = state
+        self._epochs = epochs
+        self._is_searched = "epochs" in state.beliefs.parts.names
+        self._by_epochs: dict[int, EarlyStopping] = {}
+        for row in state.beliefs.trainings.values():
+            for epoch, error in enumerate(row.details.get("curve", ()), start=1):
+                self.record(row.architecture, epoch, error)
+
+    def record(self, architecture: Architecture, epoch: int, error: float) -> None:
+        """Record a candidate's error after an epoch."""
+        costs = known_losses(self._state.beliefs, architecture)
+        self._of(architecture).record(architecture.id, epoch, error, costs)
+
+    def goes_on(self, architecture: Architecture, epoch: int) -> bool:
+        """Return True if a candidate is trained beyond ``epoch``, for which it was recorded."""
+        return self._of(architecture).goes_on(architecture.id, epoch)
+
+    def epochs_of(self, architecture: Architecture) -> int:
+        """Return the epochs of a candidate's whole training."""
+        return int(architecture.get("epochs", self._epochs)) if self._is_searched else self._epochs
+
+    def _of(self, architecture: Architecture) -> EarlyStopping:
+        epochs = self.epochs_of(architecture)
+        if epochs not in self._by_epochs:
+            self._by_epochs[epochs] = EarlyStopping(
+                self._state.recipe.early_stopping,
+                epochs,
+                whole=lambda: self._whole(epochs),
+                tell=lambda trust, trainings: self._record_judgement(trust, trainings, epochs),
+            )
+        return self._by_epochs[epochs]
+
+    def _whole(self, epochs: int) -> list[list[float]]:
+        curves = [row.details["curve"] for row in self._state.beliefs.candidates]
+        return [curve for curve in curves if len(curve) == epochs] if self._is_searched else curves
+
+    def _record_judgement(self, trust: RungTrust, trainings: int, epochs: int) -> None:
+        """Say how far early errors can be relied on, unless the journal has it from before."""
+        state = self._state
+        of = epochs if self._is_searched else None
+        if (trainings, of) in [(judged.trainings, judged.epochs) for judged in state.journal.rows(RungsJudged)]:
+            return
+        shown = ", ".join(f"{correlation:.2f} after {epoch}" for epoch, correlation in trust.correlations.items())
+        verdict = (
+            f"stopping begins at epoch {trust.relied_on[0]}" if trust.relied_on else "so no training is stopped early"
+        )
+        state.progress.say(
+            f"errors rank {trainings} whole trainings as those after {epochs} epochs do, Spearman: {shown}; {verdict}"
+        )
+        by_epoch = {str(epoch): correlation for epoch, correlation in trust.correlations.items()}
+        state.journal.append(RungsJudged(trainings, by_epoch, list(trust.relied_on) or None, of))

@@ -1,0 +1,158 @@
+"""The part of an architecture that devices see: all choices but those that affect training only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
+
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.layer import Layer
+from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, is_active
+
+if TYPE_CHECKING:
+    import torch
+
+Value = TypeVar("Value")
+
+
+@final
+class DeviceParts:
+    """Splits the architectures of a space into what devices see and what only training does.
+
+    Attributes:
+        whole: the space.
+        space: the same without choices of training; ``whole`` itself where there are none.
+        names: the names of the choices of training.
+    """
+
+    def __init__(self, whole: SearchSpace) -> None:
+        self.whole = whole
+        self.names = tuple(choice.name for choice in whole.choices if choice.is_of_training)
+        self.space: SearchSpace = _DeviceSpace(self) if self.names else whole
+        self._parts: dict[Architecture, Architecture] = {}
+
+    def of(self, architecture: Architecture) -> Architecture:
+        """Return the part of an architecture that devices see; the architecture itself where that is all."""
+        if not self.names:
+            return architecture
+        if architecture not in self._parts:
+            self._parts[architecture] = architecture.without(self.names)
+        return self._parts[architecture]
+
+    def completed(self, part: Mapping[str, Option]) -> Architecture:
+        """Return an architecture that has this part. Choices of training that it lacks take their middle option."""
+        if not self.names and isinstance(part, Architecture):
+            return part
+        values: dict[str, Option] = {}
+        for choice in self.whole.choices:
+            if choice.name in part:
+                values[choice.name] = part[choice.name]
+            elif choice.is_of_training and is_active(choice, values):
+                values[choice.name] = choice.options[(len(choice.options) - 1) // 2]
+        return Architecture(values)
+
+    def one_each(self, architectures: Iterable[Architecture]) -> list[Architecture]:
+        """Return the first architecture of each part."""
+        found: dict[Architecture, Architecture] = {}
+        for architecture in architectures:
+            found.setdefault(self.of(architecture), architecture)
+        return list(found.values())
+
+
+def device_space(space: SearchSpace) -> SearchSpace:
+    """Return the space without choices of training; the space itself where there are none."""
+    return DeviceParts(space).space
+
+
+@final
+class _DeviceSpace:
+    """A space without its choices of training. It has the optional methods that the whole space has."""
+
+    def __init__(self, parts: DeviceParts) -> None:
+        self.choices = tuple(choice for choice in parts.whole.choices if not choice.is_of_training)
+        self._parts = parts
+        # As attributes, so that a space that lacks a method lacks it here too.
+        if isinstance(parts.whole, HasLayers):
+            self.layers = self._layers
+        if isinstance(parts.whole, HasCanonical):
+            self.canonical = self._canonical
+
+    def build(self, architecture: Architecture) -> torch.nn.Module:
+        """Return the module of this part, whatever it is trained with."""
+        return self._parts.whole.build(self._parts.completed(architecture))
+
+    def _layers(self, architecture: Architecture) -> Sequence[Layer]:
+        return cast(HasLayers, self._parts.whole).layers(self._parts.completed(architecture))
+
+    def _canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+        found = canonical_values(cast(HasCanonical, self._parts.whole), self._parts.completed(values))
+        return {name: option for name, option in found.items() if name not in self._parts.names}
+
+
+@final
+class ByPart(MutableMapping[Architecture, Value], Generic[Value]):
+    """A mapping that holds one value for all architectures with the same part. It goes over the parts."""
+
+    def __init__(self, parts: DeviceParts) -> None:
+        self._part = parts.of
+        self._values: dict[Architecture, Value] = {}
+
+    def __getitem__(self, architecture: Architecture) -> Value:
+        return self._values[self._part(architecture)]
+
+    def __setitem__(self, architecture: Architecture, value: Value) -> None:
+        self._values[self._part(architecture)] = value
+
+    def __delitem__(self, architecture: Architecture) -> None:
+        del self._values[self._part(architecture)]
+
+    def __iter__(self) -> Iterator[Architecture]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+@final
+class WithTraining:
+    """A space with further choices of training, of which its own code knows nothing."""
+
+    def __init__(self, inner: SearchSpace, added: Sequence[Choice]) -> None:
+        self.inner = inner
+        self.choices = (*inner.choices, *added)
+        self._names = tuple(choice.name for choice in added)
+        if isinstance(inner, HasLayers):
+            self.layers = self._layers
+        if isinstance(inner, HasCanonical):
+            self.canonical = self._canonical
+
+    def build(self, architecture: Architecture) -> torch.nn.Module:
+        """Return the module that the space itself builds."""
+        return self.inner.build(self.without(architecture))
+
+    def without(self, architecture: Architecture) -> Architecture:
+        """Return the architecture as the space itself knows it."""
+        return architecture.without(self._names)
+
+    def _layers(self, architecture: Architecture) -> Sequence[Layer]:
+        return cast(HasLayers, self.inner).layers(self.without(architecture))
+
+    def _canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+        own = {name: option for name, option in values.items() if name not in self._names}
+        added = {name: option for name, option in values.items() if name in self._names}
+        return {**canonical_values(cast(HasCanonical, self.inner), own), **added}
+
+
+def with_training(space: SearchSpace, search: Mapping[str, Sequence[Option]]) -> SearchSpace:
+    """Return the space with a choice of training for each key of ``search``; the space itself for none."""
+    if not search:
+        return space
+    return WithTraining(space, [Choice(name, tuple(options), affects="training") for name, options in search.items()])
+
+
+def innermost(space: SearchSpace) -> SearchSpace:
+    """Return the space whose code builds: without what ``with_training`` and ``device_space`` put around it."""
+    while isinstance(space, _DeviceSpace | WithTraining):
+        inner: Any = space._parts.whole if isinstance(space, _DeviceSpace) else space.inner
+        space = inner
+    return space
