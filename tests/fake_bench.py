@@ -13,7 +13,7 @@ from nas.formats.onnx_session import Arrays, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
 from nas.space.architecture import Architecture
-from nas.space.device_parts import device_space
+from nas.space.parts.device_parts import device_space
 from nas.space.search_space import SearchSpace, enumerate_space
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat

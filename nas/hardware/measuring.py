@@ -17,8 +17,8 @@ from nas.hardware.machine import check_inputs_fit
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.space.architecture import Architecture
-from nas.space.device_parts import DeviceParts
 from nas.space.first_look import FirstLook
+from nas.space.parts.device_parts import DeviceParts
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.torch_settings import torch_threads

@@ -13,7 +13,7 @@ from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.space.architecture import Architecture
-from nas.space.device_parts import DeviceParts, with_training
+from nas.space.parts.device_parts import DeviceParts, with_training
 from nas.space.search_space import choices_hash, load_space
 from nas.space.signature import Signature, image_signature
 from nas.space.tracing import describer_of

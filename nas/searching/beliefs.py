@@ -15,9 +15,9 @@ from nas.prediction.predictor import Predictor
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.space.device_parts import ByPart, DeviceParts
 from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import total_macs, total_params
+from nas.space.parts.device_parts import ByPart, DeviceParts
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue

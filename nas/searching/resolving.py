@@ -16,10 +16,7 @@ from nas.errors import RecipeError, raised_text
 from nas.hardware.bench import Bench
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.machine import usable_cores
 from nas.hardware.measuring import Measurer, Surroundings
-from nas.jobs.ray_executor import check_cluster
-from nas.jobs.resources import local_gpus
 from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
@@ -27,16 +24,17 @@ from nas.recipe.sections import AUTO
 from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
 from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
+from nas.searching.given.places_to_train import check_execution, check_gpus
 from nas.searching.given.teachers import Teacher, teacher_of
 from nas.searching.given.training_choices import check_training, with_training_choices
 from nas.searching.given.training_defaults import defaults_told
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.space.device_parts import device_space
 from nas.space.first_look import FirstLook, LookApart, LookHere
 from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
+from nas.space.parts.device_parts import device_space
 from nas.space.plug_ins import check_options, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
@@ -53,8 +51,6 @@ from nas.training.supernet import check_supernet
 
 Clock = Callable[[], float]
 
-MOST_THREADS_PER_CORE = 16
-"""Trainings may take more threads than there are cores, but each of thousands of workers would take memory too."""
 STRANDED = (
     "the space cannot be sent to a process of its own, so its code runs in this one, where nothing ends a build that "
     "hangs: "
@@ -153,7 +149,7 @@ def resolve(
         by_task = recipe.space.name == AUTO
         apart = None if by_task or not instruments.looks_apart else _look_apart(recipe, space, progress, undo)
         _check_plug_ins(recipe)
-        _check_execution(recipe)
+        check_execution(recipe)
         if recipe.evaluate == "table":
             recipe = with_default_space(recipe, None) if by_task else recipe
             resolved = _resolve_table(recipe, space, task, progress, apart)
@@ -202,7 +198,7 @@ def _resolve_models(
     apart: LookApart | None,
     undo: contextlib.ExitStack,
 ) -> Resolved:
-    _check_gpus(recipe)
+    check_gpus(recipe)
     source = source_of(recipe, task)
     bench = instruments.bench or _device_bench(recipe, source, progress)
     if isinstance(bench, DeviceBench):
@@ -327,49 +323,6 @@ def _space(
         check_space(given)
         made = given
     return made, apart or LookHere(made, signature, stopwatch)
-
-
-def _check_execution(recipe: Recipe) -> None:
-    """Check that trainings have a place to run, before anything is measured for them.
-
-    Raises:
-        TargetError: no Ray answers at the address.
-        RecipeError: this machine has far fewer cores than the trainings would take.
-    """
-    execution = recipe.execution
-    if execution.ray_address is not None:
-        check_cluster(execution.ray_address)
-        return
-    most = MOST_THREADS_PER_CORE * usable_cores()
-    for key, each in (("threads_per_worker", 1), ("workers", execution.threads_per_worker)):
-        asked = getattr(execution, key)
-        if asked * each > most:
-            raise RecipeError(
-                f"execution.{key} must be at most {max(1, most // each)} on this machine, where {usable_cores()} "
-                f"cores may be used, but got {asked}. Lower it, or join a Ray cluster with --ray-address."
-            )
-
-
-def _check_gpus(recipe: Recipe) -> None:
-    """Check that this machine has the GPUs that trainings on it take. A cluster's GPUs are checked on joining it.
-
-    Raises:
-        RecipeError: it has fewer.
-    """
-    if recipe.execution.ray_address is not None:
-        return
-    has = local_gpus()
-    wants = recipe.execution.gpus_per_worker if recipe.execution.executor == "ray" else None
-    if wants is not None and wants > has:
-        raise RecipeError(
-            f"execution.gpus_per_worker must be at most what this machine has, {has}, but got {wants:g}. Lower it, or "
-            "join a Ray cluster with --ray-address."
-        )
-    if recipe.training.device == "cuda" and not has:
-        raise RecipeError(
-            'training.device "cuda" needs a GPU that torch can use, but this machine has none: set '
-            "training.device=auto, or join a Ray cluster with --ray-address."
-        )
 
 
 def _resolve_table(

@@ -11,12 +11,12 @@ from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator
+from nas.searching.evaluating.stopping import Stopping
 from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Beforehand, Proposal, Proposer
 from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
-from nas.searching.stopping import Stopping
 from nas.searching.telling import known_costs, told
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway

@@ -25,6 +25,7 @@ from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
+from nas.searching.given.circumstances import check_recipe, check_same
 from nas.searching.given.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.given.training_defaults import with_training_defaults
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
@@ -42,7 +43,7 @@ from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners
 from nas.signals import advising, check, heed, stopping
-from nas.space.device_parts import DeviceParts
+from nas.space.parts.device_parts import DeviceParts
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import JOURNAL, RECIPE, Journal
 from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
@@ -316,12 +317,12 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         JournalError: rows found now would not compare with those of the run.
     """
     if begun := journal.rows(RecipeText):
-        _check_recipe(_recipe_then(begun[0], folder), recipe, folder)
+        check_recipe(_recipe_then(begun[0], folder), recipe, folder)
     else:
         journal.append(RecipeText(recipe.to_toml()))
     now, before = _circumstances(recipe, resolved), journal.rows(Began)
     if before:
-        _check_same(before[0], now, folder)
+        check_same(before[0], now, folder)
     else:
         journal.append(now)
     if journal.rows(Ended):  # it goes on after all
@@ -365,38 +366,3 @@ def _version(library: str) -> str:
         return version(library)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
-    """Check that a resumed run has its recipe, but for ``[execution]``, which changes no result.
-
-    Raises:
-        JournalError: another value of another key.
-    """
-    changed = {key: pair for key, pair in now.differences(then).items() if not key.startswith("execution.")}
-    if changed:
-        listed = ", ".join(f"{key} was {before} and is {value} now" for key, (value, before) in changed.items())
-        raise JournalError(
-            f"a run goes on with the recipe that it began with; only keys of [execution] may change. Changed since: "
-            f"{listed}. Bring that back in {folder / RECIPE}, or start a new run beside it."
-        )
-
-
-def _check_same(then: Began, now: Began, folder: Path) -> None:
-    """Check that a resumed run has the data, table, space and processor that it began with.
-
-    Raises:
-        JournalError: one of them has changed.
-    """
-    pairs = (
-        ("data set", "fingerprint", then.data_set, now.data_set),
-        ("table", "fingerprint", then.table, now.table),
-        ("space", "choices", then.space, now.space),
-        ("machine", "processor", then.machine, now.machine),
-    )
-    for part, key, before, after in pairs:
-        if before is not None and after is not None and before.get(key) != after[key]:
-            raise JournalError(
-                f"a run goes on with the {part} that it began with, but the {key} was {before.get(key)} "
-                f"and is {after[key]} now. Bring that back, or start a new run beside {folder}."
-            )

@@ -18,8 +18,8 @@ import numpy as np
 
 from nas.errors import TargetError
 from nas.space.architecture import Architecture
-from nas.space.device_parts import device_space, innermost
 from nas.space.layer import Layer
+from nas.space.parts.device_parts import device_space, innermost
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature
 from nas.storage.journal_file import UNREADABLE

@@ -19,7 +19,7 @@ from nas.reports.candidates import candidates_of
 from nas.results.bundle import Bundle
 from nas.results.front import Front
 from nas.space.architecture import Architecture, Choice
-from nas.space.device_parts import DeviceParts, device_space, with_training
+from nas.space.parts.device_parts import DeviceParts, device_space, with_training
 from nas.space.search_space import SearchSpace, choices_hash, count, enumerate_space
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader

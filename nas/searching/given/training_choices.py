@@ -12,9 +12,9 @@ from nas.errors import RecipeError, SpaceError, nearest
 from nas.recipe.recipe import Recipe
 from nas.recipe.training_sections import SEARCHABLE, TrainingRecipe
 from nas.space.architecture import Architecture
-from nas.space.device_parts import WithTraining, with_training
 from nas.space.first_look import FirstLook
 from nas.space.layer import Layer
+from nas.space.parts.device_parts import WithTraining, with_training
 from nas.space.search_space import SearchSpace
 from nas.tasks.task import Task
 from nas.training.settings import TrainingSettings

@@ -1,0 +1,45 @@
+"""Checks that a resumed run goes on as it began: with its recipe, data, space and processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.errors import JournalError
+from nas.recipe.recipe import Recipe
+from nas.storage.journal import RECIPE
+from nas.storage.journal_rows import Began
+
+
+def check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:
+    """Check that a resumed run has its recipe, but for ``[execution]``, which changes no result.
+
+    Raises:
+        JournalError: another value of another key.
+    """
+    changed = {key: pair for key, pair in now.differences(then).items() if not key.startswith("execution.")}
+    if changed:
+        listed = ", ".join(f"{key} was {before} and is {value} now" for key, (value, before) in changed.items())
+        raise JournalError(
+            f"a run goes on with the recipe that it began with; only keys of [execution] may change. Changed since: "
+            f"{listed}. Bring that back in {folder / RECIPE}, or start a new run beside it."
+        )
+
+
+def check_same(then: Began, now: Began, folder: Path) -> None:
+    """Check that a resumed run has the data, table, space and processor that it began with.
+
+    Raises:
+        JournalError: one of them has changed.
+    """
+    pairs = (
+        ("data set", "fingerprint", then.data_set, now.data_set),
+        ("table", "fingerprint", then.table, now.table),
+        ("space", "choices", then.space, now.space),
+        ("machine", "processor", then.machine, now.machine),
+    )
+    for part, key, before, after in pairs:
+        if before is not None and after is not None and before.get(key) != after[key]:
+            raise JournalError(
+                f"a run goes on with the {part} that it began with, but the {key} was {before.get(key)} "
+                f"and is {after[key]} now. Bring that back, or start a new run beside {folder}."
+            )

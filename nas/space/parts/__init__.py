@@ -1,0 +1,1 @@
+"""What devices see of an architecture, and what only its training does."""
