@@ -218,7 +218,7 @@ def _resolve_models(
     check_training(made, training_settings(recipe, training.epochs, training.subset, training.time_limit_s), loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
-    models = Models(loaded, source, bench, teacher_of(recipe, signature))
+    models = Models(loaded, source.pinned(), bench, teacher_of(recipe, signature))
     return Resolved(recipe, made, look, signature, surroundings, models=models, store=store)
 
 

@@ -76,6 +76,20 @@ class TestDataSource:
         """A process that trains many candidates reads the files only once."""
         assert DataSource(name="digits").load() is DataSource(name="digits").load()
 
+    def test_data_that_change_during_a_search_are_refused(self, tmp_path: Path) -> None:
+        """A worker that starts later must not train on other pictures than the earlier ones."""
+        for title in ("a", "b"):
+            (tmp_path / title).mkdir()
+            for index in range(3):
+                Image.new("L", (4, 4), index).save(tmp_path / title / f"{index}.png")
+        source = DataSource(name=f"folder:{tmp_path}").pinned()
+        DataSource(name="digits").load()  # forgets what this process has loaded
+        assert source.load().fingerprint == source.fingerprint
+        DataSource(name="digits").load()
+        (tmp_path / "b" / "1.png").unlink()
+        with pytest.raises(DataError, match=r"must stay as they are during a search, but folder:.* has changed since"):
+            source.load()
+
     def test_relative_paths_keep_their_meaning_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Relative paths stay valid when Ray Tune moves a worker to another folder."""
         for title in ("a", "b"):
