@@ -1,0 +1,213 @@
+"""``python -m experiments.text_search`` compares a search for a model of text with an untuned default.
+
+    python -m experiments.text_search --minutes 10 --us-per-token 25 --runs runs --json OUT.json
+
+The text is the library of the Python that runs, by bytes. The search minimises error and latency under a limit per
+token: the latency of one window divided by its length. A model that reads a text does one window for each ``context``
+tokens. The default has the proportions of nanoGPT's smallest example: 4 layers of width 128, 4 heads, a feed-forward
+network of four times the width, learned positions and tied embeddings. It is trained with the settings of the search's
+winners, on the same windows, exported and tested like them. All models are then measured together, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load
+
+import nas
+from experiments.command_line import heading, line, parser_of, positive
+from nas.errors import CandidateError, NasError
+from nas.formats.export import export_onnx
+from nas.formats.onnx_session import outputs_of
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.file_measuring import measure_files
+from nas.hardware.machine import processor_name
+from nas.progress import NullProgress
+from nas.results.front import Front
+from nas.searching.resolving import Instruments, resolve
+from nas.space.architecture import Architecture, Option
+from nas.space.search_space import architecture_from
+from nas.space.tracing import build_checked, load_weights
+from nas.storage.journal import write_aside
+from nas.tasks.batches import in_order
+from nas.tasks.criteria import Score
+from nas.tasks.task import Task
+from nas.training.settings import training_seed, training_settings
+from nas.training.training import CandidateTraining
+
+DEFAULT: dict[str, Option] = {
+    "depth": 4,
+    "width": 128,
+    "heads": 4,
+    "heads_per_key": 1,
+    "ff_ratio": 4,
+    "positions": "learned",
+    "norm": "layer",
+    "tied": True,
+}
+"""nanoGPT's example for a small machine: https://github.com/karpathy/nanoGPT."""
+TESTED_TOGETHER = 128
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search, train the default, measure all together, print a table, and write the JSON file."""
+    options = _parser().parse_args(arguments)
+    began = time.monotonic()
+    try:
+        recipe = nas.Recipe.from_mapping(_recipe(options))
+        front = nas.search(recipe, runs=options.runs)
+        seconds = time.monotonic() - began
+        results = _compared(front, options)
+    except NasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    record = {"seconds": seconds, "machine": processor_name(), "options": {**vars(options), "json": None}, **results}
+    if options.json is not None:
+        write_aside(options.json, (json.dumps(record, indent=2, default=str) + "\n").encode())
+    print(_table(record))
+    return 0
+
+
+def _recipe(options: argparse.Namespace) -> dict[str, Any]:
+    limit_ms = options.us_per_token * options.context / 1000
+    return {
+        "data": {"task": "text", "name": "python", "context": options.context, "most_bytes": options.most_bytes},
+        "space": "gpt",
+        "target": "onnxruntime-cpu",
+        "limits": [f"latency_ms <= {limit_ms:g}ms"],
+        "trials": options.trials,
+        "search_time_s": 60.0 * options.minutes,
+        "seed": options.seed,
+        "measuring": {"initial": 16, "per_round": 4},
+        "training": {
+            "epochs": 1,
+            "subset": options.subset,
+            "batch_size": 16,
+            "learning_rate": 3e-3,
+            "weight_decay": 0.1,
+            "label_smoothing": 0.0,
+        },
+        "retraining": {"winners": 5, "epochs": options.epochs},
+    }
+
+
+def _compared(front: Front, options: argparse.Namespace) -> dict[str, Any]:
+    """Return the default's and the winners' scores, and their latencies measured together."""
+    recipe = nas.load_run(front.run_folder).recipe
+    resolved = resolve(recipe, None, None, Instruments(), NullProgress())
+    task, bench = resolved.task, resolved.bench
+    assert isinstance(bench, DeviceBench)
+    architecture = architecture_from(resolved.space, DEFAULT)
+    with tempfile.TemporaryDirectory() as folder:
+        default = Path(folder) / "default.onnx"
+        settings = training_settings(
+            recipe, recipe.retraining.epochs, 1.0, math.inf, keep_weights=True, use_validation=True
+        )
+        training = CandidateTraining(resolved.space, resolved.source, settings)
+        seed = training_seed(recipe, architecture)
+        reports = list(training({"architecture": dict(architecture), "seed": seed}))
+        module = build_checked(resolved.space, architecture, task.signature)
+        load_weights(module, load(reports[-1]["weights"]))
+        export_onnx(module, task.signature.inputs, 1, default)
+        models = {"default": default}
+        models |= {winner.architecture.id: winner.bundle / "model.onnx" for winner in front if winner.bundle}
+        measured = measure_files(
+            list(models.values()), recipe.parsed_target, bench, ["latency_ms"], options.seed, NullProgress()
+        )
+        scores = {name: _tested(path, task) for name, path in models.items()}
+    chosen = {"default": architecture, **{winner.architecture.id: winner.architecture for winner in front}}
+    rows = []
+    for name, found in zip(models, measured, strict=True):
+        if isinstance(found.outcome, CandidateError):
+            raise found.outcome
+        rows.append(_row(name, chosen[name], scores[name], found.outcome["latency_ms"], options.context))
+    return {"models": rows, "chance_bits": 8 * _chance(task)}
+
+
+def _row(name: str, architecture: Architecture, scores: dict[str, Score], latency: Any, context: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "architecture": dict(architecture),
+        "bits_per_byte": list(scores["bits_per_byte"]),
+        "perplexity": list(scores["perplexity"]),
+        "latency_ms": [latency.median, latency.interval.lower, latency.interval.upper],
+        "us_per_token": 1000 * latency.median / context,
+    }
+
+
+def _tested(path: Path, task: Task) -> dict[str, Score]:
+    tally = task.criterion.tally()
+    for batch in in_order(task.test, TESTED_TOGETHER):
+        tally.add(torch.from_numpy(outputs_of(path, task.prepared(batch.raw))), batch.targets)
+    return dict(tally.scores())
+
+
+def _chance(task: Task) -> float:
+    tally = task.criterion.tally()
+    for batch in in_order(task.test, TESTED_TOGETHER):
+        tally.add(torch.zeros(len(batch.targets), *task.signature.output), batch.targets)
+    return tally.chance_error
+
+
+def _table(record: dict[str, Any]) -> str:
+    default = next(row for row in record["models"] if row["name"] == "default")
+    lines = heading(["model", "bits per byte", "perplexity", "µs per token", "against the default", "choices"])
+    for row in sorted(record["models"], key=lambda row: row["us_per_token"]):
+        bits, low, high = row["bits_per_byte"]
+        lines.append(
+            line(
+                [
+                    row["name"],
+                    f"{bits:.3f} ({low:.3f}–{high:.3f})",
+                    f"{row['perplexity'][0]:.2f}",
+                    f"{row['us_per_token']:.2f}",
+                    "" if row is default else _verdict(row, default),
+                    Architecture(row["architecture"]).short,
+                ]
+            )
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The search took {record['seconds']:.0f} s on {record['machine']}. "
+            f"A model that knows only how frequent bytes are takes {record['chance_bits']:.3f} bits.",
+        ]
+    )
+
+
+def _verdict(row: dict[str, Any], default: dict[str, Any]) -> str:
+    bits = row["bits_per_byte"][0] / default["bits_per_byte"][0]
+    faster = default["us_per_token"] / row["us_per_token"]
+    better = "better" if np.signbit(bits - 1) else "worse"
+    return f"{abs(100 * (bits - 1)):.1f} % {better}, {faster:.2f} × as fast"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("text_search", __doc__)
+    parser.add_argument("--minutes", type=positive, default=10, help="time of the search")
+    parser.add_argument("--us-per-token", type=float, default=25.0, help="the limit, in microseconds")
+    parser.add_argument("--context", type=positive, default=64, help="tokens that a model sees together")
+    parser.add_argument("--most-bytes", type=positive, default=600_000, help="size of the text")
+    parser.add_argument("--subset", type=float, default=0.3, help="share of the text on which candidates train")
+    parser.add_argument("--epochs", type=positive, default=2, help="epochs of winners and of the default")
+    parser.add_argument("--trials", type=positive, default=40, help="most candidates")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the folder for the run")
+    parser.add_argument("--json", type=Path, help="write all numbers here")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
