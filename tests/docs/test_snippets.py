@@ -34,6 +34,8 @@ NOT_RUN = {
     "ray start --head": "starts a cluster on this machine",
     "python predict.py photo.jpg more-photos images.npy": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py --json photo.jpg": "lies in a winner's folder; tests/tasks runs it",
+    "python predict.py chapter.txt more-texts": "lies in a winner's folder; tests/tasks runs it",
+    'python predict.py --generate 200 --prompt "def read("': "lies in a winner's folder; tests/tasks runs it",
     "python predict.py --help": "lies in a winner's folder; tests/tasks runs it",
     '.venv/bin/python -m pytest tests/space -m "not slow"': "starts the tests in the tests",
     "python -m pytest tests/samplers/test_surrogate_sampler.py": "starts the tests in the tests",

@@ -211,6 +211,19 @@ def test_python_is_a_text_that_everybody_has(tmp_path: Path) -> None:
     )
 
 
+def test_training_suits_the_size_of_a_text(file: Path, tmp_path: Path) -> None:
+    """Candidates see a part of a long text, few windows go into a batch if these are long, and nothing is smoothed."""
+    small = loaded(file).training_defaults
+    assert small["training"]["subset"] == 1
+    assert small["training"]["batch_size"] == 64
+    assert small["training"]["label_smoothing"] == 0
+    assert small["retraining"]["epochs"] == 20
+    large = load_text("", Loading(), root=str(tmp_path), context=512).training_defaults
+    assert large["training"]["subset"] == pytest.approx(0.1, abs=0.03)
+    assert large["training"]["batch_size"] == 4
+    assert large["retraining"]["epochs"] == 4
+
+
 def test_what_is_doubtful_is_told(folder: Path) -> None:
     """Little text, a test file that is trained on, files that are no text, and for byte pairs no UTF-8."""
     task = loaded(folder)

@@ -19,6 +19,10 @@ from nas.tasks.task import Task
 from nas.tasks.texts.sources import Title
 from nas.tasks.texts.token_file import TokenFile
 
+TOKENS_OF_BATCH = 2048
+TOKENS_OF_EPOCH = 150_000
+"""The tokens that a candidate sees in an epoch. It ranks candidates well enough, and takes seconds."""
+TOKENS_OF_WINNER = 6_000_000
 LITTLE = 100_000
 """With fewer training tokens, models learn little more than which letters are frequent."""
 _MOST_NAMED = 3
@@ -114,6 +118,20 @@ class Texts(Task):
     def preparation(self) -> TextPreparation:
         """The way from a text to tokens."""
         return self._preparation
+
+    @property
+    def training_defaults(self) -> dict[str, dict[str, Any]]:
+        """Batches and epochs by the number of tokens, and no label smoothing, which spoils probabilities."""
+        count = self.tokens.ends["train"][-1]
+        training = {
+            "epochs": 3,
+            "subset": float(f"{min(1.0, TOKENS_OF_EPOCH / count):.2g}"),
+            "batch_size": min(64, max(4, TOKENS_OF_BATCH // self.context)),
+            "learning_rate": 3e-3,
+            "weight_decay": 0.1,
+            "label_smoothing": 0.0,
+        }
+        return {"training": training, "retraining": {"epochs": min(20, max(1, round(TOKENS_OF_WINNER / count)))}}
 
     @property
     def in_words(self) -> str:
