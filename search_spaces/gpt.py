@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from nas.space.architecture import Architecture, Choice, Option
+from nas.space.layer import Layer
 from nas.space.signature import Signature
 from search_spaces.accepted import TEXTS
 
@@ -68,6 +70,33 @@ class Gpt:
     def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
         """Share a key head among all heads where more would have to share it than there are."""
         return {**values, "heads_per_key": min(int(values["heads_per_key"]), int(values["heads"]))}
+
+    def layers(self, architecture: Architecture) -> list[Layer]:
+        """Return the layers, as a trace finds them, without building a module."""
+        tokens, width, norm = self._context, int(architecture["width"]), str(architecture["norm"])
+        heads, inside = int(architecture["heads"]), int(architecture["ff_ratio"]) * width
+        key_heads, size = heads // int(architecture["heads_per_key"]), width // heads
+        found = [Layer("embedding", (tokens,), (tokens, width), params=self._vocabulary * width)]
+        if architecture["positions"] == "learned":
+            found.append(_same("elementwise", (tokens, width), params=tokens * width))
+        stream, turns = (tokens, width), architecture["positions"] == "rotary"
+        block = [
+            *_norm_layers(norm, stream),
+            _linear(tokens, width, width),
+            _linear(tokens, width, 2 * key_heads * size),
+            *(_turn_layers(heads, tokens, size) + _turn_layers(key_heads, tokens, size) if turns else ()),
+            replace(_same("attention", (heads, tokens, size)), macs=2 * heads * tokens * tokens * size),
+            _linear(tokens, width, width),
+            _same("elementwise", stream),
+            *_norm_layers(norm, stream),
+            _linear(tokens, width, inside, bias=inside),
+            _same("activation", (tokens, inside)),
+            _linear(tokens, inside, width, bias=width),
+            _same("elementwise", stream),
+        ]
+        head = _linear(tokens, width, self._vocabulary)
+        last = replace(head, params=0) if architecture["tied"] else head
+        return [*found, *int(architecture["depth"]) * block, *_norm_layers(norm, stream), last]
 
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the torch module, with weights drawn from torch's global random state."""
@@ -188,3 +217,40 @@ def _turns(context: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     speeds = LONGEST_TURN ** (-torch.arange(0, size, 2, dtype=torch.float32) / size)
     angles = torch.outer(torch.arange(context, dtype=torch.float32), speeds).repeat(1, 2)
     return angles.cos(), angles.sin()
+
+
+# Layers
+
+
+def _same(kind: str, shape: tuple[int, ...], params: int = 0) -> Layer:
+    return Layer(kind, shape, shape, params=params)
+
+
+def _linear(tokens: int, inputs: int, outputs: int, bias: int = 0) -> Layer:
+    weights = inputs * outputs
+    return Layer("linear", (tokens, inputs), (tokens, outputs), macs=tokens * weights, params=weights + bias)
+
+
+def _norm_layers(kind: str, stream: tuple[int, int]) -> tuple[Layer, ...]:
+    tokens, width = stream
+    if kind == "layer":
+        return (_same("norm", stream, params=2 * width),)
+    return (  # the square, its mean, a small number, the root, and two products
+        _same("elementwise", stream),
+        Layer("pool", stream, (tokens, 1)),
+        _same("elementwise", (tokens, 1)),
+        _same("elementwise", (tokens, 1)),
+        _same("elementwise", stream),
+        _same("elementwise", stream, params=width),
+    )
+
+
+def _turn_layers(heads: int, tokens: int, size: int) -> tuple[Layer, ...]:
+    whole, half = (heads, tokens, size), (heads, tokens, size // 2)
+    return (
+        _same("elementwise", whole),
+        _same("elementwise", half),
+        Layer("concat", half, whole),
+        _same("elementwise", whole),
+        _same("elementwise", whole),
+    )
