@@ -31,17 +31,15 @@ from nas.errors import CandidateError, NasError
 from nas.formats.export import export_onnx
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.file_measuring import measure_files
+from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import processor_name
-from nas.progress import NullProgress
-from nas.results.front import Front
-from nas.searching.resolving import Instruments, resolve
+from nas.hardware.runtimes.runtime import Deployed
 from nas.space.architecture import Architecture, Option
-from nas.space.search_space import architecture_from
-from nas.space.tracing import build_checked, load_weights
+from nas.space.search_space import architecture_from, load_space
+from nas.space.tracing import build_checked
 from nas.storage.journal import write_aside
-from nas.tasks.batches import in_order
-from nas.tasks.criteria import Score
+from nas.tasks.batches import items_at
+from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.training.settings import training_seed, training_settings
 from nas.training.training import CandidateTraining
@@ -102,62 +100,75 @@ def _recipe(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _compared(front: Front, options: argparse.Namespace) -> dict[str, Any]:
+def _compared(front: nas.Front, options: argparse.Namespace) -> dict[str, Any]:
     """Return the default's and the winners' scores, and their latencies measured together."""
     recipe = nas.load_run(front.run_folder).recipe
-    resolved = resolve(recipe, None, None, Instruments(), NullProgress())
-    task, bench = resolved.task, resolved.bench
-    assert isinstance(bench, DeviceBench)
-    architecture = architecture_from(resolved.space, DEFAULT)
+    source = DataSource(task="text", name="python", options=json.dumps(recipe.data.task_options))
+    task = source.load()
+    default = architecture_from(load_space("gpt", {}, task.signature), DEFAULT)
     with tempfile.TemporaryDirectory() as folder:
-        default = Path(folder) / "default.onnx"
-        settings = training_settings(
-            recipe, recipe.retraining.epochs, 1.0, math.inf, keep_weights=True, use_validation=True
-        )
-        training = CandidateTraining(resolved.space, resolved.source, settings)
-        seed = training_seed(recipe, architecture)
-        reports = list(training({"architecture": dict(architecture), "seed": seed}))
-        module = build_checked(resolved.space, architecture, task.signature)
-        load_weights(module, load(reports[-1]["weights"]))
-        export_onnx(module, task.signature.inputs, 1, default)
-        models = {"default": default}
-        models |= {winner.architecture.id: winner.bundle / "model.onnx" for winner in front if winner.bundle}
-        measured = measure_files(
-            list(models.values()), recipe.parsed_target, bench, ["latency_ms"], options.seed, NullProgress()
-        )
-        scores = {name: _tested(path, task) for name, path in models.items()}
-    chosen = {"default": architecture, **{winner.architecture.id: winner.architecture for winner in front}}
-    rows = []
-    for name, found in zip(models, measured, strict=True):
-        if isinstance(found.outcome, CandidateError):
-            raise found.outcome
-        rows.append(_row(name, chosen[name], scores[name], found.outcome["latency_ms"], options.context))
-    return {"models": rows, "chance_bits": 8 * _chance(task)}
+        models = {default: Path(folder) / "default.onnx"}
+        _train(default, recipe, source, models[default])
+        models |= {winner.architecture: winner.bundle / "model.onnx" for winner in front if winner.bundle}
+        latencies = _measured(list(models.values()), recipe, Path(folder))
+        tested = [_tested(path, task) for path in models.values()]
+    rows = [
+        {
+            "name": "default" if architecture is default else architecture.id,
+            "architecture": dict(architecture),
+            "bits_per_byte": list(scores["bits_per_byte"]),
+            "perplexity": list(scores["perplexity"]),
+            "latency_ms": [latency.median, latency.interval.lower, latency.interval.upper],
+            "us_per_token": 1000 * latency.median / options.context,
+        }
+        for architecture, scores, latency in zip(models, tested, latencies, strict=True)
+    ]
+    return {"models": rows, "chance_bits": _chance_bits(task)}
 
 
-def _row(name: str, architecture: Architecture, scores: dict[str, Score], latency: Any, context: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "architecture": dict(architecture),
-        "bits_per_byte": list(scores["bits_per_byte"]),
-        "perplexity": list(scores["perplexity"]),
-        "latency_ms": [latency.median, latency.interval.lower, latency.interval.upper],
-        "us_per_token": 1000 * latency.median / context,
-    }
+def _train(architecture: Architecture, recipe: nas.Recipe, source: DataSource, path: Path) -> None:
+    """Train an architecture as winners are retrained, and export it."""
+    task, space = source.load(), load_space("gpt", {}, source.load().signature)
+    settings = training_settings(
+        recipe, recipe.retraining.epochs, 1.0, math.inf, keep_weights=True, use_validation=True
+    )
+    job = {"architecture": dict(architecture), "seed": training_seed(recipe, architecture)}
+    *_, last = CandidateTraining(space, source, settings)(job)
+    module = build_checked(space, architecture, task.signature)
+    module.load_state_dict(load(last["weights"]))
+    export_onnx(module, task.signature.inputs, 1, path)
 
 
-def _tested(path: Path, task: Task) -> dict[str, Score]:
+def _measured(models: Sequence[Path], recipe: nas.Recipe, folder: Path) -> list[nas.Measurement]:
+    """Return the latencies of models, measured in turns."""
+    bench = DeviceBench(recipe.parsed_target, BenchSettings(**recipe.measuring.bench_settings))
+    deployed: list[Deployed] = []
+    for each in bench.deploy(models, [folder / str(number) for number in range(len(models))]):
+        if isinstance(each, CandidateError):
+            raise each
+        deployed.append(each)
+    found = []
+    for outcome in bench.measure(deployed, ["latency_ms"], np.random.default_rng(recipe.seed)):
+        if isinstance(outcome, CandidateError):
+            raise outcome
+        found.append(outcome["latency_ms"])
+    return found
+
+
+def _tested(path: Path, task: Task) -> dict[str, Any]:
     tally = task.criterion.tally()
-    for batch in in_order(task.test, TESTED_TOGETHER):
+    for start in range(0, len(task.test), TESTED_TOGETHER):
+        batch = items_at(task.test, slice(start, start + TESTED_TOGETHER))
         tally.add(torch.from_numpy(outputs_of(path, task.prepared(batch.raw))), batch.targets)
     return dict(tally.scores())
 
 
-def _chance(task: Task) -> float:
-    tally = task.criterion.tally()
-    for batch in in_order(task.test, TESTED_TOGETHER):
-        tally.add(torch.zeros(len(batch.targets), *task.signature.output), batch.targets)
-    return tally.chance_error
+def _chance_bits(task: Task) -> float:
+    """Return the bits of a byte for a model that knows only how frequent bytes are in the test text."""
+    targets = items_at(task.test, slice(0, len(task.test))).targets
+    counts = torch.bincount(targets[targets >= 0])
+    shares = counts[counts > 0].double() / counts.sum()
+    return float(-(shares * shares.log2()).sum())
 
 
 def _table(record: dict[str, Any]) -> str:
