@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nas.space.architecture import Architecture, Choice
+from nas.space.layer import Layer
 from nas.space.signature import Signature, TensorType
 
 DEPTHS = (0, 1, 2, 3, 4)
@@ -67,6 +68,26 @@ class Mlp:
     def build(self, architecture: Architecture) -> nn.Module:
         """Return the torch module, with weights drawn from torch's global random state."""
         return _TabularNet(self._signature, architecture)
+
+    def layers(self, architecture: Architecture) -> Sequence[Layer]:
+        """Return the operations of the network."""
+        inputs = self._signature.inputs
+        found = [layer for each in inputs for layer in _embedding_layers(each, architecture)]
+        widths = [_joined_width(each, architecture) for each in inputs]
+        joined = sum(widths)
+        if len(widths) > 1:
+            found.append(Layer("concat", (max(widths),), (joined,)))
+        if depth := int(architecture["depth"]):
+            width, has_norm = int(architecture["width"]), architecture["norm"] == "batch"
+            hidden = width * int(architecture["expansion"])
+            norm = [Layer("norm", (width,), (width,), params=2 * width)] if has_norm else []
+            found.append(_linear(joined, width))
+            for _ in range(depth):
+                found += [*norm, _linear(width, hidden), Layer("activation", (hidden,), (hidden,))]
+                found += [_linear(hidden, width), Layer("elementwise", (width,), (width,))]
+            found += [*norm, Layer("activation", (width,), (width,))]
+            joined = width
+        return [*found, _linear(joined, self._signature.output[0])]
 
 
 class _TabularNet(nn.Module):
@@ -202,3 +223,36 @@ def _joined_width(each: TensorType, architecture: Architecture) -> int:
         return sum(_category_widths(each, architecture))
     widths = {"none": 1, "piecewise": BINS, "periodic": EMBEDDED_WIDTH}
     return each.elements * widths[str(architecture.get("numbers", "none"))]
+
+
+def _embedding_layers(each: TensorType, architecture: Architecture) -> list[Layer]:
+    numbers = (each.elements, 1)
+    if each.counts:
+        widths = _category_widths(each, architecture)
+        found = [
+            Layer("embedding", (), (width,), params=count * width)
+            for count, width in zip(_counts(each), widths, strict=True)
+        ]
+        return [*found, Layer("concat", (max(widths),), (sum(widths),))]
+    if (kind := architecture.get("numbers", "none")) == "none":
+        return []
+    if kind == "piecewise":
+        bins = (each.elements, BINS)
+        return [Layer("elementwise", numbers, bins), *(Layer("elementwise", bins, bins) for _ in range(3))]
+    angles, waves = (each.elements, FREQUENCIES), (each.elements, 2 * FREQUENCIES)
+    vectors = (each.elements, EMBEDDED_WIDTH)
+    weights = each.elements * 2 * FREQUENCIES * EMBEDDED_WIDTH
+    rows_in, rows_out = (each.elements, 1, 2 * FREQUENCIES), (each.elements, 1, EMBEDDED_WIDTH)
+    return [
+        Layer("elementwise", numbers, angles, params=each.elements * FREQUENCIES),
+        Layer("other", angles, angles),
+        Layer("other", angles, angles),
+        Layer("concat", angles, waves),
+        Layer("linear", rows_in, rows_out, weights, weights),
+        Layer("elementwise", vectors, vectors, params=each.elements * EMBEDDED_WIDTH),
+        Layer("activation", vectors, vectors),
+    ]
+
+
+def _linear(inputs: int, outputs: int) -> Layer:
+    return Layer("linear", (inputs,), (outputs,), macs=inputs * outputs, params=(inputs + 1) * outputs)
