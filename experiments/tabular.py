@@ -18,19 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from sklearn import datasets
+from sklearn.model_selection import train_test_split
 
 import nas
 from experiments.command_line import heading, line, parser_of, positive
-from nas.results.run import Run
-from nas.tasks.batches import IntArray
-from nas.tasks.tabular.loading import NAMED, named_table
-from nas.tasks.tabular.splitting import split_rows
-from nas.tasks.tabular.tabular import TEST_SHARE, Tabular
-from nas.tasks.tabular.targets import target_of
-from nas.values.evaluation import Evaluation
 
-SPLIT_SEED = 1000
-"""Added to the seed of a search for that of its test split."""
+TABLES = {
+    "breast-cancer": datasets.load_breast_cancer,
+    "diabetes": datasets.load_diabetes,
+    "wine": datasets.load_wine,
+}
+TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,15 @@ class Compared:
     trees_ms: float
 
 
-def task_of(name: str, seed: int) -> Tabular:
+def task_of(name: str, seed: int) -> nas.Tabular:
     """Return one of scikit-learn's tables with a test split by ``seed``."""
-    frame, target = named_table(name)
-    rest, test = split_rows(
-        target_of(frame[target], "auto", name), np.arange(len(frame)), TEST_SHARE, SPLIT_SEED + seed, "test"
-    )
-    return Tabular.from_frame(_rows(frame, rest), target=target, test=_rows(frame, test), seed=seed, name=name)
+    frame = TABLES[name](as_frame=True).frame
+    classes = None if name == "diabetes" else frame["target"]
+    rest, test = train_test_split(frame, test_size=TEST_SHARE, stratify=classes, random_state=seed)
+    return nas.Tabular.from_frame(rest, target="target", test=test, seed=seed, name=name)
 
 
-def _rows(frame: object, rows: IntArray) -> object:
-    return frame.iloc[rows].reset_index(drop=True)  # type: ignore[attr-defined]
-
-
-def searched(name: str, seed: int, trials: int, folder: Path) -> Run:
+def searched(name: str, seed: int, trials: int, folder: Path) -> nas.Run:
     """Return the record of the search with a seed, which is made unless it is in ``folder``."""
     run = f"{name}-{seed}"
     if not (folder / run).exists() or not nas.load_run(folder / run).is_over:
@@ -72,9 +66,10 @@ def searched(name: str, seed: int, trials: int, folder: Path) -> Run:
     return nas.load_run(folder / run)
 
 
-def compared(run: Run) -> Compared:
+def compared(run: nas.Run) -> Compared:
     """Return the errors of a run: of the winner with the lowest validation error, and of its baseline."""
-    validated = {row.architecture: row.values["error"] for row in _trained(run.rows)}
+    trained = [row for row in run.rows if row.stage == "train" and not row.failed]
+    validated = {row.architecture: row.values["error"] for row in trained}
     best = min(run.front, key=lambda winner: validated[winner.architecture])
     (trees,) = run.baselines
     return Compared(
@@ -83,10 +78,6 @@ def compared(run: Run) -> Compared:
         best.value("latency_ms"),
         trees.measurements["latency_ms"].median if trees.measurements else math.nan,
     )
-
-
-def _trained(rows: Sequence[Evaluation]) -> list[Evaluation]:
-    return [row for row in rows if row.stage == "train" and not row.failed]
 
 
 def summary(name: str, found: Sequence[Compared]) -> list[str]:
@@ -109,7 +100,7 @@ def summary(name: str, found: Sequence[Compared]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search in each table with each seed, and print a line for each table."""
     parser = parser_of("tabular", __doc__)
-    parser.add_argument("--tables", nargs="+", choices=NAMED, default=list(NAMED))
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES))
     parser.add_argument("--seeds", type=positive, default=5)
     parser.add_argument("--trials", type=positive, default=12)
     parser.add_argument("--folder", type=Path, default=Path("runs/tabular"))

@@ -43,7 +43,7 @@ def load_tables(
     name = data or "breast-cancer"
     tested: Frame | None = None
     if name in NAMED:
-        frame, found = named_table(name)
+        frame, found = _named(name)
         target = target or found
     else:
         path = _path(name, loading.folder)
@@ -83,7 +83,7 @@ def _names(title: str, given: Any) -> list[str]:
     return list(given)
 
 
-def named_table(name: str) -> tuple[Frame, str]:
+def _named(name: str) -> tuple[Frame, str]:
     """Return a table that comes with scikit-learn, and the name of its target."""
     from sklearn import datasets
 
