@@ -103,8 +103,15 @@ class Signature:
 
     @property
     def item_bytes(self) -> int:
-        """The memory of the inputs of one item."""
-        return sum(each.elements * each.item_bytes for each in self.inputs)
+        """The memory of the inputs and the output of one item."""
+        return sum(each.elements * each.item_bytes for each in self.inputs) + 4 * math.prod(self.output)
+
+    def together(self, most: int, most_bytes: int = 2**25) -> int:
+        """Return how many items to run at once: ``most``, or as many fewer as fit into ``most_bytes``, at least one.
+
+        The logits of one window of text may take as much memory as a thousand small images.
+        """
+        return max(1, min(most, most_bytes // self.item_bytes))
 
     def wanted(self, batch: int = 1) -> str:
         """Return the shapes that a module maps, with the batch, such as "(1, 3, 32, 32) to (1, 10)"."""

@@ -7,8 +7,8 @@ import torch
 from nas.tasks.batches import Examples, Tensors, in_order
 from nas.tasks.task import Task
 
-EVALUATED_TOGETHER, EVALUATED_BYTES = 512, 2**25
-"""The most items that are evaluated at once, and the most memory that their inputs may take."""
+EVALUATED_TOGETHER = 512
+"""The most items that are evaluated at once."""
 
 
 def error_of(module: torch.nn.Module, examples: Examples, task: Task, device: torch.device | None = None) -> float:
@@ -16,9 +16,8 @@ def error_of(module: torch.nn.Module, examples: Examples, task: Task, device: to
     device = device or torch.device("cpu")
     tally = task.criterion.tally()
     module.eval()
-    together = max(1, min(EVALUATED_TOGETHER, EVALUATED_BYTES // task.signature.item_bytes))
     with torch.inference_mode():
-        for batch in in_order(examples, together):
+        for batch in in_order(examples, task.signature.together(EVALUATED_TOGETHER)):
             tally.add(module(*task.inputs_of(moved(batch.raw, device))), batch.targets.to(device))
     return tally.error
 

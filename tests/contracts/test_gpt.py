@@ -109,3 +109,10 @@ def test_other_inputs_are_refused(signature: Signature, told: str) -> None:
 def test_widths_must_fit_heads() -> None:
     with pytest.raises(nas.RecipeError, match="widths must be divisible by twice the heads, but got 36 and 4"):
         load_space("gpt", {"widths": [36], "heads": [4]}, text_signature(16, 256))
+
+
+def test_windows_with_large_outputs_are_run_one_by_one() -> None:
+    """A window of 8,192 tokens has 32,768 logits for each: a gigabyte. Short ones are run 512 at a time."""
+    assert text_signature(8192, 32_768).together(512) == 1
+    assert text_signature(16, 256).together(512) == 512
+    assert text_signature(128, 256).item_bytes == 8 * 128 + 4 * 128 * 256

@@ -115,6 +115,6 @@ class Baselines:
             return outputs_of(path, inputs) if deployed is None else bench.outputs(deployed, inputs)
 
         tally = task.criterion.tally()
-        for batch in in_order(task.test, TESTED_TOGETHER):
+        for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
             tally.add(torch.from_numpy(outputs(task.prepared(batch.raw))), batch.targets)
         return {name: (score.value, score.low, score.high) for name, score in tally.scores().items()}

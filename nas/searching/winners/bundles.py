@@ -85,7 +85,7 @@ class BundleMaker:
         try:
             if isinstance(outcome, CandidateError):
                 raise outcome
-            for batch in in_order(task.test, TESTED_TOGETHER):
+            for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
                 inputs = task.prepared(batch.raw)
                 _add(deployed, state.resolved.bench.outputs(model, inputs), batch.targets)
                 _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
