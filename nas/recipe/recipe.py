@@ -291,8 +291,8 @@ class Recipe(Section):
 
     @property
     def run_name(self) -> str:
-        """The name, or else a name made of the data set and the space."""
-        made = f"{'table' if self.evaluate == 'table' else self.data.name}-{self.space.name}"
+        """The name, or else a name made of the data, or the task where they have no name, and the space."""
+        made = f"{'table' if self.evaluate == 'table' else self.data.name or self.data.task}-{self.space.name}"
         return self.name or "".join(c if c.isalnum() or c in "._-" else "-" for c in made)[:60].strip(".-") or "run"
 
     @property
