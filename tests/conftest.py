@@ -12,6 +12,7 @@ import pytest
 from quick_profile import QUICK_PROFILE
 
 from nas.hardware.target_profile import TargetProfile, profile_of
+from nas.space.plug_ins import is_own
 from nas.storage.home import home
 from nas.storage.measurement_store import STORE
 from nas.tasks.images.images import Images
@@ -56,6 +57,14 @@ def acting_runtime() -> Iterator[Target]:
 def onnx_profile() -> TargetProfile:
     """The profile of ``onnxruntime-cpu``, so that no test waits for a thorough one."""
     return profile_of(Target("onnxruntime-cpu"), settings=QUICK_PROFILE)
+
+
+@pytest.fixture
+def tiny_space_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands about tables take ``tiny_space`` for one of the project: a process for each takes seconds."""
+    monkeypatch.setattr(
+        "nas.space.first_look.is_own", lambda group, name: name != "tiny_space:TinySpace" and is_own(group, name)
+    )
 
 
 @pytest.fixture(name="digits", scope="session")

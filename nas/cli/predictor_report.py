@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from nas.cli.output import check_page, json_alone, show_trust
 from nas.errors import RecipeError
 
 if TYPE_CHECKING:
-    from nas.prediction.samples import MeasuredDevice
     from nas.recipe.recipe import Recipe
     from nas.tables.named_space import NamedSpace
 
@@ -43,7 +42,7 @@ def report(
     The predictor is fitted to the measurements of a run or a table, and cross-validation shows its errors. The report
     also names the architectures to measure next.
     """
-    from nas.prediction.measured_run import check_trusted, recipe_of_run
+    from nas.prediction.measured_run import check_trusted, device_of_run, recipe_of_run
     from nas.prediction.trust_request import TrustRequest
     from nas.reports.progress_display import choose_progress
     from nas.tables.named_architectures import FILE, with_named, write_next
@@ -59,7 +58,7 @@ def report(
     if out is not None:
         check_page(out, "--out")
     page = out or (measured / REPORT_FILE if measured.is_dir() else REPORT_FILE)
-    with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
+    with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress, ExitStack() as held:
         if measured.is_dir():
             _refuse_options_of_tables(target, sources, input_shape, classes, option)
             recipe = recipe_of_run(measured)
@@ -67,16 +66,19 @@ def report(
             check_trusted(measured, named, trust)
             predictor_options = recipe.predictor.options if predictor is None else {}
             predictor, seed = predictor or recipe.predictor.name, recipe.seed if seed is None else seed
-            data = with_named(_device_of_run(measured, recipe, space, metrics, seed), measured)
             searched = _space_of_run(measured, recipe, space)
+            described, look = held.enter_context(searched.described(progress.say, recipe.execution.first_look_limit_s))
+            data = device_of_run(measured, recipe, described.space, look, searched.signature, metrics, seed)
+            data = with_named(data, measured)
         else:
             predictor, seed, predictor_options = predictor or TABLE_PREDICTOR, seed or 0, {}
             searched = space_of_table(measured, space, option or [], input_shape, classes)
-            data = device_in_file(measured, searched, target, metrics, options.names_in(sources), seed, progress.say)
+            described, _ = held.enter_context(searched.described(progress.say))
+            data = device_in_file(measured, described, target, metrics, options.names_in(sources), seed, progress.say)
         request = TrustRequest(predictor, limits, seed, samples, predictor_options)
         reports = request.report_on(data, progress)
     facts = {"measurements": str(measured), "predictor": predictor, "seed": str(seed)}
-    command = write_next(reports, page.with_name(FILE), searched, data.target, measured)
+    command = write_next(reports, page.with_name(FILE), searched, described.space, data.target, measured)
     show_trust(reports, page, measured.name or str(measured), facts, as_json, next_command=command)
 
 
@@ -85,8 +87,13 @@ def _space_of_run(folder: Path, recipe: Recipe, space: str | None) -> NamedSpace
     from nas.results.bundle import GIVEN
     from nas.tables.named_space import NamedSpace
 
+    was_given = recipe.space.name == GIVEN
+    if was_given and space is None:
+        raise RecipeError(
+            f"the run {folder} was started with a space object: name its class with --space my_module:MySpace."
+        )
     signature = signature_of_run(folder, recipe)
-    space_options = {} if recipe.space.name == GIVEN else recipe.space.options
+    space_options = {} if was_given else recipe.space.options
     return NamedSpace(space or recipe.space.name, space_options, signature)
 
 
@@ -97,18 +104,3 @@ def _refuse_options_of_tables(
     given = [name for name, value in values.items() if value is not None] + (["--option"] if option else [])
     if given:
         raise RecipeError(f"a run has its own target, shapes and options, but got {given[0]}, which is for tables.")
-
-
-def _device_of_run(
-    folder: Path, recipe: Recipe, space: str | None, metrics: Sequence[str], seed: int
-) -> MeasuredDevice:
-    from nas.prediction.measured_run import device_of_run
-    from nas.results.bundle import GIVEN
-
-    was_given = recipe.space.name == GIVEN
-    if was_given and space is None:
-        raise RecipeError(
-            f"the run {folder} was started with a space object: name its class with --space my_module:MySpace."
-        )
-    space_options = {} if was_given else recipe.space.options
-    return device_of_run(folder, recipe, space or recipe.space.name, space_options, metrics, seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nas.errors import JournalError, RecipeError, did_you_mean
 from nas.hardware.bench_request import MEASURED_METRICS
@@ -13,10 +12,11 @@ from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.first_look import FirstLook
 from nas.space.parts.device_parts import DeviceParts, with_training
-from nas.space.search_space import choices_hash, load_space
+from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature, image_signature
-from nas.space.tracing import describer_of
 from nas.storage.home import home
 from nas.storage.journal import RECIPE, JournalReader
 from nas.storage.journal_rows import Began
@@ -48,11 +48,18 @@ def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:
 
 
 def device_of_run(
-    folder: Path, recipe: Recipe, space: str, options: Mapping[str, Any], metrics: Sequence[str], seed: int
+    folder: Path,
+    recipe: Recipe,
+    space: SearchSpace,
+    look: FirstLook,
+    signature: Signature,
+    metrics: Sequence[str],
+    seed: int,
 ) -> MeasuredDevice:
     """Return the measurements that a run took before it chose winners.
 
-    ``space`` names the run's search space, made with ``options``. Without ``metrics``, all measured metrics are taken.
+    ``space`` is the run's search space, whose models have ``signature``, and ``look`` finds their layers. Without
+    ``metrics``, all measured metrics are taken.
     Measurements of the same space on other targets of this machine are sources, as they were in the search.
 
     Raises:
@@ -64,16 +71,15 @@ def device_of_run(
         journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
-    signature = _signature_of(recipe, began[0])
-    loaded = with_training(load_space(space, options, signature), recipe.training.search)
+    loaded = with_training(space, recipe.training.search)
     if choices_hash(loaded) != began[0].space.get("choices"):
-        raise RecipeError(f"the space must have the choices that the run {folder} searched, but {space} has others.")
-    parts = DeviceParts(loaded)
+        raise RecipeError(f"the space must have the choices that the run {folder} searched, but it has others.")
+    parts, given = DeviceParts(loaded), DeviceParts(space)
     measurements = _measurements_in(evaluations, parts)
     identity = space_identity(loaded, signature)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     values = _medians(folder, measurements, metrics)
-    describer = as_executed(describer_of(parts.space, signature), measurements)
+    describer = as_executed(Describer(parts.space, lambda part: look.layers(given.completed(part))), measurements)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,

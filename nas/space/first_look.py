@@ -30,7 +30,7 @@ TELL_EVERY_S = 5.0
 DEFAULT_LIMIT_S = 60.0
 """The time limit for a user's code to import, or to build an architecture once, where no recipe sets another."""
 MOST_LATE = 10
-"""Architectures that may exceed the time limit before the run stops."""
+"""Architectures that may exceed the time limit, or be lost before any comes back, before the run stops."""
 COMPARING_S = 20.0
 """No further build is compared after these seconds."""
 _BEGIN = "import sys; sys.path.append(sys.argv.pop()); from nas.space.look_worker import main; main()"
@@ -95,7 +95,8 @@ class LookApart:
         self._make: dict[str, Any] = {}
         self._builds = True
         self._gives_layers = False
-        self._late = 0
+        self._late = self._lost = 0
+        self._returned = False
         self._looks = 0
         self._looked_s = 0.0
         self._told_s = TELL_EVERY_S
@@ -174,7 +175,7 @@ class LookApart:
 
         Raises:
             CandidateError: the architecture fails, ends the process or exceeds the time limit.
-            SpaceError: too many have exceeded it.
+            SpaceError: too many have exceeded it, or all have ended the process.
         """
         if self._process is None:
             self._start()
@@ -185,13 +186,20 @@ class LookApart:
             reply = self._exchange(f"{doing} {architecture.short}", op, architecture=dict(architecture), **request)
         except _LostError as error:
             self._late += error.is_late
+            self._lost += 1
             if self._late >= MOST_LATE:
                 raise SpaceError(
                     f"search space {self._name!r}: {self._late} architectures did not come back within "
                     f"{self._limit_s:g} s, so the run stops. The last one was {architecture.short}. Mend that, or "
                     "raise execution.first_look_limit_s if it only needs more time."
                 ) from None
+            if self._lost >= MOST_LATE and not self._returned:
+                raise SpaceError(
+                    f"search space {self._name!r}: none of {self._lost} architectures came back. With the last one, "
+                    f"{architecture.short}, {what} {error}"
+                ) from None
             raise CandidateError("timeout" if error.is_late else "build", f"{what} {error}") from None
+        self._returned = True
         if not reply["ok"]:
             raise CandidateError(reply.get("kind", "build"), reply["reason"])
         return reply
@@ -312,10 +320,12 @@ def load_space_apart(
     *,
     say: Callable[[str], None],
     limit_s: float = DEFAULT_LIMIT_S,
+    builds: bool = True,
 ) -> tuple[SearchSpace, FirstLook]:
     """Return the space called ``name``, and what looks at its architectures. The look must be closed.
 
-    A space of the user's own is first made in a process of its own.
+    A space of the user's own is first made in a process of its own. Without ``builds``, nothing is built but to find
+    layers.
 
     Raises:
         RecipeError: as ``load_space``.
@@ -324,11 +334,12 @@ def load_space_apart(
     plug_in_path("nas.search_spaces", name, "search space")
     if not is_own("nas.search_spaces", name):
         space = load_space(name, options, signature)
-        check_fits(space, name, signature)
+        if builds:
+            check_fits(space, name, signature)
         return space, LookHere(space, signature)
     look = LookApart(name, limit_s, say)
     try:
-        look.make(options, signature)
+        look.make(options, signature, builds=builds)
         return load_space(name, options, signature), look
     except BaseException:
         look.close()

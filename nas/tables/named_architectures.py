@@ -164,13 +164,14 @@ def _with_ids(space: SearchSpace, ids: Sequence[str]) -> list[Architecture]:
 
 
 def write_next(
-    reports: Sequence[TrustReport], file: Path, space: NamedSpace, target: str, measured: Path
+    reports: Sequence[TrustReport], file: Path, named: NamedSpace, space: SearchSpace, target: str, measured: Path
 ) -> str | None:
     """Write the architectures that reports ask for to ``file``, and return the command line that measures them.
 
-    ``target`` is that of the run in the folder ``measured``, or the device of the table ``measured``. The command adds
-    rows to that table, or to one in the run's folder, where ``with_named`` finds them. None if there is nothing to
-    measure, or if ``nas measure`` did not write the table: it then has other columns, often of another machine.
+    ``space`` is the ``named`` one. ``target`` is that of the run in the folder ``measured``, or the device of the table
+    ``measured``. The command adds rows to that table, or to one in the run's folder, where ``with_named`` finds them.
+    None if there is nothing to measure, or if ``nas measure`` did not write the table: it then has other columns, often
+    of another machine.
     """
     architectures = [each for report in reports for each in report.to_measure]
     metrics = [report.metric.name for report in reports]
@@ -187,7 +188,7 @@ def write_next(
     rows = [{"id": each.id, "architecture": dict(each)} for each in dict.fromkeys(architectures)]
     file.parent.mkdir(parents=True, exist_ok=True)
     write_aside(file, (json.dumps(rows, indent=1) + "\n").encode())
-    return _command(space, target, metrics, file, table)
+    return _command(named, target, metrics, file, table)
 
 
 def with_named(data: MeasuredDevice, folder: Path) -> MeasuredDevice:
@@ -210,7 +211,7 @@ def with_named(data: MeasuredDevice, folder: Path) -> MeasuredDevice:
     return replace(data, values=values, pool=pool, latencies=latencies)
 
 
-def _target_and_metrics(table: Path, space: NamedSpace, device: str) -> tuple[str, list[str]] | None:
+def _target_and_metrics(table: Path, space: SearchSpace, device: str) -> tuple[str, list[str]] | None:
     """Return the target and the metrics with which ``nas measure`` wrote a table, or None for any other table."""
     match = re.fullmatch(r"(.+)_([a-z0-9-]+)_batch([0-9]+)_threads([0-9]+)", device)
     if match is None:
@@ -222,7 +223,7 @@ def _target_and_metrics(table: Path, space: NamedSpace, device: str) -> tuple[st
     header = read_cells(table)[0]
     metrics = [column.removesuffix(f"_{device}") for column in header if column.endswith(f"_{device}")]
     metrics = [metric for metric in metrics if metric in MEASURED_METRICS]
-    return (str(target), metrics) if header == columns_of(space.load(), target, metrics) else None
+    return (str(target), metrics) if header == columns_of(space, target, metrics) else None
 
 
 def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path, table: Path) -> str:

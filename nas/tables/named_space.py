@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -11,11 +12,9 @@ from typing import Any, final
 from nas.errors import RecipeError
 from nas.recipe.toml_text import apply_overrides
 from nas.space.description import Describer
-from nas.space.first_look import FirstLook, load_space_apart
-from nas.space.search_space import SearchSpace, load_space
+from nas.space.first_look import DEFAULT_LIMIT_S, FirstLook, load_space_apart
+from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature, image_signature
-from nas.space.tracing import describer_of
-from nas.tables.table import Table, read_table
 
 DEFAULT_SHAPE = (3, 32, 32)
 DEFAULT_CLASSES = 10
@@ -41,31 +40,29 @@ class NamedSpace:
         signature = image_signature(shape, DEFAULT_CLASSES if classes is None else classes)
         return cls(name, parse_options(options), signature)
 
-    def load(self) -> SearchSpace:
-        """Return the space itself.
+    def load_apart(self, say: Callable[[str], None]) -> tuple[SearchSpace, FirstLook]:
+        """Return the space itself, and what looks at its architectures first; a look must be closed.
+
+        ``say`` tells people who wait.
 
         Raises:
             RecipeError: an unknown space or option.
-            SpaceError: the space breaks its own rules.
-        """
-        return load_space(self.name, self.options, self.signature)
-
-    def load_apart(self, say: Callable[[str], None]) -> tuple[SearchSpace, FirstLook]:
-        """Return the same, and what looks at its architectures first; a look must be closed.
-
-        ``say`` tells people who wait. Raises as ``load`` does.
+            SpaceError: the space breaks its own rules, or ends or holds up its process.
         """
         return load_space_apart(self.name, self.options, self.signature, say=say)
 
-    def read_table(self, path: Path) -> tuple[Table, SearchSpace, Describer]:
-        """Return the table at ``path``, its space and the describer of that space.
+    @contextlib.contextmanager
+    def described(
+        self, say: Callable[[str], None], limit_s: float = DEFAULT_LIMIT_S, *, builds: bool = False
+    ) -> Iterator[tuple[Describer, FirstLook]]:
+        """Yield the describer of the space, which finds layers by the look that comes with it.
 
-        Raises:
-            RecipeError: an unknown space or option, or no table of this space.
-            SpaceError: the space breaks its own rules.
+        Code of the user's own has ``limit_s`` to come back. Without ``builds``, nothing is built but to find layers.
+        Raises as ``load_apart`` does.
         """
-        space = self.load()
-        return read_table(path, space), space, describer_of(space, self.signature)
+        space, look = load_space_apart(self.name, self.options, self.signature, say=say, limit_s=limit_s, builds=builds)
+        with contextlib.closing(look):
+            yield Describer(space, look.layers), look
 
 
 def space_of_table(

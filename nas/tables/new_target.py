@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import final
 
 from nas.errors import RecipeError
-from nas.hardware.bench import Bench
 from nas.hardware.bench_request import BenchRequest
 from nas.hardware.measuring import Surroundings
 from nas.prediction.operator_fusion import as_executed
@@ -18,14 +17,14 @@ from nas.prediction.trust_report import TrustReport, trust_reports
 from nas.prediction.trust_request import TrustRequest, check_limits
 from nas.progress import Progress
 from nas.space.description import Describer
-from nas.space.search_space import SearchSpace
+from nas.space.first_look import FirstLook
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
 from nas.tables.measured_table import device_name
 from nas.tables.named_space import NamedSpace
 from nas.tables.onboarding import Onboarded, doubts_of, measure_few, predict_rows, sources_from, write_onboarded
-from nas.tables.table import Table
+from nas.tables.table import Table, read_table
 from nas.tables.table_device import latencies_of
 from nas.tables.table_file import check_name
 from nas.values.other_target import Source
@@ -78,24 +77,36 @@ def onboard(asked: Onboarding, progress: Progress) -> TrustReport:
         TargetError: the target cannot be measured here, or too few architectures could be.
     """
     asked.check()
-    table, space, describer = asked.space.read_table(asked.path)
+    with asked.space.described(progress.say, builds=True) as (describer, look):
+        return _bring_in(asked, read_table(asked.path, describer.space), describer, look, progress)
+
+
+def _bring_in(
+    asked: Onboarding, table: Table, describer: Describer, look: FirstLook, progress: Progress
+) -> TrustReport:
     check_limits(asked.trust.limits, [asked.metric])
     sources = sources_from(table, asked.metric, asked.device, asked.sources)
     for doubt in table.doubts_about(f"{asked.metric}_{device}" for device in table.targets(asked.metric)):
         progress.say(doubt)
     bench = asked.bench.open(progress.say)
     bench.check([asked.metric])
-    onboarded = _measure(asked, table, space, bench, sources, progress)
+    surroundings = Surroundings(
+        describer.space,
+        bench,
+        asked.space.signature,
+        asked.bench.target.batch,
+        MeasurementStore(home(), fresh=asked.fresh),
+        look,
+    )
+    onboarded = _measure(asked, table, surroundings, sources, progress)
     for doubt in doubts_of(onboarded, f"{asked.metric}_{asked.device}"):
         progress.say(doubt)
     return _predict(asked, table, describer, sources, onboarded, progress)
 
 
 def _measure(
-    asked: Onboarding, table: Table, space: SearchSpace, bench: Bench, sources: Sequence[Source], progress: Progress
+    asked: Onboarding, table: Table, surroundings: Surroundings, sources: Sequence[Source], progress: Progress
 ) -> Onboarded:
-    store = MeasurementStore(home(), fresh=asked.fresh)
-    task = asked.space
     with noting_how_to_continue(asked.fresh):
         return measure_few(
             table,
@@ -103,7 +114,7 @@ def _measure(
             asked.device,
             [source.target for source in sources],
             asked.samples,
-            Surroundings(space, bench, task.signature, asked.bench.target.batch, store),
+            surroundings,
             seed=asked.trust.seed,
             progress=progress,
         )

@@ -14,16 +14,15 @@ from nas.prediction.samples import MeasuredDevice
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.tables.measured_table import device_name
-from nas.tables.named_space import NamedSpace
 from nas.tables.onboarding import sources_from
-from nas.tables.table import Table
+from nas.tables.table import Table, read_table
 from nas.values.other_target import Source
 from nas.values.target import Target
 
 
 def device_in_file(
     path: Path,
-    space: NamedSpace,
+    space: Describer,
     name: str | None,
     metrics: Sequence[str],
     sources: Sequence[str] | None,
@@ -37,11 +36,11 @@ def device_in_file(
     Raises:
         RecipeError: no table of this space, an unknown device, or no such values of a metric or of a source.
     """
-    table, _, describer = space.read_table(path)
+    table = read_table(path, space.space)
     device = device_named(table, name)
     for doubt in table.doubts_about(f"{metric}_{device}" for metric in MEASURED_METRICS):
         say(doubt)
-    return device_of_table(table, describer, device, metrics, sources, seed)
+    return device_of_table(table, space, device, metrics, sources, seed)
 
 
 def device_of_table(

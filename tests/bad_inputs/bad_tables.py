@@ -17,6 +17,12 @@ SEARCH = (
 )
 ONBOARD = ("predictor", "onboard", "--table", "t.csv.gz", *TASK, *QUICK, "--target", "onnxruntime-cpu:int8")
 
+OWN_REPORT = ("predictor", "report", "t.csv.gz", "--space", "own:Space", "--input-shape", "1x8x8", "--target", "phone")
+OWN_ONBOARD = (
+    *("predictor", "onboard", "--table", "t.csv.gz", "--space", "own:Space", "--input-shape", "1x8x8"),
+    *("--out", "o.csv.gz", "--target", "onnxruntime-cpu:int8"),
+)
+
 Prepared = Callable[[Path], object]
 
 
@@ -65,6 +71,16 @@ def packed(data: bytes) -> bytes:
 
 def two_devices(folder: Path) -> None:
     table_of_two_devices(folder).rename(folder / "t.csv.gz")
+
+
+def of_own_space(code: str) -> Prepared:
+    """Return a preparation that also writes the user's own space, ``code``."""
+
+    def prepare(folder: Path) -> None:
+        sound(folder)
+        (folder / "own.py").write_text(f"import os\nfrom tiny_space import TinySpace\n{code}\n")
+
+    return prepare
 
 
 def refused(arguments: tuple[str, ...], words: str, prepare: Prepared = sound) -> BadInput:
@@ -145,5 +161,14 @@ BAD_INPUTS = {
         (*ONBOARD, "--out", "out.csv"), "a table is written as gzip CSV, to a file named like table.csv.gz"
     ),
     "two samples": refused((*ONBOARD, "--out", "o.csv.gz", "--samples", "2"), "--samples must be at least"),
+    "a space that ends the process that imports it": BadInput(
+        OWN_REPORT, ("importing it ended its process with exit code 0",), of_own_space("os._exit(0)"), apart=True
+    ),
+    "a space that ends the process that makes it": BadInput(
+        OWN_ONBOARD,
+        ("making the space ended its process with exit code 0",),
+        of_own_space("class Space(TinySpace):\n    def __init__(self):\n        os._exit(0)"),
+        apart=True,
+    ),
     "onboarding from a pipe": refused((*ONBOARD, "--out", "o.csv.gz"), "t.csv.gz is no regular file", pipe),
 }

@@ -43,6 +43,8 @@ from nas.values.target import Target
 
 ONBOARD = ("predictor", "onboard")
 
+pytestmark = pytest.mark.usefixtures("tiny_space_here")
+
 
 @pytest.fixture(name="table")
 def small_table(tmp_path: Path) -> Path:

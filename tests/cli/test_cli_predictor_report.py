@@ -36,6 +36,8 @@ from nas.values.measurement import Measurement
 
 REPORT = ("predictor", "report")
 
+pytestmark = pytest.mark.usefixtures("tiny_space_here")
+
 
 @pytest.fixture(name="table")
 def small_table(tmp_path: Path) -> Path:

@@ -120,7 +120,6 @@ def test_a_recipe_cannot_be_changed() -> None:
         ({}, "digits-auto"),  # until the task of the data names a space
         ({"data": "folder:/data/My Birds", "space": "my.space:Mine"}, "folder--data-My-Birds-my.space-Mine"),
         ({"data": {"task": "tables"}, "space": "mlp"}, "tables-mlp"),
-        ({"data": {"task": "my.tasks:Scans"}, "space": "mlp"}, "my.tasks-Scans-mlp"),
         ({"data": "../..", "space": "/"}, "run"),
     ],
 )

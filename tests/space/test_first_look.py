@@ -15,7 +15,7 @@ import pytest
 
 from nas.errors import CandidateError, RecipeError, SpaceError
 from nas.space.architecture import Architecture
-from nas.space.first_look import LookApart
+from nas.space.first_look import LookApart, load_space_apart
 from nas.space.signature import image_signature
 
 TRAPS = """
@@ -141,6 +141,19 @@ def test_a_space_that_mostly_hangs_stops_the_run(traps: Path, told: list[str], m
     look.make({}, image_signature((1, 8, 8), 10), builds=False)
     with pytest.raises(SpaceError, match=r"1 architectures did not come back within 0\.3 s, so the run stops"):
         look.layers(trap("hang"))
+    look.close()
+
+
+def test_a_space_that_always_ends_its_process_stops_the_run(
+    traps: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starting a process for each of hundreds of architectures would take minutes."""
+    monkeypatch.setattr("nas.space.first_look.MOST_LATE", 2)
+    _, look = load_space_apart("traps:Traps", {}, image_signature((1, 8, 8), 10), say=told.append, builds=False)
+    with pytest.raises(CandidateError, match="build ended its process with exit code 0"):
+        look.layers(trap("os_exit"))
+    with pytest.raises(SpaceError, match=r"none of 2 architectures came back.* exit code 0"):
+        look.layers(Architecture({"trap": "os_exit", "again": 1}))
     look.close()
 
 

@@ -37,7 +37,7 @@ def asking(architectures: Sequence[Architecture], *metrics: str) -> Any:
 
 def test_every_way_of_naming(tmp_path: Path) -> None:
     """A report's file, a report's JSON, a bundle's file, an id and a text; each architecture counts once."""
-    write_next(asking(ALL[:2], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), tmp_path)
+    write_next(asking(ALL[:2], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, str(TARGET), tmp_path)
     report = {"metrics": [{"metric": "latency_ms", "measure_next": [{"id": "?", "architecture": dict(ALL[2])}]}]}
     (tmp_path / "report.json").write_text(json.dumps({**report, "measure_command": "nas measure", "table": None}))
     (tmp_path / "architecture.json").write_text(json.dumps({"id": ALL[3].id, "architecture": dict(ALL[3])}))
@@ -97,7 +97,7 @@ def test_rows_are_added_to_a_table_that_nas_measure_wrote(tmp_path: Path) -> Non
     assert [line["idx"] for line in lines] == [str(number) for number in range(9)]
     assert {line["id"] for line in lines} == {row.architecture.id for row in rows} | {each.id for each in new}
     device = "onnxruntime-cpu_fp32_batch1_threads1"
-    command = write_next(asking(ALL[:1], "latency_ms"), tmp_path / "other.json", NAMED, device, table)
+    command = write_next(asking(ALL[:1], "latency_ms"), tmp_path / "other.json", NAMED, SPACE, device, table)
     assert command == (
         "nas measure --space tiny_space:TinySpace --input-shape 1x8x8 --target onnxruntime-cpu:fp32:batch=1:threads=1 "
         f"--architectures {tmp_path / 'other.json'} --out {table}"
@@ -110,9 +110,12 @@ def test_a_table_of_another_origin_gets_no_command(tmp_path: Path) -> None:
     table = tmp_path / "table.csv.gz"
     table.write_bytes(gzip.compress(b"width,latency_ms_pixel3\n1,2\n"))
     for device in ("pixel3", "onnxruntime-cpu_fp32_batch1_threads1", "my_board_batch8_threads4"):
-        assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, device, table) is None
-    assert write_next(asking([], "latency_ms"), tmp_path / "next.json", NAMED, str(TARGET), tmp_path) is None
-    assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, "table:pixel3", tmp_path) is None
+        assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, device, table) is None
+    assert write_next(asking([], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, str(TARGET), tmp_path) is None
+    assert (
+        write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, "table:pixel3", tmp_path)
+        is None
+    )
     assert not (tmp_path / "next.json").exists()
 
 
@@ -122,7 +125,7 @@ def test_options_of_a_space_and_several_metrics_are_part_of_the_command(tmp_path
         "nasbench201", {"channels": 4, "preset": "a b", "deep": True, "code": "3"}, image_signature((3, 32, 32), 7)
     )
     command = write_next(
-        asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, str(TARGET), tmp_path
+        asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, SPACE, str(TARGET), tmp_path
     )
     assert command == (
         "nas measure --space nasbench201 --option channels=4 --option 'preset=a b' --option deep=true "
