@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load
+from scipy.stats import binomtest
 from torch import nn
 
 import nas
@@ -39,7 +40,6 @@ from nas.recipe.recipe import Recipe
 from nas.tasks.data_source import DataSource
 from nas.training.settings import training_settings
 from nas.training.training import CandidateTraining
-from nas.values.comparison import wilson_interval
 
 SETS = ("ArrowHead", "BasicMotions", "GunPoint", "ItalyPowerDemand")
 WIDTHS, KERNELS = (128, 256, 128), (8, 5, 3)
@@ -188,7 +188,7 @@ def summary(found: Sequence[Compared]) -> list[str]:
         tested = sum(each.tested for each in part)
         errors = []
         for wrong in (sum(each.winner_wrong for each in part), sum(each.fcn_wrong for each in part)):
-            low, high = wilson_interval(wrong, tested)
+            low, high = binomtest(wrong, tested).proportion_ci(method="wilson")
             errors.append(f"{100 * wrong / tested:.1f} % ({100 * low:.1f}–{100 * high:.1f})")
         ratios = [each.winner_ms / each.fcn_ms for each in part]
         sizes = [each.winner_bytes / each.fcn_bytes for each in part]

@@ -47,7 +47,8 @@ def checked_images(images: npt.NDArray[Any], title: str) -> ImageArray:
     if images.ndim == 3 and len(np.unique(images.reshape(-1)[:_LEVELS_LOOKED_AT])) > LEVELS:
         raise ValueError(
             f"{title} must be images, but floats of shape {images.shape} with more than the {LEVELS} levels of pixels "
-            f"may be signals. If they are grey images, pass {title}[:, None]; they are rounded to {LEVELS} levels."
+            f"may be signals, which nas.Signals.from_arrays takes. If they are grey images, pass {title}[:, None]: "
+            f"they are rounded to {LEVELS} levels."
         )
     return np.ascontiguousarray(np.rint(_with_channels(images) * (LEVELS - 1)), dtype=np.uint8)
 
@@ -60,12 +61,12 @@ def _check_sides(images: npt.NDArray[Any], title: str) -> None:
     if long > _LONGEST_OF_THIN * short and short <= _THIN:
         raise ValueError(
             f"{title} must be images, but {width}×{height} pixels (shape {images.shape}) are too thin for one: they "
-            "look like signals, which are no data of this program."
+            "look like signals, which nas.Signals.from_arrays takes."
         )
     if long > _LONGEST * short and not has_channels:
         raise ValueError(
-            f"{title} of shape {images.shape} may be signals, because {width}×{height} pixels are a very long image. "
-            f"If they are grey images, pass {title}[:, None]."
+            f"{title} of shape {images.shape} may be signals, because {width}×{height} pixels are a very long image: "
+            f"then take nas.Signals.from_arrays. If they are grey images, pass {title}[:, None]."
         )
 
 

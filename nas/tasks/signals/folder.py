@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas.errors import DataError, did_you_mean
-from nas.progress import Progress
+from nas.progress import NullProgress, Progress
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import read_recording
 from nas.tasks.signals.gathering import Labelled
@@ -15,6 +15,8 @@ from nas.tasks.signals.gathering import Labelled
 ENDINGS = (".wav", ".csv")
 MOST_BROKEN = 0.05
 """The largest share of broken files that are left out. One file always is."""
+SHOWN_FROM = 200
+"""Reading fewer files takes less than a second, and shows no progress."""
 _MOST_NAMED = 5
 _SPLITS = {
     "train": ("train", "training"),
@@ -33,16 +35,17 @@ def read_folder(path: Path, columns: Sequence[str], progress: Progress) -> tuple
     files = _labelled_files(path)
     found: list[Labelled] = []
     broken: list[str] = []
-    progress.stage("reading recordings", len(files))
+    shown = progress if len(files) >= SHOWN_FROM else NullProgress()
+    shown.stage("reading recordings", len(files))
     try:
         for file, label, split in files:
             try:
                 found.append(Labelled(read_recording(file, columns), label, file, split))
             except (InputError, OSError) as error:
                 broken.append(str(error).rstrip("."))
-            progress.advance()
+            shown.advance()
     finally:
-        progress.close()
+        shown.close()
     if not broken:
         return found, []
     more = f"; and {len(broken) - _MOST_NAMED} more" if len(broken) > _MOST_NAMED else ""
