@@ -53,7 +53,7 @@ from nas.training.training import CandidateTraining
 CLASSES = 10
 FEW = 200
 """The photos of the workers that show how much memory everything but the data takes."""
-SIDES = (240, 320, 480, 640, 800, 1024)
+SIDES = (160, 240, 320, 400, 512, 640)
 SHAPES = (1.0, 4 / 3, 3 / 2, 3 / 4, 2 / 3)
 SAMPLED_S = 0.2
 DRAWN = 20
@@ -85,9 +85,9 @@ def _write_photo(folder: Path, number: int, seed: int) -> None:
     size = (round(height * float(rng.choice(SHAPES))), height)
     of_class = np.random.default_rng([seed, -1 % 2**31, number % CLASSES]).integers(0, 256, (6, 6, 3))
     coarse = (0.5 * of_class + 0.5 * rng.integers(0, 256, (6, 6, 3))).astype(np.uint8)
-    fine = rng.integers(0, 256, (size[1] // 4, size[0] // 4, 3), dtype=np.uint8)
-    smooth = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
-    Image.blend(smooth, Image.fromarray(fine).resize(size), 0.15).save(path, quality=85)
+    fine = Image.fromarray(rng.integers(0, 256, (size[1] // 4, size[0] // 4, 3), dtype=np.uint8))
+    smooth = Image.fromarray(coarse).resize(fine.size, Image.Resampling.BICUBIC)
+    Image.blend(smooth, fine, 0.15).resize(size, Image.Resampling.BILINEAR).save(path, quality=85)
 
 
 # Timing

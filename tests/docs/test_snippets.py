@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pages import ROOT, Block, all_blocks, blocks, commands, name_of, pages
+from PIL import Image
 
 import nas
 
@@ -85,12 +86,18 @@ def mobile_table(folder: Path) -> None:
 
 
 def digit_arrays(folder: Path) -> None:
-    """Images and labels as files of numpy."""
+    """Images and labels as files of numpy, and a table of pictures with several labels."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     np.save(folder / "images.npy", (digits.images * 15).astype(np.uint8))
     np.save(folder / "labels.npy", digits.target)
+    rows = ["path,label"]
+    (folder / "photos").mkdir()
+    for number, image in enumerate(digits.images[:40]):
+        Image.fromarray((image * 15).astype(np.uint8)).save(folder / "photos" / f"{number}.png")
+        rows.append(f"photos/{number}.png,{('beach;sunset', 'city', '')[number % 3]}")
+    (folder / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
 
 
 def finished_run(folder: Path) -> None:
