@@ -46,7 +46,8 @@ def _sections() -> Iterator[tuple[str, Mapping[str, str]]]:
     yield (
         "metrics, for --objective and --limit",
         {
-            metric.name: f"{metric.title.partition(' (')[0]}, {metric.source}. "
+            metric.name: f"{metric.title.partition(' (')[0]}, {metric.source}"
+            f"{f': {metric.meaning}' if metric.meaning else ''}. "
             f"A limit is written like {metric.name}<={metric.example}"
             for metric in METRICS.values()
         },

@@ -29,7 +29,7 @@ from nas.recipe.sections import (
 )
 from nas.recipe.small_searches import DEFAULT_ROUNDS, with_small_defaults
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
-from nas.recipe.training_sections import EarlyStoppingRecipe, TrainingRecipe
+from nas.recipe.training_sections import EarlyStoppingRecipe, RobustnessRecipe, TrainingRecipe
 from nas.values.objective import Limit, Objective, with_units
 from nas.values.target import Target
 
@@ -96,6 +96,8 @@ class Recipe(Section):
     """Scores, with ``evaluate = "zero-cost"`` or a ``prior``."""
     retraining: RetrainingRecipe = RetrainingRecipe()
     """How winners are retrained."""
+    robustness: RobustnessRecipe = RobustnessRecipe()
+    """The noise of ``noise_error``, and under which winners are tested."""
     execution: ExecutionRecipe = ExecutionRecipe()
     """Where trainings run."""
 
@@ -126,6 +128,7 @@ class Recipe(Section):
             supernet: SupernetRecipe | Keys = ...,
             zero_cost: ZeroCostRecipe | Keys = ...,
             retraining: RetrainingRecipe | Keys = ...,
+            robustness: RobustnessRecipe | Keys = ...,
             execution: ExecutionRecipe | Keys = ...,
         ) -> None: ...
 
@@ -303,6 +306,12 @@ class Recipe(Section):
     @property
     def parsed_objectives(self) -> tuple[Objective, ...]:
         return tuple(Objective.parse(text) for text in self.objectives)
+
+    @property
+    def stopping(self) -> EarlyStoppingRecipe:
+        """The early stopping; none where several objectives are trained, for a training has one curve."""
+        several = sum(objective.metric.source == "trained" for objective in self.parsed_objectives) > 1
+        return self.early_stopping.model_copy(update={"enabled": False}) if several else self.early_stopping
 
     @property
     def parsed_limits(self) -> tuple[Limit, ...]:

@@ -136,3 +136,28 @@ class EarlyStoppingRecipe(Section):
     """A training is stopped only if it is dominated by more than this multiple of the noise of early errors."""
     grow_subset: bool = False
     """Let early epochs see fewer images: ``reduction`` times fewer before each comparison."""
+
+
+class RobustnessRecipe(Section):
+    """The corruptions under which models are tested, for ``noise_error``. Without names, it is off until asked for."""
+
+    corruptions: tuple[str, ...] = ()
+    """Names of the task's corruptions. Winners are tested under these; ``noise_error`` takes all if there are none."""
+    strengths: tuple[float, ...] = (0.3, 0.6)
+    """The strengths of each corruption, above 0 and at most 1."""
+
+    @field_validator("corruptions")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"each corruption is named once, but got {list(value)}.")
+        return value
+
+    @field_validator("strengths")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or not all(0 < strength <= 1 for strength in value) or len(set(value)) < len(value):
+            raise ValueError(
+                f"strengths are different numbers above 0 and at most 1, at least one, but got {list(value)}."
+            )
+        return value

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nas.results.winner import Winner
 from nas.space.architecture import Architecture
+from nas.values.error_words import ErrorWords
 from nas.values.evaluation import FOR_ANY, Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import Metric
+from nas.values.objective import Limit
 
 OUTSIDE = "unlike the predictor's samples"
 """The remark on a prediction for an architecture that is unlike all architectures that the predictor was fitted to."""
@@ -61,6 +64,54 @@ def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
         for architecture, row in trained.items()
         if not row.failed and math.isfinite(row.values.get("error", math.nan))
     ]
+
+
+@dataclass(frozen=True)
+class QualityAxis:
+    """The vertical axis of plots: the first trained objective, or else the error, in per cent where it is a share."""
+
+    metric: Metric
+    words: ErrorWords
+
+    @property
+    def title(self) -> str:
+        """The title of the axis."""
+        error = self.words.error
+        return f"{error[:1].upper()}{error[1:]}" if self.metric.name == "error" else self.metric.title
+
+    @property
+    def suffix(self) -> str:
+        """The unit behind each number."""
+        return " %" if self.is_share else f" {self.metric.unit}".rstrip()
+
+    @property
+    def is_share(self) -> bool:
+        """True if values are shown as per cent."""
+        return self.words.is_share if self.is_error else self.metric.is_share
+
+    @property
+    def is_error(self) -> bool:
+        """True if it is the task's error, which has a name of its own."""
+        return self.metric.name == "error"
+
+    def scaled(self, value: float) -> float:
+        """Return a value as the axis shows it."""
+        return 100 * value if self.is_share else value
+
+    def bounds(self, limits: Iterable[Limit]) -> list[float]:
+        """Return the places of limits on the axis."""
+        return [self.scaled(limit.value) for limit in limits]
+
+    def value(self, candidate: Candidate) -> float:
+        """Return a candidate's place on the axis; NaN if it has no value."""
+        return self.scaled(candidate.error if self.is_error else candidate.values.get(self.metric.name, math.nan))
+
+    def estimate(self, winner: Winner) -> tuple[float, tuple[float, float]]:
+        """Return a winner's place on the axis, and the ends of its interval; NaN if it has no value."""
+        if not winner.has(self.metric.name):
+            return math.nan, (math.nan, math.nan)
+        found = winner.estimate(self.metric.name)
+        return self.scaled(found.value), (self.scaled(found.interval.lower), self.scaled(found.interval.upper))
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def shown_costs(
     }
     first = {metric.name: metric for metric in costs}
     for metric in {**first, **METRICS}.values():
-        if metric.name == "error":
+        if metric.name == "error" or (metric.source == "trained" and metric.name not in first):
             continue
         if metric.name in names_by_kind["predicted"]:
             yield f"{metric.title}, predicted", metric, "predicted"

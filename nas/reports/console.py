@@ -19,7 +19,7 @@ from nas.reports.wording import failed_text, wording_of
 from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
 from nas.results.front_notes import reference_of, told_choices
-from nas.results.winner import Winner, accuracy_range_text, accuracy_text, bare_range, broken_text, range_text
+from nas.results.winner import Winner, bare_range, broken_text, range_text
 from nas.values.metric import METRICS, Metric
 
 PADDING = 2
@@ -80,12 +80,12 @@ _Cells = list[tuple[str, str]]
 
 def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     """Return the header and a row for each winner."""
-    header = [("Winner", ""), ("Test", "accuracy")]
+    costs = _shown_costs(front)
+    header = [("Winner", ""), _header(front)]
     predicted = [cost for cost in front.costs if any(cost.name in winner.predicted for winner in front)]
     predicted = predicted if with_predictions else []
-    for cost in front.costs:
-        source = wording_of(front.table).value_source if cost.source == "measured" else cost.source
-        header.append((_title(cost), source))
+    for cost in costs:
+        header.append((_title(cost), _source(front, cost)))
         if cost in predicted:
             header.append((_title(cost), "predicted"))
     header += [("Limits", "")] if front.limits else []
@@ -93,7 +93,7 @@ def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     rows = [header]
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
         row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", ""), _narrow(_accuracy(winner))]
-        for cost in front.costs:
+        for cost in costs:
             row.append(_narrow(_found(winner, cost)))
             if cost in predicted:
                 row.append(_narrow(_predicted(winner, cost)))
@@ -150,12 +150,11 @@ def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
         console.print(_name(winner, on_front))
         value, bounds = _accuracy(winner)
-        lines: list[tuple[str, str | Text]] = [("test accuracy", _inline(value, bounds))]
-        for cost in front.costs:
+        lines: list[tuple[str, str | Text]] = [(f"test {front.words.title}", _inline(value, bounds))]
+        for cost in _shown_costs(front):
             text = _inline(*_found(winner, cost))
             if winner.has(cost.name):
-                source = wording_of(front.table).value_source if cost.source == "measured" else cost.source
-                text.append(f"  {source}", style="bright_black")
+                text.append(f"  {_source(front, cost)}", style="bright_black")
             lines.append((_title(cost).lower(), text))
             if cost.name in winner.predicted:
                 lines.append(("  predicted", _inline(*_predicted(winner, cost))))
@@ -211,13 +210,31 @@ def _name(winner: Winner, on_front: bool) -> Text:
     return Text.assemble(("● ", "green") if on_front else ("○ ", "bright_black"), (winner.architecture.id, "bold"))
 
 
+def _shown_costs(front: Front) -> list[Metric]:
+    """Return the metrics beside the error: the trained objective if it is another one, and the costs."""
+    return [*([front.quality] if front.quality.name != "error" else []), *front.costs]
+
+
+def _header(front: Front) -> tuple[str, str]:
+    """Return the header of the error, on two lines."""
+    first, _, rest = f"Test {front.words.title}".rpartition(" ")
+    return (first, rest) if len(first) <= 2 * len(rest) else (f"Test {front.words.title}", "")
+
+
+def _source(front: Front, cost: Metric) -> str:
+    """Return where the values of a metric come from."""
+    if cost.source == "trained":
+        return "test"
+    return wording_of(front.table).value_source if cost.source == "measured" else cost.source
+
+
 def _title(cost: Metric) -> str:
     return cost.title.removesuffix(f" ({cost.source})")
 
 
 def _accuracy(winner: Winner) -> tuple[str, str]:
-    bounds = "" if winner.test_interval.is_point else accuracy_range_text(winner.test_interval)
-    return accuracy_text(winner.test_error), bounds
+    bounds = "" if winner.test_interval.is_point else winner.words.range_text(winner.test_interval)
+    return winner.words.text(winner.test_error), bounds
 
 
 def _predicted(winner: Winner, cost: Metric) -> tuple[str, str]:
@@ -230,10 +247,10 @@ def _predicted(winner: Winner, cost: Metric) -> tuple[str, str]:
 def _found(winner: Winner, cost: Metric) -> tuple[str, str]:
     if not winner.has(cost.name):
         return "–", ""
-    if cost.source != "measured":
+    if cost.source not in ("measured", "trained"):
         return cost.format(winner.value(cost.name)), ""
-    interval = winner.measurements[cost.name].interval
-    if winner.measurements[cost.name].table is not None:
+    interval = winner.estimate(cost.name).interval
+    if cost.source == "measured" and winner.measurements[cost.name].table is not None:
         return cost.format(winner.value(cost.name)), ""
     return cost.format(winner.value(cost.name)), range_text(cost, interval.lower, interval.upper)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nas.progress import duration_text
-from nas.storage.journal_rows import WARNINGS
+from nas.storage.journal_rows import WARNINGS, WORDS
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import OPERATORS
 from nas.values.metric import readable
@@ -107,7 +107,7 @@ def titled_notes(notes: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
         if isinstance(value, Mapping):
             title = str(name).replace("_", " ")
             is_time = "second" in str(name)
-            told = {key: each for key, each in value.items() if key != WARNINGS}
+            told = {key: each for key, each in value.items() if key not in (WARNINGS, WORDS)}
             items = [(str(k), _note_text("seconds" if is_time else str(k), v)) for k, v in _flattened(told)]
             groups.append(("Time by stage" if title == "seconds" else title[:1].upper() + title[1:], items))
     return groups

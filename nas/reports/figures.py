@@ -167,8 +167,12 @@ def limit_lines(
     y_limits: Iterable[Limit],
     x_range: Sequence[float] | None,
     y_range: Sequence[float] | None,
+    y_factor: float = 100,
 ) -> dict[str, Any]:
-    """Return the part of a layout that draws each limit as a labelled line; labels outside the axes are left out."""
+    """Return the part of a layout that draws each limit as a labelled line; labels outside the axes are left out.
+
+    The vertical axis shows values multiplied by ``y_factor``.
+    """
     shapes: list[dict[str, Any]] = []
     labels: list[dict[str, Any]] = []
     for limit in x_limits:
@@ -177,7 +181,7 @@ def limit_lines(
         labels.append({"x": limit.value, "yref": "paper", "y": 1, "xanchor": "right" if is_right else "left"})
         labels[-1] |= {"text": html.escape(f" {limit_text(limit)} "), "yanchor": "top"}
     for limit in y_limits:
-        value = 100 * limit.value
+        value = y_factor * limit.value
         shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value})
         labels.append({"xref": "paper", "x": 1, "y": value, "xanchor": "right", "yanchor": "bottom"})
         labels[-1] |= {"text": html.escape(f" {limit_text(limit)} ")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from nas.reports.candidates import OUTSIDE, Candidate, PredictionCheck, prediction_checks
+from nas.reports.candidates import OUTSIDE, Candidate, PredictionCheck, QualityAxis, prediction_checks
 from nas.reports.figures import (
     Plot,
     Point,
@@ -22,7 +22,7 @@ from nas.reports.figures import (
 )
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
-from nas.results.winner import Winner, accuracy_range_text, accuracy_text, range_text
+from nas.results.winner import Winner, range_text
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, Metric
@@ -33,18 +33,19 @@ MOST_WITH_BARS = 300
 
 
 def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> Plot:
-    """Plot the error against ``cost``, for winners with their front, and for candidates."""
-    words = wording_of(front.table)
-    winners = [_winner_point(winner, cost) for winner in front if winner.has(cost.name)]
-    found = [_found_point(c, cost, words) for c in candidates if not c.stopped and _is_found(c, cost)]
-    predicted = [_predicted_point(c, cost, words) for c in candidates if not c.stopped and _is_predicted_only(c, cost)]
-    stopped = [_found_point(c, cost, words) for c in candidates if c.stopped and _is_found(c, cost)]
-    stopped += [_predicted_point(c, cost, words) for c in candidates if c.stopped and _is_predicted_only(c, cost)]
+    """Plot the error, or another trained objective, against ``cost``: winners with their front, and candidates."""
+    words, axis = wording_of(front.table), QualityAxis(front.quality, front.words)
+    winners = [_winner_point(winner, cost, axis) for winner in front if winner.has(cost.name)]
+    whole, ended = ([c for c in candidates if c.stopped == is_stopped] for is_stopped in (False, True))
+    found = [_found_point(c, cost, words, axis) for c in whole if _is_found(c, cost)]
+    predicted = [_predicted_point(c, cost, words, axis) for c in whole if _is_predicted_only(c, cost)]
+    stopped = [_found_point(c, cost, words, axis) for c in ended if _is_found(c, cost)]
+    stopped += [_predicted_point(c, cost, words, axis) for c in ended if _is_predicted_only(c, cost)]
     winners, found, predicted, stopped = map(finite, (winners, found, predicted, stopped))
     is_crowded = len(found) + len(predicted) + len(stopped) > MOST_WITH_BARS
     if is_crowded:
         found, predicted, stopped = ([point.without_bars for point in each] for each in (found, predicted, stopped))
-    word = words.value_source if cost.source == "measured" else cost.source
+    word = words.value_source if cost.source == "measured" else cost.source.replace("trained", "test")
     traces = [
         trace_of(stopped, "stopped", "stopped early", "x-thin-open", 7),
         trace_of(predicted, "predicted", "candidates, predicted", "circle-open", 8),
@@ -53,15 +54,19 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         trace_of(winners, "winner", f"winners, {word}", "diamond", 12),
     ]
     x_limits = [limit for limit in front.limits if limit.metric.name == cost.name]
-    y_limits = [limit for limit in front.limits if limit.metric.name == "error"]
+    y_limits = [limit for limit in front.limits if limit.metric == axis.metric]
     main = [*winners, *found, *predicted] or stopped
-    x_range, y_range = axis_ranges(main, [limit.value for limit in x_limits], [100 * limit.value for limit in y_limits])
+    x_range, y_range = axis_ranges(main, [limit.value for limit in x_limits], axis.bounds(y_limits))
     outside = sum(not is_inside(point, x_range, y_range) for point in stopped)
     title = cost.title if cost.source == "measured" or word in cost.title else f"{cost.title} ({word})"
     layout = {
-        "xaxis": {"title": {"text": f"{title}{f', {cost.unit}' if cost.unit else ''}"}, "range": x_range},
-        "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
-        **limit_lines(x_limits, y_limits, x_range, y_range),
+        "xaxis": {
+            "title": {"text": f"{title}{f', {cost.unit}' if cost.unit else ''}"},
+            "range": x_range,
+            **({"tickformat": ".3~%"} if cost.is_share else {}),
+        },
+        "yaxis": {"title": {"text": axis.title}, "ticksuffix": axis.suffix, "range": y_range},
+        **limit_lines(x_limits, y_limits, x_range, y_range, axis.scaled(1)),
     }
     caption = words.front_caption
     if ways := _ways(candidates):
@@ -70,8 +75,8 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         caption += f" {words.bars_caption}"
         caption += " Candidates have none here, because they are many." if is_crowded else ""
     else:
-        bars = "" if front.table else " Bars are 95 % intervals of the test error."
-        caption += f"{bars} Values on the horizontal axis are {word}, not measured."
+        bars = "" if front.table else " Bars are 95 % intervals of the test."
+        caption += f"{bars} Values on the horizontal axis are {cost.source}, not measured."
     for limit in x_limits:
         if x_range is not None and limit.value > x_range[1]:
             caption += f" The limit, {limit_text(limit)}, lies to the right of the plotted range."
@@ -80,7 +85,7 @@ def front_plot(front: Front, candidates: Sequence[Candidate], cost: Metric) -> P
         caption += f" {outside} early-stopped {lies} outside the plotted range. Double-click the plot to see all."
     if not main:
         caption = "Nothing to show yet: no training has finished."
-    name = f"Test error and {cost.title[0].lower()}{cost.title[1:]}"
+    name = f"Test {axis.title[0].lower()}{axis.title[1:]} and {cost.title[0].lower()}{cost.title[1:]}"
     return Plot(f"front-{cost.name}", name, caption, figure_of(traces, layout))
 
 
@@ -91,23 +96,23 @@ def _ways(candidates: Sequence[Candidate]) -> str:
 
 
 def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
-    """Plot the error over the course of the search, for a search without other objectives."""
-    words = wording_of(front.table)
+    """Plot the error, or another trained objective, over a search without other objectives."""
+    words, axis = wording_of(front.table), QualityAxis(front.quality, front.words)
     full = [(i, c) for i, c in enumerate(candidates, 1) if not c.stopped]
     stopped = [(i, c) for i, c in enumerate(candidates, 1) if c.stopped]
-    points = [Point(i, 100 * c.error, hover_text(c.architecture, *_candidate_lines(c, words))) for i, c in full]
-    stopped_points = [
-        Point(i, 100 * c.error, hover_text(c.architecture, *_candidate_lines(c, words))) for i, c in stopped
-    ]
-    lowest = accumulate((c.error for _, c in full), min)
-    best = [Point(i, 100 * error, "") for (i, _), error in zip(full, lowest, strict=True)]
+    points, stopped_points = (
+        [Point(i, axis.value(c), hover_text(c.architecture, *_candidate_lines(c, words, axis))) for i, c in each]
+        for each in (full, stopped)
+    )
+    lowest = accumulate((axis.value(c) for _, c in full), min)
+    best = [Point(i, value, "") for (i, _), value in zip(full, lowest, strict=True)]
     last = len(candidates) + 1
     winners = [
         Point(
             last + rank,
-            100 * winner.test_error,
-            hover_text(winner.architecture, *_winner_lines(winner)),
-            y_bounds=(100 * winner.test_interval.lower, 100 * winner.test_interval.upper),
+            axis.estimate(winner)[0],
+            hover_text(winner.architecture, *_winner_lines(winner, axis)),
+            y_bounds=axis.estimate(winner)[1],
         )
         for rank, winner in enumerate(front)
     ]
@@ -117,18 +122,18 @@ def error_plot(front: Front, candidates: Sequence[Candidate]) -> Plot:
         line_of([(p.x, p.y) for p in best], "measured", "best so far", shape="hv"),
         trace_of(winners, "winner", "winners, test split", "diamond", 12),
     ]
-    y_limits = [limit for limit in front.limits if limit.metric.name == "error"]
+    y_limits = [limit for limit in front.limits if limit.metric == axis.metric]
     main = [*winners, *points] or stopped_points
-    x_range, y_range = axis_ranges([*main, *stopped_points], [], [100 * limit.value for limit in y_limits])
+    x_range, y_range = axis_ranges([*main, *stopped_points], [], axis.bounds(y_limits))
     layout = {
         "xaxis": {"title": {"text": "Candidates, then winners"}, "range": x_range},
-        "yaxis": {"title": {"text": "Error"}, "ticksuffix": " %", "range": y_range},
-        **limit_lines([], y_limits, x_range, y_range),
+        "yaxis": {"title": {"text": axis.title}, "ticksuffix": axis.suffix, "range": y_range},
+        **limit_lines([], y_limits, x_range, y_range, axis.scaled(1)),
     }
     caption = " ".join(filter(None, (words.order_caption, _ways(candidates))))
     if not main:
         caption = "Nothing to show yet: no training has finished."
-    return Plot("error", "Error over the search", caption, figure_of(traces, layout))
+    return Plot("error", f"{axis.title} over the search", caption, figure_of(traces, layout))
 
 
 def prediction_plots(rows: Sequence[Evaluation], words: Wording = MEASURED) -> list[Plot]:
@@ -184,32 +189,33 @@ def _is_predicted_only(candidate: Candidate, cost: Metric) -> bool:
     return cost.source == "measured" and cost.name in candidate.predicted and not _is_found(candidate, cost)
 
 
-def _found_point(candidate: Candidate, cost: Metric, words: Wording) -> Point:
-    hover = hover_text(candidate.architecture, *_candidate_lines(candidate, words, cost))
+def _found_point(candidate: Candidate, cost: Metric, words: Wording, axis: QualityAxis) -> Point:
+    hover = hover_text(candidate.architecture, *_candidate_lines(candidate, words, axis, cost))
     if cost.source != "measured":
-        return Point(candidate.values[cost.name], 100 * candidate.error, hover)
+        return Point(candidate.values[cost.name], axis.value(candidate), hover)
     measured = candidate.measurements[cost.name]
     bounds = (measured.interval.lower, measured.interval.upper)
-    return Point(measured.median, 100 * candidate.error, hover, bounds)
+    return Point(measured.median, axis.value(candidate), hover, bounds)
 
 
-def _predicted_point(candidate: Candidate, cost: Metric, words: Wording) -> Point:
+def _predicted_point(candidate: Candidate, cost: Metric, words: Wording, axis: QualityAxis) -> Point:
     predicted = candidate.predicted[cost.name]
-    hover = hover_text(candidate.architecture, *_candidate_lines(candidate, words, cost))
-    return Point(predicted.mean, 100 * candidate.error, hover, (predicted.lower, predicted.upper))
+    hover = hover_text(candidate.architecture, *_candidate_lines(candidate, words, axis, cost))
+    return Point(predicted.mean, axis.value(candidate), hover, (predicted.lower, predicted.upper))
 
 
-def _winner_point(winner: Winner, cost: Metric) -> Point:
+def _winner_point(winner: Winner, cost: Metric, axis: QualityAxis) -> Point:
     bounds = None
-    if cost.source == "measured":
-        interval = winner.measurements[cost.name].interval
+    if cost.source in ("measured", "trained"):
+        interval = winner.estimate(cost.name).interval
         bounds = (interval.lower, interval.upper)
+    value, ends = axis.estimate(winner)
     return Point(
         x=winner.value(cost.name),
-        y=100 * winner.test_error,
-        hover=hover_text(winner.architecture, *_winner_lines(winner, cost)),
+        y=value,
+        hover=hover_text(winner.architecture, *_winner_lines(winner, axis, cost)),
         x_bounds=bounds,
-        y_bounds=(100 * winner.test_interval.lower, 100 * winner.test_interval.upper),
+        y_bounds=ends,
     )
 
 
@@ -225,15 +231,22 @@ def _check_point(check: PredictionCheck, metric: Metric) -> Point:
     )
 
 
-def _winner_lines(winner: Winner, cost: Metric | None = None) -> list[str]:
-    lines = [f"test accuracy {accuracy_text(winner.test_error)} ({accuracy_range_text(winner.test_interval)})"]
-    return lines + _value_lines(cost, winner.predicted, winner.measurements, winner.values)
+def _winner_lines(winner: Winner, axis: QualityAxis, cost: Metric | None = None) -> list[str]:
+    words = axis.words
+    lines = [f"test {words.title} {words.text(winner.test_error)} ({words.range_text(winner.test_interval)})"]
+    scores = {name: found.value for name, found in winner.scores.items()}
+    if axis.metric.name in scores:
+        lines.append(f"test {axis.metric.title.lower()} {axis.metric.format(scores[axis.metric.name])}")
+    return lines + _value_lines(cost, winner.predicted, winner.measurements, {**winner.values, **scores})
 
 
-def _candidate_lines(candidate: Candidate, words: Wording, cost: Metric | None = None) -> list[str]:
+def _candidate_lines(candidate: Candidate, words: Wording, axis: QualityAxis, cost: Metric | None = None) -> list[str]:
     stopped = ", stopped early" if candidate.stopped else ""
     way = f", {candidate.by}" if candidate.by else ""
-    lines = [f"{words.search_accuracy} {accuracy_text(candidate.error)}{way}{stopped}"]
+    title, name = axis.words.title, axis.metric.name
+    lines = [f"{words.search_accuracy.format(title)} {axis.words.text(candidate.error)}{way}{stopped}"]
+    if not axis.is_error and name in candidate.values:
+        lines.append(f"{axis.metric.title.lower()} {axis.metric.format(candidate.values[name])}")
     return lines + _value_lines(cost, candidate.predicted, candidate.measurements, candidate.values)
 
 

@@ -17,7 +17,7 @@ from nas.results.baselines import baseline_rows
 from nas.results.failures import failure_counts
 from nas.results.front import Front
 from nas.results.run import Run, funnel_of
-from nas.results.winner import Winner, accuracy_text, broken_text
+from nas.results.winner import Winner, broken_text
 from nas.values.objective import Limit, limit_text
 
 
@@ -82,9 +82,7 @@ def headline(record: Run) -> str:
     if front.nothing_learned:
         found = "the winner" if len(front) == 1 else f"none of {len(front)} winners"
         verb = "cannot" if len(front) == 1 else "can"
-        return (
-            f"Nothing was learned {record.place}: {found} {verb} be told from always answering the most frequent class."
-        )
+        return f"Nothing was learned {record.place}: {found} {verb} be told from {front.words.constant}."
     noun = "winner" if len(front) == 1 else "winners"
     start = f"{len(front)} {noun} {record.place}"
     best = front.best
@@ -98,7 +96,15 @@ def headline(record: Run) -> str:
         at += f" ({cost.title.lower()})" if cost.source == "counted" else " (modelled)"
     within = f", within {limits}" if limits else ""
     subject = "it has" if len(front) == 1 else "the best has"
-    return f"{start}: {subject} {accuracy_text(best.test_error)} test accuracy{at}{within}."
+    return f"{start}: {subject} {_tested_text(front, best)}{at}{within}."
+
+
+def _tested_text(front: Front, best: Winner) -> str:
+    """Return the quality of the best winner: its error, or another objective that was trained."""
+    quality = front.quality
+    if quality.name == "error" or not best.has(quality.name):
+        return f"{front.words.text(best.test_error)} test {front.words.title}"
+    return f"a test {quality.title.lower()} of {quality.format(best.value(quality.name))}"
 
 
 def _headline_without_winners(record: Run) -> str:

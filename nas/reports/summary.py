@@ -13,7 +13,7 @@ from nas.reports.cells import EXACT, cost_cell
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.run import Run, funnel_of
-from nas.results.winner import accuracy_range_text, accuracy_text
+from nas.results.winner import range_text
 from nas.storage.journal_rows import Fit
 from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
@@ -28,15 +28,17 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
     words = wording_of(front.table)
     best = front.best
     if best is not None:
-        interval = accuracy_range_text(best.test_interval)
+        interval = front.words.range_text(best.test_interval)
         interval += "" if best.test_interval.is_point else INTERVAL
-        tiles.append(
-            (
-                "best test accuracy within the limits" if front.limits else "best test accuracy",
-                accuracy_text(best.test_error),
-                interval,
-            )
-        )
+        of_that = front.quality.name != "error" and best.has(front.quality.name)
+        within = " within the limits" if front.limits else ""
+        if of_that:
+            found = best.estimate(front.quality.name)
+            bounds = range_text(front.quality, found.interval.lower, found.interval.upper) + INTERVAL
+            title = f"best test {front.quality.title.lower()}{within}"
+            tiles.append((title, front.quality.format(found.value), bounds))
+        title = f"test {front.words.title} of that winner" if of_that else f"best test {front.words.title}{within}"
+        tiles.append((title, front.words.text(best.test_error), interval))
         for cost in front.costs[:2]:
             if best.has(cost.name):
                 cell = cost_cell(
@@ -44,11 +46,11 @@ def tiles_of(front: Front, record: Run) -> list[tuple[str, str, str]]:
                     cost,
                     best.predicted,
                     best.measurements,
-                    best.values,
+                    {**best.values, **{name: score.value for name, score in best.scores.items()}},
                 )
                 has_interval = cost.source == "measured" and cell.detail not in ("", EXACT)
                 remark = f"{cell.detail}{INTERVAL}" if has_interval else ""
-                source = words.value_source if cost.source == "measured" else cost.source
+                source = words.value_source if cost.source == "measured" else cost.source.replace("trained", "test")
                 title = cost.title.removesuffix(f" ({cost.source})").lower()
                 tiles.append((f"{title} of that winner, {source}", cell.text, remark))
     meeting = sum(winner.meets(front.limits) for winner in front)
@@ -110,16 +112,21 @@ def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
 
 
 def best_sentences(front: Front) -> list[str]:
-    """Return a sentence about winners whose test accuracy cannot be told from the best one's, if there are any."""
+    """Return a sentence about winners whose quality cannot be told from the best one's, if there are any."""
     best = front.best
     if best is None:
         return []
-    errors = [(winner.estimate("error"), best.estimate("error")) for winner in front if winner is not best]
+    name = front.quality.name if best.has(front.quality.name) else "error"
+    others = [winner for winner in front if winner is not best and winner.has(name)]
+    errors = [(winner.estimate(name), best.estimate(name)) for winner in others]
     same = sum(not is_surely_less(best_error, error) for error, best_error in errors)
     if not same:
         return []
     of_others = "that of another winner" if same == 1 else f"those of {same} other winners"
-    return [f"The test cannot tell the best accuracy, {accuracy_text(best.test_error)}, from {of_others}."]
+    title, text = front.words.title, front.words.text(best.test_error)
+    if name != "error":
+        title, text = front.quality.title.lower(), front.quality.format(best.value(name))
+    return [f"The test cannot tell the best {title}, {text}, from {of_others}."]
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,16 @@ from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
 from nas.results.front_notes import listed
-from nas.results.winner import Winner, accuracy_range_text, accuracy_text, broken_text
+from nas.results.winner import Winner, broken_text, range_text
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Fit
 from nas.values.evaluation import STAGES, Evaluation, PredictedValue
 from nas.values.measurement import Measurement
-from nas.values.metric import METRICS, Metric, readable
+from nas.values.metric import METRICS, TRAINED, Metric, readable
 from nas.values.objective import Limit
 
 CARBON = "CO2e per million inferences"
+NOISE = "noise_error"
 Column = tuple[str, Metric, str]
 """The header, metric and kind of a column of costs, as ``shown_costs`` yields them."""
 
@@ -30,7 +31,7 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
     """Return a row for each winner, in the order of the front, with ``costs`` before all other metrics."""
     columns = list(
         shown_costs(
-            costs,
+            [cost for cost in costs if cost.source != "trained"],
             (w.predicted for w in front),
             (w.measurements for w in front),
             (w.values for w in front),
@@ -39,7 +40,9 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
     )
     first = [column for column in columns if column[1] in costs]
     rest = [column for column in columns if column[1] not in costs]
-    headers = ["Winner", "Architecture", "Test accuracy", *(header for header, _, _ in first)]
+    tested, scored = f"Test {front.words.title}", _scored(front)
+    titles = [f"{metric.title}, test" for metric in scored]
+    headers = ["Winner", "Architecture", tested, *titles, *(header for header, _, _ in first)]
     headers += ["Limits"] if front.limits else []
     is_same = any(standing.same_as for standing in front.standings)
     headers += ["Same as"] if is_same else []
@@ -53,6 +56,7 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
             Cell(winner.architecture.id, place, winner.architecture.id, "id"),
             architecture_cell(winner.architecture),
             _accuracy_cell(winner),
+            *(_score_cell(winner, metric) for metric in scored),
         ]
         found = winner.predicted, winner.measurements, winner.values
         cells += [cost_cell(kind, metric, *found) for _, metric, kind in first]
@@ -68,15 +72,32 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
             cells.append(_carbon_cell(winner.gco2e(front.gco2e_per_kwh)))
         cells += [cost_cell(kind, metric, *found) for _, metric, kind in rest]
         rows.append(tuple(cells))
-    numeric = frozenset({"Test accuracy", "Throughput", CARBON, *(header for header, _, _ in columns)})
+    numeric = frozenset({tested, *titles, "Throughput", CARBON, *(header for header, _, _ in columns)})
     return PageTable(tuple(headers), tuple(rows), numeric)
 
 
+def _scored(front: Front) -> list[Metric]:
+    """Return the metrics beside the error that winners were tested by, the trained objective first."""
+    found = [METRICS[name] for name in TRAINED if any(name in winner.scores for winner in front)]
+    return sorted(found, key=lambda metric: metric != front.quality)
+
+
 def _accuracy_cell(winner: Winner) -> Cell:
-    bounds = accuracy_range_text(winner.test_interval)
+    words = winner.words
+    bounds, text, shown = words.range_text(winner.test_interval), words.text(winner.test_error), winner.test_error
     if winner.is_near_chance:
-        return Cell(accuracy_text(winner.test_error), f"{bounds}, near chance", 1 - winner.test_error, "flagged")
-    return Cell(accuracy_text(winner.test_error), bounds, 1 - winner.test_error)
+        return Cell(text, f"{bounds}, near chance", words.shown(shown), "flagged")
+    return Cell(text, bounds, words.shown(shown))
+
+
+def _score_cell(winner: Winner, metric: Metric) -> Cell:
+    if not winner.has(metric.name):
+        return NOTHING
+    found = winner.estimate(metric.name)
+    bounds = range_text(metric, found.interval.lower, found.interval.upper)
+    if metric.name == NOISE:
+        bounds += "".join(f"; {name} {metric.format(each.value)}" for name, each in winner.noise.items())
+    return Cell(metric.format(found.value), bounds, found.value)
 
 
 def _throughput_cell(winner: Winner) -> Cell:
@@ -93,7 +114,7 @@ def _executed_cell(winner: Winner) -> Cell:
     """Return the precision that ran, with the accuracy before deployment if deployment changed it."""
     before = winner.exported_test_error
     changed = before is not None and before != winner.test_error
-    detail = f"{accuracy_text(before)} in fp32, before deployment" if before is not None and changed else ""
+    detail = f"{winner.words.text(before)} in fp32, before deployment" if before is not None and changed else ""
     return Cell(winner.executed_precision or "–", detail, winner.executed_precision or "")
 
 
@@ -216,7 +237,7 @@ def _outcome_cell(row: Evaluation) -> Cell:
         epochs, subset = row.details.get("epochs"), row.details.get("subset")
         reached = ""
         if epochs is not None and subset is not None:
-            reached = f"after epoch {epochs} on {100 * subset:.3g} % of the training images"
+            reached = f"after epoch {epochs} on {100 * subset:.3g} % of the training items"
         return Cell("stopped early", reached, "1", "stopped")
     flags = [flag for measurement in row.measurements.values() for flag in measurement.flags]
     details = [*(["measured in an earlier run"] if row.details.get("kept") else []), *flags]

@@ -12,7 +12,7 @@ class Wording:
 
     Attributes:
         value_source: an adjective for the values of measured metrics.
-        search_accuracy: a name for the accuracy that the search sees.
+        search_accuracy: a name for the accuracy, or another name of the error, that the search sees.
         search_error_source: the small print below an error that the search sees.
         winner_error_source: the small print below the error that scores a winner.
         front_caption: the caption of a front plot, about its errors.
@@ -55,7 +55,7 @@ class Wording:
 
 MEASURED = Wording(
     value_source="measured",
-    search_accuracy="validation accuracy",
+    search_accuracy="validation {}",
     search_error_source="validation",
     winner_error_source="test",
     front_caption="Winners show their error on the test split, candidates their error on the validation split.",
@@ -77,7 +77,7 @@ MEASURED = Wording(
 )
 LOOKED_UP = Wording(
     value_source="from the table",
-    search_accuracy="accuracy in the search",
+    search_accuracy="{} in the search",
     search_error_source="in the search",
     winner_error_source="final",
     front_caption="All errors are read from the table. Candidates show the column that the search sees, winners the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -14,11 +14,12 @@ from nas.results.front_views import front_html, front_plot, front_rows, front_te
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import BaselineTested
-from nas.values.comparison import Standing, standings
+from nas.values.comparison import Estimate, Standing, standings
+from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import Evaluation, Stage
 from nas.values.measurement import Interval
-from nas.values.metric import Metric
-from nas.values.objective import Limit, Objective
+from nas.values.metric import TRAINED, Metric
+from nas.values.objective import Limit, Objective, quality_of
 
 if TYPE_CHECKING:
     import pandas
@@ -45,6 +46,7 @@ class Front:
         gco2e_per_kwh: the carbon intensity of the electricity, if the recipe gives one.
         table: the file that all values were read from; None where models were trained and measured.
         baselines: models of another kind that were fitted to the same data, such as boosted trees for tables.
+        words: the words for the task's error.
 
     Example::
 
@@ -64,6 +66,7 @@ class Front:
     gco2e_per_kwh: float | None = None
     table: str | None = None
     baselines: tuple[BaselineTested, ...] = ()
+    words: ErrorWords = OF_IMAGES
 
     def __iter__(self) -> Iterator[Winner]:
         return iter(self.winners)
@@ -124,7 +127,7 @@ class Front:
     @property
     def nothing_learned(self) -> str | None:
         """The sentence that says so if every winner is near chance, with what to do; None for any other front."""
-        return nothing_learned_text(self.winners)
+        return nothing_learned_text(self.winners, self.words)
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -133,14 +136,19 @@ class Front:
 
     @property
     def best(self) -> Winner | None:
-        """The winner with the lowest test error among those that meet the limits; None where none does."""
+        """The winner with the lowest ``quality`` on the test among those that meet the limits; None where none does."""
         meeting = [winner for winner in self.winners if winner.meets(self.limits)]
-        return min(meeting, key=lambda winner: winner.test_error, default=None)
+        return min(meeting, key=lambda winner: winner.score(self.quality), default=None)
 
     @property
     def costs(self) -> tuple[Metric, ...]:
-        """The metrics other than the error that were minimised or limited, in that order."""
+        """The metrics other than ``quality`` that were minimised or limited, in that order."""
         return cost_metrics(self.objectives, self.limits)
+
+    @property
+    def quality(self) -> Metric:
+        """The first trained objective, or else the error: what a winner is good at, beside what it costs."""
+        return quality_of(self.objectives)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for programs."""
@@ -172,18 +180,23 @@ class Front:
 
 
 def front_of(
-    rows: Sequence[Evaluation], objectives: Sequence[Objective], limits: Sequence[Limit], run_folder: Path
+    rows: Sequence[Evaluation],
+    objectives: Sequence[Objective],
+    limits: Sequence[Limit],
+    run_folder: Path,
+    words: ErrorWords = OF_IMAGES,
 ) -> Front:
     """Return the front of the winners among ``rows``. The last row about an architecture counts."""
+    quality = quality_of(objectives)
     last = last_rows(rows, "winner")
-    winners = [_winner(row, run_folder) for row in last.values() if not row.failed]
+    winners = [_winner(row, run_folder, words) for row in last.values() if not row.failed]
     names = [objective.metric.name for objective in objectives] or ["error"]
     placed = _standings(winners, names)
     winners.sort(
         key=lambda winner: (
             not placed[winner.architecture.id].on_front,
-            winner.test_error,
-            _costs(winner, names),
+            winner.score(quality),
+            _costs(winner, [name for name in names if name != quality.name]),
             winner.architecture.id,
         )
     )
@@ -197,16 +210,21 @@ def front_of(
         run_folder=run_folder,
         failed=len(failed - {winner.architecture for winner in winners}),
         failures=failure_counts(rows),
+        words=words,
     )
 
 
 def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[Metric, ...]:
-    """Return the metrics other than the error among objectives and limits, each once, in that order."""
+    """Return the metrics among objectives and limits other than ``quality_of``, each once, in that order.
+
+    The error is not among them: it is shown anyway.
+    """
+    shown = {"error", quality_of(objectives).name}
     metrics = [*(objective.metric for objective in objectives), *(limit.metric for limit in limits)]
-    return tuple({metric.name: metric for metric in metrics if metric.name != "error"}.values())
+    return tuple({metric.name: metric for metric in metrics if metric.name not in shown}.values())
 
 
-def _winner(row: Evaluation, run_folder: Path) -> Winner:
+def _winner(row: Evaluation, run_folder: Path, words: ErrorWords) -> Winner:
     lower, upper = row.details["test_interval"]
     parity = row.details.get("parity")
     folder = str(row.details.get("folder", ""))
@@ -216,13 +234,20 @@ def _winner(row: Evaluation, run_folder: Path) -> Winner:
         test_interval=Interval(float(lower), float(upper)),
         predicted=row.predicted,
         measurements=row.measurements,
-        values={name: value for name, value in row.values.items() if name != "error"},
+        values={name: value for name, value in row.values.items() if name not in TRAINED},
         folder=folder,
         bundle=_within(run_folder, folder),
         parity=None if parity is None else float(parity),
         exported_test_error=row.details.get("exported_test_error"),
         chance_error=row.details.get("chance_error"),
+        scores=_estimates(row.details.get("scores", {})),
+        noise=_estimates(row.details.get("noise", {})),
+        words=words,
     )
+
+
+def _estimates(found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
+    return {name: Estimate(value, Interval(low, high)) for name, (value, low, high) in found.items()}
 
 
 def _within(run_folder: Path, folder: str) -> Path | None:
@@ -239,7 +264,7 @@ def _standings(winners: Sequence[Winner], names: Sequence[str]) -> dict[str, Sta
 
 
 def _costs(winner: Winner, names: Sequence[str]) -> tuple[float, ...]:
-    return tuple(winner.value(name) if winner.has(name) else float("inf") for name in names if name != "error")
+    return tuple(winner.value(name) if winner.has(name) else float("inf") for name in names)
 
 
 def last_rows(rows: Iterable[Evaluation], stage: Stage) -> dict[Architecture, Evaluation]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nas.results.failures import FailureCount
-from nas.results.winner import Winner, accuracy_text
+from nas.results.winner import Winner
 from nas.space.architecture import Architecture, choices_within
 from nas.values.comparison import Standing
+from nas.values.error_words import ErrorWords
 from nas.values.metric import Metric
 from nas.values.objective import Limit, Objective
 
@@ -39,6 +40,12 @@ class Winners(Protocol):
 
     @property
     def best(self) -> Winner | None: ...
+
+    @property
+    def words(self) -> ErrorWords: ...
+
+    @property
+    def quality(self) -> Metric: ...
 
     @property
     def nothing_learned(self) -> str | None: ...
@@ -79,14 +86,14 @@ def near_chance_text(winner: Winner) -> str:
     """Return the sentence about a winner that is near chance; the same for all such winners of a run."""
     assert winner.chance_error is not None
     return (
-        "Near chance: the interval of the test accuracy reaches that of always answering the most frequent class, "
-        f"{accuracy_text(winner.chance_error)}."
+        f"Near chance: the interval of the test {winner.words.title} reaches that of {winner.words.constant}, "
+        f"{winner.words.text(winner.chance_error)}."
     )
 
 
 def same_text(front: Winners, own: str, by_id: dict[str, Standing]) -> str:
     """Return the sentence about winners that cannot be told apart from one; the same for each of a whole group."""
-    objectives = " and ".join(objective_words(front)) or "test accuracy"
+    objectives = " and ".join(objective_words(front)) or f"test {front.words.title}"
     reason = f"in {objectives} they differ by less than the joint 95 % interval."
     group = {own, *by_id[own].same_as}
     # A part of a front, front[:2], does not have all of them.
@@ -99,19 +106,18 @@ def same_text(front: Winners, own: str, by_id: dict[str, Standing]) -> str:
 def objective_words(front: Winners) -> list[str]:
     """Return the names of what was minimised, for people."""
     metrics = [objective.metric for objective in front.objectives]
-    return ["test accuracy" if metric.name == "error" else metric.title.lower() for metric in metrics]
+    return [f"test {front.words.title}" if metric.name == "error" else metric.title.lower() for metric in metrics]
 
 
-def nothing_learned_text(winners: Sequence[Winner]) -> str | None:
+def nothing_learned_text(winners: Sequence[Winner], words: ErrorWords) -> str | None:
     """Return the sentences that say so if all winners are near chance, with what to do; None otherwise."""
     if not winners or not all(winner.is_near_chance for winner in winners):
         return None
     chance = winners[0].chance_error
     assert chance is not None
     return (
-        "Nothing was learned: no winner can be told from always answering the most frequent class, which is right for "
-        f"{accuracy_text(chance)} of the test images. Train longer (training.epochs and retraining.epochs), "
-        "or bring more images."
+        f"Nothing was learned: no winner can be told from {words.constant}, which gives a test {words.title} of "
+        f"{words.text(chance)}. Train longer (training.epochs and retraining.epochs), or bring more {words.noun}."
     )
 
 

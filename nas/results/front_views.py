@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from nas.errors import did_you_mean
 from nas.results.failures import failures_text
 from nas.results.front_notes import Winners, notes_of, reference_of, told_choices
-from nas.results.winner import Winner, accuracy_text, bare_range, range_text
+from nas.results.winner import Winner, bare_range, range_text
 from nas.values.comparison import Standing
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
@@ -85,19 +85,24 @@ def _row(front: Winners, winner: Winner, standing: Standing) -> dict[str, Any]:
     for name, measurement in winner.measurements.items():
         interval = measurement.interval
         row |= {name: measurement.median, f"{name}_lower": interval.lower, f"{name}_upper": interval.upper}
+    for name, found in winner.scores.items():
+        row |= {name: found.value, f"{name}_lower": found.interval.lower, f"{name}_upper": found.interval.upper}
     row |= dict(winner.values)
     row |= {f"choice.{name}": option for name, option in winner.architecture.items()}
     return {**row, "bundle": "" if winner.bundle is None else str(winner.bundle)}
 
 
 def front_plot(front: Winners, metric: str | None = None) -> Any:
-    """Return a plotly figure of test error against ``metric``, by default the first cost, with 95 % intervals.
+    """Return a plotly figure of the test error, or another trained objective, against ``metric``.
+
+    By default that is the first cost. Bars are 95 % intervals.
 
     Raises:
         ValueError: no such metric, or no winner has a value of it.
     """
     cost = _cost(front, metric)
-    shown = [pair for pair in zip(front.winners, front.standings, strict=True) if pair[0].has(cost.name)]
+    pairs = zip(front.winners, front.standings, strict=True)
+    shown = [pair for pair in pairs if pair[0].has(cost.name) and pair[0].has(front.quality.name)]
     if front.winners and not shown:
         raise ValueError(f"a plot needs values, but no winner has a value of {cost.name}.")
     graph = importlib.import_module("plotly.graph_objects")
@@ -106,34 +111,49 @@ def front_plot(front: Winners, metric: str | None = None) -> Any:
         group = [winner for winner, standing in shown if standing.on_front == on_front]
         if group:
             marker = {"size": 9, "color": COLOURS[on_front]}
-            figure.add_trace(graph.Scatter(**_trace(group, cost), name=name, marker=marker))
+            figure.add_trace(
+                graph.Scatter(**_trace(group, cost, front.quality, _is_share(front)), name=name, marker=marker)
+            )
     for limit in front.limits:
         if limit.metric == cost:
             figure.add_vline(x=limit.value, line_dash="dot", annotation_text=html.escape(limit_text(limit)))
     figure.update_xaxes(title_text=f"{cost.title} ({cost.unit})" if cost.unit else cost.title)
-    figure.update_yaxes(title_text="Test error (%)")
+    figure.update_yaxes(title_text=test_title(front))
     return figure.update_layout(template="plotly_white", title_text=html.escape(str(front.run_folder)))
 
 
-def _trace(winners: Sequence[Winner], cost: Metric) -> dict[str, Any]:
+def test_title(front: Winners) -> str:
+    """Return the title of an axis for the test's quality: the error, or another objective that is trained."""
+    quality = front.quality
+    title = front.words.error if quality.name == "error" else quality.title.lower()
+    unit = "%" if _is_share(front) else quality.unit
+    return f"Test {title} ({unit})" if unit else f"Test {title}"
+
+
+def _is_share(front: Winners) -> bool:
+    return front.words.is_share if front.quality.name == "error" else front.quality.is_share
+
+
+def _trace(winners: Sequence[Winner], cost: Metric, quality: Metric, is_share: bool) -> dict[str, Any]:
     values = [winner.value(cost.name) for winner in winners]
     found = [winner.measurements.get(cost.name) for winner in winners]
     upper = [0.0 if m is None else m.interval.upper - value for m, value in zip(found, values, strict=True)]
     lower = [0.0 if m is None else value - m.interval.lower for m, value in zip(found, values, strict=True)]
-    errors = [winner.test_error for winner in winners]
+    tested = [winner.estimate(quality.name) for winner in winners]
+    factor = 100 if is_share else 1
     return {
         "x": values,
-        "y": [100 * error for error in errors],
+        "y": [factor * each.value for each in tested],
         "error_x": {"type": "data", "array": upper, "arrayminus": lower, "thickness": 1},
         "error_y": {
             "type": "data",
-            "array": [100 * (w.test_interval.upper - w.test_error) for w in winners],
-            "arrayminus": [100 * (w.test_error - w.test_interval.lower) for w in winners],
+            "array": [factor * (each.interval.upper - each.value) for each in tested],
+            "arrayminus": [factor * (each.value - each.interval.lower) for each in tested],
             "thickness": 1,
         },
         "mode": "markers",
         "text": [html.escape(f"{winner.architecture.id}: {winner.short}") for winner in winners],
-        "hovertemplate": "%{text}<br>%{x}, error %{y:.2f} %<extra></extra>",
+        "hovertemplate": f"%{{text}}<br>%{{x}}, %{{y:.4g}}{' %' if is_share else ''}<extra></extra>",
     }
 
 
@@ -166,12 +186,13 @@ def _rows(front: Winners, ranges: bool = True) -> list[list[str]]:
     """Return the header and one row of cells for each winner that is shown, without its choices."""
     limits = ["limits"] if front.limits else []
     is_same = any(standing.same_as for standing in front.standings)
-    costs = [cost.title.lower() for cost in front.costs]
-    rows = [["", "winner", "front", "test accuracy", *costs, *limits, *(["same as"] if is_same else [])]]
+    shown_costs = (*([front.quality] if front.quality.name != "error" else []), *front.costs)
+    costs = [cost.title.lower() for cost in shown_costs]
+    rows = [["", "winner", "front", f"test {front.words.title}", *costs, *limits, *(["same as"] if is_same else [])]]
     for number, (winner, standing) in enumerate(zip(front.winners, front.standings, strict=True)):
         place = "yes" if standing.on_front else "no"
-        accuracy = accuracy_text(winner.test_error) + (" (near chance)" if winner.is_near_chance else "")
-        found = [_cost_text(winner, cost, ranges) for cost in front.costs]
+        accuracy = front.words.text(winner.test_error) + (" (near chance)" if winner.is_near_chance else "")
+        found = [_cost_text(winner, cost, ranges) for cost in shown_costs]
         met = ["met" if winner.meets(front.limits) else "not met"] if front.limits else []
         same = f"{len(standing.same_as)} others" if len(standing.same_as) > 1 else "".join(standing.same_as)
         shown = [str(number), winner.architecture.id, place, accuracy, *found, *met]
@@ -192,11 +213,11 @@ def _choices(front: Winners, width: int) -> list[str]:
 def _cost_text(winner: Winner, cost: Metric, ranges: bool) -> str:
     if not winner.has(cost.name):
         return "unknown"
-    measurement = winner.measurements.get(cost.name)
+    interval = winner.estimate(cost.name).interval
     value = cost.format(winner.value(cost.name))
-    if measurement is None or measurement.interval.is_point or not ranges:
+    if interval.is_point or not ranges:
         return value
-    bounds = range_text(cost, measurement.interval.lower, measurement.interval.upper)
+    bounds = range_text(cost, interval.lower, interval.upper)
     return f"{value} ({bare_range(value, bounds)})"
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from nas.recipe.recipe import Recipe
 from nas.results.front import Front, front_of, last_rows
 from nas.results.front_views import front_text
-from nas.storage.journal_rows import BaselineTested, Fit
+from nas.storage.journal_rows import WORDS, BaselineTested, Fit
+from nas.values.error_words import ErrorWords
 from nas.values.evaluation import STAGES, Evaluation, Stage
 from nas.values.objective import Limit, Objective
 
@@ -82,8 +83,14 @@ class Run:
     @property
     def front(self) -> Front:
         """The winners that the run has so far."""
-        front = front_of(self.rows, self.objectives, self.limits, self.run_folder)
+        front = front_of(self.rows, self.objectives, self.limits, self.run_folder, self.words)
         return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines)
+
+    @property
+    def words(self) -> ErrorWords:
+        """The words for the error of the run's task."""
+        data = self.notes.get("data set")
+        return ErrorWords.from_json(data.get(WORDS) if isinstance(data, Mapping) else None)
 
     @property
     def place(self) -> str:

@@ -18,6 +18,7 @@ from nas.results.bundle import Bundle
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.search_space import SearchSpace
 from nas.values.comparison import Estimate
+from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, Metric
@@ -36,7 +37,7 @@ class Winner:
 
     Attributes:
         architecture: its choices.
-        test_error: the share of test images that the deployed model classifies wrongly.
+        test_error: the error of the deployed model on the test split, such as the share of wrong classes.
         test_interval: the 95 % interval of the test error; a point where a table gives none.
         predicted: by metric, the prediction of predictors that were fitted without this winner's measurements.
         measurements: by metric, the measurement on the target.
@@ -44,8 +45,11 @@ class Winner:
         folder: the bundle, relative to the run folder; empty for a winner from a table.
         parity: the largest difference between the outputs of the torch module and of the exported model.
         exported_test_error: the test error of the exported fp32 model, before the runtime deployed it.
-        chance_error: the test error of the best constant answer, the most frequent class of the test images; None for
-            winners from tables and from runs before version 0.7.
+        chance_error: the test error of the best constant answer, such as the most frequent class; None for winners
+            from tables and from runs before version 0.7.
+        scores: by name, the task's other metrics on the test split with 95 % intervals, such as ``balanced_error``.
+        noise: by corruption, the test error under it, if the recipe asked for that.
+        words: the words for the error.
         bundle: the bundle's path; None for a winner from a table.
         space: the space, where the search was given one as an object.
 
@@ -66,11 +70,14 @@ class Winner:
     parity: float | None = None
     exported_test_error: float | None = None
     chance_error: float | None = None
+    scores: Mapping[str, Estimate] = field(default_factory=dict)
+    noise: Mapping[str, Estimate] = field(default_factory=dict)
+    words: ErrorWords = OF_IMAGES
     bundle: Path | None = None
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        found = [f"{accuracy_text(self.test_error)} test accuracy"]
+        found = [f"{self.words.text(self.test_error)} test {self.words.title}"]
         found += [
             f"{METRICS[name].title.lower()} {METRICS[name].format(each.median)}"
             for name, each in self.measurements.items()
@@ -82,8 +89,8 @@ class Winner:
     def load(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
         """Return the torch module with the winner's weights, in eval mode.
 
-        It takes images as the model saw them in training: scaled, shape (N, channels, height, width). ``space`` is
-        needed only for a run that was given a space as an object and is read from its folder.
+        It takes inputs as the model saw them in training, such as scaled images. ``space`` is needed only for
+        a run that was given a space as an object and is read from its folder.
 
         Raises:
             JournalError: there is no bundle, as for a winner from a table.
@@ -115,7 +122,7 @@ class Winner:
 
     @property
     def is_near_chance(self) -> bool:
-        """True if the test cannot tell the winner from a model that always answers the most frequent class.
+        """True if the test cannot tell the winner from a model that always gives the best constant answer.
 
         This is so if the 95 % interval of the test error reaches the error of that answer.
         """
@@ -164,10 +171,10 @@ class Winner:
             raise ValueError(f"unknown metric {metric_name!r}. {did_you_mean(metric_name, METRICS)}")
         if METRICS[metric_name].source == "measured":
             return metric_name in self.measurements
-        return metric_name == "error" or metric_name in self.values
+        return metric_name == "error" or metric_name in self.scores or metric_name in self.values
 
     def value(self, metric_name: str) -> float:
-        """Return the test error, the median of a measurement, or a counted or modelled value.
+        """Return the test error or another score, the median of a measurement, or a counted or modelled value.
 
         Raises:
             ValueError: no such metric, or the winner has no value of it.
@@ -176,9 +183,15 @@ class Winner:
             raise ValueError(f"a winner needs a value of the metric, but {self.architecture.id} has no {metric_name}.")
         if metric_name == "error":
             return self.test_error
+        if metric_name in self.scores:
+            return self.scores[metric_name].value
         if metric_name in self.measurements:
             return self.measurements[metric_name].median
         return self.values[metric_name]
+
+    def score(self, metric: Metric) -> float:
+        """Return the value of a metric on the test split; infinity if the winner has none."""
+        return self.value(metric.name) if self.has(metric.name) else math.inf
 
     def estimate(self, metric_name: str) -> Estimate:
         """Return the value of a metric with its 95 % interval; a counted or modelled value is exact.
@@ -189,6 +202,8 @@ class Winner:
         value = self.value(metric_name)
         if metric_name == "error":
             return Estimate(value, self.test_interval)
+        if metric_name in self.scores:
+            return self.scores[metric_name]
         if METRICS[metric_name].source == "measured":
             return Estimate(value, self.measurements[metric_name].interval)
         return Estimate.exact(value)
@@ -208,7 +223,7 @@ class Winner:
         ]
 
     def meets(self, limits: Iterable[Limit]) -> bool:
-        """Return True if every limit holds, by measured upper bounds, counted values and the test error."""
+        """Return True if every limit holds, by measured upper bounds, counted values and test scores."""
         return not self.broken(limits)
 
     def to_json(self) -> dict[str, Any]:
@@ -235,6 +250,8 @@ class Winner:
                 }
                 for name, m in self.measurements.items()
             },
+            "scores": {name: _estimate_json(found) for name, found in self.scores.items()},
+            "noise": {name: _estimate_json(found) for name, found in self.noise.items()},
             "counted": {name: value for name, value in self.values.items() if sources[name] == "counted"},
             "modelled": {name: value for name, value in self.values.items() if sources[name] == "modelled"},
             **self._throughput_json(),
@@ -256,16 +273,8 @@ class Winner:
         }
 
 
-def accuracy_text(error: float) -> str:
-    """Return the accuracy for an error, for people: ``98.30 %``."""
-    return f"{100 * (1 - error):.2f} %"
-
-
-def accuracy_range_text(interval: Interval) -> str:
-    """Return the accuracies for an interval of errors, for people: ``97.91–98.68 %``."""
-    if interval.is_point:
-        return "no interval"
-    return f"{100 * (1 - interval.upper):.2f}–{100 * (1 - interval.lower):.2f} %"
+def _estimate_json(found: Estimate) -> dict[str, Any]:
+    return {"value": found.value, "interval_95": [found.interval.lower, found.interval.upper]}
 
 
 def range_text(metric: Metric, lower: float, upper: float) -> str:
@@ -287,7 +296,7 @@ def broken_text(winner: Winner, limit: Limit) -> str:
     if not winner.has(metric.name):
         return f"{metric.title.lower()} unknown, limit {metric.format(limit.value)}"
     if metric.name == "error":
-        return f"accuracy {accuracy_text(winner.test_error)} < {100 * (1 - limit.value):.6g} %"
+        return winner.words.broken_text(winner.test_error, limit.value)
     value = winner.value(metric.name)
     if limit.holds(value):
         upper, most = metric.format_apart(winner.upper(metric.name), limit.value)

@@ -22,8 +22,8 @@ from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
-from nas.values.metric import METRICS
-from nas.values.objective import Limit, Objective
+from nas.values.metric import METRICS, TRAINED
+from nas.values.objective import Limit, Objective, quality_of
 from nas.values.target import Target
 
 FloatArray = npt.NDArray[np.float64]
@@ -78,6 +78,7 @@ class Beliefs:
         device_describer: describes parts, for predictors.
         look: finds layers, and whether an architecture can be built.
         describer: counts layers of the space's architectures.
+        quality: the metric by which trainings are stopped early: the first trained objective, or else the error.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Beliefs:
         self.space = space
         self.objectives = tuple(objectives)
         self.limits = tuple(limits)
+        self.quality = quality_of(self.objectives)
         self.look = look or LookHere(space, signature)
         self.parts = DeviceParts(space)
         self.device_describer = Describer(self.parts.space, lambda part: self.look.layers(self.parts.completed(part)))
@@ -107,7 +109,7 @@ class Beliefs:
         self.winners: dict[Architecture, Evaluation] = {}
         self.unfit = Unfit(self.parts)
         self._candidates: dict[Architecture, Evaluation] = {}
-        self._lowest_error: float | None = None
+        self._lowest: float | None = None
         self._failures = RepeatedFailures()
         self._precision = target.precision
         self._hierarchy = MemoryHierarchy.of_this_machine()
@@ -161,14 +163,15 @@ class Beliefs:
         self._drop_candidate(row.architecture)
         if row.reached_full_fidelity and row.architecture not in self.unfit:
             self._candidates[row.architecture] = row
-            if "error" in row.values:
-                lowest = self._lowest_error
-                self._lowest_error = row.values["error"] if lowest is None else min(lowest, row.values["error"])
+            found = row.values.get(self.quality.name)
+            if found is not None:
+                self._lowest = found if self._lowest is None else min(self._lowest, found)
 
     def _drop_candidate(self, architecture: Architecture) -> None:
         if self._candidates.pop(architecture, None) is not None:
-            errors = (row.values["error"] for row in self._candidates.values() if "error" in row.values)
-            self._lowest_error = min(errors, default=None)
+            name = self.quality.name
+            found = (row.values[name] for row in self._candidates.values() if name in row.values)
+            self._lowest = min(found, default=None)
 
     # What the rows say
 
@@ -183,9 +186,9 @@ class Beliefs:
         return list(self._candidates.values())
 
     @property
-    def lowest_error(self) -> float | None:
-        """The lowest error among the candidates; None without any."""
-        return self._lowest_error
+    def lowest_quality(self) -> float | None:
+        """The lowest value of ``quality`` among the candidates; None without any."""
+        return self._lowest
 
     @cached_property
     def whole(self) -> frozenset[Architecture] | None:
@@ -245,7 +248,7 @@ class Beliefs:
             self._predicted[part] = {name: found[index] for name, found in predictions.items()}
 
     def values(self, architecture: Architecture) -> dict[str, float]:
-        """Return the best known value of each metric: measured before predicted, and the error if it was trained.
+        """Return the best known value of each metric: measured before predicted, and trained ones after a training.
 
         A measured metric of an architecture that failed is infinite if nothing predicts it.
         """
@@ -254,8 +257,8 @@ class Beliefs:
         known |= self.counted(architecture)
         known |= {name: m.median for name, m in self.measurements.get(architecture, {}).items()}
         training = self.trainings.get(architecture)
-        if training is not None and "error" in training.values:
-            known["error"] = training.values["error"]
+        if training is not None:
+            known |= {name: value for name, value in training.values.items() if name in TRAINED}
         return known
 
     def costs(self, architectures: Sequence[Architecture], name: str) -> FloatArray:
@@ -292,8 +295,9 @@ class Beliefs:
         return {limit.metric.name: limit.excess(values[limit.metric.name]) for limit in self.limits}
 
     def accuracy_excess(self, values: Mapping[str, float]) -> float:
-        """Return by how much a limit on the error is exceeded in a short training. Winners train longer."""
-        return sum(max(0.0, limit.excess(values["error"])) for limit in self.limits if limit.metric.source == "trained")
+        """Return by how much limits on trained metrics are exceeded in a short training. Winners train longer."""
+        limits = [limit for limit in self.limits if limit.metric.source == "trained"]
+        return sum(max(0.0, limit.excess(values[limit.metric.name])) for limit in limits)
 
     def broken_limit(self, architecture: Architecture) -> Limit | None:
         """Return the first limit that the best known values break, among those that need no training."""
@@ -315,7 +319,7 @@ class Beliefs:
         ]
 
     def surely_meets(self, architecture: Architecture) -> bool:
-        """Return True if every limit but one on the error holds by the upper bound of a measurement."""
+        """Return True if every limit that needs no training holds by the upper bound of a measurement."""
         measured = self.measurements.get(architecture, {})
         is_known = all(limit.metric.source != "measured" or limit.metric.name in measured for limit in self.cost_limits)
         return is_known and self.excess_of_bounds(architecture) == 0
@@ -332,8 +336,11 @@ class Beliefs:
 
     def excess_of_means(self, architecture: Architecture) -> float:
         """Return the sum of the relative excesses over all limits, by medians, predicted means and counts."""
-        values = {"error": 0.0, **self.values(architecture)}
-        return sum(max(0.0, excess) for excess in self.excesses(values).values())
+        return sum(max(0.0, excess) for excess in self.hoped_excesses(architecture).values())
+
+    def hoped_excesses(self, architecture: Architecture) -> dict[str, float]:
+        """Return the excesses over all limits, as if training would meet those that need it."""
+        return self.excesses({**dict.fromkeys(TRAINED, 0.0), **self.values(architecture)})
 
 
 def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ class FirstMeasurements:
         nearest = self._lowest(self._expected_excess, known, beliefs.cost_limits)
         nearest = min((nearest, *beliefs.measurements), key=self._expected_excess)
         if self._expected_excess(nearest) > 0:
-            excesses = beliefs.excesses({"error": 0.0, **beliefs.values(nearest)})
+            excesses = beliefs.hoped_excesses(nearest)
             over = ", ".join(f"{name} by {100 * excess:.2g} %" for name, excess in excesses.items() if excess > 0)
             raise LimitError(
                 f"nothing that was found meets all of {', '.join(map(str, beliefs.limits))} together: the "

@@ -26,7 +26,10 @@ def tell_plan(state: RunState) -> None:
     if state.recipe.evaluate == "train":
         state.schedule.guess = _epoch_guess(state)
     begun = max(state.rounds_done, default=-1) + 1
-    for told in (*defaults_told(state.recipe, state.resolved.task), f"plan: {state.schedule.text(begun)}"):
+    several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled
+    stopping = ["no training is stopped early, because several objectives are trained"] if several else []
+    defaults = defaults_told(state.recipe, state.resolved.task)
+    for told in (*defaults, f"plan: {state.schedule.text(begun)}", *stopping):
         state.progress.say(told)
 
 

@@ -23,6 +23,7 @@ from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
 from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
+from nas.searching.given.metrics import check_error_alone, check_metrics
 from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.given.places_to_train import check_execution, check_gpus
 from nas.searching.given.teachers import Teacher, teacher_of
@@ -216,6 +217,7 @@ def _resolve_models(
     made, look = with_training_choices(recipe, made, look, progress.say)
     training = recipe.training
     check_training(made, training_settings(recipe, training.epochs, training.subset, training.time_limit_s), loaded)
+    check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
     models = Models(loaded, source.pinned(), bench, teacher_of(recipe, signature))
@@ -329,6 +331,7 @@ def _resolve_table(
     recipe: Recipe, space: GivenSpace | None, task: Task | None, progress: Progress, apart: LookApart | None
 ) -> Resolved:
     """Return the same for a run that looks everything up: it loads no data set and measures nothing."""
+    check_error_alone(recipe, "a table has errors alone")
     if task is not None:
         raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
     signature = image_signature(recipe.table.input_shape, recipe.table.classes)

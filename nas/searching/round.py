@@ -10,7 +10,7 @@ from typing import final
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
-from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator
+from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
 from nas.searching.evaluating.stopping import Stopping
 from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
@@ -23,7 +23,7 @@ from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway
 from nas.training.settings import training_seed
 from nas.training.zero_cost import ScorePrior
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
-from nas.values.metric import METRICS
+from nas.values.metric import trained_values
 from nas.values.objective import reason_text
 
 FINAL_MEASURINGS = 4
@@ -59,7 +59,7 @@ def train_round(
         total, most_s = 1, None
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
     for trainings in _attempts(state, evaluator, number, until, ends_s, prior):
-        executor.run(Checked(evaluator.work), trainings, time_limit_s=evaluator.time_limit_s)
+        executor.run(Checked(evaluator.work, reported(recipe)), trainings, time_limit_s=evaluator.time_limit_s)
     state.journal.append(*screening.unrecorded(number), TrainingsEnded(number))
     screening.mark_recorded()
     state.progress.close()
@@ -309,7 +309,7 @@ class Trainings:
             "train",
             architecture,
             self._number,
-            values={"error": report["error"], **self._state.beliefs.counted(architecture)},
+            values={**trained_values(report), **self._state.beliefs.counted(architecture)},
             predicted=self._predicted[job["id"]],
             details={
                 "epochs": report["epoch"],
@@ -336,16 +336,16 @@ class Trainings:
         )
 
     def _record(self, job: Job, report: Report) -> None:
-        architecture = Architecture(job["architecture"])
+        architecture, quality = Architecture(job["architecture"]), report[self._state.beliefs.quality.name]
         curve = self._curves[job["id"]]
         missing = min(report["epoch"], self._stopping.epochs_of(architecture)) - len(curve)  # the user's may end early
-        curve += [report["error"]] * max(1, missing)
+        curve += [quality] * max(1, missing)
         subsets = self._subsets.setdefault(job["id"], [])
         subsets += [report.get("subset", self._evaluator.subset)] * max(1, missing)
-        self._stopping.record(architecture, report["epoch"], report["error"])
+        self._stopping.record(architecture, report["epoch"], quality)
 
     def _growth(self, job: Job) -> dict[str, list[float]]:
-        """Return the share of the training images that each epoch saw, if it was not always the same."""
+        """Return the share of the training items that each epoch saw, if it was not always the same."""
         subsets = self._subsets.pop(job["id"], [])
         return {"subsets": subsets} if len(set(subsets)) > 1 else {}
 
@@ -361,5 +361,5 @@ class Trainings:
         state.screening.mark_recorded()
         self._proposer.tell(told(state.beliefs, row))
         self._has_met_limits = self._has_met_limits or self._meets_limits(row)
-        best = state.beliefs.lowest_error
-        state.progress.advance(best=None if best is None else f"error {METRICS['error'].format(best)}")
+        best, quality = state.beliefs.lowest_quality, state.beliefs.quality
+        state.progress.advance(best=None if best is None else f"{quality.title.lower()} {quality.format(best)}")

@@ -21,7 +21,7 @@ def front_candidates(beliefs: Beliefs, *, surely: bool, without: Collection[Arch
     """Return the non-dominated candidates among those that meet the limits, ordered by their first objective.
 
     With ``surely``, measured upper bounds must meet the limits; otherwise predicted means count where nothing was
-    measured. If no short training meets a limit on the error, its excess counts as one more objective.
+    measured. If no short training meets the limits on trained metrics, their excess counts as one more objective.
     """
     beliefs.predict_all(row.architecture for row in beliefs.candidates)
 

@@ -12,6 +12,7 @@ from nas.searching.beliefs import Beliefs
 from nas.searching.proposer import Told
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
+from nas.values.metric import Metric
 
 CostsOf = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
 
@@ -26,15 +27,22 @@ def told(beliefs: Beliefs, row: Evaluation) -> Told:
     if row.reached_full_fidelity:
         seconds = row.details.get("seconds")
         return Told(row.architecture, beliefs.losses(values), beliefs.excesses(values), seconds=seconds)
-    error = _expected_error(beliefs, row)
-    if error is None:
+    quality = _expected_quality(beliefs, row)
+    if quality is None:
         return Told(row.architecture, None, {}, stopped=True)
-    values |= {"error": error}
-    return Told(row.architecture, None, beliefs.excesses(values), stopped=True, expected=beliefs.losses(values))
+    values |= {beliefs.quality.name: quality}
+    # Nothing tells what the other trained metrics would have been in the end, so they are not reported.
+    is_known = {limit.metric.name: limit.metric in (*_untrained(beliefs), beliefs.quality) for limit in beliefs.limits}
+    excesses = {name: excess for name, excess in beliefs.excesses(values).items() if is_known[name]}
+    return Told(row.architecture, None, excesses, stopped=True, expected=beliefs.losses(values))
 
 
-def _expected_error(beliefs: Beliefs, row: Evaluation) -> float | None:
-    """Return the error that a stopped training would have reached, judging by trainings that ran to their end."""
+def _untrained(beliefs: Beliefs) -> list[Metric]:
+    return [limit.metric for limit in beliefs.cost_limits]
+
+
+def _expected_quality(beliefs: Beliefs, row: Evaluation) -> float | None:
+    """Return what a stopped training would have reached, judging by the curves of those that ran to their end."""
     curve = row.details.get("curve", ())
     alike = beliefs.candidates
     if "epochs" in beliefs.parts.names:  # curves of other lengths fall at another pace

@@ -53,6 +53,8 @@ class RecipeText(_Note):
     text: str
 
 
+WORDS = "words"
+"""The key of ``Began.data_set`` that holds the words for the task's error."""
 WARNINGS = "warnings"
 """The key of ``Began.data_set`` that holds the reasons, found in the data, to doubt results."""
 

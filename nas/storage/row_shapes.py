@@ -21,6 +21,7 @@ def _plausible(sample: float) -> float:
 Sample = Annotated[float, Field(ge=0, le=1e18), AfterValidator(_plausible)]
 Value = Annotated[float, Field(ge=-1e30, le=1e30)]
 """Larger ones are no results: sums of them overflow."""
+Loss = Annotated[float, Field(ge=0, le=1e30)]
 Text = Annotated[str, Field(min_length=1)]
 Choices = Annotated[dict[str, bool | int | float | str], Field(min_length=1)]
 
@@ -58,6 +59,10 @@ class _Measurement(_Shape):
     drifts: list[Annotated[float, Field(gt=0, le=1e6)]] = []
 
 
+Bounds = Annotated[list[float], Field(min_length=3, max_length=3)]
+"""A value with the ends of its interval."""
+
+
 class _Details(_Shape):
     epochs: Count | None = None
     stopped_early: bool = False
@@ -71,10 +76,12 @@ class _Details(_Shape):
     deployed: str = ""
     kept: bool = False
     described: bool = True
-    test_error: Annotated[float, Field(ge=0, le=1e30)] | None = None
+    test_error: Loss | None = None
     test_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     parity: float | None = None
-    exported_test_error: Annotated[float, Field(ge=0, le=1e30)] | None = None
+    exported_test_error: Loss | None = None
+    scores: dict[str, Bounds] = {}
+    noise: dict[str, Bounds] = {}
 
 
 class _Evaluation(_Shape):

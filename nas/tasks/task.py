@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final
 
@@ -14,10 +15,12 @@ import torch
 
 from nas.errors import DataError
 from nas.space.signature import DType, Signature, TensorType
+from nas.storage.journal_rows import WORDS
 from nas.tasks.baseline import Baseline
 from nas.tasks.batches import Examples, IntArray, Items, Joined, Part, Tensors, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.deployed.inputs import Arrays, Named
+from nas.values.error_words import ErrorWords
 
 FINGERPRINTED = 64
 """Items of each split that the fingerprint of a plain data set looks at."""
@@ -92,6 +95,15 @@ class Task(abc.ABC):
     def augmented_more(self, raw: Tensors, generator: torch.Generator, strength: float) -> Tensors:
         """Return a training batch, changed at random on top of ``augmented``, by a ``strength`` of 0 to 1."""
         raise NotImplementedError(f"{type(self).__name__} has no augmentation with a strength.")
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """The names of what may spoil an item without changing its target, for the error under noise."""
+        return ()
+
+    def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
+        """Return a batch of raw items under the corruption called ``name``, by a ``strength`` above 0 and up to 1."""
+        raise NotImplementedError(f"{type(self).__name__} has no corruption called {name!r}.")
 
     def inputs_of(self, raw: Tensors) -> Tensors:
         """Return raw items, on any device, as the model's inputs. By default they are that already."""
@@ -270,12 +282,26 @@ def _fingerprint(task: Task) -> str:
     return digest.hexdigest()[:12]
 
 
+def words_of(task: Task) -> ErrorWords:
+    """Return the words for a task's error: its criterion's, with the noun of its items."""
+    own = ErrorWords(error="error", accuracy="", constant="always giving the best constant answer")
+    words: ErrorWords = getattr(task.criterion, "words", own)
+    return replace(words, noun=task.noun)
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """Return the names of the trained metrics that a task has; ``error`` is the first."""
+    found: tuple[str, ...] = getattr(task.criterion, "metrics", ("error",))
+    return (*found, "noise_error") if task.corruptions else found
+
+
 def facts_of(task: Task) -> dict[str, Any]:
     """Return what a run records and reports show of a task's data."""
     return {
         "name": task.name,
         "fingerprint": task.fingerprint,
         "signature": task.signature.to_json(),
+        WORDS: words_of(task).to_json(),
         **task.facts,
         f"training {task.noun}": len(task.train),
         f"validation {task.noun}": len(task.validation),

@@ -1,25 +1,58 @@
-"""Modules in training: the device on which they run, and their error on a split."""
+"""Modules in training: the device on which they run, and their error and other metrics on a split."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 import torch
 
 from nas.tasks.batches import Examples, Tensors, in_order
+from nas.tasks.corruptions import NOISE, Robustness, mean_score, noise_scores
+from nas.tasks.scores import Tally
 from nas.tasks.task import Task
 
 EVALUATED_TOGETHER = 512
 """The most items that are evaluated at once."""
 
 
+def metrics_on(
+    module: torch.nn.Module,
+    examples: Examples,
+    task: Task,
+    device: torch.device | None = None,
+    robustness: Robustness | None = None,
+) -> dict[str, float]:
+    """Return the metrics of a module on a split, by name: ``error`` first, then the others that are finite.
+
+    With ``robustness`` the error under noise is among them, which takes one more pass for each corruption and strength.
+    """
+    device = device or torch.device("cpu")
+    tally = _tally_of(module, examples, task, device)
+    scores: Mapping[str, float] = {name: score.value for name, score in tally.scores().items()}
+    found = {"error": tally.error, **{n: v for n, v in scores.items() if n != "error" and math.isfinite(v)}}
+    if robustness is not None:
+        with torch.inference_mode():
+            under = noise_scores(
+                lambda raw: module(*task.inputs_of(moved(raw, device))).cpu(), examples, task, robustness
+            )
+        found[NOISE] = mean_score(list(under.values())).value
+    return found
+
+
 def error_of(module: torch.nn.Module, examples: Examples, task: Task, device: torch.device | None = None) -> float:
     """Return a module's error on a split: the criterion's, such as the share of items that are classified wrongly."""
-    device = device or torch.device("cpu")
+    return _tally_of(module, examples, task, device or torch.device("cpu")).error
+
+
+def _tally_of(module: torch.nn.Module, examples: Examples, task: Task, device: torch.device) -> Tally:
+    """Return the tally of a split. Leaves the module in eval mode."""
     tally = task.criterion.tally()
     module.eval()
     with torch.inference_mode():
         for batch in in_order(examples, task.signature.together(EVALUATED_TOGETHER)):
             tally.add(module(*task.inputs_of(moved(batch.raw, device))), batch.targets.to(device))
-    return tally.error
+    return tally
 
 
 def moved(tensors: Tensors, device: torch.device) -> Tensors:

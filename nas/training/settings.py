@@ -9,6 +9,8 @@ from nas.recipe.recipe import Recipe
 from nas.recipe.training_sections import SEARCHABLE
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
+from nas.tasks.corruptions import NOISE, Robustness
+from nas.values.objective import trained_metrics
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class TrainingSettings:
     """The settings of a training. ``subset`` is the share of the training items that it uses.
 
     ``use_validation`` adds the validation items. ``subsets`` holds a share for each epoch; if it is empty, every epoch
-    uses ``subset``. The recipe's section ``[training]`` describes the others.
+    uses ``subset``. With ``robustness`` the validation items are also evaluated under noise. The recipe's section
+    ``[training]`` describes the others.
     """
 
     epochs: int
@@ -46,6 +49,7 @@ class TrainingSettings:
     head_epochs: int = 0
     distillation_weight: float = 0.5
     temperature: float = 2.0
+    robustness: Robustness | None = None
 
     def __post_init__(self) -> None:
         if self.subsets and len(self.subsets) != self.epochs:
@@ -74,8 +78,21 @@ def training_settings(
         device=recipe.training.device,
         time_limit_s=time_limit_s,
         threads=recipe.execution.threads_per_worker,
+        robustness=searched_robustness(recipe),
         **changes,
     )
+
+
+def searched_robustness(recipe: Recipe) -> Robustness | None:
+    """Return the noise that candidates are evaluated under; None where its error is neither minimised nor limited."""
+    asked = trained_metrics(recipe.parsed_objectives, recipe.parsed_limits)
+    return robustness_of(recipe) if NOISE in asked else None
+
+
+def robustness_of(recipe: Recipe) -> Robustness:
+    """Return the noise that the recipe describes."""
+    section = recipe.robustness
+    return Robustness(section.corruptions, section.strengths, recipe.seed)
 
 
 def training_seed(recipe: Recipe, architecture: Architecture) -> int:

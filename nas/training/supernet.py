@@ -19,9 +19,10 @@ from nas.space.search_space import HasSupernet, SearchSpace, ends
 from nas.space.signature import Signature
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
+from nas.tasks.corruptions import Robustness
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
-from nas.training.modules import device_named, error_of, move
+from nas.training.modules import device_named, metrics_on, move
 
 BY = "supernet"
 """The value of ``by`` in rows and reports of candidates that were evaluated with shared weights."""
@@ -144,6 +145,7 @@ class SharedEvaluation:
     device: str
     threads: int
     clock: Callable[[], float] = field(default=time.monotonic)
+    robustness: Robustness | None = None
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Evaluate the job's architecture.
@@ -161,8 +163,8 @@ class SharedEvaluation:
             device = device_named(self.device)
             move(module, device)
             recalibrate(module, task, self.images, device)
-            error = error_of(module, task.validation, task, device)
-        yield {"epoch": 1, "error": error, "by": BY, "seconds": self.clock() - began, "done": True}
+            metrics = metrics_on(module, task.validation, task, device, self.robustness)
+        yield {"epoch": 1, **metrics, "by": BY, "seconds": self.clock() - began, "done": True}
 
 
 def recalibrate(module: torch.nn.Module, task: Task, items: int, device: torch.device) -> None:

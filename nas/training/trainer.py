@@ -18,7 +18,7 @@ from nas.tasks.batches import Examples, Items, items_at
 from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
-from nas.training.modules import device_named, error_of, move, moved
+from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, set_rates
 from nas.training.settings import TrainingSettings
 
@@ -70,7 +70,8 @@ class Trainer:
     def train(self, module: torch.nn.Module, task: Task, seed: int = 0) -> Iterator[dict[str, Any]]:
         """Train a module, and yield a report after each epoch: ``epoch``, ``loss``, ``subset`` and ``error``.
 
-        The error is that of the validation items; it is missing if these are trained on. Before the last report it is
+        The error is that of the validation items, as are the task's other metrics; all are missing if these items are
+        trained on. Before the last report it is
         that of averaged weights, which predicts the final error better.
 
         Raises:
@@ -159,7 +160,7 @@ class _Training:
             self._averaged.keep()
         if not settings.use_validation and self._averaged is not None:
             with contextlib.nullcontext() if is_last else self._averaged.swapped_in():
-                report["error"] = error_of(self._module, self._task.validation, self._task, self._device)
+                report |= metrics_on(self._module, self._task.validation, self._task, self._device, settings.robustness)
         return report
 
     def _learn(self, batch: Items) -> float:

@@ -42,7 +42,7 @@ class Standing:
 
 
 def wilson_interval(wrong: float, count: float, z: float = 1.959964) -> tuple[float, float]:
-    """Return the 95 % interval of a share of ``count`` images, which stays within 0 and 1 (Wilson, 1927)."""
+    """Return the 95 % interval of a share of ``count`` items, which stays within 0 and 1 (Wilson, 1927)."""
     share = wrong / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
@@ -60,7 +60,7 @@ def standings(points: Mapping[str, Sequence[Estimate]]) -> dict[str, Standing]:
     Two estimates are told apart if their difference exceeds their joint interval: the halves that face each other,
     added in quadrature. For medians of independent rounds that is the 95 % interval of the difference; for test errors
     it is Newcombe's interval of the difference of two shares, from their Wilson intervals ("Interval estimation for the
-    difference between independent proportions", 1998, method 10). All models are tested on the same images, so their
+    difference between independent proportions", 1998, method 10). All models are tested on the same items, so their
     errors vary together and the true interval is narrower: points are rather told apart too seldom than too often.
     Pairs are judged one by one. With many points, some are told apart by chance.
     """

@@ -42,20 +42,24 @@ class Failure:
 class Evaluation:
     """An immutable row about one architecture at one stage.
 
-    ``values`` are exact: trained (``error``), counted (``params``, ``macs``) or modelled (``modelled_energy_mj``).
+    ``values`` are exact: trained (``error`` and the task's other metrics), counted (``params``, ``macs``) or modelled
+    (``modelled_energy_mj``).
     Measured values stand in ``measurements`` and predictions in ``predicted``, so that the three are never mixed.
     ``details`` is plain JSON data, by stage:
 
     - measure, train: ``described`` is false if the architecture could not even be built.
     - measure: ``kept`` is true if the measurements come from an earlier run; ``for any`` names the choices of training
       on which they do not depend.
-    - train: ``epochs``; ``stopped_early``; ``subset``, the share of the training images in the last epoch;
-      ``subsets``, the share in each epoch if it varied; ``curve``, the validation error after each epoch; ``seconds``;
+    - train: ``epochs``; ``stopped_early``; ``subset``, the share of the training items in the last epoch;
+      ``subsets``, the share in each epoch if it varied; ``curve``, the error, or what is minimised in its place, after
+      each epoch; ``seconds``;
       ``by``, the way of evaluating if it was not training.
     - check: the same, for the handful that is trained alone to check another way of evaluating.
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
       it began from if not from scratch.
-    - winner: ``test_error``; ``test_interval``, 95 % by Wilson; ``parity``, the largest difference of outputs;
+    - winner: ``test_error``; ``test_interval``, 95 %; ``scores``, other metrics on the test split with both ends of
+      their intervals; ``noise``, the same for the error under each corruption; ``parity``, the
+      largest difference of outputs;
       ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying;
       ``chance_error``, the test error of the best constant answer.
     """

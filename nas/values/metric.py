@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from nas.errors import RecipeError, did_you_mean
 
@@ -26,6 +27,13 @@ class Metric:
     unit: str
     source: Source
     units: Mapping[str, float]
+    meaning: str = ""
+    """A sentence for lists of metrics, where the title does not say enough."""
+
+    @property
+    def is_share(self) -> bool:
+        """True for shares, which are written as per cent."""
+        return self.unit == "" and "%" in self.units
 
     def parse(self, text: str) -> float:
         """Return the value of ``"2ms"`` or ``"30 MMACs"`` in this metric's own unit.
@@ -33,7 +41,7 @@ class Metric:
         A bare number is refused where units differ: ``60`` may be meant as microseconds. Counts and shares have none.
 
         Raises:
-            RecipeError: not a finite, non-negative number, an error above 1, no unit, or a unit of another quantity.
+            RecipeError: not a finite, non-negative number, a share above 1, no unit, or a unit of another quantity.
         """
         match = re.fullmatch(r"\s*([+-]?[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([^\s0-9]*)\s*", text)
         if match is None:
@@ -55,8 +63,9 @@ class Metric:
                 f"a limit on {self.name} needs a unit, such as {self.example}, but got {text.strip()!r}. "
                 f"Write {match[1]}{self.unit} if you mean that."
             )
-        if self.name == "error" and value > 1:
-            raise RecipeError(f"an error lies in [0, 1], or is written like 5%, but got {text.strip()!r}.")
+        if self.is_share and value > 1:
+            what = "an error" if self.name == "error" else f"a limit on {self.name}"
+            raise RecipeError(f"{what} lies in [0, 1], or is written like 5%, but got {text.strip()!r}.")
         return value
 
     @property
@@ -66,8 +75,10 @@ class Metric:
 
     def format(self, value: float, more: int = 0) -> str:
         """Return the value for people, its unit scaled to a readable size, with ``more`` digits than usual."""
-        if self.name == "error":
+        if self.is_share and value < MOST_SHARE:
             return f"{100 * value:.{2 + more}f} %"
+        if self.source == "trained":
+            return f"{value:.{4 + more}g} {self.unit}".strip()
         if self.unit in ("", "B"):
             return readable(value, self.unit, smallest="", digits=3 + more)
         if self.unit == "mJ":
@@ -80,6 +91,8 @@ class Metric:
         return next((pair for pair in pairs if pair[0] != pair[1]), (self.format(value), self.format(other)))
 
 
+MOST_SHARE = 10.0
+"""Larger errors are no shares, but of values that were not standardised; they are not written as per cent."""
 _PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T")
 
 
@@ -104,6 +117,7 @@ def readable(value: float, unit: str, smallest: str = "n", digits: int = 3) -> s
     return f"{number} {prefix}{unit}".strip()
 
 
+_SHARE = {"%": 0.01}
 _TIME_MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
 _ENERGY_MJ = {"nJ": 1e-6, "uJ": 1e-3, "µJ": 1e-3, "μJ": 1e-3, "mJ": 1.0, "J": 1e3, "kJ": 1e6}
 _BYTES = {
@@ -127,7 +141,18 @@ def _counts(noun: str) -> dict[str, float]:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("error", "Error", "", "trained", {"%": 0.01}),
+        Metric("error", "Error", "", "trained", _SHARE, "the error by which a task compares models"),
+        Metric("top5_error", "Top-5 error", "", "trained", _SHARE, "the class is not among the five most probable"),
+        Metric("balanced_error", "Balanced error", "", "trained", _SHARE, "1 − the mean recall of all classes"),
+        Metric("macro_f1_loss", "Macro F1 loss", "", "trained", _SHARE, "1 − the mean F1 score of all classes"),
+        Metric("calibration_error", "Calibration error", "", "trained", _SHARE, "expected, in 15 bins of confidence"),
+        Metric("unexplained_variance", "Unexplained variance", "", "trained", _SHARE, "1 − R²"),
+        Metric("mae", "Mean absolute error", "", "trained", {}, "in the units of the data"),
+        Metric("rmse", "Root mean squared error", "", "trained", {}, "in the units of the data"),
+        Metric("mse", "Mean squared error", "", "trained", {}, "in squared units of the data"),
+        Metric("perplexity", "Perplexity", "", "trained", {}, "2 to the bits of a token"),
+        Metric("bits_per_byte", "Bits per byte", "bits", "trained", {"bits": 1.0, "bit": 1.0}, "of text"),
+        Metric("noise_error", "Error under noise", "", "trained", _SHARE, "the mean error of corrupted items"),
         Metric("latency_ms", "Latency", "ms", "measured", _TIME_MS),
         Metric("item_ms", "Time per item", "ms", "measured", _TIME_MS),
         Metric("peak_memory_mib", "Peak memory", "MiB", "measured", {u: f / 2**20 for u, f in _BYTES.items()}),
@@ -142,6 +167,17 @@ METRICS: dict[str, Metric] = {
 }
 _EXAMPLES = {
     "error": "5%",
+    "top5_error": "5%",
+    "balanced_error": "5%",
+    "macro_f1_loss": "5%",
+    "calibration_error": "5%",
+    "unexplained_variance": "40%",
+    "mae": "2.5",
+    "rmse": "2.5",
+    "mse": "6.25",
+    "perplexity": "20",
+    "bits_per_byte": "2.2bits",
+    "noise_error": "20%",
     "latency_ms": "2ms",
     "item_ms": "2ms",
     "peak_memory_mib": "64MiB",
@@ -155,8 +191,18 @@ _EXAMPLES = {
 }
 
 
-HIGHER_IS_BETTER = {"accuracy": "error", "throughput_per_s": "item_ms"}
-"""Names of which higher is better, and the metric that is minimised in their place."""
+HIGHER_IS_BETTER = {
+    "accuracy": "error",
+    "top5_accuracy": "top5_error",
+    "balanced_accuracy": "balanced_error",
+    "macro_f1": "macro_f1_loss",
+    "r2": "unexplained_variance",
+    "noise_accuracy": "noise_error",
+    "throughput_per_s": "item_ms",
+}
+"""Names of which higher is better, and the metric that is minimised in their place. All but the last are 1 − it."""
+TRAINED = tuple(name for name, metric in METRICS.items() if metric.source == "trained")
+"""The names of all trained metrics."""
 
 
 def metric_named(name: str) -> Metric:
@@ -175,3 +221,9 @@ def unknown_metric(name: str, known: Iterable[str]) -> str:
     if name in HIGHER_IS_BETTER:
         return f"{name} is higher for better models, but a metric is lower: name {HIGHER_IS_BETTER[name]} instead."
     return f"unknown metric {name!r}. {did_you_mean(name, known)}"
+
+
+def trained_values(report: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite trained metrics in a report of a training, which has other things too."""
+    found = {name: float(report[name]) for name in TRAINED if name in report}
+    return {name: value for name, value in found.items() if math.isfinite(value)}

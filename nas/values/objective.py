@@ -15,7 +15,7 @@ _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to minimise. ``accuracy`` becomes ``error``, and ``throughput_per_s`` becomes ``item_ms``."""
+    """A metric to minimise. ``accuracy`` becomes ``error``, and so on for all of ``HIGHER_IS_BETTER``."""
 
     metric: Metric
 
@@ -86,13 +86,14 @@ class Limit:
 def _from_below(name: str, amount: str) -> tuple[Metric, float]:
     """Return the metric and its upper bound, for a lower bound on a name of which higher is better."""
     metric = METRICS[HIGHER_IS_BETTER[name]]
-    if name == "accuracy":
+    if metric.is_share:
         try:
             accuracy = metric.parse(amount)
         except RecipeError:
             accuracy = 0.0
         if accuracy == 0:
-            raise RecipeError(f"an accuracy lies in (0, 1], or is written like 95%, but got {amount!r}.")
+            what = "an accuracy" if name == "accuracy" else f"a limit on {name}"
+            raise RecipeError(f"{what} lies in (0, 1], or is written like 95%, but got {amount!r}.")
         return metric, _rounded(1 - accuracy)
     number = re.fullmatch(rf"({_NUMBER})\s*(/s)?", amount)
     if number is None or not 0 < float(number[1]) < math.inf or math.isinf(1000 / float(number[1])):
@@ -117,12 +118,26 @@ def _how_to_write(name: str) -> str:
         "throughput_per_s": "Write 'throughput_per_s >= 1000', or 'item_ms <= 1ms'.",
         "error": "Write 'error <= 10%', or 'accuracy >= 90%'.",
     }
+    if name in HIGHER_IS_BETTER and name not in examples:
+        examples[name] = f"Write '{name} >= 90%', or '{HIGHER_IS_BETTER[name]} <= 10%'."
     return examples.get(name) or f"Write '{name} <= {METRICS[name].example}'."
 
 
 def _rounded(value: float) -> float:
     """Return the value with the digits that ``Limit.key`` has, so that 1 − 95 % is exactly 0.05."""
     return float(f"{value:.12g}")
+
+
+def trained_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tuple[str, ...]:
+    """Return the names of the trained metrics among objectives and limits, each once."""
+    metrics = [*(objective.metric for objective in objectives), *(limit.metric for limit in limits)]
+    return tuple(dict.fromkeys(metric.name for metric in metrics if metric.source == "trained"))
+
+
+def quality_of(objectives: Iterable[Objective]) -> Metric:
+    """Return the first trained objective, by which curves and stopping go; the error where none is trained."""
+    trained = (objective.metric for objective in objectives if objective.metric.source == "trained")
+    return next(trained, METRICS["error"])
 
 
 def with_units(text: str) -> str:
@@ -139,14 +154,24 @@ def reason_text(reason: str, limits: Iterable[Limit]) -> str:
     return reason
 
 
+HIGHER_TITLES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "r2": "R²",
+    "noise_accuracy": "accuracy under noise",
+    "throughput_per_s": "throughput",
+}
+"""The titles of ``HIGHER_IS_BETTER``."""
+
+
 def limit_text(limit: Limit) -> str:
     """Return the limit for people, as it was given: ``latency ≤ 60 us``, or ``accuracy ≥ 95 %``."""
     name, comparison, amount = str(limit).split(maxsplit=2)
-    title = {"accuracy": "accuracy", "throughput_per_s": "throughput"}.get(name, limit.metric.title.lower())
-    if name == "error" and "%" not in amount:
-        amount = f"{100 * limit.value:.6g}%"
-    if name == "accuracy" and "%" not in amount:
-        amount = f"{100 * (1 - limit.value):.6g}%"
+    title = HIGHER_TITLES.get(name, limit.metric.title.lower())
+    if limit.metric.is_share and "%" not in amount:
+        amount = f"{100 * (1 - limit.value if name in HIGHER_IS_BETTER else limit.value):.6g}%"
     if name == "throughput_per_s":
         amount = f"{amount.removesuffix('/s')}/s"
     number = re.match(rf"[+-]?{_NUMBER}", amount)

@@ -56,7 +56,7 @@ class TestRows:
         """The candidates and their lowest error are those that a look at all rows would find, after every row."""
         rng = np.random.default_rng(0)
         beliefs = beliefs_of()
-        assert beliefs.lowest_error is None
+        assert beliefs.lowest_quality is None
         for step in range(120):
             architecture, kind = ALL[rng.integers(len(ALL))], rng.integers(5)
             if kind == 0:
@@ -70,7 +70,7 @@ class TestRows:
             known = [each for each in beliefs.trainings.values() if each.reached_full_fidelity]
             fit = [each for each in known if each.architecture not in beliefs.unfit]
             assert set(map(id, beliefs.candidates)) == set(map(id, fit))
-            assert beliefs.lowest_error == min((each.values["error"] for each in fit), default=None)
+            assert beliefs.lowest_quality == min((each.values["error"] for each in fit), default=None)
 
     def test_of_failures_end_a_run_in_which_nothing_works(self) -> None:
         """The tenth failed row in a row raises, once it is among the rows."""

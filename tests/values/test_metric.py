@@ -93,7 +93,7 @@ def test_any_text_is_read_or_refused(name: str, text: str) -> None:
 def test_an_unknown_metric_is_refused_with_the_nearest() -> None:
     """The message has the wrong word, the nearest known one, and all known ones."""
     with pytest.raises(
-        RecipeError, match=r"unknown metric 'latency'\. Did you mean 'latency_ms'\? Known: dram_traffic_bytes, "
+        RecipeError, match=r"unknown metric 'latency'\. Did you mean 'latency_ms'\? Known: balanced_error, "
     ):
         metric_named("latency")
 

@@ -20,6 +20,7 @@ from nas.tables.table_evaluation import TableLookup
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
+from nas.values.objective import trained_metrics
 
 DOING = {
     "train": "training",
@@ -33,7 +34,7 @@ DOING = {
 class Evaluator(Protocol):
     """One way of evaluating candidates.
 
-    A whole evaluation reports after each of ``epochs``, on the share ``subset`` of the training images. One with a
+    A whole evaluation reports after each of ``epochs``, on the share ``subset`` of the training items. One with a
     single report cannot be stopped early. ``time_limit_s`` is the limit for one candidate.
     """
 
@@ -77,25 +78,35 @@ def _handful(state: RunState, count: int) -> Handful:
 @final
 @dataclass(frozen=True)
 class Checked:
-    """Work whose reports must hold the epoch and an error of at least 0; any other report fails the candidate."""
+    """Work whose reports must hold the epoch and the metrics ``wanted``; any other report fails the candidate."""
 
     work: Work
+    wanted: tuple[str, ...] = ("error",)
 
     def __call__(self, job: Job) -> Iterator[Report]:
         """Yield the reports of the work.
 
         Raises:
-            CandidateError: a report has no epoch, no error, or an error that is no finite number of at least 0.
+            CandidateError: a report has no epoch, or lacks a metric, or one is no finite number of at least 0.
         """
         with contextlib.closing(reports_of(self.work, job)) as reports:
             for report in reports:
-                error = report.get("error")
-                if not isinstance(error, int | float) or not 0 <= error < math.inf:
-                    found = "has none" if error is None else f"has {error!r}"
-                    raise CandidateError("report", f"a report must have a finite error of at least 0, but one {found}.")
+                for name in self.wanted:
+                    self._check(name, report.get(name))
                 if not isinstance(report.get("epoch"), int):
                     raise CandidateError("report", f"a report must have an epoch, but one has {sorted(report)}.")
                 yield report
+
+    def _check(self, name: str, value: object) -> None:
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            found = "has none" if value is None else f"has {value!r}"
+            raise CandidateError("report", f"a report must have a finite {name} of at least 0, but one {found}.")
+
+
+def reported(recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of the metrics that reports must have: the error, and what else is minimised or limited."""
+    asked = trained_metrics(recipe.parsed_objectives, recipe.parsed_limits)
+    return tuple(dict.fromkeys(("error", *asked)))
 
 
 @final
@@ -108,7 +119,7 @@ class TrainingEvaluator:
         function = state.resolved.function
         self.epochs = training.epochs if function is None or function.yields else 1
         self.subset = training.subset
-        stopping = state.recipe.early_stopping
+        stopping = state.recipe.stopping
         grows = stopping.enabled and stopping.grow_subset
         subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
         limit_s = training.time_limit_s

@@ -17,6 +17,7 @@ from nas.storage.journal_rows import Agreement
 from nas.training.own.work import OwnTraining
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
+from nas.values.metric import trained_values
 
 FEWEST = 3
 """A rank correlation of fewer architectures says nothing."""
@@ -38,7 +39,10 @@ class Handful:
         self._count = count
 
     def errors(self, executor: Executor) -> dict[Architecture, float]:
-        """Train those that are not trained yet, and return the validation error of each that could be trained."""
+        """Train those that are not trained yet, and return the error of each that could be trained.
+
+        The error is the metric that the search minimises, on the validation items.
+        """
         rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}
         missing = [architecture for architecture in self._chosen() if architecture not in rows]
         missing = missing[: max(0, self._count - len(rows))]
@@ -49,7 +53,8 @@ class Handful:
             self._state.progress.close()
             self._state.note_cost()
         rows = {row.architecture: row for row in self._state.beliefs.rows if row.stage == "check"}
-        return {architecture: row.values["error"] for architecture, row in rows.items() if not row.failed}
+        name = self._state.beliefs.quality.name
+        return {architecture: row.values[name] for architecture, row in rows.items() if not row.failed}
 
     def _chosen(self) -> list[Architecture]:
         """Return architectures that probably meet the limits, or any if there are too few of these."""
@@ -84,7 +89,7 @@ class _HandfulJobs:
         return {"id": architecture.id, "architecture": dict(architecture), "seed": self._seed_of(architecture)}
 
     def on_report(self, job: Job, report: Report) -> bool:
-        self._curves[job["id"]].append(report["error"])
+        self._curves[job["id"]].append(report[self._state.beliefs.quality.name])
         return True
 
     def on_restart(self, job: Job) -> None:
@@ -95,10 +100,10 @@ class _HandfulJobs:
         details = {
             "epochs": report["epoch"],
             "subset": self._subset,
-            "curve": [*self._curves[job["id"]], report["error"]],
+            "curve": [*self._curves[job["id"]], report[self._state.beliefs.quality.name]],
             "seconds": report["seconds"],
         }
-        values = {"error": report["error"], **self._state.beliefs.counted(architecture)}
+        values = {**trained_values(report), **self._state.beliefs.counted(architecture)}
         self._end(Evaluation("check", architecture, values=values, details=details))
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:

@@ -61,13 +61,15 @@ class SupernetEvaluator:
             self._settings.device,
             self._settings.threads,
             state.stopwatch,
+            self._settings.robustness,
         )
         if is_checked(state):
             return
         trained = self._handful.errors(executor)
         quick = Quick(list(trained), self._handful.seed_of, lambda: None)
         executor.run(self._work, quick, time_limit_s=self.time_limit_s)
-        shared = {architecture: float(report["error"]) for architecture, report in quick.reports.items()}
+        name = state.beliefs.quality.name
+        shared = {architecture: float(report[name]) for architecture, report in quick.reports.items()}
         record_agreement(
             state,
             "by shared weights",

@@ -46,7 +46,7 @@ class Stopping:
         epochs = self.epochs_of(architecture)
         if epochs not in self._by_epochs:
             self._by_epochs[epochs] = EarlyStopping(
-                self._state.recipe.early_stopping,
+                self._state.recipe.stopping,
                 epochs,
                 whole=lambda: self._whole(epochs),
                 tell=lambda trust, trainings: self._record_judgement(trust, trainings, epochs),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -22,16 +24,20 @@ from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
-from nas.tasks.batches import in_order, items_at
+from nas.tasks.batches import Tensors, in_order, items_at
 from nas.tasks.carrying import carried_files, recorded
-from nas.tasks.criteria import Tally
+from nas.tasks.corruptions import NOISE, mean_score, noise_scores
+from nas.tasks.scores import Score, Tally
 from nas.tasks.task import Task
+from nas.training.settings import robustness_of, searched_robustness
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
 
 WINNERS = "winners"
 ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
 PARITY_ITEMS = 64
+LARGEST = 1e30
+"""A bound that is not finite, as of a single value, is written as this number."""
 TESTED_TOGETHER = 512
 """About so many test items are prepared and run at once."""
 
@@ -89,9 +95,13 @@ class BundleMaker:
                 inputs = task.prepared(batch.raw)
                 _add(deployed, state.resolved.bench.outputs(model, inputs), batch.targets)
                 _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
+            noise = self._noise(model)
         except CandidateError as error:
             return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
-        scores = deployed.scores()
+        scores = dict(deployed.scores())
+        tested = scores.pop("error")
+        if noise:
+            scores[NOISE] = mean_score(list(noise.values()))
         row = Evaluation(
             "winner",
             architecture,
@@ -99,8 +109,10 @@ class BundleMaker:
             predicted=self._fitting.predicted_before(architecture),
             measurements=outcome,
             details={
-                "test_error": scores["error"].value,
-                "test_interval": [scores["error"].low, scores["error"].high],
+                "test_error": tested.value,
+                "test_interval": [tested.low, min(tested.high, LARGEST)],
+                "scores": {name: list(score) for name, score in scores.items() if all(map(math.isfinite, score))},
+                **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
                 "exported_test_error": exported.error,
                 "chance_error": deployed.chance_error,
                 "parity": difference,
@@ -110,6 +122,18 @@ class BundleMaker:
         )
         self._write_bundle(row, outcome, task)
         return row
+
+    def _noise(self, model: Deployed) -> Mapping[str, Score]:
+        """Return the deployed model's test errors by corruption; none unless the recipe asks for them."""
+        state = self._state
+        recipe, task, bench = state.recipe, state.resolved.task, state.resolved.bench
+        if searched_robustness(recipe) is None and not recipe.robustness.corruptions:
+            return {}
+
+        def outputs(raw: Tensors) -> torch.Tensor:
+            return torch.from_numpy(bench.outputs(model, task.prepared(raw)))
+
+        return noise_scores(outputs, task.test, task, robustness_of(recipe))
 
     def _write_bundle(self, row: Evaluation, measurements: dict[str, Measurement], task: Task) -> None:
         """Write everything beside the model that someone needs who has only the folder."""
@@ -131,6 +155,7 @@ class BundleMaker:
             "test_error": row.details["test_error"],
             "test_interval_95": row.details["test_interval"],
             "exported_test_error": row.details["exported_test_error"],
+            "test_scores_95": row.details["scores"],
             "target": state.recipe.target,
             "deployed": row.details["deployed"],
             "parity": row.details["parity"],

@@ -167,7 +167,7 @@ class Tabular(Task):
     @property
     def criterion(self) -> Criterion:
         """Classes or values."""
-        return Classification(len(self.classes)) if self.classes else Regression()
+        return Classification(len(self.classes)) if self.classes else Regression((self.scale,))
 
     @property
     def preparation(self) -> TabularPreparation:

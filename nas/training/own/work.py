@@ -31,6 +31,7 @@ from nas.training.own.deadline import TimeUpError, deadline
 from nas.training.own.function import OwnSettings, TrainingFunction
 from nas.training.own.process_state import ProcessState
 from nas.training.settings import TrainingSettings
+from nas.values.metric import trained_values
 
 WEIGHTS = "weights"
 Step = Callable[[], Any]
@@ -195,7 +196,9 @@ class _Steps:
         if not 0 <= error <= largest:
             wanted = "at least 0" if largest == math.inf else f"from 0 to {largest:g}: a share, not per cent"
             raise self._wrong(f"must give an error {wanted}, but gave {error:g}")
-        return {"error": error, **({"metrics": values} if values else {})}
+        known = trained_values(values)  # those that may be objectives or limits
+        others = {name: value for name, value in values.items() if name not in known}
+        return {"error": error, **known, **({"metrics": others} if others else {})}
 
     def _weights(self, metrics: Mapping[str, Any]) -> bytes:
         """Return the weights for the module that the space builds, as the bytes of a safetensors file.

@@ -1,0 +1,85 @@
+"""Scores: metrics over a split with 95 % intervals for other data of the same kind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nas.values.comparison import wilson_interval
+
+FloatArray = npt.NDArray[np.float64]
+Z95 = 1.959964
+
+
+class Score(NamedTuple):
+    """A metric over a split, lower is better, with the 95 % interval for other data of the same kind."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Tally(Protocol):
+    """Adds up what metrics need, batch by batch, so that the outputs of a whole split never lie in memory."""
+
+    def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Add a batch: outputs of shape (N, …) and its targets."""
+        ...
+
+    @property
+    def error(self) -> float:
+        """The criterion's error so far, at least 0."""
+        ...
+
+    @property
+    def chance_error(self) -> float:
+        """The error of the best constant answer to the targets so far."""
+        ...
+
+    def scores(self) -> Mapping[str, Score]:
+        """Return every metric by its name; ``error`` is the first."""
+        ...
+
+
+def share_of_items(wrong: float, count: float) -> Score:
+    """Return a share of independent items, with Wilson's interval."""
+    return Score(wrong / count, *wilson_interval(wrong, count))
+
+
+def bounded_score(value: float, influences: FloatArray) -> Score:
+    """Return a value from 0 to 1, with Wilson's interval for as many items as give its variance.
+
+    ``influences``, shape (N,), are the changes of N times the value for each item: their spread over the root of N is
+    the standard error (the infinitesimal jackknife of Jaeckel, 1972). Wilson's interval stays within 0 and 1, and
+    does not vanish when a test has no mistake.
+    """
+    count = len(influences)
+    variance = float(np.var(influences)) / count
+    share = value * (1 - value)
+    items = count if variance <= 0 or share <= 0 else max(1.0, min(float(count) * count, share / variance))
+    return Score(value, *wilson_interval(value * items, items))
+
+
+def free_score(value: float, influences: FloatArray) -> Score:
+    """Return a value of at least 0, with a normal interval by the influences of N items, as in ``bounded_score``."""
+    count = len(influences)
+    half = Z95 * float(np.std(influences, ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    return Score(value, max(0.0, value - half), value + half)
+
+
+def mean_of_shares(wrong: FloatArray, counts: FloatArray) -> Score:
+    """Return the mean of shares of separate groups of items, each from ``wrong`` of ``counts``, shape (G,).
+
+    The interval adds those of Wilson in quadrature (Zou and Donner, "Construction of confidence limits about effect
+    measures: a general approach", 2008), so that groups of a few items widen it as they should.
+    """
+    shares = wrong / counts
+    bounds = np.array([wilson_interval(float(w), float(n)) for w, n in zip(wrong, counts, strict=True)])
+    value = float(shares.mean())
+    below, above = (float(np.linalg.norm(shares - bounds[:, side])) / len(shares) for side in (0, 1))
+    return Score(value, max(0.0, value - below), min(1.0, value + above))

@@ -1,0 +1,114 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MultilabelF1Score
+from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+
+from nas.tasks.criteria import Classification, MultiLabel, Regression
+from nas.tasks.scores import Score, Tally
+from nas.values.metric import METRICS
+
+RNG = np.random.default_rng(0)
+
+
+def scores_of(tally: Tally, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, Score]:
+    """The scores of a split that is added in batches."""
+    for start in range(0, len(outputs), 64):
+        tally.add(outputs[start : start + 64], targets[start : start + 64])
+    return dict(tally.scores())
+
+
+def answers(items: int, classes: int, seed: int = 0, skill: float = 1.5) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of a middling model for unequal classes, and their labels."""
+    rng = np.random.default_rng(seed)
+    shares = rng.dirichlet(np.full(classes, 2.0))
+    labels = torch.from_numpy(rng.choice(classes, items, p=shares))
+    logits = torch.from_numpy(rng.normal(size=(items, classes))).float()
+    logits[torch.arange(items), labels] += skill
+    return logits, labels
+
+
+class TestClassification:
+    def test_scores_equal_those_of_torchmetrics_and_scikit_learn(self) -> None:
+        logits, labels = answers(700, 9)
+        found = scores_of(Classification(9).tally(), logits, labels)
+        predicted = logits.argmax(dim=1)
+        assert found["error"].value == pytest.approx(float((predicted != labels).float().mean()))
+        top5 = MulticlassAccuracy(9, top_k=5, average="micro")(logits, labels)
+        assert found["top5_error"].value == pytest.approx(1 - float(top5), abs=1e-6)
+        assert found["balanced_error"].value == pytest.approx(1 - balanced_accuracy_score(labels, predicted))
+        assert found["macro_f1_loss"].value == pytest.approx(1 - f1_score(labels, predicted, average="macro"))
+        calibration = MulticlassCalibrationError(9, n_bins=15)(logits.softmax(dim=1), labels)
+        assert found["calibration_error"].value == pytest.approx(float(calibration), abs=1e-6)
+
+    def test_every_interval_holds_its_value(self) -> None:
+        for seed, (items, classes, skill) in enumerate([(1, 2, 9), (3, 3, 9), (40, 8, -9), (300, 7, 1.5)]):
+            found = scores_of(Classification(classes).tally(), *answers(items, classes, seed, skill))
+            assert all(0 <= score.low <= score.value <= score.high <= 1 for score in found.values()), found
+
+    def test_a_test_without_a_mistake_is_no_proof(self) -> None:
+        labels = torch.arange(12) % 3
+        found = scores_of(Classification(3).tally(), 9.0 * torch.eye(3)[labels], labels)
+        for name in ("error", "balanced_error", "macro_f1_loss"):
+            assert found[name].value == 0
+            assert found[name].high > 0.1, name
+
+    def test_with_five_classes_or_fewer_there_is_no_top_5(self) -> None:
+        assert "top5_error" not in Classification(5).metrics
+        assert "top5_error" in Classification(6).metrics
+
+    @pytest.mark.parametrize("name", ["balanced_error", "macro_f1_loss", "calibration_error"])
+    def test_intervals_hold_the_truth_of_nine_in_ten_tests_or_more(self, name: str) -> None:
+        """The truth is that of a test of 200,000 items, and 150 tests of 400 items of the same kind are tried."""
+        logits, labels = answers(200_000, 6)
+        truth = scores_of(Classification(6).tally(), logits, labels)[name].value
+        held = 0
+        for start in range(0, 150 * 400, 400):
+            found = scores_of(Classification(6).tally(), logits[start : start + 400], labels[start : start + 400])
+            held += found[name].low <= truth <= found[name].high
+        assert held >= 0.9 * 150
+
+    def test_ten_thousand_items_of_a_thousand_classes_take_well_under_a_second(self) -> None:
+        logits, labels = answers(10_000, 1000)
+        tally = Classification(1000).tally()
+        tally.add(logits, labels)
+        began = time.perf_counter()
+        tally.scores()
+        assert time.perf_counter() - began < 1.0
+
+
+class TestMultiLabel:
+    def test_macro_f1_equals_that_of_torchmetrics(self) -> None:
+        wanted = torch.from_numpy(RNG.random((300, 6)) < 0.3)
+        logits = torch.from_numpy(RNG.normal(size=(300, 6))) + 2.0 * wanted
+        found = scores_of(MultiLabel(6).tally(), logits, wanted.float())["macro_f1_loss"]
+        expected = MultilabelF1Score(6, average="macro")(logits.sigmoid(), wanted.long())
+        assert found.value == pytest.approx(1 - float(expected), abs=1e-6)
+        assert found.low < found.value < found.high
+
+
+class TestRegression:
+    def test_scores_are_in_the_units_of_the_data(self) -> None:
+        targets = torch.from_numpy(RNG.normal(size=(500, 1)))
+        outputs = targets + torch.from_numpy(RNG.normal(scale=0.5, size=(500, 1)))
+        found = scores_of(Regression((20.0,)).tally(), outputs, targets)
+        mae, mse = MeanAbsoluteError()(20 * outputs, 20 * targets), MeanSquaredError()(20 * outputs, 20 * targets)
+        assert found["mae"].value == pytest.approx(float(mae), rel=1e-5)
+        assert found["mse"].value == pytest.approx(float(mse), rel=1e-5)
+        assert found["rmse"].value == pytest.approx(float(mse) ** 0.5, rel=1e-5)
+        assert found["unexplained_variance"].value == pytest.approx(1 - float(R2Score()(outputs, targets)), abs=1e-5)
+        assert all(score.low < score.value < score.high for score in found.values())
+
+    def test_constant_targets_leave_no_variance_to_explain(self) -> None:
+        found = scores_of(Regression().tally(), torch.zeros(4, 1), torch.ones(4, 1))
+        assert found["unexplained_variance"].value == np.inf
+        assert found["mae"] == Score(1.0, 1.0, 1.0)
+
+
+def test_every_metric_of_a_criterion_has_a_name_for_recipes() -> None:
+    for criterion in (Classification(9), MultiLabel(3), Regression()):
+        assert all(METRICS[name].source == "trained" for name in criterion.metrics)
+        assert criterion.metrics[0] == "error"
