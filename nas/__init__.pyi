@@ -115,13 +115,14 @@ from nas.tables.table import Table as Table, read_table as read_table
 from nas.tasks.baseline import Baseline as Baseline
 from nas.tasks.batches import Items as Items, items_at as items_at
 from nas.tasks.criteria import Classification as Classification, Criterion as Criterion, Regression as Regression
+from nas.tasks.data_sets import DataSetTask as DataSetTask
 from nas.tasks.data_source import DataSource as DataSource
 from nas.tasks.images.images import Images as Images
 from nas.tasks.images.loading import load_data as load_data
 from nas.tasks.images.splits import Split as Split
 from nas.tasks.signals.signals import Signals as Signals
 from nas.tasks.tabular.tabular import Tabular as Tabular
-from nas.tasks.task import DataSetTask as DataSetTask, Preparation as Preparation, Task as Task
+from nas.tasks.task import Preparation as Preparation, Task as Task
 from nas.training.early_stopping import (
     EarlyStopping as EarlyStopping,
     RungTrust as RungTrust,

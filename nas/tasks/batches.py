@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, cast, final, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import Subset, TensorDataset, default_collate
 
 from nas.errors import DataError
 
@@ -79,8 +79,13 @@ def in_order(examples: Examples, size: int) -> Iterator[Items]:
 def targets_of(examples: Examples) -> npt.NDArray[Any] | None:
     """Return the targets of a data set that knows them without reading its items; None for any other.
 
-    Torchvision's sets call them ``targets`` or ``labels``.
+    Torchvision's sets call them ``targets`` or ``labels``. Parts of a torch data set know those of the whole.
     """
+    if isinstance(examples, Subset):
+        whole = targets_of(cast(Examples, examples.dataset))
+        return None if whole is None else whole[np.asarray(examples.indices, dtype=np.int64)]
+    if isinstance(examples, TensorDataset) and len(examples.tensors) == 2:
+        return np.asarray(examples.tensors[1])
     for name in ("targets", "labels"):
         found = getattr(examples, name, None)
         if found is not None and not callable(found) and len(found) == len(examples):

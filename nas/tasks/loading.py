@@ -12,6 +12,7 @@ from nas.errors import DataError, NasError, RecipeError, raised_text
 from nas.progress import NullProgress, Progress
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in, parameters_of
+from nas.tasks.checking import check_task
 from nas.tasks.task import Task
 
 GROUP = "nas.tasks"
@@ -74,4 +75,5 @@ def load_task(kind: str, data: str, loading: Loading, options: Mapping[str, Any]
         raise
     except Exception as error:
         raise DataError(f"the task {kind!r} cannot be made: {raised_text(error)}.") from error
+    check_task(task)
     return task

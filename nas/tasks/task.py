@@ -7,18 +7,17 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, final
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from nas.errors import DataError
-from nas.space.signature import DType, Signature, TensorType
+from nas.space.signature import Signature
 from nas.storage.journal_rows import WORDS
 from nas.tasks.baseline import Baseline
 from nas.tasks.batches import Examples, IntArray, Items, Joined, Part, Tensors, items_at, targets_of
-from nas.tasks.criteria import Classification, Criterion, Regression
+from nas.tasks.criteria import Criterion
 from nas.tasks.deployed.inputs import Arrays, Named
 from nas.values.error_words import ErrorWords
 
@@ -204,71 +203,6 @@ def share_of(examples: Examples, share: float, seed: int = 0) -> Examples:
 def shuffled_classes(labels: npt.NDArray[Any], rng: np.random.Generator) -> list[IntArray]:
     """Return the places of each label's items, in random order."""
     return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
-
-
-@final
-class DataSetTask(Task):
-    """A task of three torch data sets, whose first items tell the types of inputs and targets.
-
-    Whole numbers as targets are classes from 0; other numbers are values to predict.
-    """
-
-    def __init__(self, train: Examples, validation: Examples, test: Examples, name: str = "given") -> None:
-        """Look at the first item of each. Raises DataError if one is empty, or if items do not fit together."""
-        self.name, self.train, self.validation, self.test = name, train, validation, test
-        found = {}
-        for title, each in (("train", train), ("validation", validation), ("test", test)):
-            if not hasattr(each, "__len__") or not hasattr(each, "__getitem__") or not len(each):
-                raise DataError(f"data must be three torch data sets with at least one item, but {title} has none.")
-            found[title] = items_at(each, slice(0, 1))
-        first = found["train"]
-        shapes = [tuple(each.shape[1:]) for each in first.raw]
-        for title, batch in found.items():
-            if [tuple(each.shape[1:]) for each in batch.raw] != shapes:
-                other = [tuple(each.shape[1:]) for each in batch.raw]
-                raise DataError(f"items must have the same shapes, but train has {shapes} and {title} {other}.")
-        self._criterion, output = _criterion_of(first.targets, self)
-        self._signature = Signature(
-            tuple(_type_of(f"input{n}" if len(shapes) > 1 else "inputs", each) for n, each in enumerate(first.raw)),
-            output,
-        )
-
-    @property
-    def signature(self) -> Signature:
-        return self._signature
-
-    @property
-    def criterion(self) -> Criterion:
-        return self._criterion
-
-
-def _type_of(name: str, batch: torch.Tensor) -> TensorType:
-    if not batch.is_floating_point():
-        raise DataError(
-            f"inputs of plain data sets must be floats, but got {batch.dtype}. Convert them, or write a nas.Task, "
-            "which says how many values its whole numbers have."
-        )
-    dtype: DType = "float32"
-    return TensorType(name, tuple(batch.shape[1:]), dtype)
-
-
-def _criterion_of(targets: torch.Tensor, task: Task) -> tuple[Criterion, tuple[int, ...]]:
-    """Return the criterion for targets like these, and the shape of outputs."""
-    if targets.is_floating_point():
-        return Regression(), (max(1, targets[0].numel()),)
-    if targets.ndim != 1:
-        raise DataError(f"classes must be one whole number an item, but a target has the shape {targets.shape[1:]}.")
-    largest = 0
-    for examples in (task.train, task.validation, task.test):
-        known = targets_of(examples)
-        if known is None:
-            known = np.array([int(examples[index][1]) for index in range(len(examples))])
-        if known.min() < 0:
-            raise DataError(f"classes must be numbers from 0, but got {known.min()}.")
-        largest = max(largest, int(known.max()))
-    if largest < 1:
-        raise DataError("a data set must have at least 2 classes, but all targets are 0.")
-    return Classification(largest + 1), (largest + 1,)
 
 
 def _fingerprint(task: Task) -> str:

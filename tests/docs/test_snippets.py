@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_tones import write_tones
 from pages import ROOT, Block, all_blocks, blocks, commands, name_of, pages
 from PIL import Image
 
@@ -34,6 +35,7 @@ NOT_RUN = {
     "pip install --editable .": "installs, with the network",
     "ray start --head": "starts a cluster on this machine",
     "python predict.py photo.jpg more-photos images.npy": "lies in a winner's folder; tests/tasks runs it",
+    "python predict.py new.wav": "lies in a winner's folder; tests/docs/test_own_code.py runs it",
     "python predict.py --json photo.jpg": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py chapter.txt more-texts": "lies in a winner's folder; tests/tasks runs it",
     'python predict.py --generate 200 --prompt "def read("': "lies in a winner's folder; tests/tasks runs it",
@@ -108,7 +110,17 @@ def finished_run(folder: Path) -> None:
     subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True, timeout=400)
 
 
+def tones(folder: Path) -> None:
+    """Tones, and the modules of the page that read them."""
+    write_tones(folder / "tones")
+    for block in blocks(ROOT / "docs" / "own-task.md"):
+        name = block.text.partition("\n")[0].removeprefix("# ")
+        if name.endswith(".py"):
+            (folder / name).write_text(block.text, encoding="utf-8")
+
+
 PREPARED: dict[str, Callable[[Path], None]] = {
+    "docs/own-task.md": tones,
     "docs/predictors.md": mobile_table,
     "docs/own-data.md": digit_arrays,
     "docs/results.md": finished_run,

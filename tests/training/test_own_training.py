@@ -162,6 +162,7 @@ def state() -> list[Any]:
 
 def test_the_process_stays_as_it_was_between_reports(capsys: pytest.CaptureFixture[str]) -> None:
     """While the function goes on, its own changes hold for it. Prints go to standard error."""
+    DIGITS.load()  # scikit-learn sets environment variables when it is imported
     before = state()
     found = []
     for report in work(own_trainings.changes_everything, epochs=3)(JOB):

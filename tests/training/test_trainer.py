@@ -17,9 +17,9 @@ from torch import nn
 from nas.errors import RecipeError
 from nas.space.architecture import Architecture
 from nas.space.signature import Signature, TensorType, image_signature
+from nas.tasks.data_sets import DataSetTask
 from nas.tasks.images.images import Images
 from nas.tasks.images.splits import Split
-from nas.tasks.task import DataSetTask
 from nas.training.averaging import AveragedState
 from nas.training.mixing import Mixer, can_cut, can_mix
 from nas.training.modules import error_of

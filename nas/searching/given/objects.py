@@ -10,7 +10,9 @@ from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.space.search_space import SearchSpace
 from nas.tasks.batches import Examples
-from nas.tasks.task import DataSetTask, Task
+from nas.tasks.checking import check_task
+from nas.tasks.data_sets import DataSetTask
+from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction, load_training_function, training_function
 
 GivenSpace = SearchSpace | type[SearchSpace]
@@ -45,8 +47,11 @@ def task_of(data: object) -> Task | None:
         RecipeError: they are neither a task nor three torch data sets.
         DataError: items of the data sets do not fit together.
     """
-    if data is None or isinstance(data, Task):
+    if isinstance(data, Task):
+        check_task(data)
         return data
+    if data is None:
+        return None
     if isinstance(data, (tuple, list)) and len(data) == 3 and not any(isinstance(each, str) for each in data):
         return DataSetTask(*data)
     shown = repr(data) if isinstance(data, str) else f"an object of the class {type(data).__qualname__}"

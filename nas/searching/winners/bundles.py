@@ -27,6 +27,7 @@ from nas.storage.journal import write_aside
 from nas.tasks.batches import Tensors, in_order, items_at
 from nas.tasks.carrying import carried_files, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
+from nas.tasks.deployed.arrays import array_preparation
 from nas.tasks.scores import Score, Tally
 from nas.tasks.task import Task
 from nas.training.settings import robustness_of, searched_robustness
@@ -139,6 +140,7 @@ class BundleMaker:
         """Write everything beside the model that someone needs who has only the folder."""
         state = self._state
         folder = self._bundle(row.architecture)
+        preparation = task.preparation or array_preparation(task.signature.to_json()["inputs"])
         description: dict[str, Any] = {
             "id": row.architecture.id,
             "choices": dict(row.architecture),
@@ -147,7 +149,7 @@ class BundleMaker:
             "signature": task.signature.to_json(),
             "answers": task.answers,
             "batch": state.recipe.parsed_target.batch,
-            "preparation": None if task.preparation is None else recorded(task.preparation),
+            "preparation": recorded(preparation),
             "params": row.values["params"],
             "macs": row.values["macs"],
             "modelled_energy_mj": row.values["modelled_energy_mj"],
@@ -163,7 +165,7 @@ class BundleMaker:
         measured = {name: measurement.to_json() for name, measurement in measurements.items()}
         write_aside(folder / ABOUT, _json(description))
         write_aside(folder / "measurement.json", _json(measured))
-        for name, content in ({} if task.preparation is None else carried_files(task.preparation)).items():
+        for name, content in carried_files(preparation).items():
             write_aside(folder / name, content)
 
     def _bundle(self, architecture: Architecture) -> Path:

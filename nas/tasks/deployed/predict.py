@@ -61,7 +61,7 @@ def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Float32Arra
     if kind == "multi-label":
         return (1 / (1 + np.exp(-outputs))).astype(np.float32)
     if kind == "regression":
-        values: Float32Array = outputs * np.float32(answers["scale"]) + np.float32(answers["offset"])
+        values: Float32Array = outputs * np.float32(answers.get("scale", 1)) + np.float32(answers.get("offset", 0))
         return values
     return outputs
 
@@ -171,7 +171,7 @@ def answer(model: Model, paths: Iterable[Path], as_json: bool) -> int:
     answered = unusable = 0
     for path in paths:
         for name, raw in model.preparation.items(path):
-            if isinstance(raw, InputError):
+            if isinstance(raw, Exception):
                 unusable += 1
                 print(f"error: {raw}", file=sys.stderr)
                 continue

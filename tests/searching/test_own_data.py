@@ -1,0 +1,122 @@
+"""Searches with data of a user's own: three torch data sets, or a class."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import evaluations_of
+from quick_runs import instruments
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import nas
+from nas.space.architecture import Architecture, Choice
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+SMALL = {
+    "name": "run",
+    "trials": 3,
+    "rounds": 1,
+    "measuring": {"initial": 6, "per_round": 1},
+    "training": {"epochs": 3, "learning_rate": 0.02, "batch_size": 16},
+    "retraining": {"epochs": 3, "winners": 1},
+    "execution": {"executor": "inline"},
+}
+
+
+class Sums:
+    """Perceptrons that take one or several inputs and join them."""
+
+    choices = (Choice("width", (4, 6, 8, 12, 16, 24)),)
+
+    def __init__(self, signature: nas.Signature) -> None:
+        self.signature = signature
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        return Joining(self.signature, int(architecture["width"]))
+
+
+class Joining(nn.Module):
+    def __init__(self, signature: nas.Signature, width: int) -> None:
+        super().__init__()
+        inputs = sum(each.elements for each in signature.inputs)
+        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, *signature.output))
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        joined: torch.Tensor = self.layers(torch.cat([each.flatten(1) for each in inputs], dim=1))
+        return joined
+
+
+def triple(inputs: int, regression: bool) -> tuple[TensorDataset, ...]:
+    """Return items whose target depends on the sum of the first input."""
+    generator = torch.Generator().manual_seed(1)
+
+    def split(count: int) -> TensorDataset:
+        tensors = [torch.randn(count, 4, generator=generator) for _ in range(inputs)]
+        target = tensors[0].sum(dim=1)
+        made = 500 + 20 * target if regression else (target > 0).long()
+        items = [(tuple(each[n] for each in tensors), made[n]) for n in range(count)]
+        return items if inputs > 1 else TensorDataset(tensors[0], made)  # type: ignore[return-value]
+
+    return split(160), split(40), split(60)
+
+
+@pytest.mark.parametrize(("inputs", "regression"), [(1, False), (1, True), (2, False)])
+def test_three_data_sets_work_from_search_to_bundle(inputs: int, regression: bool, tmp_path: Path) -> None:
+    """The bundle takes arrays, answers in the units of the data, and agrees with the test of the run."""
+    data = triple(inputs, regression)
+    signature = nas.DataSetTask(*data).signature
+    space = Sums(signature)
+    front = nas.search(SMALL, space=space, data=data, runs=tmp_path, progress=None, instruments=instruments(space))
+    winner = front[0]
+    row = next(row for row in evaluations_of(tmp_path / "run", "winner") if not row.failed)
+    items = [data[2][n] for n in range(60)]
+    arrays = [np.stack([each[0][k] if inputs > 1 else each[0] for each in items]) for k in range(inputs)]
+    targets = np.array([float(each[1]) for each in items])
+    answers = winner.predict(tuple(arrays) if inputs > 1 else arrays[0])
+    if regression:
+        assert 400 < answers.mean() < 600
+        scale = nas.DataSetTask(*data).answers["scale"]
+        error = float((((answers[:, 0] - targets) / scale) ** 2).mean())
+    else:
+        error = float((answers.argmax(axis=1) != targets).mean())
+    assert error == pytest.approx(row.details["test_error"], rel=1e-3)
+    bundle = tmp_path / "run" / str(row.details["folder"])
+    np.savez(tmp_path / "new.npz", **{each.name: array for each, array in zip(signature.inputs, arrays, strict=True)})
+    done = subprocess.run(
+        [sys.executable, "-B", str(bundle / "predict.py"), str(tmp_path / "new.npz")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 60
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "160" in report
+    assert "given" in report
+
+
+def test_data_of_a_finished_run_are_needed_again_and_must_be_the_same(tmp_path: Path) -> None:
+    """Others are recognised by their fingerprint."""
+    data = triple(1, False)
+    space = Sums(nas.DataSetTask(*data).signature)
+    nas.search(SMALL, space=space, data=data, runs=tmp_path, progress=None, instruments=instruments(space))
+    again = {"space": space, "progress": None, "instruments": instruments(space)}
+    with pytest.raises(nas.RecipeError, match="pass it again as data="):
+        nas.resume(tmp_path / "run", **again)  # type: ignore[arg-type]
+    with pytest.raises(nas.JournalError, match="the fingerprint was"):
+        nas.resume(tmp_path / "run", data=(data[1], data[0], data[2]), **again)  # type: ignore[arg-type]
+    assert len(nas.resume(tmp_path / "run", data=data, **again)) == 1  # type: ignore[arg-type]
+
+
+def test_warnings_of_data_are_told(tmp_path: Path) -> None:
+    train, validation, _ = triple(1, False)
+    task = nas.DataSetTask(train, validation, validation)
+    assert task.warnings == ("test and validation are the same data set: errors look better than they are.",)
