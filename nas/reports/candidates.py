@@ -25,6 +25,11 @@ def ways_of(rows: Sequence[Evaluation]) -> list[str]:
     return list(dict.fromkeys(BY[row.by] for row in rows if row.stage == "train" and row.by in BY))
 
 
+def choices_of_training(rows: Iterable[Evaluation]) -> frozenset[str]:
+    """Return the names of the choices on which measurements do not depend."""
+    return frozenset(name for row in rows for name in row.details.get(FOR_ANY, ()))
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One architecture with an error, and with its measured and predicted values.
@@ -45,7 +50,7 @@ class Candidate:
 def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
     """Return one candidate for each architecture whose last training did not fail, in the order of training."""
     measured: dict[Architecture, dict[str, Measurement]] = {}
-    shared = {name for row in rows for name in row.details.get(FOR_ANY, ())}
+    shared = choices_of_training(rows)
     for row in rows:
         if row.stage in ("measure", "train") and not row.failed:
             measured.setdefault(row.architecture.without(shared), {}).update(row.measurements)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,9 +59,16 @@ NOTHING = Cell("–")
 EXACT = "exact"
 
 
-def architecture_cell(architecture: Architecture, stages: Sequence[str] = ()) -> Cell:
-    """Return a cell with the architecture's short form, which unfolds into its choices and its ``stages``."""
-    choices = tuple((name, str(option)) for name, option in architecture.items())
+def architecture_cell(
+    architecture: Architecture, stages: Sequence[str] = (), of_training: Collection[str] = ()
+) -> Cell:
+    """Return a cell with the architecture's short form, which unfolds into its choices and its ``stages``.
+
+    ``of_training`` names the choices that affect training only.
+    """
+    choices = tuple(
+        (f"{name} (training)" if name in of_training else name, str(option)) for name, option in architecture.items()
+    )
     short = architecture.short
     return Cell(short, sort=short, kind="architecture", choices=choices, stages=tuple(stages))
 

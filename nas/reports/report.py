@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from nas.reports.candidates import candidates_of, ways_of
+from nas.reports.candidates import candidates_of, choices_of_training, ways_of
 from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.plots import error_plot, front_plot, prediction_plots
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
@@ -44,7 +44,7 @@ def render_report(record: Run) -> str:
         checks=checks,
         words=wording_of(front.table),
         failed=failed_text(front.failed),
-        winners=winner_table(front, costs),
+        winners=winner_table(front, costs, choices_of_training(record.rows)),
         fits=fit_table(record.fits),
         baselines=baseline_rows(front.baselines),
         trust=[

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from nas.hardware.roofline import rate_text, share_text
-from nas.reports.candidates import BY
+from nas.reports.candidates import BY, choices_of_training
 from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_cell, shown_costs
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
@@ -27,7 +27,7 @@ Column = tuple[str, Metric, str]
 """The header, metric and kind of a column of costs, as ``shown_costs`` yields them."""
 
 
-def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
+def winner_table(front: Front, costs: Sequence[Metric], of_training: Collection[str] = ()) -> PageTable:
     """Return a row for each winner, in the order of the front, with ``costs`` before all other metrics."""
     columns = list(
         shown_costs(
@@ -54,7 +54,7 @@ def winner_table(front: Front, costs: Sequence[Metric]) -> PageTable:
         place = "on the front" if standing.on_front else "not on the front"
         cells = [
             Cell(winner.architecture.id, place, winner.architecture.id, "id"),
-            architecture_cell(winner.architecture),
+            architecture_cell(winner.architecture, of_training=of_training),
             _accuracy_cell(winner),
             *(_score_cell(winner, metric) for metric in scored),
         ]
@@ -136,9 +136,14 @@ MOST_LISTED, MOST_FAILED = 1000, 100
 
 @dataclass(frozen=True)
 class History:
-    """All rows about one architecture, oldest first."""
+    """All rows about one architecture, oldest first.
+
+    ``shared`` are measurements of architectures that differ only in the choices ``of_training``.
+    """
 
     rows: tuple[Evaluation, ...]
+    shared: tuple[Evaluation, ...] = ()
+    of_training: frozenset[str] = frozenset()
 
     @property
     def architecture(self) -> Architecture:
@@ -170,6 +175,8 @@ class History:
         predicted: dict[str, PredictedValue] = {}
         measurements: dict[str, Measurement] = {}
         values: dict[str, float] = {}
+        for each in self.shared:
+            measurements |= each.measurements
         for each in self.rows:
             predicted |= each.predicted
             measurements |= each.measurements
@@ -179,7 +186,7 @@ class History:
         stages = [_stage_line(each, columns, words) for each in self.rows]
         cells = [
             Cell(self.architecture.id, sort=self.architecture.id, kind="id"),
-            architecture_cell(self.architecture, stages),
+            architecture_cell(self.architecture, stages, self.of_training),
             self._outcome_cell(words),
             Cell(str(self.rows[0].round), sort=self.rows[0].round),
             NOTHING if error is None else Cell(METRICS["error"].format(error), sort=error),
@@ -261,7 +268,18 @@ def evaluation_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words:
     by_architecture: dict[Architecture, list[Evaluation]] = {}
     for row in rows:
         by_architecture.setdefault(row.architecture, []).append(row)
-    histories = sorted((History(tuple(found)) for found in by_architecture.values()), key=lambda each: each.order)
+    of_training = choices_of_training(rows)
+    shared: dict[Architecture, list[Evaluation]] = {}
+    for row in rows:
+        if of_training and row.stage == "measure":
+            shared.setdefault(row.architecture.without(of_training), []).append(row)
+    histories = sorted(
+        (
+            History(tuple(found), tuple(shared.get(architecture.without(of_training), ())), of_training)
+            for architecture, found in by_architecture.items()
+        ),
+        key=lambda each: each.order,
+    )
     sound = [each for each in histories if not each.last.failed]
     failed = [each for each in histories if each.last.failed]
     sound = sound[: MOST_LISTED - min(len(failed), MOST_FAILED)]

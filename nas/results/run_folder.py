@@ -148,7 +148,8 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -
         notes |= {"space": began.space, "machine": began.machine, "versions": began.versions}
     for judged in journal.rows(RungsJudged):
         by_epoch = {f"Spearman after epoch {epoch}": value for epoch, value in judged.correlations.items()}
-        notes["early stopping"] = {**by_epoch, "trainings": judged.trainings, "stops after": judged.stops_after}
+        of = "" if judged.epochs is None else f", {judged.epochs} epochs"
+        notes[f"early stopping{of}"] = {**by_epoch, "trainings": judged.trainings, "stops after": judged.stops_after}
     for agreement in journal.rows(Agreement):
         notes["agreement with training"] = _agreement(agreement)
     for trained in journal.rows(SupernetTrained):

@@ -8,14 +8,18 @@ import numpy as np
 import torch
 
 from nas.errors import CandidateError, SpaceError
+from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, ends, sample
 from nas.space.signature import Signature
-from nas.space.tracing import build_checked
+from nas.space.tracing import build_checked, trace_layers
 
 BUILDS = 3
 """Builds of each architecture that is compared. A network drawn at random may be the same twice by chance."""
 COMPARED = 3
 """Architectures that are built again: the smallest, the largest, and a random one."""
+
+
+_ONLY_TRAINING = "a choice that affects training only must not change what a device runs, but"
 
 
 @final
@@ -54,6 +58,33 @@ class Rebuilder:
                 f"build must return the same network each time, but two builds of {architecture.short} "
                 f"differ: {difference}. Draw nothing at random there but weights."
             )
+        self._check_choices_of_training(architecture, module)
+
+    def _check_choices_of_training(self, architecture: Architecture, module: torch.nn.Module) -> None:
+        """Check that a device runs the same layers, whatever options the choices of training have.
+
+        Raises:
+            SpaceError: one of them changes the layers.
+        """
+        active = [choice for choice in self._space.choices if choice.is_of_training and choice.name in architecture]
+        for choice in active:
+            other = next((option for option in choice.options if option != architecture[choice.name]), None)
+            if other is None:
+                continue
+            changed = Architecture({**architecture, choice.name: other})
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    found = build_checked(self._space, changed, self._signature, fresh=False)
+                same = trace_layers(found, self._signature) == trace_layers(module, self._signature)
+            except CandidateError as error:
+                raise SpaceError(
+                    f"{_ONLY_TRAINING} {choice.name!r} = {other!r} cannot be built: {error.reason}"
+                ) from None
+            if not same:
+                raise SpaceError(
+                    f"{_ONLY_TRAINING} {choice.name!r} changes the layers of {architecture.short}. Leave out "
+                    'affects="training", so that each network is measured.'
+                )
 
 
 def shared_tensor(first: torch.nn.Module, second: torch.nn.Module) -> str | None:

@@ -20,6 +20,7 @@ from nas.results.bundle import Bundle
 from nas.results.front import Front
 from nas.space.architecture import Architecture, Choice
 from nas.space.parts.device_parts import DeviceParts, device_space, with_training
+from nas.space.rebuilding import Rebuilder
 from nas.space.search_space import SearchSpace, choices_hash, count, enumerate_space
 from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
@@ -82,6 +83,9 @@ def test_one_network_is_measured_once(tmp_path: Path) -> None:
     assert trained == set(enumerate_space(OneNetwork()))
     assert len(tools.bench.measured) == 1 + len(front)  # type: ignore[union-attr]
     assert all(candidate.measurements for candidate in candidates_of(nas.load_run(run).rows))
+    report = (run / "report.html").read_text(encoding="utf-8")
+    assert "learning_rate (training)" in report
+    assert "width (training)" not in report
     assert len({row.values["error"] for row in evaluations_of(run, "train")}) > 1
     with JournalReader(run) as journal:
         assert journal.rows(Began)[0].space["choices of training"] == ["learning_rate", "weight_decay"]
@@ -176,6 +180,34 @@ def test_the_rules_of_choices_of_training() -> None:
         made = type("Made", (OneChoice,), {"choices": choices})()
         with pytest.raises(SpaceError, match=message):
             nas.check_space(made)
+
+
+class Wider(OneChoice):
+    """A space that says of its width that it affects training only."""
+
+    choices = (Choice("depth", (1,)), Choice("width", (2, 4), affects="training"))
+
+
+class Dropping(OneChoice):
+    """A space whose dropout, which does nothing on a device, is a choice of training."""
+
+    choices = (*OneChoice.choices, Choice("dropout", (0.0, 0.3), affects="training"))
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        dropout = float(architecture["dropout"])
+        return nn.Sequential(super().build(architecture), *([nn.Dropout(dropout)] if dropout else []))
+
+
+def test_a_choice_of_training_changes_no_layer() -> None:
+    """Where one does, the message says what to do; dropout is no layer of a device."""
+    shape = image_signature((1, 8, 8), 10)
+    rebuilder = Rebuilder(Wider(), shape)
+    rebuilder.build(0)
+    with pytest.raises(SpaceError, match=r"must not change what a device runs, but 'width' changes the layers of"):
+        rebuilder.build(0)
+    rebuilder = Rebuilder(Dropping(), shape)
+    for _ in range(2):
+        rebuilder.build(0)
 
 
 class Twins(OneChoice):
