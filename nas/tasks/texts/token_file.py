@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -58,7 +59,13 @@ class TokenFile:
 
     @cached_property
     def _mapped(self) -> Array:
-        return np.memmap(self.folder / TOKENS, dtype=self.dtype, mode="r")
+        try:
+            return np.memmap(self.folder / TOKENS, dtype=self.dtype, mode="r")
+        except OSError as error:
+            raise DataError(
+                f"the tokens of a text must lie in {self.folder} on each machine that trains, but: {error.strerror}. "
+                "Name the text in the recipe, so that each machine makes its own."
+            ) from error
 
     def tokens(self, title: Title) -> Array:
         """Return the tokens of a split, which stay on disk until they are used."""
@@ -88,9 +95,14 @@ def token_file(
         folder = cache / key
         if not (folder / ABOUT).is_file():
             _write(sources, preparation, vocabulary, folder, progress)
-        os.utime(folder)
+        with contextlib.suppress(OSError):  # tokens that others share may be read-only
+            os.utime(folder)
         _remove_old(cache)
         return _read(folder)
+    except (ValueError, KeyError) as error:
+        raise DataError(
+            f"the tokens in {folder} are damaged ({error}). Remove that folder: they are made anew."
+        ) from error
     except OSError as error:
         where = error.filename or cache
         raise DataError(
@@ -101,6 +113,10 @@ def token_file(
 
 def _read(folder: Path) -> TokenFile:
     about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    size = sum(about["ends"][title][-1] for title in TITLES if about["ends"][title])
+    held, wanted = (folder / TOKENS).stat().st_size, size * np.dtype(about["dtype"]).itemsize
+    if held != wanted:
+        raise ValueError(f"{TOKENS} must hold {wanted:,} bytes, but holds {held:,}")
     return TokenFile(
         folder,
         about["dtype"],
@@ -208,6 +224,7 @@ class _Content:
 
 def _remove_old(cache: Path) -> None:
     """Remove tokens that were not used for long. What another process has open stays."""
-    for folder in cache.iterdir():
-        if time.time() - folder.stat().st_mtime > OLD_S and (folder / ABOUT).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+    for about in cache.glob(f"*/{ABOUT}"):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if time.time() - about.parent.stat().st_mtime > OLD_S:
+                shutil.rmtree(about.parent, ignore_errors=True)
