@@ -177,7 +177,7 @@ BAD_INPUTS = {
     "a negative size": BadInput((*PHOTOS, "--set", "data.image_size=-8"), ("image_size",), photos),
     "a size in words": BadInput((*PHOTOS, "--set", "data.image_size=big"), ("image_size",), photos),
     "a size with a part": BadInput((*PHOTOS, "--set", "data.image_size=32.5"), ("image_size",), photos),
-    "a size of a million": BadInput((*PHOTOS, "--set", "data.image_size=1000000"), ("must fit into 8 GiB",), photos),
+    "a size of a million": BadInput((*PHOTOS, "--set", "data.image_size=1000000"), ("must fit into 256 MiB",), photos),
     "a share of all": BadInput((*PHOTOS, "--set", "data.validation_share=1"), ("validation_share",), photos),
     "a share in percent": BadInput((*PHOTOS, "--set", "data.validation_share=20"), ("validation_share",), photos),
     "a share that is no number": BadInput(

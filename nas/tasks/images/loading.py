@@ -49,7 +49,7 @@ def load_images(
         DataError: the data cannot be used.
     """
     return load_data(
-        data or "digits",
+        data,
         root=None if root is None else Path(root),
         image_size=image_size,
         columns=Columns.of(path_column, label_column, split_column, multi_label),
