@@ -130,7 +130,7 @@ from nas.training.early_stopping import (
     rung_subsets as rung_subsets,
     trust_in_rungs as trust_in_rungs,
 )
-from nas.training.modules import error_of as error_of
+from nas.training.modules import error_of as error_of, metrics_on as metrics_on
 from nas.training.own.function import OwnSettings as OwnSettings
 from nas.training.own.work import OwnTraining as OwnTraining
 from nas.training.settings import (
