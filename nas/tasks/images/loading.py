@@ -18,6 +18,7 @@ from nas.tasks.images.named_data import load_named
 from nas.tasks.images.splits import check_share
 from nas.tasks.images.torchvision_data import load_torchvision
 from nas.tasks.loading import Loading, loads_task
+from nas.tasks.usual_space import other_task
 
 DEFAULT_COLUMNS = Columns()
 TORCHVISION = "torchvision:"
@@ -48,17 +49,25 @@ def load_images(
         RecipeError: an option is unfit, or does not belong to such data.
         DataError: the data cannot be used.
     """
-    return load_data(
-        data,
-        root=None if root is None else Path(root),
-        image_size=image_size,
-        columns=Columns.of(path_column, label_column, split_column, multi_label),
-        arguments=arguments,
-        validation_share=loading.validation_share,
-        seed=loading.seed,
-        working_folder=loading.folder,
-        progress=loading.progress,
-    )
+    columns = Columns.of(path_column, label_column, split_column, multi_label)
+    try:
+        return load_data(
+            data,
+            root=None if root is None else Path(root),
+            image_size=image_size,
+            columns=columns,
+            arguments=arguments,
+            validation_share=loading.validation_share,
+            seed=loading.seed,
+            working_folder=loading.folder,
+            progress=loading.progress,
+        )
+    except DataError as error:
+        name = data.removeprefix(FOLDER)
+        other = "" if not name or "\0" in name else other_task(loading.folder / name, "images", name)
+        if not other:
+            raise
+        raise DataError(f"{error} {other}") from error
 
 
 def load_data(
