@@ -15,8 +15,9 @@ from torch import nn
 
 from nas.space.architecture import Architecture, Choice
 from nas.space.layer import Layer
-from nas.space.signature import Signature, TensorType
+from nas.space.signature import Accepts, Signature, TensorType
 
+TABLES = Accepts("tables", ("columns",), dtype=None, several=True)
 DEPTHS = (0, 1, 2, 3, 4)
 WIDTHS = (16, 32, 64, 128, 256)
 DROPOUTS = (0.0, 0.1, 0.25, 0.5)
@@ -36,21 +37,15 @@ MOST_EMBEDDED = 256
 class Mlp:
     """Tabular ResNets (Gorishniy et al., 2021, arXiv:2106.11959) with embeddings of numbers and categories.
 
-    Numbers must be scaled to mean 0 and deviation 1 or so. Inputs with several axes are flattened.
+    Numbers must be scaled to mean 0 and deviation 1 or so. Inputs are numbers, categories, or one of each.
 
     >>> space = Mlp(nas.Signature((nas.TensorType("numbers", (13,)),), output=(3,)))
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
-
-    Raises:
-        ValueError: the output has several axes, or an input of whole numbers has.
     """
 
+    accepts = TABLES
+
     def __init__(self, signature: Signature) -> None:
-        if len(signature.output) != 1:
-            raise ValueError(f"outputs must be classes or values of one axis, but got {signature.output}.")
-        for each in signature.inputs:
-            if each.counts and len(each.shape) != 1:
-                raise ValueError(f"categories must be columns of one axis, but got {each}.")
         self._signature = signature
         numbers = sum(each.elements for each in signature.inputs if not each.counts)
         embeddings = ("none", "piecewise", "periodic") if 0 < numbers <= MOST_EMBEDDED else ()
@@ -60,7 +55,7 @@ class Mlp:
             Choice("width", WIDTHS, when=deep),
             Choice("expansion", (1, 2), when=deep),
             Choice("norm", ("none", "batch"), when=deep),
-            Choice("dropout", DROPOUTS, when=deep),
+            Choice("dropout", DROPOUTS, when=deep, affects="training"),
             *([Choice("numbers", embeddings)] if embeddings else []),
             *([Choice("category_width", CATEGORY_WIDTHS)] if any(each.counts for each in signature.inputs) else []),
         )
@@ -132,7 +127,7 @@ class _ResidualBlock(nn.Module):
             *([nn.BatchNorm1d(width)] if has_norm else []),
             nn.Linear(width, hidden),
             nn.ReLU(),
-            *([nn.Dropout(dropout)] if dropout else []),
+            nn.Dropout(dropout),
             nn.Linear(hidden, width),
         )
 
@@ -166,7 +161,7 @@ class _Piecewise(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return values of shape (N, numbers × BINS)."""
-        shares = (values.flatten(1)[:, :, None] - self.starts) / self.widths
+        shares = (values[:, :, None] - self.starts) / self.widths
         return torch.minimum(torch.maximum(shares, self.lowest), self.highest).flatten(1)
 
 
@@ -182,7 +177,7 @@ class _Periodic(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return values of shape (N, numbers × EMBEDDED_WIDTH)."""
-        angles = 2 * math.pi * self.frequencies * values.flatten(1)[:, :, None]
+        angles = 2 * math.pi * self.frequencies * values[:, :, None]
         waves = torch.cat([angles.sin(), angles.cos()], dim=2)
         vectors = torch.matmul(waves.transpose(0, 1), self.weight).transpose(0, 1) + self.bias
         return nn.functional.relu(vectors).flatten(1)
@@ -214,7 +209,7 @@ def _embedding(each: TensorType, architecture: Architecture) -> nn.Module:
         return _Categories(_category_widths(each, architecture), _counts(each))
     kind = architecture.get("numbers", "none")
     if kind == "none":
-        return nn.Flatten()
+        return nn.Identity()
     return _Piecewise() if kind == "piecewise" else _Periodic(each.elements)
 
 

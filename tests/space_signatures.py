@@ -16,7 +16,25 @@ TEXTS = tuple(
     Signature((TensorType("tokens", (context,), "int64", (vocabulary,)),), (context, vocabulary))
     for context, vocabulary in ((16, 256), (48, 700))
 )
-BY_NOUN: Mapping[str, tuple[Signature, ...]] = {"images": IMAGES, "signals": SIGNALS, "texts": TEXTS}
+_NUMBERS = TensorType("numbers", (5,))
+_CATEGORIES = TensorType("categories", (3,), "int64", (2, 7, 30))
+_CATEGORY = TensorType("categories", (1,), "int64", (4,))
+TABLES = tuple(
+    Signature(inputs, (CLASSES,))
+    for inputs in (
+        (_NUMBERS,),
+        (_CATEGORIES,),
+        (_NUMBERS, _CATEGORY),
+        (_NUMBERS, _CATEGORIES),
+        (TensorType("numbers", (400,)), _CATEGORIES),
+    )
+)
+BY_NOUN: Mapping[str, tuple[Signature, ...]] = {
+    "images": IMAGES,
+    "signals": SIGNALS,
+    "tables": TABLES,
+    "texts": TEXTS,
+}
 
 
 def signatures_for(space: str) -> tuple[Signature, ...]:

@@ -40,6 +40,8 @@ NOT_RUN = {
     "python predict.py recording.wav more-recordings": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py chapter.txt more-texts": "lies in a winner's folder; tests/tasks runs it",
     'python predict.py --generate 200 --prompt "def read("': "lies in a winner's folder; tests/tasks runs it",
+    "python predict.py rows.csv": "lies in a winner's folder; tests/tasks runs it",
+    "python predict.py --json rows.json": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py --help": "lies in a winner's folder; tests/tasks runs it",
     '.venv/bin/python -m pytest tests/space -m "not slow"': "starts the tests in the tests",
     "python -m pytest tests/samplers/test_surrogate_sampler.py": "starts the tests in the tests",

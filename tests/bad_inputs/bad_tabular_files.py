@@ -1,0 +1,178 @@
+"""Bad tables of rows to learn from: broken files, targets that are none, and columns that make results doubtful."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+from bad_inputs.bad_input import BadInput
+from made_tables import people
+
+Change = Callable[[pandas.DataFrame], pandas.DataFrame]
+LEARN = ("search", "--task", "tables", "--data", "people.csv", "--dry-run", "--set")
+PAY = (*LEARN, "data.target=pay")
+
+
+def table(change: Change = lambda frame: frame, rows: int = 120) -> Callable[[Path], None]:
+    """Return what writes a table of people, changed first."""
+
+    def prepare(folder: Path) -> None:
+        change(people(rows)).to_csv(folder / "people.csv", index=False)
+
+    return prepare
+
+
+def text(content: str) -> Callable[[Path], Any]:
+    """Return what writes this text as the table."""
+    return lambda folder: (folder / "people.csv").write_text(content, encoding="utf-8")
+
+
+def with_cell(column: str, row: int, value: Any) -> Change:
+    """Return what puts a value into a cell."""
+
+    def change(frame: pandas.DataFrame) -> pandas.DataFrame:
+        frame = frame.astype({column: object})
+        frame.loc[row, column] = value
+        return frame
+
+    return change
+
+
+def with_test(change: Change) -> Callable[[Path], None]:
+    """Return what writes a good table, and a changed one to test on."""
+
+    def prepare(folder: Path) -> None:
+        table()(folder)
+        change(people(40, seed=1)).to_csv(folder / "test.csv", index=False)
+
+    return prepare
+
+
+ROWS = "age,pay\n" + "".join(f"{number % 7},{'high' if number % 3 else 'low'}\n" for number in range(40))
+
+BAD_INPUTS = {
+    "there is no file": BadInput(PAY, ("there is no", "people.csv")),
+    "an unknown name": BadInput(
+        ("search", "--task", "tables", "--data", "wines", "--dry-run"),
+        ("unknown table 'wines'", "Did you mean 'wine'?"),
+    ),
+    "a folder": BadInput(PAY, ("a table is one file", "is a folder"), lambda here: (here / "people.csv").mkdir()),
+    "a file of another kind": BadInput(
+        ("search", "--task", "tables", "--data", "file:people.xlsx", "--dry-run", "--set", "data.target=pay"),
+        ("must end in one of .csv",),
+        lambda here: (here / "people.xlsx").write_bytes(b"PK"),
+    ),
+    "an empty file": BadInput(PAY, ("must begin with a line that names the columns", "it is empty"), text("")),
+    "only the names of columns": BadInput(PAY, ("must have columns and rows", "has 2 and 0"), text("age,pay\n")),
+    "a row that is too short": BadInput(
+        PAY, ("line 42: a row must have 2 cells, but it has 1",), text(f"{ROWS}7\n{ROWS}")
+    ),
+    "a row that is too long": BadInput(
+        PAY, ("line 42: a row must have 2 cells, but it has 3",), text(f"{ROWS}1,2,3\n")
+    ),
+    "a quote that never ends": BadInput(PAY, ("cannot be read as CSV after line",), text(f'{ROWS}7,"high\n{ROWS}')),
+    "text that is not UTF-8": BadInput(
+        PAY, ("must be text in UTF-8",), lambda here: (here / "people.csv").write_bytes(ROWS.encode() + b"7,\xff\xfe\n")
+    ),
+    "a damaged archive": BadInput(
+        ("search", "--task", "tables", "--data", "people.csv.gz", "--dry-run", "--set", "data.target=pay"),
+        ("cannot be unpacked",),
+        lambda here: (here / "people.csv.gz").write_bytes(gzip.compress(ROWS.encode() * 99)[:60]),
+    ),
+    "a damaged Parquet file": BadInput(
+        ("search", "--task", "tables", "--data", "people.parquet", "--dry-run", "--set", "data.target=pay"),
+        ("cannot be read as Parquet",),
+        lambda here: (here / "people.parquet").write_bytes(b"PAR1 and no more"),
+    ),
+    "a column without a name": BadInput(PAY, ("column 1 has none",), text(ROWS.replace("age", "", 1))),
+    "a column named twice": BadInput(
+        PAY, ("'pay' 2 times",), text("\n".join(f"{line},{line.split(',')[1]}" for line in ROWS.splitlines()))
+    ),
+    "no target": BadInput(
+        (*LEARN[:-1],), ("a table needs a target, the column to predict", "data.target=COLUMN"), table()
+    ),
+    "a misspelt target": BadInput(
+        (*LEARN, "data.target=pya"), ("target must be a column of", "'pya'", "Did you mean 'pay'?"), table()
+    ),
+    "a misspelt column to drop": BadInput((*PAY, "--set", "data.drop=['hors']"), ("Did you mean 'hours'?",), table()),
+    "an unknown option": BadInput((*PAY, "--set", "data.traget=pay"), ("traget", "Did you mean 'target'?"), table()),
+    "an unknown kind": BadInput(
+        (*PAY, "--set", "data.kind=ranking"), ("data.kind must be one of auto, classification, regression",), table()
+    ),
+    "regression of text": BadInput((*PAY, "--set", "data.kind=regression"), ("regression needs numbers",), table()),
+    "a missing target": BadInput(
+        PAY, ("each row must have a target", "row 8, column pay", "1 of 120 rows"), table(with_cell("pay", 7, None))
+    ),
+    "an infinite target": BadInput(
+        (*LEARN, "data.target=age"),
+        ("targets must be finite", "row 8, column age"),
+        table(with_cell("age", 7, np.inf)),
+    ),
+    "an infinite number": BadInput(
+        PAY, ("numbers must be finite", "row 8, column age"), table(with_cell("age", 7, -np.inf))
+    ),
+    "one class only": BadInput(PAY, ("at least 2 classes", "'low'"), table(lambda frame: frame.assign(pay="low"))),
+    "a constant number": BadInput(
+        (*LEARN, "data.target=age", "--set", "data.kind=regression"),
+        ("targets must differ", "are 3"),
+        table(lambda frame: frame.assign(age=3)),
+    ),
+    "a target that names each row": BadInput(
+        (*LEARN, "data.target=name"),
+        ("classes must have several rows each", "120 different values"),
+        table(lambda frame: frame.assign(name=frame.index.map("n{}".format))),
+    ),
+    "nothing to learn from": BadInput(
+        PAY,
+        ("must have a column to learn from beside the target",),
+        table(lambda frame: frame[["pay"]].assign(planet="Earth")),
+    ),
+    "too few groups": BadInput((*PAY, "--set", "data.group=zone"), ("needs at least 5 groups", "got 3"), table()),
+    "a test table that lacks a column": BadInput(
+        (*PAY, "--set", "data.test=test.csv"),
+        ("the column hours", "must be a column of the test table", "Did you mean 'hour'?"),
+        with_test(lambda frame: frame.rename(columns={"hours": "hour"})),
+    ),
+    "a test table with a new class": BadInput(
+        (*PAY, "--set", "data.test=test.csv"),
+        ("only classes of the training rows", "'enormous'"),
+        with_test(with_cell("pay", 3, "enormous")),
+    ),
+    "a space for pictures": BadInput(
+        (*PAY, "--space", "mobilenet"), ("mobilenet takes images", "Spaces that take them: mlp"), table()
+    ),
+    "a column that leaks the target": BadInput(
+        PAY,
+        ("warning: column paid predicts pay on its own for 100.0 % of the rows", "data.drop=['paid']"),
+        table(lambda frame: frame.assign(paid=frame["pay"].str.upper())),
+        status=0,
+    ),
+    "an identifier": BadInput(
+        PAY,
+        ("warning: column number has another whole number in each row",),
+        table(lambda frame: frame.assign(number=frame.index)),
+        status=0,
+    ),
+    "copied rows": BadInput(
+        PAY,
+        ("test rows are equal to training or validation rows",),
+        table(lambda frame: pandas.concat([frame, frame])),
+        status=0,
+    ),
+    "rare classes": BadInput(
+        PAY,
+        ("warning: classes are unequal: usual has 94.8 %",),
+        table(lambda frame: frame.assign(pay=np.where(frame.index < 6, "rare", "usual"))),
+        status=0,
+    ),
+    "numbers among words": BadInput(
+        PAY,
+        ("column age is read as categories because of 'old'",),
+        table(with_cell("age", 7, "old")),
+        status=0,
+    ),
+}
