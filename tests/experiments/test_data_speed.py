@@ -17,13 +17,13 @@ def test_the_worst_worker_counts() -> None:
     first = {"seconds": 1.0, "read_s": 0.9, "augment_s": 0.0, "prepare_s": 0.0}
     second = {"seconds": 10.0, "read_s": 0.5, "augment_s": 0.25, "prepare_s": 0.25}
     workers = [
-        {"ready_s": 0.5, "epochs": [first, second]},
-        {"ready_s": 1.5, "epochs": [first, {**second, "read_s": 0}]},
+        {"ready_s": 0.5, "ready_cpu_s": 0.25, "epochs": [first, second]},
+        {"ready_s": 1.5, "ready_cpu_s": 0.2, "epochs": [first, {**second, "read_s": 0}]},
     ]
     lines = summary({"workers": workers, "peak_mib": 2500.0, "peak_of_few_mib": 1400.0, "decoding_s": 80.0})
     assert "| memory of all workers beyond the models | 1100 MiB | at most 1536 MiB |" in lines
     assert "| share of the second epoch | 10.0% (read 5.0%, augment 2.5%, prepare 2.5%) | at most 15% |" in lines
-    assert "| ready once decoded | 1.50 s | under 2 s |" in lines
+    assert "| ready once decoded | 1.50 s, of which 0.25 s on a processor | under 2 s |" in lines
 
 
 def test_photos_are_the_same_for_a_seed(tmp_path: Path) -> None:

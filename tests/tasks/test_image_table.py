@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+import torch
 from PIL import Image
+from small_bundle import write_bundle
 
 from nas.errors import DataError, RecipeError
+from nas.formats.onnx_session import outputs_of
 from nas.tasks.batches import items_at
+from nas.tasks.deployed.predict import Model, answer
 from nas.tasks.images.image_table import Columns
 from nas.tasks.images.images import Images
 from nas.tasks.images.loading import load_data, load_images
@@ -165,6 +170,23 @@ class TestSeveralLabels:
             Images.from_arrays(images, labels, classes=("a", "b"))
         with pytest.raises(ValueError, match="each label must have at least one image, but label 2 has none"):
             Images.from_arrays(images, labels * (1, 1, 0))
+
+
+def test_a_bundle_names_the_labels(tmp_path: Path, names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A file gets the logits of the tested pipeline, bit for bit, and each label a probability of its own."""
+    rows = [f"photos/{name},{('a;b', 'c', 'a')[n % 3]}" for n, name in enumerate(names)]
+    data = load(write_csv(tmp_path / "a.csv", "path,label", rows))
+    script = write_bundle(tmp_path / "bundle", data)
+    model = Model(script.parent)
+    files = [tmp_path / "photos" / f"{image[0, 0, 0]}.png" for image in data.test.images]
+    expected = outputs_of(script.with_name("model.onnx"), data.input_arrays(data.test, slice(None)))
+    np.testing.assert_array_equal(model.outputs(files), expected)
+    np.testing.assert_allclose(model.predict(files), torch.from_numpy(expected).sigmoid(), rtol=1e-5)
+    assert answer(model, files, as_json=True) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["labels"] for line in lines] == [
+        [title for title, logit in zip(data.classes, row, strict=True) if logit > 0] for row in expected
+    ]
 
 
 MISTAKES = {

@@ -59,7 +59,8 @@ def answers_of(outputs: Float32Array, answers: Mapping[str, Any]) -> Float32Arra
     if kind in ("classification", "next-token"):
         return softmax(outputs)
     if kind == "multi-label":
-        return (1 / (1 + np.exp(-outputs))).astype(np.float32)
+        chances: Float32Array = np.exp(-np.logaddexp(np.float32(0), -outputs))  # the logistic function, no overflow
+        return chances
     if kind == "regression":
         values: Float32Array = outputs * np.float32(answers.get("scale", 1)) + np.float32(answers.get("offset", 0))
         return values

@@ -101,9 +101,7 @@ def _class_folders(folder: Path) -> list[Path]:
     return _subfolders(folder)
 
 
-def _labelled_files(
-    folder: Path, classes: tuple[str, ...], root: Path, skipped: Counter[str]
-) -> list[tuple[Path, int]]:
+def _labelled_files(folder: Path, classes: tuple[str, ...], root: Path, skipped: Counter[str]) -> list[tuple[str, int]]:
     """List the image files below the class folders, in a fixed order, with their labels."""
     members = []
     for class_folder in _class_folders(folder):
@@ -121,7 +119,7 @@ def _labelled_files(
     return members
 
 
-def _image_files(folder: Path, root: Path, skipped: Counter[str]) -> list[Path]:
+def _image_files(folder: Path, root: Path, skipped: Counter[str]) -> list[str]:
     """List the image files below a class folder, and count the endings of the others in ``skipped``."""
     _check_no_link(folder)
     files = []
@@ -129,16 +127,21 @@ def _image_files(folder: Path, root: Path, skipped: Counter[str]) -> list[Path]:
         for name in subfolders:
             _check_no_link(Path(parent, name))
         for name in names:
-            file = Path(parent, name)
             if name.startswith("."):
                 continue
             if not name.lower().endswith(ENDINGS):
-                skipped[file.suffix.lower()] += 1
+                skipped[Path(name).suffix.lower()] += 1
                 continue
-            if file.is_symlink() and file.exists() and not file.resolve().is_relative_to(root):
-                raise DataError(f"files of a data set must lie within {root}, but {file} links to {file.resolve()}.")
+            file = os.path.join(parent, name)
+            if os.path.islink(file):
+                _check_within(Path(file), root)
             files.append(file)
-    return sorted(files)
+    return sorted(files, key=lambda file: os.path.normcase(file).split(os.sep))  # the order of paths, but faster
+
+
+def _check_within(link: Path, root: Path) -> None:
+    if link.exists() and not link.resolve().is_relative_to(root):
+        raise DataError(f"files of a data set must lie within {root}, but {link} links to {link.resolve()}.")
 
 
 def _refuse(error: OSError) -> None:

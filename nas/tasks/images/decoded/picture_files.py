@@ -30,9 +30,9 @@ class PictureFiles:
     stamps: tuple[Stamp, ...]
 
     @classmethod
-    def of(cls, root: Path, paths: Iterable[Path]) -> PictureFiles:
+    def of(cls, root: Path, paths: Iterable[Path | str]) -> PictureFiles:
         """Return the files as they are now."""
-        named = tuple(map(os.fspath, paths))
+        named = tuple(os.fspath(path) for path in paths)
         return cls(root, named, tuple(map(_stamp, named)))
 
     @property
