@@ -6,7 +6,8 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -24,9 +25,11 @@ from nas.jobs.ray_environment import (
 )
 from nas.jobs.relay import Relay, hard_limit_of
 from nas.jobs.resources import Resources, check_room, room_for
+from nas.jobs.sending import Sending
 from nas.jobs.worker import Worker
 from nas.signals import check, deferred
 from nas.storage.scratch import temporary_folder
+from nas.tasks.data_source import leaving
 
 
 @final
@@ -47,6 +50,7 @@ class RayExecutor:
         self._address = address
         self._local_variables: tuple[str, ...] = ()
         self._cleanup: RayCleanup | None = None
+        self._sending = Sending(_RayStore())
 
     def __enter__(self) -> Self:
         set_tune_variables()
@@ -130,6 +134,7 @@ class RayExecutor:
     def _leave(self) -> None:
         import ray
 
+        self._sending = Sending(_RayStore())
         with deferred():
             if self._owns_ray:
                 ray.shutdown()
@@ -142,14 +147,17 @@ class RayExecutor:
 
     def _run_pass(self, work: Work, relay: Relay, hard_limit_s: float) -> None:
         """Run Tune until the relay has no more jobs for it."""
+        import ray
         from ray import tune
         from ray.exceptions import OutOfMemoryError
 
         relay.begin_pass()
+        with leaving(self._sending.with_arrival):
+            sent = ray.put(work)
         with temporary_folder("tune") as storage:
             tuner = tune.Tuner(
                 tune.with_resources(
-                    tune.with_parameters(_trainable(), work=work, hard_limit_s=hard_limit_s),
+                    tune.with_parameters(_trainable(), sent=[sent], hard_limit_s=hard_limit_s),
                     {"cpu": self._resources.cpus, "gpu": self._resources.gpus},
                 ),
                 tune_config=tune.TuneConfig(
@@ -175,6 +183,46 @@ class RayExecutor:
                 if not isinstance(error.__cause__, OutOfMemoryError):
                     raise
                 relay.run_short_of_memory()
+
+
+@final
+@dataclass(frozen=True)
+class _RayStore:
+    """Ray's store."""
+
+    def put(self, value: object) -> Any:
+        import ray
+
+        return ray.put(value)
+
+    def get(self, reference: Any) -> Any:
+        import ray
+
+        return ray.get(reference)
+
+    def call(self, node: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        import ray
+        from ray.exceptions import RayTaskError
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there: Any = NodeAffinitySchedulingStrategy(node, soft=False)
+        remote: Any = ray.remote(num_cpus=0, scheduling_strategy=there)(function)
+        try:
+            return ray.get(remote.remote(*arguments))
+        except RayTaskError as error:
+            raise error.cause from None
+
+    @property
+    def node(self) -> str:
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    @property
+    def nodes(self) -> int:
+        import ray
+
+        return sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
 
 
 def _read_token_anew() -> None:
@@ -302,7 +350,10 @@ def _trainable() -> type:
     from ray import tune
 
     class JobTrainable(tune.Trainable):
-        def setup(self, config: dict[str, Any], work: Work, hard_limit_s: float) -> None:  # type: ignore[override]
+        def setup(self, config: dict[str, Any], sent: list[Any], hard_limit_s: float) -> None:  # type: ignore[override]
+            import ray
+
+            work: Work = ray.get(sent[0])
             self._worker = Worker(work, hard_limit_s)
             self._worker.begin(config["job"])
 

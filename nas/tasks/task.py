@@ -141,6 +141,14 @@ class Task(abc.ABC):
         return 0
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files and folders that the task reads after it was loaded, which other machines of a cluster are sent.
+
+        A task that arrives elsewhere finds them at other places: all its ``Path`` objects lead there.
+        """
+        return ()
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that differ when the data do. By default a few items of each split decide."""
         return _fingerprint(self)

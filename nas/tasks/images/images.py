@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -141,6 +142,13 @@ class Images(Task):
         if isinstance(self.train.images, StoredImages):
             return 0
         return (len(self.train) + len(self.validation) + len(self.test)) * math.prod(self.input_shape)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of images that are not in memory."""
+        splits = (self.train, self.validation, self.test)
+        stored = [each.images for each in splits if isinstance(each.images, StoredImages)]
+        return tuple(dict.fromkeys(path for each in stored for path in each.files))
 
     @property
     def mean(self) -> Float32Array:

@@ -224,6 +224,11 @@ class _SetOfTorchvision:
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"it cannot be read as an image: {error}") from error
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """None: the sets know by themselves where their pictures lie, and cannot be told of another place."""
+        return ()
+
     def again(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
         try:
             return self.pixels(index, shape)

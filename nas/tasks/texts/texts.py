@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -102,6 +103,11 @@ class Texts(Task):
     def vocabulary(self) -> int:
         """The number of different tokens."""
         return self._preparation.vocabulary
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The folder with the tokens."""
+        return (self.tokens.folder,)
 
     @property
     def signature(self) -> Signature:

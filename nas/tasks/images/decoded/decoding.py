@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, final
 
 import numpy as np
@@ -59,6 +60,11 @@ class Source(Protocol):
 
     @property
     def identity(self) -> Any: ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files in which the pictures lie."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -111,6 +117,11 @@ class StreamedPixels:
 
     source: Source
     shape: tuple[int, int, int]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the source."""
+        return self.source.files
 
     def __call__(self, indices: IntArray) -> ImageArray:
         """Return the images of these numbers. Raises DataError if one is not as it was."""

@@ -14,6 +14,7 @@ from nas.tasks.deployed.pictures import CAMERA_FORMATS, opened, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.cut_off import is_cut_off
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header
+from nas.tasks.sent.packing import here
 
 _EXIF_ORIENTATION = 0x0112
 Stamp = tuple[int, int] | None
@@ -40,6 +41,11 @@ class PictureFiles:
         """The root, and the path, the size and the time of each file."""
         names = [os.fsencode(path).decode("utf-8", "backslashreplace") for path in self.paths]
         return ["files", shown(self.root), names, self.stamps]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return tuple(map(Path, self.paths))
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -74,7 +80,7 @@ class PictureFiles:
 
     def again(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
         """Return the pixels of a file that must be as it was."""
-        path = self.paths[index]
+        path = os.fspath(here(Path(self.paths[index])))
         if _stamp(path) != self.stamps[index]:
             gone = "has changed" if os.path.exists(path) else "is no longer there"
             raise DataError(

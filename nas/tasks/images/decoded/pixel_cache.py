@@ -61,6 +61,11 @@ class MappedPixels:
         images: ImageArray = self._mapped[indices]
         return images
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_mapped": None}
 

@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, final
 
 import numpy as np
@@ -91,6 +92,11 @@ class AllFacts:
 class PixelReader(Protocol):
     """Reads images from where they lie."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are read."""
+        ...
+
     def __call__(self, indices: IntArray) -> ImageArray:
         """Return the images of these numbers, a new array of shape (N, channels, height, width).
 
@@ -137,6 +143,11 @@ class StoredImages:
     def take(self, places: IntArray) -> StoredImages:
         """Return the images at ``places``, without reading them."""
         return StoredImages(self._reader, self._image_shape, self._facts, self._indices[places])
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the images are read from."""
+        return self._reader.files
 
     @property
     def facts(self) -> AllFacts:
