@@ -262,26 +262,27 @@ def _padded_macs(layer: Layer) -> float:
     12 to 28 billion multiply-accumulates a second, and those to 128 or more channels at 45 to 67.
     """
     if layer.kind == "depthwise_conv":
-        return layer.macs * _padding(layer.output_shape, _TILE_IN)
+        return layer.macs * _padding(layer.output_shape, _TILE_IN, is_map=True)
     if layer.kind not in ("conv", "linear"):
         return float(layer.macs)
-    return layer.macs * _padding(layer.input_shape, _TILE_IN) * _padding(layer.output_shape, _TILE_OUT)
+    is_map = layer.kind == "conv"
+    return layer.macs * _padding(layer.input_shape, _TILE_IN, is_map) * _padding(layer.output_shape, _TILE_OUT, is_map)
 
 
-def _padding(shape: tuple[int, ...], tile: int) -> float:
+def _padding(shape: tuple[int, ...], tile: int, is_map: bool) -> float:
     """Return the factor by which channels grow when they are padded to whole tiles."""
-    channels = _channels(shape)
+    channels = _channels(shape, is_map)
     return -(-channels // tile) * tile / channels
 
 
-def _channels(shape: tuple[int, ...]) -> int:
-    """Return the channels: the first dimension of a map, or the last of tokens; at least 1."""
-    return max(1, (shape[0] if len(shape) == 3 else shape[-1]) if shape else 1)
+def _channels(shape: tuple[int, ...], is_map: bool) -> int:
+    """Return the channels: the first dimension of a map, also of a signal, or the last of tokens; at least 1."""
+    return max(1, (shape[0] if len(shape) == 3 or (len(shape) == 2 and is_map) else shape[-1]) if shape else 1)
 
 
 def _stage(layer: Layer, first: Layer) -> int:
-    """Return how often the side of the map was halved since the image, rounded."""
-    if len(layer.output_shape) != 3 or len(first.input_shape) != 3:
+    """Return how often the side of the map was halved since the image or the signal, rounded."""
+    if len(layer.output_shape) != len(first.input_shape) or len(first.input_shape) not in (2, 3):
         return _WITHOUT_MAP
     sides = max(1, *first.input_shape[1:]), max(1, *layer.output_shape[1:])
     return min(_LARGEST_STAGE, max(0, round(math.log2(sides[0] / sides[1]))))

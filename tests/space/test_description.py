@@ -137,6 +137,15 @@ def test_groups_by_hand(layer: Layer, group: tuple[int, str, int, int, str]) -> 
     assert describer.describe([SHORT]).groups[-1][:5] == group
 
 
+def test_maps_of_signals_have_stages_and_channels() -> None:
+    """A convolution along time: 8 of 16 and 20 of 64 channels, and half of half the samples."""
+    first = Layer("conv", (3, 128), (8, 64), macs=64, kernel=5, stride=2)
+    second = Layer("conv", (8, 64), (20, 32), macs=100, kernel=3, stride=2)
+    found = Describer(Switches(), lambda _: [first, second]).describe([Architecture({"second": False, "cut": False})])
+    assert [group.stage for group in found.groups] == [1, 2]
+    assert quantity(found, "padded_macs").tolist() == [[64 * 16 / 3 * 8, 100 * 2 * 3.2]]
+
+
 def test_groups_grow_and_old_numbers_stay(describer: Describer) -> None:
     """``sums_by`` compares descriptions made at different times, and fills missing groups with zeros."""
     early = describer.describe([SHORT])
