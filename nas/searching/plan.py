@@ -61,7 +61,7 @@ def _epoch_guess(state: RunState) -> float | None:
     recipe, beliefs = state.recipe, state.beliefs
     if state.resolved.function is not None:
         return None
-    settings = training_settings(recipe, recipe.training.epochs, recipe.training.subset, recipe.training.time_limit_s)
+    settings = training_settings(recipe)
     rng = np.random.default_rng((recipe.seed, 4))
     drawn = {a.id: a for a in (sample(beliefs.space, rng) for _ in range(PROBED))}.values()
 

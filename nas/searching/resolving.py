@@ -215,8 +215,7 @@ def _resolve_models(
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     made, look = with_training_choices(recipe, made, look, progress.say)
-    training = recipe.training
-    check_training(made, training_settings(recipe, training.epochs, training.subset, training.time_limit_s), loaded)
+    check_training(made, training_settings(recipe), loaded)
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)

@@ -68,15 +68,19 @@ class TrainingSettings:
 
 
 def training_settings(
-    recipe: Recipe, epochs: int, subset: float, time_limit_s: float, **changes: Any
+    recipe: Recipe,
+    epochs: int | None = None,
+    subset: float | None = None,
+    time_limit_s: float | None = None,
+    **changes: Any,
 ) -> TrainingSettings:
-    """Return the recipe's way of training for ``epochs`` on the share ``subset`` of the training images."""
+    """Return the recipe's way of training, or that for other epochs, another share of the items, or another time."""
     training = {key: value for key, value in recipe.training.model_dump().items() if key in SEARCHABLE}
     return TrainingSettings(
-        **{**training, "epochs": epochs},
-        subset=subset,
+        **{**training, "epochs": recipe.training.epochs if epochs is None else epochs},
+        subset=recipe.training.subset if subset is None else subset,
         device=recipe.training.device,
-        time_limit_s=time_limit_s,
+        time_limit_s=recipe.training.time_limit_s if time_limit_s is None else time_limit_s,
         threads=recipe.execution.threads_per_worker,
         robustness=searched_robustness(recipe),
         **changes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from nas.errors import RecipeError, SpaceError
 from nas.reports.candidates import candidates_of
 from nas.results.bundle import Bundle
 from nas.results.front import Front
+from nas.searching.beliefs import Beliefs
+from nas.searching.screening import Screening
 from nas.space.architecture import Architecture, Choice
 from nas.space.parts.device_parts import DeviceParts, device_space, with_training
 from nas.space.rebuilding import Rebuilder
@@ -26,7 +28,7 @@ from nas.space.signature import image_signature
 from nas.storage.journal import JournalReader
 from nas.storage.journal_rows import Began, RungsJudged
 from nas.storage.measurement_store import space_identity
-from nas.values.evaluation import FOR_ANY
+from nas.values.evaluation import FOR_ANY, Evaluation, Failure
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -60,12 +62,15 @@ class Rated(OneChoice):
         return super().build(architecture)
 
 
-def search_more(runs: Path, options: Mapping[str, Any], progress: Any = None, **changes: Any) -> Front:
+def search_more(
+    runs: Path, options: Mapping[str, Any], progress: Any = None, train: Any = None, **changes: Any
+) -> Front:
     """Search in ``OneChoice`` with these choices of training. The run is named ``run``."""
     training = {"epochs": 4, "subset": 0.1, "search": options}
     return nas.search(
         {**BASE, **QUICK, "training": training, **changes},
         space=OneChoice(),
+        train=train,
         runs=runs,
         progress=progress,
         instruments=instruments(with_training(OneChoice(), options)),
@@ -180,6 +185,43 @@ def test_the_rules_of_choices_of_training() -> None:
         made = type("Made", (OneChoice,), {"choices": choices})()
         with pytest.raises(SpaceError, match=message):
             nas.check_space(made)
+
+
+def test_samplers_see_choices_of_training_and_predictors_do_not() -> None:
+    """What is counted and predicted is the same for all rates; a failed measurement counts for all, a NaN for one."""
+    target = nas.Target.parse("onnxruntime-cpu")
+    goals = [nas.Objective.parse(name) for name in ("error", "latency_ms")]
+    beliefs = Beliefs(Rated(), signature=image_signature((1, 8, 8), 10), target=target, objectives=goals, limits=[])
+    assert [choice.name for choice in beliefs.describer.choices] == ["width", "learning_rate"]
+    assert [choice.name for choice in beliefs.device_describer.choices] == ["width"]
+    slow, fast, other = (Architecture({"width": w, "learning_rate": r}) for w, r in ((2, 1e-3), (2, 1e-2), (3, 1e-2)))
+    two = beliefs.describer.describe([slow, fast])
+    assert (two.options[0] != two.options[1]).tolist() == [False, True]
+    assert (two.layer_sums[0] == two.layer_sums[1]).all()
+    assert beliefs.counted(slow) is not beliefs.counted(fast)
+    assert beliefs.counted(slow) == beliefs.counted(fast) != beliefs.counted(other)
+    beliefs.add(Evaluation("train", slow, failure=Failure("nan", "the loss is NaN")))
+    assert (slow in beliefs.unfit, fast in beliefs.unfit) == (True, False)
+    beliefs.add(Evaluation("measure", slow, failure=Failure("measure", "it crashed")))
+    assert (slow in beliefs.unfit, fast in beliefs.unfit, other in beliefs.unfit) == (True, True, False)
+    assert Screening(beliefs).judge(fast).reason == "failed before"
+
+
+def noting(module: nn.Module, task: nas.Task, settings: Any) -> Iterator[dict[str, float]]:
+    """Yield the learning rate in the place of an error."""
+    for _ in range(settings.epochs):
+        yield {"error": settings.learning_rate}
+
+
+def test_a_function_of_the_users_gets_the_settings_of_the_candidate(tmp_path: Path) -> None:
+    """Its settings are those that the architecture chooses; its epochs are its own."""
+    options = {"learning_rate": [0.1, 0.2], "epochs": [1, 3]}
+    search_more(tmp_path, options, train=noting, early_stopping={"enabled": False})
+    rows = evaluations_of(tmp_path / "run", "train")
+    assert {row.architecture["learning_rate"] for row in rows} == {0.1, 0.2}
+    for row in rows:
+        rate, epochs = float(row.architecture["learning_rate"]), int(row.architecture["epochs"])
+        assert row.details["curve"] == [rate] * epochs
 
 
 class Wider(OneChoice):

@@ -86,7 +86,15 @@ class Schedule:
     def training_s(self, count: int) -> float | None:
         """Return the seconds in which ``count`` candidates are trained; None where nothing is known yet."""
         epoch_s = self._epoch_s
-        return None if epoch_s is None else math.ceil(count / self._workers) * self._recipe.training.epochs * epoch_s
+        return None if epoch_s is None else math.ceil(count / self._workers) * self._epochs * epoch_s
+
+    @property
+    def _epochs(self) -> float:
+        """The epochs of a candidate: their mean where it is searched."""
+        choices = {choice.name: choice for choice in self._beliefs.space.choices if choice.is_of_training}
+        if "epochs" not in choices:
+            return self._recipe.training.epochs
+        return float(np.mean([float(option) for option in choices["epochs"].options]))
 
     def retraining_s(self, count: int) -> float | None:
         """Return the seconds in which ``count`` winners are retrained; None where nothing is known yet."""
@@ -95,7 +103,8 @@ class Schedule:
             return None
         train, validation = self._items
         longer = (train + validation) / max(1.0, training.subset * train)
-        return math.ceil(count / self._workers) * retraining.epochs * longer * epoch_s
+        longer *= retraining.epochs / training.epochs
+        return math.ceil(count / self._workers) * self._epochs * longer * epoch_s
 
     @property
     def _epoch_s(self) -> float | None:
