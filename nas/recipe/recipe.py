@@ -75,7 +75,7 @@ class Recipe(Section):
     sampler: SamplerRecipe = SamplerRecipe()
     """The sampler that proposes candidates: a name, or a table with its options."""
     prior: Literal["none", Score] = "none"
-    """A zero-cost score from which the sampler expects errors, on ``zero_cost.batch`` images."""
+    """A zero-cost score from which the sampler expects errors, on ``zero_cost.batch`` items."""
     evaluate: Literal["train", "supernet", "zero-cost", "table"] = "train"
     """How a candidate gets its error: by training, shared weights, a zero-cost score, or a table."""
     predictor: PredictorRecipe = PredictorRecipe()
@@ -250,9 +250,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _prior_of_networks(self) -> Recipe:
         if self.prior != "none" and self.evaluate == "table":
-            raise ValueError(
-                f'prior must be "none" with evaluate "table", which has no images, but got "{self.prior}".'
-            )
+            raise ValueError(f'prior must be "none" with evaluate "table", which has no data, but got "{self.prior}".')
         return self
 
     @classmethod

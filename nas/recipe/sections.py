@@ -194,7 +194,7 @@ class SupernetRecipe(Section):
     per_step: int = Field(default=4, ge=2)
     """Architectures that are trained on each batch."""
     recalibration_images: int = Field(default=512, ge=1)
-    """Training images on which the batch statistics of a candidate are computed."""
+    """Training items on which the batch statistics of a candidate are computed."""
     check: int = Field(default=6, ge=3)
     """Architectures that are also trained alone, to check the shared weights."""
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
@@ -209,7 +209,7 @@ class ZeroCostRecipe(Section):
     score: Score = "snip"
     """The zero-cost score."""
     batch: int = Field(default=64, ge=2)
-    """Training images on which a score is computed."""
+    """Training items on which a score is computed."""
     check: int = Field(default=8, ge=3)
     """Architectures that are trained to learn which error a score stands for."""
     least_correlation: float = Field(default=0.5, ge=-1, le=1)
@@ -217,7 +217,7 @@ class ZeroCostRecipe(Section):
 
 
 class RetrainingRecipe(Section):
-    """How winners are retrained, on the training and validation images together."""
+    """How winners are retrained, on the training and validation items together."""
 
     winners: int = Field(default=4, ge=1)
     """The most winners."""

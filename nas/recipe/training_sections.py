@@ -36,7 +36,7 @@ class TrainingRecipe(Section):
     epochs: int = Field(default=8, ge=1)
     """Epochs of a candidate's training."""
     subset: float = Field(default=1.0, gt=0, le=1)
-    """The share of the training images that candidates see."""
+    """The share of the training items that candidates see."""
     batch_size: int = Field(default=64, ge=1)
     """Images in a batch."""
     learning_rate: float = Field(default=5e-3, gt=0)
@@ -46,7 +46,7 @@ class TrainingRecipe(Section):
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """The share of each label that is spread over all classes."""
     augment: bool = True
-    """Shift training images at random, and mirror those of data sets whose classes allow it."""
+    """Augment training items as the task does: images are shifted, and mirrored where classes allow it."""
     augmentation_strength: float = Field(default=0.0, ge=0, le=1)
     """How strongly training items are changed further; for pictures, by RandAugment, whose 30 is 1. 0 turns it off."""
     mixup: float = Field(default=0.0, ge=0)
@@ -135,7 +135,7 @@ class EarlyStoppingRecipe(Section):
     margin: float = Field(default=0.7, ge=0)
     """A training is stopped only if it is dominated by more than this multiple of the noise of early errors."""
     grow_subset: bool = False
-    """Let early epochs see fewer images: ``reduction`` times fewer before each comparison."""
+    """Let early epochs see fewer items: ``reduction`` times fewer before each comparison."""
 
 
 class RobustnessRecipe(Section):

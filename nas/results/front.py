@@ -156,6 +156,7 @@ class Front:
         return {
             "run_folder": str(self.run_folder),
             "table": self.table,
+            "error": self.words.error,
             "objectives": [str(objective) for objective in self.objectives],
             "limits": [str(limit) for limit in self.limits],
             "best": None if best is None else best.architecture.id,

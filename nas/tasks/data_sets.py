@@ -16,7 +16,7 @@ from nas.space.own_code import own_code
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Examples, IntArray, Items, Places, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
-from nas.tasks.task import Task
+from nas.tasks.task import Task, imbalance_warnings
 
 SAMPLED = 64
 """Items of each split that are looked at before a search."""
@@ -72,8 +72,9 @@ class DataSetTask(Task):
         self._answers: dict[str, Any] = {}
         self._criterion: Criterion
         if first.targets.is_floating_point():
-            self._criterion, output = _values(found), (max(1, first.targets[0].numel()),)
+            _check_values(found)
             offset, scale = float(first.targets.mean()), float(first.targets.std())
+            self._criterion, output = Regression((scale,)), (max(1, first.targets[0].numel()),)
             self._answers = {"offset": offset, "scale": scale}
             self.train, self.validation, self.test = (_Standardised(each, offset, scale) for each in splits.values())
         else:
@@ -84,6 +85,8 @@ class DataSetTask(Task):
                 self._answers = {"names": [str(each) for each in names]}
             self._criterion, output = Classification(classes), (classes,)
             notes += _missing(labels, classes)
+            counts = np.bincount(labels["train"], minlength=classes)
+            notes += imbalance_warnings(counts, [f"class {number}" for number in range(classes)], self.noun)
         self._signature, self._warnings = Signature(inputs, output), tuple(notes)
         self._changes = not _same(first, _read("train", train, _places(train)))
         if self._changes:
@@ -233,14 +236,13 @@ def _type_of(name: str, batch: torch.Tensor) -> TensorType:
     return TensorType(name, tuple(batch.shape[1:]))
 
 
-def _values(found: Mapping[str, Items]) -> Regression:
+def _check_values(found: Mapping[str, Items]) -> None:
     targets = found["train"].targets
     if bool((targets == targets.reshape(-1)[0]).all()):
         raise DataError(
             f"targets must differ, but the {len(targets)} of train that were looked at are all "
             f"{float(targets.reshape(-1)[0]):g}."
         )
-    return Regression()
 
 
 def _labels(title: str, examples: Examples, sampled: torch.Tensor) -> npt.NDArray[np.int64]:

@@ -50,6 +50,8 @@ class Metric:
             )
         number, unit = float(match[1]), match[2]
         if unit and unit not in self.units:
+            if not self.units:
+                raise RecipeError(f"a limit on {self.name} is a number without a unit, but got {text.strip()!r}.")
             hint = " One multiply-accumulate is two FLOPs." if "FLOP" in unit.upper() else ""
             raise RecipeError(
                 f"the unit of {self.name} is one of {', '.join(self.units)}, "

@@ -21,10 +21,11 @@ from nas.tasks.batches import Joined, in_order, items_at, targets_of
 from nas.tasks.carrying import carried_files, preparation_in, recorded
 from nas.tasks.data_source import DataSource
 from nas.tasks.loading import Loading, load_task
-from nas.tasks.task import DataSetTask, Task, facts_of
+from nas.tasks.task import DataSetTask, Task, facts_of, metrics_of, words_of
 from nas.tasks.usual_space import usual_space
 from nas.training.settings import TrainingSettings
 from nas.training.trainer import Trainer
+from nas.values.metric import METRICS
 
 PLAIN = "plain data sets"
 SMALL: dict[str, dict[str, Any]] = {"text": {"most_bytes": 20_000, "context": 16}}
@@ -144,6 +145,37 @@ def test_augmenting_keeps_shapes_and_types(task: Task) -> None:
     once, again = (task.augmented(raw, torch.Generator().manual_seed(1)) for _ in range(2))
     assert [(each.shape, each.dtype) for each in once] == [(each.shape, each.dtype) for each in raw]
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
+def test_corruptions_keep_shapes_and_depend_on_the_generator_alone(task: Task) -> None:
+    """Every one changes something at full strength, less at a tenth of it, and leaves inputs that models take."""
+    raw = first(task, 40).raw
+    for name in task.corruptions:
+        once, again = (task.corrupted(raw, name, 1.0, torch.Generator().manual_seed(1)) for _ in range(2))
+        assert [(each.shape, each.dtype) for each in once] == [(each.shape, each.dtype) for each in raw]
+        assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(once, again, strict=True))
+        slightly = task.corrupted(raw, name, 0.1, torch.Generator().manual_seed(1))
+        assert distance(task, raw, once) > distance(task, raw, slightly), name
+        assert fits(task.prepared(once), task.signature)
+
+
+def distance(task: Task, raw: Any, others: Any) -> float:
+    """Return how far the models' inputs of two batches are apart, all in all."""
+    pairs = zip(task.prepared(raw), task.prepared(others), strict=True)
+    return float(sum(np.abs(one.astype(np.float64) - other).sum() for one, other in pairs))
+
+
+def test_its_metrics_are_those_of_its_scores(task: Task) -> None:
+    """Each name is one that recipes know, and the words for the error are its own."""
+    tally = task.criterion.tally()
+    for batch in in_order(task.test, 100):
+        tally.add(torch.zeros(len(batch.targets), *task.signature.output), batch.targets)
+    names = metrics_of(task)
+    assert tuple(tally.scores()) == tuple(name for name in names if name != "noise_error")
+    assert ("noise_error" in names) == bool(task.corruptions)
+    assert all(METRICS[name].source == "trained" for name in names)
+    assert words_of(task).noun == task.noun
+    assert words_of(task).error
 
 
 def test_a_useless_model_is_at_chance_or_worse(task: Task) -> None:

@@ -218,7 +218,7 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
         ({"evaluate": "table"}, "evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz."),
         (
             {"prior": "macs", "evaluate": "table", "table": {"path": "t"}},
-            'which has no images, but got "macs".',
+            'which has no data, but got "macs".',
         ),
         ({"table": {"path": "t.csv"}}, "it is 'train' and there is table.path 't.csv': set evaluate=table, or leave"),
         ({"table": {"input_shape": [3, 0, 8]}}, "channels, height and width must be at least 1, but got [3, 0, 8]."),

@@ -14,7 +14,9 @@ import nas
 from nas.errors import RecipeError
 from nas.reports.report import render_report
 from nas.space.architecture import Architecture, Choice
-from nas.tasks.task import DataSetTask
+from nas.space.signature import Signature, TensorType
+from nas.tasks.criteria import Regression
+from nas.tasks.task import Task
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -37,8 +39,13 @@ def numbers(count: int, seed: int) -> torch.utils.data.TensorDataset:
     return torch.utils.data.TensorDataset(torch.from_numpy(rows), torch.from_numpy(values))
 
 
-def values_task() -> DataSetTask:
-    return DataSetTask(numbers(96, 0), numbers(40, 1), numbers(60, 2))
+class Values(Task):
+    """A task of a user's own, whose values are not standardised."""
+
+    name = "values"
+    train, validation, test = numbers(96, 0), numbers(40, 1), numbers(60, 2)
+    signature = Signature((TensorType("numbers", (3,)),), (1,))
+    criterion = Regression()
 
 
 def test_any_trained_metric_takes_the_place_of_the_error(tmp_path: Path) -> None:
@@ -71,7 +78,7 @@ def test_several_trained_objectives_are_minimised_together(tmp_path: Path) -> No
 
 def test_errors_above_1_and_values_in_their_units_are_fine(tmp_path: Path) -> None:
     """A regression that was never standardised has errors of hundreds; the report calls things by their names."""
-    front = search(tmp_path, Perceptron(), data=values_task(), objectives=["mae", "latency_ms"], trials=4)
+    front = search(tmp_path, Perceptron(), data=Values(), objectives=["mae", "latency_ms"], trials=4)
     assert all(row.values["error"] > 1 for row in evaluations_of(tmp_path / "run", "train"))
     (row, *_) = evaluations_of(tmp_path / "run", "winner")
     assert row.details["scores"]["mae"][0] > 1
@@ -82,6 +89,26 @@ def test_errors_above_1_and_values_in_their_units_are_fine(tmp_path: Path) -> No
     assert "mean absolute error" in page
     assert "test accuracy" not in page.lower()
     assert "validation accuracy" not in page
+
+
+def test_the_error_under_noise_is_minimised_and_shown_by_corruption(tmp_path: Path) -> None:
+    """The same corruptions are used in the search, on validation items, and for winners, on test items."""
+    robustness = {"corruptions": ["gaussian-noise", "occlusion"], "strengths": [0.5, 1.0]}
+    front = search(tmp_path, objectives=["noise_error", "params"], robustness=robustness)
+    assert all(0 <= row.values["noise_error"] <= 1 for row in evaluations_of(tmp_path / "run", "train"))
+    winner = front[0]
+    assert list(winner.noise) == ["gaussian-noise", "occlusion"]
+    mean = np.mean([found.value for found in winner.noise.values()])
+    assert winner.value("noise_error") == pytest.approx(mean)
+    assert winner.estimate("noise_error").interval.lower < mean < winner.estimate("noise_error").interval.upper
+    assert winner.value("noise_error") >= winner.test_error - 0.05
+    assert "gaussian-noise" in render_report(nas.load_run(tmp_path / "run"))
+
+
+def test_named_corruptions_test_winners_even_where_nothing_is_limited(tmp_path: Path) -> None:
+    front = search(tmp_path, trials=6, robustness={"corruptions": ["contrast"], "strengths": [1.0]})
+    assert all("noise_error" not in row.values for row in evaluations_of(tmp_path / "run", "train"))
+    assert all(list(winner.noise) == ["contrast"] for winner in front)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class TestData:
         """So that models can learn them; answers are in the units of the data."""
         values = TensorDataset(X, 1000 + 50 * X[:, 0])
         found = task(values, values, values)
-        assert found.criterion == Regression()
+        assert found.criterion == Regression((found.answers["scale"],))
         targets = torch.cat([batch.targets for batch in in_order(found.train, 7)])
         assert (float(targets.mean()), float(targets.std())) == pytest.approx((0, 1), abs=1e-5)
         back = targets * found.answers["scale"] + found.answers["offset"]

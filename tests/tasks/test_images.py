@@ -141,6 +141,8 @@ class TestDataSet:
         assert data.warnings == (
             "no test picture is of 2, 3, 4, 5, 6 and 2 more, so errors there are not seen. Add some, or leave the "
             "classes out.",
+            "classes are unequal: 0 has 40.0 % of the training images, and 2 2.9 %. Always answering 0 has an error of "
+            "60.0 % there. Look at balanced_error, or minimise it.",
         )
 
 

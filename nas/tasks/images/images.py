@@ -24,9 +24,10 @@ from nas.tasks.images.arrays import checked_images, checked_label_matrix, checke
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.duplicates import duplicate_warnings
+from nas.tasks.images.picture_noise import PICTURE_CORRUPTIONS, corrupted_pictures
 from nas.tasks.images.random_augmentation import randomly_augmented
 from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits
-from nas.tasks.task import Task
+from nas.tasks.task import Task, imbalance_warnings
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -172,7 +173,12 @@ class Images(Task):
         splits = [
             (digests_of(split.images), _hashable(split.labels)) for split in (self.train, self.validation, self.test)
         ]
-        return (*self.notes, *self._untested(), *duplicate_warnings(*splits))
+        unequal = [] if self.is_multi_label else self._unequal()
+        return (*self.notes, *self._untested(), *unequal, *duplicate_warnings(*splits))
+
+    def _unequal(self) -> list[str]:
+        counts = np.bincount(self.train.labels, minlength=len(self.classes))
+        return imbalance_warnings(counts, self.classes, self.noun)
 
     def _untested(self) -> list[str]:
         """Return a sentence that names classes without test images, if there are some."""
@@ -209,6 +215,15 @@ class Images(Task):
     def augmented_more(self, raw: Tensors, generator: torch.Generator, strength: float) -> Tensors:
         """Change each picture by two random operations of this strength, such as a turn or a change of contrast."""
         return (randomly_augmented(raw[0], generator, strength),)
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """What may spoil a picture; JPEG needs one or three channels."""
+        return tuple(each for each in PICTURE_CORRUPTIONS if each != "jpeg" or self.input_shape[0] in (1, 3))
+
+    def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
+        """Return pictures under a corruption."""
+        return (corrupted_pictures(raw[0], name, strength, generator),)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
         """Shift each image by up to ``shift`` pixels, and flip it at random if ``flip`` allows it."""

@@ -19,9 +19,10 @@ from nas.tasks.batches import Tensors
 from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
+from nas.tasks.signals.signal_noise import SIGNAL_CORRUPTIONS, corrupted_signals
 from nas.tasks.signals.targets import Kind, targets_from
 from nas.tasks.signals.windows import TEST_SHARE, VALIDATION_SHARE, Given, Windows, divide, numbered
-from nas.tasks.task import Task
+from nas.tasks.task import Task, imbalance_warnings
 
 FEATURES = ("raw", "log-mel")
 MEL_BANDS = 40
@@ -92,7 +93,7 @@ class Signals(Task):
     @property
     def criterion(self) -> Criterion:
         """One class for each window, or values."""
-        return Classification(len(self.classes)) if self.classes else Regression()
+        return Classification(len(self.classes)) if self.classes else Regression(tuple(self.scale))
 
     @property
     def answers(self) -> dict[str, Any]:
@@ -152,6 +153,9 @@ class Signals(Task):
         constant = np.flatnonzero(self._moments[1] == 0)
         if len(constant):
             found.append(f"channel {constant[0]} is constant in all training windows, so it tells models nothing.")
+        if self.classes:
+            counts = np.bincount(self.train.targets.ravel(), minlength=len(self.classes))
+            found += imbalance_warnings(counts, self.classes, self.noun)
         for title, split in (("validation", self.validation), ("test", self.test)):
             missing = set(range(len(self.classes))) - set(split.targets.ravel().tolist())
             if missing:
@@ -175,6 +179,16 @@ class Signals(Task):
                 digest.update(f"{each.shape}".encode())
                 digest.update(np.ascontiguousarray(each).data)
         return digest.hexdigest()[:12]
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """What may spoil a window; another gain only shifts a spectrogram, so it is for raw signals."""
+        return tuple(each for each in SIGNAL_CORRUPTIONS if each != "gain" or self.form.log_mel is None)
+
+    def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
+        """Return windows under a corruption."""
+        mean, std = (torch.tensor(each).view(1, -1, 1) for each in (self.preparation.mean, self.preparation.std))
+        return (corrupted_signals(raw[0], mean, std, name, strength, generator),)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
         """Shift each window by up to ``shift`` samples, repeating its first or last one, and add noise."""

@@ -11,6 +11,7 @@ from nas.tasks.batches import IntArray
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import TabularPreparation
 from nas.tasks.tabular.targets import Target
+from nas.tasks.task import imbalance_warnings
 
 LEAKS_FROM = 0.99
 """A column that explains at least this share of the target on its own probably was made from it."""
@@ -19,8 +20,6 @@ EASY_FROM = 0.98
 LOOKED_AT = 10_000
 """At most so many training rows are looked at for a column that knows the target."""
 FEWEST_LOOKED_AT = 40
-UNEQUAL = 10
-"""Classes are told to be unequal if the largest has this many times the rows of the smallest."""
 MOST_NAMED = 5
 
 
@@ -111,16 +110,7 @@ def class_warnings(target: Target, splits: Sequence[IntArray]) -> list[str]:
                 f"no {title} row is of the class {', '.join(missing[:MOST_NAMED])}{more}, so errors there are not "
                 "seen. Bring more rows, or leave the class out."
             )
-    train = counts[0]
-    if train.max() >= UNEQUAL * train.min():
-        most, least = int(train.argmax()), int(train.argmin())
-        total = int(train.sum())
-        found.append(
-            f"classes are unequal: {target.classes[most]} has {100 * train[most] / total:.1f} % of the training rows, "
-            f"and {target.classes[least]} {100 * train[least] / total:.1f} %. Always answering "
-            f"{target.classes[most]} has an error of {100 * (1 - train[most] / total):.1f} % there."
-        )
-    return found
+    return [*found, *imbalance_warnings(counts[0], target.classes, "rows")]
 
 
 def group_warnings(groups: IntArray | None, splits: Sequence[IntArray]) -> list[str]:

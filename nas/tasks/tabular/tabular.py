@@ -21,6 +21,7 @@ from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
 from nas.tasks.tabular import boosting
+from nas.tasks.tabular.cell_noise import MISSING, NOISE, corrupted_rows
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
 from nas.tasks.tabular.splitting import split_rows
@@ -180,6 +181,15 @@ class Tabular(Task):
         if self.classes:
             return {"kind": self.criterion.kind, "names": list(self.classes)}
         return {"kind": self.criterion.kind, "names": [self.target], "offset": [self.offset], "scale": [self.scale]}
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Noise on numbers, if there are any, and missing cells."""
+        return (NOISE, MISSING) if self.columns.numbers else (MISSING,)
+
+    def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
+        """Return raw rows under a corruption."""
+        return corrupted_rows(raw, [column.std for column in self.columns.numbers], name, strength, generator)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
         """Call a few categories unknown."""

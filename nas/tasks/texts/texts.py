@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from nas.space.signature import Signature, TensorType
-from nas.tasks.batches import Items, Places
+from nas.tasks.batches import Items, Places, Tensors
 from nas.tasks.criteria import NextToken
 from nas.tasks.deployed.texts import IGNORED, TextPreparation
 from nas.tasks.task import Task
@@ -26,6 +26,7 @@ TOKENS_OF_EPOCH = 150_000
 TOKENS_OF_WINNER = 6_000_000
 LITTLE = 100_000
 """With fewer training tokens, models learn little more than which letters are frequent."""
+RANDOM_TOKENS = "random-tokens"
 _MOST_NAMED = 3
 
 
@@ -119,6 +120,17 @@ class Texts(Task):
     def criterion(self) -> NextToken:
         """The loss of the next token, and the bits that a byte of text takes."""
         return NextToken(self.vocabulary, tuple(map(len, self._preparation.spelled)))
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Tokens that were replaced by random ones, as bytes are in a damaged file."""
+        return (RANDOM_TOKENS,)
+
+    def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
+        """Return sequences of which a share of the tokens is random: a fifth at strength 1."""
+        (tokens,) = raw
+        is_hit = torch.rand(tokens.shape, generator=generator) < strength / 5
+        return (torch.where(is_hit, torch.randint(self.vocabulary, tokens.shape, generator=generator), tokens),)
 
     @property
     def preparation(self) -> TextPreparation:
