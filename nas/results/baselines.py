@@ -78,7 +78,7 @@ def _costs(front: _Compared, best: Winner, baseline: BaselineTested) -> str:
     told = [
         f"{cost.title.lower()} {cost.format(best.value(cost.name))} against "
         f"{cost.format(baseline.measurements[cost.name].median)}"
-        for cost in front.costs
+        for cost in {metric.name: metric for metric in (*front.costs, METRICS["latency_ms"])}.values()
         if best.has(cost.name) and cost.name in baseline.measurements
     ]
     return f"; {', '.join(told)}." if told else "."
