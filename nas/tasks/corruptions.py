@@ -11,7 +11,7 @@ import torch
 
 from nas.errors import RecipeError, did_you_mean
 from nas.tasks.batches import Examples, Tensors, in_order
-from nas.tasks.scores import Score
+from nas.tasks.scores import Score, scores_of
 from nas.tasks.task import Task
 
 NOISE = "noise_error"
@@ -83,4 +83,4 @@ def _error_under(
     tally = task.criterion.tally()
     for items in in_order(examples, batch):
         tally.add(outputs_of(task.corrupted(items.raw, name, strength, generator)), items.targets)
-    return tally.scores()["error"]
+    return scores_of(tally, examples)["error"]

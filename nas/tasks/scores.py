@@ -13,6 +13,7 @@ import torch
 from nas.values.comparison import wilson_interval
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 Z95 = 1.959964
 
 
@@ -42,7 +43,11 @@ class Tally(Protocol):
         ...
 
     def scores(self) -> Mapping[str, Score]:
-        """Return every metric by its name; ``error`` is the first."""
+        """Return every metric by its name; ``error`` is the first.
+
+        A tally may also take ``groups``, the number of the group of each item: items of one group belong together, and
+        intervals are for other groups. Those of this project do.
+        """
         ...
 
 
@@ -51,24 +56,36 @@ def share_of_items(wrong: float, count: float) -> Score:
     return Score(wrong / count, *wilson_interval(wrong, count))
 
 
-def bounded_score(value: float, influences: FloatArray) -> Score:
+def variance_of(influences: FloatArray, groups: IntArray | None = None) -> float:
+    """Return the variance of the mean of N influences, for other items, or for other groups of items.
+
+    Infinite if there is only one group, or one item.
+    """
+    count = len(influences)
+    parts = influences - influences.mean()
+    if groups is not None:
+        parts = np.bincount(np.unique(groups, return_inverse=True)[1], weights=parts)
+    if len(parts) < 2:
+        return math.inf
+    return float(np.square(parts).sum()) / count**2 * len(parts) / (len(parts) - 1)
+
+
+def bounded_score(value: float, influences: FloatArray, groups: IntArray | None = None) -> Score:
     """Return a value from 0 to 1, with Wilson's interval for as many items as give its variance.
 
     ``influences``, shape (N,), are the changes of N times the value for each item: their spread over the root of N is
     the standard error (the infinitesimal jackknife of Jaeckel, 1972). Wilson's interval stays within 0 and 1, and
-    does not vanish when a test has no mistake.
+    does not vanish when a test has no mistake. With ``groups``, those are the items.
     """
-    count = len(influences)
-    variance = float(np.var(influences)) / count
-    share = value * (1 - value)
+    count = len(influences) if groups is None else len(np.unique(groups))
+    variance, share = variance_of(influences, groups), value * (1 - value)
     items = count if variance <= 0 or share <= 0 else max(1.0, min(float(count) * count, share / variance))
     return Score(value, *wilson_interval(value * items, items))
 
 
-def free_score(value: float, influences: FloatArray) -> Score:
+def free_score(value: float, influences: FloatArray, groups: IntArray | None = None) -> Score:
     """Return a value of at least 0, with a normal interval by the influences of N items, as in ``bounded_score``."""
-    count = len(influences)
-    half = Z95 * float(np.std(influences, ddof=1)) / math.sqrt(count) if count > 1 else math.inf
+    half = Z95 * math.sqrt(variance_of(influences, groups))
     return Score(value, max(0.0, value - half), value + half)
 
 
@@ -83,3 +100,9 @@ def mean_of_shares(wrong: FloatArray, counts: FloatArray) -> Score:
     value = float(shares.mean())
     below, above = (float(np.linalg.norm(shares - bounds[:, side])) / len(shares) for side in (0, 1))
     return Score(value, max(0.0, value - below), min(1.0, value + above))
+
+
+def scores_of(tally: Tally, examples: object) -> Mapping[str, Score]:
+    """Return the scores of a split, by its ``groups`` if it has some: then items of one group belong together."""
+    groups: IntArray | None = getattr(examples, "groups", None)
+    return tally.scores() if groups is None else tally.scores(groups)  # type: ignore[call-arg]

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from nas.tasks.scores import (
     FloatArray,
+    IntArray,
     Score,
     bounded_score,
     free_score,
@@ -64,22 +65,34 @@ class ClassTally:
     def chance_error(self) -> float:
         return (self._count - int(self._members.max())) / self._count
 
-    def scores(self) -> dict[str, Score]:
+    def scores(self, groups: IntArray | None = None) -> dict[str, Score]:
+        """Return the scores; with ``groups``, of shape (N,), intervals are for other groups of items."""
         labels, answers, is_among = torch.cat(self._found).numpy().T
         confidences = torch.cat(self._confidences).double().numpy()
         is_there = self._members > 0
         missed = np.bincount(labels[labels != answers], minlength=self._classes).astype(np.float64)
+        members = self._members.astype(np.float64)
+        if groups is None:
+            error = share_of_items(self._wrong, self._count)
+            top5 = share_of_items(self._count - int(is_among.sum()), self._count)
+            balanced = mean_of_shares(missed[is_there], members[is_there])
+        else:
+            wrong, shares = (labels != answers).astype(np.float64), missed / np.maximum(members, 1)
+            error = bounded_score(self.error, wrong, groups)
+            top5 = bounded_score(1 - float(is_among.mean()), 1.0 - is_among, groups)
+            influences = self._count / is_there.sum() * (wrong - shares[labels]) / members[labels]
+            balanced = bounded_score(float(shares[is_there].mean()), influences, groups)
         scores = {
-            "error": share_of_items(self._wrong, self._count),
-            "top5_error": share_of_items(self._count - int(is_among.sum()), self._count),
-            "balanced_error": mean_of_shares(missed[is_there], self._members[is_there].astype(np.float64)),
-            "macro_f1_loss": macro_f1_loss(labels, answers, self._classes),
-            "calibration_error": calibration_error(confidences, labels == answers),
+            "error": error,
+            "top5_error": top5,
+            "balanced_error": balanced,
+            "macro_f1_loss": macro_f1_loss(labels, answers, self._classes, groups),
+            "calibration_error": calibration_error(confidences, labels == answers, groups),
         }
         return {name: scores[name] for name in class_metrics(self._classes)}
 
 
-def macro_f1_loss(labels: npt.NDArray[np.int64], answers: npt.NDArray[np.int64], classes: int) -> Score:
+def macro_f1_loss(labels: IntArray, answers: IntArray, classes: int, groups: IntArray | None = None) -> Score:
     """Return 1 − the mean F1 score of the classes that are among labels or answers, both of shape (N,)."""
     members, given = (np.bincount(each, minlength=classes).astype(np.float64) for each in (labels, answers))
     hits = np.bincount(labels[labels == answers], minlength=classes)
@@ -90,10 +103,12 @@ def macro_f1_loss(labels: npt.NDArray[np.int64], answers: npt.NDArray[np.int64],
     count, is_wrong = len(labels), labels != answers
     own, other = (np.where(is_wrong, 1.0, 0.0) - losses[each] for each in (labels, answers))
     influences = count * (own / of_both[labels] + other / of_both[answers]) / known
-    return bounded_score(float(losses.sum()) / known, influences)
+    return bounded_score(float(losses.sum()) / known, influences, groups)
 
 
-def calibration_error(confidences: FloatArray, is_right: npt.NDArray[np.bool_]) -> Score:
+def calibration_error(
+    confidences: FloatArray, is_right: npt.NDArray[np.bool_], groups: IntArray | None = None
+) -> Score:
     """Return the mean difference between confidence and accuracy in 15 bins of N confidences, weighted by items.
 
     Guo and others, "On calibration of modern neural networks", 2017.
@@ -101,7 +116,7 @@ def calibration_error(confidences: FloatArray, is_right: npt.NDArray[np.bool_]) 
     bins = np.minimum((confidences * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
     differences = confidences - is_right
     sums = np.bincount(bins, weights=differences, minlength=CONFIDENCE_BINS)
-    return bounded_score(float(np.abs(sums).sum()) / len(confidences), np.sign(sums)[bins] * differences)
+    return bounded_score(float(np.abs(sums).sum()) / len(confidences), np.sign(sums)[bins] * differences, groups)
 
 
 @final
@@ -127,11 +142,13 @@ class LabelTally:
         count = sum(each.shape[1] for each in self._found)
         return float(np.minimum(wanted, count - wanted).sum() / (count * self._labels))
 
-    def scores(self) -> dict[str, Score]:
+    def scores(self, groups: IntArray | None = None) -> dict[str, Score]:
         """Return the scores. Labels of one item depend on each other, so intervals go by items, not by labels."""
         wanted, given = np.concatenate(self._found, axis=1)
         wrong = (wanted != given).astype(np.float64)
-        return {"error": self._error_score(wrong.sum(axis=1)), "macro_f1_loss": _label_f1_loss(wanted, given, wrong)}
+        each = wrong.mean(axis=1)
+        error = self._error_score(wrong.sum(axis=1)) if groups is None else bounded_score(self.error, each, groups)
+        return {"error": error, "macro_f1_loss": _label_f1_loss(wanted, given, wrong, groups)}
 
     def _error_score(self, wrong: FloatArray) -> Score:
         """Return the error of N items with ``wrong`` labels each, shape (N,).
@@ -145,7 +162,9 @@ class LabelTally:
         return Score(value, *wilson_interval(value * count, count))
 
 
-def _label_f1_loss(wanted: npt.NDArray[np.bool_], given: npt.NDArray[np.bool_], wrong: FloatArray) -> Score:
+def _label_f1_loss(
+    wanted: npt.NDArray[np.bool_], given: npt.NDArray[np.bool_], wrong: FloatArray, groups: IntArray | None
+) -> Score:
     """Return 1 − the mean F1 score of the labels that are wanted or given anywhere; all arrays (N, labels)."""
     touched = wanted.astype(np.float64) + given
     sums = touched.sum(axis=0)
@@ -154,7 +173,7 @@ def _label_f1_loss(wanted: npt.NDArray[np.bool_], given: npt.NDArray[np.bool_], 
         return Score(0.0, 0.0, 1.0)
     losses = wrong.sum(axis=0)[is_known] / sums[is_known]
     changes = (wrong[:, is_known] - losses * touched[:, is_known]) * len(wanted) / sums[is_known]
-    return bounded_score(float(losses.mean()), changes.mean(axis=1))
+    return bounded_score(float(losses.mean()), changes.mean(axis=1), groups)
 
 
 @final
@@ -179,27 +198,28 @@ class NumberTally:
     def chance_error(self) -> float:
         return float(torch.cat(self._targets).var(dim=0, correction=0).mean())
 
-    def scores(self) -> dict[str, Score]:
+    def scores(self, groups: IntArray | None = None) -> dict[str, Score]:
+        """Return the scores; with ``groups``, of shape (N,), intervals are for other groups of items."""
         errors, targets = torch.cat(self._errors).numpy(), torch.cat(self._targets).numpy()
         squares = np.square(errors * self._scale).mean(axis=1)
         absolute = np.abs(errors * self._scale).mean(axis=1)
-        mse = free_score(float(squares.mean()), squares)
+        mse = free_score(float(squares.mean()), squares, groups)
         return {
-            "error": free_score(self.error, np.square(errors).mean(axis=1)),
-            "unexplained_variance": _unexplained(np.square(errors), np.square(targets - targets.mean(axis=0))),
-            "mae": free_score(float(absolute.mean()), absolute),
+            "error": free_score(self.error, np.square(errors).mean(axis=1), groups),
+            "unexplained_variance": _unexplained(np.square(errors), np.square(targets - targets.mean(axis=0)), groups),
+            "mae": free_score(float(absolute.mean()), absolute, groups),
             "rmse": Score(*(math.sqrt(each) for each in mse)),
             "mse": mse,
         }
 
 
-def _unexplained(errors: FloatArray, spreads: FloatArray) -> Score:
+def _unexplained(errors: FloatArray, spreads: FloatArray, groups: IntArray | None) -> Score:
     """Return 1 − R², the mean over values, by the squares of errors and of targets around their means, (N, values)."""
     variances = spreads.mean(axis=0)
     if not (variances > 0).all():
         return Score(math.inf, 0.0, math.inf)
     shares = errors.mean(axis=0) / variances
-    return free_score(float(shares.mean()), ((errors - shares * spreads) / variances).mean(axis=1))
+    return free_score(float(shares.mean()), ((errors - shares * spreads) / variances).mean(axis=1), groups)
 
 
 @final

@@ -9,6 +9,7 @@ from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from nas.tasks.criteria import Classification, MultiLabel, Regression
 from nas.tasks.scores import Score, Tally
+from nas.tasks.signals.signals import Signals
 from nas.values.metric import METRICS
 
 RNG = np.random.default_rng(0)
@@ -112,3 +113,46 @@ def test_every_metric_of_a_criterion_has_a_name_for_recipes() -> None:
     for criterion in (Classification(9), MultiLabel(3), Regression()):
         assert all(METRICS[name].source == "trained" for name in criterion.metrics)
         assert criterion.metrics[0] == "error"
+
+
+class TestGroups:
+    """Items of one group, such as windows of one recording, have errors in common."""
+
+    def test_a_group_counts_as_one_item(self) -> None:
+        """Ten copies of each item tell no more than the items themselves."""
+        logits, labels = answers(200, 7)
+        alone = scores_of(Classification(7).tally(), logits, labels)
+        tally = Classification(7).tally()
+        tally.add(logits.repeat(10, 1), labels.repeat(10))
+        copied = tally.scores(np.tile(np.arange(200), 10))
+        for name, score in copied.items():
+            assert score.value == pytest.approx(alone[name].value)
+            assert score.high - score.low == pytest.approx(alone[name].high - alone[name].low, rel=0.35), name
+        apart = tally.scores()
+        assert all(apart[name].high - apart[name].low < 0.6 * (copied[name].high - copied[name].low) for name in copied)
+
+    def test_so_it_is_with_values_and_labels(self) -> None:
+        targets = torch.from_numpy(RNG.normal(size=(100, 1)))
+        outputs = targets + torch.from_numpy(RNG.normal(scale=0.5, size=(100, 1)))
+        values, labels = Regression().tally(), MultiLabel(1).tally()
+        for tally in (values, labels):
+            tally.add(outputs.repeat(5, 1), targets.repeat(5, 1))
+        for tally in (values, labels):
+            grouped, apart = tally.scores(np.tile(np.arange(100), 5)), tally.scores()
+            assert all(grouped[name].high - grouped[name].low > apart[name].high - apart[name].low for name in apart)
+
+    def test_one_group_tells_nothing_of_others(self) -> None:
+        tally = Classification(3).tally()
+        tally.add(*answers(50, 3))
+        low, high = tally.scores(np.zeros(50, dtype=np.int64))["error"][1:]
+        assert high - low > 0.5
+
+    def test_windows_of_a_recording_are_a_group_of_the_test(self) -> None:
+        rng = np.random.default_rng(0)
+        data = Signals.from_arrays(
+            rng.normal(size=(60, 1, 32)), np.arange(60) // 3 % 2, groups=np.arange(60) // 3, name="recordings"
+        )
+        assert data.test.groups is not None
+        assert len(np.unique(data.test.groups)) == len(data.test) // 3
+        single = Signals.from_arrays(rng.normal(size=(60, 1, 32)), np.arange(60) % 2, name="windows")
+        assert single.test.groups is None

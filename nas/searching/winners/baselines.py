@@ -23,6 +23,7 @@ from nas.storage.journal import write_aside
 from nas.storage.journal_rows import BaselineTested
 from nas.tasks.baseline import Baseline
 from nas.tasks.batches import in_order
+from nas.tasks.scores import scores_of
 from nas.values.measurement import Measurement
 
 BASELINES = "baselines"
@@ -117,4 +118,4 @@ class Baselines:
         tally = task.criterion.tally()
         for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
             tally.add(torch.from_numpy(outputs(task.prepared(batch.raw))), batch.targets)
-        return {name: (score.value, score.low, score.high) for name, score in tally.scores().items()}
+        return {name: (score.value, score.low, score.high) for name, score in scores_of(tally, task.test).items()}

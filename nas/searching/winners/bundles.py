@@ -28,7 +28,7 @@ from nas.tasks.batches import Tensors, in_order, items_at
 from nas.tasks.carrying import carried_files, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
 from nas.tasks.deployed.arrays import array_preparation
-from nas.tasks.scores import Score, Tally
+from nas.tasks.scores import Score, Tally, scores_of
 from nas.tasks.task import Task
 from nas.training.settings import robustness_of, searched_robustness
 from nas.values.evaluation import Evaluation, Failure
@@ -99,7 +99,7 @@ class BundleMaker:
             noise = self._noise(model)
         except CandidateError as error:
             return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
-        scores = dict(deployed.scores())
+        scores = dict(scores_of(deployed, task.test))
         tested = scores.pop("error")
         if noise:
             scores[NOISE] = mean_score(list(noise.values()))

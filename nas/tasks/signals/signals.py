@@ -292,7 +292,7 @@ class Signals(Task):
             offset = tuple(values.mean(axis=0).tolist())
             scale = tuple(np.where(values.std(axis=0) > 0, values.std(axis=0), 1).tolist())
             middle, spread = np.array(offset, np.float32), np.array(scale, np.float32)
-            splits = tuple(Windows(each.signals, (each.targets - middle) / spread) for each in splits)  # type: ignore[assignment]
+            splits = tuple(dataclasses.replace(each, targets=(each.targets - middle) / spread) for each in splits)  # type: ignore[assignment]
         reach = form.shape[1] // SHIFT_SHARE if shift is None else shift
         return cls(name, *splits, form, classes, offset, scale, shift=reach, noise=noise, notes=notes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,14 @@ TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Windows:
-    """Windows, float32 of shape (N, channels, samples), and targets: classes, shape (N,), or values (N, values)."""
+    """Windows, float32 of shape (N, channels, samples), and targets: classes, shape (N,), or values (N, values).
+
+    ``groups``, where they are known, number the recording of each: intervals of scores are for other recordings.
+    """
 
     signals: Float32Array
     targets: npt.NDArray[Any]
+    groups: IntArray | None = None
 
     def __post_init__(self) -> None:
         if self.signals.dtype != np.float32 or self.signals.ndim != 3 or len(self.signals) != len(self.targets):
@@ -97,7 +101,12 @@ def _carved(given: Given, share: float, seed: int, title: str) -> tuple[Given, W
         )
     mask = np.isin(given.groups, taken)
     rest = Given(given.windows.take(~mask), given.groups[~mask])
-    return rest, given.windows.take(mask)
+    return rest, replace(given.windows.take(mask), groups=_shared(given.groups[mask]))
+
+
+def _shared(groups: IntArray) -> IntArray | None:
+    """Return the groups; None if each is of one window, which then is an item of its own."""
+    return groups if len(np.unique(groups)) < len(groups) else None
 
 
 def classes_of_groups(targets: npt.NDArray[Any], groups: IntArray) -> dict[int, int]:
