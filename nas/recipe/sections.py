@@ -105,7 +105,7 @@ class DataRecipe(PlugIn):
     """The data, and what is learned from them. Further keys are options of the task."""
 
     name: str = "digits"
-    """The name of data, or ``folder:PATH`` for a folder with one folder of images for each class."""
+    """The name of data, ``folder:PATH`` for a folder with one folder of images for each class, or a table's path."""
     task: str = "images"
     """The kind of task, or ``module:Class`` for one of your own. ``nas list`` shows the installed ones."""
     root: str | None = None
@@ -127,6 +127,12 @@ class DataRecipe(PlugIn):
         if isinstance(values, dict) and values.get("task", "images") != "images" and "name" not in values:
             return {**values, "name": ""}
         return values
+
+    @model_validator(mode="after")
+    def _images_have_a_name(self) -> Self:
+        if self.task == "images" and not self.name:
+            raise ValueError("name must be that of data, such as digits or folder:PATH, but got an empty one")
+        return self
 
 
 class MeasuringRecipe(Section):

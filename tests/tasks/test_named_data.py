@@ -19,6 +19,7 @@ from numbered_images import indices_of, numbered_images
 
 import nas.tasks.images.named_data
 from nas.errors import DataError
+from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.loading import load_data
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -44,6 +45,16 @@ class TestDigits:
             load_data("digits", image_size=0)
         with pytest.raises(ValueError, match="validation_share must lie between 0 and 1, but got 2"):
             load_data("digits", validation_share=2)
+
+    def test_many_scaled_images_lie_in_a_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that each process does not hold all of them. The pixels are the same."""
+        held = load_data("digits", image_size=12)
+        monkeypatch.setattr("nas.tasks.images.resizing.LARGEST_IN_MEMORY", 0)
+        stored = load_data("digits", image_size=12)
+        assert isinstance(stored.train.images, StoredImages)
+        assert stored.memory_bytes == 0 < held.memory_bytes
+        assert stored.fingerprint == held.fingerprint
+        np.testing.assert_array_equal(np.asarray(stored.test.images), held.test.images)
 
 
 def write_idx(path: Path, array: np.ndarray[Any, np.dtype[np.uint8]], magic: bytes | None = None) -> None:

@@ -16,6 +16,7 @@ from small_bundle import KINDS, WIDE, colours, write_bundle, write_photos
 
 from nas.formats.onnx_session import outputs_of
 from nas.results.bundle import Bundle
+from nas.tasks.batches import items_at
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import PicturePreparation
 from nas.tasks.deployed.predict import Model
@@ -84,6 +85,22 @@ def test_a_bundle_prepares_pictures_by_the_same_code(photos: Path, data: Images,
     np.testing.assert_array_equal(bundle.preparation.read(photos / "test")[0], data.test.images)
     scaled = bundle.preparation.prepared((np.asarray(data.test.images),))[0]
     np.testing.assert_array_equal(scaled, data.input_arrays(data.test, slice(None))[0])
+
+
+@pytest.mark.parametrize("gib", ["20", "0"])
+def test_a_hundred_photos_get_the_inputs_of_training(tmp_path: Path, gib: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No value differs, whether training reads them from the shared file or decodes each batch."""
+    monkeypatch.setenv("NAS_CACHE_GIB", gib)
+    for number in range(112):
+        path = tmp_path / "data" / ("test", "train")[number >= 100] / ("cat", "dog")[number % 2] / f"{number:03}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colours((40 + 7 * (number % 11), 35 + 5 * (number % 13)), number).save(path, quality=60 + number % 36)
+    data = load_data(f"folder:{tmp_path / 'data'}", image_size=24)
+    deployed = Model(write_bundle(tmp_path / "bundle", data).parent).preparation
+    (learned,) = data.inputs_of(items_at(data.test, slice(None)).raw)
+    (given,) = deployed.prepared(deployed.read(tmp_path / "data" / "test"))
+    assert given.shape == (100, 3, 24, 24)
+    assert int((given != learned.numpy()).sum()) == 0
 
 
 def test_the_preparation_is_told_to_programs_and_in_words(script: Path) -> None:

@@ -52,7 +52,7 @@ def load_images(
     columns = Columns.of(path_column, label_column, split_column, multi_label)
     try:
         return load_data(
-            data,
+            data or "digits",
             root=None if root is None else Path(root),
             image_size=image_size,
             columns=columns,

@@ -94,7 +94,8 @@ def load_named(
     else:
         train, test, classes = _read_cifar(name, roots, progress)
     if image_size is not None:
-        train, test = resized(train, image_size), resized(test, image_size) if test else None
+        train = resized(train, image_size, progress)
+        test = resized(test, image_size, progress) if test else None
     train, validation, test = complete_splits(train, None, test, validation_share, TEST_SHARE, seed)
     # A mirrored digit changes its meaning; a mirrored shirt, frog or lorry does not.
     flip = name not in ("digits", "mnist")
