@@ -19,9 +19,10 @@ from nas.space.signature import Signature
 from nas.space.tracing import build_checked, random_inputs
 from nas.tasks.batches import Joined, in_order, items_at, targets_of
 from nas.tasks.carrying import carried_files, preparation_in, recorded
+from nas.tasks.data_sets import DataSetTask
 from nas.tasks.data_source import DataSource
 from nas.tasks.loading import Loading, load_task
-from nas.tasks.task import DataSetTask, Task, facts_of, metrics_of, words_of
+from nas.tasks.task import Task, facts_of, metrics_of, words_of
 from nas.tasks.usual_space import usual_space
 from nas.training.settings import TrainingSettings
 from nas.training.trainer import Trainer

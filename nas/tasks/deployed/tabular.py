@@ -73,6 +73,8 @@ def category_of(value: object) -> str | None:
     text = str(value).strip()
     if text in MISSING:
         return None
+    if text.endswith(".0") and text[:-2].removeprefix("-").isdigit():
+        return text[:-2]
     return text.lower() if text.lower() in ("true", "false") else text
 
 

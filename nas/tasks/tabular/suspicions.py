@@ -20,6 +20,8 @@ EASY_FROM = 0.98
 LOOKED_AT = 10_000
 """At most so many training rows are looked at for a column that knows the target."""
 FEWEST_LOOKED_AT = 40
+DENSE = 10
+"""Identifiers mostly count: their range has at most this many times as many numbers as there are."""
 MOST_NAMED = 5
 
 
@@ -63,7 +65,9 @@ def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) ->
     for column, values in zip(preparation.numbers, raw[0].T if preparation.numbers else (), strict=True):
         there = values[~np.isnan(values)]
         is_whole = bool((there == np.rint(there)).all())
-        if is_whole and len(there) >= FEWEST_LOOKED_AT and len(np.unique(there)) == len(there):
+        if not is_whole or len(there) < FEWEST_LOOKED_AT or len(np.unique(there)) < len(there):
+            continue
+        if np.ptp(there) < DENSE * len(there) or column.name.lower().endswith("id"):
             found.append(column.name)
     if not found:
         return []

@@ -13,6 +13,7 @@ from made_tables import people, written
 
 from nas.errors import DataError
 from nas.tasks.batches import items_at
+from nas.tasks.deployed.tabular import category_of
 from nas.tasks.loading import Loading, load_task
 from nas.tasks.tabular.tabular import Tabular
 
@@ -201,6 +202,25 @@ def test_class_without_validation_row_is_told() -> None:
     frame.loc[:1, "pay"] = "unknown"
     told = " ".join(Tabular.from_frame(frame, target="pay").warnings)
     assert "no validation row is of the class unknown" in told
+
+
+def test_distinct_amounts_are_no_identifiers() -> None:
+    """Whole numbers that all differ, but do not count, such as incomes, are not accused; named like one they are."""
+    incomes = np.random.default_rng(0).permutation(300) * 997 + 11
+    frame = people(300)
+    assert not Tabular.from_frame(frame.assign(income=incomes), target="pay").warnings
+    assert "client_id has another" in " ".join(
+        Tabular.from_frame(frame.assign(client_id=incomes), target="pay").warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1, "1"), (1.0, "1"), ("1.0", "1"), ("007", "007"), (2.5, "2.5"), (True, "true"), ("TRUE", "true"), (" a ", "a")],
+)
+def test_one_category_however_it_is_written(value: Any, text: str) -> None:
+    """A category has one text, whether it comes from CSV, JSON or a DataFrame."""
+    assert category_of(value) == text
 
 
 def test_infinite_numbers_are_named() -> None:
