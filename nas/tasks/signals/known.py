@@ -3,6 +3,6 @@
 from collections.abc import Mapping
 
 DATA_SETS: Mapping[str, str] = {
-    "tones": "Generated: tones that rise, fall, stay or tremble, under noise; 640 windows of 256 samples, 4 classes.",
+    "tones": "Generated: tones that rise, fall, stay or tremble, under noise; 2,000 windows of 256 samples, 4 classes.",
 }
 """The data with a name, and what is in each."""
