@@ -181,14 +181,15 @@ def _cpu_s() -> float:
 
 
 def summary(found: Sequence[Compared]) -> list[str]:
-    """Return a Markdown table with a row for each set: errors over all seeds with 95 % intervals, and latencies."""
+    """Return a Markdown table with a row for each set: mean errors with 95 % intervals of one seed, and latencies."""
     lines = heading(["set", "test windows × seeds", "error of winners", "error of FCN", "latency", "size", "search"])
     for data in dict.fromkeys(each.data for each in found):
         part = [each for each in found if each.data == data]
         tested = sum(each.tested for each in part)
         errors = []
         for wrong in (sum(each.winner_wrong for each in part), sum(each.fcn_wrong for each in part)):
-            low, high = binomtest(wrong, tested).proportion_ci(method="wilson")
+            once = part[0].tested  # all seeds are tested on the same windows
+            low, high = binomtest(round(wrong / len(part)), once).proportion_ci(method="wilson")
             errors.append(f"{100 * wrong / tested:.1f} % ({100 * low:.1f}–{100 * high:.1f})")
         ratios = [each.winner_ms / each.fcn_ms for each in part]
         sizes = [each.winner_bytes / each.fcn_bytes for each in part]
