@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, final
 
+from nas.errors import DataError
 from nas.storage.home import home
 from nas.tasks.data_source import DataSource
 from nas.tasks.sent.packing import packed, unpacked
@@ -86,6 +87,12 @@ class Sending:
         key = id(source.given) if is_given else source
         if key not in self._sent:
             task = source.load()
-            arrival = StoredTask(self._store.put(packed(task)), self._store.node, parcel_of(task), self._store)
+            try:
+                content = packed(task)
+            except DataError:
+                if is_given:
+                    raise
+                return source  # nodes that have the data load them, and the others tell what they lack
+            arrival = StoredTask(self._store.put(content), self._store.node, parcel_of(task), self._store)
             self._sent[key] = source, arrival  # the source too, or another object could get the same id
         return replace(source, given=None, is_given=is_given, arrival=self._sent[key][1])

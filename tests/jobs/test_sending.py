@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,16 @@ def test_named_data_are_put_only_where_there_are_other_nodes() -> None:
     assert pickle.loads(pickle.dumps(source)) == source
     assert not DictionaryStore.values
     assert sent(source, Sending(DictionaryStore(2))).arrival is not None
+
+
+def test_named_data_that_cannot_be_sent_are_loaded_by_each_node(
+    digits: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given ones are refused, because no other process can get them."""
+    monkeypatch.setattr(Images, "__getstate__", lambda task: threading.Lock(), raising=False)
+    assert sent(DataSource(name="digits"), Sending(DictionaryStore(2))).arrival is None
+    with pytest.raises(DataError, match="fails to be pickled"):
+        sent(DataSource(given=digits), Sending(DictionaryStore(2)))
 
 
 def test_a_node_without_the_data_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
