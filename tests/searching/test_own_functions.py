@@ -110,6 +110,21 @@ def test_a_run_with_a_given_function_needs_it_again(tmp_path: Path) -> None:
     assert len(resume(tmp_path / "run", OneChoice(), train=own_trainings.quick)) > 0
 
 
+def test_it_also_checks_scores_of_untrained_networks(tmp_path: Path) -> None:
+    """The handful of architectures that teaches which error a score stands for is trained by it."""
+    search(tmp_path, train=own_trainings.plain, evaluate="zero-cost", zero_cost={"check": 3, "batch": 8}, trials=3)
+    checked = evaluations_of(tmp_path / "run", "check")
+    assert len(checked) == 3
+    assert not any(row.failed for row in checked)
+
+
+def test_metrics_that_are_asked_for_must_be_given(tmp_path: Path) -> None:
+    """The failure names the one that is missing."""
+    asked = {"objectives": ["error", "top5_error"], "trials": 12}
+    with pytest.raises(RepeatedFailureError, match="must have a finite top5_error of at least 0, but one has none"):
+        search(tmp_path, train=own_trainings.quick, **asked)
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
