@@ -30,9 +30,9 @@ FEW_VALUES = 20
 
 @final
 class _Standardised:
-    """Items whose targets are standardised: of a mean of 0 and a standard deviation of 1."""
+    """Items whose targets are standardised: each value has a mean of 0 and a standard deviation of 1."""
 
-    def __init__(self, whole: Examples, offset: float, scale: float) -> None:
+    def __init__(self, whole: Examples, offset: torch.Tensor, scale: torch.Tensor) -> None:
         self.whole, self.offset, self.scale = whole, offset, scale
 
     def __len__(self) -> int:
@@ -72,10 +72,11 @@ class DataSetTask(Task):
         self._answers: dict[str, Any] = {}
         self._criterion: Criterion
         if first.targets.is_floating_point():
-            _check_values(found)
-            offset, scale = float(first.targets.mean()), float(first.targets.std())
-            self._criterion, output = Regression((scale,)), (max(1, first.targets[0].numel()),)
-            self._answers = {"offset": offset, "scale": scale}
+            _check_values(first.targets)
+            offset, scale = first.targets.mean(dim=0), first.targets.std(dim=0)
+            units = tuple(scale.reshape(-1).tolist())
+            self._criterion, output = Regression(units), (len(units),)
+            self._answers = {"offset": offset.reshape(-1).tolist(), "scale": list(units)}
             self.train, self.validation, self.test = (_Standardised(each, offset, scale) for each in splits.values())
         else:
             labels = {title: _labels(title, each, found[title].targets) for title, each in splits.items()}
@@ -236,12 +237,15 @@ def _type_of(name: str, batch: torch.Tensor) -> TensorType:
     return TensorType(name, tuple(batch.shape[1:]))
 
 
-def _check_values(found: Mapping[str, Items]) -> None:
-    targets = found["train"].targets
-    if bool((targets == targets.reshape(-1)[0]).all()):
+def _check_values(targets: torch.Tensor) -> None:
+    """Check that each value to predict differs from item to item. Raises DataError if one does not."""
+    columns = targets.reshape(len(targets), -1)
+    constant = (columns == columns[0]).all(dim=0).nonzero().flatten().tolist()
+    if constant:
+        which = f"value {constant[0]} of targets" if columns.shape[1] > 1 else "targets"
         raise DataError(
-            f"targets must differ, but the {len(targets)} of train that were looked at are all "
-            f"{float(targets.reshape(-1)[0]):g}."
+            f"{which} must differ, but the {len(targets)} of train that were looked at are all "
+            f"{float(columns[0, constant[0]]):g}."
         )
 
 

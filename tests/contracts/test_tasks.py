@@ -64,7 +64,7 @@ def loaded_task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     options = SMALL.get(request.param, {})
     if request.param == "text":
         options = {**options, "root": str(tmp_path_factory.mktemp("tokens"))}
-    return load_task(request.param, "", Loading(), options)
+    return load_task(request.param, "digits" if request.param == "images" else "", Loading(), options)
 
 
 def first(task: Task, count: int) -> Any:

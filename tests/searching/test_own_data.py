@@ -82,7 +82,7 @@ def test_three_data_sets_work_from_search_to_bundle(inputs: int, regression: boo
     answers = winner.predict(tuple(arrays) if inputs > 1 else arrays[0])
     if regression:
         assert 400 < answers.mean() < 600
-        scale = nas.DataSetTask(*data).answers["scale"]
+        (scale,) = nas.DataSetTask(*data).answers["scale"]
         error = float((((answers[:, 0] - targets) / scale) ** 2).mean())
     else:
         error = float((answers.argmax(axis=1) != targets).mean())

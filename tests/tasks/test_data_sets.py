@@ -65,12 +65,20 @@ class TestData:
         """So that models can learn them; answers are in the units of the data."""
         values = TensorDataset(X, 1000 + 50 * X[:, 0])
         found = task(values, values, values)
-        assert found.criterion == Regression((found.answers["scale"],))
+        assert found.criterion == Regression(tuple(found.answers["scale"]))
         targets = torch.cat([batch.targets for batch in in_order(found.train, 7)])
         assert (float(targets.mean()), float(targets.std())) == pytest.approx((0, 1), abs=1e-5)
-        back = targets * found.answers["scale"] + found.answers["offset"]
+        back = targets * found.answers["scale"][0] + found.answers["offset"][0]
         torch.testing.assert_close(back, values.tensors[1])
         assert found.train[3][1] == pytest.approx(targets[3].item())
+
+    def test_with_several_values_standardise_each(self) -> None:
+        """One may be a thousand times as large as another."""
+        values = TensorDataset(X, torch.stack([X[:, 0], 1000 * X[:, 1]], dim=1))
+        found = task(values, values, values)
+        (batch,) = in_order(found.train, 30)
+        torch.testing.assert_close(batch.targets.std(dim=0), torch.ones(2))
+        assert (found.signature.output, len(found.answers["scale"])) == ((2,), 2)
 
     def test_know_targets_of_parts(self) -> None:
         """Reading items for them would take long."""
