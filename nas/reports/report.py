@@ -46,7 +46,7 @@ def render_report(record: Run) -> str:
         failed=failed_text(front.failed),
         winners=winner_table(front, costs, choices_of_training(record.rows)),
         fits=fit_table(record.fits),
-        baselines=baseline_rows(front.baselines),
+        baselines=baseline_rows(front),
         trust=[
             *record.damages_in_short,
             *data_sentences(record.notes),

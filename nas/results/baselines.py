@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from nas.results.winner import Winner, range_text
 from nas.storage.journal_rows import BaselineTested
 from nas.values.comparison import Estimate, is_surely_less
+from nas.values.error_words import ErrorWords
 from nas.values.measurement import Interval
 from nas.values.metric import METRICS, Metric
 
@@ -25,6 +26,9 @@ class _Compared(Protocol):
     def costs(self) -> Sequence[Metric]: ...
 
     @property
+    def words(self) -> ErrorWords: ...
+
+    @property
     def baselines(self) -> Sequence[BaselineTested]: ...
 
 
@@ -38,23 +42,24 @@ def _sentence(front: _Compared, baseline: BaselineTested) -> str:
     if baseline.failure:
         return f"{name} cannot be compared, because it failed: {baseline.failure}"
     error = _estimate(baseline)
-    reached = f"a test error of {_percent(error.value)}{_range(error.interval)}"
+    words = front.words
+    theirs = f"{words.text(error.value)}{_range(words, error.interval)}"
     best = front.best or min(front.winners, key=lambda winner: winner.test_error, default=None)
     if best is None:
-        return f"{name} has {reached}, and there is no winner to compare it with."
+        return f"{name} has a test {words.title} of {theirs}, and there is no winner to compare it with."
     own = best.estimate("error")
-    against = f"{_percent(own.value)} against {_percent(error.value)}{_range(error.interval)}"
+    against = f"{words.text(own.value)} against {theirs}"
     costs = _costs(front, best, baseline)
     if is_surely_less(own, error):
-        return f"The best winner, {best.architecture.id}, beats {name}: test error {against}{costs}"
+        return f"The best winner, {best.architecture.id}, beats {name}: test {words.title} {against}{costs}"
     if is_surely_less(error, own):
         return (
             f"No winner beats {name}: the best, {best.architecture.id}, is behind by more than the joint 95 % interval,"
-            f" test error {against}{costs} Consider that model, or a longer search."
+            f" test {words.title} {against}{costs} Consider that model, or a longer search."
         )
     return (
-        f"The best winner, {best.architecture.id}, does not beat {name}, nor is it beaten: test error {against}, which "
-        f"differ by less than their joint 95 % interval{costs}"
+        f"The best winner, {best.architecture.id}, does not beat {name}, nor is it beaten: test {words.title} {against}"
+        f", which differ by less than their joint 95 % interval{costs}"
     )
 
 
@@ -63,12 +68,8 @@ def _estimate(baseline: BaselineTested) -> Estimate:
     return Estimate(value, Interval(low, high))
 
 
-def _percent(error: float) -> str:
-    return f"{100 * error:.2f} %"
-
-
-def _range(interval: Interval) -> str:
-    return "" if interval.is_point else f" ({100 * interval.lower:.2f}–{100 * interval.upper:.2f})"
+def _range(words: ErrorWords, interval: Interval) -> str:
+    return "" if interval.is_point else f" ({words.range_text(interval)})"
 
 
 def _costs(front: _Compared, best: Winner, baseline: BaselineTested) -> str:
@@ -84,14 +85,15 @@ def _costs(front: _Compared, best: Winner, baseline: BaselineTested) -> str:
     return f"; {', '.join(told)}." if told else "."
 
 
-def baseline_rows(baselines: Sequence[BaselineTested]) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
+def baseline_rows(front: _Compared) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
     """Return name, way of fitting, and for each value its title, text and 95 % interval, for tables of people."""
     found = []
-    for each in baselines:
+    for each in front.baselines:
         if each.failure:
             continue
         error = _estimate(each)
-        values = [("test error", _percent(error.value), _range(error.interval).strip(" ()"))]
+        words = front.words
+        values = [(f"test {words.title}", words.text(error.value), _range(words, error.interval).strip(" ()"))]
         for name, measurement in each.measurements.items():
             if (metric := METRICS.get(name)) is not None:
                 interval = measurement.interval

@@ -49,9 +49,7 @@ def instruments() -> Instruments:
 
 
 def search(runs: Path, data: Tabular, diary: Diary | None = None) -> Front:
-    return nas.search(
-        {**BASE, "data": {"name": ""}}, space=Narrow(), data=data, runs=runs, progress=diary, instruments=instruments()
-    )
+    return nas.search(BASE, space=Narrow(), data=data, runs=runs, progress=diary, instruments=instruments())
 
 
 def failing(data: Tabular, fit: Callable[[int], bytes]) -> Tabular:
