@@ -40,6 +40,7 @@ BY = "zero-cost"
 """The value of ``by`` in rows and reports of candidates that were evaluated by a score."""
 FLATTEST = 1e-3
 """The least fall of the error's log over one standard deviation of the score, which keeps the score's order."""
+BEYOND = 10.0
 _RECTIFIERS = frozenset(("relu", "hardtanh", "gelu", "silu", "hardswish", "mish", "leaky_relu"))
 
 
@@ -51,14 +52,18 @@ class ScoreMap:
     deviation: float
     intercept: float
     slope: float
+    largest: float = 1.0
 
     def error(self, score: float) -> float:
-        """The error that the score predicts, at most 1."""
-        return min(1.0, math.exp(self.intercept + self.slope * (score - self.mean) / self.deviation))
+        """The error that the score predicts, at most ``largest``."""
+        log = self.intercept + self.slope * (score - self.mean) / self.deviation
+        return math.exp(min(log, math.log(self.largest)))
 
 
-def fit_score_map(scores: Sequence[float], errors: Sequence[float], items: int) -> ScoreMap:
+def fit_score_map(scores: Sequence[float], errors: Sequence[float], items: int, largest: float = 1.0) -> ScoreMap:
     """Fit the map by least squares. Errors below half of one of the ``items`` for validation are raised to that.
+
+    ``largest`` is the largest error that there can be. If that is infinite, a map ends at ten times the highest error.
 
     Raises:
         ValueError: fewer than two different scores.
@@ -68,7 +73,8 @@ def fit_score_map(scores: Sequence[float], errors: Sequence[float], items: int) 
     mean, deviation = float(np.mean(scores)), float(np.std(scores))
     logs = np.log(np.maximum(errors, 0.5 / items))
     slope, intercept = np.polyfit((np.asarray(scores) - mean) / deviation, logs, 1)
-    return ScoreMap(mean, deviation, float(intercept), min(float(slope), -FLATTEST))
+    most = largest if math.isfinite(largest) else max(BEYOND * max(errors), FLATTEST)
+    return ScoreMap(mean, deviation, float(intercept), min(float(slope), -FLATTEST), most)
 
 
 @final

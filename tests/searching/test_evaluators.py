@@ -10,7 +10,8 @@ import pytest
 
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
-from nas.searching.evaluating.evaluators import Checked
+from nas.recipe.recipe import Recipe
+from nas.searching.evaluating.evaluators import Checked, reported
 
 
 def reporting(*reports: Report) -> Checked:
@@ -37,6 +38,28 @@ def test_a_report_without_a_sound_error_ends_its_candidate_alone(report: Report,
         next(iter(reports))
     assert caught.value.kind == "report"
     assert caught.value.reason == told
+
+
+@pytest.mark.parametrize(
+    ("mae", "told"),
+    [
+        ({}, "a report must have a finite mae of at least 0, but one has none."),
+        ({"mae": math.inf}, "a report must have a finite mae of at least 0, but one has inf."),
+        ({"mae": -2.0}, "a report must have a finite mae of at least 0, but one has -2.0."),
+    ],
+)
+def test_what_is_minimised_or_limited_must_be_reported(mae: dict[str, float], told: str) -> None:
+    """A function of the user's own may give other metrics than those that were asked for."""
+    checked = Checked(lambda job: iter([{"epoch": 1, "error": 0.5, **mae}]), ("error", "mae"))
+    with pytest.raises(CandidateError) as caught:
+        next(iter(checked({"id": "a"})))
+    assert caught.value.reason == told
+
+
+def test_the_metrics_of_a_recipe_must_be_reported() -> None:
+    """The error always, and each trained objective or limit once."""
+    recipe = Recipe(objectives=("mae", "latency_ms"), limits=("noise_error <= 20%", "macs <= 3M"))
+    assert reported(recipe) == ("error", "mae", "noise_error")
 
 
 def test_other_parts_of_a_report_are_passed_on() -> None:

@@ -66,6 +66,14 @@ def test_a_map_reproduces_errors_on_a_line() -> None:
     assert fitted.error(-100) == 1.0
 
 
+def test_a_map_of_errors_without_an_upper_bound_goes_beyond_1() -> None:
+    """As of values that are not standardised; but scores far away do not overflow."""
+    errors = [math.exp(6 - 0.3 * score) for score in (1.0, 2.0, 3.0)]
+    fitted = fit_score_map([1.0, 2.0, 3.0], errors, 100, math.inf)
+    assert fitted.error(2.0) == pytest.approx(errors[1])
+    assert fitted.error(-1e9) == pytest.approx(10 * errors[0])
+
+
 def test_a_map_keeps_the_order_of_the_scores() -> None:
     """It holds for errors that rise with scores and for an error of 0; one score alone is refused."""
     fitted = fit_score_map([1.0, 2.0, 3.0], [0.0, 0.2, 0.3], 100)

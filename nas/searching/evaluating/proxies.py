@@ -13,6 +13,7 @@ from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_
 from nas.searching.state import RunState
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
+from nas.tasks.criteria import largest_error
 from nas.training.settings import TrainingSettings
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
@@ -209,8 +210,9 @@ class ZeroCostEvaluator:
                 "zero-cost scores are turned into errors by at least two trainings with different scores, but of "
                 f'{recipe.zero_cost.check} only {len(common)} could be trained and scored. Evaluate by "train".'
             )
-        items = len(state.resolved.task.validation)
-        fitted = fit_score_map([scores[a] for a in common], [trained[a] for a in common], items)
+        task = state.resolved.task
+        found = [scores[a] for a in common], [trained[a] for a in common]
+        fitted = fit_score_map(*found, len(task.validation), largest_error(task.criterion))
         self._work = replace(scoring, score_map=fitted)
         record_agreement(
             state,
