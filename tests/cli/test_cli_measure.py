@@ -101,7 +101,7 @@ BAD_REQUESTS = {
     "table's name": ((*SPACE, "--out", "t.csv"), "to a file named like table.csv.gz, but got 't.csv'"),
     "shape": (
         (*SPACE, "--out", "t.csv.gz", "--input-shape", "32"),
-        "'nasbench201' must build models of values (float32, 32) → 10",
+        "search space nasbench201 takes images, float32 of shape (channels, height, width)",
     ),
     "option": ((*SPACE, "--out", "t.csv.gz", "--option", "cells"), "--option takes KEY=VALUE, such as channels=8"),
     "space's option": ((*SPACE, "--out", "t.csv.gz", "--option", "cell=1"), "Did you mean 'cells'?"),
