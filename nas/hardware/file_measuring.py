@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from nas.errors import CandidateError, RecipeError
-from nas.formats.onnx_file import check_fixed, fix_sizes, inputs_of, multiply_accumulates, read_onnx
+from nas.formats.onnx_file import check_fixed, fix_sizes, inputs_of, multiply_accumulates, read_onnx, shape_text
 from nas.hardware.bench import Bench, Outcome
 from nas.hardware.machine import check_inputs_fit
 from nas.hardware.roofline import Throughput, throughput_of
@@ -159,7 +159,8 @@ def _look_at(path: Path, batch: int, input_shape: Sequence[int] | None, folder: 
     else:
         for each in inputs:
             check_fixed(each)
-            check_inputs_fit(1, math.prod(size or 0 for size in each.shape) * each.dtype.itemsize)
+            size = math.prod(size or 0 for size in each.shape) * each.dtype.itemsize
+            check_inputs_fit(size, shape_text(each.shape))
         moved_bytes = sum(math.prod(size or 0 for size in each.shape) * each.dtype.itemsize for each in inputs)
     if has_changed:
         folder.mkdir()

@@ -65,17 +65,17 @@ def usable_memory_bytes(cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def check_inputs_fit(batch: int, item_bytes: int) -> None:
-    """Check that the inputs of a batch of items take at most a quarter of the memory.
+def check_inputs_fit(inputs_bytes: int, named: str) -> None:
+    """Check that the inputs of a batch, which a message calls ``named``, take at most a quarter of the memory.
 
     Raises:
         RecipeError: they take more.
     """
-    wanted, usable = batch * item_bytes, usable_memory_bytes()
-    if usable is not None and wanted > usable // 4:
+    usable = usable_memory_bytes()
+    if usable is not None and inputs_bytes > usable // 4:
         raise RecipeError(
             f"the inputs of one batch must take at most a quarter of the memory ({usable // 4 / 2**30:.3g} GiB), but "
-            f"{batch:,} items of {item_bytes / 1e3:,.3g} kB take {wanted / 2**30:.3g} GiB. Lower the batch."
+            f"{named} takes {inputs_bytes / 2**30:.3g} GiB. Lower the batch."
         )
 
 

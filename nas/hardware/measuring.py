@@ -77,7 +77,7 @@ class Surroundings:
     look: FirstLook | None = None
 
     def __post_init__(self) -> None:
-        check_inputs_fit(self.batch, self.signature.item_bytes)
+        check_inputs_fit(self.batch * self.signature.item_bytes, self.signature.wanted(self.batch))
 
     @property
     def fingerprint(self) -> str | None:

@@ -93,9 +93,10 @@ def device_of_run(
 
 
 def signature_of_run(folder: Path, recipe: Recipe) -> Signature:
-    """Return the signature of the models of a run. Raises JournalError if it recorded nothing."""
+    """Return the signature of the models of a run. Raises JournalError if it recorded nothing, or is damaged."""
     with JournalReader(folder) as journal:
         began = journal.rows(Began)
+        journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
     return _signature_of(recipe, began[0])
