@@ -238,7 +238,7 @@ def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
 def described(recipe: Recipe, resolved: Resolved) -> list[str]:
     """Return sentences about the data, the space and what measures: everything that a recipe's names stand for."""
     networks, all_of_them = count(device_space(resolved.space)), count(resolved.space)
-    ways = f" × {all_of_them / networks:,.4g} ways of training" if all_of_them > networks else ""
+    ways = f", {all_of_them:,} with their ways of training" if all_of_them > networks else ""
     space = f"space: {recipe.space.name}, {networks:,} architectures{ways}"
     if resolved.table is not None:
         return [space, f"table: {recipe.table.path}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 
@@ -21,4 +21,4 @@ class Baseline:
 
     name: str
     in_words: str
-    fit: Callable[[int], bytes]
+    fit: Callable[[int], bytes] = field(repr=False)

@@ -35,7 +35,7 @@ NOT_RUN = {
     "pip install --editable .": "installs, with the network",
     "ray start --head": "starts a cluster on this machine",
     "python predict.py photo.jpg more-photos images.npy": "lies in a winner's folder; tests/tasks runs it",
-    "python predict.py new.wav": "lies in a winner's folder; tests/docs/test_own_code.py runs it",
+    "python predict.py new.wav": "lies in a winner's folder; tests/docs/test_own_code_pages.py runs it",
     "python predict.py --json photo.jpg": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py recording.wav more-recordings": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py chapter.txt more-texts": "lies in a winner's folder; tests/tasks runs it",

@@ -293,9 +293,12 @@ def _load_openvino() -> Any:
 def _load_nncf() -> Any:
     """Import NNCF, without its logging to standard output and its replacement of the class of all later loggers."""
     _load_openvino()
-    logger_class = logging.getLoggerClass()
-    import nncf
-
-    logging.setLoggerClass(logger_class)
+    logger_class, disabled_before = logging.getLoggerClass(), logging.root.manager.disable
+    logging.disable(logging.WARNING)  # torch, which it imports, warns where a CUDA build finds no GPU
+    try:
+        import nncf
+    finally:
+        logging.disable(disabled_before)
+        logging.setLoggerClass(logger_class)
     nncf.set_log_level(logging.ERROR)
     return nncf
