@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -224,7 +224,7 @@ def _quantise(model: Any, target: Target, items: Arrays | None) -> tuple[Any, di
     names = [each.name for each in inputs]
     batches = [dict(zip(names, each, strict=True)) for each in in_batches(given, target.batch)]
     attention = _has_attention(model)
-    with contextlib.redirect_stdout(io.StringIO()):  # hides progress bars
+    with contextlib.redirect_stdout(io.StringIO()), _without_warnings():  # hides progress bars
         quantised = nncf.quantize(
             model,
             nncf.Dataset(batches),
@@ -234,6 +234,17 @@ def _quantise(model: Any, target: Target, items: Arrays | None) -> tuple[Any, di
         )
     details = {"calibrated_on": calibration_text(items), "quantised_by": f"nncf {nncf.__version__}"}
     return quantised, {**details, "model_type": "transformer"} if attention else details
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence torch, which NNCF imports, and which warns where its build for CUDA finds no GPU."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _has_attention(model: Any) -> bool:
@@ -293,12 +304,9 @@ def _load_openvino() -> Any:
 def _load_nncf() -> Any:
     """Import NNCF, without its logging to standard output and its replacement of the class of all later loggers."""
     _load_openvino()
-    logger_class, disabled_before = logging.getLoggerClass(), logging.root.manager.disable
-    logging.disable(logging.WARNING)  # torch, which it imports, warns where a CUDA build finds no GPU
-    try:
-        import nncf
-    finally:
-        logging.disable(disabled_before)
-        logging.setLoggerClass(logger_class)
+    logger_class = logging.getLoggerClass()
+    import nncf
+
+    logging.setLoggerClass(logger_class)
     nncf.set_log_level(logging.ERROR)
     return nncf
