@@ -64,7 +64,9 @@ def line_of(word: str) -> int:
 
 @pytest.fixture(name="traps")
 def traps_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write the module ``traps`` and go to its folder."""
+    """Write the module ``traps`` and go to its folder. Of another test's, this process knows nothing."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "traps", raising=False)
     (tmp_path / "traps.py").write_text(TRAPS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
