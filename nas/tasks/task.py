@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nas.errors import DataError
 from nas.space.signature import Signature
 from nas.storage.journal_rows import WORDS
 from nas.tasks.baseline import Baseline
@@ -96,7 +97,7 @@ class Task(abc.ABC):
 
     def augmented_more(self, raw: Tensors, generator: torch.Generator, strength: float) -> Tensors:
         """Return a training batch, changed at random on top of ``augmented``, by a ``strength`` of 0 to 1."""
-        raise NotImplementedError(f"{type(self).__name__} has no augmentation with a strength.")
+        raise DataError(f"{type(self).__name__} says that it takes a strength, but has no method augmented_more.")
 
     @property
     def corruptions(self) -> tuple[str, ...]:
@@ -105,7 +106,7 @@ class Task(abc.ABC):
 
     def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
         """Return a batch of raw items under the corruption called ``name``, by a ``strength`` above 0 and up to 1."""
-        raise NotImplementedError(f"{type(self).__name__} has no corruption called {name!r}.")
+        raise DataError(f"{type(self).__name__} lists the corruption {name!r}, but has no method corrupted.")
 
     def inputs_of(self, raw: Tensors) -> Tensors:
         """Return raw items, on any device, as the model's inputs. By default they are that already."""

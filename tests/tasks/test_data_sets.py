@@ -182,3 +182,14 @@ def test_reading_all_classes_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(data_sets, "TARGETS_S", -1.0)
     with pytest.raises(DataError, match="Give the data set an attribute targets"):
         task(Items(lambda n: (X[n], n % 3)))
+
+
+def test_a_promise_of_a_task_without_its_method_is_named() -> None:
+    """A class of one's own may list a corruption, or take a strength, and forget to write it."""
+    items = [(torch.zeros(3), number % 2) for number in range(8)]
+    task = DataSetTask(items, items, items)
+    raw, generator = (torch.zeros(2, 3),), torch.Generator()
+    with pytest.raises(DataError, match="lists the corruption 'fog', but has no method corrupted"):
+        task.corrupted(raw, "fog", 0.5, generator)
+    with pytest.raises(DataError, match="has no method augmented_more"):
+        task.augmented_more(raw, generator, 0.5)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -32,6 +30,7 @@ from nas.hardware.runtimes.runtime import (
     check_batch,
     in_batches,
     most_common,
+    without_logged_warnings,
 )
 from nas.storage.scratch import temporary_folder
 from nas.values.measurement import OPERATORS
@@ -67,7 +66,7 @@ class OnnxRuntimeCpu(Runtime):
         if target.precision == "fp32":
             return Deployed(model, weight_bytes(exported), beside=tuple(sorted(external_files(exported, model))))
         path = folder / "model.onnx"
-        with _quiet(), temporary_folder("quantise") as scratch:
+        with without_logged_warnings(), temporary_folder("quantise") as scratch:
             prepared = scratch / "prepared.onnx"
             from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -176,14 +175,3 @@ class _Calibration:
 
     def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
         return next(self._batches, None)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence ONNX Runtime's quantiser, which logs advice about its own use to the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

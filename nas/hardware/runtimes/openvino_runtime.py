@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -27,6 +27,7 @@ from nas.hardware.runtimes.runtime import (
     check_batch,
     in_batches,
     most_common,
+    without_logged_warnings,
 )
 from nas.values.measurement import OPERATORS
 from nas.values.target import Target
@@ -224,7 +225,8 @@ def _quantise(model: Any, target: Target, items: Arrays | None) -> tuple[Any, di
     names = [each.name for each in inputs]
     batches = [dict(zip(names, each, strict=True)) for each in in_batches(given, target.batch)]
     attention = _has_attention(model)
-    with contextlib.redirect_stdout(io.StringIO()), _without_warnings():  # hides progress bars
+    # hides progress bars, and a warning of torch's builds for CUDA that they find no GPU
+    with contextlib.redirect_stdout(io.StringIO()), without_logged_warnings():
         quantised = nncf.quantize(
             model,
             nncf.Dataset(batches),
@@ -234,17 +236,6 @@ def _quantise(model: Any, target: Target, items: Arrays | None) -> tuple[Any, di
         )
     details = {"calibrated_on": calibration_text(items), "quantised_by": f"nncf {nncf.__version__}"}
     return quantised, {**details, "model_type": "transformer"} if attention else details
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence torch, which NNCF imports, and which warns where its build for CUDA finds no GPU."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _has_attention(model: Any) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -160,6 +162,17 @@ def only(calibration: Arrays | None) -> npt.NDArray[Any] | None:
     if len(calibration) != 1:
         raise ValueError(f"this runtime calibrates models with one input, but this one has {len(calibration)}.")
     return calibration[0]
+
+
+@contextlib.contextmanager
+def without_logged_warnings() -> Iterator[None]:
+    """Silence quantisers, which log advice about their own use, and warnings of what they import."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def most_common(counts: Mapping[str, int]) -> str:
