@@ -36,14 +36,17 @@ def front_candidates(beliefs: Beliefs, *, surely: bool, without: Collection[Arch
 
 
 def non_dominated_rows(beliefs: Beliefs, rows: Sequence[Evaluation]) -> list[Evaluation]:
-    """Return the rows that no other one dominates by the best known values, sorted by the objectives."""
+    """Return the rows that no other one dominates by the best known values, sorted by the objectives.
+
+    Of rows with equal objectives those with the lower log loss come first: few validation items give many equal errors.
+    """
     if not rows:
         return []
     losses = np.array(
         [(*beliefs.losses(beliefs.values(row.architecture)), beliefs.accuracy_excess(row.values)) for row in rows]
     )
     mask = non_dominated(losses)
-    order = sorted(np.flatnonzero(mask).tolist(), key=lambda i: tuple(losses[i]))
+    order = sorted(np.flatnonzero(mask).tolist(), key=lambda i: (*losses[i], rows[i].values.get("log_loss", math.inf)))
     return [rows[index] for index in order]
 
 

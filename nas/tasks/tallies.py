@@ -29,7 +29,7 @@ CONFIDENCE_BINS = 15
 def class_metrics(classes: int) -> tuple[str, ...]:
     """Return the names of the scores of ``classes``; with at most five, the class is always among five."""
     top5 = ("top5_error",) if classes > MOST_PROBABLE else ()
-    return ("error", *top5, "balanced_error", "macro_f1_loss", "calibration_error")
+    return ("error", *top5, "balanced_error", "macro_f1_loss", "calibration_error", "log_loss")
 
 
 @final
@@ -43,6 +43,7 @@ class ClassTally:
         self._found: list[torch.Tensor] = []
         """Of each batch: the label, the answer, and whether the label is among the five most probable, (N, 3)."""
         self._confidences: list[torch.Tensor] = []
+        self._losses: list[torch.Tensor] = []
 
     def add(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         answers = outputs.argmax(dim=1)
@@ -52,6 +53,7 @@ class ClassTally:
         is_among = (best == targets[:, None]).any(dim=1)
         self._found.append(torch.stack([targets.long(), answers, is_among.long()], dim=1).cpu())
         self._confidences.append(outputs.float().softmax(dim=1).amax(dim=1).cpu())
+        self._losses.append(F.cross_entropy(outputs.float(), targets.long(), reduction="none").double().cpu())
 
     @property
     def _count(self) -> int:
@@ -69,6 +71,7 @@ class ClassTally:
         """Return the scores; with ``groups``, of shape (N,), intervals are for other groups of items."""
         labels, answers, is_among = torch.cat(self._found).numpy().T
         confidences = torch.cat(self._confidences).double().numpy()
+        losses = torch.cat(self._losses).numpy()
         is_there = self._members > 0
         missed = np.bincount(labels[labels != answers], minlength=self._classes).astype(np.float64)
         members = self._members.astype(np.float64)
@@ -88,6 +91,7 @@ class ClassTally:
             "balanced_error": balanced,
             "macro_f1_loss": macro_f1_loss(labels, answers, self._classes, groups),
             "calibration_error": calibration_error(confidences, labels == answers, groups),
+            "log_loss": free_score(float(losses.mean()), losses, groups),
         }
         return {name: scores[name] for name in class_metrics(self._classes)}
 

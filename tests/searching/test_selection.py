@@ -158,3 +158,21 @@ def test_nothing_is_picked_from_nothing(count: int) -> None:
 def test_objectives_that_do_not_vary_are_ignored() -> None:
     """Equal values in an objective are not scaled."""
     assert sorted(spread_over_front(np.array([[1.0, 5.0], [1.0, 5.0]]), 2)) == [0, 1]
+
+
+def test_of_candidates_with_equal_errors_the_one_with_the_lower_log_loss_wins() -> None:
+    """A dozen validation items give many equal errors."""
+    beliefs = beliefs_of(
+        "latency_ms <= 1ms",
+        rows=[
+            *(
+                Evaluation("measure", a, measurements={"latency_ms": Measurement("latency_ms", "", ((0.5,), (0.5,)))})
+                for a in (BEST, GOOD, FAIR)
+            ),
+            Evaluation("train", BEST, values={"error": 0.1, "log_loss": 0.5}),
+            Evaluation("train", GOOD, values={"error": 0.1, "log_loss": 0.2}),
+            Evaluation("train", FAIR, values={"error": 0.1}),
+        ],
+    )
+    assert choose_winners(beliefs, 3) == [GOOD, BEST, FAIR]
+    assert choose_winners(beliefs, 1) == [GOOD]

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
@@ -44,11 +44,13 @@ class TestClassification:
         assert found["macro_f1_loss"].value == pytest.approx(1 - f1_score(labels, predicted, average="macro"))
         calibration = MulticlassCalibrationError(9, n_bins=15)(logits.softmax(dim=1), labels)
         assert found["calibration_error"].value == pytest.approx(float(calibration), abs=1e-6)
+        assert found["log_loss"].value == pytest.approx(log_loss(labels, logits.double().softmax(dim=1)), abs=1e-6)
 
     def test_every_interval_holds_its_value(self) -> None:
         for seed, (items, classes, skill) in enumerate([(1, 2, 9), (3, 3, 9), (40, 8, -9), (300, 7, 1.5)]):
             found = scores_of(Classification(classes).tally(), *answers(items, classes, seed, skill))
-            assert all(0 <= score.low <= score.value <= score.high <= 1 for score in found.values()), found
+            assert all(0 <= score.low <= score.value <= score.high for score in found.values()), found
+            assert all(score.high <= 1 for name, score in found.items() if name != "log_loss"), found
 
     def test_a_test_without_a_mistake_is_no_proof(self) -> None:
         labels = torch.arange(12) % 3
@@ -61,7 +63,7 @@ class TestClassification:
         assert "top5_error" not in Classification(5).metrics
         assert "top5_error" in Classification(6).metrics
 
-    @pytest.mark.parametrize("name", ["balanced_error", "macro_f1_loss", "calibration_error"])
+    @pytest.mark.parametrize("name", ["balanced_error", "macro_f1_loss", "calibration_error", "log_loss"])
     def test_intervals_hold_the_truth_of_nine_in_ten_tests_or_more(self, name: str) -> None:
         """The truth is that of a test of 200,000 items, and 150 tests of 400 items of the same kind are tried."""
         logits, labels = answers(200_000, 6)
