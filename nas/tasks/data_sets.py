@@ -9,19 +9,22 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import IterableDataset, default_collate
+from torch.utils.data import IterableDataset, Subset, TensorDataset, default_collate
 
 from nas.errors import DataError, raised_text
 from nas.space.own_code import own_code
 from nas.space.signature import Signature, TensorType
-from nas.tasks.batches import Examples, IntArray, Items, Places, items_at, targets_of
+from nas.tasks.batches import Examples, IntArray, Items, Places, Tensors, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.task import Task, imbalance_warnings
 
 SAMPLED = 64
 """Items of each split that are looked at before a search."""
+READ_TARGETS = 1024
+"""Items whose targets standardise all, where a data set does not know its targets."""
 TARGETS_S = 60.0
 """Seconds in which the targets of items are read one by one, where a data set does not know them."""
+CHECKED_TOGETHER = 4096
 LARGE = 100.0
 """Inputs beyond this are told: models learn badly from them."""
 FEW_VALUES = 20
@@ -72,8 +75,9 @@ class DataSetTask(Task):
         self._answers: dict[str, Any] = {}
         self._criterion: Criterion
         if first.targets.is_floating_point():
-            _check_values(first.targets)
-            offset, scale = first.targets.mean(dim=0), first.targets.std(dim=0)
+            targets = _values_to_learn(train, first.targets)
+            _check_values(targets)
+            offset, scale = targets.mean(dim=0), targets.std(dim=0)
             units = tuple(scale.reshape(-1).tolist())
             self._criterion, output = Regression(units), (len(units),)
             self._answers = {"offset": offset.reshape(-1).tolist(), "scale": list(units)}
@@ -120,9 +124,9 @@ class DataSetTask(Task):
 # Reading items
 
 
-def _places(examples: Examples) -> IntArray:
+def _places(examples: Examples, most: int = SAMPLED) -> IntArray:
     """Return the places of some items: the first, the last, and others between."""
-    return np.unique(np.linspace(0, len(examples) - 1, SAMPLED).astype(np.int64))
+    return np.unique(np.linspace(0, len(examples) - 1, most).astype(np.int64))
 
 
 def _sampled(title: str, examples: Examples) -> Items:
@@ -140,12 +144,30 @@ def _sampled(title: str, examples: Examples) -> Items:
     if not length:
         raise DataError(f"a data set must have at least one item, but {title} has none.")
     found = _read(title, examples, _places(examples))
-    for number, tensor in enumerate((*found.raw, found.targets)):
-        if len(tensor) and tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            place = int(_places(examples)[int((~tensor.isfinite()).reshape(len(tensor), -1).any(dim=1).nonzero()[0])])
-            what = "the target" if number == len(found.raw) else "an input"
-            raise DataError(f"values must be finite, but {what} of item {place} of {title} has NaN or infinite ones.")
+    _check_finite(title, (*found.raw, found.targets), _places(examples))
+    _check_tensors(title, examples)
     return found
+
+
+def _check_finite(title: str, tensors: Tensors, places: IntArray) -> None:
+    """Check the values of the items at ``places``; the targets are the last of ``tensors``. Raises DataError."""
+    for number, tensor in enumerate(tensors):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            place = places[int((~tensor.isfinite()).reshape(len(tensor), -1).any(dim=1).nonzero()[0])]
+            what = "the target" if number == len(tensors) - 1 else "an input"
+            raise DataError(f"values must be finite, but {what} of item {place} of {title} has NaN or infinite ones.")
+
+
+def _check_tensors(title: str, examples: Any) -> None:
+    """Check all values of a data set that lies in memory, or of a part of one."""
+    places = np.arange(len(examples))
+    while isinstance(examples, Subset):
+        places, examples = np.asarray(examples.indices, dtype=np.int64)[places], examples.dataset
+    if isinstance(examples, TensorDataset):
+        for start in range(0, len(places), CHECKED_TOGETHER):
+            part = torch.from_numpy(places[start : start + CHECKED_TOGETHER])
+            numbers = np.arange(start, start + len(part))
+            _check_finite(title, tuple(each[part] for each in examples.tensors), numbers)
 
 
 def _read(title: str, examples: Examples, places: IntArray) -> Items:
@@ -235,6 +257,23 @@ def _type_of(name: str, batch: torch.Tensor) -> TensorType:
     if not batch.shape[1:]:
         raise DataError("an input must have at least one axis, but each is a single number: give it the shape (1,).")
     return TensorType(name, tuple(batch.shape[1:]))
+
+
+def _values_to_learn(train: Examples, sampled: torch.Tensor) -> torch.Tensor:
+    """Return the targets of all items where the data set knows them, else of ``READ_TARGETS`` items."""
+    known = targets_of(train)
+    if known is not None and known.dtype.kind == "f" and known.shape == (len(train), *sampled.shape[1:]):
+        found = torch.from_numpy(known.astype(np.float32))
+        if torch.equal(found[_places(train)], sampled):  # an attribute of that name may hold something else
+            _check_finite("train", (found,), np.arange(len(found)))
+            return found
+    if len(train) <= SAMPLED:
+        return sampled
+    places = _places(train, READ_TARGETS)
+    parts = [_read("train", train, places[start : start + SAMPLED]) for start in range(0, len(places), SAMPLED)]
+    found = torch.cat([each.targets for each in parts])
+    _check_finite("train", (found,), places)
+    return found
 
 
 def _check_values(targets: torch.Tensor) -> None:

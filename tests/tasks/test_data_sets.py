@@ -19,6 +19,8 @@ from nas.tasks.data_sets import DataSetTask
 X = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(30) % 3
 SOUND = TensorDataset(X, Y)
+LONG = TensorDataset(torch.zeros(500, 4).index_fill(0, torch.tensor(307), float("nan")), torch.arange(500) % 3)
+"""Items of which one has NaN, at place 307."""
 
 
 class Items(Dataset[Any]):
@@ -79,6 +81,16 @@ class TestData:
         (batch,) = in_order(found.train, 30)
         torch.testing.assert_close(batch.targets.std(dim=0), torch.ones(2))
         assert (found.signature.output, len(found.answers["scale"])) == ((2,), 2)
+
+    @pytest.mark.parametrize("are_known", [True, False])
+    def test_with_rare_values_are_standardised_by_more_than_a_sample(self, are_known: bool) -> None:
+        """A few items would not show that values differ, or by how much."""
+        inputs, targets = torch.zeros(4000, 2), torch.zeros(4000)
+        targets[5::97] = 8.0
+        values: Any = TensorDataset(inputs, targets)
+        values = values if are_known else Items(lambda n: (inputs[n], float(targets[n])), 4000)
+        (scale,) = task(values, values, values).answers["scale"]
+        assert scale == pytest.approx(float(targets.std()), rel=1e-6 if are_known else 0.15)
 
     def test_know_targets_of_parts(self) -> None:
         """Reading items for them would take long."""
@@ -147,6 +159,14 @@ FAULTS: dict[str, tuple[tuple[Any, Any, Any], str]] = {
     "half precision": (wrong(lambda n: (X[n].half(), n % 2)), "call .float() on them"),
     "NaN": (wrong(lambda n: (X[n] / (n != 29), n % 2)), "an input of item 29 of train has NaN or infinite"),
     "NaN as a target": (wrong(lambda n: (X[n], float("nan") if n == 29 else 1.0)), "the target of item 29 of train"),
+    "NaN far from the items that are looked at": (
+        (SOUND, Subset(LONG, range(9)), Subset(LONG, range(5, 500))),
+        "an input of item 302 of test has NaN",
+    ),
+    "an infinite target in memory": (
+        all_of(TensorDataset(torch.zeros(500, 4), torch.ones(500).index_fill(0, torch.tensor(307), float("inf")))),
+        "the target of item 307 of train",
+    ),
     "one class": (all_of(TensorDataset(X, Y * 0)), "at least 2 classes, but all targets are 0"),
     "one class that is not 0": (all_of(TensorDataset(X, Y * 0 + 4)), "but all targets are 4"),
     "classes from 1": (all_of(TensorDataset(X, Y + 1)), "train has none of class 0. Number them from 0: subtract 1"),
