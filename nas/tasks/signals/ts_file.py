@@ -56,8 +56,9 @@ def _read(path: Path) -> Series:
         where = f"{path}, line {number}"
         try:
             rows = [np.array(channel.split(","), dtype=np.float64) for channel in channels]
+            target = float(label) if is_value else label.strip()
         except ValueError as error:
-            raise DataError(f"series must be finite numbers, but in {where}: {error}") from error
+            raise DataError(f"series and their values must be finite numbers, but in {where}: {error}") from error
         if not rows or len({len(row) for row in rows}) > 1:
             raise DataError(
                 f"channels of a series must have the same length, but got {[len(r) for r in rows]} in {where}."
@@ -66,7 +67,7 @@ def _read(path: Path) -> Series:
         if not np.isfinite(samples).all():
             raise DataError(f"series must be finite numbers, but there is a missing or infinite one in {where}.")
         series.samples.append(samples.astype(np.float32))
-        series.labels.append(float(label) if is_value else label.strip())
+        series.labels.append(target)
     if not series.labels:
         raise DataError(f"{path} must hold series below @data, but it has none.")
     return series

@@ -57,6 +57,8 @@ def _groups_taken(labels: IntArray, groups: IntArray, share: float, seed: int, t
     count = len(np.unique(groups))
     if count < folds:
         raise DataError(f"a {title} split needs at least {folds} groups for a share of {share:g}, but got {count}.")
+    if np.bincount(labels).max() < folds:  # which scikit-learn refuses, though groups are enough
+        labels = np.zeros_like(labels)
     unused = np.zeros((len(labels), 1))
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

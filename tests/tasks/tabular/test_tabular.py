@@ -147,6 +147,14 @@ def test_groups_stay_together() -> None:
     assert len(set.union(*found)) == sum(map(len, found)) == 60
 
 
+@pytest.mark.parametrize(("target", "share"), [("age", 0.05), ("pay", 0.01)])
+def test_groups_give_shares_that_are_smaller_than_one_row_of_a_class(target: str, share: float) -> None:
+    """There are enough groups, but of no class or range of values as many rows as such shares make of one."""
+    frame = people(150).assign(patient=range(150))
+    task = Tabular.from_frame(frame, target=target, kind="auto", group="patient", validation_share=share)
+    assert len(task.validation) == pytest.approx(120 * share, abs=1)
+
+
 def test_another_table_scores_winners(tmp_path: Path) -> None:
     """The option ``test`` names a file whose rows are the test split."""
     written(people(200), tmp_path / "train.csv")
