@@ -45,6 +45,14 @@ def loads_task(function: Made) -> Made:
     return function
 
 
+def check_texts(**options: object) -> None:
+    """Check that options, by their names, are text: TOML reads a bare 3 as a number. Raises RecipeError."""
+    for name, value in options.items():
+        if not isinstance(value, str):
+            quoted = f"--set 'data.{name}=\"{value}\"'"
+            raise RecipeError(f"data.{name} must be text, but got {value!r}. Write it in quotes: {quoted}.")
+
+
 def load_task(kind: str, data: str, loading: Loading, options: Mapping[str, Any]) -> Task:
     """Return the task of the installed ``kind`` or of the class ``module:Name``, with the data called ``data``.
 

@@ -142,6 +142,10 @@ BAD_INPUTS = {
         (*ARRAYS, "--set", "data.features=log-mel"), ("log-mel needs the rate",), arrays()
     ),
     "no such features": BadInput((*SEARCH, "--set", "data.features=mfcc"), ("must be one of raw, log-mel",)),
+    "a file of labels that is a number": BadInput(
+        (*ARRAYS, "--set", "data.labels=5"), ("data.labels must be text, but got 5",), arrays()
+    ),
+    "columns that are a number": BadInput((*TABLE, "--set", "data.columns=5"), ("must be names of columns",), table()),
     "an unknown option": BadInput((*SEARCH, "--set", "data.second=1"), ("has no option 'second'", "'seconds'")),
     "a space of images": BadInput(
         (*SEARCH, "--space", "mobilenet", "--dry-run"),

@@ -98,6 +98,10 @@ BAD_INPUTS = {
     "a misspelt target": BadInput(
         (*LEARN, "data.target=pya"), ("target must be a column of", "'pya'", "Did you mean 'pay'?"), table()
     ),
+    "a target that is a number": BadInput(
+        (*LEARN, "data.target=3"), ("data.target must be text, but got 3", """--set 'data.target="3"'"""), table()
+    ),
+    "a test table that is a number": BadInput((*PAY, "--set", "data.test=5"), ("data.test must be text",), table()),
     "a misspelt column to drop": BadInput((*PAY, "--set", "data.drop=['hors']"), ("Did you mean 'hours'?",), table()),
     "an unknown option": BadInput((*PAY, "--set", "data.traget=pay"), ("traget", "Did you mean 'target'?"), table()),
     "an unknown kind": BadInput(

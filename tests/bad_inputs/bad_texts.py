@@ -70,6 +70,9 @@ BAD_INPUTS = {
     "a vocabulary of bytes": BadInput((*TEXT, "--set", "data.vocabulary=512"), ('for data.tokens = "bpe"',), text),
     "no context": BadInput((*TEXT, "--set", "data.context=0"), ("data.context must be a whole number from 2",), text),
     "a context in words": BadInput((*TEXT, "--set", "data.context=long"), ("data.context must be a whole",), text),
+    "a folder of nobody": BadInput(
+        (*TEXT, "--set", "data.root=~nobody-here/cache"), ("begins with a user that does not exist here",), text
+    ),
     "a stride beyond the context": BadInput(
         (*TEXT, "--set", "data.stride=500"), ("data.stride must be a whole number from 1 to 128, but got 500",), text
     ),

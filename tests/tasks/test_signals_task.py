@@ -268,7 +268,6 @@ class TestSeries:
             load(path)
         assert "line 7" in str(error.value)
 
-
     def test_a_value_that_is_no_number_is_named(self, tmp_path: Path) -> None:
         head = self.TRAIN.replace("@classLabel true a b", "@targetLabel true")
         path = self.write(tmp_path / "X.ts", f"{head}1,2,3:0.5\n1,2,3:high\n")

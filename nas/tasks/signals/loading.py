@@ -11,7 +11,7 @@ from typing import Any
 from nas.errors import DataError, did_you_mean
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import SignalForm
-from nas.tasks.loading import Loading, loads_task
+from nas.tasks.loading import Loading, check_texts, loads_task
 from nas.tasks.signals.array_file import read_arrays
 from nas.tasks.signals.csv_file import read_columns, read_rows
 from nas.tasks.signals.folder import read_folder
@@ -62,9 +62,10 @@ def load_signals(
     Raises:
         DataError: the signals cannot be used, or an option is wrong.
     """
-    names = [columns] if isinstance(columns, str) else list(columns or ())
+    check_texts(label=label, group=group, labels=labels)
+    names = _names(columns)
     wanted = Wanted(seconds, window, step, rate, mono, features, bands, kind, shift, noise)
-    _check_options({**dataclasses.asdict(wanted), "channels": channels, "columns": names})
+    _check_options({**dataclasses.asdict(wanted), "channels": channels})
     share = loading.validation_share or VALIDATION_SHARE
     if data in ("", TONES):
         return _tones(wanted, share, loading.seed)
@@ -89,6 +90,14 @@ def load_signals(
     except OSError as error:
         raise DataError(f"data must be readable, but {error.filename} is not: {error.strerror}.") from error
     return signals_from(data, recordings, wanted, share, loading.seed, found_columns, notes)
+
+
+def _names(columns: object) -> list[str]:
+    """Return the names of columns that a recipe gives. Raises DataError if they are none."""
+    found = [columns] if isinstance(columns, str) else [] if columns is None else columns
+    if not isinstance(found, (list, tuple)) or not all(isinstance(each, str) for each in found):
+        raise DataError(f"data.columns must be names of columns, but got {columns!r}.")
+    return list(found)
 
 
 def _with_rate(labelled: Labelled, rate: int | None) -> Labelled:
@@ -199,8 +208,6 @@ def _check_options(options: dict[str, Any]) -> None:
             raise DataError(f"data.{name} must be {rule}, but got {value!r}.")
     if not isinstance(options["mono"], bool):
         raise DataError(f"data.mono must be true or false, but got {options['mono']!r}.")
-    if not all(isinstance(each, str) for each in options["columns"]):
-        raise DataError(f"data.columns must be names of columns, but got {options['columns']!r}.")
     for name, known in (("kind", KINDS), ("features", FEATURES)):
         if options[name] not in known:
             raise DataError(f"data.{name} must be one of {', '.join(known)}, but got {options[name]!r}.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError, RecipeError, did_you_mean
-from nas.tasks.loading import Loading, loads_task
+from nas.tasks.loading import Loading, check_texts, loads_task
 from nas.tasks.tabular.columns import SCALINGS
 from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, read_table
 from nas.tasks.tabular.tabular import Tabular
@@ -37,6 +37,7 @@ def load_tables(
         DataError: the table is missing, broken, or cannot be learned from.
         RecipeError: an option has no such value.
     """
+    check_texts(target=target, test=test, group=group)
     _check_option("kind", kind, KINDS)
     _check_option("scaling", scaling, SCALINGS)
     dropped, as_categories = _names("drop", drop), _names("categories", categories)

@@ -58,7 +58,7 @@ def load_text(
     if most_bytes is not None:
         _whole("most_bytes", most_bytes, 1, 10**15)
     sources = _sources(data, loading, preparation.endings, most_bytes)
-    cache = Path(root or os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data").expanduser() / "tokens"
+    cache = _folder(root) / "tokens"
     found = token_file(sources, preparation, size, loading.folder / cache, loading.progress)
     _check_sizes(found, sources, preparation)
     used = sum(part.size for parts in sources.parts.values() for part in parts)
@@ -85,6 +85,19 @@ def _sources(data: str, loading: Loading, endings: tuple[str, ...], most_bytes: 
             ) from error
         title, files = data, text_files(folder, endings)
     return sources_of(title, folder, files, validation_share=share, most_bytes=most_bytes, seed=loading.seed)
+
+
+def _folder(root: object) -> Path:
+    """Return the folder of data. Raises DataError if ``data.root`` is none."""
+    given = root or os.environ.get("NAS_DATA") or os.fspath(Path.home() / ".cache" / "nas" / "data")
+    if not isinstance(given, str) or "\0" in given:
+        raise DataError(f"data.root must be the path of a folder, but got {given!r}.")
+    try:
+        return Path(given).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"data.root must be a path, but {given!r} begins with a user that does not exist here."
+        ) from error
 
 
 def _check_sizes(found: TokenFile, sources: Sources, preparation: TextPreparation) -> None:
