@@ -9,7 +9,7 @@ import pytest
 from recordings import tone, write_24_bits, write_wav
 
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.recordings import read_csv, read_recording
+from nas.tasks.deployed.recordings import CsvTable, read_csv, read_recording
 from nas.tasks.deployed.signals import LogMel, cut, resampled
 
 STEREO = tone(50, 200, channels=2)
@@ -106,6 +106,14 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path.write_text("x,y\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="must have a column 'z', but has x, y"):
         read_csv(path).places(["z"])
+
+
+@pytest.mark.timeout(10)
+def test_many_columns_are_found_by_name_at_once() -> None:
+    """Each row of a file may be a window of 50,000 samples."""
+    names = tuple(f"sample{number}" for number in range(50_000))
+    table = CsvTable(Path("a.csv"), (*names, "label"), [])
+    assert table.places(names, without=("label",)) == list(range(50_000))
 
 
 def test_windows_of_a_recording() -> None:

@@ -16,6 +16,7 @@ from nas.tasks.deployed.inputs import Array, InputError
 
 Float32Array = npt.NDArray[np.float32]
 
+MOST_NAMED = 20
 MOST_BYTES = 2**31
 """The largest file that is read."""
 
@@ -113,10 +114,13 @@ class CsvTable:
         """Return the places of ``columns``, or of all but ``without``. Raises InputError if one is missing."""
         if not self.names:
             return list(range(self.width))
-        missing = [name for name in (*columns, *without) if name not in self.names]
+        known = {name: place for place, name in reversed([*enumerate(self.names)])}  # of equal names the first
+        missing = [name for name in (*columns, *without) if name not in known]
         if missing:
-            raise InputError(f"{self.path} must have a column {missing[0]!r}, but has {', '.join(self.names)}.")
-        return [self.names.index(name) for name in columns] or [
+            more = ", …" if len(self.names) > MOST_NAMED else ""
+            named = ", ".join(self.names[:MOST_NAMED]) + more
+            raise InputError(f"{self.path} must have a column {missing[0]!r}, but has {named}.")
+        return [known[name] for name in columns] or [
             place for place, name in enumerate(self.names) if name not in without
         ]
 

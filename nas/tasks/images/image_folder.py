@@ -113,7 +113,8 @@ def _labelled_files(folder: Path, classes: tuple[str, ...], root: Path, skipped:
         files = _image_files(class_folder, root, skipped)
         if not files:
             raise DataError(f"each class must have an image, but {class_folder} has none of {', '.join(ENDINGS)}.")
-        members += [(file, classes.index(class_folder.name)) for file in files]
+        label = classes.index(class_folder.name)
+        members += [(file, label) for file in files]
     if not members:
         raise DataError(f"a split must have a folder for each class, but {folder} has none. Fill it, or remove it.")
     return members

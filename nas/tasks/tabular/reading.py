@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,9 @@ def checked_frame(frame: Frame, title: str) -> Frame:
     names = [str(name).strip() for name in frame.columns]
     if not names or not len(frame):
         raise DataError(f"a table must have columns and rows, but {title} has {len(names)} and {len(frame)}.")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise DataError(f"columns must have different names, but {title} has {twice!r} {names.count(twice)} times.")
+    (most, times), *_ = Counter(names).most_common(1)
+    if times > 1:
+        raise DataError(f"columns must have different names, but {title} has {most!r} {times} times.")
     if "" in names:
         raise DataError(f"each column must have a name in the first line, but column {names.index('') + 1} has none.")
     return frame.set_axis(names, axis=1).reset_index(drop=True)

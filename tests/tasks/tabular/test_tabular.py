@@ -15,6 +15,7 @@ from nas.errors import DataError
 from nas.tasks.batches import items_at
 from nas.tasks.deployed.tabular import category_of
 from nas.tasks.loading import Loading, load_task
+from nas.tasks.tabular.reading import checked_frame
 from nas.tasks.tabular.tabular import Tabular
 
 
@@ -153,6 +154,15 @@ def test_groups_give_shares_that_are_smaller_than_one_row_of_a_class(target: str
     frame = people(150).assign(patient=range(150))
     task = Tabular.from_frame(frame, target=target, kind="auto", group="patient", validation_share=share)
     assert len(task.validation) == pytest.approx(120 * share, abs=1)
+
+
+@pytest.mark.timeout(10)
+def test_many_columns_are_checked_at_once() -> None:
+    """Gene tables have 50,000."""
+    frame = pandas.DataFrame(np.zeros((1, 50_000)), columns=[f"gene{number}" for number in range(50_000)])
+    assert checked_frame(frame, "genes").shape == (1, 50_000)
+    with pytest.raises(DataError, match=r"genes has 'gene7' 2 times"):
+        checked_frame(frame.rename(columns={"gene9": "gene7"}), "genes")
 
 
 def test_another_table_scores_winners(tmp_path: Path) -> None:
