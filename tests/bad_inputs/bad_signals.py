@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,24 @@ def arrays(**changes: Any) -> Prepare:
     """Return what writes windows with labels, some of which are others."""
     given = {"windows": np.random.default_rng(0).random((40, 3, 16)), "labels": np.arange(40) % 2, **changes}
     return lambda here: np.savez(here / "a.npz", **{name: each for name, each in given.items() if each is not None})
+
+
+def enormous(name: str, gib: int) -> Prepare:
+    """Return what writes a file of this size, which takes no room on the disk."""
+
+    def write(here: Path) -> None:
+        np.save(here / "labels.npy", np.arange(4))
+        with (here / name).open("wb") as file:
+            file.truncate(gib * 2**30)
+
+    return write
+
+
+def packed(here: Path) -> None:
+    """Write an archive of 9 GiB of zeros, whose directory alone is true."""
+    with zipfile.ZipFile(here / "a.npz", "w") as archive:
+        archive.writestr("windows.npy", b"\x93NUMPY")
+        archive.infolist()[0].file_size = 9 * 2**30
 
 
 def with_nan() -> np.ndarray[Any, Any]:
@@ -129,6 +148,14 @@ BAD_INPUTS = {
     "pickled objects": BadInput(
         ARRAYS, ("cannot be read as .npz", "allow_pickle"), arrays(labels=np.array([{}] * 40, dtype=object))
     ),
+    "enormous windows": BadInput(
+        (*SEARCH, "--data", "a.npy", "--dry-run"), ("arrays must fit into 8 GiB", "take 9"), enormous("a.npy", 9)
+    ),
+    "an enormous series": BadInput(
+        (*SEARCH, "--data", "a.ts", "--dry-run"), ("must have at most 2 GiB, but it has 3.0",), enormous("a.ts", 3)
+    ),
+    "an enormous table": BadInput(TABLE, ("must have at most 2 GiB, but it has 3.0",), enormous("log.csv", 3)),
+    "enormous arrays in a small file": BadInput(ARRAYS, ("arrays must fit into 8 GiB", "take 9"), packed),
     "no archive": BadInput(ARRAYS, ("cannot be read as .npz",), lambda here: (here / "a.npz").write_bytes(b"PK")),
     "one group": BadInput(
         ARRAYS, ("windows of one recording are never in two splits",), arrays(groups=np.zeros(40, int))

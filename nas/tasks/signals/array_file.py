@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from nas.errors import DataError
 
 LABELS = "labels.npy"
 """The file of labels beside an .npy file, unless another is named."""
+LARGEST_BYTES = 8 * 2**30
+"""The most memory that the arrays of a file may take in each process."""
 _NAMES = {
     "windows": ("windows", "signals", "X", "x", "X_train", "x_train"),
     "labels": ("labels", "y", "Y", "y_train", "Y_train"),
@@ -37,6 +40,8 @@ def read_arrays(path: Path, labels: Path | None) -> dict[str, npt.NDArray[Any]]:
             )
         return {"windows": _loaded(path), "labels": _loaded(beside)}
     try:
+        with zipfile.ZipFile(path) as packed:  # a small file may hold very large arrays
+            _check_size(path, sum(each.file_size for each in packed.infolist()))
         with np.load(path, allow_pickle=False) as stored:
             found = {title: _one_of(stored, names) for title, names in _NAMES.items()}
             there = ", ".join(stored.files)
@@ -52,13 +57,24 @@ def read_arrays(path: Path, labels: Path | None) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"{path} cannot be read as .npz: {' '.join(str(error).split())}") from error
 
 
+def _check_size(path: Path, size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise DataError(
+            f"arrays must fit into {LARGEST_BYTES / 2**30:.4g} GiB, but those of {path} take {size / 2**30:,.4g}. "
+            "Save fewer windows, or numbers of fewer bits."
+        )
+
+
 def _one_of(stored: Any, names: Sequence[str]) -> str | None:
     return next((name for name in names if name in stored.files), None)
 
 
 def _loaded(path: Path) -> npt.NDArray[Any]:
     try:
+        _check_size(path, path.stat().st_size)
         found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path} cannot be read as .npy: {' '.join(str(error).split())}") from error
     return found

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nas.errors import DataError
-from nas.tasks.deployed.recordings import Float32Array
+from nas.tasks.deployed.inputs import InputError
+from nas.tasks.deployed.recordings import Float32Array, check_file
 
 _TRAIN, _TEST = "_train.ts", "_test.ts"
 
@@ -33,7 +34,10 @@ def read_ts(path: Path) -> tuple[Series, Series | None]:
 
 def _read(path: Path) -> Series:
     try:
+        check_file(path)
         lines = path.read_text(encoding="utf-8").splitlines()
+    except InputError as error:
+        raise DataError(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as .ts: {error}") from error
     header = {}
