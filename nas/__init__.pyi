@@ -56,6 +56,7 @@ from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRec
 from nas.results.front import Front as Front
 from nas.results.run import Run as Run
 from nas.results.run_folder import load_run as load_run
+from nas.results.solved import Solved as Solved, SolvedPoint as SolvedPoint
 from nas.results.winner import Winner as Winner
 from nas.searching.proposer import (
     EXPECTED as EXPECTED,
@@ -71,6 +72,7 @@ from nas.searching.resolving import Instruments as Instruments, source_of as sou
 from nas.searching.run import resume as resume, search as search
 from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front
+from nas.searching.solving.solve import solve as solve
 from nas.space.architecture import Architecture as Architecture, Choice as Choice, Option as Option
 from nas.space.description import (
     QUANTITIES as QUANTITIES,

@@ -23,6 +23,7 @@ from nas.cli.predictor_report import report as report_on_predictor
 from nas.cli.report import report
 from nas.cli.search import search
 from nas.cli.show import show
+from nas.cli.solve import solve
 from nas.cli.target import target_commands
 from nas.errors import LimitError, NasError, RepeatedFailureError
 from nas.signals import Stopped, check, heed, stopping
@@ -71,6 +72,7 @@ predictor_commands = typer.Typer(
 app.command()(search)
 app.command()(show)
 app.command()(report)
+app.command()(solve)
 app.command("list")(list_names)
 app.command()(measure)
 app.add_typer(target_commands, name="target", cls=_Commands)

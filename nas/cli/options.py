@@ -170,6 +170,47 @@ RunFolderOrNone = Annotated[
     typer.Argument(metavar="RUN", help="The folder of a run, finished or not. Without it, all runs are listed."),
 ]
 
+# nas solve
+
+SolvedLimits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="LIMIT",
+        help="An upper bound such as 'latency_ms<=2ms'. Repeat for several. They replace the run's. "
+        "[default: the run's]",
+    ),
+]
+SolvedObjectives = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--objective", metavar="METRIC", help="A metric to minimise. Repeat for several. [default: the run's]"
+    ),
+]
+SolvedTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="Another target, such as onnxruntime-cpu:int8, or another device of the run's table. [default: the run's]",
+    ),
+]
+Measure = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Measure at most this many candidates for this run on the target, earlier commands included. "
+        "[default: 10 where the target or a metric is new, else 0]",
+    ),
+]
+SpaceAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--space", metavar="NAME", help="The class of a space that the run was given as an object, my_module:MySpace."
+    ),
+]
+
 # nas measure
 
 Models = Annotated[

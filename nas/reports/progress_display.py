@@ -8,13 +8,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from nas.progress import NullProgress, PlainProgress, Progress, Steps, Ticker, duration_text, one_line
+
+ProgressChoice = Progress | Literal["auto"] | None
+"""Where progress is shown: ``auto`` chooses bars in a terminal and lines elsewhere; None shows nothing."""
+
+
+def chosen_progress(choice: ProgressChoice) -> Progress:
+    """Return the progress display that a caller in Python chose."""
+    if choice == "auto":
+        return choose_progress()
+    return NullProgress() if choice is None else choice
 
 
 def choose_progress(stream: TextIO | None = None, as_json: bool = False) -> Progress:

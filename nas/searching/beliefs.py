@@ -16,7 +16,7 @@ from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere
-from nas.space.layer import total_macs, total_params
+from nas.space.layer import Layer, total_macs, total_params
 from nas.space.parts.device_parts import ByPart, DeviceParts
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
@@ -219,13 +219,8 @@ class Beliefs:
     def counted(self, architecture: Architecture) -> dict[str, float]:
         """Return ``params`` and ``macs``, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
         if architecture not in self._counted:
-            layers, precision = self.device_describer.layers(self.parts.of(architecture)), self._precision
-            self._counted[architecture] = {
-                "params": float(total_params(layers)),
-                "macs": float(total_macs(layers)),
-                "modelled_energy_mj": modelled_energy_mj(layers, precision, self._hierarchy),
-                "dram_traffic_bytes": float(dram_traffic_bytes(layers, precision, self._hierarchy)),
-            }
+            layers = self.device_describer.layers(self.parts.of(architecture))
+            self._counted[architecture] = counts_of(layers, self._precision, self._hierarchy)
         return dict(self._counted[architecture])
 
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:
@@ -347,3 +342,13 @@ def measured_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -
     """Return the names of the measured metrics among objectives and limits, each once."""
     names = [objective.metric.name for objective in objectives] + [limit.metric.name for limit in limits]
     return tuple(name for name in dict.fromkeys(names) if METRICS[name].source == "measured")
+
+
+def counts_of(layers: Sequence[Layer], precision: str, hierarchy: MemoryHierarchy) -> dict[str, float]:
+    """Return ``params`` and ``macs`` of layers, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
+    return {
+        "params": float(total_params(layers)),
+        "macs": float(total_macs(layers)),
+        "modelled_energy_mj": modelled_energy_mj(layers, precision, hierarchy),
+        "dram_traffic_bytes": float(dram_traffic_bytes(layers, precision, hierarchy)),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 import numpy as np
@@ -13,8 +13,10 @@ from nas.prediction.guarded import fit_guarded
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, load_predictor
 from nas.prediction.trust import verdict, warning_about
+from nas.recipe.recipe import Recipe
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.space.description import Describer
 from nas.storage.journal_rows import Fit
 from nas.storage.measurement_store import space_identity
 from nas.values.evaluation import PredictedValue
@@ -143,37 +145,11 @@ class Fitting:
                 )
 
     def _fitted_to(self, measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> dict[str, Predictor]:
-        """Return a predictor of each measured metric that has enough values.
-
-        Energy is power times time: where both are measured, the energy's predictor is given the predicted latency.
-        """
-        state, recipe = self._state, self._state.recipe
-        method = load_predictor(recipe.predictor.name)
-        describer = as_executed(state.beliefs.device_describer, measurements)
-        fitted: dict[str, Predictor] = {}
-        latency_samples: list[Architecture] = []
-        for name in sorted(state.beliefs.measured_metrics, key=lambda metric: metric != LATENCY):
-            values = {a: found[name].median for a, found in measurements.items() if name in found}
-            if len(values) < MIN_SAMPLES:
-                continue
-            if name == LATENCY:
-                latency_samples = list(values)
-            given = []
-            if name == "energy_mj" and LATENCY in fitted:
-                given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
-            fitted[name] = fit_guarded(
-                method,
-                recipe.predictor.name,
-                describer,
-                list(values),
-                np.array(list(values.values())),
-                target=recipe.measured_on,
-                sources=self._sources_of(name),
-                given=given,
-                seed=recipe.seed,
-                **recipe.predictor.options,
-            )
-        return fitted
+        """Return a predictor of each measured metric that has enough values."""
+        beliefs = self._state.beliefs
+        return fitted_predictors(
+            self._state.recipe, beliefs.device_describer, measurements, beliefs.measured_metrics, self._sources_of
+        )
 
     def _sources_of(self, metric: str) -> list[Source]:
         """Return earlier measurements of this space on other targets. They are looked up once a run."""
@@ -188,6 +164,46 @@ class Fitting:
                 named = ", ".join(f"{source.target} ({len(source.values)})" for source in self._sources[metric])
                 state.progress.say(f"{metric} was measured in this space before on other targets: {named}")
         return self._sources[metric]
+
+
+def fitted_predictors(
+    recipe: Recipe,
+    describer: Describer,
+    measurements: Mapping[Architecture, Mapping[str, Measurement]],
+    metrics: Sequence[str],
+    sources_of: Callable[[str], Sequence[Source]],
+) -> dict[str, Predictor]:
+    """Return a predictor of each of ``metrics`` that has enough values, by the recipe's method.
+
+    ``sources_of`` returns values of a metric on other targets. Energy is power times time: where both are measured, the
+    energy's predictor is given the predicted latency.
+    """
+    method = load_predictor(recipe.predictor.name)
+    describer = as_executed(describer, measurements)
+    fitted: dict[str, Predictor] = {}
+    latency_samples: list[Architecture] = []
+    for name in sorted(metrics, key=lambda metric: metric != LATENCY):
+        values = {a: found[name].median for a, found in measurements.items() if name in found}
+        if len(values) < MIN_SAMPLES:
+            continue
+        if name == LATENCY:
+            latency_samples = list(values)
+        given = []
+        if name == "energy_mj" and LATENCY in fitted:
+            given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
+        fitted[name] = fit_guarded(
+            method,
+            recipe.predictor.name,
+            describer,
+            list(values),
+            np.array(list(values.values())),
+            target=recipe.measured_on,
+            sources=sources_of(name),
+            given=given,
+            seed=recipe.seed,
+            **recipe.predictor.options,
+        )
+    return fitted
 
 
 def _held_out(predictor: Predictor, index: int) -> PredictedValue:

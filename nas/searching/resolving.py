@@ -201,7 +201,7 @@ def _resolve_models(
 ) -> Resolved:
     check_gpus(recipe)
     source = source_of(recipe, task)
-    bench = instruments.bench or _device_bench(recipe, source, progress)
+    bench = instruments.bench or device_bench(recipe, source, progress)
     if isinstance(bench, DeviceBench):
         bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     loaded = source.load(progress)
@@ -284,7 +284,8 @@ def _accept_all(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
     return np.ones(len(architectures), dtype=np.bool_)
 
 
-def _device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> DeviceBench:
+def device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> DeviceBench:
+    """Return the bench of the recipe's target. ``source`` gives the training items on which int8 finds its ranges."""
     return DeviceBench(
         recipe.parsed_target,
         BenchSettings(**recipe.measuring.bench_settings),

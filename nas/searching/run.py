@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nas.errors import JournalError, LimitError, RecipeError, RepeatedFailureError, TargetError
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.machine import processor_name
 from nas.jobs.choosing import executor_of
-from nas.progress import NullProgress, Progress
+from nas.progress import Progress
 from nas.recipe.recipe import Recipe, read_recipe, read_recorded_recipe
-from nas.reports.progress_display import choose_progress
+from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.bundle import GIVEN
 from nas.results.front import REPORT_NAME, Front
@@ -51,8 +51,6 @@ from nas.tasks.task import Task, facts_of
 
 LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
 """The libraries whose versions a run records."""
-ProgressChoice = Progress | Literal["auto"] | None
-"""Where progress is shown: ``auto`` chooses bars in a terminal and lines elsewhere; None shows nothing."""
 
 
 @stopping()
@@ -93,7 +91,7 @@ def search(
     task = task_of(data)
     recipe = with_given_names(recipe, space, task, train)
     instruments = instruments or Instruments()
-    shown = _progress(progress)
+    shown = chosen_progress(progress)
     resolved = _resolve_new(recipe, space, task, instruments, shown, train)
     recipe = resolved.recipe
     with contextlib.closing(resolved.look):
@@ -113,7 +111,7 @@ def look(recipe: Recipe, runs: Path | str = "runs", progress: ProgressChoice = "
     Raises:
         NasError: what ``search`` would refuse before it begins.
     """
-    resolved = _resolve_new(recipe, None, None, Instruments(), _progress(progress))
+    resolved = _resolve_new(recipe, None, None, Instruments(), chosen_progress(progress))
     resolved.look.close()
     recipe = resolved.recipe
     folder = _new_folder(recipe, Path(runs))
@@ -178,7 +176,7 @@ def resume(
     check_run_folder(folder, folder.parent)
     recipe = read_recorded_recipe(folder / RECIPE, overrides)
     instruments = instruments or Instruments()
-    shown = _progress(progress)
+    shown = chosen_progress(progress)
     with (
         _advised(folder, recipe, (KeyboardInterrupt,)),
         Journal.resume(folder, clock=instruments.clock) as journal,
@@ -188,12 +186,6 @@ def resume(
             shown.say(f"nothing was recorded in {folder} before, so this run begins from the start.")
         with contextlib.closing(resolved.look):
             return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
-
-
-def _progress(choice: ProgressChoice) -> Progress:
-    if choice == "auto":
-        return choose_progress()
-    return NullProgress() if choice is None else choice
 
 
 def _new_folder(recipe: Recipe, runs: Path) -> Path:

@@ -1,0 +1,163 @@
+"""What it would take to improve on a re-solved front, in sentences; and which limits no candidate meets."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from nas.progress import duration_text
+from nas.recipe.recipe import Recipe
+from nas.results.bundle import GIVEN
+from nas.results.run import Run
+from nas.results.solved import SolvedPoint
+from nas.searching.solving.asked import Asked
+from nas.storage.journal import RECIPE
+from nas.values.metric import Metric
+from nas.values.objective import Limit, limit_text, quality_of
+
+DIGITS = 3
+"""The significant digits of a limit that is proposed."""
+
+
+def improvements_of(asked: Asked, points: Sequence[SolvedPoint], front: Sequence[SolvedPoint]) -> tuple[str, ...]:
+    """Return what would improve on the front: a limit that is loosened, or a longer search, with its cost."""
+    told = [sentence for limit in asked.limits if (sentence := _loosened(asked, limit, points, front))]
+    return (*told, *_longer_search(asked))
+
+
+def _loosened(asked: Asked, limit: Limit, points: Sequence[SolvedPoint], front: Sequence[SolvedPoint]) -> str | None:
+    """Return the sentence about one limit: by how much it must be raised for the next better candidate."""
+    quality = quality_of(asked.objectives)
+    best = min((point.value(quality.name) for point in front), default=math.inf)
+    others = [each for each in asked.limits if each != limit]
+    better = [
+        (value, point)
+        for point in points
+        if point.value(quality.name) < best
+        and (value := point.judged(limit)) is not None
+        and not limit.holds(value)
+        and point.meets(others, surely=False)
+    ]
+    if not better:
+        return f"{_begin(limit_text(limit))} costs no accuracy among these candidates." if front else None
+    value, point = min(better, key=lambda each: (each[0], each[1].value(quality.name)))
+    last_value, last = min(better, key=lambda each: (each[1].value(quality.name), each[0]))
+    gain = f"{_quality_title(asked, quality)} {_quality_text(point, quality)}"
+    instead = f" instead of {_quality_text(min(front, key=lambda p: p.value(quality.name)), quality)}" if front else ""
+    sentence = f"With {_raised(limit, value)}, {point.architecture.id} joins: {gain}{instead}{_source(point, limit)}."
+    if last.architecture != point.architecture:
+        needed = _raised(limit, last_value, short=True)
+        sentence += f" The best of all, with {_quality_text(last, quality)}, needs {needed}."
+    return sentence
+
+
+def _raised(limit: Limit, value: float, *, short: bool = False) -> str:
+    """Return a limit that ``value`` meets, for people: ``latency ≤ 1.24 ms (24 % more)``."""
+    most = rounded_up(value)
+    told = limit.metric.format(most)
+    if limit.metric.source == "trained" or short:
+        return told if short else f"{limit.metric.title.lower()} ≤ {told}"
+    more = f" ({_percent(most / limit.value - 1)} more)" if limit.value > 0 else ""
+    return f"{limit.metric.title.lower()} ≤ {told}{more}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:,.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
+def rounded_up(value: float) -> float:
+    """Return the least number of three significant digits that is no less than ``value``."""
+    if value <= 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(value)) - DIGITS + 1)
+    return float(f"{math.ceil(value / step - 1e-9) * step:.12g}")
+
+
+def _source(point: SolvedPoint, limit: Limit) -> str:
+    return ", as predicted" if point.source(limit.metric.name) == "predicted" else ""
+
+
+def _quality_title(asked: Asked, quality: Metric) -> str:
+    if quality.name != "error":
+        return quality.title.lower()
+    return f"{'' if asked.is_of_table else 'validation '}{asked.run.words.title}"
+
+
+def _quality_text(point: SolvedPoint, quality: Metric) -> str:
+    value = point.value(quality.name)
+    return point.words.text(value) if quality.name == "error" else quality.format(value)
+
+
+def _begin(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _longer_search(asked: Asked) -> list[str]:
+    """Return what the run's trainings took, and the command of a new search under these limits."""
+    recipe, run = asked.recipe, asked.run
+    trained = [row for row in run.rows if row.stage == "train"]
+    rounds = len({row.round for row in trained}) or 1
+    seconds = [float(row.details["seconds"]) for row in trained if row.details.get("seconds")]
+    each = len(trained) / rounds
+    took = ""
+    if seconds and not asked.is_of_table:
+        median = float(np.median(seconds))
+        took = f", each {duration_text(median)} of training, so a round of {each:.0f} is {duration_text(each * median)}"
+    told = f"The run trained {len(trained)} candidates in {rounds} round{'s' * (rounds != 1)}{took}."
+    command = search_command(run, recipe)
+    return [told if command is None else f"{told} To search further under these limits: {command}"]
+
+
+def search_command(run: Run, recipe: Recipe) -> str | None:
+    """Return the command line of a new search with the run's recipe, changed as asked; None where objects are needed.
+
+    Measurements that are kept are not taken again.
+    """
+    if GIVEN in (recipe.space.name, recipe.data.name, recipe.training.function):
+        return None
+    words = ["nas", "search", str(run.run_folder / RECIPE)]
+    for limit in recipe.limits:
+        words += ["--limit", limit]
+    if recipe.objectives != run.recipe.objectives:
+        words += [word for objective in recipe.objectives for word in ("--objective", objective)]
+    if recipe.target != run.recipe.target:
+        words += ["--target", recipe.target]
+    if recipe.table.device != run.recipe.table.device:
+        words += ["--set", f"table.device={recipe.table.device}"]
+    words += ["--name", f"{run.name}-further"]
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def unmet_of(limits: Sequence[Limit], points: Sequence[SolvedPoint]) -> tuple[tuple[str, ...], SolvedPoint | None]:
+    """Return sentences that say which limits no candidate meets, and the candidate that exceeds all of them least."""
+    nearest = min(points, key=lambda point: (point.excess(limits), point.architecture.id), default=None)
+    if nearest is None:
+        return ("No candidate is left to compare.",), None
+    told = []
+    for limit in limits:
+        judged = [(value, point) for point in points if (value := point.judged(limit)) is not None]
+        if not judged:
+            told.append(f"No candidate has a value of {limit.metric.name}, so {limit_text(limit)} cannot be checked.")
+            continue
+        value, lowest = min(judged, key=lambda each: (each[0], each[1].architecture.id))
+        if not limit.holds(value):
+            found, _ = limit.metric.format_apart(value, limit.value)
+            told.append(
+                f"No candidate meets {limit_text(limit)}: the lowest value is {found}, of {lowest.architecture.id} "
+                f"({lowest.architecture.short})."
+            )
+    if not told:
+        told.append(f"No candidate meets all of {', '.join(map(limit_text, limits))} together.")
+    broken = nearest.broken(limits)
+    excesses = ", ".join(
+        f"{limit.metric.title.lower()} by {_percent(limit.excess(value))}"
+        for limit in broken
+        if (value := nearest.judged(limit)) is not None
+    )
+    told.append(f"The nearest candidate is {nearest.architecture.id}, which exceeds {excesses or 'a limit'}.")
+    return tuple(told), nearest

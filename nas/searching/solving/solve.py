@@ -1,0 +1,126 @@
+"""Solving a finished run under other limits or on another target, from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import JournalError
+from nas.reports.progress_display import ProgressChoice, chosen_progress
+from nas.results.run_folder import check_run_folder, read_run
+from nas.results.solved import Solved, front_points
+from nas.searching.solving.asked import Asked, asked_of, check_trained
+from nas.searching.solving.improving import improvements_of, unmet_of
+from nas.searching.solving.kept import KeptMeasurements, own_fingerprint
+from nas.searching.solving.knowledge import Knowledge
+from nas.searching.solving.telling import notes_of
+from nas.signals import stopping
+
+if TYPE_CHECKING:
+    from nas.searching.given.objects import GivenData, GivenSpace
+    from nas.searching.resolving import Instruments
+
+
+@stopping()
+def solve(
+    folder: Path | str,
+    limits: Iterable[str] | None = None,
+    *,
+    objectives: Iterable[str] | None = None,
+    target: str | None = None,
+    measure: int | None = None,
+    space: GivenSpace | str | None = None,
+    data: GivenData | None = None,
+    trust: bool = False,
+    fresh: bool = False,
+    progress: ProgressChoice = "auto",
+    instruments: Instruments | None = None,
+) -> Solved:
+    """Return the front of a run's candidates under other limits, or on another target. Nothing is trained.
+
+    All trainings of the run that ran to their end are compared. On the run's own target, values are those that the run
+    measured, else those that it predicted. On another target, or for a metric that the run did not measure, a few
+    candidates are measured, the others are predicted from them and from the run's own measurements, and then members of
+    the front are measured. Measurements are kept in the run's folder, so the same call measures nothing again.
+
+    Args:
+        folder: the folder of a run, finished or not.
+        limits: what has to hold, such as ``["latency_ms <= 1ms"]``; by default the run's own limits.
+        objectives: what is minimised; by default the run's own objectives.
+        target: another target, or another device of the run's table.
+        measure: how many architectures may be measured for this run on the target, earlier calls included. The default
+            is 10 where a target or a metric is new, else 0.
+        space: the space, or its name, if ``search`` was given one. It is needed only to measure.
+        data: the data, if ``search`` was given some. They are needed only for an int8 target.
+        trust: let code run that the run names as ``module:Name``. Only measuring runs it.
+        fresh: ignore measurements that other runs kept.
+        progress: as in ``search``.
+        instruments: a bench and clocks, for tests.
+
+    Raises:
+        NasError: a failure of the tree in ``nas.errors``. Limits that nothing meets are no failure: see ``unmet``.
+
+    Example::
+
+        solved = nas.solve("runs/digits-mobilenet", ["latency_ms <= 30us"])
+        print(solved)
+    """
+    folder = Path(folder)
+    check_run_folder(folder, folder.parent)
+    asked = asked_of(read_run(folder), limits, objectives, target, measure)
+    knowledge = _own_knowledge(asked)
+    if target is None and not asked.measures(knowledge):
+        return _solved(asked, knowledge)
+    # What measures loads torch, which takes seconds.
+    from nas.searching.solving.measuring import measured_and_predicted
+
+    shown = chosen_progress(progress)
+    try:
+        found = measured_and_predicted(
+            asked, space=space, data=data, trust=trust, fresh=fresh, progress=shown, instruments=instruments
+        )
+    finally:
+        shown.close()
+    return _solved(asked, found)
+
+
+def _own_knowledge(asked: Asked) -> Knowledge:
+    """Return what is known of the run's own target: by the run, and by what was measured for it later.
+
+    Raises:
+        JournalError: no training of the run has ended.
+        RecipeError: a trained metric is asked for that the run did not find.
+    """
+    run = asked.run
+    knowledge = Knowledge(run, on_its_target=True)
+    if not knowledge.candidates:
+        raise JournalError(
+            f"a run is solved by its candidates, but {run.run_folder} has none whose training ran to its end."
+        )
+    check_trained(asked, knowledge.points())
+    kept = KeptMeasurements(run.run_folder, run.recipe.measured_on, own_fingerprint(run), run.recipe_text)
+    knowledge.add_kept(kept.rows())
+    return knowledge
+
+
+def _solved(asked: Asked, knowledge: Knowledge) -> Solved:
+    run, points = asked.run, knowledge.points()
+    front = front_points(points, asked.objectives, asked.limits)
+    unmet, nearest = ((), None) if front else unmet_of(asked.limits, points)
+    return Solved(
+        objectives=asked.objectives,
+        limits=asked.limits,
+        target=asked.recipe.measured_on,
+        points=front,
+        candidates=tuple(points),
+        run_folder=run.run_folder,
+        measured=len(knowledge.kept),
+        newly_measured=knowledge.newly_measured,
+        unmet=unmet,
+        nearest=nearest,
+        improvements=improvements_of(asked, points, front),
+        notes=tuple(notes_of(asked, knowledge, front)),
+        table=run.table,
+        words=run.words,
+    )

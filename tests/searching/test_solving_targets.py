@@ -1,0 +1,203 @@
+"""Runs that trained are solved again on this machine's targets: nothing is trained, and measurements are kept."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import rows_of
+from fake_bench import FakeBench, FakeClock, latency_ms
+from fault_spaces import Faulty
+from quick_runs import EXPORT, search, write_any_model
+
+import nas
+from nas.errors import JournalError, RecipeError, TargetError
+from nas.hardware.bench import Outcome
+from nas.storage.journal import JOURNAL
+from nas.values.measurement import Measurement
+
+OTHER = "onnxruntime-cpu:fp16"
+SLOWER = 2.5
+OLD_RUNS = Path(__file__).parents[1] / "old_runs"
+
+
+class OtherBench(FakeBench):
+    """Another target, on which every latency is 2.5 times as long; ``broken`` models cannot run there."""
+
+    def __init__(self, fingerprint: str | None = "other-1", broken: int = 0) -> None:
+        super().__init__(Faulty(), fingerprint=fingerprint)
+        self._broken = broken
+
+    def measure(self, models: Any, metrics: Any, rng: Any, advance: Any = lambda: None) -> list[Outcome]:
+        outcomes = super().measure(models, metrics, rng, advance)
+        found: list[Outcome] = [
+            {name: _slower(each) if name == "latency_ms" else each for name, each in outcome.items()}
+            for outcome in outcomes
+            if isinstance(outcome, dict)
+        ]
+        for place in range(min(self._broken, len(found))):
+            found[place] = nas.CandidateError("run", "no kernel for this model")
+        self._broken -= min(self._broken, len(found))
+        return found
+
+
+def _slower(found: Measurement) -> Measurement:
+    rounds = tuple(tuple(SLOWER * sample for sample in samples) for samples in found.rounds)
+    return Measurement(found.metric, OTHER, rounds)
+
+
+@pytest.fixture(name="finished", scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of twelve trainings, of which two became winners."""
+    runs = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EXPORT, write_any_model)
+        search(
+            runs,
+            trials=12,
+            sampler="random",
+            predictor="quick_predictor:fit_quick",
+            early_stopping={"enabled": False},
+            training={"epochs": 1, "subset": 0.05},
+        )
+    return runs / "run"
+
+
+@pytest.fixture(name="run")
+def copied_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run. Training anything fails from now on."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise AssertionError("solving must train nothing")
+
+    monkeypatch.setattr(EXPORT, write_any_model)
+    for name in ("nas.training.training.CandidateTraining.__call__", "nas.jobs.choosing.executor_of"):
+        monkeypatch.setattr(name, fail)
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def solve(run: Path, limits: list[str] | None = None, bench: FakeBench | None = None, **options: Any) -> nas.Solved:
+    instruments = nas.Instruments(bench=bench, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+    given = {"space": Faulty(), "trust": True, **options}
+    return nas.solve(run, limits, progress=None, instruments=instruments, **given)
+
+
+def test_other_limits_name_models_and_what_has_none(run: Path) -> None:
+    """Points that the run retrained have a bundle that loads; the others say that they have none."""
+    solved = solve(run, ["latency_ms <= 3ms"])
+    with_model = [point for point in solved.candidates if point.winner is not None]
+    assert len(with_model) == 2
+    assert (run / with_model[0].folder / "model.onnx").is_file()
+    module = with_model[0].load(Faulty())
+    assert sum(each.numel() for each in module.parameters()) == with_model[0].counted["params"]
+    without = next(point for point in solved.candidates if point.winner is None)
+    with pytest.raises(JournalError, match="was trained for the search alone"):
+        without.load()
+    assert any(note.startswith("No model yet: ") for note in solved.notes)
+
+
+def test_another_target_is_measured_a_little(run: Path) -> None:
+    """Ten of twelve are measured, all in the run's folder, and the run's own journal stays as it was."""
+    before, bench = rows_of(run), OtherBench()
+    solved = solve(run, bench=bench, target=OTHER)
+    assert len(bench.measured) == solved.newly_measured == solved.measured == 10
+    for point in solved.candidates:
+        if point.source("latency_ms") == "measured":
+            assert point.value("latency_ms") == pytest.approx(SLOWER * latency_ms(point.architecture), rel=0.05)
+        else:
+            assert point.interval("latency_ms").lower < point.interval("latency_ms").upper
+    assert rows_of(run) == before
+    (kept,) = (run / "solved").iterdir()
+    assert (kept / JOURNAL).is_file()
+    again = OtherBench()
+    repeated = solve(run, bench=again, target=OTHER)
+    assert again.measured == again.deployed == []
+    assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
+    assert any("Models in bundles were deployed for" in note for note in solved.notes) == any(
+        point.folder for point in solved
+    )
+
+
+def test_other_hardware_of_the_same_name_is_another_target(run: Path) -> None:
+    """The run has no fingerprint, so the processor tells; kept measurements of other hardware do not count."""
+    solve(run, bench=OtherBench("one-1"), target=OTHER)
+    other = OtherBench("two-1")
+    solve(run, bench=other, target=OTHER)
+    assert len(other.measured) == 10
+    assert len(list((run / "solved").iterdir())) == 2
+
+
+def test_the_front_on_the_runs_own_target_can_be_measured(run: Path) -> None:
+    """Asked for explicitly, predicted points of the front are measured, and no others are needed."""
+    predicted = {point.architecture for point in solve(run) if point.source("latency_ms") == "predicted"}
+    bench = FakeBench(Faulty())
+    solved = solve(run, bench=bench, measure=12)
+    assert all(point.source("latency_ms") == "measured" for point in solved)
+    assert predicted <= {p.architecture for p in solved.candidates if p.source("latency_ms") == "measured"}
+    assert solved.newly_measured == len(bench.measured)
+    kept = solve(run)  # without measuring, what was measured before still counts
+    assert all(point.source("latency_ms") == "measured" for point in kept)
+
+
+def test_a_metric_that_the_run_did_not_measure(run: Path) -> None:
+    """Memory is measured of a few, while latencies stay those of the run."""
+    bench = FakeBench(Faulty())
+    solved = solve(run, ["peak_memory_mib <= 2MiB"], bench=bench)
+    assert len(bench.measured) == solved.newly_measured > 0
+    assert all(point.value("peak_memory_mib") <= 2 for point in solved)
+    sizes = solve(run, ["model_bytes <= 1GB"], bench=FakeBench(Faulty()))
+    assert len(sizes)
+
+
+def test_what_cannot_run_on_the_target_is_left_out(run: Path) -> None:
+    """Others are measured in its place, and the reason is told."""
+    solved = solve(run, bench=OtherBench(broken=2), target=OTHER, measure=8)
+    assert len(solved.candidates) == 10
+    assert any("2 candidates cannot be measured on the target" in note for note in solved.notes)
+    assert any("no kernel for this model" in note for note in solved.notes)
+
+
+def test_a_target_on_which_nothing_runs(run: Path) -> None:
+    with pytest.raises(TargetError, match=r"needs 5 measured architectures, but 0 could be .* no kernel"):
+        solve(run, bench=OtherBench(broken=100), target=OTHER)
+
+
+def test_a_run_that_is_not_finished_says_so(tmp_path: Path) -> None:
+    """Runs of version 0.5.0 and 0.6.0 open too, without their space."""
+    for name in ("finished", "interrupted", "finished-0.6.0", "interrupted-0.6.0"):
+        run = Path(shutil.copytree(OLD_RUNS / name, tmp_path / name))
+        before = rows_of(run)
+        solved = nas.solve(run, ["latency_ms <= 2ms"], progress=None)
+        assert len(solved)
+        assert ("The run is not finished." in " ".join(solved.notes)) == name.startswith("interrupted")
+        assert rows_of(run) == before
+
+
+def test_an_old_run_is_solved_on_another_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has four candidates, so all are measured and nothing is predicted."""
+    monkeypatch.setattr(EXPORT, write_any_model)
+    run = Path(shutil.copytree(OLD_RUNS / "finished", tmp_path / "run"))
+    faults = Faulty("raise")
+    bench = FakeBench(faults, fingerprint="other-1")
+    solved = solve(run, bench=bench, target=OTHER, space=faults)
+    assert len(bench.measured) == len(solved.candidates) == 4
+    assert all(point.source("latency_ms") == "measured" for point in solved)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "onnxruntime cpu"}, "a target"),
+        ({"target": OTHER, "measure": 4}, "at least 5 candidates must be measured"),
+        ({"target": OTHER, "space": None}, "started with a space object"),
+        ({"target": OTHER, "trust": False}, "names code of its own"),
+        ({"target": OTHER, "space": "fault_spaces:Nothing"}, "Nothing"),
+    ],
+)
+def test_bad_requests_measure_nothing(run: Path, options: dict[str, Any], message: str) -> None:
+    bench = OtherBench()
+    with pytest.raises(RecipeError, match=message):
+        solve(run, bench=bench, **options)
+    assert bench.measured == []
