@@ -120,7 +120,7 @@ def latencies_ms(recipe: Recipe, task: nas.Task, models: Sequence[Path], folder:
     bench = DeviceBench(
         recipe.parsed_target,
         BenchSettings(rounds=3, max_rounds=5),
-        calibration=lambda: task.prepared(task.sample(64).raw),
+        calibration=lambda _: task.prepared(task.sample(64).raw),
     )
     deployed: list[Deployed] = []
     for each in bench.deploy(models, [folder / f"{number}" for number in range(len(models))]):

@@ -82,6 +82,8 @@ from nas.space.description import (
     LayerGroup as LayerGroup,
 )
 from nas.space.layer import Layer as Layer, total_macs as total_macs, total_params as total_params
+from nas.space.parts.own_inputs import HasInputs as HasInputs, signature_of as signature_of, wishes_of as wishes_of
+from nas.space.parts.start_weights import HasStart as HasStart, load_start as load_start
 from nas.space.plug_ins import plug_in_names as plug_in_names
 from nas.space.rules import check_space as check_space
 from nas.space.search_space import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,11 @@ class FakeBench:
         return metric in VALUES
 
     def deploy(
-        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
+        self,
+        models: Sequence[Path],
+        folders: Sequence[Path],
+        advance: Callable[[], None] = lambda: None,
+        wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         """Return the exported files, each with its empty folder."""
         for model, folder in zip(models, folders, strict=True):

@@ -119,7 +119,7 @@ def measure(setting: SeedFolder, choices: Sequence[Chosen]) -> list[MeasuredWinn
     bench = DeviceBench(
         setting.recipe.parsed_target,
         BenchSettings(**setting.recipe.measuring.bench_settings),
-        calibration=lambda: setting.data.prepared(setting.data.sample(256).raw),
+        calibration=lambda _: setting.data.prepared(setting.data.sample(256).raw),
     )
     rng = np.random.default_rng(setting.recipe.seed)
     models = [setting.model(architecture) for architecture in architectures]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -49,11 +49,16 @@ class Bench(Protocol):
         """Return True if a metric can be measured here."""
 
     def deploy(
-        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
+        self,
+        models: Sequence[Path],
+        folders: Sequence[Path],
+        advance: Callable[[], None] = lambda: None,
+        wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         """Return each exported model in the runtime's form, or the runtime's error.
 
-        Each model gets a folder of ``folders``, which must not exist yet.
+        Each model gets a folder of ``folders``, which must not exist yet. ``wishes`` tell what each of them asks of the
+        preparation of its inputs; without them, all take the inputs as the task prepares them.
         """
 
     def measure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import sys
 import time
@@ -41,7 +42,8 @@ MEMORY_ROUNDS = 3
 class DeviceBench:
     """The bench on this machine. It holds the device's lock while it measures. Nothing else should run meanwhile.
 
-    ``calibration`` returns the model's inputs for training items, an array for each input, when int8 needs them.
+    ``calibration`` returns a model's inputs for training items, an array for each input, when int8 needs them. It is
+    given what the model asks of the preparation of its inputs.
     ``meter`` are the settings of ``energy.choosing.meter_from``. ``renew`` measures the target's profile again.
 
     Raises:
@@ -54,7 +56,7 @@ class DeviceBench:
         target: Target,
         settings: BenchSettings,
         *,
-        calibration: Callable[[], Arrays] | None = None,
+        calibration: Callable[[Mapping[str, Any]], Arrays] | None = None,
         say: Callable[[str], None] = lambda text: None,
         meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
         renew: bool = False,
@@ -137,22 +139,32 @@ class DeviceBench:
             raise TargetError(f"a meter's command must be a program that can be started, but there is no {program!r}.")
 
     def deploy(
-        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
+        self,
+        models: Sequence[Path],
+        folders: Sequence[Path],
+        advance: Callable[[], None] = lambda: None,
+        wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         found: list[Deployed | CandidateError] = []
         with temporary_folder("calibration") as scratch, self._process(self._target) as process:
-            items = None
-            if self._calibration is not None and self._target.precision == "int8":
-                items = scratch / "items.npz"
-                np.savez(items, *self._calibration(), allow_pickle=False)
-            for model, folder in zip(models, folders, strict=True):
+            for model, folder, wish in zip(models, folders, wishes or [{}] * len(models), strict=True):
                 folder.mkdir(parents=True)
                 try:
-                    found.append(process.deploy(model, items, folder, DEPLOY_TIMEOUT_S))
+                    found.append(process.deploy(model, self._items(scratch, wish), folder, DEPLOY_TIMEOUT_S))
                 except CandidateError as error:
                     found.append(error)
                 advance()
         return found
+
+    def _items(self, scratch: Path, wishes: Mapping[str, Any]) -> Path | None:
+        """Return the file of calibration items that were prepared by ``wishes``; None if none are needed."""
+        if self._calibration is None or self._target.precision != "int8":
+            return None
+        key = hashlib.sha256(json.dumps(dict(wishes), sort_keys=True).encode()).hexdigest()[:12]
+        items = scratch / f"items-{key}.npz"
+        if not items.exists():
+            np.savez(items, *self._calibration(wishes), allow_pickle=False)
+        return items
 
     def measure(
         self,

@@ -19,6 +19,7 @@ from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
 from nas.space.parts.device_parts import DeviceParts
+from nas.space.parts.own_inputs import signature_of, wishes_of
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.torch_settings import torch_threads
@@ -63,7 +64,8 @@ class Measurer(Protocol):
 class Surroundings:
     """A measurer that builds and exports each architecture of ``space`` and measures it on ``bench``.
 
-    ``store`` holds measurements of earlier runs. ``look`` is taken at each architecture before it is built.
+    ``signature`` is that of the data; an architecture may have inputs of its own. ``store`` holds measurements of
+    earlier runs. ``look`` is taken at each architecture before it is built.
 
     Raises:
         RecipeError: the images of one batch do not fit into memory.
@@ -133,15 +135,17 @@ def measure_architectures(
         exported: dict[Architecture, Path] = {}
         for architecture in architectures:
             try:
-                module = _build(surroundings, parts.completed(architecture))
-                keys[architecture] = _identity(surroundings, module, space_key)
+                whole = parts.completed(architecture)
+                module = _build(surroundings, whole)
+                signature = signature_of(surroundings.space, whole, surroundings.signature)
+                keys[architecture] = _identity(module, signature, space_key)
                 known = _known(surroundings, keys[architecture], architecture, metrics)
                 if known is not None:
                     found[architecture] = known
                     kept.add(architecture)
                 else:
                     path = folder / f"{architecture.id}.{bench.model_format}"
-                    export_model(module, surroundings.signature.inputs, surroundings.batch, path, bench.model_format)
+                    export_model(module, signature.inputs, surroundings.batch, path, bench.model_format)
                     exported[architecture] = path
             except CandidateError as error:
                 found[architecture] = error
@@ -190,7 +194,10 @@ def _measure(
     bench = surroundings.bench
     progress.stage("deploying models", len(exported))
     folders = [folder / architecture.id for architecture in exported]
-    answers = dict(zip(exported, bench.deploy(list(exported.values()), folders, progress.advance), strict=True))
+    parts = DeviceParts(surroundings.space)
+    wishes = [wishes_of(surroundings.space, parts.completed(architecture)) for architecture in exported]
+    models = list(exported.values())
+    answers = dict(zip(exported, bench.deploy(models, folders, progress.advance, wishes), strict=True))
     found: dict[Architecture, Outcome] = {a: d for a, d in answers.items() if isinstance(d, CandidateError)}
     deployed: dict[Architecture, Deployed] = {a: d for a, d in answers.items() if isinstance(d, Deployed)}
     progress.stage(
@@ -201,11 +208,11 @@ def _measure(
     )
 
 
-def _identity(surroundings: Surroundings, module: torch.nn.Module, space_key: str | None) -> str:
+def _identity(module: torch.nn.Module, signature: Signature, space_key: str | None) -> str:
     """Return a key of the space's source and the model's layers, which changes when the space's code changes."""
     if space_key is None:
         return ""
-    layers = trace_layers(module, surroundings.signature)
+    layers = trace_layers(module, signature)
     return f"{space_key}-{layers_identity(layers)}"
 
 

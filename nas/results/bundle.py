@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ABOUT, WEIGHTS = "architecture.json", "model.safetensors"
 GIVEN = "given"
 """The name of a space or a data set that was passed as an object, which no file can name."""
+MADE_FOR = "space_signature"
+"""The key of the signature for which a space was made, where the model has inputs of its own."""
 TIMEOUT_S = 120.0
 
 
@@ -80,7 +82,8 @@ class Bundle:
         from nas.space.tracing import build_checked, load_weights
 
         described = dict(self.about["space"])
-        name, signature = described.pop("name"), self.signature
+        name = described.pop("name")
+        signature = Signature.from_json(self.about[MADE_FOR]) if MADE_FOR in self.about else self.signature
         if space is None and name == GIVEN:
             raise RecipeError(
                 f"this winner comes from a space that was passed as an object ({described.get('class', 'unknown')}); "

@@ -36,6 +36,7 @@ from nas.space.first_look import FirstLook, LookApart, LookHere
 from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
 from nas.space.parts.device_parts import device_space
+from nas.space.parts.own_inputs import HasInputs
 from nas.space.plug_ins import check_options, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
@@ -289,7 +290,7 @@ def device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> Devi
     return DeviceBench(
         recipe.parsed_target,
         BenchSettings(**recipe.measuring.bench_settings),
-        calibration=lambda: _calibration(source.load()),
+        calibration=lambda wishes: _calibration(source.load().prepared_for(wishes)),
         meter=recipe.energy.meter_settings,
         say=progress.say,
     )
@@ -355,5 +356,10 @@ def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> Non
         raise RecipeError(
             f'evaluate = "supernet" takes a space whose architectures share weights, but {recipe.space.name!r} has no '
             'method supernet(). Write one, choose another space, or evaluate by "train" or "zero-cost".'
+        )
+    if isinstance(space, HasInputs):
+        raise RecipeError(
+            f'evaluate = "supernet" trains all architectures on the same inputs, but those of {recipe.space.name!r} '
+            'have inputs of their own. Evaluate by "train".'
         )
     check_supernet(space, task.signature)

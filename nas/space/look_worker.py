@@ -117,13 +117,14 @@ class LookServer:
 
     def _look(self, architecture: Architecture, builds: bool) -> list[list[Any]]:
         """Return the layers of an architecture as plain data. With ``builds``, it is built even if they are given."""
+        from nas.space.parts.own_inputs import signature_of
         from nas.space.tracing import build_checked, layers_of, trace_layers
 
         assert self._space is not None
         layers = layers_of(self._space, architecture, self._signature)
         if builds and isinstance(self._space, HasLayers):
             module = build_checked(self._space, architecture, self._signature)
-            trace_layers(module, self._signature)
+            trace_layers(module, signature_of(self._space, architecture, self._signature))
         if fault := next((fault for layer in layers if (fault := fault_of(layer))), None):
             raise CandidateError("build", fault)
         return [list(vars(layer).values()) for layer in layers]

@@ -9,6 +9,8 @@ import torch
 
 from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
+from nas.space.layer import Layer
+from nas.space.parts.own_inputs import signature_of
 from nas.space.search_space import SearchSpace, ends, sample
 from nas.space.signature import Signature
 from nas.space.tracing import build_checked, trace_layers
@@ -75,7 +77,7 @@ class Rebuilder:
             try:
                 with torch.random.fork_rng(devices=[]):
                     found = build_checked(self._space, changed, self._signature, fresh=False)
-                same = trace_layers(found, self._signature) == trace_layers(module, self._signature)
+                same = self._layers(changed, found) == self._layers(architecture, module)
             except CandidateError as error:
                 raise SpaceError(
                     f"{_ONLY_TRAINING} {choice.name!r} = {other!r} cannot be built: {error.reason}"
@@ -85,6 +87,9 @@ class Rebuilder:
                     f"{_ONLY_TRAINING} {choice.name!r} changes the layers of {architecture.short}. Leave out "
                     'affects="training", so that each network is measured.'
                 )
+
+    def _layers(self, architecture: Architecture, module: torch.nn.Module) -> tuple[Layer, ...]:
+        return trace_layers(module, signature_of(self._space, architecture, self._signature))
 
 
 def shared_tensor(first: torch.nn.Module, second: torch.nn.Module) -> str | None:

@@ -35,9 +35,10 @@ MOST_ASSIGNMENTS = 20_000
 class SearchSpace(Protocol):
     """The protocol of a search space: its choices, and the torch module of one architecture.
 
-    Three further methods are optional. ``layers`` (see ``HasLayers``) gives the layers, which are traced otherwise.
+    Five further methods are optional. ``layers`` (see ``HasLayers``) gives the layers, which are traced otherwise.
     ``canonical`` (see ``HasCanonical``) gives duplicate networks one description. ``supernet`` (see ``HasSupernet``)
-    gives weights that all architectures share.
+    gives weights that all architectures share. ``inputs`` (see ``nas.space.parts.own_inputs``) gives an architecture
+    inputs of its own, and ``start`` (see ``nas.space.parts.start_weights``) the weights from which training begins.
     """
 
     @property

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from nas.errors import CandidateError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import own_code
+from nas.space.parts.own_inputs import signature_of
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.torch_settings import torch_with
@@ -31,6 +32,8 @@ def step_seconds(
 ) -> float:
     """Return the seconds of a training step on a batch of random inputs on this processor.
 
+    ``signature`` is that of the data; an architecture may have inputs of its own.
+
     Raises:
         CandidateError: of kind build or exception; the architecture cannot be built or trained.
     """
@@ -42,7 +45,7 @@ def step_seconds(
             module.train()
             inputs = [
                 each.contiguous(memory_format=torch.channels_last) if each.ndim == 4 else each
-                for each in random_inputs(signature.inputs, batch)
+                for each in random_inputs(signature_of(space, architecture, signature).inputs, batch)
             ]
             labels = torch.randint(signature.classes, (batch * math.prod(signature.output[:-1]),))
             optimizer = torch.optim.AdamW(module.parameters())

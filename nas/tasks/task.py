@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -116,6 +116,18 @@ class Task(abc.ABC):
     def preparation(self) -> Preparation | None:
         """The way from a user's files to inputs, which bundles carry; None if a bundle takes prepared arrays only."""
         return None
+
+    def prepared_for(self, wishes: Mapping[str, Any]) -> Task:
+        """Return the same items in the same splits and order, prepared as an architecture wishes; see ``HasInputs``.
+
+        By default there is one preparation only, and any wish is an error.
+        """
+        if wishes:
+            raise DataError(
+                f"the task {type(self).__name__} prepares inputs in one way only, but the space asks for "
+                f"{', '.join(wishes)}. Give the task a method prepared_for, or choose another space."
+            )
+        return self
 
     @property
     def answers(self) -> dict[str, Any]:

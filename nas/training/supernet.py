@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import own_code
+from nas.space.parts.own_inputs import wishes_of
 from nas.space.search_space import HasSupernet, SearchSpace, ends
 from nas.space.signature import Signature
 from nas.space.torch_settings import torch_with
@@ -154,10 +155,9 @@ class SharedEvaluation:
             CandidateError: the build failed, or the outputs are not finite.
             SpaceError: the shared weights do not fit the module.
         """
-        task = self.source.load()
-        began = self.clock()
+        architecture = Architecture(job["architecture"])
+        task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         with torch_with(self.threads, job["seed"]):
-            architecture = Architecture(job["architecture"])
             module = build_checked(self.space, architecture, task.signature)
             self.shared(architecture, module)
             device = device_named(self.device)

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save
 
 from nas.space.architecture import Architecture
+from nas.space.parts.own_inputs import wishes_of
+from nas.space.parts.start_weights import load_start
 from nas.space.search_space import SearchSpace
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
@@ -30,8 +32,8 @@ class CandidateTraining:
     weights, which predicts the final error better. The last report holds ``done`` and, if weights are kept,
     ``weights``: the bytes of a safetensors file.
     A candidate's choices of training take the place of the settings of the same name; ``longer`` multiplies its epochs.
-    ``start`` loads initial weights into a module; without it, the space draws them. ``teacher`` makes the module that
-    candidates also learn from.
+    Training begins from the weights that the space draws or, if it has a ``start``, loads; ``start`` of this work then
+    loads others. ``teacher`` makes the module that candidates also learn from.
     """
 
     space: SearchSpace
@@ -48,11 +50,12 @@ class CandidateTraining:
         Raises:
             CandidateError: the build failed, the loss is not finite, or the time limit is exceeded.
         """
-        task = self.source.load()
-        architecture, began = Architecture(job["architecture"]), self.clock()
+        architecture = Architecture(job["architecture"])
+        task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         settings = self.settings.of(self.space, architecture, self.longer)
         with torch_with(settings.threads, job["seed"]):
             module = build_checked(self.space, architecture, task.signature)
+            load_start(self.space, architecture, module)
             if self.start is not None:
                 self.start(architecture, module)
             teacher = None if self.teacher is None else self.teacher()

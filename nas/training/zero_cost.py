@@ -26,6 +26,7 @@ from nas.jobs.execution import as_failure
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs
 from nas.space.own_code import own_code
+from nas.space.parts.own_inputs import wishes_of
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.torch_settings import torch_with
@@ -102,10 +103,10 @@ class ZeroCostEvaluation:
         Raises:
             CandidateError: the build failed, or the score is not finite.
         """
-        task = self.source.load()
-        began = self.clock()
+        architecture = Architecture(job["architecture"])
+        task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         with torch_with(self.threads, job["seed"]):
-            score = self._score(Architecture(job["architecture"]), task)
+            score = self._score(architecture, task)
         if not math.isfinite(score):
             raise CandidateError("nan", f"a zero-cost score must be finite, but was {score}.")
         report = {"epoch": 1, "score": score, "by": BY, "seconds": self.clock() - began, "done": True}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,7 +141,7 @@ class TestOnnxRuntime:
         """Only int8 loads the calibration images, and the details record their number."""
         asked: list[str] = []
 
-        def images() -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+        def images(wishes: Mapping[str, Any]) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
             asked.append("images")
             return [np.random.default_rng(0).standard_normal((12, 3, 32, 32)).astype(np.float32)]
 

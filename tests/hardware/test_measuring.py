@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,10 +89,8 @@ class Doubting(FakeBench):
 class Refusing(FakeBench):
     """Refuses to deploy wide networks, and fails to run narrow ones."""
 
-    def deploy(
-        self, models: Sequence[Path], folders: Sequence[Path], advance: Callable[[], None] = lambda: None
-    ) -> list[Deployed | CandidateError]:
-        deployed = super().deploy(models, folders, advance)
+    def deploy(self, models: Sequence[Path], *rest: Any, **more: Any) -> list[Deployed | CandidateError]:
+        deployed = super().deploy(models, *rest, **more)
         return [
             CandidateError("measure", "too wide for this one") if self._by_id[model.stem]["width"] == 16 else found
             for model, found in zip(models, deployed, strict=True)

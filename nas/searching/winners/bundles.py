@@ -18,10 +18,11 @@ from nas.formats.export import export_model, export_onnx, parity
 from nas.formats.onnx_session import Float32Array, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
-from nas.results.bundle import ABOUT
+from nas.results.bundle import ABOUT, MADE_FOR
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.space.parts.own_inputs import wishes_of
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
 from nas.tasks.batches import Tensors, in_order, items_at
@@ -58,7 +59,7 @@ class BundleMaker:
         Returns the largest difference between the outputs of ``model.onnx`` and of torch.
         """
         state = self._state
-        task = state.resolved.task
+        task = self._task(architecture)
         folder = self._bundle(architecture)
         module = build_checked(state.resolved.space, architecture, task.signature)
         load_weights(module, load((folder / "model.safetensors").read_bytes()))
@@ -76,7 +77,9 @@ class BundleMaker:
         folder = self._bundle(architecture)
         shutil.rmtree(folder / DEPLOYED, ignore_errors=True)
         bench = self._state.resolved.bench
-        (deployed,) = bench.deploy([folder / (ONNX if bench.model_format == "onnx" else TORCH)], [folder / DEPLOYED])
+        exported = folder / (ONNX if bench.model_format == "onnx" else TORCH)
+        wishes = wishes_of(self._state.resolved.space, architecture)
+        (deployed,) = bench.deploy([exported], [folder / DEPLOYED], wishes=[wishes])
         if isinstance(deployed, CandidateError):
             raise deployed
         if not any((folder / DEPLOYED).iterdir()):  # the exported file itself is deployed
@@ -86,7 +89,7 @@ class BundleMaker:
     def winner(self, architecture: Architecture, model: Deployed, outcome: Outcome, difference: float) -> Evaluation:
         """Test a winner and return its row. The exported model is tested too, to show what deploying changes."""
         state = self._state
-        task = state.resolved.task
+        task = self._task(architecture)
         folder = self._bundle(architecture)
         deployed, exported = task.criterion.tally(), task.criterion.tally()
         try:
@@ -96,7 +99,7 @@ class BundleMaker:
                 inputs = task.prepared(batch.raw)
                 _add(deployed, state.resolved.bench.outputs(model, inputs), batch.targets)
                 _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
-            noise = self._noise(model)
+            noise = self._noise(model, task)
         except CandidateError as error:
             return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
         scores = dict(scores_of(deployed, task.test))
@@ -124,10 +127,20 @@ class BundleMaker:
         self._write_bundle(row, outcome, task)
         return row
 
-    def _noise(self, model: Deployed) -> Mapping[str, Score]:
+    def _task(self, architecture: Architecture) -> Task:
+        """Return the task, prepared as the architecture wishes it."""
+        resolved = self._state.resolved
+        return resolved.task.prepared_for(wishes_of(resolved.space, architecture))
+
+    def _of_data(self, task: Task) -> dict[str, Any]:
+        """Return the signature for which the space was made, if a winner's own is another."""
+        made_for = self._state.resolved.signature
+        return {} if task.signature == made_for else {MADE_FOR: made_for.to_json()}
+
+    def _noise(self, model: Deployed, task: Task) -> Mapping[str, Score]:
         """Return the deployed model's test errors by corruption; none unless the recipe asks for them."""
         state = self._state
-        recipe, task, bench = state.recipe, state.resolved.task, state.resolved.bench
+        recipe, bench = state.recipe, state.resolved.bench
         if searched_robustness(recipe) is None and not recipe.robustness.corruptions:
             return {}
 
@@ -147,6 +160,7 @@ class BundleMaker:
             "space": state.recipe.space.model_dump(),
             "data": task.name,
             "signature": task.signature.to_json(),
+            **self._of_data(task),
             "answers": task.answers,
             "batch": state.recipe.parsed_target.batch,
             "preparation": recorded(preparation),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
+from nas.space.parts.own_inputs import HasInputs
+from nas.space.parts.start_weights import HasStart
 from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, is_active
 
 if TYPE_CHECKING:
@@ -76,6 +78,10 @@ class _DeviceSpace:
             self.layers = self._layers
         if isinstance(parts.whole, HasCanonical):
             self.canonical = self._canonical
+        if isinstance(parts.whole, HasInputs):
+            self.inputs = self._inputs
+        if isinstance(parts.whole, HasStart):
+            self.start = self._start
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module of this part, whatever it is trained with."""
@@ -87,6 +93,12 @@ class _DeviceSpace:
     def _canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
         found = canonical_values(cast(HasCanonical, self._parts.whole), self._parts.completed(values))
         return {name: option for name, option in found.items() if name not in self._parts.names}
+
+    def _inputs(self, architecture: Architecture) -> Mapping[str, Any]:
+        return cast(HasInputs, self._parts.whole).inputs(self._parts.completed(architecture))
+
+    def _start(self, architecture: Architecture, module: torch.nn.Module) -> None:
+        cast(HasStart, self._parts.whole).start(self._parts.completed(architecture), module)
 
 
 @final
@@ -125,6 +137,10 @@ class WithTraining:
             self.layers = self._layers
         if isinstance(inner, HasCanonical):
             self.canonical = self._canonical
+        if isinstance(inner, HasInputs):
+            self.inputs = self._inputs
+        if isinstance(inner, HasStart):
+            self.start = self._start
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module that the space itself builds."""
@@ -141,6 +157,12 @@ class WithTraining:
         own = {name: option for name, option in values.items() if name not in self._names}
         added = {name: option for name, option in values.items() if name in self._names}
         return {**canonical_values(cast(HasCanonical, self.inner), own), **added}
+
+    def _inputs(self, architecture: Architecture) -> Mapping[str, Any]:
+        return cast(HasInputs, self.inner).inputs(self.without(architecture))
+
+    def _start(self, architecture: Architecture, module: torch.nn.Module) -> None:
+        cast(HasStart, self.inner).start(self.without(architecture), module)
 
 
 def with_training(space: SearchSpace, search: Mapping[str, Sequence[Option]]) -> SearchSpace:

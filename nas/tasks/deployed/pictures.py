@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,27 @@ CAMERA_FORMATS = ("JPEG", "MPO")
 """Formats whose pictures may be stored rotated. MPO is JPEG with several pictures."""
 COLOURS = {1: "L", 3: "RGB"}
 """Pillow's mode by the number of channels."""
+BILINEAR = "bilinear"
+INTERPOLATIONS = ("nearest", BILINEAR, "bicubic", "lanczos", "box", "hamming")
+"""Pillow's ways of scaling, by their names in lower case."""
+
+
+class Frame(NamedTuple):
+    """The form into which a picture is brought.
+
+    Attributes:
+        channels: 1 for grey, 3 for colour.
+        height: in pixels.
+        width: in pixels.
+        kept: of the largest part in the middle that has this shape, the share of each side that is kept.
+        interpolation: how it is scaled, one of ``INTERPOLATIONS``.
+    """
+
+    channels: int
+    height: int
+    width: int
+    kept: float = 1.0
+    interpolation: str = BILINEAR
 
 
 # Pictures
@@ -65,7 +86,7 @@ def opened(path: Path, name: str | None = None) -> Iterator[Image.Image]:
         raise InputError(f"{name} cannot be read as an image: {error}") from error
 
 
-def pixels_of(image: Image.Image, channels: int, height: int, width: int) -> Pixels:
+def pixels_of(image: Image.Image, frame: Frame) -> Pixels:
     """Return an opened picture as models are trained on it: uint8 of shape (channels, height, width)."""
     from PIL import Image, ImageOps
 
@@ -74,7 +95,9 @@ def pixels_of(image: Image.Image, channels: int, height: int, width: int) -> Pix
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     elif upright.mode in ("I", "F"):
         raise ValueError("pictures must have 8 or 16 bits per channel, but this one has 32")
-    picture = ImageOps.fit(upright.convert(COLOURS[channels]), (width, height), Image.Resampling.BILINEAR)
+    method = Image.Resampling[frame.interpolation.upper()]
+    size, border = (frame.width, frame.height), (1 - frame.kept) / 2
+    picture = ImageOps.fit(upright.convert(COLOURS[frame.channels]), size, method, bleed=border)
     pixels = np.asarray(picture, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -93,6 +116,8 @@ class PicturePreparation:
         crop: True if tested pictures were cut to this shape and scaled, False if they had it, None if it is unknown.
         mean: the mean of each channel, for values from 0 to 1.
         std: the standard deviation of each channel.
+        kept: of the part that is cut out, the share of each side that is kept.
+        interpolation: how it is scaled, one of ``INTERPOLATIONS``.
     """
 
     channels: int
@@ -101,14 +126,17 @@ class PicturePreparation:
     crop: bool | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    kept: float = 1.0
+    interpolation: str = BILINEAR
 
     @classmethod
     def of(cls, about: Mapping[str, Any]) -> PicturePreparation:
         """Return the preparation that an ``architecture.json`` records; versions before 0.7 recorded a part of it."""
         stored = about.get("preparation", {})
         if "channels" in stored:
-            channels, height, width = stored["channels"], stored["height"], stored["width"]
-            return cls(channels, height, width, stored["crop"], tuple(stored["mean"]), tuple(stored["std"]))
+            shape = stored["channels"], stored["height"], stored["width"]
+            cut = float(stored.get("kept", 1.0)), str(stored.get("interpolation", BILINEAR))  # both since 0.9
+            return cls(*shape, stored["crop"], tuple(stored["mean"]), tuple(stored["std"]), *cut)
         channels, height, width = about["input_shape"]
         return cls(channels, height, width, stored.get("crop"), tuple(about["mean"]), tuple(about["std"]))
 
@@ -122,7 +150,9 @@ class PicturePreparation:
             "width": self.width,
             "crop": self.crop,
             "crop_anchor": "centre",
-            "resampling": "bilinear, with antialiasing",
+            "resampling": self._resampling,
+            "kept": self.kept,
+            "interpolation": self.interpolation,
             "divide_by": 255,
             "mean": list(self.mean),
             "std": list(self.std),
@@ -136,7 +166,9 @@ class PicturePreparation:
         """The steps, in order."""
         size = f"{self.width} × {self.height} pixels (width × height)"
         colour = {1: "grey", 3: "RGB, without transparency"}.get(self.channels, f"{self.channels} channels")
-        scale = "cut out the largest part in the middle that has this shape, and scale it: bilinear, with antialiasing."
+        part = "the largest part in the middle that has this shape"
+        cut = f"cut out {part}" if self.kept == 1 else f"cut out the middle {100 * self.kept:.4g} % (by side) of {part}"
+        scale = f"{cut}, and scale it: {self._resampling}."
         same = "" if self.crop else ", as all tested pictures have. From one of another size,"
         return [
             "Take the first frame of the file. Turn a JPEG picture upright by its EXIF orientation.",
@@ -145,6 +177,15 @@ class PicturePreparation:
             "Divide by 255. From each channel, subtract its mean, and divide by its standard deviation.",
             "Order the axes as (picture, channel, height, width), and use 32-bit floats.",
         ]
+
+    @property
+    def frame(self) -> Frame:
+        """The form into which pictures are brought."""
+        return Frame(self.channels, self.height, self.width, self.kept, self.interpolation)
+
+    @property
+    def _resampling(self) -> str:
+        return self.interpolation if self.interpolation == "nearest" else f"{self.interpolation}, with antialiasing"
 
     def picture(self, path: Path) -> Pixels:
         """Return the pixels of a picture file, uint8 of shape (channels, height, width).
@@ -160,7 +201,7 @@ class PicturePreparation:
                 f"{path} cannot be prepared for this model: {reason}. Pass pixels, uint8 of shape {shape}."
             )
         with quietly(), opened(path) as image:
-            pixels = pixels_of(image, self.channels, self.height, self.width)
+            pixels = pixels_of(image, self.frame)
         if not self.crop and image.size not in ((self.width, self.height), (self.height, self.width)):
             warnings.warn(
                 f"all tested pictures had {self.width}×{self.height} pixels. Others are cut and scaled to that size.",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +27,14 @@ from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.duplicates import duplicate_warnings
 from nas.tasks.images.picture_noise import PICTURE_CORRUPTIONS, corrupted_pictures
 from nas.tasks.images.random_augmentation import randomly_augmented
+from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits
 from nas.tasks.task import Task, imbalance_warnings
 
 Float32Array = npt.NDArray[np.float32]
 
+MOST_VIEWS = 4
+"""Images in other sizes that a process keeps."""
 MOST_NAMED = 5
 """Of longer lists, a warning names the first few."""
 
@@ -49,6 +53,8 @@ class Images(Task):
         shift: the largest random translation in pixels.
         crop: images were cut to their shape and scaled to it when they were loaded, so new ones can be too.
         notes: what a user should know about the loading, such as files that were left out.
+        originals: the images before they were brought to one size; None if they are the splits themselves.
+        wishes: how an architecture wishes the images, if they are prepared for one.
     """
 
     name: str
@@ -60,6 +66,8 @@ class Images(Task):
     shift: int = 0
     crop: bool = False
     notes: tuple[str, ...] = ()
+    originals: Originals | None = None
+    wishes: PictureWishes | None = None
 
     noun: ClassVar[str] = "images"
     default_space: ClassVar[str | None] = "mobilenet"
@@ -165,7 +173,36 @@ class Images(Task):
     def preparation(self) -> PicturePreparation:
         """The way from a picture to a model's input: the one that the images of this data set went."""
         mean, std = self._moments
-        return PicturePreparation(*self.input_shape, self.crop, tuple(mean.tolist()), tuple(std.tolist()))
+        cut = () if self.wishes is None else (self.wishes.crop, self.wishes.interpolation)
+        return PicturePreparation(*self.input_shape, self.crop, tuple(mean.tolist()), tuple(std.tolist()), *cut)
+
+    def prepared_for(self, wishes: Mapping[str, Any]) -> Images:
+        """Return the same images in another size, or scaled by another mean and standard deviation.
+
+        They are made from the files or arrays that these images were made from, once in each process, and decoded once
+        on a machine. Wishes are the attributes of ``PictureWishes``.
+        """
+        wanted = PictureWishes.of(wishes, self.input_shape[0])
+        if wanted == PictureWishes():
+            return self
+        views = _VIEWS.setdefault(self, {})
+        if wanted not in views:
+            while len(views) >= MOST_VIEWS:
+                views.pop(next(iter(views)))
+            views[wanted] = self._view(wanted)
+        return views[wanted]
+
+    def _view(self, wanted: PictureWishes) -> Images:
+        splits = self.train, self.validation, self.test
+        originals = self.originals or Originals(splits=splits)
+        changes: dict[str, Any] = {"originals": originals, "wishes": wanted}
+        if wanted.image_size is not None:
+            train, validation, test = originals.scaled(splits, wanted)
+            grown = wanted.image_size / min(self.input_shape[1:])
+            is_cut = self.crop or train.images is not self.train.images
+            changes |= {"train": train, "validation": validation, "test": test, "crop": is_cut}
+            changes |= {"shift": round(self.shift * grown)}
+        return replace(self, **changes)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -252,7 +289,14 @@ class Images(Task):
 
     @cached_property
     def _moments(self) -> tuple[Float32Array, Float32Array]:
-        return moments_of(self.train.images)
+        wanted = self.wishes or PictureWishes()
+        if wanted.mean is None or wanted.std is None:
+            mean, std = moments_of(self.train.images)
+        if wanted.mean is not None:
+            mean = np.array(wanted.mean, dtype=np.float32)
+        if wanted.std is not None:
+            std = np.array(wanted.std, dtype=np.float32)
+        return mean, std
 
     @classmethod
     def from_arrays(
@@ -303,6 +347,10 @@ class Images(Task):
         test = None if test_pixels is None or tested is None else Split(test_pixels, tested)
         train, validation, test = complete_splits(everything, None, test, validation_share, test_share, seed)
         return cls(name, train, validation, test, names, flip=flip, shift=shift)
+
+
+_VIEWS: WeakKeyDictionary[Images, dict[PictureWishes, Images]] = WeakKeyDictionary()
+"""Images as architectures wish them, by the images that they were made from. They are not pickled with those."""
 
 
 def _hashable(labels: npt.NDArray[Any]) -> list[Any]:

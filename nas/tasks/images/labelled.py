@@ -13,6 +13,7 @@ from nas.errors import DataError
 from nas.progress import Progress
 from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, named
 from nas.tasks.images.images import Images
+from nas.tasks.images.resizing import Originals
 from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits, usual_shift
 
 SPLIT_NAMES = {
@@ -77,7 +78,8 @@ class LabelledPictures:
             raise DataError(f"{self.name.removeprefix('folder:')}: {error}") from error
         notes = (*pictures.notes, *self.notes)
         crop, shift = pictures.is_scaled, usual_shift(train)
-        return Images(self.name, train, validation, test, self.classes, shift=shift, crop=crop, notes=notes)
+        found = (self.name, train, validation, test, self.classes)
+        return Images(*found, shift=shift, crop=crop, notes=notes, originals=Originals(self.source))
 
     def _split(self, title: str, pictures: Decoded) -> Split:
         chosen = np.flatnonzero((self.splits == title) & pictures.is_sound)

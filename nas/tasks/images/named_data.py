@@ -21,7 +21,7 @@ from nas.errors import DataError
 from nas.progress import Progress
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.images import Images
-from nas.tasks.images.resizing import LARGEST_BYTES, resized
+from nas.tasks.images.resizing import LARGEST_BYTES, Originals, resized
 from nas.tasks.images.splits import TEST_SHARE, Split, complete_splits, usual_shift
 
 _DOWNLOAD_TIMEOUT_S = 20.0
@@ -93,7 +93,9 @@ def load_named(
         train, test, classes = _read_idx_set(name, roots, progress)
     else:
         train, test, classes = _read_cifar(name, roots, progress)
+    originals = None
     if image_size is not None:
+        originals = Originals(splits=complete_splits(train, None, test, validation_share, TEST_SHARE, seed))
         train = resized(train, image_size, progress)
         test = resized(test, image_size, progress) if test else None
     train, validation, test = complete_splits(train, None, test, validation_share, TEST_SHARE, seed)
@@ -102,7 +104,7 @@ def load_named(
     # Garments are centred and fill the image: shifts raise the error by 5 % in a training of a few epochs.
     shift = 0 if name == "fashion-mnist" else usual_shift(train)
     crop = image_size is not None
-    return Images(name, train, validation, test, classes, flip=flip, shift=shift, crop=crop)
+    return Images(name, train, validation, test, classes, flip=flip, shift=shift, crop=crop, originals=originals)
 
 
 def _read_digits() -> _Parts:

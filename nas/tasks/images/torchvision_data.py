@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.errors import DataError, RecipeError, did_you_mean, raised_text
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.pictures import pixels_of
+from nas.tasks.deployed.pictures import Frame, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header
 from nas.tasks.images.images import Images
@@ -217,10 +217,10 @@ class _SetOfTorchvision:
         width, height = picture.size
         return Header(width, height, picture.mode in GREY_MODES)
 
-    def pixels(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+    def pixels(self, index: int, frame: Frame) -> ImageArray:
         picture = self._picture(index)
         try:
-            return pixels_of(picture, *shape)
+            return pixels_of(picture, frame)
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"it cannot be read as an image: {error}") from error
 
@@ -229,8 +229,8 @@ class _SetOfTorchvision:
         """None: the sets know by themselves where their pictures lie, and cannot be told of another place."""
         return ()
 
-    def again(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+    def again(self, index: int, frame: Frame) -> ImageArray:
         try:
-            return self.pixels(index, shape)
+            return self.pixels(index, frame)
         except InputError as error:
             raise DataError(f"a picture could be read before, but no longer: {self.name(index)} ({error}).") from error

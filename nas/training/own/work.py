@@ -20,6 +20,8 @@ from safetensors.torch import save
 from nas.errors import CandidateError, NasError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.own_code import EscapedError, own_code
+from nas.space.parts.own_inputs import wishes_of
+from nas.space.parts.start_weights import load_start
 from nas.space.search_space import SearchSpace
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.scratch import temporary_folder
@@ -61,9 +63,10 @@ class OwnTraining:
         Raises:
             CandidateError: the function raises, takes too long, or gives no metrics as they must be.
         """
-        task, began = self.source.load(), self.clock()
+        architecture = Architecture(job["architecture"])
+        task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         with temporary_folder("training") as folder:
-            steps = _Steps(self, task, Architecture(job["architecture"]), job["seed"], folder)
+            steps = _Steps(self, task, architecture, job["seed"], folder)
             with contextlib.closing(steps):
                 for report in steps.reports():
                     yield {**report, "subset": self.settings.subset, "seconds": self.clock() - began}
@@ -132,6 +135,7 @@ class _Steps:
         random.seed(self._seed)
         if not work.function.takes_architecture:
             self._module = build_checked(work.space, self._architecture, self._task.signature)
+            load_start(work.space, self._architecture, self._module)
         task = TaskToFit(self._task, settings.subset, settings.use_validation)
         given = self._module if self._module is not None else self._architecture
         return work.function.call(given, task, OwnSettings(settings, self._seed, self._folder))

@@ -21,7 +21,7 @@ from nas.errors import DataError
 from nas.progress import Progress
 from nas.tasks.batches import IntArray
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.pictures import quietly
+from nas.tasks.deployed.pictures import BILINEAR, Frame, quietly
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.pixel_cache import Entry, MappedPixels, PixelCache, PixelWriter
 from nas.tasks.images.decoded.stored_images import AllFacts, ImageFacts, PixelReader, StoredImages, facts_of
@@ -76,11 +76,11 @@ class Source(Protocol):
         """Return what a picture's header says. Raises InputError with the reason why it cannot be read."""
         ...
 
-    def pixels(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+    def pixels(self, index: int, frame: Frame) -> ImageArray:
         """Return a picture's pixels, after looking for damage. Raises InputError with the reason if there is some."""
         ...
 
-    def again(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+    def again(self, index: int, frame: Frame) -> ImageArray:
         """Return the pixels of a sound picture. Raises DataError if it is not as it was."""
         ...
 
@@ -116,7 +116,7 @@ class StreamedPixels:
     """Reads images by decoding them anew, with as many threads as torch has."""
 
     source: Source
-    shape: tuple[int, int, int]
+    frame: Frame
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -125,26 +125,34 @@ class StreamedPixels:
 
     def __call__(self, indices: IntArray) -> ImageArray:
         """Return the images of these numbers. Raises DataError if one is not as it was."""
-        images = np.empty((len(indices), *self.shape), dtype=np.uint8)
+        images = np.empty((len(indices), *self.frame[:3]), dtype=np.uint8)
         with quietly(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            again = partial(self.source.again, shape=self.shape)
+            again = partial(self.source.again, frame=self.frame)
             for place, pixels in enumerate(pool.map(again, indices.tolist())):
                 images[place] = pixels
         return images
 
 
-def decoded(source: Source, image_size: int | None, progress: Progress) -> Decoded:
+def decoded(
+    source: Source,
+    image_size: int | None,
+    progress: Progress,
+    kept: float = 1.0,
+    interpolation: str = BILINEAR,
+) -> Decoded:
     """Return the pictures, each cut and scaled to ``image_size`` if that is set.
 
-    They are decoded if they were not before. Where the decoded pixels do not fit, each access decodes anew.
+    ``kept`` and ``interpolation`` are those of a ``Frame``. Pictures are decoded if they were not before. Where the
+    decoded pixels do not fit, each access decodes anew.
 
     Raises:
         DataError: more than MOST_BROKEN of them are broken, or they differ in size and ``image_size`` is not set.
     """
     cache = PixelCache.of_user()
     settings = [_FORMAT, PIL.__version__, image_size, source.identity]
+    settings += [] if (kept, interpolation) == (1.0, BILINEAR) else [kept, interpolation]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
-    making = _Making(source, image_size, cache, key, progress)
+    making = _Making(source, image_size, (kept, interpolation), cache, key, progress)
     entry = making.found()
     if entry is None:
         try:
@@ -154,7 +162,8 @@ def decoded(source: Source, image_size: int | None, progress: Progress) -> Decod
             entry = making.made(None, f"decoded pictures cannot be kept ({error})")
     about = entry.about
     shape: tuple[int, int, int] = tuple(about["shape"])
-    reader: PixelReader = StreamedPixels(source, shape) if entry.pixels is None else MappedPixels(entry.pixels)
+    frame = Frame(*shape, kept, interpolation)
+    reader: PixelReader = StreamedPixels(source, frame) if entry.pixels is None else MappedPixels(entry.pixels)
     broken = {int(index): reason for index, reason in about["broken"].items()}
     images = StoredImages(reader, shape, entry.facts)
     return Decoded(images, broken, image_size is not None, tuple(_notes(source, about, broken, image_size)))
@@ -167,6 +176,7 @@ class _Making:
 
     source: Source
     image_size: int | None
+    cut: tuple[float, str]
     cache: PixelCache
     key: str
     progress: Progress
@@ -236,7 +246,7 @@ class _Making:
         """Decode all pictures that have a good header, and give them to the writer."""
 
         def with_facts(index: int) -> tuple[ImageArray, ImageFacts]:
-            pixels = np.ascontiguousarray(self.source.pixels(index, shape))
+            pixels = np.ascontiguousarray(self.source.pixels(index, Frame(*shape, *self.cut)))
             return pixels, facts_of(pixels)
 
         facts: list[ImageFacts | None] = []

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from nas.errors import DataError
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.pictures import CAMERA_FORMATS, opened, pixels_of
+from nas.tasks.deployed.pictures import CAMERA_FORMATS, Frame, opened, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.cut_off import is_cut_off
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header
@@ -69,16 +69,16 @@ class PictureFiles:
                 width, height = height, width
             return Header(width, height, image.mode in GREY_MODES)
 
-    def pixels(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+    def pixels(self, index: int, frame: Frame) -> ImageArray:
         """Return the pixels, and look for a picture that breaks off, which Pillow fills with grey."""
         path = Path(self.paths[index])
         with opened(path, "it") as image:
-            pixels = pixels_of(image, *shape)
+            pixels = pixels_of(image, frame)
             if image.format in CAMERA_FORMATS and is_cut_off(path, image):
                 raise InputError("it breaks off before its end")
         return pixels
 
-    def again(self, index: int, shape: tuple[int, int, int]) -> ImageArray:
+    def again(self, index: int, frame: Frame) -> ImageArray:
         """Return the pixels of a file that must be as it was."""
         path = os.fspath(here(Path(self.paths[index])))
         if _stamp(path) != self.stamps[index]:
@@ -89,7 +89,7 @@ class PictureFiles:
             )
         try:
             with opened(Path(path), "it") as image:
-                return pixels_of(image, *shape)
+                return pixels_of(image, frame)
         except InputError as error:
             raise DataError(f"a picture could be read before, but no longer: {shown(Path(path))} ({error}).") from error
 

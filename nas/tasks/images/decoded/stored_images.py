@@ -150,6 +150,11 @@ class StoredImages:
         return self._reader.files
 
     @property
+    def numbers(self) -> IntArray:
+        """The number of each image in its source."""
+        return self._indices
+
+    @property
     def facts(self) -> AllFacts:
         """What is kept of each of these images."""
         return self._facts.at(self._indices)

@@ -1,0 +1,42 @@
+"""Weights from which training begins: trained on other data, or inherited from another network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from nas.errors import CandidateError, NasError, raised_text
+from nas.space.architecture import Architecture
+from nas.space.own_code import own_code
+from nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    import torch
+
+
+@runtime_checkable
+class HasStart(Protocol):
+    """A space that gives its modules the weights from which training begins.
+
+    Its ``build`` loads nothing, so describing and measuring need no weights.
+    """
+
+    def start(self, architecture: Architecture, module: torch.nn.Module) -> None:
+        """Load weights into the module that ``build`` returned for this architecture."""
+        ...
+
+
+def load_start(space: SearchSpace, architecture: Architecture, module: torch.nn.Module) -> None:
+    """Load the weights from which training begins, if the space has some.
+
+    Raises:
+        CandidateError: of kind build; the space cannot load them.
+    """
+    if not isinstance(space, HasStart):
+        return
+    try:
+        with own_code():
+            space.start(architecture, module)
+    except NasError:
+        raise
+    except Exception as error:
+        raise CandidateError("build", f"start raised {raised_text(error)}") from error

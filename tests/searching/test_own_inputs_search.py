@@ -1,0 +1,67 @@
+"""A search whose networks take pictures of their own size and scale, from training to the winner's bundle."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import evaluations_of
+from own_size_space import OwnSizes
+from quick_runs import search
+from small_bundle import colours
+
+from nas.formats.onnx_session import outputs_of
+from nas.space.parts.own_inputs import wishes_of
+from nas.tasks.batches import items_at
+from nas.tasks.deployed.predict import Model
+from nas.tasks.images.loading import load_data
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+TRIALS: dict[str, Any] = {
+    "training": {"epochs": 1, "batch_size": 8, "device": "cpu", "augment": False},
+    "retraining": {"epochs": 1, "winners": 2},
+    "trials": 4,
+    "rounds": 1,
+}
+
+
+def write_jpegs(root: Path) -> Path:
+    for number in range(48):
+        path = root / ("train", "test")[number >= 32] / ("cat", "dog")[number % 2] / f"{number:02}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colours((40 + 7 * (number % 5), 35 + 5 * (number % 7)), number).save(path, quality=60 + number % 36)
+    return root
+
+
+def test_predict_makes_the_inputs_of_training_for_each_winner(tmp_path: Path) -> None:
+    """From search to bundle: no value of the inputs differs, and answers are those of the tested model."""
+    photos = write_jpegs(tmp_path / "photos")
+    data = load_data(f"folder:{photos}", image_size=8)
+    space = OwnSizes((3, 8, 8), 2)
+    front = search(tmp_path / "runs", space, data=data, **TRIALS)
+    assert {row.architecture.id for row in evaluations_of(tmp_path / "runs" / "run", "train")} <= set(space.started)
+    for winner in front:
+        side = int(winner.architecture["resolution"])
+        task = data.prepared_for(wishes_of(space, winner.architecture))
+        (learned,) = task.inputs_of(items_at(task.test, slice(None)).raw)
+        assert winner.bundle is not None
+        about = json.loads((winner.bundle / "architecture.json").read_text(encoding="utf-8"))
+        assert about["signature"]["inputs"][0]["shape"] == [3, side, side]
+        assert about["space_signature"]["inputs"][0]["shape"] == [3, 8, 8]
+        deployed = Model(winner.bundle).preparation
+        (given,) = deployed.prepared(deployed.read(photos / "test"))
+        assert int((given != learned.numpy()).sum()) == 0
+        expected = outputs_of(winner.bundle / "model.onnx", (given,))
+        command = [sys.executable, "-E", "-s", winner.bundle / "predict.py", "--json", photos / "test"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        logits = [json.loads(line)["logits"] for line in done.stdout.splitlines()]
+        np.testing.assert_array_equal(np.array(logits, dtype=np.float32), expected)
+        module = winner.load()
+        assert module(learned).shape == (16, 2)
+        np.testing.assert_allclose(module(learned).detach().numpy(), expected, atol=1e-4)
+    assert {row.architecture["resolution"] for row in evaluations_of(tmp_path / "runs" / "run", "train")} == {12, 16}
