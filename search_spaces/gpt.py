@@ -171,15 +171,14 @@ class _Attention(nn.Module):
 
     def forward(self, stream: torch.Tensor) -> torch.Tensor:
         """Return what each token takes from itself and those before it, shape (N, tokens, width)."""
-        count, tokens, width = stream.shape
-        queries = self.query(stream).view(count, tokens, self._heads, self._size).transpose(1, 2)
-        both = self.key_value(stream).view(count, tokens, 2 * self._key_heads, self._size).transpose(1, 2)
-        keys, values = both[:, : self._key_heads], both[:, self._key_heads :]
+        queries = self.query(stream).unflatten(-1, (self._heads, self._size)).transpose(1, 2)
+        both = self.key_value(stream).unflatten(-1, (2 * self._key_heads, self._size)).split(self._key_heads, dim=2)
+        keys, values = both[0].transpose(1, 2), both[1].transpose(1, 2)
         if self._is_rotary:
             queries, keys = self._turned(queries), self._turned(keys)
         keys, values = self._for_each_head(keys), self._for_each_head(values)
         found = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-        taken: torch.Tensor = self.out(found.transpose(1, 2).reshape(count, tokens, width))
+        taken: torch.Tensor = self.out(found.transpose(1, 2).flatten(2))
         return taken
 
     def _turned(self, heads: torch.Tensor) -> torch.Tensor:
@@ -188,12 +187,11 @@ class _Attention(nn.Module):
         return heads * self.cosines + torch.cat((-second, first), dim=-1) * self.sines
 
     def _for_each_head(self, heads: torch.Tensor) -> torch.Tensor:
-        """Repeat shared heads for those that share them. Exporters know no other way."""
-        count, key_heads, tokens, size = heads.shape
-        if key_heads == self._heads:
+        """Repeat shared heads for those that share them. Expanding them would hide constant shapes from exporters."""
+        if self._key_heads == self._heads:
             return heads
-        times = self._heads // key_heads
-        return heads[:, :, None].expand(count, key_heads, times, tokens, size).reshape(count, -1, tokens, size)
+        times = self._heads // self._key_heads
+        return torch.stack([heads] * times, dim=2).flatten(1, 2)
 
 
 class _FeedForward(nn.Module):

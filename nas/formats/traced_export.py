@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,26 +16,14 @@ from onnx import helper, numpy_helper, shape_inference
 
 OPSET = 18
 """The version of operators that torch's newer exporter has functions for."""
-SAME_OPERATORS = frozenset(
-    (
-        *("Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv", "Div", "Flatten", "Gemm"),
-        *(
-            "Erf",
-            "Gather",
-            "GlobalAveragePool",
-            "HardSigmoid",
-            "HardSwish",
-            "Identity",
-            "LayerNormalization",
-            "LeakyRelu",
-            "MaxPool",
-        ),
-        *("Mul", "ReduceMean", "Relu", "Reshape", "Sigmoid", "Softmax", "Sub", "Transpose"),
-    )
-)
+_ARITHMETIC = ("Add", "Clip", "Div", "Mul", "Neg", "Pow", "Reciprocal", "ReduceMean", "Sqrt", "Sub", "Trilu", "Where")
+_ACTIVATIONS = ("Erf", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softmax")
+_LAYERS = ("AveragePool", "BatchNormalization", "Conv", "Gemm", "GlobalAveragePool", "LayerNormalization", "MatMul")
+_MOVES = ("Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Transpose", "Unsqueeze")
+SAME_OPERATORS = frozenset((*_ARITHMETIC, *_ACTIVATIONS, *_LAYERS, *_MOVES, "Constant", "MaxPool"))
 """Operators that both exporters write alike, so that ONNX Runtime makes the same of both files. A test compares them.
 
-Others are left to the newer exporter: a fully connected layer without bias, for example, becomes Gemm there.
+Others are left to the newer exporter.
 """
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -54,7 +43,7 @@ def write_traced(
     """
     assert not module.training
     try:
-        with warnings.catch_warnings(), _no_printed_graphs():
+        with warnings.catch_warnings(), _no_printed_graphs(), _root_mean_square_norm():
             # A decision that depends on values would be fixed.
             warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             torch.onnx.export(
@@ -92,6 +81,38 @@ def _no_printed_graphs() -> Iterator[None]:
         torch._C._jit_onnx_log = printing
 
 
+@contextlib.contextmanager
+def _root_mean_square_norm() -> Iterator[None]:
+    """Teach the tracing exporter ``RMSNorm``, in the operators of the newer one."""
+    name = "aten::rms_norm"
+    from torch.onnx.utils import register_custom_op_symbolic, unregister_custom_op_symbolic
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        register_custom_op_symbolic(name, _write_rms_norm, OPSET)
+    try:
+        yield
+    finally:
+        unregister_custom_op_symbolic(name, OPSET)
+
+
+def _write_rms_norm(graph: Any, x: Any, shape: Any, weight: Any, epsilon: Any) -> Any:
+    """Write x / √(mean(x²) + ε) · weight, where the mean goes over the last axes."""
+    from torch.onnx import symbolic_helper
+
+    constants = symbolic_helper._maybe_get_const
+    tiny = constants(epsilon, "f")
+    if symbolic_helper._is_none(epsilon) or not isinstance(tiny, float):
+        tiny = float(torch.finfo(torch.float32).eps)
+    rank = len(constants(shape, "is"))
+    axes = graph.op("Constant", value_t=torch.arange(-rank, 0))
+    square = graph.op("Pow", x, graph.op("Constant", value_t=torch.tensor(2.0)))
+    mean = graph.op("ReduceMean", square, axes, keepdims_i=1)
+    root = graph.op("Sqrt", graph.op("Add", mean, graph.op("Constant", value_t=torch.tensor(tiny))))
+    normal = graph.op("Mul", x, graph.op("Reciprocal", root))
+    return normal if symbolic_helper._is_none(weight) else graph.op("Mul", normal, weight)
+
+
 def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Remove the newer exporter's notes, which hold stack traces with paths of this machine; return the model."""
     for node in model.graph.node:
@@ -109,7 +130,7 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     from onnxscript.optimizer import optimize  # here, because it is slow to import
 
-    folded: onnx.ModelProto = optimize(model)
+    folded: onnx.ModelProto = optimize(shape_inference.infer_shapes(model, data_prop=True))
     return folded
 
 
@@ -134,6 +155,8 @@ def _alike(model: onnx.ModelProto) -> onnx.ModelProto:
         elif node.op_type == "Flatten":
             shape = _constant(graph, f"shape_{index}", shapes[node.output[0]])
             changed = helper.make_node("Reshape", [node.input[0], shape], node.output, node.name, allowzero=1)
+        elif node.op_type == "MatMul" and all(len(shapes.get(each, ())) == 2 for each in node.input):
+            changed = helper.make_node("Gemm", node.input, node.output, node.name)
         elif node.op_type == "MaxPool" and math.prod(shapes[node.output[0]][2:]) == 1:
             raise _DiffersError("a pool of the whole image becomes ReduceMax")
         else:
@@ -164,11 +187,12 @@ def _shapes(model: onnx.ModelProto) -> Shapes:
     """Return the shapes of a model's tensors, as far as all sizes are known."""
     graph = shape_inference.infer_shapes(model).graph
     found = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.output)}
-    return {
+    known = {
         name: tuple(size.dim_value for size in sizes)
         for name, sizes in found.items()
         if all(size.HasField("dim_value") for size in sizes)
     }
+    return known | {each.name: tuple(each.dims) for each in graph.initializer}
 
 
 def _constant(graph: onnx.GraphProto, name: str, values: tuple[int, ...]) -> str:

@@ -19,8 +19,8 @@ from nas.formats.export import export_onnx, parity
 from nas.formats.onnx_file import read_onnx, weight_bytes
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.measuring import vary_constant_weights
-from nas.space.search_space import load_space, sample
-from nas.space.signature import TensorType, image_inputs
+from nas.space.search_space import architecture_from, load_space, sample
+from nas.space.signature import Signature, TensorType, image_inputs
 
 SHAPE = (3, 8, 8)
 
@@ -48,9 +48,10 @@ TRACED = {
     "shuffled": lambda: network(Function(lambda x: x.view(-1, 2, 4, 8, 8).transpose(1, 2).reshape(-1, 8, 8, 8))),
     "exact gelu": lambda: network(nn.GELU()),
     "perceptron": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.LeakyReLU(), nn.Linear(16, 10)),
+    "no bias": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16, bias=False), nn.Linear(16, 10)),
+    "root mean square": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.RMSNorm(16), nn.Linear(16, 10)),
 }
 OTHERS = {
-    "no bias": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16, bias=False), nn.Linear(16, 10)),
     "the largest pixel": lambda: network(nn.AdaptiveMaxPool2d(1)),
     "gelu": lambda: network(nn.GELU("tanh")),
     "groups": lambda: network(nn.GroupNorm(2, 8)),
@@ -113,6 +114,32 @@ def test_embeddings_are_traced_alike(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert optimised(tmp_path / "traced.onnx") == optimised(tmp_path / "newer.onnx")
     items = [np.ones((3, 5), np.float32), np.array([[0, 9], [2, 0], [1, 5]])]
     assert parity(module, tmp_path / "traced.onnx", items) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("positions", "norm", "heads_per_key"),
+    [("learned", "layer", 1), pytest.param("rotary", "rms", 2, marks=pytest.mark.slow)],
+)
+def test_transformers_are_traced_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, positions: str, norm: str, heads_per_key: int
+) -> None:
+    """But for a reshape, which moves nothing, and keys and values that two slices take apart instead of a split."""
+    signature = Signature((TensorType("tokens", (16,), "int64", (32,)),), (16, 32))
+    space = load_space("gpt", {}, signature)
+    sizes = {"depth": 1, "width": 32, "heads": 4, "ff_ratio": 2, "tied": False}
+    chosen = architecture_from(space, {**sizes, "positions": positions, "norm": norm, "heads_per_key": heads_per_key})
+    module = space.build(chosen).eval()
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_traced", lambda *_: False)
+        export_onnx(module, signature.inputs, 1, tmp_path / "newer.onnx")
+    monkeypatch.setattr(export, "_write_program", lambda *_: pytest.fail("it was not traced"))
+    export_onnx(module, signature.inputs, 1, tmp_path / "traced.onnx")
+    found, wanted = optimised(tmp_path / "traced.onnx"), optimised(tmp_path / "newer.onnx")
+    assert abs(found.pop("Reshape") - wanted.pop("Reshape")) <= 1
+    found["Split"] += found.pop("Slice", 0) // 2
+    assert found == wanted
+    tokens = np.random.default_rng(0).integers(0, 32, (3, 16))
+    assert parity(module, tmp_path / "traced.onnx", [tokens]) < 1e-5
 
 
 def test_signals_are_averaged_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
