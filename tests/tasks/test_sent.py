@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from nas.errors import CandidateError, DataError
+from nas.storage.file_lock import take
 from nas.tasks.batches import in_order
 from nas.tasks.data_sets import DataSetTask
 from nas.tasks.images.images import Images
@@ -146,6 +147,19 @@ def test_files_that_change_are_not_sent(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data must stay as they are during a search, but .* has changed"):
         stored(parcel, part_of, tmp_path / "other")
     assert not parcel.is_here
+
+
+def test_what_a_killed_process_left_is_removed(folder: Path, tmp_path: Path) -> None:
+    """Else its disk fills up. Files that another process is fetching stay."""
+    parcel = parcel_of(load_task("images", f"folder:{folder / 'photos'}", Loading(), {}))
+    left, fetched = (tmp_path / "shipped" / f".making-{name}" for name in ("left", "fetched"))
+    for each in (left, fetched):
+        each.mkdir(parents=True)
+        (each / "half").touch()
+    with take(fetched.with_name("fetched.lock")):
+        stored(parcel, part_of, tmp_path)
+    assert not left.exists()
+    assert (fetched / "half").exists()
 
 
 def test_old_files_are_removed(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,17 @@ def test_tokens_that_nobody_used_for_long_are_removed(file: Path) -> None:
     shutil.copy(file, other)
     loaded(other)
     assert not folder.exists()
+
+
+def test_tokens_that_a_killed_process_left_are_removed(file: Path) -> None:
+    """Unless another process may still be writing them."""
+    cache = loaded(file).tokens.folder.parent
+    for name, seconds in (("left", 2 * 86400), ("new", 60)):
+        (cache / f".writing-{name}").mkdir()
+        (cache / f".writing-{name}" / token_file.TOKENS).touch()
+        os.utime(cache / f".writing-{name}", (time.time() - seconds,) * 2)
+    loaded(file)
+    assert [path.name for path in cache.glob(".writing-*")] == [".writing-new"]
 
 
 def test_tokens_that_are_damaged_or_gone_are_told(file: Path) -> None:

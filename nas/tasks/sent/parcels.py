@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from nas.errors import CandidateError, DataError
-from nas.storage.file_lock import waiting_for
+from nas.storage.file_lock import HeldElsewhereError, take, waiting_for
 from nas.tasks.task import Task
 
 FOLDER = "shipped"
@@ -171,7 +171,11 @@ def _fetch(parcel: Parcel, part: Callable[[ShippedFile, int], bytes], folder: Pa
 
 
 def _remove_old(place: Path) -> None:
-    """Remove what no search has used for long. Processes that have opened a file keep it."""
+    """Remove what no search has used for long, and what killed processes left. Who has opened a file keeps it."""
+    for making in place.glob(f"{_MAKING}*"):
+        lock = making.with_name(f"{making.name.removeprefix(_MAKING)}{_LOCK}")
+        with contextlib.suppress(HeldElsewhereError), take(lock):
+            shutil.rmtree(making, ignore_errors=True)
     for done in place.glob(f"[!.]*/{_DONE}"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - done.stat().st_mtime > OLD_S:

@@ -29,6 +29,9 @@ VERSION = 1
 ABOUT, TOKENS = "about.json", "tokens.bin"
 OLD_S = 7 * 86400
 """Tokens that no search has used for so long are removed."""
+ABANDONED_S = 86400
+"""What was being written for so long was left by a killed process, and is removed too."""
+_WRITING = ".writing-"
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _write(sources: Sources, preparation: TextPreparation, vocabulary: int, fold
             f"where {free / 1e9:.2f} GB are free. Use a part of the text, such as data.most_bytes=100000000, "
             "or another folder: data.root."
         )
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
+    aside = Path(tempfile.mkdtemp(prefix=_WRITING, dir=folder.parent))
     try:
         if vocabulary > preparation.vocabulary:
             training = (chunk for part in sources.parts["train"] for chunk in chunks(part.path, part.start, part.stop))
@@ -223,8 +226,10 @@ class _Content:
 
 
 def _remove_old(cache: Path) -> None:
-    """Remove tokens that were not used for long. What another process has open stays."""
-    for about in cache.glob(f"*/{ABOUT}"):
+    """Remove tokens that were not used for long, and what killed processes left. What another one has open stays."""
+    for folder in cache.iterdir():
         with contextlib.suppress(FileNotFoundError):  # another process was faster
-            if time.time() - about.parent.stat().st_mtime > OLD_S:
-                shutil.rmtree(about.parent, ignore_errors=True)
+            age = time.time() - folder.stat().st_mtime
+            is_left = folder.name.startswith(_WRITING) and age > ABANDONED_S
+            if is_left or (age > OLD_S and (folder / ABOUT).is_file()):
+                shutil.rmtree(folder, ignore_errors=True)
