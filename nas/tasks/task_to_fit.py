@@ -63,6 +63,20 @@ class TaskToFit(Task):
     def augmented(self, raw: Any, generator: torch.Generator) -> Tensors:
         return self._task.augmented(_tensors(raw), generator)
 
+    @property
+    def takes_strength(self) -> bool:
+        return self._task.takes_strength
+
+    def augmented_more(self, raw: Any, generator: torch.Generator, strength: float) -> Tensors:
+        return self._task.augmented_more(_tensors(raw), generator, strength)
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        return self._task.corruptions
+
+    def corrupted(self, raw: Any, name: str, strength: float, generator: torch.Generator) -> Tensors:
+        return self._task.corrupted(_tensors(raw), name, strength, generator)
+
     def inputs_of(self, raw: Any) -> Tensors:
         return self._task.inputs_of(_tensors(raw))
 
