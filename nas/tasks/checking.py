@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,26 @@ def check_can_be_carried(preparation: Preparation) -> None:
     if not any(isinstance(node, ast.FunctionDef) and node.name == "preparation_of" for node in tree.body):
         raise DataError(f"{where}, with a function preparation_of(about) that makes it again, but {file} has none.")
     for node in ast.walk(tree):
+        _check_no_neighbour(where, file, node)
         for name in _imported(node):
             if name.partition(".")[0] in NOT_CARRIED and not name.startswith("nas.tasks.deployed"):
                 raise DataError(
                     f"{where} and which imports neither nas nor torch, but {file}, line {node.lineno}, "  # type: ignore[attr-defined]
                     f"imports {name}. Move what needs that to another file."
                 )
+
+
+def _check_no_neighbour(where: str, file: Path, node: ast.AST) -> None:
+    """Check that a module imports no other one of the same author, which a bundle would lack."""
+    if not isinstance(node, (ast.Import, ast.ImportFrom)) or file.parent == Path(__file__).parent / "deployed":
+        return
+    near = [name for name in _imported(node) if name and (file.parent / f"{name.partition('.')[0]}.py").is_file()]
+    is_relative = isinstance(node, ast.ImportFrom) and node.level > 0
+    if is_relative or (near and file.parent != Path(sysconfig.get_paths()["purelib"])):
+        raise DataError(
+            f"{where}, and it may need no other of your files, but {file}, line {node.lineno}, has "
+            f"{ast.unparse(node)!r}. Move what it needs into this file."
+        )
 
 
 def _imported(node: ast.AST) -> list[str]:

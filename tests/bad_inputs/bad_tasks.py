@@ -126,6 +126,12 @@ BAD_INPUTS = {
         "differs: by up",
     ),
     "torch in a bundle": preparing("", "import torch\n" + FILES, "files.py, line 1, imports torch", "to another file"),
+    "a bundle that lacks a file": preparing(
+        "", "from own import X\n" + FILES, "files.py, line 1, has 'from own import X'"
+    ),
+    "a bundle that lacks its package": preparing(
+        "", FILES + "\ndef later():\n    from . import more\n", "line 13, has 'from . import more'"
+    ),
     "a bundle without a way back": preparing(
         "", FILES.partition("SCALE = 1")[0] + "SCALE = 1\n", "with a function preparation_of(about)"
     ),
