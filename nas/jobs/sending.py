@@ -13,6 +13,9 @@ from nas.tasks.sent.packing import packed, unpacked
 from nas.tasks.sent.parcels import Parcel, parcel_of, part_of, stored
 from nas.tasks.task import Task
 
+SHARED_FROM = 2**26
+"""Data that take so many bytes of memory are shared by all processes of a machine, instead of loaded by each."""
+
 
 class Store(Protocol):
     """A store of objects that the processes of all nodes see. It can be pickled."""
@@ -72,7 +75,8 @@ class StoredTask:
 class Sending:
     """Puts each task into the store once, where its process may need it from there.
 
-    A given task comes to every process from the store. Others are loaded again, except on nodes that lack the data.
+    A given task comes to every process from the store, and so does one that takes much memory. Others are loaded
+    again, except on nodes that lack the data.
     """
 
     def __init__(self, store: Store) -> None:
@@ -82,11 +86,12 @@ class Sending:
     def with_arrival(self, source: DataSource) -> DataSource:
         """Return the source as processes that train get it. Raises DataError if a given task cannot be sent."""
         is_given = source.given is not None
-        if not is_given and self._store.nodes < 2:
+        task = source.load()
+        is_shared = is_given or task.memory_bytes >= SHARED_FROM
+        if not is_shared and self._store.nodes < 2:
             return source
         key = id(source.given) if is_given else source
         if key not in self._sent:
-            task = source.load()
             try:
                 content = packed(task)
             except DataError:
@@ -95,4 +100,4 @@ class Sending:
                 return source  # nodes that have the data load them, and the others tell what they lack
             arrival = StoredTask(self._store.put(content), self._store.node, parcel_of(task), self._store)
             self._sent[key] = source, arrival  # the source too, or another object could get the same id
-        return replace(source, given=None, is_given=is_given, arrival=self._sent[key][1])
+        return replace(source, given=None, is_given=is_shared, arrival=self._sent[key][1])

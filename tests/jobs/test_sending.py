@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from nas.errors import DataError
+from nas.jobs import sending
 from nas.jobs.sending import Sending
 from nas.tasks import data_source
 from nas.tasks.data_source import DataSource, leaving
@@ -94,6 +95,25 @@ def test_named_data_are_put_only_where_there_are_other_nodes() -> None:
     assert pickle.loads(pickle.dumps(source)) == source
     assert not DictionaryStore.values
     assert sent(source, Sending(DictionaryStore(2))).arrival is not None
+
+
+@pytest.mark.parametrize(("task", "name"), [("signals", "tones"), ("tables", "wine")])
+def test_large_data_in_memory_are_shared_by_all_processes(
+    task: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the memory of each does not grow with the data, and none reads files again."""
+    monkeypatch.setattr(sending, "SHARED_FROM", 1000)
+    source = DataSource(name=name, task=task).pinned()
+    arrived = sent(source, Sending(DictionaryStore(1)))
+    known = source.load()
+    data_source._LOADED.clear()
+    monkeypatch.setattr(data_source, "load_task", None)
+    found = arrived.load()
+    assert found.fingerprint == known.fingerprint
+    (kept,) = DictionaryStore.values
+    assert isinstance(kept, Packed)
+    arrays = found.train.signals if task == "signals" else found.train.raw[0]  # type: ignore[attr-defined]
+    assert any(np.shares_memory(arrays, each) for each in kept.buffers)  # type: ignore[arg-type]
 
 
 def test_named_data_that_cannot_be_sent_are_loaded_by_each_node(
