@@ -8,6 +8,7 @@ import pickle
 import random
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import pytest
 import torch
 
 from nas.errors import DataError
+from nas.progress import NullProgress
 from nas.tasks.batches import in_order, items_at
-from nas.tasks.deployed.texts import IGNORED, TextPreparation, pieces, windows
+from nas.tasks.deployed.texts import IGNORED, TextPreparation, joined, pieces, windows
 from nas.tasks.loading import Loading
 from nas.tasks.texts import token_file
+from nas.tasks.texts.byte_pairs import learned_merges
 from nas.tasks.texts.loading import load_text
 from nas.tasks.texts.texts import Texts, Windows
 from nas.tasks.texts.token_file import TokenFile
@@ -219,6 +222,18 @@ def test_pieces_do_not_depend_on_how_a_text_comes(rng: np.random.Generator) -> N
     for size in (1, 2, 3, 64):
         parts = [text[start : start + size] for start in range(0, len(text), size)]
         assert list(pieces(parts)) == expected
+
+
+def test_byte_pairs_are_the_most_frequent_ones() -> None:
+    """Counted anew after each merge; of equal ones the lower tokens."""
+    text = b"banana bandana ananas, and anna can band a banal bandit " * 3
+    words = [list(word) for word in pieces([text])]
+    expected: list[tuple[int, int]] = []
+    for number in range(12):
+        counts = Counter(pair for word in words for pair in itertools.pairwise(word))
+        expected.append(min(counts, key=lambda pair: (-counts[pair], pair)))
+        words = [joined(word, expected[-1], 256 + number) for word in words]
+    assert learned_merges([text], 12, NullProgress()) == tuple(expected)
 
 
 def test_byte_pairs_shorten_a_text(file: Path) -> None:

@@ -5,6 +5,7 @@ Deployed models encode without a library, by ``nas.tasks.deployed.texts``, so le
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -31,20 +32,30 @@ def learned_merges(parts: Iterable[bytes], count: int, progress: Progress) -> tu
             places[pair].add(place)
     merges: list[Pair] = []
     progress.stage("learning byte pairs", count)
-    while pairs and len(merges) < count:
-        best = max(pairs, key=lambda pair: (pairs[pair], -pair[0], -pair[1]))
-        if pairs[best] < 2:
+    # The first entry of the heap with its pair's present number is the best pair. Looking at all pairs takes longer.
+    heap = [(-number, pair) for pair, number in pairs.items()]
+    heapq.heapify(heap)
+    while heap and len(merges) < count:
+        negative, best = heapq.heappop(heap)
+        if pairs.get(best) != -negative:
+            continue
+        if negative > -2:
             break
+        changed: set[Pair] = set()
         for place in sorted(places[best]):
             tokens, number = words[place]
             after = joined(tokens, best, BYTES + len(merges))
             for pair in itertools.pairwise(tokens):
                 pairs[pair] -= number
+                changed.add(pair)
             for pair in itertools.pairwise(after):
                 pairs[pair] += number
                 places[pair].add(place)
+                changed.add(pair)
             words[place] = (after, number)
-        pairs.pop(best, None)
+        del pairs[best], places[best]
+        for pair in changed - {best}:
+            heapq.heappush(heap, (-pairs[pair], pair))
         merges.append(best)
         progress.advance()
     progress.close()
