@@ -11,7 +11,7 @@ import torch
 
 from nas.errors import RecipeError, did_you_mean
 from nas.tasks.batches import Examples, Tensors, in_order
-from nas.tasks.scores import Score, scores_of
+from nas.tasks.scores import Score, add_finite, scores_of
 from nas.tasks.task import Task
 
 NOISE = "noise_error"
@@ -82,5 +82,5 @@ def _error_under(
     generator = torch.Generator().manual_seed(zlib.crc32(f"{name} {strength:g} {seed}".encode()))
     tally = task.criterion.tally()
     for items in in_order(examples, batch):
-        tally.add(outputs_of(task.corrupted(items.raw, name, strength, generator)), items.targets)
+        add_finite(tally, outputs_of(task.corrupted(items.raw, name, strength, generator)), items.targets)
     return scores_of(tally, examples)["error"]

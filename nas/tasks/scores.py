@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nas.errors import CandidateError
 from nas.values.comparison import wilson_interval
 
 FloatArray = npt.NDArray[np.float64]
@@ -49,6 +50,16 @@ class Tally(Protocol):
         intervals are for other groups. Those of this project do.
         """
         ...
+
+
+def add_finite(tally: Tally, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+    """Add a batch. Raises CandidateError if an output is NaN or infinite, though it may look like an answer."""
+    if not bool(outputs.isfinite().all()):
+        items = int((~outputs.isfinite()).reshape(len(outputs), -1).any(dim=1).sum())
+        raise CandidateError(
+            "nan", f"outputs of a model must be finite, but those of {items} of {len(outputs)} are not."
+        )
+    tally.add(outputs, targets)
 
 
 def share_of_items(wrong: float, count: float) -> Score:

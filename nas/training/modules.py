@@ -9,7 +9,7 @@ import torch
 
 from nas.tasks.batches import Examples, Tensors, in_order
 from nas.tasks.corruptions import NOISE, Robustness, mean_score, noise_scores
-from nas.tasks.scores import Tally
+from nas.tasks.scores import Tally, add_finite
 from nas.tasks.task import Task
 
 EVALUATED_TOGETHER = 512
@@ -51,7 +51,7 @@ def _tally_of(module: torch.nn.Module, examples: Examples, task: Task, device: t
     module.eval()
     with torch.inference_mode():
         for batch in in_order(examples, task.signature.together(EVALUATED_TOGETHER)):
-            tally.add(module(*task.inputs_of(moved(batch.raw, device))), batch.targets.to(device))
+            add_finite(tally, module(*task.inputs_of(moved(batch.raw, device))), batch.targets.to(device))
     return tally
 
 

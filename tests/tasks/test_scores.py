@@ -1,3 +1,4 @@
+import math
 import time
 
 import numpy as np
@@ -7,8 +8,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
+from nas.errors import CandidateError
 from nas.tasks.criteria import Classification, MultiLabel, Regression
-from nas.tasks.scores import Score, Tally
+from nas.tasks.scores import Score, Tally, add_finite
 from nas.tasks.signals.signals import Signals
 from nas.values.metric import METRICS
 
@@ -158,3 +160,12 @@ class TestGroups:
         assert len(np.unique(data.test.groups)) == len(data.test) // 3
         single = Signals.from_arrays(rng.normal(size=(60, 1, 32)), np.arange(60) % 2, name="windows")
         assert single.test.groups is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_outputs_that_are_not_finite_fail_a_candidate(value: float) -> None:
+    """The largest of NaN is an answer too, and would give an error that looks sound."""
+    outputs = torch.zeros(4, 3)
+    outputs[2, 1] = value
+    with pytest.raises(CandidateError, match="must be finite, but those of 1 of 4 are not"):
+        add_finite(Classification(3).tally(), outputs, torch.arange(4) % 3)

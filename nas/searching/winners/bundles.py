@@ -29,7 +29,7 @@ from nas.tasks.batches import Tensors, in_order, items_at
 from nas.tasks.carrying import carried_files, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
 from nas.tasks.deployed.arrays import array_preparation
-from nas.tasks.scores import Score, Tally, scores_of
+from nas.tasks.scores import Score, Tally, add_finite, scores_of
 from nas.tasks.task import Task
 from nas.training.settings import robustness_of, searched_robustness
 from nas.values.evaluation import Evaluation, Failure
@@ -187,7 +187,7 @@ class BundleMaker:
 
 
 def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:
-    tally.add(torch.from_numpy(outputs), targets)
+    add_finite(tally, torch.from_numpy(outputs), targets)
 
 
 def _json(value: object) -> bytes:
