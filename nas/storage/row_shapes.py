@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nas.values.metric import LARGEST_VALUE
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
@@ -19,9 +21,8 @@ def _plausible(sample: float) -> float:
 
 
 Sample = Annotated[float, Field(ge=0, le=1e18), AfterValidator(_plausible)]
-Value = Annotated[float, Field(ge=-1e30, le=1e30)]
-"""Larger ones are no results: sums of them overflow."""
-Loss = Annotated[float, Field(ge=0, le=1e30)]
+Value = Annotated[float, Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)]
+Loss = Annotated[float, Field(ge=0, le=LARGEST_VALUE)]
 Text = Annotated[str, Field(min_length=1)]
 Choices = Annotated[dict[str, bool | int | float | str], Field(min_length=1)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -93,6 +92,8 @@ class Metric:
         return next((pair for pair in pairs if pair[0] != pair[1]), (self.format(value), self.format(other)))
 
 
+LARGEST_VALUE = 1e30
+"""Larger values are no results: sums of them overflow, and a journal refuses them."""
 MOST_SHARE = 10.0
 """Larger errors are no shares, but of values that were not standardised; they are not written as per cent."""
 _PREFIXES = ("n", "µ", "m", "", "k", "M", "G", "T")
@@ -228,6 +229,14 @@ def unknown_metric(name: str, known: Iterable[str]) -> str:
 
 
 def trained_values(report: Mapping[str, Any]) -> dict[str, float]:
-    """Return the finite trained metrics in a report of a training, which has other things too."""
+    """Return the trained metrics in a report of a training, which has other things too.
+
+    Values that are not finite, or larger than ``LARGEST_VALUE``, are left out.
+    """
     found = {name: float(report[name]) for name in TRAINED if name in report}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    return {name: value for name, value in found.items() if is_result(value)}
+
+
+def is_result(value: float) -> bool:
+    """Return True if a value is finite and at most ``LARGEST_VALUE``, so that a journal can hold it."""
+    return abs(value) <= LARGEST_VALUE

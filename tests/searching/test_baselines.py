@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,18 @@ from quick_runs import BASE, Diary
 from torch import nn
 
 import nas
+from nas.errors import CandidateError
 from nas.results.front import Front
 from nas.results.run_folder import load_run
 from nas.searching.resolving import Instruments
+from nas.searching.winners.bundles import recordable
 from nas.space.architecture import Architecture, Choice
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BaselineTested
 from nas.tasks.baseline import Baseline
+from nas.tasks.scores import Score
 from nas.tasks.tabular.tabular import Tabular
+from nas.values.metric import LARGEST_VALUE
 
 NAME = "HistGradientBoosting"
 
@@ -103,6 +108,21 @@ def test_failure_is_told(tmp_path: Path) -> None:
     assert len(front) > 0
     assert "cannot be compared, because it failed: ValueError: no trees today" in front.compared[0]
     assert load_run(tmp_path / "run").baselines[0].failure
+
+
+def test_open_intervals_do_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a test split of one row. The error's bound becomes a number, and other such scores are left out."""
+    scores = {"error": Score(0.5, 0.0, math.inf), "unexplained_variance": Score(math.inf, 0.0, math.inf)}
+    monkeypatch.setattr("nas.searching.winners.baselines.scores_of", lambda tally, examples: scores)
+    search(tmp_path, table())
+    (row,) = load_run(tmp_path / "run").baselines
+    assert row.scores == {"error": (0.5, 0.0, LARGEST_VALUE)}
+
+
+def test_scores_that_are_no_numbers_fail() -> None:
+    """A deployed model may give NaN on a test item where the exported one did not."""
+    with pytest.raises(CandidateError, match=r"the test error must be finite and at most 1e\+30, but was nan"):
+        recordable({"error": Score(math.nan, math.nan, math.nan)})
 
 
 @pytest.mark.parametrize(

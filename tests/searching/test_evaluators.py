@@ -56,6 +56,13 @@ def test_what_is_minimised_or_limited_must_be_reported(mae: dict[str, float], to
     assert caught.value.reason == told
 
 
+def test_a_training_that_diverged_fails() -> None:
+    """A squared error beyond what a journal holds is finite all the same; the row would be damaged."""
+    with pytest.raises(CandidateError, match=r"error must be at most 1e\+30, but was 4e\+35: it diverged") as caught:
+        next(iter(reporting({"epoch": 1, "error": 4e35})({"id": "a"})))
+    assert caught.value.kind == "nan"
+
+
 def test_the_metrics_of_a_recipe_must_be_reported() -> None:
     """The error always, and each trained objective or limit once."""
     recipe = Recipe(objectives=("mae", "latency_ms"), limits=("noise_error <= 20%", "macs <= 3M"))

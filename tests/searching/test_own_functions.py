@@ -98,6 +98,21 @@ def test_failed_trainings_are_rows_and_the_search_goes_on(tmp_path: Path) -> Non
     assert len(evaluations_of(tmp_path / "run", "train")) == 6
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e35])
+def test_notes_that_no_journal_can_hold_are_left_out(tmp_path: Path, value: float) -> None:
+    """A loss of NaN beside a sound error ends nothing, and a huge metric damages no journal."""
+
+    def train(module: object, task: object, settings: object) -> object:
+        yield {"error": 0.5, "loss": value, "mse": value, "steps": 3}
+
+    search(tmp_path, OneChoice(), train=train)
+    run = nas.load_run(tmp_path / "run")
+    assert not run.damages
+    trained = [row for row in run.rows if row.stage == "train"]
+    assert len(trained) == 6
+    assert all(row.details["metrics"] == {"steps": 3} and "mse" not in row.values for row in trained)
+
+
 def test_a_function_that_never_works_ends_the_search_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(RepeatedFailureError, match="yields_accuracy must give the metric"):
         search(tmp_path, train=own_trainings.yields_accuracy, trials=12)

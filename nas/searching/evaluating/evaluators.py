@@ -20,6 +20,7 @@ from nas.tables.table_evaluation import TableLookup
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
+from nas.values.metric import LARGEST_VALUE, is_result
 from nas.values.objective import trained_metrics
 
 DOING = {
@@ -101,6 +102,8 @@ class Checked:
         if not isinstance(value, int | float) or not 0 <= value < math.inf:
             found = "has none" if value is None else f"has {value!r}"
             raise CandidateError("report", f"a report must have a finite {name} of at least 0, but one {found}.")
+        if not is_result(value):
+            raise CandidateError("nan", f"{name} must be at most {LARGEST_VALUE:g}, but was {value:g}: it diverged.")
 
 
 def reported(recipe: Recipe) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from nas.formats.onnx_file import with_counts
 from nas.formats.onnx_session import Arrays, Float32Array, outputs_of
 from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.state import RunState
-from nas.searching.winners.bundles import TESTED_TOGETHER
+from nas.searching.winners.bundles import TESTED_TOGETHER, recordable
 from nas.searching.winners.retraining import ENERGY, FINAL_METRICS
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import BaselineTested
@@ -118,4 +118,5 @@ class Baselines:
         tally = task.criterion.tally()
         for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
             tally.add(torch.from_numpy(outputs(task.prepared(batch.raw))), batch.targets)
-        return {name: (score.value, score.low, score.high) for name, score in scores_of(tally, task.test).items()}
+        scores = recordable(scores_of(tally, task.test))
+        return {name: (score.value, score.low, score.high) for name, score in scores.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,12 +33,11 @@ from nas.tasks.task import Task
 from nas.training.settings import robustness_of, searched_robustness
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
+from nas.values.metric import LARGEST_VALUE, is_result
 
 WINNERS = "winners"
 ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
 PARITY_ITEMS = 64
-LARGEST = 1e30
-"""A bound that is not finite, as of a single value, is written as this number."""
 TESTED_TOGETHER = 512
 """About so many test items are prepared and run at once."""
 
@@ -99,10 +97,10 @@ class BundleMaker:
                 inputs = task.prepared(batch.raw)
                 _add(deployed, state.resolved.bench.outputs(model, inputs), batch.targets)
                 _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
+            scores = recordable(scores_of(deployed, task.test))
             noise = self._noise(model, task)
         except CandidateError as error:
             return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
-        scores = dict(scores_of(deployed, task.test))
         tested = scores.pop("error")
         if noise:
             scores[NOISE] = mean_score(list(noise.values()))
@@ -114,10 +112,10 @@ class BundleMaker:
             measurements=outcome,
             details={
                 "test_error": tested.value,
-                "test_interval": [tested.low, min(tested.high, LARGEST)],
-                "scores": {name: list(score) for name, score in scores.items() if all(map(math.isfinite, score))},
+                "test_interval": [tested.low, tested.high],
+                "scores": {name: list(score) for name, score in scores.items()},
                 **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
-                "exported_test_error": exported.error,
+                "exported_test_error": exported.error if is_result(exported.error) else None,
                 "chance_error": deployed.chance_error,
                 "parity": difference,
                 "folder": f"{WINNERS}/{architecture.id}",
@@ -147,7 +145,8 @@ class BundleMaker:
         def outputs(raw: Tensors) -> torch.Tensor:
             return torch.from_numpy(bench.outputs(model, task.prepared(raw)))
 
-        return noise_scores(outputs, task.test, task, robustness_of(recipe))
+        found = noise_scores(outputs, task.test, task, robustness_of(recipe))
+        return found if all(is_result(each) for score in found.values() for each in score) else {}
 
     def _write_bundle(self, row: Evaluation, measurements: dict[str, Measurement], task: Task) -> None:
         """Write everything beside the model that someone needs who has only the folder."""
@@ -184,6 +183,21 @@ class BundleMaker:
 
     def _bundle(self, architecture: Architecture) -> Path:
         return self._folder / WINNERS / architecture.id
+
+
+def recordable(scores: Mapping[str, Score]) -> dict[str, Score]:
+    """Return the scores that a journal can hold. An error's bound that is open, as of one item, becomes a number.
+
+    Raises:
+        CandidateError: the error itself is not finite, or too large.
+    """
+    error = scores["error"]
+    if not is_result(error.value):
+        raise CandidateError(
+            "nan", f"the test error must be finite and at most {LARGEST_VALUE:g}, but was {error.value:g}."
+        )
+    others = {name: score for name, score in scores.items() if name != "error" and all(map(is_result, score))}
+    return {"error": error._replace(high=min(error.high, LARGEST_VALUE)), **others}
 
 
 def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:

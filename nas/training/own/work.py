@@ -33,7 +33,7 @@ from nas.training.own.deadline import TimeUpError, deadline
 from nas.training.own.function import OwnSettings, TrainingFunction
 from nas.training.own.process_state import ProcessState
 from nas.training.settings import TrainingSettings
-from nas.values.metric import trained_values
+from nas.values.metric import is_result, trained_values
 
 WEIGHTS = "weights"
 Step = Callable[[], Any]
@@ -201,7 +201,9 @@ class _Steps:
             wanted = "at least 0" if largest == math.inf else f"from 0 to {largest:g}: a share, not per cent"
             raise self._wrong(f"must give an error {wanted}, but gave {error:g}")
         known = trained_values(values)  # those that may be objectives or limits
-        others = {name: value for name, value in values.items() if name not in known}
+        # Notes such as a loss of NaN are no reason to fail, but no value that a journal can hold.
+        notes = {name: value for name, value in values.items() if name not in known and value is not None}
+        others = {name: value for name, value in notes.items() if is_result(value)}
         return {"error": error, **known, **({"metrics": others} if others else {})}
 
     def _weights(self, metrics: Mapping[str, Any]) -> bytes:
