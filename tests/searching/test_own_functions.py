@@ -7,7 +7,7 @@ from pathlib import Path
 import own_trainings
 import pytest
 from commands import SHORT, UNMEASURED, RunningCommand, assert_nothing_twice, evaluations_of, run_nas
-from quick_runs import Diary, OneChoice, resume, search
+from quick_runs import Diary, OneChoice, Stopping, resume, search
 
 import nas
 from nas.errors import RecipeError, RepeatedFailureError
@@ -123,6 +123,15 @@ def test_a_run_with_a_given_function_needs_it_again(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="made with a training function; pass it again as train="):
         resume(tmp_path / "run", OneChoice())
     assert len(resume(tmp_path / "run", OneChoice(), train=own_trainings.quick)) > 0
+
+
+def test_a_run_goes_on_with_the_training_that_it_began_with(tmp_path: Path) -> None:
+    """Rows of another training would not compare with those that are there."""
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, OneChoice(), progress=Stopping("retraining winners"))
+    with pytest.raises(RecipeError, match="which is by the trainer of this project. Leave train=… out"):
+        resume(tmp_path / "run", OneChoice(), train=own_trainings.quick)
+    assert len(resume(tmp_path / "run", OneChoice())) > 0
 
 
 def test_it_also_checks_scores_of_untrained_networks(tmp_path: Path) -> None:

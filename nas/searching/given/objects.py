@@ -64,7 +64,11 @@ def task_of(data: object) -> Task | None:
 def check_given(
     recipe: Recipe, space: GivenSpace | None, task: Task | None, train: GivenTraining | None = None
 ) -> None:
-    """Check that everything is there that the recipe calls ``given``. Raises RecipeError if it is not."""
+    """Check that everything is there that the recipe calls ``given``, and no other training function.
+
+    Raises:
+        RecipeError: an object is missing, or the recipe trains in another way than by the function that was passed.
+    """
     named = (
         (space, recipe.space.name, "space"),
         (task, recipe.data.name, "data"),
@@ -74,6 +78,13 @@ def check_given(
         if given is None and name == GIVEN:
             noun = "training function" if what == "train" else f"{what} object"
             raise RecipeError(f"this recipe was made with a {noun}; pass it again as {what}=…")
+    if train is not None and recipe.training.function != GIVEN:
+        name = recipe.training.function
+        trains = "the trainer of this project" if name is None else f"the function {name}"
+        raise RecipeError(
+            f"a run goes on with the training that it began with, which is by {trains}. Leave train=… out, or start "
+            "a new run."
+        )
 
 
 def function_of(recipe: Recipe, train: GivenTraining | None) -> TrainingFunction | None:
