@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -52,6 +52,14 @@ def quick(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[st
 
 def ends_early(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[str, float]]:
     yield {"error": 0.4}
+
+
+def returns_the_last(
+    module: torch.nn.Module, task: Any, settings: Any
+) -> Generator[dict[str, float], None, dict[str, float]]:
+    """Yield metrics after every epoch, and return those of averaged weights."""
+    yield from quick(module, task, settings)
+    return {"error": 0.05}
 
 
 def yields_nothing(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[str, float]]:

@@ -129,7 +129,7 @@ def test_a_run_goes_on_with_the_training_that_it_began_with(tmp_path: Path) -> N
     """Rows of another training would not compare with those that are there."""
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, OneChoice(), progress=Stopping("retraining winners"))
-    with pytest.raises(RecipeError, match="which is by the trainer of this project. Leave train=… out"):
+    with pytest.raises(RecipeError, match=r"which is by the trainer of this project\. Leave train=… out"):
         resume(tmp_path / "run", OneChoice(), train=own_trainings.quick)
     assert len(resume(tmp_path / "run", OneChoice())) > 0
 

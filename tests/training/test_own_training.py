@@ -89,6 +89,11 @@ class TestATraining:
         first, last = reports(own_trainings.ends_early, epochs=5)
         assert (first["epoch"], last["epoch"], last["done"], last["error"]) == (1, 5, True, 0.4)
 
+    def test_may_return_its_last_metrics(self) -> None:
+        """They take the place of those that it yielded last, and are no epoch more."""
+        found = reports(own_trainings.returns_the_last, epochs=3)
+        assert [(report["epoch"], report["error"]) for report in found] == [(1, 0.9), (2, 0.45), (3, 0.05)]
+
     def test_is_ended_between_reports(self) -> None:
         """An error at that moment is told, and disturbs nobody."""
         running = work(own_trainings.refuses_to_close, epochs=5)(JOB)

@@ -88,6 +88,7 @@ class _Steps:
         self._state: ProcessState | None = None
         self._module: torch.nn.Module | None = None
         self._running: Iterator[Any] | None = None
+        self._returned = False
 
     def reports(self) -> Iterator[dict[str, Any]]:
         """Yield the reports; the last one, which holds ``done``, once the function has ended."""
@@ -96,13 +97,15 @@ class _Steps:
         if isinstance(found, Iterator):
             self._running = found
             for metrics in iter(lambda: self._step(self._advance), None):
+                last = metrics
+                if self._returned:  # in the place of the last ones that it yielded
+                    break
                 count += 1
                 if count > epochs:
                     raise self._wrong(
                         f"must yield metrics at most settings.epochs times ({epochs}), but did so once more. Loop over "
                         "range(settings.epochs), or raise training.epochs and retraining.epochs"
                     )
-                last = metrics
                 report = self._checked(metrics)
                 if count < epochs:
                     yield {**report, "epoch": count}
@@ -146,6 +149,7 @@ class _Steps:
         try:
             found = next(self._running)
         except StopIteration as end:
+            self._returned = True
             return end.value
         return {} if found is None else found
 
