@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from tiny_space import TinySpace
 from torch.utils.data import DataLoader
@@ -160,6 +161,9 @@ def change_everything() -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
     torch.set_num_threads(3)
+    torch.autograd.set_detect_anomaly(True)
+    torch.backends.cudnn.benchmark = True
+    np.seterr(all="raise")
     torch.manual_seed(99)
 
 
@@ -169,7 +173,8 @@ def changes_everything(module: torch.nn.Module, task: Any, settings: Any) -> Ite
     drawn = torch.rand(1)
     torch.manual_seed(99)
     for _ in range(settings.epochs):
-        yield {"error": float(torch.get_default_dtype() != torch.float64 or torch.get_num_threads() != 3)}
+        held = torch.get_default_dtype() == torch.float64, torch.get_num_threads() == 3, os.getcwd() == "/"
+        yield {"error": float(not all(held))}
     assert torch.equal(torch.rand(1), drawn)
     assert os.environ["OWN_TRAINING"] == "1"
 

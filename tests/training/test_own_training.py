@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import own_trainings
 import pytest
 import torch
@@ -161,7 +162,7 @@ def state() -> list[Any]:
     return [
         *(os.getcwd(), dict(os.environ), [*sys.path], sys.stderr, [*warnings.filters], [*logging.root.handlers]),
         *(logging.root.manager.disable, torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()),
-        torch.get_rng_state().tolist(),
+        *(torch.is_anomaly_enabled(), torch.backends.cudnn.benchmark, np.geterr(), torch.get_rng_state().tolist()),
     ]
 
 

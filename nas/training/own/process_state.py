@@ -78,6 +78,22 @@ def _set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def _read_cudnn() -> tuple[bool, bool]:
+    return torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+
+
+def _set_cudnn(flags: tuple[bool, bool]) -> None:
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
+
+
+def _set_anomalies(on: bool) -> None:
+    torch.autograd.set_detect_anomaly(on, check_nan=torch.is_anomaly_check_nan_enabled())
+
+
+def _set_numpy_errors(ways: Any) -> None:
+    np.seterr(**ways)
+
+
 def _set_path(path: list[str]) -> None:
     sys.path[:] = path
 
@@ -92,9 +108,12 @@ PARTS: dict[str, Part] = {
     "threads": (torch.get_num_threads, _set_threads),
     "gradients": (torch.is_grad_enabled, _set_gradients),
     "determinism": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "flags of cuDNN": (_read_cudnn, _set_cudnn),
+    "search for anomalies": (torch.is_anomaly_enabled, _set_anomalies),
     "precision of products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "random numbers of torch": (torch.get_rng_state, torch.set_rng_state),
     "random numbers of numpy": (np.random.get_state, np.random.set_state),
+    "errors of numpy": (np.geterr, _set_numpy_errors),
     "random numbers of Python": (random.getstate, random.setstate),
     "environment": (lambda: dict(os.environ), _set_environment),
     "current folder": (_read_folder, _set_folder),

@@ -163,7 +163,7 @@ class _Steps:
         if self._state is not None:
             self._state.restore()
         try:
-            with deadline(self._left_s), own_code():
+            with deadline(self._left_s), own_code(), self._state_kept():
                 return step()
         except (TimeUpError, EscapedError) as error:
             if isinstance(error, EscapedError) and not isinstance(error.escaped, TimeUpError):
@@ -179,9 +179,16 @@ class _Steps:
                 raise
             raise CandidateError("exception", f"{self._name} raised {raised_text(error)}") from error
         finally:
-            self._state = ProcessState()
             before.restore()
             self._left_s -= self._work.clock() - began_s
+
+    @contextlib.contextmanager
+    def _state_kept(self) -> Iterator[None]:
+        """Keep the state that the context leaves, before anything around it puts the current folder back."""
+        try:
+            yield
+        finally:
+            self._state = ProcessState()
 
     # What it gives
 
