@@ -152,6 +152,10 @@ class Tuning:
     """Which of a module's parameters change: those that ``tune`` names, and in the first epochs only the head.
 
     Layers of which no parameter changes keep their statistics, as if they were deployed already.
+
+    Raises:
+        RecipeError: the module has no parameters of the names in ``tune``, or only the head is trained at first, and
+            ``tune`` leaves it out.
     """
 
     def __init__(self, module: torch.nn.Module, tune: str, head_epochs: int) -> None:
@@ -161,6 +165,11 @@ class Tuning:
         wanted = {id(p) for p in tuned(module, tune)}
         self.parameters = [p for p in before if id(p) in wanted]
         self._head = {id(p) for p in head_of(module)}
+        if head_epochs and self.parameters and not self._head & wanted:
+            raise RecipeError(
+                f"training.head_epochs trains the head alone at first, but training.tune {tune!r} leaves it out. Name "
+                "the head there too, or set head_epochs to 0."
+            )
         self._is_partial = head_epochs > 0 or len(self.parameters) < len(before)
         for parameter in before:
             parameter.requires_grad_(id(parameter) in wanted)

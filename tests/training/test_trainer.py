@@ -128,6 +128,12 @@ def test_the_head_warms_up_alone(digits: Images, pretrained: nn.Module) -> None:
     assert not torch.equal(module[0].weight, body)  # type: ignore[index]
 
 
+def test_a_head_that_is_not_tuned_cannot_warm_up(digits: Images, pretrained: nn.Module) -> None:
+    """Nothing would be left to train in the first epochs."""
+    with pytest.raises(RecipeError, match=r"training.tune '0' leaves it out\. Name the head there too"):
+        trained(copy.deepcopy(pretrained), digits, tune="0", head_epochs=1)
+
+
 def test_fine_tuning_starts_from_what_is_known(digits: Images, pretrained: nn.Module) -> None:
     """One epoch of fine-tuning reaches what one epoch from scratch does not."""
     fine = trained(copy.deepcopy(pretrained), digits, epochs=1, layer_decay=0.8, learning_rate=2e-3)
