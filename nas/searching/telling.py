@@ -46,7 +46,8 @@ def _expected_quality(beliefs: Beliefs, row: Evaluation) -> float | None:
     curve = row.details.get("curve", ())
     alike = beliefs.candidates
     if "epochs" in beliefs.parts.names:  # curves of other lengths fall at another pace
-        alike = [other for other in alike if other.architecture["epochs"] == row.architecture["epochs"]]
+        epochs = row.architecture.get("epochs")  # a choice that depends on another one may be missing
+        alike = [other for other in alike if other.architecture.get("epochs") == epochs]
     finished = [other.details.get("curve", ()) for other in alike]
     ratios = [c[-1] / c[len(curve) - 1] for c in finished if len(c) >= len(curve) > 0 and c[len(curve) - 1] > 0]
     return float(curve[-1] * np.median(ratios)) if ratios else None

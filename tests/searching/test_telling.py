@@ -9,11 +9,12 @@ import pytest
 from fake_predictor import Settings
 from made_up_beliefs import beliefs_of
 from predicted_latency import ALL, fitted, measured
+from quick_runs import OneChoice
 
 from nas.searching.beliefs import Beliefs
 from nas.searching.proposer import Told
 from nas.searching.telling import known_costs, known_losses, told
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Choice
 from nas.space.layer import total_macs
 from nas.values.evaluation import Evaluation, Failure
 
@@ -71,6 +72,25 @@ def test_stopped_trainings_are_expected_to_improve_as_finished_ones_did() -> Non
     assert found[ALL[0]].losses is not None
     assert found[ALL[0]].losses[0] == 0.2
     assert found[ALL[5]] == Told(ALL[5], None, {})
+
+
+class Longer(OneChoice):
+    """Only the narrow networks choose how long they are trained."""
+
+    choices = (*OneChoice.choices, Choice("epochs", (2, 3), when=("width", (2, 3)), affects="training"))
+
+
+def test_curves_of_as_many_epochs_are_compared_also_without_a_choice() -> None:
+    """A choice of epochs may depend on another one, and be missing."""
+    short, longer, stopped = (Architecture({"width": w, "epochs": e}) for w, e in ((2, 2), (2, 3), (3, 3)))
+    free, ended = Architecture({"width": 4}), Architecture({"width": 5})
+    rows = [
+        *(trained(short, (0.8, 0.1)), trained(longer, (0.8, 0.6, 0.4)), trained(free, (0.8, 0.7, 0.7, 0.6))),
+        *(trained(stopped, (0.4,), stopped=True), trained(ended, (0.4,), stopped=True)),
+    ]
+    beliefs = beliefs_of(space=Longer(), rows=rows)
+    assert told(beliefs, rows[3]).expected == (pytest.approx(0.2),)
+    assert told(beliefs, rows[4]).expected == (pytest.approx(0.3),)
 
 
 def test_stopped_trainings_exceed_limits_by_their_expected_error() -> None:
