@@ -132,14 +132,14 @@ def _resolve_new(
 ) -> Resolved:
     """Return what the names of a new run's recipe stand for, with a meter that works."""
     resolved = resolve(recipe, space, task, instruments, progress, train)
-    if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
-        try:
+    try:
+        if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
             resolved.bench.check_meter()
-        except BaseException:
-            resolved.look.close()
-            raise
-    task = None if resolved.models is None else resolved.task
-    return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task))
+        task = None if resolved.models is None else resolved.task
+        return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task))
+    except BaseException:
+        resolved.look.close()
+        raise
 
 
 @stopping()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from commands import evaluations_of
-from quick_runs import instruments
+from quick_runs import Diary, instruments
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -101,6 +103,44 @@ def test_three_data_sets_work_from_search_to_bundle(inputs: int, regression: boo
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "160" in report
     assert "given" in report
+
+
+class WithDefaults(nas.DataSetTask):
+    """Data with settings of their own that suit them."""
+
+    defaults: Mapping[str, object] = {}
+
+    @property
+    def training_defaults(self) -> dict[str, Any]:
+        return dict(self.defaults)
+
+
+def test_defaults_of_a_task_may_be_any_values(tmp_path: Path) -> None:
+    """Texts and switches, too, and a message names those that are used."""
+    task, diary = WithDefaults(*triple(1, False)), Diary()
+    task.defaults = {"training": {"schedule": "linear", "augment": False, "weight_decay": 0.1}}
+    tools = instruments(Sums(task.signature))
+    nas.search(SMALL, space=Sums(task.signature), data=task, runs=tmp_path, progress=diary, instruments=tools)
+    assert nas.load_run(tmp_path / "run").recipe.training.schedule == "linear"
+    told = "defaults for these items: training.schedule=linear, training.augment=False, training.weight_decay=0.1"
+    assert told in diary.news
+
+
+@pytest.mark.parametrize(
+    ("defaults", "told"),
+    [
+        ({"trainings": {"epochs": 2}}, "must map sections of a recipe, .* Did you mean 'training'"),
+        ({"training": {"epochs": 0}}, "training.epochs: input should be greater than or equal to 1"),
+        ({"training": {"epoch": 2}}, "a recipe has no key 'training.epoch'"),
+    ],
+)
+def test_defaults_that_no_recipe_takes_are_refused(tmp_path: Path, defaults: dict[str, object], told: str) -> None:
+    """The message names the task, because the user's recipe is not to blame."""
+    task = WithDefaults(*triple(1, False))
+    task.defaults = defaults
+    tools = instruments(Sums(task.signature))
+    with pytest.raises(nas.DataError, match=f"training_defaults of the task WithDefaults .*{told}"):
+        nas.search(SMALL, space=Sums(task.signature), data=task, runs=tmp_path, progress=None, instruments=tools)
 
 
 def test_data_of_a_finished_run_are_needed_again_and_must_be_the_same(tmp_path: Path) -> None:

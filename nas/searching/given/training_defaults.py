@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from nas.errors import DataError, RecipeError, did_you_mean
 from nas.recipe.recipe import Recipe
 from nas.tasks.task import Task
 
@@ -10,6 +13,7 @@ def with_training_defaults(recipe: Recipe, given: Recipe, task: Task | None) -> 
     """Return the recipe with the task's own defaults for keys that ``given``, the recipe as it was written, lacks."""
     if task is None or not task.training_defaults:
         return recipe
+    _check(task)
     values = recipe.model_dump()
     for section, defaults in task.training_defaults.items():
         written = getattr(given, section).model_fields_set if section in given.model_fields_set else frozenset()
@@ -20,9 +24,31 @@ def with_training_defaults(recipe: Recipe, given: Recipe, task: Task | None) -> 
 def defaults_told(recipe: Recipe, task: Task) -> list[str]:
     """Return a sentence on the keys that have the task's own defaults, if there are some."""
     used = [
-        f"{section}.{key}={value:g}"
+        f"{section}.{key}={_shown(value)}"
         for section, defaults in task.training_defaults.items()
         for key, value in defaults.items()
         if getattr(getattr(recipe, section), key) == value
     ]
     return [f"defaults for these {task.noun}: {', '.join(used)}"] if used else []
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _check(task: Task) -> None:
+    """Check the defaults of a task, which may be a user's own. Raises DataError if a recipe would refuse them."""
+    kind, sections = type(task).__qualname__, Recipe.model_fields
+    for section, defaults in task.training_defaults.items():
+        if section not in sections or not isinstance(defaults, dict):
+            raise DataError(
+                f"training_defaults of the task {kind} must map sections of a recipe, such as "
+                f'{{"training": {{"epochs": 20}}}}, but got {section!r}: {defaults!r:.80}. '
+                f"{did_you_mean(section, sections)}"
+            )
+        try:
+            Recipe.from_mapping({section: defaults})
+        except RecipeError as error:
+            raise DataError(
+                f"training_defaults of the task {kind} must be values that a recipe takes, but: {error}"
+            ) from error
