@@ -145,22 +145,27 @@ class PredictionCheck:
 def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[PredictionCheck]:
     """Return one check for each architecture with a prediction of ``metric``, in the order of first measurements.
 
+    Architectures that differ only in choices of training share one, with the measurement of the last winner.
     A check holds the prediction that was made before the first measurement. An architecture that was measured before
     any predictor was fitted has none: a winner then has the prediction of its final row, and a candidate has no check.
     """
+    shared = choices_of_training(rows)
     first: dict[Architecture, Evaluation] = {}
     for row in rows:
         if row.stage in ("measure", "winner") and not row.failed and metric.name in row.measurements:
-            first.setdefault(row.architecture, row)
-    winners = {row.architecture: row for row in rows if row.stage == "winner"}
+            first.setdefault(row.architecture.without(shared), row)
+    winners = {
+        row.architecture.without(shared): row
+        for row in rows
+        if row.stage == "winner" and not row.failed and metric.name in row.measurements
+    }
     checks = []
-    for architecture, earliest in first.items():
-        last = winners.get(architecture)
-        is_winner = last is not None and not last.failed and metric.name in last.measurements
-        final = last if last is not None and is_winner else earliest
+    for part, earliest in first.items():
+        last = winners.get(part)
+        is_winner, final = last is not None, last or earliest
         came_before = metric.name in earliest.predicted
         predicted = (earliest if came_before else final).predicted.get(metric.name)
         if predicted is not None:
             measured = final.measurements[metric.name]
-            checks.append(PredictionCheck(architecture, predicted, measured, is_winner, came_before))
+            checks.append(PredictionCheck(final.architecture, predicted, measured, is_winner, came_before))
     return checks

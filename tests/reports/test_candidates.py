@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from run_record_example import TARGET, architecture_at
 
 from nas.reports.candidates import PredictionCheck, prediction_checks
-from nas.values.evaluation import Evaluation, Failure, PredictedValue, Stage
+from nas.space.architecture import Architecture
+from nas.values.evaluation import FOR_ANY, Evaluation, Failure, PredictedValue, Stage
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 
@@ -53,6 +56,17 @@ def test_a_winner_is_checked_once_by_its_first_prediction_and_its_last_measureme
 def test_a_winner_that_was_measured_before_any_predictor_is_marked() -> None:
     """Its prediction comes from a predictor that was fitted to its measurement."""
     assert summary(row("measure", 1, 1.0), row("winner", 1, 1.1, 1.05)) == [(1.05, 1.1, True, False)]
+
+
+def test_networks_that_differ_only_in_training_are_checked_once() -> None:
+    """The measurement of one is that of all: a later prediction for a winner that was trained otherwise is no test."""
+    network, shared = architecture_at(1), {FOR_ANY: ["rate"]}
+    first, second = (Architecture({**network, "rate": rate}) for rate in (0.1, 0.2))
+    measured = replace(row("measure", 1, 1.0), architecture=first, details=shared)
+    winner = replace(row("winner", 1, 1.1, 1.05), architecture=second)
+    assert summary(measured, winner) == [(1.05, 1.1, True, False)]
+    predicted = replace(row("measure", 1, 1.0, 1.3), architecture=first, details=shared)
+    assert summary(predicted, winner) == [(1.3, 1.1, True, True)]
 
 
 def test_failed_rows_are_left_out() -> None:
