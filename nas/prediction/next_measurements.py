@@ -17,7 +17,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import POPULATION, TRACED_POPULATION, Describer
 from nas.space.search_space import HasLayers, sample
 from nas.values.evaluation import PredictedValue
-from nas.values.held_out import HeldOutError, finite_or_none
+from nas.values.held_out import HeldOutError, finite_or_none, reach_text
 from nas.values.objective import Limit
 
 SUGGESTED = 8
@@ -184,7 +184,7 @@ def _samples_needed(curve: Sequence[HeldOutError], half: float) -> tuple[float, 
     sizes, widths = np.log(np.array(points, dtype=np.float64)).T
     power = -float(np.polyfit(sizes, widths, 1)[0])
     (few, wide), (many, narrow) = points[0], points[-1]
-    seen = f"with {few} samples they reach {50 * wide:.0f} % to each side, with {many} samples {50 * narrow:.0f} %"
+    seen = f"with {few} samples they {reach_text(wide / 2, few)}, with {many} they {reach_text(narrow / 2, many)}"
     if power <= _FLAT or not math.isfinite(half):
         return math.inf, seen
     return curve[-1].samples * (half / LARGEST_HALF_WIDTH) ** (1 / power), seen

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nas.prediction.predictor import HeldOut
-from nas.values.held_out import HeldOutError
+from nas.values.held_out import HeldOutError, reach_text
 from nas.values.metric import Metric
 from nas.values.objective import Limit, limit_text
 
@@ -55,7 +55,7 @@ def verdict(metric: Metric, held_out: HeldOutError, predictions: HeldOut, limits
     for limit in on_it:
         half_width = half_width_at(limit, predictions)
         if not half_width <= LARGEST_HALF_WIDTH:
-            reach = f"reach {100 * half_width:.0f} % to each side" if math.isfinite(half_width) else "are open"
+            reach = reach_text(half_width, held_out.samples)
             sentences.append(
                 f"The {name} predictor is not good enough for {limit_text(limit)}: near the limit its 90 % bounds "
                 f"{reach}, and should reach {100 * LARGEST_HALF_WIDTH:.0f} % at most."

@@ -14,7 +14,7 @@ from nas.prediction.trust_report import TrustReport
 from nas.reports.console import print_pairs
 from nas.results.winner import range_text
 from nas.space.architecture import Architecture, choices_within
-from nas.values.held_out import HeldOutError
+from nas.values.held_out import HeldOutError, reach_text, width_text
 from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
@@ -41,7 +41,11 @@ def figures_of(held_out: HeldOutError) -> list[Figure]:
         ),
         Figure("within ±5 %", share(held_out.within_5_percent), "of the predictions"),
         Figure("within ±10 %", share(held_out.within_10_percent), "of the predictions"),
-        Figure("width of the bounds", share(held_out.width), "median of (upper − lower bound) / mean"),
+        Figure(
+            "width of the bounds",
+            width_text(held_out.width, held_out.samples),
+            "median of (upper − lower bound) / mean",
+        ),
         Figure(
             "coverage",
             share(held_out.coverage),
@@ -69,13 +73,14 @@ def sentences_of(report: TrustReport) -> list[str]:
     if not report.limits:
         return [
             f"No limit was asked for. On {held_out.samples} held-out architectures, predictions are off by "
-            f"{share(held_out.mape)} on average, and their 90 % bounds reach {share(held_out.width / 2)} to each side."
+            f"{share(held_out.mape)} on average, and their 90 % bounds "
+            f"{reach_text(held_out.width / 2, held_out.samples)}."
         ]
     limits = " and ".join(limit_text(limit) for limit in report.limits)
     return [
         f"Good enough for {limits}: on {held_out.samples} held-out architectures, predictions are off by "
-        f"{share(held_out.mape)} on average, and near the limit their 90 % bounds reach "
-        f"{100 * report.half_width:.0f} % to each side."
+        f"{share(held_out.mape)} on average, and near the limit their 90 % bounds "
+        f"{reach_text(report.half_width, held_out.samples)}."
     ]
 
 
@@ -116,8 +121,8 @@ def _curve_rows(report: TrustReport) -> tuple[Sequence[str], list[_Row]]:
     headers = ("Samples", "Mean error", "Spearman", "Within ±10 %", "Width of bounds")
     rows: list[_Row] = []
     for each in report.curve:
-        figures = share(each.mape), _correlation(each.spearman), share(each.within_10_percent), share(each.width)
-        rows.append(((str(each.samples), *figures), None))
+        figures = share(each.mape), _correlation(each.spearman), share(each.within_10_percent)
+        rows.append(((str(each.samples), *figures, width_text(each.width, each.samples)), None))
     return headers, rows
 
 

@@ -17,6 +17,7 @@ from nas.results.winner import range_text
 from nas.storage.journal_rows import Fit
 from nas.values.comparison import is_surely_less
 from nas.values.evaluation import Evaluation
+from nas.values.held_out import reach_text
 from nas.values.metric import METRICS
 
 INTERVAL = " (95\u00a0%\u00a0interval)"
@@ -82,7 +83,8 @@ def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
     for name, fit in {fit.metric: fit for fit in fits}.items():
         title = METRICS[name].title.lower() if name in METRICS else name
         width = fit.held_out.width
-        bounds = f" Its 90 % bounds reached {50 * width:.0f} % to each side." if math.isfinite(width) else ""
+        reach = reach_text(width / 2, fit.held_out.samples) if math.isfinite(width) else ""
+        bounds = f" Its 90 % bounds {reach}." if reach else ""
         sentences.append(
             f"On {fit.held_out.samples} {words.held_out}, the last {title} predictor was off by "
             f"{100 * fit.held_out.mape:.1f} % on average.{bounds}"

@@ -20,7 +20,7 @@ from nas.space.description import Describer
 from nas.storage.journal_rows import Fit
 from nas.storage.measurement_store import space_identity
 from nas.values.evaluation import PredictedValue
-from nas.values.held_out import HeldOutError
+from nas.values.held_out import HeldOutError, reach_text
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 from nas.values.other_target import Source
@@ -216,7 +216,7 @@ def _held_out(predictor: Predictor, index: int) -> PredictedValue:
 def held_out_text(held_out: HeldOutError) -> str:
     """Return one line about a predictor's error on architectures that it had not seen."""
     rank = "" if math.isnan(held_out.spearman) else f", Spearman {held_out.spearman:.3f}"
-    bounds = f"reach ±{50 * held_out.width:.0f} %" if math.isfinite(held_out.width) else "are open"
+    bounds = reach_text(held_out.width / 2, held_out.samples, "±{}")
     return (
         f"{held_out.samples} measured, held-out error: mean {100 * held_out.mape:.1f} %{rank}, "
         f"within ±10 % for {100 * held_out.within_10_percent:.0f} %, 90 % bounds {bounds}"

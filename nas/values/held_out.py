@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+LARGEST_TOLD = 3.0
+"""Bounds that reach farther to each side, relative to the mean, say only that there are too few measurements."""
+
 
 @dataclass(frozen=True)
 class HeldOutError:
@@ -40,3 +43,27 @@ class HeldOutError:
 def finite_or_none(value: float) -> float | None:
     """Return ``value``, or None, which JSON can hold, where it is infinite or not a number."""
     return value if math.isfinite(value) else None
+
+
+def reach_text(half_width: float, samples: int, sides: str = "{} to each side") -> str:
+    """Return how far bounds reach, as the end of a sentence about them: ``reach 12 % to each side``.
+
+    ``half_width`` is relative to the mean, and ``samples`` is the number of measurements that it comes from.
+    """
+    if not math.isfinite(half_width):
+        return "are open"
+    if half_width > LARGEST_TOLD:
+        return f"are {too_few_text(samples)}"
+    return f"reach {sides.format(f'{100 * half_width:.0f} %')}"
+
+
+def width_text(width: float, samples: int) -> str:
+    """Return the width of bounds for a table: ``24.0 %``, or a dash if it is not finite."""
+    if not math.isfinite(width):
+        return "–"
+    return f"{100 * width:.1f} %" if width <= 2 * LARGEST_TOLD else too_few_text(samples)
+
+
+def too_few_text(samples: int) -> str:
+    """Return what stands in the place of bounds that are too wide to mean anything."""
+    return f"unknown (too few measurements: {samples})"

@@ -35,7 +35,15 @@ def test_a_good_predictor_needs_no_words() -> None:
     assert verdict(LATENCY, held_out(), predictions(0.99 * LARGEST_HALF_WIDTH), [LIMIT]) == []
 
 
-@pytest.mark.parametrize(("half_width", "words"), [(0.22, "22 % to each side"), (math.inf, "are open")])
+@pytest.mark.parametrize(
+    ("half_width", "words"),
+    [
+        (0.22, "22 % to each side"),
+        (2.9, "290 % to each side"),
+        (19.57, "are unknown (too few measurements: 5)"),
+        (math.inf, "are open"),
+    ],
+)
 def test_wide_bounds_at_the_limit_are_not_good_enough(half_width: float, words: str) -> None:
     """Many samples and a good ranking do not make up for wide bounds."""
     (sentence,) = verdict(LATENCY, held_out(5), predictions(half_width), [LIMIT])

@@ -110,7 +110,7 @@ def test_doubts_conditions_and_failures_are_shown() -> None:
         "0.01 to 0.195",
         "executed operators Conv, Gemm",
         "On 24 held-out measured architectures, the last latency predictor was off by 5.0 % on average. "
-        "Its 90 % bounds reached 10 % to each side.",
+        "Its 90 % bounds reach 10 % to each side.",
         "For 4 of 4 winners, the measured latency lies within the predicted 90 % bounds.",
         "failed: nan",
         "the loss became NaN in epoch 2",
