@@ -37,17 +37,18 @@ def write_any_model(module: nn.Module, shape: tuple[int, ...], batch: int, path:
 
 
 class Diary:
-    """A progress that keeps the names of stages in ``stages``, and messages in ``news``."""
+    """A progress that keeps the names of stages in ``stages``, messages in ``news``, and the best in ``best``."""
 
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.news: list[str] = []
+        self.best: list[str] = []
 
     def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
         self.stages.append(name)
 
     def advance(self, best: str | None = None) -> None:
-        """Keep nothing."""
+        self.best += [] if best is None else [best]
 
     def say(self, text: str) -> None:
         self.news.append(text)

@@ -81,8 +81,7 @@ class QualityAxis:
     @property
     def title(self) -> str:
         """The title of the axis."""
-        error = self.words.error
-        return f"{error[:1].upper()}{error[1:]}" if self.metric.name == "error" else self.metric.title
+        return self.words.error_title if self.is_error else self.metric.title
 
     @property
     def suffix(self) -> str:

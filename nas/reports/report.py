@@ -59,7 +59,7 @@ def render_report(record: Run) -> str:
         flags=doubts_of(record.rows),
         conditions=conditions_of(record.rows),
         funnel=funnel_steps(record.rows, wording_of(front.table)),
-        evaluations=evaluation_table(record.rows, costs, wording_of(front.table)),
+        evaluations=evaluation_table(record.rows, costs, wording_of(front.table), front.words),
         remarks=remarks_of(front),
         run_folder=repr(str(record.run_folder)),
         notes=titled_notes(record.notes),

@@ -16,7 +16,9 @@ from nas.results.front_notes import listed
 from nas.results.winner import Winner, broken_text, range_text
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Fit
+from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import STAGES, Evaluation, PredictedValue
+from nas.values.held_out import HeldOutError, width_text
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, TRAINED, Metric, readable
 from nas.values.objective import Limit
@@ -138,12 +140,14 @@ MOST_LISTED, MOST_FAILED = 1000, 100
 class History:
     """All rows about one architecture, oldest first.
 
-    ``shared`` are measurements of architectures that differ only in the choices ``of_training``.
+    ``shared`` are measurements of architectures that differ only in the choices ``of_training``. ``error_words`` are
+    the task's.
     """
 
     rows: tuple[Evaluation, ...]
     shared: tuple[Evaluation, ...] = ()
     of_training: frozenset[str] = frozenset()
+    error_words: ErrorWords = OF_IMAGES
 
     @property
     def architecture(self) -> Architecture:
@@ -183,13 +187,13 @@ class History:
             values |= each.values
         error = None if self.scored is None else _error_of(self.scored, words)[0]
         trained = [epochs for each in self.rows if (epochs := _epochs_of(each, words)) is not None]
-        stages = [_stage_line(each, columns, words) for each in self.rows]
+        stages = [_stage_line(each, columns, words, self.error_words) for each in self.rows]
         cells = [
             Cell(self.architecture.id, sort=self.architecture.id, kind="id"),
             architecture_cell(self.architecture, stages, self.of_training),
             self._outcome_cell(words),
             Cell(str(self.rows[0].round), sort=self.rows[0].round),
-            NOTHING if error is None else Cell(METRICS["error"].format(error), sort=error),
+            NOTHING if error is None else Cell(self.error_words.error_text(error), sort=error),
             Cell(str(trained[-1]), sort=float(trained[-1])) if trained else NOTHING,
         ]
         for _, metric, kind in columns:
@@ -203,13 +207,13 @@ class History:
         return Cell(text, sort=f"{self.order[0]:.0f} {text}", kind=outcome.kind)
 
 
-def _stage_line(row: Evaluation, columns: Sequence[Column], words: Wording) -> str:
+def _stage_line(row: Evaluation, columns: Sequence[Column], words: Wording, error_words: ErrorWords) -> str:
     """Return one row in words: its stage, outcome, error, epochs, and measured and predicted values with bounds."""
     outcome = _outcome_cell(row)
     parts = [outcome.text + (f" ({outcome.detail})" if outcome.detail else "")]
     error, split = _error_of(row, words)
     epochs = _epochs_of(row, words)
-    parts += [] if error is None else [f"error {METRICS['error'].format(error)} ({split})"]
+    parts += [] if error is None else [f"{error_words.error} {error_words.error_text(error)} ({split})"]
     parts += [] if epochs is None else [f"{epochs} epoch{'s' * (epochs != 1)}"]
     for header, metric, kind in columns:
         cell = cost_cell(kind, metric, row.predicted, row.measurements, row.values)
@@ -259,7 +263,12 @@ class EvaluationTable:
     left_out: int
 
 
-def evaluation_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words: Wording = MEASURED) -> EvaluationTable:
+def evaluation_table(
+    rows: Sequence[Evaluation],
+    costs: Sequence[Metric],
+    words: Wording = MEASURED,
+    error_words: ErrorWords = OF_IMAGES,
+) -> EvaluationTable:
     """Return a row for each architecture: winners first, then by error, then those without one.
 
     A click on an architecture unfolds its choices and its stages. Of more than ``MOST_LISTED`` architectures, the
@@ -270,12 +279,16 @@ def evaluation_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words:
         by_architecture.setdefault(row.architecture, []).append(row)
     of_training = choices_of_training(rows)
     shared: dict[Architecture, list[Evaluation]] = {}
+
+    def part_of(architecture: Architecture) -> Architecture:
+        return architecture.without(of_training)
+
     for row in rows:
         if of_training and row.stage == "measure":
-            shared.setdefault(row.architecture.without(of_training), []).append(row)
+            shared.setdefault(part_of(row.architecture), []).append(row)
     histories = sorted(
         (
-            History(tuple(found), tuple(shared.get(architecture.without(of_training), ())), of_training)
+            History(tuple(found), tuple(shared.get(part_of(architecture), ())), of_training, error_words)
             for architecture, found in by_architecture.items()
         ),
         key=lambda each: each.order,
@@ -287,9 +300,9 @@ def evaluation_table(rows: Sequence[Evaluation], costs: Sequence[Metric], words:
     columns = list(
         shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words)
     )
-    headers = ("Architecture", "Choices and stages", "Outcome", "Round", "Error", "Epochs")
+    headers = ("Architecture", "Choices and stages", "Outcome", "Round", error_words.error_title, "Epochs")
     table = tuple(each.row(columns, words) for each in shown)
-    numeric = frozenset({"Round", "Error", "Epochs", *(header for header, _, _ in columns)})
+    numeric = frozenset({"Round", error_words.error_title, "Epochs", *(header for header, _, _ in columns)})
     return EvaluationTable(
         PageTable((*headers, *(header for header, _, _ in columns)), table, numeric), len(histories) - len(shown)
     )
@@ -311,7 +324,7 @@ def fit_table(fits: Sequence[Fit]) -> PageTable:
             _correlation_cell(fit.held_out.kendall),
             _share_cell(fit.held_out.within_5_percent),
             _share_cell(fit.held_out.within_10_percent),
-            _share_cell(fit.held_out.width),
+            _width_cell(fit.held_out),
             Cell("not good enough", " ".join(fit.verdict), "1", "broken") if fit.verdict else NOTHING,
         )
         for fit in fits
@@ -321,6 +334,10 @@ def fit_table(fits: Sequence[Fit]) -> PageTable:
 
 def _correlation_cell(value: float) -> Cell:
     return NOTHING if math.isnan(value) else Cell(f"{value:.3f}", sort=value)
+
+
+def _width_cell(held_out: HeldOutError) -> Cell:
+    return Cell(width_text(held_out.width, held_out.samples), sort=held_out.width)
 
 
 def _share_cell(share: float) -> Cell:

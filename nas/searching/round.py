@@ -20,8 +20,10 @@ from nas.searching.state import RunState
 from nas.searching.telling import known_costs, told
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway
+from nas.tasks.task import words_of
 from nas.training.settings import training_seed
 from nas.training.zero_cost import ScorePrior
+from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
 from nas.values.objective import reason_text
@@ -361,5 +363,13 @@ class Trainings:
         state.screening.mark_recorded()
         self._proposer.tell(told(state.beliefs, row))
         self._has_met_limits = self._has_met_limits or self._meets_limits(row)
-        best, quality = state.beliefs.lowest_quality, state.beliefs.quality
-        state.progress.advance(best=None if best is None else f"{quality.title.lower()} {quality.format(best)}")
+        best = state.beliefs.lowest_quality
+        state.progress.advance(best=None if best is None else self._best_text(best))
+
+    def _best_text(self, best: float) -> str:
+        """Return the lowest quality so far with its name: the task's own words for its error."""
+        quality, resolved = self._state.beliefs.quality, self._state.resolved
+        if quality.name != "error":
+            return f"{quality.title.lower()} {quality.format(best)}"
+        words = OF_IMAGES if resolved.table is not None else words_of(resolved.task)
+        return f"{words.error} {words.error_text(best)}"

@@ -254,7 +254,9 @@ def _fingerprint(task: Task) -> str:
 
 def words_of(task: Task) -> ErrorWords:
     """Return the words for a task's error: its criterion's, with the noun of its items."""
-    own = ErrorWords(error="error", accuracy="", constant="always giving the best constant answer")
+    # Nobody knows if the error of a user's own criterion is a share.
+    constant = "always giving the best constant answer"
+    own = ErrorWords(error="error", accuracy="", constant=constant, is_share=False)
     words: ErrorWords = getattr(task.criterion, "words", own)
     return replace(words, noun=task.noun)
 

@@ -36,6 +36,15 @@ class ErrorWords:
         """Return what is shown for an error: ``98.30 %``."""
         return f"{100 * self.shown(error):.2f} %" if self.is_share else f"{error:.4g}"
 
+    @property
+    def error_title(self) -> str:
+        """The name of the error as a title."""
+        return f"{self.error[:1].upper()}{self.error[1:]}"
+
+    def error_text(self, error: float) -> str:
+        """Return an error itself, also where 1 − error is shown elsewhere: ``1.70 %``."""
+        return f"{100 * error:.2f} %" if self.is_share else f"{error:.4g}"
+
     def shown(self, error: float) -> float:
         """Return the number that is shown for an error: 1 − error where that has a name."""
         return 1 - error if self.accuracy else error

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import nas
+from nas.reports.tables import evaluation_table
 from nas.space.architecture import Architecture, Choice
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -103,6 +104,20 @@ def test_three_data_sets_work_from_search_to_bundle(inputs: int, regression: boo
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "160" in report
     assert "given" in report
+
+
+def test_the_error_has_its_own_name_everywhere(tmp_path: Path) -> None:
+    """In the progress line, and in the table of all evaluations."""
+    diary, data = Diary(), triple(1, True)
+    space = Sums(nas.DataSetTask(*data).signature)
+    nas.search(SMALL, space=space, data=data, runs=tmp_path, progress=diary, instruments=instruments(space))
+    assert diary.best
+    assert all(text.startswith("standardised squared error ") and text.endswith(" %") for text in diary.best)
+    run = nas.load_run(tmp_path / "run")
+    table = evaluation_table(run.rows, (), error_words=run.words).table
+    assert "Standardised squared error" in table.headers
+    assert "Standardised squared error" in table.numeric
+    assert any("; standardised squared error " in stage for row in table.rows for stage in row[1].stages)
 
 
 class WithDefaults(nas.DataSetTask):

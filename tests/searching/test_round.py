@@ -62,7 +62,7 @@ class FakeState:
     def __init__(self, beliefs: Beliefs, recipe: Recipe, kept: Sequence[Row] = ()) -> None:
         self.beliefs, self.recipe, self.kept, self.news = beliefs, recipe, list(kept), list[str]()
         self.screening = Screening(beliefs)
-        self.resolved = SimpleNamespace(space=beliefs.space)
+        self.resolved = SimpleNamespace(space=beliefs.space, table="errors.csv")  # in the place of a task
         self.progress = SimpleNamespace(say=self.news.append, advance=lambda **_: None)
         self.journal = SimpleNamespace(
             append=lambda *rows: self.kept.extend(rows),

@@ -28,6 +28,13 @@ def test_errors_of_values_are_shares_only_where_these_are_standardised() -> None
     assert raw.broken_text(460, 300) == "squared error 460 > 300"
 
 
+def test_an_error_itself_has_the_name_and_the_unit_of_its_task() -> None:
+    """Also where its accuracy is shown elsewhere."""
+    assert (Classification(3).words.error_title, Classification(3).words.error_text(0.017)) == ("Error", "1.70 %")
+    raw = Regression().words
+    assert (raw.error_title, raw.error_text(3.2)) == ("Squared error", "3.2")
+
+
 def test_words_survive_the_journal() -> None:
     words = ErrorWords(noun="rows", error="loss", accuracy="", is_share=False)
     assert ErrorWords.from_json(json.loads(json.dumps(words.to_json()))) == words
