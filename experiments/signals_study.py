@@ -26,20 +26,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load
 from scipy.stats import binomtest
 from torch import nn
 
 import nas
+from experiments.beside_winners import measured_in_turns, tested, train_like_winners
 from experiments.command_line import heading, line, names, parser_of, positive
-from nas.errors import CandidateError
-from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.runtimes.runtime import Deployed
 from nas.recipe.recipe import Recipe
 from nas.tasks.data_source import DataSource
-from nas.training.settings import training_settings
-from nas.training.training import CandidateTraining
 
 SETS = ("ArrowHead", "BasicMotions", "GunPoint", "ItalyPowerDemand")
 WIDTHS, KERNELS = (128, 256, 128), (8, 5, 3)
@@ -101,45 +96,14 @@ def recipe_of(path: Path, seed: int, trials: int, limit_ms: float) -> Recipe:
     )
 
 
-def trained_fcn(recipe: Recipe, task: nas.Task, source: DataSource) -> nn.Module:
-    """Return FCN, trained as winners of the recipe are retrained."""
-    space = Fcn(task.signature.inputs[0].shape, task.signature.classes)  # type: ignore[arg-type]
-    architecture = nas.Architecture({"width": WIDTHS[0]})
-    settings = training_settings(
-        recipe, recipe.retraining.epochs, 1.0, recipe.retraining.time_limit_s, keep_weights=True, use_validation=True
-    )
-    training = CandidateTraining(space, source, settings)
-    *_, report = training({"architecture": architecture, "seed": recipe.seed})
-    module = space.build(architecture)
-    module.load_state_dict(load(report["weights"]))
-    return module.eval()
-
-
-def latencies_ms(recipe: Recipe, task: nas.Task, models: Sequence[Path], folder: Path) -> list[float]:
-    """Return the latencies of models, which are measured together, one after the other in every session."""
-    bench = DeviceBench(
-        recipe.parsed_target,
-        BenchSettings(rounds=3, max_rounds=5),
-        calibration=lambda _: task.prepared(task.sample(64).raw),
-    )
-    deployed: list[Deployed] = []
-    for each in bench.deploy(models, [folder / f"{number}" for number in range(len(models))]):
-        if isinstance(each, CandidateError):
-            raise each
-        deployed.append(each)
-    found = []
-    for outcome in bench.measure(deployed, ["latency_ms"], np.random.default_rng(recipe.seed)):
-        if isinstance(outcome, CandidateError):
-            raise outcome
-        found.append(outcome["latency_ms"].median)
-    return found
+def latencies_ms(recipe: Recipe, models: Sequence[Path], folder: Path) -> list[float]:
+    """Return the latencies of models, which are measured together."""
+    return [each.median for each in measured_in_turns(models, recipe, BenchSettings(rounds=3, max_rounds=5), folder)]
 
 
 def wrong_of(model: Path, task: nas.Task) -> int:
     """Return how many test windows an exported model classifies wrongly."""
-    test = nas.items_at(task.test, slice(0, len(task.test)))
-    outputs = nas.outputs_of(model, task.prepared(test.raw))
-    return int((outputs.argmax(axis=1) != test.targets.numpy()).sum())
+    return round(tested(model, task)["error"].value * len(task.test))
 
 
 def compare(path: Path, seed: int, trials: int, folder: Path) -> Compared:
@@ -148,8 +112,9 @@ def compare(path: Path, seed: int, trials: int, folder: Path) -> Compared:
     task = source.load()
     first = recipe_of(path, seed, trials, 1)
     fcn = folder / "fcn.onnx"
-    nas.export_onnx(trained_fcn(first, task, source), task.signature.inputs, 1, fcn)
-    (alone_ms,) = latencies_ms(first, task, [fcn], folder / "alone")
+    space = Fcn(task.signature.inputs[0].shape, task.signature.classes)  # type: ignore[arg-type]
+    train_like_winners(first, space, nas.Architecture({"width": WIDTHS[0]}), source, fcn, seed)
+    (alone_ms,) = latencies_ms(first, [fcn], folder / "alone")
     recipe = recipe_of(path, seed, trials, alone_ms / 2)
     began, cpu = time.monotonic(), _cpu_s()
     front = nas.search(recipe, runs=folder / "runs", progress=None)
@@ -157,7 +122,7 @@ def compare(path: Path, seed: int, trials: int, folder: Path) -> Compared:
     (winner,) = front.winners
     assert winner.bundle is not None
     model = winner.bundle / "model.onnx"
-    winner_ms, fcn_ms = latencies_ms(recipe, task, [model, fcn], folder / "together")
+    winner_ms, fcn_ms = latencies_ms(recipe, [model, fcn], folder / "together")
     return Compared(
         data=path.parent.name,
         seed=seed,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
@@ -23,26 +22,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load
 
 import nas
+from experiments.beside_winners import measured_in_turns, tested, train_like_winners
 from experiments.command_line import heading, line, parser_of, positive
-from nas.errors import CandidateError, NasError
-from nas.formats.export import export_onnx
-from nas.formats.onnx_session import outputs_of
-from nas.hardware.benchmarking import DeviceBench
+from nas.errors import NasError
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import processor_name
-from nas.hardware.runtimes.runtime import Deployed
 from nas.space.architecture import Architecture, Option
 from nas.space.search_space import architecture_from, load_space
-from nas.space.tracing import build_checked
 from nas.storage.journal import write_aside
 from nas.tasks.batches import items_at
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
-from nas.training.settings import training_seed, training_settings
-from nas.training.training import CandidateTraining
+from nas.training.settings import training_seed
 
 DEFAULT: dict[str, Option] = {
     "depth": 4,
@@ -55,7 +48,6 @@ DEFAULT: dict[str, Option] = {
     "tied": True,
 }
 """nanoGPT's example for a small machine: https://github.com/karpathy/nanoGPT."""
-TESTED_TOGETHER = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,62 +97,28 @@ def _compared(front: nas.Front, options: argparse.Namespace) -> dict[str, Any]:
     recipe = nas.load_run(front.run_folder).recipe
     source = DataSource(task="text", name="python", options=json.dumps(recipe.data.task_options))
     task = source.load()
-    default = architecture_from(load_space("gpt", {}, task.signature), DEFAULT)
-    with tempfile.TemporaryDirectory() as folder:
-        models = {default: Path(folder) / "default.onnx"}
-        _train(default, recipe, source, models[default])
-        models |= {winner.architecture: winner.bundle / "model.onnx" for winner in front if winner.bundle}
-        latencies = _measured(list(models.values()), recipe, Path(folder))
-        tested = [_tested(path, task) for path in models.values()]
+    space = load_space("gpt", {}, task.signature)
+    default = architecture_from(space, DEFAULT)
+    winners = [winner for winner in front if winner.bundle is not None]
+    named = [("default", default), *((winner.architecture.id, winner.architecture) for winner in winners)]
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        train_like_winners(recipe, space, default, source, folder / "default.onnx", training_seed(recipe, default))
+        models = [folder / "default.onnx", *(winner.bundle / "model.onnx" for winner in winners if winner.bundle)]
+        latencies = measured_in_turns(models, recipe, BenchSettings(**recipe.measuring.bench_settings), folder)
+        scored = [tested(path, task) for path in models]
     rows = [
         {
-            "name": "default" if architecture is default else architecture.id,
+            "name": name,
             "architecture": dict(architecture),
             "bits_per_byte": list(scores["bits_per_byte"]),
             "perplexity": list(scores["perplexity"]),
             "latency_ms": [latency.median, latency.interval.lower, latency.interval.upper],
             "us_per_token": 1000 * latency.median / options.context,
         }
-        for architecture, scores, latency in zip(models, tested, latencies, strict=True)
+        for (name, architecture), scores, latency in zip(named, scored, latencies, strict=True)
     ]
     return {"models": rows, "chance_bits": _chance_bits(task)}
-
-
-def _train(architecture: Architecture, recipe: nas.Recipe, source: DataSource, path: Path) -> None:
-    """Train an architecture as winners are retrained, and export it."""
-    task, space = source.load(), load_space("gpt", {}, source.load().signature)
-    settings = training_settings(
-        recipe, recipe.retraining.epochs, 1.0, math.inf, keep_weights=True, use_validation=True
-    )
-    job = {"architecture": dict(architecture), "seed": training_seed(recipe, architecture)}
-    *_, last = CandidateTraining(space, source, settings)(job)
-    module = build_checked(space, architecture, task.signature)
-    module.load_state_dict(load(last["weights"]))
-    export_onnx(module, task.signature.inputs, 1, path)
-
-
-def _measured(models: Sequence[Path], recipe: nas.Recipe, folder: Path) -> list[nas.Measurement]:
-    """Return the latencies of models, measured in turns."""
-    bench = DeviceBench(recipe.parsed_target, BenchSettings(**recipe.measuring.bench_settings))
-    deployed: list[Deployed] = []
-    for each in bench.deploy(models, [folder / str(number) for number in range(len(models))]):
-        if isinstance(each, CandidateError):
-            raise each
-        deployed.append(each)
-    found = []
-    for outcome in bench.measure(deployed, ["latency_ms"], np.random.default_rng(recipe.seed)):
-        if isinstance(outcome, CandidateError):
-            raise outcome
-        found.append(outcome["latency_ms"])
-    return found
-
-
-def _tested(path: Path, task: Task) -> dict[str, Any]:
-    tally = task.criterion.tally()
-    for start in range(0, len(task.test), TESTED_TOGETHER):
-        batch = items_at(task.test, slice(start, start + TESTED_TOGETHER))
-        tally.add(torch.from_numpy(outputs_of(path, task.prepared(batch.raw))), batch.targets)
-    return dict(tally.scores())
 
 
 def _chance_bits(task: Task) -> float:
