@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from quick_training import SETTINGS
 from torch.utils.data import TensorDataset
 
 from nas.formats.export import export_onnx
@@ -24,7 +26,6 @@ from nas.tasks.data_source import DataSource
 from nas.tasks.loading import Loading, load_task
 from nas.tasks.task import Task, facts_of, metrics_of, words_of
 from nas.tasks.usual_space import usual_space
-from nas.training.settings import TrainingSettings
 from nas.training.trainer import Trainer
 from nas.values.metric import METRICS
 
@@ -33,18 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {"text": {"most_bytes": 20_000, "context": 16
 """Options that keep an example small."""
 COMPARED = 100
 """Items whose inputs are compared between training and bundles."""
-QUICK = TrainingSettings(
-    epochs=5,
-    subset=1.0,
-    batch_size=32,
-    learning_rate=1e-2,
-    weight_decay=0.05,
-    label_smoothing=0.0,
-    augment=True,
-    device="cpu",
-    time_limit_s=600,
-    threads=1,
-)
+QUICK = replace(SETTINGS, epochs=5, batch_size=32, label_smoothing=0.0)
 
 
 def plain() -> DataSetTask:
