@@ -163,7 +163,8 @@ class _Steps:
             loss = self._task.criterion.soft_loss(outputs, teacher)
             losses.append(loss.item())
             loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._supernet.parameters(), 5.0)
+        if self._settings.gradient_clip > 0:
+            torch.nn.utils.clip_grad_norm_(self._supernet.parameters(), self._settings.gradient_clip)
         if all(map(math.isfinite, losses)):
             self._optimizer.step()
             return losses[0]
