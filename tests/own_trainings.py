@@ -51,6 +51,10 @@ def quick(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[st
         yield {"error": 0.9 / (epoch + 1)}
 
 
+def scores_all(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[str, float]]:
+    yield nas.metrics_on(module, task.validation, task, robustness=settings.robustness)
+
+
 def ends_early(module: torch.nn.Module, task: Any, settings: Any) -> Iterator[dict[str, float]]:
     yield {"error": 0.4}
 

@@ -39,6 +39,7 @@ class TaskToFit(Task):
         self._task = task
         self.name, self.validation, self.test = task.name, task.validation, Sealed()
         self.train = task.to_fit(share, with_validation)
+        self.noun = task.noun  # type: ignore[misc]
 
     @property
     def signature(self) -> Signature:
@@ -59,6 +60,10 @@ class TaskToFit(Task):
     @property
     def fingerprint(self) -> str:
         return self._task.fingerprint
+
+    @property
+    def in_words(self) -> str:
+        return self._task.in_words
 
     def augmented(self, raw: Any, generator: torch.Generator) -> Tensors:
         return self._task.augmented(_tensors(raw), generator)

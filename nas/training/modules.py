@@ -25,9 +25,10 @@ def metrics_on(
 ) -> dict[str, float]:
     """Return the metrics of a module on a split, by name: ``error`` first, then the others that are finite.
 
+    Without a ``device``, items are moved to that of the module.
     With ``robustness`` the error under noise is among them, which takes one more pass for each corruption and strength.
     """
-    device = device or torch.device("cpu")
+    device = device or _device_of(module)
     tally = _tally_of(module, examples, task, device)
     scores: Mapping[str, float] = {name: score.value for name, score in tally.scores().items()}
     found = {"error": tally.error, **{n: v for n, v in scores.items() if n != "error" and math.isfinite(v)}}
@@ -41,8 +42,17 @@ def metrics_on(
 
 
 def error_of(module: torch.nn.Module, examples: Examples, task: Task, device: torch.device | None = None) -> float:
-    """Return a module's error on a split: the criterion's, such as the share of items that are classified wrongly."""
-    return _tally_of(module, examples, task, device or torch.device("cpu")).error
+    """Return a module's error on a split: the criterion's, such as the share of items that are classified wrongly.
+
+    Without a ``device``, items are moved to that of the module.
+    """
+    return _tally_of(module, examples, task, device or _device_of(module)).error
+
+
+def _device_of(module: torch.nn.Module) -> torch.device:
+    """Return the device of a module's first weight; the CPU for a module without any."""
+    first = next(iter((*module.parameters(), *module.buffers())), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 def _tally_of(module: torch.nn.Module, examples: Examples, task: Task, device: torch.device) -> Tally:

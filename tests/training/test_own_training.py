@@ -23,6 +23,7 @@ from tiny_space import TinySpace
 from nas.errors import CandidateError, DataError, RecipeError
 from nas.space.architecture import Architecture
 from nas.space.tracing import build_checked
+from nas.tasks.corruptions import Robustness
 from nas.training.modules import error_of
 from nas.training.own.function import load_training_function, training_function
 from nas.training.own.work import OwnTraining
@@ -85,6 +86,11 @@ class TestATraining:
         reports(look, subset=1.0, use_validation=True)
         both = len(task.train) + len(task.validation)
         assert seen == {False: (len(task.train), 1e-2, True), True: (both, 1e-2, True)}
+
+    def test_may_give_all_metrics_of_the_task(self) -> None:
+        """Also the error under noise, of which the task that it is given knows as much as the search does."""
+        (report,) = reports(own_trainings.scores_all, epochs=1, robustness=Robustness(("blur",), (0.5,), 0))
+        assert {"error", "balanced_error", "noise_error"} <= report.keys()
 
     def test_may_end_before_all_epochs(self) -> None:
         first, last = reports(own_trainings.ends_early, epochs=5)
