@@ -11,6 +11,7 @@ from nas.values.comparison import Estimate, is_surely_less
 from nas.values.error_words import ErrorWords
 from nas.values.measurement import Interval
 from nas.values.metric import METRICS, Metric
+from nas.values.objective import Limit, limit_text
 
 
 class _Compared(Protocol):
@@ -24,6 +25,9 @@ class _Compared(Protocol):
 
     @property
     def costs(self) -> Sequence[Metric]: ...
+
+    @property
+    def limits(self) -> Sequence[Limit]: ...
 
     @property
     def words(self) -> ErrorWords: ...
@@ -55,12 +59,22 @@ def _sentence(front: _Compared, baseline: BaselineTested) -> str:
     if is_surely_less(error, own):
         return (
             f"No winner beats {name}: the best, {best.architecture.id}, is behind by more than the joint 95 % interval,"
-            f" test {words.title} {against}{costs} Consider that model, or a longer search."
+            f" test {words.title} {against}{costs} {_advice(front, baseline)}"
         )
     return (
         f"The best winner, {best.architecture.id}, does not beat {name}, nor is it beaten: test {words.title} {against}"
         f", which differ by less than their joint 95 % interval{costs}"
     )
+
+
+def _advice(front: _Compared, baseline: BaselineTested) -> str:
+    """Return what to do about a better baseline, unless it breaks limits, judged as winners are."""
+    known = {name: measurement.interval.upper for name, measurement in baseline.measurements.items()}
+    known |= {name: value for name, (value, _, _) in baseline.scores.items()}
+    broken = [each for each in front.limits if each.metric.name in known and not each.holds(known[each.metric.name])]
+    if broken:
+        return f"But that model does not meet {' and '.join(map(limit_text, broken))}."
+    return "Consider that model, or a longer search."
 
 
 def _estimate(baseline: BaselineTested) -> Estimate:

@@ -142,6 +142,17 @@ def test_comparison_is_plain(tmp_path: Path, error: tuple[float, float, float], 
     assert "nor is it beaten" in replace(front, baselines=(row,)).compared[0]
 
 
+def test_a_baseline_that_breaks_a_limit_is_not_recommended(tmp_path: Path) -> None:
+    """It is told that it is better, and which limit it does not meet."""
+    front = search(tmp_path, table())
+    better = replace(front.baselines[0], scores={"error": (0.0001, 0.0, 0.0002)})
+    (free,) = replace(front, baselines=(better,)).compared
+    assert free.endswith("Consider that model, or a longer search.")
+    limits = (nas.Limit.parse("latency_ms <= 1us"), nas.Limit.parse("error <= 90%"))
+    (limited,) = replace(front, baselines=(better,), limits=limits).compared
+    assert limited.endswith("But that model does not meet latency ≤ 1 us.")
+
+
 def test_training_defaults_of_the_task(tmp_path: Path) -> None:
     """Keys that a recipe leaves out get the task's own defaults, which the run records; keys that it gives stay."""
     data = table()
