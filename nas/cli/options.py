@@ -204,6 +204,14 @@ Measure = Annotated[
         "[default: 10 where the target or a metric is new, else 0]",
     ),
 ]
+SolvedRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--as-run",
+        metavar="FOLDER",
+        help="Write the result as a new run, which nas search --resume brings to retrained, exported winners.",
+    ),
+]
 SpaceAgain = Annotated[
     str | None,
     typer.Option(

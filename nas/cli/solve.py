@@ -24,6 +24,7 @@ def solve(
     space: options.SpaceAgain = None,
     trust: options.Trust = False,
     fresh_measurements: options.FreshMeasurements = False,
+    as_run: options.SolvedRun = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Print the front of a finished run under other limits, or on another target.
@@ -47,6 +48,7 @@ def solve(
             space=space,
             trust=trust,
             fresh=fresh_measurements,
+            as_run=as_run,
             progress=choose_progress(sys.stdout, as_json),
         )
     if as_json:

@@ -10,64 +10,19 @@ import pytest
 from commands import rows_of
 from fake_bench import FakeBench, FakeClock, latency_ms
 from fault_spaces import Faulty
-from quick_runs import EXPORT, search, write_any_model
+from other_target import OTHER, SLOWER, OtherBench, write_run
+from quick_runs import EXPORT, write_any_model
 
 import nas
 from nas.errors import JournalError, RecipeError, TargetError
-from nas.hardware.bench import Outcome
 from nas.storage.journal import JOURNAL
-from nas.values.measurement import Measurement
 
-OTHER = "onnxruntime-cpu:fp16"
-SLOWER = 2.5
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"
 
 
-class OtherBench(FakeBench):
-    """Another target, on which every latency is 2.5 times as long; ``broken`` models cannot run there."""
-
-    def __init__(self, fingerprint: str | None = "other-1", broken: int = 0) -> None:
-        super().__init__(Faulty(), fingerprint=fingerprint)
-        self._broken = broken
-
-    def measure(self, models: Any, metrics: Any, rng: Any, advance: Any = lambda: None) -> list[Outcome]:
-        outcomes = super().measure(models, metrics, rng, advance)
-        found: list[Outcome] = [
-            {name: _slower(each) if name == "latency_ms" else each for name, each in outcome.items()}
-            for outcome in outcomes
-            if isinstance(outcome, dict)
-        ]
-        for place in range(min(self._broken, len(found))):
-            found[place] = nas.CandidateError("run", "no kernel for this model")
-        self._broken -= min(self._broken, len(found))
-        return found
-
-
-def _slower(found: Measurement) -> Measurement:
-    rounds = tuple(tuple(SLOWER * sample for sample in samples) for samples in found.rounds)
-    return Measurement(found.metric, OTHER, rounds)
-
-
-@pytest.fixture(name="finished", scope="module")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of twelve trainings, of which two became winners."""
-    runs = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(EXPORT, write_any_model)
-        search(
-            runs,
-            trials=12,
-            sampler="random",
-            predictor="quick_predictor:fit_quick",
-            early_stopping={"enabled": False},
-            training={"epochs": 1, "subset": 0.05},
-        )
-    return runs / "run"
-
-
 @pytest.fixture(name="run")
-def copied_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run. Training anything fails from now on."""
+def made_up_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of twelve candidates, of which six were measured. Training anything fails."""
 
     def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("solving must train nothing")
@@ -75,7 +30,7 @@ def copied_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(EXPORT, write_any_model)
     for name in ("nas.training.training.CandidateTraining.__call__", "nas.jobs.choosing.executor_of"):
         monkeypatch.setattr(name, fail)
-    return Path(shutil.copytree(finished, tmp_path / "run"))
+    return write_run(tmp_path / "run")
 
 
 def solve(run: Path, limits: list[str] | None = None, bench: FakeBench | None = None, **options: Any) -> nas.Solved:
@@ -84,18 +39,18 @@ def solve(run: Path, limits: list[str] | None = None, bench: FakeBench | None = 
     return nas.solve(run, limits, progress=None, instruments=instruments, **given)
 
 
-def test_other_limits_name_models_and_what_has_none(run: Path) -> None:
+def test_points_name_their_models(tmp_path: Path) -> None:
     """Points that the run retrained have a bundle that loads; the others say that they have none."""
-    solved = solve(run, ["latency_ms <= 3ms"])
+    run = Path(shutil.copytree(OLD_RUNS / "finished-0.6.0", tmp_path / "run"))
+    solved = nas.solve(run, ["latency_ms <= 3ms"], progress=None)
     with_model = [point for point in solved.candidates if point.winner is not None]
     assert len(with_model) == 2
-    assert (run / with_model[0].folder / "model.onnx").is_file()
-    module = with_model[0].load(Faulty())
+    assert (run / with_model[0].folder / "model.safetensors").is_file()
+    module = with_model[0].load(Faulty("raise"))
     assert sum(each.numel() for each in module.parameters()) == with_model[0].counted["params"]
     without = next(point for point in solved.candidates if point.winner is None)
     with pytest.raises(JournalError, match="was trained for the search alone"):
         without.load()
-    assert any(note.startswith("No model yet: ") for note in solved.notes)
 
 
 def test_another_target_is_measured_a_little(run: Path) -> None:
@@ -115,9 +70,7 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     repeated = solve(run, bench=again, target=OTHER)
     assert again.measured == again.deployed == []
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
-    assert any("Models in bundles were deployed for" in note for note in solved.notes) == any(
-        point.folder for point in solved
-    )
+    assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
 
 
 def test_other_hardware_of_the_same_name_is_another_target(run: Path) -> None:
@@ -193,7 +146,6 @@ def test_an_old_run_is_solved_on_another_target(tmp_path: Path, monkeypatch: pyt
         ({"target": OTHER, "measure": 4}, "at least 5 candidates must be measured"),
         ({"target": OTHER, "space": None}, "started with a space object"),
         ({"target": OTHER, "trust": False}, "names code of its own"),
-        ({"target": OTHER, "space": "fault_spaces:Nothing"}, "Nothing"),
     ],
 )
 def test_bad_requests_measure_nothing(run: Path, options: dict[str, Any], message: str) -> None:

@@ -36,6 +36,8 @@ class Knowledge:
         kept: the parts that were measured for the run after its end, or that failed then.
         newly_measured: how many of them were measured this time, and are not from another run.
         told: sentences about predictors.
+        fingerprint: that of the bench that measured this time, if one did.
+        failed_rows: the rows of failed measurements.
         searched: the measured metrics of which the search knew something on this target.
         is_on_its_target: True if the run's own values are among those known.
     """
@@ -51,6 +53,8 @@ class Knowledge:
         self.kept: set[Architecture] = set()
         self.newly_measured = 0
         self.told: list[str] = []
+        self.fingerprint: str | None = None
+        self.failed_rows: list[Evaluation] = []
         self.is_on_its_target = on_its_target
         self.searched: frozenset[str] = frozenset()
         trained = last_rows(run.rows, "train").values()
@@ -79,6 +83,7 @@ class Knowledge:
             part = self.part(row.architecture)
             if row.failure is not None:
                 self.failed[part] = row.failure.reason
+                self.failed_rows.append(row)
             else:
                 self.measured.setdefault(part, {}).update(row.measurements)
                 self.failed.pop(part, None)
@@ -109,6 +114,14 @@ class Knowledge:
         """The parts of all candidates that did not fail, each once."""
         found = dict.fromkeys(self.part(row.architecture) for row in self.candidates)
         return [part for part in found if part not in self.failed]
+
+    @property
+    def wholes(self) -> dict[Architecture, Architecture]:
+        """By part, the first candidate that has it."""
+        found: dict[Architecture, Architecture] = {}
+        for row in self.candidates:
+            found.setdefault(self.part(row.architecture), row.architecture)
+        return found
 
     def has_measured(self, part: Architecture, metrics: Iterable[str]) -> bool:
         """Return True if each of ``metrics`` was measured."""

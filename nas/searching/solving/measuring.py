@@ -64,6 +64,7 @@ def measured_and_predicted(
     is_new = _is_new(asked, bench)
     run, recipe = asked.run, asked.recipe
     knowledge = Knowledge(run, on_its_target=not is_new)
+    knowledge.fingerprint = None if bench is None else bench.fingerprint
     fingerprint = bench.fingerprint if is_new and bench is not None else own_fingerprint(run)
     kept = KeptMeasurements(run.run_folder, recipe.measured_on, fingerprint, recipe.to_toml(), instruments.clock)
     knowledge.add_kept(kept.rows())
@@ -75,6 +76,7 @@ def measured_and_predicted(
             bench = bench_of(asked, task, instruments, progress)
         if bench is not None and not is_new:
             check_same_device(run, recipe, bench)
+            knowledge.fingerprint = bench.fingerprint
         measurer = measurer_of(asked, again, bench, fresh=fresh)
         check_table_is_the_same(asked, measurer)
         if is_new and not asked.is_of_table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,12 @@ from nas.errors import JournalError
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run_folder import check_run_folder, read_run
 from nas.results.solved import Solved, front_points
+from nas.searching.solving.as_run import check_new, write_as_run
 from nas.searching.solving.asked import Asked, asked_of, check_trained
 from nas.searching.solving.improving import improvements_of, unmet_of
 from nas.searching.solving.kept import KeptMeasurements, own_fingerprint
 from nas.searching.solving.knowledge import Knowledge
-from nas.searching.solving.telling import notes_of
+from nas.searching.solving.telling import notes_of, went_on
 from nas.signals import stopping
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ def solve(
     data: GivenData | None = None,
     trust: bool = False,
     fresh: bool = False,
+    as_run: Path | str | None = None,
     progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
 ) -> Solved:
@@ -55,6 +59,8 @@ def solve(
         data: the data, if ``search`` was given some. They are needed only for an int8 target.
         trust: let code run that the run names as ``module:Name``. Only measuring runs it.
         fresh: ignore measurements that other runs kept.
+        as_run: the folder of a new run to write, with the candidates and what is known of them on the target.
+            ``nas.resume`` then retrains, exports, measures and tests its winners.
         progress: as in ``search``.
         instruments: a bench and clocks, for tests.
 
@@ -70,19 +76,38 @@ def solve(
     check_run_folder(folder, folder.parent)
     asked = asked_of(read_run(folder), limits, objectives, target, measure)
     knowledge = _own_knowledge(asked)
-    if target is None and not asked.measures(knowledge):
-        return _solved(asked, knowledge)
+    if as_run is not None:
+        check_new(Path(as_run))
+    if target is not None or asked.measures(knowledge):
+        knowledge = _measured(asked, space, data, trust, fresh, progress, instruments)
+    solved = _solved(asked, knowledge)
+    if as_run is not None:
+        clock = time.time if instruments is None else instruments.clock
+        write_as_run(asked, knowledge, Path(as_run), clock)
+        solved = replace(solved, notes=(*solved.notes, went_on(Path(as_run), asked)))
+    return solved
+
+
+def _measured(
+    asked: Asked,
+    space: GivenSpace | str | None,
+    data: GivenData | None,
+    trust: bool,
+    fresh: bool,
+    progress: ProgressChoice,
+    instruments: Instruments | None,
+) -> Knowledge:
+    """Return what is known once a few candidates are measured."""
     # What measures loads torch, which takes seconds.
     from nas.searching.solving.measuring import measured_and_predicted
 
     shown = chosen_progress(progress)
     try:
-        found = measured_and_predicted(
+        return measured_and_predicted(
             asked, space=space, data=data, trust=trust, fresh=fresh, progress=shown, instruments=instruments
         )
     finally:
         shown.close()
-    return _solved(asked, found)
 
 
 def _own_knowledge(asked: Asked) -> Knowledge:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from nas.reports.candidates import ways_of
+from nas.results.bundle import GIVEN
 from nas.results.front_notes import listed
+from nas.results.run_folder import resume_command
 from nas.results.solved import SolvedPoint
 from nas.searching.solving.asked import Asked
 from nas.searching.solving.knowledge import Knowledge
@@ -83,5 +86,17 @@ def _about_models(asked: Asked, front: Sequence[SolvedPoint], *, is_new: bool) -
         )
     without = [point.architecture.id for point in front if not point.folder]
     if without:
-        told.append(f"No model yet: {listed(without)}. They were trained for the search alone.")
+        told.append(
+            f"No model yet: {listed(without)}. They were trained for the search alone. To retrain, export and test "
+            f"them, add --as-run {asked.run.run_folder.parent / 'NAME'}, and resume that run."
+        )
     return told
+
+
+def went_on(folder: Path, asked: Asked) -> str:
+    """Return the sentence that says how to make models of a run that was written."""
+    named = (("space", asked.recipe.space.name), ("data", asked.recipe.data.name))
+    given = [what for what, name in named if name == GIVEN]
+    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
+    command = f"nas.resume({call})" if given else resume_command(folder)
+    return f"Written as a run. To retrain, export, measure and test its winners: {command}"

@@ -1,0 +1,127 @@
+"""A re-solved run as a run of its own, which ``nas search --resume`` brings to winners with models."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from nas.errors import JournalError, RecipeError
+from nas.hardware.machine import processor_name
+from nas.recipe.recipe import Recipe
+from nas.searching.solving.asked import Asked
+from nas.searching.solving.kept import own_fingerprint
+from nas.searching.solving.knowledge import Knowledge
+from nas.storage.journal import JOURNAL, RECIPE, Journal, JournalReader
+from nas.storage.journal_rows import (
+    Agreement,
+    Began,
+    BenchUsed,
+    RecipeText,
+    RoundEnded,
+    Row,
+    RungsJudged,
+    SupernetTrained,
+    TrainingsEnded,
+)
+from nas.values.evaluation import Evaluation
+
+WEIGHTS = "model.safetensors"
+SHARED_WEIGHTS = "supernet.safetensors"
+
+
+def check_new(folder: Path) -> None:
+    """Check that a run can be made in ``folder``, before anything is measured.
+
+    Raises:
+        JournalError: it holds a run already.
+        RecipeError: its name is none of a run.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", folder.name):
+        raise RecipeError(
+            f"a run's name has letters, digits, points, dashes and underscores alone, but got {folder.name!r}."
+        )
+    if (folder / RECIPE).exists() or (folder / JOURNAL).exists():
+        raise JournalError(f"a new run needs a folder of its own, but {folder} already holds one. Choose another name.")
+
+
+def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callable[[], float]) -> None:
+    """Make a run in ``folder`` whose search has ended: with the candidates, and what is known of them on the target.
+
+    What is left of it is to measure the rest of the front, and to make winners. Weights that the run retrained already
+    are copied, so that they are not trained again.
+
+    Raises:
+        JournalError: the folder cannot be written, or the run's journal is damaged.
+    """
+    recipe = Recipe.from_mapping({**asked.recipe.model_dump(exclude_unset=True), "name": folder.name})
+    text = recipe.to_toml()
+    with JournalReader(asked.run.run_folder) as source:
+        began = [_here(row) if not knowledge.is_on_its_target else row for row in source.rows(Began)]
+        facts: list[Row] = [*source.rows(SupernetTrained), *source.rows(Agreement), *source.rows(RungsJudged)]
+        evaluations = source.rows(Evaluation)
+        source.check()
+    fingerprint = knowledge.fingerprint or (own_fingerprint(asked.run) if knowledge.is_on_its_target else None)
+    used = [BenchUsed(fingerprint)] if fingerprint is not None else []
+    ended: list[Row] = [RoundEnded(0)]
+    for number in range(1, recipe.rounds + 1):
+        ended += [TrainingsEnded(number), RoundEnded(number)]
+    with contextlib.closing(Journal.start(folder, text, clock=clock)) as journal:
+        retrained = _copied(asked.run.run_folder, folder, evaluations)
+        if recipe.evaluate == "supernet":
+            _copy(asked.run.run_folder / SHARED_WEIGHTS, folder / SHARED_WEIGHTS)
+        rows = [*_trained(evaluations, knowledge), *_measured(asked, knowledge), *retrained]
+        journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)
+
+
+def _here(began: Began) -> Began:
+    """Return the circumstances of a run that goes on here: on the machine on which candidates were measured."""
+    return replace(began, machine={"processor": processor_name(), "system": platform.platform()})
+
+
+def _trained(rows: Iterable[Evaluation], knowledge: Knowledge) -> list[Evaluation]:
+    """Return the trainings, with what is predicted for the new target in the place of the old one."""
+    points = {point.architecture: point for point in knowledge.points()}
+    found = []
+    for row in rows:
+        point = points.get(row.architecture)
+        if row.stage == "train" and point is not None:
+            predicted = dict(point.predicted)
+            found.append(replace(row, predicted=predicted, values={**row.values, **point.counted}))
+        elif row.stage in ("train", "check"):
+            found.append(replace(row, predicted={}))
+    return found
+
+
+def _measured(asked: Asked, knowledge: Knowledge) -> list[Evaluation]:
+    """Return the measurements of the target. One that lacks a metric is left out: a search measures all together."""
+    found = [
+        Evaluation("measure", whole, measurements={name: known[name] for name in asked.metrics})
+        for part, whole in knowledge.wholes.items()
+        if asked.metrics and set(asked.metrics) <= set(known := knowledge.measured.get(part, {}))
+    ]
+    return [*found, *knowledge.failed_rows]
+
+
+def _copied(source: Path, folder: Path, rows: Iterable[Evaluation]) -> list[Evaluation]:
+    """Copy the weights of retrained models, and return the rows about those that are there."""
+    retrained = {row.architecture: row for row in rows if row.stage == "retrain" and not row.failed}
+    found = []
+    for row in retrained.values():
+        inside = Path("winners") / row.architecture.id / WEIGHTS
+        if _copy(source / inside, folder / inside):
+            found.append(replace(row, predicted={}))
+    return found
+
+
+def _copy(source: Path, path: Path) -> bool:
+    """Copy a file, and return True if it was there."""
+    if not source.is_file():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, path)
+    return True

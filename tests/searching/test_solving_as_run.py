@@ -1,0 +1,104 @@
+"""A solved run becomes a run of its own, whose search has ended and whose winners can be made."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import assert_nothing_twice, evaluations_of
+from fake_bench import FakeClock, latency_ms
+from fault_spaces import Faulty
+from other_target import OTHER, SLOWER, OtherBench
+from quick_runs import search
+from table_space import DEVICE, Chain, write_table
+
+import nas
+from nas.errors import JournalError, RecipeError
+
+OLD_RUNS = Path(__file__).parents[1] / "old_runs"
+
+
+@pytest.mark.slow
+def test_winners_are_made_for_the_other_target(tmp_path: Path, quick_export: None) -> None:
+    """Only candidates without a model are retrained; all winners are measured there and tested."""
+    search(
+        tmp_path,
+        trials=8,
+        sampler="random",
+        predictor="quick_predictor:fit_quick",
+        early_stopping={"enabled": False},
+        training={"epochs": 1, "subset": 0.05},
+        retraining={"epochs": 1, "winners": 3},
+    )
+    bench, folder = OtherBench(), tmp_path / "slower"
+    instruments = nas.Instruments(bench=bench, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+    solved = nas.solve(
+        tmp_path / "run",
+        ["latency_ms <= 100ms"],
+        target=OTHER,
+        space=Faulty(),
+        trust=True,
+        as_run=folder,
+        progress=None,
+        instruments=instruments,
+    )
+    assert any("Written as a run" in note and "space=…" in note for note in solved.notes)
+    record = nas.load_run(folder)
+    assert not record.is_over
+    assert record.recipe.target.startswith(OTHER)
+    assert record.recipe.limits == ("latency_ms <= 100ms",)
+    already = {row.architecture for row in evaluations_of(folder, "retrain")}
+    assert already == {row.architecture for row in evaluations_of(tmp_path / "run", "retrain")}
+    front = nas.resume(folder, space=Faulty(), progress=None, instruments=instruments)
+    assert front.winners
+    for winner in front:
+        assert winner.value("latency_ms") == pytest.approx(SLOWER * latency_ms(winner.architecture), rel=0.05)
+        assert winner.bundle is not None
+        assert (winner.bundle / "model.onnx").is_file()
+    assert_nothing_twice(folder)
+    assert len(evaluations_of(folder, "train")) == 8
+    assert nas.load_run(folder).is_over
+
+
+def test_a_run_in_a_table_for_another_device(tmp_path: Path) -> None:
+    """Its winners are looked up, and their latencies are those of the other device."""
+    recipe = {
+        "name": "run",
+        "evaluate": "table",
+        "trials": 16,
+        "sampler": "random",
+        "predictor": "quick_predictor:fit_quick",
+        "table": {
+            "path": str(write_table(tmp_path / "table.csv.gz")),
+            "accuracy": "val_acc",
+            "device": DEVICE,
+            "input_shape": [1, 8, 8],
+        },
+        "measuring": {"initial": 6},
+        "execution": {"executor": "inline"},
+    }
+    here = nas.Instruments(looks_apart=False)
+    nas.search(recipe, space=Chain(), runs=tmp_path, progress=None, instruments=here)
+    folder = tmp_path / "other"
+    options = {"target": "other", "space": Chain(), "trust": True, "progress": None, "as_run": folder}
+    nas.solve(tmp_path / "run", **options)
+    front = nas.resume(folder, space=Chain(), progress=None, instruments=here)
+    assert front.winners
+    for winner in front:
+        assert winner.measurements["latency_ms"].target == "table:other"
+    with pytest.raises(JournalError, match="already holds one"):
+        nas.solve(tmp_path / "run", **options)
+
+
+def test_an_old_run_is_written_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under other limits on its own target, nothing but the winners is left to do."""
+    run = Path(shutil.copytree(OLD_RUNS / "finished-0.6.0", tmp_path / "run"))
+    nas.solve(run, ["latency_ms <= 0.8ms"], as_run=tmp_path / "tight", progress=None)
+    record = nas.load_run(tmp_path / "tight")
+    assert {row.architecture for row in record.rows if row.stage == "train"} == {
+        row.architecture for row in nas.load_run(run).rows if row.stage == "train"
+    }
+    assert not record.is_over
+    with pytest.raises(RecipeError, match="a run's name has letters"):
+        nas.solve(run, as_run=tmp_path / "no good", progress=None)
