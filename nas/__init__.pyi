@@ -11,6 +11,7 @@ from nas.errors import (
     SpaceError as SpaceError,
     TargetError as TargetError,
     did_you_mean as did_you_mean,
+    raised_text as raised_text,
 )
 from nas.formats.export import export_model as export_model, export_onnx as export_onnx, parity as parity
 from nas.formats.onnx_session import load_onnxruntime as load_onnxruntime, outputs_of as outputs_of
@@ -72,6 +73,7 @@ from nas.searching.resolving import Instruments as Instruments, source_of as sou
 from nas.searching.run import resume as resume, search as search
 from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front
+from nas.searching.shrinking.shrinking import shrink as shrink
 from nas.searching.solving.solve import solve as solve
 from nas.space.architecture import Architecture as Architecture, Choice as Choice, Option as Option
 from nas.space.description import (
@@ -82,9 +84,15 @@ from nas.space.description import (
     LayerGroup as LayerGroup,
 )
 from nas.space.layer import Layer as Layer, total_macs as total_macs, total_params as total_params
+from nas.space.own_code import own_code as own_code
 from nas.space.parts.own_inputs import HasInputs as HasInputs, signature_of as signature_of, wishes_of as wishes_of
+from nas.space.parts.parents import HasParent as HasParent
 from nas.space.parts.start_weights import HasStart as HasStart, load_start as load_start
-from nas.space.plug_ins import plug_in_names as plug_in_names
+from nas.space.plug_ins import (
+    load_plug_in as load_plug_in,
+    parameters_of as parameters_of,
+    plug_in_names as plug_in_names,
+)
 from nas.space.rules import check_space as check_space
 from nas.space.search_space import (
     HasCanonical as HasCanonical,
@@ -112,7 +120,13 @@ from nas.space.signature import (
     image_inputs as image_inputs,
     image_signature as image_signature,
 )
-from nas.space.tracing import build_checked as build_checked, describer_of as describer_of, layers_of as layers_of
+from nas.space.tracing import (
+    build_checked as build_checked,
+    describer_of as describer_of,
+    layers_of as layers_of,
+    trace_layers as trace_layers,
+    zero_inputs as zero_inputs,
+)
 from nas.storage.journal import write_aside as write_aside
 from nas.storage.journal_rows import Fit as Fit
 from nas.tables.table import Table as Table, read_table as read_table

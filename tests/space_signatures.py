@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from nas.space.plug_ins import load_plug_in
 from nas.space.signature import Signature, TensorType, image_signature
@@ -41,3 +42,12 @@ def signatures_for(space: str) -> tuple[Signature, ...]:
     """Return some signatures, small ones first, of models that the installed space can build."""
     accepts = getattr(load_plug_in("nas.search_spaces", space, "search space"), "accepts", None)
     return BY_NOUN[accepts.noun] if accepts is not None else IMAGES
+
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {"shrunk": {"parent": "small_parents:make_colours"}}
+"""Options without which an installed space cannot be made."""
+
+
+def options_for(space: str) -> Mapping[str, Any]:
+    """Return the options that the installed space needs."""
+    return OPTIONS.get(space, {})

@@ -21,7 +21,7 @@ from nas.cli.plug_in_summaries import first_sentence
 from nas.cli.predictor_onboard import onboard
 from nas.cli.predictor_report import report as report_on_predictor
 from nas.cli.report import report
-from nas.cli.search import search
+from nas.cli.search import search, shrink
 from nas.cli.show import show
 from nas.cli.solve import solve
 from nas.cli.target import target_commands
@@ -70,6 +70,7 @@ predictor_commands = typer.Typer(
 )
 
 app.command()(search)
+app.command()(shrink)
 app.command()(show)
 app.command()(report)
 app.command()(solve)

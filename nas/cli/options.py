@@ -66,6 +66,23 @@ FreshMeasurements = Annotated[
     bool, typer.Option("--fresh-measurements", help="Ignore measurements that earlier commands kept.")
 ]
 
+# nas shrink
+
+Parent = Annotated[
+    str,
+    typer.Argument(
+        metavar="PARENT",
+        help="The function that returns the model, my_module:make_model, or a model of timm's, timm:resnet18.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="The model's weights, such as weights.safetensors; for timm's models, pretrained takes those of its hub.",
+    ),
+]
+
 # nas search
 
 Recipe = Annotated[

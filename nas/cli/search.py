@@ -1,4 +1,4 @@
-"""``nas search``: a whole run, new or resumed."""
+"""``nas search``: a whole run, new or resumed; and ``nas shrink``, a run among the parts of a trained model."""
 
 from __future__ import annotations
 
@@ -75,27 +75,78 @@ def search(
         front: Front | None = _resume(resume, runs, overrides, extra, as_json)
     else:
         front = _start(recipe, overrides, runs, dry_run, as_json)
-    if front is None:
-        return
+    if front is not None:
+        _show(front, as_json)
+
+
+def shrink(
+    parent: options.Parent,
+    weights: options.Weights = None,
+    data: options.Data = None,
+    task: options.TaskName = None,
+    target: options.SearchTarget = None,
+    objective: options.Objectives = None,
+    limit: options.SearchLimits = None,
+    trials: options.Trials = None,
+    time: options.Time = None,
+    seed: options.SearchSeed = None,
+    executor: options.Executor = None,
+    name: options.Name = None,
+    set_: options.Set = None,
+    runs: options.Runs = RUNS,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make a trained model smaller, and report the measured winners with the model itself.
+
+    Candidates keep a share of the model's channels and blocks, with its weights, and learn from it for a short time.
+    nas search --resume goes on with a run that was stopped. The exit status is 1 if there are no winners.
+    """
+    flags = {
+        "data.name": data,
+        "data.task": task,
+        "target": target,
+        "objectives": objective,
+        "limits": limit,
+        "trials": trials,
+        "search_time_s": time,
+        "seed": seed,
+        "execution.executor": executor,
+        "name": name,
+    }
+    from nas.recipe.toml_text import apply_overrides
+    from nas.searching.shrinking.shrinking import shrinking_values
+
+    values = apply_overrides({}, [*_overrides(flags), *(set_ or [])], _note)
+    front = _begin(shrinking_values(values, parent, weights), runs, dry_run, as_json)
+    if front is not None:
+        _show(front, as_json)
+
+
+def _show(front: Front, as_json: bool) -> None:
     show_front(front, as_json)
     if not front.winners:
         raise typer.Exit(NO_WINNERS)
 
 
 def _overrides(flags: Mapping[str, Any]) -> list[str]:
-    """The given flags as ``key=value``, the form of ``--set``."""
+    """Return the given flags as ``key=value``, the form of ``--set``."""
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in flags.items() if value is not None]
 
 
 def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
     """Run a new search; with ``dry_run``, only print its recipe, and what its names stand for on standard error."""
-    from nas.recipe.recipe import Recipe
     from nas.recipe.toml_text import apply_overrides
 
     values = {} if recipe is None else _read(recipe)
-    complete = Recipe.from_mapping(apply_overrides(values, overrides, _note))
+    return _begin(apply_overrides(values, overrides, _note), runs, dry_run, as_json)
+
+
+def _begin(values: Mapping[str, Any], runs: Path, dry_run: bool, as_json: bool) -> Front | None:
+    from nas.recipe.recipe import Recipe
     from nas.reports.progress_display import choose_progress
 
+    complete = Recipe.from_mapping(values)
     if dry_run:
         from nas.searching.run import look
 
@@ -111,6 +162,7 @@ def _start(recipe: Path | None, overrides: Sequence[str], runs: Path, dry_run: b
 
 
 def _note(text: str) -> None:
+    """Print a note on standard error."""
     typer.echo(f"note: {text}.", err=True)
 
 

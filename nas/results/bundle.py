@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from nas.errors import JournalError, RecipeError, TargetError
 from nas.space.architecture import Architecture
+from nas.space.plug_ins import load_plug_in
+from nas.space.rules import GROUP
 from nas.space.search_space import SearchSpace, load_space, make_space
 from nas.space.signature import Signature, image_signature
 from nas.tasks.carrying import preparation_in
@@ -90,7 +92,7 @@ class Bundle:
                 "pass it again: winner.load(space=…)."
             )
         if space is None:
-            made = load_space(name, described, signature)
+            made = _made(name, described, signature)
         elif isinstance(space, type):
             made = make_space(space, space.__qualname__, {}, signature)
         else:
@@ -156,3 +158,10 @@ class Bundle:
                 for start in range(0, count + missing, together)
             ]
         return np.concatenate(parts)[:count]
+
+
+def _made(name: str, options: dict[str, Any], signature: Signature) -> SearchSpace:
+    """Return a space by its name, without the files of weights that only training needs: the winner has its own."""
+    maker = load_plug_in(GROUP, name, "search space")
+    needless = getattr(maker, "needed_to_train", ())
+    return load_space(name, {key: value for key, value in options.items() if key not in needless}, signature)

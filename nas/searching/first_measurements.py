@@ -14,6 +14,7 @@ from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.space.parts.parents import parents_space
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.objective import Limit
 
@@ -63,10 +64,18 @@ class FirstMeasurements:
     def _representatives(self) -> list[Architecture]:
         beliefs, count = self._state.beliefs, self._state.schedule.next_count()
         rng = np.random.default_rng((self._state.recipe.seed, 0))
-        drawn = self._drawn(max(pool_size(beliefs.space), 2 * count), rng)
+        first = self._first()
+        drawn = list(dict.fromkeys([*first, *self._drawn(max(pool_size(beliefs.space), 2 * count), rng)]))
         self._record_unbuildable(drawn)
         pool = [architecture for architecture in drawn if architecture not in beliefs.unfit]
-        return representatives(beliefs, pool, count, rng, beliefs.measurements)
+        taken = [architecture for architecture in pool if architecture in beliefs.measurements or architecture in first]
+        return representatives(beliefs, pool, count, rng, taken)
+
+    def _first(self) -> list[Architecture]:
+        """Return the parent and what its space names first, for a space that has one."""
+        parts = self._state.beliefs.parts
+        space = parents_space(self._state.beliefs.space)
+        return [parts.completed(parts.of(architecture)) for architecture in (space.first if space else ())]
 
     def _drawn(self, count: int, rng: np.random.Generator) -> list[Architecture]:
         """Return up to ``count`` random architectures that devices can tell apart."""

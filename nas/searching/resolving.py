@@ -25,6 +25,7 @@ from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
 from nas.searching.given.metrics import check_error_alone, check_metrics
 from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
+from nas.searching.given.parents import check_parent
 from nas.searching.given.places_to_train import check_execution, check_gpus
 from nas.searching.given.teachers import Teacher, teacher_of
 from nas.searching.given.training_choices import check_training, with_training_choices
@@ -37,6 +38,7 @@ from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
 from nas.space.parts.device_parts import device_space
 from nas.space.parts.own_inputs import HasInputs
+from nas.space.parts.parents import parents_space
 from nas.space.plug_ins import check_options, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
@@ -217,6 +219,7 @@ def _resolve_models(
         _check_shares_weights(made, recipe, loaded)
     made, look = with_training_choices(recipe, made, look, progress.say)
     check_training(made, training_settings(recipe), loaded)
+    check_parent(recipe, made)
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
@@ -257,10 +260,12 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
 
 
 def data_warnings(resolved: Resolved) -> list[str]:
-    """Return a line for each reason to doubt results that lies in the data or in a training function."""
+    """Return a line for each reason to doubt results that lies in the data, a training function or a parent."""
     found = () if resolved.table is not None else resolved.task.warnings
     own = () if resolved.function is None else resolved.function.warnings
-    return [*(f"warning: {warning}" for warning in found), *(f"note: {note}" for note in own)]
+    space = parents_space(resolved.space)
+    notes = [*own, *(() if space is None else space.notes)]
+    return [*(f"warning: {warning}" for warning in found), *(f"note: {note}" for note in notes)]
 
 
 def _check_plug_ins(recipe: Recipe) -> None:

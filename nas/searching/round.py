@@ -19,6 +19,7 @@ from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
 from nas.searching.telling import known_costs, told
 from nas.space.architecture import Architecture
+from nas.space.parts.parents import parents_space
 from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway
 from nas.tasks.task import words_of
 from nas.training.settings import training_seed
@@ -228,7 +229,10 @@ class Trainings:
         }
 
     def _next_candidate(self) -> Architecture | None:
-        """Return a former proposal that measuring has settled, else a new one, else one that was only measured."""
+        """Return what a space names first, a proposal that measuring has settled, a new one, or one only measured."""
+        first = self._first()
+        if first is not None:
+            return first
         settled = self._settled()
         if settled is not None:
             return settled
@@ -239,6 +243,16 @@ class Trainings:
         if proposal.architecture is None and not screening.may_drop_caution:
             return next(iter(self._measured_within_limits()), None)
         return proposal.architecture
+
+    def _first(self) -> Architecture | None:
+        """Return the parent, or one of those that its space wants to see first, if they probably meet the limits."""
+        beliefs = self._state.beliefs
+        space = parents_space(beliefs.space)
+        for place, architecture in enumerate(map(beliefs.parts.completed, space.first if space else ())):
+            is_new = architecture not in beliefs.trainings and architecture.id not in self._taken
+            if is_new and (place == 0 or beliefs.probably_meets(architecture)):
+                return architecture
+        return None
 
     def _time_is_over(self) -> bool:
         """Return True once the round's time is over. However short the time, a run trains at least one candidate."""
@@ -314,7 +328,7 @@ class Trainings:
             values={**trained_values(report), **self._state.beliefs.counted(architecture)},
             predicted=self._predicted[job["id"]],
             details={
-                "epochs": report["epoch"],
+                "epochs": report["epoch"] if report.get("trained", True) else 0,
                 "stopped_early": not report.get("done", False),
                 "subset": report.get("subset", self._evaluator.subset),
                 **self._growth(job),

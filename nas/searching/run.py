@@ -23,6 +23,7 @@ from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import check_run_folder, load_run, resume_command
 from nas.results.search_cost import SearchCost, search_counter
 from nas.searching.evaluating.evaluators import evaluator_of, prior_of
+from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
 from nas.searching.given.circumstances import check_recipe, check_same
@@ -242,6 +243,7 @@ def _work(state: RunState, folder: Path) -> None:
     prior = prior_of(state)
     models = state.resolved.models
     with executor_of(state.recipe, 0 if models is None else models.task.memory_bytes) as executor:
+        prepare_parent(state, folder)
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
         for number in range(1, state.recipe.rounds + 1):

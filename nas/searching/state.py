@@ -22,6 +22,7 @@ from nas.searching.screening import Screening
 from nas.space.architecture import Architecture
 from nas.storage.journal import Journal
 from nas.storage.journal_rows import BenchUsed, Cost, RoundEnded, TurnedAway
+from nas.training.inheriting import Inheritance
 from nas.values.evaluation import Evaluation
 
 COST_EVERY_S = 30.0
@@ -40,6 +41,7 @@ class RunState:
         screening: turns away proposals that break a limit.
         schedule: knows how long the stages take, and what fits into the search time.
         rounds_done: the rounds that have ended.
+        inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class RunState:
         self.journal = journal
         self.progress = progress
         self.stopwatch = stopwatch
+        self.inheritance: Inheritance | None = None
         self._cost = cost
         self._cost_of = SEARCH
         self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from nas.errors import RecipeError, SpaceError, raised_text
+from nas.errors import NasError, RecipeError, SpaceError, raised_text
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.own_code import own_code
@@ -168,6 +168,8 @@ def make_space(maker: object, name: str, options: Mapping[str, Any], signature: 
     try:
         with own_code():
             space = maker(**given, **options)
+    except NasError:  # it says already what is wrong
+        raise
     except Exception as error:
         with_options = f" with {dict(options)}" if options else ""
         raise RecipeError(f"search space {name!r} cannot be made{with_options}: {raised_text(error)}") from None

@@ -17,6 +17,9 @@ from nas.space.search_space import SearchSpace
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
+from nas.tasks.task import Task
+from nas.training.inheriting import Inheritance
+from nas.training.modules import device_named, metrics_on, move
 from nas.training.settings import TrainingSettings
 from nas.training.trainer import Trainer
 
@@ -33,7 +36,9 @@ class CandidateTraining:
     ``weights``: the bytes of a safetensors file.
     A candidate's choices of training take the place of the settings of the same name; ``longer`` multiplies its epochs.
     Training begins from the weights that the space draws or, if it has a ``start``, loads; ``start`` of this work then
-    loads others. ``teacher`` makes the module that candidates also learn from.
+    loads others. ``teacher`` makes the module that candidates also learn from. With an ``inheritance`` they begin with
+    a parent's weights, and learn from the parent unless there is another teacher. The parent itself is evaluated as it
+    is: its only report has ``trained`` false.
     """
 
     space: SearchSpace
@@ -43,6 +48,7 @@ class CandidateTraining:
     start: Callable[[Architecture, torch.nn.Module], None] | None = None
     teacher: Callable[[], torch.nn.Module] | None = None
     longer: float = 1.0
+    inheritance: Inheritance | None = None
 
     def __call__(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Train, and yield a report after each epoch.
@@ -55,15 +61,38 @@ class CandidateTraining:
         settings = self.settings.of(self.space, architecture, self.longer)
         with torch_with(settings.threads, job["seed"]):
             module = build_checked(self.space, architecture, task.signature)
-            load_start(self.space, architecture, module)
+            if self.inheritance is None:
+                load_start(self.space, architecture, module)
+            else:
+                self.inheritance(architecture, module)
             if self.start is not None:
                 self.start(architecture, module)
-            teacher = None if self.teacher is None else self.teacher()
+            if self.inheritance is not None and self.inheritance.is_parent(architecture):
+                yield {**self._as_it_is(module, task, settings), "seconds": self.clock() - began}
+                return
+            teacher = self._teacher()
             for report in Trainer(settings, teacher, self.clock).train(module, task, job["seed"]):
                 if report["epoch"] == settings.epochs:
                     report["done"] = True
                     if settings.keep_weights:
-                        state = module.state_dict().items()
-                        # Copies, because safetensors refuses tensors that several layers share.
-                        report["weights"] = save({n: v.detach().cpu().contiguous().clone() for n, v in state})
+                        report["weights"] = _content(module)
                 yield {**report, "seconds": self.clock() - began}
+
+    def _teacher(self) -> torch.nn.Module | None:
+        if self.teacher is not None:
+            return self.teacher()
+        return None if self.inheritance is None else self.inheritance.teacher()
+
+    def _as_it_is(self, module: torch.nn.Module, task: Task, settings: TrainingSettings) -> dict[str, Any]:
+        """Return the only report of a module that is not trained."""
+        report: dict[str, Any] = {"epoch": settings.epochs, "subset": settings.subset, "trained": False, "done": True}
+        device = device_named(settings.device)
+        move(module, device)
+        if not settings.use_validation:
+            report |= metrics_on(module, task.validation, task, device, settings.robustness)
+        return report | ({"weights": _content(module)} if settings.keep_weights else {})
+
+
+def _content(module: torch.nn.Module) -> bytes:
+    """Return the weights as a safetensors file. They are copied, because it refuses tensors that layers share."""
+    return save({name: each.detach().cpu().contiguous().clone() for name, each in module.state_dict().items()})

@@ -15,7 +15,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save
-from space_signatures import signatures_for
+from space_signatures import options_for, signatures_for
 from torch.func import functional_call
 
 import nas
@@ -93,7 +93,7 @@ class TestSpace:
 
     @pytest.fixture(name="space")
     def made_space(self, name: str, signature: Signature) -> SearchSpace:
-        return load_space(name, {}, signature)
+        return load_space(name, options_for(name), signature)
 
     def test_keeps_the_rules(self, space: SearchSpace) -> None:
         """Choices follow the rules, and there is something to search."""

@@ -19,4 +19,6 @@ def training_work(
     found = state.resolved
     if found.function is not None:
         return OwnTraining(found.space, found.source, settings, found.function, state.stopwatch, longer)
-    return CandidateTraining(found.space, found.source, settings, state.stopwatch, start, found.teacher, longer)
+    return CandidateTraining(
+        found.space, found.source, settings, state.stopwatch, start, found.teacher, longer, state.inheritance
+    )

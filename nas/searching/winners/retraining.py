@@ -22,6 +22,7 @@ from nas.searching.state import RunState
 from nas.searching.winners.bundles import WINNERS, BundleMaker
 from nas.searching.winners.misses import say_only_misses
 from nas.space.architecture import Architecture
+from nas.space.parts.parents import parents_space
 from nas.storage.journal import write_aside
 from nas.training.settings import training_seed, training_settings
 from nas.training.supernet import SharedWeights
@@ -50,7 +51,8 @@ class Retraining:
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
-            chosen = choose_winners(state.beliefs, wanted)
+            chosen = [*choose_winners(state.beliefs, wanted), *self._parent()]
+            chosen = list(dict.fromkeys(chosen))
             untrained = [a for a in chosen if a not in state.beliefs.retrainings]
             unfinished = [a for a in chosen if a not in state.beliefs.winners]
             if untrained:
@@ -59,6 +61,15 @@ class Retraining:
                 self._finish(unfinished)
             else:
                 return
+
+    def _parent(self) -> list[Architecture]:
+        """Return the parent of the space, which people compare all others with, unless it failed."""
+        beliefs = self._state.beliefs
+        space = parents_space(beliefs.space)
+        parent = None if space is None else beliefs.parts.completed(space.parent)
+        rows = [rows.get(parent) for rows in (beliefs.trainings, beliefs.retrainings, beliefs.winners) if parent]
+        known = [row for row in rows if row is not None]
+        return [] if parent is None or not known or any(row.failed for row in known) else [parent]
 
     def _that_fit(self) -> int:
         """Return the most winners for which there is time, and say so if these are fewer than asked for."""
@@ -172,7 +183,8 @@ class _Retrainings:
         folder = self._folder / WINNERS / job["id"]
         folder.mkdir(parents=True, exist_ok=True)
         write_aside(folder / "model.safetensors", report["weights"])
-        details = {"epochs": report["epoch"], "seconds": report["seconds"], "folder": f"{WINNERS}/{job['id']}"}
+        epochs = report["epoch"] if report.get("trained", True) else 0
+        details = {"epochs": epochs, "seconds": report["seconds"], "folder": f"{WINNERS}/{job['id']}"}
         start = self._state.recipe.retraining.start
         details |= {} if start == "scratch" else {"start": start}
         self._state.add(Evaluation("retrain", Architecture(job["architecture"]), details=details))

@@ -1,0 +1,72 @@
+"""The parent of a space's architectures: tuned on the data where it must be, and kept in the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from nas.errors import CandidateError, RecipeError
+from nas.hardware.machine import usable_cores
+from nas.searching.state import RunState
+from nas.space.parts.parents import HasParent, parents_space
+from nas.space.torch_settings import torch_with
+from nas.storage.journal import write_aside
+from nas.training.inheriting import Inheritance, inheritance_of
+from nas.training.settings import training_seed, training_settings
+from nas.training.trainer import Trainer
+
+PARENT = "parent.safetensors"
+
+
+def prepare_parent(state: RunState, folder: Path) -> None:
+    """Tune the parent if it must be, and let candidates inherit from it. A space without a parent is left alone.
+
+    The file in the run's ``folder`` holds the tuned weights and how much each channel matters, so that all processes,
+    and a resumed run, have the same.
+
+    Raises:
+        RecipeError: the parent cannot be trained on the data.
+    """
+    space = parents_space(state.resolved.space)
+    if space is None:
+        return
+    path = folder / PARENT
+    content = _kept(path)
+    if content is None:
+        content = _made(state, space)
+        write_aside(path, content)
+        state.note_cost()
+    state.inheritance = Inheritance(state.resolved.space, content)
+
+
+def _kept(path: Path) -> bytes | None:
+    """Return the file of an interrupted run, if it is whole."""
+    try:
+        content = path.read_bytes()
+        load(content)
+    except (OSError, SafetensorError):
+        return None
+    return content
+
+
+def _made(state: RunState, space: HasParent) -> bytes:
+    task, recipe = state.resolved.task, state.recipe
+    parent = space.parent_module()
+    epochs = recipe.retraining.epochs
+    settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
+    threads = max(usable_cores(), settings.threads)
+    with torch_with(threads, training_seed(recipe, space.parent)):
+        if space.untuned:
+            state.progress.say(f"the parent is tuned on the data first, because {', and '.join(space.untuned)}")
+            state.progress.stage("tuning the parent", epochs)
+            try:
+                for report in Trainer(settings).train(parent, task, training_seed(recipe, space.parent)):
+                    quality = state.beliefs.quality
+                    state.progress.advance(best=f"{quality.title.lower()} {quality.format(report[quality.name])}")
+            except CandidateError as error:
+                raise RecipeError(f"the parent must be tuned on the data, but that failed: {error.reason}") from error
+            finally:
+                state.progress.close()
+        return inheritance_of(space, parent.cpu(), task)

@@ -1,0 +1,1 @@
+"""Searching for smaller forms of one trained model, the parent."""

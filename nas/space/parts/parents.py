@@ -1,0 +1,64 @@
+"""Spaces whose architectures are parts of one trained model, the parent, and inherit its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from nas.space.architecture import Architecture
+from nas.space.parts.device_parts import innermost
+from nas.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    import torch
+
+    Loss = Callable[[torch.nn.Module], torch.Tensor]
+
+
+@runtime_checkable
+class HasParent(Protocol):
+    """A space whose architectures are made of one trained model.
+
+    ``build`` returns the structure alone. ``inherit`` gives it the parent's weights, as far as they are kept. The
+    parent is evaluated first and as it is, teaches the others, and is always a winner.
+    """
+
+    @property
+    def parent(self) -> Architecture:
+        """The architecture that is the parent itself."""
+        ...
+
+    @property
+    def first(self) -> Sequence[Architecture]:
+        """The architectures that are evaluated before any that a sampler proposes."""
+        ...
+
+    @property
+    def untuned(self) -> tuple[str, ...]:
+        """In words, why the parent must be tuned on the data before anything else; empty if it need not."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that are told before anything runs, such as which layers must stay whole."""
+        ...
+
+    def parent_module(self) -> torch.nn.Module:
+        """Return the parent, with its weights before any tuning."""
+        ...
+
+    def inheritance(self, parent: torch.nn.Module, losses: Iterable[Loss]) -> Mapping[str, torch.Tensor]:
+        """Return what architectures inherit from a tuned parent; each of ``losses`` gives its loss on a batch."""
+        ...
+
+    def inherit(
+        self, architecture: Architecture, module: torch.nn.Module, inheritance: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Load what an architecture inherits into the module that ``build`` returned for it."""
+        ...
+
+
+def parents_space(space: SearchSpace) -> HasParent | None:
+    """Return the space itself, without what a recipe added, if its architectures have a parent."""
+    inner = innermost(space)
+    return inner if isinstance(inner, HasParent) else None

@@ -1,0 +1,208 @@
+"""The parent: a trained model that a name or an object stands for, made to take the data's inputs and classes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.errors import RecipeError, did_you_mean, raised_text
+from nas.space.own_code import own_code
+from nas.space.plug_ins import load_plug_in, parameters_of
+from nas.space.signature import Signature
+from nas.space.tracing import zero_inputs
+from search_spaces.shrinking.weight_files import class_count, load_checked, read_weights
+
+TIMM = "timm:"
+PRETRAINED = "pretrained"
+"""In the place of a file: the weights that timm offers for its model, from its hub."""
+CLASS_WORDS = ("num_classes", "classes")
+UNTRAINED = ("timm", "torchvision")
+"""Libraries whose functions draw weights at random unless they are asked for others."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A trained model. ``untuned`` says in words why it must first be tuned on the data; it is empty if it need not."""
+
+    name: str
+    module: nn.Module
+    untuned: tuple[str, ...] = ()
+
+
+def parent_of(given: str | nn.Module, weights: str | None, signature: Signature) -> Parent:
+    """Return the parent that ``given`` stands for, on the CPU, as a model of ``signature``.
+
+    ``given`` is a module, ``module:function`` that returns one, or ``timm:NAME``. Another number of classes gets a new
+    head, and another number of input channels the sum of the first layer's weights, or copies of them.
+
+    Raises:
+        RecipeError: it cannot be found or made, the weights are not its own, or it takes other inputs.
+    """
+    reasons: list[str] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # new weights are the same in every process
+        if isinstance(given, nn.Module):
+            name = type(given).__qualname__
+            module = _on_cpu(copy.deepcopy(given), name)
+            if weights is not None:
+                load_checked(module, read_weights(weights), name, weights)
+        else:
+            name = given
+            module = _named(given, weights)
+            if weights is None and (given.startswith(TIMM) or given.partition(".")[0].partition(":")[0] in UNTRAINED):
+                reasons.append(f"{given} comes without weights")
+        reasons += _fit_channels(module, signature)
+        reasons += _fit_classes(module, name, signature)
+    return Parent(name, module.eval(), tuple(reasons))
+
+
+def _named(given: str, weights: str | None) -> nn.Module:
+    """Return the module that a name stands for, with the weights of a file if there is one."""
+    wants_hub = weights == PRETRAINED
+    if wants_hub and not given.startswith(TIMM):
+        raise RecipeError(
+            f"weights={PRETRAINED!r} are those that timm offers, for a parent such as timm:resnet18, but got {given!r}."
+            " Give a file, or a function that loads its own weights."
+        )
+    if weights is None or wants_hub:
+        return _made(given, {"pretrained": True} if wants_hub else {})
+    held = read_weights(weights)
+    module = _made(given, {})
+    count = class_count(module, held)
+    word = next((word for word in CLASS_WORDS if word in _words(given)), None)
+    if count is not None and word is not None:
+        module = _made(given, {word: count})
+    load_checked(module, held, given, weights)
+    return module
+
+
+def _words(given: str) -> Mapping[str, inspect.Parameter]:
+    """Return what the parent's function takes; timm's models and torchvision's take more than they name."""
+    if given.startswith(TIMM):
+        return {"num_classes": inspect.Parameter("num_classes", inspect.Parameter.KEYWORD_ONLY)}
+    found = parameters_of(_function(given)) or {}
+    if given.startswith("torchvision"):
+        return {**found, "num_classes": inspect.Parameter("num_classes", inspect.Parameter.KEYWORD_ONLY)}
+    return found
+
+
+def _function(given: str) -> Any:
+    function: Any = load_plug_in("nas.parents", given, "parent") if ":" in given else None
+    if function is None or not callable(function):
+        raise RecipeError(
+            f"a parent is a function that returns a torch module, named my_module:make_model, or a model of timm's, "
+            f"named timm:resnet18, but got {given!r}."
+        )
+    return function
+
+
+def _made(given: str, arguments: Mapping[str, Any]) -> nn.Module:
+    if given.startswith(TIMM):
+        return _of_timm(given.removeprefix(TIMM), arguments)
+    function = _function(given)
+    try:
+        with own_code():
+            module = function(**arguments)
+    except Exception as error:
+        raise RecipeError(f"the parent {given} cannot be made: {raised_text(error)}.{_about_gpus(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise RecipeError(f"a parent must be a torch module, but {given} returned a {type(module).__name__}.")
+    return _on_cpu(module, given)
+
+
+def _of_timm(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    import timm
+
+    if not timm.is_model(name.partition(".")[0]):
+        raise RecipeError(f"timm has no model {name!r}. {did_you_mean(name, timm.list_models())}")
+    try:
+        module: nn.Module = timm.create_model(name, **arguments)
+    except Exception as error:  # the hub cannot be reached, or has no weights
+        raise RecipeError(
+            f"timm's model {name!r} cannot be made: {raised_text(error):.300}. Without a network, give its weights as "
+            "a file of safetensors."
+        ) from error
+    return module
+
+
+def _on_cpu(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return module.to("cpu")
+    except (RuntimeError, NotImplementedError) as error:
+        raise RecipeError(
+            f"a parent must run on the CPU, but {name} cannot move there: {raised_text(error)}."
+        ) from error
+
+
+def _about_gpus(error: BaseException) -> str:
+    is_gpu = "cuda" in str(error).lower() or "nvidia" in str(error).lower()
+    return " A parent must also work on the CPU: leave calls such as .cuda() out." if is_gpu else ""
+
+
+def _fit_channels(module: nn.Module, signature: Signature) -> list[str]:
+    """Let the first convolution take the data's channels. Return in words what was changed."""
+    shape = signature.inputs[0].shape
+    first = next((m for m in module.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
+    if len(signature.inputs) > 1 or len(shape) < 2 or first is None or first.groups > 1:
+        return []
+    wanted, has = shape[0], first.in_channels
+    if wanted == has:
+        return []
+    weight = first.weight.detach()
+    total = weight.sum(dim=1, keepdim=True)
+    # A grey picture in each of three channels gives the same as the sum of their weights.
+    fitted = total if wanted == 1 else total.expand(-1, wanted, *weight.shape[2:]) / wanted
+    first.in_channels = wanted
+    first.weight = nn.Parameter(fitted.clone())
+    return [f"its first layer takes {has} channels and the data have {wanted}, so its weights are summed up"]
+
+
+def _fit_classes(module: nn.Module, name: str, signature: Signature) -> list[str]:
+    """Give the model the data's number of outputs. Return in words what was changed."""
+    try:
+        with own_code(), torch.no_grad():
+            output: object = module.eval()(*zero_inputs(signature.inputs, 1))
+    except Exception as error:
+        raise RecipeError(
+            f"a parent must take {', '.join(map(str, signature.inputs))}, as the data have, but {name} raised "
+            f"{raised_text(error)}.{_about_gpus(error)}"
+        ) from error
+    if not isinstance(output, torch.Tensor) or output.ndim != len(signature.output) + 1:
+        got = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
+        raise RecipeError(f"a parent must map {signature.wanted()}, but {name} gave {got}.")
+    has, wanted = int(output.shape[-1]), signature.classes
+    if has == wanted:
+        return []
+    _replace_head(module, name, has, wanted)
+    return [f"it has {has:,} outputs and the data have {wanted:,} classes, so its head is new"]
+
+
+def _replace_head(module: nn.Module, name: str, has: int, wanted: int) -> None:
+    heads = [
+        (path, layer)
+        for path, layer in module.named_modules()
+        if (isinstance(layer, nn.Linear) and layer.out_features == has)
+        or (isinstance(layer, nn.Conv2d) and layer.out_channels == has and layer.groups == 1)
+    ]
+    if not heads:
+        raise RecipeError(
+            f"a parent must have as many outputs as the data have classes, {wanted}, but {name} has {has}, and no last "
+            "layer that could be replaced. Give it the right number of outputs."
+        )
+    path, layer = heads[-1]
+    fresh = copy.deepcopy(layer)
+    setattr(fresh, "out_features" if isinstance(layer, nn.Linear) else "out_channels", wanted)
+    fresh.weight = nn.Parameter(layer.weight.new_empty(wanted, *layer.weight.shape[1:]))
+    if layer.bias is not None:
+        fresh.bias = nn.Parameter(layer.bias.new_empty(wanted))
+    fresh.reset_parameters()
+    owner, _, last = path.rpartition(".")
+    setattr(module.get_submodule(owner), last, fresh)
+    if hasattr(module, "num_classes"):
+        setattr(module, "num_classes", wanted)  # noqa: B010 an attribute of which torch's stubs know nothing

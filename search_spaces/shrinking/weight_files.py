@@ -1,0 +1,103 @@
+"""Weights from files: safetensors, or a pickle that torch opens without running code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from nas.errors import RecipeError
+
+NESTED = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+"""The names under which training scripts put weights beside other things."""
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What wrappers of torch and Lightning put before every name."""
+MOST_NAMED = 3
+
+
+def read_weights(path: str) -> dict[str, torch.Tensor]:
+    """Return the tensors in a file by name, on the CPU.
+
+    Raises:
+        RecipeError: there is no such file, it holds no tensors by name, or it is a pickle that needs to run code.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise RecipeError(f"weights must be a file of tensors, such as weights.safetensors, but {path!r} is none.")
+    found = _from_safetensors(file) if file.suffix == ".safetensors" else _from_pickle(file)
+    for prefix in PREFIXES:
+        if found and all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
+
+
+def _from_safetensors(file: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        found: dict[str, torch.Tensor] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise RecipeError(f"weights in {file} must be safetensors, but cannot be read: {error}.") from error
+    return found
+
+
+def _from_pickle(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        held: object = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RecipeError(
+            f"weights must be tensors alone, but {file} is a pickle that needs to run code, which is refused. Save "
+            "them by safetensors.torch.save_file(model.state_dict(), 'weights.safetensors') where they come from."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise RecipeError(f"weights in {file} cannot be read: {' '.join(str(error).split()):.200}") from error
+    for name in NESTED:
+        if isinstance(held, Mapping) and isinstance(held.get(name), Mapping):
+            held = held[name]
+    if not isinstance(held, Mapping) or not held or not all(isinstance(each, torch.Tensor) for each in held.values()):
+        raise RecipeError(f"weights must be tensors by name, but {file} holds a {type(held).__name__}.")
+    return {str(name): tensor for name, tensor in held.items()}
+
+
+def mismatches(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return in words each tensor that the module lacks, that the weights lack, or that has another shape."""
+    own = module.state_dict()
+    found = []
+    for name, tensor in own.items():
+        if name not in weights:
+            if not name.endswith("num_batches_tracked"):
+                found.append(f"{name} is missing in the file")
+        elif weights[name].shape != tensor.shape:
+            found.append(f"{name} is {_sizes(weights[name])} in the file and {_sizes(tensor)} in the model")
+    return found + [f"{name} of the file is not in the model" for name in weights if name not in own]
+
+
+def class_count(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> int | None:
+    """Return the number of outputs of the weights if they differ from the module in that alone; None otherwise."""
+    own = module.state_dict()
+    if set(own) != set(weights):
+        return None
+    other = [name for name, tensor in own.items() if weights[name].shape != tensor.shape]
+    sizes = {tuple(weights[name].shape[:1]) for name in other}
+    same_rest = all(weights[name].shape[1:] == own[name].shape[1:] for name in other)
+    return next(iter(sizes))[0] if len(sizes) == 1 and same_rest and len(other) <= 2 else None
+
+
+def load_checked(module: torch.nn.Module, weights: Mapping[str, torch.Tensor], of: str, path: str) -> None:
+    """Load weights into the parent called ``of``. Raises RecipeError, which names the first tensors that do not fit."""
+    wrong = mismatches(module, weights)
+    if wrong:
+        more = f", and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        raise RecipeError(
+            f"weights must be those of the parent, {of}, but {path} does not fit: "
+            f"{'; '.join(wrong[:MOST_NAMED])}{more}. Name the function that makes the "
+            "model of these weights, with its number of classes."
+        )
+    module.load_state_dict(weights, strict=False)  # counters of batches may be missing, and only those
+
+
+def _sizes(tensor: torch.Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a number"

@@ -1,0 +1,223 @@
+"""A trained model made smaller: fewer channels for each stage, and fewer blocks, with weights that are inherited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nas.errors import RecipeError, raised_text
+from nas.space.architecture import Architecture, Choice, Option
+from nas.space.layer import Layer
+from nas.space.search_space import settle
+from nas.space.signature import Signature
+from nas.space.tracing import zero_inputs
+from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
+from search_spaces.shrinking.layer_table import layer_table
+from search_spaces.shrinking.parents import parent_of
+from search_spaces.shrinking.plan import IntArray, Plan, plan_of, pruned
+
+WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+TRUNKS = (0.5, 0.625, 0.75, 0.875, 1.0)
+"""Shares of channels that shortcuts carry. All blocks of a stage need them, so that fewer can go."""
+MOST_BLOCK_OPTIONS = 6
+FIRST_SHARES = (0.75, 0.5)
+"""The same share everywhere: what people try first, and what the sampler learns from."""
+WEIGHT, SCORE = "parent:", "importance:"
+MOST_REFUSED = 5
+
+
+class Shrunk:
+    """A trained model of yours with fewer channels and blocks, which inherits its weights and learns from it.
+
+    ``parent`` is ``module:function`` that returns the model, ``timm:NAME``, or a torch module. ``weights`` is a file of
+    its weights. Each stage, at one side of the map, has a share of channels (``width``), a share of those that its
+    shortcuts carry (``trunk``), and a number of blocks that have a shortcut (``blocks``).
+
+    >>> space = Shrunk(nas.image_signature((3, 32, 32), 10), parent="timm:resnet10t")
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
+
+    Raises:
+        RecipeError: the parent cannot be made or traced, or nothing of it can be removed.
+    """
+
+    needed_to_train = ("weights",)
+    """Options that a winner with weights of its own is built without."""
+
+    def __init__(
+        self,
+        signature: Signature,
+        parent: str | nn.Module | None = None,
+        weights: str | None = None,
+        widths: Sequence[float] = WIDTHS,
+        trunks: Sequence[float] = TRUNKS,
+    ) -> None:
+        if parent is None:
+            raise RecipeError(
+                "the space shrunk is made of a trained model, but got none. Name one: nas shrink my_module:make_model, "
+                "or space.parent in a recipe."
+            )
+        self._signature = signature
+        found = parent_of(parent, weights, signature)
+        self._module, self._name, self.untuned = found.module, found.name, found.untuned
+        self._plan = self._planned()
+        table = layer_table(self._module, self._plan, signature)
+        if table is not None:
+            self._table = table
+            self.layers = self._layers  # as an attribute, so that a space without it is traced
+        self.choices = _choices(self._plan, _shares("widths", widths), _shares("trunks", trunks))
+
+    def _planned(self) -> Plan:
+        inputs = zero_inputs(self._signature.inputs, 1)
+        try:
+            plan = plan_of(self._module, inputs)
+        except Exception as error:
+            raise RecipeError(
+                f"a parent must be a model that autograd can follow from input to output, but {self._name} raised "
+                f"{raised_text(error)}."
+            ) from error
+        if not plan.groups and not plan.blocks:
+            whole = "; ".join(f"{name}, because {why}" for name, why in plan.refused[:MOST_REFUSED])
+            raise RecipeError(
+                f"a parent must have channels or blocks that can be removed, but {self._name} has none"
+                f"{': ' + whole if whole else ''}. Pick another parent, or the space of the task."
+            )
+        return plan
+
+    def build(self, architecture: Architecture) -> nn.Module:
+        """Return the structure, with weights that are yet to be inherited."""
+        # Which channels are kept changes no shape, so the first ones stand for them.
+        kept = {name: np.arange(count) for name, count in self._counts(architecture).items()}
+        return pruned(self._module, self._plan.groups, kept, self._dropped(architecture)).train()
+
+    def _layers(self, architecture: Architecture) -> tuple[Layer, ...]:
+        return self._table.layers(self._counts(architecture), self._dropped(architecture))
+
+    def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
+        """Map architectures that differ only in the widths of blocks that they lack to one of them."""
+        found = dict(values)
+        dropped = self._dropped(values)
+        last = {choice.name: choice.options[-1] for choice in self.choices}
+        for stage in self._plan.stages:
+            name = f"{stage}.width"
+            inner = [group for group in self._plan.groups if group.stage == stage and not group.is_trunk]
+            if name in found and all(any(g.name.startswith(f"{block}.") for block in dropped) for g in inner):
+                found[name] = last[name]
+        return found
+
+    # The parent
+
+    @property
+    def parent(self) -> Architecture:
+        """The architecture of all channels and blocks."""
+        return settle(self, lambda choice: choice.options[-1])
+
+    @property
+    def first(self) -> tuple[Architecture, ...]:
+        """The parent, and narrower ones that keep the same share everywhere."""
+
+        def narrower(share: float) -> Architecture:
+            def pick(choice: Choice) -> Option:
+                if choice.name.endswith(".blocks"):
+                    return choice.options[-1]
+                return min(choice.options, key=lambda option: abs(float(option) - share))
+
+            return settle(self, pick)
+
+        return tuple(dict.fromkeys((self.parent, *map(narrower, FIRST_SHARES))))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about layers whose channels must stay."""
+        refused = self._plan.refused
+        if not refused:
+            return ()
+        shown = "; ".join(f"{name}, because {why}" for name, why in refused[:MOST_REFUSED])
+        more = f"; and {len(refused) - MOST_REFUSED} more" if len(refused) > MOST_REFUSED else ""
+        return (f"layers of {self._name} that keep all their channels: {shown}{more}.",)
+
+    def parent_module(self) -> nn.Module:
+        """Return the parent with the weights that it came with."""
+        return pruned(self._module, (), {})
+
+    def inheritance(
+        self, parent: nn.Module, losses: Iterable[Callable[[nn.Module], torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """Return the parent's weights, and the importance of each channel by its losses, or by weights without any."""
+        with_data = list(losses)
+        groups = self._plan.groups
+        scores = importance_by_data(parent, groups, with_data) if with_data else importance_by_weights(parent, groups)
+        weights = {f"{WEIGHT}{name}": tensor.detach().clone() for name, tensor in parent.state_dict().items()}
+        return weights | {f"{SCORE}{name}": score for name, score in scores.items()}
+
+    def inherit(self, architecture: Architecture, module: nn.Module, inheritance: Mapping[str, torch.Tensor]) -> None:
+        """Load the weights of the most important channels into the module of an architecture."""
+        whole = self.parent_module()
+        whole.load_state_dict(
+            {name.removeprefix(WEIGHT): each for name, each in inheritance.items() if name.startswith(WEIGHT)}
+        )
+        kept: dict[str, IntArray] = {
+            name: most_important(inheritance[f"{SCORE}{name}"], count)
+            for name, count in self._counts(architecture).items()
+        }
+        part = pruned(whole, self._plan.groups, kept, self._dropped(architecture))
+        module.load_state_dict(part.state_dict())
+
+    def start(self, architecture: Architecture, module: nn.Module) -> None:
+        """Load what is inherited from the parent as it came, where nothing was tuned or computed on data."""
+        self.inherit(architecture, module, self.inheritance(self.parent_module(), ()))
+
+    # What an architecture keeps
+
+    def _counts(self, architecture: Mapping[str, Option]) -> dict[str, int]:
+        """Return the number of channels that each group keeps."""
+        counts = {}
+        for group in self._plan.groups:
+            name = f"{group.stage}.{'trunk' if group.is_trunk else 'width'}"
+            counts[group.name] = group.count(float(architecture[name]))
+        return counts
+
+    def _dropped(self, architecture: Mapping[str, Option]) -> list[str]:
+        """Return the names of the blocks that an architecture lacks: of each stage the last ones."""
+        dropped = []
+        for stage in self._plan.stages:
+            blocks = [block.name for block in self._plan.blocks if block.stage == stage]
+            if blocks:
+                dropped += blocks[int(architecture[f"{stage}.blocks"]) :]
+        return dropped
+
+
+def _shares(name: str, given: Sequence[Any]) -> tuple[float, ...]:
+    """Return shares in ascending order; all of the channels are always among them."""
+    if isinstance(given, str) or not all(isinstance(each, int | float) and 0 < each <= 1 for each in given):
+        raise ValueError(f"{name} must be shares of channels, above 0 and at most 1, but got {given!r}.")
+    return tuple(sorted({*map(float, given), 1.0}))
+
+
+def _choices(plan: Plan, widths: Sequence[float], trunks: Sequence[float]) -> tuple[Choice, ...]:
+    found = []
+    for stage in plan.stages:
+        groups = [group for group in plan.groups if group.stage == stage]
+        for name, shares, is_trunk in (("width", widths, False), ("trunk", trunks, True)):
+            mine = [group for group in groups if group.is_trunk == is_trunk]
+            if mine:
+                found.append(Choice(f"{stage}.{name}", _different(mine, shares)))
+        blocks = sum(block.stage == stage for block in plan.blocks)
+        if blocks:
+            steps = np.linspace(0, blocks, min(blocks + 1, MOST_BLOCK_OPTIONS))
+            found.append(Choice(f"{stage}.blocks", tuple(dict.fromkeys(round(float(step)) for step in steps))))
+    return tuple(found)
+
+
+def _different(groups: Sequence[Any], shares: Sequence[float]) -> tuple[float, ...]:
+    """Return the shares that give different numbers of channels, of equal ones the nearest to what is kept."""
+    channels = sum(group.channels for group in groups)
+    by_counts: dict[tuple[int, ...], float] = {}
+    for share in shares:
+        counts = tuple(group.count(share) for group in groups)
+        known = by_counts.setdefault(counts, share)
+        by_counts[counts] = min(known, share, key=lambda each: abs(each - sum(counts) / channels))
+    return tuple(sorted(by_counts.values()))

@@ -1,0 +1,157 @@
+"""Searches among the parts of a trained model: the parent first, tuned where it must be, and always a winner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fake_bench
+import pytest
+import small_parents
+import torch
+from commands import evaluations_of
+from quick_runs import BASE, Diary, Stopping, instruments
+from torch import nn
+
+import nas
+from nas.errors import LimitError, RecipeError
+from nas.results.front import Front
+from nas.searching.evaluating.parents import PARENT
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace, load_space
+from nas.space.signature import image_signature
+from nas.tasks.images.images import Images
+
+pytestmark = pytest.mark.usefixtures("quick_export", "latency_by_choices")
+
+FEW: Mapping[str, Any] = {"widths": [0.5], "trunks": [0.5]}
+KEYS: Mapping[str, Any] = {**BASE, "trials": 4, "rounds": 1, "retraining": {"epochs": 2, "winners": 2}}
+
+
+def size(architecture: Architecture) -> int:
+    return round(100 * sum(float(option) for option in architecture.values()))
+
+
+@pytest.fixture(name="latency_by_choices")
+def _latency_by_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake bench takes any choices that are numbers: more of each is slower and larger."""
+    values = {name: lambda architecture: 0.5 + size(architecture) / 100 for name in fake_bench.VALUES}
+    monkeypatch.setattr(fake_bench, "VALUES", values)
+    monkeypatch.setattr(fake_bench, "weight_bytes", size)
+
+
+def space_of(parent: str | nn.Module) -> SearchSpace:
+    return load_space("shrunk", {"parent": parent, **FEW}, image_signature((1, 8, 8), 10))
+
+
+def shrink(
+    runs: Path, parent: str | nn.Module = "small_parents:make_digits", progress: Any = None, **changes: Any
+) -> Front:
+    recipe = {**KEYS, "space": FEW, **changes}
+    return nas.shrink(parent, recipe, runs=runs, progress=progress, instruments=instruments(space_of(parent)))
+
+
+@pytest.fixture(name="trained", scope="module")
+def _trained(digits: Images) -> nn.Module:
+    """A model that tells most digits apart."""
+    module = small_parents.make_digits()
+    settings = nas.training_settings(nas.Recipe(training={"epochs": 2, "batch_size": 32, "device": "cpu"}))
+    for _ in nas.Trainer(settings).train(module, digits):
+        pass
+    return module.eval()
+
+
+def error_on(module: nn.Module, digits: Images) -> float:
+    inputs = digits.inputs_of((torch.from_numpy(digits.validation.images),))
+    with torch.no_grad():
+        found = module(*inputs).argmax(1).numpy()
+    return float((found != digits.validation.labels).mean())
+
+
+def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
+    tmp_path: Path, trained: nn.Module, digits: Images
+) -> None:
+    """A limit that the parent breaks makes others winners, and the parent stands beside them."""
+    space, diary = space_of(trained), Diary()
+    assert isinstance(space, nas.HasParent)
+    tools = instruments(space)
+    recipe = {**KEYS, "retraining": {"epochs": 1, "winners": 1}, "limits": ["latency_ms <= 8ms"]}
+    front = nas.search(recipe, space=space, runs=tmp_path, progress=diary, instruments=tools)
+    first, *others = evaluations_of(tmp_path / "run", "train")
+    assert first.architecture == space.parent
+    assert first.details["epochs"] == 0
+    assert first.values["error"] == pytest.approx(error_on(trained, digits))
+    assert all(row.details["epochs"] == 2 for row in others)
+    assert "tuning the parent" not in diary.stages
+    winners = {winner.architecture: winner for winner in front}
+    parent = winners.pop(space.parent)
+    assert not parent.meets(front.limits)
+    assert winners
+    assert all(winner.meets(front.limits) for winner in winners.values())
+    x = torch.randn((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(parent.load()(x), trained(x))
+    # A part that began from the parent's weights, and learns from it, is far better than chance after one epoch.
+    assert min(row.values["error"] for row in others) < 0.5
+
+
+@pytest.mark.slow
+def test_a_parent_with_another_head_is_tuned_first(tmp_path: Path) -> None:
+    """It is told why. A run that is stopped goes on with the same parent, and its winners load by name."""
+    parent = "small_parents:make_colours"
+    diary = Stopping("round 1/1: training")
+    training = {"epochs": 1, "batch_size": 32, "learning_rate": 5e-3}
+    with pytest.raises(KeyboardInterrupt):
+        shrink(tmp_path, parent, diary, training=training)
+    assert "tuning the parent" in diary.stages
+    told = next(text for text in diary.news if text.startswith("the parent is tuned on the data first, because"))
+    assert "it has 5 outputs and the data have 10 classes, so its head is new" in told
+    kept = (tmp_path / "run" / PARENT).read_bytes()
+    diary = Diary()
+    front = nas.resume(tmp_path / "run", progress=diary, instruments=instruments(space_of(parent)))
+    assert "tuning the parent" not in diary.stages
+    assert (tmp_path / "run" / PARENT).read_bytes() == kept
+    first, *_ = evaluations_of(tmp_path / "run", "train")
+    assert first.values["error"] < 0.8
+    smallest = min(front, key=lambda winner: size(winner.architecture))
+    whole = max(front, key=lambda winner: size(winner.architecture))
+    count = [sum(p.numel() for p in winner.load().parameters()) for winner in (smallest, whole)]
+    assert count[0] < count[1]
+
+
+def test_limits_that_nothing_meets_are_told_before_the_parent_is_tuned(tmp_path: Path) -> None:
+    diary = Diary()
+    with pytest.raises(LimitError, match=r"nothing that was found in the space meets params <= 1"):
+        shrink(tmp_path, "small_parents:make_colours", diary, limits=["params <= 1"])
+    assert "tuning the parent" not in diary.stages
+
+
+def test_layers_that_stay_whole_are_told_before_anything_runs(tmp_path: Path) -> None:
+    diary = Stopping("measuring")
+    with pytest.raises((KeyboardInterrupt, LimitError)):
+        shrink(tmp_path, "small_parents:make_rigid", diary, limits=["params <= 1"])
+    note = next(text for text in diary.news if text.startswith("note: layers of small_parents:make_rigid"))
+    assert diary.news.index(note) <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"evaluate": "zero-cost"}, 'evaluate must be "train" with the space'),
+        ({"training": {"function": "own_trainings:plain"}}, "Leave the function out"),
+    ],
+)
+def test_parts_of_a_parent_are_only_trained_here(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        shrink(tmp_path, **changes)
+
+
+def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) -> None:
+    """A module needs no name. What is too large for a limit by counts is never tuned."""
+    tools = instruments(space_of(trained))
+    keys = {**KEYS, "trials": 2}
+    with pytest.raises(RecipeError, match=r"data=… takes a nas\.Task"):
+        nas.shrink(trained, keys, data=3, instruments=tools)  # type: ignore[arg-type]
+    keys["space"], keys["limits"] = FEW, ["params <= 1"]
+    with pytest.raises(LimitError):
+        nas.shrink(trained, keys, data="digits", runs=tmp_path, progress=None, instruments=tools)
