@@ -85,6 +85,7 @@ from nas.space.description import (
 )
 from nas.space.layer import Layer as Layer, total_macs as total_macs, total_params as total_params
 from nas.space.own_code import own_code as own_code
+from nas.space.parts.encoding import decode as decode, encode as encode
 from nas.space.parts.own_inputs import HasInputs as HasInputs, signature_of as signature_of, wishes_of as wishes_of
 from nas.space.parts.parents import HasParent as HasParent
 from nas.space.parts.start_weights import HasStart as HasStart, load_start as load_start
@@ -103,8 +104,6 @@ from nas.space.search_space import (
     architecture_from as architecture_from,
     count as count,
     cross as cross,
-    decode as decode,
-    encode as encode,
     enumerate_space as enumerate_space,
     is_active as is_active,
     load_space as load_space,

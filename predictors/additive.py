@@ -62,9 +62,10 @@ _NNLS_STEPS = 30
 class AdditiveModel:
     """Non-negative costs by level and key of a group, each of shape (quantities,).
 
-    ``dead_costs``, shape (options,), are costs of options that are chosen but change nothing; some runtimes execute
-    them. ``slopes``, shape (G,), are the exponents of the given features. ``off`` gives the relative error of each
-    layer's cost. ``smallest`` is the lowest credible value.
+    Where a space knows numbers in the place of layers, costs are a power law in them. ``dead_costs``, shape (options,),
+    are costs of options that are chosen but change nothing; some runtimes execute them. ``slopes`` are the exponents of
+    the given features and of these numbers. ``off`` gives the relative error of each layer's cost. ``smallest`` is the
+    lowest credible value.
     """
 
     constant: float
@@ -78,7 +79,7 @@ class AdditiveModel:
     def log_means(self, batch: Batch) -> FloatArray:
         """Return log-predictions, shape (N,); a network of free layers alone gets the lowest credible value."""
         totals = self.totals(batch.descriptions)
-        means: FloatArray = np.log(np.maximum(totals, self.smallest)) + batch.given @ self.slopes
+        means: FloatArray = np.log(np.maximum(totals, self.smallest)) + _powers(batch) @ self.slopes
         return means
 
     def totals(self, descriptions: Descriptions) -> FloatArray:
@@ -149,8 +150,9 @@ def fit_model(batch: Batch, values: FloatArray, seed: int) -> AdditiveModel:
 
     With given features, a power law in them is fitted first, and the costs explain what it leaves.
     """
-    slopes = _power_law(batch.given, np.log(values))
-    left = values / np.exp(batch.given @ slopes)
+    powers = _powers(batch)
+    slopes = _power_law(powers, np.log(values))
+    left = values / np.exp(powers @ slopes)
     places, parents, terms = _terms(batch.descriptions)
     dead = _dead_counts(batch.descriptions, int(batch.descriptions.options.max(initial=-1)) + 1)
     # The constant and the dead options have no coarser level, so each is its own parent.
@@ -212,6 +214,11 @@ def _dead_counts(descriptions: Descriptions, options: int) -> FloatArray:
     for option in range(options):
         counts[:, option] = (dead & (descriptions.options == option)).sum(axis=1)
     return counts
+
+
+def _powers(batch: Batch) -> FloatArray:
+    """Return the given features and the logarithms of known numbers, of which costs are a power law, shape (N, P)."""
+    return np.hstack([batch.given, batch.descriptions.log_numbers])
 
 
 def _power_law(given: FloatArray, logs: FloatArray) -> FloatArray:

@@ -17,6 +17,7 @@ from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import MIN_SAMPLES, Batch, FloatArray
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import QUANTITIES, Describer, Descriptions, IntArray, LayerGroup
+from nas.space.listed.name_parts import is_of_names, part_columns
 from nas.space.search_space import HasCanonical
 
 _KEPT_VARIANCE = 1 - 1e-5
@@ -36,6 +37,8 @@ class Projection:
     @classmethod
     def of(cls, columns_ND: FloatArray) -> Projection:
         """Return the projection whose components, at most 30, hold all but 1e-5 of the variance of these rows."""
+        if not columns_ND.shape[1]:
+            return cls(np.empty(0), np.zeros((0, 1)))
         centre = columns_ND.mean(axis=0)
         spread = columns_ND.std(axis=0)
         varies = spread > _LEAST_SPREAD * np.maximum(1.0, np.abs(centre))
@@ -60,7 +63,10 @@ class Projection:
 @final
 @dataclass(frozen=True)
 class Graph:
-    """Sums over the layers of a graph by group, kind, stage and in total, as logarithms and as plain values."""
+    """Sums over the layers of a graph by group, kind, stage and in total, as logarithms and as plain values.
+
+    Numbers that a space knows of its architectures beforehand stand beside the sums.
+    """
 
     groups: tuple[LayerGroup, ...]
     gather: FloatArray  # (groups, places): 1 if the place includes the group
@@ -84,7 +90,8 @@ class Graph:
         for column, members in enumerate(places.values()):
             gather[members, column] = 1.0
         sums = _placed(population.layer_sums, gather)
-        return cls(population.groups, gather, Projection.of(np.log1p(sums)), Projection.of(sums))
+        logs = Projection.of(np.hstack([np.log1p(sums), population.log_numbers]))
+        return cls(population.groups, gather, logs, Projection.of(np.hstack([sums, population.numbers])))
 
     def __call__(self, descriptions: Descriptions) -> tuple[FloatArray, FloatArray]:
         """Return the block of logarithms and that of plain sums, each of shape (N, components)."""
@@ -92,7 +99,8 @@ class Graph:
         if descriptions.groups != self.groups:
             sums = descriptions.sums_by(self.groups)
         placed = _placed(sums.astype(np.float32), self.gather.astype(np.float32))
-        return self.logs(np.log1p(placed)), self.plain(placed)
+        numbers, logs = descriptions.numbers.astype(np.float32), descriptions.log_numbers.astype(np.float32)
+        return self.logs(np.hstack([np.log1p(placed), logs])), self.plain(np.hstack([placed, numbers]))
 
 
 @final
@@ -100,10 +108,10 @@ class Graph:
 class Blocks:
     """All features of N architectures, by block.
 
-    ``written`` are one-hot options. ``live`` are the same without options that change nothing; this block has no
-    columns in spaces where every choice takes effect. ``…_counts`` count options among the choices that share them, so
-    that experience with an operation at one place helps at others. ``graph_logs`` and ``graph_sums`` describe the
-    layers.
+    ``written`` are one-hot options; of choices that name architectures, the parts of the names. ``live`` are the same
+    without options that change nothing; this block has no columns in spaces where every choice takes effect.
+    ``…_counts`` count options among the choices that share them, so that experience with an operation at one place
+    helps at others. ``graph_logs`` and ``graph_sums`` describe the layers, and numbers that are known beforehand.
     """
 
     written: FloatArray
@@ -132,7 +140,7 @@ class FeatureMap:
 
     def __init__(self, space: Describer, population: Descriptions) -> None:
         self._prunes = isinstance(space.space, HasCanonical)
-        self._sizes = tuple(len(choice.options) for choice in space.choices)
+        self._codes = tuple(_codes(choice) for choice in space.choices)
         self._pools = _pools(space.choices)
         self._graph = Graph.of(population)
         self._count_centre = _counts(population.options, self._pools).mean(axis=0)
@@ -153,9 +161,9 @@ class FeatureMap:
         logs, sums = self._graph(descriptions)
         nothing = np.empty((len(descriptions), 0))
         return Blocks(
-            written=_one_hot(descriptions.options, self._sizes),
+            written=_coded(descriptions.options, self._codes),
             written_counts=self._centred_counts(descriptions.options),
-            live=_one_hot(descriptions.live_options, self._sizes) if self._prunes else nothing,
+            live=_coded(descriptions.live_options, self._codes) if self._prunes else nothing,
             live_counts=self._centred_counts(descriptions.live_options) if self._prunes else nothing,
             graph_logs=logs,
             graph_sums=sums,
@@ -199,17 +207,22 @@ def _placed(sums: FloatArray, gather: FloatArray) -> FloatArray:
     return placed.reshape(len(sums), gather.shape[1] * len(QUANTITIES))
 
 
-def _one_hot(options: IntArray, sizes: Sequence[int]) -> FloatArray:
-    """Return one column for each option, scaled so that an architecture's product with itself is at most 1."""
-    columns = np.zeros((len(options), sum(sizes)))
-    rows = np.arange(len(options))
+def _codes(choice: Choice) -> FloatArray:
+    """Return the columns of each option of a choice, shape (options, columns), each row of length 1 at most."""
+    if is_of_names(choice):
+        return part_columns([str(option) for option in choice.options])
+    return np.eye(len(choice.options))
+
+
+def _coded(options: IntArray, codes: Sequence[FloatArray]) -> FloatArray:
+    """Return the columns of all choices, scaled so that an architecture's product with itself is at most 1."""
+    columns = np.zeros((len(options), sum(code.shape[1] for code in codes)))
     start = 0
-    for choice, size in enumerate(sizes):
-        taken = options[:, choice]
-        active = taken >= 0
-        columns[rows[active], start + taken[active]] = 1.0
-        start += size
-    scaled: FloatArray = columns / np.sqrt(max(len(sizes), 1))
+    for choice, code in enumerate(codes):
+        active = np.flatnonzero(options[:, choice] >= 0)
+        columns[active, start : start + code.shape[1]] = code[options[active, choice]]
+        start += code.shape[1]
+    scaled: FloatArray = columns / np.sqrt(max(len(codes), 1))
     return scaled
 
 

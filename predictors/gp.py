@@ -2,7 +2,8 @@
 
 Hyperparameters are optimised under the prior of ``predictors.kernel``, once from each of three beliefs. The results are
 mixed by their evidence. The process is fitted to square roots of relative values. Sums of costs are nearly linear in
-them, as products are in logarithms, and no very fast or very slow architecture dominates the fit.
+them, as products are in logarithms, and no very fast or very slow architecture dominates the fit. Where numbers are
+known in the place of layers, it is fitted to logarithms.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.space.listed.listing import HasNumbers
 from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, bound
 from predictors.conformal import split_folds
@@ -48,28 +50,49 @@ _SMALLEST_ROOT = 0.05
 @final
 @dataclass(frozen=True)
 class Roots:
-    """A scale for positive values: square roots relative to the median, centred and divided by their deviation."""
+    """A scale for positive values: square roots relative to the median, centred and divided by their deviation.
+
+    With ``are_logs`` it is one of logarithms, in the place of roots.
+    """
 
     log_median: float
     mean: float
     scale: float
+    are_logs: bool = False
 
     @classmethod
-    def of(cls, values: FloatArray) -> Roots:
+    def of(cls, values: FloatArray, *, are_logs: bool = False) -> Roots:
         """Return the scale of positive values, shape (N,)."""
         log_median = float(np.median(np.log(values)))
-        roots = np.exp(0.5 * (np.log(values) - log_median))
-        return cls(log_median, float(roots.mean()), max(float(roots.std()), 1e-9))
+        roots = _root(np.log(values) - log_median, are_logs)
+        return cls(log_median, float(roots.mean()), max(float(roots.std()), 1e-9), are_logs)
 
     def __call__(self, values: FloatArray) -> FloatArray:
         """Return the scaled roots of values, shape (N,)."""
-        scaled: FloatArray = (np.exp(0.5 * (np.log(values) - self.log_median)) - self.mean) / self.scale
+        scaled: FloatArray = (_root(np.log(values) - self.log_median, self.are_logs) - self.mean) / self.scale
         return scaled
 
     def logs(self, means: FloatArray, deviations: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Convert means and deviations of scaled roots into log-values and their deviations."""
-        roots = np.maximum(means * self.scale + self.mean, _SMALLEST_ROOT)
+        roots = means * self.scale + self.mean
+        if self.are_logs:
+            return roots + self.log_median, self.scale * deviations
+        roots = np.maximum(roots, _SMALLEST_ROOT)
         return 2 * np.log(roots) + self.log_median, 2 * np.log1p(self.scale * deviations / roots)
+
+
+def _root(logs: FloatArray, are_logs: bool) -> FloatArray:
+    roots: FloatArray = logs if are_logs else np.exp(0.5 * logs)
+    return roots
+
+
+def are_products(space: Describer) -> bool:
+    """Return True if costs multiply, so that logarithms suit them: numbers are known in the place of layers.
+
+    On a table of detectors with a family, a depth, a width and a resolution, 20 samples of five devices give an error
+    of 7.7 to 11.4 % with logarithms, and 10.5 to 13.6 % with roots; on the device that is hardest, 26 and 27 %.
+    """
+    return isinstance(space.space, HasNumbers) and not space.layers(space.population()[0])
 
 
 @final
@@ -188,22 +211,27 @@ class FittedValues:
 
 
 def fit_values(
-    inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[Hyperparameters] = hypotheses()
+    inputs: Inputs,
+    values: FloatArray,
+    seed: int,
+    priors: Sequence[Hyperparameters] = hypotheses(),
+    *,
+    are_logs: bool = False,
 ) -> FittedValues:
-    """Fit a process to N samples with positive values, shape (N,).
+    """Fit a process to N samples with positive values, shape (N,), to their roots or, with ``are_logs``, logarithms.
 
     Each fold gets hyperparameters of its own while there are few samples. Hyperparameters fitted to all samples make
     held-out residuals too small: at 20 samples, bounds from them held 77 % of what they should. With many samples the
     hyperparameters no longer depend on one fold.
     """
-    process, roots = _fit(inputs, values, seed, priors)
+    process, roots = _fit(inputs, values, seed, priors, are_logs)
     if len(values) > _MOST_FOR_FOLDS:
         logs, deviations = roots.logs(process.held_out_means, process.held_out_deviations)
     else:
         logs, deviations = np.empty(len(values)), np.empty(len(values))
         for fold in split_folds(len(values), seed):
             seen = np.setdiff1d(np.arange(len(values)), fold)
-            without, scale = _fit(inputs.take(seen), values[seen], seed, priors)
+            without, scale = _fit(inputs.take(seen), values[seen], seed, priors, are_logs)
             logs[fold], deviations[fold] = scale.logs(*without.predict(inputs.take(fold).as_type(np.float32)))
     usual = float(np.median(deviations))
     return FittedValues(process, roots, logs, _tempered(deviations, usual), usual)
@@ -215,8 +243,10 @@ def _tempered(deviations: FloatArray, usual: float) -> FloatArray:
     return spreads
 
 
-def _fit(inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[Hyperparameters]) -> tuple[Process, Roots]:
-    roots = Roots.of(values)
+def _fit(
+    inputs: Inputs, values: FloatArray, seed: int, priors: Sequence[Hyperparameters], are_logs: bool
+) -> tuple[Process, Roots]:
+    roots = Roots.of(values, are_logs=are_logs)
     return fit_process(inputs, roots(values), np.random.default_rng(seed), priors), roots
 
 
@@ -250,7 +280,8 @@ def fit_gp(
     """
     values = check_samples(architectures, values)
     features = feature_map(space)
-    fit = fit_values(Inputs.of(features(space.describe(architectures))), values, seed)
+    inputs = Inputs.of(features(space.describe(architectures)))
+    fit = fit_values(inputs, values, seed, are_logs=are_products(space))
     return bound(space, architectures, values, GpModel(fit, features), fit, target=target, given=())
 
 

@@ -21,7 +21,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.other_target import Source
 from predictors.features import Blocks, FeatureMap, check_samples, feature_map
-from predictors.gp import Roots, settle_shared
+from predictors.gp import Roots, are_products, settle_shared
 from predictors.kernel import GRAPH, FloatingArray, Inputs, Products, SourceBlocks
 
 _MOST_ROWS = 1000
@@ -143,7 +143,8 @@ def _fit_group(space: Describer, features: FeatureMap, sources: Sequence[Source]
     count = len(sources[0].architectures)
     rows = np.arange(count) if count <= _MOST_ROWS else np.sort(rng.choice(count, _MOST_ROWS, replace=False))
     architectures = [sources[0].architectures[row] for row in rows.tolist()]
-    targets = np.column_stack([_standardised(source.values[rows]) for source in sources])
+    are_logs = are_products(space)
+    targets = np.column_stack([_standardised(source.values[rows], are_logs) for source in sources])
     inputs = Inputs.of(features(space.describe(architectures)))
     logs = settle_shared(inputs, targets, GRAPH, rng)
     covariance = Products(inputs, inputs).covariance(logs)
@@ -168,8 +169,8 @@ def _smoothed(values: FloatArray, vectors: FloatArray, targets: FloatArray) -> F
     return best
 
 
-def _standardised(values: FloatArray) -> FloatArray:
-    targets = Roots.of(values)(values)
+def _standardised(values: FloatArray, are_logs: bool) -> FloatArray:
+    targets = Roots.of(values, are_logs=are_logs)(values)
     clipped: FloatArray = np.clip(targets, -_CLIPPED, _CLIPPED)
     return clipped
 

@@ -22,7 +22,7 @@ from nas.values.other_target import Source
 from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map
-from predictors.gp import FittedValues, GpModel, fit_gp, fit_values
+from predictors.gp import FittedValues, GpModel, are_products, fit_gp, fit_values
 from predictors.kernel import GRAPH, Inputs
 from predictors.transfer import TransferModel, fit_transfer
 from predictors.trees import TreesMethod
@@ -103,7 +103,8 @@ def fit_stacked(
     features = feature_map(space)
     additive, trees = AdditiveMethod(), TreesMethod(features)
     added = cross_validate(batch, values, additive, seed)
-    off = fit_values(Inputs.of(features.of(batch)), np.exp(logs - added), seed, (GRAPH,))
+    inputs, are_logs = Inputs.of(features.of(batch)), are_products(space)
+    off = fit_values(inputs, np.exp(logs - added), seed, (GRAPH,), are_logs=are_logs)
     grown = cross_validate(batch, values, trees, seed)
     predicted = np.column_stack([of_process.held_out_logs, added, added + off.held_out_logs, grown])
     weights = _weights(logs, predicted)

@@ -19,7 +19,7 @@ from nas.space.description import Describer
 from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, bound
 from predictors.features import check_samples
-from predictors.gp import FittedValues, fit_gp, fit_values
+from predictors.gp import FittedValues, are_products, fit_gp, fit_values
 from predictors.kernel import Inputs
 from predictors.source_models import SourceModels, given_alone, source_models
 
@@ -59,5 +59,5 @@ def fit_transfer(
     values = check_samples(architectures, values)
     batch = batch_of(space, architectures, given)
     models = source_models(space, tuple(sources), tuple(given)) if sources else given_alone(space, batch)
-    fit = fit_values(Inputs.of(*models.describe(batch)), values, seed)
+    fit = fit_values(Inputs.of(*models.describe(batch)), values, seed, are_logs=are_products(space))
     return bound(space, architectures, values, TransferModel(fit, models), fit, target=target, given=given)

@@ -108,8 +108,8 @@ def _fit(features: FeatureMap, batch: Batch, values: FloatArray, seed: int, tree
 
 
 def log_totals(batch: Batch) -> FloatArray:
-    """Return logarithms of sums over all layers, and the given features, shape (N, quantities + G)."""
-    return np.column_stack([np.log1p(_sums(batch.descriptions)), batch.given])
+    """Return logarithms of sums over all layers, known numbers, and the given features, shape (N, quantities + G)."""
+    return np.column_stack([np.log1p(_sums(batch.descriptions)), batch.descriptions.log_numbers, batch.given])
 
 
 def _sums(descriptions: Descriptions) -> FloatArray:

@@ -11,7 +11,9 @@ from nas.prediction.medoids import medoids
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.description import QUANTITIES
-from nas.space.search_space import HasLayers, SearchSpace, encode, neighbours, sample, whole_space
+from nas.space.listed.name_parts import is_of_names
+from nas.space.parts.encoding import encode
+from nas.space.search_space import HasLayers, SearchSpace, neighbours, sample, whole_space
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,17 +50,21 @@ def representatives(
 ) -> list[Architecture]:
     """Return ``count`` of ``pool`` that represent it; those in ``taken`` are among them.
 
-    They are medoids by the logarithms of the layers' sums and by the encoded choices, with the fewest and the most
-    multiply-accumulates among them. Unlike the points farthest from each other, medoids also represent the many
-    architectures in the middle. Every architecture of ``pool`` must be buildable.
+    They are medoids by the logarithms of the layers' sums, by numbers that are known beforehand and by the encoded
+    choices, with the fewest and the most multiply-accumulates among them. Unlike the points farthest from each other,
+    medoids also represent the many architectures in the middle. Every architecture of ``pool`` must be buildable.
     """
     if len(pool) <= count:
         return list(pool)
-    sums = beliefs.describer.describe(pool).layer_sums.sum(axis=1)
-    features = _standardised_features(sums, encode(beliefs.space, pool))
+    described = beliefs.describer.describe(pool)
+    sums = described.layer_sums.sum(axis=1)
+    sizes = np.hstack([np.log1p(sums), described.log_numbers])
+    columns = [not is_of_names(choice) for choice in beliefs.space.choices for _ in choice.options]
+    features = _standardised_features(sizes, encode(beliefs.space, pool)[:, columns])
     macs = sums[:, QUANTITIES.index("macs")]
+    work = macs if macs.any() or not described.log_numbers.size else described.log_numbers[:, 0]
     kept = [index for index, architecture in enumerate(pool) if architecture in taken]
-    chosen = medoids(features, count, rng, (*kept, int(macs.argmin()), int(macs.argmax())))
+    chosen = medoids(features, count, rng, (*kept, int(work.argmin()), int(work.argmax())))
     return [pool[index] for index in chosen]
 
 
@@ -77,9 +83,8 @@ def descend(beliefs: Beliefs, score: Callable[[Architecture], float], starts: It
     return best
 
 
-def _standardised_features(sums: FloatArray, choices: FloatArray) -> FloatArray:
-    """Return features, shape (N, D): logarithms of the layers' sums, and the encoded choices with equal weight."""
-    sizes = np.log1p(sums)
+def _standardised_features(sizes: FloatArray, choices: FloatArray) -> FloatArray:
+    """Return features, shape (N, D): sizes, which are logarithms, and the encoded choices with equal weight."""
     sizes = (sizes - sizes.mean(axis=0)) / np.maximum(sizes.std(axis=0), 1e-9)
     spread = np.sqrt(((choices - choices.mean(axis=0)) ** 2).sum(axis=1).mean())
     return np.hstack([sizes, choices * (np.sqrt(sizes.shape[1]) / max(float(spread), 1e-9))])

@@ -18,8 +18,9 @@ Option = bool | int | float | str
 REPR_WIDTH = 200
 """The most characters that choices take where an object is printed; ``Architecture.short`` has all of them."""
 
-MOST_OPTIONS = 1000
-"""The most options of a choice. Each of them is a neighbour to look at, and a column for predictors."""
+MOST_OPTIONS, MOST_NAMES = 1000, 20_000
+"""The most options of a choice, each of which is a neighbour to look at, and a column for predictors; and the most
+texts, which may name the rows of a table."""
 MOST_SHOWN = 80
 
 
@@ -52,9 +53,11 @@ class Choice:
         object.__setattr__(self, "name", str(self.name))
         if not isinstance(self.options, tuple | list | range | np.ndarray):
             raise ValueError(f"options of choice {self.name!r} must be a tuple, but got {_shown(self.options)}.")
-        if not 1 <= len(self.options) <= MOST_OPTIONS:
+        are_texts = len(self.options) > 0 and all(isinstance(option, str) for option in self.options)
+        most = MOST_NAMES if are_texts else MOST_OPTIONS
+        if not 1 <= len(self.options) <= most:
             raise ValueError(
-                f"choice {self.name!r} must have 1 to {MOST_OPTIONS:,} options, but got {len(self.options):,}. "
+                f"choice {self.name!r} must have 1 to {most:,} options, but got {len(self.options):,}. "
                 "Numbers can go in larger steps, as in tuple(range(8, 513, 8))."
             )
         options = tuple(self._checked(option) for option in self.options)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer, fault_of
+from nas.space.listed.listing import HasListing, HasNumbers
 from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, sample
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,6 +22,8 @@ IntArray = npt.NDArray[np.int16]
 QUANTITIES = ("count", "macs", "moved_elements", "params", "padded_macs")
 POPULATION, TRACED_POPULATION = 400, 60
 """Random architectures that show how features vary over a space; fewer if layers must be traced, at 0.03 s each."""
+LISTED_POPULATION = 2000
+"""The most architectures that show this of a space that lists them."""
 _LARGEST_STAGE = 7
 _TILE_IN, _TILE_OUT = 16, 64
 _WITHOUT_MAP = 8
@@ -58,6 +61,9 @@ class Descriptions:
 
     ``layer_sums``, shape (N, groups, 5), adds up each of ``QUANTITIES`` over the layers of a group. ``layers`` are all
     different layers. ``layer_numbers``, shape (N, most layers), are indexes into ``layers``, padded with -1.
+
+    ``numbers``, shape (N, F), are known beforehand, without layers, and ``are_positive``, shape (F,), tells which of
+    them are positive for all architectures; most spaces have none.
     """
 
     options: IntArray
@@ -66,9 +72,16 @@ class Descriptions:
     layer_sums: FloatArray
     layers: tuple[GroupedLayer, ...]
     layer_numbers: npt.NDArray[np.int32]
+    numbers: FloatArray
+    are_positive: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.options)
+
+    @property
+    def log_numbers(self) -> FloatArray:
+        """The numbers, shape (N, F): positive ones as logarithms."""
+        return np.log(self.numbers, where=self.are_positive, out=self.numbers.copy())
 
     def __repr__(self) -> str:
         return f"Descriptions of {len(self)} architectures by {len(self.groups)} groups of layers"
@@ -77,7 +90,7 @@ class Descriptions:
         """Return the architectures at ``index``, an array of numbers or a mask."""
         return Descriptions(
             *(self.options[index], self.live_options[index], self.groups, self.layer_sums[index]),
-            *(self.layers, self.layer_numbers[index]),
+            *(self.layers, self.layer_numbers[index], self.numbers[index], self.are_positive),
         )
 
     def sums_by(self, groups: Sequence[LayerGroup]) -> FloatArray:
@@ -118,6 +131,7 @@ class Describer:
         self._sums: dict[tuple[int, ...], _Summed] = {}
         self._population: tuple[Architecture, ...] | None = None
         self._unfit: set[Architecture] = set()
+        self._positive: npt.NDArray[np.bool_] | None = None
 
     def layers(self, architecture: Architecture) -> tuple[Layer, ...]:
         """Return the layers of an architecture, and cache them."""
@@ -155,7 +169,28 @@ class Describer:
             sums,
             tuple(self._grouped),
             numbers,
+            *self._known_numbers(architectures),
         )
+
+    def _known_numbers(self, architectures: Sequence[Architecture]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        if not isinstance(self.space, HasNumbers):
+            return np.empty((len(architectures), 0)), np.empty(0, dtype=np.bool_)
+        width = len(self.space.number_names)
+        rows = [self.space.numbers(architecture) for architecture in architectures]
+        if self._positive is None:
+            shown = [self.space.numbers(each) for each in self._shown()]
+            self._positive = (np.array(shown, dtype=np.float64).reshape(len(shown), width) > 0).all(axis=0)
+        return np.array(rows, dtype=np.float64).reshape(len(rows), width), self._positive
+
+    def _shown(self) -> list[Architecture]:
+        """Return architectures that show how features vary, whether they can be built or not, always the same."""
+        rng = np.random.default_rng(0)
+        if isinstance(self.space, HasListing):
+            listed = self.space.listing.architectures
+            drawn = np.sort(rng.permutation(len(listed))[:LISTED_POPULATION])
+            return [listed[place] for place in drawn.tolist()]
+        count = POPULATION if isinstance(self.space, HasLayers) else TRACED_POPULATION
+        return list(dict.fromkeys(sample(self.space, rng) for _ in range(count)))
 
     def population(self) -> tuple[Architecture, ...]:
         """Return random architectures that can be built, always the same; they show how features vary.
@@ -164,12 +199,10 @@ class Describer:
             SpaceError: none can be built.
         """
         if self._population is None:
-            rng = np.random.default_rng(0)
-            count = POPULATION if isinstance(self.space, HasLayers) else TRACED_POPULATION
-            drawn = dict.fromkeys(sample(self.space, rng) for _ in range(count))
+            drawn = self._shown()
             self._population = tuple(architecture for architecture in drawn if self.can_be_built(architecture))
             if not self._population:
-                self._refuse(next(iter(drawn)), len(drawn))
+                self._refuse(drawn[0], len(drawn))
         return self._population
 
     def _refuse(self, architecture: Architecture, count: int) -> None:

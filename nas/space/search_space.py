@@ -8,14 +8,14 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.errors import NasError, RecipeError, SpaceError, raised_text
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
+from nas.space.listed.listing import HasListing
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in, parameters_of
 from nas.space.rules import GROUP, check_accepts, check_space, check_space_class
@@ -24,7 +24,7 @@ from nas.space.signature import Signature, image_signature
 if TYPE_CHECKING:
     import torch
 
-FloatArray = npt.NDArray[np.float64]
+Picked = TypeVar("Picked")
 
 SMALL_SPACE = 1000
 """The most architectures of a space that is enumerated as a matter of course, which takes some milliseconds."""
@@ -181,6 +181,8 @@ def make_space(maker: object, name: str, options: Mapping[str, Any], signature: 
 def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture:
     """Return the architecture whose options ``pick`` returns for each active choice, in order.
 
+    A space that lists its architectures gives the nearest one that it has.
+
     Raises:
         SpaceError: the space's ``canonical`` fails, or gives something else than values of its choices.
     """
@@ -188,6 +190,8 @@ def settle(space: SearchSpace, pick: Callable[[Choice], Option]) -> Architecture
     for choice in space.choices:
         if is_active(choice, values):
             values[choice.name] = pick(choice)
+    if isinstance(space, HasListing):
+        return space.listing.nearest(values)
     return Architecture(canonical_values(space, values) if isinstance(space, HasCanonical) else values)
 
 
@@ -241,7 +245,8 @@ def architecture_from(space: SearchSpace, values: Mapping[str, Option]) -> Archi
     """Return the architecture with these values; values of inactive choices are ignored.
 
     Raises:
-        ValueError: an active choice has no value, or a value that is not among its options.
+        ValueError: an active choice has no value, or a value that is not among its options, or the space lists its
+            architectures and has none with these values.
     """
 
     def pick(choice: Choice) -> Option:
@@ -252,11 +257,16 @@ def architecture_from(space: SearchSpace, values: Mapping[str, Option]) -> Archi
             raise ValueError(f"{choice.name} must be one of {choice.options}, but got {value!r}.")
         return choice.options[choice.options.index(value)]
 
-    return settle(space, pick)
+    found = settle(space, pick)
+    if isinstance(space, HasListing) and any(found[name] != values[name] for name in found):
+        raise ValueError(f"an architecture must be a row of its table, but no row has {dict(values)}.")
+    return found
 
 
 def sample(space: SearchSpace, rng: np.random.Generator) -> Architecture:
-    """Return a random architecture; each active choice is uniform over its options."""
+    """Return a random architecture; each active choice is uniform over its options, or each listed one as likely."""
+    if isinstance(space, HasListing):
+        return space.listing.draw(rng)
     return settle(space, lambda choice: _pick(choice.options, rng))
 
 
@@ -265,6 +275,8 @@ def mutate(space: SearchSpace, architecture: Architecture, rng: np.random.Genera
 
     Changes that ``canonical`` undoes are skipped. If no change gives another architecture, the same one is returned.
     """
+    if isinstance(space, HasListing):
+        return _pick(space.listing.around(architecture) or [architecture], rng)
     active = [choice for choice in space.choices if choice.name in architecture]
     for changed in (active[index] for index in rng.permutation(len(active))):
         for replacement in (changed.options[index] for index in rng.permutation(len(changed.options))):
@@ -295,7 +307,12 @@ def cross(space: SearchSpace, first: Architecture, second: Architecture, rng: np
 
 
 def neighbours(space: SearchSpace, architecture: Architecture) -> list[Architecture]:
-    """Return all architectures that differ in one choice; newly activated choices take their first option."""
+    """Return all architectures that differ in one choice; newly activated choices take their first option.
+
+    A space that lists its architectures gives the nearest of them.
+    """
+    if isinstance(space, HasListing):
+        return space.listing.around(architecture)
     found: dict[str, Architecture] = {}
     for changed in space.choices:
         if changed.name not in architecture:
@@ -312,6 +329,8 @@ def neighbours(space: SearchSpace, architecture: Architecture) -> list[Architect
 
 def count(space: SearchSpace) -> int:
     """Return the exact number of assignments of active choices; duplicates that ``canonical`` joins count each."""
+    if isinstance(space, HasListing):
+        return len(space.listing)
     children: dict[str | None, list[Choice]] = {}
     ways: dict[str, int] = {}  # by choice: the assignments of it and of all that depends on it
     for choice in reversed(space.choices):  # children come after their parents
@@ -332,6 +351,9 @@ def choices_hash(space: SearchSpace) -> str:
 
 def enumerate_space(space: SearchSpace) -> Iterator[Architecture]:
     """Yield every architecture once, in a fixed order; meant for small spaces."""
+    if isinstance(space, HasListing):
+        yield from space.listing
+        return
     seen: set[str] = set()
     for values in _assignments(tuple(space.choices)):
         architecture = settle(space, lambda choice, values=values: values[choice.name])  # type: ignore[misc]
@@ -361,33 +383,5 @@ def _assignments(choices: tuple[Choice, ...]) -> Iterator[dict[str, Option]]:
             begun += [(index + 1, {**values, name: option}) for option in reversed(options)]
 
 
-def encode(space: SearchSpace, architectures: Sequence[Architecture]) -> FloatArray:
-    """Return one-hot features, shape (N, D): one column for each option, all zero for an inactive choice."""
-    columns = {
-        (choice.name, option): index
-        for index, (choice, option) in enumerate(itertools.chain.from_iterable(_pairs(c) for c in space.choices))
-    }
-    features = np.zeros((len(architectures), len(columns)))
-    for row, architecture in enumerate(architectures):
-        for name, value in architecture.items():
-            features[row, columns[name, value]] = 1.0
-    return features
-
-
-def decode(space: SearchSpace, features: FloatArray) -> Architecture:
-    """Return the architecture whose encoding, shape (D,), is nearest to ``features`` choice by choice."""
-    start = 0
-    best: dict[str, Option] = {}
-    for choice in space.choices:
-        part = features[start : start + len(choice.options)]
-        best[choice.name] = choice.options[int(np.argmax(part))]
-        start += len(choice.options)
-    return settle(space, lambda choice: best[choice.name])
-
-
-def _pairs(choice: Choice) -> list[tuple[Choice, Option]]:
-    return [(choice, option) for option in choice.options]
-
-
-def _pick(options: Sequence[Option], rng: np.random.Generator) -> Option:
+def _pick(options: Sequence[Picked], rng: np.random.Generator) -> Picked:
     return options[int(rng.integers(len(options)))]

@@ -16,6 +16,7 @@ from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
+from nas.space.listed.listing import HasNumbers
 from nas.space.own_code import own_code
 from nas.space.parts.own_inputs import signature_of
 from nas.space.search_space import HasLayers, SearchSpace, ends
@@ -194,14 +195,14 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -
 
 
 def _given_layers(space: HasLayers, architecture: Architecture) -> tuple[Layer, ...]:
-    """Return what the space's own ``layers`` gives, checked."""
+    """Return what the space's own ``layers`` gives, checked. A space that knows numbers instead may have none."""
     try:
         with own_code():
             layers = tuple(space.layers(architecture))
     except Exception as error:
         raise CandidateError("build", f"layers raised {raised_text(error)}") from error
     strange = [layer for layer in layers if not isinstance(layer, Layer)]
-    if strange or not layers:
+    if strange or not (layers or isinstance(space, HasNumbers)):
         got = f"{strange[0]!r:.80}" if strange else "none"
         raise CandidateError("build", f"layers must return at least one layer, each a nas.Layer, but got {got}.")
     return layers

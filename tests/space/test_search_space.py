@@ -15,6 +15,7 @@ from space_signatures import options_for, signatures_for
 
 from nas.errors import RecipeError, SpaceError
 from nas.space.architecture import Architecture, Choice, Option
+from nas.space.parts.encoding import decode, encode
 from nas.space.plug_ins import plug_in_names
 from nas.space.rules import MOST_CHOICES, check_space
 from nas.space.search_space import (
@@ -22,8 +23,6 @@ from nas.space.search_space import (
     architecture_from,
     count,
     cross,
-    decode,
-    encode,
     enumerate_space,
     load_space,
     mutate,

@@ -1,1 +1,1 @@
-"""What devices see of an architecture, and what only its training does."""
+"""Views of an architecture: what devices see of it, what only its training does, and its one-hot columns."""
