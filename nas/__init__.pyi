@@ -128,6 +128,7 @@ from nas.space.tracing import (
 )
 from nas.storage.journal import write_aside as write_aside
 from nas.storage.journal_rows import Fit as Fit
+from nas.tables.row_space import RowSpace as RowSpace
 from nas.tables.table import Table as Table, read_table as read_table
 from nas.tasks.baseline import Baseline as Baseline
 from nas.tasks.batches import Items as Items, items_at as items_at

@@ -86,6 +86,7 @@ def _space_of_run(folder: Path, recipe: Recipe, space: str | None) -> NamedSpace
     from nas.prediction.measured_run import signature_of_run
     from nas.results.bundle import GIVEN
     from nas.tables.named_space import NamedSpace
+    from nas.tables.row_space import with_table
 
     was_given = recipe.space.name == GIVEN
     if was_given and space is None:
@@ -94,7 +95,8 @@ def _space_of_run(folder: Path, recipe: Recipe, space: str | None) -> NamedSpace
         )
     signature = signature_of_run(folder, recipe)
     space_options = {} if was_given else recipe.space.options
-    return NamedSpace(space or recipe.space.name, space_options, signature)
+    name = space or recipe.space.name
+    return NamedSpace(name, with_table(name, space_options, recipe.table.path), signature)
 
 
 def _refuse_options_of_tables(

@@ -197,6 +197,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _table_space_is_looked_up(self) -> Recipe:
+        if self.space.name == "table" and self.evaluate != "table":
+            raise ValueError(
+                f"the space 'table' is rows to look up, so evaluate must be 'table', but got {self.evaluate!r}: "
+                "set evaluate=table and table.path=table.csv.gz, or choose a space whose models can be trained."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gpus_for_who_needs_them(self) -> Recipe:
         gpus = self.execution.gpus_per_worker
         takes_none = gpus == 0 or (gpus is None and self.execution.ray_address is not None)

@@ -331,6 +331,8 @@ class TableRecipe(Section):
     """The column of accuracies that scores winners; by default the same."""
     device: str | None = None
     """The device: a measured metric is the column ``<metric>_<device>``, or ``<metric>`` without a device."""
+    prior: tuple[str, ...] = ()
+    """Columns of numbers that rank accuracies beforehand, higher for better, such as accuracies on other data."""
     training_s: float = Field(default=0.0, ge=0, le=1e9)
     """The simulated time of a training, in seconds. It is added up, but not waited for."""
     pause_s: float = Field(default=0.0, ge=0, le=86400)
@@ -339,6 +341,11 @@ class TableRecipe(Section):
     """Channels, height and width of the images that the table is about."""
     classes: int = Field(default=10, ge=2)
     """The number of classes that the table is about."""
+
+    @field_validator("prior", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("input_shape")
     @classmethod

@@ -16,6 +16,7 @@ from nas.reports.wording import failed_text, wording_of
 from nas.results.baselines import baseline_rows
 from nas.results.failures import failure_counts
 from nas.results.front import Front
+from nas.results.prior_ranks import prior_sentences
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, broken_text
 from nas.values.objective import Limit, limit_text
@@ -51,6 +52,7 @@ def render_report(record: Run) -> str:
             *record.damages_in_short,
             *data_sentences(record.notes),
             *evaluation_sentences(record.notes),
+            *prior_sentences(record.rows),
             *trust_sentences(front, record.fits),
         ],
         retrained="fine-tuned from the shared weights"

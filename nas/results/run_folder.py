@@ -16,6 +16,7 @@ from typing import Any
 from nas.errors import JournalError, RecipeError, nearest
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
+from nas.results.prior_ranks import prior_note
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader
@@ -155,6 +156,8 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -
     for trained in journal.rows(SupernetTrained):
         facts = {"epochs": trained.epochs, "seconds": trained.seconds, "loss of the largest": trained.loss}
         notes["supernet"] = {**facts, "sha256": trained.sha256}
+    prior = prior_note(rows)
+    notes |= {"how priors rank candidates": prior} if prior else {}
     turned_away = _turned_away(journal)
     if turned_away:
         notes["turned away before training, by a limit"] = {

@@ -217,10 +217,13 @@ class Beliefs:
         return measured_metrics(self.objectives, self.limits)
 
     def counted(self, architecture: Architecture) -> dict[str, float]:
-        """Return ``params`` and ``macs``, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``."""
+        """Return ``params`` and ``macs``, and the modelled ``modelled_energy_mj`` and ``dram_traffic_bytes``.
+
+        What has no layers, such as a row of a table, has none of them.
+        """
         if architecture not in self._counted:
             layers = self.device_describer.layers(self.parts.of(architecture))
-            self._counted[architecture] = counts_of(layers, self._precision, self._hierarchy)
+            self._counted[architecture] = counts_of(layers, self._precision, self._hierarchy) if layers else {}
         return dict(self._counted[architecture])
 
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:

@@ -34,6 +34,14 @@ SECONDS = "seconds"
 """A user attribute of a finished trial: how long its evaluation took."""
 
 
+Prior = Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]
+"""A function that returns scores, shape (N,) or (N, S), of N architectures, which tell something of their errors.
+
+Two attributes are optional. With ``higher_is_better`` True, architectures with higher scores are probably better.
+``names``, of the S scores, let a run record and report how well they ranked what was evaluated.
+"""
+
+
 class SamplerMaker(Protocol):
     """Makes an Optuna sampler for a space; what an entry point in the group ``nas.samplers`` names.
 
@@ -50,7 +58,7 @@ class SamplerMaker(Protocol):
         seed: int,
         known: Mapping[int, Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]],
         accept: Callable[[Sequence[Architecture]], npt.NDArray[np.bool_]],
-        prior: Callable[[Sequence[Architecture]], npt.NDArray[np.float64]] | None,
+        prior: Prior | None,
         weigh_time: bool,
         **options: Any,
     ) -> optuna.samplers.BaseSampler: ...
@@ -111,7 +119,7 @@ class Beforehand:
 
     describer: Describer
     costs: Mapping[int, Callable[[Sequence[Architecture]], npt.NDArray[np.float64]]] = field(default_factory=dict)
-    prior: Callable[[Sequence[Architecture]], npt.NDArray[np.float64]] | None = None
+    prior: Prior | None = None
     weigh_time: bool = False
 
 

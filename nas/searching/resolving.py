@@ -45,6 +45,7 @@ from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, 
 from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
+from nas.tables.row_space import RowSpace, with_table
 from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.data_source import DataSource
 from nas.tasks.deployed.inputs import Arrays
@@ -213,6 +214,8 @@ def _resolve_models(
         recipe = with_default_space(recipe, loaded)
         apart = _look_apart(recipe, None, progress, undo) if instruments.looks_apart else None
     made, look = _space(recipe, space, signature, apart, progress, instruments.stopwatch)
+    if isinstance(made, RowSpace):
+        raise RecipeError('rows of a table are looked up, so a nas.RowSpace needs evaluate = "table" in the recipe.')
     if space is None and apart is None:
         check_suits(made, recipe.space.name, signature)
     if recipe.evaluate == "supernet":
@@ -273,9 +276,10 @@ def _check_plug_ins(recipe: Recipe) -> None:
     predictor, sampler = load_predictor(recipe.predictor.name), load_sampler(recipe.sampler.name)
     check_options(predictor, recipe.predictor.options, recipe.predictor.name, "predictor", PREDICTOR_ARGUMENTS)
     check_options(sampler, recipe.sampler.options, recipe.sampler.name, "sampler", SAMPLER_ARGUMENTS)
-    if recipe.prior != "none" and not getattr(sampler, "takes_prior", False):
+    prior = recipe.prior if recipe.prior != "none" else ", ".join(recipe.table.prior)
+    if prior and not getattr(sampler, "takes_prior", False):
         raise RecipeError(
-            f'a prior needs a sampler that learns from it, but got prior "{recipe.prior}" with sampler '
+            f'a prior needs a sampler that learns from it, but got prior "{prior}" with sampler '
             f'"{recipe.sampler.name}". Set sampler=gp, or leave the prior out.'
         )
 
@@ -314,7 +318,8 @@ def _space(
     stopwatch: Clock = time.monotonic,
 ) -> tuple[SearchSpace, FirstLook]:
     """Return the space, and what looks at its architectures. It is made here after it was made ``apart``."""
-    options = {} if given is not None else recipe.space.options
+    name = recipe.space.name
+    options = {} if given is not None else with_table(name, recipe.space.options, recipe.table.path)
     if apart is not None:
         is_class, builds = given is None or isinstance(given, type), recipe.evaluate != "table"
         try:
@@ -324,7 +329,7 @@ def _space(
             apart = None
             progress.say(f"{STRANDED}{error}")
     if given is None:
-        made = load_space(recipe.space.name, options, signature)
+        made = load_space(name, options, signature)
     elif isinstance(given, type):
         made = make_space(given, given.__qualname__, options, signature)
     else:
@@ -344,10 +349,22 @@ def _resolve_table(
     made, look = with_training_choices(recipe, *_space(recipe, space, signature, apart, progress), progress.say)
     table = SearchedTable(recipe.table, made)
     metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
+    _check_has_layers(made, recipe)
     table.check(metrics)
     for doubt in table.doubts(metrics):
         progress.say(doubt)
     return Resolved(recipe, made, look, signature, table, table=table)
+
+
+def _check_has_layers(space: SearchSpace, recipe: Recipe) -> None:
+    """Check that nothing is counted by layers in a space that has none. Raises RecipeError."""
+    asked = [*recipe.parsed_objectives, *recipe.parsed_limits]
+    counted = [each.metric.name for each in asked if each.metric.source in ("counted", "modelled")]
+    if counted and isinstance(space, RowSpace):
+        raise RecipeError(
+            f"objectives and limits on {counted[0]} count layers, which rows of a table do not have. Name a measured "
+            f"metric, whose column the table has, or leave it out."
+        )
 
 
 def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> None:

@@ -10,20 +10,20 @@ from typing import final
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
+from nas.results.prior_ranks import prior_sentences
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
 from nas.searching.evaluating.stopping import Stopping
 from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
-from nas.searching.proposer import Beforehand, Proposal, Proposer
+from nas.searching.proposer import Beforehand, Prior, Proposal, Proposer
 from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
-from nas.searching.telling import known_costs, told
+from nas.searching.telling import known_before, known_costs, told
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import parents_space
 from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway
 from nas.tasks.task import words_of
 from nas.training.settings import training_seed
-from nas.training.zero_cost import ScorePrior
 from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
@@ -33,9 +33,7 @@ FINAL_MEASURINGS = 4
 """The most times the front is measured at the end. Each time, unmeasured points may join the front."""
 
 
-def train_round(
-    state: RunState, evaluator: Evaluator, executor: Executor, number: int, prior: ScorePrior | None
-) -> None:
+def train_round(state: RunState, evaluator: Evaluator, executor: Executor, number: int, prior: Prior | None) -> None:
     """Train this round's share of the budget, skipping what the journal already holds.
 
     ``prior`` tells the sampler what to expect of errors before any is known.
@@ -120,7 +118,7 @@ def _trials_until(state: RunState, number: int) -> int:
 
 
 def _attempts(
-    state: RunState, evaluator: Evaluator, number: int, until: int, ends_s: float, prior: ScorePrior | None
+    state: RunState, evaluator: Evaluator, number: int, until: int, ends_s: float, prior: Prior | None
 ) -> Iterator[Trainings]:
     """Yield the round's trainings. If no proposals are left, yield a second batch that relies on predicted means.
 
@@ -138,7 +136,9 @@ def _attempts(
 
 
 def _report_round(state: RunState, number: int, trained: int, total: int | None, dried_up: bool) -> None:
-    """Say what was turned away, and why the round ended with fewer trainings than planned."""
+    """Say how well priors rank, what was turned away, and why the round ended with fewer trainings than planned."""
+    for sentence in prior_sentences(state.beliefs.rows):
+        state.progress.say(sentence)
     if counts := state.screening.counts:
         listed = ", ".join(
             f"{count} by {reason_text(reason, state.beliefs.limits)}" for reason, count in counts.most_common()
@@ -174,13 +174,14 @@ class Trainings:
         number: int,
         until: int,
         ends_s: float = math.inf,
-        prior: ScorePrior | None = None,
+        prior: Prior | None = None,
     ) -> None:
         self._state = state
         self._evaluator = evaluator
         self._number = number
         self._left = until - state.beliefs.trials
         self._ends_s = ends_s
+        self._prior = prior
         beliefs = state.beliefs
         # What follows asks about each training; predicting them together takes a hundredth of the time.
         beliefs.predict_all(beliefs.trainings)
@@ -335,6 +336,7 @@ class Trainings:
                 "curve": self._curves[job["id"]],
                 "seconds": report["seconds"],
                 **{key: report[key] for key in ("by", "metrics") if key in report},
+                **known_before(self._prior, architecture),
             },
         )
         self._end(row)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.prior_ranks import PRIOR
 from nas.searching.beliefs import Beliefs
-from nas.searching.proposer import Told
+from nas.searching.proposer import Prior, Told
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
 from nas.values.metric import Metric
@@ -57,6 +58,15 @@ def known_losses(beliefs: Beliefs, architecture: Architecture) -> tuple[float, .
     """Return the objectives that are known before training."""
     values = beliefs.values(architecture)
     return tuple(values[o.metric.name] for o in beliefs.objectives if o.metric.source != "trained")
+
+
+def known_before(prior: Prior | None, architecture: Architecture) -> dict[str, dict[str, float]]:
+    """Return the detail of a candidate that holds what a prior tells of it; nothing for a prior without names."""
+    names = getattr(prior, "names", ())
+    if prior is None or not names:
+        return {}
+    values = np.atleast_1d(np.asarray(prior([architecture]))[0]).tolist()
+    return {PRIOR: {name: value for name, value in zip(names, values, strict=True) if math.isfinite(value)}}
 
 
 def known_costs(beliefs: Beliefs) -> dict[int, CostsOf]:

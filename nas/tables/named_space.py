@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -15,6 +15,7 @@ from nas.space.description import Describer
 from nas.space.first_look import DEFAULT_LIMIT_S, FirstLook, load_space_apart
 from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature, image_signature
+from nas.tables.row_space import with_table
 
 DEFAULT_SHAPE = (3, 32, 32)
 DEFAULT_CLASSES = 10
@@ -75,7 +76,8 @@ def space_of_table(
     """
     if name is None:
         raise RecipeError(f"a table does not name its search space: name that of {path} with --space NAME.")
-    return NamedSpace.parse(name, options, input_shape, classes)
+    named = NamedSpace.parse(name, options, input_shape, classes)
+    return replace(named, options=with_table(name, named.options, path))
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from nas.errors import RecipeError, did_you_mean
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.search_space import HasCanonical, SearchSpace, is_active
-from nas.tables.table_file import read_cells
+from nas.tables.row_space import RowSpace
+from nas.tables.table_file import numbers_in, read_cells
 
 MOST_NAMED = 8
 FloatArray = npt.NDArray[np.float64]
@@ -45,9 +46,14 @@ class Table:
         return len(self.architectures)
 
     def __repr__(self) -> str:
-        names = [*self.columns, *self._first_texts]
-        shown = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED))
+        shown = ", ".join(self.names[:MOST_NAMED])
+        shown += f" and {len(self.names) - MOST_NAMED} more" * (len(self.names) > MOST_NAMED)
         return f"Table {self.path}: {len(self):,} architectures, columns {shown or 'none'}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns apart from the choices."""
+        return (*self.columns, *self._first_texts)
 
     def has_column(self, name: str) -> bool:
         """Return whether the table has a column of that name, with numbers or texts, apart from the choices."""
@@ -144,14 +150,14 @@ class Table:
     def targets(self, metric: str) -> tuple[str, ...]:
         """The devices with a column of this metric, in the order of the columns."""
         prefix = f"{metric}_"
-        names = (*self.columns, *self._first_texts)
-        return tuple(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+        return tuple(name.removeprefix(prefix) for name in self.names if name.startswith(prefix))
 
 
 def read_table(path: Path | str, space: SearchSpace) -> Table:
     """Read the table at ``path``. A column for each choice holds the numbers of its options; it is empty if inactive.
 
-    Architectures are not made canonical: duplicate networks that are written differently stay separate rows.
+    With a ``RowSpace``, the columns of choices hold the options themselves. Architectures are not made canonical:
+    duplicate networks that are written differently stay separate rows.
 
     Raises:
         RecipeError: the file cannot be read or has no rows; a row is longer or shorter than the header; a choice has no
@@ -173,28 +179,14 @@ def read_table(path: Path | str, space: SearchSpace) -> Table:
     first_texts: dict[str, tuple[int, str]] = {}
     for name in header:
         if name not in column_of.values():
-            values = _numbers(cells[name])
+            values = numbers_in(cells[name])
             if isinstance(values, np.ndarray):
                 columns[name] = values
             else:
                 first_texts[name] = values
     options = {name: cells[column] for name, column in column_of.items()}
-    return Table(path, _architectures(path, space, options), columns, first_texts)
-
-
-def _numbers(cells: Sequence[str]) -> FloatArray | tuple[int, str]:
-    """Return the numbers, NaN for empty cells; or, if a cell is no number, the first such row from 1 and its text."""
-    values = np.empty(len(cells))
-    for index, cell in enumerate(cells):
-        try:
-            values[index] = float(cell) if cell else math.nan
-        except ValueError:
-            return index + 1, cell
-        if "_" in cell:  # Python reads 1_0 as 10
-            return index + 1, cell
-        if cell and not math.isfinite(values[index]):
-            return index + 1, cell
-    return values
+    found = space.rows_in(path, options) if isinstance(space, RowSpace) else _architectures(path, space, options)
+    return Table(path, found, columns, first_texts)
 
 
 def _architectures(path: Path, space: SearchSpace, cells: Mapping[str, Sequence[str]]) -> tuple[Architecture, ...]:

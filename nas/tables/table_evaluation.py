@@ -18,7 +18,9 @@ from nas.progress import Progress
 from nas.recipe.sections import TableRecipe
 from nas.space.architecture import Architecture
 from nas.space.search_space import HasCanonical, SearchSpace
+from nas.tables.row_space import RowSpace, check_uses
 from nas.tables.table import FloatArray, Table, read_table
+from nas.tables.table_prior import TablePrior
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
@@ -49,7 +51,8 @@ class SearchedTable:
         """Check that the table has the columns of the settings, and one for each of the measured ``metrics``.
 
         Raises:
-            RecipeError: the table or a column is missing, or a value is impossible for its accuracy or metric.
+            RecipeError: the table or a column is missing, or a value is impossible for its accuracy or metric; or a
+                column is known beforehand and searched too.
         """
         settings = self.settings
         if settings.accuracy is None:
@@ -63,12 +66,33 @@ class SearchedTable:
             if not self._table.has_column(self.column_of(metric)):
                 raise RecipeError(self._why_not(metric))
             self._table.column(self.column_of(metric), positive=True)
+        self._check_uses(metrics)
+
+    def _check_uses(self, metrics: Sequence[str]) -> None:
+        """Check that nothing that is looked up is known beforehand, and that the prior is fit."""
+        settings, space = self.settings, self._space
+        searched = filter(None, (settings.accuracy, settings.test_accuracy, *map(self.column_of, metrics)))
+        uses = {"table.prior": settings.prior, "what is searched": list(dict.fromkeys(searched))}
+        choices = [choice.name for choice in space.choices]
+        if isinstance(space, RowSpace):
+            features = [name for name in space.number_names if name not in choices]
+            uses |= {"space.choices": choices, "space.features": features}
+        check_uses(self._path, [*choices, *self._table.names], uses)
+        _ = self.prior  # reads its columns, which may be unfit
+
+    @cached_property
+    def prior(self) -> TablePrior | None:
+        """What is known of accuracies beforehand. Raises RecipeError if its columns are unfit."""
+        return TablePrior(self._table, self.settings.prior) if self.settings.prior else None
 
     def doubts(self, metrics: Sequence[str]) -> list[str]:
-        """Return a sentence about architectures that have several rows with different values of what is looked up."""
+        """Return sentences about what is left out: architectures that have several rows, and rows without a prior."""
         assert self.settings.accuracy is not None
+        unknown = [] if self.prior is None else self.prior.doubts
+        if isinstance(self._space, RowSpace):
+            return [*self._space.notes, *unknown]
         columns = [self.settings.accuracy, self.test_column, *(self.column_of(metric) for metric in metrics)]
-        return self._table.doubts_about(columns)
+        return [*self._table.doubts_about(columns), *unknown]
 
     def __len__(self) -> int:
         return len(self._table)
@@ -145,6 +169,7 @@ class SearchedTable:
             "rows": len(self),
             "accuracy in the search": settings.accuracy,
             "accuracy of winners": self.test_column,
+            **({"prior": list(settings.prior)} if settings.prior else {}),
             "device": settings.device,
             "metrics": [self.column_of(metric) for metric in self.metrics],
             "seconds of a training, simulated": settings.training_s,
@@ -152,7 +177,7 @@ class SearchedTable:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the rows that were read."""
-        read = ("_table", "_network_rows")
+        read = ("_table", "_network_rows", "prior")
         return {name: value for name, value in self.__dict__.items() if name not in read}
 
     @cached_property

@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from nas.errors import RecipeError
 from nas.hardware.machine import free_memory_bytes
 from nas.storage.journal import write_aside
 
 RULE = "a table is a CSV file, gzip or plain, with a header and a row for each architecture, but"
+FloatArray = npt.NDArray[np.float64]
 SUFFIX = ".csv.gz"
 BYTES_PER_CHARACTER = 16
 """The memory that a table takes while it is read, for each character of its text: cells are Python texts."""
@@ -49,6 +54,21 @@ def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
                 f"each row of {path} must have the {len(header)} fields of its header, but row {number} has {len(row)}."
             )
     return header, rows
+
+
+def numbers_in(cells: Sequence[str]) -> FloatArray | tuple[int, str]:
+    """Return the numbers, NaN for empty cells; or, if a cell is no number, the first such row from 1 and its text."""
+    values = np.empty(len(cells))
+    for index, cell in enumerate(cells):
+        try:
+            values[index] = float(cell) if cell else math.nan
+        except ValueError:
+            return index + 1, cell
+        if "_" in cell:  # Python reads 1_0 as 10
+            return index + 1, cell
+        if cell and not math.isfinite(values[index]):
+            return index + 1, cell
+    return values
 
 
 def has_header(path: Path, header: Sequence[str]) -> bool:

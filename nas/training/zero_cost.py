@@ -136,6 +136,7 @@ class ScorePrior:
     """
 
     def __init__(self, scoring: ZeroCostEvaluation, seed_of: Callable[[Architecture], int]) -> None:
+        self.names = (scoring.score,)
         self._scoring = scoring
         self._seed_of = seed_of
         self._scores: dict[Architecture, float] = {}

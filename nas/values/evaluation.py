@@ -53,7 +53,7 @@ class Evaluation:
     - train: ``epochs``; ``stopped_early``; ``subset``, the share of the training items in the last epoch;
       ``subsets``, the share in each epoch if it varied; ``curve``, the error, or what is minimised in its place, after
       each epoch; ``seconds``;
-      ``by``, the way of evaluating if it was not training.
+      ``by``, the way of evaluating if it was not training; ``prior``, what was known of it beforehand, by name.
     - check: the same, for the handful that is trained alone to check another way of evaluating.
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
       it began from if not from scratch.

@@ -7,10 +7,12 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from nas.prediction.predictor import BoolArray, FloatArray, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
+from nas.space.listed.listing import HasListing
 from nas.space.search_space import HasLayers, count, enumerate_space, neighbours, sample
 from nas.values.pareto import IntArray
 from predictors.features import feature_map
@@ -23,6 +25,8 @@ KnownCosts = Mapping[int, Callable[[Sequence[Architecture]], FloatArray]]
 
 RANDOM, TRACED_RANDOM = 1500, 60
 """Number of random candidates; fewer if layers must be traced, which takes some hundredths of a second each."""
+LISTED = 5000
+"""The most architectures of a space that lists them which are all candidates; their layers are never traced."""
 RENEWED = 0.02
 """Share of the random candidates that is replaced each time."""
 MOST_DRAWN = 300
@@ -59,7 +63,7 @@ class CandidatePool:
         self._parts = Inputs.of_networks(self._features(describer.describe(())), no_scores).parts
         self._around: dict[int, list[int]] = {}
         self._random: list[int] = []
-        self._has_few = count(describer.space) <= self._size
+        self._has_few = count(describer.space) <= (LISTED if isinstance(describer.space, HasListing) else self._size)
 
     def candidates(self, front: Sequence[Architecture], taken: Collection[Architecture]) -> IntArray:
         """Return places of neighbours of ``front`` and random candidates; all can be built and are not in ``taken``."""
@@ -97,6 +101,15 @@ class CandidatePool:
         """Return the known costs of N architectures, shape (N, known objectives), in the order of ``known``."""
         costs: FloatArray = self._costs.rows[places]
         return costs
+
+    @property
+    def is_ranked(self) -> bool:
+        """True if higher scores of the prior are known to be better."""
+        return bool(getattr(self._prior, "higher_is_better", False))
+
+    def expected(self, places: IntArray) -> FloatArray:
+        """Return the mean rank of N architectures by their scores, shape (N,): 0 for the best, and 1 for the worst."""
+        return ndtr(-self._blocks["scores"].rows[places]).mean(axis=1)
 
     def are_fit(self, places: IntArray) -> BoolArray:
         """Return a mask, shape (N,), of the architectures that can be built."""

@@ -29,6 +29,7 @@ from predictors.samplers.candidate_pool import CandidatePool, KnownCosts
 from predictors.samplers.cost_correction import Correction
 from predictors.samplers.error_surrogate import Surrogate
 from predictors.samplers.improvement import Outlook, Preference
+from predictors.samplers.prior_front import first_by_hypervolume
 from predictors.samplers.prior_scores import Prior
 from predictors.samplers.space_sampler import SpaceSampler
 from predictors.samplers.study_record import Evidence
@@ -122,8 +123,11 @@ class SurrogateSampler(SpaceSampler):
     def _first(self, candidates: IntArray) -> Iterator[Architecture]:
         """Yield architectures that represent the space or, with ``weigh_time``, its cheaper half.
 
-        They include those with the least and the most work.
+        They include those with the least and the most work. A prior that tells which are better chooses others.
         """
+        if self._pool.is_ranked and self._known and not self._weigh_time:
+            yield from self._first_by_prior(candidates)
+            return
         candidates = np.array(
             list(islice(filter(self._is_place_accepted, candidates.tolist()), FIRST_FROM)), dtype=np.int64
         )
@@ -139,6 +143,16 @@ class SurrogateSampler(SpaceSampler):
         ends = () if begun else (int(np.argmin(work)), int(np.argmax(work)))
         for index in medoids(features, max(1, FIRST - begun), self._rng, ends):
             yield self._pool.architecture(candidates[index])
+
+    def _first_by_prior(self, candidates: IntArray) -> Iterator[Architecture]:
+        """Yield the cheapest architecture, and those that are best together by the prior and by known costs.
+
+        The cheapest ones may be much cheaper than predicted, and nothing but an evaluation tells.
+        """
+        losses = np.column_stack([self._pool.expected(candidates), self._pool.costs(candidates)])
+        best = first_by_hypervolume(losses, lambda place: self._is_place_accepted(int(candidates[place])))
+        for place in islice(best, max(1, FIRST - len(self._record.taken))):
+            yield self._pool.architecture(candidates[place])
 
     def _macs(self, places: IntArray) -> FloatArray:
         """Return the multiply-accumulates of N architectures, shape (N,)."""

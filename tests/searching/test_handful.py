@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_space import TinySpace
 
-from nas.searching.evaluating.handful import RankCorrelation, rank_correlation, record_agreement
+from nas.searching.evaluating.handful import record_agreement
 from nas.space.search_space import enumerate_space
 from nas.storage.journal_rows import Agreement
 
@@ -31,15 +31,6 @@ def recorded(estimated: Sequence[float], times: int = 1) -> tuple[list[str], lis
     for _ in range(times):
         record_agreement(state, "by guessing", guesses, TRAINED, 0.5, "Do not guess.")
     return news, kept
-
-
-def test_the_correlation_is_over_the_architectures_that_both_have() -> None:
-    """Ranks count, not errors; errors that do not vary have no correlation, and two architectures are too few."""
-    trained = {ALL[0]: 0.1, ALL[1]: 0.2, ALL[2]: 0.3, ALL[3]: 0.4}
-    estimated = {ALL[0]: 0.6, ALL[1]: 0.7, ALL[2]: 0.9, ALL[3]: 0.8, ALL[4]: 0.1}
-    assert rank_correlation(estimated, trained) == RankCorrelation(pytest.approx(0.8), pytest.approx(2 / 3), 4)
-    assert rank_correlation(dict.fromkeys(trained, 0.9), trained) == RankCorrelation(0.0, 0.0, 4)
-    assert rank_correlation({ALL[0]: 0.6, ALL[1]: 0.7}, trained) is None
 
 
 def test_the_agreement_is_reported_and_recorded_once() -> None:

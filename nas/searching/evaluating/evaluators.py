@@ -15,6 +15,7 @@ from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
 from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
 from nas.searching.evaluating.training_work import training_work
+from nas.searching.proposer import Prior
 from nas.searching.state import RunState
 from nas.tables.table_evaluation import TableLookup
 from nas.training.early_stopping import rung_subsets
@@ -150,9 +151,11 @@ class TableEvaluator:
         """Do nothing: no work comes before the first look-up."""
 
 
-def prior_of(state: RunState) -> ScorePrior | None:
-    """Return the zero-cost scores from which the sampler expects errors, if the recipe names any."""
+def prior_of(state: RunState) -> Prior | None:
+    """Return what the sampler expects errors from, if the recipe names any: zero-cost scores, or a table's columns."""
     recipe = state.recipe
+    if state.resolved.table is not None:
+        return state.resolved.table.prior
     if recipe.prior == "none":
         return None
     scoring = ZeroCostEvaluation(

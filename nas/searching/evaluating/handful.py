@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -18,9 +17,7 @@ from nas.training.own.work import OwnTraining
 from nas.training.training import CandidateTraining
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.metric import trained_values
-
-FEWEST = 3
-"""A rank correlation of fewer architectures says nothing."""
+from nas.values.rank_correlation import FEWEST, rank_correlation
 
 SeedOf = Callable[[Architecture], int]
 
@@ -146,31 +143,6 @@ class Quick:
         self._advance()
 
 
-@dataclass(frozen=True)
-class RankCorrelation:
-    """Rank correlations of errors by two ways of evaluating ``count`` architectures; 0 if one does not vary."""
-
-    spearman: float
-    kendall: float
-    count: int
-
-
-def rank_correlation(
-    estimated: Mapping[Architecture, float], trained: Mapping[Architecture, float]
-) -> RankCorrelation | None:
-    """Return how alike both rank the architectures that both have; None if these are fewer than three."""
-    from scipy.stats import kendalltau, spearmanr  # here, because scipy is slow to import
-
-    common = [architecture for architecture in trained if architecture in estimated]
-    if len(common) < FEWEST:
-        return None
-    first, second = ([errors[a] for a in common] for errors in (estimated, trained))
-    if len(set(first)) == 1 or len(set(second)) == 1:
-        return RankCorrelation(0.0, 0.0, len(common))
-    spearman, kendall = spearmanr(first, second).statistic, kendalltau(first, second).statistic
-    return RankCorrelation(float(spearman), float(kendall), len(common))
-
-
 def is_checked(state: RunState) -> bool:
     """Return True if the journal has how far candidates' errors agree with training."""
     return bool(state.journal.rows(Agreement))
@@ -190,8 +162,10 @@ def record_agreement(
     """
     if is_checked(state):
         return
-    found = rank_correlation(estimated, trained)
-    alone = rank_correlation({a: -state.beliefs.counted(a)["macs"] for a in estimated}, trained)
+    common = [architecture for architecture in trained if architecture in estimated]
+    errors = [trained[a] for a in common]
+    found = rank_correlation([estimated[a] for a in common], errors)
+    alone = rank_correlation([-state.beliefs.counted(a)["macs"] for a in common], errors)
     if found is None or alone is None:
         text = (
             f"errors {way} could not be checked: fewer than {FEWEST} of the handful could be trained and evaluated. "
