@@ -23,6 +23,7 @@ Recipes:
 
 Modules that the scripts share:
     command_line: parsers, types of arguments and Markdown tables.
+    table_options: how both comparisons name a table, the space of its rows, and devices.
     row_sampling: the rows of a table that count as measured.
     search_tasks: tasks on a table, and their scores.
     search_problem: what a searcher may know in one run.

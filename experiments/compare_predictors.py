@@ -6,11 +6,14 @@
 It prints Markdown tables of means. ``--json`` holds every figure, ``--predictions`` every prediction. Devices are named
 as in the columns of the table: with ``--metric latency_ms`` the target ``x`` is the column ``latency_ms_x``.
 
+Rows. With ``--space table`` the rows are the space: ``--choices`` names columns of texts or numbers that tell rows
+apart, and ``--features`` numbers that are known of all rows. Predictors also get the columns of ``--prior``.
+
 Samples. The number of samples counts every measurement on the target. Samples come from the rows outside ``--query``,
 by default from all rows. All methods get the same samples. By default they are medoids: a seed draws up to 2,000 rows
 and takes the medoids of their latent features. With more than 200 samples, or with ``--choose random``, the samples are
 rows drawn at random. Without ``--query``, all rows that were not sampled are predicted. Methods see the values of a
-source in the first ``--source-rows`` rows only.
+source in the first ``--source-rows`` rows only; of rows as a space they see all.
 
 Figures. All figures are about the scored rows: the predicted rows without the fastest and the slowest ``--trim`` share.
 For broken limits, the 10, 25, 50, 75 and 90 % quantiles of the true values serve as limits, one after another. A limit
@@ -26,12 +29,14 @@ import json
 import math
 import platform
 import re
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import image_shape, names, names_or_none, parser_of, positive
+from experiments.command_line import names, parser_of, positive
+from experiments.table_options import add_table_options, check_table_options
 from experiments.table_prediction.fits import compare_all
 from experiments.table_prediction.results import predictions_file, summary
 from experiments.table_prediction.study import PredictorSettings, study_of
@@ -48,12 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         settings = _settings(options)
-        study_of(settings)
+        study = study_of(settings)
         for path in (options.json, options.predictions):
             if path is not None and not path.parent.is_dir():
                 raise RecipeError(f"a file must be written to a folder that exists, but {path.parent} does not.")
     except NasError as error:
         parser.error(str(error))
+    for note in study.notes:
+        print(note, file=sys.stderr)
     rows: list[dict[str, Any]] = []
     with predictions_file(options.predictions) as add:
         for number, outcomes in enumerate(compare_all(settings, options.jobs), start=1):
@@ -80,24 +87,16 @@ def _text(settings: PredictorSettings, rows: Sequence[dict[str, Any]], *, comple
 
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of("compare_predictors", __doc__)
-    parser.add_argument("--table", type=Path, required=True, help="CSV file, plain or gzip")
-    parser.add_argument("--space", required=True, help="a registered space, or module:Name")
+    add_table_options(parser, prior="columns known for every row, which predictors get beside the layers")
     parser.add_argument("--metric", default="latency_ms", help="such as latency_ms or energy_mj")
     parser.add_argument("--targets", type=names, required=True, help="devices, separated by commas")
-    parser.add_argument("--sources", type=names_or_none, default=(), help="devices to transfer from")
     parser.add_argument("--given", metavar="METRIC", help="a metric of the target that is known for every row")
     parser.add_argument("--samples", type=_counts, required=True, help="numbers of samples, such as 10,20,50")
-    parser.add_argument("--source-rows", type=positive, default=900, help="rows that show values of sources")
     parser.add_argument("--seeds", type=positive, default=20, help="number of seeds, counted from 0")
     parser.add_argument("--query", type=_rows, metavar="A:B", help="rows to predict, from A to B − 1")
     parser.add_argument("--trim", type=_trim, default=0.0, metavar="SHARE", help="share not scored at each end")
     parser.add_argument("--methods", type=names, help="registered predictors, or module:name; default: all that apply")
     parser.add_argument("--choose", choices=("medoids", "random"), default="medoids", help="how samples are chosen")
-    parser.add_argument("--input-shape", type=image_shape, default=(3, 32, 32), metavar="CxHxW", help="of the images")
-    parser.add_argument("--classes", type=positive, default=10, help="number of classes")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the space; may be repeated"
-    )
     parser.add_argument("--json", type=Path, help="file for every figure")
     parser.add_argument("--predictions", type=Path, metavar="OUT.npz", help="file for every prediction")
     parser.add_argument("--jobs", type=positive, default=1, help="processes; each handles one target at a time")
@@ -109,14 +108,12 @@ def _settings(options: argparse.Namespace) -> PredictorSettings:
     both = [name for name in options.targets if name in options.sources]
     if both:
         raise RecipeError(f"a target must not be one of its own sources, but {both[0]!r} is in both.")
-    for option in options.option:
-        if "=" not in option:
-            raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {option!r}.")
+    check_table_options(options)
     if options.given == options.metric:
         raise RecipeError(f"--given must be a different metric than --metric, but both are {options.given!r}.")
     methods = options.methods
     if methods is None:
-        informed = bool(options.sources) or options.given is not None
+        informed = bool(options.sources or options.prior) or options.given is not None
         methods = tuple(name for name in plug_in_names("nas.predictors") if informed or name != "transfer")
     values = {name: value for name, value in vars(options).items() if name not in ("json", "predictions", "jobs")}
     return PredictorSettings(**{**values, "methods": methods, "option": tuple(options.option)})

@@ -11,6 +11,10 @@ Tasks. Each ``--cost`` defines a task: the error, 100 − ``--accuracy``, agains
 see ``--accuracy`` and are scored on ``--score``. A row that lacks one of these values is not part of the task, and
 proposing it fails.
 
+Rows. With ``--space table`` the rows are the space: ``--choices`` names columns of texts or numbers that tell rows
+apart, and ``--features`` numbers that are known of all rows. A proposal that is no row becomes the nearest one. With
+``--prior``, columns that rank the accuracy beforehand, ``gp`` begins with the rows that these say are best.
+
 Evaluations. Only distinct evaluations count. A searcher that proposes a row again gets the known losses again. A
 proposal that repeats a row or fails is useless. 500 useless proposals in a row end a run. After 50 in a row, Optuna's
 samplers get one random proposal; Ax and Syne Tune get one after 5.
@@ -22,10 +26,11 @@ is proposed. A searcher then gains nothing by finding the twin that happened to 
 
 Known costs. ``--cost-known true`` gives the costs of all rows beforehand, ``false`` only those of evaluated rows. With
 ``predicted:N``, N rows count as measured beforehand, drawn as in ``experiments.compare_predictors``. The default
-predictor, with ``--sources`` as other targets, predicts the other costs until they are evaluated. A limit is then
-compared with the bounds of the predictions. With ``--ask M`` a run may measure the costs of M rows whose predicted mean
-meets the limits while their bound does not, as a search asks the device. Only searchers that can use known costs get
-them.
+predictor, with ``--sources`` as other devices, predicts the other costs until they are evaluated. A device is named
+as the columns do after the metric: for the cost ``latency_ms_x`` the source ``y`` is the column ``latency_ms_y``. A
+limit is then compared with the bounds of the predictions. With ``--ask M`` a run may measure the costs of M rows whose
+predicted mean meets the limits while their bound does not, as a search asks the device. Only searchers that can use
+known costs get them.
 
 Scores. A score is the per cent of the hypervolume of all rows, with the reference point (1, …, 1). Error and costs are
 min-max normalised over the table, costs after clipping at their 0.05 and 99.95 percentiles. With ``--limit`` only rows
@@ -40,15 +45,17 @@ import argparse
 import json
 import platform
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from experiments.command_line import image_shape, names, names_or_none, parser_of, positive
+from experiments.command_line import names, parser_of, positive
 from experiments.search_tasks import MOST_OBJECTIVES, CostLimit
 from experiments.searchers.by_name import DEFAULT_SEARCHERS, SEARCHERS
+from experiments.table_options import add_table_options, check_table_options
 from experiments.table_search.runs import compare_all
 from experiments.table_search.study import SearchSettings, study_of
 from experiments.table_search.summary import summary
@@ -64,11 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         settings = settings_from(options)
-        study_of(settings)
+        study = study_of(settings)
         if options.json is not None and not options.json.parent.is_dir():
             raise RecipeError(f"a file must be written to a folder that exists, but {options.json.parent} does not.")
     except NasError as error:
         parser.error(str(error))
+    for note in study.notes:
+        print(note, file=sys.stderr)
     runs: list[dict[str, Any]] = []
     jobs = len(settings.costs) * settings.seeds
     for number, found in enumerate(compare_all(settings, options.workers), start=1):
@@ -103,8 +112,7 @@ def _versions() -> dict[str, str]:
 def command_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = parser_of("compare_searchers", __doc__)
-    parser.add_argument("--table", type=Path, required=True, help="CSV file, plain or gzip")
-    parser.add_argument("--space", required=True, help="a registered space, or module:Name")
+    add_table_options(parser, prior="columns that rank the accuracy beforehand, higher for better")
     parser.add_argument("--accuracy", required=True, metavar="COLUMN", help="in per cent, as searchers see it")
     parser.add_argument("--score", metavar="COLUMN", help="in per cent, for the scores; default: --accuracy")
     parser.add_argument(
@@ -138,9 +146,6 @@ def command_parser() -> argparse.ArgumentParser:
         "--twins", choices=("apart", "joined"), default="apart", help="rows of one network; default: apart"
     )
     parser.add_argument(
-        "--sources", type=names_or_none, default=(), metavar="COLUMNS", help="other targets to predict costs from"
-    )
-    parser.add_argument(
         "--searchers",
         type=names,
         default=DEFAULT_SEARCHERS,
@@ -148,11 +153,6 @@ def command_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--evaluations", type=positive, default=200, help="distinct evaluations in each run")
     parser.add_argument("--seeds", type=positive, default=20, help="number of seeds, counted from 0")
-    parser.add_argument("--input-shape", type=image_shape, default=(3, 32, 32), metavar="CxHxW", help="of the images")
-    parser.add_argument("--classes", type=positive, default=10, help="number of classes")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the space; may be repeated"
-    )
     parser.add_argument("--json", type=Path, help="file for all runs")
     parser.add_argument("--workers", type=positive, default=1, help="processes; each runs one task and seed at a time")
     return parser
@@ -160,9 +160,7 @@ def command_parser() -> argparse.ArgumentParser:
 
 def settings_from(options: argparse.Namespace) -> SearchSettings:
     """Return the settings of a parsed command line. Raises RecipeError if options contradict each other."""
-    for option in options.option:
-        if "=" not in option:
-            raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {option!r}.")
+    check_table_options(options)
     tasks = tuple(options.costs)
     if len(set(tasks)) < len(tasks):
         raise RecipeError(
@@ -174,9 +172,6 @@ def settings_from(options: argparse.Namespace) -> SearchSettings:
         strange = {options.accuracy, options.score} & set(costs)
         if strange:
             raise RecipeError(f"an accuracy must not be a cost too, but {strange.pop()!r} is.")
-        both = [name for name in costs if name in options.sources]
-        if both:
-            raise RecipeError(f"a cost must not be one of the sources too, but {both[0]!r} is.")
     if options.sources and not options.cost_known.startswith("predicted"):
         raise RecipeError(f"--sources needs --cost-known predicted:N, but got {options.cost_known!r}.")
     limits = tuple(CostLimit.parse(text) for text in options.limits)

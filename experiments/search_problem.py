@@ -16,7 +16,9 @@ import numpy as np
 from experiments.search_tasks import BoolArray, FloatArray, IntArray, Networks, TableTask
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
+from nas.space.listed.listing import HasListing
 from nas.space.search_space import SearchSpace, is_active, settle
+from nas.tables.table_prior import TablePrior
 from nas.values.pareto import non_dominated
 
 
@@ -55,9 +57,9 @@ class KnownCosts:
 class Problem:
     """Everything that one searcher may know in one run: the space, and the known costs.
 
-    If ``is_informed``, the costs of unevaluated rows are known too, true or predicted. A row may be too near to a limit
-    to tell if it holds. Up to ``asks`` such rows have their costs measured, as a search asks the device; ``asked``
-    counts them.
+    ``prior`` gives values that rank accuracies. If ``is_informed``, the costs of unevaluated rows are known too, true
+    or predicted. A row may be too near to a limit to tell if it holds. Up to ``asks`` such rows have their costs
+    measured, as a search asks the device; ``asked`` counts them.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Problem:
         is_informed: bool,
         describer: Callable[[], Describer],
         asks: int = 0,
+        prior: TablePrior | None = None,
     ) -> None:
         self.space = space
+        self.prior = prior
         self.objectives = task.objectives
         self.is_informed = is_informed
         self.asked = 0
@@ -85,8 +89,9 @@ class Problem:
         """Return the architecture that results from asking ``pick`` for each active choice in turn.
 
         If twins are joined, the result is in canonical form, so that no searcher takes two twins for different ones.
+        Of a space that lists its architectures, it is the nearest one.
         """
-        if self._networks.are_twins_joined:
+        if self._networks.are_twins_joined or isinstance(self.space, HasListing):
             return settle(self.space, pick)
         values: dict[str, Option] = {}
         for choice in self.space.choices:

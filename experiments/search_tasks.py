@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from nas.errors import RecipeError
 from nas.space.architecture import Architecture
+from nas.space.listed.listing import HasListing
 from nas.space.search_space import HasCanonical, SearchSpace
 from nas.tables.table import Table
 from nas.values.pareto import hypervolume
@@ -55,7 +56,8 @@ class Networks:
     network has one error and one cost.
 
     Raises:
-        RecipeError: two rows with the same architecture.
+        RecipeError: two rows with the same architecture. Rows that are the space itself may be the same: the first of
+            them counts.
     """
 
     def __init__(self, table: Table, space: SearchSpace, *, are_twins_joined: bool = False) -> None:
@@ -63,6 +65,8 @@ class Networks:
         self._rows: dict[Architecture, int] = {}
         for row, architecture in enumerate(table.architectures):
             if architecture in self._rows:
+                if isinstance(space, HasListing):
+                    continue
                 first_row = self._rows[architecture]
                 raise RecipeError(
                     f"a table to search in must have each architecture once, but rows {first_row + 1} "
@@ -85,8 +89,10 @@ class Networks:
 
     @property
     def searched(self) -> BoolArray:
-        """Mask of the rows that may be evaluated, shape (N,): all, or only the canonical ones if twins are joined."""
-        return np.ones_like(self.is_canonical) if self._space is None else self.is_canonical
+        """Mask of the rows that may be evaluated, shape (N,): one for each architecture, or each network if joined."""
+        is_first = np.zeros_like(self.is_canonical)
+        is_first[list(self._rows.values())] = True
+        return is_first if self._space is None else is_first & self.is_canonical
 
     def row(self, architecture: Architecture) -> int | None:
         """Return the row of this architecture or, if twins are joined, the row of its network; None without one."""

@@ -79,7 +79,9 @@ def gp_searcher(problem: Problem, seed: int) -> Searcher:
     known: dict[int, Callable[[Sequence[Architecture]], FloatArray]] = {}
     if problem.is_informed:
         known = {index: _cost(problem, index - 1) for index in range(1, problem.objectives)}
-    sampler = SurrogateSampler(problem.describer, seed=seed, known=known, accept=problem.acceptable)
+    sampler = SurrogateSampler(
+        problem.describer, seed=seed, known=known, accept=problem.acceptable, prior=problem.prior
+    )
     return OptunaSearcher(problem, seed, sampler, joins_twins=True)
 
 

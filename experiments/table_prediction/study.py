@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from experiments.row_sampling import draw_rows
+from experiments.table_options import describer_for, notes_of, rows_of_sources, source_of, space_of
 from nas.errors import RecipeError, did_you_mean
-from nas.prediction.predictor import MIN_SAMPLES, Given, load_predictor
-from nas.recipe.toml_text import apply_overrides
+from nas.prediction.predictor import Given, load_predictor
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.space.search_space import SearchSpace, load_space
-from nas.space.signature import image_signature
-from nas.space.tracing import describer_of
+from nas.space.search_space import SearchSpace
+from nas.tables.row_space import check_uses
 from nas.tables.table import Table, read_table
 from nas.values.other_target import Source
 
@@ -41,7 +40,7 @@ class PredictorSettings:
     sources: tuple[str, ...]
     given: str | None
     samples: tuple[int, ...]
-    source_rows: int
+    source_rows: int | None
     seeds: int
     query: tuple[int, int] | None
     trim: float
@@ -50,6 +49,9 @@ class PredictorSettings:
     input_shape: tuple[int, int, int]
     classes: int
     option: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the table appears as its file name and its digest, without its folder."""
@@ -87,12 +89,10 @@ class PredictorStudy:
 
     def __init__(self, settings: PredictorSettings) -> None:
         self.settings = settings
-        options = apply_overrides({}, settings.option)
-        self._space: SearchSpace = load_space(
-            settings.space, options, input_shape=settings.input_shape, classes=settings.classes
-        )
+        self._space: SearchSpace = space_of(settings)
         self.table: Table = read_table(settings.table, self._space)
         self.methods = {name: load_predictor(name) for name in settings.methods}
+        self._check_uses()
         everywhere = np.ones(len(self.table), dtype=np.bool_)
         self.sources = tuple(self._source(name, everywhere) for name in settings.sources)
         for target in settings.targets:
@@ -111,6 +111,11 @@ class PredictorStudy:
             sources = tuple(self._source(name, np.isfinite(known)) for name in settings.sources)
             by_architecture = dict(zip(self.table.architectures, np.log(known), strict=True))
             given = (Given(settings.given, functools.partial(_looked_up, by_architecture)),)
+        for name in settings.prior:
+            known = self.table.column(name)
+            usable &= np.isfinite(known)
+            by_architecture = dict(zip(self.table.architectures, known, strict=True))
+            given += (Given(name, functools.partial(_looked_up, by_architecture)),)
         rows = np.flatnonzero(usable)
         if settings.query is None:
             return TargetTask(target, values, rows, None, sources, given)
@@ -121,8 +126,7 @@ class PredictorStudy:
     @cached_property
     def describer(self) -> Describer:
         """The describer of the space, with all used rows described, so that the order of targets does not matter."""
-        settings = self.settings
-        describer = describer_of(self._space, image_signature(settings.input_shape, settings.classes))
+        describer = describer_for(self.settings, self._space)
         describer.describe([self.table.architectures[row] for row in self._used])
         describer.population()
         return describer
@@ -160,14 +164,28 @@ class PredictorStudy:
         return self.table.column(f"{metric}_{device}", positive=True)
 
     def _source(self, name: str, usable: npt.NDArray[np.bool_]) -> Source:
-        values = self._column("--sources", self.settings.metric, name)
-        rows = np.flatnonzero((np.isfinite(values) & usable)[: self.settings.source_rows])
-        if len(rows) < MIN_SAMPLES:
+        metric = self.settings.metric
+        column = f"{metric}_{name}"
+        if name.startswith(f"{metric}_") and self.table.has_column(name):
             raise RecipeError(
-                f"a source must have at least {MIN_SAMPLES} usable values in the first {self.settings.source_rows} "
-                f"rows, but {name!r} has {len(rows)}. Raise --source-rows or choose another source."
+                f"--sources names devices, and not columns: write {name.removeprefix(f'{metric}_')} instead of {name}."
             )
-        return Source(name, [self.table.architectures[row] for row in rows], values[rows])
+        self._column("--sources", metric, name)
+        return source_of(self.table, column, name, rows_of_sources(self.settings), usable)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what was left out."""
+        return notes_of(self._space)
+
+    def _check_uses(self) -> None:
+        """Check that no column is predicted and known beforehand. Missing targets are told later."""
+        settings = self.settings
+        predicted = [f"{settings.metric}_{target}" for target in settings.targets]
+        uses = {"--choices": settings.choices, "--features": settings.features, "--prior": settings.prior}
+        names = [*(choice.name for choice in self._space.choices), *self.table.names]
+        there = [name for name in predicted if name in names]
+        check_uses(self.table.path, names, {**uses, "the columns of --targets": there})
 
     def _check(self, task: TargetTask) -> None:
         """Raise RecipeError if a target has too few rows for the settings."""

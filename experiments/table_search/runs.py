@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -18,8 +18,10 @@ from experiments.search_tasks import MOST_USELESS, Networks, TableTask, evaluati
 from experiments.searchers.by_name import make_searcher
 from experiments.searchers.searcher import Searcher
 from experiments.table_search.study import SearchSettings, SearchStudy, study_of
+from nas.values.rank_correlation import rank_correlation
 
-CHECKPOINTS = (25, 50, 100, 200)
+CHECKPOINTS, EARLY = (25, 50, 100, 200), (10, 20, 30, 40)
+"""Numbers of evaluations after which scores are shown; the second ones in runs of no more than 50."""
 SHARES = (95, 99)
 
 
@@ -38,6 +40,7 @@ class SearcherRun:
         hypervolume_percent: the share found, by number of evaluations; it stays constant after an early end.
         evaluations_to: the evaluations to a share of the hypervolume, None for a share that was never reached.
         asked: rows whose costs were measured because they were too near to a limit to tell if it holds.
+        prior: how well each prior ranks the accuracies that were seen.
     """
 
     searcher: str
@@ -57,6 +60,7 @@ class SearcherRun:
     evaluations_over_limits: int
     winners_over_limits: int
     hypervolume_lost_percent: float
+    prior: dict[str, dict[str, float]]
 
 
 def compare(settings: SearchSettings, job: tuple[int, int]) -> list[SearcherRun]:
@@ -80,6 +84,7 @@ def _run(study: SearchStudy, task: TableTask, known: KnownCosts, name: str, seed
         is_informed=settings.cost_known != "false",
         describer=lambda: study.describer,
         asks=settings.ask,
+        prior=study.prior,
     )
     evaluated, counts, proposing_s = search(
         make_searcher(name, problem, seed), study.networks, task, known, settings.evaluations
@@ -106,7 +111,22 @@ def _run(study: SearchStudy, task: TableTask, known: KnownCosts, name: str, seed
         evaluations_over_limits=int((~task.meets_limits(evaluated)).sum()),
         winners_over_limits=int((~task.meets_limits(won)).sum()),
         hypervolume_lost_percent=max(0.0, 100 - float(at_last)),
+        prior=_ranks(study, task, evaluated),
     )
+
+
+def _ranks(study: SearchStudy, task: TableTask, evaluated: Sequence[int]) -> dict[str, dict[str, float]]:
+    """Return how well each prior ranks the accuracies of the evaluated rows."""
+    if study.prior is None:
+        return {}
+    values = study.prior([study.table.architectures[row] for row in evaluated])
+    found = {}
+    for name, column in zip(study.prior.names, values.T, strict=True):
+        known = np.isfinite(column)
+        ranked = rank_correlation(column[known].tolist(), (-task.losses[list(evaluated), 0])[known].tolist())
+        if ranked is not None:
+            found[name] = {"spearman": ranked.spearman, "kendall": ranked.kendall, "candidates": ranked.count}
+    return found
 
 
 def search(
@@ -150,7 +170,8 @@ def search(
 
 def checkpoints(evaluations: int) -> list[int]:
     """Return the numbers of evaluations after which scores are shown."""
-    return [count for count in CHECKPOINTS if count < evaluations] + [evaluations]
+    known = EARLY if evaluations <= CHECKPOINTS[1] else CHECKPOINTS
+    return [count for count in known if count < evaluations] + [evaluations]
 
 
 def compare_all(settings: SearchSettings, workers: int) -> Iterator[list[SearcherRun]]:

@@ -16,18 +16,23 @@ from experiments.row_sampling import draw_rows
 from experiments.search_problem import KnownCosts
 from experiments.search_tasks import CostLimit, FloatArray, Networks, TableTask
 from experiments.searchers.by_name import check_searcher
+from experiments.table_options import (
+    check_sources,
+    column_on,
+    describer_for,
+    notes_of,
+    rows_of_sources,
+    source_of,
+    space_of,
+)
 from nas.errors import RecipeError
-from nas.prediction.predictor import MIN_SAMPLES, Batch, batch_of
-from nas.recipe.toml_text import apply_overrides
+from nas.prediction.predictor import Batch, batch_of
 from nas.space.description import Describer
-from nas.space.search_space import SearchSpace, load_space
-from nas.space.signature import image_signature
-from nas.space.tracing import describer_of
+from nas.space.search_space import SearchSpace
+from nas.tables.row_space import check_uses
 from nas.tables.table import Table, read_table
+from nas.tables.table_prior import TablePrior
 from nas.values.other_target import Source
-
-SOURCE_ROWS = 900
-"""Only the first rows of the table show values of the sources."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class SearchSettings:
     option: tuple[str, ...]
     ask: int = 0
     twins: str = "apart"
+    choices: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
+    source_rows: int | None = None
 
     @property
     def samples(self) -> int | None:
@@ -73,15 +82,15 @@ class SearchStudy:
 
     def __init__(self, settings: SearchSettings) -> None:
         self.settings = settings
-        options = apply_overrides({}, settings.option)
-        self.space: SearchSpace = load_space(
-            settings.space, options, input_shape=settings.input_shape, classes=settings.classes
-        )
+        self._sources: dict[str, Source] = {}
+        self._latent: dict[tuple[Source, ...], FloatArray] = {}
+        self.space: SearchSpace = space_of(settings)
         for name in settings.searchers:
             check_searcher(name)
         self.table: Table = read_table(settings.table, self.space)
         self.networks = Networks(self.table, self.space, are_twins_joined=settings.twins == "joined")
-        self.sources = tuple(self._source(name) for name in settings.sources)
+        self.prior = TablePrior(self.table, settings.prior) if settings.prior else None
+        self._check_uses()
         self.tasks = tuple(
             TableTask.of(self.table, settings.accuracy, settings.score, costs, settings.limits, self.networks.searched)
             for costs in settings.costs
@@ -92,7 +101,7 @@ class SearchStudy:
     @cached_property
     def describer(self) -> Describer:
         """The describer of the space, with all rows described, so that results do not depend on the order of runs."""
-        describer = describer_of(self.space, image_signature(self.settings.input_shape, self.settings.classes))
+        describer = describer_for(self.settings, self.space)
         describer.describe(self.table.architectures)
         describer.population()
         return describer
@@ -101,12 +110,23 @@ class SearchStudy:
     def _batch(self) -> Batch:
         return batch_of(self.describer, self.table.architectures)
 
-    @cached_property
-    def _features(self) -> FloatArray:
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about what was left out."""
+        return [*notes_of(self.space), *([] if self.prior is None else self.prior.doubts)]
+
+    def _features(self, sources: tuple[Source, ...]) -> FloatArray:
         """Latent features of the table's N rows, shape (N, K), by which the measured rows are chosen."""
         from predictors.source_models import latent_features
 
-        return latent_features(self.describer, self.table.architectures, self.sources)
+        if sources not in self._latent:
+            self._latent[sources] = latent_features(self.describer, self.table.architectures, sources)
+        return self._latent[sources]
+
+    def sources_of(self, cost: str) -> tuple[Source, ...]:
+        """Return the sources that have a column like that of a cost."""
+        found = ((device, column_on(self.table, cost, device)) for device in self.settings.sources)
+        return tuple(self._source(column, device) for device, column in found if column is not None)
 
     def known_costs(self, task: TableTask, seed: int) -> KnownCosts:
         """Return the costs that are known before a run."""
@@ -117,26 +137,41 @@ class SearchStudy:
     def _predicted(self, task: TableTask, count: int, seed: int) -> KnownCosts:
         from predictors.stacked import fit_stacked
 
-        sampled = draw_rows(task.usable, count, seed, lambda: self._features)
+        sources = {cost: self.sources_of(cost) for cost in task.costs}
+        known_sources = tuple(dict.fromkeys(each for found in sources.values() for each in found))
+        sampled = draw_rows(task.usable, count, seed, lambda: self._features(known_sources))
         architectures = [self.table.architectures[row] for row in sampled]
         known = KnownCosts.nothing(task)
         for index, cost in enumerate(task.costs):
             values = task.losses[sampled, 1 + index]
-            predictor = fit_stacked(self.describer, architectures, values, target=cost, sources=self.sources, seed=seed)
+            predictor = fit_stacked(
+                self.describer, architectures, values, target=cost, sources=sources[cost], seed=seed
+            )
             prediction = predictor.predict_described(self._batch.fresh())
             known.values[:, index], known.bounds[:, index] = prediction.mean, prediction.limit
         known.see(sampled, task)
         return known
 
-    def _source(self, name: str) -> Source:
-        values = self.table.column(name, positive=True)
-        rows = np.flatnonzero(np.isfinite(values[:SOURCE_ROWS]))
-        if len(rows) < MIN_SAMPLES:
-            raise RecipeError(
-                f"a source must have at least {MIN_SAMPLES} values in the first {SOURCE_ROWS} rows, "
-                f"but {name!r} has {len(rows)}. Choose another source."
-            )
-        return Source(name, [self.table.architectures[row] for row in rows], values[rows])
+    def _source(self, column: str, device: str) -> Source:
+        if column not in self._sources:  # the same object for each cost: predictors cache by it
+            everywhere = np.ones(len(self.table), dtype=np.bool_)
+            rows = rows_of_sources(self.settings)
+            self._sources[column] = source_of(self.table, column, device, rows, everywhere)
+        return self._sources[column]
+
+    def _check_uses(self) -> None:
+        """Check that sources are devices, and that nothing that is searched is known beforehand."""
+        settings = self.settings
+        columns = list(dict.fromkeys(cost for costs in settings.costs for cost in costs))
+        check_sources(self.table, settings.sources, columns)
+        for cost in columns:
+            if cost in (column_on(self.table, each, device) for each in columns for device in settings.sources):
+                raise RecipeError(f"a cost must not be one of the sources too, but {cost!r} is.")
+            self.sources_of(cost)
+        searched = list(dict.fromkeys((settings.accuracy, settings.score, *columns)))
+        uses = {"--choices": settings.choices, "--features": settings.features, "--prior": settings.prior}
+        names = [*(choice.name for choice in self.space.choices), *self.table.names]
+        check_uses(self.table.path, names, {**uses, "the columns that are searched": searched})
 
     def _check(self, task: TableTask) -> None:
         """Raise RecipeError if a task has too few rows for the settings."""

@@ -22,7 +22,7 @@ def summary(runs: Sequence[dict[str, Any]], evaluations: int, *, limited: bool) 
     parts = [(", ".join(task), [run for run in runs if (run["accuracy"], *run["costs"]) == task]) for task in tasks]
     if len(tasks) > 1:
         parts.append((f"All {len(tasks)} tasks", list(runs)))
-    columns = _columns(evaluations, limited=limited)
+    columns = _columns(evaluations, limited=limited, with_prior=any(run["prior"] for run in runs))
     lines = ["Mean per cent of the table's hypervolume; medians of evaluations to 95 and 99 per cent of it."]
     for title, chosen in parts:
         lines += ["", title, "", *heading(["searcher", *columns])]
@@ -35,7 +35,7 @@ def summary(runs: Sequence[dict[str, Any]], evaluations: int, *, limited: bool) 
 _Shown = Callable[[Sequence[dict[str, Any]]], str]
 
 
-def _columns(evaluations: int, *, limited: bool) -> dict[str, _Shown]:
+def _columns(evaluations: int, *, limited: bool, with_prior: bool) -> dict[str, _Shown]:
     """Return the columns by their titles: each turns the runs of one searcher into a cell."""
     columns: dict[str, _Shown] = {
         f"after {count}": functools.partial(_mean, of="hypervolume_percent", at=str(count))
@@ -59,7 +59,15 @@ def _columns(evaluations: int, *, limited: bool) -> dict[str, _Shown]:
             _sum(runs, "winners_over_limits"), _lengths(runs, "winners")
         )
         columns["hypervolume lost"] = lambda runs: f"{np.mean([run['hypervolume_lost_percent'] for run in runs]):.2f} %"
+    if with_prior:
+        columns["prior's Kendall"] = lambda runs: f"{_kendall(runs):.2f}"
     return columns
+
+
+def _kendall(runs: Sequence[dict[str, Any]]) -> float:
+    """Return the mean Kendall correlation of priors and accuracies over runs."""
+    found = [each["kendall"] for run in runs for each in run["prior"].values()]
+    return float(np.mean(found)) if found else math.nan
 
 
 def _mean(runs: Sequence[dict[str, Any]], *, of: str, at: str) -> str:

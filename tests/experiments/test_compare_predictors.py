@@ -283,6 +283,10 @@ def test_a_failed_run_leaves_no_predictions(table: Path, monkeypatch: pytest.Mon
     [
         (["--targets", "z"], "a column latency_ms_DEVICE in made-up.csv, but got 'z'"),
         (["--sources", "q"], "--sources must be devices with a column .* but got 'q'"),
+        (["--sources", "latency_ms_s"], "--sources names devices, and not columns: write s instead of latency_ms_s"),
+        (["--space", "table"], "--space table needs --choices: the columns that tell rows apart"),
+        (["--features", "mib"], "--features names columns of --space table, but the space is"),
+        (["--prior", "latency_ms_y"], "'latency_ms_y' is in --prior and in the columns of --targets"),
         (["--sources", "y"], "a target must not be one of its own sources, but 'y' is in both"),
         (["--metric", "energy_mj", "--targets", "x", "--sources", "s"], "energy_mj_DEVICE in made-up.csv, but got 's'"),
         (["--given", "energy_mj"], "--given energy_mj: --targets must be .* but got 'y'"),

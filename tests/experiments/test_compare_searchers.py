@@ -173,9 +173,9 @@ class TestPredictedCosts:
             return Halved(latencies)
 
         monkeypatch.setattr("predictors.stacked.fit_stacked", fit)
-        arguments = ("--cost-known", "predicted:12", "--sources", "latency_ms_y", "--limit", "latency_ms_x<=3.5")
+        arguments = ("--cost-known", "predicted:12", "--sources", "y", "--limit", "latency_ms_x<=3.5")
         content = run(path, *arguments, "--searchers", "local")
-        assert [call[1:] for call in calls] == [(["latency_ms_y"], "latency_ms_x", seed) for seed in (0, 1)]
+        assert [call[1:] for call in calls] == [(["y"], "latency_ms_x", seed) for seed in (0, 1)]
         study = SearchStudy(settings(path, *arguments))
         known = study.known_costs(study.tasks[0], 1)
         measured = np.flatnonzero(known.bounds[:, 0] == latencies)
@@ -192,7 +192,7 @@ class TestPredictedCosts:
 
     def test_the_default_predictor(self, path: Path) -> None:
         """The real default predictor predicts the made-up costs within 10 %."""
-        study = SearchStudy(settings(path, "--cost-known", "predicted:15", "--sources", "latency_ms_y"))
+        study = SearchStudy(settings(path, "--cost-known", "predicted:15", "--sources", "y"))
         known = study.known_costs(study.tasks[0], 0)
         truths = study.tasks[0].losses[:, 1]
         assert np.abs(known.values[:, 0] / truths - 1).mean() < 0.1
@@ -221,9 +221,19 @@ class TestPredictedCosts:
             ["--cost-known", "predicted:82"],
             "at most the number of rows that have all values, 81 with .* but got 82",
         ),
-        (["--sources", "latency_ms_y"], "--sources needs --cost-known predicted:N, but got 'false'"),
-        (["--cost-known", "predicted:9", "--sources", "latency_ms_x"], "must not be one of the sources too"),
-        (["--cost-known", "predicted:9", "--sources", "latency"], "it has none named 'latency'"),
+        (["--sources", "y"], "--sources needs --cost-known predicted:N, but got 'false'"),
+        (["--cost-known", "predicted:9", "--sources", "x"], "must not be one of the sources too"),
+        (
+            ["--cost-known", "predicted:9", "--sources", "latency_ms_y"],
+            "write y instead of latency_ms_y",
+        ),
+        (
+            ["--cost-known", "predicted:9", "--sources", "yy"],
+            "like 'latency_ms_x', but got 'yy'. Did you mean 'y'",
+        ),
+        (["--choices", "note"], "--choices names columns of --space table, but the space is"),
+        (["--prior", "test_acc"], "has one use, but 'test_acc' is in --prior and in the columns that are searched"),
+        (["--prior", "same"], "a prior must tell rows apart, but column 'same'"),
         (["--limit", "latency_ms_x<3"], "written as COLUMN<=NUMBER, such as latency_ms_x<=2.5, but got"),
         (["--limit", "mib<=3"], "a limit must be on one of the costs, but 'mib' is none of them"),
         (["--limit", "latency_ms_x<=0.5"], "must meet the limits, but none does: latency_ms_x<=0.5"),
