@@ -22,10 +22,12 @@ from nas.space.description import Describer
 from nas.space.search_space import SearchSpace, load_space
 from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
-from nas.tables.row_space import TABLE, RowSpace
+from nas.tables.row_space import RowSpace
 from nas.tables.table import Table, read_table
 from nas.values.other_target import Source
 
+TABLE = "table"
+"""The name of the space whose architectures are the rows of a table."""
 SOURCE_ROWS = 900
 """Only so many of the first rows show values of the sources, unless the rows are the space."""
 

@@ -84,6 +84,8 @@ from nas.space.description import (
     LayerGroup as LayerGroup,
 )
 from nas.space.layer import Layer as Layer, total_macs as total_macs, total_params as total_params
+from nas.space.listed.listing import HasListing as HasListing, HasNumbers as HasNumbers, Listing as Listing
+from nas.space.listed.name_parts import is_of_names as is_of_names, part_columns as part_columns
 from nas.space.own_code import own_code as own_code
 from nas.space.parts.encoding import decode as decode, encode as encode
 from nas.space.parts.own_inputs import HasInputs as HasInputs, signature_of as signature_of, wishes_of as wishes_of
@@ -130,6 +132,7 @@ from nas.storage.journal import write_aside as write_aside
 from nas.storage.journal_rows import Fit as Fit
 from nas.tables.row_space import RowSpace as RowSpace
 from nas.tables.table import Table as Table, read_table as read_table
+from nas.tables.table_prior import TablePrior as TablePrior
 from nas.tasks.baseline import Baseline as Baseline
 from nas.tasks.batches import Items as Items, items_at as items_at
 from nas.tasks.criteria import Classification as Classification, Criterion as Criterion, Regression as Regression
@@ -177,6 +180,7 @@ from nas.values.pareto import (
     non_dominated as non_dominated,
     ranks as ranks,
 )
+from nas.values.rank_correlation import RankCorrelation as RankCorrelation, rank_correlation as rank_correlation
 from nas.values.target import Target as Target
 
 __version__: str

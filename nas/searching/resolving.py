@@ -358,8 +358,9 @@ def _resolve_table(
 
 def _check_has_layers(space: SearchSpace, recipe: Recipe) -> None:
     """Check that nothing is counted by layers in a space that has none. Raises RecipeError."""
-    asked = [*recipe.parsed_objectives, *recipe.parsed_limits]
-    counted = [each.metric.name for each in asked if each.metric.source in ("counted", "modelled")]
+    asked = [objective.metric for objective in recipe.parsed_objectives]
+    asked += [limit.metric for limit in recipe.parsed_limits]
+    counted = [metric.name for metric in asked if metric.source in ("counted", "modelled")]
     if counted and isinstance(space, RowSpace):
         raise RecipeError(
             f"objectives and limits on {counted[0]} count layers, which rows of a table do not have. Name a measured "

@@ -179,8 +179,9 @@ class Describer:
         rows = [self.space.numbers(architecture) for architecture in architectures]
         if self._positive is None:
             shown = [self.space.numbers(each) for each in self._shown()]
-            self._positive = (np.array(shown, dtype=np.float64).reshape(len(shown), width) > 0).all(axis=0)
-        return np.array(rows, dtype=np.float64).reshape(len(rows), width), self._positive
+            self._positive = np.all(np.array(shown, dtype=np.float64).reshape(len(shown), width) > 0, axis=0)
+        positive: npt.NDArray[np.bool_] = self._positive
+        return np.array(rows, dtype=np.float64).reshape(len(rows), width), positive
 
     def _shown(self) -> list[Architecture]:
         """Return architectures that show how features vary, whether they can be built or not, always the same."""

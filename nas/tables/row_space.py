@@ -13,7 +13,7 @@ from nas.errors import RecipeError, SpaceError, did_you_mean
 from nas.space.architecture import MOST_NAMES, MOST_OPTIONS, Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.listed.listing import Listing
-from nas.tables.table_file import numbers_in, read_cells
+from nas.tables.table_file import FloatArray, numbers_in, read_cells
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +120,7 @@ class RowSpace:
         if isinstance(numbers, np.ndarray):
             are_whole = bool((numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**53).all())
             options = {text: int(n) if are_whole else n for text, n in zip(cells, numbers.tolist(), strict=True)}
-        different = sorted(set(options.values()))  # type: ignore[type-var]
+        different = sorted(set(options.values()))
         if len(different) == 1:
             self.notes.append(f"the choice {name!r} is left out: it is {different[0]!r} in every row of {self.table}.")
             return None
@@ -136,7 +136,7 @@ class RowSpace:
         except ValueError as error:
             raise RecipeError(f"column {name!r} of {self.table} cannot be a choice: {error}") from error
 
-    def _feature(self, name: str) -> np.ndarray | None:  # type: ignore[type-arg]
+    def _feature(self, name: str) -> FloatArray | None:
         """Return the numbers of a column; None, with a note, if it is constant."""
         cells = self._cells[name]
         _check_filled(self.table, name, cells, "a feature")
@@ -183,7 +183,7 @@ def check_uses(path: Path, header: Sequence[str], uses: Mapping[str, Sequence[st
             seen[name] = use
 
 
-def known_numbers(path: Path, name: str, cells: Sequence[str], use: str) -> np.ndarray:  # type: ignore[type-arg]
+def known_numbers(path: Path, name: str, cells: Sequence[str], use: str) -> FloatArray:
     """Return the numbers of a column, NaN where a cell is empty. Raises RecipeError for a text."""
     values = numbers_in(cells)
     if not isinstance(values, np.ndarray):

@@ -109,7 +109,8 @@ class CandidatePool:
 
     def expected(self, places: IntArray) -> FloatArray:
         """Return the mean rank of N architectures by their scores, shape (N,): 0 for the best, and 1 for the worst."""
-        return ndtr(-self._blocks["scores"].rows[places]).mean(axis=1)
+        ranks: FloatArray = ndtr(-self._blocks["scores"].rows[places]).mean(axis=1)
+        return ranks
 
     def are_fit(self, places: IntArray) -> BoolArray:
         """Return a mask, shape (N,), of the architectures that can be built."""

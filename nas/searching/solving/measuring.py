@@ -30,7 +30,7 @@ from nas.searching.solving.places import (
     space_again,
 )
 from nas.searching.solving.predicting import Predicting, recounted, sources_of
-from nas.space.search_space import encode
+from nas.space.parts.encoding import encode
 from nas.tables.interruption import noting_how_to_continue
 
 BATCHES = 3

@@ -31,6 +31,7 @@ from nas.storage.home import home
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BenchUsed
 from nas.storage.measurement_store import MeasurementStore
+from nas.tables.row_space import with_table
 from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.task import Task
 
@@ -69,6 +70,7 @@ def space_again(asked: Asked, given: GivenSpace | str | None, trust: bool, progr
         if given is None or isinstance(given, str):
             limit_s, builds = recipe.execution.first_look_limit_s, not asked.is_of_table
             name, options = given or recipe.space.name, {} if recipe.space.name == GIVEN else recipe.space.options
+            options = with_table(name, options, recipe.table.path)
             made, look = load_space_apart(name, options, signature, say=progress.say, limit_s=limit_s, builds=builds)
             held.callback(look.close)
         else:
