@@ -66,7 +66,7 @@ class TrainingRecipe(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """The numbers in which layers compute; ``auto`` is bf16 or fp16 on GPUs that have it, and fp32 on CPUs."""
     tune: str = Field(default="all", min_length=1)
-    """The weights that change: ``all``, ``head``, ``norms`` (with biases and the head), or names such as ``stage4``."""
+    """The weights that change: ``all``, ``last`` (stage), ``head``, ``norms`` (with the head), or names of layers."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """The factor between the learning rates of neighbouring layers, lowest at the input. For pretrained weights."""
     head_epochs: int = Field(default=0, ge=0)

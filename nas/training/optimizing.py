@@ -18,7 +18,9 @@ from nas.training.settings import TrainingSettings
 MOST_DECAYED = 12
 """The learning rate falls over at most this number of groups of layers, as in timm for models without groups."""
 SCHEDULES = ("cosine", "linear", "constant")
-ALL, HEAD, NORMS = "all", "head", "norms"
+ALL, LAST, HEAD, NORMS = "all", "last", "head", "norms"
+LAST_SHARE = 4
+"""Of stages, or of layers where there are none, the last one in this number makes the last stage."""
 
 
 def check_optimizer(name: str) -> None:
@@ -105,20 +107,47 @@ def layers_with_weights(module: torch.nn.Module) -> list[torch.nn.Module]:
 # Which weights are tuned
 
 
-def head_of(module: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """Return the parameters of the last layer with weights; of timm's models, those of their classifier."""
+def head_layer_of(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the last layer with weights; of timm's models, their classifier; the module itself if there is none."""
     if callable(getattr(module, "get_classifier", None)):
         classifier = module.get_classifier()  # type: ignore[operator]
-        if isinstance(classifier, torch.nn.Module) and (found := list(classifier.parameters())):
-            return found
+        if isinstance(classifier, torch.nn.Module) and next(classifier.parameters(), None) is not None:
+            return classifier
     matrices = [
         layer for layer in layers_with_weights(module) if any(p.ndim > 1 for p in layer.parameters(recurse=False))
     ]
-    return list(matrices[-1].parameters(recurse=False)) if matrices else list(module.parameters())
+    return matrices[-1] if matrices else module
+
+
+def head_of(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the parameters of the last layer with weights; of timm's models, those of their classifier."""
+    head = head_layer_of(module)
+    is_timm_s = callable(getattr(module, "get_classifier", None))
+    return list(head.parameters()) if is_timm_s or head is module else list(head.parameters(recurse=False))
+
+
+def last_of(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the parameters of the last stage, and of the head; without stages, those of the last layers.
+
+    timm's models say which layers make a stage. Where stages are single blocks, several of them make the last one.
+    """
+    head = head_of(module)
+    heads = {id(p) for p in head}
+    known = dict(module.named_parameters())
+    if hasattr(module, "group_matcher"):
+        from timm.models import group_parameters
+
+        grouped = group_parameters(module, module.group_matcher(coarse=True))  # type: ignore[operator]
+        stages = [[known[name] for name in grouped[key]] for key in sorted(grouped)]
+    else:
+        stages = [list(layer.parameters(recurse=False)) for layer in layers_with_weights(module)]
+    stages = [rest for stage in stages if (rest := [p for p in stage if id(p) not in heads])]
+    last = stages[len(stages) - max(1, len(stages) // LAST_SHARE) :]
+    return [*(p for stage in last for p in stage), *head]
 
 
 def tuned(module: torch.nn.Module, tune: str) -> list[torch.nn.Parameter]:
-    """Return the parameters that ``tune`` names: all, the head, norms and biases with the head, or by their names.
+    """Return the parameters that ``tune`` names: all, the last stage, the head, norms with the head, or by names.
 
     Names are those of ``named_parameters``, or their beginnings up to a dot, with commas between them.
 
@@ -130,6 +159,8 @@ def tuned(module: torch.nn.Module, tune: str) -> list[torch.nn.Parameter]:
     head = head_of(module)
     if tune == HEAD:
         return head
+    if tune == LAST:
+        return last_of(module)
     if tune == NORMS:
         return list(dict.fromkeys([*(p for p in module.parameters() if p.ndim <= 1), *head]))
     names = [name.strip() for name in tune.split(",") if name.strip()]
@@ -140,8 +171,8 @@ def tuned(module: torch.nn.Module, tune: str) -> list[torch.nn.Parameter]:
         if not named:
             first = sorted({full.partition(".")[0] for full in known})
             raise RecipeError(
-                f"training.tune is {ALL}, {HEAD}, {NORMS}, or names of layers, but this network has no {name!r}. Its "
-                f"parts are {', '.join(first)}."
+                f"training.tune is {ALL}, {LAST}, {HEAD}, {NORMS}, or names of layers, but this network has no "
+                f"{name!r}. Its parts are {', '.join(first)}."
             )
         found |= dict.fromkeys(named)
     return list(found)

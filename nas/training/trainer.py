@@ -21,6 +21,7 @@ from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, set_rates
 from nas.training.settings import TrainingSettings
+from nas.training.tuning.features import head_alone
 
 
 def check_settings(settings: TrainingSettings, task: Task) -> None:
@@ -74,6 +75,8 @@ class Trainer:
         trained on. Before the last report it is
         that of averaged weights, which predicts the final error better.
 
+        Where only the head is tuned and nothing changes inputs, the features that it gets are computed once.
+
         Raises:
             CandidateError: the loss is not finite, the time limit is exceeded, or the module has nothing to train.
             RecipeError: the module has no parameters of the names in ``tune``.
@@ -83,6 +86,9 @@ class Trainer:
         move(module, device)
         if self.teacher is not None:
             self.teacher.to(device).eval()
+        alone = head_alone(module, task, settings, device) if self.teacher is None else None
+        if alone is not None:  # the rest does not change, so its outputs are computed once
+            module, task = alone
         shares = settings.subsets or (settings.subset,) * settings.epochs
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed)

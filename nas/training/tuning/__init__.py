@@ -1,0 +1,1 @@
+"""Tuning of trained weights: what needs to be computed only once."""
