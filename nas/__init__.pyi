@@ -23,6 +23,7 @@ from nas.hardware.machine import (
     default_workers as default_workers,
     fastest_cores as fastest_cores,
     processor_name as processor_name,
+    usable_memory_bytes as usable_memory_bytes,
 )
 from nas.hardware.measuring import vary_constant_weights as vary_constant_weights
 from nas.hardware.runtimes.environments import Environment as Environment
@@ -128,6 +129,7 @@ from nas.space.tracing import (
     trace_layers as trace_layers,
     zero_inputs as zero_inputs,
 )
+from nas.storage.home import home as home
 from nas.storage.journal import write_aside as write_aside
 from nas.storage.journal_rows import Fit as Fit
 from nas.tables.row_space import RowSpace as RowSpace

@@ -104,3 +104,12 @@ def write_photos(root: Path) -> None:
             folder.mkdir(parents=True)
             for seed, (name, write) in enumerate(KINDS.items()):
                 write(folder / name, colours((WIDE, TALL)[seed % 2], 1000 * number + seed + 100 * (split == "test")))
+
+
+def write_jpegs(root: Path) -> Path:
+    """Write 48 photos of several sizes into the splits and classes of a data set."""
+    for number in range(48):
+        path = root / ("train", "test")[number >= 32] / ("cat", "dog")[number % 2] / f"{number:02}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colours((40 + 7 * (number % 5), 35 + 5 * (number % 7)), number).save(path, quality=60 + number % 36)
+    return root

@@ -36,9 +36,10 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookApart, LookHere
 from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
-from nas.space.parts.device_parts import device_space
+from nas.space.parts.device_parts import device_space, innermost
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.parents import parents_space
+from nas.space.parts.start_weights import check_start
 from nas.space.plug_ins import check_options, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
@@ -218,6 +219,8 @@ def _resolve_models(
         raise RecipeError('rows of a table are looked up, so a nas.RowSpace needs evaluate = "table" in the recipe.')
     if space is None and apart is None:
         check_suits(made, recipe.space.name, signature)
+    if recipe.evaluate == "train":
+        check_start(made)
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     made, look = with_training_choices(recipe, made, look, progress.say)
@@ -226,7 +229,7 @@ def _resolve_models(
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
-    models = Models(loaded, source.pinned(), bench, teacher_of(recipe, signature))
+    models = Models(loaded, source.pinned(), bench, teacher_of(recipe, signature, made))
     return Resolved(recipe, made, look, signature, surroundings, models=models, store=store)
 
 
@@ -256,6 +259,7 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
         f"models: {task.signature}",
         *data_warnings(resolved),
         space,
+        *(f"note: {note}" for note in getattr(innermost(resolved.space), "notes", ())),
         *([] if resolved.function is None else [f"training: {resolved.function.in_words}"]),
         f"target: {recipe.parsed_target}",
         *defaults_told(resolved.recipe, task),

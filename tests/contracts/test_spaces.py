@@ -21,6 +21,7 @@ from torch.func import functional_call
 import nas
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
+from nas.space.parts.own_inputs import signature_of
 from nas.space.plug_ins import load_plug_in, plug_in_names
 from nas.space.rules import check_space
 from nas.space.search_space import (
@@ -40,11 +41,19 @@ from nas.training.supernet import SharedWeights, make_supernet, weights_for
 from search_spaces.fbnet import BLOCK_KINDS, Block
 
 NAMES = plug_in_names("nas.search_spaces")
-CASES = [(name, signature) for name in NAMES for signature in signatures_for(name)]
+SMALL: dict[str, dict[str, Any]] = {
+    "timm": {"models": ["test_vit.r*", "test_efficientnet.r*", "lcnet_050.*"], "resolutions": [64, 80, 96]}
+}
+"""Small models in the place of the default ones, which take minutes."""
+CASES = [
+    (name, signature)
+    for name in NAMES
+    for signature in (signatures_for(name)[-1:] if name in SMALL else signatures_for(name))
+]
 SAMPLES = 4
 LEAST_SPAN = 10
 # Published with fixed widths: on images of 8×8 the head alone is 80 % of FBNet's smallest network.
-LEAST_SPANS = {"fbnet": 4}
+LEAST_SPANS = {"fbnet": 4, "timm": 3}
 
 
 def samples(space: SearchSpace, number: int = SAMPLES) -> list[Architecture]:
@@ -93,7 +102,7 @@ class TestSpace:
 
     @pytest.fixture(name="space")
     def made_space(self, name: str, signature: Signature) -> SearchSpace:
-        return load_space(name, options_for(name), signature)
+        return load_space(name, {**options_for(name), **SMALL.get(name, {})}, signature)
 
     def test_keeps_the_rules(self, space: SearchSpace) -> None:
         """Choices follow the rules, and there is something to search."""
@@ -105,7 +114,7 @@ class TestSpace:
         for architecture in samples(space):
             module = build(space, architecture, signature).eval()
             with torch.no_grad():
-                logits = module(*random_inputs(signature.inputs, 2))
+                logits = module(*random_inputs(signature_of(space, architecture, signature).inputs, 2))
             assert logits.shape == (2, *signature.output)
             assert torch.isfinite(logits).all()
 
@@ -113,7 +122,7 @@ class TestSpace:
         """Each parameter gets a finite gradient, and most tensors a gradient that is not zero."""
         for architecture in samples(space):
             module = build(space, architecture, signature).train()
-            logits = module(*seeded_inputs(signature, 4)).flatten(0, -2)
+            logits = module(*seeded_inputs(signature_of(space, architecture, signature), 4)).flatten(0, -2)
             torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % logits.shape[-1]).backward()
             gradients = [parameter.grad for parameter in module.parameters()]
             assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
@@ -133,7 +142,7 @@ class TestSpace:
         """Layers that a space gives equal those of a trace; other spaces are traced without building weights."""
         for architecture in samples(space, 3 * SAMPLES):
             module = build(space, architecture, signature)
-            traced = trace_layers(module, signature)
+            traced = trace_layers(module, signature_of(space, architecture, signature))
             assert layers_of(space, architecture, signature) == traced
 
     def test_layers_are_quick(self, space: SearchSpace) -> None:
@@ -194,7 +203,7 @@ class TestSpace:
         """ONNX Runtime and torch give the same logits."""
         for architecture in samples(space)[-2:]:
             module = build(space, architecture, signature).eval()
-            inputs = seeded_inputs(signature, 1)
+            inputs = seeded_inputs(signature_of(space, architecture, signature), 1)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the exporter's own deprecations
                 program = torch.onnx.export(module, inputs, dynamo=True, verbose=False)

@@ -13,7 +13,7 @@ import pytest
 from commands import evaluations_of
 from own_size_space import OwnSizes
 from quick_runs import search
-from small_bundle import colours
+from small_bundle import write_jpegs
 
 from nas.formats.onnx_session import outputs_of
 from nas.space.parts.own_inputs import wishes_of
@@ -28,14 +28,6 @@ TRIALS: dict[str, Any] = {
     "trials": 4,
     "rounds": 1,
 }
-
-
-def write_jpegs(root: Path) -> Path:
-    for number in range(48):
-        path = root / ("train", "test")[number >= 32] / ("cat", "dog")[number % 2] / f"{number:02}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        colours((40 + 7 * (number % 5), 35 + 5 * (number % 7)), number).save(path, quality=60 + number % 36)
-    return root
 
 
 def test_predict_makes_the_inputs_of_training_for_each_winner(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_size_space import OwnSizes
 from safetensors.torch import save_file
 from torch import nn
 
@@ -65,6 +66,11 @@ def test_functions_and_bundles_teach(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with torch.no_grad():
         assert winner()(*zero_inputs(SIGNATURE.inputs, 2)).shape == (2, 10)
     assert teacher_of(recipe(None), SIGNATURE) is None
+
+
+def test_candidates_with_inputs_of_their_own_have_no_teacher() -> None:
+    with pytest.raises(RecipeError, match="have inputs of their own"):
+        teacher_of(recipe("test_teachers:linear"), SIGNATURE, OwnSizes((1, 8, 8), 10))
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,11 @@ def test_images_get_no_space_of_signals() -> None:
         load_space("conv1d", {}, IMAGES)
     assert str(error.value) == (
         "search space conv1d takes signals, float32 of shape (channels, samples), but the data have images, float32 "
-        "of shape (3, 32, 32). Spaces that take them: fbnet, mobilenet, nasbench201, nasbench_macro, timm-vit."
+        "of shape (3, 32, 32). Spaces that take them: fbnet, mobilenet, nasbench201, nasbench_macro, timm, timm-vit."
     )
 
 
-@pytest.mark.parametrize("name", ["fbnet", "mobilenet", "nasbench201", "nasbench_macro", "timm-vit"])
+@pytest.mark.parametrize("name", ["fbnet", "mobilenet", "nasbench201", "nasbench_macro", "timm", "timm-vit"])
 def test_signals_get_no_space_of_images(name: str) -> None:
     with pytest.raises(RecipeError) as error:
         load_space(name, {}, SIGNALS)
@@ -50,7 +50,7 @@ def test_no_installed_space_takes_everything(name: str) -> None:
         load_space(name, {}, strange)
 
 
-@pytest.mark.parametrize("name", ["conv1d", "fbnet", "mobilenet", "nasbench201", "nasbench_macro", "timm-vit"])
+@pytest.mark.parametrize("name", ["conv1d", "fbnet", "mobilenet", "nasbench201", "nasbench_macro", "timm", "timm-vit"])
 def test_the_class_itself_refuses_other_shapes(name: str) -> None:
     kind = load_plug_in("nas.search_spaces", name, "search space")
     assert isinstance(kind, type)

@@ -13,7 +13,9 @@ from nas.errors import CandidateError, NasError, RecipeError, raised_text
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import Bundle
 from nas.space.own_code import own_code
+from nas.space.parts.own_inputs import HasInputs
 from nas.space.plug_ins import load_plug_in, parameters_of
+from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.tracing import trace_layers
 
@@ -31,15 +33,21 @@ class Teacher:
         return _loaded(self)
 
 
-def teacher_of(recipe: Recipe, signature: Signature) -> Teacher | None:
-    """Return the teacher that a recipe names, if it names one.
+def teacher_of(recipe: Recipe, signature: Signature, space: SearchSpace | None = None) -> Teacher | None:
+    """Return the teacher that a recipe names, if it names one, for candidates of ``space``.
 
     Raises:
-        RecipeError: there is no such bundle or function, or its model has other inputs or another output.
+        RecipeError: there is no such bundle or function, its model has other inputs or another output, or candidates
+            have inputs of their own.
     """
     name = recipe.training.teacher
     if name is None:
         return None
+    if isinstance(space, HasInputs):
+        raise RecipeError(
+            f"a teacher sees the inputs of the candidates, but those of {recipe.space.name!r} have inputs of their "
+            "own, such as another resolution. Leave training.teacher out."
+        )
     # Workers run in folders of their own, so the path must be whole.
     teacher = Teacher(name if _is_code(name) else str(Path(name).resolve()), signature)
     teacher()

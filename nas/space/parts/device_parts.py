@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
+from nas.space.parts.known_values import HasKnown
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import HasStart
 from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, is_active
@@ -82,6 +83,8 @@ class _DeviceSpace:
             self.inputs = self._inputs
         if isinstance(parts.whole, HasStart):
             self.start = self._start
+        if isinstance(parts.whole, HasKnown):
+            self.known, self.known_names = self._known, tuple(parts.whole.known_names)
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module of this part, whatever it is trained with."""
@@ -99,6 +102,9 @@ class _DeviceSpace:
 
     def _start(self, architecture: Architecture, module: torch.nn.Module) -> None:
         cast(HasStart, self._parts.whole).start(self._parts.completed(architecture), module)
+
+    def _known(self, architecture: Architecture) -> Mapping[str, float]:
+        return cast(HasKnown, self._parts.whole).known(self._parts.completed(architecture))
 
 
 @final
@@ -141,6 +147,8 @@ class WithTraining:
             self.inputs = self._inputs
         if isinstance(inner, HasStart):
             self.start = self._start
+        if isinstance(inner, HasKnown):
+            self.known, self.known_names = self._known, tuple(inner.known_names)
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module that the space itself builds."""
@@ -163,6 +171,9 @@ class WithTraining:
 
     def _start(self, architecture: Architecture, module: torch.nn.Module) -> None:
         cast(HasStart, self.inner).start(self.without(architecture), module)
+
+    def _known(self, architecture: Architecture) -> Mapping[str, float]:
+        return cast(HasKnown, self.inner).known(self.without(architecture))
 
 
 def with_training(space: SearchSpace, search: Mapping[str, Sequence[Option]]) -> SearchSpace:

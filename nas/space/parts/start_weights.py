@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 class HasStart(Protocol):
     """A space that gives its modules the weights from which training begins.
 
-    Its ``build`` loads nothing, so describing and measuring need no weights.
+    Its ``build`` loads nothing, so describing and measuring need no weights. If the space also has a method
+    ``check_start``, it is called before a search trains anything, and may raise RecipeError: weights are missing.
     """
 
     def start(self, architecture: Architecture, module: torch.nn.Module) -> None:
         """Load weights into the module that ``build`` returned for this architecture."""
         ...
+
+
+def check_start(space: SearchSpace) -> None:
+    """Let a space check that its weights can be loaded, before anything runs. Raises RecipeError if they cannot."""
+    check = getattr(space, "check_start", None)
+    if callable(check):
+        check()
 
 
 def load_start(space: SearchSpace, architecture: Architecture, module: torch.nn.Module) -> None:

@@ -1,0 +1,152 @@
+"""Inputs and layers of timm's models, found once and kept in the home of this project.
+
+A description takes about a second, so that of 150 models takes minutes; read again, all of them take a second. Files
+are kept for each version of timm, and for the number of channels and classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import nas
+from search_spaces.timm_models import keep
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OWN = 0
+"""The resolution that stands for a model's own."""
+_FORMAT = 1
+"""It changes when descriptions are written in another way."""
+_REFUSED = "refused"
+
+
+class RefusedError(ValueError):
+    """A model cannot be built, or not for this resolution."""
+
+
+def build_model(name: str, resolution: int, channels: int, classes: int) -> nn.Module:
+    """Return a model of timm without trained weights. Only models with a fixed size are told their resolution."""
+    import timm
+
+    module: nn.Module = timm.create_model(
+        name, pretrained=False, num_classes=classes, in_chans=channels, **size_of(name, resolution)
+    )
+    return module
+
+
+def size_of(name: str, resolution: int) -> dict[str, Any]:
+    """Return the argument that tells a model its resolution, if it has a fixed one and another is wanted."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    assert config is not None
+    is_own = resolution in (OWN, config.input_size[-1])
+    return {"img_size": resolution} if config.fixed_input_size and not is_own else {}
+
+
+def inputs_of(name: str, resolution: int, channels: int) -> dict[str, Any]:
+    """Return the preparation of pictures that a model was trained with, at another resolution if that is given.
+
+    Grey pictures get the mean over the colours, because timm adds up the weights of the first layer for them.
+    """
+    from timm.data import resolve_data_config  # type: ignore[attr-defined]
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    assert config is not None
+    found: dict[str, Any] = resolve_data_config(pretrained_cfg=vars(config))  # type: ignore[no-untyped-call]
+    mean, std = ([float(value) for value in found[key]] for key in ("mean", "std"))
+    if channels != len(mean):
+        mean, std = [sum(mean) / len(mean)] * channels, [sum(std) / len(std)] * channels
+    interpolation = found["interpolation"]
+    return {
+        "image_size": resolution or int(found["input_size"][-1]),
+        "mean": mean,
+        "std": std,
+        "crop": float(found["crop_pct"]),
+        "interpolation": "bicubic" if interpolation == "random" else interpolation,
+    }
+
+
+@final
+class Descriptions:
+    """Descriptions of models for pictures of ``channels`` and a number of ``classes``."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        self._channels = channels
+        self._classes = classes
+        self._found: dict[tuple[str, int], Mapping[str, Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_found": {}}
+
+    def inputs(self, name: str, resolution: int) -> dict[str, Any]:
+        """Return what a model asks of the preparation of pictures. Raises RefusedError if it cannot be built."""
+        return dict(self._of(name, resolution)["inputs"])
+
+    def layers(self, name: str, resolution: int) -> list[nas.Layer]:
+        """Return a model's layers. Raises RefusedError if it cannot be built for this resolution."""
+        rows = self._of(name, resolution)["layers"]
+        return [nas.Layer(kind, tuple(given), tuple(made), *counts) for kind, given, made, *counts in rows]
+
+    def why_refused(self, name: str, resolution: int) -> str | None:
+        """Return why a model cannot be built for this resolution; None if it can."""
+        try:
+            self._of(name, resolution)
+        except RefusedError as error:
+            return str(error)
+        return None
+
+    def _of(self, name: str, resolution: int) -> Mapping[str, Any]:
+        key = (name, resolution)
+        if key not in self._found:
+            self._found[key] = self._read(name, resolution) or self._made(name, resolution)
+        found = self._found[key]
+        if _REFUSED in found:
+            raise RefusedError(found[_REFUSED])
+        return found
+
+    def _path(self, name: str, resolution: int) -> Path:
+        kind = f"{self._channels}-{self._classes}-{_FORMAT}"
+        return nas.home() / "timm" / version("timm") / kind / f"{name}-{resolution or 'own'}.json"
+
+    def _read(self, name: str, resolution: int) -> Mapping[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(self._path(name, resolution).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if {_REFUSED} <= found.keys() or {"inputs", "layers"} <= found.keys() else None
+
+    def _made(self, name: str, resolution: int) -> dict[str, Any]:
+        try:
+            inputs = inputs_of(name, resolution, self._channels)
+            side = inputs["image_size"]
+            signature = nas.image_signature((self._channels, side, side), self._classes)
+            only = _OneModel(name, resolution, self._channels, self._classes)
+            layers = nas.layers_of(only, nas.Architecture({"model": name}), signature)
+        except nas.CandidateError as error:
+            found: dict[str, Any] = {_REFUSED: error.reason}
+        except Exception as error:  # an unknown name, or a library that a model needs
+            raise RefusedError(f"timm cannot describe {name}: {error}") from error
+        else:
+            found = {"inputs": inputs, "layers": [list(vars(layer).values()) for layer in layers]}
+        keep(self._path(name, resolution), found)
+        return found
+
+
+@final
+class _OneModel:
+    """A space of one model, whose layers are traced."""
+
+    def __init__(self, name: str, resolution: int, channels: int, classes: int) -> None:
+        self.choices = (nas.Choice("model", (name,)),)
+        self._given = (name, resolution, channels, classes)
+
+    def build(self, architecture: nas.Architecture) -> nn.Module:
+        """Return the model."""
+        return build_model(*self._given)

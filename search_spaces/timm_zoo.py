@@ -1,0 +1,168 @@
+"""Pretrained models of timm (Wightman, 2019, https://github.com/huggingface/pytorch-image-models) as a search space.
+
+The choices are the model, the resolution of its inputs, and how it is tuned. Each model keeps the mean, the standard
+deviation, the crop and the interpolation with which it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nas
+from search_spaces.accepted import IMAGES, image_shape
+from search_spaces.timm_descriptions import OWN, Descriptions, RefusedError, build_model, size_of
+from search_spaces.timm_models import CURATED, SHIPPED, SIZES, chosen_models, read_facts
+from search_spaces.timm_weights import HUB, NONE, check_weights, load_into
+
+if TYPE_CHECKING:  # loading torch takes longer than reading what is kept of all models
+    from torch import nn
+
+HEAD = "head"
+TUNE = (HEAD, "last", "all")
+LEARNING_RATES = (3e-4, 1e-3, 3e-3)
+LAYER_DECAYS = (0.75, 1.0)
+BYTES_PER_WEIGHT = 16
+"""A weight in training, its gradient, and two moments of AdamW."""
+
+
+class TimmZoo:
+    """Pretrained models of timm (https://github.com/huggingface/pytorch-image-models), each with its own preparation.
+
+    ``models`` is a pattern such as ``mobilenetv4*``, a list, or ``curated``, 150 models of many families and sizes.
+    Without ``resolutions``, each model has its own. A resolution that a model refuses is left out. ``tune`` names the
+    weights that change: the head, the last stage, or all. ``weights`` come from the hub or from a folder with a file
+    for each model, such as ``resnet18.a1_in1k.safetensors``; ``none`` trains from scratch. ``known`` is a table in CSV
+    of what is known of models, by default their accuracies on ImageNet; ``none`` uses nothing.
+
+    >>> space = TimmZoo(input_shape=(3, 32, 32), classes=10, models=["resnet10t*", "lcnet_050*"])
+    >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
+
+    Raises:
+        ValueError: a pattern stands for no model, a model accepts none of the resolutions, or all exceed the memory.
+    """
+
+    accepts = IMAGES
+
+    def __init__(
+        self,
+        input_shape: tuple[int, int, int],
+        classes: int,
+        models: str | Sequence[str] = CURATED,
+        resolutions: Sequence[int] = (),
+        tune: Sequence[str] = TUNE,
+        learning_rates: Sequence[float] = LEARNING_RATES,
+        layer_decays: Sequence[float] = LAYER_DECAYS,
+        weights: str = HUB,
+        known: str | None = None,
+    ) -> None:
+        self._channels, _, _ = image_shape(self, input_shape)
+        self._classes = classes
+        # Workers run in folders of their own, so the path must be whole.
+        self._weights = weights if weights in (HUB, NONE) else str(Path(weights).expanduser().resolve())
+        self._facts = {} if known == NONE else read_facts(SHIPPED if known is None else Path(known).expanduser())
+        self._descriptions = Descriptions(self._channels, classes)
+        self.notes: list[str] = []
+        self._models = self._that_fit(chosen_models(models))
+        self._resolutions = tuple(dict.fromkeys(resolutions))
+        self._accepted = self._accepted_resolutions()
+        self._models = tuple(self._accepted)
+        self.choices = (
+            nas.Choice("model", self._models),
+            *([nas.Choice("resolution", self._resolutions)] if self._resolutions else []),
+            nas.Choice("tune", tuple(tune), affects="training"),
+            nas.Choice("learning_rate", tuple(learning_rates), affects="training"),
+            *self._by_depth(tune, layer_decays),
+        )
+
+    @staticmethod
+    def _by_depth(tune: Sequence[str], layer_decays: Sequence[float]) -> list[nas.Choice]:
+        """Return the choices that belong to the head alone, or to deeper tuning.
+
+        Inputs of a head alone are not augmented, so that its features are computed once.
+        """
+        found, deep = [], tuple(each for each in tune if each != HEAD)
+        if HEAD in tune:
+            found.append(nas.Choice("augment", (False,), when=("tune", (HEAD,)), affects="training"))
+        if deep and layer_decays:
+            found.append(nas.Choice("layer_decay", tuple(layer_decays), when=("tune", deep), affects="training"))
+        return found
+
+    def _that_fit(self, models: Sequence[str]) -> tuple[str, ...]:
+        """Leave out the models whose training exceeds the memory, by the numbers of weights that are known."""
+        usable = nas.usable_memory_bytes()
+        sizes = {name: facts["mparams"] for name, facts in read_facts(SHIPPED).items() if "mparams" in facts}
+        large = [name for name in models if usable and sizes.get(name, 0) * 1e6 * BYTES_PER_WEIGHT > usable]
+        if large:
+            self.notes.append(
+                f"{len(large)} models are left out, because training them takes more than the memory of "
+                f"{(usable or 0) / 2**30:.3g} GiB: {', '.join(large[:5])}."
+            )
+        if len(large) == len(models):
+            raise ValueError(self.notes[-1])
+        return tuple(name for name in models if name not in large)
+
+    def _accepted_resolutions(self) -> dict[str, tuple[int, ...]]:
+        """Return the resolutions that each model accepts; models that accept none are left out."""
+        if not self._resolutions:
+            return dict.fromkeys(self._models, (OWN,))
+        found: dict[str, tuple[int, ...]] = {}
+        for name in self._models:
+            refused = {side: self._descriptions.why_refused(name, side) for side in self._resolutions}
+            accepted = tuple(side for side in self._resolutions if refused[side] is None)
+            left_out = [side for side in self._resolutions if side not in accepted]
+            if left_out:
+                sides = ", ".join(map(str, left_out))
+                self.notes.append(f"{name} is left out at {sides} pixels: {refused[left_out[0]]}")
+            if accepted:
+                found[name] = accepted
+        if not found:
+            raise ValueError(f"a model must accept one of the resolutions {self._resolutions}. {self.notes[-1]}")
+        return found
+
+    def canonical(self, values: Mapping[str, nas.Option]) -> Mapping[str, nas.Option]:
+        """Give a model the nearest of the resolutions that it accepts."""
+        if "resolution" not in values:
+            return values
+        accepted, wanted = self._accepted[str(values["model"])], int(values["resolution"])
+        return {**values, "resolution": min(accepted, key=lambda side: (abs(side - wanted), side))}
+
+    def build(self, architecture: nas.Architecture) -> nn.Module:
+        """Return the torch module with random weights; ``start`` loads the trained ones."""
+        return build_model(*self._named(architecture), self._channels, self._classes)
+
+    def layers(self, architecture: nas.Architecture) -> Sequence[nas.Layer]:
+        """Return the layers, which are traced once for each model and resolution, and kept."""
+        try:
+            return self._descriptions.layers(*self._named(architecture))
+        except RefusedError as error:
+            raise ValueError(str(error)) from None
+
+    def inputs(self, architecture: nas.Architecture) -> Mapping[str, Any]:
+        """Return the preparation with which the model was trained, at the chosen resolution."""
+        return self._descriptions.inputs(*self._named(architecture))
+
+    def start(self, architecture: nas.Architecture, module: nn.Module) -> None:
+        """Load the model's trained weights; the head stays new if the classes are others."""
+        name, resolution = self._named(architecture)
+        load_into(module, name, self._weights, self._channels, size_of(name, resolution))
+
+    def check_start(self) -> None:
+        """Check that all weights are there, or can be downloaded. Raises RecipeError."""
+        check_weights(self._models, self._weights)
+
+    def known(self, architecture: nas.Architecture) -> Mapping[str, float]:
+        """Return what the table tells of a model's accuracy; nothing of a model that it lacks."""
+        facts = self._facts.get(str(architecture["model"]), {}) if self._weights != NONE else {}
+        return {column: value for column, value in facts.items() if column not in SIZES}
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """The columns of what is known of models."""
+        named = {column: None for facts in self._facts.values() for column in facts if column not in SIZES}
+        return () if self._weights == NONE else tuple(named)
+
+    @staticmethod
+    def _named(architecture: nas.Architecture) -> tuple[str, int]:
+        return str(architecture["model"]), int(architecture.get("resolution", OWN))

@@ -1,0 +1,225 @@
+"""The zoo of pretrained models: names, resolutions, preparation, weights, and what is known of models."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from tiny_zoo import CONVNET, SMALL, VIT, write_weights
+
+import nas
+from nas.errors import CandidateError, RecipeError
+from nas.space.architecture import Architecture
+from nas.space.parts.own_inputs import signature_of
+from nas.space.parts.start_weights import check_start, load_start
+from nas.space.search_space import enumerate_space, sample
+from nas.space.signature import image_signature
+from nas.space.tracing import build_checked, trace_layers
+from search_spaces import timm_descriptions, timm_weights
+from search_spaces.timm_models import SHIPPED, chosen_models, read_facts
+from search_spaces.timm_zoo import TimmZoo
+
+COLOUR = image_signature((3, 32, 32), 2)
+TRAINING = {"tune": "all", "learning_rate": 1e-3, "layer_decay": 1.0}
+
+
+def zoo(**options: Any) -> TimmZoo:
+    return TimmZoo((3, 32, 32), 2, **{"models": [VIT, CONVNET], **options})
+
+
+def one(model: str, **more: Any) -> Architecture:
+    return Architecture({"model": model, **more, **TRAINING})
+
+
+class TestNames:
+    """Which models are searched."""
+
+    def test_curated_models_exist_with_facts_and_span_sizes(self) -> None:
+        """150 of many families: from below 1 to above 80 million weights."""
+        models = chosen_models("curated")
+        facts = read_facts(SHIPPED)
+        assert len(models) == 150
+        assert set(models) <= set(timm.list_models(pretrained=True))
+        sizes = [facts[name]["mparams"] for name in models]
+        assert (min(sizes) < 1, max(sizes) > 80) == (True, True)
+        assert len({name[:6] for name in models}) >= 40
+        assert all(facts[name]["imagenet_top1"] > 40 for name in models)
+
+    def test_patterns_lists_and_bare_names(self) -> None:
+        """A name without a tag stands for timm's default weights."""
+        assert chosen_models("test_vit*")[0].startswith("test_vit")
+        assert all(name.startswith("mobilenetv4") for name in chosen_models("mobilenetv4*"))
+        assert chosen_models(["lcnet_050", CONVNET]) == (SMALL, CONVNET)
+
+    def test_a_pattern_without_a_match_names_the_nearest(self) -> None:
+        with pytest.raises(ValueError, match=r"none is called 'mobilenetv9\*'. Nearest: .*mobilenet"):
+            zoo(models="mobilenetv9*")
+
+
+class TestResolutions:
+    """The inputs of models."""
+
+    def test_each_model_has_its_own_preparation(self) -> None:
+        """Mean, deviation, crop and interpolation are timm's; the size is the model's own, or the chosen one."""
+        assert zoo().inputs(one(VIT)) == {
+            "image_size": 160,
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "crop": 0.95,
+            "interpolation": "bicubic",
+        }
+        chosen = zoo(resolutions=(64, 96)).inputs(one(CONVNET, resolution=96))
+        assert (chosen["image_size"], chosen["mean"]) == (96, [0.485, 0.456, 0.406])
+        assert len(TimmZoo((1, 28, 28), 2, models=VIT).inputs(one(VIT))["mean"]) == 1
+
+    def test_modules_take_their_size_and_layers_are_those_of_a_trace(self) -> None:
+        space = zoo(resolutions=(64, 96))
+        for architecture in (one(VIT, resolution=96), one(CONVNET, resolution=64)):
+            own = signature_of(space, architecture, COLOUR)
+            assert own.input_shape == (3, architecture["resolution"], architecture["resolution"])
+            module = build_checked(space, architecture, COLOUR)
+            assert tuple(space.layers(architecture)) == trace_layers(module, own)
+
+    def test_a_refused_resolution_is_left_out_and_told(self) -> None:
+        """Its architectures become those of the nearest resolution that the model accepts."""
+        space = zoo(resolutions=(64, 100))
+        assert any(VIT in note and "100" in note for note in space.notes)
+        found = {(a["model"], a["resolution"]) for a in enumerate_space(space)}
+        assert found == {(VIT, 64), (CONVNET, 64), (CONVNET, 100)}
+
+    def test_a_model_larger_than_the_memory_is_left_out_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Both have facts: 0.36 and 1.88 million weights, of which 16 bytes each are needed."""
+        monkeypatch.setattr(nas, "usable_memory_bytes", lambda: 10_000_000, raising=False)
+        space = zoo(models=[CONVNET, SMALL])
+        assert space.choices[0].options == (CONVNET,)
+        assert SMALL in space.notes[0]
+        with pytest.raises(ValueError, match="left out, because training them takes more than the memory"):
+            zoo(models=[SMALL])
+
+    def test_descriptions_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A second space, as of another process, builds nothing."""
+        monkeypatch.setenv("NAS_HOME", str(tmp_path))
+        first = zoo().layers(one(CONVNET))
+        monkeypatch.setattr(timm_descriptions, "build_model", None)
+        assert zoo().layers(one(CONVNET)) == first
+
+
+class TestWeights:
+    """Where weights come from, and what is refused."""
+
+    def test_weights_of_a_folder_are_loaded_and_the_head_stays_new(self, tmp_path: Path) -> None:
+        known = write_weights(tmp_path)
+        space = zoo(weights=str(tmp_path))
+        check_start(space)
+        for name in (VIT, CONVNET):
+            module = build_checked(space, one(name), COLOUR)
+            load_start(space, one(name), module)
+            head = module.pretrained_cfg["classifier"]
+            for key, tensor in module.state_dict().items():
+                if not key.startswith(head):
+                    torch.testing.assert_close(tensor, known[name][key])
+            assert module.get_classifier().weight.shape[0] == 2
+
+    def test_another_resolution_and_grey_pictures_take_the_same_weights(self, tmp_path: Path) -> None:
+        """Grey weights are the sum over the colours, as timm makes them."""
+        known = write_weights(tmp_path)
+        space = TimmZoo((1, 28, 28), 2, models=[VIT, CONVNET], resolutions=(64,), weights=str(tmp_path))
+        grey = image_signature((1, 28, 28), 2)
+        for name, first in ((VIT, "patch_embed.proj"), (CONVNET, "conv_stem")):
+            module = build_checked(space, one(name, resolution=64), grey)
+            load_start(space, one(name, resolution=64), module)
+            weight = module.get_submodule(first).weight
+            torch.testing.assert_close(weight, known[name][f"{first}.weight"].sum(dim=1, keepdim=True))
+
+    def test_a_head_for_the_same_classes_is_kept(self, tmp_path: Path) -> None:
+        known = write_weights(tmp_path, [CONVNET], classes=2)
+        space = zoo(models=CONVNET, weights=str(tmp_path))
+        module = build_checked(space, one(CONVNET), COLOUR)
+        load_start(space, one(CONVNET), module)
+        torch.testing.assert_close(module.get_classifier().weight, known[CONVNET]["classifier.weight"])
+
+    def test_weights_of_another_architecture_are_told(self, tmp_path: Path) -> None:
+        write_weights(tmp_path, [VIT])
+        (tmp_path / f"{VIT}.safetensors").rename(tmp_path / f"{CONVNET}.safetensors")
+        space = zoo(models=CONVNET, weights=str(tmp_path))
+        with pytest.raises(CandidateError, match=f"the weights of {CONVNET} must be those of its architecture"):
+            load_start(space, one(CONVNET), build_checked(space, one(CONVNET), COLOUR))
+
+    def test_a_file_for_each_model_is_needed(self, tmp_path: Path) -> None:
+        write_weights(tmp_path, [VIT])
+        with pytest.raises(RecipeError, match=f"lacks the weights of {CONVNET}. Put a file"):
+            check_start(zoo(weights=str(tmp_path)))
+        with pytest.raises(RecipeError, match="there is no folder"):
+            check_start(zoo(weights=str(tmp_path / "nowhere")))
+
+    def test_a_pickle_that_may_run_code_is_refused(self, tmp_path: Path) -> None:
+        """One of tensors alone is taken."""
+
+        class Evil:
+            def __reduce__(self) -> Any:
+                return (Path.touch, (tmp_path / "ran",))
+
+        (tmp_path / f"{CONVNET}.pth").write_bytes(pickle.dumps(Evil()))
+        with pytest.raises(RecipeError, match="weights must be safetensors, or a pickle of tensors alone"):
+            check_start(zoo(models=CONVNET, weights=str(tmp_path)))
+        assert not (tmp_path / "ran").exists()
+        torch.save({"state_dict": write_weights(tmp_path / "other", [CONVNET])[CONVNET]}, tmp_path / f"{CONVNET}.pth")
+        space = zoo(models=CONVNET, weights=str(tmp_path))
+        check_start(space)
+        load_start(space, one(CONVNET), build_checked(space, one(CONVNET), COLOUR))
+
+    def test_a_damaged_file_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / f"{CONVNET}.safetensors").write_bytes(b"nothing")
+        with pytest.raises(RecipeError, match="cannot be read"):
+            timm_weights.read_weights(tmp_path / f"{CONVNET}.safetensors")
+
+    def test_without_a_network_the_models_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With where to put their files. From scratch, nothing is needed."""
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        with pytest.raises(RecipeError, match=f"the weights of {VIT}, {CONVNET} are not on this machine") as found:
+            check_start(zoo())
+        assert f"called {VIT}.safetensors" in str(found.value)
+        check_start(zoo(weights="none"))
+
+
+class TestKnown:
+    """What is known of models beforehand."""
+
+    def test_published_accuracies_are_known(self) -> None:
+        assert zoo().known(one(CONVNET)) == {"imagenet_top1": 46.506}
+        assert zoo(weights="none").known(one(CONVNET)) == {}
+        assert zoo(known="none").known(one(CONVNET)) == {}
+
+    def test_a_table_of_one_s_own_takes_their_place(self, tmp_path: Path) -> None:
+        table = tmp_path / "mine.csv"
+        table.write_text(f"model,mparams,on_flowers,licence\n{VIT},3,80.5,mit\n{CONVNET},2,,mit\n", encoding="utf-8")
+        space = zoo(known=str(table))
+        assert space.known(one(VIT)) == {"on_flowers": 80.5}
+        assert space.known(one(CONVNET)) == {}
+        assert space.known_names == ("on_flowers",)
+        table.with_name("bad.csv").write_text("name,accuracy\na,1\n", encoding="utf-8")
+        with pytest.raises(ValueError, match="needs the column 'model'"):
+            zoo(known=str(table.with_name("bad.csv")))
+
+
+def test_ways_of_tuning_are_choices_of_training() -> None:
+    """A head alone is not augmented and has no decay over layers; all of it needs one description."""
+    space = zoo()
+    found = [sample(space, np.random.default_rng(seed)) for seed in range(40)]
+    assert {a["tune"] for a in found} == {"head", "last", "all"}
+    assert all(("augment" in a, "layer_decay" in a) == (a["tune"] == "head", a["tune"] != "head") for a in found)
+    assert all(choice.is_of_training for choice in space.choices if choice.name != "model")
+
+
+def test_a_space_can_be_sent_to_workers(tmp_path: Path) -> None:
+    write_weights(tmp_path, [CONVNET])
+    sent = pickle.loads(pickle.dumps(zoo(models=CONVNET, weights=str(tmp_path))))
+    module = build_checked(sent, one(CONVNET), COLOUR)
+    load_start(sent, one(CONVNET), module)
+    save_file({"weight": module.get_classifier().weight.detach().clone()}, tmp_path / "head.safetensors")
