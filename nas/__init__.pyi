@@ -89,6 +89,7 @@ from nas.space.listed.listing import HasListing as HasListing, HasNumbers as Has
 from nas.space.listed.name_parts import is_of_names as is_of_names, part_columns as part_columns
 from nas.space.own_code import own_code as own_code
 from nas.space.parts.encoding import decode as decode, encode as encode
+from nas.space.parts.known_values import HasKnown as HasKnown
 from nas.space.parts.own_inputs import HasInputs as HasInputs, signature_of as signature_of, wishes_of as wishes_of
 from nas.space.parts.parents import HasParent as HasParent
 from nas.space.parts.start_weights import HasStart as HasStart, load_start as load_start

@@ -49,6 +49,7 @@ def test_a_small_zoo_is_measured_as_a_whole(tmp_path: Path, models: list[str], r
     assert len({row.architecture.id for row in evaluations_of(run, "measure") if not row.failed}) == whole
     assert len(evaluations_of(run, "train")) == whole
     assert read_rows(run, Fit) == []
+    assert all(set(row.details["prior"]) == {"imagenet_top1"} for row in evaluations_of(run, "train"))
     data = load_data(f"folder:{photos}", image_size=32)
     space = nas.load_space("timm", options, data.signature)
     for winner in front:

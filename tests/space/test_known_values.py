@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
+from knowing_space import Knowing
 from tiny_space import TinySpace
 
 from nas.space.architecture import Architecture
 from nas.space.parts.device_parts import device_space, with_training
 from nas.space.parts.known_values import known_prior
-
-
-class Knowing(TinySpace):
-    """A space of which the accuracy of narrow networks is known."""
-
-    known_names = ("elsewhere", "twice")
-
-    def known(self, architecture: Architecture) -> Mapping[str, float]:
-        return {"elsewhere": 70.0 + int(architecture["width"])} if architecture["width"] != 16 else {}
 
 
 def test_known_values_become_a_prior_whatever_is_trained() -> None:

@@ -17,6 +17,7 @@ from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluato
 from nas.searching.evaluating.training_work import training_work
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
+from nas.space.parts.known_values import known_prior
 from nas.tables.table_evaluation import TableLookup
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
@@ -152,12 +153,12 @@ class TableEvaluator:
 
 
 def prior_of(state: RunState) -> Prior | None:
-    """Return what the sampler expects errors from, if the recipe names any: zero-cost scores, or a table's columns."""
+    """Return what the sampler expects errors from: a table's columns, zero-cost scores, or what the space knows."""
     recipe = state.recipe
     if state.resolved.table is not None:
         return state.resolved.table.prior
     if recipe.prior == "none":
-        return None
+        return known_prior(state.resolved.space)
     scoring = ZeroCostEvaluation(
         state.resolved.space,
         state.resolved.source,

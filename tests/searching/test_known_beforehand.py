@@ -1,0 +1,23 @@
+"""What a space knows of its architectures is a prior of the search, and its worth is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import evaluations_of
+from knowing_space import Knowing
+from quick_runs import Diary, search
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+def test_candidates_keep_what_was_known_and_its_worth_is_told(tmp_path: Path) -> None:
+    """Values that are missing are left out."""
+    diary = Diary()
+    search(tmp_path, Knowing(), progress=diary, trials=6, early_stopping={"enabled": False})
+    rows = evaluations_of(tmp_path / "run", "train")
+    known = {int(row.architecture["width"]): row.details.get("prior") for row in rows if not row.failed}
+    assert known
+    assert all(found == ({"elsewhere": 70.0 + width} if width != 16 else {}) for width, found in known.items())
+    assert any(text.startswith("The prior elsewhere ranks the") for text in diary.news)
