@@ -74,7 +74,7 @@ def converted(weights: Mapping[str, torch.Tensor], module: torch.nn.Module) -> d
     for name, (theirs, tensor) in pairs:
         if own[name].shape != tensor.shape:
             raise ValueError(f"tensors must come in the same order, but {theirs} does not have the shape of {name}.")
-    return {name: tensor.clone() for name, (_, tensor) in pairs}
+    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, (_, tensor) in pairs}
 
 
 def pretrained_weights(folder: Path) -> Path:

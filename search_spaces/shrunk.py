@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from nas.errors import RecipeError, raised_text
+from nas.errors import CandidateError, RecipeError, raised_text
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
 from nas.space.search_space import settle
 from nas.space.signature import Signature
-from nas.space.tracing import zero_inputs
+from nas.space.tracing import trace_layers, zero_inputs
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
 from search_spaces.shrinking.layer_table import layer_table
 from search_spaces.shrinking.parents import parent_of
@@ -28,6 +29,7 @@ FIRST_SHARES = (0.75, 0.5)
 """The same share everywhere: what people try first, and what the sampler learns from."""
 WEIGHT, SCORE = "parent:", "importance:"
 MOST_REFUSED = 5
+SIZE = "image_size"
 
 
 class Shrunk:
@@ -35,7 +37,8 @@ class Shrunk:
 
     ``parent`` is ``module:function`` that returns the model, ``timm:NAME``, or a torch module. ``weights`` is a file of
     its weights. Each stage, at one side of the map, has a share of channels (``width``), a share of those that its
-    shortcuts carry (``trunk``), and a number of blocks that have a shortcut (``blocks``).
+    shortcuts carry (``trunk``), and a number of blocks that have a shortcut (``blocks``). ``sizes`` are lower sides of
+    the pictures, in pixels.
 
     >>> space = Shrunk(nas.image_signature((3, 32, 32), 10), parent="timm:resnet10t")
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
@@ -54,6 +57,7 @@ class Shrunk:
         weights: str | None = None,
         widths: Sequence[float] = WIDTHS,
         trunks: Sequence[float] = TRUNKS,
+        sizes: Sequence[int] = (),
     ) -> None:
         if parent is None:
             raise RecipeError(
@@ -64,11 +68,15 @@ class Shrunk:
         found = parent_of(parent, weights, signature)
         self._module, self._name, self.untuned = found.module, found.name, found.untuned
         self._plan = self._planned()
-        table = layer_table(self._module, self._plan, signature)
-        if table is not None:
-            self._table = table
+        self._sizes, self._left_out = self._usable_sizes(sizes)
+        tables = {size: layer_table(self._module, self._plan, self._at(size)) for size in self._sizes}
+        self._tables = {size: table for size, table in tables.items() if table is not None}
+        if len(self._tables) == len(tables):
             self.layers = self._layers  # as an attribute, so that a space without it is traced
         self.choices = _choices(self._plan, _shares("widths", widths), _shares("trunks", trunks))
+        if len(self._sizes) > 1:
+            self.choices = (Choice(SIZE, self._sizes), *self.choices)
+            self.inputs = self._inputs
 
     def _planned(self) -> Plan:
         inputs = zero_inputs(self._signature.inputs, 1)
@@ -94,7 +102,42 @@ class Shrunk:
         return pruned(self._module, self._plan.groups, kept, self._dropped(architecture)).train()
 
     def _layers(self, architecture: Architecture) -> tuple[Layer, ...]:
-        return self._table.layers(self._counts(architecture), self._dropped(architecture))
+        table = self._tables[int(architecture.get(SIZE, self._sizes[-1]))]
+        return table.layers(self._counts(architecture), self._dropped(architecture))
+
+    # Lower resolutions
+
+    def _inputs(self, architecture: Architecture) -> dict[str, int]:
+        """Return the side of the pictures that an architecture wants, unless it is that of the data."""
+        size = int(architecture[SIZE])
+        return {} if size == self._sizes[-1] else {SIZE: size}
+
+    def _at(self, size: int) -> Signature:
+        """Return the signature of models of pictures of this side."""
+        (only, *others) = self._signature.inputs
+        if size == self._own_size or others:
+            return self._signature
+        return replace(self._signature, inputs=(replace(only, shape=(only.shape[0], size, size)),))
+
+    @property
+    def _own_size(self) -> int:
+        return int(self._signature.inputs[0].shape[-1])
+
+    def _usable_sizes(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], list[str]]:
+        """Return the sides at which the parent runs, its own last, and in words why others are left out."""
+        own, left_out, found = self._own_size, [], []
+        shape = self._signature.inputs[0].shape
+        if sizes and (len(self._signature.inputs) > 1 or len(shape) != 3 or shape[1] != shape[2]):
+            raise ValueError(f"sizes are for square pictures, but the data have {self._signature}.")
+        for size in sorted(set(sizes) - {own}):
+            if not isinstance(size, int) or not 1 <= size < own:
+                raise ValueError(f"sizes must be smaller than that of the pictures, {own}, but got {size!r}.")
+            try:
+                trace_layers(self._module, self._at(size))
+                found.append(size)
+            except CandidateError as error:
+                left_out.append(f"pictures of {size} pixels are left out, because {error.reason}")
+        return (*found, own), left_out
 
     def canonical(self, values: Mapping[str, Option]) -> Mapping[str, Option]:
         """Map architectures that differ only in the widths of blocks that they lack to one of them."""
@@ -121,7 +164,7 @@ class Shrunk:
 
         def narrower(share: float) -> Architecture:
             def pick(choice: Choice) -> Option:
-                if choice.name.endswith(".blocks"):
+                if choice.name.endswith(".blocks") or choice.name == SIZE:
                     return choice.options[-1]
                 return min(choice.options, key=lambda option: abs(float(option) - share))
 
@@ -131,13 +174,13 @@ class Shrunk:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences about layers whose channels must stay."""
+        """Sentences about layers whose channels must stay, and sizes at which the parent does not run."""
         refused = self._plan.refused
         if not refused:
-            return ()
+            return tuple(self._left_out)
         shown = "; ".join(f"{name}, because {why}" for name, why in refused[:MOST_REFUSED])
         more = f"; and {len(refused) - MOST_REFUSED} more" if len(refused) > MOST_REFUSED else ""
-        return (f"layers of {self._name} that keep all their channels: {shown}{more}.",)
+        return (f"layers of {self._name} that keep all their channels: {shown}{more}.", *self._left_out)
 
     def parent_module(self) -> nn.Module:
         """Return the parent with the weights that it came with."""

@@ -245,3 +245,25 @@ def test_pruning_leaves_the_module_itself_alone() -> None:
     pruned(module, plan.groups, {group.name: np.arange(group.count(0.25)) for group in plan.groups})
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_lower_resolutions_are_a_choice() -> None:
+    """Their layers are those of a trace at that size. The parent itself sees the pictures as they are."""
+    space = shrunk(sizes=[4, 6])
+    assert (space.choices[0].name, space.choices[0].options) == ("image_size", (4, 6, 8))
+    assert space.parent["image_size"] == 8
+    assert nas.wishes_of(space, space.parent) == {}
+    small = nas.architecture_from(space, {**space.parent, "image_size": 4, "stage2.width": 0.5, "stage1.blocks": 0})
+    assert nas.wishes_of(space, small) == {"image_size": 4}
+    traced = nas.trace_layers(space.build(small), nas.signature_of(space, small, DIGITS))
+    assert space.layers(small) == traced
+    assert all(architecture["image_size"] == 8 for architecture in space.first)
+    with pytest.raises(RecipeError, match="sizes must be smaller than that of the pictures, 8, but got 16"):
+        shrunk(sizes=[16])
+
+
+def test_a_size_at_which_the_parent_does_not_run_is_left_out_and_told() -> None:
+    fixed = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 10))
+    space = shrunk(fixed, sizes=[4])
+    assert space.choices[0].name == "stage0.width"
+    assert space.notes[-1].startswith("pictures of 4 pixels are left out, because forward raised")
