@@ -111,6 +111,15 @@ SearchTarget = Annotated[
         "nas target list shows all runtimes.",
     ),
 ]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="A precision to choose from, such as fp32, int8 or int8-dynamic. Repeat for each, with fp32 among them. "
+        "One training gives a candidate for each.",
+    ),
+]
 Objectives = Annotated[
     list[str] | None,
     typer.Option(

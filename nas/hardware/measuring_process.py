@@ -72,6 +72,10 @@ class MeasuringProcess:
                 raise TargetError(reply["reason"])
         raise CandidateError(reply["kind"], reply["reason"])
 
+    def turn_to(self, target: Target) -> None:
+        """Answer for another precision from now on. The runtime, its options and its threads must be the same."""
+        self._target = target
+
     def deploy(self, model: Path, calibration: Path | None, folder: Path, timeout_s: float) -> Deployed:
         """Bring an exported model into the runtime's form in the empty ``folder``. Raises as ``ask`` does."""
         reply = self.ask(

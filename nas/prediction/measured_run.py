@@ -15,6 +15,7 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook
 from nas.space.parts.device_parts import DeviceParts, with_training
+from nas.space.parts.training_parts import TrainingParts, with_precisions
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
@@ -71,15 +72,18 @@ def device_of_run(
         journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
-    loaded = with_training(space, recipe.training.search)
+    loaded = with_precisions(with_training(space, recipe.training.search), recipe.precisions)
     if choices_hash(loaded) != began[0].space.get("choices"):
         raise RecipeError(f"the space must have the choices that the run {folder} searched, but it has others.")
     parts, given = DeviceParts(loaded), DeviceParts(space)
+    deployed = TrainingParts(loaded).names
     measurements = _measurements_in(evaluations, parts)
     identity = space_identity(loaded, signature)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
     values = _medians(folder, measurements, metrics)
-    describer = as_executed(Describer(parts.space, lambda part: look.layers(given.completed(part))), measurements)
+    describer = as_executed(
+        Describer(parts.space, lambda part: look.layers(given.completed(part.without(deployed)))), measurements
+    )
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +32,7 @@ from nas.recipe.small_searches import DEFAULT_ROUNDS, with_small_defaults
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
 from nas.recipe.training_sections import EarlyStoppingRecipe, RobustnessRecipe, TrainingRecipe
 from nas.values.objective import Limit, Objective, with_units
-from nas.values.target import Target
+from nas.values.target import Target, checked_precisions
 
 TRIALS_IN_TIME = 10_000
 """Effectively unlimited: the budget of a recipe that gives a time alone, so that the time ends the search."""
@@ -62,6 +63,8 @@ class Recipe(Section):
     """The search space: a name, or a table with its options."""
     target: str = "onnxruntime-cpu"
     """Where models are measured: ``runtime[:precision][:batch=N][:threads=N]``."""
+    precisions: tuple[str, ...] = ()
+    """Precisions to choose from, fp32 among them. One training gives a candidate for each. Default: the target's."""
     objectives: tuple[str, ...] = ("error", "latency_ms")
     """One to four metrics, all minimised."""
     limits: tuple[str, ...] = ()
@@ -111,6 +114,7 @@ class Recipe(Section):
             data: str | DataRecipe | Keys = ...,
             space: str | SpaceRecipe | Keys = ...,
             target: str = ...,
+            precisions: Sequence[str] = ...,
             objectives: Sequence[str] = ...,
             limits: Sequence[str] = ...,
             trials: int = ...,
@@ -149,6 +153,12 @@ class Recipe(Section):
         with told_to_pydantic():
             return str(Target.parse(value))
 
+    @field_validator("precisions")
+    @classmethod
+    def _known_precisions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        with told_to_pydantic():
+            return checked_precisions(value)
+
     @field_validator("objectives")
     @classmethod
     def _one_to_four(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -182,6 +192,20 @@ class Recipe(Section):
     def _rounds_have_trials(self) -> Recipe:
         if self.rounds > self.trials:
             raise ValueError(f"rounds must be at most trials ({self.trials}), but got {self.rounds}.")
+        return self
+
+    @model_validator(mode="after")
+    def _precisions_of_trained_candidates(self) -> Recipe:
+        if self.precisions and self.evaluate != "train":
+            raise ValueError(
+                f'precisions are chosen where candidates are trained, evaluate = "train", but got "{self.evaluate}" '
+                f"with {', '.join(self.precisions)}. Leave precisions out, and give the target one."
+            )
+        if self.precisions and self.parsed_target.precision != "fp32":
+            raise ValueError(
+                f"a recipe has precisions to choose from or a target with one, but got both: "
+                f"{', '.join(self.precisions)} and {self.target}. Leave one of them out."
+            )
         return self
 
     @model_validator(mode="after")
@@ -334,6 +358,11 @@ class Recipe(Section):
     @property
     def parsed_target(self) -> Target:
         return Target.parse(self.target)
+
+    @property
+    def targets(self) -> dict[str, Target]:
+        """The target of each precision to choose from, by its name; none where the target alone says it."""
+        return {name: replace(self.parsed_target, precision=name) for name in self.precisions}
 
     def to_toml(self) -> str:
         """Return the whole recipe as TOML with every default written out. ``read_recipe`` reads it back.

@@ -20,6 +20,7 @@ from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
 from nas.results.front_notes import reference_of, told_choices
 from nas.results.winner import Winner, bare_range, broken_text, range_text
+from nas.space.parts.training_parts import precision_of
 from nas.values.metric import METRICS, Metric
 
 PADDING = 2
@@ -81,7 +82,8 @@ _Cells = list[tuple[str, str]]
 def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     """Return the header and a row for each winner."""
     costs = _shown_costs(front)
-    header = [("Winner", ""), _header(front)]
+    precisions = [precision_of(winner.architecture) or "" for winner in front]
+    header = [("Winner", "precision" if any(precisions) else ""), _header(front)]
     predicted = [cost for cost in front.costs if any(cost.name in winner.predicted for winner in front)]
     predicted = predicted if with_predictions else []
     for cost in costs:
@@ -92,7 +94,7 @@ def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     header += [("Notes", "")] if notes.texts else []
     rows = [header]
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
-        row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", ""), _narrow(_accuracy(winner))]
+        row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", precisions[place]), _narrow(_accuracy(winner))]
         for cost in costs:
             row.append(_narrow(_found(winner, cost)))
             if cost in predicted:
@@ -158,6 +160,8 @@ def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
             lines.append((_title(cost).lower(), text))
             if cost.name in winner.predicted:
                 lines.append(("  predicted", _inline(*_predicted(winner, cost))))
+        if precision := precision_of(winner.architecture):
+            lines.append(("precision", precision))
         if front.limits:
             met = winner.meets(front.limits)
             lines.append(("limits", Text("met" if met else "not met", style="green" if met else "red")))

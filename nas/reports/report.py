@@ -53,7 +53,7 @@ def render_report(record: Run) -> str:
             *data_sentences(record.notes),
             *evaluation_sentences(record.notes),
             *prior_sentences(record.rows),
-            *trust_sentences(front, record.fits),
+            *trust_sentences(front, record.fits, record.rows),
         ],
         retrained="fine-tuned from the shared weights"
         if any(row.details.get("start") == "supernet" for row in record.rows)

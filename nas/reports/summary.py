@@ -12,6 +12,7 @@ from nas.reports.candidates import ways_of
 from nas.reports.cells import EXACT, cost_cell
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
+from nas.results.precision_notes import precision_sentences
 from nas.results.run import Run, funnel_of
 from nas.results.winner import range_text
 from nas.storage.journal_rows import Fit
@@ -76,8 +77,8 @@ def _simulated_text(rows: Iterable[Evaluation]) -> str:
     return f"{duration_text(simulated_s)} of simulated training" if simulated_s else "none was trained"
 
 
-def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
-    """Return sentences about the accuracy of predictors, of predicted bounds, and of exported models."""
+def trust_sentences(front: Front, fits: Sequence[Fit], rows: Sequence[Evaluation] = ()) -> list[str]:
+    """Return sentences about the accuracy of predictors, of predicted bounds, of precisions, and of exported models."""
     words = wording_of(front.table)
     sentences = []
     for name, fit in {fit.metric: fit for fit in fits}.items():
@@ -103,6 +104,7 @@ def trust_sentences(front: Front, fits: Sequence[Fit]) -> list[str]:
             sentences.append(
                 f"For {inside} of {len(pairs)} winners, the {value} lies within the predicted 90 % bounds."
             )
+    sentences += precision_sentences(rows)
     sentences += best_sentences(front)
     parities = [winner.parity for winner in front if winner.parity is not None]
     if parities:

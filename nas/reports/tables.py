@@ -15,6 +15,7 @@ from nas.results.front import Front
 from nas.results.front_notes import listed
 from nas.results.winner import Winner, broken_text, range_text
 from nas.space.architecture import Architecture
+from nas.space.parts.training_parts import precision_of
 from nas.storage.journal_rows import Fit
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import STAGES, Evaluation, PredictedValue
@@ -117,7 +118,9 @@ def _executed_cell(winner: Winner) -> Cell:
     before = winner.exported_test_error
     changed = before is not None and before != winner.test_error
     detail = f"{winner.words.text(before)} in fp32, before deployment" if before is not None and changed else ""
-    return Cell(winner.executed_precision or "–", detail, winner.executed_precision or "")
+    chosen = precision_of(winner.architecture)
+    details = [*([f"{chosen} was chosen"] if chosen else []), *([detail] if detail else [])]
+    return Cell(winner.executed_precision or "–", "; ".join(details), winner.executed_precision or "")
 
 
 def _carbon_cell(grams: float | None) -> Cell:

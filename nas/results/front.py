@@ -17,7 +17,7 @@ from nas.storage.journal_rows import BaselineTested
 from nas.values.comparison import Estimate, Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import Evaluation, Stage
-from nas.values.measurement import Interval
+from nas.values.measurement import Interval, Measurement
 from nas.values.metric import TRAINED, Metric
 from nas.values.objective import Limit, Objective, quality_of
 
@@ -243,8 +243,17 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords) -> Winner:
         chance_error=row.details.get("chance_error"),
         scores=_estimates(row.details.get("scores", {})),
         noise=_estimates(row.details.get("noise", {})),
+        fp32={name: Measurement.from_json(found) for name, found in row.details.get("fp32", {}).items()},
+        exported=_exported(row.details),
         words=words,
     )
+
+
+def _exported(details: Mapping[str, Any]) -> Estimate | None:
+    """Return the test error before deploying, with its interval, which is known where the precision was chosen."""
+    if "exported_interval" not in details:
+        return None
+    return Estimate(float(details["exported_test_error"]), Interval(*map(float, details["exported_interval"])))
 
 
 def _estimates(found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nas.results.failures import FailureCount
+from nas.results.precision_notes import precision_notes
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture, choices_within
 from nas.values.comparison import Standing
@@ -78,6 +79,7 @@ def notes_of(front: Winners) -> list[tuple[str, ...]]:
                 f"{own} leads {listed(standing.barely_ahead_of)} by less than the joint 95 % interval, "
                 "and is surely behind in another objective."
             )
+        found += precision_notes(winner)
         notes.append((*found, *(f"Doubt: {doubt}." for doubt in winner.doubts)))
     return notes
 

@@ -14,6 +14,7 @@ from nas.errors import did_you_mean
 from nas.results.failures import failures_text
 from nas.results.front_notes import Winners, notes_of, reference_of, told_choices
 from nas.results.winner import Winner, bare_range, range_text
+from nas.space.parts.training_parts import precision_of
 from nas.values.comparison import Standing
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
@@ -188,14 +189,18 @@ def _rows(front: Winners, ranges: bool = True) -> list[list[str]]:
     is_same = any(standing.same_as for standing in front.standings)
     shown_costs = (*([front.quality] if front.quality.name != "error" else []), *front.costs)
     costs = [cost.title.lower() for cost in shown_costs]
-    rows = [["", "winner", "front", f"test {front.words.title}", *costs, *limits, *(["same as"] if is_same else [])]]
+    chosen = [precision_of(winner.architecture) for winner in front.winners]
+    precisions = ["precision"] if any(chosen) else []
+    same_title = ["same as"] if is_same else []
+    rows = [["", "winner", *precisions, "front", f"test {front.words.title}", *costs, *limits, *same_title]]
     for number, (winner, standing) in enumerate(zip(front.winners, front.standings, strict=True)):
         place = "yes" if standing.on_front else "no"
         accuracy = front.words.text(winner.test_error) + (" (near chance)" if winner.is_near_chance else "")
         found = [_cost_text(winner, cost, ranges) for cost in shown_costs]
         met = ["met" if winner.meets(front.limits) else "not met"] if front.limits else []
         same = f"{len(standing.same_as)} others" if len(standing.same_as) > 1 else "".join(standing.same_as)
-        shown = [str(number), winner.architecture.id, place, accuracy, *found, *met]
+        named = [chosen[number] or ""] if precisions else []
+        shown = [str(number), winner.architecture.id, *named, place, accuracy, *found, *met]
         rows.append([*shown, *([same] if is_same else [])])
     return rows[: MOST_SHOWN + 1]
 

@@ -107,7 +107,7 @@ def read_run(folder: Path | str) -> Run:
         recipe_text=recipe_text,
         objectives=recipe.parsed_objectives,
         limits=recipe.parsed_limits,
-        target=recipe.measured_on,
+        target=" and ".join(map(str, recipe.targets.values())) or recipe.measured_on,
         rows=rows,
         fits=fits,
         run_folder=folder,

@@ -16,6 +16,7 @@ from nas.hardware.energy.metering import grams_co2e
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
+from nas.space.parts.training_parts import precision_of
 from nas.space.search_space import SearchSpace
 from nas.values.comparison import Estimate
 from nas.values.error_words import OF_IMAGES, ErrorWords
@@ -48,6 +49,8 @@ class Winner:
         chance_error: the test error of the best constant answer, such as the most frequent class; None for winners
             from tables and from runs before version 0.7.
         scores: by name, the task's other metrics on the test split with 95 % intervals, such as ``balanced_error``.
+        fp32: by metric, the measurement of the same weights in fp32, where another precision was chosen.
+        exported: ``exported_test_error`` with its 95 % interval, where another precision was chosen.
         noise: by corruption, the test error under it, if the recipe asked for that.
         words: the words for the error.
         bundle: the bundle's path; None for a winner from a table.
@@ -72,6 +75,8 @@ class Winner:
     chance_error: float | None = None
     scores: Mapping[str, Estimate] = field(default_factory=dict)
     noise: Mapping[str, Estimate] = field(default_factory=dict)
+    fp32: Mapping[str, Measurement] = field(default_factory=dict)
+    exported: Estimate | None = None
     words: ErrorWords = OF_IMAGES
     bundle: Path | None = None
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
@@ -240,16 +245,9 @@ class Winner:
                 name: {"mean": p.mean, "lower": p.lower, "upper": p.upper, "limit": p.limit, "known": p.known}
                 for name, p in self.predicted.items()
             },
-            "measured": {
-                name: {
-                    "median": m.median,
-                    "interval_95": [m.interval.lower, m.interval.upper],
-                    "p95": m.p95,
-                    "target": m.target,
-                    "flags": list(m.flags),
-                }
-                for name, m in self.measurements.items()
-            },
+            "measured": _measurements_json(self.measurements),
+            "precision": precision_of(self.architecture),
+            "measured_in_fp32": _measurements_json(self.fp32),
             "scores": {name: _estimate_json(found) for name, found in self.scores.items()},
             "noise": {name: _estimate_json(found) for name, found in self.noise.items()},
             "counted": {name: value for name, value in self.values.items() if sources[name] == "counted"},
@@ -271,6 +269,19 @@ class Winner:
             "share_of_roofline": None if found is None else found.share_of_roofline,
             "beyond_bound": None if found is None else found.beyond_bound,
         }
+
+
+def _measurements_json(found: Mapping[str, Measurement]) -> dict[str, Any]:
+    return {
+        name: {
+            "median": m.median,
+            "interval_95": [m.interval.lower, m.interval.upper],
+            "p95": m.p95,
+            "target": m.target,
+            "flags": list(m.flags),
+        }
+        for name, m in found.items()
+    }
 
 
 def _estimate_json(found: Estimate) -> dict[str, Any]:

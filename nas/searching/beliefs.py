@@ -18,6 +18,7 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import Layer, total_macs, total_params
 from nas.space.parts.device_parts import ByPart, DeviceParts
+from nas.space.parts.training_parts import TrainingParts, precision_of
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
@@ -70,6 +71,7 @@ class Beliefs:
 
     Attributes:
         rows: all evaluations, oldest first.
+        training_parts: tells what is trained of an architecture. Others share its training, in other precisions.
         parts: tells what devices see of an architecture. What is measured, predicted or counted, all architectures with
             the same part share; they differ only in choices of training.
         measurements: by architecture, the last measurement of each metric; it goes over the parts.
@@ -97,6 +99,7 @@ class Beliefs:
         self.limits = tuple(limits)
         self.quality = quality_of(self.objectives)
         self.look = look or LookHere(space, signature)
+        self.training_parts = TrainingParts(space)
         self.parts = DeviceParts(space)
         self.device_describer = Describer(self.parts.space, lambda part: self.look.layers(self.parts.completed(part)))
         self.describer = self.device_describer
@@ -109,6 +112,7 @@ class Beliefs:
         self.winners: dict[Architecture, Evaluation] = {}
         self.unfit = Unfit(self.parts)
         self._candidates: dict[Architecture, Evaluation] = {}
+        self._shared: set[Architecture] = set()
         self._lowest: float | None = None
         self._failures = RepeatedFailures()
         self._precision = target.precision
@@ -147,6 +151,7 @@ class Beliefs:
         architecture = row.architecture
         if row.stage == "train":
             self.trainings[architecture] = row
+            (self._shared.add if row.is_shared else self._shared.discard)(architecture)
             self._index_candidate(row)
         elif row.stage == "retrain":
             self.retrainings[architecture] = row
@@ -155,7 +160,9 @@ class Beliefs:
         elif row.stage == "measure" and not row.failed:
             self.measurements.setdefault(architecture, {}).update(row.measurements)
         if row.failed and row.stage in ("measure", "train"):
-            self.unfit.add(architecture, however_trained=row.stage == "measure")
+            shares = self.training_parts.siblings(architecture) if row.stage == "train" and not row.is_shared else []
+            for failed in (architecture, *shares):
+                self.unfit.add(failed, however_trained=row.stage == "measure")
             for candidate in [each for each in self._candidates if each in self.unfit]:
                 self._drop_candidate(candidate)
 
@@ -177,8 +184,11 @@ class Beliefs:
 
     @property
     def trials(self) -> int:
-        """The number of trainings that have ended, failed ones included: the budget counts these."""
-        return len(self.trainings)
+        """The number of trainings that have ended, failed ones included: the budget counts these.
+
+        Candidates that share a training count once.
+        """
+        return len(self.trainings) - len(self._shared)
 
     @property
     def candidates(self) -> list[Evaluation]:
@@ -207,7 +217,8 @@ class Beliefs:
         """The number of architectures of a small space that can still be trained; None for any other space."""
         if self.whole is None:
             return None
-        return sum(each not in self.trainings and each not in self.unfit for each in self.whole)
+        of = self.training_parts.of
+        return len({of(each) for each in self.whole if each not in self.unfit} - set(map(of, self.trainings)))
 
     # What is known of an architecture
 
@@ -223,7 +234,8 @@ class Beliefs:
         """
         if architecture not in self._counted:
             layers = self.device_describer.layers(self.parts.of(architecture))
-            self._counted[architecture] = counts_of(layers, self._precision, self._hierarchy) if layers else {}
+            precision = precision_of(architecture) or self._precision
+            self._counted[architecture] = counts_of(layers, precision, self._hierarchy) if layers else {}
         return dict(self._counted[architecture])
 
     def predicted(self, architecture: Architecture) -> dict[str, PredictedValue]:

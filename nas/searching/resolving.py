@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cloudpickle
@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from nas.errors import RecipeError, raised_text
 from nas.hardware.bench import Bench
-from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
@@ -30,6 +28,9 @@ from nas.searching.given.places_to_train import check_execution, check_gpus
 from nas.searching.given.teachers import Teacher, teacher_of
 from nas.searching.given.training_choices import check_training, with_training_choices
 from nas.searching.given.training_defaults import defaults_told
+from nas.searching.precisions.benches import benches_of
+from nas.searching.precisions.choosing import with_precision_choice
+from nas.searching.precisions.measuring import InOwnPrecision
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -40,6 +41,7 @@ from nas.space.parts.device_parts import device_space, innermost
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.parents import parents_space
 from nas.space.parts.start_weights import check_start
+from nas.space.parts.training_parts import precision_of
 from nas.space.plug_ins import check_options, is_own, plug_in_path
 from nas.space.rules import check_space, check_space_class
 from nas.space.search_space import HasSupernet, SearchSpace, count, load_space, make_space
@@ -49,11 +51,11 @@ from nas.storage.measurement_store import MeasurementStore
 from nas.tables.row_space import RowSpace, with_table
 from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.data_source import DataSource
-from nas.tasks.deployed.inputs import Arrays
 from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction
 from nas.training.settings import training_settings
 from nas.training.supernet import check_supernet
+from nas.values.target import Target
 
 Clock = Callable[[], float]
 
@@ -61,19 +63,19 @@ STRANDED = (
     "the space cannot be sent to a process of its own, so its code runs in this one, where nothing ends a build that "
     "hangs: "
 )
-CALIBRATION_ITEMS = 256
-"""Training items on which an int8 model finds its ranges."""
 
 
 @dataclass(frozen=True)
 class Instruments:
     """The bench and the clocks of a run; tests replace them. Without a bench it is the target of this machine.
 
+    ``benches`` has one for each precision, where that is a choice.
     ``clock`` dates the rows. ``stopwatch`` takes durations: setting the system's clock must not end trainings.
     ``looks_apart`` lets a user's own space first run in a process of its own.
     """
 
     bench: Bench | None = None
+    benches: Mapping[str, Bench] = field(default_factory=dict)
     looks_apart: bool = True
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)
@@ -81,11 +83,14 @@ class Instruments:
 
 @dataclass(frozen=True)
 class Models:
-    """The task that models learn, the teacher from which they learn it too, and the bench that measures them."""
+    """The task that models learn, the teacher from which they learn it too, and the benches that measure them.
+
+    There is a bench for each precision to choose from, fp32 first; or one alone, of the target's own precision.
+    """
 
     task: Task
     source: DataSource
-    bench: Bench
+    benches: Mapping[str, Bench]
     teacher: Teacher | None = None
 
 
@@ -128,9 +133,18 @@ class Resolved:
 
     @property
     def bench(self) -> Bench:
-        """The bench that measures winners."""
+        """The bench of models whose precision is no choice; else that of fp32."""
         assert self.models is not None
-        return self.models.bench
+        return next(iter(self.models.benches.values()))
+
+    def bench_of(self, architecture: Architecture) -> Bench:
+        """Return the bench that measures an architecture, on the target of its precision."""
+        assert self.models is not None
+        return self.models.benches.get(precision_of(architecture) or "", self.bench)
+
+    def target_of(self, architecture: Architecture) -> Target:
+        """Return the target on which an architecture is measured."""
+        return self.recipe.targets.get(precision_of(architecture) or "", self.recipe.parsed_target)
 
 
 def resolve(
@@ -206,9 +220,8 @@ def _resolve_models(
 ) -> Resolved:
     check_gpus(recipe)
     source = source_of(recipe, task)
-    bench = instruments.bench or device_bench(recipe, source, progress)
-    if isinstance(bench, DeviceBench):
-        bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    alone = {recipe.parsed_target.precision: instruments.bench} if instruments.bench is not None else {}
+    benches = benches_of(recipe, alone or instruments.benches, source, progress)
     loaded = source.load(progress)
     signature = loaded.signature
     if recipe.space.name == AUTO:
@@ -228,9 +241,12 @@ def _resolve_models(
     check_parent(recipe, made)
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)
-    surroundings = Surroundings(made, bench, signature, recipe.parsed_target.batch, store, look)
-    models = Models(loaded, source.pinned(), bench, teacher_of(recipe, signature, made))
-    return Resolved(recipe, made, look, signature, surroundings, models=models, store=store)
+    batch = recipe.parsed_target.batch
+    measurers = {name: Surroundings(made, each, signature, batch, store, look) for name, each in benches.items()}
+    measurer = InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
+    made, look = with_precision_choice(recipe, made, look)
+    models = Models(loaded, source.pinned(), benches, teacher_of(recipe, signature, made))
+    return Resolved(recipe, made, look, signature, measurer, models=models, store=store)
 
 
 def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
@@ -247,7 +263,8 @@ def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
 
 def described(recipe: Recipe, resolved: Resolved) -> list[str]:
     """Return sentences about the data, the space and what measures: everything that a recipe's names stand for."""
-    networks, all_of_them = count(device_space(resolved.space)), count(resolved.space)
+    precisions = len(recipe.precisions) or 1
+    networks, all_of_them = count(device_space(resolved.space)) // precisions, count(resolved.space) // precisions
     ways = f", {all_of_them:,} with their ways of training" if all_of_them > networks else ""
     space = f"space: {recipe.space.name}, {networks:,} architectures{ways}"
     if resolved.table is not None:
@@ -262,6 +279,7 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
         *(f"note: {note}" for note in getattr(innermost(resolved.space), "notes", ())),
         *([] if resolved.function is None else [f"training: {resolved.function.in_words}"]),
         f"target: {recipe.parsed_target}",
+        *([f"precisions: {', '.join(recipe.precisions)}, from one training"] if recipe.precisions else []),
         *defaults_told(resolved.recipe, task),
     ]
 
@@ -296,21 +314,6 @@ def _try_sampler(recipe: Recipe, resolved: Resolved) -> None:
 
 def _accept_all(architectures: Sequence[Architecture]) -> npt.NDArray[np.bool_]:
     return np.ones(len(architectures), dtype=np.bool_)
-
-
-def device_bench(recipe: Recipe, source: DataSource, progress: Progress) -> DeviceBench:
-    """Return the bench of the recipe's target. ``source`` gives the training items on which int8 finds its ranges."""
-    return DeviceBench(
-        recipe.parsed_target,
-        BenchSettings(**recipe.measuring.bench_settings),
-        calibration=lambda wishes: _calibration(source.load().prepared_for(wishes)),
-        meter=recipe.energy.meter_settings,
-        say=progress.say,
-    )
-
-
-def _calibration(task: Task) -> Arrays:
-    return task.prepared(task.sample(CALIBRATION_ITEMS).raw)
 
 
 def _space(

@@ -12,6 +12,7 @@ from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
 from nas.results.prior_ranks import prior_sentences
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
+from nas.searching.evaluating.siblings import precisions_to_evaluate, rows_of_training, sibling_ids
 from nas.searching.evaluating.stopping import Stopping
 from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
@@ -186,6 +187,7 @@ class Trainings:
         # What follows asks about each training; predicting them together takes a hundredth of the time.
         beliefs.predict_all(beliefs.trainings)
         self._taken = {architecture.id for architecture in beliefs.unfit}
+        self._taken.update(*(sibling_ids(beliefs, architecture) for architecture in beliefs.trainings))
         self._has_met_limits = any(map(self._meets_limits, beliefs.trainings.values()))
         later = (row for row in beliefs.rows if row.stage == "measure" and row.round > 0)
         self._measured_later = deque(row.architecture for row in later if row.architecture not in beliefs.unfit)
@@ -220,13 +222,15 @@ class Trainings:
             self._left = 0
             return None
         self._left -= 1
-        self._predicted[architecture.id] = self._state.beliefs.predicted(architecture)
-        self._taken.add(architecture.id)
+        beliefs = self._state.beliefs
+        self._predicted[architecture.id] = beliefs.predicted(architecture)
+        self._taken |= sibling_ids(beliefs, architecture)
         self._curves[architecture.id] = []
         return {
             "id": architecture.id,
             "architecture": dict(architecture),
-            "seed": training_seed(self._state.recipe, architecture),
+            "seed": training_seed(self._state.recipe, beliefs.training_parts.of(architecture)),
+            "precisions": precisions_to_evaluate(beliefs, architecture),
         }
 
     def _next_candidate(self) -> Architecture | None:
@@ -339,7 +343,7 @@ class Trainings:
                 **known_before(self._prior, architecture),
             },
         )
-        self._end(row)
+        self._end(*rows_of_training(self._state.beliefs, row, report))
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         self._end(
@@ -369,16 +373,19 @@ class Trainings:
 
     # Tell
 
-    def _end(self, row: Evaluation) -> None:
-        """Put the end of a training in the journal, with what was turned away since, and tell the proposer."""
+    def _end(self, *rows: Evaluation) -> None:
+        """Put the end of a training in the journal, with what was turned away since, and tell the proposer.
+
+        The rows of all precisions come to disk together: after a kill the journal has all of them or none.
+        """
         state = self._state
         turned_away = state.screening.unrecorded(self._number)
-        if row.failed:
-            self._taken.add(row.architecture.id)
-        state.add(row, turned_away=turned_away)
+        self._taken |= {row.architecture.id for row in rows if row.failed}
+        state.add(*rows, turned_away=turned_away)
         state.screening.mark_recorded()
-        self._proposer.tell(told(state.beliefs, row))
-        self._has_met_limits = self._has_met_limits or self._meets_limits(row)
+        for row in rows:
+            self._proposer.tell(told(state.beliefs, row))
+            self._has_met_limits = self._has_met_limits or self._meets_limits(row)
         best = state.beliefs.lowest_quality
         state.progress.advance(best=None if best is None else self._best_text(best))
 

@@ -75,8 +75,9 @@ class RunState:
         models = resolved.models
         items = (1, 0) if models is None else (len(models.task.train), len(models.task.validation))
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, items)
-        if models is not None and isinstance(models.bench, DeviceBench):
-            models.bench.in_time = self.schedule.has_time_to_repeat
+        for bench in () if models is None else models.benches.values():
+            if isinstance(bench, DeviceBench):
+                bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 
     @property

@@ -33,7 +33,8 @@ class Choice:
 
     With ``affects="training"`` the choice changes how a network is trained, and nothing that a device sees: networks
     that differ only in such choices share their measurements. One that is named like a key of ``[training]``, such as
-    ``learning_rate``, takes its place.
+    ``learning_rate``, takes its place. With ``affects="deployment"`` it changes how a trained network is deployed, and
+    not its training: networks that differ only in such choices share one. Only a recipe's ``precisions`` add such one.
 
     Options of numpy become those of Python: ``np.int64(3)`` is 3.
 
@@ -45,7 +46,7 @@ class Choice:
     name: str
     options: tuple[Option, ...]
     when: tuple[str, tuple[Option, ...]] | None = None
-    affects: Literal["network", "training"] = "network"
+    affects: Literal["network", "training", "deployment"] = "network"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not is_text(self.name) or not self.name.strip():
@@ -67,7 +68,7 @@ class Choice:
         object.__setattr__(self, "options", options)
         if self.when is not None:
             object.__setattr__(self, "when", self._checked_condition())
-        if self.affects not in ("network", "training"):
+        if self.affects not in ("network", "training", "deployment"):
             raise ValueError(
                 f'choice {self.name!r} must affect "network" or "training", but it affects {_shown(self.affects)}.'
             )
@@ -107,6 +108,11 @@ class Choice:
     def is_of_training(self) -> bool:
         """True if it affects training only."""
         return self.affects == "training"
+
+    @property
+    def is_of_deployment(self) -> bool:
+        """True if it affects nothing but how a trained network is deployed."""
+        return self.affects == "deployment"
 
     @property
     def is_numeric(self) -> bool:

@@ -96,6 +96,11 @@ def check_space(space: object) -> None:
             raise SpaceError(f"choices of a space must be nas.Choice objects, but got {choice!r:.80}.")
         if choice.name in seen:
             raise SpaceError(f"choices of a space must have different names, but {choice.name!r} comes twice.")
+        if choice.is_of_deployment:
+            raise SpaceError(
+                f"choices of a space affect the network or its training, but {choice.name!r} affects its deployment. "
+                "Leave it out, and name the precisions in the recipe: precisions = ['fp32', 'int8']."
+            )
         _check_condition(choice, seen)
         seen[choice.name] = choice
     if not 1 <= len(seen) <= MOST_CHOICES:

@@ -345,7 +345,7 @@ def count(space: SearchSpace) -> int:
 
 def choices_hash(space: SearchSpace) -> str:
     """Return twelve hexadecimal digits that depend only on the choices."""
-    text = json.dumps([(c.name, c.options, c.when, *(["training"] * c.is_of_training)) for c in space.choices])
+    text = json.dumps([(c.name, c.options, c.when, *([c.affects] * (c.affects != "network"))) for c in space.choices])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

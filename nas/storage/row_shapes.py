@@ -81,6 +81,9 @@ class _Details(_Shape):
     test_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     parity: float | None = None
     exported_test_error: Loss | None = None
+    exported_interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    trained_as: str = ""
+    fp32: dict[str, _Measurement] = {}
     scores: dict[str, Bounds] = {}
     noise: dict[str, Bounds] = {}
 

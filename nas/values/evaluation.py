@@ -12,6 +12,8 @@ from nas.values.metric import METRICS
 
 FOR_ANY = "for any"
 """The detail of a measurement that names the choices of training on which it does not depend."""
+TRAINED_AS = "trained_as"
+"""The detail of a candidate, or of a retraining, that names the architecture whose training it shares."""
 Stage = Literal["measure", "check", "train", "retrain", "winner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
@@ -50,6 +52,7 @@ class Evaluation:
     - measure, train: ``described`` is false if the architecture could not even be built.
     - measure: ``kept`` is true if the measurements come from an earlier run; ``for any`` names the choices of training
       on which they do not depend.
+    - train, retrain: ``trained_as``, the id of the architecture whose training this one shares; it is counted once.
     - train: ``epochs``; ``stopped_early``; ``subset``, the share of the training items in the last epoch;
       ``subsets``, the share in each epoch if it varied; ``curve``, the error, or what is minimised in its place, after
       each epoch; ``seconds``;
@@ -61,7 +64,8 @@ class Evaluation:
       their intervals; ``noise``, the same for the error under each corruption; ``parity``, the
       largest difference of outputs;
       ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying;
-      ``chance_error``, the test error of the best constant answer.
+      ``chance_error``, the test error of the best constant answer. Where the precision is a choice: ``fp32``, the
+      measurements of the same weights in fp32, and ``exported_interval``, 95 %, of ``exported_test_error``.
     """
 
     kind: ClassVar[str] = "evaluation"
@@ -94,6 +98,11 @@ class Evaluation:
     def failed(self) -> bool:
         """True if there is no result."""
         return self.failure is not None
+
+    @property
+    def is_shared(self) -> bool:
+        """True if it shares the training of another architecture, from which it differs in its deployment only."""
+        return bool(self.details.get(TRAINED_AS))
 
     @property
     def by(self) -> str:

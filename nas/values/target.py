@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,28 @@ from nas.errors import RecipeError, did_you_mean
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic")
 """``int8`` has static ranges that are calibrated on data; ``int8-dynamic`` finds the ranges while it runs."""
+
+
+def checked_precisions(names: Sequence[str]) -> tuple[str, ...]:
+    """Return precisions to choose from, fp32 first; none for none.
+
+    Raises:
+        RecipeError: an unknown name, one that comes twice, or a choice without fp32 or with nothing else.
+    """
+    for name in names:
+        if name not in PRECISIONS:
+            raise RecipeError(
+                f"precisions are of {', '.join(PRECISIONS)}, but got {name!r}. {did_you_mean(name, PRECISIONS)}"
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if list(names).count(name) > 1)
+        raise RecipeError(f"precisions must differ, but {twice} comes more than once.")
+    if names and ("fp32" not in names or len(names) < 2):
+        raise RecipeError(
+            f"precisions to choose from are fp32, which the others are compared with, and at least one other, but got "
+            f"{', '.join(names)}. For one precision alone, give it to the target: onnxruntime-cpu:int8."
+        )
+    return ("fp32", *(name for name in names if name != "fp32")) if names else ()
 
 
 DIGITS = 6

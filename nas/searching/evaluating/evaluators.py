@@ -19,6 +19,7 @@ from nas.searching.proposer import Prior
 from nas.searching.state import RunState
 from nas.space.parts.known_values import known_prior
 from nas.tables.table_evaluation import TableLookup
+from nas.training.deployed_errors import InPrecisions
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
 from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
@@ -128,9 +129,23 @@ class TrainingEvaluator:
         grows = stopping.enabled and stopping.grow_subset
         subsets = rung_subsets(training.epochs, stopping.reduction, training.subset) if grows else ()
         limit_s = training.time_limit_s
-        settings = training_settings(state.recipe, training.epochs, training.subset, limit_s, subsets=subsets)
+        keeps = bool(state.recipe.precisions)
+        settings = training_settings(
+            state.recipe, training.epochs, training.subset, limit_s, subsets=subsets, keep_weights=keeps
+        )
         self.training = training_work(state, settings)
         self.work: Work = self.training
+        if keeps:
+            self.work = InPrecisions(
+                self.training,
+                state.resolved.space,
+                state.resolved.source,
+                state.recipe.targets,
+                settings.threads,
+                robustness=settings.robustness,
+                wanted=reported(state.recipe),
+                clock=state.stopwatch,
+            )
 
     def prepare(self, executor: Executor) -> None:
         """Do nothing: no work comes before the first training."""

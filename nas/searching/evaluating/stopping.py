@@ -54,7 +54,7 @@ class Stopping:
         return self._by_epochs[epochs]
 
     def _whole(self, epochs: int) -> list[list[float]]:
-        curves = [row.details["curve"] for row in self._state.beliefs.candidates]
+        curves = [row.details["curve"] for row in self._state.beliefs.candidates if not row.is_shared]
         return [curve for curve in curves if len(curve) == epochs] if self._is_searched else curves
 
     def _record_judgement(self, trust: RungTrust, trainings: int, epochs: int) -> None:

@@ -50,7 +50,7 @@ def with_training_choices(
             "searched. Turn it off, or leave the choice epochs out."
         )
     _check_own(space, say)
-    return made, _LookWithout(look, made) if isinstance(made, WithTraining) else look
+    return made, LookWithout(look, made) if isinstance(made, WithTraining) else look
 
 
 def _check_own(space: SearchSpace, say: Callable[[str], None]) -> None:
@@ -89,7 +89,7 @@ def check_training(space: SearchSpace, settings: TrainingSettings, task: Task) -
 
 
 @final
-class _LookWithout:
+class LookWithout:
     """Looks at architectures as the space itself knows them: without the choices that a recipe added."""
 
     def __init__(self, look: FirstLook, space: WithTraining) -> None:

@@ -19,7 +19,8 @@ from nas.results.bundle import GIVEN
 from nas.results.run import Run
 from nas.searching.given.objects import GivenSpace
 from nas.searching.given.training_choices import with_training_choices
-from nas.searching.resolving import Instruments, device_bench, source_of
+from nas.searching.precisions.benches import device_bench
+from nas.searching.resolving import Instruments, source_of
 from nas.searching.solving.asked import Asked
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere, load_space_apart

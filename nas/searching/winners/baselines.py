@@ -18,7 +18,7 @@ from nas.formats.onnx_session import Arrays, Float32Array, outputs_of
 from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import TESTED_TOGETHER, recordable
-from nas.searching.winners.retraining import ENERGY, FINAL_METRICS
+from nas.searching.winners.final_measurements import ENERGY, FINAL_METRICS
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import BaselineTested
 from nas.tasks.baseline import Baseline

@@ -74,18 +74,33 @@ class BundleMaker:
         """Deploy the exported model. The deployed model stays in the bundle, because it is the one that is measured."""
         folder = self._bundle(architecture)
         shutil.rmtree(folder / DEPLOYED, ignore_errors=True)
-        bench = self._state.resolved.bench
-        exported = folder / (ONNX if bench.model_format == "onnx" else TORCH)
-        wishes = wishes_of(self._state.resolved.space, architecture)
-        (deployed,) = bench.deploy([exported], [folder / DEPLOYED], wishes=[wishes])
+        deployed = self.deployed_in(architecture, architecture, folder / DEPLOYED)
         if isinstance(deployed, CandidateError):
             raise deployed
         if not any((folder / DEPLOYED).iterdir()):  # the exported file itself is deployed
             (folder / DEPLOYED).rmdir()
         return deployed
 
-    def winner(self, architecture: Architecture, model: Deployed, outcome: Outcome, difference: float) -> Evaluation:
-        """Test a winner and return its row. The exported model is tested too, to show what deploying changes."""
+    def deployed_in(self, like: Architecture, winner: Architecture, folder: Path) -> Deployed | CandidateError:
+        """Return a winner's exported model, deployed into ``folder`` in the precision of ``like``."""
+        bench = self._state.resolved.bench_of(like)
+        exported = self._bundle(winner) / (ONNX if bench.model_format == "onnx" else TORCH)
+        wishes = wishes_of(self._state.resolved.space, winner)
+        (deployed,) = bench.deploy([exported], [folder], wishes=[wishes])
+        return deployed
+
+    def winner(
+        self,
+        architecture: Architecture,
+        model: Deployed,
+        outcome: Outcome,
+        difference: float,
+        plain: Mapping[str, Measurement],
+    ) -> Evaluation:
+        """Test a winner and return its row. The exported model is tested too, to show what deploying changes.
+
+        ``plain`` are measurements of the same weights in fp32, where the precision was chosen.
+        """
         state = self._state
         task = self._task(architecture)
         folder = self._bundle(architecture)
@@ -95,10 +110,10 @@ class BundleMaker:
                 raise outcome
             for batch in in_order(task.test, task.signature.together(TESTED_TOGETHER)):
                 inputs = task.prepared(batch.raw)
-                _add(deployed, state.resolved.bench.outputs(model, inputs), batch.targets)
+                _add(deployed, state.resolved.bench_of(architecture).outputs(model, inputs), batch.targets)
                 _add(exported, outputs_of(folder / ONNX, inputs), batch.targets)
             scores = recordable(scores_of(deployed, task.test))
-            noise = self._noise(model, task)
+            noise = self._noise(architecture, model, task)
         except CandidateError as error:
             return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
         tested = scores.pop("error")
@@ -116,6 +131,7 @@ class BundleMaker:
                 "scores": {name: list(score) for name, score in scores.items()},
                 **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
                 "exported_test_error": exported.error if is_result(exported.error) else None,
+                **_compared(plain, exported, task),
                 "chance_error": deployed.chance_error,
                 "parity": difference,
                 "folder": f"{WINNERS}/{architecture.id}",
@@ -135,10 +151,10 @@ class BundleMaker:
         made_for = self._state.resolved.signature
         return {} if task.signature == made_for else {MADE_FOR: made_for.to_json()}
 
-    def _noise(self, model: Deployed, task: Task) -> Mapping[str, Score]:
+    def _noise(self, architecture: Architecture, model: Deployed, task: Task) -> Mapping[str, Score]:
         """Return the deployed model's test errors by corruption; none unless the recipe asks for them."""
         state = self._state
-        recipe, bench = state.recipe, state.resolved.bench
+        recipe, bench = state.recipe, state.resolved.bench_of(architecture)
         if searched_robustness(recipe) is None and not recipe.robustness.corruptions:
             return {}
 
@@ -171,7 +187,7 @@ class BundleMaker:
             "test_interval_95": row.details["test_interval"],
             "exported_test_error": row.details["exported_test_error"],
             "test_scores_95": row.details["scores"],
-            "target": state.recipe.target,
+            "target": str(state.resolved.target_of(row.architecture)),
             "deployed": row.details["deployed"],
             "parity": row.details["parity"],
         }
@@ -198,6 +214,17 @@ def recordable(scores: Mapping[str, Score]) -> dict[str, Score]:
         )
     others = {name: score for name, score in scores.items() if name != "error" and all(map(is_result, score))}
     return {"error": error._replace(high=min(error.high, LARGEST_VALUE)), **others}
+
+
+def _compared(plain: Mapping[str, Measurement], exported: Tally, task: Task) -> dict[str, Any]:
+    """Return the details that compare a winner with the same weights in fp32; none where precision is no choice."""
+    if not plain or not is_result(exported.error):
+        return {}
+    tested = scores_of(exported, task.test)["error"]
+    return {
+        "fp32": {name: measurement.to_json() for name, measurement in plain.items()},
+        "exported_interval": [tested.low, min(tested.high, LARGEST_VALUE)],
+    }
 
 
 def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
-import numpy as np
-
-from nas.errors import CandidateError, TargetError
-from nas.hardware.bench import Outcome
+from nas.errors import CandidateError
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
+from nas.results.bundle import WEIGHTS
 from nas.searching.evaluating.proxies import SUPERNET
 from nas.searching.evaluating.training_work import training_work
 from nas.searching.fitting import Fitting
@@ -20,17 +19,14 @@ from nas.searching.planning.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import WINNERS, BundleMaker
+from nas.searching.winners.final_measurements import FinalMeasurements
 from nas.searching.winners.misses import say_only_misses
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import parents_space
 from nas.storage.journal import write_aside
 from nas.training.settings import training_seed, training_settings
 from nas.training.supernet import SharedWeights
-from nas.values.evaluation import Evaluation, Failure
-
-ENERGY = "energy_mj"
-FINAL_METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes", ENERGY)
-"""Every winner is measured by these, as far as the target allows, and by the metrics that were asked for."""
+from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
 
 
 @final
@@ -41,6 +37,7 @@ class Retraining:
         self._state = state
         self._folder = folder
         self._bundles = BundleMaker(state, fitting, folder)
+        self._measurements = FinalMeasurements(state, self._bundles)
 
     def run(self, executor: Executor) -> None:
         """Retrain, export, measure and test, until there are as many winners as asked for, or as the front has."""
@@ -82,9 +79,31 @@ class Retraining:
         return fitting
 
     def _retrain(self, architectures: Sequence[Architecture], executor: Executor) -> None:
+        """Retrain each network once. Architectures that differ in their precision alone share it."""
+        state = self._state
+        groups = state.beliefs.training_parts.grouped(architectures)
+        retrained = {state.beliefs.training_parts.of(a): row for a, row in state.beliefs.retrainings.items()}
+        known = [group for group in groups if state.beliefs.training_parts.of(group[0]) in retrained]
+        for group in known:
+            self._share(retrained[state.beliefs.training_parts.of(group[0])], group)
+        groups = [group for group in groups if group not in known]
+        if groups:
+            self._train(groups, executor)
+
+    def _share(self, row: Evaluation, architectures: Sequence[Architecture]) -> None:
+        """Let architectures have the weights, or the failure, of a retraining that has ended."""
+        for architecture in architectures:
+            shared = replace(row, architecture=architecture)
+            if not row.failed:
+                weights = (self._folder / row.details["folder"] / WEIGHTS).read_bytes()
+                shared = shared_row(row, architecture)
+                write_weights(self._folder / shared.details["folder"], weights)
+            self._state.add(shared)
+
+    def _train(self, groups: Sequence[Sequence[Architecture]], executor: Executor) -> None:
         state = self._state
         retraining = state.recipe.retraining
-        state.progress.stage("retraining winners", len(architectures))
+        state.progress.stage("retraining winners", len(groups))
         settings = training_settings(
             state.recipe,
             retraining.epochs,
@@ -97,7 +116,7 @@ class Retraining:
         if retraining.start == "supernet":
             start = SharedWeights(state.resolved.space, (self._folder / SUPERNET).read_bytes())
         work = training_work(state, settings, start, longer=retraining.epochs / state.recipe.training.epochs)
-        source = _Retrainings(state, self._folder, list(architectures))
+        source = _Retrainings(state, self._folder, groups)
         executor.run(work, source, time_limit_s=retraining.time_limit_s)
         state.progress.close()
         state.note_cost()
@@ -105,7 +124,7 @@ class Retraining:
     def _finish(self, architectures: Sequence[Architecture]) -> None:
         """Export and deploy all, measure them together, test each once, and add their rows."""
         state = self._state
-        bench, began_s = state.resolved.bench, self._state.spent_s
+        began_s = state.spent_s
         parities: dict[Architecture, float] = {}
         deployed: dict[Architecture, Deployed] = {}
         state.progress.stage("exporting winners", len(architectures))
@@ -116,52 +135,26 @@ class Retraining:
             except CandidateError as error:
                 state.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
             state.progress.advance()
-        state.progress.stage("sessions of measuring winners", len(deployed) * bench.rounds)
-        rng = np.random.default_rng((state.recipe.seed, 2))
-        state.check_bench()
-        possible = (name for name in FINAL_METRICS if name != ENERGY and bench.can_measure(name))
-        metrics = tuple(dict.fromkeys((*possible, *state.beliefs.measured_metrics)))
-        outcomes = bench.measure(list(deployed.values()), metrics, rng, state.progress.advance)
-        if ENERGY not in metrics:
-            outcomes = self._with_energy(list(deployed.values()), outcomes, rng)
+        outcomes = self._measurements.take(deployed)
         state.progress.stage("testing winners", len(deployed))
-        for (architecture, model), outcome in zip(deployed.items(), outcomes, strict=True):
-            state.add(self._bundles.winner(architecture, model, outcome, parities[architecture]))
+        for architecture, model in deployed.items():
+            plain = self._measurements.plain_of(architecture)
+            state.add(self._bundles.winner(architecture, model, outcomes[architecture], parities[architecture], plain))
             state.progress.advance()
         state.progress.close()
         state.schedule.learn(FINISHING, len(architectures), state.spent_s - began_s)
-
-    def _with_energy(
-        self, models: Sequence[Deployed], outcomes: Sequence[Outcome], rng: np.random.Generator
-    ) -> list[Outcome]:
-        """Return the outcomes with energies. Energy is optional: a winner without a meter reading is still a winner."""
-        say, bench, found = self._state.progress.say, self._state.resolved.bench, list(outcomes)
-        sound = [place for place, outcome in enumerate(found) if not isinstance(outcome, CandidateError)]
-        try:
-            if not bench.can_measure(ENERGY):
-                return found
-            energies = bench.measure([models[place] for place in sound], [ENERGY], rng)
-        except TargetError as error:
-            say(f"winners have no energy, because it could not be measured: {error}")
-            return found
-        for place, energy in zip(sound, energies, strict=True):
-            known = found[place]
-            assert not isinstance(known, CandidateError)
-            if isinstance(energy, CandidateError):
-                say(f"a winner has no energy, because it could not be measured: {energy.reason}")
-            else:
-                found[place] = {**known, **energy}
-        return found
 
 
 @final
 class _Retrainings:
     """The jobs of retraining. The weights reach the disk before the row that says so."""
 
-    def __init__(self, state: RunState, folder: Path, waiting: list[Architecture]) -> None:
+    def __init__(self, state: RunState, folder: Path, groups: Sequence[Sequence[Architecture]]) -> None:
+        """Each of ``groups`` shares one retraining."""
         self._state = state
         self._folder = folder
-        self._waiting = waiting
+        self._waiting = [group[0] for group in groups]
+        self._groups = {group[0].id: group for group in groups}
 
     def next_job(self) -> Job | None:
         if not self._waiting:
@@ -169,8 +162,8 @@ class _Retrainings:
         architecture = self._waiting.pop(0)
         return {
             "id": architecture.id,
-            "architecture": dict(architecture),
-            "seed": training_seed(self._state.recipe, architecture),
+            "architecture": dict(self._state.beliefs.training_parts.of(architecture)),
+            "seed": training_seed(self._state.recipe, self._state.beliefs.training_parts.of(architecture)),
         }
 
     def on_report(self, job: Job, report: Report) -> bool:
@@ -180,17 +173,31 @@ class _Retrainings:
         """Do nothing: only the end of a retraining is kept."""
 
     def on_end(self, job: Job, report: Report) -> None:
-        folder = self._folder / WINNERS / job["id"]
-        folder.mkdir(parents=True, exist_ok=True)
-        write_aside(folder / "model.safetensors", report["weights"])
+        first, *others = self._groups[job["id"]]
         epochs = report["epoch"] if report.get("trained", True) else 0
-        details = {"epochs": epochs, "seconds": report["seconds"], "folder": f"{WINNERS}/{job['id']}"}
+        details = {"epochs": epochs, "seconds": report["seconds"], "folder": f"{WINNERS}/{first.id}"}
         start = self._state.recipe.retraining.start
         details |= {} if start == "scratch" else {"start": start}
-        self._state.add(Evaluation("retrain", Architecture(job["architecture"]), details=details))
+        row = Evaluation("retrain", first, details=details)
+        rows = [row, *(shared_row(row, other) for other in others)]
+        for each in rows:
+            write_weights(self._folder / each.details["folder"], report["weights"])
+        self._state.add(*rows)
         self._state.progress.advance()
 
     def on_failure(self, job: Job, failure: CandidateError) -> None:
         failed = Failure(failure.kind, failure.reason)
-        self._state.add(Evaluation("retrain", Architecture(job["architecture"]), failure=failed))
+        self._state.add(*(Evaluation("retrain", each, failure=failed) for each in self._groups[job["id"]]))
         self._state.progress.advance()
+
+
+def shared_row(row: Evaluation, architecture: Architecture) -> Evaluation:
+    """Return the row of an architecture that shares the retraining of ``row``, with a folder of its own."""
+    details = {**row.details, "folder": f"{WINNERS}/{architecture.id}", TRAINED_AS: row.architecture.id}
+    return Evaluation("retrain", architecture, details=details)
+
+
+def write_weights(folder: Path, weights: bytes) -> None:
+    """Write the weights of a winner into its folder, which is made if it does not exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / WEIGHTS, weights)

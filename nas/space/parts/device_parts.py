@@ -31,6 +31,7 @@ class DeviceParts:
     def __init__(self, whole: SearchSpace) -> None:
         self.whole = whole
         self.names = tuple(choice.name for choice in whole.choices if choice.is_of_training)
+        self._beside = tuple(choice for choice in whole.choices if choice.is_of_training or choice.is_of_deployment)
         self.space: SearchSpace = _DeviceSpace(self) if self.names else whole
         self._parts: dict[Architecture, Architecture] = {}
 
@@ -43,8 +44,11 @@ class DeviceParts:
         return self._parts[architecture]
 
     def completed(self, part: Mapping[str, Option]) -> Architecture:
-        """Return an architecture that has this part. Choices of training that it lacks take their middle option."""
-        if not self.names and isinstance(part, Architecture):
+        """Return an architecture that has this part. Choices of training that it lacks take their middle option.
+
+        A choice of deployment that it lacks takes its first option.
+        """
+        if isinstance(part, Architecture) and all(choice.name in part for choice in self._beside):
             return part
         values: dict[str, Option] = {}
         for choice in self.whole.choices:
@@ -52,6 +56,8 @@ class DeviceParts:
                 values[choice.name] = part[choice.name]
             elif choice.is_of_training and is_active(choice, values):
                 values[choice.name] = choice.options[(len(choice.options) - 1) // 2]
+            elif choice.is_of_deployment:
+                values[choice.name] = choice.options[0]
         return Architecture(values)
 
     def one_each(self, architectures: Iterable[Architecture]) -> list[Architecture]:
@@ -133,7 +139,7 @@ class ByPart(MutableMapping[Architecture, Value], Generic[Value]):
 
 @final
 class WithTraining:
-    """A space with further choices of training, of which its own code knows nothing."""
+    """A space with further choices, of training or of deployment, of which its own code knows nothing."""
 
     def __init__(self, inner: SearchSpace, added: Sequence[Choice]) -> None:
         self.inner = inner

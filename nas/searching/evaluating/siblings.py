@@ -1,0 +1,59 @@
+"""Candidates that share a training: one row for each precision in which a trained network was evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nas.searching.beliefs import Beliefs
+from nas.space.architecture import Architecture
+from nas.space.parts.training_parts import precision_of
+from nas.training.deployed_errors import BY_PRECISION
+from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
+from nas.values.metric import trained_values
+
+TRAINED_IN = "fp32"
+"""The precision of the error that a training reports itself."""
+
+
+def sibling_ids(beliefs: Beliefs, architecture: Architecture) -> set[str]:
+    """Return the ids of all architectures that share a training with this one, its own among them."""
+    return {each.id for each in beliefs.training_parts.siblings(architecture)}
+
+
+def precisions_to_evaluate(beliefs: Beliefs, architecture: Architecture) -> list[str]:
+    """Return the precisions beside fp32 in which a training of this architecture is evaluated.
+
+    A precision in which it could not be measured is left out.
+    """
+    siblings = (each for each in beliefs.training_parts.siblings(architecture) if each not in beliefs.unfit)
+    found = (precision_of(sibling) for sibling in siblings)
+    return [precision for precision in found if precision not in (None, TRAINED_IN)]
+
+
+def rows_of_training(beliefs: Beliefs, row: Evaluation, report: Mapping[str, Any]) -> list[Evaluation]:
+    """Return a row for each precision of a training that has ended; ``row`` itself where precision is no choice.
+
+    ``row`` has the error of the training. The row in fp32 keeps that and counts as the training; the others share it.
+    """
+    if BY_PRECISION not in report:
+        return [row]
+    by_precision: dict[str, dict[str, Any]] = report[BY_PRECISION]
+    rows, first = [], ""
+    for sibling in beliefs.training_parts.siblings(row.architecture):
+        precision = str(precision_of(sibling))
+        counted, predicted = beliefs.counted(sibling), beliefs.predicted(sibling)
+        if precision == TRAINED_IN:
+            first = sibling.id
+            values = {**row.values, **counted}
+            rows.append(replace(row, architecture=sibling, values=values, predicted=predicted))
+        elif precision in by_precision:
+            found = by_precision[precision]
+            details = {"epochs": row.details["epochs"], TRAINED_AS: first}
+            shared = Evaluation("train", sibling, row.round, predicted=predicted, details=details)
+            if "failure" in found:
+                rows.append(replace(shared, failure=Failure(*found["failure"])))
+            else:
+                rows.append(replace(shared, values={**trained_values(found), **counted}))
+    return rows

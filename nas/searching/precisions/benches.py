@@ -1,0 +1,59 @@
+"""The bench of a recipe's target, or one for each precision to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from nas.errors import TargetError
+from nas.hardware.bench import Bench
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.runtimes.runtime import load_runtime
+from nas.progress import Progress
+from nas.recipe.recipe import Recipe
+from nas.searching.beliefs import measured_metrics
+from nas.tasks.data_source import DataSource
+from nas.tasks.deployed.inputs import Arrays
+from nas.tasks.task import Task
+from nas.training.deployed_errors import CALIBRATION_ITEMS
+from nas.values.target import Target
+
+
+def benches_of(recipe: Recipe, given: Mapping[str, Bench], source: DataSource, progress: Progress) -> dict[str, Bench]:
+    """Return the bench of each precision by its name; one of the target's own where precision is no choice.
+
+    Those of ``given`` need not be opened.
+
+    Raises:
+        TargetError: the target cannot be measured here in one of the precisions, or by a metric that is asked for.
+    """
+    target = recipe.parsed_target
+    targets = recipe.targets or {target.precision: target}
+    for each in recipe.targets.values():
+        reason = None if given else load_runtime(each.runtime, each.options).why_unavailable(each)
+        if reason is not None and each.precision != "fp32":
+            raise TargetError(
+                f"precisions are those that the target runs here, but {each.precision} is none of them on "
+                f"{replace(target, precision='fp32')}. Leave it out. The runtime says: {reason}"
+            )
+    benches = {name: given.get(name) or device_bench(recipe, source, progress, each) for name, each in targets.items()}
+    for bench in benches.values():
+        if isinstance(bench, DeviceBench):
+            bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+    return benches
+
+
+def device_bench(recipe: Recipe, source: DataSource, progress: Progress, target: Target | None = None) -> DeviceBench:
+    """Return the bench of the recipe's target, or another. ``source`` gives items on which int8 finds its ranges."""
+    return DeviceBench(
+        target or recipe.parsed_target,
+        BenchSettings(**recipe.measuring.bench_settings),
+        calibration=lambda wishes: _calibration(source.load().prepared_for(wishes)),
+        meter=recipe.energy.meter_settings,
+        say=progress.say,
+    )
+
+
+def _calibration(task: Task) -> Arrays:
+    return task.prepared(task.sample(CALIBRATION_ITEMS).raw)

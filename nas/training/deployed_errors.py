@@ -1,0 +1,139 @@
+"""Errors of a trained network in other precisions: its weights are deployed, and the runtime itself answers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from safetensors.torch import load
+
+from nas.errors import CandidateError
+from nas.formats.export import export_model
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import load_runtime
+from nas.hardware.target_profile import DEPLOY_TIMEOUT_S
+from nas.jobs.execution import Report, Work
+from nas.space.architecture import Architecture
+from nas.space.parts.own_inputs import wishes_of
+from nas.space.parts.training_parts import PRECISION
+from nas.space.search_space import SearchSpace
+from nas.space.torch_settings import torch_with
+from nas.space.tracing import build_checked, load_weights
+from nas.storage.scratch import temporary_folder
+from nas.tasks.batches import in_order
+from nas.tasks.corruptions import NOISE, Robustness, mean_score, noise_scores
+from nas.tasks.data_source import DataSource
+from nas.tasks.scores import add_finite
+from nas.tasks.task import Task
+from nas.values.target import Target
+
+WEIGHTS = "weights"
+BY_PRECISION = "by_precision"
+"""The key of a last report that holds by precision the metrics, or under ``failure`` the kind and the reason."""
+CALIBRATION_ITEMS = 256
+"""Training items on which an int8 model finds its ranges."""
+EVALUATED_TOGETHER = 512
+
+
+@final
+@dataclass(frozen=True)
+class InPrecisions:
+    """The work of a job: train its architecture by ``work``, and find its errors in other precisions.
+
+    ``work`` keeps the weights. A job holds under ``precisions`` the names of those to evaluate, each a key of
+    ``targets``. The last report of ``work`` loses its weights and gains ``by_precision``. In each precision the network
+    is exported, deployed as for a measurement, and run on the validation items by the runtime. A precision in which
+    that fails, or that lacks a metric of ``wanted``, does not fail the training.
+    """
+
+    work: Work
+    space: SearchSpace
+    source: DataSource
+    targets: Mapping[str, Target]
+    threads: int = 1
+    timeout_s: float = DEPLOY_TIMEOUT_S
+    robustness: Robustness | None = None
+    wanted: tuple[str, ...] = ("error",)
+    clock: Callable[[], float] = field(default=time.monotonic)
+
+    def __call__(self, job: Mapping[str, Any]) -> Iterator[Report]:
+        """Train, and yield the reports of the training; the last one has the other precisions too.
+
+        Raises:
+            CandidateError: the training failed.
+        """
+        part = Architecture(job["architecture"]).without([PRECISION])
+        for report in self.work({**job, "architecture": dict(part)}):
+            if not report.get("done"):
+                yield report
+                continue
+            began = self.clock()
+            found = self._by_precision(part, report[WEIGHTS], job["precisions"], job["seed"])
+            kept = {key: value for key, value in report.items() if key != WEIGHTS}
+            seconds = report["seconds"] + self.clock() - began
+            yield {**kept, BY_PRECISION: found, "seconds": seconds}
+
+    def _by_precision(
+        self, part: Architecture, weights: bytes, precisions: list[str], seed: int
+    ) -> dict[str, dict[str, Any]]:
+        """Return the metrics in each precision, or the kind and the reason of a failure."""
+        if not precisions:
+            return {}
+        task = self.source.load().prepared_for(wishes_of(self.space, part))
+        first = self.targets[precisions[0]]
+        with temporary_folder("precisions") as folder:
+            exported = folder / "model"
+            try:
+                with torch_with(self.threads, seed):
+                    module = build_checked(self.space, part, task.signature)
+                    load_weights(module, load(weights))
+                    form = load_runtime(first.runtime, first.options).model_format
+                    export_model(module.eval(), task.signature.inputs, first.batch, exported, form)
+            except CandidateError as error:
+                return {precision: _failed(error) for precision in precisions}
+            items = folder / "items.npz"
+            np.savez(items, *task.prepared(task.sample(CALIBRATION_ITEMS).raw), allow_pickle=False)
+            with MeasuringProcess(first, self.timeout_s) as process:
+                found = {}
+                for precision in precisions:
+                    process.turn_to(self.targets[precision])
+                    place = folder / precision
+                    try:
+                        found[precision] = self._metrics(process, exported, items, place, task)
+                    except CandidateError as error:
+                        found[precision] = _failed(error)
+                return found
+
+    def _metrics(
+        self, process: MeasuringProcess, exported: Path, items: Path, folder: Path, task: Task
+    ) -> dict[str, float]:
+        """Deploy a model in the target's precision, and return its metrics on the validation items."""
+        (folder / "deployed").mkdir(parents=True)
+        model = process.deploy(exported, items, folder / "deployed", self.timeout_s).path
+
+        def outputs(raw: Any) -> torch.Tensor:
+            return torch.from_numpy(process.outputs(model, task.prepared(raw), folder, self.timeout_s))
+
+        tally = task.criterion.tally()
+        for batch in in_order(task.validation, task.signature.together(EVALUATED_TOGETHER)):
+            add_finite(tally, outputs(batch.raw), batch.targets)
+        if not math.isfinite(tally.error):
+            raise CandidateError("nan", f"the error of a deployed model must be finite, but it is {tally.error}.")
+        values = {name: score.value for name, score in tally.scores().items() if name != "error"}
+        found = {"error": tally.error, **{name: value for name, value in values.items() if math.isfinite(value)}}
+        if self.robustness is not None:
+            under = noise_scores(outputs, task.validation, task, self.robustness)
+            found[NOISE] = mean_score(list(under.values())).value
+        if missing := [name for name in self.wanted if name not in found]:
+            raise CandidateError("report", f"a deployed model must have a finite {missing[0]}, but has none.")
+        return found
+
+
+def _failed(error: CandidateError) -> dict[str, Any]:
+    return {"failure": [error.kind, error.reason]}

@@ -1,0 +1,295 @@
+"""Precision as a choice: one training gives a candidate for each precision, and winners say what theirs costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import evaluations_of
+from fake_bench import FakeBench, FakeClock, latency_ms
+from quick_runs import BASE, OneChoice, Stopping
+from torch import nn
+
+import nas
+from nas.errors import CandidateError, RecipeError, SpaceError, TargetError
+from nas.results.bundle import Bundle
+from nas.results.front import Front
+from nas.searching.resolving import Instruments
+from nas.space.architecture import Architecture, Choice
+from nas.space.parts.training_parts import PRECISION, TrainingParts, precision_of, with_precisions
+from nas.space.search_space import count, enumerate_space
+from nas.training.deployed_errors import InPrecisions
+from nas.values.evaluation import Evaluation, Stage
+from nas.values.measurement import Measurement
+
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+QUICK: Mapping[str, Any] = {
+    **BASE,
+    "precisions": ["fp32", "int8"],
+    "trials": 3,
+    "rounds": 1,
+    "measuring": {"initial": 12},
+    "training": {"epochs": 1, "subset": 0.1},
+    "retraining": {"epochs": 1, "winners": 2},
+}
+FASTER, SLOWER = 0.5, 1.5
+DEPLOYED = "nas.training.deployed_errors.InPrecisions._by_precision"
+"""The method that deploys a trained network and runs it. It takes a second or two."""
+
+
+class InPrecision(FakeBench):
+    """A bench on which everything takes ``factor`` times as long as on ``FakeBench``. It refuses some widths."""
+
+    def __init__(self, factor: float, refused: Sequence[int] = ()) -> None:
+        super().__init__(with_precisions(OneChoice(), ("fp32", "int8")))
+        self._by_id |= {each.id: each for each in enumerate_space(OneChoice())}
+        self._factor = factor
+        self._refused = refused
+
+    def deploy(self, models: Sequence[Path], folders: Sequence[Path], *rest: Any, **more: Any) -> list[Any]:
+        found = super().deploy(models, folders, *rest, **more)
+        widths = [self._by_id[identity]["width"] for identity in self.deployed[-len(models) :]]
+        refusal = CandidateError("measure", "this runtime does not take it")
+        return [refusal if width in self._refused else each for width, each in zip(widths, found, strict=True)]
+
+    def _measurement(self, name: str, architecture: Architecture, rng: np.random.Generator) -> Measurement:
+        found = super()._measurement(name, architecture, rng)
+        factor = self._factor if name == "latency_ms" else 1.0
+        return replace(found, rounds=tuple(tuple(factor * each for each in samples) for samples in found.rounds))
+
+
+def tools(factor: float, refused: Sequence[int] = ()) -> Instruments:
+    """Return instruments on which int8 takes ``factor`` times as long as fp32."""
+    benches = {"fp32": InPrecision(1.0), "int8": InPrecision(factor, refused)}
+    return Instruments(benches=benches, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+
+
+def search(runs: Path, factor: float = FASTER, refused: Sequence[int] = (), **changes: Any) -> Front:
+    given = {key: changes.pop(key) for key in ("progress", "train") if key in changes}
+    recipe = {**QUICK, **changes}
+    return nas.search(recipe, space=OneChoice(), runs=runs, instruments=tools(factor, refused), **given)
+
+
+def known_errors(work: InPrecisions, part: Architecture, weights: bytes, names: list[str], seed: int) -> dict[str, Any]:
+    """Return a large error that falls with the width, in the place of one by a runtime."""
+    assert weights
+    assert PRECISION not in part
+    return {name: {"error": 0.99 - 0.01 * int(part["width"])} for name in names}
+
+
+@pytest.fixture
+def undeployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors in other precisions come from ``known_errors``."""
+    monkeypatch.setattr(DEPLOYED, known_errors)
+
+
+def rows_by_precision(run: Path, stage: Stage) -> dict[str, list[Evaluation]]:
+    rows = evaluations_of(run, stage)
+    return {name: [row for row in rows if row.architecture[PRECISION] == name] for name in ("fp32", "int8")}
+
+
+def test_one_training_gives_a_candidate_for_each_precision(tmp_path: Path) -> None:
+    """The budget counts trainings; int8 has an error of its own from the runtime; winners name their precision."""
+    front = search(tmp_path, trials=2)
+    rows = evaluations_of(tmp_path / "run", "train")
+    assert [row.is_shared for row in rows] == [False, True] * 2
+    for plain, small in zip(rows[::2], rows[1::2], strict=True):
+        assert (precision_of(plain.architecture), precision_of(small.architecture)) == ("fp32", "int8")
+        assert plain.architecture["width"] == small.architecture["width"]
+        assert small.details["trained_as"] == plain.architecture.id
+        assert small.values["modelled_energy_mj"] < plain.values["modelled_energy_mj"]
+        assert small.values["error"] == pytest.approx(plain.values["error"], abs=0.2)
+    assert rows[0].values["error"] != rows[1].values["error"] or rows[2].values["error"] != rows[3].values["error"]
+    assert len(front) > 0
+    assert "precision" in repr(front)
+    assert "onnxruntime-cpu:int8" in nas.load_run(tmp_path / "run").target
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "was chosen" in report
+    assert {point.architecture[PRECISION] for point in nas.solve(tmp_path / "run").candidates} == {"fp32", "int8"}
+    with pytest.raises(RecipeError, match=r"chose from fp32, int8\. Leave target and measure out"):
+        nas.solve(tmp_path / "run", measure=2)
+
+
+@pytest.mark.usefixtures("undeployed")
+def test_winners_of_one_network_share_a_retraining(tmp_path: Path) -> None:
+    """Each has a folder of its own, with the same weights and the target of its own precision."""
+    front = search(tmp_path, retraining={"epochs": 1, "winners": 6})
+    retrained = evaluations_of(tmp_path / "run", "retrain")
+    trained = {row.architecture["width"] for row in retrained if not row.is_shared}
+    assert len(trained) == sum(not row.is_shared for row in retrained) < len(retrained)
+    for row in retrained:
+        if row.is_shared:
+            folders = [tmp_path / "run" / "winners" / each for each in (row.architecture.id, row.details["trained_as"])]
+            both = [(folder / "model.safetensors").read_bytes() for folder in folders]
+            assert both[0] == both[1]
+    for winner in front:
+        precision = precision_of(winner.architecture)
+        assert f":{precision}:" in Bundle.read(winner.bundle).about["target"]  # type: ignore[arg-type]
+        assert isinstance(winner.load(OneChoice()), nn.Module)
+        assert bool(winner.fp32) == (precision == "int8")
+
+
+@pytest.mark.usefixtures("undeployed")
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [pytest.param(FASTER, "", marks=pytest.mark.slow), (SLOWER, "is slower"),
+     pytest.param(1.0, "gains no time", marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_a_winner_that_int8_makes_no_faster_is_marked(tmp_path: Path, factor: float, said: str) -> None:
+    """Its note gives both latencies with intervals; one that is surely faster has no such note."""
+    front = search(tmp_path, factor, limits=[f"latency_ms <= {2 * factor}ms"], objectives=["error", "weight_bytes"])
+    marked = [any("gains no time" in note for note in notes) for notes in front.notes]
+    assert marked == [bool(said) and precision_of(each.architecture) == "int8" for each in front]
+    if any(marked):
+        note = next(note for note in front.notes[marked.index(True)] if "gains no time" in note)
+        assert said in note
+        assert "in fp32." in note
+        report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+        assert "gains no time" in report
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undeployed")
+def test_limits_hold_for_each_precision(tmp_path: Path) -> None:
+    """A network that is too slow in fp32 is trained for its int8 form, and only that can win."""
+    bound_ms = 0.55 * max(map(latency_ms, enumerate_space(OneChoice())))
+    front = search(tmp_path, limits=[f"latency_ms <= {bound_ms}ms"], trials=6)
+    assert all(winner.meets(front.limits) for winner in front)
+    too_slow = [row.architecture for row in rows_by_precision(tmp_path / "run", "train")["fp32"]
+                if latency_ms(row.architecture) > bound_ms]  # fmt: skip
+    assert too_slow
+    small = {row.architecture["width"] for row in rows_by_precision(tmp_path / "run", "train")["int8"]}
+    assert {architecture["width"] for architecture in too_slow} <= small
+    assert all(precision_of(each.architecture) == "int8" for each in front if each.architecture in too_slow)
+
+
+def test_a_precision_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failing to evaluate int8 fails that candidate alone; a runtime that refuses a network in int8 saves the try."""
+    asked = []
+
+    def failing(work: Any, part: Architecture, weights: bytes, names: list[str], seed: int) -> dict[str, Any]:
+        asked.append((part["width"], names))
+        return {name: {"failure": ["measure", "it crashed"]} for name in names}
+
+    monkeypatch.setattr(DEPLOYED, failing)
+    front = search(tmp_path, refused=(2, 3), trials=6)
+    rows = rows_by_precision(tmp_path / "run", "train")
+    assert all(not row.failed for row in rows["fp32"])
+    assert {row.failure.reason for row in rows["int8"] if row.failure} == {"it crashed"}
+    assert dict(asked)[2] == []
+    assert {precision_of(winner.architecture) for winner in front} == {"fp32"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undeployed")
+def test_a_training_that_fails_fails_in_all_precisions(tmp_path: Path) -> None:
+    """It is one failed row and one trial, and is not tried again in another precision."""
+
+    def train(module: nn.Module, task: nas.Task, settings: Any) -> dict[str, float]:
+        width = next(module.parameters()).shape[0]
+        return {"error": math.nan if width > 4 else 1 / width}
+
+    search(tmp_path, trials=6, train=train)
+    failed = [row for row in evaluations_of(tmp_path / "run", "train") if row.failed]
+    assert sorted(int(row.architecture["width"]) for row in failed) == [5, 6, 8]
+    assert len({row.architecture["width"] for row in evaluations_of(tmp_path / "run", "train")}) == 6
+
+
+@pytest.mark.slow
+def test_a_kill_between_training_and_deploying_loses_that_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of a training come to disk together: after it nothing that has ended is done again."""
+    deployed: list[Architecture] = []
+
+    def interrupted(work: Any, part: Architecture, weights: bytes, names: list[str], seed: int) -> dict[str, Any]:
+        deployed.append(part)
+        if len(deployed) == 2:
+            raise KeyboardInterrupt
+        return known_errors(work, part, weights, names, seed)
+
+    monkeypatch.setattr(DEPLOYED, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, trials=4)
+    run = tmp_path / "run"
+    assert len(evaluations_of(run, "train")) == 2
+    front = nas.resume(run, space=OneChoice(), instruments=tools(FASTER))
+    widths = [row.architecture["width"] for row in rows_by_precision(run, "train")["int8"]]
+    assert len(set(widths)) == len(widths) == 4
+    assert deployed.count(deployed[0]) == 1
+    monkeypatch.setattr(DEPLOYED, known_errors)
+    whole = search(tmp_path, trials=4, name="whole")
+    assert [w.architecture for w in whole] == [w.architecture for w in front]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["retraining winners", "testing winners"])
+@pytest.mark.usefixtures("undeployed")
+def test_a_run_resumes_among_its_winners(tmp_path: Path, stage: str) -> None:
+    """Winners that share a retraining share it after an interruption too, and are compared with fp32."""
+    several = {"epochs": 1, "winners": 6}
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, retraining=several, progress=Stopping(stage))
+    front = nas.resume(tmp_path / "run", space=OneChoice(), instruments=tools(FASTER))
+    retrained = [row for row in evaluations_of(tmp_path / "run", "retrain") if not row.is_shared]
+    assert len({row.architecture["width"] for row in retrained}) == len(retrained)
+    assert all(winner.fp32 for winner in front if precision_of(winner.architecture) == "int8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"precisions": ["int8"]},
+            "are fp32, which the others are compared with, and at least one other, but got int8",
+        ),
+        ({"precisions": ["fp32"]}, "at least one other, but got fp32"),
+        ({"precisions": ["fp32", "int4"]}, "but got 'int4'. Did you mean 'int8'"),
+        ({"precisions": ["fp32", "int8", "int8"]}, "must differ, but int8 comes more than once"),
+        ({"precisions": ["fp32", "int8"], "target": "onnxruntime-cpu:int8"}, "or a target with one, but got both"),
+        ({"precisions": ["fp32", "int8"], "evaluate": "zero-cost"}, 'where candidates are trained, evaluate = "train"'),
+    ],
+)
+def test_precisions_that_cannot_be_chosen_from_are_refused(changes: dict[str, Any], message: str) -> None:
+    """The message says the rule and the value."""
+    with pytest.raises(RecipeError, match=message):
+        nas.Recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision"), [("onnxruntime-cpu", "bf16"), ("executorch-xnnpack", "int8-dynamic")]
+)
+def test_a_precision_that_the_target_cannot_run_is_refused(tmp_path: Path, runtime: str, precision: str) -> None:
+    """The sentence names the precision and the target, and nothing is written."""
+    message = f"those that the target runs here, but {precision} is none of them on {runtime}:fp32.*Leave it out"
+    with pytest.raises(TargetError, match=message):
+        nas.search({**QUICK, "target": runtime, "precisions": ["fp32", precision]}, space=OneChoice(), runs=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_space_leaves_precisions_to_the_recipe(tmp_path: Path) -> None:
+    """A space of one's own has no choice of deployment, and none that is called precision beside the recipe's."""
+    own = Choice("form", ("a", "b"), affects="deployment")
+    with pytest.raises(SpaceError, match=r"'form' affects its deployment\. Leave it out, and name the precisions"):
+        nas.check_space(type("Own", (OneChoice,), {"choices": (*OneChoice.choices, own)})())
+    named = type("Named", (OneChoice,), {"choices": (*OneChoice.choices, Choice("precision", (1, 2)))})
+    with pytest.raises(RecipeError, match="precisions adds the choice 'precision', but the space given"):
+        nas.search(QUICK, space=named(), runs=tmp_path, instruments=tools(FASTER))
+
+
+def test_parts_that_are_trained() -> None:
+    """Siblings differ in their precision alone; without that choice an architecture is its own part."""
+    space = with_precisions(OneChoice(), ("fp32", "int8", "int8-dynamic"))
+    parts, wholes = TrainingParts(space), list(enumerate_space(space))
+    assert len(wholes) == count(space) == 3 * count(OneChoice())
+    assert {parts.of(each) for each in wholes} == set(enumerate_space(OneChoice()))
+    assert all(parts.siblings(whole) == group for group in parts.grouped(wholes) for whole in group)
+    plain = next(enumerate_space(OneChoice()))
+    assert (TrainingParts(OneChoice()).siblings(plain), precision_of(plain)) == ([plain], None)
+    assert with_precisions(plain_space := OneChoice(), ()) is plain_space
