@@ -197,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, write the JSON file, and print the table."""
     parser = command_parser()
     options = parser.parse_args(arguments)
+    if len(options.devices) < 2:
+        parser.error(f"--devices must be two or more, but got {options.devices[0]}.")
     values = {name: value for name, value in vars(options).items() if name not in ("json", "workers")}
     settings = Settings(**{**values, "score": options.score or options.accuracy})
     found: list[Found] = []
