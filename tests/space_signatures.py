@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.space.plug_ins import load_plug_in
+from nas.space.plug_ins import load_plug_in, plug_in_names
 from nas.space.signature import Signature, TensorType, image_signature
 
 CLASSES = 10
@@ -36,6 +36,11 @@ BY_NOUN: Mapping[str, tuple[Signature, ...]] = {
     "tables": TABLES,
     "texts": TEXTS,
 }
+
+
+def building_spaces() -> list[str]:
+    """Return the names of the installed spaces that build networks; rows of a table are looked up."""
+    return [name for name in plug_in_names("nas.search_spaces") if name != "table"]
 
 
 def signatures_for(space: str) -> tuple[Signature, ...]:

@@ -15,14 +15,14 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save
-from space_signatures import options_for, signatures_for
+from space_signatures import building_spaces, options_for, signatures_for
 from torch.func import functional_call
 
 import nas
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
 from nas.space.parts.own_inputs import signature_of
-from nas.space.plug_ins import load_plug_in, plug_in_names
+from nas.space.plug_ins import load_plug_in
 from nas.space.rules import check_space
 from nas.space.search_space import (
     HasCanonical,
@@ -40,7 +40,7 @@ from nas.space.tracing import build_checked, layers_of, random_inputs, trace_lay
 from nas.training.supernet import SharedWeights, make_supernet, weights_for
 from search_spaces.fbnet import BLOCK_KINDS, Block
 
-NAMES = plug_in_names("nas.search_spaces")
+NAMES = building_spaces()
 SMALL: dict[str, dict[str, Any]] = {
     "timm": {"models": ["test_vit.r*", "test_efficientnet.r*", "lcnet_050.*"], "resolutions": [64, 80, 96]}
 }

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from space_signatures import options_for, signatures_for
+from space_signatures import building_spaces, options_for, signatures_for
 
 from nas.errors import RecipeError
-from nas.space.plug_ins import load_plug_in, plug_in_names
+from nas.space.plug_ins import load_plug_in
 from nas.space.search_space import load_space
 from nas.space.signature import Accepts, Signature, TensorType, image_signature
 
 SIGNALS = Signature((TensorType("signals", (1, 128)),), (10,))
 IMAGES = image_signature((3, 32, 32), 10)
-FITTING = [name for name in plug_in_names("nas.search_spaces") if not options_for(name)]
+FITTING = [name for name in building_spaces() if not options_for(name)]
 """The spaces whose classes alone decide what fits, and not something that they are given."""
 
 

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from space_signatures import options_for, signatures_for
+from space_signatures import building_spaces, options_for, signatures_for
 
 from nas.errors import RecipeError, SpaceError
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.parts.encoding import decode, encode
-from nas.space.plug_ins import plug_in_names
 from nas.space.rules import MOST_CHOICES, check_space
 from nas.space.search_space import (
     SearchSpace,
@@ -56,10 +55,7 @@ class TwinSpace(TinySpace):
 SPACES: dict[str, SearchSpace] = {
     "tiny": TinySpace(),
     "twin": TwinSpace(),
-    **{
-        name: load_space(name, options_for(name), signatures_for(name)[0])
-        for name in plug_in_names("nas.search_spaces")
-    },
+    **{name: load_space(name, options_for(name), signatures_for(name)[0]) for name in building_spaces()},
     "mobilenet-imagenet": load_space("mobilenet", {"preset": "imagenet"}, input_shape=(3, 64, 64), classes=10),
 }
 seeds = st.integers(0, 2**32 - 1)
