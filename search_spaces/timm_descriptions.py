@@ -7,6 +7,8 @@ are kept for each version of timm, and for the number of channels and classes.
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 OWN = 0
 """The resolution that stands for a model's own."""
+TELL_AFTER_S = 5.0
+"""Somebody who waits hears of it after these seconds, and again each time that the wait has doubled."""
 _FORMAT = 1
 """It changes when descriptions are written in another way."""
 _REFUSED = "refused"
@@ -81,6 +85,7 @@ class Descriptions:
         self._channels = channels
         self._classes = classes
         self._found: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self._made_count, self._made_s, self._told_s = 0, 0.0, TELL_AFTER_S
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_found": {}}
@@ -105,7 +110,7 @@ class Descriptions:
     def _of(self, name: str, resolution: int) -> Mapping[str, Any]:
         key = (name, resolution)
         if key not in self._found:
-            self._found[key] = self._read(name, resolution) or self._made(name, resolution)
+            self._found[key] = self._read(name, resolution) or self._timed(name, resolution)
         found = self._found[key]
         if _REFUSED in found:
             raise RefusedError(found[_REFUSED])
@@ -121,6 +126,17 @@ class Descriptions:
         except (OSError, ValueError):
             return None
         return found if {_REFUSED} <= found.keys() or {"inputs", "layers"} <= found.keys() else None
+
+    def _timed(self, name: str, resolution: int) -> dict[str, Any]:
+        began = time.monotonic()
+        made = self._made(name, resolution)
+        self._made_count += 1
+        self._made_s += time.monotonic() - began
+        if self._made_s >= self._told_s and self._made_count > 1:
+            self._told_s = 2 * self._made_s
+            counted = f"{self._made_count} in {self._made_s:.0f} s so far"
+            print(f"describing models of timm, which is done once: {counted}", file=sys.stderr)
+        return made
 
     def _made(self, name: str, resolution: int) -> dict[str, Any]:
         try:

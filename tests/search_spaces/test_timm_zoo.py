@@ -102,10 +102,16 @@ class TestResolutions:
         with pytest.raises(ValueError, match="left out, because training them takes more than the memory"):
             zoo(models=[SMALL])
 
-    def test_descriptions_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A second space, as of another process, builds nothing."""
+    def test_descriptions_are_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A second space, as of another process, builds nothing. The first one tells those who wait."""
         monkeypatch.setenv("NAS_HOME", str(tmp_path))
-        first = zoo().layers(one(CONVNET))
+        monkeypatch.setattr(timm_descriptions, "TELL_AFTER_S", 0.0)
+        space = zoo()
+        first = space.layers(one(CONVNET))
+        space.layers(one(VIT))
+        assert "describing models of timm, which is done once: 2 in" in capsys.readouterr().err
         monkeypatch.setattr(timm_descriptions, "build_model", None)
         assert zoo().layers(one(CONVNET)) == first
 
