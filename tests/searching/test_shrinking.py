@@ -155,3 +155,17 @@ def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) ->
     keys["space"], keys["limits"] = FEW, ["params <= 1"]
     with pytest.raises(LimitError):
         nas.shrink(trained, keys, data="digits", runs=tmp_path, progress=None, instruments=tools)
+
+
+@pytest.mark.slow
+def test_winners_have_their_own_resolution(tmp_path: Path, trained: nn.Module) -> None:
+    """A part that sees smaller pictures is trained, exported and tested with them, and its bundle says so."""
+    options = {"parent": trained, "widths": [1.0], "trunks": [1.0], "sizes": [6]}
+    space = load_space("shrunk", options, image_signature((1, 8, 8), 10))
+    recipe = {**KEYS, "limits": ["latency_ms <= 14ms"]}
+    front = nas.search(recipe, space=space, runs=tmp_path, progress=None, instruments=instruments(space))
+    small = [winner for winner in front if winner.architecture["image_size"] == 6]
+    assert small
+    assert small[0].load(space=space)(torch.zeros(1, 1, 6, 6)).shape == (1, 10)
+    assert small[0].bundle is not None
+    assert nas.outputs_of(small[0].bundle / "model.onnx", (torch.zeros(1, 1, 6, 6).numpy(),)).shape == (1, 10)
