@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import math
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ BYTES_PER_CHARACTER = 16
 MOST_BYTES = 2**30
 """The most text that is read, however much memory is free."""
 _CHUNK = 2**20
+_WITH_THOUSANDS = re.compile(r"-?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+")
+"""A number such as 1,012.56, in which a comma cannot be the decimal one."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -57,9 +60,14 @@ def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def numbers_in(cells: Sequence[str]) -> FloatArray | tuple[int, str]:
-    """Return the numbers, NaN for empty cells; or, if a cell is no number, the first such row from 1 and its text."""
+    """Return the numbers, NaN for empty cells; or, if a cell is no number, the first such row from 1 and its text.
+
+    Thousands may be separated by commas where a decimal point shows that they are.
+    """
     values = np.empty(len(cells))
     for index, cell in enumerate(cells):
+        if "," in cell and _WITH_THOUSANDS.fullmatch(cell):
+            cell = cell.replace(",", "")
         try:
             values[index] = float(cell) if cell else math.nan
         except ValueError:

@@ -109,7 +109,9 @@ class CandidatePool:
 
     def expected(self, places: IntArray) -> FloatArray:
         """Return the mean rank of N architectures by their scores, shape (N,): 0 for the best, and 1 for the worst."""
-        ranks: FloatArray = ndtr(-self._blocks["scores"].rows[places]).mean(axis=1)
+        assert self._scale is not None
+        normal = np.sqrt(2) * self._blocks["scores"].rows[places, : self._scale.count]  # the values follow
+        ranks: FloatArray = ndtr(-normal).mean(axis=1)
         return ranks
 
     def are_fit(self, places: IntArray) -> BoolArray:
@@ -159,9 +161,9 @@ class CandidatePool:
         if self._prior is None:
             return None
         if not architectures and self._scale is not None:
-            return np.empty((0, self._scale.count))
+            return self._scale(np.empty((0, self._scale.count)))
         scores = scores_of(self._prior, architectures)
-        self._scale = self._scale or ScoreScale.of(scores)
+        self._scale = self._scale or ScoreScale.of(scores, has_values=self.is_ranked)
         return self._scale(scores)
 
 

@@ -15,16 +15,18 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from nas.prediction.predictor import FloatArray
-from nas.values.pareto import hypervolume
+from nas.values.pareto import IntArray, hypervolume
 from predictors.samplers.error_surrogate import Belief
 from predictors.samplers.hypervolume_improvement import DominatedRegion
 
 MARGIN = 0.05
 NEGLIGIBLE = 1e-6
 """Improvements below this share of the front's hypervolume count as none."""
+LEVELS = tuple(ndtri((np.arange(9) + 0.5) / 9).tolist())
+"""Standard deviations at the middles of nine parts of equal probability, over which improvements are averaged."""
 _CELLS_AT_ONCE = 4_000_000
 
 
@@ -103,21 +105,29 @@ class Preference:
         self._left = np.ones(len(outlook.losses(0.0)), dtype=np.bool_)
         self._expect_losses(running)
 
-    def order(self, optimism: float) -> Iterator[int]:
+    def order(self, optimism: float | None) -> Iterator[int]:
         """Yield the remaining candidates, the best first; do not call ``expect`` while iterating.
 
+        With an ``optimism`` of None, improvements are expected ones: their mean over ``LEVELS``.
         Candidates without an improvement are sorted only if the iteration reaches them, because this takes longest.
         """
         left = np.flatnonzero(self._left)
-        points = self._scaled(self._outlook.losses(optimism)[left])
+        points = self._scaled(self._outlook.losses(optimism or 0.0)[left])
         feasible = np.broadcast_to(self._feasibility, len(self._left))[left]
-        gains = self._region.improvements(points) * feasible
+        gains = self._region.improvements(points) if optimism is not None else self._expected_improvements(left)
+        gains = gains * feasible
         promising = gains > self._negligible
         worth = gains if self._outlook.seconds is None else gains / self._outlook.seconds.optimistic(0.0)[left]
         yield from left[promising][np.argsort(-worth[promising], kind="stable")].tolist()
         others = ~promising
         scores = feasible[others] - self._shortfalls(points[others])
         yield from left[others][np.argsort(-scores, kind="stable")].tolist()
+
+    def _expected_improvements(self, left: IntArray) -> FloatArray:
+        """Return the expected hypervolume improvement of the candidates ``left``, shape (N,)."""
+        each = [self._region.improvements(self._scaled(self._outlook.losses(level)[left])) for level in LEVELS]
+        expected: FloatArray = np.mean(each, axis=0)
+        return expected
 
     def expect(self, candidate: int) -> None:
         """Remove a candidate, and add its expected losses to the front."""

@@ -22,6 +22,10 @@ Higher or lower may be better. A score that is not finite counts as unknown.
 """
 
 
+_FARTHEST = 3.5
+"""Standard deviations at which scores themselves are clipped."""
+
+
 def scores_of(prior: Prior, architectures: Sequence[Architecture]) -> FloatArray:
     """Return the scores of N architectures, shape (N, S).
 
@@ -42,15 +46,17 @@ def scores_of(prior: Prior, architectures: Sequence[Architecture]) -> FloatArray
 class ScoreScale:
     """A scale of normal scores: the normal quantile at a score's rank within a population.
 
-    ``sorted`` holds, for each of S scores, the finite scores of the population in increasing order.
+    ``sorted`` holds, for each of S scores, the finite scores of the population in increasing order. With ``has_values``
+    the scores themselves, standardised, follow the ranks: errors may be linear in either.
     """
 
     sorted: tuple[FloatArray, ...]
+    has_values: bool = False
 
     @classmethod
-    def of(cls, scores: FloatArray) -> ScoreScale:
+    def of(cls, scores: FloatArray, *, has_values: bool = False) -> ScoreScale:
         """Return the scale of a population's scores, shape (P, S)."""
-        return cls(tuple(np.sort(column[np.isfinite(column)]) for column in scores.T))
+        return cls(tuple(np.sort(column[np.isfinite(column)]) for column in scores.T), has_values)
 
     @property
     def count(self) -> int:
@@ -58,7 +64,7 @@ class ScoreScale:
         return len(self.sorted)
 
     def __call__(self, scores: FloatArray) -> FloatArray:
-        """Return scaled scores of N architectures, shape (N, S); unknown scores become 0.
+        """Return scaled scores of N architectures, shape (N, S), or (N, 2 S) with values; unknown scores become 0.
 
         Over the population, scaled scores have mean 0 and standard deviation 1.
 
@@ -69,11 +75,13 @@ class ScoreScale:
             raise ValueError(
                 f"a prior must always give the same number of scores, {self.count}, but gave {scores.shape[1]}."
             )
-        scaled = np.zeros(scores.shape)
+        scaled, values = np.zeros(scores.shape), np.zeros(scores.shape)
         for column, population in enumerate(self.sorted):
             finite = np.isfinite(scores[:, column])
             if len(population) and population[0] < population[-1]:
                 found = scores[finite, column]
                 below = np.searchsorted(population, found, "left") + np.searchsorted(population, found, "right")
                 scaled[finite, column] = ndtri((below + 1) / (2 * len(population) + 2))
-        return scaled
+                standardised = (found - population.mean()) / population.std()
+                values[finite, column] = np.clip(standardised, -_FARTHEST, _FARTHEST)
+        return np.hstack([scaled, values]) / np.sqrt(2) if self.has_values else scaled

@@ -4,8 +4,8 @@ Costs that are known beforehand are used directly, so that only the other object
 Candidates are neighbours of the front and random architectures. Each is judged by the hypervolume that it would add if
 its uncertain objectives were at a confidence bound, some standard deviations better than expected (Ponweiser and
 others, "Multiobjective optimization on a limited budget of evaluations using model-assisted S-metric selection", 2008).
-The number of standard deviations cycles through ``OPTIMISM``. Known costs count as logarithms in one cycle, and plainly
-in the next.
+The number of standard deviations cycles through ``OPTIMISM``. Where a prior tells which candidates are better, the
+expected hypervolume improvement counts instead. Known costs count as logarithms in one cycle, and plainly in the next.
 
 Running trials count with their expected losses, so that workers get different proposals. If no candidate promises an
 improvement, the one closest to an improvement is proposed, which amounts to local search around the front.
@@ -180,7 +180,7 @@ class SurrogateSampler(SpaceSampler):
         missing = max(1, round(BATCH_SHARE * len(losses)))
         together = -(-missing // ORDERS)
         while missing > 0:
-            order = preference.order(OPTIMISM[self._turn % len(OPTIMISM)])
+            order = preference.order(None if self._pool.is_ranked else OPTIMISM[self._turn % len(OPTIMISM)])
             accepted = (index for index in order if self._is_place_accepted(candidates[index]))
             chosen = list(islice(accepted, min(together, missing)))
             if not chosen:

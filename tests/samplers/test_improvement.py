@@ -92,3 +92,11 @@ def test_where_time_is_short_improvements_count_by_the_second() -> None:
     preference = Preference(Outlook(known, errors, seconds=sure(10.0, 1.0, 0.1)), FRONT, FRONT)
     assert list(preference.order(0.0)) == [1, 0, 2]
     assert list(Preference(Outlook(known, errors), FRONT, FRONT).order(0.0)) == [0, 1, 2]
+
+
+def test_an_expected_improvement_needs_no_optimism() -> None:
+    """An uncertain candidate may improve the front although its mean does not, and a sure one then may not."""
+    belief = Belief(np.array([6.0, 6.0]), np.array([0.0, 3.0]), is_log=False)
+    preference = Preference(Outlook({1: np.array([6.0, 6.1])}, {0: belief}), FRONT, FRONT)
+    assert list(preference.order(0.0)) == [0, 1]
+    assert list(preference.order(None)) == [1, 0]

@@ -51,3 +51,13 @@ def test_another_number_of_scores_is_refused() -> None:
     """The number of scores must be that of the population."""
     with pytest.raises(ValueError, match="always give the same number of scores, 2, but gave 1"):
         ScoreScale.of(np.zeros((5, 2)))(np.zeros((5, 1)))
+
+
+def test_values_may_follow_the_ranks(rng: np.random.Generator) -> None:
+    """Errors may be linear in either. Both together have the size of one, and far values are clipped."""
+    scores = np.append(rng.normal(size=999), 1e6)[:, None]
+    found = ScoreScale.of(scores, has_values=True)(scores)
+    assert found.shape == (1000, 2)
+    np.testing.assert_allclose(np.sqrt(2) * found[:, :1], ScoreScale.of(scores)(scores))
+    assert np.abs(np.sqrt(2) * found[:, 1]).max() == pytest.approx(3.5)
+    assert ScoreScale.of(scores, has_values=True)(np.array([[np.nan]])).tolist() == [[0.0, 0.0]]

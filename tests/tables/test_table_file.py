@@ -7,11 +7,12 @@ import os
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas.errors import RecipeError
 from nas.hardware.machine import free_memory_bytes
-from nas.tables.table_file import BYTES_PER_CHARACTER, has_header, read_cells, write_cells
+from nas.tables.table_file import BYTES_PER_CHARACTER, has_header, numbers_in, read_cells, write_cells
 
 MIB = 2**20
 
@@ -100,3 +101,12 @@ def test_files_that_a_container_keeps_in_memory_count_as_free(tmp_path: Path) ->
     (tmp_path / "memory.current").write_text("490000\n")
     (tmp_path / "memory.stat").write_text("anon 80000\nfile 400000\ninactive_file 300000\nactive_file 100000\n")
     assert free_memory_bytes(tmp_path / "none", tmp_path) == 410_000
+
+
+def test_commas_may_separate_thousands_where_a_point_shows_it() -> None:
+    """Published tables write 1,012.56; a comma alone may be a decimal one, so it stays a text."""
+    numbers = numbers_in(["1,012.56", "", "7"])
+    assert isinstance(numbers, np.ndarray)
+    assert numbers[[0, 2]].tolist() == [1012.56, 7.0]
+    assert numbers_in(["1", "1,012"]) == (2, "1,012")
+    assert numbers_in(["10,12.5"]) == (1, "10,12.5")
