@@ -81,16 +81,18 @@ def precision_sentences(rows: Sequence[Evaluation]) -> list[str]:
         ratios = _pairs(times, precision)
         if len(ratios) >= FEWEST:
             factors = np.array([own / plain for own, plain in ratios])
+            slower = int((factors > 1).sum())
             sentences.append(
                 f"In {precision}, {len(factors)} measured networks take {np.median(factors):.2f} times as long as in "
-                f"fp32 (median; {factors.min():.2f} to {factors.max():.2f}). {int((factors > 1).sum())} are slower."
+                f"fp32 (median; {factors.min():.2f} to {factors.max():.2f}). "
+                f"{slower} {'is' if slower == 1 else 'are'} slower."
             )
         pairs = _pairs(errors, precision)
         if len(pairs) >= FEWEST:
             added = np.array([own - plain for own, plain in pairs])
             sentences.append(
-                f"In {precision}, the validation error of {len(added)} trained networks is {np.median(added):+.4g} of "
-                f"that in fp32 (median; {added.min():+.4g} to {added.max():+.4g})."
+                f"In {precision}, the validation error of {len(added)} trained networks differs by "
+                f"{np.median(added):+.4g} from that in fp32 (median; {added.min():+.4g} to {added.max():+.4g})."
             )
     return sentences
 
