@@ -85,6 +85,7 @@ class Gpt:
             _linear(tokens, width, width),
             _linear(tokens, width, 2 * key_heads * size),
             *(_turn_layers(heads, tokens, size) + _turn_layers(key_heads, tokens, size) if turns else ()),
+            *(2 * _shared_layers(key_heads, heads // key_heads, tokens, size) if heads > key_heads else ()),
             replace(_same("attention", (heads, tokens, size)), macs=2 * heads * tokens * tokens * size),
             _linear(tokens, width, width),
             _same("elementwise", stream),
@@ -241,6 +242,11 @@ def _norm_layers(kind: str, stream: tuple[int, int]) -> tuple[Layer, ...]:
         _same("elementwise", stream),
         _same("elementwise", stream, params=width),
     )
+
+
+def _shared_layers(key_heads: int, times: int, tokens: int, size: int) -> tuple[Layer, ...]:
+    """Return the layer that repeats keys, or values, for the heads that share them."""
+    return (Layer("concat", (key_heads, tokens, size), (key_heads, times, tokens, size)),)
 
 
 def _turn_layers(heads: int, tokens: int, size: int) -> tuple[Layer, ...]:

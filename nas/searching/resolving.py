@@ -75,7 +75,7 @@ class Instruments:
     """
 
     bench: Bench | None = None
-    benches: Mapping[str, Bench] = field(default_factory=dict)
+    benches: Mapping[str, Bench] = field(default_factory=dict, repr=False)
     looks_apart: bool = True
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)

