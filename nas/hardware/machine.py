@@ -26,6 +26,18 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def products_of_bytes_overflow(info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Return True where sums of two products of bytes may overflow: on x86 without VNNI, or where that is unknown.
+
+    Kernels for AVX2 add such pairs in 16 bits, so weights of int8 must keep to 7 bits there.
+    Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return False
+    flags = info.read_text() if info.is_file() else ""
+    return "vnni" not in flags
+
+
 def allowed_cores() -> list[int]:
     """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -13,6 +13,7 @@ from nas.hardware.machine import (
     fastest_cores,
     linux_cache_bytes,
     memory_bytes,
+    products_of_bytes_overflow,
     usable_memory_bytes,
 )
 
@@ -81,3 +82,24 @@ def test_large_data_leave_room_for_fewer_workers(monkeypatch: pytest.MonkeyPatch
     assert default_workers(2) == 4
     assert default_workers(1, data_bytes=2**30) == 2
     assert default_workers(1, data_bytes=8 * 2**30) == 1
+
+
+@pytest.mark.parametrize(
+    ("processor", "flags", "overflow"),
+    [
+        ("x86_64", "flags : avx2 fma", True),
+        ("x86_64", "flags : avx2 avx512_vnni", False),
+        ("AMD64", "flags : avx2 avx_vnni", False),
+        ("AMD64", None, True),
+        ("aarch64", "Features : asimd", False),
+    ],
+)
+def test_bytes_overflow_on_x86_without_vnni(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processor: str, flags: str | None, overflow: bool
+) -> None:
+    """Where it is unknown, they are taken to overflow."""
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    info = tmp_path / "cpuinfo"
+    if flags is not None:
+        info.write_text(flags)
+    assert products_of_bytes_overflow(info) is overflow

@@ -22,6 +22,7 @@ from nas.formats.onnx_file import (
     weight_bytes,
 )
 from nas.formats.onnx_session import Arrays, load_onnxruntime
+from nas.hardware.machine import products_of_bytes_overflow
 from nas.hardware.runtimes.runtime import (
     Deployed,
     Float32Array,
@@ -157,13 +158,16 @@ def _quantise_static(model: Path, path: Path, items: Arrays | None) -> None:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
+        reduce_range=products_of_bytes_overflow(),
     )
 
 
 def _quantise_dynamic(model: Path, path: Path) -> dict[str, Any]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(model, path, weight_type=QuantType.QInt8, per_channel=True)
+    quantize_dynamic(
+        model, path, weight_type=QuantType.QInt8, per_channel=True, reduce_range=products_of_bytes_overflow()
+    )
     return {}
 
 
