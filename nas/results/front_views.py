@@ -36,10 +36,10 @@ def front_text(front: Winners) -> str:
     if not front.winners:
         return title
     rows = _rows(front)
-    if _width(rows) > TEXT_WIDTH - LEAST_CHOICES:
+    if total_width(rows) > TEXT_WIDTH - LEAST_CHOICES:
         rows = _rows(front, ranges=False)
-    choices = _choices(front, max(LEAST_CHOICES, TEXT_WIDTH - _width(rows)))
-    lines = _aligned([[*row, text] for row, text in zip(rows, choices, strict=True)])
+    choices = _choices(front, max(LEAST_CHOICES, TEXT_WIDTH - total_width(rows)))
+    lines = aligned([[*row, text] for row, text in zip(rows, choices, strict=True)])
     lines += _left_out(front)
     notes = list(dict.fromkeys(note for notes in notes_of(front)[:MOST_SHOWN] for note in notes))
     if len(notes) > MOST_NOTES:
@@ -226,15 +226,18 @@ def _cost_text(winner: Winner, cost: Metric, ranges: bool) -> str:
     return f"{value} ({bare_range(value, bounds)})"
 
 
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return the cells that each column takes in a terminal."""
     return [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
 
 
-def _width(rows: Sequence[Sequence[str]]) -> int:
-    return sum(width + 2 for width in _widths(rows))
+def total_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the cells that all columns take, each with two blanks after it."""
+    return sum(width + 2 for width in column_widths(rows))
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = _widths(rows)
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each row, with columns of equal width."""
+    widths = column_widths(rows)
     padded = ((cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return ["  ".join(cells).rstrip() for cells in padded]

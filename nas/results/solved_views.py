@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from nas.errors import did_you_mean
 from nas.results.front_notes import told_choices
+from nas.results.front_views import aligned, total_width
 from nas.results.winner import bare_range, range_text
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
@@ -149,13 +150,13 @@ def _quality_title(solved: Solved) -> str:
 def _table(solved: Solved, width: int) -> list[str]:
     for ranges in (True, False):
         rows = _rows(solved, ranges)
-        room = width - _width(rows)
+        room = width - total_width(rows)
         if room >= LEAST_CHOICES:
-            return _aligned([[*row, text] for row, text in zip(rows, _choices(solved, room), strict=True)])
+            return aligned([[*row, text] for row, text in zip(rows, _choices(solved, room), strict=True)])
     choices = _choices(solved, width - 4)
     return [
         line
-        for number, (row, text) in enumerate(zip(_aligned(rows), choices, strict=True))
+        for number, (row, text) in enumerate(zip(aligned(rows), choices, strict=True))
         for line in ([row] if number == 0 else [row, f"    {text}"])
     ]
 
@@ -213,17 +214,3 @@ def _wrapped(text: str, width: int, bullet: str = "") -> list[str]:
         text, width, initial_indent=bullet, subsequent_indent=" " * len(bullet), break_on_hyphens=False,
         break_long_words=False,
     )  # fmt: skip
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    return [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
-
-
-def _width(rows: Sequence[Sequence[str]]) -> int:
-    return sum(width + 2 for width in _widths(rows))
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = _widths(rows)
-    padded = ((cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return ["  ".join(cells).rstrip() for cells in padded]

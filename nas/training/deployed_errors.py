@@ -31,6 +31,7 @@ from nas.tasks.corruptions import NOISE, Robustness, mean_score, noise_scores
 from nas.tasks.data_source import DataSource
 from nas.tasks.scores import add_finite
 from nas.tasks.task import Task
+from nas.training.modules import EVALUATED_TOGETHER
 from nas.values.target import Target
 
 WEIGHTS = "weights"
@@ -38,7 +39,6 @@ BY_PRECISION = "by_precision"
 """The key of a last report that holds by precision the metrics, or under ``failure`` the kind and the reason."""
 CALIBRATION_ITEMS = 256
 """Training items on which an int8 model finds its ranges."""
-EVALUATED_TOGETHER = 512
 
 
 @final
