@@ -18,12 +18,12 @@ from typer.core import TyperGroup
 from nas.cli.list_names import list_names
 from nas.cli.measure import measure
 from nas.cli.plug_in_summaries import first_sentence
-from nas.cli.predictor_onboard import onboard
-from nas.cli.predictor_report import report as report_on_predictor
-from nas.cli.report import report
+from nas.cli.predictor.onboard import onboard
+from nas.cli.predictor.report import report as report_on_predictor
+from nas.cli.runs.report import report
+from nas.cli.runs.show import show
+from nas.cli.runs.solve import solve
 from nas.cli.search import search, shrink
-from nas.cli.show import show
-from nas.cli.solve import solve
 from nas.cli.target import target_commands
 from nas.errors import LimitError, NasError, RepeatedFailureError
 from nas.signals import Stopped, check, heed, stopping

@@ -18,7 +18,7 @@ from nas.hardware.target_profile import TargetProfile
 from nas.reports.wording import failed_text, wording_of
 from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
-from nas.results.front_notes import reference_of, told_choices
+from nas.results.notes.front_notes import reference_of, told_choices
 from nas.results.winner import Winner, bare_range, broken_text, range_text
 from nas.space.parts.training_parts import precision_of
 from nas.values.metric import METRICS, Metric

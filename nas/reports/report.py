@@ -16,7 +16,7 @@ from nas.reports.wording import failed_text, wording_of
 from nas.results.baselines import baseline_rows
 from nas.results.failures import failure_counts
 from nas.results.front import Front
-from nas.results.prior_ranks import prior_sentences
+from nas.results.notes.prior_ranks import prior_sentences
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, broken_text
 from nas.values.objective import Limit, limit_text

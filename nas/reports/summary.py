@@ -12,7 +12,7 @@ from nas.reports.candidates import ways_of
 from nas.reports.cells import EXACT, cost_cell
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
-from nas.results.precision_notes import precision_sentences
+from nas.results.notes.precision_notes import precision_sentences
 from nas.results.run import Run, funnel_of
 from nas.results.winner import range_text
 from nas.storage.journal_rows import Fit

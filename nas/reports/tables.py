@@ -12,7 +12,7 @@ from nas.reports.candidates import BY, choices_of_training
 from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_cell, shown_costs
 from nas.reports.wording import MEASURED, Wording, wording_of
 from nas.results.front import Front
-from nas.results.front_notes import listed
+from nas.results.notes.front_notes import listed
 from nas.results.winner import Winner, broken_text, range_text
 from nas.space.architecture import Architecture
 from nas.space.parts.training_parts import precision_of

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.failures import FailureCount, failure_counts
-from nas.results.front_notes import notes_of, nothing_learned_text
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
+from nas.results.notes.front_notes import notes_of, nothing_learned_text
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import BaselineTested

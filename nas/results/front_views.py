@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from nas.errors import did_you_mean
 from nas.results.failures import failures_text
-from nas.results.front_notes import Winners, notes_of, reference_of, told_choices
+from nas.results.notes.front_notes import Winners, notes_of, reference_of, told_choices
 from nas.results.winner import Winner, bare_range, range_text
 from nas.space.parts.training_parts import precision_of
 from nas.values.comparison import Standing

@@ -16,7 +16,7 @@ from typing import Any
 from nas.errors import JournalError, RecipeError, nearest
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
-from nas.results.prior_ranks import prior_note
+from nas.results.notes.prior_ranks import prior_note
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader

@@ -10,7 +10,7 @@ from typing import final
 from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report
 from nas.progress import duration_text
-from nas.results.prior_ranks import prior_sentences
+from nas.results.notes.prior_ranks import prior_sentences
 from nas.searching.evaluating.evaluators import DOING, Checked, Evaluator, reported
 from nas.searching.evaluating.siblings import precisions_to_evaluate, rows_of_training, sibling_ids
 from nas.searching.evaluating.stopping import Stopping

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nas.results.prior_ranks import PRIOR
+from nas.results.notes.prior_ranks import PRIOR
 from nas.searching.beliefs import Beliefs
 from nas.searching.proposer import Prior, Told
 from nas.space.architecture import Architecture

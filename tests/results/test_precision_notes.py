@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.results.precision_notes import precision_notes, precision_sentences
+from nas.results.notes.precision_notes import precision_notes, precision_sentences
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.values.comparison import Estimate

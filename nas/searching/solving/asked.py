@@ -9,7 +9,7 @@ from typing import Any, final
 from nas.errors import RecipeError, did_you_mean
 from nas.recipe.recipe import Recipe
 from nas.results.run import Run
-from nas.results.solved import SolvedPoint
+from nas.results.solved.solved import SolvedPoint
 from nas.searching.solving.knowledge import Knowledge
 from nas.values.metric import METRICS
 from nas.values.objective import Limit, Objective, trained_metrics

@@ -13,7 +13,7 @@ from nas.hardware.bench import Bench
 from nas.hardware.measuring import KEPT, Measurer
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.progress import Progress
-from nas.results.solved import SolvedPoint
+from nas.results.solved.solved import SolvedPoint
 from nas.searching.given.objects import GivenData, GivenSpace, task_of
 from nas.searching.resolving import Instruments
 from nas.searching.solving.asked import Asked

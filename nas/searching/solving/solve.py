@@ -12,7 +12,7 @@ from nas.errors import JournalError, RecipeError
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run import Run
 from nas.results.run_folder import check_run_folder, read_run
-from nas.results.solved import Solved, front_points
+from nas.results.solved.solved import Solved, front_points
 from nas.searching.solving.as_run import check_new, write_as_run
 from nas.searching.solving.asked import Asked, asked_of, check_trained
 from nas.searching.solving.improving import improvements_of, unmet_of

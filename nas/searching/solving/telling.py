@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nas.reports.candidates import ways_of
 from nas.results.bundle import GIVEN
-from nas.results.front_notes import listed
+from nas.results.notes.front_notes import listed
 from nas.results.run_folder import resume_command
-from nas.results.solved import SolvedPoint
+from nas.results.solved.solved import SolvedPoint
 from nas.searching.solving.asked import Asked
 from nas.searching.solving.knowledge import Knowledge
 

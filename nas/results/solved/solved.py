@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.errors import JournalError
 from nas.results.front import cost_metrics
-from nas.results.solved_views import solved_html, solved_plot, solved_rows, solved_text
+from nas.results.solved.views import solved_html, solved_plot, solved_rows, solved_text
 from nas.results.winner import Winner
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.search_space import SearchSpace

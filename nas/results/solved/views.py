@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 
 from nas.errors import did_you_mean
-from nas.results.front_notes import told_choices
 from nas.results.front_views import aligned, total_width
+from nas.results.notes.front_notes import told_choices
 from nas.results.winner import bare_range, range_text
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
 
 if TYPE_CHECKING:
-    from nas.results.solved import Solved, SolvedPoint
+    from nas.results.solved.solved import Solved, SolvedPoint
 
 MOST_SHOWN = 12
 """The most points that are shown at once, so that they fit on a screen."""

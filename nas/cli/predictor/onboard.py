@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.cli import options
 from nas.cli.output import check_page, json_alone, show_trust
-from nas.cli.predictor_report import REPORT_FILE
+from nas.cli.predictor.report import REPORT_FILE
 
 ONBOARDED_FILE = Path("onboarded.csv.gz")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from nas.results.failures import FailureCount
-from nas.results.precision_notes import precision_notes
+from nas.results.notes.precision_notes import precision_notes
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture, choices_within
 from nas.values.comparison import Standing

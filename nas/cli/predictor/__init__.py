@@ -1,0 +1,1 @@
+"""The commands ``nas predictor …``: check a predictor, and extend a table to a new target."""
