@@ -4,6 +4,8 @@ BIN := .venv/bin
 # Two tests at a time, each on one thread. Those marked `ray` kill processes or count time, so they run one after the other.
 TEST_PROCESSES ?= 2
 test test-slow: export OMP_NUM_THREADS ?= 1
+# Without bytecode, each of the programs that tests start compiles the whole project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow lint docs clean
 
