@@ -90,7 +90,7 @@ def pretrained_weights(folder: Path) -> Path:
     weights = converted(theirs, module)
     module.load_state_dict(weights)
     if find_spec(CLASS) is not None:
-        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found, unused-ignore]
+        from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
         other = EfficientNet.from_name("efficientnet-lite0").eval()
         other.load_state_dict(theirs)
