@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
 
 import torch
 
@@ -39,6 +39,17 @@ class AveragedState:
     def _current(self) -> list[torch.Tensor]:
         """Return the tensors of the module as they are now: a module may put others in their place."""
         return [owner[name] for owner, name in self._places]  # type: ignore[misc]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The average, and the number of steps in it."""
+        return {"mean": self._mean, "steps": self._steps}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with an average that was kept. Raises ValueError if it is of another module."""
+        self._set(self._mean, state["mean"])
+        self._steps = int(state["steps"])
 
     @torch.no_grad()
     def update(self) -> None:

@@ -61,6 +61,19 @@ def make_optimizer(module: torch.nn.Module, settings: TrainingSettings) -> torch
     return optimizer
 
 
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of an optimizer that was kept. Raises ValueError if it belongs to another one.
+
+    Tensors in the shape of their parameter get its layout: fused steps pair elements by their place in memory, and a
+    file has lost the channels-last layout.
+    """
+    optimizer.load_state_dict(state)
+    for parameter, held in optimizer.state.items():
+        for name, value in held.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                held[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
 def parameter_groups(module: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return the optimizer's groups: weights decay; vectors, such as biases and normalisation scales, do not."""
     return _by_decay((p for p in module.parameters() if p.requires_grad), weight_decay)

@@ -17,9 +17,10 @@ from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
 from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
+from nas.training.checkpoints.checkpoint import Checkpoint
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
-from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, set_rates
+from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
 from nas.training.settings import TrainingSettings
 from nas.training.tuning.features import head_alone
 
@@ -68,7 +69,9 @@ class Trainer:
     teacher: torch.nn.Module | None = None
     clock: Callable[[], float] = field(default=time.monotonic)
 
-    def train(self, module: torch.nn.Module, task: Task, seed: int = 0) -> Iterator[dict[str, Any]]:
+    def train(
+        self, module: torch.nn.Module, task: Task, seed: int = 0, checkpoint: Checkpoint | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Train a module, and yield a report after each epoch: ``epoch``, ``loss``, ``subset`` and ``error``.
 
         The error is that of the validation items, as are the task's other metrics; all are missing if these items are
@@ -77,9 +80,13 @@ class Trainer:
 
         Where only the head is tuned and nothing changes inputs, the features that it gets are computed once.
 
+        With a ``checkpoint`` the state is kept after each epoch but the last, and a training that was interrupted goes
+        on from it, with the same result. Its first report then holds ``resumed``, the last epoch before.
+
         Raises:
             CandidateError: the loss is not finite, the time limit is exceeded, or the module has nothing to train.
             RecipeError: the module has no parameters of the names in ``tune``.
+            JournalError: the checkpoint is damaged, or cannot be written.
         """
         settings = self.settings
         device = device_named(settings.device)
@@ -92,8 +99,12 @@ class Trainer:
         shares = settings.subsets or (settings.subset,) * settings.epochs
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed)
-        for epoch, share in enumerate(shares, start=1):
-            yield {**run.epoch(epoch), "subset": share}
+        done = 0 if checkpoint is None or checkpoint.state is None else run.restore(checkpoint)
+        for epoch, share in list(enumerate(shares, start=1))[done:]:
+            report = {**run.epoch(epoch), "subset": share}
+            if checkpoint is not None and epoch < len(shares):
+                checkpoint.keep(run.state(epoch))
+            yield report | ({"resumed": done} if done and epoch == done + 1 else {})
 
 
 @final
@@ -119,7 +130,8 @@ class _Training:
         self._order_rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
         blends = settings.mixup > 0 or settings.cutmix > 0
-        self._mixer = Mixer(settings.mixup, settings.cutmix, np.random.default_rng((seed, 1))) if blends else None
+        self._mixing_rng = np.random.default_rng((seed, 1))
+        self._mixer = Mixer(settings.mixup, settings.cutmix, self._mixing_rng) if blends else None
         self._tuning = Tuning(module, settings.tune, settings.head_epochs)
         if not self._tuning.parameters:
             raise CandidateError(
@@ -134,6 +146,49 @@ class _Training:
         self._dtype = autocast_dtype(settings.precision, device)
         scales = self._dtype == torch.float16 and device.type == "cuda"
         self._scaler = torch.amp.GradScaler(device.type) if scales else None
+
+    def state(self, epoch: int) -> dict[str, Any]:
+        """Return everything that the epochs after this one depend on, beside the settings and the data."""
+        on_gpu = self._device.type == "cuda"
+        return {
+            "epoch": epoch,
+            "step": self._step,
+            "spent_s": self._trainer.clock() - self._began,
+            "module": self._module.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "averaged": None if self._averaged is None else self._averaged.state,
+            "scaler": None if self._scaler is None else self._scaler.state_dict(),
+            "order": self._order_rng.bit_generator.state,
+            "mixing": self._mixing_rng.bit_generator.state,
+            "augmentation": self._generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self._device) if on_gpu else None,
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> int:
+        """Go on from a kept state, and return its epoch. Raises JournalError if it does not fit this training."""
+        state = checkpoint.state
+        assert state is not None
+        try:
+            self._module.load_state_dict(state["module"])
+            restore_optimizer(self._optimizer, state["optimizer"])
+            if self._averaged is not None:
+                self._averaged.restore(state["averaged"])
+            if self._scaler is not None:
+                self._scaler.load_state_dict(state["scaler"])
+            self._order_rng.bit_generator.state = state["order"]
+            self._mixing_rng.bit_generator.state = state["mixing"]
+            self._generator.set_state(state["augmentation"])
+            torch.set_rng_state(state["torch"])
+            if state["cuda"] is not None and self._device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda"], self._device)
+            self._began -= float(state["spent_s"])
+            self._step, epoch = int(state["step"]), int(state["epoch"])
+            if not 0 < epoch < len(self._seen):
+                raise ValueError(f"its epoch must be below {len(self._seen)}, but is {epoch}")
+        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+            raise checkpoint.damaged(error) from error
+        return epoch
 
     def _batches(self, examples: Examples) -> int:
         return len(examples) // min(self._settings.batch_size, len(examples))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
 import torch
@@ -18,6 +18,7 @@ from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
+from nas.training.checkpoints.checkpoint import CHECKPOINT, Checkpoint
 from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named, metrics_on, move
 from nas.training.settings import TrainingSettings
@@ -39,6 +40,10 @@ class CandidateTraining:
     loads others. ``teacher`` makes the module that candidates also learn from. With an ``inheritance`` they begin with
     a parent's weights, and learn from the parent unless there is another teacher. The parent itself is evaluated as it
     is: its only report has ``trained`` false.
+
+    A job may also hold a ``checkpoint``: the place where the state is kept after each epoch, and from which a training
+    goes on that was interrupted. Reports then may hold ``resumed``, the epoch from which it goes on; ``note``, a
+    sentence for the user; and ``checkpoint``, the content of the file if the driver has to write it.
     """
 
     space: SearchSpace
@@ -71,12 +76,30 @@ class CandidateTraining:
                 yield {**self._as_it_is(module, task, settings), "seconds": self.clock() - began}
                 return
             teacher = self._teacher()
-            for report in Trainer(settings, teacher, self.clock).train(module, task, job["seed"]):
+            checkpoint = None
+            if CHECKPOINT in job:
+                checkpoint = Checkpoint(job[CHECKPOINT], self._identity(job, task, settings))
+            before_s = 0.0 if checkpoint is None else checkpoint.spent_s
+            for report in Trainer(settings, teacher, self.clock).train(module, task, job["seed"], checkpoint):
                 if report["epoch"] == settings.epochs:
                     report["done"] = True
                     if settings.keep_weights:
                         report["weights"] = _content(module)
-                yield {**report, "seconds": self.clock() - began}
+                yield {**report, **_kept(checkpoint), "seconds": before_s + self.clock() - began}
+
+    def _identity(self, job: Mapping[str, Any], task: Task, settings: TrainingSettings) -> dict[str, Any]:
+        """Return what tells this training from others whose states must not be mixed with it."""
+        changing = ("time_limit_s", "threads", "device")  # they change nothing that is learned
+        return {
+            "architecture": dict(job["architecture"]),
+            "seed": job["seed"],
+            "settings": {key: value for key, value in asdict(settings).items() if key not in changing},
+            "data": self.source.fingerprint or task.fingerprint,
+            "items": len(task.to_fit(settings.subset, settings.use_validation)),
+            "teacher": job.get("teacher", ""),
+            "start": job.get("start", ""),
+            "torch": torch.__version__,
+        }
 
     def _teacher(self) -> torch.nn.Module | None:
         if self.teacher is not None:
@@ -91,6 +114,14 @@ class CandidateTraining:
         if not settings.use_validation:
             report |= metrics_on(module, task.validation, task, device, settings.robustness)
         return report | ({"weights": _content(module)} if settings.keep_weights else {})
+
+
+def _kept(checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """Return what a report says of a checkpoint. A note comes once."""
+    if checkpoint is None:
+        return {}
+    note, checkpoint.note = checkpoint.note, ""
+    return {**checkpoint.to_send(), **({"note": note} if note else {})}
 
 
 def _content(module: torch.nn.Module) -> bytes:

@@ -32,11 +32,14 @@ class OwnSettings:
         device: where to train: "cpu" or "cuda".
         is_final: True if a winner is trained, on the training and validation items together.
         folder: an empty folder for files, which is removed afterwards.
+        kept_folder: of a winner's training, a folder that is kept until it has ended. If the training is killed, the
+            function is called again and finds its files there. None for candidates, and on another machine.
     """
 
     common: TrainingSettings
     seed: int
     folder: Path
+    kept_folder: Path | None = None
 
     @property
     def epochs(self) -> int:

@@ -29,6 +29,7 @@ from nas.tasks.criteria import largest_error
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.tasks.task_to_fit import TaskToFit
+from nas.training.checkpoints.checkpoint import kept_folder
 from nas.training.own.deadline import TimeUpError, deadline
 from nas.training.own.function import OwnSettings, TrainingFunction
 from nas.training.own.process_state import ProcessState
@@ -66,7 +67,7 @@ class OwnTraining:
         architecture = Architecture(job["architecture"])
         task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         with temporary_folder("training") as folder:
-            steps = _Steps(self, task, architecture, job["seed"], folder)
+            steps = _Steps(self, task, architecture, job["seed"], folder, kept_folder(job))
             with contextlib.closing(steps):
                 for report in steps.reports():
                     yield {**report, "subset": self.settings.subset, "seconds": self.clock() - began}
@@ -76,13 +77,16 @@ class OwnTraining:
 class _Steps:
     """One training: the steps of the user's function, each in the state in which the last one left the process."""
 
-    def __init__(self, work: OwnTraining, task: Task, architecture: Architecture, seed: int, folder: Path) -> None:
+    def __init__(
+        self, work: OwnTraining, task: Task, architecture: Architecture, seed: int, folder: Path, kept: Path | None
+    ) -> None:
         self._work = work
         self._settings = work.settings.of(work.space, architecture, work.longer)
         self._task = task
         self._architecture = architecture
         self._seed = seed
         self._folder = folder
+        self._kept_folder = kept
         self._name = work.function.name
         self._left_s = work.settings.time_limit_s
         self._state: ProcessState | None = None
@@ -141,7 +145,7 @@ class _Steps:
             load_start(work.space, self._architecture, self._module)
         task = TaskToFit(self._task, settings.subset, settings.use_validation)
         given = self._module if self._module is not None else self._architecture
-        return work.function.call(given, task, OwnSettings(settings, self._seed, self._folder))
+        return work.function.call(given, task, OwnSettings(settings, self._seed, self._folder, self._kept_folder))
 
     def _advance(self) -> Any:
         """Return the next metrics, or None at the end. A generator may also return its last metrics."""
