@@ -28,7 +28,7 @@ MOST_SHOWN = 8
 """The most winners that the terminal shows, so that their table fits on a screen."""
 MOST_NOTES = 8
 LEAST_CHOICES = 28
-URGENT = ("Not met", "Near chance", "Doubt")
+URGENT = ("Not met", "Worse than", "Near chance", "Doubt")
 
 
 def print_front(front: Front, console: Console, report: Path | None = None, *, has_report: bool = True) -> None:
@@ -84,6 +84,8 @@ def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     costs = _shown_costs(front)
     precisions = [precision_of(winner.architecture) or "" for winner in front]
     header = [("Winner", "precision" if any(precisions) else ""), _header(front)]
+    has_seeds = any(winner.seeds is not None for winner in front)
+    header += [("Over", "seeds")] if has_seeds else []
     predicted = [cost for cost in front.costs if any(cost.name in winner.predicted for winner in front)]
     predicted = predicted if with_predictions else []
     for cost in costs:
@@ -95,6 +97,7 @@ def _rows(front: Front, notes: _Notes, with_predictions: bool) -> list[_Cells]:
     rows = [header]
     for place, (winner, on_front) in enumerate(zip(front.winners, front.on_front, strict=True)):
         row = [(f"{'●' if on_front else '○'} {winner.architecture.id}", precisions[place]), _narrow(_accuracy(winner))]
+        row += [_narrow(_over_seeds(winner))] if has_seeds else []
         for cost in costs:
             row.append(_narrow(_found(winner, cost)))
             if cost in predicted:
@@ -153,6 +156,8 @@ def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
         console.print(_name(winner, on_front))
         value, bounds = _accuracy(winner)
         lines: list[tuple[str, str | Text]] = [(f"test {front.words.title}", _inline(value, bounds))]
+        if winner.seeds is not None:
+            lines.append(("  over seeds", winner.seeds.text(front.words)))
         for cost in _shown_costs(front):
             text = _inline(*_found(winner, cost))
             if winner.has(cost.name):
@@ -180,7 +185,7 @@ def _print_below(front: Front, notes: _Notes, console: Console) -> None:
         console.print(Text(f"and {left} more {noun}: the report and --json have all."))
     console.print()
     if notes.texts:
-        styles = {"Not met": "red", "Near chance": "yellow", "Doubt": "yellow"}
+        styles = {"Not met": "red", "Worse than": "red", "Near chance": "yellow", "Doubt": "yellow"}
         shown = notes.texts[:MOST_NOTES]
         styled = [next((styles[start] for start in URGENT if text.startswith(start)), "") for text in shown]
         pairs = zip(shown, styled, strict=True)
@@ -205,6 +210,8 @@ def _legend(front: Front) -> list[str]:
         is_predicted = any(cost.name in winner.predicted for winner in front for cost in front.costs)
         bounds = " and 90 % bounds of predictions" if is_predicted else ""
         lines.append(f"Ranges are 95 % intervals of measured values{bounds}.")
+        if any(winner.seeds is not None for winner in front):
+            lines.append("Over seeds: the mean of trainings by different seeds, its 95 % interval, and their number.")
     else:
         lines.append(f"Nothing was trained or measured: values are from {front.table}. Ranges are 90 % bounds.")
     return [*lines, *([f"{failed_text(front.failed)}."] if front.failed else [])]
@@ -239,6 +246,14 @@ def _title(cost: Metric) -> str:
 def _accuracy(winner: Winner) -> tuple[str, str]:
     bounds = "" if winner.test_interval.is_point else winner.words.range_text(winner.test_interval)
     return winner.words.text(winner.test_error), bounds
+
+
+def _over_seeds(winner: Winner) -> tuple[str, str]:
+    """Return the mean over seeds, and its interval with the number of seeds."""
+    if winner.seeds is None:
+        return "–", ""
+    found = winner.seeds.estimate
+    return winner.words.text(found.value), f"{winner.words.range_text(found.interval)}, {len(winner.seeds.errors)}"
 
 
 def _predicted(winner: Winner, cost: Metric) -> tuple[str, str]:

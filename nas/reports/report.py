@@ -105,7 +105,9 @@ def _tested_text(front: Front, best: Winner) -> str:
     """Return the quality of the best winner: its error, or another objective that was trained."""
     quality = front.quality
     if quality.name == "error" or not best.has(quality.name):
-        return f"{front.words.text(best.test_error)} test {front.words.title}"
+        over = "" if best.seeds is None else f", {best.seeds.text(front.words)},"
+        mark = f" ({best.chance_mark})" if best.chance_mark else ""
+        return f"{front.words.text(best.test_error)} test {front.words.title}{mark}{over}"
     return f"a test {quality.title.lower()} of {quality.format(best.value(quality.name))}"
 
 

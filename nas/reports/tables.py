@@ -11,7 +11,7 @@ from nas.hardware.roofline import rate_text, share_text
 from nas.reports.candidates import BY, choices_of_training
 from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_cell, shown_costs
 from nas.reports.wording import MEASURED, Wording, wording_of
-from nas.results.front import Front
+from nas.results.front import Front, last_rows
 from nas.results.notes.front_notes import listed
 from nas.results.winner import Winner, broken_text, range_text
 from nas.space.architecture import Architecture
@@ -88,8 +88,9 @@ def _scored(front: Front) -> list[Metric]:
 def _accuracy_cell(winner: Winner) -> Cell:
     words = winner.words
     bounds, text, shown = words.range_text(winner.test_interval), words.text(winner.test_error), winner.test_error
-    if winner.is_near_chance:
-        return Cell(text, f"{bounds}, near chance", words.shown(shown), "flagged")
+    bounds += "" if winner.seeds is None else f"; {winner.seeds.text(words)}"
+    if winner.chance_mark:
+        return Cell(text, f"{bounds}, {winner.chance_mark}", words.shown(shown), "flagged")
     return Cell(text, bounds, words.shown(shown))
 
 
@@ -159,8 +160,9 @@ class History:
 
     @cached_property
     def last(self) -> Evaluation:
-        """The last row of the furthest stage."""
-        return max(enumerate(self.rows), key=lambda pair: (STAGES.index(pair[1].stage), pair[0]))[1]
+        """The last row of the furthest stage. A retraining that failed leaves the model before it as it is."""
+        stage = max((row.stage for row in self.rows), key=STAGES.index)
+        return last_rows(self.rows, stage)[self.architecture]
 
     @cached_property
     def scored(self) -> Evaluation | None:

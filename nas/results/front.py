@@ -11,9 +11,11 @@ from nas.results.baselines import baseline_sentences, baselines_json
 from nas.results.failures import FailureCount, failure_counts
 from nas.results.front_views import front_html, front_plot, front_rows, front_text
 from nas.results.notes.front_notes import notes_of, nothing_learned_text
+from nas.results.seeds import Earlier, over_seeds
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import BaselineTested
+from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Estimate, Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import Evaluation, Stage
@@ -187,10 +189,15 @@ def front_of(
     run_folder: Path,
     words: ErrorWords = OF_IMAGES,
 ) -> Front:
-    """Return the front of the winners among ``rows``. The last row about an architecture counts."""
+    """Return the front of the winners among ``rows``. The last row about an architecture that did not fail counts."""
     quality = quality_of(objectives)
     last = last_rows(rows, "winner")
-    winners = [_winner(row, run_folder, words) for row in last.values() if not row.failed]
+    before = _earlier(rows)
+    winners = [
+        _winner(row, run_folder, words, before[architecture][:-1])
+        for architecture, row in last.items()
+        if not row.failed
+    ]
     names = [objective.metric.name for objective in objectives] or ["error"]
     placed = _standings(winners, names)
     winners.sort(
@@ -225,7 +232,7 @@ def cost_metrics(objectives: Iterable[Objective], limits: Iterable[Limit]) -> tu
     return tuple({metric.name: metric for metric in metrics if metric.name not in shown}.values())
 
 
-def _winner(row: Evaluation, run_folder: Path, words: ErrorWords) -> Winner:
+def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, earlier: Sequence[Evaluation]) -> Winner:
     lower, upper = row.details["test_interval"]
     parity = row.details.get("parity")
     folder = str(row.details.get("folder", ""))
@@ -245,8 +252,26 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords) -> Winner:
         noise=_estimates(row.details.get("noise", {})),
         fp32={name: Measurement.from_json(found) for name, found in row.details.get("fp32", {}).items()},
         exported=_exported(row.details),
+        seeds=over_seeds(row.details.get("seed_errors", ()), row.details.get("failed_seeds", 0)),
+        retraining=row.details.get(RETRAINING, 0),
+        earlier=tuple(map(_earlier_model, earlier)),
         words=words,
     )
+
+
+def _earlier(rows: Iterable[Evaluation]) -> dict[Architecture, list[Evaluation]]:
+    """Return by architecture its rows as a winner that did not fail, the last one included."""
+    found: dict[Architecture, list[Evaluation]] = {}
+    for row in rows:
+        if row.stage == "winner" and not row.failed:
+            found.setdefault(row.architecture, []).append(row)
+    return found
+
+
+def _earlier_model(row: Evaluation) -> Earlier:
+    lower, upper = row.details["test_interval"]
+    folder, epochs = str(row.details.get("folder", "")), row.details.get("epochs")
+    return Earlier(float(row.details["test_error"]), Interval(float(lower), float(upper)), folder, epochs)
 
 
 def _exported(details: Mapping[str, Any]) -> Estimate | None:
@@ -278,5 +303,18 @@ def _costs(winner: Winner, names: Sequence[str]) -> tuple[float, ...]:
 
 
 def last_rows(rows: Iterable[Evaluation], stage: Stage) -> dict[Architecture, Evaluation]:
-    """The last row of a stage about each architecture: it is the one that counts."""
-    return {row.architecture: row for row in rows if row.stage == stage}
+    """Return the last row of a stage about each architecture: it is the one that counts.
+
+    A later retraining that failed leaves a model that was there before as it is.
+    """
+    found: dict[Architecture, Evaluation] = {}
+    for row in rows:
+        if row.stage == stage and not is_overruled(row, found.get(row.architecture)):
+            found[row.architecture] = row
+    return found
+
+
+def is_overruled(row: Evaluation, before: Evaluation | None) -> bool:
+    """Return True if a failed row about a retraining leaves the row ``before`` of the same stage as it is."""
+    is_of_winners = row.stage in ("retrain", "winner")
+    return is_of_winners and row.failed and before is not None and not before.failed

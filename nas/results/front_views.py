@@ -81,6 +81,8 @@ def _row(front: Winners, winner: Winner, standing: Standing) -> dict[str, Any]:
         "test_error_lower": winner.test_interval.lower,
         "test_error_upper": winner.test_interval.upper,
         "near_chance": winner.is_near_chance if winner.chance_error is not None else None,
+        "worse_than_constant": winner.is_worse_than_constant if winner.chance_error is not None else None,
+        **_seed_columns(winner),
         "doubts": "; ".join(winner.doubts),
     }
     for name, measurement in winner.measurements.items():
@@ -91,6 +93,18 @@ def _row(front: Winners, winner: Winner, standing: Standing) -> dict[str, Any]:
     row |= dict(winner.values)
     row |= {f"choice.{name}": option for name, option in winner.architecture.items()}
     return {**row, "bundle": "" if winner.bundle is None else str(winner.bundle)}
+
+
+def _seed_columns(winner: Winner) -> dict[str, Any]:
+    if winner.seeds is None:
+        return {}
+    found = winner.seeds.estimate
+    return {
+        "seeds": len(winner.seeds.errors),
+        "test_error_over_seeds": found.value,
+        "test_error_over_seeds_lower": found.interval.lower,
+        "test_error_over_seeds_upper": found.interval.upper,
+    }
 
 
 def front_plot(front: Winners, metric: str | None = None) -> Any:
@@ -153,9 +167,14 @@ def _trace(winners: Sequence[Winner], cost: Metric, quality: Metric, is_share: b
             "thickness": 1,
         },
         "mode": "markers",
-        "text": [html.escape(f"{winner.architecture.id}: {winner.short}") for winner in winners],
+        "text": [html.escape(_hover(winner)) for winner in winners],
         "hovertemplate": f"%{{text}}<br>%{{x}}, %{{y:.4g}}{' %' if is_share else ''}<extra></extra>",
     }
+
+
+def _hover(winner: Winner) -> str:
+    over = "" if winner.seeds is None else f", {winner.seeds.text(winner.words)}"
+    return f"{winner.architecture.id}: {winner.short}{over}"
 
 
 def _cost(front: Winners, metric: str | None) -> Metric:
@@ -192,17 +211,26 @@ def _rows(front: Winners, ranges: bool = True) -> list[list[str]]:
     chosen = [precision_of(winner.architecture) for winner in front.winners]
     precisions = ["precision"] if any(chosen) else []
     same_title = ["same as"] if is_same else []
-    rows = [["", "winner", *precisions, "front", f"test {front.words.title}", *costs, *limits, *same_title]]
+    seeds = ["over seeds"] if any(winner.seeds is not None for winner in front.winners) else []
+    rows = [["", "winner", *precisions, "front", f"test {front.words.title}", *seeds, *costs, *limits, *same_title]]
     for number, (winner, standing) in enumerate(zip(front.winners, front.standings, strict=True)):
         place = "yes" if standing.on_front else "no"
-        accuracy = front.words.text(winner.test_error) + (" (near chance)" if winner.is_near_chance else "")
+        accuracy = front.words.text(winner.test_error) + (f" ({winner.chance_mark})" if winner.chance_mark else "")
         found = [_cost_text(winner, cost, ranges) for cost in shown_costs]
         met = ["met" if winner.meets(front.limits) else "not met"] if front.limits else []
         same = f"{len(standing.same_as)} others" if len(standing.same_as) > 1 else "".join(standing.same_as)
         named = [chosen[number] or ""] if precisions else []
-        shown = [str(number), winner.architecture.id, *named, place, accuracy, *found, *met]
+        over = [_seeds_text(winner)] if seeds else []
+        shown = [str(number), winner.architecture.id, *named, place, accuracy, *over, *found, *met]
         rows.append([*shown, *([same] if is_same else [])])
     return rows[: MOST_SHOWN + 1]
+
+
+def _seeds_text(winner: Winner) -> str:
+    """Return the interval over seeds, and their number: ``93.80–94.44 % (3)``."""
+    if winner.seeds is None:
+        return "one seed"
+    return f"{winner.words.range_text(winner.seeds.estimate.interval)} ({len(winner.seeds.errors)})"
 
 
 def _choices(front: Winners, width: int) -> list[str]:

@@ -17,6 +17,7 @@ from nas.errors import JournalError, RecipeError, nearest
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe, read_recorded_recipe
 from nas.results.notes.prior_ranks import prior_note
+from nas.results.notes.retraining_notes import retraining_note
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader
@@ -28,6 +29,8 @@ from nas.storage.journal_rows import (
     Ended,
     Fit,
     RecipeText,
+    RetrainingBegan,
+    RetrainingEnded,
     RoundEnded,
     RungsJudged,
     SupernetTrained,
@@ -156,6 +159,8 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -
     for trained in journal.rows(SupernetTrained):
         facts = {"epochs": trained.epochs, "seconds": trained.seconds, "loss of the largest": trained.loss}
         notes["supernet"] = {**facts, "sha256": trained.sha256}
+    retrained = retraining_note(journal.rows(RetrainingBegan), {row.number for row in journal.rows(RetrainingEnded)})
+    notes |= {"retrained afterwards": retrained} if retrained else {}
     prior = prior_note(rows)
     notes |= {"how priors rank candidates": prior} if prior else {}
     turned_away = _turned_away(journal)

@@ -15,6 +15,8 @@ from nas.errors import JournalError, did_you_mean
 from nas.hardware.energy.metering import grams_co2e
 from nas.hardware.roofline import Throughput, throughput_of
 from nas.results.bundle import Bundle
+from nas.results.chance_marks import WORSE, chance_mark
+from nas.results.seeds import Earlier, OverSeeds
 from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.space.parts.training_parts import precision_of
 from nas.space.search_space import SearchSpace
@@ -52,6 +54,9 @@ class Winner:
         fp32: by metric, the measurement of the same weights in fp32, where another precision was chosen.
         exported: ``exported_test_error`` with its 95 % interval, where another precision was chosen.
         noise: by corruption, the test error under it, if the recipe asked for that.
+        seeds: the test errors of several trainings by different seeds; None where there was one alone.
+        retraining: the number of the retraining after the run had ended that made it; 0 for the run's own winners.
+        earlier: the models that the same network had before, oldest first.
         words: the words for the error.
         bundle: the bundle's path; None for a winner from a table.
         space: the space, where the search was given one as an object.
@@ -77,18 +82,22 @@ class Winner:
     noise: Mapping[str, Estimate] = field(default_factory=dict)
     fp32: Mapping[str, Measurement] = field(default_factory=dict)
     exported: Estimate | None = None
+    seeds: OverSeeds | None = None
+    retraining: int = 0
+    earlier: tuple[Earlier, ...] = ()
     words: ErrorWords = OF_IMAGES
     bundle: Path | None = None
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         found = [f"{self.words.text(self.test_error)} test {self.words.title}"]
+        found += [self.seeds.text(self.words)] if self.seeds is not None else []
         found += [
             f"{METRICS[name].title.lower()} {METRICS[name].format(each.median)}"
             for name, each in self.measurements.items()
             if name in METRICS
         ]
-        found += ["near chance"] if self.is_near_chance else []
+        found += [self.chance_mark] if self.chance_mark else []
         return f"Winner {self.architecture.id}: {', '.join(found)}; {choices_within(self.architecture, REPR_WIDTH)}"
 
     def load(self, space: SearchSpace | type[SearchSpace] | None = None) -> torch.nn.Module:
@@ -132,6 +141,16 @@ class Winner:
         This is so if the 95 % interval of the test error reaches the error of that answer.
         """
         return self.chance_error is not None and self.test_interval.upper >= self.chance_error
+
+    @property
+    def is_worse_than_constant(self) -> bool:
+        """True if always giving the best constant answer, such as the most frequent class, has a lower test error."""
+        return self.chance_mark == WORSE
+
+    @property
+    def chance_mark(self) -> str:
+        """The mark ``near chance`` or ``worse than a constant answer``; empty for a model that learned something."""
+        return chance_mark(self.test_error, self.test_interval, self.chance_error)
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -257,6 +276,10 @@ class Winner:
             "exported_test_error": self.exported_test_error,
             "chance_error": self.chance_error,
             "near_chance": None if self.chance_error is None else self.is_near_chance,
+            "worse_than_constant": None if self.chance_error is None else self.is_worse_than_constant,
+            "seeds": None if self.seeds is None else self.seeds.to_json(),
+            "retraining": self.retraining,
+            "earlier": [each.to_json() for each in self.earlier],
             "parity": self.parity,
             "bundle": self.folder,
         }

@@ -227,7 +227,7 @@ def write_aside(path: Path, content: bytes) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove files that a killed writer of the run had begun beside their places, see ``write_aside``."""
-    for path in (*folder.glob(".*.*"), *folder.glob("*/*/.*.*")):
+    for path in (*folder.glob(".*.*"), *folder.glob("*/*/.*.*"), *folder.glob("*/*/*/.*.*")):
         if re.fullmatch(r"\..+\.[0-9]+", path.name):
             path.unlink()
 

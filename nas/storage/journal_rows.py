@@ -11,6 +11,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, Self, TypeVar, final
 
 from nas.space.architecture import Architecture
+from nas.storage.retraining_rows import (
+    RetrainingBegan as RetrainingBegan,
+    RetrainingEnded as RetrainingEnded,
+    SeedTested as SeedTested,
+)
 from nas.values.evaluation import Evaluation
 from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement
@@ -360,6 +365,6 @@ def _refuse_constant(text: str) -> None:
 
 KNOWN: tuple[type[Row], ...] = (
     *(RecipeText, Evaluation, Fit, TurnedAway, TrainingsEnded, RoundEnded, Began, Ended, RungsJudged, Agreement),
-    *(SupernetTrained, Cost, BenchUsed, BaselineTested),
+    *(SupernetTrained, Cost, BenchUsed, BaselineTested, SeedTested, RetrainingBegan, RetrainingEnded),
 )
 """All classes of rows."""

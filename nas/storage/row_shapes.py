@@ -86,6 +86,13 @@ class _Details(_Shape):
     fp32: dict[str, _Measurement] = {}
     scores: dict[str, Bounds] = {}
     noise: dict[str, Bounds] = {}
+    retraining: Count = 0
+    teacher: str = ""
+    items: Count | None = None
+    resumed: Count = 0
+    seed_errors: list[Loss] = []
+    failed_seeds: Count = 0
+    chance_error: float | None = None
 
 
 class _Evaluation(_Shape):
@@ -201,6 +208,31 @@ class _Baseline(_Shape):
         return self
 
 
+class _Seed(_Shape):
+    architecture: Choices
+    number: Annotated[int, Field(ge=1, le=1000)]
+    retraining: Count
+    test_error: Loss | None
+    failure: _Failure | None
+
+    @model_validator(mode="after")
+    def _has_an_error(self) -> Self:
+        if (self.failure is None) == (self.test_error is None):
+            raise ValueError("a further seed must have a test error or a failure")
+        return self
+
+
+class _RetrainingBegan(_Shape):
+    number: Annotated[int, Field(ge=1, le=2**31)]
+    asked: dict[str, Any]
+    architectures: Annotated[list[Choices], Field(min_length=1)]
+    data: dict[str, Any] = {}
+
+
+class _RetrainingEnded(_Shape):
+    number: Annotated[int, Field(ge=1, le=2**31)]
+
+
 SHAPES: Mapping[str, type[BaseModel]] = {
     "evaluation": _Evaluation,
     "fit": _Fit,
@@ -216,6 +248,9 @@ SHAPES: Mapping[str, type[BaseModel]] = {
     "cost": _Cost,
     "bench": _Bench,
     "baseline": _Baseline,
+    "seed": _Seed,
+    "retraining_began": _RetrainingBegan,
+    "retraining_ended": _RetrainingEnded,
 }
 """The shape of each kind of row."""
 

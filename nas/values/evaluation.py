@@ -59,13 +59,17 @@ class Evaluation:
       ``by``, the way of evaluating if it was not training; ``prior``, what was known of it beforehand, by name.
     - check: the same, for the handful that is trained alone to check another way of evaluating.
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
-      it began from if not from scratch.
+      it began from if not from scratch; ``teacher``, the model that it learned from too; ``resumed``, the epoch after
+      which it last went on; ``retraining``, the number of a retraining after the run had ended, and ``items``, the
+      number of items that it was trained on.
     - winner: ``test_error``; ``test_interval``, 95 %; ``scores``, other metrics on the test split with both ends of
       their intervals; ``noise``, the same for the error under each corruption; ``parity``, the
       largest difference of outputs;
       ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying;
       ``chance_error``, the test error of the best constant answer. Where the precision is a choice: ``fp32``, the
-      measurements of the same weights in fp32, and ``exported_interval``, 95 %, of ``exported_test_error``.
+      measurements of the same weights in fp32, and ``exported_interval``, 95 %, of ``exported_test_error``. With
+      several seeds: ``seed_errors``, the test error of each, its own first, and ``failed_seeds``, the number of those
+      that failed. ``epochs``, ``start``, ``teacher``, ``items`` and ``retraining`` are those of its training.
     """
 
     kind: ClassVar[str] = "evaluation"

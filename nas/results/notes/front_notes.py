@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from nas.results.chance_marks import chance_text
 from nas.results.failures import FailureCount
 from nas.results.notes.precision_notes import precision_notes
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture, choices_within
-from nas.values.comparison import Standing
+from nas.values.comparison import Estimate, Standing, is_surely_less
 from nas.values.error_words import ErrorWords
 from nas.values.metric import Metric
 from nas.values.objective import Limit, Objective
@@ -72,6 +73,7 @@ def notes_of(front: Winners) -> list[tuple[str, ...]]:
         own = winner.architecture.id
         standing = by_id[own]
         found = [near_chance_text(winner)] if winner.is_near_chance else []
+        found += [earlier_text(winner)] if winner.earlier else []
         if standing.same_as:
             found.append(same_text(front, own, by_id))
         if standing.on_front and standing.barely_ahead_of:
@@ -85,12 +87,20 @@ def notes_of(front: Winners) -> list[tuple[str, ...]]:
 
 
 def near_chance_text(winner: Winner) -> str:
-    """Return the sentence about a winner that is near chance; the same for all such winners of a run."""
-    assert winner.chance_error is not None
-    return (
-        f"Near chance: the interval of the test {winner.words.title} reaches that of {winner.words.constant}, "
-        f"{winner.words.text(winner.chance_error)}."
-    )
+    """Return the sentence about a winner that is near chance, or worse than a constant answer."""
+    return chance_text(winner.test_error, winner.test_interval, winner.chance_error, winner.words)
+
+
+def earlier_text(winner: Winner) -> str:
+    """Return the sentence about the models that a winner's network had before it was retrained again.
+
+    It says so if the new model is surely worse than the last one.
+    """
+    before = "; ".join(each.text(winner.words) for each in winner.earlier)
+    now, last = winner.estimate("error"), winner.earlier[-1]
+    is_worse = is_surely_less(Estimate(last.test_error, last.test_interval), now)
+    worse = " The new model is surely worse." if is_worse else ""
+    return f"{winner.architecture.id} was retrained (number {winner.retraining}). Before: {before}.{worse}"
 
 
 def same_text(front: Winners, own: str, by_id: dict[str, Standing]) -> str:
