@@ -19,7 +19,6 @@ from nas.recipe.sections import (
     ExecutionRecipe,
     MeasuringRecipe,
     PredictorRecipe,
-    RetrainingRecipe,
     SamplerRecipe,
     Score,
     Section,
@@ -30,7 +29,13 @@ from nas.recipe.sections import (
 )
 from nas.recipe.small_searches import DEFAULT_ROUNDS, with_small_defaults
 from nas.recipe.toml_text import NAMED, apply_overrides, flat_literals, read_toml, toml_lines
-from nas.recipe.training_sections import EarlyStoppingRecipe, RobustnessRecipe, TrainingRecipe
+from nas.recipe.training_sections import (
+    EarlyStoppingRecipe,
+    RetrainingRecipe,
+    RobustnessRecipe,
+    TrainingRecipe,
+    check_retraining,
+)
 from nas.values.objective import Limit, Objective, with_units
 from nas.values.target import Target, checked_precisions
 
@@ -262,12 +267,8 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _weights_to_start_from(self) -> Recipe:
-        if self.retraining.start == "supernet" and self.evaluate != "supernet":
-            raise ValueError(
-                'retraining.start "supernet" takes weights that candidates shared, so evaluate must be "supernet", '
-                f'but got "{self.evaluate}".'
-            )
+    def _winners_can_be_retrained(self) -> Recipe:
+        check_retraining(self.retraining, self.training, self.evaluate)
         return self
 
     @model_validator(mode="after")

@@ -222,19 +222,6 @@ class ZeroCostRecipe(Section):
     """The Spearman correlation with trainings below which a warning is given."""
 
 
-class RetrainingRecipe(Section):
-    """How winners are retrained, on the training and validation items together."""
-
-    winners: int = Field(default=4, ge=1)
-    """The most winners."""
-    epochs: int = Field(default=16, ge=1)
-    """Epochs of a winner's training."""
-    time_limit_s: float = Field(default=7200.0, gt=0)
-    """The time limit of one retraining, in seconds."""
-    start: Literal["scratch", "supernet"] = "scratch"
-    """Retrain from scratch, or from the weights that candidates shared."""
-
-
 class ExecutionRecipe(Section):
     """Where trainings run. These keys change no result, so a resumed run may change them."""
 

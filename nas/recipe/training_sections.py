@@ -1,4 +1,4 @@
-"""The sections of a recipe about training candidates, and about stopping it early."""
+"""The sections of a recipe about training candidates, stopping it early, and retraining winners."""
 
 from __future__ import annotations
 
@@ -113,6 +113,66 @@ class TrainingRecipe(Section):
                     raise ValueError(f"search.{name} has the option {option!r}: {why}") from None
             Choice(name, tuple(options), affects="training")
         return self
+
+
+class RetrainingRecipe(Section):
+    """How winners are retrained, on the training and validation items together."""
+
+    winners: int = Field(default=4, ge=1)
+    """The most winners."""
+    epochs: int = Field(default=16, ge=1)
+    """Epochs of a winner's training."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """Trainings of each winner, by different seeds. With several, its accuracy has an interval over seeds."""
+    time_limit_s: float = Field(default=7200.0, gt=0)
+    """The time limit of one retraining, in seconds."""
+    start: Literal["scratch", "supernet"] = "scratch"
+    """Retrain from scratch, or from the weights that candidates shared."""
+    teacher: str | None = Field(default=None, min_length=1)
+    """A model to learn from as well: ``best``, the best winner; a bundle's folder; or ``module:function``."""
+    training: dict[str, bool | int | float | str] = {}  # noqa: RUF012 (pydantic copies it)
+    """Keys of ``[training]`` that winners are trained by in the place of the recipe's, such as ``ema``."""
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _settings_of_training(cls, value: object) -> object:
+        """Refuse what is no table of settings of training, with the name of the key."""
+        if not isinstance(value, Mapping):
+            raise ValueError(f"training must be a table, such as ema = 0.99, but got {value!r}.")
+        known = SEARCHABLE - {"epochs"}
+        for name, setting in value.items():
+            if name == "epochs":
+                raise ValueError(f"training has no epochs, but got {setting!r}: set retraining.epochs.")
+            if name not in known:
+                raise ValueError(
+                    f"training must name keys of [training], but got {name!r}. {did_you_mean(name, known)}"
+                )
+            try:
+                TrainingRecipe.model_validate({name: setting})
+            except ValidationError as error:
+                why = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"training.{name} is {setting!r}: {why}") from None
+        return value
+
+
+def check_retraining(retraining: RetrainingRecipe, training: TrainingRecipe, evaluate: str) -> None:
+    """Check that winners can be retrained as their section says. Raises ValueError if other sections forbid it."""
+    if retraining.start == "supernet" and evaluate != "supernet":
+        raise ValueError(
+            'retraining.start "supernet" takes weights that candidates shared, so evaluate must be "supernet", '
+            f'but got "{evaluate}".'
+        )
+    if training.function is not None and retraining.teacher is not None:
+        raise ValueError(
+            f"retraining.teacher teaches in the trainer of this project, but got {retraining.teacher!r} with "
+            f"training.function {training.function!r}. Leave one of them out."
+        )
+    both = sorted(set(retraining.training) & set(training.search))
+    if both:
+        raise ValueError(
+            f"training.search has the options of {both[0]}, and each winner keeps its own, but retraining.training "
+            f"sets it to {retraining.training[both[0]]!r}. Leave one of them out."
+        )
 
 
 class EarlyStoppingRecipe(Section):

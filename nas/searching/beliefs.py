@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nas.hardware.energy_model import MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
 from nas.prediction.predictor import Predictor
+from nas.results.front import is_overruled
 from nas.searching.failures import RepeatedFailures
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
@@ -153,10 +154,10 @@ class Beliefs:
             self.trainings[architecture] = row
             (self._shared.add if row.is_shared else self._shared.discard)(architecture)
             self._index_candidate(row)
-        elif row.stage == "retrain":
-            self.retrainings[architecture] = row
-        elif row.stage == "winner":
-            self.winners[architecture] = row
+        elif row.stage in ("retrain", "winner"):
+            known = self.retrainings if row.stage == "retrain" else self.winners
+            if not is_overruled(row, known.get(architecture)):
+                known[architecture] = row
         elif row.stage == "measure" and not row.failed:
             self.measurements.setdefault(architecture, {}).update(row.measurements)
         if row.failed and row.stage in ("measure", "train"):

@@ -53,7 +53,7 @@ from nas.tables.table_evaluation import SearchedTable
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
 from nas.training.own.function import TrainingFunction
-from nas.training.settings import training_settings
+from nas.training.settings import retraining_settings, training_settings
 from nas.training.supernet import check_supernet
 from nas.values.target import Target
 
@@ -237,7 +237,8 @@ def _resolve_models(
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     made, look = with_training_choices(recipe, made, look, progress.say)
-    check_training(made, training_settings(recipe), loaded)
+    for settings in (training_settings(recipe), retraining_settings(recipe)):
+        check_training(made, settings, loaded)
     check_parent(recipe, made)
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,6 +88,29 @@ def training_settings(
     )
 
 
+def retraining_settings(
+    recipe: Recipe,
+    epochs: int | None = None,
+    time_limit_s: float | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> TrainingSettings:
+    """Return the way of retraining winners: on all items, with the weights kept.
+
+    It is the recipe's, or that for other epochs, another time, or other settings than its ``retraining.training``.
+    """
+    section = recipe.retraining
+    settings = training_settings(
+        recipe,
+        section.epochs if epochs is None else epochs,
+        1.0,
+        section.time_limit_s if time_limit_s is None else time_limit_s,
+        keep_weights=True,
+        use_validation=True,
+    )
+    changes: dict[str, Any] = dict(section.training if training is None else training)
+    return replace(settings, **changes)
+
+
 def searched_robustness(recipe: Recipe) -> Robustness | None:
     """Return the noise that candidates are evaluated under; None where its error is neither minimised nor limited."""
     asked = trained_metrics(recipe.parsed_objectives, recipe.parsed_limits)
@@ -102,3 +126,8 @@ def robustness_of(recipe: Recipe) -> Robustness:
 def training_seed(recipe: Recipe, architecture: Architecture) -> int:
     """Return a seed that depends on the recipe's seed and the architecture alone, not on order or workers."""
     return (int(architecture.id[:7], 16) + 7919 * recipe.seed) % 2**31
+
+
+def further_seed(seed: int, number: int) -> int:
+    """Return the seed of a further training of the same architecture; number 0 is ``seed`` itself."""
+    return (seed + 104_729 * number) % 2**31

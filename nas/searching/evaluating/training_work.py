@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
+
 from nas.searching.state import RunState
+from nas.space.architecture import Architecture
+from nas.tasks.data_source import DataSource
 from nas.training.own.work import OwnTraining
 from nas.training.settings import TrainingSettings
-from nas.training.supernet import SharedWeights
 from nas.training.training import CandidateTraining
 
 
 def training_work(
-    state: RunState, settings: TrainingSettings, start: SharedWeights | None = None, longer: float = 1.0
+    state: RunState,
+    settings: TrainingSettings,
+    start: Callable[[Architecture, torch.nn.Module], None] | None = None,
+    longer: float = 1.0,
+    *,
+    teacher: Callable[[], torch.nn.Module] | None = None,
+    source: DataSource | None = None,
 ) -> CandidateTraining | OwnTraining:
     """Return the work that trains by ``settings``, or by a candidate's own choices where it has some.
 
-    ``start`` holds the weights to begin with. ``longer`` multiplies a candidate's own epochs.
+    ``start`` holds the weights to begin with. ``longer`` multiplies a candidate's own epochs. A ``teacher`` and a
+    ``source`` of the task take the place of the recipe's.
     """
     found = state.resolved
+    source = source or found.source
     if found.function is not None:
-        return OwnTraining(found.space, found.source, settings, found.function, state.stopwatch, longer)
+        return OwnTraining(found.space, source, settings, found.function, state.stopwatch, longer)
     return CandidateTraining(
-        found.space, found.source, settings, state.stopwatch, start, found.teacher, longer, state.inheritance
+        found.space, source, settings, state.stopwatch, start, teacher or found.teacher, longer, state.inheritance
     )

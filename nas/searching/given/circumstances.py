@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.errors import JournalError
+from nas.errors import JournalError, RecipeError
 from nas.recipe.recipe import Recipe
-from nas.storage.journal import RECIPE
-from nas.storage.journal_rows import Began
+from nas.storage.journal import JOURNAL, RECIPE
+from nas.storage.journal_rows import Began, RecipeText
+
+
+def recipe_then(begun: RecipeText, folder: Path) -> Recipe:
+    """Return the recipe with which the run began. Raises JournalError if the journal's copy is damaged."""
+    try:
+        return Recipe.from_toml(begun.text)
+    except RecipeError as error:
+        raise JournalError(
+            f"a run goes on with the recipe that it began with, but the copy in {folder / JOURNAL} is damaged: {error}"
+        ) from error
 
 
 def check_recipe(then: Recipe, now: Recipe, folder: Path) -> None:

@@ -19,6 +19,9 @@ from nas.space.search_space import SearchSpace
 from nas.space.signature import Signature
 from nas.space.tracing import trace_layers
 
+BEST = "best"
+"""The name of the best winner as a teacher of the others."""
+
 
 @final
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Teacher:
 
     name: str
     signature: Signature
+    key: str = "training.teacher"
 
     def __call__(self) -> torch.nn.Module:
         """Return the module. Raises RecipeError if there is none for these inputs and outputs."""
@@ -40,18 +44,41 @@ def teacher_of(recipe: Recipe, signature: Signature, space: SearchSpace | None =
         RecipeError: there is no such bundle or function, its model has other inputs or another output, or candidates
             have inputs of their own.
     """
+    retraining = recipe.retraining.teacher
+    if retraining is not None:
+        retraining_teacher_of(retraining, recipe, signature, space)
     name = recipe.training.teacher
-    if name is None:
-        return None
+    return None if name is None else _checked(name, "training.teacher", recipe, signature, space)
+
+
+def retraining_teacher_of(
+    name: str, recipe: Recipe, signature: Signature, space: SearchSpace | None = None
+) -> Teacher | None:
+    """Return the teacher of winners of that name; None for the best winner, which is not there yet.
+
+    Raises:
+        RecipeError: as for ``teacher_of``.
+    """
+    if name != BEST:
+        return _checked(name, "retraining.teacher", recipe, signature, space)
+    _check_inputs("retraining.teacher", recipe, space)
+    return None
+
+
+def _checked(name: str, key: str, recipe: Recipe, signature: Signature, space: SearchSpace | None) -> Teacher:
+    _check_inputs(key, recipe, space)
+    # Workers run in folders of their own, so the path must be whole.
+    teacher = Teacher(name if _is_code(name) else str(Path(name).resolve()), signature, key)
+    teacher()
+    return teacher
+
+
+def _check_inputs(key: str, recipe: Recipe, space: SearchSpace | None) -> None:
     if isinstance(space, HasInputs):
         raise RecipeError(
             f"a teacher sees the inputs of the candidates, but those of {recipe.space.name!r} have inputs of their "
-            "own, such as another resolution. Leave training.teacher out."
+            f"own, such as another resolution. Leave {key} out."
         )
-    # Workers run in folders of their own, so the path must be whole.
-    teacher = Teacher(name if _is_code(name) else str(Path(name).resolve()), signature)
-    teacher()
-    return teacher
 
 
 def _is_code(name: str) -> bool:
@@ -62,19 +89,19 @@ def _is_code(name: str) -> bool:
 def _loaded(teacher: Teacher) -> torch.nn.Module:
     name, signature = teacher.name, teacher.signature
     try:
-        module = _of_code(name, signature) if _is_code(name) else _of_bundle(Path(name), signature)
+        module = _of_code(name, signature) if _is_code(name) else _of_bundle(Path(name), signature, teacher.key)
         trace_layers(module, signature)
     except CandidateError as error:
-        raise RecipeError(f"training.teacher {name!r} must be a model for the same task, but {error.reason}") from error
+        raise RecipeError(f"{teacher.key} {name!r} must be a model for the same task, but {error.reason}") from error
     return module
 
 
-def _of_bundle(folder: Path, signature: Signature) -> torch.nn.Module:
+def _of_bundle(folder: Path, signature: Signature, key: str) -> torch.nn.Module:
     try:
         bundle = Bundle.read(folder)
     except NasError as error:
         raise RecipeError(
-            f"training.teacher is the folder of a winner, such as runs/my-run/winners/0123456789ab, or "
+            f"{key} is the folder of a winner, such as runs/my-run/winners/0123456789ab, or "
             f"module:function, but got {str(folder)!r}. {error}"
         ) from error
     if bundle.signature != signature:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, final
 
@@ -39,6 +39,7 @@ def with_training_choices(
             )
     made = with_training(space, search)
     names = [choice.name for choice in made.choices if choice.is_of_training]
+    check_retrained(recipe.retraining.training, names)
     if names and (recipe.evaluate in ("supernet", "zero-cost") or (search and recipe.evaluate == "table")):
         raise RecipeError(
             f'settings of training are searched where candidates are trained, evaluate = "train", but got '
@@ -51,6 +52,20 @@ def with_training_choices(
         )
     _check_own(space, say)
     return made, LookWithout(look, made) if isinstance(made, WithTraining) else look
+
+
+def check_retrained(settings: Mapping[str, object], names: Collection[str]) -> None:
+    """Check that winners are not retrained by settings in which candidates differ: each keeps its own.
+
+    Raises:
+        RecipeError: one of ``names``, the choices of training, is among the settings.
+    """
+    both = sorted(set(settings) & set(names))
+    if both:
+        raise RecipeError(
+            f"{both[0]} is a choice of the candidates, and each winner keeps its own, but it is to be "
+            f"{settings[both[0]]!r} for retraining. Leave it out of retraining.training."
+        )
 
 
 def _check_own(space: SearchSpace, say: Callable[[str], None]) -> None:

@@ -104,7 +104,7 @@ class Schedule:
         train, validation = self._items
         longer = (train + validation) / max(1.0, training.subset * train)
         longer *= retraining.epochs / training.epochs
-        return math.ceil(count / self._workers) * self._epochs * longer * epoch_s
+        return math.ceil(count * retraining.seeds / self._workers) * self._epochs * longer * epoch_s
 
     @property
     def _epoch_s(self) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from nas.errors import JournalError, RecipeError
 from nas.hardware.machine import processor_name
 from nas.recipe.recipe import Recipe
+from nas.results.front import last_rows
 from nas.searching.solving.asked import Asked
 from nas.searching.solving.kept import own_fingerprint
 from nas.searching.solving.knowledge import Knowledge
@@ -28,6 +29,7 @@ from nas.storage.journal_rows import (
     SupernetTrained,
     TrainingsEnded,
 )
+from nas.storage.retraining_rows import RETRAINING
 from nas.values.evaluation import Evaluation
 
 WEIGHTS = "model.safetensors"
@@ -109,12 +111,16 @@ def _measured(asked: Asked, knowledge: Knowledge) -> list[Evaluation]:
 
 def _copied(source: Path, folder: Path, rows: Iterable[Evaluation]) -> list[Evaluation]:
     """Copy the weights of retrained models, and return the rows about those that are there."""
-    retrained = {row.architecture: row for row in rows if row.stage == "retrain" and not row.failed}
+    retrained = {a: row for a, row in last_rows(rows, "retrain").items() if not row.failed}
     found = []
     for row in retrained.values():
-        inside = Path("winners") / row.architecture.id / WEIGHTS
-        if _copy(source / inside, folder / inside):
-            found.append(replace(row, predicted={}))
+        inside = Path("winners") / row.architecture.id
+        held = Path(str(row.details.get("folder") or inside))  # a later retraining has another one
+        is_inside = (source / held).resolve().is_relative_to(source.resolve())
+        if is_inside and _copy(source / held / WEIGHTS, folder / inside / WEIGHTS):
+            details = {key: value for key, value in row.details.items() if key != RETRAINING}
+            details["folder"] = inside.as_posix()
+            found.append(replace(row, predicted={}, details=details))
     return found
 
 

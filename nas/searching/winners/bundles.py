@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -46,10 +46,12 @@ TESTED_TOGETHER = 512
 class BundleMaker:
     """Makes a winner of each retrained architecture, in a folder of its own within the run's ``folder``."""
 
-    def __init__(self, state: RunState, fitting: Fitting, folder: Path) -> None:
+    def __init__(self, state: RunState, fitting: Fitting, folder: Path, inside: str = WINNERS) -> None:
+        """Make the bundles in the folder ``inside`` that of the run."""
         self._state = state
         self._fitting = fitting
         self._folder = folder
+        self._inside = inside
 
     def export(self, architecture: Architecture) -> float:
         """Write the bundle's ``model.onnx``, and the format that the runtime takes.
@@ -96,10 +98,12 @@ class BundleMaker:
         outcome: Outcome,
         difference: float,
         plain: Mapping[str, Measurement],
+        more: Callable[[float | None], Mapping[str, Any]] = lambda error: {},
     ) -> Evaluation:
         """Test a winner and return its row. The exported model is tested too, to show what deploying changes.
 
-        ``plain`` are measurements of the same weights in fp32, where the precision was chosen.
+        ``plain`` are measurements of the same weights in fp32, where the precision was chosen. ``more`` returns further
+        details of the row by the test error, which is None if the winner fails.
         """
         state = self._state
         task = self._task(architecture)
@@ -115,7 +119,8 @@ class BundleMaker:
             scores = recordable(scores_of(deployed, task.test))
             noise = self._noise(architecture, model, task)
         except CandidateError as error:
-            return Evaluation("winner", architecture, failure=Failure(error.kind, error.reason))
+            failure = Failure(error.kind, error.reason)
+            return Evaluation("winner", architecture, details=more(None), failure=failure)
         tested = scores.pop("error")
         if noise:
             scores[NOISE] = mean_score(list(noise.values()))
@@ -134,8 +139,9 @@ class BundleMaker:
                 **_compared(plain, exported, task),
                 "chance_error": deployed.chance_error,
                 "parity": difference,
-                "folder": f"{WINNERS}/{architecture.id}",
+                "folder": f"{self._inside}/{architecture.id}",
                 "deployed": model.path.relative_to(folder).as_posix(),
+                **more(tested.value),
             },
         )
         self._write_bundle(row, outcome, task)
@@ -198,7 +204,7 @@ class BundleMaker:
             write_aside(folder / name, content)
 
     def _bundle(self, architecture: Architecture) -> Path:
-        return self._folder / WINNERS / architecture.id
+        return self._folder / self._inside / architecture.id
 
 
 def recordable(scores: Mapping[str, Score]) -> dict[str, Score]:

@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import final
+from typing import Any, final
+
+import torch
 
 from nas.errors import CandidateError
 from nas.hardware.runtimes.runtime import Deployed
-from nas.jobs.execution import Executor, Job, Report
+from nas.jobs.execution import Executor
 from nas.progress import duration_text
 from nas.results.bundle import WEIGHTS
 from nas.searching.evaluating.proxies import SUPERNET
 from nas.searching.evaluating.training_work import training_work
 from nas.searching.fitting import Fitting
+from nas.searching.given.teachers import BEST, retraining_teacher_of
 from nas.searching.planning.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
-from nas.searching.winners.bundles import WINNERS, BundleMaker
+from nas.searching.winners.bundles import BundleMaker
+from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
+from nas.searching.winners.further_seeds import FurtherSeeds
 from nas.searching.winners.misses import say_only_misses
+from nas.searching.winners.retraining_jobs import RetrainingJobs, SeedOf, shared_row, write_weights
+from nas.searching.winners.retraining_plan import RetrainingPlan
+from nas.searching.winners.teaching import EarlierWeights, MakesTeacher, RetrainedTeacher, best_of
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import parents_space
-from nas.storage.journal import write_aside
-from nas.training.settings import training_seed, training_settings
+from nas.storage.retraining_rows import RETRAINING
 from nas.training.supernet import SharedWeights
-from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
+from nas.values.evaluation import Evaluation, Failure, Stage
 
 
 @final
 class Retraining:
-    """The last stages of a run. Each looks first at what the journal has."""
+    """Retrains winners by a plan, the run's own if none is given. Each stage looks first at what the journal has."""
 
-    def __init__(self, state: RunState, fitting: Fitting, folder: Path) -> None:
+    def __init__(self, state: RunState, fitting: Fitting, folder: Path, plan: RetrainingPlan | None = None) -> None:
         self._state = state
         self._folder = folder
-        self._bundles = BundleMaker(state, fitting, folder)
+        self._plan = plan or run_plan(state)
+        self._bundles = BundleMaker(state, fitting, folder, self._plan.folder)
         self._measurements = FinalMeasurements(state, self._bundles)
+        self._seeds = FurtherSeeds(state, fitting, folder, self._plan)
+        is_elsewhere = state.recipe.execution.ray_address is not None
+        self._checkpoints = CheckpointFolder(folder, self._plan.number, sends=is_elsewhere)
 
     def run(self, executor: Executor) -> None:
         """Retrain, export, measure and test, until there are as many winners as asked for, or as the front has."""
@@ -49,15 +61,34 @@ class Retraining:
                 say_only_misses(state)
                 is_said = True
             chosen = [*choose_winners(state.beliefs, wanted), *self._parent()]
-            chosen = list(dict.fromkeys(chosen))
-            untrained = [a for a in chosen if a not in state.beliefs.retrainings]
-            unfinished = [a for a in chosen if a not in state.beliefs.winners]
-            if untrained:
-                self._retrain(untrained, executor)
-            elif unfinished:
-                self._finish(unfinished)
-            else:
-                return
+            if not self._advance(list(dict.fromkeys(chosen)), executor):
+                break
+        self._checkpoints.close()
+
+    def make(self, architectures: Sequence[Architecture], executor: Executor) -> None:
+        """Retrain, export, measure and test these architectures. One that fails gets a row that says why."""
+        while self._advance(architectures, executor):
+            pass
+        self._checkpoints.close()
+
+    def _advance(self, chosen: Sequence[Architecture], executor: Executor) -> bool:
+        """Do the next stage for the chosen architectures. Return False if nothing is left to do for them."""
+        retrained, winners = self._rows("retrain"), self._rows("winner")
+        untrained = [a for a in chosen if a not in retrained]
+        trained = [a for a in chosen if a in retrained and not retrained[a].failed and a not in winners]
+        if untrained:
+            self._retrain(untrained, chosen, executor)
+        elif missing := self._seeds.missing(trained):
+            self._train(self._seeds.to_train(missing), chosen, executor)
+            self._seeds.test(self._seeds.missing(trained))
+        elif trained:
+            self._finish(trained)
+        return bool(untrained or trained)
+
+    def _rows(self, stage: Stage) -> dict[Architecture, Evaluation]:
+        """Return the last rows of a stage that belong to this retraining."""
+        rows = (row for row in self._state.beliefs.rows if row.stage == stage)
+        return {row.architecture: row for row in rows if row.details.get(RETRAINING, 0) == self._plan.number}
 
     def _parent(self) -> list[Architecture]:
         """Return the parent of the space, which people compare all others with, unless it failed."""
@@ -78,17 +109,25 @@ class Retraining:
             state.progress.say(f"{fitting} of {possible} winners fit into the {left} that are left of the search time")
         return fitting
 
-    def _retrain(self, architectures: Sequence[Architecture], executor: Executor) -> None:
-        """Retrain each network once. Architectures that differ in their precision alone share it."""
+    # Training
+
+    def _retrain(self, untrained: Sequence[Architecture], chosen: Sequence[Architecture], executor: Executor) -> None:
+        """Retrain each network once. Architectures that differ in their precision alone share it.
+
+        If the best winner teaches, it is trained first and alone; the others follow in the next pass.
+        """
         state = self._state
-        groups = state.beliefs.training_parts.grouped(architectures)
-        retrained = {state.beliefs.training_parts.of(a): row for a, row in state.beliefs.retrainings.items()}
-        known = [group for group in groups if state.beliefs.training_parts.of(group[0]) in retrained]
-        for group in known:
-            self._share(retrained[state.beliefs.training_parts.of(group[0])], group)
-        groups = [group for group in groups if group not in known]
-        if groups:
-            self._train(groups, executor)
+        part_of = state.beliefs.training_parts.of
+        retrained = {part_of(a): row for a, row in self._rows("retrain").items()}
+        groups = state.beliefs.training_parts.grouped(untrained)
+        for group in groups:
+            if part_of(group[0]) in retrained:
+                self._share(retrained[part_of(group[0])], group)
+        groups = [group for group in groups if part_of(group[0]) not in retrained]
+        best = self._best(chosen)
+        if best is not None and any(best in group for group in groups):
+            groups = [group for group in groups if best in group]
+        self._train([SeedOf(tuple(group)) for group in groups], chosen, executor)
 
     def _share(self, row: Evaluation, architectures: Sequence[Architecture]) -> None:
         """Let architectures have the weights, or the failure, of a retraining that has ended."""
@@ -96,30 +135,64 @@ class Retraining:
             shared = replace(row, architecture=architecture)
             if not row.failed:
                 weights = (self._folder / row.details["folder"] / WEIGHTS).read_bytes()
-                shared = shared_row(row, architecture)
+                shared = shared_row(row, architecture, self._plan)
                 write_weights(self._folder / shared.details["folder"], weights)
             self._state.add(shared)
 
-    def _train(self, groups: Sequence[Sequence[Architecture]], executor: Executor) -> None:
-        state = self._state
-        retraining = state.recipe.retraining
-        state.progress.stage("retraining winners", len(groups))
-        settings = training_settings(
-            state.recipe,
-            retraining.epochs,
-            1.0,
-            retraining.time_limit_s,
-            keep_weights=True,
-            use_validation=True,
+    def _best(self, chosen: Sequence[Architecture]) -> Architecture | None:
+        """Return the winner that teaches the others, which is the best whose training did not fail; None for none."""
+        if self._plan.teacher != BEST:
+            return None
+        rows = self._rows("retrain")
+        sound = [a for a in chosen if a not in rows or not rows[a].failed]
+        return best_of(self._state.beliefs, sound) if sound else None
+
+    def _train(self, seeds: Sequence[SeedOf], chosen: Sequence[Architecture], executor: Executor) -> None:
+        """Train networks by seeds: those that learn from no teacher, and then those that do."""
+        best = self._best(chosen)
+        of = self._state.beliefs.training_parts.of
+        apart = [seed for seed in seeds if best is not None and of(seed.architectures[0]) == of(best)]
+        others = [seed for seed in seeds if seed not in apart]
+        if apart:
+            self._run(apart, "", None, executor)
+        if others and best is not None:
+            teacher = self._retrained_teacher(best)
+            self._run(others, teacher.name, teacher, executor)
+        elif others:
+            self._run(others, self._plan.teacher or "", self._plan.named, executor)
+
+    def _retrained_teacher(self, best: Architecture) -> RetrainedTeacher:
+        resolved, of = self._state.resolved, self._state.beliefs.training_parts.of
+        row = self._rows("retrain")[best]
+        weights = (self._folder / row.details["folder"] / WEIGHTS).read_bytes()
+        return RetrainedTeacher(resolved.space, of(best), resolved.task.signature, weights)
+
+    def _run(self, seeds: Sequence[SeedOf], name: str, teacher: MakesTeacher | None, executor: Executor) -> None:
+        state, plan = self._state, self._plan
+        state.progress.stage("retraining winners", len(seeds))
+        work = training_work(
+            state,
+            plan.settings(state.recipe),
+            self._start(seeds),
+            longer=plan.epochs / state.recipe.training.epochs,
+            teacher=teacher,
+            source=plan.source,
         )
-        start = None
-        if retraining.start == "supernet":
-            start = SharedWeights(state.resolved.space, (self._folder / SUPERNET).read_bytes())
-        work = training_work(state, settings, start, longer=retraining.epochs / state.recipe.training.epochs)
-        source = _Retrainings(state, self._folder, groups)
-        executor.run(work, source, time_limit_s=retraining.time_limit_s)
+        source = RetrainingJobs(state, self._folder, plan, self._checkpoints, seeds, name)
+        executor.run(work, source, time_limit_s=plan.time_limit_s)
         state.progress.close()
         state.note_cost()
+
+    def _start(self, seeds: Sequence[SeedOf]) -> Callable[[Architecture, torch.nn.Module], None] | None:
+        """Return what loads the weights to begin with; None for those that the space draws or loads."""
+        if self._plan.start == "supernet":
+            return SharedWeights(self._state.resolved.space, (self._folder / SUPERNET).read_bytes())
+        if self._plan.start == "winner":
+            first = [seed.architectures[0] for seed in seeds]
+            return EarlierWeights(self._state.beliefs, self._folder, first, self._plan.number)
+        return None
+
+    # Finishing
 
     def _finish(self, architectures: Sequence[Architecture]) -> None:
         """Export and deploy all, measure them together, test each once, and add their rows."""
@@ -133,71 +206,42 @@ class Retraining:
                 parities[architecture] = self._bundles.export(architecture)
                 deployed[architecture] = self._bundles.deploy(architecture)
             except CandidateError as error:
-                state.add(Evaluation("winner", architecture, failure=Failure(error.kind, error.reason)))
+                failure = Failure(error.kind, error.reason)
+                state.add(Evaluation("winner", architecture, details=self._plan.details, failure=failure))
             state.progress.advance()
         outcomes = self._measurements.take(deployed)
         state.progress.stage("testing winners", len(deployed))
+        retrained = self._rows("retrain")
         for architecture, model in deployed.items():
             plain = self._measurements.plain_of(architecture)
-            state.add(self._bundles.winner(architecture, model, outcomes[architecture], parities[architecture], plain))
+            row = self._bundles.winner(
+                architecture,
+                model,
+                outcomes[architecture],
+                parities[architecture],
+                plain,
+                partial(self._details, architecture, retrained[architecture]),
+            )
+            before = state.beliefs.winners.get(architecture)
+            if not row.failed and not row.predicted and before is not None:
+                row = replace(row, predicted=before.predicted)
+            state.add(row)
             state.progress.advance()
         state.progress.close()
         state.schedule.learn(FINISHING, len(architectures), state.spent_s - began_s)
 
-
-@final
-class _Retrainings:
-    """The jobs of retraining. The weights reach the disk before the row that says so."""
-
-    def __init__(self, state: RunState, folder: Path, groups: Sequence[Sequence[Architecture]]) -> None:
-        """Each of ``groups`` shares one retraining."""
-        self._state = state
-        self._folder = folder
-        self._waiting = [group[0] for group in groups]
-        self._groups = {group[0].id: group for group in groups}
-
-    def next_job(self) -> Job | None:
-        if not self._waiting:
-            return None
-        architecture = self._waiting.pop(0)
-        return {
-            "id": architecture.id,
-            "architecture": dict(self._state.beliefs.training_parts.of(architecture)),
-            "seed": training_seed(self._state.recipe, self._state.beliefs.training_parts.of(architecture)),
-        }
-
-    def on_report(self, job: Job, report: Report) -> bool:
-        return True
-
-    def on_restart(self, job: Job) -> None:
-        """Do nothing: only the end of a retraining is kept."""
-
-    def on_end(self, job: Job, report: Report) -> None:
-        first, *others = self._groups[job["id"]]
-        epochs = report["epoch"] if report.get("trained", True) else 0
-        details = {"epochs": epochs, "seconds": report["seconds"], "folder": f"{WINNERS}/{first.id}"}
-        start = self._state.recipe.retraining.start
-        details |= {} if start == "scratch" else {"start": start}
-        row = Evaluation("retrain", first, details=details)
-        rows = [row, *(shared_row(row, other) for other in others)]
-        for each in rows:
-            write_weights(self._folder / each.details["folder"], report["weights"])
-        self._state.add(*rows)
-        self._state.progress.advance()
-
-    def on_failure(self, job: Job, failure: CandidateError) -> None:
-        failed = Failure(failure.kind, failure.reason)
-        self._state.add(*(Evaluation("retrain", each, failure=failed) for each in self._groups[job["id"]]))
-        self._state.progress.advance()
+    def _details(self, architecture: Architecture, retrained: Evaluation, error: float | None) -> dict[str, Any]:
+        """Return what the row of a winner says of its training and its further seeds. One that failed has no error."""
+        if error is None:
+            return self._plan.details
+        kept = ("epochs", "start", "teacher", "items", RETRAINING)
+        training = {key: retrained.details[key] for key in kept if key in retrained.details}
+        return {**training, **self._seeds.details(architecture, error)}
 
 
-def shared_row(row: Evaluation, architecture: Architecture) -> Evaluation:
-    """Return the row of an architecture that shares the retraining of ``row``, with a folder of its own."""
-    details = {**row.details, "folder": f"{WINNERS}/{architecture.id}", TRAINED_AS: row.architecture.id}
-    return Evaluation("retrain", architecture, details=details)
-
-
-def write_weights(folder: Path, weights: bytes) -> None:
-    """Write the weights of a winner into its folder, which is made if it does not exist."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_aside(folder / WEIGHTS, weights)
+def run_plan(state: RunState) -> RetrainingPlan:
+    """Return the plan for a run's own winners. Raises RecipeError if its teacher cannot be loaded."""
+    recipe, resolved = state.recipe, state.resolved
+    name = recipe.retraining.teacher
+    named = None if name is None else retraining_teacher_of(name, recipe, resolved.task.signature, resolved.space)
+    return RetrainingPlan.of(recipe, named)

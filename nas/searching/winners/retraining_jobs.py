@@ -1,0 +1,150 @@
+"""The jobs of retraining winners: one training for each network and seed, each with a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from nas.errors import CandidateError
+from nas.jobs.execution import Job, Report
+from nas.results.bundle import WEIGHTS
+from nas.searching.state import RunState
+from nas.searching.winners.checkpoint_folder import CheckpointFolder
+from nas.searching.winners.retraining_plan import RetrainingPlan
+from nas.space.architecture import Architecture
+from nas.storage.journal import write_aside
+from nas.storage.retraining_rows import SeedTested
+from nas.training.checkpoints.checkpoint import CHECKPOINT
+from nas.training.settings import further_seed, training_seed
+from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
+
+SEEDS = "seeds"
+"""The folder of the weights of further seeds, within the run's folder."""
+
+
+@final
+@dataclass(frozen=True)
+class SeedOf:
+    """A training of a network by one seed. The ``architectures`` share it; ``number`` 0 makes their models."""
+
+    architectures: tuple[Architecture, ...]
+    number: int = 0
+
+
+@final
+class RetrainingJobs:
+    """A source of trainings. The weights reach the disk before the row that says so, and that before the next job.
+
+    ``teacher`` names the model that the trainings learn from too; it is empty where there is none.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        folder: Path,
+        plan: RetrainingPlan,
+        checkpoints: CheckpointFolder,
+        waiting: Sequence[SeedOf],
+        teacher: str = "",
+    ) -> None:
+        self._state = state
+        self._folder = folder
+        self._plan = plan
+        self._checkpoints = checkpoints
+        self._waiting = list(waiting)
+        self._teacher = teacher
+        self._going: dict[str, SeedOf] = {}
+        self._resumed: dict[str, int] = {}
+
+    def next_job(self) -> Job | None:
+        if not self._waiting:
+            return None
+        seed = self._waiting.pop(0)
+        part = self._state.beliefs.training_parts.of(seed.architectures[0])
+        name = f"{part.id}-{seed.number}"
+        self._going[name] = seed
+        return {
+            "id": name,
+            "architecture": dict(part),
+            "seed": further_seed(training_seed(self._state.recipe, part), seed.number),
+            "teacher": self._teacher,
+            "start": self._plan.start,
+            CHECKPOINT: self._checkpoints.place(name),
+        }
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        self._take_in(job, report)
+        if CHECKPOINT in report:
+            self._checkpoints.write(job["id"], report[CHECKPOINT])
+        return True
+
+    def on_restart(self, job: Job) -> None:
+        """Do nothing: the training goes on from its checkpoint."""
+
+    def on_end(self, job: Job, report: Report) -> None:
+        self._take_in(job, report)
+        seed = self._going[job["id"]]
+        if seed.number:
+            path = seed_weights(self._folder, self._plan, job["id"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_aside(path, report["weights"])
+        else:
+            first, *others = seed.architectures
+            row = Evaluation("retrain", first, details=self._details(job, report, first))
+            rows = [row, *(shared_row(row, other, self._plan) for other in others)]
+            for each in rows:
+                write_weights(self._folder / each.details["folder"], report["weights"])
+            self._state.add(*rows)
+        self._checkpoints.drop(job["id"])
+        self._state.progress.advance()
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        failed, seed = Failure(failure.kind, failure.reason), self._going[job["id"]]
+        if seed.number:
+            rows = [SeedTested(each, seed.number, self._plan.number, failure=failed) for each in seed.architectures]
+            self._state.journal.append(*rows)
+        else:
+            details = self._plan.details
+            rows_of_all = (Evaluation("retrain", a, details=details, failure=failed) for a in seed.architectures)
+            self._state.add(*rows_of_all)
+        self._checkpoints.drop(job["id"])
+        self._state.progress.advance()
+
+    def _take_in(self, job: Job, report: Report) -> None:
+        """Tell what a report says beside its values."""
+        say, ids = self._state.progress.say, self._going[job["id"]].architectures[0].id
+        if "resumed" in report:
+            self._resumed[job["id"]] = report["resumed"]
+            say(f"the retraining of {ids} goes on after epoch {report['resumed']} of {self._plan.epochs}")
+        if "note" in report:
+            say(f"retraining {ids}: {report['note']}")
+
+    def _details(self, job: Job, report: Report, architecture: Architecture) -> dict[str, Any]:
+        epochs = report["epoch"] if report.get("trained", True) else 0
+        resumed = self._resumed.get(job["id"])
+        return {
+            "epochs": epochs,
+            "seconds": report["seconds"],
+            "folder": self._plan.bundle(architecture),
+            **({} if resumed is None else {"resumed": resumed}),
+            **self._plan.facts(self._teacher),
+        }
+
+
+def seed_weights(folder: Path, plan: RetrainingPlan, name: str) -> Path:
+    """Return the file of the weights of a further seed; ``name`` is that of its job."""
+    return folder / SEEDS / str(plan.number) / f"{name}.safetensors"
+
+
+def shared_row(row: Evaluation, architecture: Architecture, plan: RetrainingPlan) -> Evaluation:
+    """Return the row of an architecture that shares the retraining of ``row``, with a folder of its own."""
+    details = {**row.details, "folder": plan.bundle(architecture), TRAINED_AS: row.architecture.id}
+    return Evaluation("retrain", architecture, details=details)
+
+
+def write_weights(folder: Path, weights: bytes) -> None:
+    """Write the weights of a winner into its folder, which is made if it does not exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / WEIGHTS, weights)

@@ -1,0 +1,105 @@
+"""The teachers of winners: the best of them, once it is trained, or a model of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import final
+
+import torch
+from safetensors.torch import load
+
+from nas.results.bundle import WEIGHTS
+from nas.searching.beliefs import Beliefs
+from nas.searching.resolving import Resolved
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+from nas.space.signature import Signature
+from nas.space.tracing import build_checked, load_weights
+from nas.storage.retraining_rows import RETRAINING
+
+MakesTeacher = Callable[[], torch.nn.Module]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RetrainedTeacher:
+    """Makes the module of a winner from its weights, a safetensors file, once in each process."""
+
+    space: SearchSpace
+    architecture: Architecture
+    signature: Signature
+    weights: bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its architecture, and digits that differ when the weights do."""
+        return f"{self.architecture.id}, {hashlib.sha256(self.weights).hexdigest()[:12]}"
+
+    def __call__(self) -> torch.nn.Module:
+        """Return the module. Raises CandidateError if the weights do not fit."""
+        return _made(self)
+
+
+@lru_cache(maxsize=1)
+def _made(teacher: RetrainedTeacher) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        module = build_checked(teacher.space, teacher.architecture, teacher.signature)
+    load_weights(module, load(teacher.weights))
+    return module.requires_grad_(False).eval()
+
+
+@final
+class EarlierWeights:
+    """Lets a training begin with the weights that the network's last model has in the run's folder."""
+
+    def __init__(self, beliefs: Beliefs, folder: Path, architectures: Iterable[Architecture], before: int) -> None:
+        """Take the models that were there before the retraining of that number."""
+        of = beliefs.training_parts.of
+        self._weights: dict[str, bytes] = {}
+        for architecture in architectures:
+            bundle = last_model(beliefs, architecture, before)
+            assert bundle is not None, "who asks for retraining has checked that there is a model"
+            self._weights[of(architecture).id] = (folder / bundle / WEIGHTS).read_bytes()
+
+    def __call__(self, architecture: Architecture, module: torch.nn.Module) -> None:
+        """Load the weights into a module. Raises CandidateError if they do not fit."""
+        load_weights(module, load(self._weights[architecture.id]))
+
+
+def retrained_teacher(
+    resolved: Resolved, beliefs: Beliefs, folder: Path, architecture: Architecture
+) -> RetrainedTeacher:
+    """Return the last model of a winner as a teacher."""
+    bundle = last_model(beliefs, architecture)
+    assert bundle is not None, "a winner has a model"
+    weights = (folder / bundle / WEIGHTS).read_bytes()
+    part = beliefs.training_parts.of(architecture)
+    return RetrainedTeacher(resolved.space, part, resolved.task.signature, weights)
+
+
+def last_model(beliefs: Beliefs, architecture: Architecture, before: float = math.inf) -> str | None:
+    """Return the bundle of the last model that an architecture has, or had before a retraining; None for none."""
+    found = [
+        str(row.details["folder"])
+        for row in beliefs.rows
+        if row.stage == "winner"
+        and row.architecture == architecture
+        and not row.failed
+        and row.details.get(RETRAINING, 0) < before
+    ]
+    return found[-1] if found else None
+
+
+def best_of(beliefs: Beliefs, architectures: Iterable[Architecture]) -> Architecture:
+    """Return the architecture that was best in the search. The test split must not choose: winners are scored on it."""
+
+    def quality(architecture: Architecture) -> float:
+        row = beliefs.trainings.get(architecture)
+        return math.inf if row is None or row.failed else row.values.get(beliefs.quality.name, math.inf)
+
+    return min(architectures, key=quality)
