@@ -130,6 +130,16 @@ class Task(abc.ABC):
         return self
 
     @property
+    def why_closed(self) -> str:
+        """The reason why items of other data cannot be added to these; empty if they can."""
+        return ""
+
+    @property
+    def raw_form(self) -> dict[str, Any]:
+        """What other data must have too, by title, so that their raw items can be mixed with these."""
+        return {"models": str(self.signature), "answers": self.answers}
+
+    @property
     def answers(self) -> dict[str, Any]:
         """How outputs become answers, as plain data for bundles, such as the names of classes."""
         return {"kind": self.criterion.kind}

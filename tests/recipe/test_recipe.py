@@ -70,7 +70,7 @@ def test_every_default_is_written_out() -> None:
     written = tomllib.loads(Recipe().to_toml())
     assert written["training"]["epochs"] == Recipe().training.epochs
     optional = {"data.root", "data.image_size", "data.validation_share", "training.teacher", "training.function"}
-    optional |= {"execution.ray_address", "execution.gpus_per_worker"}
+    optional |= {"retraining.teacher", "execution.ray_address", "execution.gpus_per_worker"}
     optional |= {"energy.rapl_root", "energy.gco2e_per_kwh"}
     optional |= {f"table.{key}" for key in ("path", "accuracy", "test_accuracy", "device")}
     missing = {

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -202,6 +202,16 @@ class Signals(Task):
             std = torch.tensor(self.preparation.std).view(1, -1, 1) * self.noise
             signals = signals + std * torch.randn(signals.shape, generator=generator)
         return (signals,)
+
+    @property
+    def why_closed(self) -> str:
+        """Values to predict are standardised by the windows' own."""
+        return "" if self.classes else "values to predict are standardised by the recordings' own"
+
+    @property
+    def raw_form(self) -> dict[str, Any]:
+        """The form of windows, beside models and answers."""
+        return {**super().raw_form, "form of windows": asdict(self.form)}
 
     def inputs_of(self, raw: Tensors) -> Tensors:
         """Return windows normalised like deployed ones."""

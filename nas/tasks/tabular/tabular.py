@@ -199,6 +199,11 @@ class Tabular(Task):
         forgotten = torch.rand(categories.shape, generator=generator) < FORGOTTEN
         return (*raw[:-1], torch.where(forgotten, UNKNOWN, categories))
 
+    @property
+    def why_closed(self) -> str:
+        """Categories are numbered, and targets standardised, by the table's own rows."""
+        return "the columns of a table are coded by its own rows"
+
     def inputs_of(self, raw: Tensors) -> Tensors:
         """Return raw rows as the model's inputs, on their device, by the code that bundles carry."""
         prepared = self.columns.prepared(tuple(each.cpu().numpy() for each in raw))

@@ -133,6 +133,11 @@ class Texts(Task):
         return (torch.where(is_hit, torch.randint(self.vocabulary, tokens.shape, generator=generator), tokens),)
 
     @property
+    def why_closed(self) -> str:
+        """Tokens are learned from the text itself."""
+        return "the tokens of a text are learned from itself"
+
+    @property
     def preparation(self) -> TextPreparation:
         """The way from a text to tokens."""
         return self._preparation
