@@ -58,8 +58,10 @@ from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRec
 from nas.results.front import Front as Front
 from nas.results.run import Run as Run
 from nas.results.run_folder import load_run as load_run
+from nas.results.seeds import Earlier as Earlier, OverSeeds as OverSeeds
 from nas.results.solved.solved import Solved as Solved, SolvedPoint as SolvedPoint
 from nas.results.winner import Winner as Winner
+from nas.searching.afterwards.retrain import retrain as retrain
 from nas.searching.proposer import (
     EXPECTED as EXPECTED,
     SECONDS as SECONDS,

@@ -21,6 +21,7 @@ from nas.cli.plug_in_summaries import first_sentence
 from nas.cli.predictor.onboard import onboard
 from nas.cli.predictor.report import report as report_on_predictor
 from nas.cli.runs.report import report
+from nas.cli.runs.retrain import retrain
 from nas.cli.runs.show import show
 from nas.cli.runs.solve import solve
 from nas.cli.search import search, shrink
@@ -74,6 +75,7 @@ app.command()(shrink)
 app.command()(show)
 app.command()(report)
 app.command()(solve)
+app.command()(retrain)
 app.command("list")(list_names)
 app.command()(measure)
 app.add_typer(target_commands, name="target", cls=_Commands)

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nas.errors import JournalError, LimitError, RecipeError, RepeatedFailureError, TargetError
+from nas.errors import JournalError, LimitError, RepeatedFailureError, TargetError
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.machine import processor_name
 from nas.jobs.choosing import executor_of
@@ -26,7 +26,7 @@ from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
-from nas.searching.given.circumstances import check_recipe, check_same
+from nas.searching.given.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.given.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.given.training_defaults import with_training_defaults
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
@@ -46,7 +46,7 @@ from nas.searching.winners.table_winners import TableWinners
 from nas.signals import advising, check, heed, stopping
 from nas.space.parts.device_parts import DeviceParts
 from nas.space.search_space import SearchSpace, choices_hash, count
-from nas.storage.journal import JOURNAL, RECIPE, Journal
+from nas.storage.journal import RECIPE, Journal
 from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
 from nas.tasks.task import Task, facts_of
 
@@ -98,7 +98,7 @@ def search(
     with contextlib.closing(resolved.look):
         folder = _new_folder(recipe, Path(runs))
         with (
-            _advised(folder, recipe, (KeyboardInterrupt,)),
+            advised(folder, _resuming(folder, recipe), (KeyboardInterrupt,)),
             Journal.start(folder, recipe.to_toml(), clock=instruments.clock) as journal,
         ):
             return _run(recipe, resolved, journal, folder, shown, instruments.stopwatch)
@@ -179,7 +179,7 @@ def resume(
     instruments = instruments or Instruments()
     shown = chosen_progress(progress)
     with (
-        _advised(folder, recipe, (KeyboardInterrupt,)),
+        advised(folder, _resuming(folder, recipe), (KeyboardInterrupt,)),
         Journal.resume(folder, clock=instruments.clock) as journal,
     ):
         resolved = resolve(recipe, space, task_of(data), instruments, shown, train)
@@ -211,7 +211,7 @@ def _run(
     cost = SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
     state = RunState(recipe, resolved, journal, progress, stopwatch, cost)
     try:
-        with _told_how_to_go_on(folder, recipe), cost:
+        with told_how_to_go_on(folder, _resuming(folder, recipe)), cost:
             _work(state, folder)
             run = load_run(folder)
             write_report(folder / REPORT_NAME, run)
@@ -268,10 +268,10 @@ def _with_space(front: Front, space: SearchSpace) -> Front:
 
 
 @contextlib.contextmanager
-def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
-    """Add a note on how to resume to every exception after which a run can be resumed."""
+def told_how_to_go_on(folder: Path, advice: str) -> Iterator[None]:
+    """Add the ``advice`` on how to go on to every exception after which that is possible."""
     kinds = (KeyboardInterrupt, BrokenPipeError, JournalError, TargetError)
-    with _advised(folder, recipe, kinds):
+    with advised(folder, advice, kinds):
         try:
             yield
         except BrokenPipeError:  # nobody reads the output any more
@@ -288,13 +288,8 @@ def _told_how_to_go_on(folder: Path, recipe: Recipe) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _advised(folder: Path, recipe: Recipe, kinds: tuple[type[BaseException], ...]) -> Iterator[None]:
-    """Add a note on how to resume to exceptions of these kinds, if there is a run to resume."""
-    named = (("space", recipe.space.name), ("data", recipe.data.name), ("train", recipe.training.function))
-    given = [what for what, name in named if name == GIVEN]
-    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
-    with_objects = f"nas.resume({call}), with the {' and '.join(given)} that it began with"
-    advice = f"Go on with: {with_objects if given else resume_command(folder)}"
+def advised(folder: Path, advice: str, kinds: tuple[type[BaseException], ...]) -> Iterator[None]:
+    """Add the ``advice`` to exceptions of these kinds, if there is a run to go on with."""
     try:
         with advising(advice):
             yield
@@ -304,6 +299,20 @@ def _advised(folder: Path, recipe: Recipe, kinds: tuple[type[BaseException], ...
         raise
 
 
+def _resuming(folder: Path, recipe: Recipe) -> str:
+    """Return the advice on how to resume a run."""
+    objects = given_objects(recipe)
+    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in objects)])
+    with_objects = f"nas.resume({call}), with the {' and '.join(objects)} that it began with"
+    return f"Go on with: {with_objects if objects else resume_command(folder)}"
+
+
+def given_objects(recipe: Recipe) -> list[str]:
+    """Return what a run was given as objects: its space, its data and its training function are known by no name."""
+    named = (("space", recipe.space.name), ("data", recipe.data.name), ("train", recipe.training.function))
+    return [what for what, name in named if name == GIVEN]
+
+
 def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -> None:
     """Record the recipe and the circumstances, or check that a resumed run goes on with the same ones.
 
@@ -311,10 +320,10 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         JournalError: rows found now would not compare with those of the run.
     """
     if begun := journal.rows(RecipeText):
-        check_recipe(_recipe_then(begun[0], folder), recipe, folder)
+        check_recipe(recipe_then(begun[0], folder), recipe, folder)
     else:
         journal.append(RecipeText(recipe.to_toml()))
-    now, before = _circumstances(recipe, resolved), journal.rows(Began)
+    now, before = circumstances(recipe, resolved), journal.rows(Began)
     if before:
         check_same(before[0], now, folder)
     else:
@@ -323,17 +332,7 @@ def _begin(recipe: Recipe, resolved: Resolved, journal: Journal, folder: Path) -
         journal.append(Ended(None))
 
 
-def _recipe_then(begun: RecipeText, folder: Path) -> Recipe:
-    """Return the recipe with which the run began. Raises JournalError if the journal's copy is damaged."""
-    try:
-        return Recipe.from_toml(begun.text)
-    except RecipeError as error:
-        raise JournalError(
-            f"a run goes on with the recipe that it began with, but the copy in {folder / JOURNAL} is damaged: {error}"
-        ) from error
-
-
-def _circumstances(recipe: Recipe, resolved: Resolved) -> Began:
+def circumstances(recipe: Recipe, resolved: Resolved) -> Began:
     """Return what a reader of the report may ask about, beside the recipe."""
     return Began(
         space={
