@@ -19,7 +19,7 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookHere
 from nas.space.layer import Layer, total_macs, total_params
 from nas.space.parts.device_parts import ByPart, DeviceParts
-from nas.space.parts.training_parts import TrainingParts, precision_of
+from nas.space.parts.training_parts import TrainingParts
 from nas.space.search_space import SearchSpace, whole_space
 from nas.space.signature import Signature
 from nas.values.evaluation import Evaluation, PredictedValue
@@ -235,7 +235,7 @@ class Beliefs:
         """
         if architecture not in self._counted:
             layers = self.device_describer.layers(self.parts.of(architecture))
-            precision = precision_of(architecture) or self._precision
+            precision = self.training_parts.precision_of(architecture) or self._precision
             self._counted[architecture] = counts_of(layers, precision, self._hierarchy) if layers else {}
         return dict(self._counted[architecture])
 

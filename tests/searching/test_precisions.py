@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from commands import evaluations_of
 from fake_bench import FakeBench, FakeClock, latency_ms
-from quick_runs import BASE, OneChoice, Stopping
+from quick_runs import BASE, OneChoice, Stopping, instruments
 from torch import nn
 
 import nas
@@ -281,6 +281,15 @@ def test_a_space_leaves_precisions_to_the_recipe(tmp_path: Path) -> None:
     named = type("Named", (OneChoice,), {"choices": (*OneChoice.choices, Choice("precision", (1, 2)))})
     with pytest.raises(RecipeError, match="precisions adds the choice 'precision', but the space given"):
         nas.search(QUICK, space=named(), runs=tmp_path, instruments=tools(FASTER))
+
+
+def test_a_choice_of_ones_own_may_be_called_precision(tmp_path: Path) -> None:
+    """Where the recipe has no precisions, it is a choice of the network like any other."""
+    own = type("Own", (OneChoice,), {"choices": (*OneChoice.choices, Choice("precision", ("low", "high")))})()
+    recipe = {**BASE, "trials": 2, "rounds": 1, "retraining": {"epochs": 1, "winners": 1}}
+    front = nas.search(recipe, space=own, runs=tmp_path, instruments=instruments(own))
+    assert [winner.fp32 for winner in front] == [{}]
+    assert front[0].values["modelled_energy_mj"] > 0
 
 
 def test_parts_that_are_trained() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import precision_of
 from nas.training.deployed_errors import BY_PRECISION
 from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
 from nas.values.metric import trained_values
@@ -28,7 +27,7 @@ def precisions_to_evaluate(beliefs: Beliefs, architecture: Architecture) -> list
     A precision in which it could not be measured is left out.
     """
     siblings = (each for each in beliefs.training_parts.siblings(architecture) if each not in beliefs.unfit)
-    found = (precision_of(sibling) for sibling in siblings)
+    found = (beliefs.training_parts.precision_of(sibling) for sibling in siblings)
     return [precision for precision in found if precision not in (None, TRAINED_IN)]
 
 
@@ -42,7 +41,7 @@ def rows_of_training(beliefs: Beliefs, row: Evaluation, report: Mapping[str, Any
     by_precision: dict[str, dict[str, Any]] = report[BY_PRECISION]
     rows, first = [], ""
     for sibling in beliefs.training_parts.siblings(row.architecture):
-        precision = str(precision_of(sibling))
+        precision = str(beliefs.training_parts.precision_of(sibling))
         counted, predicted = beliefs.counted(sibling), beliefs.predicted(sibling)
         if precision == TRAINED_IN:
             first = sibling.id

@@ -14,7 +14,7 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import BundleMaker
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import PRECISION, precision_of
+from nas.space.parts.training_parts import PRECISION
 from nas.storage.scratch import temporary_folder
 from nas.values.measurement import Measurement
 
@@ -31,6 +31,7 @@ class FinalMeasurements:
     def __init__(self, state: RunState, bundles: BundleMaker) -> None:
         self._state = state
         self._bundles = bundles
+        self._precision_of = state.beliefs.training_parts.precision_of
         self._plain: dict[Architecture, Mapping[str, Measurement]] = {}
 
     def take(self, deployed: Mapping[Architecture, Deployed]) -> dict[Architecture, Outcome]:
@@ -43,17 +44,17 @@ class FinalMeasurements:
             outcomes: dict[Architecture, Outcome] = {}
             rounds = state.resolved.bench.rounds
             state.progress.stage("sessions of measuring winners", len(models) * rounds)
-            for precision in dict.fromkeys(map(precision_of, models)):
-                group = {a: model for a, model in models.items() if precision_of(a) == precision}
+            for precision in dict.fromkeys(map(self._precision_of, models)):
+                group = {a: model for a, model in models.items() if self._precision_of(a) == precision}
                 bench = state.resolved.bench_of(next(iter(group)))
                 outcomes |= zip(group, self._measured(bench, list(group.values()), rng), strict=True)
         sound = {a: each for a, each in outcomes.items() if not isinstance(each, CandidateError)}
-        self._plain |= {a: each for a, each in sound.items() if precision_of(a) == PLAIN}
+        self._plain |= {a: each for a, each in sound.items() if self._precision_of(a) == PLAIN}
         return {architecture: outcomes[architecture] for architecture in deployed}
 
     def plain_of(self, winner: Architecture) -> Mapping[str, Measurement]:
         """Return the measurements of a winner's weights in fp32; none where precision is no choice, or it is fp32."""
-        if precision_of(winner) in (None, PLAIN):
+        if self._precision_of(winner) in (None, PLAIN):
             return {}
         plain = self._in_fp32(winner)
         earlier = self._state.beliefs.winners.get(plain)
@@ -67,7 +68,7 @@ class FinalMeasurements:
         """Return models in fp32 that are measured for comparison only, one for each training that lacks it."""
         found: dict[Architecture, Deployed] = {}
         for winner in deployed:
-            if precision_of(winner) in (None, PLAIN) or self.plain_of(winner):
+            if self._precision_of(winner) in (None, PLAIN) or self.plain_of(winner):
                 continue
             plain = self._in_fp32(winner)
             if plain not in deployed and plain not in found:

@@ -34,6 +34,13 @@ class TrainingParts:
         """Return the part of an architecture that is trained; the architecture itself where that is all."""
         return architecture.without(self.names) if self.names else architecture
 
+    def precision_of(self, architecture: Architecture) -> str | None:
+        """Return the precision that a recipe lets an architecture choose; None where the target alone says it.
+
+        A choice of the space's own that is called the same is none.
+        """
+        return precision_of(architecture) if PRECISION in self.names else None
+
     def siblings(self, architecture: Architecture) -> list[Architecture]:
         """Return all architectures that share the training of this one, itself included, in the order of options."""
         if not self.names:
@@ -57,6 +64,6 @@ def with_precisions(space: SearchSpace, precisions: Sequence[str]) -> SearchSpac
 
 
 def precision_of(architecture: Architecture) -> str | None:
-    """Return the precision that an architecture chooses; None where the target alone says it."""
+    """Return the precision that an architecture names, by whoever added the choice; None without one."""
     found = architecture.get(PRECISION)
     return None if found is None else str(found)
