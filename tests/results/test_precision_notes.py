@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nas.results.notes.precision_notes import precision_notes, precision_sentences
@@ -39,6 +41,16 @@ def test_a_winner_is_compared_with_its_weights_in_fp32(own: tuple[float, ...], s
     notes = precision_notes(winner(own, (2.0, 2.01, 1.99)))
     assert [sentence in note for sentence, note in zip(said, notes, strict=True)] == [True] * len(said)
     assert precision_notes(winner(own, (2.0, 2.01, 1.99), precision="fp32")) == []
+
+
+def test_a_form_in_fp32_that_could_not_be_measured_is_told() -> None:
+    """A precision of a table's row has none to compare with."""
+    alone = replace(winner((1.0, 1.01, 0.99), (2.0,), error=0.3), fp32={})
+    (first, second) = precision_notes(alone)
+    assert "takes 1 ms" in first
+    assert first.endswith("its weights could not be measured in fp32.")
+    assert second.startswith("int8 costs accuracy")
+    assert precision_notes(replace(alone, exported=None)) == []
 
 
 def test_a_loss_of_accuracy_is_told_with_intervals() -> None:

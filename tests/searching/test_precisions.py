@@ -64,16 +64,18 @@ class InPrecision(FakeBench):
         return replace(found, rounds=tuple(tuple(factor * each for each in samples) for samples in found.rounds))
 
 
-def tools(factor: float, refused: Sequence[int] = ()) -> Instruments:
-    """Return instruments on which int8 takes ``factor`` times as long as fp32."""
-    benches = {"fp32": InPrecision(1.0), "int8": InPrecision(factor, refused)}
+def tools(factor: float, refused: Sequence[int] = (), plain: Sequence[int] = ()) -> Instruments:
+    """Return instruments on which int8 takes ``factor`` times as long as fp32, which refuses the widths ``plain``."""
+    benches = {"fp32": InPrecision(1.0, plain), "int8": InPrecision(factor, refused)}
     return Instruments(benches=benches, looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
 
 
-def search(runs: Path, factor: float = FASTER, refused: Sequence[int] = (), **changes: Any) -> Front:
+def search(
+    runs: Path, factor: float = FASTER, refused: Sequence[int] = (), plain: Sequence[int] = (), **changes: Any
+) -> Front:
     given = {key: changes.pop(key) for key in ("progress", "train") if key in changes}
     recipe = {**QUICK, **changes}
-    return nas.search(recipe, space=OneChoice(), runs=runs, instruments=tools(factor, refused), **given)
+    return nas.search(recipe, space=OneChoice(), runs=runs, instruments=tools(factor, refused, plain), **given)
 
 
 def known_errors(work: InPrecisions, part: Architecture, weights: bytes, names: list[str], seed: int) -> dict[str, Any]:
@@ -152,6 +154,15 @@ def test_a_winner_that_int8_makes_no_faster_is_marked(tmp_path: Path, factor: fl
         assert "in fp32." in note
         report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
         assert "gains no time" in report
+
+
+@pytest.mark.usefixtures("undeployed")
+def test_a_winner_whose_form_in_fp32_cannot_be_measured_says_so(tmp_path: Path) -> None:
+    """Its accuracy is compared all the same."""
+    front = search(tmp_path, plain=(2, 3, 4, 5, 6, 8), retraining={"epochs": 1, "winners": 1})
+    assert {precision_of(winner.architecture) for winner in front} == {"int8"}
+    assert all(winner.exported is not None for winner in front)
+    assert all(any("could not be measured in fp32" in note for note in notes) for notes in front.notes)
 
 
 @pytest.mark.slow

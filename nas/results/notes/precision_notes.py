@@ -8,14 +8,13 @@ import numpy as np
 
 from nas.results.winner import Winner, bare_range, range_text
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import PRECISION, precision_of
+from nas.space.parts.training_parts import PLAIN, PRECISION, precision_of
 from nas.values.comparison import Estimate, is_surely_less
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 
 LATENCY = "latency_ms"
-PLAIN = "fp32"
 FEWEST = 3
 """Fewer architectures in both precisions say nothing about all."""
 
@@ -34,13 +33,18 @@ def precision_notes(winner: Winner) -> list[str]:
 
 def _about_time(winner: Winner, precision: str) -> list[str]:
     own, plain = winner.measurements.get(LATENCY), winner.fp32.get(LATENCY)
-    if own is None or plain is None:
+    if own is None or (plain is None and winner.exported is None):  # a choice of a table, or of the space
         return []
+    name = winner.architecture.id
+    if plain is None:
+        return [
+            f"{precision} cannot be compared: {name} takes {_time_text(own)}, and its weights could not be measured in "
+            "fp32."
+        ]
     here, there = (Estimate(each.median, each.interval) for each in (own, plain))
     if is_surely_less(here, there):
         return []
     times = f"{_time_text(own)}, and {_time_text(plain)} in fp32"
-    name = winner.architecture.id
     if here.value > there.value:
         surely = "is slower" if is_surely_less(there, here) else "is slower, or as fast, since the intervals meet"
         return [f"{precision} gains no time: {name} {surely}. It takes {times}."]

@@ -8,12 +8,10 @@ from typing import Any
 
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
+from nas.space.parts.training_parts import PLAIN
 from nas.training.deployed_errors import BY_PRECISION
 from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
 from nas.values.metric import trained_values
-
-TRAINED_IN = "fp32"
-"""The precision of the error that a training reports itself."""
 
 
 def sibling_ids(beliefs: Beliefs, architecture: Architecture) -> set[str]:
@@ -28,7 +26,7 @@ def precisions_to_evaluate(beliefs: Beliefs, architecture: Architecture) -> list
     """
     siblings = (each for each in beliefs.training_parts.siblings(architecture) if each not in beliefs.unfit)
     found = (beliefs.training_parts.precision_of(sibling) for sibling in siblings)
-    return [precision for precision in found if precision not in (None, TRAINED_IN)]
+    return [precision for precision in found if precision not in (None, PLAIN)]
 
 
 def rows_of_training(beliefs: Beliefs, row: Evaluation, report: Mapping[str, Any]) -> list[Evaluation]:
@@ -43,7 +41,7 @@ def rows_of_training(beliefs: Beliefs, row: Evaluation, report: Mapping[str, Any
     for sibling in beliefs.training_parts.siblings(row.architecture):
         precision = str(beliefs.training_parts.precision_of(sibling))
         counted, predicted = beliefs.counted(sibling), beliefs.predicted(sibling)
-        if precision == TRAINED_IN:
+        if precision == PLAIN:
             first = sibling.id
             values = {**row.values, **counted}
             rows.append(replace(row, architecture=sibling, values=values, predicted=predicted))

@@ -22,6 +22,7 @@ from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.own_inputs import wishes_of
+from nas.space.parts.training_parts import PLAIN
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
 from nas.tasks.batches import Tensors, in_order, items_at
@@ -136,7 +137,7 @@ class BundleMaker:
                 "scores": {name: list(score) for name, score in scores.items()},
                 **({"noise": {name: list(score) for name, score in noise.items()}} if noise else {}),
                 "exported_test_error": exported.error if is_result(exported.error) else None,
-                **_compared(plain, exported, task),
+                **_compared(state.beliefs.training_parts.precision_of(architecture), plain, exported, task),
                 "chance_error": deployed.chance_error,
                 "parity": difference,
                 "folder": f"{self._inside}/{architecture.id}",
@@ -222,15 +223,15 @@ def recordable(scores: Mapping[str, Score]) -> dict[str, Score]:
     return {"error": error._replace(high=min(error.high, LARGEST_VALUE)), **others}
 
 
-def _compared(plain: Mapping[str, Measurement], exported: Tally, task: Task) -> dict[str, Any]:
-    """Return the details that compare a winner with the same weights in fp32; none where precision is no choice."""
-    if not plain or not is_result(exported.error):
+def _compared(precision: str | None, plain: Mapping[str, Measurement], exported: Tally, task: Task) -> dict[str, Any]:
+    """Return the details that compare a winner with the same weights in fp32; none if it is fp32, or was no choice."""
+    if precision in (None, PLAIN):
         return {}
-    tested = scores_of(exported, task.test)["error"]
-    return {
-        "fp32": {name: measurement.to_json() for name, measurement in plain.items()},
-        "exported_interval": [tested.low, min(tested.high, LARGEST_VALUE)],
-    }
+    details: dict[str, Any] = {"fp32": {name: measurement.to_json() for name, measurement in plain.items()}}
+    if is_result(exported.error):
+        tested = scores_of(exported, task.test)["error"]
+        details["exported_interval"] = [tested.low, min(tested.high, LARGEST_VALUE)]
+    return details
 
 
 def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:

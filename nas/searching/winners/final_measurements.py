@@ -14,14 +14,13 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import BundleMaker
 from nas.space.architecture import Architecture
-from nas.space.parts.training_parts import PRECISION
+from nas.space.parts.training_parts import PLAIN, PRECISION
 from nas.storage.scratch import temporary_folder
 from nas.values.measurement import Measurement
 
 ENERGY = "energy_mj"
 FINAL_METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes", ENERGY)
 """Every winner is measured by these, as far as the target allows, and by the metrics that were asked for."""
-PLAIN = "fp32"
 
 
 @final

@@ -12,6 +12,8 @@ from nas.space.search_space import SearchSpace
 
 PRECISION = "precision"
 """The choice of deployment that a recipe adds: the precision in which a trained network runs."""
+PLAIN = "fp32"
+"""The precision in which networks are trained, and with which the others are compared."""
 
 
 @final
