@@ -26,12 +26,11 @@ from nas.space.search_space import SearchSpace
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.scratch import temporary_folder
-from nas.tasks.batches import in_order
-from nas.tasks.corruptions import NOISE, Robustness, mean_score, noise_scores
+from nas.tasks.corruptions import Robustness
 from nas.tasks.data_source import DataSource
-from nas.tasks.scores import add_finite
 from nas.tasks.task import Task
-from nas.training.modules import EVALUATED_TOGETHER
+from nas.training.modules import metrics_of
+from nas.values.metric import LARGEST_VALUE, is_result
 from nas.values.target import Target
 
 WEIGHTS = "weights"
@@ -120,17 +119,14 @@ class InPrecisions:
         def outputs(raw: Any) -> torch.Tensor:
             return torch.from_numpy(process.outputs(model, task.prepared(raw), folder, self.timeout_s))
 
-        tally = task.criterion.tally()
-        for batch in in_order(task.validation, task.signature.together(EVALUATED_TOGETHER)):
-            add_finite(tally, outputs(batch.raw), batch.targets)
-        if not math.isfinite(tally.error):
-            raise CandidateError("nan", f"the error of a deployed model must be finite, but it is {tally.error}.")
-        values = {name: score.value for name, score in tally.scores().items() if name != "error"}
-        found = {"error": tally.error, **{name: value for name, value in values.items() if math.isfinite(value)}}
-        if self.robustness is not None:
-            under = noise_scores(outputs, task.validation, task, self.robustness)
-            found[NOISE] = mean_score(list(under.values())).value
-        if missing := [name for name in self.wanted if name not in found]:
+        found = metrics_of(outputs, task.validation, task, torch.device("cpu"), self.robustness)
+        if not is_result(found["error"]):
+            raise CandidateError(
+                "nan",
+                f"the error of a deployed model must be finite and at most {LARGEST_VALUE:g}, but it is "
+                f"{found['error']:g}.",
+            )
+        if missing := [name for name in self.wanted if not is_result(found.get(name, math.inf))]:
             raise CandidateError("report", f"a deployed model must have a finite {missing[0]}, but has none.")
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -25,18 +25,29 @@ def metrics_on(
 ) -> dict[str, float]:
     """Return the metrics of a module on a split, by name: ``error`` first, then the others that are finite.
 
+    Leaves the module in eval mode.
     Without a ``device``, items are moved to that of the module.
     With ``robustness`` the error under noise is among them, which takes one more pass for each corruption and strength.
     """
     device = device or _device_of(module)
-    tally = _tally_of(module, examples, task, device)
+    module.eval()
+    with torch.inference_mode():
+        return metrics_of(lambda raw: module(*task.inputs_of(moved(raw, device))), examples, task, device, robustness)
+
+
+def metrics_of(
+    outputs_of: Callable[[Tensors], torch.Tensor],
+    examples: Examples,
+    task: Task,
+    device: torch.device,
+    robustness: Robustness | None = None,
+) -> dict[str, float]:
+    """Return the metrics on a split of whatever gives outputs, on ``device``, for raw items: a module or a runtime."""
+    tally = _tally_of(outputs_of, examples, task, device)
     scores: Mapping[str, float] = {name: score.value for name, score in tally.scores().items()}
     found = {"error": tally.error, **{n: v for n, v in scores.items() if n != "error" and math.isfinite(v)}}
     if robustness is not None:
-        with torch.inference_mode():
-            under = noise_scores(
-                lambda raw: module(*task.inputs_of(moved(raw, device))).cpu(), examples, task, robustness
-            )
+        under = noise_scores(lambda raw: outputs_of(raw).cpu(), examples, task, robustness)
         found[NOISE] = mean_score(list(under.values())).value
     return found
 
@@ -46,7 +57,10 @@ def error_of(module: torch.nn.Module, examples: Examples, task: Task, device: to
 
     Without a ``device``, items are moved to that of the module.
     """
-    return _tally_of(module, examples, task, device or _device_of(module)).error
+    device = device or _device_of(module)
+    module.eval()
+    with torch.inference_mode():
+        return _tally_of(lambda raw: module(*task.inputs_of(moved(raw, device))), examples, task, device).error
 
 
 def _device_of(module: torch.nn.Module) -> torch.device:
@@ -55,13 +69,12 @@ def _device_of(module: torch.nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def _tally_of(module: torch.nn.Module, examples: Examples, task: Task, device: torch.device) -> Tally:
-    """Return the tally of a split. Leaves the module in eval mode."""
+def _tally_of(
+    outputs_of: Callable[[Tensors], torch.Tensor], examples: Examples, task: Task, device: torch.device
+) -> Tally:
     tally = task.criterion.tally()
-    module.eval()
-    with torch.inference_mode():
-        for batch in in_order(examples, task.signature.together(EVALUATED_TOGETHER)):
-            add_finite(tally, module(*task.inputs_of(moved(batch.raw, device))), batch.targets.to(device))
+    for batch in in_order(examples, task.signature.together(EVALUATED_TOGETHER)):
+        add_finite(tally, outputs_of(batch.raw), batch.targets.to(device))
     return tally
 
 
