@@ -10,7 +10,7 @@ import pytest
 from commands import rows_of
 from fake_bench import FakeBench, FakeClock, latency_ms
 from fault_spaces import Faulty
-from other_target import OTHER, SLOWER, OtherBench, write_run
+from other_target import OTHER, OWN_MJ, SLOWER, OtherBench, write_run
 from quick_runs import EXPORT, write_any_model
 
 import nas
@@ -71,6 +71,20 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     assert again.measured == again.deployed == []
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
     assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
+
+
+def test_modelled_values_are_those_of_the_other_target(run: Path) -> None:
+    """They are modelled again where they are asked for, and are else unknown; nothing is measured for that."""
+    bench = OtherBench()
+    solved = solve(run, objectives=["error", "modelled_energy_mj"], target=OTHER, bench=bench)
+    assert solved.points
+    assert all(point.value("modelled_energy_mj") != OWN_MJ for point in solved.candidates)
+    objectives = ["error", "params"]
+    counted = solve(run, objectives=objectives, target=OTHER, bench=bench, space=None, trust=False)
+    assert counted.points
+    assert not any(point.has("modelled_energy_mj") for point in counted.candidates)
+    assert all(point.value("modelled_energy_mj") == OWN_MJ for point in solve(run, objectives=objectives).candidates)
+    assert bench.measured == []
 
 
 def test_other_hardware_of_the_same_name_is_another_target(run: Path) -> None:

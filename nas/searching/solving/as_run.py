@@ -93,7 +93,7 @@ def _trained(rows: Iterable[Evaluation], knowledge: Knowledge) -> list[Evaluatio
         point = points.get(row.architecture)
         if row.stage == "train" and point is not None:
             predicted = dict(point.predicted)
-            found.append(replace(row, predicted=predicted, values={**row.values, **point.counted}))
+            found.append(replace(row, predicted=predicted, values={**point.trained, **point.counted}))
         elif row.stage in ("train", "check"):
             found.append(replace(row, predicted={}))
     return found

@@ -58,6 +58,12 @@ class Asked:
         return bool(self.metrics) and (self.budget(knowledge) > 0 or bool(self.lacking(knowledge)))
 
     @property
+    def models(self) -> bool:
+        """True if a modelled metric, such as an energy, is minimised or limited: it depends on the target's precision."""
+        asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
+        return any(metric.source == "modelled" for metric in asked)
+
+    @property
     def is_of_table(self) -> bool:
         """True if values are looked up in a table."""
         return self.recipe.evaluate == "table"

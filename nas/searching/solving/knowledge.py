@@ -14,7 +14,10 @@ from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
-from nas.values.metric import TRAINED
+from nas.values.metric import METRICS, TRAINED
+
+MODELLED = frozenset(name for name, metric in METRICS.items() if metric.source == "modelled")
+"""The metrics that depend on the precision of the target."""
 
 
 @final
@@ -26,7 +29,7 @@ class Knowledge:
     methods only answer.
 
     With ``on_its_target``, what the run measured and predicted itself is known from the start. Otherwise nothing is
-    known of the target.
+    known of the target, and modelled values are those that ``recount`` takes in.
 
     Attributes:
         candidates: the row of each candidate's training.
@@ -56,6 +59,7 @@ class Knowledge:
         self.fingerprint: str | None = None
         self.failed_rows: list[Evaluation] = []
         self.is_on_its_target = on_its_target
+        self._keeps_modelled = on_its_target or run.table is not None
         self.searched: frozenset[str] = frozenset()
         trained = last_rows(run.rows, "train").values()
         self.stopped = sum(not row.failed and not row.reached_full_fidelity for row in trained)
@@ -135,6 +139,8 @@ class Knowledge:
         part = self.part(row.architecture)
         measured = self.measured.get(part, {})
         counted = {name: value for name, value in row.values.items() if name not in TRAINED}
+        if not self._keeps_modelled:
+            counted = {name: value for name, value in counted.items() if name not in MODELLED}
         predicted = self._predicted.get(part, {})
         return SolvedPoint(
             architecture=row.architecture,

@@ -68,10 +68,15 @@ def measured_and_predicted(
     fingerprint = bench.fingerprint if is_new and bench is not None else own_fingerprint(run)
     kept = KeptMeasurements(run.run_folder, recipe.measured_on, fingerprint, recipe.to_toml(), instruments.clock)
     knowledge.add_kept(kept.rows())
-    if not asked.measures(knowledge):
+    recounts = is_new and not asked.is_of_table and (asked.measures(knowledge) or asked.models)
+    if not asked.measures(knowledge) and not recounts:
         return knowledge
     _check_budget(asked, knowledge)
     with space_again(asked, space, trust, progress) as again:
+        if recounts:
+            knowledge.recount(recounted(recipe, again, knowledge.parts))
+        if not asked.measures(knowledge):
+            return knowledge
         if bench is None and not asked.is_of_table:
             bench = bench_of(asked, task, instruments, progress)
         if bench is not None and not is_new:
@@ -79,8 +84,6 @@ def measured_and_predicted(
             knowledge.fingerprint = bench.fingerprint
         measurer = measurer_of(asked, again, bench, fresh=fresh)
         check_table_is_the_same(asked, measurer)
-        if is_new and not asked.is_of_table:
-            knowledge.recount(recounted(recipe, again, knowledge.parts))
         own = Knowledge(run, on_its_target=True)
         reuse = recipe.measuring.reuse and not fresh
         sources = sources_of(own if is_new else None, run, asked.metrics, again, measurer, reuse=reuse)
