@@ -158,7 +158,7 @@ class SolvedPoint:
         if self.winner is None:
             raise JournalError(
                 f"a model is loaded from a winner's bundle, but {self.architecture.id} was trained for the search "
-                "alone and has none. Solve with retrain=True to make models of all points."
+                'alone and has none. Solve with as_run="FOLDER", and resume that run, to make models of the front.'
             )
         return self.winner.load(space)
 
