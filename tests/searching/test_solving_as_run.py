@@ -61,16 +61,19 @@ def test_winners_are_made_for_the_other_target(tmp_path: Path, quick_export: Non
     assert nas.load_run(folder).is_over
 
 
-def test_a_run_in_a_table_for_another_device(tmp_path: Path) -> None:
-    """Its winners are looked up, and their latencies are those of the other device."""
+HERE = nas.Instruments(looks_apart=False)
+
+
+def search_table(folder: Path, trials: int) -> Path:
+    """Return the folder of a finished run in a table."""
     recipe = {
         "name": "run",
         "evaluate": "table",
-        "trials": 16,
+        "trials": trials,
         "sampler": "random",
         "predictor": "quick_predictor:fit_quick",
         "table": {
-            "path": str(write_table(tmp_path / "table.csv.gz")),
+            "path": str(write_table(folder / "table.csv.gz")),
             "accuracy": "val_acc",
             "device": DEVICE,
             "input_shape": [1, 8, 8],
@@ -78,23 +81,40 @@ def test_a_run_in_a_table_for_another_device(tmp_path: Path) -> None:
         "measuring": {"initial": 6},
         "execution": {"executor": "inline"},
     }
-    here = nas.Instruments(looks_apart=False)
-    nas.search(recipe, space=Chain(), runs=tmp_path, progress=None, instruments=here)
-    folder = tmp_path / "other"
+    nas.search(recipe, space=Chain(), runs=folder, progress=None, instruments=HERE)
+    return folder / "run"
+
+
+def test_a_run_in_a_table_for_another_device(tmp_path: Path) -> None:
+    """Its winners are looked up, and their latencies are those of the other device."""
+    run, folder = search_table(tmp_path, 16), tmp_path / "other"
     options = {"target": "other", "space": Chain(), "trust": True, "progress": None, "as_run": folder}
-    nas.solve(tmp_path / "run", **options)
-    front = nas.resume(folder, space=Chain(), progress=None, instruments=here)
+    nas.solve(run, **options)
+    front = nas.resume(folder, space=Chain(), progress=None, instruments=HERE)
     assert front.winners
     for winner in front:
         assert winner.measurements["latency_ms"].target == "table:other"
     with pytest.raises(JournalError, match="already holds one"):
-        nas.solve(tmp_path / "run", **options)
+        nas.solve(run, **options)
+
+
+@pytest.mark.parametrize("target", ["other", None])
+def test_a_run_of_few_candidates_goes_on(target: str | None, tmp_path: Path) -> None:
+    """What the run measured itself is taken over; on another device more are measured before anything is predicted."""
+    run, folder = search_table(tmp_path, 4), tmp_path / "few"
+    nas.solve(run, target=target, space=Chain(), trust=True, progress=None, as_run=folder)
+    front = nas.resume(folder, space=Chain(), progress=None, instruments=HERE)
+    assert front.winners
+    own, gone_on = (len({row.architecture for row in evaluations_of(each, "measure")}) for each in (run, folder))
+    assert gone_on == own if target is None else gone_on > 4
 
 
 def test_an_old_run_is_written_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under other limits on its own target, nothing but the winners is left to do."""
     run = Path(shutil.copytree(OLD_RUNS / "finished-0.6.0", tmp_path / "run"))
+    (run / "parent.safetensors").write_bytes(b"of a tuned parent")
     nas.solve(run, ["latency_ms <= 0.8ms"], as_run=tmp_path / "tight", progress=None)
+    assert (tmp_path / "tight" / "parent.safetensors").read_bytes() == b"of a tuned parent"
     record = nas.load_run(tmp_path / "tight")
     assert {row.architecture for row in record.rows if row.stage == "train"} == {
         row.architecture for row in nas.load_run(run).rows if row.stage == "train"

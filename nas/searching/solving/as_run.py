@@ -6,17 +6,19 @@ import contextlib
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError
 from nas.hardware.machine import processor_name
+from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.front import last_rows
 from nas.searching.solving.asked import Asked
 from nas.searching.solving.kept import own_fingerprint
 from nas.searching.solving.knowledge import Knowledge
+from nas.space.architecture import Architecture
 from nas.storage.journal import JOURNAL, RECIPE, Journal, JournalReader
 from nas.storage.journal_rows import (
     Agreement,
@@ -31,9 +33,10 @@ from nas.storage.journal_rows import (
 )
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.evaluation import Evaluation
+from nas.values.measurement import Measurement
 
 WEIGHTS = "model.safetensors"
-SHARED_WEIGHTS = "supernet.safetensors"
+SHARED_WEIGHTS, PARENT_WEIGHTS = "supernet.safetensors", "parent.safetensors"
 
 
 def check_new(folder: Path) -> None:
@@ -69,14 +72,18 @@ def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callab
         source.check()
     fingerprint = knowledge.fingerprint or (own_fingerprint(asked.run) if knowledge.is_on_its_target else None)
     used = [BenchUsed(fingerprint)] if fingerprint is not None else []
-    ended: list[Row] = [RoundEnded(0)]
+    measured = _measured(asked, knowledge, evaluations)
+    # With fewer, the first measurements of the new run go on, for nothing could be predicted.
+    enough = not asked.metrics or len(measured) >= MIN_SAMPLES
+    ended: list[Row] = [RoundEnded(0)] if enough else []
     for number in range(1, recipe.rounds + 1):
         ended += [TrainingsEnded(number), RoundEnded(number)]
     with contextlib.closing(Journal.start(folder, text, clock=clock)) as journal:
         retrained = _copied(asked.run.run_folder, folder, evaluations)
         if recipe.evaluate == "supernet":
             _copy(asked.run.run_folder / SHARED_WEIGHTS, folder / SHARED_WEIGHTS)
-        rows = [*_trained(evaluations, knowledge), *_measured(asked, knowledge), *retrained]
+        _copy(asked.run.run_folder / PARENT_WEIGHTS, folder / PARENT_WEIGHTS)
+        rows = [*_trained(evaluations, knowledge), *measured, *knowledge.failed_rows, *retrained]
         journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)
 
 
@@ -99,14 +106,23 @@ def _trained(rows: Iterable[Evaluation], knowledge: Knowledge) -> list[Evaluatio
     return found
 
 
-def _measured(asked: Asked, knowledge: Knowledge) -> list[Evaluation]:
-    """Return the measurements of the target. One that lacks a metric is left out: a search measures all together."""
-    found = [
-        Evaluation("measure", whole, measurements={name: known[name] for name in asked.metrics})
-        for part, whole in knowledge.wholes.items()
-        if asked.metrics and set(asked.metrics) <= set(known := knowledge.measured.get(part, {}))
+def _measured(asked: Asked, knowledge: Knowledge, rows: Iterable[Evaluation]) -> list[Evaluation]:
+    """Return the measurements of the target. One that lacks a metric is left out: a search measures all together.
+
+    On the run's own target, what it measured beside its candidates is among them: predictors learn from all.
+    """
+    if not asked.metrics:
+        return []
+    known: list[tuple[Architecture, Mapping[str, Measurement]]]
+    known = [(whole, knowledge.measured.get(part, {})) for part, whole in knowledge.wholes.items()]
+    if knowledge.is_on_its_target:
+        others = {knowledge.part(row.architecture): row for row in rows if row.stage == "measure" and not row.failed}
+        known += [(row.architecture, row.measurements) for part, row in others.items() if part not in knowledge.wholes]
+    return [
+        Evaluation("measure", whole, measurements={name: found[name] for name in asked.metrics})
+        for whole, found in known
+        if set(asked.metrics) <= set(found)
     ]
-    return [*found, *knowledge.failed_rows]
 
 
 def _copied(source: Path, folder: Path, rows: Iterable[Evaluation]) -> list[Evaluation]:
