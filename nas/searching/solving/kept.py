@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from nas.values.evaluation import Evaluation
 
 SOLVED = "solved"
 """The folder within a run's folder that holds a journal for each target."""
+MOST_NAMED = 80
+"""The most characters of a folder's name, beside the hash of the whole."""
 
 
 @final
@@ -40,7 +43,7 @@ class KeptMeasurements:
         recipe_text: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        name = target.replace(":", "_").replace("=", "")
+        name = _folder_name(target)
         if fingerprint is not None:
             name += f"-{hashlib.sha256(target_part(fingerprint).encode()).hexdigest()[:8]}"
         self.folder = run_folder / SOLVED / name
@@ -67,6 +70,13 @@ class KeptMeasurements:
         if (self.folder / RECIPE).is_file():
             return Journal.resume(self.folder, clock=self._clock)
         return Journal.start(self.folder, self._recipe_text, clock=self._clock)
+
+
+def _folder_name(target: str) -> str:
+    """Return a name for a folder. The devices of a table are called as its author likes, also with slashes."""
+    plain = target.replace(":", "_").replace("=", "")
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", plain)[:MOST_NAMED]
+    return name if name == plain else f"{name}-{hashlib.sha256(target.encode()).hexdigest()[:8]}"
 
 
 def own_fingerprint(run: Run) -> str | None:
