@@ -117,6 +117,14 @@ def test_a_prior_that_is_searched_is_refused(models: Path, tmp_path: Path) -> No
         nas.search(keys, runs=tmp_path, progress=None)
 
 
+def test_a_further_search_drops_limits_that_were_dropped(models: Path, tmp_path: Path) -> None:
+    """Its command names the recipe, which still has them."""
+    front = nas.search(recipe(models, limits=["latency_ms <= 6ms"]), runs=tmp_path, progress=None)
+    assert "--limit" not in nas.solve(front.run_folder, [], progress=None).improvements[-1]
+    assert "--set 'limits=[]'" in nas.solve(front.run_folder, [], progress=None).improvements[-1]
+    assert "--set" not in nas.solve(front.run_folder, ["latency_ms <= 7ms"], progress=None).improvements[-1]
+
+
 def test_rows_without_a_prior_are_told(models: Path, tmp_path: Path) -> None:
     """Nothing is expected of them."""
     told: list[str] = []

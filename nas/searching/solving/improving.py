@@ -123,6 +123,8 @@ def search_command(run: Run, recipe: Recipe) -> str | None:
     words = ["nas", "search", str(run.run_folder / RECIPE)]
     for limit in recipe.limits:
         words += ["--limit", limit]
+    if run.recipe.limits and not recipe.limits:
+        words += ["--set", "limits=[]"]
     if recipe.objectives != run.recipe.objectives:
         words += [word for objective in recipe.objectives for word in ("--objective", objective)]
     if recipe.target != run.recipe.target:
