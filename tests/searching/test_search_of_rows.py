@@ -36,6 +36,14 @@ def models(tmp_path: Path) -> Path:
     return write_models(tmp_path / "models.csv")
 
 
+@pytest.fixture(name="finished", scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run with a limit."""
+    folder = tmp_path_factory.mktemp("runs")
+    keys = recipe(write_models(folder / "models.csv"), limits=["latency_ms <= 6ms"])
+    return nas.search(keys, runs=folder, progress=None).run_folder
+
+
 def test_a_prior_guides_the_search_and_is_told(models: Path, tmp_path: Path) -> None:
     """Winners are rows; how well the prior ranked is in the journal, the report and the messages."""
     told: list[str] = []
@@ -117,12 +125,22 @@ def test_a_prior_that_is_searched_is_refused(models: Path, tmp_path: Path) -> No
         nas.search(keys, runs=tmp_path, progress=None)
 
 
-def test_a_further_search_drops_limits_that_were_dropped(models: Path, tmp_path: Path) -> None:
+def test_a_further_search_drops_limits_that_were_dropped(finished: Path) -> None:
     """Its command names the recipe, which still has them."""
-    front = nas.search(recipe(models, limits=["latency_ms <= 6ms"]), runs=tmp_path, progress=None)
-    assert "--limit" not in nas.solve(front.run_folder, [], progress=None).improvements[-1]
-    assert "--set 'limits=[]'" in nas.solve(front.run_folder, [], progress=None).improvements[-1]
-    assert "--set" not in nas.solve(front.run_folder, ["latency_ms <= 7ms"], progress=None).improvements[-1]
+    freed = nas.solve(finished, [], progress=None).improvements[-1]
+    assert "--limit" not in freed
+    assert "--set 'limits=[]'" in freed
+    assert "--set" not in nas.solve(finished, ["latency_ms <= 7ms"], progress=None).improvements[-1]
+
+
+def test_what_rows_do_not_have_is_told_where_a_run_is_solved(finished: Path) -> None:
+    """Nothing exceeds a limit that cannot be checked."""
+    solved = nas.solve(finished, [], objectives=["error", "params"], progress=None)
+    assert (solved.points, solved.nearest) == ((), None)
+    assert solved.unmet == ("No candidate has a value of params, which is an objective.",)
+    limited = nas.solve(finished, ["params <= 1k"], progress=None)
+    (sentence,) = limited.unmet
+    assert sentence.startswith("No candidate has a value of params, so parameters ≤ 1")
 
 
 def test_rows_without_a_prior_are_told(models: Path, tmp_path: Path) -> None:

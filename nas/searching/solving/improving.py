@@ -18,7 +18,7 @@ from nas.results.solved.solved import SolvedPoint
 from nas.searching.solving.asked import Asked
 from nas.storage.journal import RECIPE
 from nas.values.metric import Metric
-from nas.values.objective import Limit, limit_text, quality_of
+from nas.values.objective import Limit, Objective, limit_text, quality_of
 
 DIGITS = 3
 """The significant digits of a limit that is proposed."""
@@ -135,12 +135,18 @@ def search_command(run: Run, recipe: Recipe) -> str | None:
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
-def unmet_of(limits: Sequence[Limit], points: Sequence[SolvedPoint]) -> tuple[tuple[str, ...], SolvedPoint | None]:
-    """Return sentences that say which limits no candidate meets, and the candidate that exceeds all of them least."""
-    nearest = min(points, key=lambda point: (point.excess(limits), point.architecture.id), default=None)
-    if nearest is None:
+def unmet_of(
+    objectives: Sequence[Objective], limits: Sequence[Limit], points: Sequence[SolvedPoint]
+) -> tuple[tuple[str, ...], SolvedPoint | None]:
+    """Return sentences that say why no candidate is left, and the candidate that exceeds the limits least, if one does.
+
+    They name what no candidate has a value of, and the limits that none meets.
+    """
+    if not points:
         return ("No candidate is left to compare.",), None
-    told = []
+    names = [objective.metric.name for objective in objectives]
+    unknown = [name for name in names if not any(point.has(name) for point in points)]
+    told = [f"No candidate has a value of {name}, which is an objective." for name in unknown]
     for limit in limits:
         judged = [(value, point) for point in points if (value := point.judged(limit)) is not None]
         if not judged:
@@ -155,11 +161,13 @@ def unmet_of(limits: Sequence[Limit], points: Sequence[SolvedPoint]) -> tuple[tu
             )
     if not told:
         told.append(f"No candidate meets all of {', '.join(map(limit_text, limits))} together.")
-    broken = nearest.broken(limits)
+    nearest = min(points, key=lambda point: (point.excess(limits), point.architecture.id))
     excesses = ", ".join(
         f"{limit.metric.title.lower()} by {_percent(limit.excess(value))}"
-        for limit in broken
+        for limit in nearest.broken(limits)
         if (value := nearest.judged(limit)) is not None
     )
-    told.append(f"The nearest candidate is {nearest.architecture.id}, which exceeds {excesses or 'a limit'}.")
+    if not excesses:
+        return tuple(told), None
+    told.append(f"The nearest candidate is {nearest.architecture.id}, which exceeds {excesses}.")
     return tuple(told), nearest

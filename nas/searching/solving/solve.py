@@ -142,7 +142,7 @@ def _own_knowledge(asked: Asked) -> Knowledge:
 def _solved(asked: Asked, knowledge: Knowledge) -> Solved:
     run, points = asked.run, knowledge.points()
     front = front_points(points, asked.objectives, asked.limits)
-    unmet, nearest = ((), None) if front else unmet_of(asked.limits, points)
+    unmet, nearest = ((), None) if front else unmet_of(asked.objectives, asked.limits, points)
     return Solved(
         objectives=asked.objectives,
         limits=asked.limits,
