@@ -178,7 +178,9 @@ class Describer:
         width = len(self.space.number_names)
         rows = [self.space.numbers(architecture) for architecture in architectures]
         if self._positive is None:
-            shown = [self.space.numbers(each) for each in self._shown()]
+            # One that is not positive must not be missed, for it has no logarithm.
+            every = self.space.listing.architectures if isinstance(self.space, HasListing) else self._shown()
+            shown = [self.space.numbers(each) for each in every]
             self._positive = np.all(np.array(shown, dtype=np.float64).reshape(len(shown), width) > 0, axis=0)
         positive: npt.NDArray[np.bool_] = self._positive
         return np.array(rows, dtype=np.float64).reshape(len(rows), width), positive

@@ -51,6 +51,16 @@ def test_numbers_are_described_in_the_place_of_layers(models: Path) -> None:
     assert described.layer_sums.size == 0
 
 
+@pytest.mark.parametrize("row", range(4))
+def test_a_number_without_a_logarithm_is_never_missed(row: int, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only a few rows of many show how numbers vary."""
+    monkeypatch.setattr("nas.space.description.LISTED_POPULATION", 3)
+    space = RowSpace(write_models(models, with_cell(row, {"mflops": 0})), CHOICES, ["mflops"])
+    described = Describer(space, space.layers).describe(space.listing.architectures)
+    assert np.isfinite(described.log_numbers).all()
+    assert described.log_numbers[row, 2] == 0
+
+
 def test_processes_get_the_space_without_its_texts(models: Path) -> None:
     """Workers of another folder need no file."""
     space = RowSpace(models, ["name"])
