@@ -56,7 +56,7 @@ class CandidatePool:
         self._features = feature_map(describer)
         self._met: list[Architecture] = []
         self._places: dict[Architecture, int] = {}
-        self._fit = Rows()  # shape (A, 1): True if it can be built; for the A described ones, which come first
+        self._fit = Rows()  # shape (A, 1): True if it may be proposed; for the A described ones, which come first
         self._costs = Rows()
         self._blocks: dict[str, Rows] = {}
         no_scores = None if prior is None else np.empty((0, 1))
@@ -66,7 +66,10 @@ class CandidatePool:
         self._has_few = count(describer.space) <= (LISTED if isinstance(describer.space, HasListing) else self._size)
 
     def candidates(self, front: Sequence[Architecture], taken: Collection[Architecture]) -> IntArray:
-        """Return places of neighbours of ``front`` and random candidates; all can be built and are not in ``taken``."""
+        """Return places of neighbours of ``front`` and random candidates that are not in ``taken``.
+
+        All can be built, and none has a known cost that is infinite, as one that failed to be measured.
+        """
         out = {self._place(architecture) for architecture in taken}
         self._draw(out)
         found = dict.fromkeys(self._random)
@@ -115,7 +118,7 @@ class CandidatePool:
         return ranks
 
     def are_fit(self, places: IntArray) -> BoolArray:
-        """Return a mask, shape (N,), of the architectures that can be built."""
+        """Return a mask, shape (N,), of the architectures that can be built and have finite costs."""
         mask: BoolArray = self._fit.rows[places, 0]
         return mask
 
@@ -150,8 +153,10 @@ class CandidatePool:
         costs = np.empty((len(built), len(self._known)))
         for column, values in enumerate(self._known.values()):
             costs[:, column] = values(built) if built else ()
+        usable = fit.copy()
+        usable[fit] = np.isfinite(costs).all(axis=1)
         # Appended last, because the functions above may raise or be interrupted, and all arrays must stay aligned.
-        self._fit.append(fit[:, None])
+        self._fit.append(usable[:, None])
         self._costs.append(_spread(costs, fit))
         for name, block in inputs.blocks.items():
             self._blocks.setdefault(name, Rows()).append(_spread(block, fit))

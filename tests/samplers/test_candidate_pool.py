@@ -96,3 +96,17 @@ def test_what_cannot_be_built_needs_no_score() -> None:
         pool = CandidatePool(describer, {}, np.random.default_rng(0), lambda found: np.arange(len(found)))
         for can_be_built in order:
             assert is_fit(pool, by_fit[can_be_built]) == can_be_built
+
+
+def test_what_could_not_be_measured_is_left_out() -> None:
+    """Its cost is infinite; among the candidates it would make all other costs look alike."""
+    dearest = np.median(costs([sample(CELLS, np.random.default_rng(seed)) for seed in range(20)]))
+
+    def known(architectures: Sequence[Architecture]) -> np.ndarray:
+        found = costs(architectures)
+        return np.where(found > dearest, np.inf, found)
+
+    pool = CandidatePool(DESCRIBER, {1: known}, np.random.default_rng(0))
+    found = pool.candidates((), ())
+    assert len(found)
+    assert np.isfinite(pool.costs(found)).all()
