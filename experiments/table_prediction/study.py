@@ -93,8 +93,12 @@ class PredictorStudy:
         self.table: Table = read_table(settings.table, self._space)
         self.methods = {name: load_predictor(name) for name in settings.methods}
         self._check_uses()
-        everywhere = np.ones(len(self.table), dtype=np.bool_)
-        self.sources = tuple(self._source(name, everywhere) for name in settings.sources)
+        # Of rows that are the same architecture the first one counts, so that no sample is predicted.
+        self._counting = np.zeros(len(self.table), dtype=np.bool_)
+        self._counting[list(self.table.first_rows.values())] = True
+        for name in settings.prior:
+            self._counting &= np.isfinite(self.table.column(name))
+        self.sources = tuple(self._source(name, self._counting) for name in settings.sources)
         for target in settings.targets:
             self._check(self.task(target))
 
@@ -102,26 +106,25 @@ class PredictorStudy:
         """Return the rows to sample and to predict on ``target``."""
         settings = self.settings
         values = self._column("--targets", settings.metric, target)
-        usable = np.isfinite(values)
+        usable = np.isfinite(values) & self._counting
         sources = self.sources  # the same objects for each target: methods may cache by them
         given: tuple[Given, ...] = ()
         if settings.given is not None:
             known = self._column(f"--given {settings.given}: --targets", settings.given, target)
             usable &= np.isfinite(known)
-            sources = tuple(self._source(name, np.isfinite(known)) for name in settings.sources)
-            by_architecture = dict(zip(self.table.architectures, np.log(known), strict=True))
-            given = (Given(settings.given, functools.partial(_looked_up, by_architecture)),)
-        for name in settings.prior:
-            known = self.table.column(name)
-            usable &= np.isfinite(known)
-            by_architecture = dict(zip(self.table.architectures, known, strict=True))
-            given += (Given(name, functools.partial(_looked_up, by_architecture)),)
+            sources = tuple(self._source(name, np.isfinite(known) & self._counting) for name in settings.sources)
+            given = (self._given(settings.given, np.log(known)),)
+        given += tuple(self._given(name, self.table.column(name)) for name in settings.prior)
         rows = np.flatnonzero(usable)
         if settings.query is None:
             return TargetTask(target, values, rows, None, sources, given)
         start, stop = settings.query
         queried = (rows >= start) & (rows < stop)
         return TargetTask(target, values, rows[~queried], rows[queried], sources, given)
+
+    def _given(self, name: str, values: FloatArray) -> Given:
+        by_architecture = {each: float(values[row]) for each, row in self.table.first_rows.items()}
+        return Given(name, functools.partial(_looked_up, by_architecture))
 
     @cached_property
     def describer(self) -> Describer:

@@ -90,6 +90,8 @@ class SearchStudy:
         self.table: Table = read_table(settings.table, self.space)
         self.networks = Networks(self.table, self.space, are_twins_joined=settings.twins == "joined")
         self.prior = TablePrior(self.table, settings.prior) if settings.prior else None
+        self._first = np.zeros(len(self.table), dtype=np.bool_)
+        self._first[list(self.table.first_rows.values())] = True
         self._check_uses()
         self.tasks = tuple(
             TableTask.of(self.table, settings.accuracy, settings.score, costs, settings.limits, self.networks.searched)
@@ -154,9 +156,8 @@ class SearchStudy:
 
     def _source(self, column: str, device: str) -> Source:
         if column not in self._sources:  # the same object for each cost: predictors cache by it
-            everywhere = np.ones(len(self.table), dtype=np.bool_)
             rows = rows_of_sources(self.settings)
-            self._sources[column] = source_of(self.table, column, device, rows, everywhere)
+            self._sources[column] = source_of(self.table, column, device, rows, self._first)
         return self._sources[column]
 
     def _check_uses(self) -> None:

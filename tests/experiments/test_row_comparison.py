@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_rows import CHOICES, model_rows, write_models
+from model_rows import CHOICES, model_rows, with_cell, write_models
 
 from experiments import compare_predictors, compare_searchers
 from experiments.table_options import as_devices, column_on
@@ -98,6 +98,21 @@ def test_predictors_learn_rows(models: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert min(found.values()) > 0.9
     with_prior = compared("--metric", "val", "--targets", "acc", "--prior", "other_acc", "--methods", "transfer")
     assert with_prior["transfer"] > 0.9
+
+
+def test_predictors_see_one_row_of_those_with_the_same_choices(models: Path) -> None:
+    """The first of them: neither samples nor rows to predict have another one, and a row without a prior is none."""
+    changed = write_models(models, with_cell(0, {"other_acc": ""}))
+    options = ["--table", str(changed), "--space", "table", "--choices", "family,resolution", "--prior", "other_acc"]
+    options += ["--targets", "board", "--sources", "phone", "--samples", "5", "--methods", "transfer"]
+    given = compare_predictors._parser().parse_args(options)
+    study = prediction_study.PredictorStudy(compare_predictors._settings(given))
+    task = study.task("board")
+    narrow = [place for place, row in enumerate(model_rows()) if row["width"] == 0.25]
+    assert task.eligible.tolist() == narrow[1:]
+    assert len(task.sources[0].values) == len(narrow) - 1
+    known = task.given[0].values([study.table.architectures[place] for place in narrow[1:]])
+    assert known.tolist() == [model_rows()[place]["other_acc"] for place in narrow[1:]]
 
 
 def test_devices_are_named_after_the_metric(models: Path) -> None:
