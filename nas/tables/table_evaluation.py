@@ -60,25 +60,27 @@ class SearchedTable:
                 f"table.accuracy must name the column of {self.name} that the search uses, in per cent. "
                 f"{did_you_mean('accuracy', self._table.columns)}"
             )
+        self._check_uses(metrics)
         for column in (settings.accuracy, self.test_column):
             self._check_per_cent(column)
         for metric in metrics:
             if not self._table.has_column(self.column_of(metric)):
                 raise RecipeError(self._why_not(metric))
             self._table.column(self.column_of(metric), positive=True)
-        self._check_uses(metrics)
+        _ = self.prior  # reads its columns, which may be unfit
 
     def _check_uses(self, metrics: Sequence[str]) -> None:
-        """Check that nothing that is looked up is known beforehand, and that the prior is fit."""
+        """Check that nothing that is looked up is known beforehand. Columns that are missing are told later."""
         settings, space = self.settings, self._space
-        searched = filter(None, (settings.accuracy, settings.test_accuracy, *map(self.column_of, metrics)))
-        uses = {"table.prior": settings.prior, "what is searched": list(dict.fromkeys(searched))}
         choices = [choice.name for choice in space.choices]
+        there = [*choices, *self._table.names]
+        searched = (settings.accuracy, settings.test_accuracy, *map(self.column_of, metrics))
+        looked_up = [name for name in dict.fromkeys(searched) if name in there]
+        uses = {"table.prior": settings.prior, "what is searched": looked_up}
         if isinstance(space, RowSpace):
             features = [name for name in space.number_names if name not in choices]
             uses |= {"space.choices": choices, "space.features": features}
-        check_uses(self._path, [*choices, *self._table.names], uses)
-        _ = self.prior  # reads its columns, which may be unfit
+        check_uses(self._path, there, uses)
 
     @cached_property
     def prior(self) -> TablePrior | None:

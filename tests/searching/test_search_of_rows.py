@@ -104,6 +104,10 @@ def test_a_space_object_is_searched_too(models: Path, tmp_path: Path) -> None:
             {"space": {"name": "table", "choices": ["family"], "features": ["val_acc"]}},
             r"'val_acc' is in what is searched",
         ),
+        (
+            {"space": {"name": "table", "choices": ["family", "val_acc"]}},
+            r"'val_acc' is in what is searched and in space.choices",
+        ),
         ({"evaluate": "train", "table": {}}, r"the space 'table' is rows to look up, so evaluate must be 'table'"),
         ({"sampler": "random"}, r'a prior needs a sampler that learns from it, but got prior "other_acc"'),
     ],
