@@ -43,7 +43,7 @@ class CostLimit:
     @classmethod
     def parse(cls, text: str) -> CostLimit:
         """Parse a limit such as ``latency_ms_x<=2.5``. Raises RecipeError if the text has another form."""
-        match = re.fullmatch(r"\s*(\w+)\s*(?:<=|≤)\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*", text)
+        match = re.fullmatch(r"\s*([^<≤]*[^<≤\s])\s*(?:<=|≤)\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*", text)
         if match is None:
             raise RecipeError(f"a limit is written as COLUMN<=NUMBER, such as latency_ms_x<=2.5, but got {text!r}.")
         return cls(match[1], float(match[2]))

@@ -94,6 +94,10 @@ def check_table_options(options: argparse.Namespace) -> None:
             raise RecipeError(f"--option takes KEY=VALUE, such as channels=8, but got {option!r}.")
     if options.space == TABLE and not options.choices:
         raise RecipeError("--space table needs --choices: the columns that tell rows apart, such as family,resolution.")
+    if options.space == TABLE and options.option:
+        raise RecipeError(
+            f"--space table takes --choices and --features, and no --option, but got {options.option[0]!r}."
+        )
     given = [name for name in ("choices", "features") if getattr(options, name)]
     if options.space != TABLE and given:
         raise RecipeError(f"--{given[0]} names columns of --space table, but the space is {options.space!r}.")

@@ -11,9 +11,11 @@ import pytest
 from model_rows import CHOICES, model_rows, with_cell, write_models
 
 from experiments import compare_predictors, compare_searchers
+from experiments.search_tasks import CostLimit
 from experiments.table_options import as_devices, column_on
 from experiments.table_prediction import fits, study as prediction_study
 from experiments.table_search import study as search_study
+from nas.errors import RecipeError
 from nas.tables.row_space import RowSpace
 from nas.tables.table import read_table
 
@@ -73,6 +75,13 @@ def test_a_prior_is_where_the_search_begins(models: Path) -> None:
         assert better == []
 
 
+def test_columns_are_called_as_their_author_likes() -> None:
+    """A limit on one takes its whole name."""
+    assert CostLimit.parse("item ms, i9-10940x <= 2.5") == CostLimit("item ms, i9-10940x", 2.5)
+    with pytest.raises(RecipeError, match=r"written as COLUMN<=NUMBER, such as"):
+        CostLimit.parse(" <= 2")
+
+
 def test_duplicate_rows_are_told_and_searched_once(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The first of the rows with the same choices counts."""
     runs = searched(models, "--choices", "family,resolution", "--evaluations", "10", "--searchers", "random,gp")
@@ -129,6 +138,7 @@ def test_devices_are_named_after_the_metric(models: Path) -> None:
         (["--sources", "latency_ms_phone"], "write phone instead of latency_ms_phone"),
         (["--features", "val_acc"], "'val_acc' is in --features and in the columns that are searched"),
         (["--choices", "famly"], "it has none named 'famly'. Did you mean 'family'"),
+        (["--option", "channels=8"], "takes --choices and --features, and no --option, but got 'channels=8'"),
         (["--prior", "name"], "column 'name' of .* must hold numbers"),
     ],
 )
