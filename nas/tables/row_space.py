@@ -120,6 +120,12 @@ class RowSpace:
         if isinstance(numbers, np.ndarray):
             are_whole = bool((numbers == np.round(numbers)).all() and (np.abs(numbers) < 2**53).all())
             options = {text: int(n) if are_whole else n for text, n in zip(cells, numbers.tolist(), strict=True)}
+        elif 2 * sum(isinstance(numbers_in([cell]), np.ndarray) for cell in options) > len(options):
+            row, text = numbers
+            self.notes.append(
+                f"the choice {name!r} counts as texts, which have no order: most of its values are numbers, but row "
+                f"{row} of {self.table} has {text!r}."
+            )
         different = sorted(set(options.values()))
         if len(different) == 1:
             self.notes.append(f"the choice {name!r} is left out: it is {different[0]!r} in every row of {self.table}.")

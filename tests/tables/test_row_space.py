@@ -88,6 +88,17 @@ def test_constant_columns_are_left_out_and_told(models: Path) -> None:
     assert space.notes == [f"the feature 'mflops' is left out: it is 7 in every row of {models}."]
 
 
+def test_a_text_among_numbers_is_told(models: Path) -> None:
+    """It makes a choice of texts of them, which is seldom meant: a missing value may be written as one."""
+    space = RowSpace(write_models(models, with_cell(6, {"resolution": "nan"})), CHOICES)
+    assert space.choices[2].options == ("128", "160", "192", "96", "nan")
+    (note,) = space.notes
+    assert note == (
+        f"the choice 'resolution' counts as texts, which have no order: most of its values are numbers, but row 7 of "
+        f"{models} has 'nan'."
+    )
+
+
 def test_rows_with_the_same_choices_are_one_and_told(models: Path) -> None:
     """The message names a column that would tell them apart."""
     space = RowSpace(models, ["family", "resolution"])
