@@ -114,8 +114,8 @@ def test_one_training_gives_a_candidate_for_each_precision(tmp_path: Path) -> No
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "was chosen" in report
     assert {point.architecture[PRECISION] for point in nas.solve(tmp_path / "run").candidates} == {"fp32", "int8"}
-    with pytest.raises(RecipeError, match=r"chose from fp32, int8\. Leave target and measure out"):
-        nas.solve(tmp_path / "run", measure=2)
+    with pytest.raises(RecipeError, match=r"solved on its own target, .* errors in fp32, int8 are those of that runtime"):
+        nas.solve(tmp_path / "run", target="onnxruntime-cpu:int8")
 
 
 @pytest.mark.usefixtures("undeployed")
@@ -163,6 +163,23 @@ def test_a_winner_whose_form_in_fp32_cannot_be_measured_says_so(tmp_path: Path) 
     assert {precision_of(winner.architecture) for winner in front} == {"int8"}
     assert all(winner.exported is not None for winner in front)
     assert all(any("could not be measured in fp32" in note for note in notes) for notes in front.notes)
+
+
+@pytest.mark.usefixtures("undeployed")
+def test_a_run_is_measured_further_in_each_precision(tmp_path: Path) -> None:
+    """``nas.solve`` measures a metric that the run did not measure, of each candidate in its own precision."""
+    search(tmp_path, predictor="quick_predictor:fit_quick")
+    given, objectives = tools(FASTER), ["error", "latency_ms", "peak_memory_mib"]
+    solved = nas.solve(
+        tmp_path / "run", objectives=objectives, space=OneChoice(), trust=True, progress=None, instruments=given
+    )
+    counts = [len(bench.measured) for bench in given.benches.values() if isinstance(bench, FakeBench)]
+    assert min(counts) > 0
+    assert sum(counts) == solved.newly_measured > 0
+    for point in solved.candidates:
+        factor = FASTER if precision_of(point.architecture) == "int8" else 1.0
+        assert point.value("latency_ms") == pytest.approx(factor * latency_ms(point.architecture), rel=0.05)
+        assert point.has("peak_memory_mib")
 
 
 @pytest.mark.slow

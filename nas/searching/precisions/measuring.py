@@ -30,12 +30,7 @@ class InOwnPrecision:
     @property
     def fingerprint(self) -> str | None:
         """One identifier of all targets, and of all their reference speeds; None if one must not be kept."""
-        found = [measurer.fingerprint for measurer in self.measurers.values()]
-        known = [each for each in found if each is not None]
-        if len(known) < len(found):
-            return None
-        targets, whole = ("+".join(parts) for parts in (map(target_part, known), known))
-        return f"{_digest(targets, 16)}-{_digest(whole, 8)}"
+        return fingerprint_of_all([measurer.fingerprint for measurer in self.measurers.values()])
 
     @property
     def device_s(self) -> float:
@@ -59,6 +54,15 @@ class InOwnPrecision:
                 rows = measurer.rows(list(own.values()), metrics, round_number=round_number, rng=rng, progress=progress)
                 found |= {a: replace(row, architecture=a) for a, row in zip(own, rows, strict=True)}
         return [found[architecture] for architecture in architectures]
+
+
+def fingerprint_of_all(found: Sequence[str | None]) -> str | None:
+    """Return one identifier of several targets, and of all their reference speeds; None if one must not be kept."""
+    known = [each for each in found if each is not None]
+    if len(known) < len(found):
+        return None
+    targets, whole = ("+".join(parts) for parts in (map(target_part, known), known))
+    return f"{_digest(targets, 16)}-{_digest(whole, 8)}"
 
 
 def _digest(text: str, digits: int) -> str:

@@ -59,7 +59,7 @@ class Asked:
 
     @property
     def models(self) -> bool:
-        """True if a modelled metric, such as an energy, is minimised or limited: it depends on the target's precision."""
+        """True if a modelled metric, which depends on the target's precision, is minimised or limited."""
         asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
         return any(metric.source == "modelled" for metric in asked)
 
@@ -79,7 +79,8 @@ def asked_of(
     """Return what is asked of a run. Without ``limits`` or ``objectives``, the run's own hold.
 
     Raises:
-        RecipeError: a limit, an objective or a target that is malformed or unknown, or a negative number to measure.
+        RecipeError: a limit, an objective or a target that is malformed or unknown, another target for a run that chose
+            the precision, or a negative number to measure.
     """
     for what, texts in (("limits", limits), ("objectives", objectives)):
         if isinstance(texts, str):
@@ -96,9 +97,21 @@ def asked_of(
         changes["table"] = {**recipe.table.model_dump(exclude_unset=True), "device": target}
     elif target is not None:
         changes["target"] = str(Target.parse(target))
+        _check_precisions(run, changes["target"])
     if changes:
         recipe = Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes})
     return Asked(run, recipe, target, measure)
+
+
+def _check_precisions(run: Run, target: str) -> None:
+    """Check that a run which chose the precision is solved on its own target. Raises RecipeError if it is not."""
+    recipe = run.recipe
+    if recipe.precisions and target != recipe.target:
+        raise RecipeError(
+            f"a run that chose the precision is solved on its own target, {recipe.target}, for its errors in "
+            f"{', '.join(recipe.precisions)} are those of that runtime, but got {target}. Leave the target out, or "
+            "search again there."
+        )
 
 
 def check_trained(asked: Asked, candidates: Sequence[SolvedPoint]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -22,11 +22,12 @@ from nas.searching.solving.kept import KeptMeasurements, own_fingerprint
 from nas.searching.solving.knowledge import Knowledge
 from nas.searching.solving.places import (
     SpaceAgain,
-    bench_of,
     check_same_device,
     check_table_is_the_same,
+    fingerprint_of,
     is_same_device,
     measurer_of,
+    solving_benches,
     space_again,
 )
 from nas.searching.solving.predicting import Predicting, recounted, sources_of
@@ -58,14 +59,14 @@ def measured_and_predicted(
     """
     instruments = instruments or Instruments()
     task = task_of(data)
-    bench = None
+    benches: dict[str, Bench] = {}
     if asked.target is not None and not asked.is_of_table:
-        bench = bench_of(asked, task, instruments, progress)
-    is_new = _is_new(asked, bench)
+        benches = solving_benches(asked, task, instruments, progress)
+    is_new = _is_new(asked, benches)
     run, recipe = asked.run, asked.recipe
     knowledge = Knowledge(run, on_its_target=not is_new)
-    knowledge.fingerprint = None if bench is None else bench.fingerprint
-    fingerprint = bench.fingerprint if is_new and bench is not None else own_fingerprint(run)
+    knowledge.fingerprint = fingerprint_of(benches) if benches else None
+    fingerprint = knowledge.fingerprint if is_new else own_fingerprint(run)
     kept = KeptMeasurements(run.run_folder, recipe.measured_on, fingerprint, recipe.to_toml(), instruments.clock)
     knowledge.add_kept(kept.rows())
     recounts = is_new and not asked.is_of_table and (asked.measures(knowledge) or asked.models)
@@ -77,12 +78,12 @@ def measured_and_predicted(
             knowledge.recount(recounted(recipe, again, knowledge.parts))
         if not asked.measures(knowledge):
             return knowledge
-        if bench is None and not asked.is_of_table:
-            bench = bench_of(asked, task, instruments, progress)
-        if bench is not None and not is_new:
-            check_same_device(run, recipe, bench)
-            knowledge.fingerprint = bench.fingerprint
-        measurer = measurer_of(asked, again, bench, fresh=fresh)
+        if not benches and not asked.is_of_table:
+            benches = solving_benches(asked, task, instruments, progress)
+        if benches and not is_new:
+            knowledge.fingerprint = fingerprint_of(benches)
+            check_same_device(run, recipe, knowledge.fingerprint)
+        measurer = measurer_of(asked, again, benches, fresh=fresh)
         check_table_is_the_same(asked, measurer)
         own = Knowledge(run, on_its_target=True)
         reuse = recipe.measuring.reuse and not fresh
@@ -93,11 +94,11 @@ def measured_and_predicted(
     return knowledge
 
 
-def _is_new(asked: Asked, bench: Bench | None) -> bool:
+def _is_new(asked: Asked, benches: Mapping[str, Bench]) -> bool:
     """Return True if values of the run's own target are of no use but to learn from."""
     if asked.is_of_table:
         return asked.recipe.measured_on != asked.run.recipe.measured_on
-    return bench is not None and not is_same_device(asked.run, asked.recipe, bench)
+    return bool(benches) and not is_same_device(asked.run, asked.recipe, fingerprint_of(benches))
 
 
 def _check_budget(asked: Asked, knowledge: Knowledge) -> None:

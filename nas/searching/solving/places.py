@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
 from nas.errors import JournalError, RecipeError
 from nas.hardware.bench import Bench, target_part
-from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.machine import processor_name
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.prediction.measured_run import check_trusted, signature_of_run
@@ -19,7 +18,9 @@ from nas.results.bundle import GIVEN
 from nas.results.run import Run
 from nas.searching.given.objects import GivenSpace
 from nas.searching.given.training_choices import with_training_choices
-from nas.searching.precisions.benches import device_bench
+from nas.searching.precisions.benches import benches_of
+from nas.searching.precisions.choosing import with_precision_choice
+from nas.searching.precisions.measuring import InOwnPrecision, fingerprint_of_all
 from nas.searching.resolving import Instruments, source_of
 from nas.searching.solving.asked import Asked
 from nas.space.description import Describer
@@ -40,9 +41,13 @@ from nas.tasks.task import Task
 @final
 @dataclass(frozen=True)
 class SpaceAgain:
-    """The space of a finished run, made again. ``describer`` describes the parts that devices see."""
+    """The space of a finished run, made again. ``describer`` describes the parts that devices see.
+
+    ``plain`` is the space without the choice of a precision, which measuring knows nothing of; ``look`` looks at it.
+    """
 
     space: SearchSpace
+    plain: SearchSpace
     look: FirstLook
     signature: Signature
     describer: Describer
@@ -77,11 +82,12 @@ def space_again(asked: Asked, given: GivenSpace | str | None, trust: bool, progr
         else:
             made = _made(given, signature)
             look = LookHere(made, signature)
-        space, look = with_training_choices(recipe, made, look, progress.say)
+        plain, look = with_training_choices(recipe, made, look, progress.say)
+        space, wide_look = with_precision_choice(recipe, plain, look)
         _check_same_choices(asked.run, space)
         parts = DeviceParts(space)
-        describer = Describer(parts.space, lambda part: look.layers(parts.completed(part)))
-        yield SpaceAgain(space, look, signature, describer)
+        describer = Describer(parts.space, lambda part: wide_look.layers(parts.completed(part)))
+        yield SpaceAgain(space, plain, look, signature, describer)
 
 
 def _made(given: GivenSpace, signature: Signature) -> SearchSpace:
@@ -100,38 +106,43 @@ def _check_same_choices(run: Run, space: SearchSpace) -> None:
         )
 
 
-def bench_of(asked: Asked, task: Task | None, instruments: Instruments, progress: Progress) -> Bench:
-    """Return the bench of the target that is asked for.
+def solving_benches(asked: Asked, task: Task | None, instruments: Instruments, progress: Progress) -> dict[str, Bench]:
+    """Return the bench of each precision of the target that is asked for: one, unless the run chose the precision.
 
     Raises:
         RecipeError: an unknown runtime, or an int8 target whose training items are not there.
         TargetError: the target cannot measure here what is asked for.
     """
     recipe = asked.recipe
-    if recipe.parsed_target.precision == "int8" and recipe.data.name == GIVEN and task is None:
+    precisions = recipe.precisions or (recipe.parsed_target.precision,)
+    if "int8" in precisions and recipe.data.name == GIVEN and task is None:
         raise RecipeError(
             "an int8 model finds its ranges on training items, and the run was given its data as an object: pass "
             "data=… again."
         )
-    bench = instruments.bench or device_bench(recipe, source_of(recipe, task), progress)
-    if isinstance(bench, DeviceBench):
-        bench.check(asked.metrics)
-    return bench
+    alone = {precisions[0]: instruments.bench} if instruments.bench is not None else {}
+    return benches_of(recipe, alone or instruments.benches, source_of(recipe, task), progress)
 
 
-def is_same_device(run: Run, recipe: Recipe, bench: Bench) -> bool:
-    """Return True if the bench measures what the run was measured on: the same target, hardware and versions."""
+def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:
+    """Return the fingerprint of a target, or one of all precisions of it; None if it must not be kept."""
+    found = [bench.fingerprint for bench in benches.values()]
+    return found[0] if len(found) == 1 else fingerprint_of_all(found)
+
+
+def is_same_device(run: Run, recipe: Recipe, fingerprint: str | None) -> bool:
+    """Return True if a fingerprint is of the target, hardware and versions that a run was measured on."""
     if recipe.target != run.recipe.target:
         return False
     used = [target_part(row.fingerprint) for row in read_rows(run.run_folder, BenchUsed)]
-    if bench.fingerprint is None or not used:
+    if fingerprint is None or not used:
         return bool(run.notes.get("machine", {}).get("processor") == processor_name())
-    return target_part(bench.fingerprint) in used
+    return target_part(fingerprint) in used
 
 
-def check_same_device(run: Run, recipe: Recipe, bench: Bench) -> None:
+def check_same_device(run: Run, recipe: Recipe, fingerprint: str | None) -> None:
     """Check that further measurements compare with those of the run. Raises JournalError if they do not."""
-    if not is_same_device(run, recipe, bench):
+    if not is_same_device(run, recipe, fingerprint):
         raise JournalError(
             f"measurements that are added to the run's own must be of the same device and versions, but those of "
             f"{recipe.target} have changed since {run.run_folder} was measured. To solve the run for the device as it "
@@ -139,8 +150,8 @@ def check_same_device(run: Run, recipe: Recipe, bench: Bench) -> None:
         )
 
 
-def measurer_of(asked: Asked, again: SpaceAgain, bench: Bench | None, *, fresh: bool) -> Measurer:
-    """Return what measures architectures of the run's space: the bench, or the table.
+def measurer_of(asked: Asked, again: SpaceAgain, benches: Mapping[str, Bench], *, fresh: bool) -> Measurer:
+    """Return what measures architectures of the run's space: the benches, or the table where there are none.
 
     Raises:
         RecipeError: the table has no such device, or lacks a metric.
@@ -150,9 +161,13 @@ def measurer_of(asked: Asked, again: SpaceAgain, bench: Bench | None, *, fresh: 
         table = SearchedTable(recipe.table, again.space)
         table.check(asked.metrics)
         return table
-    assert bench is not None
     store = MeasurementStore(home(), fresh=fresh or not recipe.measuring.reuse)
-    return Surroundings(again.space, bench, again.signature, recipe.parsed_target.batch, store, again.look)
+    batch = recipe.parsed_target.batch
+    measurers = {
+        name: Surroundings(again.plain, bench, again.signature, batch, store, again.look)
+        for name, bench in benches.items()
+    }
+    return InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
 
 
 def check_table_is_the_same(asked: Asked, measurer: Measurer) -> None:

@@ -18,6 +18,7 @@ from nas.searching.fitting import fitted_predictors, held_out_text
 from nas.searching.solving.knowledge import Knowledge
 from nas.searching.solving.places import SpaceAgain
 from nas.space.architecture import Architecture
+from nas.space.parts.training_parts import TrainingParts
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import PredictedValue
@@ -94,10 +95,11 @@ def sources_of(
 
 def recounted(recipe: Recipe, again: SpaceAgain, parts: Iterable[Architecture]) -> dict[Architecture, dict[str, float]]:
     """Return the counted and modelled values of parts for another target; none for what cannot be built."""
-    hierarchy, precision = MemoryHierarchy.of_this_machine(), recipe.parsed_target.precision
+    hierarchy, precision_of = MemoryHierarchy.of_this_machine(), TrainingParts(again.space).precision_of
     found = {}
     for part in parts:
         try:
+            precision = precision_of(part) or recipe.parsed_target.precision
             found[part] = counts_of(again.describer.layers(part), precision, hierarchy)
         except CandidateError:
             continue

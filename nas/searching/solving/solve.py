@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import JournalError, RecipeError
+from nas.errors import JournalError
 from nas.reports.progress_display import ProgressChoice, chosen_progress
-from nas.results.run import Run
 from nas.results.run_folder import check_run_folder, read_run
 from nas.results.solved.solved import Solved, front_points
 from nas.searching.solving.as_run import check_new, write_as_run
@@ -99,8 +98,6 @@ def _measured(
     instruments: Instruments | None,
 ) -> Knowledge:
     """Return what is known once a few candidates are measured."""
-    if asked.run.recipe.precisions:
-        raise _one_precision_alone(asked.run)
     # What measures loads torch, which takes seconds.
     from nas.searching.solving.measuring import measured_and_predicted
 
@@ -111,13 +108,6 @@ def _measured(
         )
     finally:
         shown.close()
-
-
-def _one_precision_alone(run: Run) -> RecipeError:
-    return RecipeError(
-        f"a run that chose the precision is solved by what it measured, but {run.run_folder} chose from "
-        f"{', '.join(run.recipe.precisions)}. Leave target and measure out, and ask for metrics that it has."
-    )
 
 
 def _own_knowledge(asked: Asked) -> Knowledge:
