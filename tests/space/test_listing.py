@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nas.space.architecture import Architecture, Choice, Option
-from nas.space.listed.listing import Listing
+from nas.space.listed.listing import MOST_KEPT, Listing
 from nas.space.listed.name_parts import is_of_names, likeness, part_columns, parts_of
 from nas.space.search_space import (
     architecture_from,
@@ -72,6 +72,15 @@ def test_what_is_missing_becomes_the_nearest() -> None:
     assert told(SPACE.listing.nearest({"model": "tiny_v1", "side": 128})) == ("tiny_v1", 96)
     assert told(neighbours(SPACE, ALL[0])[0]) == ("net18.b", 96)
     assert [told(each) for each in SPACE.listing.around(ALL[3], 1)] == [("tiny_v1", 96)]
+
+
+def test_distances_of_many_names_do_not_fill_the_memory() -> None:
+    """Only the last ones are kept, and one that was dropped is found again."""
+    names = Choice("model", tuple(f"net{number}" for number in range(MOST_KEPT + 40)))
+    listing = Listing([names], [Architecture({"model": name}) for name in names.options])
+    first = [listing.around(architecture, 3) for architecture in listing]
+    assert len(listing._apart) <= MOST_KEPT
+    assert [listing.around(architecture, 3) for architecture in listing] == first
 
 
 def test_an_architecture_that_is_asked_for_must_be_listed() -> None:

@@ -13,6 +13,8 @@ from nas.space.listed.name_parts import likeness
 
 AROUND = 12
 """The number of neighbours of an architecture: in a list, seldom two differ in a single choice."""
+MOST_KEPT = 256
+"""The most options of which the distances to all others are kept: of 20,000 names each takes 160 KiB."""
 
 
 @runtime_checkable
@@ -93,7 +95,7 @@ class Listing:
         return total
 
     def _options_apart(self, choice: Choice, option: Option) -> npt.NDArray[np.float64]:
-        """Return the distance of each option of a choice from one of them, shape (options,); it is kept."""
+        """Return the distance of each option of a choice from one of them, shape (options,); the last ones are kept."""
         key = (choice.name, option)
         if key not in self._apart:
             if choice.is_numeric:
@@ -102,5 +104,7 @@ class Listing:
             else:
                 apart = 1 - likeness(str(option), [str(each) for each in choice.options])
                 apart[choice.options.index(option)] = 0.0
+            if len(self._apart) >= MOST_KEPT:
+                self._apart.clear()
             self._apart[key] = apart
         return self._apart[key]

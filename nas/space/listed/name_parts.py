@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from nas.space.architecture import Choice
+from nas.space.architecture import MOST_NAMES, Choice
 
 MOST_CATEGORIES = 24
 """A choice of more texts than these is one of names, of which hardly two architectures have the same."""
@@ -24,6 +25,7 @@ def is_of_names(choice: Choice) -> bool:
     return len(choice.options) > MOST_CATEGORIES and all(isinstance(option, str) for option in choice.options)
 
 
+@lru_cache(maxsize=2 * MOST_NAMES)
 def parts_of(name: str) -> frozenset[str]:
     """Return the parts of a name: its words, its words cut after each number, and the letters before a number.
 
