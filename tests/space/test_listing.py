@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from nas.space.architecture import Architecture, Choice, Option
+from nas.space.description import Describer
 from nas.space.listed.listing import MOST_KEPT, Listing
 from nas.space.listed.name_parts import is_of_names, likeness, part_columns, parts_of
+from nas.space.parts.device_parts import device_space, with_training
+from nas.space.parts.training_parts import with_precisions
 from nas.space.search_space import (
     architecture_from,
     count,
@@ -88,6 +91,32 @@ def test_an_architecture_that_is_asked_for_must_be_listed() -> None:
     assert architecture_from(SPACE, {"model": "tiny_v2", "side": 128}) == ALL[3]
     with pytest.raises(ValueError, match=r"must be a row of its table, but no row has .*'side': 224"):
         architecture_from(SPACE, {"model": "tiny_v2", "side": 224})
+
+
+class WithNumbers(Five):
+    """The five, with a number that is known of each."""
+
+    number_names = ("area",)
+
+    def numbers(self, architecture: Mapping[str, Option]) -> list[float]:
+        assert set(architecture) == {"model", "side"}
+        return [float(int(architecture["side"]) ** 2)]
+
+
+def test_what_a_recipe_adds_keeps_the_list_and_the_numbers() -> None:
+    """Each listed architecture comes with each way of training and in each precision, and no other one does."""
+    plain = WithNumbers()
+    trained = with_training(plain, {"epochs": [1, 2]})
+    wide = with_precisions(trained, ("fp32", "int8"))
+    assert count(trained) == 10
+    assert count(wide) == len(set(enumerate_space(wide))) == 20
+    assert {each.without(["epochs", "precision"]) for each in enumerate_space(wide)} == set(ALL)
+    parts = device_space(wide)
+    assert set(enumerate_space(parts)) == set(enumerate_space(with_precisions(plain, ("fp32", "int8"))))
+    for space in (trained, wide, parts):
+        described = Describer(space, lambda architecture: ()).describe(list(enumerate_space(space)))
+        sides = [int(each["side"]) for each in enumerate_space(space)]
+        assert described.numbers[:, 0].tolist() == [side**2 for side in sides]
 
 
 class TestPartsOfNames:

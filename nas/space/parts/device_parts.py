@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
+from nas.space.listed.listing import HasListing, HasNumbers, Listing
 from nas.space.parts.known_values import HasKnown
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import HasStart
@@ -32,8 +34,8 @@ class DeviceParts:
         self.whole = whole
         self.names = tuple(choice.name for choice in whole.choices if choice.is_of_training)
         self._beside = tuple(choice for choice in whole.choices if choice.is_of_training or choice.is_of_deployment)
-        self.space: SearchSpace = _DeviceSpace(self) if self.names else whole
         self._parts: dict[Architecture, Architecture] = {}
+        self.space: SearchSpace = _DeviceSpace(self) if self.names else whole
 
     def of(self, architecture: Architecture) -> Architecture:
         """Return the part of an architecture that devices see; the architecture itself where that is all."""
@@ -91,6 +93,10 @@ class _DeviceSpace:
             self.start = self._start
         if isinstance(parts.whole, HasKnown):
             self.known, self.known_names = self._known, tuple(parts.whole.known_names)
+        if isinstance(parts.whole, HasNumbers):
+            self.numbers, self.number_names = self._numbers, tuple(parts.whole.number_names)
+        if isinstance(parts.whole, HasListing):
+            self.listing = Listing(self.choices, [parts.of(whole) for whole in parts.whole.listing])
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module of this part, whatever it is trained with."""
@@ -111,6 +117,9 @@ class _DeviceSpace:
 
     def _known(self, architecture: Architecture) -> Mapping[str, float]:
         return cast(HasKnown, self._parts.whole).known(self._parts.completed(architecture))
+
+    def _numbers(self, architecture: Architecture) -> Sequence[float]:
+        return cast(HasNumbers, self._parts.whole).numbers(self._parts.completed(architecture))
 
 
 @final
@@ -155,6 +164,15 @@ class WithTraining:
             self.start = self._start
         if isinstance(inner, HasKnown):
             self.known, self.known_names = self._known, tuple(inner.known_names)
+        if isinstance(inner, HasNumbers):
+            self.numbers, self.number_names = self._numbers, tuple(inner.number_names)
+        if isinstance(inner, HasListing):
+            ways = [
+                dict(zip(self._names, options, strict=True)) for options in product(*(each.options for each in added))
+            ]
+            self.listing = Listing(
+                self.choices, [Architecture({**listed, **way}) for listed in inner.listing for way in ways]
+            )
 
     def build(self, architecture: Architecture) -> torch.nn.Module:
         """Return the module that the space itself builds."""
@@ -180,6 +198,9 @@ class WithTraining:
 
     def _known(self, architecture: Architecture) -> Mapping[str, float]:
         return cast(HasKnown, self.inner).known(self.without(architecture))
+
+    def _numbers(self, architecture: Architecture) -> Sequence[float]:
+        return cast(HasNumbers, self.inner).numbers(self.without(architecture))
 
 
 def with_training(space: SearchSpace, search: Mapping[str, Sequence[Option]]) -> SearchSpace:
