@@ -19,7 +19,8 @@ from nas.errors import LimitError, RecipeError
 from nas.results.front import Front
 from nas.searching.evaluating.parents import PARENT
 from nas.space.architecture import Architecture
-from nas.space.search_space import SearchSpace, load_space
+from nas.space.parts.training_parts import with_precisions
+from nas.space.search_space import SearchSpace, enumerate_space, load_space
 from nas.space.signature import image_signature
 from nas.tasks.images.images import Images
 
@@ -30,7 +31,7 @@ KEYS: Mapping[str, Any] = {**BASE, "trials": 4, "rounds": 1, "retraining": {"epo
 
 
 def size(architecture: Architecture) -> int:
-    return round(100 * sum(float(option) for option in architecture.values()))
+    return round(100 * sum(float(option) for option in architecture.values() if not isinstance(option, str)))
 
 
 @pytest.fixture(name="latency_by_choices")
@@ -155,6 +156,36 @@ def test_a_module_is_shrunk_on_named_data(tmp_path: Path, trained: nn.Module) ->
     keys["space"], keys["limits"] = FEW, ["params <= 1"]
     with pytest.raises(LimitError):
         nas.shrink(trained, keys, data="digits", runs=tmp_path, progress=None, instruments=tools)
+
+
+class InAnyPrecision(fake_bench.FakeBench):
+    """A bench that also knows architectures without their precision, as candidates are measured."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__(with_precisions(space, ("fp32", "int8")))
+        self._by_id |= {each.id: each for each in enumerate_space(space)}
+
+
+@pytest.mark.slow
+def test_parts_of_a_parent_choose_their_precision(tmp_path: Path, trained: nn.Module, digits: Images) -> None:
+    """The parent comes first as it is, and in int8 from the same weights."""
+    space = space_of(trained)
+    assert isinstance(space, nas.HasParent)
+    clock, benches = fake_bench.FakeClock(), {name: InAnyPrecision(space) for name in ("fp32", "int8")}
+    tools = nas.Instruments(benches=benches, looks_apart=False, clock=clock, stopwatch=clock)
+    recipe = {**KEYS, "precisions": ["fp32", "int8"], "trials": 2, "retraining": {"epochs": 1, "winners": 1}}
+    front = nas.search(recipe, space=space, runs=tmp_path, progress=None, instruments=tools)
+    rows = evaluations_of(tmp_path / "run", "train")
+    assert [row.architecture["precision"] for row in rows] == ["fp32", "int8"] * 2
+    assert [row.is_shared for row in rows] == [False, True] * 2
+    parent, small, *_ = rows
+    assert parent.architecture.without(["precision"]) == small.architecture.without(["precision"]) == space.parent
+    assert parent.details["epochs"] == 0
+    assert parent.values["error"] == pytest.approx(error_on(trained, digits))
+    assert small.values["error"] == pytest.approx(parent.values["error"], abs=0.1)
+    winners = {winner.architecture: winner for winner in front}
+    x = torch.randn((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(winners[parent.architecture].load(space=space)(x), trained(x))
 
 
 @pytest.mark.slow
