@@ -95,17 +95,9 @@ class Front:
         return front_html(self)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a data frame with a row a winner: choices, test error, medians with their bounds, counted values.
+        """Return a data frame with a row a winner: choices, test error, medians with their bounds, counted values."""
+        import pandas  # here, because it is slow to import
 
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "front.to_dataframe() needs pandas, which is not installed: pip install pandas."
-            ) from error
         return pandas.DataFrame(front_rows(self))
 
     def plot(self, metric: str | None = None) -> Any:

@@ -273,17 +273,9 @@ class Solved:
         return cost_metrics(self.objectives, self.limits)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Return a data frame with a row a point: choices, error, and each cost with its source and bounds.
+        """Return a data frame with a row a point: choices, error, and each cost with its source and bounds."""
+        import pandas  # here, because it is slow to import
 
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "solved.to_dataframe() needs pandas, which is not installed: pip install pandas."
-            ) from error
         return pandas.DataFrame(solved_rows(self))
 
     def plot(self, metric: str | None = None) -> Any:
