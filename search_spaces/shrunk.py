@@ -18,7 +18,7 @@ from nas.space.signature import Signature
 from nas.space.tracing import trace_layers, zero_inputs
 from search_spaces.shrinking.importance import importance_by_data, importance_by_weights, most_important
 from search_spaces.shrinking.layer_table import layer_table
-from search_spaces.shrinking.parents import parent_of
+from search_spaces.shrinking.parents import TIMM, parent_of
 from search_spaces.shrinking.plan import IntArray, Plan, plan_of, pruned
 
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
@@ -49,6 +49,12 @@ class Shrunk:
 
     needed_to_train = ("weights",)
     """Options that a winner with weights of its own is built without."""
+
+    @staticmethod
+    def code_named(options: Mapping[str, Any]) -> list[str]:
+        """Return the names of code that these options let run: a function that returns the parent."""
+        parent = options.get("parent")
+        return [parent] if isinstance(parent, str) and not parent.startswith(TIMM) else []
 
     def __init__(
         self,

@@ -16,6 +16,8 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook
 from nas.space.parts.device_parts import DeviceParts, with_training
 from nas.space.parts.training_parts import TrainingParts, with_precisions
+from nas.space.plug_ins import load_plug_in, plug_in_names
+from nas.space.rules import GROUP
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
@@ -43,9 +45,17 @@ def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:
     code = [name for name in names if ":" in name]
     if code and not trust:
         raise RecipeError(
-            f"the run {folder} names code of its own, {' and '.join(code)}, which a report on it must run. If the run "
+            f"the run {folder} names code of its own, {' and '.join(code)}, which this command must run. If the run "
             "is your own, or you trust who made it, say so with --trust."
         )
+
+
+def code_in(recipe: Recipe) -> list[str]:
+    """Return the names of code that a recipe's space must run: its own name, and what its options name, as a parent."""
+    name = recipe.space.name
+    maker = load_plug_in(GROUP, name, "search space") if name in plug_in_names(GROUP) else None
+    named = getattr(maker, "code_named", None)
+    return [name, *(named(recipe.space.options) if callable(named) else ())]
 
 
 def device_of_run(

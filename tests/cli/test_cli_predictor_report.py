@@ -197,7 +197,7 @@ def test_a_run_s_own_code_is_run_only_where_its_user_says_so(
     (tmp_path / "harmful.py").write_text("import pathlib\npathlib.Path('harm').touch()\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     text = refused(capsys, monkeypatch, *REPORT, run)
-    assert "names code of its own, harmful:Space and quick_predictor:fit_quick, which a report on it must run" in text
+    assert "names code of its own, harmful:Space and quick_predictor:fit_quick, which this command must run" in text
     assert "say so with --trust" in text
     text = refused(capsys, monkeypatch, *REPORT, run, "--predictor", "quick_predictor:fit_quick")
     assert "names code of its own, harmful:Space, which" in text

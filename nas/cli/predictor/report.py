@@ -42,7 +42,7 @@ def report(
     The predictor is fitted to the measurements of a run or a table, and cross-validation shows its errors. The report
     also names the architectures to measure next.
     """
-    from nas.prediction.measured_run import check_trusted, device_of_run, recipe_of_run
+    from nas.prediction.measured_run import check_trusted, code_in, device_of_run, recipe_of_run
     from nas.prediction.trust_request import TrustRequest
     from nas.reports.progress_display import choose_progress
     from nas.tables.named_architectures import FILE, with_named, write_next
@@ -62,7 +62,7 @@ def report(
         if measured.is_dir():
             _refuse_options_of_tables(target, sources, input_shape, classes, option)
             recipe = recipe_of_run(measured)
-            named = [recipe.space.name] * (space is None) + [recipe.predictor.name] * (predictor is None)
+            named = (code_in(recipe) if space is None else []) + [recipe.predictor.name] * (predictor is None)
             check_trusted(measured, named, trust)
             predictor_options = recipe.predictor.options if predictor is None else {}
             predictor, seed = predictor or recipe.predictor.name, recipe.seed if seed is None else seed

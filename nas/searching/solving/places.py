@@ -11,7 +11,7 @@ from nas.errors import JournalError, RecipeError
 from nas.hardware.bench import Bench, target_part
 from nas.hardware.machine import processor_name
 from nas.hardware.measuring import Measurer, Surroundings
-from nas.prediction.measured_run import check_trusted, signature_of_run
+from nas.prediction.measured_run import check_trusted, code_in, signature_of_run
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
@@ -70,7 +70,7 @@ def space_again(asked: Asked, given: GivenSpace | str | None, trust: bool, progr
             f"the run {folder} was started with a space object, and measuring needs it again: pass space=… in Python, "
             "or name its class with --space my_module:MySpace."
         )
-    check_trusted(folder, [*([recipe.space.name] if given is None else []), recipe.predictor.name], trust)
+    check_trusted(folder, [*(code_in(recipe) if given is None else []), recipe.predictor.name], trust)
     signature = signature_of_run(folder, recipe)
     with contextlib.ExitStack() as held:
         if given is None or isinstance(given, str):
