@@ -174,6 +174,9 @@ def write_next(
     of another machine.
     """
     architectures = [each for report in reports for each in report.to_measure]
+    choices = {choice.name for choice in space.choices}
+    if any(name not in choices for each in architectures for name in each):  # nas measure chooses no precision
+        return None
     metrics = [report.metric.name for report in reports]
     table = measured
     if measured.is_dir():

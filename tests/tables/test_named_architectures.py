@@ -112,6 +112,10 @@ def test_a_table_of_another_origin_gets_no_command(tmp_path: Path) -> None:
     for device in ("pixel3", "onnxruntime-cpu_fp32_batch1_threads1", "my_board_batch8_threads4"):
         assert write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, device, table) is None
     assert write_next(asking([], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, str(TARGET), tmp_path) is None
+    chosen = Architecture({**ALL[0], "precision": "int8"})
+    assert (
+        write_next(asking([chosen], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, str(TARGET), tmp_path) is None
+    )
     assert (
         write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, "table:pixel3", tmp_path)
         is None
