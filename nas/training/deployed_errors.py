@@ -96,21 +96,24 @@ class InPrecisions:
                     export_model(module.eval(), task.signature.inputs, first.batch, exported, form)
             except CandidateError as error:
                 return {precision: _failed(error) for precision in precisions}
-            items = folder / "items.npz"
-            np.savez(items, *task.prepared(task.sample(CALIBRATION_ITEMS).raw), allow_pickle=False)
+            items = folder / "items.npz" if "int8" in precisions else None  # no other one has ranges to find
+            if items is not None:
+                np.savez(items, *task.prepared(task.sample(CALIBRATION_ITEMS).raw), allow_pickle=False)
             with MeasuringProcess(first, self.timeout_s) as process:
                 found = {}
                 for precision in precisions:
                     process.turn_to(self.targets[precision])
                     place = folder / precision
                     try:
-                        found[precision] = self._metrics(process, exported, items, place, task)
+                        found[precision] = self._metrics(
+                            process, exported, items if precision == "int8" else None, place, task
+                        )
                     except CandidateError as error:
                         found[precision] = _failed(error)
                 return found
 
     def _metrics(
-        self, process: MeasuringProcess, exported: Path, items: Path, folder: Path, task: Task
+        self, process: MeasuringProcess, exported: Path, items: Path | None, folder: Path, task: Task
     ) -> dict[str, float]:
         """Deploy a model in the target's precision, and return its metrics on the validation items."""
         (folder / "deployed").mkdir(parents=True)
