@@ -118,10 +118,13 @@ class StageCount:
 
 
 def funnel_of(rows: Sequence[Evaluation]) -> tuple[StageCount, ...]:
-    """Count the architectures that reached and finished each stage. The last row about one in a stage counts."""
+    """Count the architectures that reached and finished each stage. The last row about one in a stage counts.
+
+    Those that share a training, and differ in their deployment, count once.
+    """
     counts = []
     for stage in STAGES:
-        last = last_rows(rows, stage).values()
+        last = [row for row in last_rows(rows, stage).values() if not row.is_shared]
         stopped = sum(not row.failed and not row.reached_full_fidelity for row in last)
         failures = Counter(row.failure.kind for row in last if row.failure is not None)
         finished = len(last) - stopped - failures.total()

@@ -19,6 +19,7 @@ import nas
 from nas.errors import CandidateError, RecipeError, SpaceError, TargetError
 from nas.results.bundle import Bundle
 from nas.results.front import Front
+from nas.results.run import funnel_of
 from nas.searching.resolving import Instruments
 from nas.space.architecture import Architecture, Choice
 from nas.space.parts.training_parts import PRECISION, TrainingParts, precision_of, with_precisions
@@ -113,8 +114,12 @@ def test_one_training_gives_a_candidate_for_each_precision(tmp_path: Path) -> No
     assert "onnxruntime-cpu:int8" in nas.load_run(tmp_path / "run").target
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "was chosen" in report
-    assert {point.architecture[PRECISION] for point in nas.solve(tmp_path / "run").candidates} == {"fp32", "int8"}
-    with pytest.raises(RecipeError, match=r"solved on its own target, .* errors in fp32, int8 are those of that runtime"):
+    counts = {count.stage: count.reached for count in funnel_of(nas.load_run(tmp_path / "run").rows)}
+    assert counts["train"] == 2
+    solved = nas.solve(tmp_path / "run")
+    assert {point.architecture[PRECISION] for point in solved.candidates} == {"fp32", "int8"}
+    assert solved.improvements[-1].startswith("The run trained 2 candidates in 1 round,")
+    with pytest.raises(RecipeError, match=r"solved on its own target, .* are those of that runtime"):
         nas.solve(tmp_path / "run", target="onnxruntime-cpu:int8")
 
 

@@ -100,7 +100,7 @@ def _begin(text: str) -> str:
 def _longer_search(asked: Asked) -> list[str]:
     """Return what the run's trainings took, and the command of a new search under these limits."""
     recipe, run = asked.recipe, asked.run
-    trained = [row for row in run.rows if row.stage == "train"]
+    trained = [row for row in run.rows if row.stage == "train" and not row.is_shared]
     rounds = len({row.round for row in trained}) or 1
     seconds = [float(row.details["seconds"]) for row in trained if row.details.get("seconds")]
     each = len(trained) / rounds
