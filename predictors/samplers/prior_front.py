@@ -17,6 +17,8 @@ def first_by_hypervolume(losses: FloatArray, is_accepted: Callable[[int], bool])
     Each of the latter adds the most hypervolume to those before it. Losses count between the lowest and the highest.
     Once none adds anything, the iteration ends.
     """
+    if not len(losses):
+        return
     lowest, highest = losses.min(axis=0), losses.max(axis=0)
     points = (losses - lowest) / np.where(highest > lowest, highest - lowest, 1.0)
     reference = np.full(points.shape[1], 1.0 + MARGIN)

@@ -18,6 +18,7 @@ def test_what_is_refused_is_left_out() -> None:
     """Others take its place, and nothing comes twice."""
     assert list(first_by_hypervolume(LOSSES, lambda place: place not in (1, 3))) == [2, 5, 0]
     assert list(first_by_hypervolume(LOSSES, lambda place: False)) == []
+    assert list(first_by_hypervolume(LOSSES[:0], lambda place: True)) == []
 
 
 def test_each_cost_has_a_cheapest() -> None:

@@ -76,6 +76,14 @@ def test_a_prior_guides_the_search_and_is_told(models: Path, tmp_path: Path) -> 
     assert sentence in render_report(run)
 
 
+def test_a_prior_where_few_rows_meet_the_limits(models: Path, tmp_path: Path) -> None:
+    """The search ends once none is left, though it has hardly begun."""
+    front = nas.search(recipe(models, limits=["latency_ms <= 3.1ms"]), runs=tmp_path, progress=None)
+    trained = [row for row in nas.load_run(front.run_folder).rows if row.stage == "train"]
+    assert front.winners
+    assert len(trained) < 5
+
+
 @pytest.mark.parametrize("sampler", ["gp", "local", "tpe", "nsga2", "random"])
 def test_every_sampler_finds_rows(sampler: str, models: Path, tmp_path: Path) -> None:
     """What they propose beside the table is the nearest row, so nothing fails."""
