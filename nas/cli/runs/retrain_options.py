@@ -1,0 +1,69 @@
+"""The options of ``nas retrain``, with their help texts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Top = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Retrain the first N winners of the front, and then the best candidates. [default: all winners]",
+    ),
+]
+RetrainedIds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--id", metavar="ID", help="Retrain the architecture with this id, or its beginning. Repeat for several."
+    ),
+]
+MoreData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME",
+        help="Further data to train on, such as folder:more-photos. Models are still tested on the run's own test "
+        "items, and these are never trained on.",
+    ),
+]
+RetrainedEpochs = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Epochs of each training. [default: the run's retraining.epochs]")
+]
+RetrainedSeeds = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        metavar="N",
+        help="Trainings of each network, by different seeds. [default: the run's retraining.seeds]",
+    ),
+]
+RetrainedTeacher = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher",
+        metavar="NAME",
+        help="A model to learn from: best, the best winner; the folder of a bundle; my_module:function; or none. "
+        "[default: the run's retraining.teacher]",
+    ),
+]
+RetrainedStart = Annotated[
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="NAME",
+        help="The weights to begin with: scratch, or winner for those of the last model. "
+        "[default: the run's retraining.start]",
+    ),
+]
+RetrainedSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A key of training for these trainings, such as training.ema=0.99, or one of execution.",
+    ),
+]
