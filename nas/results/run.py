@@ -11,6 +11,7 @@ from typing import Any
 from nas.recipe.recipe import Recipe
 from nas.results.front import Front, front_of, last_rows
 from nas.results.front_views import front_text
+from nas.results.timeline import Timeline
 from nas.storage.journal_rows import WORDS, BaselineTested, Fit
 from nas.values.error_words import ErrorWords
 from nas.values.evaluation import STAGES, Evaluation, Stage
@@ -40,6 +41,7 @@ class Run:
         ended_by: the reason why the run ended before its time; None for other runs.
         baselines: models of another kind that were fitted to the same data, tested and measured.
         damages: what of the run's folder cannot be read, a sentence each. Damaged rows are left out everywhere.
+        timeline: when each row was written, what limits turned away, and what the parts of the run cost.
 
     Example::
 
@@ -63,6 +65,7 @@ class Run:
     ended_by: str | None = None
     damages: tuple[str, ...] = ()
     baselines: tuple[BaselineTested, ...] = ()
+    timeline: Timeline = field(default_factory=Timeline)
 
     def __repr__(self) -> str:
         state = "finished" if self.is_over else f"ended: {self.ended_by}" if self.ended_by else "not finished"

@@ -20,21 +20,19 @@ from nas.results.notes.prior_ranks import prior_note
 from nas.results.notes.retraining_notes import retraining_note
 from nas.results.run import Run
 from nas.results.search_cost import total_cost
+from nas.results.timeline import Timeline, read_timeline
 from nas.storage.journal import JOURNAL, RECIPE, JournalReader
 from nas.storage.journal_rows import (
     Agreement,
     BaselineTested,
     Began,
-    Cost,
     Ended,
     Fit,
     RecipeText,
     RetrainingBegan,
     RetrainingEnded,
     RoundEnded,
-    RungsJudged,
     SupernetTrained,
-    TurnedAway,
 )
 from nas.values.evaluation import Evaluation
 from nas.values.objective import reason_text
@@ -103,7 +101,8 @@ def read_run(folder: Path | str) -> Run:
         ended = journal.rows(Ended)
         baselines = tuple(journal.rows(BaselineTested))
         is_over = any(each.round > recipe.rounds for each in journal.rows(RoundEnded))
-        fits, notes = tuple(journal.rows(Fit)), _notes(journal, recipe, rows)
+        timeline = read_timeline(journal)
+        fits, notes = tuple(journal.rows(Fit)), _notes(journal, recipe, rows, timeline)
         damages += [f"{folder / JOURNAL} is damaged: {damage}." for damage in journal.damages]
     return Run(
         name=folder.resolve().name,
@@ -121,6 +120,7 @@ def read_run(folder: Path | str) -> Run:
         ended_by=None if is_over or not ended else ended[-1].reason,
         damages=tuple(damages),
         baselines=baselines,
+        timeline=timeline,
     )
 
 
@@ -142,15 +142,15 @@ def _recipe_of(folder: Path, journal: JournalReader) -> tuple[Recipe, str, list[
         raise
 
 
-def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -> dict[str, Any]:
+def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation], timeline: Timeline) -> dict[str, Any]:
     """Return what a reader of the report may ask about beside the recipe and the rows."""
-    cost = total_cost(journal.rows(Cost), recipe.energy.gco2e_per_kwh)
+    cost = total_cost(timeline.costs, recipe.energy.gco2e_per_kwh)
     notes: dict[str, Any] = {"cost of the search": cost} if cost else {}
     for began in journal.rows(Began)[:1]:
         notes |= {} if began.data_set is None else {"data set": began.data_set}
         notes |= {} if began.table is None else {"table": began.table}
         notes |= {"space": began.space, "machine": began.machine, "versions": began.versions}
-    for judged in journal.rows(RungsJudged):
+    for judged in timeline.judged:
         by_epoch = {f"Spearman after epoch {epoch}": value for epoch, value in judged.correlations.items()}
         of = "" if judged.epochs is None else f", {judged.epochs} epochs"
         notes[f"early stopping{of}"] = {**by_epoch, "trainings": judged.trainings, "stops after": judged.stops_after}
@@ -163,7 +163,7 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -
     notes |= {"retrained afterwards": retrained} if retrained else {}
     prior = prior_note(rows)
     notes |= {"how priors rank candidates": prior} if prior else {}
-    turned_away = _turned_away(journal)
+    turned_away = sum((Counter(row.counts) for row in timeline.turned_away), Counter[str]())
     if turned_away:
         notes["turned away before training, by a limit"] = {
             reason_text(reason, recipe.parsed_limits): count for reason, count in turned_away.most_common()
@@ -172,13 +172,6 @@ def _notes(journal: JournalReader, recipe: Recipe, rows: Sequence[Evaluation]) -
     if recipe.evaluate == "table" and simulated_s:
         notes["simulated"] = {"time of trainings": duration_text(simulated_s)}
     return notes
-
-
-def _turned_away(journal: JournalReader) -> Counter[str]:
-    """Count the proposals that limits turned away. The first runs of version 0.5.0 counted them by round alone."""
-    counted = {row.round for row in journal.rows(TurnedAway)}
-    by_round = (row.turned_away for row in journal.rows(RoundEnded) if row.round not in counted)
-    return sum(map(Counter, (*(row.counts for row in journal.rows(TurnedAway)), *by_round)), Counter[str]())
 
 
 def _agreement(found: Agreement) -> Mapping[str, Any]:

@@ -194,6 +194,13 @@ class JournalReader:
 
     def rows(self, row: type[R]) -> list[R]:
         """Return all sound rows of one class, oldest first."""
+        return [found for _, found in self.timed_rows(row)]
+
+    def timed_rows(self, row: type[R]) -> list[tuple[float, R]]:
+        """Return all sound rows of one class, oldest first, each with the writer's time: usually seconds since 1970.
+
+        A time that is damaged is NaN.
+        """
         return _sound_rows(self._contents, row)
 
     def check(self) -> None:
@@ -289,14 +296,14 @@ def _parsed(row: type[R], stored: StoredRow) -> list[R]:
         raise UnfitRowError(f"row {stored.number}, of the kind {stored.kind}, cannot be used: {error}") from error
 
 
-def _sound_rows(contents: Contents, row: type[R]) -> list[R]:
-    """Return the rows of a class, and add those that cannot be used to the damages."""
+def _sound_rows(contents: Contents, row: type[R]) -> list[tuple[float, R]]:
+    """Return the rows of a class with their times, and add those that cannot be used to the damages."""
     kinds = _kinds_of(row, contents.format)
-    found: list[R] = []
+    found: list[tuple[float, R]] = []
     for each in contents.rows:
         if each.kind in kinds:
             try:
-                found += _parsed(row, each)
+                found += [(each.at, parsed) for parsed in _parsed(row, each)]
             except UnfitRowError as error:
                 if str(error) not in contents.damages:
                     contents.damages.append(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import zlib
@@ -30,11 +31,12 @@ _INTACT = ("ok", b"ok")
 
 @dataclass(frozen=True)
 class StoredRow:
-    """A row as it lies in the file, with its number, from 1."""
+    """A row as it lies in the file, with its number, from 1, and the time ``at`` which it was written."""
 
     number: int
     kind: str
     body: bytes
+    at: float = math.nan
 
 
 @dataclass
@@ -186,7 +188,8 @@ def _sound(cursor: sqlite3.Cursor, contents: Contents, is_checked: bool) -> Iter
         if not is_text or (is_checked and checksum[0] != checksum_of(number, at, kind, body)):
             contents.damages.append(f"row {number} is not what was written")
         else:
-            yield StoredRow(number, kind.decode("utf-8", "replace"), body)
+            when = float(at) if isinstance(at, int | float) else math.nan
+            yield StoredRow(number, kind.decode("utf-8", "replace"), body, when)
 
 
 def _span(first: int, last: int) -> str:
