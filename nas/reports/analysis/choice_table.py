@@ -1,0 +1,94 @@
+"""The choices of architectures as a table of numbers, one column a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.space.architecture import Architecture, Option, printable
+from nas.values.pareto import BoolArray, FloatArray, IntArray
+
+INACTIVE = -1
+"""The code of a choice that an architecture does not have, because the option of another choice rules it out."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One choice: its options in their order, and the option of each architecture.
+
+    Attributes:
+        name: the name of the choice.
+        options: the options that occur, numbers by size and others by name.
+        codes: shape (N,), the place of each architecture's option among ``options``, or ``INACTIVE``.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    codes: IntArray
+
+    @property
+    def is_numeric(self) -> bool:
+        """True if the order of the options has a meaning."""
+        return all(isinstance(option, int | float) and not isinstance(option, bool) for option in self.options)
+
+    @property
+    def active(self) -> BoolArray:
+        """The architectures that have the choice, shape (N,)."""
+        mask: BoolArray = self.codes != INACTIVE
+        return mask
+
+    @property
+    def texts(self) -> list[str]:
+        """The options for people."""
+        return [option_text(option) for option in self.options]
+
+    @property
+    def counts(self) -> IntArray:
+        """How many architectures have each option, shape (options,)."""
+        found: IntArray = np.bincount(self.codes[self.active], minlength=len(self.options))
+        return found
+
+
+def choice_table(architectures: Sequence[Architecture]) -> list[Column]:
+    """Return a column for each choice that is not settled alike in all ``architectures``."""
+    names = list(dict.fromkeys(name for each in architectures for name in each))
+    found = []
+    for name in names:
+        values = [each.get(name) for each in architectures]
+        options = sorted({_key(value): value for value in values if value is not None}.items())
+        places = {key: place for place, (key, _) in enumerate(options)}
+        codes = np.array([INACTIVE if value is None else places[_key(value)] for value in values], dtype=np.int64)
+        if len(options) > 1 or (options and (codes == INACTIVE).any()):
+            found.append(Column(name, tuple(value for _, value in options), codes))
+    return found
+
+
+def features_of(columns: Sequence[Column]) -> FloatArray:
+    """Return the table as numbers for trees, shape (N, C). Options keep their order.
+
+    A choice that an architecture does not have counts as the middle option of the others. With a number of its own,
+    the choice would tell what rules it out, such as the depth of a stage, and get the importance of that.
+    """
+    found = np.stack([column.codes.astype(np.float64) for column in columns], axis=1)
+    for place, column in enumerate(columns):
+        if not column.active.all():
+            found[~column.active, place] = np.median(column.codes[column.active])
+    return found
+
+
+def option_text(option: Option) -> str:
+    """Return an option for people."""
+    if isinstance(option, bool):
+        return "yes" if option else "no"
+    return printable(str(option))
+
+
+def _key(option: Option) -> tuple[int, float, str]:
+    """Return what sorts options: bools, then numbers by size, then texts. True is not 1."""
+    if isinstance(option, bool):
+        return 0, float(option), ""
+    if isinstance(option, int | float):
+        return 1, float(option), ""
+    return 2, 0.0, option
