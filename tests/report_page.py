@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from plotly.offline import get_plotlyjs
+import numpy as np
 from run_record_example import architecture_at, energy_record, example_record
 
 from nas.reports.report import render_report
@@ -55,23 +57,17 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
     @property
-    def figures(self) -> dict[str, Any]:
-        """The figures by the ids of their places."""
+    def document(self) -> dict[str, Any]:
+        """The data that the page's scripts draw from."""
         index = [tag for tag in self.tags if tag[0] in ("script", "style")].index(
-            ("script", {"type": "application/json", "id": "figures"})
+            ("script", {"type": "application/json", "id": "document"})
         )
-        figures: dict[str, Any] = json.loads(self.scripts[index])
-        return figures
+        document: dict[str, Any] = json.loads(self.scripts[index])
+        return document
 
     def count(self, tag: str) -> int:
         """Return the number of tags of that name."""
         return sum(name == tag for name, _ in self.tags)
-
-
-def without_plotly(text: str) -> str:
-    """Return a page without plotly's script, which is large and not ours."""
-    assert text.count(get_plotlyjs()) == 1
-    return text.replace(get_plotlyjs(), "")
 
 
 @cache
@@ -83,7 +79,38 @@ def example_text() -> str:
 @cache
 def example_page() -> Page:
     """Return the parsed report of the example run."""
-    return Page(without_plotly(example_text()))
+    return Page(example_text())
+
+
+def column(document: dict[str, Any], packed: dict[str, Any] | None) -> list[float]:
+    """Return the numbers of a packed column; NaN where a value is absent."""
+    if packed is None:
+        return [math.nan] * document["count"]
+    found: list[float] = _unpacked(packed, "f8")
+    if "at" not in packed:
+        return found
+    whole = [math.nan] * document["count"]
+    for place, value in zip(counts(packed["at"]), found, strict=True):
+        whole[place] = value
+    return whole
+
+
+def counts(packed: dict[str, str]) -> list[int]:
+    """Return the whole numbers of a packed column."""
+    ((kind, _),) = packed.items()
+    found: list[int] = _unpacked(packed, kind)
+    return found
+
+
+def ids(document: dict[str, Any]) -> list[str]:
+    """Return the architectures' ids in their order."""
+    digits = bytes(counts(document["ids"])).hex()
+    return [digits[start : start + 12] for start in range(0, len(digits), 12)]
+
+
+def _unpacked(packed: dict[str, str], kind: str) -> list[Any]:
+    found: list[Any] = np.frombuffer(base64.b64decode(packed[kind]), dtype=f"<{kind}").tolist()
+    return found
 
 
 def hostile_record() -> Run:

@@ -1,18 +1,14 @@
-"""Candidates with their measured and predicted values, and checks of predictions against measurements."""
+"""Where candidates' errors come from, and checks of predictions against measurements."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nas.results.winner import Winner
 from nas.space.architecture import Architecture
-from nas.values.error_words import ErrorWords
 from nas.values.evaluation import FOR_ANY, Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import Metric
-from nas.values.objective import Limit
 
 OUTSIDE = "unlike the predictor's samples"
 """The remark on a prediction for an architecture that is unlike all architectures that the predictor was fitted to."""
@@ -28,94 +24,6 @@ def ways_of(rows: Sequence[Evaluation]) -> list[str]:
 def choices_of_training(rows: Iterable[Evaluation]) -> frozenset[str]:
     """Return the names of the choices on which measurements do not depend."""
     return frozenset(name for row in rows for name in row.details.get(FOR_ANY, ()))
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One architecture with an error, and with its measured and predicted values.
-
-    ``by`` names the origin of an error that does not come from training; it is empty for a training.
-    """
-
-    architecture: Architecture
-    error: float
-    round: int
-    stopped: bool
-    predicted: Mapping[str, PredictedValue]
-    measurements: Mapping[str, Measurement]
-    values: Mapping[str, float]
-    by: str = ""
-
-
-def candidates_of(rows: Sequence[Evaluation]) -> list[Candidate]:
-    """Return one candidate for each architecture whose last training did not fail, in the order of training."""
-    measured: dict[Architecture, dict[str, Measurement]] = {}
-    shared = choices_of_training(rows)
-    for row in rows:
-        if row.stage in ("measure", "train") and not row.failed:
-            measured.setdefault(row.architecture.without(shared), {}).update(row.measurements)
-    trained = {row.architecture: row for row in rows if row.stage == "train"}
-    return [
-        Candidate(
-            architecture=architecture,
-            error=float(row.values["error"]),
-            round=row.round,
-            stopped=not row.reached_full_fidelity,
-            predicted=row.predicted,
-            measurements=measured.get(architecture.without(shared), {}),
-            values=row.values,
-            by=BY.get(row.by, ""),
-        )
-        for architecture, row in trained.items()
-        if not row.failed and math.isfinite(row.values.get("error", math.nan))
-    ]
-
-
-@dataclass(frozen=True)
-class QualityAxis:
-    """The vertical axis of plots: the first trained objective, or else the error, in per cent where it is a share."""
-
-    metric: Metric
-    words: ErrorWords
-
-    @property
-    def title(self) -> str:
-        """The title of the axis."""
-        return self.words.error_title if self.is_error else self.metric.title
-
-    @property
-    def suffix(self) -> str:
-        """The unit behind each number."""
-        return " %" if self.is_share else f" {self.metric.unit}".rstrip()
-
-    @property
-    def is_share(self) -> bool:
-        """True if values are shown as per cent."""
-        return self.words.is_share if self.is_error else self.metric.is_share
-
-    @property
-    def is_error(self) -> bool:
-        """True if it is the task's error, which has a name of its own."""
-        return self.metric.name == "error"
-
-    def scaled(self, value: float) -> float:
-        """Return a value as the axis shows it."""
-        return 100 * value if self.is_share else value
-
-    def bounds(self, limits: Iterable[Limit]) -> list[float]:
-        """Return the places of limits on the axis."""
-        return [self.scaled(limit.value) for limit in limits]
-
-    def value(self, candidate: Candidate) -> float:
-        """Return a candidate's place on the axis; NaN if it has no value."""
-        return self.scaled(candidate.error if self.is_error else candidate.values.get(self.metric.name, math.nan))
-
-    def estimate(self, winner: Winner) -> tuple[float, tuple[float, float]]:
-        """Return a winner's place on the axis, and the ends of its interval; NaN if it has no value."""
-        if not winner.has(self.metric.name):
-            return math.nan, (math.nan, math.nan)
-        found = winner.estimate(self.metric.name)
-        return self.scaled(found.value), (self.scaled(found.interval.lower), self.scaled(found.interval.upper))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,6 @@ class Cell:
         sort: the key that the column is sorted by; None sorts last.
         kind: the CSS class.
         choices: an architecture's choices, which unfold on a click.
-        stages: a line about each of an architecture's evaluations, which unfold with its choices.
     """
 
     text: str
@@ -34,7 +33,6 @@ class Cell:
     sort: float | str | None = None
     kind: str = ""
     choices: tuple[tuple[str, str], ...] = ()
-    stages: tuple[str, ...] = ()
 
     @property
     def sort_text(self) -> str:
@@ -59,10 +57,8 @@ NOTHING = Cell("–")
 EXACT = "exact"
 
 
-def architecture_cell(
-    architecture: Architecture, stages: Sequence[str] = (), of_training: Collection[str] = ()
-) -> Cell:
-    """Return a cell with the architecture's short form, which unfolds into its choices and its ``stages``.
+def architecture_cell(architecture: Architecture, of_training: Collection[str] = ()) -> Cell:
+    """Return a cell with the architecture's short form, which unfolds into its choices.
 
     ``of_training`` names the choices that affect training only.
     """
@@ -70,7 +66,7 @@ def architecture_cell(
         (f"{name} (training)" if name in of_training else name, str(option)) for name, option in architecture.items()
     )
     short = architecture.short
-    return Cell(short, sort=short, kind="architecture", choices=choices, stages=tuple(stages))
+    return Cell(short, sort=short, kind="architecture", choices=choices)
 
 
 def _measured_cell(metric: Metric, measurements: Mapping[str, Measurement]) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,13 +16,19 @@ MOST_SHOWN = 4
 
 
 def doubts_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
-    """Return each doubt about measurements with the ids of the architectures that it concerns."""
+    """Return each doubt about measurements with the ids of the architectures that it concerns.
+
+    Doubts that differ only in their numbers are one: the first is returned, with the architectures of all.
+    """
     ids_by_flag: dict[str, dict[str, None]] = {}
+    first: dict[str, str] = {}
     for row in rows:
         for measurement in row.measurements.values():
             for flag in measurement.flags:
-                ids_by_flag.setdefault(flag, {})[row.architecture.id] = None
-    return [(flag, _some(list(ids))) for flag, ids in ids_by_flag.items()]
+                kind = re.sub(r"[0-9]+(?:[.,][0-9]+)*", "0", flag)
+                first.setdefault(kind, flag)
+                ids_by_flag.setdefault(kind, {})[row.architecture.id] = None
+    return [(first[kind], _some(list(ids))) for kind, ids in ids_by_flag.items()]
 
 
 def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,17 @@ from typing import Any
 
 from nas.prediction.trust_report import Case, TrustReport
 from nas.reports.cells import Cell, PageTable
-from nas.reports.figures import Plot, hover_text
+from nas.reports.figures import Plot
 from nas.reports.predictor_text import bounds_text, figures_of, headline_of, sentences_of, share
 from nas.reports.web_page import render_page, write_page
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, choices_within
 from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
 WORST_SHOWN = 12
 BAND = 0.1
+MOST_TOLD = 120
+"""The most characters of choices that a point tells."""
 FARTHEST_BOUND = 4.0
 """Bounds may end outside the plot if they are farther from all points than this factor."""
 
@@ -59,7 +60,8 @@ def render_predictor_page(reports: Sequence[TrustReport], subject: str, facts: M
             told[f"measured {title}"] = f"{report.measured} architectures; {used} of them, drawn at random, were used"
     return render_page(
         "predictor_report.html.jinja",
-        {plot.id: plot.figure for part in parts for plot in part.plots},
+        {"plots": {plot.id: plot.spec for part in parts for plot in part.plots}},
+        ["page/static.js"],
         subject=subject,
         headline=" ".join(headline_of(report) for report in reports),
         parts=parts,
@@ -137,55 +139,40 @@ def _check_plot(report: TrustReport) -> Plot:
     values = [*points, *(bound for case in report.cases for bound in _bounds(case))]
     low = max(min(values), min(points) / FARTHEST_BOUND) / 1.1
     high = min(max(values), max(points) * FARTHEST_BOUND) * 1.1
-    axis = _log_axis(low, high)
-    line = [low, high]
-    data = [
-        _line(line, [value / (1 + BAND) for value in line], "stopped", "", width=0),
-        {**_line(line, [value * (1 + BAND) for value in line], "stopped", "±10 %", width=0), "fill": "tonexty"},
-        _line(line, line, "identity", "predicted = measured", dash="dot"),
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": f"held out ({len(report.cases)})",
-            "meta": {"role": "measured"},
-            "x": [case.measured for case in report.cases],
-            "y": [case.mean for case in report.cases],
-            "error_y": {
-                "type": "data",
-                "symmetric": False,
-                "array": [max(0.0, _bounds(case)[1] - case.mean) for case in report.cases],
-                "arrayminus": [max(0.0, case.mean - _bounds(case)[0]) for case in report.cases],
-                "thickness": 1.3,
-                "width": 3,
-            },
-            "hovertext": [_hover(case, metric) for case in report.cases],
-            "hoverinfo": "text",
-            "marker": {"symbol": "circle", "size": 7},
-        },
-    ]
-    shown = [limit for limit in report.limits if low <= limit.value <= high]
-    layout = {
-        "xaxis": {"title": {"text": f"Measured {metric.title.lower()}{unit}"}, **axis},
-        "yaxis": {"title": {"text": f"Predicted {metric.title.lower()}{unit}"}, **axis},
-        "shapes": [
-            {"type": "line", "x0": limit.value, "x1": limit.value, "yref": "paper", "y0": 0, "y1": 1,
-             "line": {"width": 1.5, "dash": "dash"}}
-            for limit in shown
+    ends = [low, high]
+    held_out = {
+        "kind": "points",
+        "name": f"held out ({len(report.cases)})",
+        "role": "measured",
+        "shape": "disc",
+        "x": [case.measured for case in report.cases],
+        "y": [case.mean for case in report.cases],
+        "yLow": [_bounds(case)[0] for case in report.cases],
+        "yHigh": [_bounds(case)[1] for case in report.cases],
+        "texts": [_told(case, metric) for case in report.cases],
+    }
+    band = {"low": [value / (1 + BAND) for value in ends], "high": [value * (1 + BAND) for value in ends]}
+    spec = {
+        "label": f"Predicted against measured {metric.title.lower()}",
+        "x": {"title": f"Measured {metric.title.lower()}{unit}", "log": True, "range": ends},
+        "y": {"title": f"Predicted {metric.title.lower()}{unit}", "log": True, "range": ends},
+        "marks": [
+            {"kind": "band", "name": "±10 %", "role": "stopped", "x": ends, **band},
+            {"kind": "line", "name": "predicted = measured", "role": "identity", "dash": True, "x": ends, "y": ends},
+            held_out,
         ],
-        "annotations": [
-            {"x": math.log10(limit.value), "yref": "paper", "y": 0, "yanchor": "bottom", "showarrow": False,
-             "xanchor": "left" if limit.value < math.sqrt(low * high) else "right",
-             "text": html.escape(f" {limit_text(limit)} ")}
-            for limit in shown
+        "rules": [
+            {"axis": "x", "value": limit.value, "text": limit_text(limit)}
+            for limit in report.limits
+            if low <= limit.value <= high
         ],
-    }  # fmt: skip
+    }
     inside = sum(case.lower <= case.measured <= case.upper for case in report.cases)
     caption = (
         f"{inside} of {len(report.cases)} measured values lie within their predicted 90 % bounds. "
         "Both axes are logarithmic."
     )
-    title = f"Predicted against measured {metric.title.lower()}"
-    return Plot(f"check-{metric.name}", title, caption, {"data": data, "layout": layout})
+    return Plot(f"check-{metric.name}", f"Predicted against measured {metric.title.lower()}", caption, spec)
 
 
 def _curve_plots(report: TrustReport) -> list[Plot]:
@@ -200,7 +187,7 @@ def _curve_plots(report: TrustReport) -> list[Plot]:
             ("mean error (MAPE)", "measured", [100 * each.mape for each in curve]),
             ("half width of the bounds", "predicted", [50 * each.width for each in curve]),
         ],
-        {"title": {"text": "Relative to the value"}, "ticksuffix": " %", "rangemode": "tozero"},
+        "Relative to the value, %",
     )
     rank = _curve_plot(
         report,
@@ -208,7 +195,7 @@ def _curve_plots(report: TrustReport) -> list[Plot]:
         "Rank correlation by number of samples",
         "Spearman's correlation between held-out predictions and measured values. 1 means that the order is right.",
         [("Spearman", "winner", [each.spearman for each in curve])],
-        {"title": {"text": "Spearman"}},
+        "Spearman",
     )
     return [off, rank]
 
@@ -219,57 +206,26 @@ def _curve_plot(
     title: str,
     caption: str,
     lines: Sequence[tuple[str, str, Sequence[float]]],
-    yaxis: dict[str, Any],
+    up: str,
 ) -> Plot:
     sizes = [each.samples for each in report.curve]
-    data = []
+    marks: list[dict[str, Any]] = []
+    highest = 0.0
     for name, role, values in lines:
         points = [(x, y) for x, y in zip(sizes, values, strict=True) if math.isfinite(y)]
-        if points:
-            xs, ys = zip(*points, strict=True)
-            data.append(
-                {
-                    **_line(list(xs), list(ys), role, name),
-                    "mode": "lines+markers",
-                    "marker": {"symbol": "circle", "size": 8},
-                    "hoverinfo": "x+y",
-                }
-            )
-    axis = {"type": "log", "tickvals": sizes, "ticktext": [str(size) for size in sizes]}
-    layout = {"xaxis": {"title": {"text": "Measured architectures"}, **axis}, "yaxis": yaxis}
-    return Plot(f"check-{key}-{report.metric.name}", title, caption, {"data": data, "layout": layout})
-
-
-def _line(
-    x: Sequence[float], y: Sequence[float], role: str, name: str, *, width: float = 2, dash: str = "solid"
-) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "showlegend": bool(name),
-        "meta": {"role": role},
-        "x": list(x),
-        "y": list(y),
-        "line": {"width": width, "dash": dash},
-        "hoverinfo": "skip",
-    }
-
-
-def _log_axis(low: float, high: float) -> dict[str, Any]:
-    """Return a logarithmic axis with ticks at round numbers; plotly's own are too close or too far apart."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps: tuple[float, ...] = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
-    for ratio, coarser in ((5, (1, 1.5, 2, 3, 5, 7)), (20, (1, 2, 5)), (1e4, (1,))):
-        steps = coarser if high / low > ratio else steps
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    return {
-        "type": "log",
-        "range": [math.log10(low), math.log10(high)],
-        "tickvals": ticks,
-        "ticktext": [f"{tick:.3g}" for tick in ticks],
-    }
+        if not points:
+            continue
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        highest = max(highest, *ys)
+        texts = [[name, f"{y:.3g} with {x} measured architectures"] for x, y in points]
+        marks.append({"kind": "line", "name": name, "role": role, "x": xs, "y": ys})
+        marks.append({"kind": "points", "role": role, "shape": "disc", "x": xs, "y": ys, "texts": texts, "size": 5})
+    y_axis: dict[str, Any] = {"title": up}
+    if key == "error" and marks:
+        y_axis["range"] = [0, 1.08 * highest or 1]
+    across = {"title": "Measured architectures", "log": True, "ticks": sizes}
+    spec = {"label": title, "x": across, "y": y_axis, "marks": marks}
+    return Plot(f"check-{key}-{report.metric.name}", title, caption, spec)
 
 
 def _bounds(case: Case) -> tuple[float, float]:
@@ -278,10 +234,12 @@ def _bounds(case: Case) -> tuple[float, float]:
     return lower, case.upper if math.isfinite(case.upper) else case.mean
 
 
-def _hover(case: Case, metric: Metric) -> str:
-    return hover_text(
-        case.architecture,
+def _told(case: Case, metric: Metric) -> list[str]:
+    """Return the lines that a point tells about itself."""
+    return [
+        case.architecture.id,
         f"measured {metric.format(case.measured)}",
         f"predicted {metric.format(case.mean)} ({bounds_text(metric, case.lower, case.upper)}), "
         f"off by {share(case.relative_error)}",
-    )
+        choices_within(case.architecture, MOST_TOLD),
+    ]

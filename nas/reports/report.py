@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from nas.reports.candidates import candidates_of, choices_of_training, ways_of
+from nas.reports.candidates import choices_of_training, ways_of
 from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
-from nas.reports.plots import error_plot, front_plot, prediction_plots
+from nas.reports.page.checks import checks_of
+from nas.reports.page.document import document_of
+from nas.reports.page.entries import entries_of
+from nas.reports.page.next_steps import next_steps
+from nas.reports.page.trust import trust_answers
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
-from nas.reports.tables import evaluation_table, fit_table, winner_table
+from nas.reports.tables import fit_table, winner_table
 from nas.reports.web_page import render_page, write_page
 from nas.reports.wording import failed_text, wording_of
 from nas.results.baselines import baseline_rows
@@ -21,51 +26,75 @@ from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, broken_text
 from nas.values.objective import Limit, limit_text
 
+SCRIPTS = tuple(
+    f"page/{name}.js"
+    for name in ("store", "state", "drawing", "front", "budget", "compare", "filters", "parallel", "table", "card")
+)
+"""The scripts of a run's report, in the order in which they need each other."""
+MOST_WITHOUT_SCRIPTS = 50
+"""The most winners that the page shows where scripts do not run."""
+
 
 def write_report(path: Path, record: Run) -> None:
     """Write the report to ``path`` atomically: a reader sees either the old report or the new one."""
-    write_page(path, render_report(record))
+    write_page(path, render_report(record, path.parent))
 
 
-def render_report(record: Run) -> str:
-    """Return the report as one HTML page that loads nothing; all recorded text is escaped."""
+def render_report(record: Run, page_folder: Path | None = None) -> str:
+    """Return the report as one HTML page that loads nothing; all recorded text is escaped.
+
+    ``page_folder`` is the folder that the page will lie in, by default the run's own: links to bundles start there.
+    """
     front = record.front
-    candidates = candidates_of(record.rows)
-    costs = front.costs
-    plots = [front_plot(front, candidates, cost) for cost in costs] or [error_plot(front, candidates)]
-    checks = prediction_plots(record.rows, wording_of(front.table))
+    entries = entries_of(record.rows, front)
+    places = {entry.architecture: place for place, entry in enumerate(entries)}
+    words = wording_of(front.table)
+    checks = checks_of(record.rows, places, words)
+    document = {**document_of(record, front, entries, page_folder), "checks": checks}
     return render_page(
         "report.html.jinja",
-        {plot.id: plot.figure for plot in (*plots, *checks)},
+        document,
+        [*SCRIPTS, "page/page.js", "page/static.js"],
+        ["page/page.css"],
         record=record,
         front=front,
         headline=headline(record),
         tiles=tiles_of(front, record),
-        plots=plots,
         checks=checks,
-        words=wording_of(front.table),
+        words=words,
         failed=failed_text(front.failed),
-        winners=winner_table(front, costs, choices_of_training(record.rows)),
-        fits=fit_table(record.fits),
-        baselines=baseline_rows(front),
-        trust=[
-            *record.damages_in_short,
-            *data_sentences(record.notes),
-            *evaluation_sentences(record.notes),
-            *prior_sentences(record.rows),
-            *trust_sentences(front, record.fits, record.rows),
-        ],
+        winners=winner_table(front[:MOST_WITHOUT_SCRIPTS], front.costs, choices_of_training(record.rows)),
+        count=len(entries),
         retrained="fine-tuned from the shared weights"
         if any(row.details.get("start") == "supernet" for row in record.rows)
         else "retrained from scratch",
-        flags=doubts_of(record.rows),
-        conditions=conditions_of(record.rows),
-        funnel=funnel_steps(record.rows, wording_of(front.table)),
-        evaluations=evaluation_table(record.rows, costs, wording_of(front.table), front.words),
+        funnel=funnel_steps(record.rows, words),
         remarks=remarks_of(front),
-        run_folder=repr(str(record.run_folder)),
         notes=titled_notes(record.notes),
+        steps=next_steps(record, front, entries),
+        **_trust(record, front),
     )
+
+
+def _trust(record: Run, front: Front) -> dict[str, Any]:
+    """Return what the page says about trust: answers, further sentences, doubts, conditions and fits."""
+    answers = trust_answers(front, record.fits, record.rows)
+    told = " ".join(answer.sentence for answer in answers)
+    sentences: Sequence[str] = [
+        *record.damages_in_short,
+        *data_sentences(record.notes),
+        *evaluation_sentences(record.notes),
+        *prior_sentences(record.rows),
+        *trust_sentences(front, record.fits, record.rows),
+    ]
+    return {
+        "answers": answers,
+        "trust": [sentence for sentence in sentences if sentence not in told],
+        "flags": doubts_of(record.rows),
+        "conditions": conditions_of(record.rows),
+        "fits": fit_table(record.fits),
+        "baselines": baseline_rows(front),
+    }
 
 
 def remarks_of(front: Front) -> list[str]:

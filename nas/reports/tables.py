@@ -1,33 +1,24 @@
-"""The report's tables: winners, all rows, and the fits of predictors."""
+"""The report's tables: winners, and the fits of predictors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 
 from nas.hardware.roofline import rate_text, share_text
-from nas.reports.candidates import BY, choices_of_training
 from nas.reports.cells import NOTHING, Cell, PageTable, architecture_cell, cost_cell, shown_costs
-from nas.reports.wording import MEASURED, Wording, wording_of
-from nas.results.front import Front, last_rows
+from nas.reports.wording import wording_of
+from nas.results.front import Front
 from nas.results.notes.front_notes import listed
 from nas.results.winner import Winner, broken_text, range_text
-from nas.space.architecture import Architecture
 from nas.space.parts.training_parts import precision_of
 from nas.storage.journal_rows import Fit
-from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import STAGES, Evaluation, PredictedValue
 from nas.values.held_out import HeldOutError, width_text
-from nas.values.measurement import Measurement
 from nas.values.metric import METRICS, TRAINED, Metric, readable
 from nas.values.objective import Limit
 
 CARBON = "CO2e per million inferences"
 NOISE = "noise_error"
-Column = tuple[str, Metric, str]
-"""The header, metric and kind of a column of costs, as ``shown_costs`` yields them."""
 
 
 def winner_table(front: Front, costs: Sequence[Metric], of_training: Collection[str] = ()) -> PageTable:
@@ -134,183 +125,6 @@ def _limits_cell(winner: Winner, limits: Iterable[Limit]) -> Cell:
         return Cell("met", sort="0 met", kind="met")
     text = "not met: " + "; ".join(broken_text(winner, limit) for limit in broken)
     return Cell(text, sort=f"1 {text}", kind="broken")
-
-
-MOST_LISTED, MOST_FAILED = 1000, 100
-"""The most architectures in the table of all evaluations, and how many places in it failed ones always get."""
-
-
-@dataclass(frozen=True)
-class History:
-    """All rows about one architecture, oldest first.
-
-    ``shared`` are measurements of architectures that differ only in the choices ``of_training``. ``error_words`` are
-    the task's.
-    """
-
-    rows: tuple[Evaluation, ...]
-    shared: tuple[Evaluation, ...] = ()
-    of_training: frozenset[str] = frozenset()
-    error_words: ErrorWords = OF_IMAGES
-
-    @property
-    def architecture(self) -> Architecture:
-        """The architecture of all rows."""
-        return self.rows[0].architecture
-
-    @cached_property
-    def last(self) -> Evaluation:
-        """The last row of the furthest stage. A retraining that failed leaves the model before it as it is."""
-        stage = max((row.stage for row in self.rows), key=STAGES.index)
-        return last_rows(self.rows, stage)[self.architecture]
-
-    @cached_property
-    def scored(self) -> Evaluation | None:
-        """The row that gives the architecture its error: the winner's, else that of the last training."""
-        found = [
-            row for row in self.rows if row.stage in ("winner", "train") and _error_of(row, MEASURED)[0] is not None
-        ]
-        return max(reversed(found), key=lambda row: STAGES.index(row.stage), default=None)
-
-    @property
-    def order(self) -> tuple[float, ...]:
-        """The place in a table: winners, then candidates by error, then those without one, then failed ones."""
-        error = None if self.scored is None else _error_of(self.scored, MEASURED)[0]
-        rank = 3 if self.last.failed else 2 if error is None else 0 if self.last.stage == "winner" else 1
-        return rank, math.inf if error is None else error
-
-    def row(self, columns: Sequence[Column], words: Wording) -> tuple[Cell, ...]:
-        """Return the architecture's cells, each of one line; intervals and reasons are among its stages."""
-        predicted: dict[str, PredictedValue] = {}
-        measurements: dict[str, Measurement] = {}
-        values: dict[str, float] = {}
-        for each in self.shared:
-            measurements |= each.measurements
-        for each in self.rows:
-            predicted |= each.predicted
-            measurements |= each.measurements
-            values |= each.values
-        error = None if self.scored is None else _error_of(self.scored, words)[0]
-        trained = [epochs for each in self.rows if (epochs := _epochs_of(each, words)) is not None]
-        stages = [_stage_line(each, columns, words, self.error_words) for each in self.rows]
-        cells = [
-            Cell(self.architecture.id, sort=self.architecture.id, kind="id"),
-            architecture_cell(self.architecture, stages, self.of_training),
-            self._outcome_cell(words),
-            Cell(str(self.rows[0].round), sort=self.rows[0].round),
-            NOTHING if error is None else Cell(self.error_words.error_text(error), sort=error),
-            Cell(str(trained[-1]), sort=float(trained[-1])) if trained else NOTHING,
-        ]
-        for _, metric, kind in columns:
-            cells.append(replace(cost_cell(kind, metric, predicted, measurements, values), detail=""))
-        return tuple(cells)
-
-    def _outcome_cell(self, words: Wording) -> Cell:
-        """Return the furthest stage, and how it ended unless it was done."""
-        outcome, stage = _outcome_cell(self.last), _stage_name(self.last, words)
-        text = stage if outcome.text == "done" else f"{stage}: {outcome.text}"
-        return Cell(text, sort=f"{self.order[0]:.0f} {text}", kind=outcome.kind)
-
-
-def _stage_line(row: Evaluation, columns: Sequence[Column], words: Wording, error_words: ErrorWords) -> str:
-    """Return one row in words: its stage, outcome, error, epochs, and measured and predicted values with bounds."""
-    outcome = _outcome_cell(row)
-    parts = [outcome.text + (f" ({outcome.detail})" if outcome.detail else "")]
-    error, split = _error_of(row, words)
-    epochs = _epochs_of(row, words)
-    parts += [] if error is None else [f"{error_words.error} {error_words.error_text(error)} ({split})"]
-    parts += [] if epochs is None else [f"{epochs} epoch{'s' * (epochs != 1)}"]
-    for header, metric, kind in columns:
-        cell = cost_cell(kind, metric, row.predicted, row.measurements, row.values)
-        if kind != "value" and cell is not NOTHING:  # counted values are the same in every row
-            name = header.lower().replace(",", "")
-            parts.append(f"{name} {cell.text}{f' ({cell.detail})' if cell.detail else ''}")
-    return f"{_stage_name(row, words)}, round {row.round}: {'; '.join(parts)}"
-
-
-def _stage_name(row: Evaluation, words: Wording) -> str:
-    return words.row_stages[row.stage] if row.by == "train" else "candidate"
-
-
-def _epochs_of(row: Evaluation, words: Wording) -> int | None:
-    """Return the epochs of a training; looking an error up, or estimating it by shared weights, takes none."""
-    return row.details.get("epochs") if words is MEASURED and row.by == "train" else None
-
-
-def _error_of(row: Evaluation, words: Wording) -> tuple[float | None, str]:
-    if row.failed:
-        return None, ""
-    if "test_error" in row.details:
-        return float(row.details["test_error"]), words.winner_error_source
-    way = f", {BY[row.by]}" if row.by in BY else ""
-    return (float(row.values["error"]), f"{words.search_error_source}{way}") if "error" in row.values else (None, "")
-
-
-def _outcome_cell(row: Evaluation) -> Cell:
-    if row.failure is not None:
-        return Cell(f"failed: {row.failure.kind}", row.failure.reason, f"2 {row.failure.kind}", "broken")
-    if not row.reached_full_fidelity:
-        epochs, subset = row.details.get("epochs"), row.details.get("subset")
-        reached = ""
-        if epochs is not None and subset is not None:
-            reached = f"after epoch {epochs} on {100 * subset:.3g} % of the training items"
-        return Cell("stopped early", reached, "1", "stopped")
-    flags = [flag for measurement in row.measurements.values() for flag in measurement.flags]
-    details = [*(["measured in an earlier run"] if row.details.get("kept") else []), *flags]
-    return Cell("done", "; ".join(details), "0", "flagged" if flags else "")
-
-
-@dataclass(frozen=True)
-class EvaluationTable:
-    """A table of evaluations with one row for each architecture, and how many architectures were left out of it."""
-
-    table: PageTable
-    left_out: int
-
-
-def evaluation_table(
-    rows: Sequence[Evaluation],
-    costs: Sequence[Metric],
-    words: Wording = MEASURED,
-    error_words: ErrorWords = OF_IMAGES,
-) -> EvaluationTable:
-    """Return a row for each architecture: winners first, then by error, then those without one.
-
-    A click on an architecture unfolds its choices and its stages. Of more than ``MOST_LISTED`` architectures, the
-    table has the winners, those with the lowest errors, and at least ``MOST_FAILED`` failed ones if there are as many.
-    """
-    by_architecture: dict[Architecture, list[Evaluation]] = {}
-    for row in rows:
-        by_architecture.setdefault(row.architecture, []).append(row)
-    of_training = choices_of_training(rows)
-    shared: dict[Architecture, list[Evaluation]] = {}
-
-    def part_of(architecture: Architecture) -> Architecture:
-        return architecture.without(of_training)
-
-    for row in rows:
-        if of_training and row.stage == "measure":
-            shared.setdefault(part_of(row.architecture), []).append(row)
-    histories = sorted(
-        (
-            History(tuple(found), tuple(shared.get(part_of(architecture), ())), of_training, error_words)
-            for architecture, found in by_architecture.items()
-        ),
-        key=lambda each: each.order,
-    )
-    sound = [each for each in histories if not each.last.failed]
-    failed = [each for each in histories if each.last.failed]
-    sound = sound[: MOST_LISTED - min(len(failed), MOST_FAILED)]
-    shown = [*sound, *failed[: MOST_LISTED - len(sound)]]
-    columns = list(
-        shown_costs(costs, (r.predicted for r in rows), (r.measurements for r in rows), (r.values for r in rows), words)
-    )
-    headers = ("Architecture", "Choices and stages", "Outcome", "Round", error_words.error_title, "Epochs")
-    table = tuple(each.row(columns, words) for each in shown)
-    numeric = frozenset({"Round", error_words.error_title, "Epochs", *(header for header, _, _ in columns)})
-    return EvaluationTable(
-        PageTable((*headers, *(header for header, _, _ in columns)), table, numeric), len(histories) - len(shown)
-    )
 
 
 def fit_table(fits: Sequence[Fit]) -> PageTable:

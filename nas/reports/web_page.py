@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
+
+DRAWING = ("charts.js", "page/plots.js", "page/plotting.js")
+"""The scripts that draw plots, for all pages."""
 
 
 def write_page(path: Path, text: str) -> None:
@@ -29,13 +31,15 @@ def write_page(path: Path, text: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def render_page(template: str, figures: Mapping[str, Any], **values: Any) -> str:
+def render_page(
+    template: str, document: Mapping[str, Any], scripts: Sequence[str], styles: Sequence[str] = (), **values: Any
+) -> str:
     """Return the page that ``template`` makes of ``values``.
 
-    ``figures`` maps the id of an element to the plotly figure that is drawn in it. All text is escaped. The page's
-    content security policy names its scripts by their hashes, so that a browser runs no others and fetches nothing.
+    ``document`` is the data that the page's scripts read. ``scripts`` and ``styles`` are names of files in the folder
+    of templates, beside those of all pages. All text is escaped. The page's content security policy names its scripts
+    and its style by their hashes, so that a browser runs no others and fetches nothing.
     """
-    script = files("nas.reports").joinpath("templates", "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("nas.reports"),
         autoescape=True,
@@ -44,14 +48,40 @@ def render_page(template: str, figures: Mapping[str, Any], **values: Any) -> str
         lstrip_blocks=True,
     )
     environment.filters["unbroken"] = _unbroken
+    texts = [file_text(name) for name in (*DRAWING, *scripts)]
+    style = "\n".join(file_text(name) for name in ("report.css", *styles))
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src {' '.join(map(_source_hash, texts))}",
+            f"style-src {_source_hash(style)}",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
     return environment.get_template(template).render(
         **values,
-        figures=_inert_json(figures),
-        style=Markup(files("nas.reports").joinpath("templates", "report.css").read_text(encoding="utf-8")),  # noqa: S704 ours
-        script=Markup(script),  # noqa: S704 ours
-        plotly=Markup(_plotly_script()),  # noqa: S704 plotly's own
-        script_hashes=[_script_hash(_plotly_script()), _script_hash(script)],
+        policy=policy,
+        document=inert_json(document),
+        style=Markup(style),  # noqa: S704 ours
+        scripts=[Markup(text) for text in texts],  # noqa: S704 ours
     )
+
+
+@cache
+def file_text(name: str) -> str:
+    """Return the text of a file in the folder of templates, with line ends as a browser hashes them."""
+    text = files("nas.reports").joinpath("templates", *name.split("/")).read_text(encoding="utf-8")
+    return text.replace("\r\n", "\n")
+
+
+def inert_json(value: Any) -> Markup:
+    """Return JSON for a script element; nothing in it can end the element or begin another."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 escaped just above
 
 
 def _unbroken(text: str) -> str:
@@ -59,22 +89,7 @@ def _unbroken(text: str) -> str:
     return re.sub(r"(?<=\d) (?=(?:[kMG]?B|[kMG]|ms|MiB|mJ|%)(?:\W|$))|(?<=[≤≥<>]) | (?=[≤≥<>] )", "\u00a0", text)
 
 
-def _inert_json(value: Any) -> Markup:
-    """Return JSON for a script element; nothing in it can end the element or begin another."""
-    text = json.dumps(value, allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 escaped just above
-
-
 @cache
-def _plotly_script() -> str:
-    """Return plotly's script with normalised line ends, as a browser hashes it."""
-    script: str = get_plotlyjs()
-    return script.replace("\r\n", "\n")
-
-
-@cache
-def _script_hash(script: str) -> str:
-    """Return the hash by which a content security policy names an inline script."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+def _source_hash(text: str) -> str:
+    """Return the hash by which a content security policy names an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

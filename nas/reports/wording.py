@@ -12,11 +12,9 @@ class Wording:
 
     Attributes:
         value_source: an adjective for the values of measured metrics.
-        search_accuracy: a name for the accuracy, or another name of the error, that the search sees.
         search_error_source: the small print below an error that the search sees.
         winner_error_source: the small print below the error that scores a winner.
         front_caption: the caption of a front plot, about its errors.
-        order_caption: the caption of the plot of errors over the search.
         bars_caption: a sentence about the error bars of a front plot.
         check_caption: the caption of a plot of predictions against actual values.
         predicted_before: a phrase for predictions that were made before the value was known.
@@ -33,11 +31,9 @@ class Wording:
     """
 
     value_source: str
-    search_accuracy: str
     search_error_source: str
     winner_error_source: str
     front_caption: str
-    order_caption: str
     bars_caption: str
     check_caption: str
     predicted_before: str
@@ -55,12 +51,9 @@ class Wording:
 
 MEASURED = Wording(
     value_source="measured",
-    search_accuracy="validation {}",
     search_error_source="validation",
     winner_error_source="test",
     front_caption="Winners show their error on the test split, candidates their error on the validation split.",
-    order_caption="Candidates stand in the order of training, with their error on the validation split. "
-    "Winners follow at the right, with their error on the test split.",
     bars_caption="Bars are 95 % intervals of measured values and 90 % bounds of predicted values.",
     check_caption="Horizontal bars are the 90 % bounds of predictions, vertical bars 95 % intervals of measurements.",
     predicted_before="predicted before measuring",
@@ -77,12 +70,9 @@ MEASURED = Wording(
 )
 LOOKED_UP = Wording(
     value_source="from the table",
-    search_accuracy="{} in the search",
     search_error_source="in the search",
     winner_error_source="final",
     front_caption="All errors are read from the table. Candidates show the column that the search sees, winners the "
-    "column that scores them.",
-    order_caption="Candidates stand in the order of the search. Winners follow at the right, with the error of the "
     "column that scores them.",
     bars_caption="Bars are 90 % bounds of predicted values; values from the table have no interval.",
     check_caption="Bars are the 90 % bounds of predictions.",

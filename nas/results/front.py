@@ -247,6 +247,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, earlier: Seque
         seeds=over_seeds(row.details.get("seed_errors", ()), row.details.get("failed_seeds", 0)),
         retraining=row.details.get(RETRAINING, 0),
         earlier=tuple(map(_earlier_model, earlier)),
+        confusion=row.details.get("confusion"),
         words=words,
     )
 

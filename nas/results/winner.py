@@ -58,6 +58,8 @@ class Winner:
         retraining: the number of the retraining after the run had ended that made it; 0 for the run's own winners.
         earlier: the models that the same network had before, oldest first.
         words: the words for the error.
+        confusion: the ``names`` of the classes, and the ``counts`` of test items by true and given class; None where
+            there are many classes, none, or the run is older than version 0.9.
         bundle: the bundle's path; None for a winner from a table.
         space: the space, where the search was given one as an object.
 
@@ -86,6 +88,7 @@ class Winner:
     retraining: int = 0
     earlier: tuple[Earlier, ...] = ()
     words: ErrorWords = OF_IMAGES
+    confusion: Mapping[str, Any] | None = None
     bundle: Path | None = None
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
 

@@ -67,6 +67,13 @@ class ClassTally:
     def chance_error(self) -> float:
         return (self._count - int(self._members.max())) / self._count
 
+    @property
+    def confusion(self) -> IntArray:
+        """The number of items by label and answer, shape (classes, classes)."""
+        found = torch.cat(self._found).numpy() if self._found else np.zeros((0, 3), dtype=np.int64)
+        pairs = found[:, 0] * self._classes + found[:, 1]
+        return np.bincount(pairs, minlength=self._classes**2).reshape(self._classes, self._classes)
+
     def scores(self, groups: IntArray | None = None) -> dict[str, Score]:
         """Return the scores; with ``groups``, of shape (N,), intervals are for other groups of items."""
         labels, answers, is_among = torch.cat(self._found).numpy().T

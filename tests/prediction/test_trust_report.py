@@ -28,6 +28,7 @@ from nas.prediction.trust_report import (
 from nas.progress import NullProgress
 from nas.reports.predictor_page import render_predictor_page, write_predictor_page
 from nas.reports.predictor_text import print_predictor_report, sentences_of
+from nas.reports.web_page import DRAWING
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer
@@ -201,7 +202,8 @@ def test_nothing_recorded_can_break_the_page(tmp_path: Path) -> None:
     assert HOSTILE not in text
     assert "<img" not in text
     assert text.count("&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;") > 5
-    assert text.count("<script") == 3 == text.count("</script>")
+    scripts = len(DRAWING) + 2  # the data, and tables with plots
+    assert text.count("<script") == scripts == text.count("</script>")
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -210,17 +212,17 @@ def test_a_page_loads_nothing_and_names_its_scripts_by_hash(space: Describer) ->
     text = render_predictor_page([reported(space, "latency_ms <= 1ms")], "run", {})
     assert "default-src 'none'; script-src 'sha256-" in text
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?http", text)
-    figures = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
-    assert list(figures) == ["check-latency_ms", "check-error-latency_ms", "check-rank-latency_ms"]
-    for name, figure in figures.items():
+    plots = json.loads(re.search(r'id="document">(.*?)</script>', text, re.DOTALL)[1])["plots"]  # type: ignore[index]
+    assert list(plots) == ["check-latency_ms", "check-error-latency_ms", "check-rank-latency_ms"]
+    for name, spec in plots.items():
         assert f'<div class="chart" id="{name}"' in text
-        assert figure["data"]
-        assert all(len(trace["x"]) == len(trace["y"]) for trace in figure["data"])
-    axes = figures["check-latency_ms"]["layout"]
-    assert axes["xaxis"]["type"] == axes["yaxis"]["type"] == "log"
+        assert spec["marks"]
+        assert all(len(mark["x"]) == len(mark.get("y", mark.get("low"))) for mark in spec["marks"])
+    check = plots["check-latency_ms"]
+    assert check["x"]["log"]
+    assert check["y"]["log"]
     assert "<dt>sources" not in text
-    band = {trace["name"] for trace in figures["check-latency_ms"]["data"]}
-    assert band == {"", "±10 %", "predicted = measured", "held out (12)"}
+    assert {mark["name"] for mark in check["marks"]} == {"±10 %", "predicted = measured", "held out (12)"}
 
 
 def test_sources_and_what_was_left_out_are_told(space: Describer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,7 +245,7 @@ def test_open_bounds_are_not_drawn(space: Describer) -> None:
     cases = tuple(type(case)(case.architecture, case.measured, case.mean, 0.0, math.inf) for case in report.cases)
     opened = TrustReport(**{**vars(report), "cases": cases})
     text = render_predictor_page([opened], "run", {})
-    assert "Infinity" not in text.partition('id="figures">')[2].partition("</script>")[0]
+    assert "Infinity" not in text.partition('id="document">')[2].partition("</script>")[0]
     assert "none" in text
     assert json.dumps(opened.to_json(), allow_nan=False)
 

@@ -9,7 +9,7 @@ import re
 
 import pytest
 from awkward_fronts import AWKWARD_FRONTS, AwkwardFront
-from report_page import Page, without_plotly
+from report_page import Page
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -63,7 +63,7 @@ def test_a_front_prints_at_most_a_screen(case: AwkwardFront) -> None:
 
 @cases
 def test_the_page_and_the_plain_data_tell_it_too(case: AwkwardFront) -> None:
-    page = Page(without_plotly(render_report(case.record)))
+    page = Page(render_report(case.record))
     for words in case.page:
         assert words in page.text
     front = case.front

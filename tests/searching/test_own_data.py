@@ -17,7 +17,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import nas
-from nas.reports.tables import evaluation_table
+from nas.reports.page.document import document_of
+from nas.reports.page.entries import entries_of
 from nas.space.architecture import Architecture, Choice
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -114,10 +115,10 @@ def test_the_error_has_its_own_name_everywhere(tmp_path: Path) -> None:
     assert diary.best
     assert all(text.startswith("standardised squared error ") and text.endswith(" %") for text in diary.best)
     run = nas.load_run(tmp_path / "run")
-    table = evaluation_table(run.rows, (), error_words=run.words).table
-    assert "Standardised squared error" in table.headers
-    assert "Standardised squared error" in table.numeric
-    assert any("; standardised squared error " in stage for row in table.rows for stage in row[1].stages)
+    (error,) = [
+        m for m in document_of(run, run.front, entries_of(run.rows, run.front))["metrics"] if m["name"] == "error"
+    ]
+    assert error["title"] == "Standardised squared error"
 
 
 class WithDefaults(nas.DataSetTask):

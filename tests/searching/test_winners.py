@@ -68,6 +68,12 @@ def test_a_winner_knows_the_error_of_always_answering_the_most_frequent_class(tm
     assert front.nothing_learned.startswith("Nothing was learned: no winner can be told from always answering")
     read = nas.load_run(front.run_folder).front
     assert read.nothing_learned == front.nothing_learned
+    for winner in read:
+        assert winner.confusion is not None
+        assert list(winner.confusion["names"]) == [str(digit) for digit in range(10)]
+        counts_CC = np.array(winner.confusion["counts"])
+        assert counts_CC.sum(axis=1).tolist() == [len(labels) - 100, 100, *([0] * 8)]
+        assert 1 - np.trace(counts_CC) / len(labels) == pytest.approx(winner.test_error)
 
 
 @pytest.mark.parametrize("surely", [True, False])

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MultilabelF1Score
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
@@ -12,6 +12,7 @@ from nas.errors import CandidateError
 from nas.tasks.criteria import Classification, MultiLabel, Regression
 from nas.tasks.scores import Score, Tally, add_finite
 from nas.tasks.signals.signals import Signals
+from nas.tasks.tallies import ClassTally
 from nas.values.metric import METRICS
 
 RNG = np.random.default_rng(0)
@@ -47,6 +48,16 @@ class TestClassification:
         calibration = MulticlassCalibrationError(9, n_bins=15)(logits.softmax(dim=1), labels)
         assert found["calibration_error"].value == pytest.approx(float(calibration), abs=1e-6)
         assert found["log_loss"].value == pytest.approx(log_loss(labels, logits.double().softmax(dim=1)), abs=1e-6)
+
+    def test_items_are_counted_by_label_and_answer(self) -> None:
+        logits, labels = answers(300, 5)
+        tally = Classification(5).tally()
+        assert isinstance(tally, ClassTally)
+        assert tally.confusion.sum() == 0
+        scores_of(tally, logits, labels)
+        assert np.array_equal(
+            tally.confusion, confusion_matrix(labels.numpy(), logits.argmax(dim=1).numpy(), labels=np.arange(5))
+        )
 
     def test_every_interval_holds_its_value(self) -> None:
         for seed, (items, classes, skill) in enumerate([(1, 2, 9), (3, 3, 9), (40, 8, -9), (300, 7, 1.5)]):

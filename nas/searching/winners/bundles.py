@@ -30,6 +30,7 @@ from nas.tasks.carrying import carried_files, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
 from nas.tasks.deployed.arrays import array_preparation
 from nas.tasks.scores import Score, Tally, add_finite, scores_of
+from nas.tasks.tallies import ClassTally
 from nas.tasks.task import Task
 from nas.training.settings import robustness_of, searched_robustness
 from nas.values.evaluation import Evaluation, Failure
@@ -41,6 +42,8 @@ ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
 PARITY_ITEMS = 64
 TESTED_TOGETHER = 512
 """About so many test items are prepared and run at once."""
+MOST_CLASSES = 100
+"""With more classes, a journal does not count test items by label and answer."""
 
 
 @final
@@ -139,6 +142,7 @@ class BundleMaker:
                 "exported_test_error": exported.error if is_result(exported.error) else None,
                 **_compared(state.beliefs.training_parts.precision_of(architecture), plain, exported, task),
                 "chance_error": deployed.chance_error,
+                **_confusion(deployed, task),
                 "parity": difference,
                 "folder": f"{self._inside}/{architecture.id}",
                 "deployed": model.path.relative_to(folder).as_posix(),
@@ -232,6 +236,14 @@ def _compared(precision: str | None, plain: Mapping[str, Measurement], exported:
         tested = scores_of(exported, task.test)["error"]
         details["exported_interval"] = [tested.low, min(tested.high, LARGEST_VALUE)]
     return details
+
+
+def _confusion(tally: Tally, task: Task) -> dict[str, Any]:
+    """Return the detail that counts test items by label and answer; none for many classes and for other answers."""
+    names = task.answers.get("names")
+    if not isinstance(tally, ClassTally) or names is None or len(names) > MOST_CLASSES:
+        return {}
+    return {"confusion": {"names": [str(name) for name in names], "counts": tally.confusion.tolist()}}
 
 
 def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:

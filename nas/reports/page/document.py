@@ -1,0 +1,242 @@
+"""The document of a report's page, from which its scripts draw: the run, its metrics and choices, and all values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.reports.candidates import BY, choices_of_training, ways_of
+from nas.reports.page.entries import OUTCOMES, Entry, finite
+from nas.reports.page.models import winners_json
+from nas.reports.page.packing import packed_counts, packed_floats
+from nas.reports.wording import wording_of
+from nas.results.front import Front
+from nas.results.run import Run
+from nas.space.architecture import Option, printable
+from nas.values.evaluation import STAGES, Evaluation
+from nas.values.metric import METRICS, Metric
+from nas.values.objective import limit_text
+
+MOST_OPTIONS = 1000
+"""A choice with more options that occur, such as the name of a table's row, is shown but not offered as a filter."""
+
+
+def document_of(record: Run, front: Front, entries: Sequence[Entry], page_folder: Path | None = None) -> dict[str, Any]:
+    """Return plain data about a run, in which all texts are as recorded: the page sets them as text, never as markup.
+
+    ``front`` is the run's, and ``entries`` are its architectures. ``page_folder`` is the folder that the page lies in,
+    from which links to bundles start; None is the run's own.
+    """
+    places = {entry.architecture: place for place, entry in enumerate(entries)}
+    metrics = _metrics(entries, front)
+    return {
+        "run": _run_json(record, front),
+        "metrics": [_metric_json(metric, front) for metric in metrics],
+        "limits": [
+            {"metric": limit.metric.name, "value": limit.value, "text": limit_text(limit)} for limit in front.limits
+        ],
+        "count": len(entries),
+        "ids": packed_counts([byte for entry in entries for byte in bytes.fromhex(entry.architecture.id)]),
+        "outcomes": packed_counts([OUTCOMES.index(entry.outcome) for entry in entries]),
+        "choices": _choices(entries, choices_of_training(record.rows)),
+        "columns": {metric.name: _columns(entries, metric) for metric in metrics},
+        "epochs": packed_floats([entry.epochs for entry in entries]),
+        "doubts": _by_text({place: entry.flags for place, entry in enumerate(entries) if entry.flags}),
+        "unlike": {
+            str(place): names
+            for place, entry in enumerate(entries)
+            if (names := [name for name, guess in entry.predicted.items() if not guess.known])
+        },
+        "winners": winners_json(front, places, page_folder),
+        "rows": _rows(record.rows, places),
+    }
+
+
+def _run_json(record: Run, front: Front) -> dict[str, Any]:
+    words, wording = front.words, wording_of(front.table)
+    best = front.best
+    return {
+        "name": record.name,
+        "place": record.place,
+        "table": front.table is not None,
+        "over": record.is_over,
+        "words": {
+            "title": words.title,
+            "error": words.error,
+            "accuracy": words.accuracy,
+            "share": words.is_share,
+            "search": wording.search_error_source,
+            "final": wording.winner_error_source,
+            "source": wording.value_source,
+            "caption": " ".join([wording.front_caption, *_ways(record.rows), wording.bars_caption]),
+        },
+        "quality": front.quality.name,
+        "objectives": [objective.metric.name for objective in front.objectives] or ["error"],
+        "costs": [metric.name for metric in front.costs],
+        "best": None if best is None else best.architecture.id,
+        "way": " or ".join(ways_of(record.rows)),
+        "outcomes": OUTCOMES,
+        "stages": [wording.row_stages[stage] for stage in STAGES],
+    }
+
+
+def _ways(rows: Sequence[Evaluation]) -> list[str]:
+    """Return a sentence about candidates whose errors do not come from training, if there are any."""
+    ways = ways_of(rows)
+    return [f"Candidates were not trained: their errors were estimated {' or '.join(ways)}."] if ways else []
+
+
+def _metrics(entries: Sequence[Entry], front: Front) -> list[Metric]:
+    """Return the metrics of which there are values: the quality, then the costs, then all others in their order."""
+    names: set[str] = {"error", front.quality.name} | {metric.name for metric in front.costs}
+    for entry in entries:
+        names |= entry.values.keys() | entry.measurements.keys() | entry.predicted.keys()
+        names |= set() if entry.winner is None else entry.winner.scores.keys()
+    first = [front.quality, METRICS["error"], *front.costs]
+    ordered = {metric.name: metric for metric in (*first, *METRICS.values())}
+    return [metric for name, metric in ordered.items() if name in names]
+
+
+def _metric_json(metric: Metric, front: Front) -> dict[str, Any]:
+    is_error = metric.name == "error"
+    title = front.words.error_title if is_error else metric.title
+    return {
+        "name": metric.name,
+        "title": title,
+        "unit": metric.unit,
+        "share": front.words.is_share if is_error else metric.is_share,
+        "source": metric.source,
+        "units": dict(metric.units),
+    }
+
+
+def _choices(entries: Sequence[Entry], of_training: Iterable[str]) -> list[dict[str, Any]]:
+    """Return each choice with the options that occur, in order, and each architecture's place among them plus 1."""
+    found: dict[str, dict[tuple[str, Option], None]] = {}
+    for entry in entries:
+        for name, option in entry.architecture.items():
+            found.setdefault(name, {})[_key(option)] = None
+    training = set(of_training)
+    choices = []
+    for name, keys in found.items():
+        options = [option for _, option in keys]
+        is_numeric = all(isinstance(option, int | float) for option in options)
+        ordered = [key for _, key in sorted((_order(*key, is_numeric), key) for key in keys)]
+        place = {key: number for number, key in enumerate(ordered, start=1)}
+        settings = [place[_key(entry.architecture[name])] if name in entry.architecture else 0 for entry in entries]
+        choices.append(
+            {
+                "name": name,
+                "options": [_option_text(option) for _, option in ordered],
+                "numeric": is_numeric and not any(isinstance(option, bool) for option in options),
+                "values": [float(option) for _, option in ordered] if is_numeric else None,
+                "training": name in training,
+                "many": len(ordered) > MOST_OPTIONS,
+                "of": packed_counts(settings),
+            }
+        )
+    return choices
+
+
+def _key(option: Option) -> tuple[str, Option]:
+    """Return what tells options apart: 1, 1.0 and True are equal in Python, but not in a journal."""
+    return type(option).__name__, option
+
+
+def _order(kind: str, option: Option, is_numeric: bool) -> tuple[float, str, str]:
+    return float(option) if is_numeric else 0.0, str(option), kind
+
+
+def _option_text(option: Option) -> str:
+    return {True: "yes", False: "no"}[option] if isinstance(option, bool) else printable(str(option))
+
+
+def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
+    """Return the columns of a metric: what was found with its interval, and what was predicted with its bounds.
+
+    What was found is the value on the test split for winners, and in the search for others; ``search`` has the latter
+    for winners too.
+    """
+    name = metric.name
+    columns: dict[str, Any] = {}
+    if metric.source == "measured":
+        found = [entry.measurements.get(name) for entry in entries]
+        columns["found"] = packed_floats([None if each is None else each.median for each in found])
+        bounds = [None if each is None or each.interval.is_point else each.interval for each in found]
+        columns["low"] = packed_floats([None if each is None else each.lower for each in bounds])
+        columns["high"] = packed_floats([None if each is None else each.upper for each in bounds])
+        guesses = [entry.predicted.get(name) for entry in entries]
+        for key in ("mean", "lower", "upper"):
+            columns[key] = packed_floats([_bound(None if each is None else getattr(each, key)) for each in guesses])
+    elif metric.source == "trained":
+        searched = [None if entry.trained is None else finite(entry.trained.values, name) for entry in entries]
+        tested = [_tested(entry, name) for entry in entries]
+        pairs = list(zip(tested, searched, strict=True))
+        columns["found"] = packed_floats([one[0] if one is not None else other for one, other in pairs])
+        columns["low"] = packed_floats([None if one is None or one[1] == one[2] else one[1] for one in tested])
+        columns["high"] = packed_floats([None if one is None or one[1] == one[2] else one[2] for one in tested])
+        columns["search"] = packed_floats([other if one is not None else None for one, other in pairs])
+    else:
+        columns["found"] = packed_floats([finite(entry.values, name) for entry in entries])
+    return {key: column for key, column in columns.items() if column is not None}
+
+
+def _bound(value: float | None) -> float | None:
+    """Return a bound; an infinite one stays, because it says that nothing is known."""
+    return None if value is None or math.isnan(value) else value
+
+
+def _tested(entry: Entry, name: str) -> tuple[float, float, float] | None:
+    if entry.winner is None or not entry.winner.has(name):
+        return None
+    found = entry.winner.estimate(name)
+    return found.value, found.interval.lower, found.interval.upper
+
+
+def _by_text(found: Mapping[int, Sequence[str]]) -> dict[str, list[int]]:
+    """Return by text the places that have it."""
+    places: dict[str, list[int]] = {}
+    for place, texts in found.items():
+        for text in texts:
+            places.setdefault(text, []).append(place)
+    return places
+
+
+def _rows(rows: Sequence[Evaluation], places: Mapping[Any, int]) -> dict[str, Any]:
+    """Return a line for each evaluation: architecture, stage, round, error, epochs, seconds and how it ended."""
+    failures: dict[tuple[str, str], int] = {}
+    ended, by, ways = [], [], ["", *BY.values()]
+    for row in rows:
+        if row.failure is not None:
+            key = (row.failure.kind, row.failure.reason)
+            ended.append(2 + failures.setdefault(key, len(failures)))
+        else:
+            ended.append(0 if row.reached_full_fidelity else 1)
+        by.append(ways.index(BY.get(row.by, "")))
+    kept = [place for place, row in enumerate(rows) if row.details.get("kept")]
+    return {
+        "of": packed_counts([places[row.architecture] for row in rows]),
+        "stage": packed_counts([STAGES.index(row.stage) for row in rows]),
+        "round": packed_counts([max(0, row.round) for row in rows]),
+        "ended": packed_counts(ended),
+        "by": packed_counts(by),
+        "ways": ways,
+        "kept": packed_counts(kept),
+        "failures": [list(key) for key in failures],
+        "error": packed_floats([_error(row) for row in rows]),
+        "epochs": packed_floats([_number(row.details.get("epochs")) for row in rows]),
+        "seconds": packed_floats([_number(row.details.get("seconds")) for row in rows]),
+    }
+
+
+def _error(row: Evaluation) -> float | None:
+    if row.failed:
+        return None
+    return _number(row.details["test_error"]) if "test_error" in row.details else finite(row.values, "error")
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None

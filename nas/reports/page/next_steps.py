@@ -1,0 +1,120 @@
+"""What to run next: advice for a run, each piece with the command that follows it where there is one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas.reports.page.entries import Entry
+from nas.results.front import Front
+from nas.results.run import Run
+from nas.results.run_folder import resume_command
+from nas.results.winner import Winner
+
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """A sentence about what to do, and the command that does it; an empty one where none does."""
+
+    sentence: str
+    command: str = ""
+
+
+def next_steps(record: Run, front: Front, entries: Sequence[Entry]) -> list[Step]:
+    """Return what to do next, the most urgent first; never empty."""
+    folder = shlex.quote(str(record.run_folder))
+    steps = []
+    if not record.is_over and record.table is None:
+        steps.append(Step("The run is not finished. Go on with it.", resume_command(record.run_folder)))
+    if front.nothing_learned:
+        steps.append(Step("Nothing was learned, so look at the data and the training first."))
+    if front.winners and front.best is None:
+        steps.append(
+            Step("No winner meets the limits. Search again with wider limits, or with smaller options in the space.")
+        )
+    cheaper = _cheapest_equal(front)
+    if cheaper is not None and front.best is not None:
+        steps.append(
+            Step(
+                f"Take {cheaper.architecture.id}: the test cannot tell it from the best, "
+                f"{front.best.architecture.id}, and it costs less."
+            )
+        )
+    promising = _promising(front, entries)
+    if promising and record.table is None:
+        ids = " ".join(f"--id {entry.architecture.id}" for entry in promising[:MOST_NAMED])
+        count = "A candidate was" if len(promising) == 1 else f"{len(promising)} candidates were"
+        steps.append(
+            Step(f"{count} better in the search than every winner, but never retrained.", f"nas retrain {folder} {ids}")
+        )
+    poor = {fit.metric: fit for fit in record.fits if fit.verdict}
+    last = {fit.metric: fit for fit in record.fits}
+    if any(last[name] is fit for name, fit in poor.items()):
+        steps.append(
+            Step(
+                "A predictor was not good enough for the limits. Measure more architectures first: raise "
+                "measuring.initial in the recipe."
+            )
+        )
+    if record.table is None and any(winner.doubts for winner in front):
+        again = "Some winners were measured on a busy machine. Measure them again on a quiet one."
+        steps.append(Step(again, f"nas drift {folder}"))
+    if not steps:
+        steps.append(Step("Nothing is left to do. Take a model from the front, and test it in your own program."))
+    return steps
+
+
+def _cheapest_equal(front: Front) -> Winner | None:
+    """Return a winner within the limits that nothing but its lower cost tells from the best one."""
+    best, costs = front.best, front.costs
+    if best is None or not costs or not best.has(costs[0].name):
+        return None
+    same = {other for standing, winner in zip(front.standings, front.winners, strict=True)
+            if winner is best for other in standing.same_as}  # fmt: skip
+    name = costs[0].name
+    cheaper = [
+        winner
+        for winner in front
+        if winner.architecture.id in same
+        and winner.meets(front.limits)
+        and winner.has(name)
+        and winner.value(name) < best.value(name)
+    ]
+    return min(cheaper, key=lambda winner: winner.value(name), default=None)
+
+
+def _promising(front: Front, entries: Sequence[Entry]) -> list[Entry]:
+    """Return candidates with a lower error in the search than every winner had, lowest first, within the limits."""
+    name = front.quality.name
+    found = [
+        (entry.trained.values[name], place)
+        for place, entry in enumerate(entries)
+        if entry.trained is not None and name in entry.trained.values and entry.trained.reached_full_fidelity
+    ]
+    winners = [value for value, place in found if entries[place].winner is not None]
+    if not winners:
+        return []
+    better = [
+        (value, place)
+        for value, place in found
+        if entries[place].winner is None
+        and value < min(winners)
+        and entries[place].outcome != "failed"
+        and all(_may_hold(entries[place], limit.metric.name, limit.value) for limit in front.limits)
+    ]
+    return [entries[place] for _, place in sorted(better)]
+
+
+def _may_hold(entry: Entry, name: str, most: float) -> bool:
+    """Return True if what is known of an architecture keeps a limit: its upper bound, or its value."""
+    if name in entry.measurements:
+        return entry.measurements[name].interval.upper <= most
+    if name in entry.predicted:
+        return entry.predicted[name].limit <= most
+    value = entry.values.get(name)
+    if value is None and entry.trained is not None:
+        value = entry.trained.values.get(name)
+    return value is not None and value <= most

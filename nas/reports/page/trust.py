@@ -1,0 +1,103 @@
+"""Can the results be trusted? Plain questions about a run, each with an answer in a word and a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas.prediction.trust import warning_about
+from nas.reports.summary import best_sentences
+from nas.reports.wording import wording_of
+from nas.results.front import Front
+from nas.storage.journal_rows import Fit
+from nas.values.evaluation import Evaluation
+from nas.values.held_out import reach_text
+from nas.values.metric import METRICS
+
+LARGE_DIFFERENCE = 1e-3
+"""A relative difference of outputs above this one is more than rounding."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question of a reader, with its answer: yes, no or partly."""
+
+    question: str
+    verdict: str
+    sentence: str
+
+
+def trust_answers(front: Front, fits: Sequence[Fit], rows: Sequence[Evaluation]) -> list[Answer]:
+    """Return the answers that the run can give, the plainest first."""
+    found = [_measured(front), _told_apart(front), *_predictions(front, fits), _parity(front), _doubts(rows)]
+    return [answer for answer in found if answer is not None]
+
+
+def _measured(front: Front) -> Answer | None:
+    if not front.winners:
+        return None
+    question = "Were the winners measured?"
+    if front.table is not None:
+        return Answer(question, "No", "All values were read from a table, which gives no intervals.")
+    names = [metric for metric in front.costs if metric.source == "measured"] or [METRICS["latency_ms"]]
+    whole = sum(all(winner.has(metric.name) for metric in names) for winner in front)
+    titles = " and ".join(metric.title.lower() for metric in names)
+    if whole == len(front):
+        return Answer(question, "Yes", f"The {titles} of each was measured on the target, after it was exported.")
+    verdict = "Partly" if whole else "No"
+    return Answer(question, verdict, f"The {titles} of {whole} of {len(front)} winners was measured on the target.")
+
+
+def _told_apart(front: Front) -> Answer | None:
+    if front.best is None or len(front) < 2 or front.table is not None:
+        return None
+    question = "Is the best model surely the best?"
+    doubts = best_sentences(front)
+    if front.best.is_near_chance:
+        return Answer(question, "No", f"The test cannot tell it from {front.words.constant}.")
+    if doubts:
+        return Answer(question, "No", " ".join(doubts))
+    return Answer(question, "Yes", f"Its test {front.words.title} differs from all others by more than chance.")
+
+
+def _predictions(front: Front, fits: Sequence[Fit]) -> list[Answer]:
+    words, answers = wording_of(front.table), []
+    for name, fit in {fit.metric: fit for fit in fits}.items():
+        title = METRICS[name].title.lower() if name in METRICS else name
+        held_out = fit.held_out
+        warning = warning_about(METRICS[name], held_out) if name in METRICS else None
+        told = (
+            f"On {held_out.samples} {words.held_out}, the last {title} predictor was off by "
+            f"{100 * held_out.mape:.1f} % on average."
+        )
+        if math.isfinite(held_out.width):
+            told += f" Its 90 % bounds {reach_text(held_out.width / 2, held_out.samples)}."
+        doubts = [*([warning] if warning else []), *fit.verdict]
+        verdict = "Not for this limit" if fit.verdict else "Partly" if doubts else "Yes"
+        answers.append(Answer(f"Can I trust predictions of {title}?", verdict, " ".join([told, *doubts])))
+    return answers
+
+
+def _parity(front: Front) -> Answer | None:
+    parities = [winner.parity for winner in front if winner.parity is not None]
+    if not parities:
+        return None
+    sentence = (
+        f"The outputs of exported and trained models differ by at most {max(parities):.2g}, relative to the largest "
+        "output."
+    )
+    verdict = "Yes" if max(parities) <= LARGE_DIFFERENCE else "Partly"
+    return Answer("Do exported models answer like the trained ones?", verdict, sentence)
+
+
+def _doubts(rows: Sequence[Evaluation]) -> Answer | None:
+    measured = [row for row in rows if row.measurements]
+    if not measured or any(m.table is not None for row in measured for m in row.measurements.values()):
+        return None
+    doubtful = sum(any(found.flags for found in row.measurements.values()) for row in measured)
+    question = "Was the machine quiet?"
+    if not doubtful:
+        return Answer(question, "Yes", "No measurement was flagged.")
+    verb = "was" if doubtful == 1 else "were"
+    return Answer(question, "Partly", f"{doubtful} of {len(measured)} measurements {verb} flagged, as listed below.")

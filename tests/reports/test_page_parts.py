@@ -1,0 +1,189 @@
+"""The parts of a report's page: packed columns, checks of predictions, layers, answers about trust, and next steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from awkward_fronts import AWKWARD_FRONTS
+from report_page import OUTCOMES, Page, column, counts, example_page, ids
+from run_record_example import architecture_at, energy_record, example_record
+
+from nas.reports.page.entries import entries_of
+from nas.reports.page.graphs import layers_in
+from nas.reports.page.models import bundle_link
+from nas.reports.page.next_steps import next_steps
+from nas.reports.page.packing import packed_counts, packed_floats
+from nas.reports.page.trust import trust_answers
+from nas.reports.report import render_report
+from nas.results.run import Run
+from nas.values.evaluation import Evaluation, PredictedValue
+
+
+@pytest.mark.parametrize("values", [[1.0, None, 2.5, 1e-300], [None] * 9 + [math.inf], [0.1, -0.0, 5e-324, 1 / 3]])
+def test_packed_floats_are_exact(values: list[float | None]) -> None:
+    """Whether most are present or few, all bits come back, and absent ones are NaN."""
+    found = column({"count": len(values)}, packed_floats(values))
+    assert [math.nan if value is None else value for value in values] == pytest.approx(found, rel=0, abs=0, nan_ok=True)
+
+
+def test_packed_columns_are_small() -> None:
+    """Whole numbers take as few bytes as the largest needs, and a column without a value takes none."""
+    assert packed_floats([None, math.nan]) is None
+    for largest, kind in ((255, "u1"), (256, "u2"), (65536, "u4")):
+        packed = packed_counts([0, largest])
+        assert list(packed) == [kind]
+        assert counts(packed) == [0, largest]
+    assert counts(packed_counts([])) == []
+
+
+def test_predictions_are_shown_against_measurements() -> None:
+    """Each candidate and winner appears once, correct predictions are counted, and known winners stand apart."""
+    record = example_record()
+    rows = [row for row in record.rows if row.stage != "measure"]
+    winners = [row for row in rows if row.stage == "winner"]
+    measured = [row for row in record.rows if row.stage == "measure" and not row.failed]
+    guess = {"latency_ms": PredictedValue(0.3, 0.1, 1.0, 0.9)}
+    rows = [*(replace(row, predicted=guess if row.round else {}) for row in measured), *rows]
+    rows[:0] = [replace(row, stage="measure", predicted={}) for row in winners[:1]]
+    rows[:0] = [replace(row, stage="measure") for row in winners[1:]]
+    page = Page(render_report(replace(record, rows=tuple(rows))))
+    (check,) = page.document["checks"]
+    later = sum(row.round > 0 for row in measured)
+    assert {group["name"]: len(group["points"]["of"]) for group in check["groups"]} == {
+        "candidates": later,
+        "winners the predictor was fitted to": 1,
+        "winners": 3,
+    }
+    in_bounds = 3 + sum(row.round > 0 and row.measurements["latency_ms"].median >= 0.1 for row in measured)
+    near = sum(row.round > 0 and abs(0.3 / row.measurements["latency_ms"].median - 1) <= 0.1 for row in measured)
+    assert (
+        f"Of {later + 3} points predicted before measuring, {in_bounds} lie within the 90 % bounds and {near + 3} "
+        "within ±10 % of the measured value. Not counted: 1 hollow point, a winner that the predictor had been fitted "
+        "to."
+    ) in page.text
+    assert "Of 4 points predicted before measuring, 4 lie" in example_page().text
+
+
+def test_measured_and_modelled_values_never_share_a_column() -> None:
+    """Measured and modelled energy are metrics of their own, and name their sources."""
+    document = Page(render_report(energy_record())).document
+    metrics = {metric["name"]: metric for metric in document["metrics"]}
+    assert metrics["energy_mj"]["source"] == "measured"
+    assert metrics["modelled_energy_mj"]["source"] == "modelled"
+    assert metrics["modelled_energy_mj"]["title"] == "Energy (modelled)"
+    energy, modelled = (column(document, document["columns"][name]["found"]) for name in metrics if "energy" in name)
+    assert not any(one == other for one, other in zip(energy, modelled, strict=True))
+    assert "low" not in document["columns"]["modelled_energy_mj"]
+    assert set(document["run"]["costs"]) == {"energy_mj", "modelled_energy_mj"}
+
+
+def test_winners_that_cannot_be_told_apart_know_each_other() -> None:
+    """So that the front can join them."""
+    document = Page(render_report(AWKWARD_FRONTS["equal winners"].record)).document
+    one, other = document["winners"]
+    assert (one["same"], other["same"]) == ([other["at"]], [one["at"]])
+    assert document["run"]["best"] in ids(document)
+
+
+def test_a_link_to_a_bundle_starts_at_the_page(tmp_path: Path) -> None:
+    """It is relative, quoted, and never a scheme; a folder outside the run has none."""
+    record = replace(example_record(), run_folder=tmp_path / "run")
+    winner = record.front[0]
+    assert bundle_link(winner, tmp_path / "run", None) == f"./winners/{winner.architecture.id}"
+    assert bundle_link(winner, tmp_path / "run", tmp_path / "else where") == (
+        f"./../run/winners/{winner.architecture.id}"
+    )
+    strange = replace(winner, folder="javascript:alert(1)", bundle=tmp_path / "run" / "javascript:alert(1)")
+    assert bundle_link(strange, tmp_path / "run", None) == "./javascript%3Aalert%281%29"
+    assert bundle_link(replace(winner, bundle=None), tmp_path / "run", None) is None
+
+
+def test_layers_are_read_from_the_exported_model(tmp_path: Path) -> None:
+    """Layers with weights are listed with their shapes; the operators between them are named."""
+    assert layers_in(tmp_path) is None
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    assert layers_in(tmp_path) is None
+    tensor = onnx.helper.make_tensor_value_info
+    weights = [
+        onnx.numpy_helper.from_array(np.zeros(shape, dtype=np.float32), name)
+        for name, shape in (("w", (8, 1, 3, 3)), ("d", (8, 1, 3, 3)), ("g", (5, 8)))
+    ]
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["a"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        onnx.helper.make_node("Relu", ["a"], ["b"]),
+        onnx.helper.make_node("Conv", ["b", "d"], ["c"], kernel_shape=[3, 3], group=8, pads=[1, 1, 1, 1]),
+        onnx.helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        onnx.helper.make_node("Flatten", ["p"], ["f"]),
+        onnx.helper.make_node("Gemm", ["f", "g"], ["y"], transB=1),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "net", [tensor("x", 1, [1, 1, 8, 8])], [tensor("y", 1, [1, 5])], initializer=weights
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "model.onnx")
+    first, second, third = layers_in(tmp_path) or []
+    assert first == {
+        "op": "Conv", "weights": 72, "shape": [8, 4, 4], "kernel": [3, 3], "stride": 2, "groups": 1, "then": ["Relu"]
+    }  # fmt: skip
+    assert (second["groups"], second["then"]) == (8, ["GlobalAveragePool", "Flatten"])
+    assert third == {"op": "Gemm", "weights": 40, "shape": [5], "then": []}
+
+
+def answers(record: Run) -> dict[str, str]:
+    return {
+        each.question: f"{each.verdict}. {each.sentence}"
+        for each in trust_answers(record.front, record.fits, record.rows)
+    }
+
+
+def test_trust_is_told_plainly() -> None:
+    """Each question has a verdict and a reason."""
+    found = answers(example_record())
+    assert found["Were the winners measured?"].startswith("Yes. The latency of each was measured on the target")
+    assert found["Can I trust predictions of latency?"] == (
+        "Yes. On 24 held-out measured architectures, the last latency predictor was off by 5.0 % on average. "
+        "Its 90 % bounds reach 10 % to each side."
+    )
+    assert found["Do exported models answer like the trained ones?"].startswith("Yes. ")
+    assert found["Was the machine quiet?"].startswith("Partly. 1 of 27 measurements was flagged")
+    record = example_record()
+    poor = answers(replace(record, fits=record.fits[:1]))["Can I trust predictions of latency?"]
+    assert poor.startswith("Not for this limit. ")
+    assert poor.endswith("its bounds are wide.")
+    equal = answers(AWKWARD_FRONTS["equal winners"].record)["Is the best model surely the best?"]
+    assert equal == "No. The test cannot tell the best accuracy, 98.89 %, from that of another winner."
+    assert answers(AWKWARD_FRONTS["all near chance"].record)["Is the best model surely the best?"].startswith("No. ")
+
+
+def steps(record: Run) -> list[tuple[str, str]]:
+    found = next_steps(record, record.front, entries_of(record.rows, record.front))
+    return [(step.sentence, step.command) for step in found]
+
+
+def test_next_steps_follow_from_the_run() -> None:
+    """An unfinished run is resumed, equal winners are decided by cost, better candidates are retrained."""
+    record = replace(example_record(), is_over=True)
+    (unfinished, *_) = steps(replace(record, is_over=False))
+    assert unfinished == ("The run is not finished. Go on with it.", "nas search --resume runs/digits")
+    good = Evaluation("train", architecture_at(1, head=77), 1, {"error": 0.001}, {
+        "latency_ms": PredictedValue(0.1, 0.09, 0.11, 0.11)})  # fmt: skip
+    before = [
+        Evaluation("train", winner.architecture, 1, {"error": winner.test_error}) for winner in record.front.winners
+    ]
+    found = steps(replace(record, rows=(*record.rows, *before, good)))
+    assert (
+        "A candidate was better in the search than every winner, but never retrained.",
+        f"nas retrain runs/digits --id {good.architecture.id}",
+    ) in found
+    far = replace(good, predicted={"latency_ms": PredictedValue(9, 8, 10, 9.9)})
+    assert not any("retrain" in command for _, command in steps(replace(record, rows=(*record.rows, *before, far))))
+    assert steps(AWKWARD_FRONTS["only misses"].record)[1][0].startswith("No winner meets the limits.")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_run_is_told_what_to_do_next(outcome: str) -> None:
+    assert steps(OUTCOMES[outcome]())
