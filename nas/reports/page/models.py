@@ -65,6 +65,8 @@ def bundle_link(winner: Winner, run_folder: Path, page_folder: Path | None) -> s
 def _facts(winner: Winner, grams_per_kwh: float | None) -> list[list[str]]:
     """Return further facts as titles and texts."""
     facts = []
+    if winner.seeds is not None:
+        facts.append([f"Test {winner.words.title} over seeds", winner.seeds.text(winner.words)])
     if winner.executed_precision:
         facts.append(["Executed precision", winner.executed_precision])
     rate = winner.throughput
