@@ -39,7 +39,6 @@ from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
 from nas.space.parts.device_parts import device_space, innermost
 from nas.space.parts.own_inputs import HasInputs
-from nas.space.parts.parents import parents_space
 from nas.space.parts.start_weights import check_start
 from nas.space.parts.training_parts import precision_of
 from nas.space.plug_ins import check_options, is_own, plug_in_path
@@ -277,7 +276,6 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
         f"models: {task.signature}",
         *data_warnings(resolved),
         space,
-        *(f"note: {note}" for note in getattr(innermost(resolved.space), "notes", ())),
         *([] if resolved.function is None else [f"training: {resolved.function.in_words}"]),
         f"target: {recipe.parsed_target}",
         *([f"precisions: {', '.join(recipe.precisions)}, from one training"] if recipe.precisions else []),
@@ -286,12 +284,20 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
 
 
 def data_warnings(resolved: Resolved) -> list[str]:
-    """Return a line for each reason to doubt results that lies in the data, a training function or a parent."""
+    """Return a line for each reason to doubt results that lies in the data or a training function.
+
+    Notes of the space follow, such as what it leaves out.
+    """
     found = () if resolved.table is not None else resolved.task.warnings
     own = () if resolved.function is None else resolved.function.warnings
-    space = parents_space(resolved.space)
-    notes = [*own, *(() if space is None else space.notes)]
+    notes = [*own, *_notes_of(resolved.space)]
     return [*(f"warning: {warning}" for warning in found), *(f"note: {note}" for note in notes)]
+
+
+def _notes_of(space: SearchSpace) -> list[str]:
+    """Return the sentences in the attribute ``notes`` of a space; a user's own may hold anything there."""
+    found = getattr(innermost(space), "notes", ())
+    return [note for note in found if isinstance(note, str)] if isinstance(found, (list, tuple)) else []
 
 
 def _check_plug_ins(recipe: Recipe) -> None:

@@ -17,7 +17,7 @@ from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.searching.given.objects import task_of, with_given_names
-from nas.searching.resolving import resolve
+from nas.searching.resolving import data_warnings, described, resolve
 from nas.tasks.images.images import Images
 
 
@@ -83,3 +83,21 @@ class TestGivenObjects:
             RecipeError, match=f"takes a nas.Task or .*, but got .*{shown}. Make images with nas.Images"
         ):
             task_of(data)
+
+
+class Noting(OneChoice):
+    """A space that says what it leaves out."""
+
+    notes: Any = ("a width of 7 is left out",)
+
+
+def test_notes_of_a_space_are_told_once_in_a_run_and_in_a_dry_run() -> None:
+    """An attribute of the same name that holds no sentences is not told."""
+    recipe = with_given_names(Recipe(), Noting(), None)
+    found = resolve(recipe, Noting(), None, instruments(Noting()), NullProgress())
+    for told in (data_warnings(found), described(recipe, found)):
+        assert told.count("note: a width of 7 is left out") == 1
+    odd = Noting()
+    odd.notes = "none"
+    found = resolve(recipe, odd, None, instruments(odd), NullProgress())
+    assert not any(line.startswith("note: ") for line in data_warnings(found))
