@@ -364,7 +364,8 @@ class Trainings:
         curve += [quality] * max(1, missing)
         subsets = self._subsets.setdefault(job["id"], [])
         subsets += [report.get("subset", self._evaluator.subset)] * max(1, missing)
-        self._stopping.record(architecture, report["epoch"], quality)
+        if report.get("trained", True):
+            self._stopping.record(architecture, report["epoch"], quality)
 
     def _growth(self, job: Job) -> dict[str, list[float]]:
         """Return the share of the training items that each epoch saw, if it was not always the same."""

@@ -26,7 +26,7 @@ def told(beliefs: Beliefs, row: Evaluation) -> Told:
     if math.inf in values.values():  # it could be trained, but not be measured
         return Told(row.architecture, None, {})
     if row.reached_full_fidelity:
-        seconds = row.details.get("seconds")
+        seconds = None if row.is_as_it_came else row.details.get("seconds")
         return Told(row.architecture, beliefs.losses(values), beliefs.excesses(values), seconds=seconds)
     quality = _expected_quality(beliefs, row)
     if quality is None:
@@ -45,7 +45,7 @@ def _untrained(beliefs: Beliefs) -> list[Metric]:
 def _expected_quality(beliefs: Beliefs, row: Evaluation) -> float | None:
     """Return what a stopped training would have reached, judging by the curves of those that ran to their end."""
     curve = row.details.get("curve", ())
-    alike = beliefs.candidates
+    alike = [other for other in beliefs.candidates if not other.is_as_it_came]
     if "epochs" in beliefs.parts.names:  # curves of other lengths fall at another pace
         epochs = row.architecture.get("epochs")  # a choice that depends on another one may be missing
         alike = [other for other in alike if other.architecture.get("epochs") == epochs]

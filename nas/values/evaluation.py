@@ -119,6 +119,11 @@ class Evaluation:
         """True if a training ran to its end. A stopped one is never compared with whole ones."""
         return not self.failed and not self.details.get("stopped_early", False)
 
+    @property
+    def is_as_it_came(self) -> bool:
+        """True for a parent that was evaluated without training: it has no learning curve, and no time of training."""
+        return not self.failed and self.details.get("epochs") == 0
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that ``from_json`` takes back."""
         return {

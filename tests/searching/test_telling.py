@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fake_predictor import Settings
@@ -11,7 +12,9 @@ from made_up_beliefs import beliefs_of
 from predicted_latency import ALL, fitted, measured
 from quick_runs import OneChoice
 
+from nas.recipe.training_sections import EarlyStoppingRecipe
 from nas.searching.beliefs import Beliefs
+from nas.searching.evaluating.stopping import Stopping
 from nas.searching.proposer import Told
 from nas.searching.telling import known_costs, known_losses, told
 from nas.space.architecture import Architecture, Choice
@@ -48,6 +51,38 @@ def test_durations_are_told_of_trainings_that_ran_to_their_end() -> None:
     ]
     found = told_of(rows)
     assert [found[architecture].seconds for architecture in ALL[:2]] == [8.0, None]
+
+
+def test_a_parent_that_was_not_trained_says_nothing_about_trainings() -> None:
+    """Neither how long they take, nor how far errors fall after an early epoch."""
+    parent = trained(ALL[0], (0.1, 0.1))
+    parent = replace(parent, details={**parent.details, "epochs": 0, "seconds": 0.5})
+    rows = [parent, trained(ALL[1], (0.6, 0.3)), trained(ALL[2], (0.5,), stopped=True)]
+    found = told_of(rows)
+    assert found[ALL[0]].seconds is None
+    assert found[ALL[0]].losses is not None
+    expected = found[ALL[2]].expected
+    assert expected is not None
+    assert expected[0] == pytest.approx(0.25)
+
+
+def test_a_parent_that_was_not_trained_does_not_judge_early_errors() -> None:
+    """Its one error stands for all epochs, so it would rank itself well."""
+    parent = trained(ALL[0], (0.1, 0.1))
+    parent = replace(parent, details={**parent.details, "epochs": 0})
+    others = [trained(ALL[place], (0.9 - 0.1 * place, 0.5 - 0.1 * place)) for place in (1, 2, 3)]
+    judged: list[object] = []
+    for rows in ([parent, *others[:2]], others):
+        state = SimpleNamespace(
+            beliefs=beliefs_after(rows),
+            recipe=SimpleNamespace(stopping=EarlyStoppingRecipe(check=3)),
+            journal=SimpleNamespace(rows=lambda kind: [], append=judged.append),
+            progress=SimpleNamespace(say=lambda text: None),
+        )
+        stopping = Stopping(state, 2)  # type: ignore[arg-type]
+        stopping.record(ALL[4], 1, 0.9)
+        assert stopping.goes_on(ALL[4], 1)
+        assert len(judged) == (rows is others)
 
 
 def test_stopped_trainings_are_expected_to_improve_as_finished_ones_did() -> None:
