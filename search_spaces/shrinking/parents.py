@@ -59,6 +59,9 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
                 reasons.append(f"{given} comes without weights")
         reasons += _fit_channels(module, signature)
         reasons += _fit_classes(module, name, signature)
+    # Layers that were frozen when the parent was trained must adapt to what is removed.
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
     return Parent(name, module.eval(), tuple(reasons))
 
 

@@ -213,6 +213,12 @@ def test_models_of_timm_and_torchvision_work_as_they_are(parent: str) -> None:
     assert space.build(smallest).eval()(torch.zeros(1, 3, size, size)).shape == (1, 10)
 
 
+def test_layers_that_were_frozen_are_tuned() -> None:
+    """A parent's own training may have kept some of its layers."""
+    space = shrunk(small_parents.make_digits().requires_grad_(False))
+    assert all(parameter.requires_grad for parameter in space.build(space.first[1]).parameters())
+
+
 def test_signals_and_columns_can_have_a_parent_too() -> None:
     """Nothing is about pictures: layers without a map are divided by their place."""
     signal = nn.Sequential(
