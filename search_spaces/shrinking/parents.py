@@ -49,7 +49,7 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
         torch.manual_seed(0)  # new weights are the same in every process
         if isinstance(given, nn.Module):
             name = type(given).__qualname__
-            module = _on_cpu(copy.deepcopy(given), name)
+            module = _on_cpu(_copied(given, name), name)
             if weights is not None:
                 load_checked(module, read_weights(weights), name, weights)
         else:
@@ -63,6 +63,16 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     return Parent(name, module.eval(), tuple(reasons))
+
+
+def _copied(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # torch's older weight_norm, for example, leaves tensors that cannot be copied
+        raise RecipeError(
+            f"a parent must be a module that can be copied, but {name} raised {raised_text(error)}. Remove what cannot "
+            "be copied, such as by torch.nn.utils.remove_weight_norm, or name a function that makes the module."
+        ) from error
 
 
 def _named(given: str, weights: str | None) -> nn.Module:

@@ -219,6 +219,13 @@ def test_layers_that_were_frozen_are_tuned() -> None:
     assert all(parameter.requires_grad for parameter in space.build(space.first[1]).parameters())
 
 
+def test_a_module_that_cannot_be_copied_is_refused() -> None:
+    parent = small_parents.make_digits()
+    parent.last = parent.head.weight * 2  # type: ignore[operator, union-attr]
+    with pytest.raises(RecipeError, match="must be a module that can be copied, but ThreeStages raised RuntimeError"):
+        shrunk(parent)
+
+
 def test_signals_and_columns_can_have_a_parent_too() -> None:
     """Nothing is about pictures: layers without a map are divided by their place."""
     signal = nn.Sequential(
