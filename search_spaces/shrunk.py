@@ -47,9 +47,6 @@ class Shrunk:
         RecipeError: the parent cannot be made or traced, or nothing of it can be removed.
     """
 
-    needed_to_train = ("weights",)
-    """Options that a winner with weights of its own is built without."""
-
     @staticmethod
     def code_named(options: Mapping[str, Any]) -> list[str]:
         """Return the names of code that these options let run: a function that returns the parent."""
@@ -83,6 +80,11 @@ class Shrunk:
         if len(self._sizes) > 1:
             self.choices = (Choice(SIZE, self._sizes), *self.choices)
             self.inputs = self._inputs
+
+    @staticmethod
+    def options_of_winner(options: Mapping[str, Any], choices: Mapping[str, Option]) -> dict[str, Any]:
+        """Return the options with which a winner is built: without the parent's weights, for it has its own."""
+        return {key: value for key, value in options.items() if key != "weights"}
 
     def _planned(self) -> Plan:
         inputs = zero_inputs(self._signature.inputs, 1)

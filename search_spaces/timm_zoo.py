@@ -77,6 +77,12 @@ class TimmZoo:
         )
 
     @staticmethod
+    def options_of_winner(options: Mapping[str, Any], choices: Mapping[str, nas.Option]) -> dict[str, Any]:
+        """Return the options with which a winner is built: its own model alone, without weights and tables of facts."""
+        found: dict[str, Any] = {"models": [choices["model"]], "weights": NONE, "known": NONE}
+        return found | ({"resolutions": [choices["resolution"]]} if "resolution" in choices else {})
+
+    @staticmethod
     def _by_depth(tune: Sequence[str], layer_decays: Sequence[float]) -> list[nas.Choice]:
         """Return the choices that belong to the head alone, or to deeper tuning.
 

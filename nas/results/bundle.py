@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -92,7 +93,7 @@ class Bundle:
                 "pass it again: winner.load(space=…)."
             )
         if space is None:
-            made = _made(name, described, signature)
+            made = _made(name, described, signature, self.about["choices"])
         elif isinstance(space, type):
             made = make_space(space, space.__qualname__, {}, signature)
         else:
@@ -160,8 +161,7 @@ class Bundle:
         return np.concatenate(parts)[:count]
 
 
-def _made(name: str, options: dict[str, Any], signature: Signature) -> SearchSpace:
-    """Return a space by its name, without the files of weights that only training needs: the winner has its own."""
-    maker = load_plug_in(GROUP, name, "search space")
-    needless = getattr(maker, "needed_to_train", ())
-    return load_space(name, {key: value for key, value in options.items() if key not in needless}, signature)
+def _made(name: str, options: dict[str, Any], signature: Signature, choices: Mapping[str, Any]) -> SearchSpace:
+    """Return a space by its name. One with ``options_of_winner`` is made without what only a search needs."""
+    reduced = getattr(load_plug_in(GROUP, name, "search space"), "options_of_winner", None)
+    return load_space(name, options if reduced is None else reduced(options, choices), signature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tiny_zoo import CONVNET, SMALL, VIT, write_weights
 
 import nas
 from nas.errors import CandidateError, RecipeError
+from nas.results.bundle import Bundle
 from nas.space.architecture import Architecture
 from nas.space.parts.own_inputs import signature_of
 from nas.space.parts.start_weights import check_start, load_start
@@ -221,6 +223,21 @@ def test_ways_of_tuning_are_choices_of_training() -> None:
     assert {a["tune"] for a in found} == {"head", "last", "all"}
     assert all(("augment" in a, "layer_decay" in a) == (a["tune"] == "head", a["tune"] != "head") for a in found)
     assert all(choice.is_of_training for choice in space.choices if choice.name != "model")
+
+
+def test_a_winner_is_built_without_what_only_a_search_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the table of facts nor the folder of weights is there, and no other model is described."""
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    architecture = one(VIT, resolution=96)
+    options = {"name": "timm", "models": [CONVNET, VIT], "resolutions": [64, 96], "known": "gone.csv", "weights": "gone"}
+    module = build_checked(zoo(resolutions=(96,), models=VIT), architecture, COLOUR)
+    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, tmp_path / "model.safetensors")
+    about = {"space": options, "choices": dict(architecture), "signature": COLOUR.to_json()}
+    (tmp_path / "architecture.json").write_text(json.dumps(about), encoding="utf-8")
+    loaded = Bundle.read(tmp_path).module()
+    x = torch.zeros(1, 3, 96, 96)
+    torch.testing.assert_close(loaded(x), module.eval()(x))
+    assert not [path for path in (tmp_path / "home").rglob("*.json") if CONVNET in path.name]
 
 
 def test_a_space_can_be_sent_to_workers(tmp_path: Path) -> None:
