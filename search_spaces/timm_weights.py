@@ -53,8 +53,25 @@ def check_weights(models: Sequence[str], weights: str) -> None:
     for name in models:
         path = file_in(folder, name)
         assert path is not None
-        if path.suffix != ".safetensors":
+        if path.suffix == ".safetensors":
+            _check_whole(path)
+        else:
             read_weights(path)
+
+
+def _check_whole(path: Path) -> None:
+    """Check the list of tensors at the beginning of a file, and that all of them are there. Raises RecipeError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> nas.RecipeError:
+    return nas.RecipeError(f"the weights in {path} cannot be read: {' '.join(str(error).split()):.200}")
 
 
 def _check_hub(models: Sequence[str]) -> None:
@@ -136,7 +153,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             "may run code. Save model.state_dict() with safetensors.torch.save_file."
         ) from error
     except (OSError, RuntimeError, EOFError, SafetensorError) as error:
-        raise nas.RecipeError(f"the weights in {path} cannot be read: {' '.join(str(error).split()):.200}") from error
+        raise _unreadable(path, error) from error
     if isinstance(found, Mapping):
         for key in ("state_dict_ema", "state_dict", "model"):
             if isinstance(found.get(key), Mapping):

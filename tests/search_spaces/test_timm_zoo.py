@@ -182,10 +182,16 @@ class TestWeights:
         check_start(space)
         load_start(space, one(CONVNET), build_checked(space, one(CONVNET), COLOUR))
 
-    def test_a_damaged_file_is_told(self, tmp_path: Path) -> None:
-        (tmp_path / f"{CONVNET}.safetensors").write_bytes(b"nothing")
-        with pytest.raises(RecipeError, match="cannot be read"):
-            timm_weights.read_weights(tmp_path / f"{CONVNET}.safetensors")
+    def test_a_damaged_file_is_told_before_anything_runs(self, tmp_path: Path) -> None:
+        """Nonsense, and a file that breaks off."""
+        write_weights(tmp_path, [CONVNET])
+        file = tmp_path / f"{CONVNET}.safetensors"
+        for content in (b"nothing", file.read_bytes()[:-1]):
+            file.write_bytes(content)
+            with pytest.raises(RecipeError, match="cannot be read"):
+                timm_weights.read_weights(file)
+            with pytest.raises(RecipeError, match="cannot be read"):
+                check_start(zoo(models=CONVNET, weights=str(tmp_path)))
 
     def test_without_a_network_the_models_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """With where to put their files. From scratch, nothing is needed."""
