@@ -215,7 +215,9 @@ def _notes_of_loading() -> Iterator[list[str]]:
     handler = logging.Handler()
     handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("timm.models._builder")
-    before = logger.level, logger.propagate
+    before = logger.level, logger.propagate, logging.root.manager.disable, logger.disabled
+    logging.disable(logging.NOTSET)  # programs may have silenced all libraries, but these notes are needed
+    logger.disabled = False
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -224,7 +226,8 @@ def _notes_of_loading() -> Iterator[list[str]]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before[0])
-        logger.propagate = before[1]
+        logger.propagate, logger.disabled = before[1], before[3]
+        logging.disable(before[2])
 
 
 def _check_all(model: str, module: nn.Module, notes: Sequence[str]) -> None:

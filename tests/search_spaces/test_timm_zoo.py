@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -152,12 +153,18 @@ class TestWeights:
         load_start(space, one(CONVNET), module)
         torch.testing.assert_close(module.get_classifier().weight, known[CONVNET]["classifier.weight"])
 
-    def test_weights_of_another_architecture_are_told(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("silenced", [logging.NOTSET, logging.CRITICAL])
+    def test_weights_of_another_architecture_are_told(
+        self, tmp_path: Path, silenced: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also in a program that has silenced all libraries."""
+        monkeypatch.setattr(logging.root.manager, "disable", silenced)
         write_weights(tmp_path, [VIT])
         (tmp_path / f"{VIT}.safetensors").rename(tmp_path / f"{CONVNET}.safetensors")
         space = zoo(models=CONVNET, weights=str(tmp_path))
         with pytest.raises(CandidateError, match=f"the weights of {CONVNET} must be those of its architecture"):
             load_start(space, one(CONVNET), build_checked(space, one(CONVNET), COLOUR))
+        assert logging.root.manager.disable == silenced
 
     def test_a_file_for_each_model_is_needed(self, tmp_path: Path) -> None:
         write_weights(tmp_path, [VIT])
