@@ -191,7 +191,7 @@ def load_into(module: nn.Module, model: str, weights: str, channels: int, size: 
             )
         except Exception as error:
             text = " ".join(str(error).split())
-            raise nas.CandidateError("build", f"the weights of {model} do not fit it: {text:.300}") from error
+            raise nas.CandidateError("build", f"the weights of {model} cannot be loaded into it: {text:.300}") from error
     _check_all(model, module, notes)
     module.load_state_dict(trained.state_dict())
 
