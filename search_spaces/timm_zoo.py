@@ -68,6 +68,11 @@ class TimmZoo:
         self._resolutions = tuple(dict.fromkeys(resolutions))
         self._accepted = self._accepted_resolutions()
         self._models = tuple(self._accepted)
+        if known not in (None, NONE) and not any(map(self._facts_of, self._models)):
+            raise ValueError(
+                f"a table of what is known of models must name some of those that are searched, but {known} has none "
+                f"of them. Names are such as {self._models[0]}, with the tag of the weights or without."
+            )
         self.choices = (
             nas.Choice("model", self._models),
             *([nas.Choice("resolution", self._resolutions)] if self._resolutions else []),
@@ -160,8 +165,12 @@ class TimmZoo:
 
     def known(self, architecture: nas.Architecture) -> Mapping[str, float]:
         """Return what the table tells of a model's accuracy; nothing of a model that it lacks."""
-        facts = self._facts.get(str(architecture["model"]), {}) if self._weights != NONE else {}
+        facts = self._facts_of(str(architecture["model"])) if self._weights != NONE else {}
         return {column: value for column, value in facts.items() if column not in SIZES}
+
+    def _facts_of(self, model: str) -> Mapping[str, float]:
+        """Return the facts of a model, by its full name or by that without the tag; none if the table lacks it."""
+        return self._facts.get(model) or self._facts.get(model.partition(".")[0], {})
 
     @property
     def known_names(self) -> tuple[str, ...]:

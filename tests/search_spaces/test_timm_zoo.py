@@ -224,6 +224,11 @@ class TestKnown:
         assert space.known(one(VIT)) == {"on_flowers": 80.5}
         assert space.known(one(CONVNET)) == {}
         assert space.known_names == ("on_flowers",)
+        table.write_text("model,on_flowers\ntest_vit,80.5\n", encoding="utf-8")
+        table = table.rename(tmp_path / "bare.csv")
+        assert zoo(known=str(table)).known(one(VIT)) == {"on_flowers": 80.5}
+        with pytest.raises(ValueError, match=r"must name some of those that are searched, but .*bare\.csv has none"):
+            zoo(models=CONVNET, known=str(table))
         table.with_name("bad.csv").write_text("name,accuracy\na,1\n", encoding="utf-8")
         with pytest.raises(ValueError, match="needs the column 'model'"):
             zoo(known=str(table.with_name("bad.csv")))
