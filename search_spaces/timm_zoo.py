@@ -23,6 +23,7 @@ HEAD = "head"
 TUNE = (HEAD, "last", "all")
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)
 LAYER_DECAYS = (0.75, 1.0)
+MOST_NAMED = 5
 BYTES_PER_WEIGHT = 16
 """A weight in training, its gradient, and two moments of AdamW."""
 
@@ -40,7 +41,7 @@ class TimmZoo:
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
 
     Raises:
-        ValueError: a pattern stands for no model, a model accepts none of the resolutions, or all exceed the memory.
+        ValueError: a pattern stands for no model, or no model accepts one of the resolutions.
     """
 
     accepts = IMAGES
@@ -64,6 +65,7 @@ class TimmZoo:
         self._facts = {} if known == NONE else read_facts(SHIPPED if known is None else Path(known).expanduser())
         self._descriptions = Descriptions(self._channels, classes)
         self.notes: list[str] = []
+        self._too_large = ""
         self._models = self._that_fit(chosen_models(models))
         self._resolutions = tuple(dict.fromkeys(resolutions))
         self._accepted = self._accepted_resolutions()
@@ -101,18 +103,28 @@ class TimmZoo:
         return found
 
     def _that_fit(self, models: Sequence[str]) -> tuple[str, ...]:
-        """Leave out the models whose training exceeds the memory, by the numbers of weights that are known."""
+        """Leave out the models whose training exceeds the memory, unless all do: ``check_start`` refuses these."""
         usable = nas.usable_memory_bytes()
-        sizes = {name: facts["mparams"] for name, facts in read_facts(SHIPPED).items() if "mparams" in facts}
-        large = [name for name in models if usable and sizes.get(name, 0) * 1e6 * BYTES_PER_WEIGHT > usable]
-        if large:
-            self.notes.append(
-                f"{len(large)} models are left out, because training them takes more than the memory of "
-                f"{(usable or 0) / 2**30:.3g} GiB: {', '.join(large[:5])}."
-            )
+        large = [name for name in models if usable and self._weights_of(name) * BYTES_PER_WEIGHT > usable]
+        if not large:
+            return tuple(models)
+        memory = f"takes more than the memory of {(usable or 0) / 2**30:.3g} GiB"
+        named = ", ".join(large[:MOST_NAMED]) + (", …" if len(large) > MOST_NAMED else "")
         if len(large) == len(models):
-            raise ValueError(self.notes[-1])
+            self._too_large = f"training each of the models {memory}: {named}. Choose smaller ones."
+            return tuple(models)
+        self.notes.append(f"{len(large)} models are left out, because training them {memory}: {named}.")
         return tuple(name for name in models if name not in large)
+
+    def _weights_of(self, name: str) -> float:
+        """Return the number of a model's weights: as published, or else counted; 0 if it cannot be built."""
+        published = read_facts(SHIPPED).get(name, {}).get("mparams")
+        if published is not None:
+            return 1e6 * published
+        try:
+            return sum(layer.params for layer in self._descriptions.layers(name, OWN))
+        except RefusedError:
+            return 0
 
     def _accepted_resolutions(self) -> dict[str, tuple[int, ...]]:
         """Return the resolutions that each model accepts; models that accept none are left out."""
@@ -160,7 +172,9 @@ class TimmZoo:
         load_into(module, name, self._weights, self._channels, size_of(name, resolution))
 
     def check_start(self) -> None:
-        """Check that all weights are there, or can be downloaded. Raises RecipeError."""
+        """Check that a model fits the memory, and that all weights can be had. Raises RecipeError."""
+        if self._too_large:
+            raise nas.RecipeError(self._too_large)
         check_weights(self._models, self._weights)
 
     def known(self, architecture: nas.Architecture) -> Mapping[str, float]:

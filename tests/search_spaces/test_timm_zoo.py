@@ -24,7 +24,7 @@ from nas.space.parts.start_weights import check_start, load_start
 from nas.space.search_space import enumerate_space, sample
 from nas.space.signature import image_signature
 from nas.space.tracing import build_checked, trace_layers
-from search_spaces import timm_descriptions, timm_weights
+from search_spaces import timm_descriptions, timm_weights, timm_zoo
 from search_spaces.timm_models import SHIPPED, chosen_models, read_facts
 from search_spaces.timm_zoo import TimmZoo
 
@@ -97,13 +97,19 @@ class TestResolutions:
         assert found == {(VIT, 64), (CONVNET, 64), (CONVNET, 100)}
 
     def test_a_model_larger_than_the_memory_is_left_out_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Both have facts: 0.36 and 1.88 million weights, of which 16 bytes each are needed."""
-        monkeypatch.setattr(nas, "usable_memory_bytes", lambda: 10_000_000, raising=False)
+        """Of 0.36 and 1.88 million weights, 16 bytes each are needed. Weights that no table tells are counted."""
+        monkeypatch.setattr(nas, "usable_memory_bytes", lambda: 8_000_000, raising=False)
         space = zoo(models=[CONVNET, SMALL])
         assert space.choices[0].options == (CONVNET,)
         assert SMALL in space.notes[0]
-        with pytest.raises(ValueError, match="left out, because training them takes more than the memory"):
-            zoo(models=[SMALL])
+        monkeypatch.setattr(timm_zoo, "read_facts", lambda path: {})
+        space = zoo(models=[CONVNET, SMALL], weights="none")
+        assert space.choices[0].options == (CONVNET,)
+        check_start(space)
+        alone = zoo(models=[SMALL], weights="none")
+        assert build_checked(alone, one(SMALL), COLOUR) is not None
+        with pytest.raises(RecipeError, match="training each of the models takes more than the memory of"):
+            check_start(alone)
 
     def test_descriptions_are_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -247,7 +253,8 @@ def test_a_winner_is_built_without_what_only_a_search_needs(tmp_path: Path, monk
     """Neither the table of facts nor the folder of weights is there, and no other model is described."""
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
     architecture = one(VIT, resolution=96)
-    options = {"name": "timm", "models": [CONVNET, VIT], "resolutions": [64, 96], "known": "gone.csv", "weights": "gone"}
+    gone = {"known": "gone.csv", "weights": "gone"}
+    options = {"name": "timm", "models": [CONVNET, VIT], "resolutions": [64, 96], **gone}
     module = build_checked(zoo(resolutions=(96,), models=VIT), architecture, COLOUR)
     save_file({key: value.contiguous() for key, value in module.state_dict().items()}, tmp_path / "model.safetensors")
     about = {"space": options, "choices": dict(architecture), "signature": COLOUR.to_json()}
