@@ -27,7 +27,7 @@ from nas.searching.given.parents import check_parent
 from nas.searching.given.places_to_train import check_execution, check_gpus
 from nas.searching.given.teachers import Teacher, teacher_of
 from nas.searching.given.training_choices import check_training, with_training_choices
-from nas.searching.given.training_defaults import defaults_told
+from nas.searching.given.training_defaults import defaults_told, with_training_defaults
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import InOwnPrecision
@@ -218,6 +218,7 @@ def _resolve_models(
     undo: contextlib.ExitStack,
 ) -> Resolved:
     check_gpus(recipe)
+    written = recipe
     source = source_of(recipe, task)
     alone = {recipe.parsed_target.precision: instruments.bench} if instruments.bench is not None else {}
     benches = benches_of(recipe, alone or instruments.benches, source, progress)
@@ -236,7 +237,8 @@ def _resolve_models(
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     made, look = with_training_choices(recipe, made, look, progress.say)
-    for settings in (training_settings(recipe), retraining_settings(recipe)):
+    complete = with_training_defaults(recipe, written, loaded)
+    for settings in (training_settings(complete), retraining_settings(complete)):
         check_training(made, settings, loaded)
     check_parent(recipe, made)
     check_metrics(recipe, loaded)

@@ -159,6 +159,16 @@ def test_defaults_that_no_recipe_takes_are_refused(tmp_path: Path, defaults: dic
         nas.search(SMALL, space=Sums(task.signature), data=task, runs=tmp_path, progress=None, instruments=tools)
 
 
+def test_defaults_that_do_not_suit_the_data_are_refused_before_any_work(tmp_path: Path) -> None:
+    """They are checked as if the recipe had them."""
+    task = WithDefaults(*triple(1, False))
+    task.defaults = {"training": {"augmentation_strength": 0.5}}
+    tools = instruments(Sums(task.signature))
+    with pytest.raises(nas.RecipeError, match="augmentation_strength is for tasks that can be augmented more or less"):
+        nas.search(SMALL, space=Sums(task.signature), data=task, runs=tmp_path, progress=None, instruments=tools)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_data_of_a_finished_run_are_needed_again_and_must_be_the_same(tmp_path: Path) -> None:
     """Others are recognised by their fingerprint."""
     data = triple(1, False)
