@@ -21,6 +21,7 @@ from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
 from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
+from nas.searching.given.inputs import check_inputs
 from nas.searching.given.metrics import check_error_alone, check_metrics
 from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.given.parents import check_parent
@@ -240,6 +241,7 @@ def _resolve_models(
     complete = with_training_defaults(recipe, written, loaded)
     for settings in (training_settings(complete), retraining_settings(complete)):
         check_training(made, settings, loaded)
+    check_inputs(made, loaded)
     check_parent(recipe, made)
     check_metrics(recipe, loaded)
     store = MeasurementStore(home(), fresh=not recipe.measuring.reuse)

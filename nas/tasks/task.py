@@ -122,12 +122,20 @@ class Task(abc.ABC):
 
         By default there is one preparation only, and any wish is an error.
         """
-        if wishes:
+        self.check_wishes(wishes)
+        return self
+
+    def check_wishes(self, wishes: Mapping[str, Any]) -> None:
+        """Check that items can be prepared as an architecture wishes; it is called before a search begins.
+
+        Raises:
+            DataError: they cannot.
+        """
+        if wishes and type(self).prepared_for is Task.prepared_for:
             raise DataError(
                 f"the task {type(self).__name__} prepares inputs in one way only, but the space asks for "
                 f"{', '.join(wishes)}. Give the task a method prepared_for, or choose another space."
             )
-        return self
 
     @property
     def why_closed(self) -> str:

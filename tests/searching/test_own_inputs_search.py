@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from commands import evaluations_of
 from own_size_space import OwnSizes
 from quick_runs import search
 from small_bundle import write_jpegs
+from torch.utils.data import TensorDataset
 
+from nas.errors import DataError
 from nas.formats.onnx_session import outputs_of
 from nas.space.parts.own_inputs import wishes_of
 from nas.tasks.batches import items_at
@@ -57,3 +60,10 @@ def test_predict_makes_the_inputs_of_training_for_each_winner(tmp_path: Path) ->
         assert module(learned).shape == (16, 2)
         np.testing.assert_allclose(module(learned).detach().numpy(), expected, atol=1e-4)
     assert {row.architecture["resolution"] for row in evaluations_of(tmp_path / "runs" / "run", "train")} == {12, 16}
+
+
+def test_data_that_have_one_preparation_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    items = TensorDataset(torch.rand(16, 3, 8, 8), torch.arange(16) % 2)
+    with pytest.raises(DataError, match="prepares inputs in one way only, but the space asks for image_size"):
+        search(tmp_path, OwnSizes((3, 8, 8), 2), data=(items, items, items), **TRIALS)
+    assert list(tmp_path.iterdir()) == []

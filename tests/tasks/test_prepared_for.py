@@ -16,6 +16,7 @@ from nas.errors import DataError
 from nas.tasks.batches import items_at
 from nas.tasks.data_sets import DataSetTask
 from nas.tasks.deployed.predict import Model
+from nas.tasks.images.images import Images
 from nas.tasks.images.loading import load_data
 
 WISHES = {
@@ -125,6 +126,14 @@ def test_shifts_grow_with_images() -> None:
 def test_wishes_that_cannot_be_met_are_told(wishes: dict[str, Any], told: str) -> None:
     with pytest.raises(DataError, match=told):
         load_data("digits").prepared_for(wishes)
+
+
+def test_images_in_other_channels_keep_their_size() -> None:
+    """This is told before a search begins. Their scale may be another."""
+    task = Images.from_arrays(np.zeros((40, 4, 8, 8), dtype=np.uint8), np.arange(40) % 2)
+    task.check_wishes({"image_size": 8, "mean": [0.5] * 4})
+    with pytest.raises(DataError, match="scaled in 1 or 3 channels, but these have 4"):
+        task.check_wishes({"image_size": 16})
 
 
 def test_pictures_that_are_gone_are_told(tmp_path: Path) -> None:

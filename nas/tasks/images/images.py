@@ -182,7 +182,7 @@ class Images(Task):
         They are made from the files or arrays that these images were made from, once in each process, and decoded once
         on a machine. Wishes are the attributes of ``PictureWishes``.
         """
-        wanted = PictureWishes.of(wishes, self.input_shape[0])
+        wanted = PictureWishes.of(wishes, self.input_shape)
         if wanted == PictureWishes():
             return self
         views = _VIEWS.setdefault(self, {})
@@ -191,6 +191,9 @@ class Images(Task):
                 views.pop(next(iter(views)))
             views[wanted] = self._view(wanted)
         return views[wanted]
+
+    def check_wishes(self, wishes: Mapping[str, Any]) -> None:
+        PictureWishes.of(wishes, self.input_shape)
 
     def _view(self, wanted: PictureWishes) -> Images:
         splits = self.train, self.validation, self.test

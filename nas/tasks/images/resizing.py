@@ -60,9 +60,9 @@ class PictureWishes:
     interpolation: str = BILINEAR
 
     @classmethod
-    def of(cls, wishes: Mapping[str, Any], channels: int) -> PictureWishes:
-        """Return what a space asks of pictures with this number of channels. Raises DataError for other wishes."""
-        known = [each.name for each in fields(cls)]
+    def of(cls, wishes: Mapping[str, Any], shape: tuple[int, int, int]) -> PictureWishes:
+        """Return what a space asks of pictures of this shape. Raises DataError for what cannot be done."""
+        known, channels = [each.name for each in fields(cls)], shape[0]
         for name, value in wishes.items():
             if name not in known:
                 raise DataError(f"pictures cannot be prepared by {name!r}. {did_you_mean(name, known)}")
@@ -73,7 +73,15 @@ class PictureWishes:
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, (list, tuple)) else value for name, value in wishes.items()
         }
-        return cls(**given)
+        found = cls(**given)
+        if found.image_size is not None and (*shape[1:], found.crop) != (found.image_size, found.image_size, 1):
+            _check_channels(channels)
+        return found
+
+
+def _check_channels(channels: int) -> None:
+    if channels not in COLOURS:
+        raise DataError(f"images are scaled in 1 or 3 channels, but these have {channels}.")
 
 
 _RULES = {
@@ -177,8 +185,7 @@ class _Arrays:
     def pixels(self, index: int, frame: Frame) -> ImageArray:
         from PIL import Image
 
-        if frame.channels not in COLOURS:
-            raise DataError(f"images are scaled in 1 or 3 channels, but these have {frame.channels}.")
+        _check_channels(frame.channels)
         source = self.images[index]
         return pixels_of(Image.fromarray(source[0] if len(source) == 1 else source.transpose(1, 2, 0)), frame)
 
