@@ -88,23 +88,32 @@ class Trainer:
             RecipeError: the module has no parameters of the names in ``tune``.
             JournalError: the checkpoint is damaged, or cannot be written.
         """
-        settings = self.settings
+        settings, began_s = self.settings, self.clock()
         device = device_named(settings.device)
         move(module, device)
         if self.teacher is not None:
             self.teacher.to(device).eval()
-        alone = head_alone(module, task, settings, device) if self.teacher is None else None
+
+        def check_time() -> None:
+            self._check_time(began_s, "computing the features of its head")
+
+        alone = head_alone(module, task, settings, device, check_time) if self.teacher is None else None
         if alone is not None:  # the rest does not change, so its outputs are computed once
             module, task = alone
         shares = settings.subsets or (settings.subset,) * settings.epochs
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
-        run = _Training(self, module, task, device, [parts[share] for share in shares], seed)
+        run = _Training(self, module, task, device, [parts[share] for share in shares], seed, began_s)
         done = 0 if checkpoint is None or checkpoint.state is None else run.restore(checkpoint)
         for epoch, share in list(enumerate(shares, start=1))[done:]:
             report = {**run.epoch(epoch), "subset": share}
             if checkpoint is not None and epoch < len(shares):
                 checkpoint.keep(run.state(epoch))
             yield report | ({"resumed": done} if done and epoch == done + 1 else {})
+
+    def _check_time(self, began_s: float, doing: str) -> None:
+        limit_s = self.settings.time_limit_s
+        if self.clock() - began_s > limit_s:
+            raise CandidateError("timeout", f"a training must take at most {limit_s:g} s, but was {doing}.")
 
 
 @final
@@ -121,12 +130,13 @@ class _Training:
         device: torch.device,
         seen: Sequence[Examples],
         seed: int,
+        began_s: float,
     ) -> None:
         settings = trainer.settings
         self._trainer, self._settings, self._module, self._task = trainer, settings, module, task
         self._device = device
         self._seen = seen
-        self._began = trainer.clock()
+        self._began = began_s
         self._order_rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
         blends = settings.mixup > 0 or settings.cutmix > 0
@@ -209,12 +219,7 @@ class _Training:
                     f"{batches}; a lower training.learning_rate than {settings.learning_rate:g} may help.",
                 )
             total += value
-            if self._trainer.clock() - self._began > settings.time_limit_s:
-                raise CandidateError(
-                    "timeout",
-                    f"a training must take at most {settings.time_limit_s:g} s, "
-                    f"but was in epoch {epoch} of {settings.epochs}.",
-                )
+            self._trainer._check_time(self._began, f"in epoch {epoch} of {settings.epochs}")
         report: dict[str, Any] = {"epoch": epoch, "loss": total / batches}
         is_last = epoch == len(self._seen)
         if is_last and settings.ema > 0 and self._averaged is not None:

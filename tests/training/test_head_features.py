@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import timm
 import torch
+from fake_bench import FakeClock
 from quick_training import SETTINGS
 from torch import nn
 
+from nas.errors import CandidateError
 from nas.tasks.images.images import Images
 from nas.training import trainer as trainer_module
 from nas.training.optimizing import tuned
@@ -74,6 +76,13 @@ def test_features_are_not_kept_of_networks_that_are_random_or_do_more(digits: Im
     """Dropout before the head, or something after it."""
     assert head_alone(network(nn.Dropout(0.5)), digits, HEAD, CPU) is None
     assert head_alone(Counting(*network(), nn.LogSoftmax(1)), digits, HEAD, CPU) is None
+
+
+def test_the_pass_over_the_data_counts_as_time_of_the_training(digits: Images) -> None:
+    """A large network may need longer for it than the limit."""
+    trainer = Trainer(replace(HEAD, time_limit_s=0.0005), clock=FakeClock())
+    with pytest.raises(CandidateError, match=r"at most .* s, but was computing the features of its head"):
+        next(iter(trainer.train(network(), digits)))
 
 
 def names_of(module: nn.Module, tune: str) -> set[str]:

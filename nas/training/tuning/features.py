@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, final
 
 import torch
@@ -67,12 +68,16 @@ class FeatureTask(Task):
 
 
 def head_alone(
-    module: torch.nn.Module, task: Task, settings: TrainingSettings, device: torch.device
+    module: torch.nn.Module,
+    task: Task,
+    settings: TrainingSettings,
+    device: torch.device,
+    check_time: Callable[[], None] = lambda: None,
 ) -> tuple[torch.nn.Module, Task] | None:
     """Return the head and its task with features for inputs, if training the head on them is the same; else None.
 
     It is the same if only the head is trained, nothing changes inputs or the rest of the network at random, and the
-    head is a linear layer at the end.
+    head is a linear layer at the end. ``check_time`` is called after each batch, and may raise.
     """
     shares = {*settings.subsets} or {settings.subset}
     if settings.tune != HEAD or _changes_inputs(settings) or settings.robustness is not None or len(shares) > 1:
@@ -84,10 +89,12 @@ def head_alone(
     count = len(fitted) + (0 if settings.use_validation else len(task.validation))
     if count * head.in_features * 4 > LARGEST_BYTES:
         return None
-    found = _features(module, head, fitted, task, device)
+    found = _features(module, head, fitted, task, device, check_time)
     if found is None:
         return None
-    validation = found if settings.use_validation else _features(module, head, task.validation, task, device)
+    validation = found
+    if not settings.use_validation:
+        validation = _features(module, head, task.validation, task, device, check_time)
     assert validation is not None
     return head, FeatureTask(task, found, validation)
 
@@ -108,7 +115,12 @@ def _is_random(module: torch.nn.Module, head: torch.nn.Module) -> bool:
 
 
 def _features(
-    module: torch.nn.Module, head: torch.nn.Linear, examples: Examples, task: Task, device: torch.device
+    module: torch.nn.Module,
+    head: torch.nn.Linear,
+    examples: Examples,
+    task: Task,
+    device: torch.device,
+    check_time: Callable[[], None],
 ) -> Features | None:
     """Return the inputs of the head for some items; None if the module's outputs are not simply those of the head."""
     seen: list[Tensors] = []
@@ -127,6 +139,7 @@ def _features(
                     return None
                 features.append(seen[0][0].float().cpu())
                 targets.append(batch.targets)
+                check_time()
     finally:
         hook.remove()
     return Features(torch.cat(features).clone(), torch.cat(targets))
