@@ -140,6 +140,7 @@ def test_layers_that_stay_whole_are_told_before_anything_runs(tmp_path: Path) ->
     [
         ({"evaluate": "zero-cost"}, 'evaluate must be "train" with the space'),
         ({"training": {"function": "own_trainings:plain"}}, "Leave the function out"),
+        ({"space": "mobilenet"}, "shrink searches the space 'shrunk', but the recipe names 'mobilenet'"),
     ],
 )
 def test_parts_of_a_parent_are_only_trained_here(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -76,8 +76,8 @@ def shrink(
     if isinstance(parent, str):
         complete = Recipe.from_mapping(shrinking_values(values, parent, weights))
         return search(complete, data=objects, runs=runs, progress=progress, instruments=instruments)
-    own = {key: value for key, value in _table(values.pop("space", None)).items() if key != "name"}
-    options = {**own, "parent": parent, **({} if weights is None else {"weights": str(weights)})}
+    options = {**_options(values), "parent": parent, **({} if weights is None else {"weights": str(weights)})}
+    values.pop("space", None)
     complete = Recipe.from_mapping(_with_defaults(values))
     task = task_of(objects)
     source = source_of(with_given_names(complete, None, task), task)
@@ -89,11 +89,22 @@ def shrink(
 
 def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str | None = None) -> dict[str, Any]:
     """Return the keys of a recipe for shrinking a parent that a name stands for."""
-    space = {**_table(values.get("space")), "name": SPACE, "parent": parent}
+    space = {**_options(values), "name": SPACE, "parent": parent}
     if weights is not None:
         # A resumed run may be started in another folder.
         space["weights"] = PRETRAINED if str(weights) == PRETRAINED else str(Path(weights).expanduser().resolve())
     return _with_defaults({**values, "space": space})
+
+
+def _options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a recipe gives the space. Raises RecipeError if it names another space."""
+    space = _table(values.get("space"))
+    name = space.pop("name", SPACE)
+    if name != SPACE:
+        raise RecipeError(
+            f"shrink searches the space {SPACE!r}, but the recipe names {name!r}. Leave space.name out, or use search."
+        )
+    return space
 
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
