@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from in_process import refused
+from in_process import printed, refused
 from small_bundle import write_photos
 
 from nas.cli.main import main
-from nas.recipe.recipe import read_recipe
+from nas.recipe.recipe import Recipe, read_recipe
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")
 
@@ -69,3 +69,17 @@ def test_it_refuses_what_a_search_refuses(
     (tmp_path / "runs" / "taken" / "recipe.toml").touch()
     monkeypatch.chdir(tmp_path)
     assert message in refused(capsys, monkeypatch, "search", *arguments, "--dry-run")
+
+
+def test_shrinking_takes_precisions_to_choose_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent, its weights by their whole path, and the flags make a recipe that suits inherited weights."""
+    monkeypatch.setattr("nas.searching.run.look", lambda recipe, runs, progress: (recipe, []))
+    monkeypatch.chdir(tmp_path)
+    flags = ("--weights", "w.safetensors", "--precision", "int8", "--precision", "fp32", "--dry-run")
+    text = printed(capsys, monkeypatch, "shrink", "my_module:make_model", *flags)
+    recipe = Recipe.from_toml(text)
+    assert recipe.precisions == ("fp32", "int8")
+    assert recipe.space.options == {"parent": "my_module:make_model", "weights": str(tmp_path / "w.safetensors")}
+    assert recipe.training.epochs == 2
