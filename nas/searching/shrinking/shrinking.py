@@ -37,7 +37,7 @@ def shrink(
     *,
     weights: Path | str | None = None,
     data: GivenData | str | None = None,
-    limits: Sequence[str] | None = None,
+    limits: Sequence[str] | str | None = None,
     runs: Path | str = "runs",
     progress: ProgressChoice = "auto",
     instruments: Instruments | None = None,
@@ -49,7 +49,7 @@ def shrink(
         recipe: further keys of a recipe, or the path of a TOML file. Its space may hold options of ``shrunk``.
         weights: a file with the parent's weights, such as ``weights.safetensors``.
         data: the name of data such as ``folder:photos``, a task, or three torch data sets.
-        limits: limits such as ``latency_ms <= 5ms``.
+        limits: limits such as ``latency_ms <= 5ms``, or a single one.
         runs: as in ``search``.
         progress: as in ``search``.
         instruments: as in ``search``.
@@ -71,7 +71,7 @@ def shrink(
     if isinstance(data, str):
         values["data"] = {**_table(values.get("data")), "name": data}
     if limits is not None:
-        values["limits"] = list(limits)
+        values["limits"] = [limits] if isinstance(limits, str) else list(limits)
     objects = None if isinstance(data, str) else data
     if isinstance(parent, str):
         complete = Recipe.from_mapping(shrinking_values(values, parent, weights))
