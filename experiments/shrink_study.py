@@ -184,15 +184,16 @@ def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed
         Point("parent" if winner is largest else f"winner {winner.architecture.id}", winner.test_error, each.median)
         for winner, each in zip(winners, latencies, strict=True)
     ]
+    space = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
+    wishes = nas.wishes_of(space, largest.architecture)
     for size in sizes:
-        view = task.prepared_for({"image_size": size})
+        view = task.prepared_for({**wishes, "image_size": size})
         path = folder / f"parent-{size}.onnx"
         export_onnx(largest.load(), view.signature.inputs, 1, path)
         points.append(placed(f"parent at {size} px", path, recipe, view, folder / f"at-{size}"))
     int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
-    points.append(placed("parent in int8", models[0], int8, task, folder / "int8"))
+    points.append(placed("parent in int8", models[0], int8, task.prepared_for(wishes), folder / "int8"))
     best = min(winners[1:] or winners, key=lambda winner: winner.test_error)
-    space = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
     module = build_again(build_checked(space, best.architecture, task.signature))
     settings = replace(training_settings(recipe, time_limit_s=1e9, use_validation=True), learning_rate=5e-3)
     scratch = trained_from_scratch(module, task, replace(settings, threads=torch.get_num_threads()), wall_s)

@@ -30,6 +30,10 @@ FIRST_SHARES = (0.75, 0.5)
 WEIGHT, SCORE = "parent:", "importance:"
 MOST_REFUSED = 5
 SIZE = "image_size"
+PICTURES = "images"
+"""The name of the input of models of pictures, which a task can prepare in several ways."""
+SCALED = {"crop", "interpolation"}
+PREPARATION = ("mean", "std", *sorted(SCALED))
 
 
 class Shrunk:
@@ -38,7 +42,9 @@ class Shrunk:
     ``parent`` is ``module:function`` that returns the model, ``timm:NAME``, or a torch module. ``weights`` is a file of
     its weights. Each stage, at one side of the map, has a share of channels (``width``), a share of those that its
     shortcuts carry (``trunk``), and a number of blocks that have a shortcut (``blocks``). ``sizes`` are lower sides of
-    the pictures, in pixels.
+    the pictures, in pixels. ``preparation`` tells how pictures were prepared when the parent was trained: ``mean`` and
+    ``std`` of each channel on a scale from 0 to 1, ``crop`` and ``interpolation``. Without it, models of timm's with
+    weights have timm's mean and deviation, and others those of the data; ``{}`` stands for those of the data.
 
     >>> space = Shrunk(nas.image_signature((3, 32, 32), 10), parent="timm:resnet10t")
     >>> network = space.build(nas.sample(space, np.random.default_rng(0)))
@@ -61,6 +67,7 @@ class Shrunk:
         widths: Sequence[float] = WIDTHS,
         trunks: Sequence[float] = TRUNKS,
         sizes: Sequence[int] = (),
+        preparation: Mapping[str, Any] | None = None,
     ) -> None:
         if parent is None:
             raise RecipeError(
@@ -70,6 +77,10 @@ class Shrunk:
         self._signature = signature
         found = parent_of(parent, weights, signature)
         self._module, self._name, self.untuned = found.module, found.name, found.untuned
+        is_picture = signature.inputs[0].name == PICTURES
+        self._is_unknown = is_picture and preparation is None and not found.scaling and not found.untuned
+        usual = found.scaling if is_picture else {}
+        self._preparation = self._checked_preparation(usual if preparation is None else preparation)
         self._plan = self._planned()
         self._sizes, self._left_out = self._usable_sizes(sizes)
         tables = {size: layer_table(self._module, self._plan, self._at(size)) for size in self._sizes}
@@ -79,6 +90,7 @@ class Shrunk:
         self.choices = _choices(self._plan, _shares("widths", widths), _shares("trunks", trunks))
         if len(self._sizes) > 1:
             self.choices = (Choice(SIZE, self._sizes), *self.choices)
+        if len(self._sizes) > 1 or self._preparation:
             self.inputs = self._inputs
 
     @staticmethod
@@ -113,12 +125,27 @@ class Shrunk:
         table = self._tables[int(architecture.get(SIZE, self._sizes[-1]))]
         return table.layers(self._counts(architecture), self._dropped(architecture))
 
-    # Lower resolutions
+    # The preparation of pictures, and lower resolutions
 
-    def _inputs(self, architecture: Architecture) -> dict[str, int]:
-        """Return the side of the pictures that an architecture wants, unless it is that of the data."""
-        size = int(architecture[SIZE])
-        return {} if size == self._sizes[-1] else {SIZE: size}
+    def _inputs(self, architecture: Architecture) -> dict[str, Any]:
+        """Return the parent's preparation, and the side of the pictures unless they stay as they are."""
+        size = int(architecture.get(SIZE, self._own_size))
+        is_as_it_is = size == self._own_size and not set(self._preparation) & SCALED
+        return {**self._preparation, **({} if is_as_it_is else {SIZE: size})}
+
+    def _checked_preparation(self, given: object) -> dict[str, Any]:
+        """Return how pictures are prepared. The task checks the values. Raises ValueError for other keys."""
+        if not isinstance(given, Mapping) or not all(key in PREPARATION for key in given):
+            known = ", ".join(PREPARATION)
+            raise ValueError(f"preparation must be a table with keys among {known}, but got {given!r:.80}.")
+        if set(given) & SCALED and not self._are_square:
+            raise ValueError(f"crop and interpolation are for square pictures, but the data have {self._signature}.")
+        return dict(given)
+
+    @property
+    def _are_square(self) -> bool:
+        shape = self._signature.inputs[0].shape
+        return len(self._signature.inputs) == 1 and len(shape) == 3 and shape[1] == shape[2]
 
     def _at(self, size: int) -> Signature:
         """Return the signature of models of pictures of this side."""
@@ -134,8 +161,7 @@ class Shrunk:
     def _usable_sizes(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], list[str]]:
         """Return the sides at which the parent runs, its own last, and in words why others are left out."""
         own, left_out, found = self._own_size, [], []
-        shape = self._signature.inputs[0].shape
-        if sizes and (len(self._signature.inputs) > 1 or len(shape) != 3 or shape[1] != shape[2]):
+        if sizes and not self._are_square:
             raise ValueError(f"sizes are for square pictures, but the data have {self._signature}.")
         for size in sorted(set(sizes) - {own}):
             if not isinstance(size, int) or not 1 <= size < own:
@@ -183,12 +209,18 @@ class Shrunk:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about layers whose channels must stay, and sizes at which the parent does not run."""
-        refused = self._plan.refused
+        refused, unknown = self._plan.refused, [self._own_scaling()] if self._is_unknown else []
         if not refused:
-            return tuple(self._left_out)
+            return (*unknown, *self._left_out)
         shown = "; ".join(f"{name}, because {why}" for name, why in refused[:MOST_REFUSED])
         more = f"; and {len(refused) - MOST_REFUSED} more" if len(refused) > MOST_REFUSED else ""
-        return (f"layers of {self._name} that keep all their channels: {shown}{more}.", *self._left_out)
+        return (*unknown, f"layers of {self._name} that keep all their channels: {shown}{more}.", *self._left_out)
+
+    def _own_scaling(self) -> str:
+        return (
+            f"pictures are scaled by the mean and the standard deviation of the training pictures. If {self._name} was "
+            "trained with others, give them: space.preparation={mean = [0.5], std = [0.5]}, a number for each channel."
+        )
 
     def parent_module(self) -> nn.Module:
         """Return the parent with the weights that it came with."""

@@ -64,17 +64,21 @@ def inputs_of(name: str, resolution: int, channels: int) -> dict[str, Any]:
     config = get_pretrained_cfg(name)
     assert config is not None
     found: dict[str, Any] = resolve_data_config(pretrained_cfg=vars(config))  # type: ignore[no-untyped-call]
-    mean, std = ([float(value) for value in found[key]] for key in ("mean", "std"))
-    if channels != len(mean):
-        mean, std = [sum(mean) / len(mean)] * channels, [sum(std) / len(std)] * channels
     interpolation = found["interpolation"]
     return {
         "image_size": resolution or int(found["input_size"][-1]),
-        "mean": mean,
-        "std": std,
+        **scaling_of(found, channels),
         "crop": float(found["crop_pct"]),
         "interpolation": "bicubic" if interpolation == "random" else interpolation,
     }
+
+
+def scaling_of(config: Mapping[str, Any], channels: int) -> dict[str, list[float]]:
+    """Return the mean and the standard deviation of a model's configuration, for this number of channels."""
+    mean, std = ([float(value) for value in config[key]] for key in ("mean", "std"))
+    if channels != len(mean):
+        mean, std = [sum(mean) / len(mean)] * channels, [sum(std) / len(std)] * channels
+    return {"mean": mean, "std": std}
 
 
 @final

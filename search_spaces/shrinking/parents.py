@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from nas.space.plug_ins import load_plug_in, parameters_of
 from nas.space.signature import Signature
 from nas.space.tracing import zero_inputs
 from search_spaces.shrinking.weight_files import class_count, load_checked, read_weights
+from search_spaces.timm_descriptions import scaling_of
 
 TIMM = "timm:"
 PRETRAINED = "pretrained"
@@ -28,11 +29,19 @@ UNTRAINED = ("timm", "torchvision")
 
 @dataclass(frozen=True)
 class Parent:
-    """A trained model. ``untuned`` says in words why it must first be tuned on the data; it is empty if it need not."""
+    """A trained model.
+
+    Attributes:
+        name: what it is called.
+        module: the model, on the CPU.
+        untuned: in words, why it must first be tuned on the data; empty if it need not.
+        scaling: the mean and the standard deviation of pictures that it was trained with; empty if they are unknown.
+    """
 
     name: str
     module: nn.Module
     untuned: tuple[str, ...] = ()
+    scaling: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parent_of(given: str | nn.Module, weights: str | None, signature: Signature) -> Parent:
@@ -62,7 +71,14 @@ def parent_of(given: str | nn.Module, weights: str | None, signature: Signature)
     # Layers that were frozen when the parent was trained must adapt to what is removed.
     for parameter in module.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    return Parent(name, module.eval(), tuple(reasons))
+    is_timm_s = isinstance(given, str) and given.startswith(TIMM) and weights is not None
+    return Parent(name, module.eval(), tuple(reasons), _scaling(module, signature) if is_timm_s else {})
+
+
+def _scaling(module: nn.Module, signature: Signature) -> dict[str, Any]:
+    """Return the scaling that timm's configuration of a model tells."""
+    config: Any = getattr(module, "pretrained_cfg", None) or {}
+    return scaling_of(config, signature.inputs[0].shape[0]) if config.get("mean") and config.get("std") else {}
 
 
 def _copied(module: nn.Module, name: str) -> nn.Module:

@@ -10,6 +10,7 @@ import pytest
 import small_parents
 import torch
 from safetensors.torch import save_file
+from tiny_zoo import CONVNET, write_weights
 from torch import nn
 
 import nas
@@ -117,7 +118,9 @@ def test_channels_that_matter_on_the_data_are_kept() -> None:
 
 def test_layers_that_keep_their_channels_are_told_and_the_rest_goes_on() -> None:
     space = shrunk("small_parents:make_rigid")
-    (note,) = space.notes
+    assert "trained with others, give them: space.preparation=" in space.notes[0]
+    note = space.notes[1]
+    assert len(space.notes) == 2
     assert "fixed, because" in note
     assert "grouped is a convolution in 4 groups" in note
     module = inherited(space, nas.architecture_from(space, {**space.parent, "stage0.width": 0.5}))
@@ -258,6 +261,30 @@ def test_pruning_leaves_the_module_itself_alone() -> None:
     pruned(module, plan.groups, {group.name: np.arange(group.count(0.25)) for group in plan.groups})
     for name, tensor in module.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_a_parent_has_the_preparation_that_it_was_trained_with(tmp_path: Path) -> None:
+    """Models of timm's with weights tell theirs. Whoever gives another, or none, is believed."""
+    (tmp_path / "w").mkdir()
+    write_weights(tmp_path / "w", [CONVNET])
+    file = str(tmp_path / "w" / f"{CONVNET}.safetensors")
+    colour, grey = image_signature((3, 32, 32), 10), image_signature((1, 32, 32), 10)
+    name = f"timm:{CONVNET}"
+    space = shrunk(name, colour, weights=file, sizes=[16])
+    scaling = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert nas.wishes_of(space, space.parent) == scaling
+    small = nas.architecture_from(space, {**space.parent, "image_size": 16})
+    assert nas.wishes_of(space, small) == {**scaling, "image_size": 16}
+    space = shrunk(name, grey, weights=file)
+    assert nas.wishes_of(space, space.parent)["mean"] == pytest.approx([0.449], abs=1e-3)
+    for untold in (shrunk(name, colour), shrunk(name, colour, weights=file, preparation={}), shrunk()):
+        assert nas.wishes_of(untold, untold.parent) == {}
+    given = {"mean": [0.5], "std": [0.5], "crop": 0.9}
+    space = shrunk(preparation=given)
+    assert nas.wishes_of(space, space.parent) == {**given, "image_size": 8}
+    assert space.notes == ()
+    with pytest.raises(RecipeError, match="preparation must be a table with keys among mean, std, crop, interpol"):
+        shrunk(preparation={"average": [0.5]})
 
 
 def test_lower_resolutions_are_a_choice() -> None:

@@ -17,12 +17,14 @@ from torch import nn
 import nas
 from nas.errors import LimitError, RecipeError
 from nas.results.front import Front
+from nas.searching.evaluating import parents
 from nas.searching.evaluating.parents import PARENT
 from nas.space.architecture import Architecture
 from nas.space.parts.training_parts import with_precisions
 from nas.space.search_space import SearchSpace, enumerate_space, load_space
 from nas.space.signature import image_signature
 from nas.tasks.images.images import Images
+from nas.training.inheriting import inheritance_of
 
 pytestmark = pytest.mark.usefixtures("quick_export", "latency_by_choices")
 
@@ -42,8 +44,8 @@ def _latency_by_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_bench, "weight_bytes", size)
 
 
-def space_of(parent: str | nn.Module) -> SearchSpace:
-    return load_space("shrunk", {"parent": parent, **FEW}, image_signature((1, 8, 8), 10))
+def space_of(parent: str | nn.Module, **more: Any) -> SearchSpace:
+    return load_space("shrunk", {"parent": parent, **FEW, **more}, image_signature((1, 8, 8), 10))
 
 
 def shrink(
@@ -58,9 +60,13 @@ def _trained(digits: Images) -> nn.Module:
     """A model that tells most digits apart."""
     module = small_parents.make_digits()
     settings = nas.training_settings(nas.Recipe(training={"epochs": 2, "batch_size": 32, "device": "cpu"}))
-    for _ in nas.Trainer(settings).train(module, digits):
+    for _ in nas.Trainer(settings).train(module, digits.prepared_for(SCALED)):
         pass
     return module.eval()
+
+
+SCALED = {"mean": [0.5], "std": [0.2]}
+"""The scaling of pictures with which the trained parent was trained; that of digits is another."""
 
 
 def error_on(module: nn.Module, digits: Images) -> float:
@@ -71,18 +77,29 @@ def error_on(module: nn.Module, digits: Images) -> float:
 
 
 def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
-    tmp_path: Path, trained: nn.Module, digits: Images
+    tmp_path: Path, trained: nn.Module, digits: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A limit that the parent breaks makes others winners, and the parent stands beside them."""
-    space, diary = space_of(trained), Diary()
+    """A limit that the parent breaks makes others winners, and the parent stands beside them.
+
+    All see pictures as the parent's own training did.
+    """
+    space, diary, seen = space_of(trained, preparation=SCALED), Diary(), []
     assert isinstance(space, nas.HasParent)
+
+    def seeing(space: nas.HasParent, parent: nn.Module, task: Any) -> bytes:
+        seen.append(task.mean.tolist())
+        return inheritance_of(space, parent, task)
+
+    monkeypatch.setattr(parents, "inheritance_of", seeing)
     tools = instruments(space)
     recipe = {**KEYS, "retraining": {"epochs": 1, "winners": 1}, "limits": ["latency_ms <= 8ms"]}
     front = nas.search(recipe, space=space, runs=tmp_path, progress=diary, instruments=tools)
     first, *others = evaluations_of(tmp_path / "run", "train")
     assert first.architecture == space.parent
     assert first.details["epochs"] == 0
-    assert first.values["error"] == pytest.approx(error_on(trained, digits))
+    assert first.values["error"] == pytest.approx(error_on(trained, digits.prepared_for(SCALED)))
+    assert first.values["error"] < error_on(trained, digits)
+    assert seen == [SCALED["mean"]]
     assert all(row.details["epochs"] == 2 for row in others)
     assert "tuning the parent" not in diary.stages
     winners = {winner.architecture: winner for winner in front}
@@ -136,7 +153,7 @@ def test_layers_that_stay_whole_are_told_before_anything_runs(tmp_path: Path) ->
     with pytest.raises((KeyboardInterrupt, LimitError)):
         shrink(tmp_path, "small_parents:make_rigid", diary, limits=["params <= 1"])
     note = next(text for text in diary.news if text.startswith("note: layers of small_parents:make_rigid"))
-    assert diary.news.index(note) <= 1
+    assert diary.news.index(note) <= 2
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from safetensors.torch import load
 from nas.errors import CandidateError, RecipeError
 from nas.hardware.machine import usable_cores
 from nas.searching.state import RunState
+from nas.space.parts.device_parts import innermost
+from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.parents import HasParent, parents_space
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import write_aside
@@ -52,7 +54,8 @@ def _kept(path: Path) -> bytes | None:
 
 
 def _made(state: RunState, space: HasParent) -> bytes:
-    task, recipe = state.resolved.task, state.recipe
+    recipe = state.recipe
+    task = state.resolved.task.prepared_for(wishes_of(innermost(state.resolved.space), space.parent))
     parent = space.parent_module()
     epochs = recipe.retraining.epochs
     settings = training_settings(recipe, epochs, recipe.training.subset, recipe.retraining.time_limit_s)
