@@ -30,7 +30,7 @@ import torch
 from safetensors.torch import save_file
 
 import nas
-from experiments.beside_winners import TESTED_TOGETHER, measured_in_turns
+from experiments.beside_winners import TESTED_TOGETHER, measured_in_turns, tested
 from experiments.command_line import heading, line, parser_of, positive
 from nas.errors import CandidateError
 from nas.formats.export import export_onnx
@@ -178,29 +178,35 @@ def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed
     recipe = nas.read_recipe(folder / "runs" / "shrink" / "recipe.toml")
     largest = max(front, key=lambda winner: winner.value("macs"))
     winners = [largest, *(winner for winner in front if winner is not largest)]
-    models = [winner.bundle / "model.onnx" for winner in winners if winner.bundle is not None]
-    latencies = measured_in_turns(models, recipe, MEASURING, folder / "together")
-    points = [
-        Point("parent" if winner is largest else f"winner {winner.architecture.id}", winner.test_error, each.median)
-        for winner, each in zip(winners, latencies, strict=True)
-    ]
+    in_fp32 = [(_title(winner, largest), winner.test_error, _model(winner)) for winner in winners]
     space = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
     wishes = nas.wishes_of(space, largest.architecture)
     for size in sizes:
         view = task.prepared_for({**wishes, "image_size": size})
         path = folder / f"parent-{size}.onnx"
         export_onnx(largest.load(), view.signature.inputs, 1, path)
-        points.append(placed(f"parent at {size} px", path, recipe, view, folder / f"at-{size}"))
-    int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
-    points.append(placed("parent in int8", models[0], int8, task.prepared_for(wishes), folder / "int8"))
+        in_fp32.append((f"parent at {size} px", tested(path, view)["error"].value, path))
     best = min(winners[1:] or winners, key=lambda winner: winner.test_error)
     module = build_again(build_checked(space, best.architecture, task.signature))
     settings = replace(training_settings(recipe, time_limit_s=1e9, use_validation=True), learning_rate=5e-3)
     scratch = trained_from_scratch(module, task, replace(settings, threads=torch.get_num_threads()), wall_s)
-    export_onnx(scratch, task.signature.inputs, 1, folder / "scratch.onnx")
-    name = f"{best.architecture.id} from scratch"
-    points.append(placed(name, folder / "scratch.onnx", recipe, task, folder / "scratch"))
+    path = folder / "scratch.onnx"
+    export_onnx(scratch, task.signature.inputs, 1, path)
+    in_fp32.append((f"{best.architecture.id} from scratch", tested(path, task)["error"].value, path))
+    latencies = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, folder / "together")
+    points = [Point(*model[:2], each.median) for model, each in zip(in_fp32, latencies, strict=True)]
+    int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
+    points.append(placed("parent in int8", _model(largest), int8, task.prepared_for(wishes), folder / "int8"))
     return points, wall_s
+
+
+def _title(winner: nas.Winner, parent: nas.Winner) -> str:
+    return "parent" if winner is parent else f"winner {winner.architecture.id}"
+
+
+def _model(winner: nas.Winner) -> Path:
+    assert winner.bundle is not None
+    return winner.bundle / "model.onnx"
 
 
 def summary(points: Sequence[Point]) -> list[str]:
