@@ -365,6 +365,7 @@ def _resolve_table(
         raise RecipeError("with evaluate = 'table' nothing is trained, so data=… has no use: leave it out.")
     signature = image_signature(recipe.table.input_shape, recipe.table.classes)
     made, look = with_training_choices(recipe, *_space(recipe, space, signature, apart, progress), progress.say)
+    check_parent(recipe, made)
     table = SearchedTable(recipe.table, made)
     metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
     _check_has_layers(made, recipe)

@@ -160,6 +160,7 @@ def test_layers_that_stay_whole_are_told_before_anything_runs(tmp_path: Path) ->
     ("changes", "message"),
     [
         ({"evaluate": "zero-cost"}, 'evaluate must be "train" with the space'),
+        ({"evaluate": "table", "table": {"path": "any.csv.gz"}}, 'evaluate must be "train" with the space'),
         ({"training": {"function": "own_trainings:plain"}}, "Leave the function out"),
         ({"space": "mobilenet"}, "shrink searches the space 'shrunk', but the recipe names 'mobilenet'"),
     ],
