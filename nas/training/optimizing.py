@@ -143,6 +143,7 @@ def last_of(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     """Return the parameters of the last stage, and of the head; without stages, those of the last layers.
 
     timm's models say which layers make a stage. Where stages are single blocks, several of them make the last one.
+    Norms behind a stage belong to it.
     """
     head = head_of(module)
     heads = {id(p) for p in head}
@@ -155,6 +156,9 @@ def last_of(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     else:
         stages = [list(layer.parameters(recurse=False)) for layer in layers_with_weights(module)]
     stages = [rest for stage in stages if (rest := [p for p in stage if id(p) not in heads])]
+    for place in range(len(stages) - 1, 0, -1):
+        if all(p.ndim <= 1 for p in stages[place]):
+            stages[place - 1] += stages.pop(place)
     last = stages[len(stages) - max(1, len(stages) // LAST_SHARE) :]
     return [*(p for stage in last for p in stage), *head]
 

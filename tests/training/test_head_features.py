@@ -94,7 +94,9 @@ def test_the_last_stage_is_timm_s_own_with_the_head() -> None:
     """Of blocks without stages, and of layers of one's own, the last quarter."""
     found = names_of(timm.create_model("resnet10t", num_classes=2), "last")
     assert {name.partition(".")[0] for name in found} == {"layer4", "fc"}
+    found = names_of(timm.create_model("test_convnext", num_classes=2), "last")
+    assert {".".join(name.split(".")[:2]) for name in found} == {"stages.3", "head.norm", "head.fc"}
     blocks = names_of(timm.create_model("test_vit", num_classes=2), "last")
     assert "head" in blocks
     assert not any(name.startswith(("patch_embed", "blocks.0")) for name in blocks)
-    assert names_of(network(), "last") == {"1", "4"}
+    assert names_of(network(), "last") == {"0", "1", "4"}
