@@ -67,7 +67,7 @@ class TimmZoo:
         self.notes: list[str] = []
         self._too_large = ""
         self._models = self._that_fit(chosen_models(models))
-        self._resolutions = tuple(dict.fromkeys(resolutions))
+        self._resolutions = _checked_resolutions(resolutions)
         self._accepted = self._accepted_resolutions()
         self._models = tuple(self._accepted)
         if known not in (None, NONE) and not any(map(self._facts_of, self._models)):
@@ -195,3 +195,12 @@ class TimmZoo:
     @staticmethod
     def _named(architecture: nas.Architecture) -> tuple[str, int]:
         return str(architecture["model"]), int(architecture.get("resolution", OWN))
+
+
+def _checked_resolutions(given: object) -> tuple[int, ...]:
+    """Return resolutions without duplicates. Raises ValueError for others than numbers of pixels."""
+    if not isinstance(given, (list, tuple)) or not all(type(side) is int and side >= 1 for side in given):
+        raise ValueError(
+            f"resolutions must be a list of whole numbers of pixels, such as [160, 224], but got {given!r:.80}."
+        )
+    return tuple(dict.fromkeys(given))

@@ -96,6 +96,12 @@ class TestResolutions:
         found = {(a["model"], a["resolution"]) for a in enumerate_space(space)}
         assert found == {(VIT, 64), (CONVNET, 64), (CONVNET, 100)}
 
+    @pytest.mark.parametrize("resolutions", [224, [0], ["96"], [True]])
+    def test_resolutions_are_numbers_of_pixels(self, resolutions: Any) -> None:
+        """Zero would stand for a model's own."""
+        with pytest.raises(ValueError, match="must be a list of whole numbers of pixels"):
+            zoo(resolutions=resolutions)
+
     def test_a_model_larger_than_the_memory_is_left_out_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Of 0.36 and 1.88 million weights, 16 bytes each are needed. Weights that no table tells are counted."""
         monkeypatch.setattr(nas, "usable_memory_bytes", lambda: 8_000_000, raising=False)
