@@ -64,8 +64,8 @@ def _check_whole(path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt"):
-            pass
+        with safe_open(path, framework="pt") as file:
+            _some(dict.fromkeys(file.keys()), path)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 
@@ -141,12 +141,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    found: object
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _some(load_file(path), path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of another protocol, which are read or refused below
-            found: object = torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise nas.RecipeError(
             f"weights must be safetensors, or a pickle of tensors alone, but {path} holds other objects, whose loading "
@@ -159,9 +160,15 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             if isinstance(found.get(key), Mapping):
                 found = found[key]
                 break
-    if not isinstance(found, Mapping) or not all(isinstance(each, torch.Tensor) for each in found.values()):
+    are_tensors = isinstance(found, Mapping) and all(isinstance(each, torch.Tensor) for each in found.values())
+    return _some(dict(found) if are_tensors else {}, path)  # type: ignore[call-overload]
+
+
+def _some(tensors: Mapping[Any, Any], path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors. Raises RecipeError if there are none: timm would download others in their place."""
+    if not tensors:
         raise nas.RecipeError(f"weights must be tensors by name, as of model.state_dict(), but {path} holds none.")
-    return {str(name): tensor for name, tensor in found.items()}
+    return {str(name): tensor for name, tensor in tensors.items()}
 
 
 def load_into(module: nn.Module, model: str, weights: str, channels: int, size: Mapping[str, Any]) -> None:
@@ -191,7 +198,9 @@ def load_into(module: nn.Module, model: str, weights: str, channels: int, size: 
             )
         except Exception as error:
             text = " ".join(str(error).split())
-            raise nas.CandidateError("build", f"the weights of {model} cannot be loaded into it: {text:.300}") from error
+            raise nas.CandidateError(
+                "build", f"the weights of {model} cannot be loaded into it: {text:.300}"
+            ) from error
     _check_all(model, module, notes)
     module.load_state_dict(trained.state_dict())
 

@@ -212,6 +212,14 @@ class TestWeights:
             with pytest.raises(RecipeError, match="cannot be read"):
                 check_start(zoo(models=CONVNET, weights=str(tmp_path)))
 
+    def test_files_without_tensors_are_refused(self, tmp_path: Path) -> None:
+        """timm would take those of its hub instead."""
+        save_file({}, tmp_path / "lcnet_050.safetensors")
+        torch.save({"epoch": 3}, tmp_path / "test_vit.pth")
+        for model in (SMALL, VIT):
+            with pytest.raises(RecipeError, match=r"must be tensors by name, .* holds none"):
+                check_start(zoo(models=model, weights=str(tmp_path)))
+
     def test_without_a_network_the_models_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """With where to put their files. From scratch, nothing is needed."""
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -141,9 +141,9 @@ def test_limits_that_nothing_meets_are_told_before_the_parent_is_tuned(tmp_path:
     diary = Diary()
     with pytest.raises(LimitError, match=r"nothing that was found in the space meets params <= 1"):
         shrink(tmp_path, "small_parents:make_colours", diary, limits=["params <= 1"])
+    tools = instruments(space_of("small_parents:make_colours"))
+    keys = {**KEYS, "space": FEW, "name": "single"}
     with pytest.raises(LimitError, match=r"nothing that was found in the space meets params <= 2"):
-        tools = instruments(space_of("small_parents:make_colours"))
-        keys = {**KEYS, "space": FEW, "name": "single"}
         nas.shrink("small_parents:make_colours", keys, limits="params <= 2", runs=tmp_path, instruments=tools)
     assert "tuning the parent" not in diary.stages
 

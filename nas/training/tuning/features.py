@@ -92,7 +92,7 @@ def head_alone(
     found = _features(module, head, fitted, task, device, check_time)
     if found is None:
         return None
-    validation = found
+    validation: Features | None = found
     if not settings.use_validation:
         validation = _features(module, head, task.validation, task, device, check_time)
     assert validation is not None
