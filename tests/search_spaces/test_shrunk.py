@@ -101,19 +101,30 @@ def test_widths_of_blocks_that_are_left_out_make_no_difference() -> None:
     assert wide == narrow
 
 
-def test_channels_that_matter_on_the_data_are_kept() -> None:
-    """A channel that the loss depends on outweighs others with larger weights."""
+def test_a_channel_matters_as_much_as_the_loss_changes_without_it() -> None:
+    """To first order: the score is the square of the slope, if what takes the channel is made smaller."""
     space = shrunk()
     parent = space.parent_module()
-    with torch.no_grad():
-        parent.head.weight[:, :16] *= 3  # type: ignore[index, union-attr, operator]
-        parent.head.weight[:, 16:] *= 0.01  # type: ignore[index, union-attr, operator]
-    losses = [lambda module: module(pictures()).square().mean()]
-    by_data = space.inheritance(parent, losses)
-    trunk = next(score for name, score in by_data.items() if name.startswith("importance:third") and len(score) == 32)
-    assert trunk.shape == (32,)
-    assert all(bool(torch.isfinite(score).all()) for name, score in by_data.items() if name.startswith("importance"))
-    assert any(bool((score > 0).any()) for name, score in by_data.items() if name.startswith("importance"))
+    before = {name: tensor.clone() for name, tensor in parent.state_dict().items()}
+
+    def loss(module: nn.Module) -> torch.Tensor:
+        output: torch.Tensor = module(pictures().to(next(module.parameters()).dtype))
+        return output.square().mean()
+
+    scores = space.inheritance(parent, [loss, loss])["importance:second.2.first"]
+    for name, tensor in parent.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    parent = parent.double()  # differences of losses need more digits
+    taking = parent.get_submodule("second.2.second").weight
+    assert isinstance(taking, torch.Tensor)
+    for channel in (0, 7, 31):
+        kept, ends = taking[:, channel].detach().clone(), []
+        for factor in (1.001, 0.999):
+            with torch.no_grad():
+                taking[:, channel] = factor * kept
+                ends.append(float(loss(parent)))
+                taking[:, channel] = kept
+        assert float(scores[channel]) == pytest.approx(2 * ((ends[0] - ends[1]) / 0.002) ** 2, rel=1e-3)
 
 
 def test_layers_that_keep_their_channels_are_told_and_the_rest_goes_on() -> None:

