@@ -22,7 +22,7 @@ from nas.recipe.sections import AUTO
 from nas.searching.beliefs import measured_metrics
 from nas.searching.given.default_space import check_suits, with_default_space
 from nas.searching.given.inputs import check_inputs
-from nas.searching.given.metrics import check_error_alone, check_metrics
+from nas.searching.given.metrics import check_error_alone, check_has_layers, check_metrics
 from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
 from nas.searching.given.parents import check_parent
 from nas.searching.given.places_to_train import check_execution, check_gpus
@@ -38,7 +38,7 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookApart, LookHere
 from nas.space.look_worker import StrandedSpaceError
 from nas.space.own_code import own_code
-from nas.space.parts.device_parts import device_space, innermost
+from nas.space.parts.device_parts import device_space, notes_of
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import check_start
 from nas.space.parts.training_parts import precision_of
@@ -294,14 +294,8 @@ def data_warnings(resolved: Resolved) -> list[str]:
     """
     found = () if resolved.table is not None else resolved.task.warnings
     own = () if resolved.function is None else resolved.function.warnings
-    notes = [*own, *_notes_of(resolved.space)]
+    notes = [*own, *notes_of(resolved.space)]
     return [*(f"warning: {warning}" for warning in found), *(f"note: {note}" for note in notes)]
-
-
-def _notes_of(space: SearchSpace) -> list[str]:
-    """Return the sentences in the attribute ``notes`` of a space; a user's own may hold anything there."""
-    found = getattr(innermost(space), "notes", ())
-    return [note for note in found if isinstance(note, str)] if isinstance(found, (list, tuple)) else []
 
 
 def _check_plug_ins(recipe: Recipe) -> None:
@@ -368,23 +362,11 @@ def _resolve_table(
     check_parent(recipe, made)
     table = SearchedTable(recipe.table, made)
     metrics = measured_metrics(recipe.parsed_objectives, recipe.parsed_limits)
-    _check_has_layers(made, recipe)
+    check_has_layers(made, recipe)
     table.check(metrics)
     for doubt in table.doubts(metrics):
         progress.say(doubt)
     return Resolved(recipe, made, look, signature, table, table=table)
-
-
-def _check_has_layers(space: SearchSpace, recipe: Recipe) -> None:
-    """Check that nothing is counted by layers in a space that has none. Raises RecipeError."""
-    asked = [objective.metric for objective in recipe.parsed_objectives]
-    asked += [limit.metric for limit in recipe.parsed_limits]
-    counted = [metric.name for metric in asked if metric.source in ("counted", "modelled")]
-    if counted and isinstance(space, RowSpace):
-        raise RecipeError(
-            f"objectives and limits on {counted[0]} count layers, which rows of a table do not have. Name a measured "
-            f"metric, whose column the table has, or leave it out."
-        )
 
 
 def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
+from nas.space.search_space import SearchSpace
+from nas.tables.row_space import RowSpace
 from nas.tasks.corruptions import NOISE
 from nas.tasks.task import Task, metrics_of
 from nas.training.settings import robustness_of
@@ -38,3 +40,15 @@ def check_error_alone(recipe: Recipe, reason: str) -> None:
                 f"objectives and limits on {name} need trainings, but {reason}. Name error instead, or evaluate by "
                 '"train".'
             )
+
+
+def check_has_layers(space: SearchSpace, recipe: Recipe) -> None:
+    """Check that nothing is counted by layers in a space that has none. Raises RecipeError."""
+    asked = [objective.metric for objective in recipe.parsed_objectives]
+    asked += [limit.metric for limit in recipe.parsed_limits]
+    counted = [metric.name for metric in asked if metric.source in ("counted", "modelled")]
+    if counted and isinstance(space, RowSpace):
+        raise RecipeError(
+            f"objectives and limits on {counted[0]} count layers, which rows of a table do not have. Name a measured "
+            f"metric, whose column the table has, or leave it out."
+        )

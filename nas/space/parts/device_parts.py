@@ -216,3 +216,9 @@ def innermost(space: SearchSpace) -> SearchSpace:
         inner: Any = space._parts.whole if isinstance(space, _DeviceSpace) else space.inner
         space = inner
     return space
+
+
+def notes_of(space: SearchSpace) -> list[str]:
+    """Return the sentences in the attribute ``notes`` of a space; a user's own may hold anything there."""
+    found = getattr(innermost(space), "notes", ())
+    return [note for note in found if isinstance(note, str)] if isinstance(found, (list, tuple)) else []
