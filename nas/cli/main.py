@@ -22,6 +22,7 @@ from nas.cli.predictor.onboard import onboard
 from nas.cli.predictor.report import report as report_on_predictor
 from nas.cli.runs.report import report
 from nas.cli.runs.retrain import retrain
+from nas.cli.runs.serve import serve
 from nas.cli.runs.show import show
 from nas.cli.runs.solve import solve
 from nas.cli.search import search, shrink
@@ -74,6 +75,7 @@ app.command()(search)
 app.command()(shrink)
 app.command()(show)
 app.command()(report)
+app.command()(serve)
 app.command()(solve)
 app.command()(retrain)
 app.command("list")(list_names)

@@ -37,6 +37,7 @@ NOT_RUN = {
     "ray start --head": "starts a cluster on this machine",
     "npm pack plotly.js-basic-dist-min echarts @observablehq/plot d3 uplot": "fetches packages, with the network",
     "wc -c nas/reports/templates/charts.js nas/reports/templates/page/*.js": "runs in a copy of the repository",
+    "ssh -L 8321:127.0.0.1:8321 board": "needs another machine",
     "python predict.py photo.jpg more-photos images.npy": "lies in a winner's folder; tests/tasks runs it",
     "python predict.py new.wav": "lies in a winner's folder; tests/docs/test_own_code_pages.py runs it",
     "python predict.py --json photo.jpg": "lies in a winner's folder; tests/tasks runs it",

@@ -1,0 +1,114 @@
+/* Keeps a page of the server up to date: asks for plain data every other second, and puts it in place as text. */
+(() => {
+  "use strict";
+  const SVG = "http://www.w3.org/2000/svg";
+  const EVERY_MS = 2000;
+  const page = document.body.dataset.page;
+  const at = (id) => document.getElementById(id);
+  const told = at("told");
+
+  const el = (tag, attributes = {}, ...children) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) if (value !== false) made.setAttribute(name, value === true ? "" : value);
+    made.append(...children);
+    return made;
+  };
+  const drawn = (tag, attributes, text) => {
+    const made = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+  const say = (text) => { if (told.textContent !== text) told.textContent = text; };
+  const facts = (place, pairs) => place.replaceChildren(...pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+
+  /* A line of steps from the origin; the last count ends the axis. */
+  const steps = ({ n, share }, width, height) => {
+    const last = n.length ? n[n.length - 1] : 1;
+    let path = `M0 ${height}`;
+    let level = height;
+    n.forEach((count, index) => {
+      const x = (width * count) / last;
+      path += ` H${x.toFixed(2)}`;
+      level = height * (1 - share[index]);
+      path += ` V${level.toFixed(2)}`;
+    });
+    return path;
+  };
+  const spark = (growth) => {
+    const svg = drawn("svg", { class: "spark", viewBox: "-1 -1 122 30", preserveAspectRatio: "none", role: "img", "aria-label": growth.sentence });
+    if (growth.n.length) svg.append(drawn("path", { d: steps(growth, 120, 28) }));
+    return svg;
+  };
+  const chart = (growth) => {
+    const [width, height, left, low] = [900, 240, 48, 28];
+    const svg = drawn("svg", { viewBox: `0 0 ${width + left + 12} ${height + low + 12}`, role: "img", "aria-label": `Hypervolume by evaluation. ${growth.sentence}` });
+    const inner = drawn("g", { transform: `translate(${left} 8)` });
+    for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+      const y = height * (1 - part);
+      inner.append(drawn("line", { x1: 0, x2: width, y1: y, y2: y }), drawn("text", { x: -8, y: y + 4, "text-anchor": "end" }, `${100 * part} %`));
+    }
+    const last = growth.n.length ? growth.n[growth.n.length - 1] : 0;
+    inner.append(drawn("text", { x: 0, y: height + 20 }, "0"), drawn("text", { x: width, y: height + 20, "text-anchor": "end" }, `${last} evaluations`));
+    if (growth.n.length) inner.append(drawn("path", { d: steps(growth, width, height) }));
+    svg.append(inner);
+    return svg;
+  };
+
+  const trainedText = (run) => {
+    if (run.evaluations === undefined) return "";
+    const parts = [run.stopped ? `${run.stopped} stopped early` : "", run.failed ? `${run.failed} failed` : ""].filter(Boolean);
+    return `${run.evaluations}${run.planned ? ` of ${run.planned}` : ""}${parts.length ? ` (${parts.join(", ")})` : ""}`;
+  };
+  let shown = "";
+  const index = (data) => {
+    say(data.gone);
+    facts(at("machine"), data.machine);
+    at("blank").hidden = data.runs.length > 0;
+    const text = JSON.stringify(data.runs);
+    if (text === shown) return; // so that the focus stays where it is
+    shown = text;
+    const focused = document.activeElement?.dataset?.key;
+    at("rows").replaceChildren(...data.runs.map((run) => el("tr", {},
+      el("th", { scope: "row" }, el("a", { href: `/runs/${encodeURIComponent(run.name)}/`, "data-key": `link ${run.name}` }, run.name)),
+      el("td", {}, run.state),
+      el("td", {}, trainedText(run)),
+      el("td", {}, run.growth ? spark(run.growth) : ""),
+      el("td", {}, run.problem || run.headline || ""))));
+    if (focused) [...document.querySelectorAll("[data-key]")].find((each) => each.dataset.key === focused)?.focus();
+  };
+  const run = (data) => {
+    say(data.problem || data.gone);
+    facts(at("machine"), data.machine);
+    if (data.evaluations === undefined) return;
+    at("headline").textContent = data.headline;
+    const tiles = [
+      [data.state, "state", data.sentence],
+      [trainedText(data), "candidates trained", ""],
+      [`${data.round} of ${data.rounds}`, "round", ""],
+      [String(data.measured), "candidates measured", ""],
+      [String(data.winners), "winners", ""],
+      [data.last_at ? new Date(1000 * data.last_at).toLocaleString() : "–", "last row", ""],
+    ];
+    at("tiles").replaceChildren(...tiles.map(([value, label, remark]) => el("li", {}, el("strong", {}, value), el("span", {}, label), el("small", {}, remark))));
+    at("growth").replaceChildren(chart(data.growth));
+    at("growth-text").textContent = `As a share of what the run has now. ${data.growth.sentence}`;
+    at("latest").replaceChildren(...data.latest.map((row) => el("tr", {}, el("td", {}, row.stage), el("th", { scope: "row" }, row.id), el("td", {}, row.text))));
+    facts(at("device"), data.device.length ? data.device : [["Device", "nothing has been measured yet"]]);
+  };
+
+  const show = { index, run }[page];
+  const ask = async () => {
+    if (at("live").checked && !document.hidden) {
+      try {
+        const answer = await fetch("live.json", { cache: "no-store" });
+        if (answer.ok) show(await answer.json());
+        else say(answer.status === 404 ? "This run is no longer there." : "The server could not answer this time.");
+      } catch {
+        say("The server does not answer any more. Start it again with: nas serve");
+      }
+    }
+    setTimeout(ask, EVERY_MS);
+  };
+  ask();
+})();
