@@ -27,28 +27,33 @@ from nas.values.target import ModelFormat
 
 OUTPUT = "logits"
 """The name of a model's output."""
+EXAMPLE_BATCH = 2
+"""The batch of the example for a model of any batch. One item would be taken for a batch that is always one."""
 PARITY_TOLERANCE = 1e-3
 """Largest allowed difference of an output, relative to the largest output. fp32 kernels sum in different orders."""
 
 
 @torch_threads(1)
-def export_onnx(module: torch.nn.Module, inputs: Sequence[TensorType], batch: int, path: Path) -> None:
+def export_onnx(module: torch.nn.Module, inputs: Sequence[TensorType], batch: int | None, path: Path) -> None:
     """Write ``module`` in eval mode as one ONNX file for batches of ``inputs``, which keep their names.
 
-    The batch is fixed, so that the measured file is the exported one. It is written under another name and renamed.
+    The batch is fixed, so that the measured file is the exported one; None leaves it open, as the size ``batch``. The
+    file is written under another name and renamed.
     Tracing takes some hundredths of a second. What it cannot express exactly goes through torch's newer exporter, which
     takes a second or more.
 
     Raises:
         CandidateError: the exporter cannot express the module.
     """
-    example, names = zero_inputs(inputs, batch), [each.name for each in inputs]
+    example, names = zero_inputs(inputs, batch or EXAMPLE_BATCH), [each.name for each in inputs]
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     was_training = module.training
     module.eval()
     try:
         with _silence():
-            if not write_traced(module, example, aside, names, OUTPUT):
+            if batch is None:
+                _write_program(module, example, aside, names, opens_batch=True)
+            elif not write_traced(module, example, aside, names, OUTPUT):
                 _write_program(module, example, aside, names)
             if any(each.counts for each in inputs):
                 onnx.save(with_counts(onnx.load(aside), inputs), aside)
@@ -63,11 +68,22 @@ def export_onnx(module: torch.nn.Module, inputs: Sequence[TensorType], batch: in
 
 
 def _write_program(
-    module: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path, names: Sequence[str]
+    module: torch.nn.Module,
+    example: tuple[torch.Tensor, ...],
+    path: Path,
+    names: Sequence[str],
+    opens_batch: bool = False,
 ) -> None:
     """Write a module by torch's newer exporter, without its notes. Any exception says why it cannot."""
+    shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in example) if opens_batch else None
     program = torch.onnx.export(
-        module, example, dynamo=True, verbose=False, input_names=list(names), output_names=[OUTPUT]
+        module,
+        example,
+        dynamo=True,
+        verbose=False,
+        input_names=list(names),
+        output_names=[OUTPUT],
+        dynamic_shapes=shapes,
     )
     assert program is not None
     program.save(path, external_data=False)

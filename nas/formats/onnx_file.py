@@ -101,6 +101,16 @@ def inputs_of(model: onnx.ModelProto, batch: int) -> tuple[Input, ...]:
     return tuple(found)
 
 
+def leaves_batch_open(model: onnx.ModelProto) -> bool:
+    """Return True if the first size of the model's first input is not fixed."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for declared in model.graph.input:
+        if declared.name not in weights:
+            sizes = declared.type.tensor_type.shape.dim
+            return bool(sizes) and not sizes[0].HasField("dim_value")
+    return False
+
+
 def with_counts(model: onnx.ModelProto, inputs: Sequence[TensorType]) -> onnx.ModelProto:
     """Return the model with a note of the counts of its whole numbers, from which measuring draws valid inputs."""
     counts = {each.name: list(each.counts) for each in inputs if each.counts}

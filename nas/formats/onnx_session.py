@@ -28,7 +28,7 @@ def load_onnxruntime() -> Any:
 def outputs_of(path: Path, inputs: Arrays) -> Float32Array:
     """Return an ONNX file's outputs, whose first axis is N, for an array for each of its inputs, with the same axis.
 
-    A last incomplete batch is padded with zeros.
+    A last incomplete batch is padded with zeros. A file that leaves its batch open gets all items at once.
 
     Raises:
         CandidateError: ONNX Runtime cannot run the file.
@@ -40,7 +40,8 @@ def outputs_of(path: Path, inputs: Arrays) -> Float32Array:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         declared = session.get_inputs()
-        count, batch = len(inputs[0]), int(declared[0].shape[0])
+        count, first = len(inputs[0]), declared[0].shape[0]
+        batch = first if isinstance(first, int) else max(count, 1)
         missing = -count % batch
         padded = [np.concatenate([each, np.zeros((missing, *each.shape[1:]), dtype=each.dtype)]) for each in inputs]
         parts = [

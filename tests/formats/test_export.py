@@ -54,6 +54,26 @@ class Function(nn.Module):
         return self._function(images.flatten(1)[:, :10])
 
 
+@pytest.mark.parametrize("make", [convolutions, pytest.param(vision_transformer, marks=pytest.mark.slow)])
+def test_a_batch_may_stay_open(tmp_path: Path, make: Callable[[], nn.Module]) -> None:
+    """Then one file takes any number of items, with torch's outputs."""
+    torch.manual_seed(0)
+    module, path = make().eval(), tmp_path / "model.onnx"
+    export_onnx(module, image_inputs(SHAPE), None, path)
+    (declared,) = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()
+    assert not isinstance(declared.shape[0], int)
+    for count in (1, 2, 7):
+        assert parity(module, path, [images_of(count)]) <= 1e-4
+        assert outputs_of(path, [images_of(count)]).shape == (count, 10)
+
+
+def test_a_module_of_one_batch_cannot_leave_it_open(tmp_path: Path) -> None:
+    """It says so, and leaves no file."""
+    with pytest.raises(CandidateError, match=r"torch\.onnx\.export raised"):
+        export_onnx(Function(lambda rows: rows.reshape(2, 10)), image_inputs(SHAPE), None, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("make", [convolutions, vision_transformer])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_outputs_are_the_same(tmp_path: Path, make: Callable[[], nn.Module], batch: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, final
 
 import numpy as np
 
-from nas.formats.onnx_file import Input, counts_in, inputs_of, random_inputs, read_onnx
+from nas.formats.onnx_file import Input, counts_in, inputs_of, leaves_batch_open, random_inputs, read_onnx
 from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.runtime import (
     Deployed,
@@ -54,7 +54,10 @@ class OpenVinoCpu(Runtime):
             )
         for package in ("openvino", "nncf") if target.precision == "int8" else ("openvino",):
             if importlib.util.find_spec(package) is None:
-                return f"{target} needs the package {package}, but it is not installed; run: pip install {package}."
+                return (
+                    f"{target} needs the package {package}, but it is not installed; install the extra openvino of "
+                    "nas: pip install --editable '.[openvino]'."
+                )
         flags = _processor_flags()
         if target.precision == "bf16" and flags and not flags & BF16_FLAGS:
             return (
@@ -69,12 +72,15 @@ class OpenVinoCpu(Runtime):
     def deploy(self, model: Path, target: Target, calibration: Arrays | None, folder: Path) -> Deployed:
         """Return the IR: with unchanged weights for fp32 and bf16, or with s8 weights per channel for int8.
 
-        For bf16, compiling rounds the weights.
+        For bf16, compiling rounds the weights. A batch that the exported model leaves open stays open in the IR, and
+        ``open`` fixes it.
         """
         details: dict[str, Any] = {}
         converted = _read_exported(model, target)
         if target.precision == "int8":
             converted, details = _quantise(converted, target, calibration)
+        if leaves_batch_open(read_onnx(model)):
+            converted.reshape({port.any_name: [-1, *list(port.shape)[1:]] for port in converted.inputs})
         # weights would be stored as fp16 by default
         _load_openvino().save_model(converted, folder / "model.xml", compress_to_fp16=False)
         return Deployed(folder, (folder / "model.bin").stat().st_size, details)
@@ -94,7 +100,7 @@ class OpenVinoSession:
         openvino = _load_openvino()
         if target.precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ValueError(f"bf16 needs a processor on which OpenVINO runs it, but {target} was opened on another.")
-        model = _core().read_model(path / "model.xml") if path.is_dir() else _read_exported(path, target)
+        model = _read_ir(path, target) if path.is_dir() else _read_exported(path, target)
         settings = _settings(target)
         self._fuses_subgraphs = not _swaps_equal_sizes(model)
         if not self._fuses_subgraphs:
@@ -188,6 +194,15 @@ def _inputs_of(model: Any) -> tuple[Input, ...]:
         )
         for port in model.inputs
     )
+
+
+def _read_ir(folder: Path, target: Target) -> Any:
+    """Return the IR in a folder, with an open batch size fixed to the target's."""
+    model = _core().read_model(folder / "model.xml")
+    if model.is_dynamic():
+        sizes = {port.any_name: [size.get_length() for size in list(port.partial_shape)[1:]] for port in model.inputs}
+        model.reshape({name: [target.batch, *each] for name, each in sizes.items()})
+    return model
 
 
 def _read_exported(path: Path, target: Target) -> Any:
