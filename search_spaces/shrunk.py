@@ -253,6 +253,10 @@ class Shrunk:
         """Load what is inherited from the parent as it came, where nothing was tuned or computed on data."""
         self.inherit(architecture, module, self.inheritance(self.parent_module(), ()))
 
+    def origin(self, architecture: Architecture) -> Mapping[str, str]:
+        """Return the model whose weights the smaller forms inherit."""
+        return {"model": self._name, "licence": "that of this model and its weights, which is not known here"}
+
     # What an architecture keeps
 
     def _counts(self, architecture: Mapping[str, Option]) -> dict[str, int]:

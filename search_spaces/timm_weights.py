@@ -74,6 +74,25 @@ def _unreadable(path: Path, error: Exception) -> nas.RecipeError:
     return nas.RecipeError(f"the weights in {path} cannot be read: {' '.join(str(error).split()):.200}")
 
 
+def origin_of(model: str, weights: str) -> dict[str, str]:
+    """Return where a model's weights come from, and their licence as far as timm knows it.
+
+    Files of a folder may be others than those of the hub, so their licence is not known.
+    """
+    if weights != HUB:
+        return {"model": model, "source": "a file of yours", "licence": "unknown: ask who gave you the file"}
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(model)
+    place = getattr(config, "hf_hub_id", None)
+    licence = getattr(config, "license", None)
+    return {
+        "model": model,
+        "source": f"{_HOST}/{place}" if place else "timm",
+        "licence": licence or "not told by timm: see the model's page",
+    }
+
+
 def _check_hub(models: Sequence[str]) -> None:
     from timm.models import get_pretrained_cfg
 

@@ -14,7 +14,7 @@ import nas
 from search_spaces.accepted import IMAGES, image_shape
 from search_spaces.timm_descriptions import OWN, Descriptions, RefusedError, build_model, size_of
 from search_spaces.timm_models import CURATED, SHIPPED, SIZES, chosen_models, read_facts
-from search_spaces.timm_weights import HUB, NONE, check_weights, load_into
+from search_spaces.timm_weights import HUB, NONE, check_weights, load_into, origin_of
 
 if TYPE_CHECKING:  # loading torch takes longer than reading what is kept of all models
     from torch import nn
@@ -170,6 +170,10 @@ class TimmZoo:
         """Load the model's trained weights; the head stays new if the classes are others."""
         name, resolution = self._named(architecture)
         load_into(module, name, self._weights, self._channels, size_of(name, resolution))
+
+    def origin(self, architecture: nas.Architecture) -> Mapping[str, str]:
+        """Return the name, the place and the licence of a model's trained weights; nothing if there are none."""
+        return {} if self._weights == NONE else origin_of(str(architecture["model"]), self._weights)
 
     def check_start(self) -> None:
         """Check that a model fits the memory, and that all weights can be had. Raises RecipeError."""

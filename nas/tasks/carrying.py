@@ -41,6 +41,11 @@ def _neighbours(source: str) -> list[str]:
     return re.findall(rf"^from {re.escape(_PACKAGE)}(\w+) import", source, re.MULTILINE)
 
 
+def is_carried(preparation: Preparation) -> bool:
+    """Return True for a preparation of this project, which any version of it can make again from a bundle."""
+    return type(preparation).__module__.startswith(_PACKAGE)
+
+
 def recorded(preparation: Preparation) -> dict[str, Any]:
     """Return a preparation as an ``architecture.json`` records it, with the module in which it is written."""
     return {"module": Path(inspect.getfile(type(preparation))).stem, **preparation.to_json()}

@@ -20,7 +20,7 @@ from nas.errors import CandidateError, RecipeError
 from nas.results.bundle import Bundle
 from nas.space.architecture import Architecture
 from nas.space.parts.own_inputs import signature_of
-from nas.space.parts.start_weights import check_start, load_start
+from nas.space.parts.start_weights import check_start, load_start, origin_of
 from nas.space.search_space import enumerate_space, sample
 from nas.space.signature import image_signature
 from nas.space.tracing import build_checked, trace_layers
@@ -38,6 +38,23 @@ def zoo(**options: Any) -> TimmZoo:
 
 def one(model: str, **more: Any) -> Architecture:
     return Architecture({"model": model, **more, **TRAINING})
+
+
+class TestOrigin:
+    """Where weights come from, for model cards."""
+
+    def test_the_licence_is_what_timm_records(self) -> None:
+        found = origin_of(zoo(weights="hub"), one(CONVNET))
+        assert found["model"] == CONVNET
+        assert found["source"].startswith("huggingface.co/timm/")
+        assert found["licence"].startswith(timm.models.get_pretrained_cfg(CONVNET).license or "not told by timm")
+
+    def test_files_of_ones_own_have_an_unknown_licence(self, tmp_path: Path) -> None:
+        write_weights(tmp_path)
+        assert origin_of(zoo(weights=str(tmp_path)), one(VIT))["licence"].startswith("unknown")
+
+    def test_models_from_scratch_have_none(self) -> None:
+        assert origin_of(zoo(weights="none"), one(VIT)) == {}
 
 
 class TestNames:

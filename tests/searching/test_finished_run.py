@@ -36,17 +36,20 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_folder_is_complete_and_holds_no_pickle(finished: Path) -> None:
-    """It has a recipe, a journal, a report and seven files for each winner; none runs code when it is read."""
+    """It has a recipe, a journal, a report and ten files for each winner; none runs code when it is read."""
     winners = [row.architecture.id for row in evaluations_of(finished, "winner")]
     assert winners
     bundle = (
         "architecture.json",
+        "manifest.json",
         "measurement.json",
         "model.onnx",
+        "model_card.md",
         "model.safetensors",
         "predict.py",
         "inputs.py",
         "pictures.py",
+        "samples.safetensors",
     )
     expected = {"recipe.toml", "journal.db", "report.html", ".writer"}
     expected |= {f"winners/{winner}/{name}" for winner in winners for name in bundle}

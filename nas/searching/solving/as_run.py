@@ -14,6 +14,8 @@ from nas.errors import JournalError, RecipeError
 from nas.hardware.machine import processor_name
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
+from nas.results.bundle import WEIGHTS
+from nas.results.bundled.places import unfinished, weights_of
 from nas.results.front import last_rows
 from nas.searching.solving.asked import Asked
 from nas.searching.solving.kept import own_fingerprint
@@ -35,7 +37,6 @@ from nas.storage.retraining_rows import RETRAINING
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 
-WEIGHTS = "model.safetensors"
 SHARED_WEIGHTS, PARENT_WEIGHTS = "supernet.safetensors", "parent.safetensors"
 
 
@@ -133,7 +134,7 @@ def _copied(source: Path, folder: Path, rows: Iterable[Evaluation]) -> list[Eval
         inside = Path("winners") / row.architecture.id
         held = Path(str(row.details.get("folder") or inside))  # a later retraining has another one
         is_inside = (source / held).resolve().is_relative_to(source.resolve())
-        if is_inside and _copy(source / held / WEIGHTS, folder / inside / WEIGHTS):
+        if is_inside and _copy(weights_of(source / held), unfinished(folder / inside) / WEIGHTS):
             details = {key: value for key, value in row.details.items() if key != RETRAINING}
             details["folder"] = inside.as_posix()
             found.append(replace(row, predicted={}, details=details))

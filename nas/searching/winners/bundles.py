@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,21 +16,28 @@ from nas.formats.export import export_model, export_onnx, parity
 from nas.formats.onnx_session import Float32Array, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
-from nas.results.bundle import ABOUT, MADE_FOR
+from nas.results.bundle import MADE_FOR
+from nas.results.bundled.places import begin, settle, unfinished
+from nas.results.bundled.samples import Samples, samples_of, write_samples
+from nas.results.bundled.writing import write_about
+from nas.results.search_cost import total_cost
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
+from nas.space.parts.device_parts import innermost
 from nas.space.parts.own_inputs import wishes_of
+from nas.space.parts.start_weights import origin_of
 from nas.space.parts.training_parts import PLAIN
 from nas.space.tracing import build_checked, load_weights
 from nas.storage.journal import write_aside
+from nas.storage.journal_rows import Cost
 from nas.tasks.batches import Tensors, in_order, items_at
 from nas.tasks.carrying import carried_files, recorded
 from nas.tasks.corruptions import NOISE, mean_score, noise_scores
 from nas.tasks.deployed.arrays import array_preparation
 from nas.tasks.scores import Score, Tally, add_finite, scores_of
 from nas.tasks.tallies import ClassTally
-from nas.tasks.task import Task
+from nas.tasks.task import Task, facts_of
 from nas.training.settings import robustness_of, searched_robustness
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
@@ -48,7 +54,10 @@ MOST_CLASSES = 100
 
 @final
 class BundleMaker:
-    """Makes a winner of each retrained architecture, in a folder of its own within the run's ``folder``."""
+    """Makes a winner of each retrained architecture, in a folder of its own within the run's ``folder``.
+
+    A bundle is made beside the others, and moved to its place once it is whole.
+    """
 
     def __init__(self, state: RunState, fitting: Fitting, folder: Path, inside: str = WINNERS) -> None:
         """Make the bundles in the folder ``inside`` that of the run."""
@@ -56,15 +65,16 @@ class BundleMaker:
         self._fitting = fitting
         self._folder = folder
         self._inside = inside
+        self._samples: dict[Architecture, Samples] = {}
 
     def export(self, architecture: Architecture) -> float:
-        """Write the bundle's ``model.onnx``, and the format that the runtime takes.
+        """Begin the bundle: write its ``model.onnx``, and the format that the runtime takes.
 
         Returns the largest difference between the outputs of ``model.onnx`` and of torch.
         """
         state = self._state
         task = self._task(architecture)
-        folder = self._bundle(architecture)
+        folder = begin(self._bundle(architecture))
         module = build_checked(state.resolved.space, architecture, task.signature)
         load_weights(module, load((folder / "model.safetensors").read_bytes()))
         module.eval()
@@ -74,11 +84,13 @@ class BundleMaker:
             export_model(module, task.signature.inputs, batch, folder / TORCH, "torch")
         count = max(batch, PARITY_ITEMS // batch * batch)
         raw = items_at(task.validation, np.resize(np.arange(len(task.validation)), count)).raw
-        return parity(module, folder / ONNX, task.prepared(raw))
+        difference = parity(module, folder / ONNX, task.prepared(raw))
+        self._samples[architecture] = samples_of(task, module)
+        return difference
 
     def deploy(self, architecture: Architecture) -> Deployed:
         """Deploy the exported model. The deployed model stays in the bundle, because it is the one that is measured."""
-        folder = self._bundle(architecture)
+        folder = self._unfinished(architecture)
         shutil.rmtree(folder / DEPLOYED, ignore_errors=True)
         deployed = self.deployed_in(architecture, architecture, folder / DEPLOYED)
         if isinstance(deployed, CandidateError):
@@ -90,7 +102,7 @@ class BundleMaker:
     def deployed_in(self, like: Architecture, winner: Architecture, folder: Path) -> Deployed | CandidateError:
         """Return a winner's exported model, deployed into ``folder`` in the precision of ``like``."""
         bench = self._state.resolved.bench_of(like)
-        exported = self._bundle(winner) / (ONNX if bench.model_format == "onnx" else TORCH)
+        exported = self._unfinished(winner) / (ONNX if bench.model_format == "onnx" else TORCH)
         wishes = wishes_of(self._state.resolved.space, winner)
         (deployed,) = bench.deploy([exported], [folder], wishes=[wishes])
         return deployed
@@ -104,14 +116,16 @@ class BundleMaker:
         plain: Mapping[str, Measurement],
         more: Callable[[float | None], Mapping[str, Any]] = lambda error: {},
     ) -> Evaluation:
-        """Test a winner and return its row. The exported model is tested too, to show what deploying changes.
+        """Test a winner, finish its bundle, and return its row.
+
+        The exported model is tested too, to show what deploying changes.
 
         ``plain`` are measurements of the same weights in fp32, where the precision was chosen. ``more`` returns further
         details of the row by the test error, which is None if the winner fails.
         """
         state = self._state
         task = self._task(architecture)
-        folder = self._bundle(architecture)
+        folder = self._unfinished(architecture)
         deployed, exported = task.criterion.tally(), task.criterion.tally()
         try:
             if isinstance(outcome, CandidateError):
@@ -176,10 +190,10 @@ class BundleMaker:
         return found if all(is_result(each) for score in found.values() for each in score) else {}
 
     def _write_bundle(self, row: Evaluation, measurements: dict[str, Measurement], task: Task) -> None:
-        """Write everything beside the model that someone needs who has only the folder."""
-        state = self._state
-        folder = self._bundle(row.architecture)
+        """Write everything beside the model that someone needs who has only the folder, and move it to its place."""
+        state, folder = self._state, self._unfinished(row.architecture)
         preparation = task.preparation or array_preparation(task.signature.to_json()["inputs"])
+        samples = self._samples.pop(row.architecture)
         description: dict[str, Any] = {
             "id": row.architecture.id,
             "choices": dict(row.architecture),
@@ -201,15 +215,35 @@ class BundleMaker:
             "target": str(state.resolved.target_of(row.architecture)),
             "deployed": row.details["deployed"],
             "parity": row.details["parity"],
+            "samples": samples.in_words(task.noun),
+            **self._for_the_card(row, task),
         }
-        measured = {name: measurement.to_json() for name, measurement in measurements.items()}
-        write_aside(folder / ABOUT, _json(description))
-        write_aside(folder / "measurement.json", _json(measured))
+        write_samples(folder, samples)
         for name, content in carried_files(preparation).items():
             write_aside(folder / name, content)
+        write_about(folder, description, measurements)
+        settle(self._bundle(row.architecture))
+
+    def _for_the_card(self, row: Evaluation, task: Task) -> dict[str, Any]:
+        """Return what else a model card tells: the data, the training, its cost, and where weights came from."""
+        state, architecture = self._state, row.architecture
+        retrained = state.beliefs.retrainings.get(architecture)
+        details = {} if retrained is None else retrained.details
+        return {
+            "chance_error": row.details["chance_error"],
+            "facts": facts_of(task),
+            "warnings": list(task.warnings),
+            "limits": [str(limit) for limit in state.recipe.parsed_limits],
+            "training": {key: details[key] for key in ("epochs", "seconds", "start", "teacher") if key in details},
+            "search_cost": total_cost(state.journal.rows(Cost), state.recipe.energy.gco2e_per_kwh),
+            "origin": origin_of(innermost(state.resolved.space), architecture),
+        }
 
     def _bundle(self, architecture: Architecture) -> Path:
         return self._folder / self._inside / architecture.id
+
+    def _unfinished(self, architecture: Architecture) -> Path:
+        return unfinished(self._bundle(architecture))
 
 
 def recordable(scores: Mapping[str, Score]) -> dict[str, Score]:
@@ -248,7 +282,3 @@ def _confusion(tally: Tally, task: Task) -> dict[str, Any]:
 
 def _add(tally: Tally, outputs: Float32Array, targets: torch.Tensor) -> None:
     add_finite(tally, torch.from_numpy(outputs), targets)
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

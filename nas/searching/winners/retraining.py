@@ -14,7 +14,7 @@ from nas.errors import CandidateError
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor
 from nas.progress import duration_text
-from nas.results.bundle import WEIGHTS
+from nas.results.bundled.places import weights_of
 from nas.searching.evaluating.proxies import SUPERNET
 from nas.searching.evaluating.training_work import training_work
 from nas.searching.fitting import Fitting
@@ -134,7 +134,7 @@ class Retraining:
         for architecture in architectures:
             shared = replace(row, architecture=architecture)
             if not row.failed:
-                weights = (self._folder / row.details["folder"] / WEIGHTS).read_bytes()
+                weights = weights_of(self._folder / row.details["folder"]).read_bytes()
                 shared = shared_row(row, architecture, self._plan)
                 write_weights(self._folder / shared.details["folder"], weights)
             self._state.add(shared)
@@ -164,7 +164,7 @@ class Retraining:
     def _retrained_teacher(self, best: Architecture) -> RetrainedTeacher:
         resolved, of = self._state.resolved, self._state.beliefs.training_parts.of
         row = self._rows("retrain")[best]
-        weights = (self._folder / row.details["folder"] / WEIGHTS).read_bytes()
+        weights = weights_of(self._folder / row.details["folder"]).read_bytes()
         return RetrainedTeacher(resolved.space, of(best), resolved.task.signature, weights)
 
     def _run(self, seeds: Sequence[SeedOf], name: str, teacher: MakesTeacher | None, executor: Executor) -> None:

@@ -10,6 +10,7 @@ from typing import Any, final
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
 from nas.results.bundle import WEIGHTS
+from nas.results.bundled.places import unfinished
 from nas.searching.state import RunState
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.retraining_plan import RetrainingPlan
@@ -144,7 +145,8 @@ def shared_row(row: Evaluation, architecture: Architecture, plan: RetrainingPlan
     return Evaluation("retrain", architecture, details=details)
 
 
-def write_weights(folder: Path, weights: bytes) -> None:
-    """Write the weights of a winner into its folder, which is made if it does not exist."""
+def write_weights(bundle: Path, weights: bytes) -> None:
+    """Write the weights of a winner to where its bundle is made."""
+    folder = unfinished(bundle)
     folder.mkdir(parents=True, exist_ok=True)
     write_aside(folder / WEIGHTS, weights)

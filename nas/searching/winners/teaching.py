@@ -13,7 +13,7 @@ from typing import final
 import torch
 from safetensors.torch import load
 
-from nas.results.bundle import WEIGHTS
+from nas.results.bundled.places import weights_of
 from nas.searching.beliefs import Beliefs
 from nas.searching.resolving import Resolved
 from nas.space.architecture import Architecture
@@ -64,7 +64,7 @@ class EarlierWeights:
         for architecture in architectures:
             bundle = last_model(beliefs, architecture, before)
             assert bundle is not None, "who asks for retraining has checked that there is a model"
-            self._weights[of(architecture).id] = (folder / bundle / WEIGHTS).read_bytes()
+            self._weights[of(architecture).id] = weights_of(folder / bundle).read_bytes()
 
     def __call__(self, architecture: Architecture, module: torch.nn.Module) -> None:
         """Load the weights into a module. Raises CandidateError if they do not fit."""
@@ -77,7 +77,7 @@ def retrained_teacher(
     """Return the last model of a winner as a teacher."""
     bundle = last_model(beliefs, architecture)
     assert bundle is not None, "a winner has a model"
-    weights = (folder / bundle / WEIGHTS).read_bytes()
+    weights = weights_of(folder / bundle).read_bytes()
     part = beliefs.training_parts.of(architecture)
     return RetrainedTeacher(resolved.space, part, resolved.task.signature, weights)
 

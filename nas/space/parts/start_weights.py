@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from nas.errors import CandidateError, NasError, raised_text
@@ -24,6 +25,29 @@ class HasStart(Protocol):
     def start(self, architecture: Architecture, module: torch.nn.Module) -> None:
         """Load weights into the module that ``build`` returned for this architecture."""
         ...
+
+
+@runtime_checkable
+class HasOrigin(Protocol):
+    """A space that knows where the weights come from with which it begins, so that model cards can tell."""
+
+    def origin(self, architecture: Architecture) -> Mapping[str, str]:
+        """Return what is known of the weights, in words, such as "model", "source" and "licence"; nothing for none."""
+        ...
+
+
+def origin_of(space: SearchSpace, architecture: Architecture) -> dict[str, str]:
+    """Return what is known of the weights from which training begins; nothing where it begins from random ones.
+
+    A space that loads weights but does not tell their origin gives "model": unknown.
+    """
+    if isinstance(space, HasOrigin):
+        try:
+            with own_code():
+                return {str(key): str(value) for key, value in space.origin(architecture).items()}
+        except Exception:  # what a card lacks must not cost a winner
+            return {"model": "unknown"}
+    return {"model": "unknown"} if isinstance(space, HasStart) else {}
 
 
 def check_start(space: SearchSpace) -> None:

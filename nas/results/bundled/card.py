@@ -1,0 +1,226 @@
+"""The model card of a bundle: what the model is, how good, where measured, and what it must not be taken for."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nas.errors import RecipeError
+from nas.progress import duration_text
+from nas.values.error_words import ErrorWords
+from nas.values.measurement import Interval, Measurement
+from nas.values.metric import METRICS
+from nas.values.objective import Limit, limit_text
+
+CARD = "model_card.md"
+SCRATCH = "trained from random ones, so no licence of other weights applies"
+SPLIT = (
+    "The model was trained on the training and validation items together. The test items scored it once, and nothing "
+    "was chosen by them."
+)
+_MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|#~"})
+
+
+def card_text(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> str:
+    """Return the card as Markdown, from a bundle's ``architecture.json`` and its measurements.
+
+    Names that people chose, such as classes, appear as text, whatever is in them.
+    """
+    sections = (
+        ("Use", _use(about)),
+        ("Data", _data(about)),
+        ("Results on the test split", _results(about)),
+        ("Results on the device", _device(about, measured)),
+        ("Limits", _limits(about, measured)),
+        ("Preparation of inputs", _preparation(about)),
+        ("Cost", _cost(about, measured)),
+        ("Licence", _licence(about)),
+        ("Architecture", _architecture(about)),
+        ("Files", _files(about)),
+    )
+    lines = [f"# Model {_plain(about['id'])}", ""]
+    lines += [f"A model for {_plain(about.get('data', 'unknown data'))}, for `{_code(about['target'])}`.", ""]
+    for title, found in sections:
+        lines += [f"## {title}", "", *found, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _use(about: Mapping[str, Any]) -> list[str]:
+    form = about.get("form")
+    made = []
+    if form:
+        tested_on = _code(about.get("tested_on", "another target"))
+        made = [f"This is the form `{_code(form['format'])}` of a winner that was tested on `{tested_on}`."]
+        made += [_sentence(form["agreement"])] if form.get("agreement") else []
+    names = about.get("answers", {}).get("names") or []
+    classes = [f"Answers: {', '.join(map(_plain, names))}."] if names else []
+    batch = "any number of inputs at once" if form and form.get("dynamic_batch") else f"a batch of {about['batch']}"
+    return [
+        *made,
+        f"The deployed model is `{_code(about['deployed'])}`. It takes {batch}.",
+        "Run it without further software of this project: `python predict.py FILE`, with numpy and onnxruntime.",
+        *classes,
+    ]
+
+
+def _data(about: Mapping[str, Any]) -> list[str]:
+    facts = about.get("facts")
+    if not facts:
+        return [f"{_plain(about.get('data', 'Unknown'))}. No more was recorded."]
+    hidden = ("words", "signature")
+    rows = [(_plain(key), _shown(value)) for key, value in facts.items() if key not in hidden]
+    return [*_table(("fact", "value"), rows), "", SPLIT]
+
+
+def _results(about: Mapping[str, Any]) -> list[str]:
+    words = ErrorWords.from_json(about.get("facts", {}).get("words"))
+    low, high = about.get("test_interval_95", (None, None))
+    rows = []
+    if about.get("test_error") is not None:
+        bounds = words.range_text(Interval(low, high))
+        rows.append((words.title, words.text(about["test_error"]), bounds))
+    for name, (value, lower, upper) in about.get("test_scores_95", {}).items():
+        metric = METRICS.get(name)
+        if metric is not None:
+            rows.append((metric.title.lower(), metric.format(value), f"{metric.format(lower)}–{metric.format(upper)}"))
+    found = _table(("metric", "value", "95 % interval"), rows) if rows else ["Nothing was tested."]
+    chance = about.get("chance_error")
+    if chance is not None:
+        compared = f"For comparison, {words.constant} gives {words.text(chance)}."
+        is_near = high is not None and high >= chance
+        worse = " **This model cannot be told from that: it learned nothing.**" if is_near else ""
+        found += ["", compared + worse]
+    if about.get("exported_test_error") is not None and about["exported_test_error"] != about.get("test_error"):
+        found += ["", f"Before it was deployed, the model had {words.text(about['exported_test_error'])}."]
+    return found
+
+
+def _device(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
+    if not measured:
+        return ["Nothing was measured."]
+    rows = [
+        (METRICS[name].title.lower(), *_values(name, each), str(len(each.rounds)))
+        for name, each in measured.items()
+        if name in METRICS
+    ]
+    conditions = next(iter(measured.values())).conditions
+    known = {
+        key: conditions[key] for key in ("processor", "system", "runtime", "threads", "batch") if key in conditions
+    }
+    executed = conditions.get("executed_precision")
+    known |= {"executed precision": executed} if executed else {}
+    lines = [f"- {key}: {_plain(value)}" for key, value in known.items()]
+    doubts = [f"- Doubt: {_sentence(flag)}" for each in measured.values() for flag in each.flags]
+    table = _table(("metric", "median", "95 % interval", "sessions"), rows)
+    raw = "All samples and conditions are in `measurement.json`."
+    return [f"On `{_code(about['target'])}`:", "", *table, "", *lines, *dict.fromkeys(doubts), "", raw]
+
+
+def _limits(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
+    lines = []
+    for text in about.get("limits", ()):
+        try:
+            limit = Limit.parse(text)
+        except RecipeError:  # a metric that only another version knows
+            continue
+        value = _bound(about, measured, limit.metric.name)
+        state = "not checked" if value is None else "met" if limit.holds(value) else "**not met**"
+        lines.append(f"- Asked for: {limit_text(limit)}, {state}.")
+    lines += [f"- {_sentence(text)}" for text in about.get("warnings", ())]
+    return [
+        *lines,
+        "- The test items come from the same source as the training items. Other data may give other results.",
+        "- Times, memory and energy hold for the device and the versions above alone: measure again on yours.",
+        f"- Nobody has tested the model for uses other than {_plain(about.get('data', 'its data'))}.",
+    ]
+
+
+def _bound(about: Mapping[str, Any], measured: Mapping[str, Measurement], name: str) -> float | None:
+    """Return what a limit is checked against: for a measurement, the upper bound of its interval."""
+    if name in measured:
+        return measured[name].interval.upper
+    scores = {"error": about.get("test_error"), **{k: v[0] for k, v in about.get("test_scores_95", {}).items()}}
+    found = scores.get(name, about.get(name))
+    return None if found is None else float(found)
+
+
+def _preparation(about: Mapping[str, Any]) -> list[str]:
+    steps = about.get("preparation", {}).get("in_words", ())
+    return [f"{number}. {_plain(step)}" for number, step in enumerate(steps, 1)] or ["None was recorded."]
+
+
+def _cost(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
+    trained = about.get("training", {})
+    lines = []
+    if "seconds" in trained:
+        lines.append(f"- Training this model: {trained.get('epochs')} epochs in {duration_text(trained['seconds'])}.")
+    lines += [f"- The search, {_plain(key)}: {_shown(value)}." for key, value in about.get("search_cost", {}).items()]
+    energy = measured.get("energy_mj")
+    lines += [] if energy is None else [f"- One inference: {' '.join(_values('energy_mj', energy))}."]
+    lines.append(f"- Parameters: {about.get('params', 0):,.0f}; multiply-accumulates: {about.get('macs', 0):,.0f}.")
+    return lines
+
+
+def _licence(about: Mapping[str, Any]) -> list[str]:
+    origin = about.get("origin")
+    if origin is None:
+        weights = "Where the weights began was not recorded."
+    elif not origin:
+        weights = f"The weights were {SCRATCH}."
+    else:
+        told = "; ".join(f"{_plain(key)}: {_plain(value)}" for key, value in origin.items())
+        unknown = "" if "licence" in origin else " Their licence is not known: ask who made them."
+        weights = f"The weights began from others. {told}.{unknown}"
+    return [weights, "The licence of the data applies too; this project does not know it."]
+
+
+def _architecture(about: Mapping[str, Any]) -> list[str]:
+    space = about.get("space", {}).get("name", "unknown")
+    rows = [(_plain(name), _shown(option)) for name, option in about.get("choices", {}).items()]
+    return [f"Space: {_plain(space)}.", "", *_table(("choice", "option"), rows)]
+
+
+def _files(about: Mapping[str, Any]) -> list[str]:
+    lines = ["`manifest.json` has the SHA-256 hash of every file. Check them with `nas bundle verify`."]
+    if about.get("samples"):
+        lines.append(
+            f"`samples.safetensors` holds {_plain(about['samples'])}, by which models are checked elsewhere. "
+            "If your data are private, give away a copy without it: `nas bundle export --no-samples`."
+        )
+    return lines
+
+
+def _values(name: str, found: Measurement) -> tuple[str, str]:
+    form, interval = METRICS[name].format, found.interval
+    bounds = "exact" if interval.is_point else f"{form(interval.lower)}–{form(interval.upper)}"
+    return form(found.median), bounds
+
+
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return a table of Markdown; cells of rows are escaped already or made of numbers."""
+    rule = ["---"] * len(titles)
+    return [f"| {' | '.join(cells)} |" for cells in (titles, rule, *rows)]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_plain(key)}: {_plain(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    return _plain(value)
+
+
+def _sentence(text: str) -> str:
+    plain = _plain(text)
+    return f"{plain[:1].upper()}{plain[1:]}{'' if plain.endswith('.') else '.'}"
+
+
+def _plain(value: Any) -> str:
+    """Return a value as text in one line, in which neither HTML nor Markdown means anything."""
+    return html.escape(" ".join(str(value).split()).translate(_MARKUP), quote=False)
+
+
+def _code(value: Any) -> str:
+    """Return a value for a span of code."""
+    return " ".join(str(value).split()).replace("`", "'")

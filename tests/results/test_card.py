@@ -1,0 +1,111 @@
+"""The model card says what a model is, how good, and what is doubtful; names in it are text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nas.results.bundled.card import card_text
+from nas.values.measurement import Measurement
+
+ABOUT: dict[str, Any] = {
+    "id": "0123456789ab",
+    "data": "digits",
+    "target": "onnxruntime-cpu:fp32:batch=1:threads=1",
+    "deployed": "model.onnx",
+    "batch": 1,
+    "answers": {"kind": "classification", "names": ["cat", "dog"]},
+    "preparation": {"in_words": ["Scale to 8×8 pixels.", "Divide by 255."]},
+    "params": 1234,
+    "macs": 56789,
+    "test_error": 0.05,
+    "test_interval_95": [0.03, 0.08],
+    "exported_test_error": 0.04,
+    "test_scores_95": {"balanced_error": [0.06, 0.04, 0.09]},
+    "chance_error": 0.5,
+    "facts": {"name": "digits", "training images": 1000, "test images": 400},
+    "warnings": ["classes are unequal: cat has 90 % of the training images"],
+    "limits": ["latency_ms <= 2ms", "accuracy >= 99%"],
+    "training": {"epochs": 16, "seconds": 95.0},
+    "search_cost": {"time": "12 min 05 s", "energy": "not measured"},
+    "origin": {},
+    "space": {"name": "mobilenet"},
+    "choices": {"depth": 3},
+    "samples": "400 test images with torch's outputs",
+}
+MEASURED = {
+    "latency_ms": Measurement(
+        "latency_ms",
+        ABOUT["target"],
+        ((1.0,), (1.01,), (0.99,), (1.0,), (1.02,)),
+        {"processor": "A1", "runtime": "onnxruntime 1.32", "executed_precision": "fp32"},
+        ("the machine was busy",),
+    )
+}
+
+
+def test_a_card_answers_what_people_ask() -> None:
+    """What it is, how good with intervals, where measured, which limits hold, and what it cost."""
+    text = card_text(ABOUT, MEASURED)
+    for words in (
+        "# Model 0123456789ab",
+        "| accuracy | 95.00 % | 92.00–97.00 % |",
+        "| balanced error | 6.00 % | 4.00 %–9.00 % |",
+        "always answering the most frequent class gives 50.00 %",
+        "Before it was deployed, the model had 96.00 %",
+        "| latency | 1 ms |",
+        "- processor: A1",
+        "- Doubt: The machine was busy.",
+        "latency ≤ 2 ms, met",
+        "accuracy ≥ 99 %, **not met**",
+        "Classes are unequal",
+        "1. Scale to 8×8 pixels.",
+        "16 epochs in 1 min 35 s",
+        "The search, time: 12 min 05 s.",
+        "trained from random ones",
+        "| depth | 3 |",
+        "| training images | 1000 |",
+        "nas bundle export --no-samples",
+    ):
+        assert words in text, words
+    assert "learned nothing" not in text
+
+
+def test_a_model_near_chance_is_marked() -> None:
+    assert "**This model cannot be told from that" in card_text({**ABOUT, "chance_error": 0.07}, MEASURED)
+
+
+@pytest.mark.parametrize(
+    ("origin", "says"),
+    [
+        ({"model": "resnet18", "licence": "apache-2.0"}, "licence: apache-2.0"),
+        ({"model": "unknown"}, "Their licence is not known: ask who made them."),
+        (None, "was not recorded"),
+    ],
+)
+def test_the_licence_of_pretrained_weights_is_told(origin: Any, says: str) -> None:
+    assert says in card_text({**ABOUT, "origin": origin}, MEASURED)
+
+
+def test_hostile_names_are_text() -> None:
+    """Neither HTML, nor Markdown, nor a new line or column of a table."""
+    name = "<script>alert(1)</script>|\n# [x](javascript:y) `a` **b**"
+    about = {**ABOUT, "answers": {"kind": "classification", "names": [name]}, "choices": {name: name}, "data": name}
+    text = card_text({**about, "warnings": [name], "facts": {name: name}, "origin": {name: name}}, MEASURED)
+    assert "<script" not in text
+    assert "[x](javascript" not in text
+    assert "\n# [" not in text
+    assert "**b**" not in text
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.replace("\\|", "").count("|") in (3, 4, 5)
+
+
+def test_what_an_older_bundle_lacks_is_left_out() -> None:
+    """Its card still has every section."""
+    old = {key: ABOUT[key] for key in ("id", "target", "deployed", "batch")}
+    text = card_text(old, {})
+    assert text.count("\n## ") == 10
+    assert "Nothing was tested." in text
+    assert "Nothing was measured." in text
