@@ -1,5 +1,11 @@
 """The public names of ``nas`` and their homes: the one list, which ``__init__.py`` and type checkers read."""
 
+from nas.bundles.agreement import Agreement as Agreement
+from nas.bundles.drifting import Drift as Drift, DriftedWinner as DriftedWinner, drift as drift
+from nas.bundles.exporting import ExportedForm as ExportedForm, export_bundle as export_bundle
+from nas.bundles.measuring import Effort as Effort
+from nas.bundles.moved import Moved as Moved
+from nas.bundles.verifying import Check as Check, VerifiedBundle as VerifiedBundle, verify_bundle as verify_bundle
 from nas.errors import (
     CandidateError as CandidateError,
     DataError as DataError,
@@ -55,6 +61,7 @@ from nas.progress import NullProgress as NullProgress, PlainProgress as PlainPro
 from nas.recipe.recipe import Recipe as Recipe, read_recipe as read_recipe
 from nas.recipe.toml_text import apply_overrides as apply_overrides
 from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRecipe
+from nas.results.bundle import Bundle as Bundle
 from nas.results.front import Front as Front
 from nas.results.run import Run as Run
 from nas.results.run_folder import load_run as load_run
@@ -94,7 +101,7 @@ from nas.space.parts.encoding import decode as decode, encode as encode
 from nas.space.parts.known_values import HasKnown as HasKnown
 from nas.space.parts.own_inputs import HasInputs as HasInputs, signature_of as signature_of, wishes_of as wishes_of
 from nas.space.parts.parents import HasParent as HasParent
-from nas.space.parts.start_weights import HasStart as HasStart, load_start as load_start
+from nas.space.parts.start_weights import HasOrigin as HasOrigin, HasStart as HasStart, load_start as load_start
 from nas.space.plug_ins import (
     load_plug_in as load_plug_in,
     parameters_of as parameters_of,

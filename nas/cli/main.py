@@ -15,11 +15,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from nas.cli.bundle.export import export as export_in_form
+from nas.cli.bundle.verify import verify
 from nas.cli.list_names import list_names
 from nas.cli.measure import measure
 from nas.cli.plug_in_summaries import first_sentence
 from nas.cli.predictor.onboard import onboard
 from nas.cli.predictor.report import report as report_on_predictor
+from nas.cli.runs.drift import drift
 from nas.cli.runs.report import report
 from nas.cli.runs.retrain import retrain
 from nas.cli.runs.serve import serve
@@ -70,6 +73,9 @@ app = typer.Typer(
 predictor_commands = typer.Typer(
     help="Check predictors, and extend tables to new targets.", no_args_is_help=True, rich_markup_mode=None
 )
+bundle_commands = typer.Typer(
+    help="Export winners in other forms, and check bundles.", no_args_is_help=True, rich_markup_mode=None
+)
 
 app.command()(search)
 app.command()(shrink)
@@ -78,10 +84,14 @@ app.command()(report)
 app.command()(serve)
 app.command()(solve)
 app.command()(retrain)
+app.command()(drift)
 app.command("list")(list_names)
 app.command()(measure)
 app.add_typer(target_commands, name="target", cls=_Commands)
 app.add_typer(predictor_commands, name="predictor", cls=_Commands)
+app.add_typer(bundle_commands, name="bundle", cls=_Commands)
+bundle_commands.command("export")(export_in_form)
+bundle_commands.command()(verify)
 predictor_commands.command("report")(report_on_predictor)
 predictor_commands.command()(onboard)
 

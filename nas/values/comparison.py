@@ -54,6 +54,17 @@ def is_surely_less(one: Estimate, other: Estimate) -> bool:
     return bool(_surely_less(*_columns([[one]]), *_columns([[other]]))[0, 0])
 
 
+def ratio_of(one: Estimate, other: Estimate) -> Estimate:
+    """Return how many times ``other`` ``one`` is, with the 95 % interval of the ratio. All bounds must be positive.
+
+    The halves of both intervals that face each other are added in quadrature, as logarithms.
+    """
+    ratio = one.value / other.value
+    down = math.hypot(math.log(one.value / one.interval.lower), math.log(other.interval.upper / other.value))
+    up = math.hypot(math.log(one.interval.upper / one.value), math.log(other.value / other.interval.lower))
+    return Estimate(ratio, Interval(ratio * math.exp(-down), ratio * math.exp(up)))
+
+
 def standings(points: Mapping[str, Sequence[Estimate]]) -> dict[str, Standing]:
     """Return the place of each named point among the others. A point is one estimate for each objective, lower better.
 

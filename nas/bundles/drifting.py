@@ -1,0 +1,309 @@
+"""Measuring the winners of a run again: which of them moved, by how much, and which now break their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, final
+
+from nas.bundles.finding import read_bundle
+from nas.bundles.measuring import Effort
+from nas.bundles.moved import Moved, change_text, differences, moved_between
+from nas.bundles.sources import GivenSpace, Source
+from nas.bundles.verifying import deployed_model
+from nas.errors import CandidateError, JournalError, NasError, RecipeError
+from nas.hardware.bench import Bench
+from nas.hardware.runtimes.runtime import Deployed
+from nas.progress import Progress
+from nas.reports.progress_display import ProgressChoice, chosen_progress
+from nas.results.bundle import Bundle
+from nas.results.bundled.manifest import changes_in, has_manifest
+from nas.results.run import Run
+from nas.results.run_folder import check_run_folder, read_run
+from nas.results.winner import Winner
+from nas.signals import stopping
+from nas.storage.scratch import temporary_folder
+from nas.values.measurement import Measurement
+from nas.values.objective import Limit, limit_text
+from nas.values.target import Target
+
+COUNTED = "weight_bytes"
+"""Deploying counts the bytes of weights, which do not change afterwards."""
+MUCH_SLOWER = 0.1
+"""A machine that is slower or faster than recorded by more than this share is told."""
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class DriftedWinner:
+    """A winner that was measured again.
+
+    Attributes:
+        id: the id of its architecture.
+        moved: by metric, the measurement of the run and the new one.
+        breaks: the limits that it now breaks, and met in the run.
+        still_breaks: the limits that it broke in the run, and still does.
+        mended: the limits that it broke in the run, and now meets.
+        failure: the reason why it could not be measured; empty if it was.
+    """
+
+    id: str
+    moved: Mapping[str, Moved] = field(default_factory=dict)
+    breaks: tuple[Limit, ...] = ()
+    still_breaks: tuple[Limit, ...] = ()
+    mended: tuple[Limit, ...] = ()
+    failure: str = ""
+
+    @property
+    def has_moved(self) -> bool:
+        """True if one of its values differs by more than the joint 95 % interval."""
+        return any(each.is_sure for each in self.moved.values())
+
+    def __repr__(self) -> str:
+        if self.failure:
+            return f"{self.id}: not measured: {self.failure}"
+        texts = [each.text for each in self.moved.values() if each.is_sure] or ["as before"]
+        texts += [] if self.has_moved else [each.text for each in list(self.moved.values())[:1]]
+        texts += [f"now BREAKS {limit_text(each)}{self._at(each)}" for each in self.breaks]
+        texts += [f"still breaks {limit_text(each)}{self._at(each)}" for each in self.still_breaks]
+        texts += [f"now meets {limit_text(each)}" for each in self.mended]
+        return f"{self.id}: {'; '.join(texts)}"
+
+    def _at(self, limit: Limit) -> str:
+        """Return the bound of the measurement that breaks a limit."""
+        upper = self.moved[limit.metric.name].now.interval.upper
+        return f" (up to {limit.metric.format_apart(upper, limit.value)[0]})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "id": self.id,
+            "moved": self.has_moved,
+            "metrics": {name: each.to_json() for name, each in self.moved.items()},
+            "breaks": [str(each) for each in self.breaks],
+            "still_breaks": [str(each) for each in self.still_breaks],
+            "now_meets": [str(each) for each in self.mended],
+            "failure": self.failure or None,
+        }
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class Drift:
+    """The winners of a run, measured again together.
+
+    Attributes:
+        run_folder: the folder of the run.
+        target: what was measured on, as text.
+        winners: each winner, in the order of the front.
+        circumstances: what is another than in the run, such as the version of the runtime.
+        notes: sentences about all winners, such as that they moved together.
+
+    Example::
+
+        drift = nas.drift("runs/digits-mobilenet")
+        broken = [winner.id for winner in drift.winners if winner.breaks]
+    """
+
+    run_folder: Path
+    target: str
+    winners: tuple[DriftedWinner, ...]
+    circumstances: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def breaks(self) -> tuple[DriftedWinner, ...]:
+        """The winners that now break a limit that they met."""
+        return tuple(each for each in self.winners if each.breaks)
+
+    @property
+    def failed(self) -> tuple[DriftedWinner, ...]:
+        """The winners that could not be measured."""
+        return tuple(each for each in self.winners if each.failure)
+
+    def __repr__(self) -> str:
+        moved = sum(each.has_moved for each in self.winners)
+        measured = len(self.winners) - len(self.failed)
+        title = f"{self.run_folder} on {self.target}: {moved} of {measured} winners moved"
+        title += f", {len(self.breaks)} now break a limit" if self.breaks else ", no further limit is broken"
+        lines = [f"{title}.", *(f"  {each!r}" for each in self.winners)]
+        lines += [f"  since then, {text}" for text in self.circumstances]
+        return "\n".join([*lines, *(f"  {text}" for text in self.notes)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "run_folder": str(self.run_folder),
+            "target": self.target,
+            "winners": [each.to_json() for each in self.winners],
+            "circumstances": list(self.circumstances),
+            "notes": list(self.notes),
+        }
+
+
+@stopping()
+def drift(
+    folder: Path | str,
+    *,
+    target: str | None = None,
+    space: GivenSpace | None = None,
+    trust: bool = False,
+    effort: Effort | None = None,
+    progress: ProgressChoice = "auto",
+) -> Drift:
+    """Measure the winners of a run again, together, and return which moved and which now break their limits.
+
+    Two values are told apart by their joint 95 % interval. Latencies are corrected by the reference model, then and
+    now, so a machine that is slower for a while does not count as drift; a note tells it. The run does not change.
+
+    Args:
+        folder: the folder of a run.
+        target: another target; by default that of each winner. Models are then deployed for it from their bundles.
+        space: the space, or its name, where the run was given one as an object and the target needs torch programs.
+        trust: let code run that the run names as ``module:Name``.
+        effort: how precisely they are measured.
+        progress: as in ``search``.
+
+    Raises:
+        RecipeError: the run has no winners with models, or the target is unknown.
+        TargetError: the target cannot be measured here.
+        JournalError: the folder is no run that can be read.
+    """
+    folder = Path(folder)
+    check_run_folder(folder, folder.parent)
+    run = read_run(folder)
+    winners = [each for each in run.front if each.bundle is not None]
+    if not winners:
+        what = "its values come from a table" if run.table is not None else "it has none yet"
+        raise RecipeError(f"drift is that of a run's winners with models, but of {folder} {what}.")
+    shown = chosen_progress(progress)
+    try:
+        work = _Drifting(run, effort or Effort(), shown, space, trust)
+        return work.result(winners, None if target is None else Target.parse(target))
+    finally:
+        shown.close()
+
+
+@final
+class _Drifting:
+    def __init__(self, run: Run, effort: Effort, progress: Progress, space: GivenSpace | None, trust: bool) -> None:
+        self._run = run
+        self._effort = effort
+        self._progress = progress
+        self._space = space
+        self._trust = trust
+
+    def result(self, winners: Sequence[Winner], target: Target | None) -> Drift:
+        """Measure winners, those of one target together."""
+        groups: dict[Target, list[tuple[Winner, Bundle]]] = {}
+        found: dict[str, DriftedWinner] = {}
+        for winner in winners:
+            try:
+                bundle = _sound_bundle(winner)
+                own = Target.parse(bundle.about["target"])
+            except NasError as error:
+                found[winner.architecture.id] = DriftedWinner(winner.architecture.id, failure=str(error))
+                continue
+            groups.setdefault(target or own, []).append((winner, bundle))
+        for each, members in groups.items():
+            found |= self._measured(each, members)
+        order = [found[winner.architecture.id] for winner in winners]
+        places = " and ".join(map(str, groups)) or str(target or self._run.target)
+        then_now = [(m.then, m.now) for each in order for m in each.moved.values()]
+        changes = [text for then, now in then_now for text in differences({then.metric: then}, {now.metric: now})]
+        notes = (*_together(order), *_machine(order))
+        return Drift(self._run.run_folder, places, tuple(order), tuple(dict.fromkeys(changes)), notes)
+
+    def _measured(self, target: Target, members: Sequence[tuple[Winner, Bundle]]) -> dict[str, DriftedWinner]:
+        found: dict[str, DriftedWinner] = {}
+        sources = [Source(bundle, self._space, trust=self._trust) for _, bundle in members]
+        bench = self._effort.open(target, sources[0].calibration, self._progress)
+        metrics = list(dict.fromkeys(name for winner, _ in members for name in winner.measurements if name != COUNTED))
+        with temporary_folder("drift") as scratch:
+            models: dict[str, Deployed] = {}
+            for source, (winner, bundle) in zip(sources, members, strict=True):
+                key = winner.architecture.id
+                try:
+                    models[key] = self._model(bench, target, source, bundle, scratch / key)
+                except NasError as error:
+                    found[key] = DriftedWinner(key, failure=str(error))
+            if not models:
+                return found
+            outcomes = self._effort.measure(bench, list(models.values()), self._progress, metrics)
+        by_id = {winner.architecture.id: winner for winner, _ in members}
+        for key, outcome in zip(models, outcomes, strict=True):
+            if isinstance(outcome, CandidateError):
+                found[key] = DriftedWinner(key, failure=outcome.reason)
+            else:
+                found[key] = self._judged(by_id[key], outcome)
+        return found
+
+    def _model(self, bench: Bench, target: Target, source: Source, bundle: Bundle, scratch: Path) -> Deployed:
+        """Return the file that the run measured, or the model deployed for another target."""
+        if str(target) == bundle.about["target"]:
+            model = deployed_model(bundle)
+            if model is None:
+                raise JournalError(f"{bundle.about['deployed']} is missing in {bundle.folder}.")
+            return model
+        scratch.mkdir()
+        exported = source.exported(bench.model_format, target.batch, scratch)
+        (deployed,) = bench.deploy([exported], [scratch / "deployed"])
+        if isinstance(deployed, CandidateError):
+            raise deployed
+        return deployed
+
+    def _judged(self, winner: Winner, now: Mapping[str, Measurement]) -> DriftedWinner:
+        moved = moved_between(winner.measurements, now)
+        checked = [limit for limit in self._run.limits if limit.metric.name in moved]
+        broke = winner.broken(checked)
+        breaks = [limit for limit in checked if not limit.holds(now[limit.metric.name].interval.upper)]
+        return DriftedWinner(
+            winner.architecture.id,
+            moved,
+            breaks=tuple(limit for limit in breaks if limit not in broke),
+            still_breaks=tuple(limit for limit in breaks if limit in broke),
+            mended=tuple(limit for limit in broke if limit not in breaks),
+        )
+
+
+def _sound_bundle(winner: Winner) -> Bundle:
+    """Return a winner's bundle. Raises JournalError if it, or its deployed model, is missing or has changed."""
+    assert winner.bundle is not None
+    bundle = read_bundle(winner.bundle)
+    if has_manifest(bundle.folder):
+        changes = changes_in(bundle.folder)
+        if changes.touches(bundle.about["deployed"]):
+            raise JournalError(
+                f"{bundle.about['deployed']} must be the file that was measured, but it is missing or has changed; "
+                f"see: nas bundle verify {bundle.folder}."
+            )
+    return bundle
+
+
+def _together(winners: Sequence[DriftedWinner]) -> Iterator[str]:
+    """Yield a sentence for each metric by which all winners moved in the same direction."""
+    measured = [each for each in winners if each.moved]
+    for name in dict.fromkeys(name for each in measured for name in each.moved):
+        changes = [each.moved[name] for each in measured if name in each.moved]
+        ratios = [each.ratio for each in changes if each.ratio is not None and each.is_sure]
+        if len(changes) < 2 or len(ratios) < len(changes) or len({each.value > 1 for each in ratios}) > 1:
+            continue
+        typical = sorted(ratios, key=lambda each: each.value)[len(ratios) // 2]
+        yield (
+            f"All winners moved the same way in {changes[0].metric.title.lower()}, typically by "
+            f"{change_text(typical)}: look for one cause, such as the device, its clock or a version."
+        )
+
+
+def _machine(winners: Sequence[DriftedWinner]) -> Iterator[str]:
+    """Yield a sentence if the machine itself is slower or faster now than its recorded reference speed."""
+    drifts = [each.moved["latency_ms"].now.drift for each in winners if "latency_ms" in each.moved]
+    if drifts and abs(median(drifts) - 1) > MUCH_SLOWER:
+        share = 100 * abs(median(drifts) - 1)
+        word = "slower" if median(drifts) > 1 else "faster"
+        yield (
+            f"The machine is {share:.0f} % {word} at present than when its reference speed was recorded. Latencies "
+            "are corrected for that; models take as much longer or shorter until it is over."
+        )

@@ -1,0 +1,94 @@
+"""Measuring models of bundles together, with all that their target can measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.errors import CandidateError, RecipeError, TargetError
+from nas.hardware.bench import Bench, Outcome
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
+from nas.hardware.runtimes.runtime import Deployed
+from nas.progress import Progress
+from nas.tasks.deployed.inputs import Arrays
+from nas.values.target import Target
+
+ENERGY = "energy_mj"
+METRICS = ("latency_ms", "peak_memory_mib", "model_bytes", "weight_bytes")
+"""What is measured of every model where the target allows it; the energy too where there is a meter."""
+FIRST_ROUNDS = 5
+OpenBench = Callable[[Target], Bench]
+Calibration = Callable[[Mapping[str, Any]], Arrays]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How precisely models are measured, and the seed of their order. ``bench`` replaces the device, for tests.
+
+    Sessions end when half of the 95 % interval is at most ``within`` of the median, or after ``max_rounds``.
+    """
+
+    within: float = 0.01
+    max_rounds: int = 15
+    seed: int = 0
+    bench: OpenBench | None = None
+
+    def open(self, target: Target, calibration: Calibration, progress: Progress) -> Bench:
+        """Return the bench of a target.
+
+        Raises:
+            RecipeError: the runtime is unknown, or the effort is none.
+            TargetError: the target cannot be measured here; the message says what to install.
+        """
+        if self.bench is not None:
+            return self.bench(target)
+        if self.max_rounds < 2 or not self.within >= 0:
+            raise RecipeError(
+                f"models are measured in at least 2 sessions, to within a share of at least 0, but got "
+                f"max_rounds={self.max_rounds} and within={self.within}."
+            )
+        rounds = min(FIRST_ROUNDS, self.max_rounds)
+        settings = BenchSettings(rounds=rounds, max_rounds=self.max_rounds, precision=self.within)
+        return DeviceBench(target, settings, calibration=calibration, say=progress.say)
+
+    def measure(
+        self, bench: Bench, models: Sequence[Deployed], progress: Progress, metrics: Sequence[str] | None = None
+    ) -> list[Outcome]:
+        """Return each model's measurements. They take turns, so that they compare.
+
+        ``metrics`` are those wanted; of these, what the target cannot measure is left out.
+        """
+        rng = np.random.default_rng(self.seed)
+        wanted = [name for name in metrics or (*METRICS, ENERGY) if bench.can_measure(name)]
+        plain = [name for name in wanted if name != ENERGY]
+        _ = bench.fingerprint  # before the stage: its first use measures the target, which takes a while
+        progress.stage(
+            f"sessions of measuring {len(models)} model{'s' * (len(models) != 1)}", len(models) * bench.rounds
+        )
+        outcomes = bench.measure(models, plain, rng, progress.advance) if plain else [{} for _ in models]
+        progress.close()
+        return _with_energy(bench, models, outcomes, rng, progress) if ENERGY in wanted else outcomes
+
+
+def _with_energy(
+    bench: Bench, models: Sequence[Deployed], outcomes: list[Outcome], rng: np.random.Generator, progress: Progress
+) -> list[Outcome]:
+    """Return outcomes with energies where the meter gives one. Energy is optional."""
+    found = list(outcomes)
+    sound = [place for place, outcome in enumerate(found) if not isinstance(outcome, CandidateError)]
+    try:
+        energies = bench.measure([models[place] for place in sound], [ENERGY], rng)
+    except TargetError as error:
+        progress.say(f"the energy could not be measured: {error}")
+        return found
+    for place, energy in zip(sound, energies, strict=True):
+        known = found[place]
+        if isinstance(energy, CandidateError):
+            progress.say(f"the energy could not be measured: {energy.reason}")
+        elif not isinstance(known, CandidateError):
+            found[place] = {**known, **energy}
+    return found

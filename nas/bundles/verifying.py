@@ -1,0 +1,281 @@
+"""Checking a bundle: its files by their hashes, its models against torch, and its measurements by new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, final
+
+from nas.bundles.agreement import Agreement
+from nas.bundles.exporting import FORM
+from nas.bundles.finding import find_bundle
+from nas.bundles.measuring import Effort
+from nas.bundles.moved import Moved, differences, is_same_place, moved_between
+from nas.bundles.sources import ONNX, GivenSpace, Source, outputs_in_torch
+from nas.errors import CandidateError, NasError
+from nas.formats.onnx_session import outputs_of
+from nas.hardware.bench import Bench
+from nas.hardware.runtimes.runtime import Deployed
+from nas.progress import Progress
+from nas.reports.progress_display import ProgressChoice, chosen_progress
+from nas.results.bundle import ABOUT, WEIGHTS, Bundle
+from nas.results.bundled.manifest import MANIFEST, Changes, changes_in, has_manifest
+from nas.results.bundled.samples import SAMPLES
+from nas.results.bundled.writing import read_measured
+from nas.signals import stopping
+from nas.values.measurement import Measurement
+from nas.values.target import Target
+
+State = Literal["sound", "failed", "unchecked"]
+MARKS = {"sound": "ok", "failed": "FAILED", "unchecked": "not checked"}
+MOST_NAMED = 8
+TIME = "latency_ms"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a bundle: what was checked, if it is sound, and a sentence about it."""
+
+    what: str
+    state: State
+    text: str
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class VerifiedBundle:
+    """What was found of a bundle.
+
+    Attributes:
+        folder: the bundle.
+        checks: each check with its state; ``unchecked`` ones say why.
+        moved: by metric, the measurement in the bundle and the new one; empty if nothing was measured.
+        circumstances: what is another than when the bundle was measured, such as the processor.
+
+    Example::
+
+        verified = nas.verify_bundle("runs/digits/winners/0123456789ab")
+        assert verified.is_sound, verified
+    """
+
+    folder: Path
+    checks: tuple[Check, ...]
+    moved: Mapping[str, Moved] = field(default_factory=dict)
+    circumstances: tuple[str, ...] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """True if no check failed. Some may have been impossible."""
+        return all(check.state != "failed" for check in self.checks)
+
+    @property
+    def is_complete(self) -> bool:
+        """True if every check was possible."""
+        return all(check.state != "unchecked" for check in self.checks)
+
+    def __repr__(self) -> str:
+        lines = [str(self.folder)]
+        lines += [f"  {MARKS[check.state]:<12}{check.what}: {check.text}" for check in self.checks]
+        lines += [f"  {'moved' if each.is_sure else 'as before':<12}{each.text}" for each in self.moved.values()]
+        lines += [f"  since then, {text}" for text in self.circumstances]
+        ending = "The bundle is sound" if self.is_sound else "The bundle is not sound"
+        return "\n".join([*lines, f"{ending}{'' if self.is_complete else ', as far as it can be checked here'}."])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "bundle": str(self.folder),
+            "sound": self.is_sound,
+            "complete": self.is_complete,
+            "checks": [vars(check) for check in self.checks],
+            "measured": {name: each.to_json() for name, each in self.moved.items()},
+            "circumstances": list(self.circumstances),
+        }
+
+
+@stopping()
+def verify_bundle(
+    what: Path | str,
+    *,
+    measure: bool = True,
+    run: Path | str | None = None,
+    runs: Path | str = "runs",
+    space: GivenSpace | None = None,
+    trust: bool = False,
+    effort: Effort | None = None,
+    progress: ProgressChoice = "auto",
+) -> VerifiedBundle:
+    """Check a bundle and return what was found: its hashes, its models against torch, and its values by new ones.
+
+    A file that is missing or changed is named, and what depends on it is not checked. Bundles of version 0.8 and before
+    have no hashes; the result says what cannot be checked of them.
+
+    Args:
+        what: a bundle's folder, or the id of a winner.
+        measure: measure the deployed model again.
+        run: the run in which an id is looked for; by default all in ``runs``.
+        runs: the folder of runs.
+        space: the space, or its name, where the search was given one as an object; its module is compared too.
+        trust: let code run that the bundle names as ``module:Name``.
+        effort: how precisely it is measured.
+        progress: as in ``search``.
+
+    Raises:
+        JournalError: there is no such bundle, or its description cannot be read.
+    """
+    files, found = _files_first(Path(what)) if run is None else ([], None)
+    if found is not None and found.touches(ABOUT):
+        files.append(Check("all else", "unchecked", f"{ABOUT} must be whole for that."))
+        return VerifiedBundle(Path(what), tuple(files))
+    source = Source(find_bundle(what, run, Path(runs)), space, trust=trust)
+    shown = chosen_progress(progress)
+    try:
+        return _Verifying(source, effort or Effort(), shown).run(measure)
+    finally:
+        shown.close()
+
+
+@final
+class _Verifying:
+    def __init__(self, source: Source, effort: Effort, progress: Progress) -> None:
+        self._source = source
+        self._bundle: Bundle = source.bundle
+        self._effort = effort
+        self._progress = progress
+        self._checks, found = _files_first(source.bundle.folder)
+        self._changes = found or Changes(0)
+
+    def run(self, measure: bool) -> VerifiedBundle:
+        self._check_weights()
+        self._check_file_of_onnx()
+        bench = self._opened()
+        if bench is not None:
+            self._check_deployed(bench)
+        now = self._measured(bench) if measure and bench is not None else {}
+        then = read_measured(self._bundle.folder)
+        if measure and bench is not None and not then:
+            self._add("measurements", "unchecked", "the bundle has none that can be read.")
+        return VerifiedBundle(
+            self._bundle.folder, tuple(self._checks), moved_between(then, now), differences(then, now)
+        )
+
+    def _add(self, what: str, state: State, text: str) -> None:
+        self._checks.append(Check(what, state, text))
+
+    def _check_weights(self) -> None:
+        """Compare the module that the space builds, with the bundle's weights, with torch's recorded outputs."""
+        what = f"{WEIGHTS} in torch"
+        if FORM in self._bundle.about or self._is_unsound(what, WEIGHTS, SAMPLES):
+            return
+        if self._source.samples is None:
+            self._add(what, "unchecked", f"the bundle has no {SAMPLES} with real items and torch's outputs.")
+            return
+        try:
+            reference = self._source.reference
+            outputs = outputs_in_torch(self._source.module, reference.inputs)
+            self._judge(what, reference.agreement(outputs, self._bundle.answers), "fp32")
+        except CandidateError as error:
+            self._add(what, "failed", error.reason)
+        except NasError as error:
+            self._add(what, "unchecked", str(error))
+
+    def _check_file_of_onnx(self) -> None:
+        """Compare ``model.onnx``, which ``predict.py`` runs, with torch."""
+        if not (self._bundle.folder / ONNX).is_file() or self._bundle.about.get("deployed") == ONNX:
+            return  # the deployed form is checked on its own
+        self._compare(ONNX, lambda inputs: outputs_of(self._bundle.folder / ONNX, inputs), "fp32", ONNX)
+
+    def _opened(self) -> Bench | None:
+        target = Target.parse(self._bundle.about["target"])
+        try:
+            return self._effort.open(target, self._source.calibration, self._progress)
+        except NasError as error:
+            self._add(f"{self._bundle.about['deployed']}", "unchecked", str(error))
+            return None
+
+    def _check_deployed(self, bench: Bench) -> None:
+        """Compare the model that was measured with torch, in its own runtime."""
+        deployed, precision = self._bundle.about["deployed"], Target.parse(self._bundle.about["target"]).precision
+        model = self._model()
+        if model is None:
+            self._add(deployed, "failed", "it is missing, or lies outside the bundle.")
+            return
+        self._compare(deployed, lambda inputs: bench.outputs(model, inputs), precision, deployed)
+
+    def _compare(self, what: str, outputs: Any, precision: str, file: str) -> None:
+        if self._is_unsound(what, file, SAMPLES):
+            return
+        try:
+            reference = self._source.reference
+            if reference.name == file:
+                self._add(what, "unchecked", "neither real items nor torch's module are there to compare with.")
+                return
+            found = reference.agreement(outputs(reference.inputs), self._bundle.answers)
+        except CandidateError as error:
+            self._add(what, "failed", error.reason)
+        except NasError as error:
+            self._add(what, "unchecked", str(error))
+        else:
+            self._judge(what, found, precision)
+
+    def _judge(self, what: str, found: Agreement, precision: str) -> None:
+        is_sound = found.is_sound(precision) or precision != "fp32"  # what int8 costs is shown, and no damage
+        self._add(what, "sound" if is_sound else "failed", f"{found.text(precision)}.")
+
+    def _measured(self, bench: Bench) -> dict[str, Measurement]:
+        deployed, model = self._bundle.about["deployed"], self._model()
+        if model is None or self._is_unsound("measuring again", deployed):
+            return {}
+        (outcome,) = self._effort.measure(bench, [model], self._progress, _metrics(self._bundle))
+        if isinstance(outcome, CandidateError):
+            self._add("measuring again", "failed", outcome.reason)
+            return {}
+        then = read_measured(self._bundle.folder)
+        here = all(is_same_place(then[name], found) for name, found in outcome.items() if name == TIME and name in then)
+        text = "on the same processor and runtime" if here else "on another processor or runtime than then"
+        self._add("measuring again", "sound", f"{len(outcome)} metrics, {text}.")
+        return outcome
+
+    def _model(self) -> Deployed | None:
+        return deployed_model(self._bundle)
+
+    def _is_unsound(self, what: str, *files: str) -> bool:
+        """Return True, and say so, if a file that a check needs is missing or changed."""
+        unsound = [file for file in files if self._changes.touches(file)]
+        if unsound:
+            self._add(what, "unchecked", f"{' and '.join(unsound)} must be whole for that.")
+        return bool(unsound)
+
+
+def _files_first(folder: Path) -> tuple[list[Check], Changes | None]:
+    """Compare the files of a bundle with their hashes, and name each that differs; None where that is impossible."""
+    if not has_manifest(folder):
+        why = f"there is no {MANIFEST}: bundles of version 0.8 and before have no hashes."
+        return [Check("files", "unchecked", why)], None
+    try:
+        found = changes_in(folder)
+    except NasError as error:
+        return [Check("files", "failed", str(error))], None
+    texts = [f"{name} is missing." for name in found.missing]
+    texts += [f"{name} has changed: {why}." for name, why in (found.changed or {}).items()]
+    if found.added:
+        more = f" and {len(found.added) - MOST_NAMED} more" if len(found.added) > MOST_NAMED else ""
+        texts.append(f"the manifest does not have {', '.join(found.added[:MOST_NAMED])}{more}.")
+    if texts:
+        return [Check("files", "failed", text) for text in texts], found
+    return [Check("files", "sound", f"all {found.files} are as their SHA-256 hashes say.")], found
+
+
+def deployed_model(bundle: Bundle) -> Deployed | None:
+    """Return the deployed model of a bundle with the size of its weights; None if it does not lie there."""
+    path = (bundle.folder / bundle.about["deployed"]).absolute()
+    if not path.resolve().is_relative_to(bundle.folder.resolve()) or not path.exists():
+        return None
+    known = read_measured(bundle.folder).get("weight_bytes")
+    return Deployed(path, 0 if known is None else int(known.median))
+
+
+def _metrics(bundle: Bundle) -> list[str]:
+    """Return what is measured again: what was measured, without the size of the weights, which deploying counts."""
+    return [name for name in read_measured(bundle.folder) if name != "weight_bytes"] or ["latency_ms"]

@@ -1,0 +1,61 @@
+"""The options and arguments of the commands on bundles, with their help texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WinnerOrBundle = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ID|PATH",
+        help="The id of a winner, or its first digits; or the folder of a bundle, which may be a copy.",
+    ),
+]
+BundleFormat = Annotated[
+    str,
+    typer.Option("--format", metavar="NAME", help="The form: onnx, openvino, executorch, litert or torch."),
+]
+FormPrecision = Annotated[
+    str,
+    typer.Option("--precision", metavar="NAME", help="A precision that the form's runtime offers, such as int8."),
+]
+FormBatch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch", min=1, metavar="N", help="The inputs that the model takes at once. [default: the winner's]"
+    ),
+]
+DynamicBatch = Annotated[
+    bool, typer.Option("--dynamic-batch", help="Let the model take any number of inputs at once: onnx and openvino.")
+]
+FormThreads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="The threads to measure with. [default: the winner's]"),
+]
+RunOfWinner = Annotated[
+    Path | None, typer.Option("--run", metavar="RUN", help="The run in which the id is looked for. [default: all runs]")
+]
+NewBundle = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="The folder of the new bundle. [default: beside the winner's]"),
+]
+KeepSamples = Annotated[
+    bool,
+    typer.Option(
+        "--samples/--no-samples", help="Keep the items of the data, by which the bundle is checked elsewhere."
+    ),
+]
+TrustBundle = Annotated[
+    bool,
+    typer.Option("--trust", help="Run code that the bundle names as module:Name. Do so only for bundles of your own."),
+]
+MeasureAgain = Annotated[
+    bool, typer.Option("--measure/--no-measure", help="Measure the deployed model again, which takes a while.")
+]
+DriftTarget = Annotated[
+    str | None,
+    typer.Option("--target", metavar="TARGET", help="Another target, such as openvino-cpu. [default: the run's]"),
+]

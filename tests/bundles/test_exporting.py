@@ -1,0 +1,194 @@
+"""A winner in another form: a bundle of its own, that agrees with torch on real inputs and was measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from acting_bench import ActingBench
+from quick_runs import OneChoice
+
+import nas
+from nas.errors import CandidateError, JournalError, RecipeError, TargetError
+from nas.formats.onnx_session import outputs_of
+from nas.hardware.target_profile import TargetProfile
+from nas.results.bundle import ABOUT, Bundle
+from nas.results.bundled.card import CARD
+from nas.results.bundled.manifest import changes_in, write_manifest
+from nas.results.bundled.samples import SAMPLES
+
+ACTING = nas.Effort(bench=ActingBench())
+QUICK = nas.Effort(max_rounds=2, within=1.0)
+
+
+def export(what: Path, form: str, effort: nas.Effort = ACTING, **more: Any) -> nas.ExportedForm:
+    return nas.export_bundle(what, form, effort=effort, progress=None, **more)
+
+
+def test_a_form_is_a_bundle_of_its_own(bundle: Path) -> None:
+    """It has a card, hashes, items and predict.py, and no weights for torch; the winner's bundle stays as it was."""
+    form = export(bundle, "onnx")
+    assert form.folder.parent == bundle.parent.resolve()
+    assert form.folder.name == f"{bundle.name}-onnx-fp32"
+    assert (form.folder / "model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
+    assert not (form.folder / "model.safetensors").exists()
+    for name in (ABOUT, "measurement.json", CARD, SAMPLES, "predict.py", "pictures.py", "inputs.py"):
+        assert (form.folder / name).is_file(), name
+    for folder in (bundle, form.folder):
+        found = changes_in(folder)
+        assert not found.unsound
+        assert not found.added
+    about = json.loads((form.folder / ABOUT).read_text())
+    assert about["form"]["format"] == "onnx"
+    assert about["tested_on"] == json.loads((bundle / ABOUT).read_text())["target"]
+    assert form.agreement.items > 100
+    assert form.agreement.difference <= 1e-4
+    assert "This is the form `onnx`" in (form.folder / CARD).read_text(encoding="utf-8")
+    assert {path.name for path in bundle.parent.iterdir()} >= {bundle.name, form.folder.name}
+    assert not (bundle.parent / ".unfinished").exists()
+
+
+def test_the_same_export_replaces_the_form(bundle: Path) -> None:
+    """Nothing else is replaced."""
+    first = export(bundle, "onnx")
+    (first.folder / "stray").write_text("mine")
+    assert not (export(bundle, "onnx").folder / "stray").exists()
+    with pytest.raises(RecipeError, match=r"holds something else\. Choose another folder"):
+        export(bundle, "onnx", out=bundle)
+    (bundle.parent / "notes").mkdir()
+    (bundle.parent / "notes" / "a.txt").write_text("mine")
+    with pytest.raises(RecipeError, match="holds something else"):
+        export(bundle, "onnx", out=bundle.parent / "notes")
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_batch_may_stay_open(bundle: Path, count: int, digits: Any) -> None:
+    """Then the file takes any number of inputs, with the same outputs."""
+    form = export(bundle, "onnx", dynamic_batch=True, space=OneChoice())
+    model = onnx.load(form.folder / "model.onnx")
+    assert not model.graph.input[0].type.tensor_type.shape.dim[0].HasField("dim_value")
+    images = digits.preparation.prepared((digits.test.images[:count],))
+    expected = outputs_of(bundle / "model.onnx", images)
+    np.testing.assert_allclose(outputs_of(form.folder / "model.onnx", images), expected, rtol=1e-4, atol=1e-5)
+    assert form.folder.name.endswith("-any")
+    assert "any number of inputs" in (form.folder / CARD).read_text(encoding="utf-8")
+
+
+def test_a_form_may_have_another_batch_and_no_items(bundle: Path, digits: Any, tmp_path: Path) -> None:
+    """``predict.py`` fills up the last batch. The card does not speak of items that are not there."""
+    form = export(bundle, "onnx", batch=3, samples=False, space=OneChoice(), out=tmp_path / "away")
+    assert form.folder == tmp_path / "away"
+    assert not (form.folder / SAMPLES).exists()
+    assert "--no-samples" not in (form.folder / CARD).read_text(encoding="utf-8")
+    np.save(tmp_path / "images.npy", digits.test.images[:4])
+    command = [sys.executable, "-B", str(form.folder / "predict.py"), str(tmp_path / "images.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert len(done.stdout.splitlines()) == 4
+    with pytest.raises(JournalError, match=r"has no model\.safetensors\. Name the winner's own bundle"):
+        export(form.folder, "onnx", batch=7)
+
+
+def test_a_form_that_differs_in_fp32_is_not_written(bundle: Path) -> None:
+    """In int8 the drop is shown."""
+    bench = ActingBench(bend=lambda outputs: outputs[:, ::-1])
+    with pytest.raises(
+        CandidateError, match=r"must be within 0\.0001 of torch, but onnx differs .*Nothing was written"
+    ):
+        export(bundle, "onnx", nas.Effort(bench=bench))
+    assert not bundle.with_name(f"{bundle.name}-onnx-fp32").exists()
+    form = export(bundle, "onnx", nas.Effort(bench=bench), precision="int8")
+    assert not form.agreement.decides_alike
+    assert "fewer than the 99 % that int8 should reach" in repr(form)
+    assert "fewer than the 99 % that int8 should reach" in (form.folder / CARD).read_text(encoding="utf-8")
+    assert form.to_json()["parity"]["sound"] is False
+
+
+def test_what_is_killed_or_refused_leaves_nothing(bundle: Path) -> None:
+    """Neither the half of a bundle nor a folder for it."""
+    before = sorted(bundle.parent.iterdir())
+    refusing = nas.Effort(bench=ActingBench(refusal=CandidateError("measure", "it refuses")))
+    with pytest.raises(CandidateError, match="it refuses"):
+        export(bundle, "onnx", refusing)
+
+    class Killed(ActingBench):
+        def outputs(self, *given: Any) -> Any:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(bundle, "onnx", nas.Effort(bench=Killed()))
+    assert sorted(bundle.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("form", "more", "says"),
+    [
+        ("onx", {}, "Did you mean 'onnx'"),
+        ("onnx", {"precision": "int9"}, "Did you mean 'int8'"),
+        ("torch", {"dynamic_batch": True}, r"for the formats onnx and openvino, but got torch.*--batch"),
+        ("onnx", {"batch": 5}, r"passed as an object: pass space=… in Python, or name its class with --space"),
+    ],
+)
+def test_what_cannot_be_exported_is_told(bundle: Path, form: str, more: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        export(bundle, form, **more)
+
+
+def test_a_missing_runtime_says_what_to_install(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extra, or an environment of its own."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        TargetError, match=r"install the extra openvino of nas: pip install --editable '\.\[openvino\]'"
+    ):
+        export(bundle, "openvino", QUICK)
+    monkeypatch.undo()
+    monkeypatch.setenv("NAS_HOME", str(bundle / "no-home"))
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    for form, runtime in (("executorch", "executorch-xnnpack"), ("litert", "litert-cpu")):
+        with pytest.raises(TargetError, match=f"run: nas target install {runtime}"):
+            export(bundle, form, QUICK)
+
+
+def test_code_that_a_bundle_names_runs_only_if_it_is_trusted(bundle: Path) -> None:
+    """A form that needs no torch module needs no trust either."""
+    about = json.loads((bundle / ABOUT).read_text())
+    (bundle / ABOUT).write_text(json.dumps({**about, "space": {"name": "quick_runs:OneChoice"}}))
+    with pytest.raises(
+        JournalError, match=r"architecture\.json of .* is missing or has changed; see: nas bundle verify"
+    ):
+        export(bundle, "onnx")
+    write_manifest(bundle, "1.0")
+    assert export(bundle, "onnx").folder.is_dir()
+    with pytest.raises(RecipeError, match=r"names code of its own, quick_runs:OneChoice.*say so with --trust"):
+        export(bundle, "onnx", batch=2)
+    assert export(bundle, "onnx", batch=2, trust=True).target.batch == 2
+    assert export(bundle, "onnx", batch=4, space="quick_runs:OneChoice").target.batch == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "more"),
+    [("onnx", {"precision": "int8"}), ("openvino", {"dynamic_batch": True}), ("openvino", {"precision": "int8"}),
+     ("torch", {})],
+)  # fmt: skip
+def test_forms_run_on_their_own_runtimes(
+    bundle: Path, form: str, more: dict[str, Any], onnx_profile: TargetProfile, digits: Any
+) -> None:
+    """Each is made, compared with torch and measured on this machine, and predicts as the winner does."""
+    if form == "openvino":
+        pytest.importorskip("openvino")
+    found = export(bundle, form, QUICK, space=OneChoice(), **more)
+    assert found.agreement.is_sound(more.get("precision", "fp32"))
+    executed = found.measurements["latency_ms"].conditions["executed_precision"]
+    assert executed.startswith(more.get("precision", "fp32"))
+    images = digits.test.images[:3]
+    answers = Bundle.read(found.folder).predict(images)
+    np.testing.assert_allclose(
+        answers, Bundle.read(bundle).predict(images), atol=1e-3 if not more.get("precision") else 0.1
+    )

@@ -1,0 +1,125 @@
+"""A bundle is checked: each missing or changed file is named, and models and measurements are compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acting_bench import ActingBench
+from quick_runs import OneChoice
+
+import nas
+from nas.errors import CandidateError, JournalError
+from nas.results.bundle import ABOUT, WEIGHTS
+from nas.results.bundled.manifest import MANIFEST, write_manifest
+from nas.results.bundled.samples import SAMPLES
+
+OLD = Path(__file__).parents[1] / "old_runs" / "finished" / "winners" / "092b56132795"
+
+
+def verify(what: Path, bench: ActingBench | None = None, **more: Any) -> nas.VerifiedBundle:
+    return nas.verify_bundle(what, effort=nas.Effort(bench=bench or ActingBench()), progress=None, **more)
+
+
+def states(found: nas.VerifiedBundle) -> dict[str, str]:
+    return {check.what: check.state for check in found.checks}
+
+
+def test_a_whole_bundle_is_sound(bundle: Path) -> None:
+    """Files, weights and the deployed model; values that moved are told, and are no fault."""
+    found = verify(bundle, space=OneChoice())
+    assert found.is_sound
+    assert found.is_complete, found
+    assert states(found) == dict.fromkeys(("files", f"{WEIGHTS} in torch", "model.onnx", "measuring again"), "sound")
+    assert set(found.moved) == {"latency_ms"}
+    assert repr(found).endswith("The bundle is sound.")
+    assert found.to_json()["sound"] is True
+
+
+def test_what_cannot_be_checked_is_told(bundle: Path) -> None:
+    """The space was an object; it is given to Python alone."""
+    found = verify(bundle, measure=False)
+    assert states(found)[f"{WEIGHTS} in torch"] == "unchecked"
+    assert found.moved == {}
+    assert repr(found).endswith("The bundle is sound, as far as it can be checked here.")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", SAMPLES, "predict.py", "measurement.json", ABOUT])
+def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
+    """What depends on it is not checked."""
+    (bundle / name).unlink()
+    found = verify(bundle, space=OneChoice())
+    assert not found.is_sound
+    assert f"{name} is missing." in repr(found)
+
+
+def test_a_changed_file_is_named(bundle: Path) -> None:
+    """It is not run."""
+    (bundle / "model.onnx").write_bytes((bundle / "model.onnx").read_bytes()[:-1] + b"x")
+    found = verify(bundle, measure=True, space=OneChoice())
+    assert "model.onnx has changed: its SHA-256 is" in repr(found)
+    assert states(found)["model.onnx"] == "unchecked"
+    assert found.moved == {}
+
+
+def test_a_further_file_is_named(bundle: Path) -> None:
+    (bundle / "notes.txt").write_text("mine")
+    assert "the manifest does not have notes.txt." in repr(verify(bundle, measure=False))
+
+
+def test_models_that_differ_from_torch_are_found(bundle: Path) -> None:
+    """Though all hashes are right, as after somebody wrote the manifest again."""
+    found = verify(bundle, ActingBench(bend=lambda outputs: outputs + 1), measure=False)
+    assert states(found)["model.onnx"] == "failed"
+    weights = bytearray((bundle / WEIGHTS).read_bytes())
+    weights[-400:] = bytes(400)
+    (bundle / WEIGHTS).write_bytes(weights)
+    write_manifest(bundle, "1.0")
+    found = verify(bundle, measure=False, space=OneChoice())
+    assert states(found) == {"files": "sound", f"{WEIGHTS} in torch": "failed", "model.onnx": "sound"}
+
+
+def test_a_model_that_the_runtime_refuses_fails(bundle: Path) -> None:
+    found = verify(bundle, ActingBench(refusal=CandidateError("measure", "it refuses")))
+    assert states(found)["measuring again"] == "failed"
+
+
+def test_a_bundle_without_hashes_opens(tmp_path: Path) -> None:
+    """One of version 0.5 has no items either: random inputs compare its file with torch."""
+    found = verify(OLD, measure=False, space=None)
+    assert found.is_sound
+    assert states(found)["files"] == "unchecked"
+    assert f"there is no {MANIFEST}" in repr(found)
+
+
+def test_an_exported_form_is_checked_like_a_winner(bundle: Path) -> None:
+    form = nas.export_bundle(bundle, "onnx", effort=nas.Effort(bench=ActingBench()), progress=None)
+    found = verify(form.folder)
+    assert found.is_complete
+    assert found.is_sound
+
+
+@pytest.mark.parametrize("content", ["[]", '{"format": 2, "files": {}}', "no JSON"])
+def test_a_damaged_manifest_is_told(bundle: Path, content: str) -> None:
+    (bundle / MANIFEST).write_text(content)
+    assert states(verify(bundle, measure=False))["files"] == "failed"
+
+
+def test_a_bundle_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ABOUT).write_text("{")
+    with pytest.raises(JournalError, match=r"must hold architecture\.json"):
+        verify(tmp_path)
+
+
+def test_a_runtime_that_is_not_here_is_told(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = json.loads((bundle / ABOUT).read_text())
+    (bundle / ABOUT).write_text(json.dumps({**about, "target": "litert-cpu:fp32:batch=1:threads=1"}))
+    write_manifest(bundle, "1.0")
+    monkeypatch.setenv("NAS_HOME", str(bundle.parent / "no-home"))
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    found = nas.verify_bundle(bundle, progress=None)
+    assert "nas target install litert-cpu" in repr(found)
+    assert found.is_sound
