@@ -84,7 +84,11 @@
 
   // ---- the answer --------------------------------------------------------------------------------------------------
   const limits = () => Object.entries(state.budget);
-  const fits = (i) => limits().every(([name, most]) => run.upper(name, i) <= most);
+  /* Return the test of being within the budget; it is made once an answer, since it may judge all candidates. */
+  function fitting() {
+    const uppers = limits().map(([name, most]) => [run.upperOf(name), most]);
+    return (i) => uppers.every(([upper, most]) => upper(i) <= most);
+  }
   const need = (i) => Math.max(0, ...limits().map(([name, most]) => { const upper = run.upper(name, i); return Number.isNaN(upper) ? Infinity : upper / most; }));
   const lowest = (places, of) => places.reduce((best, i) => (best < 0 || of(i) < of(best) ? i : best), -1);
   const named = (i) => el("button", { type: "button", class: "link", click: () => Page.change({ card: i }) }, run.id(i));
@@ -103,7 +107,7 @@
   const split = (i) => run.source(run.quality, i);
 
   function answer() {
-    const places = pool();
+    const [places, fits] = [pool(), fitting()];
     const lines = [];
     const kind = winners.length ? "winner" : "candidate";
     const best = lowest(places.filter(fits), (i) => quality.value[i]);
@@ -127,12 +131,12 @@
     if (up >= 0) lines.push(el("p", {}, el("strong", {}, "Next step up: "), named(up), ` has ${run.qualityText(quality.value[up])}, ${gain(up, best)} better, and needs ${excesses(up)}.${unsure(up, best)}`));
     else lines.push(el("p", {}, `No other ${kind} is better, whatever it costs.`));
     if (up >= 0 && all !== up) lines.push(el("p", {}, "The best of all, ", named(all), `, has ${run.qualityText(quality.value[all])}: this budget gives up ${gain(all, best)}.`));
-    const promise = promising(best);
+    const promise = promising(best, fits);
     if (promise >= 0) lines.push(el("p", { class: "soft" }, "Not retrained yet, but better in the search: ", named(promise), ` with ${run.qualityText(quality.value[promise])}, against ${run.qualityText(quality.search?.[best] ?? NaN)} of the model above before it was retrained.`));
     return lines;
   }
   /* A candidate within the budget that did better in the search than the chosen winner did. */
-  function promising(best) {
+  function promising(best, fits) {
     const before = winners.length ? quality.search?.[best] ?? NaN : NaN;
     if (Number.isNaN(before)) return -1;
     const passing = Page.passes();

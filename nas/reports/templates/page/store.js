@@ -141,11 +141,12 @@ const Page = {};
   };
   run.surelyLess = (one, other) => other.value - one.value > Math.hypot(one.high - one.value, other.value - other.low);
   // What a limit is checked against: the upper end of what was measured or predicted, and the value of everything else.
-  run.upper = (name, i) => {
-    const { value, high, kind } = run.columns(name);
-    const judged = run.metric[name].source === "measured" && !Number.isNaN(high[i]) && kind[i];
-    return judged ? Math.max(high[i], value[i]) : value[i];
+  run.upperOf = (name) => {
+    const { value, high } = run.columns(name);
+    const judged = run.metric[name].source === "measured";
+    return (i) => (judged && high[i] > value[i] ? high[i] : value[i]);
   };
+  run.upper = (name, i) => run.upperOf(name)(i);
   Page.run = run;
   Page.sections = data.sections ?? {};
 })();
