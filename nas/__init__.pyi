@@ -23,6 +23,7 @@ from nas.formats.export import export_model as export_model, export_onnx as expo
 from nas.formats.onnx_session import load_onnxruntime as load_onnxruntime, outputs_of as outputs_of
 from nas.hardware.bench import Bench as Bench
 from nas.hardware.benchmarking import DeviceBench as DeviceBench
+from nas.hardware.file_measuring import MeasuredFile as MeasuredFile
 from nas.hardware.latency_rounds import BenchSettings as BenchSettings
 from nas.hardware.machine import (
     allowed_cores as allowed_cores,
@@ -32,6 +33,7 @@ from nas.hardware.machine import (
     usable_memory_bytes as usable_memory_bytes,
 )
 from nas.hardware.measuring import vary_constant_weights as vary_constant_weights
+from nas.hardware.on_request.models import compare as compare, measure as measure
 from nas.hardware.runtimes.environments import Environment as Environment
 from nas.hardware.runtimes.runtime import (
     Deployed as Deployed,
@@ -84,6 +86,7 @@ from nas.searching.run import resume as resume, search as search
 from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front
 from nas.searching.shrinking.shrinking import shrink as shrink
+from nas.searching.solving.named import measure_run as measure_run
 from nas.searching.solving.solve import solve as solve
 from nas.space.architecture import Architecture as Architecture, Choice as Choice, Option as Option
 from nas.space.description import (
@@ -182,6 +185,7 @@ from nas.values.measurement import Interval as Interval, Measurement as Measurem
 from nas.values.metric import METRICS as METRICS, Metric as Metric
 from nas.values.objective import Limit as Limit, Objective as Objective
 from nas.values.other_target import Source as Source
+from nas.values.paired_comparison import Comparison as Comparison
 from nas.values.pareto import (
     BoolArray as BoolArray,
     FloatArray as FloatArray,

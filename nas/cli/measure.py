@@ -1,89 +1,184 @@
-"""``nas measure``: ONNX files, or architectures of a space, measured without a search."""
+"""``nas measure``: model files, architectures of a space, or those of a run, measured without a search."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from nas.cli import options
-from nas.cli.output import json_alone, print_json
+from nas.cli import measure_options, options
+from nas.cli.measured_output import print_architectures, print_files, print_table
+from nas.cli.output import json_alone
+from nas.cli.search import RUNS
 from nas.errors import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from nas.hardware.file_measuring import MeasuredFile
+    from nas.hardware.bench_request import BenchRequest
     from nas.tables.named_architectures import NamedArchitectures
     from nas.tables.named_space import NamedSpace
     from nas.tables.space_table import SpaceTable
-    from nas.values.evaluation import Evaluation
 
-SOME_FAILED = 1
-"""The exit status if something could not be measured."""
+DEFAULT_TARGET, DEFAULT_METRICS = "onnxruntime-cpu", ("latency_ms",)
+ROUNDS, ROUNDS_TO_COMPARE = 15, 30
+"""The most sessions of a model. A ratio of two models needs more of them than each alone."""
 
 
 def measure(
-    models: options.Models = None,
-    target: options.Target = "onnxruntime-cpu",
-    metric: options.Metrics = None,
-    space: options.MeasuredSpace = None,
-    architectures: options.Architectures = None,
-    count: options.Count = None,
-    out: options.NewTable = None,
-    input_shape: options.FileOrSpaceShape = None,
+    models: measure_options.Models = None,
+    target: measure_options.Target = None,
+    metric: measure_options.Metrics = None,
+    run: measure_options.Run = None,
+    ids: measure_options.Ids = None,
+    space: measure_options.Space = None,
+    architectures: measure_options.Architectures = None,
+    count: measure_options.Count = None,
+    out: measure_options.NewTable = None,
+    input_shape: measure_options.InputShape = None,
     classes: options.Classes = None,
     option: options.SpaceOptions = None,
+    compare: measure_options.Compare = None,
     within: options.Within = 0.01,
-    max_rounds: options.MaxRounds = 15,
+    max_rounds: measure_options.MaxRounds = None,
     seed: options.Seed = 0,
     meter_command: options.MeterCommand = None,
     fresh_measurements: options.FreshMeasurements = False,
+    trust: options.Trust = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure ONNX files, or architectures of a space.
+    """Measure model files, architectures of a space, or architectures of a run.
 
-    The results of files are printed. Random architectures of --space are written to the table --out, for predictors to
-    learn from. Those named by --architectures are printed too, and need no table. The exit status is 1 if something
-    could not be measured; the output then shows the reason instead of numbers.
+    Two models are compared: a sentence says if one is faster, and by how much. Random architectures of --space are
+    written to the table --out, for predictors to learn from. Those that --architectures or --id name are printed. The
+    exit status is 1 if something could not be measured; the output then shows the reason instead of numbers.
     """
+    given: dict[str, Any] = {"MODELS": models, "--run": run, "--space": space, "--id": ids}
+    given |= {"--architectures": architectures, "--count": count, "--out": out, "--classes": classes}
+    given |= {"--input-shape": input_shape, "--option": option}
+    _check_ways({**given, "--meter-command": meter_command, "--trust": trust})
+    named = [*(ids or []), *(architectures or [])]
+    is_compared = compare if compare is not None else len(models or named) == 2
+    asked = _asked(target, metric, within, max_rounds, meter_command, is_compared)
+    is_fresh = fresh_measurements or is_compared
+    if run is not None:
+        _measure_run(run, named, target, asked, out, space, trust, seed, is_fresh, as_json)
+    elif space is None:
+        _measure_files(models or [], asked, input_shape or [], seed, as_json, compare)
+    else:
+        from nas.tables.named_space import NamedSpace
+
+        shape = input_shape[0] if input_shape else None
+        named_space = NamedSpace.parse(space, option or [], shape, classes)
+        metrics = asked.metrics or DEFAULT_METRICS
+        _measure_space(_wanted(named_space, architectures, count, out, metrics, seed, is_fresh), asked, as_json)
+
+
+def _check_ways(given: Mapping[str, Any]) -> None:
+    """Refuse what the models, the space or the run to measure have no use for. Raises RecipeError."""
+    if bool(given["MODELS"]) + (given["--run"] is not None or given["--space"] is not None) != 1:
+        raise RecipeError("nas measure takes ONNX files, --space NAME or --run RUN; see nas measure --help.")
+    if given["--run"] is not None:
+        _refuse(given, ("--input-shape", "--classes", "--option"), "is the run's own")
+        _refuse(given, ("--count", "--meter-command"), "is not for --run")
+        if not (given["--id"] or given["--architectures"]):
+            raise RecipeError("--run needs architectures to measure: name them with --id or --architectures.")
+        return
+    _refuse(given, ("--id", "--trust"), "is for --run")
+    if given["--space"] is None:
+        of_spaces = ("--architectures", "--count", "--out", "--classes", "--option")
+        _refuse(given, of_spaces, "is for --space, not for ONNX files")
+    elif len(given["--input-shape"] or []) > 1:
+        raise RecipeError("--input-shape is given once for a space: its models have one input shape.")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What to measure by, and how: the metrics that were named, and the bench."""
+
+    metrics: Sequence[str]
+    request: BenchRequest
+
+
+def _asked(
+    target: str | None,
+    metrics: Sequence[str] | None,
+    within: float,
+    max_rounds: int | None,
+    meter_command: str | None,
+    is_compared: bool,
+) -> _Asked:
     from nas.hardware.bench_request import BenchRequest, measured_metric
-    from nas.hardware.file_measuring import measure_files
-    from nas.reports.progress_display import choose_progress
-    from nas.tables.named_space import NamedSpace, parse_sizes
-    from nas.tables.space_table import SpaceTable
     from nas.values.target import Target
 
-    if bool(models) == (space is not None):
-        raise RecipeError("nas measure takes either ONNX files or --space NAME; see nas measure --help.")
-    metrics = [measured_metric(name) for name in metric or ["latency_ms"]]
-    request = BenchRequest(Target.parse(target), within, max_rounds, meter_command)
-    wanted: NamedArchitectures | SpaceTable | None = None
-    sizes: tuple[int, ...] | None = None
-    if space is None:
-        for_spaces = {"--architectures": architectures, "--count": count, "--out": out, "--classes": classes}
-        _refuse({**for_spaces, "--option": option}, "is for --space, not for ONNX files")
-        sizes = None if input_shape is None else parse_sizes(input_shape)
-    else:
-        named = NamedSpace.parse(space, option or [], input_shape, classes)
-        wanted = _wanted(named, architectures, count, out, metrics, seed, fresh_measurements)
+    named = [measured_metric(name) for name in metrics or []]
+    rounds = max_rounds or (ROUNDS_TO_COMPARE if is_compared else ROUNDS)
+    return _Asked(
+        named, BenchRequest(Target.parse(target or DEFAULT_TARGET), within, rounds, meter_command, is_compared)
+    )
+
+
+def _measure_files(
+    models: Sequence[Path],
+    asked: _Asked,
+    input_shape: Sequence[str],
+    seed: int,
+    as_json: bool,
+    compare: bool | None,
+) -> None:
+    from nas.formats.input_sizes import InputSizes
+    from nas.hardware.file_measuring import measure_files
+    from nas.reports.progress_display import choose_progress
+
+    request, metrics = asked.request, asked.metrics or DEFAULT_METRICS
+    sizes = InputSizes.parse(input_shape) if input_shape else None
     with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
         bench = request.open(progress.say)
         bench.check_meter()
         bench.check(metrics)
-        if wanted is None:
-            found = measure_files(models or [], request.target, bench, metrics, seed, progress, sizes)
-        else:
-            rows = wanted.measure(request.target, bench, progress)
-    if wanted is None:
-        _print_files(found, as_json)
-    elif isinstance(wanted, SpaceTable):
-        _print_table(wanted.path, rows, as_json)
+        found = measure_files(models, request.target, bench, metrics, seed, progress, sizes)
+    print_files(found, metrics if request.paired else [], as_json, bool(compare))
+
+
+def _measure_space(wanted: NamedArchitectures | SpaceTable, asked: _Asked, as_json: bool) -> None:
+    from nas.reports.progress_display import choose_progress
+    from nas.tables.space_table import SpaceTable
+
+    request = asked.request
+    with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
+        bench = request.open(progress.say)
+        bench.check_meter()
+        bench.check(asked.metrics or DEFAULT_METRICS)
+        rows = wanted.measure(request.target, bench, progress)
+    if isinstance(wanted, SpaceTable):
+        print_table(wanted.path, rows, as_json)
     else:
-        _print_architectures(rows, out, as_json)
+        print_architectures(rows, wanted.path, wanted.metrics if request.paired else [], as_json)
+
+
+def _measure_run(
+    run: Path,
+    names: Sequence[str],
+    target: str | None,
+    asked: _Asked,
+    out: Path | None,
+    space: str | None,
+    trust: bool,
+    seed: int,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    from nas.reports.progress_display import choose_progress
+    from nas.results.run_folder import check_run_folder, read_run
+    from nas.searching.solving.named import NamedRequest, measure_named
+
+    check_run_folder(run, RUNS)
+    wanted = NamedRequest(names, asked.metrics, target, out, asked.request.settings, fresh, trust, seed)
+    with json_alone(as_json), closing(choose_progress(sys.stdout, as_json)) as progress:
+        found = measure_named(read_run(run), wanted, progress, space=space)
+    measured = list(dict.fromkeys(name for row in found.rows for name in row.measurements))
+    print_architectures(found.rows, found.table, measured if asked.request.paired else [], as_json, found.target)
 
 
 def _wanted(
@@ -100,53 +195,15 @@ def _wanted(
     from nas.tables.space_table import DEFAULT_COUNT, SpaceTable
 
     if architectures:
-        _refuse({"--count": count}, "is for random architectures, not for --architectures")
+        _refuse({"--count": count}, ["--count"], "is for random architectures, not for --architectures")
         return NamedArchitectures(space, architectures, out, metrics, seed, fresh)
     if out is None:
         raise RecipeError("nas measure --space writes a table: name its file with --out table.csv.gz.")
     return SpaceTable(space, count or DEFAULT_COUNT, out, metrics, seed, fresh)
 
 
-def _refuse(values: Mapping[str, object], why: str) -> None:
+def _refuse(given: Mapping[str, object], names: Sequence[str], why: str) -> None:
     """Refuse an option that would be ignored. Raises RecipeError."""
-    given = next((name for name, value in values.items() if value), None)
-    if given is not None:
-        raise RecipeError(f"{given} {why}. Leave it out.")
-
-
-def _print_files(found: Sequence[MeasuredFile], as_json: bool) -> None:
-    from rich.console import Console
-
-    from nas.reports.console import print_measured
-
-    if as_json:
-        print_json([each.to_json() for each in found])
-    else:
-        print_measured(found, Console(file=sys.stdout))
-    if any(not isinstance(each.outcome, dict) for each in found):
-        raise typer.Exit(SOME_FAILED)
-
-
-def _print_architectures(rows: Sequence[Evaluation], out: Path | None, as_json: bool) -> None:
-    from rich.console import Console
-
-    from nas.cli.measured_rows import measured_json, print_rows
-
-    if as_json:
-        print_json({"architectures": [measured_json(row) for row in rows], "table": None if out is None else str(out)})
-    else:
-        print_rows(rows, Console(file=sys.stdout))
-        if out is not None:
-            typer.echo(f"Table: {out}")
-    if any(row.failed for row in rows):
-        raise typer.Exit(SOME_FAILED)
-
-
-def _print_table(out: Path, rows: Sequence[Evaluation], as_json: bool) -> None:
-    failed = sum(row.failed for row in rows)
-    if as_json:
-        print_json({"table": str(out), "measured": len(rows) - failed, "failed": failed})
-    else:
-        typer.echo(f"{out}: {len(rows) - failed} measured, {failed} failed")
-    if failed:
-        raise typer.Exit(SOME_FAILED)
+    found = next((name for name in names if given[name]), None)
+    if found is not None:
+        raise RecipeError(f"{found} {why}. Leave it out.")

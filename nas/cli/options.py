@@ -30,15 +30,6 @@ InputShape = Annotated[
     str | None,
     typer.Option(metavar="CxHxW", help="The shape of the input images of a space. [default: 3x32x32]"),
 ]
-FileOrSpaceShape = Annotated[
-    str | None,
-    typer.Option(
-        "--input-shape",
-        metavar="CxHxW",
-        help="The shape of one input: of ONNX files that leave it open, or of the images of a space. "
-        "[default: 3x32x32]",
-    ),
-]
 Classes = Annotated[
     int | None, typer.Option(min=2, metavar="N", help="The number of classes of a space. [default: 10]")
 ]
@@ -243,47 +234,6 @@ SpaceAgain = Annotated[
     typer.Option(
         "--space", metavar="NAME", help="The class of a space that the run was given as an object, my_module:MySpace."
     ),
-]
-
-# nas measure
-
-Models = Annotated[
-    list[Path] | None, typer.Argument(metavar="MODELS", help="ONNX files. Use --space to measure a space instead.")
-]
-Target = Annotated[
-    str,
-    typer.Option(
-        metavar="TARGET", help="What to measure on, such as onnxruntime-cpu:int8. nas target list shows all runtimes."
-    ),
-]
-Metrics = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metric",
-        metavar="METRIC",
-        help="A measured metric. Repeat for several. nas list shows all metrics. [default: latency_ms]",
-    ),
-]
-MeasuredSpace = Annotated[
-    str | None,
-    typer.Option("--space", metavar="NAME", help="Measure architectures of this search space."),
-]
-Count = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="The number of random architectures, with --space. [default: 40]"),
-]
-Architectures = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--architectures",
-        metavar="FILE|ID",
-        help="Measure these architectures of --space, not random ones: a JSON file, such as measure_next.json of "
-        "nas predictor report, or an id. Repeat for several.",
-    ),
-]
-NewTable = Annotated[
-    Path | None,
-    typer.Option("--out", metavar="FILE", help="The table to write or to extend, a .csv.gz file, with --space."),
 ]
 
 # nas target

@@ -162,38 +162,6 @@ def shape_text(shape: Sequence[int | None]) -> str:
     return "×".join("?" if size is None else str(size) for size in shape) or "no sizes"
 
 
-def fix_sizes(model: onnx.ModelProto, batch: int, sizes: Sequence[int]) -> bool:
-    """Give ``sizes``, those of one item without the batch, to the inputs of ``model``. Return True if any changed.
-
-    Raises:
-        ValueError: no input can have these sizes.
-    """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    wanted, fits, has_changed = (batch, *sizes), False, False
-    try:
-        known_inputs = inputs_of(model, batch)
-    except KeyError:
-        raise ValueError(
-            "--input-shape is for inputs of numbers, but an input of the model is something else."
-        ) from None
-    for declared, known in zip(
-        [each for each in model.graph.input if each.name not in weights], known_inputs, strict=True
-    ):
-        if len(known.shape) != len(wanted) or any(
-            size not in (None, wished) for size, wished in zip(known.shape[1:], sizes, strict=True)
-        ):
-            continue
-        fits = True
-        if None in known.shape:
-            has_changed = True
-            for dimension, size in zip(declared.type.tensor_type.shape.dim[1:], sizes, strict=True):
-                dimension.dim_value = size
-    if not fits:
-        has = ", ".join(f"{each.name} {shape_text(each.shape)}" for each in known_inputs)
-        raise ValueError(f"--input-shape must fit an input of the model, but got {shape_text(sizes)} for {has}.")
-    return has_changed
-
-
 def weight_bytes(model: onnx.ModelProto) -> int:
     """Return the bytes of all initializers and constants."""
     return sum(_tensor_bytes(tensor) for tensor in _tensors(model))

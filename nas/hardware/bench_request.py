@@ -26,13 +26,25 @@ class BenchRequest:
 
     Measuring a model ends when half of its 95 % interval is at most ``within`` of the median, or after ``max_rounds``
     rounds. ``meter_command`` is a program with its arguments, written as in a shell, that prints the joules used so
-    far. Without one, the bench looks for a meter of this machine.
+    far. Without one, the bench looks for a meter of this machine. With ``paired`` models are measured round by round,
+    so that they can be compared.
     """
 
     target: Target
     within: float
     max_rounds: int
     meter_command: str | None = None
+    paired: bool = False
+
+    @property
+    def settings(self) -> BenchSettings:
+        """The effort and precision of the bench."""
+        return BenchSettings(
+            rounds=min(FIRST_ROUNDS, self.max_rounds),
+            max_rounds=self.max_rounds,
+            precision=self.within,
+            paired=self.paired,
+        )
 
     def open(self, say: Callable[[str], None]) -> DeviceBench:
         """Return the bench; ``say`` receives its messages.
@@ -41,13 +53,10 @@ class BenchRequest:
             RecipeError: an unknown runtime, or a meter command with an open quotation.
             TargetError: the target cannot be measured on this machine.
         """
-        settings = BenchSettings(
-            rounds=min(FIRST_ROUNDS, self.max_rounds), max_rounds=self.max_rounds, precision=self.within
-        )
         meter: dict[str, Any] = {"kind": "auto"}
         if self.meter_command is not None:
             meter = {"kind": "command", "command": split_command(self.meter_command)}
-        return DeviceBench(self.target, settings, meter=meter, say=say)
+        return DeviceBench(self.target, self.settings, meter=meter, say=say)
 
 
 def measured_metric(name: str) -> str:

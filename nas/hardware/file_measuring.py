@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 
 from nas.errors import CandidateError, RecipeError
-from nas.formats.onnx_file import check_fixed, fix_sizes, inputs_of, multiply_accumulates, read_onnx, shape_text
+from nas.formats.input_sizes import InputSizes
+from nas.formats.onnx_file import check_fixed, inputs_of, multiply_accumulates, read_onnx, shape_text
 from nas.hardware.bench import Bench, Outcome
 from nas.hardware.machine import check_inputs_fit
 from nas.hardware.roofline import Throughput, throughput_of
@@ -23,6 +24,8 @@ from nas.values.target import Target
 
 LARGEST_IN_ONE_FILE = 2**31 - 2**20
 """Protobuf takes no file of two GiB; larger models keep their weights in a file beside it."""
+BUNDLED = "model.onnx"
+"""The exported model in the folder of a bundle."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,12 @@ def measure_files(
     metrics: Sequence[str],
     seed: int,
     progress: Progress,
-    input_shape: Sequence[int] | None = None,
+    sizes: InputSizes | None = None,
 ) -> list[MeasuredFile]:
     """Deploy and measure ONNX files together.
 
     A file that cannot be read, or that the runtime refuses, crashes on or hangs on gets the error as its outcome.
-    ``input_shape``, without the batch, fixes sizes that a file leaves open.
+    ``sizes`` are for inputs whose sizes a file leaves open. A folder stands for the exported model of its bundle.
 
     Raises:
         RecipeError: the target's runtime takes no ONNX files.
@@ -90,7 +93,7 @@ def measure_files(
         sound: dict[int, _Sound] = {}
         for index, path in enumerate(paths):
             try:
-                sound[index] = _look_at(path, target.batch, input_shape, folder / f"fixed-{index}")
+                sound[index] = _look_at(model_in(path), target.batch, sizes, folder / f"fixed-{index}")
             except (ValueError, OSError, RecipeError, onnx.checker.ValidationError) as error:
                 found[index] = MeasuredFile(path, CandidateError("measure", str(error)))
         if sound:
@@ -98,6 +101,11 @@ def measure_files(
             found |= measured
     progress.close()
     return [found[index] for index in range(len(paths))]
+
+
+def model_in(path: Path) -> Path:
+    """Return the model of a bundle where ``path`` is the bundle's folder, and else ``path`` itself."""
+    return path / BUNDLED if (path / BUNDLED).is_file() else path
 
 
 @dataclass(frozen=True)
@@ -143,14 +151,14 @@ def _measure(
     return found
 
 
-def _look_at(path: Path, batch: int, input_shape: Sequence[int] | None, folder: Path) -> _Sound:
+def _look_at(path: Path, batch: int, sizes: InputSizes | None, folder: Path) -> _Sound:
     """Return what is known of a file before it is deployed. If sizes were open, it is written to ``folder`` with them.
 
     Raises:
         ValueError: the file is not ONNX, its external data lies outside its folder, or a size stays open.
     """
     model = read_onnx(path)
-    has_changed = input_shape is not None and fix_sizes(model, batch, input_shape)
+    has_changed = sizes is not None and sizes.fix(model, batch)
     moved_bytes: int | None
     try:
         inputs = inputs_of(model, batch)

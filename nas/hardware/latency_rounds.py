@@ -17,6 +17,7 @@ from nas.hardware.runtimes.runtime import Deployed, load_runtime
 from nas.hardware.target_profile import BUSY_SHARE, ROUND_REPEATS, TargetProfile
 from nas.values.measurement import Measurement
 from nas.values.metric import readable
+from nas.values.paired_comparison import paired
 from nas.values.target import Target
 
 MUCH_SPREAD = 0.015
@@ -32,7 +33,8 @@ class BenchSettings:
     Each model gets at least ``rounds`` rounds and at most ``max_rounds``. Rounds end when half of the 95 % interval,
     relative to the median, is within ``precision``. A round samples for ``seconds_per_round`` and at least
     ``min_samples`` times. A model that takes more than ``timeout_s`` for one round counts as hung. Waiting for the
-    device does not count.
+    device does not count. With ``paired`` all models get the same rounds, so that they can be compared round by round,
+    and rounds go on until the ratios to the first model are within ``precision`` too.
     """
 
     rounds: int = 5
@@ -41,6 +43,7 @@ class BenchSettings:
     seconds_per_round: float = 0.06
     min_samples: int = 8
     timeout_s: float = 60.0
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.rounds <= self.max_rounds:
@@ -107,7 +110,7 @@ class Latencies:
         visits = 0
         for session in range(self._settings.max_rounds):
             # All models are checked again: a later round changes the drift, and with it intervals that were narrow.
-            pending = [index for index in range(len(self._models)) if not self._is_settled(index)]
+            pending = self._pending()
             if not pending or (session >= self._settings.rounds and not self._in_time()):
                 break
             with MeasuringProcess(self._target, self._settings.timeout_s) as process:
@@ -121,6 +124,18 @@ class Latencies:
         for _ in range(len(self._models) * self._settings.max_rounds - visits):
             self._advance()
         return [self._result(index) for index in range(len(self._models))]
+
+    def _pending(self) -> list[int]:
+        """Return the models that need a further round. Paired ones go on together, until all of them are settled."""
+        sound = [index for index, each in enumerate(self._gathered) if each.failure is None]
+        pending = [index for index in sound if not self._is_settled(index)]
+        if not self._settings.paired or len(sound) < 2:
+            return pending
+        if not pending:
+            first, *others = (self._so_far(index) for index in sound)
+            ratios = (paired(first, other) for other in others)
+            pending = [0] if any(each.scatter > self._settings.precision for each in ratios) else []
+        return sound if pending else []
 
     def _visit(self, process: MeasuringProcess, index: int) -> None:
         gathered = self._gathered[index]

@@ -170,6 +170,7 @@ def write_next(
 
     ``space`` is the ``named`` one. ``target`` is that of the run in the folder ``measured``, or the device of the table
     ``measured``. The command adds rows to that table, or to one in the run's folder, where ``with_named`` finds them.
+    For a run, the space, the shapes and the target are those of the run itself.
     None if there is nothing to measure, or if ``nas measure`` did not write the table: it then has other columns, often
     of another machine.
     """
@@ -178,11 +179,8 @@ def write_next(
     if any(name not in choices for each in architectures for name in each):  # nas measure chooses no precision
         return None
     metrics = [report.metric.name for report in reports]
-    table = measured
-    if measured.is_dir():
-        table = measured / f"{OF_A_RUN}{'-'.join(metrics)}.csv.gz"
-    else:
-        known = _target_and_metrics(table, space, target)
+    if not measured.is_dir():
+        known = _target_and_metrics(measured, space, target)
         if known is None:
             return None
         target, metrics = known
@@ -191,7 +189,9 @@ def write_next(
     rows = [{"id": each.id, "architecture": dict(each)} for each in dict.fromkeys(architectures)]
     file.parent.mkdir(parents=True, exist_ok=True)
     write_aside(file, (json.dumps(rows, indent=1) + "\n").encode())
-    return _command(named, target, metrics, file, table)
+    if measured.is_dir():
+        return _command_of_run(named, metrics, file, measured)
+    return _command(named, target, metrics, file, measured)
 
 
 def with_named(data: MeasuredDevice, folder: Path) -> MeasuredDevice:
@@ -229,6 +229,19 @@ def _target_and_metrics(table: Path, space: SearchSpace, device: str) -> tuple[s
     return (str(target), metrics) if header == columns_of(space, target, metrics) else None
 
 
+def _command_of_run(space: NamedSpace, metrics: Sequence[str], file: Path, run: Path) -> str:
+    words = ["nas", "measure", "--run", str(run), "--architectures", str(file)]
+    if ":" in space.name:  # code that a user named; naming it again says that it may run
+        words += ["--space", space.name]
+    for metric in metrics:
+        words += ["--metric", metric]
+    return _joined(words)
+
+
+def _joined(words: Sequence[str]) -> str:
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
 def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path, table: Path) -> str:
     words = ["nas", "measure", "--space", space.name]
     for key, value in space.options.items():
@@ -243,4 +256,4 @@ def _command(space: NamedSpace, target: str, metrics: Sequence[str], file: Path,
         for metric in metrics:
             words += ["--metric", metric]
     words += ["--architectures", str(file), "--out", str(table)]
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return _joined(words)

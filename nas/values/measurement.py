@@ -127,7 +127,7 @@ class Measurement:
         """
         if len(self._judged) == 1:
             return Interval(self.median, self.median)
-        lower, upper = _logs_around_median(self._judged / self.median)
+        lower, upper = logs_around_median(self._judged / self.median)
         doubt = 0.0
         if self.drifts:
             unexplained = SPREAD_DOUBT * math.sqrt(max(0.0, self.spread**2 - USUAL_SPREAD**2))
@@ -143,7 +143,7 @@ class Measurement:
         """Half the width of the interval by rounds alone, relative to the median. More rounds make it narrower."""
         if len(self._judged) == 1:
             return 0.0
-        lower, upper = _logs_around_median(self._judged / self.median)
+        lower, upper = logs_around_median(self._judged / self.median)
         return (lower + upper) / 2
 
     @cached_property
@@ -204,7 +204,7 @@ class Measurement:
         return cls(data["metric"], data["target"], rounds, data["conditions"], tuple(data["flags"]), drifts)
 
 
-def _logs_around_median(ratios_N: npt.NDArray[np.float64]) -> tuple[float, float]:
+def logs_around_median(ratios_N: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return how far the 95 % interval of a median reaches down and up, in logarithms; both at least 0.
 
     From six readings on, it lies between order statistics, interpolated to 95 % (Hettmansperger & Sheather,

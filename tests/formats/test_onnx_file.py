@@ -20,7 +20,6 @@ from nas.formats.export import export_onnx
 from nas.formats.onnx_file import (
     executed_precisions,
     external_files,
-    fix_sizes,
     inputs_of,
     multiply_accumulates,
     random_inputs,
@@ -178,30 +177,6 @@ def test_work_of_a_malformed_node_is_unknown(kind: str, inputs: list[str]) -> No
     assert multiply_accumulates(model) is None
     del model.graph.node[0].output[:]
     assert multiply_accumulates(model) is None
-
-
-class TestSizes:
-    def test_that_are_open_are_fixed(self) -> None:
-        """Sizes of one item fill what is open; a symbolic batch stays as it is."""
-        model = model_of(
-            [helper.make_node("Relu", ["images"], ["c"])],
-            [tensor_info("images", ("N", 3, "H", "W"))],
-            [tensor_info("c", ("N", 3, "H", "W"))],
-        )
-        assert fix_sizes(model, 1, (3, 32, 48))
-        assert [each.shape for each in inputs_of(model, 2)] == [(2, 3, 32, 48)]
-        assert not fix_sizes(model, 1, (3, 32, 48))
-
-    @pytest.mark.parametrize("sizes", [(1, 32, 32), (3, 32), (3, 32, 32, 32), (3, 64, 64)])
-    def test_that_do_not_fit_are_refused(self, sizes: tuple[int, ...]) -> None:
-        """The message has what was given and what the model has."""
-        model = model_of(
-            [helper.make_node("Relu", ["images"], ["c"])],
-            [tensor_info("images", ("N", 3, "H", 32))],
-            [tensor_info("c", ("N", 3, "H", 32))],
-        )
-        with pytest.raises(ValueError, match=r"--input-shape must fit an input of the model, .* images 1×3×\?×32"):
-            fix_sizes(model, 1, sizes)
 
 
 class TestWeights:

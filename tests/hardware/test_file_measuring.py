@@ -18,6 +18,7 @@ from tiny_space import TinySpace
 
 from nas.errors import CandidateError, RecipeError
 from nas.formats.export import export_onnx
+from nas.formats.input_sizes import InputSizes
 from nas.formats.onnx_file import inputs_of, read_onnx
 from nas.hardware.file_measuring import MeasuredFile, measure_files
 from nas.hardware.runtimes.runtime import Deployed
@@ -32,8 +33,9 @@ SMALL, LARGE = next(iter(enumerate_space(SPACE))), list(enumerate_space(SPACE))[
 TARGET = Target("onnxruntime-cpu")
 
 
-def measured(bench: FakeBench, *paths: Path) -> list[MeasuredFile]:
-    return measure_files(paths, TARGET, bench, ["latency_ms", "model_bytes"], 0, NullProgress())
+def measured(bench: FakeBench, *paths: Path, sizes: tuple[int, ...] | None = None) -> list[MeasuredFile]:
+    given = InputSizes(sizes)
+    return measure_files(paths, TARGET, bench, ["latency_ms", "model_bytes"], 0, NullProgress(), sizes and given)
 
 
 def test_bad_files_have_reasons_and_the_others_numbers(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_sizes_that_a_file_leaves_open_are_given(tmp_path: Path) -> None:
     (without,) = measure_files([path], TARGET, Noting(SPACE), ["latency_ms"], 0, NullProgress())
     assert isinstance(without.outcome, CandidateError)
     assert "images has 1×3×?×?; name them with --input-shape" in without.outcome.reason
-    (found,) = measure_files([path], TARGET, Noting(SPACE), ["latency_ms"], 0, NullProgress(), (3, 32, 32))
+    (found,) = measure_files([path], TARGET, Noting(SPACE), ["latency_ms"], 0, NullProgress(), InputSizes((3, 32, 32)))
     assert isinstance(found.outcome, dict)
     assert (found.path, given, path.read_bytes()) == (path, [(1, 3, 32, 32)], before)
 
@@ -155,7 +157,9 @@ def test_each_file_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "loop.onnx").symlink_to("loop.onnx")
     names = ("other", "sequence", "pipe", "loop", "none")
     paths = [*(tmp_path / f"{name}.onnx" for name in names), tmp_path, good]
-    *failed, found = measure_files(paths, TARGET, FakeBench(SPACE), ["latency_ms"], 0, NullProgress(), (3, 8, 8))
+    *failed, found = measure_files(
+        paths, TARGET, FakeBench(SPACE), ["latency_ms"], 0, NullProgress(), InputSizes((3, 8, 8))
+    )
     assert isinstance(found.outcome, dict)
     assert all(isinstance(each.outcome, CandidateError) for each in failed)
     assert json.loads(json.dumps([each.to_json() for each in failed]))
@@ -175,7 +179,9 @@ def test_a_file_whose_weights_onnx_does_not_load_fails_alone(tmp_path: Path) -> 
     path.write_bytes(model.SerializeToString())
     good = tmp_path / f"{SMALL.id}.onnx"
     onnx.save(open_sizes("N", "features"), good)
-    linked, found = measure_files([path, good], TARGET, FakeBench(SPACE), ["latency_ms"], 0, NullProgress(), (8,))
+    linked, found = measure_files(
+        [path, good], TARGET, FakeBench(SPACE), ["latency_ms"], 0, NullProgress(), InputSizes((8,))
+    )
     assert isinstance(linked.outcome, CandidateError)
     assert isinstance(found.outcome, dict)
 

@@ -80,6 +80,18 @@ class TestRounds:
         assert names.count("q") == QUICK.rounds
         assert len(busy.rounds) == len(quiet.rounds) == QUICK.rounds
 
+    def test_are_the_same_for_models_that_are_compared(self, acting: Target, tmp_path: Path) -> None:
+        """Paired models go on together until all are settled, and a model that fails holds up no other."""
+        deeds = {"exact": "clock 2", "wild": "clock 2 0.05", "bad": "refuse"}
+        paired = replace(SURE, paired=True)
+        exact, wild, bad = measure(acting, models_of(tmp_path, deeds), settings=paired)
+        assert len(latency_of(exact).rounds) == len(latency_of(wild).rounds) > SURE.rounds
+        assert not isinstance(bad, dict)
+        alone = tmp_path / "alone"
+        alone.mkdir()
+        found = measure(acting, models_of(alone, {"a": "clock 2", "b": "clock 3"}), settings=paired)
+        assert [len(latency_of(each).rounds) for each in found] == [SURE.rounds] * 2
+
     def test_end_when_the_interval_is_narrow_enough(self, acting: Target, tmp_path: Path) -> None:
         """A model whose interval stays wide gets all rounds and a flag; the others end earlier."""
         deeds = {"exact": "clock 2", "scattered": "clock 2 0.012", "wild": "clock 2 0.2"}

@@ -123,19 +123,43 @@ def test_a_table_of_another_origin_gets_no_command(tmp_path: Path) -> None:
     assert not (tmp_path / "next.json").exists()
 
 
-def test_options_of_a_space_and_several_metrics_are_part_of_the_command(tmp_path: Path) -> None:
+def test_the_command_for_a_run_names_the_run_and_the_metrics(tmp_path: Path) -> None:
+    """The space, its options and the shapes are the run's own."""
+    named = NamedSpace("nasbench201", {"channels": 4}, image_signature((3, 32, 32), 7))
+    command = write_next(
+        asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, SPACE, str(TARGET), tmp_path
+    )
+    assert command == (
+        f"nas measure --run {tmp_path} --architectures {tmp_path / 'next.json'} --metric latency_ms --metric energy_mj"
+    )
+
+
+def test_code_of_a_user_is_named_in_the_command_for_a_run(tmp_path: Path) -> None:
+    """Naming it says that it may run, so that the command can be pasted as it is."""
+    command = write_next(asking(ALL[:1], "latency_ms"), tmp_path / "next.json", NAMED, SPACE, str(TARGET), tmp_path)
+    assert command == (
+        f"nas measure --run {tmp_path} --architectures {tmp_path / 'next.json'} --space tiny_space:TinySpace "
+        "--metric latency_ms"
+    )
+
+
+def test_options_of_a_space_are_part_of_the_command_for_a_table(tmp_path: Path) -> None:
     """What can be pasted measures what was asked for, and quotes what a shell would take for itself."""
+    table = tmp_path / "table.csv.gz"
+    columns = columns_of(SPACE, TARGET, ["latency_ms", "energy_mj"])
+    table.write_bytes(gzip.compress(f"{','.join(columns)}\n{','.join('1' for _ in columns)}\n".encode()))
     named = NamedSpace(
         "nasbench201", {"channels": 4, "preset": "a b", "deep": True, "code": "3"}, image_signature((3, 32, 32), 7)
     )
+    device = "onnxruntime-cpu_fp32_batch1_threads1"
     command = write_next(
-        asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, SPACE, str(TARGET), tmp_path
+        asking(ALL[:1], "latency_ms", "energy_mj"), tmp_path / "next.json", named, SPACE, device, table
     )
     assert command == (
         "nas measure --space nasbench201 --option channels=4 --option 'preset=a b' --option deep=true "
         "--option 'code=\"3\"' --classes 7 "
         "--target onnxruntime-cpu:fp32:batch=1:threads=1 --metric latency_ms --metric energy_mj "
-        f"--architectures {tmp_path / 'next.json'} --out {tmp_path / 'measured-latency_ms-energy_mj.csv.gz'}"
+        f"--architectures {tmp_path / 'next.json'} --out {table}"
     )
 
 

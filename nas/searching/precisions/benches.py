@@ -44,11 +44,20 @@ def benches_of(recipe: Recipe, given: Mapping[str, Bench], source: DataSource, p
     return benches
 
 
-def device_bench(recipe: Recipe, source: DataSource, progress: Progress, target: Target | None = None) -> DeviceBench:
-    """Return the bench of the recipe's target, or another. ``source`` gives items on which int8 finds its ranges."""
+def device_bench(
+    recipe: Recipe,
+    source: DataSource,
+    progress: Progress,
+    target: Target | None = None,
+    settings: BenchSettings | None = None,
+) -> DeviceBench:
+    """Return the bench of the recipe's target, or another. ``source`` gives items on which int8 finds its ranges.
+
+    ``settings`` take the place of the recipe's.
+    """
     return DeviceBench(
         target or recipe.parsed_target,
-        BenchSettings(**recipe.measuring.bench_settings),
+        settings or BenchSettings(**recipe.measuring.bench_settings),
         calibration=lambda wishes: _calibration(source.load().prepared_for(wishes)),
         meter=recipe.energy.meter_settings,
         say=progress.say,

@@ -1,0 +1,94 @@
+"""The options and arguments of ``nas measure``, with their help texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Models = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="MODELS",
+        help="ONNX files, or folders of winners. Use --space to measure a space, and --run for a run's architectures.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TARGET",
+        help="What to measure on, such as onnxruntime-cpu:int8. nas target list shows all runtimes. "
+        "[default: onnxruntime-cpu, or the run's own]",
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        help="A measured metric. Repeat for several. nas list shows all metrics. [default: latency_ms]",
+    ),
+]
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="Measure architectures of this run, with its space, its data's shapes and its target.",
+    ),
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Option("--id", metavar="ID", help="An architecture of --run, by its id or the id's beginning. Repeat."),
+]
+Space = Annotated[
+    str | None,
+    typer.Option("--space", metavar="NAME", help="Measure architectures of this search space."),
+]
+Count = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="The number of random architectures, with --space. [default: 40]"),
+]
+Architectures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--architectures",
+        metavar="FILE|ID",
+        help="Measure these architectures of --space or --run: a JSON file, such as measure_next.json of "
+        "nas predictor report, or an id. Repeat for several.",
+    ),
+]
+NewTable = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="The table to write or to extend, a .csv.gz file, with --space or --run."
+    ),
+]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="CxHxW",
+        help="The sizes of one input, for files that leave them open: 3x224x224, or NAME=SIZES with the name of an "
+        "input or of a size, such as tokens=128. Repeat for several. With --space, the shape of its images. "
+        "[default: 3x32x32]",
+    ),
+]
+MaxRounds = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        metavar="N",
+        help="Measure a model in at most this many sessions, however wide its interval. [default: 15, or 30 with "
+        "--compare]",
+    ),
+]
+Compare = Annotated[
+    bool | None,
+    typer.Option(
+        "--compare/--no-compare",
+        help="Measure all models in the same sessions, and say how each compares with the first. "
+        "[default: on for two models]",
+    ),
+]

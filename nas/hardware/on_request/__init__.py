@@ -1,0 +1,1 @@
+"""Measuring and comparing models on request, without a search: what ``nas measure`` does, for Python."""

@@ -1,0 +1,107 @@
+"""Comparing two models: ratios round by round, their intervals, and verdicts in sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nas.values.measurement import Interval, Measurement
+from nas.values.paired_comparison import PAIR_DOUBT, Comparison, compared, paired
+
+TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
+
+
+def latency(readings: list[float], drifts: tuple[float, ...] = (), metric: str = "latency_ms") -> Measurement:
+    return Measurement(metric, TARGET, tuple((reading,) for reading in readings), drifts=drifts)
+
+
+def together(first: Measurement, second: Measurement) -> Comparison:
+    return compared(first.metric, ("a.onnx", first), ("b.onnx", second), together=True)
+
+
+def test_a_machine_that_slows_down_does_not_hide_a_difference() -> None:
+    """Both models run in the same rounds, so what changes from round to round cancels."""
+    pace = np.linspace(1.0, 1.5, 12)
+    found = together(latency((2.0 * pace).tolist()), latency((1.84 * pace).tolist()))
+    assert found.ratio == pytest.approx(0.92)
+    assert found.verdict == "lower"
+    assert found.sentence == "b.onnx is 7 to 9 % faster than a.onnx."
+    assert found.rounds == 12
+    apart = compared("latency_ms", ("a.onnx", latency((2.0 * pace).tolist())),
+                     ("b.onnx", latency((1.84 * pace).tolist())), together=False)  # fmt: skip
+    assert apart.verdict == "same"
+
+
+def test_drift_is_corrected_before_the_ratio() -> None:
+    drifts = (1.0, 1.1, 1.2)
+    one = latency([1.0, 1.1, 1.2], drifts)
+    other = latency([2.0, 2.0, 2.0])
+    assert paired(one, other).median == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.9, 0.995, 1.0, 1.005, 1.1, 3.0])
+def test_copies_of_one_model_are_rarely_told_apart_and_others_are(factor: float) -> None:
+    """Readings scatter by 1 %, and by 0.5 % from one measurement to the next, as measured on a machine.
+
+    At most one in twenty verdicts about models without a difference is wrong, and a tenth is always found.
+    """
+    rng = np.random.default_rng(7)
+    verdicts, inside = [], 0
+    for _ in range(200):
+        shift = rng.normal(0, 0.004, 2)
+        one = latency((1.0 * (1 + shift[0]) * rng.normal(1, 0.01, 10)).tolist())
+        other = latency((factor * (1 + shift[1]) * rng.normal(1, 0.01, 10)).tolist())
+        found = together(one, other)
+        verdicts.append(found.verdict)
+        inside += found.interval.lower <= factor <= found.interval.upper
+    assert inside >= 0.94 * len(verdicts)
+    if factor == 1.0:
+        assert verdicts.count("same") >= 0.95 * len(verdicts)
+    if abs(factor - 1) >= 0.1:
+        assert set(verdicts) == {"lower" if factor < 1 else "higher"}
+
+
+SENTENCES = {
+    (0.92, 0.91, 0.93): "b.onnx is 7 to 9 % faster than a.onnx.",
+    (0.991, 0.985, 0.997): "b.onnx is 0.3 to 1.5 % faster than a.onnx.",
+    (1.05, 1.03, 1.07): "b.onnx is 3 to 7 % slower than a.onnx.",
+    (0.25, 0.2, 0.4): "b.onnx is 2.5 to 5.0 times as fast as a.onnx.",
+    (3.0, 2.5, 3.5): "b.onnx takes 2.5 to 3.5 times as long as a.onnx.",
+    (1.0, 0.98, 1.01): "b.onnx and a.onnx cannot be told apart in latency: the difference lies between 2.0 % less and "
+    "1.0 % more.",
+    (1.0, 1.0, 1.0): "b.onnx and a.onnx have the same latency.",
+}
+
+
+@pytest.mark.parametrize("values", SENTENCES)
+def test_verdicts_are_sentences(values: tuple[float, float, float]) -> None:
+    ratio, lower, upper = values
+    found = Comparison("latency_ms", "a.onnx", "b.onnx", ratio, Interval(lower, upper))
+    assert found.sentence == str(found) == SENTENCES[values]
+    assert found.to_json()["interval_95"] == [lower, upper]
+
+
+def test_sizes_and_energies_have_words_of_their_own() -> None:
+    def said(metric: str, one: float, other: float) -> str:
+        pair = [latency([value], metric=metric) for value in (one, other)]
+        return compared(metric, ("a", pair[0]), ("b", pair[1]), together=True).sentence
+
+    assert said("model_bytes", 100, 75) == "b is 25 % smaller than a."
+    assert said("weight_bytes", 100, 150) == "b has 50 % more bytes of weights than a."
+    assert said("energy_mj", 2, 1) == "b uses 50 % less energy than a."
+    assert said("peak_memory_mib", 10, 10) == "b and a have the same peak memory."
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(ValueError, match="the same rounds, at least 2, but got 3 and 2"):
+        paired(latency([1.0, 1.0, 1.0]), latency([1.0, 1.0]))
+    with pytest.raises(ValueError, match="compared by ratios, but the weights of one is 0"):
+        compared("weight_bytes", ("a", latency([0.0], metric="weight_bytes")),
+                 ("b", latency([1.0], metric="weight_bytes")), together=True)  # fmt: skip
+
+
+def test_the_doubt_between_measurements_is_never_left_out() -> None:
+    """Rounds without any scatter still leave the doubt that two sessions of one file differ."""
+    found = together(latency([1.0] * 8), latency([1.0] * 8))
+    assert found.verdict == "same"
+    assert found.interval.upper == pytest.approx(np.exp(PAIR_DOUBT))
