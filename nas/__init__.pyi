@@ -64,6 +64,7 @@ from nas.recipe.recipe import Recipe as Recipe, read_recipe as read_recipe
 from nas.recipe.toml_text import apply_overrides as apply_overrides
 from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRecipe
 from nas.results.bundle import Bundle as Bundle
+from nas.results.exports.exporting import Exported as Exported
 from nas.results.front import Front as Front
 from nas.results.run import Run as Run
 from nas.results.run_folder import load_run as load_run

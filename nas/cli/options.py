@@ -161,6 +161,13 @@ RayAddress = Annotated[
 Name = Annotated[
     str | None, typer.Option(metavar="NAME", help="The name of the run's folder. By default a new name is made.")
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Let tensorboard or mlflow follow the run, with its place after a colon if you like. Repeat for both.",
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(

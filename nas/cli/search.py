@@ -40,6 +40,7 @@ def search(
     executor: options.Executor = None,
     ray_address: options.RayAddress = None,
     name: options.Name = None,
+    track: options.Track = None,
     fresh_measurements: options.FreshMeasurements = False,
     set_: options.Set = None,
     runs: options.Runs = RUNS,
@@ -68,6 +69,7 @@ def search(
         "seed": seed,
         "execution.executor": executor,
         "execution.ray_address": ray_address,
+        "execution.track": track,
         "name": name,
         "measuring.reuse": False if fresh_measurements else None,
     }
@@ -95,6 +97,7 @@ def shrink(
     seed: options.SearchSeed = None,
     executor: options.Executor = None,
     name: options.Name = None,
+    track: options.Track = None,
     set_: options.Set = None,
     runs: options.Runs = RUNS,
     dry_run: options.DryRun = False,
@@ -116,6 +119,7 @@ def shrink(
         "search_time_s": time,
         "seed": seed,
         "execution.executor": executor,
+        "execution.track": track,
         "name": name,
     }
     from nas.recipe.toml_text import apply_overrides

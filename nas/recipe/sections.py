@@ -237,6 +237,8 @@ class ExecutionRecipe(Section):
     """The time limit for the code of a space of your own to import, and to build an architecture once, in seconds."""
     ray_address: str | None = None
     """A Ray cluster of which this machine is a node: ``auto``, or the head's ``host:port``."""
+    track: tuple[str, ...] = ()
+    """Trackers that follow the run: ``tensorboard`` and ``mlflow``, each with its place after a colon if you like."""
 
     @model_validator(mode="after")
     def _address_of_what_is_used(self) -> ExecutionRecipe:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.recipe.recipe import Recipe
 from nas.results.front import Front, front_of, last_rows
@@ -16,6 +16,11 @@ from nas.storage.journal_rows import WORDS, BaselineTested, Fit
 from nas.values.error_words import ErrorWords
 from nas.values.evaluation import STAGES, Evaluation, Stage
 from nas.values.objective import Limit, Objective
+
+if TYPE_CHECKING:
+    import pandas
+
+    from nas.results.exports.exporting import Exported
 
 MOST_DAMAGES = 5
 """A report lists no more of them."""
@@ -88,6 +93,32 @@ class Run:
         """The winners that the run has so far."""
         front = front_of(self.rows, self.objectives, self.limits, self.run_folder, self.words)
         return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Return a data frame with a row an architecture, trained or not; ``docs/exporting.md`` lists the columns.
+
+        ``front.to_dataframe()`` has the winners alone.
+        """
+        import pandas
+
+        from nas.results.exports.records import records_of
+        from nas.results.exports.tidy import table_of
+
+        columns, rows = table_of(self, records_of(self))
+        return pandas.DataFrame(rows, columns=[column.name for column in columns])
+
+    def export(self, form: str, out: Path | str | None = None) -> Exported:
+        """Write the run as ``csv``, ``parquet``, ``json``, ``optuna``, ``mlflow`` or ``tensorboard``.
+
+        ``out`` is the file; for ``tensorboard`` a folder, for ``mlflow`` a SQLite file or a URI. By default it lies in
+        the run's folder.
+
+        Raises:
+            RecipeError: an unknown form, a place that cannot be written, or a package that is not installed.
+        """
+        from nas.results.exports.exporting import export
+
+        return export(self, form, out)
 
     @property
     def words(self) -> ErrorWords:

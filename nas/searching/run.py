@@ -19,6 +19,8 @@ from nas.recipe.recipe import Recipe, read_recipe, read_recorded_recipe
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.reports.report import write_report
 from nas.results.bundle import GIVEN
+from nas.results.exports.tracked import RunFacts
+from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import check_run_folder, load_run, resume_command
 from nas.results.search_cost import SearchCost, search_counter
@@ -132,6 +134,7 @@ def _resolve_new(
     train: GivenTraining | None = None,
 ) -> Resolved:
     """Return what the names of a new run's recipe stand for, with a meter that works."""
+    check_trackers(recipe.execution.track)
     resolved = resolve(recipe, space, task, instruments, progress, train)
     try:
         if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
@@ -176,6 +179,7 @@ def resume(
     folder = Path(folder)
     check_run_folder(folder, folder.parent)
     recipe = read_recorded_recipe(folder / RECIPE, overrides)
+    check_trackers(recipe.execution.track)
     instruments = instruments or Instruments()
     shown = chosen_progress(progress)
     with (
@@ -211,7 +215,7 @@ def _run(
     cost = SearchCost(counter, why_none, stopwatch, lambda: resolved.measurer.device_s)
     state = RunState(recipe, resolved, journal, progress, stopwatch, cost)
     try:
-        with told_how_to_go_on(folder, _resuming(folder, recipe)), cost:
+        with told_how_to_go_on(folder, _resuming(folder, recipe)), cost, _followed(state, folder):
             _work(state, folder)
             run = load_run(folder)
             write_report(folder / REPORT_NAME, run)
@@ -231,6 +235,32 @@ def _run(
         raise
     progress.close()
     return _with_space(run.front, resolved.space) if recipe.space.name == GIVEN else run.front
+
+
+@contextlib.contextmanager
+def _followed(state: RunState, folder: Path) -> Iterator[None]:
+    """Let the trackers of the recipe follow the run: they get the rows that are there, and each new one."""
+    recipe = state.recipe
+    trackers = Trackers(
+        recipe.execution.track,
+        RunFacts(
+            name=folder.resolve().name,
+            folder=folder,
+            target=recipe.measured_on,
+            objectives=tuple(map(str, recipe.parsed_objectives)),
+            limits=tuple(map(str, recipe.parsed_limits)),
+            recipe_text=(folder / RECIPE).read_text(encoding="utf-8"),
+        ),
+        state.progress.say,
+    )
+    trackers.add(state.beliefs.rows)
+    state.follow = trackers.add
+    try:
+        yield
+    except BaseException:
+        trackers.end("KILLED")
+        raise
+    trackers.end("FINISHED")
 
 
 def _work(state: RunState, folder: Path) -> None:

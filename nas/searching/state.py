@@ -42,6 +42,7 @@ class RunState:
         schedule: knows how long the stages take, and what fits into the search time.
         rounds_done: the rounds that have ended.
         inheritance: what candidates inherit from a parent; None for a space without one, and before it is made.
+        follow: is told all rows once they are on disk.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class RunState:
         self.progress = progress
         self.stopwatch = stopwatch
         self.inheritance: Inheritance | None = None
+        self.follow: Callable[[Sequence[Evaluation]], None] = lambda rows: None
         self._cost = cost
         self._cost_of = SEARCH
         self._noted_s = float(sum(part.wall_s for part in journal.rows(Cost)))
@@ -111,6 +113,7 @@ class RunState:
             return
         self.journal.append(*turned_away, *rows)
         try:
+            self.follow(rows)
             self.beliefs.add(*rows)
         finally:
             if self._cost.lap_s >= COST_EVERY_S:

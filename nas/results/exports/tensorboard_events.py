@@ -1,0 +1,123 @@
+"""A run as TensorBoard events: curves over the search, and a session of the HParams page for each architecture."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+from nas.errors import RecipeError
+from nas.results.exports.extras import extra
+from nas.results.exports.tracked import RunFacts, values_in
+from nas.space.architecture import Architecture
+from nas.values.evaluation import Evaluation
+
+SEARCH, ARCHITECTURES = "search", "architectures"
+MARKER = ".nas-run"
+"""A file in a folder of events which says that they were made from a run, and can be made again."""
+
+
+@final
+class TensorBoardTracker:
+    """Writes events to ``place/NAME``, where NAME is that of the run.
+
+    ``search`` in it has curves over the evaluations of the search. ``architectures`` has a folder for each evaluated
+    architecture, with its choices, its values, and its error after each epoch.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._writers = extra("tensorboardX")
+        self._place = place
+        self._folder = place
+        self._main: Any = None
+        self._evaluated = self._failed = self._files = 0
+        self._least: dict[str, float] = {}
+        self._measured: dict[str, dict[str, float]] = {}
+
+    def begin(self, facts: RunFacts) -> None:
+        self._folder = self._place / facts.name
+        clear(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / MARKER).write_text(f"{facts.name}\n", encoding="utf-8")
+        self._main = self._writer(self._folder / SEARCH)
+        about = {"target": facts.target, "objectives": ", ".join(facts.objectives), "limits": ", ".join(facts.limits)}
+        for name, text in {**about, "recipe": facts.recipe_text}.items():
+            self._main.add_text(name, _as_code(text))
+        self._main.flush()
+
+    def add(self, rows: Sequence[Evaluation]) -> None:
+        for row in rows:
+            if row.stage == "measure" and not row.failed:
+                self._measured.setdefault(row.architecture.id, {}).update(values_in(row))
+            elif row.stage == "train":
+                self._add_evaluation(row)
+            elif row.stage == "winner" and not row.failed:
+                self._add_session(row.architecture, values_in(row))
+        self._main.flush()
+
+    def end(self, status: str) -> None:
+        if self._main is not None:
+            self._main.close()
+            self._main = None
+
+    def _add_evaluation(self, row: Evaluation) -> None:
+        self._evaluated += 1
+        if row.failed:
+            self._failed += 1
+            self._main.add_scalar("failed_evaluations", self._failed, self._evaluated)
+            return
+        values = {**values_in(row), **self._measured.get(row.architecture.id, {})}
+        for name, value in values.items():
+            self._main.add_scalar(f"evaluation/{name}", value, self._evaluated)
+            if name.startswith("validation_") and row.reached_full_fidelity:
+                self._least[name] = min(value, self._least.get(name, value))
+                self._main.add_scalar(f"best_so_far/{name}", self._least[name], self._evaluated)
+        self._add_session(row.architecture, values, row.details.get("curve", ()))
+
+    def _add_session(
+        self, architecture: Architecture, values: Mapping[str, float], curve: Sequence[float] = ()
+    ) -> None:
+        # Without a description of the experiment, TensorBoard finds the columns from all sessions.
+        _, start, end = extra("tensorboardX.summary").hparams(dict(architecture), {})
+        with self._session(self._folder / ARCHITECTURES / architecture.id) as writer:
+            writer.file_writer.add_summary(start)
+            for epoch, error in enumerate(curve, start=1):
+                writer.add_scalar("curve", float(error), epoch)
+            for name, value in values.items():
+                writer.add_scalar(name, value, 0)
+            writer.file_writer.add_summary(end)
+
+    @contextmanager
+    def _session(self, folder: Path) -> Iterator[Any]:
+        writer = self._writer(folder)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+    def _writer(self, folder: Path) -> Any:
+        self._files += 1  # two files of one second would have the same name
+        return self._writers.SummaryWriter(logdir=str(folder), filename_suffix=f".{self._files}")
+
+
+def clear(folder: Path) -> None:
+    """Remove the events that an earlier export of a run wrote to ``folder``.
+
+    Raises:
+        RecipeError: something else lies there.
+    """
+    if not folder.exists():
+        return
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if not (folder / MARKER).is_file() and not is_empty:
+        raise RecipeError(
+            f"events of a run need a folder of their own, but {folder} holds something else. Choose another place."
+        )
+    shutil.rmtree(folder)
+
+
+def _as_code(text: str) -> str:
+    """Return a text as a block of code in TensorBoard's Markdown."""
+    return "\n".join(f"    {line}" for line in text.splitlines() or [""])

@@ -1,0 +1,104 @@
+"""A run as an Optuna storage: read back with Optuna, it has all objectives, constraints and attributes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+from exported_runs import awkward_runs, whole
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from nas.errors import RecipeError
+from nas.results.exports.exporting import export
+from nas.results.exports.records import records_of
+from nas.results.run import Run
+
+AWKWARD = sorted(awkward_runs(Path("runs/x")))
+
+
+def studies(path: Path) -> dict[str, optuna.Study]:
+    """Return the studies in a storage file by name."""
+    storage = f"sqlite:///{path}" if path.suffix == ".db" else JournalStorage(JournalFileBackend(str(path)))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return {name: optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)}
+
+
+def exported(run: Run, path: Path) -> dict[str, optuna.Study]:
+    assert export(run, "optuna", path).place == str(path)
+    return studies(path)
+
+
+@pytest.mark.parametrize("name", ["study.db", "study.log"])
+def test_it_reads_back_with_all_values(name: str, tmp_path: Path) -> None:
+    """Each candidate is a trial as the search saw it: whole, stopped early or failed."""
+    run = whole(tmp_path)
+    found = exported(run, tmp_path / name)
+    assert set(found) == {"digits", "digits, winners"}
+    study = found["digits"]
+    assert study.metric_names == ["error", "latency_ms"]
+    assert [direction.name for direction in study.directions] == ["MINIMIZE", "MINIMIZE"]
+    assert study.user_attrs["recipe"] == run.recipe_text
+    trials = {trial.user_attrs["id"]: trial for trial in study.trials}
+    evaluated = [record for record in records_of(run) if record.was_evaluated]
+    for record in evaluated:
+        trial = trials[record.architecture.id]
+        assert trial.params == dict(record.architecture)
+        if record.failure is not None:
+            assert trial.state == TrialState.FAIL
+            assert trial.user_attrs["failure"] == record.failure.reason
+        elif record.was_stopped:
+            assert trial.state == TrialState.PRUNED
+            assert list(trial.intermediate_values.values()) == record.details["curve"]
+        elif trial.state == TrialState.COMPLETE:
+            assert trial.values == [record.value("error"), record.value("latency_ms")]
+            assert trial.user_attrs["latency_ms_source"] == record.source("latency_ms")
+            assert trial.user_attrs["latency_ms_source"] in ("measured", "predicted")
+            excess = trial.constraints["latency_ms <= 0.5ms"]
+            judged = record.judged(run.limits[0])
+            assert judged is not None
+            assert excess == run.limits[0].excess(judged)
+            assert trial.system_attrs["constraints"] == [excess]  # where optuna-dashboard looks for it
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+
+
+def test_winners_have_test_scores_and_final_measurements(tmp_path: Path) -> None:
+    run = whole(tmp_path)
+    study = exported(run, tmp_path / "study.db")["digits, winners"]
+    assert len(study.trials) == len(run.front)
+    for winner in run.front:
+        trial = next(t for t in study.trials if t.user_attrs["id"] == winner.architecture.id)
+        assert trial.values == [winner.test_error, winner.value("latency_ms")]
+        assert (max(trial.constraints.values()) <= 0) == winner.meets(run.limits)
+    best = {trial.user_attrs["id"] for trial in study.best_trials}
+    meeting = {winner.architecture.id for winner in run.front if winner.meets(run.limits)}
+    assert best <= meeting
+
+
+@pytest.mark.parametrize("what", AWKWARD)
+def test_awkward_runs_are_studies_too(what: str, tmp_path: Path) -> None:
+    """A choice keeps one list of options, and nothing that JSON does not have is written."""
+    run = awkward_runs(tmp_path)[what]
+    found = exported(run, tmp_path / "study.log")
+    for line in (tmp_path / "study.log").read_text().splitlines():
+        json.loads(line, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    study = found[run.name]
+    assert len(study.directions) == len(run.objectives)
+    if what == "nothing feasible":
+        assert all(max(trial.constraints.values()) > 0 for trial in study.trials if trial.constraints)
+
+
+def test_architectures_without_all_objectives_are_counted(tmp_path: Path) -> None:
+    run = awkward_runs(tmp_path)["measured alone"]
+    told = export(run, "optuna", tmp_path / "study.db")
+    assert any("lack the value of an objective" in note for note in told.notes)
+    assert told.opened_by == f"optuna-dashboard sqlite:///{tmp_path / 'study.db'}"
+    assert studies(tmp_path / "study.db")[run.name].trials == []
+
+
+def test_the_ending_decides_the_form(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"a file that ends in one of \.db, .*, but got \.txt"):
+        export(whole(tmp_path), "optuna", tmp_path / "study.txt")
