@@ -63,6 +63,7 @@ from nas.progress import NullProgress as NullProgress, PlainProgress as PlainPro
 from nas.recipe.recipe import Recipe as Recipe, read_recipe as read_recipe
 from nas.recipe.toml_text import apply_overrides as apply_overrides
 from nas.recipe.training_sections import EarlyStoppingRecipe as EarlyStoppingRecipe
+from nas.reports.drawing.drawing import draw as draw
 from nas.results.bundle import Bundle as Bundle
 from nas.results.exports.exporting import Exported as Exported
 from nas.results.front import Front as Front

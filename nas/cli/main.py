@@ -24,6 +24,7 @@ from nas.cli.predictor.onboard import onboard
 from nas.cli.predictor.report import report as report_on_predictor
 from nas.cli.runs.drift import drift
 from nas.cli.runs.export import export
+from nas.cli.runs.plot import plot
 from nas.cli.runs.report import report
 from nas.cli.runs.retrain import retrain
 from nas.cli.runs.serve import serve
@@ -83,6 +84,7 @@ app.command()(shrink)
 app.command()(show)
 app.command()(report)
 app.command()(serve)
+app.command()(plot)
 app.command()(export)
 app.command()(solve)
 app.command()(retrain)

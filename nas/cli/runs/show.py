@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from nas.cli import options
 from nas.cli.output import INCOMPLETE, print_json, show_front, tell_damages
+from nas.cli.runs import run_options
 from nas.cli.search import RUNS
 from nas.errors import NasError, RecipeError
 
@@ -16,10 +18,18 @@ if TYPE_CHECKING:
     from nas.results.run import Run
 
 
-def show(run: options.RunFolderOrNone = None, runs: options.Runs = RUNS, as_json: options.AsJson = False) -> None:
-    """Print a run's winners, or list all runs.
+def show(
+    run: options.RunFolderOrNone = None,
+    runs: options.Runs = RUNS,
+    x: run_options.PlotX = None,
+    y: run_options.PlotY = None,
+    no_plot: run_options.NoPlot = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print a run's winners with a drawing of their front, or list all runs.
 
-    What is damaged is left out and named, and the exit status is then 1.
+    --x and --y choose the metrics of the drawing. What is damaged is left out and named, and the exit status is then
+    1.
     """
     if run is None:
         _show_all(runs, as_json)
@@ -33,8 +43,23 @@ def show(run: options.RunFolderOrNone = None, runs: options.Runs = RUNS, as_json
     if as_json:
         print_json(_json(found))
     else:
+        if not no_plot:
+            _draw(found, x, y)
         show_front(found.front, as_json, None if found.is_over else found.ended_by or unfinished)
     tell_damages(found)
+
+
+def _draw(run: Run, x: str | None, y: str | None) -> None:
+    """Draw the front of a run, or its search where nothing but an error was minimised."""
+    from rich.console import Console
+
+    from nas.reports.drawing.scenes import terminal_scene
+    from nas.reports.drawing.terminal import print_scene
+
+    scene = terminal_scene(run, x, y)
+    if scene is not None:
+        print_scene(scene, Console(file=sys.stdout))
+        typer.echo()
 
 
 def _show_all(runs: Path, as_json: bool) -> None:

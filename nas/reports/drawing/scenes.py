@@ -1,0 +1,279 @@
+"""The scenes of a run: any two metrics against each other, the course of the search, and checks of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal, final
+
+import numpy as np
+
+from nas.errors import RecipeError, did_you_mean
+from nas.reports.candidates import prediction_checks
+from nas.reports.drawing.scene import Axis, Bounds, Mark, Role, Scene, Series, axis_of, metric_text, scaled
+from nas.results.exports.records import ArchitectureRecord, records_of
+from nas.results.run import Run
+from nas.results.winner import Winner
+from nas.values.metric import HIGHER_IS_BETTER, METRICS, Metric
+from nas.values.objective import Limit, limit_text
+from nas.values.pareto import non_dominated
+
+
+@final
+@dataclass(frozen=True)
+class PlotRequest:
+    """What to plot: the kind of plot, the metrics of its axes, and which axes are logarithmic.
+
+    ``log`` None lets the values decide. ``stopped`` draws candidates whose training was stopped early, too.
+    """
+
+    kind: str = "front"
+    x: str | None = None
+    y: str | None = None
+    log: tuple[str, ...] | None = None
+    stopped: bool = False
+
+    def is_log(self, axis: str) -> bool | None:
+        """Return whether an axis is logarithmic; None if the values decide."""
+        return None if self.log is None else axis in self.log
+
+
+def scene_of(run: Run, request: PlotRequest) -> Scene:
+    """Return the scene that is asked for.
+
+    Raises:
+        RecipeError: an unknown kind, metric or axis, or nothing that could be drawn.
+    """
+    if request.kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise RecipeError(f"--kind is one of {known}, but got {request.kind!r}. {did_you_mean(request.kind, KINDS)}")
+    unknown = next((axis for axis in request.log or () if axis not in ("x", "y")), None)
+    if unknown is not None:
+        raise RecipeError(f"--log takes x or y, but got {unknown!r}.")
+    scene = KINDS[request.kind](run, request).drawable()
+    if scene.is_empty:
+        raise RecipeError(f"there is nothing to plot: {' '.join(scene.notes) or 'the run has no values for it yet.'}")
+    return scene
+
+
+def chosen_metric(name: str, axis: str) -> Metric:
+    """Return the metric that a user named; of accuracy and the like the one that is minimised in its place.
+
+    Raises:
+        RecipeError: no such metric.
+    """
+    name = HIGHER_IS_BETTER.get(name, name)
+    if name not in METRICS:
+        raise RecipeError(f"--{axis} is a metric, but got {name!r}. {did_you_mean(name, METRICS)}")
+    return METRICS[name]
+
+
+def front_scene(run: Run, request: PlotRequest) -> Scene:
+    """Return two metrics against each other: winners with intervals and their front, and candidates.
+
+    By default they are the first cost, and the first trained objective or the error.
+    """
+    front = run.front
+    costs = front.costs or ((METRICS["params"],) if request.x is None else ())
+    x_metric = costs[0] if request.x is None else chosen_metric(request.x, "x")
+    y_metric = front.quality if request.y is None else chosen_metric(request.y, "y")
+    records = records_of(run)
+    shown = [each for each in records if request.stopped or not each.was_stopped]
+    places = [_place(each, x_metric, y_metric) for each in shown]
+    found = [place for place in places if place is not None]
+    x = axis_of(x_metric, run.words, [value for place in found for value in place.xs], request.is_log("x"))
+    y = axis_of(y_metric, run.words, [value for place in found for value in place.ys], request.is_log("y"))
+    series = tuple(
+        Series(f"{title} ({len(marks)})", role, tuple(marks))
+        for role, title in ROLES.items()
+        if (marks := [place.mark(x, y) for place in found if place.role == role])
+    )
+    notes = [] if found else [_nothing(run, x_metric, y_metric)]
+    unknown = sum(place is None for place, each in zip(places, shown, strict=True) if each.winner is not None)
+    if unknown:
+        what = "winner has" if unknown == 1 else "winners have"
+        notes.append(f"{unknown} {what} no {metric_text(x_metric.name)} or no {metric_text(y_metric.name)}.")
+    return Scene(
+        title=f"{y.title} and {x.title.lower()} of {run.name}",
+        x=x,
+        y=y,
+        series=(*_step_line(series), *series),
+        limits=(*_limits(run, x_metric, x, "x"), *_limits(run, y_metric, y, "y")),
+        notes=tuple(notes),
+    )
+
+
+def terminal_scene(run: Run, x: str | None = None, y: str | None = None) -> Scene | None:
+    """Return the scene that suits a run in a terminal; None where there is nothing to draw and nobody asked for it.
+
+    It is the front; where nothing but a trained metric was minimised, the course of the search.
+
+    Raises:
+        RecipeError: a metric that does not exist.
+    """
+    is_asked = x is not None or y is not None
+    is_search = not is_asked and not run.front.costs
+    scene = (search_scene if is_search else front_scene)(run, PlotRequest(x=x, y=y)).drawable()
+    return None if scene.is_empty and not is_asked else scene
+
+
+ROLES: dict[Role, str] = {
+    "stopped": "stopped early",
+    "predicted": "candidates, predicted",
+    "measured": "candidates",
+    "winner": "other winners",
+    "front": "winners on the front",
+}
+"""The kinds of marks and their names, in the order in which they are drawn over each other."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The values of one architecture on both axes, in the units of their metrics."""
+
+    role: Role
+    name: str
+    x: float
+    y: float
+    x_bounds: Bounds | None = None
+    y_bounds: Bounds | None = None
+
+    @property
+    def xs(self) -> list[float]:
+        return [self.x]
+
+    @property
+    def ys(self) -> list[float]:
+        return [self.y]
+
+    def mark(self, x: Axis, y: Axis) -> Mark:
+        """Return the mark in the units of the axes."""
+        bounds = scaled(self.x_bounds, x), scaled(self.y_bounds, y)
+        return Mark(self.x * x.factor, self.y * y.factor, *bounds, self.name)
+
+
+def _place(record: ArchitectureRecord, x: Metric, y: Metric) -> _Place | None:
+    winner, standing = record.winner, record.standing
+    if winner is not None and standing is not None:
+        if not (winner.has(x.name) and winner.has(y.name)):
+            return None
+        role: Role = "front" if standing.on_front else "winner"
+        (x_value, x_bounds), (y_value, y_bounds) = _tested(winner, x), _tested(winner, y)
+        return _Place(role, record.architecture.id, x_value, y_value, x_bounds, y_bounds)
+    x_found, y_found = record.value(x.name), record.value(y.name)
+    if x_found is None or y_found is None:
+        return None
+    sources = {record.source(x.name), record.source(y.name)}
+    role = "stopped" if record.was_stopped else "predicted" if "predicted" in sources else "measured"
+    return _Place(role, record.architecture.id, x_found, y_found, _bounds(record, x), _bounds(record, y))
+
+
+def _tested(winner: Winner, metric: Metric) -> tuple[float, Bounds]:
+    found = winner.estimate(metric.name)
+    return found.value, (found.interval.lower, found.interval.upper)
+
+
+def _bounds(record: ArchitectureRecord, metric: Metric) -> Bounds | None:
+    found = record.measurements.get(metric.name)
+    return None if found is None else (found.interval.lower, found.interval.upper)
+
+
+def _step_line(series: Sequence[Series]) -> tuple[Series, ...]:
+    """Return the front of the winners in these two metrics, as steps; nothing without winners."""
+    marks = [mark for each in series if each.role in ("front", "winner") for mark in each.marks]
+    if len(marks) < 2:
+        return ()
+    losses_N2 = np.array([[mark.x, mark.y] for mark in marks])
+    if not np.isfinite(losses_N2).all():
+        return ()
+    kept = [mark for mark, is_kept in zip(marks, non_dominated(losses_N2).tolist(), strict=True) if is_kept]
+    ordered = tuple(Mark(mark.x, mark.y) for mark in sorted(kept, key=lambda mark: (mark.x, mark.y)))
+    return (Series("front of winners", "line", ordered, "steps"),)
+
+
+def _limits(
+    run: Run, metric: Metric, axis: Axis, which: Literal["x", "y"]
+) -> list[tuple[Literal["x", "y"], float, str]]:
+    limits: list[Limit] = [limit for limit in run.limits if limit.metric == metric]
+    return [(which, limit.value * axis.factor, limit_text(limit)) for limit in limits]
+
+
+def _nothing(run: Run, x: Metric, y: Metric) -> str:
+    if not run.rows:
+        return "Nothing has been recorded yet."
+    return f"No architecture of this run has both a value of {metric_text(x.name)} and one of {metric_text(y.name)}."
+
+
+def search_scene(run: Run, request: PlotRequest) -> Scene:
+    """Return the error, or another trained metric, of each evaluation in turn, and the best so far."""
+    metric = run.front.quality if request.y is None else chosen_metric(request.y, "y")
+    if metric.source != "trained":
+        raise RecipeError(f"--kind search plots a metric that is trained, but {metric.name} is {metric.source}.")
+    rows = [row for row in run.rows if row.stage == "train"]
+    values = [(n, row.values[metric.name], row) for n, row in enumerate(rows, 1) if metric.name in row.values]
+    whole = [(n, value) for n, value, row in values if row.reached_full_fidelity]
+    stopped = [(n, value) for n, value, row in values if not row.reached_full_fidelity and not row.failed]
+    x = Axis("Evaluation", is_log=bool(request.is_log("x")))
+    y = axis_of(metric, run.words, [value for _, value in (*whole, *stopped)], request.is_log("y"))
+    least = zip((n for n, _ in whole), accumulate((value for _, value in whole), min), strict=True)
+    groups: Mapping[str, tuple[Role, Sequence[tuple[int, float]], bool]] = {
+        "stopped early": ("stopped", stopped, False),
+        "evaluations": ("measured", whole, False),
+        "best so far": ("line", list(least), True),
+    }
+    series = tuple(
+        Series(
+            name if is_line else f"{name} ({len(points)})",
+            role,
+            tuple(Mark(n, value * y.factor) for n, value in points),
+            "steps" if is_line else "none",
+        )
+        for name, (role, points, is_line) in groups.items()
+        if points
+    )
+    notes = () if values else (f"No evaluation of this run has a value of {metric_text(metric.name)}.",)
+    title = f"{y.title} over the search of {run.name}"
+    return Scene(title, x, y, series, limits=tuple(_limits(run, metric, y, "y")), notes=notes)
+
+
+def predictions_scene(run: Run, request: PlotRequest) -> Scene:
+    """Return measured values against those that were predicted of them, with a line where both are equal."""
+    measured = [metric for metric in METRICS.values() if metric.source == "measured"]
+    checked = {metric.name: found for metric in measured if (found := prediction_checks(run.rows, metric))}
+    first = METRICS[next(iter(checked), "latency_ms")]
+    metric = first if request.x is None else chosen_metric(request.x, "x")
+    checks = checked.get(metric.name, [])
+    values = [value for check in checks for value in (check.predicted.mean, check.measured.median)]
+    axis = axis_of(metric, run.words, values, request.is_log("x"))
+    notes = () if checks else (f"No prediction of {metric_text(metric.name)} was followed by a measurement.",)
+    if not checks:
+        return Scene("", axis, axis, (), notes=notes)
+    marks: dict[bool, list[Mark]] = {True: [], False: []}
+    for check in checks:
+        interval = check.measured.interval
+        marks[check.came_before].append(
+            Mark(
+                check.predicted.mean * axis.factor,
+                check.measured.median * axis.factor,
+                scaled((check.predicted.lower, check.predicted.upper), axis),
+                scaled((interval.lower, interval.upper), axis),
+                check.architecture.id,
+            )
+        )
+    ends = [end * axis.factor for end in (min(values), max(values))]
+    line = Series("predicted = measured", "identity", tuple(Mark(end, end) for end in ends), "straight")
+    seen = Series(f"fitted to before ({len(marks[False])})", "predicted", tuple(marks[False]))
+    before = Series(f"predicted before measuring ({len(marks[True])})", "front", tuple(marks[True]))
+    series = tuple(each for each in (line, seen, before) if each.marks)
+    x = Axis(f"Predicted {metric_text(metric.name)}", axis.unit, axis.factor, axis.is_log)
+    y = Axis(f"Measured {metric_text(metric.name)}", axis.unit, axis.factor, axis.is_log)
+    return Scene(f"Measured against predicted {metric_text(metric.name)} of {run.name}", x, y, series)
+
+
+KINDS: Mapping[str, Callable[[Run, PlotRequest], Scene]] = {
+    "front": front_scene,
+    "search": search_scene,
+    "predictions": predictions_scene,
+}
+"""The kinds of plots by name."""
