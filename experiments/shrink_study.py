@@ -12,7 +12,8 @@ Fashion-MNIST. Its winners are compared with
 - the tuned parent, quantised to int8 after training,
 - the best winner's network, trained from scratch on all cores for as long as the whole run took.
 
-All are tested on the same pictures. Models in fp32 are measured one after the other in every session.
+All are tested on the same pictures. Models in fp32 are measured one after the other in every session. With ``--folder``
+the run and the network from scratch are kept there, and a second start repeats neither.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import nas
 from experiments.beside_winners import TESTED_TOGETHER, measured_in_turns, tested
@@ -168,13 +169,23 @@ def build_again(module: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(module)
 
 
-def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed: int) -> tuple[list[Point], float]:
-    """Shrink the parent, and return all points with the wall time of the run in seconds. The parent comes first."""
+def shrunk(folder: Path, task: Images, minutes: float, seed: int) -> tuple[nas.Front, float]:
+    """Shrink the parent, or read the run that did; return the front and the wall time in seconds."""
+    kept = folder / "wall_s.json"
+    if kept.exists():
+        return nas.load_run(folder / "runs" / "shrink").front, json.loads(kept.read_text())
     weights = pretrained_weights(folder)
     keys = {"name": "shrink", "seed": seed, "search_time_s": 60 * minutes, "training": {"batch_size": 32}}
     began = time.monotonic()
     front = nas.shrink(f"timm:{PARENT}", keys, weights=weights, data=task, runs=folder / "runs")
     wall_s = time.monotonic() - began
+    nas.write_aside(kept, json.dumps(wall_s).encode())
+    return front, wall_s
+
+
+def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed: int) -> tuple[list[Point], float]:
+    """Shrink the parent, and return all points with the wall time of the run in seconds. The parent comes first."""
+    front, wall_s = shrunk(folder, task, minutes, seed)
     recipe = nas.read_recipe(folder / "runs" / "shrink" / "recipe.toml")
     largest = max(front, key=lambda winner: winner.value("macs"))
     winners = [largest, *(winner for winner in front if winner is not largest)]
@@ -189,7 +200,13 @@ def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed
     best = min(winners[1:] or winners, key=lambda winner: winner.test_error)
     module = build_again(build_checked(space, best.architecture, task.signature))
     settings = replace(training_settings(recipe, time_limit_s=1e9, use_validation=True), learning_rate=5e-3)
-    scratch = trained_from_scratch(module, task, replace(settings, threads=torch.get_num_threads()), wall_s)
+    kept = folder / f"scratch-{best.architecture.id}.safetensors"
+    if kept.exists():
+        module.load_state_dict(load_file(kept))
+    else:
+        trained_from_scratch(module, task, replace(settings, threads=torch.get_num_threads()), wall_s)
+        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, kept)
+    scratch = module.eval()
     path = folder / "scratch.onnx"
     export_onnx(scratch, task.signature.inputs, 1, path)
     in_fp32.append((f"{best.architecture.id} from scratch", tested(path, task)["error"].value, path))
@@ -238,16 +255,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study, keep the results, and print the table."""
     parser = parser_of("shrink_study", __doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="the time for nas shrink (default: 30)")
-    parser.add_argument("--items", type=positive, default=8000, help="pictures to train and validate (default: 8000)")
+    parser.add_argument("--items", type=positive, default=1200, help="pictures to train and validate (default: 1200)")
     parser.add_argument("--tested", type=positive, default=4000, help="pictures to test (default: 4000)")
     parser.add_argument("--size", type=positive, default=96, help="the side of pictures in pixels (default: 96)")
     parser.add_argument("--sizes", type=positive, nargs="*", default=[48, 64, 80], help="lower sides for the parent")
     parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
+    parser.add_argument("--folder", type=Path, help="keep the run here, and go on with what is there")
     parser.add_argument("--out", type=Path, help="the file of results, as JSON")
     given = parser.parse_args(arguments)
     task = pictures_of(given.items, given.tested, given.size, given.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        points, wall_s = study(Path(folder), task, given.minutes, given.sizes, given.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if given.folder is None else given.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        points, wall_s = study(folder, task, given.minutes, given.sizes, given.seed)
     if given.out is not None:
         found = {"wall_s": wall_s, "points": [asdict(point) for point in points]}
         nas.write_aside(given.out, (json.dumps(found, indent=1) + "\n").encode())
