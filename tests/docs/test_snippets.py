@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import itertools
 import re
 import shlex
 import subprocess
@@ -222,7 +223,7 @@ def test_commands_are_understood(block: Block, command: str, monkeypatch: pytest
     monkeypatch.chdir(ROOT)
     if command in NOT_RUN or re.fullmatch(r"[A-Z]=\S+", command):
         return
-    words = shlex.split(command)
+    words = list(itertools.dropwhile(re.compile(r"[A-Z_]+=").match, shlex.split(command)))
     if words[0] == "nas":
         parse(words[1:])
     else:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from awkward_fronts import AWKWARD_FRONTS
@@ -87,19 +85,6 @@ def test_a_data_frame_has_a_row_a_winner(front: Front) -> None:
         assert frame[f"{name}_lower"][0] == measurement.interval.lower
     assert {f"choice.{name}" for name in front[0].architecture} <= set(frame)
     assert list(frame["meets_limits"]) == [winner.meets(front.limits) for winner in front]
-
-
-def test_without_pandas_the_error_says_what_to_install(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def without_pandas(name: str, *arguments: Any, **options: Any) -> Any:
-        if name == "pandas":
-            raise ImportError("No module named 'pandas'")
-        return original(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without_pandas)
-    with pytest.raises(ImportError, match="pip install pandas"):
-        front.to_dataframe()
 
 
 def test_a_plot_has_a_point_a_winner_with_its_intervals(front: Front) -> None:

@@ -32,6 +32,7 @@ from nas.storage.journal_rows import (
     parse,
     upgraded,
 )
+from nas.storage.retraining_rows import RetrainingBegan, RetrainingEnded, SeedTested
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.held_out import HeldOutError
 from nas.values.measurement import Measurement
@@ -65,6 +66,10 @@ ROWS: tuple[Row, ...] = (
         {"latency_ms": Measurement("latency_ms", "cpu", ((1.0, 1.1), (0.9,)))},
     ),
     BaselineTested("HistGradientBoosting", "scikit-learn's defaults", failure="ValueError: too few rows"),
+    SeedTested(NARROW, 1, test_error=0.1),
+    SeedTested(WIDE, 2, 1, failure=Failure("export", "the exporter gave up")),
+    RetrainingBegan(1, {"ids": ["1a2b"], "epochs": 60}, (NARROW, WIDE), {"name": "folder:more", "items": 40}),
+    RetrainingEnded(1),
     Evaluation(
         "train",
         NARROW,
