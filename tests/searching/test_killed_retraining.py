@@ -13,6 +13,8 @@ from nas.training.checkpoints.packing import unpacked
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # so that not every command looks for it
 
 EPOCHS = 12
+PATIENCE_S = 200
+"""On a busy machine Ray takes a minute to start."""
 
 
 def kept_epoch(run: Path, number: int = 0) -> int:
@@ -32,7 +34,7 @@ def test_a_killed_retraining_loses_at_most_one_epoch(tmp_path: Path, executor: t
     slow = ("--set", "space.seconds=0.01", "--set", f"retraining.epochs={EPOCHS}")
     command = RunningCommand(tmp_path, "search", *faults("slow", always=True), *SHORT, *UNMEASURED, *slow, *executor,
                              "--trials", "1", "--name", "run", "--runs", tmp_path)  # fmt: skip
-    assert command.wait_until(lambda: kept_epoch(run) >= 2), command.output
+    assert command.wait_until(lambda: kept_epoch(run) >= 2, PATIENCE_S), command.output
     command.kill()
     command.wait_for_the_others(20)
     before, kept = rows_of(run), kept_epoch(run)
@@ -47,7 +49,7 @@ def test_a_killed_retraining_loses_at_most_one_epoch(tmp_path: Path, executor: t
     assert_nothing_twice(run)
     again = ("retrain", run, "--top", "1", "--epochs", str(EPOCHS + 1))
     command = RunningCommand(tmp_path, *again)
-    assert command.wait_until(lambda: kept_epoch(run, 1) >= 1), command.output
+    assert command.wait_until(lambda: kept_epoch(run, 1) >= 1, PATIENCE_S), command.output
     command.kill()
     command.wait_for_the_others(20)
     kept = kept_epoch(run, 1)
