@@ -76,6 +76,20 @@ def test_a_model_near_chance_is_marked() -> None:
     assert "**This model cannot be told from that" in card_text({**ABOUT, "chance_error": 0.07}, MEASURED)
 
 
+def test_a_model_that_is_worse_than_a_constant_answer_is_marked() -> None:
+    text = card_text({**ABOUT, "chance_error": ABOUT["test_error"] - 0.01}, MEASURED)
+    assert "**This model is worse than that: it learned nothing.**" in text
+
+
+def test_the_interval_over_seeds_is_told() -> None:
+    """With the number of seeds, and which of them the model is."""
+    error = ABOUT["test_error"]
+    text = card_text({**ABOUT, "seed_errors": [error, error + 0.01, error + 0.02], "failed_seeds": 1}, MEASURED)
+    mean = f"{100 * (1 - error - 0.01):.2f} % over 3 seeds"
+    assert f"Trained by several seeds: accuracy {mean} (" in text
+    assert "1 more failed. This model is the first of them." in text
+
+
 @pytest.mark.parametrize(
     ("origin", "says"),
     [

@@ -8,6 +8,8 @@ from typing import Any
 
 from nas.errors import RecipeError
 from nas.progress import duration_text
+from nas.results.chance_marks import NEAR, WORSE, chance_mark
+from nas.results.seeds import over_seeds
 from nas.values.error_words import ErrorWords
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS
@@ -19,6 +21,11 @@ SPLIT = (
     "The model was trained on the training and validation items together. The test items scored it once, and nothing "
     "was chosen by them."
 )
+MARKED = {
+    NEAR: " **This model cannot be told from that: it learned nothing.**",
+    WORSE: " **This model is worse than that: it learned nothing.**",
+}
+"""What the card says of a model by its mark."""
 _MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|#~"})
 
 
@@ -88,9 +95,13 @@ def _results(about: Mapping[str, Any]) -> list[str]:
     chance = about.get("chance_error")
     if chance is not None:
         compared = f"For comparison, {words.constant} gives {words.text(chance)}."
-        is_near = high is not None and high >= chance
-        worse = " **This model cannot be told from that: it learned nothing.**" if is_near else ""
-        found += ["", compared + worse]
+        known = about.get("test_error") is not None and high is not None
+        mark = chance_mark(about["test_error"], Interval(low, high), chance) if known else ""
+        found += ["", compared + MARKED.get(mark, "")]
+    several = over_seeds(about.get("seed_errors", ()), about.get("failed_seeds", 0))
+    if several is not None:
+        told = several.text(words)
+        found += ["", f"Trained by several seeds: {words.title} {told}. This model is the first of them."]
     if about.get("exported_test_error") is not None and about["exported_test_error"] != about.get("test_error"):
         found += ["", f"Before it was deployed, the model had {words.text(about['exported_test_error'])}."]
     return found

@@ -45,6 +45,8 @@ from nas.values.metric import LARGEST_VALUE, is_result
 
 WINNERS = "winners"
 ONNX, TORCH, DEPLOYED = "model.onnx", "model.pt2", "deployed"
+OF_TRAINING = ("epochs", "seconds", "start", "teacher", "items")
+"""The details of a retraining that a model card tells."""
 PARITY_ITEMS = 64
 TESTED_TOGETHER = 512
 """About so many test items are prepared and run at once."""
@@ -234,7 +236,8 @@ class BundleMaker:
             "facts": facts_of(task),
             "warnings": list(task.warnings),
             "limits": [str(limit) for limit in state.recipe.parsed_limits],
-            "training": {key: details[key] for key in ("epochs", "seconds", "start", "teacher") if key in details},
+            "training": {key: details[key] for key in OF_TRAINING if key in details},
+            **{key: row.details[key] for key in ("seed_errors", "failed_seeds") if key in row.details},
             "search_cost": total_cost(state.journal.rows(Cost), state.recipe.energy.gco2e_per_kwh),
             "origin": origin_of(innermost(state.resolved.space), architecture),
         }
