@@ -88,7 +88,7 @@ def test_show_draws_the_front_above_the_winners(run: Path, capsys: Capture, monk
         (("measure", "--run", "RUN"), "--run needs architectures to measure: name them with --id"),
         (("measure", "--run", "RUN", "--id", "0123456789ab", "--classes", "3"), "--classes is the run's own"),
         (("measure", "--run", "RUN", "--id", "0123456789ab"), "must be that of an architecture of"),
-        (("measure", "--run", "RUN", "--id", "f177d8727cc6"), "--trust"),
+        (("measure", "--run", "RUN", "--id", "f177d8727cc6"), "was started with a space object"),
         (("measure", "a.onnx", "--id", "0123456789ab"), "--id is for --run"),
         (("measure", "a.onnx", "--input-shape", "3by3"), "--input-shape is the sizes of one input"),
         (("measure", "a.onnx", "--run", "RUN"), "takes ONNX files, --space NAME or --run RUN"),

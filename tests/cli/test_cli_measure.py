@@ -91,8 +91,8 @@ def test_a_published_space_is_measured_into_a_table(tmp_path: Path) -> None:
 
 SPACE = ("--space", "nasbench201")
 BAD_REQUESTS = {
-    "neither": ((), "takes either ONNX files or --space NAME"),
-    "both": (("a.onnx", *SPACE, "--out", "t.csv.gz"), "takes either ONNX files or --space NAME"),
+    "neither": ((), "takes ONNX files, --space NAME or --run RUN"),
+    "both": (("a.onnx", *SPACE, "--out", "t.csv.gz"), "takes ONNX files, --space NAME or --run RUN"),
     "counted metric": (("a.onnx", "--metric", "params"), "params is counted. Known: latency_ms, "),
     "modelled metric": (("a.onnx", "--metric", "modelled_energy_mj"), "modelled_energy_mj is modelled"),
     "unknown metric": (("a.onnx", "--metric", "latency"), "Did you mean 'latency_ms'?"),
