@@ -201,7 +201,9 @@ def test_a_state_is_packed_without_loss() -> None:
     assert found["large"] == 2**100
 
 
-@pytest.mark.parametrize("strange", [object(), {1.5: 0}, torch.eye(2).to_sparse(), {1, 2}], ids=repr)
+@pytest.mark.parametrize(
+    "strange", [object(), {1.5: 0}, torch.eye(2).to_sparse(), {1, 2}], ids=lambda strange: type(strange).__name__
+)
 def test_what_is_neither_tensors_nor_json_is_refused(strange: object) -> None:
     """Nothing is pickled."""
     with pytest.raises(TypeError, match="cannot be kept"):
