@@ -69,11 +69,11 @@ def show_front(front: Front, as_json: bool, state: str | None = None) -> None:
         typer.echo(state)
 
 
-def tell_damages(run: Run) -> None:
-    """Print the damages of a run's folder on standard error. If there are any, end with the status ``INCOMPLETE``."""
-    for damage in run.damages_in_short:
+def tell_damages(*runs: Run) -> None:
+    """Print the damages of runs' folders on standard error. If there are any, end with the status ``INCOMPLETE``."""
+    for damage in (damage for run in runs for damage in run.damages_in_short):
         typer.echo(f"warning: {damage}", err=True)
-    if run.damages:
+    if any(run.damages for run in runs):
         typer.echo("What is damaged was left out; everything else was read.", err=True)
         raise typer.Exit(INCOMPLETE)
 

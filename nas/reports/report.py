@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from nas.reports.analysis.sections import sections_of
 from nas.reports.candidates import choices_of_training, ways_of
 from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.page.checks import checks_of
@@ -50,12 +51,14 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
     places = {entry.architecture: place for place, entry in enumerate(entries)}
     words = wording_of(front.table)
     checks = checks_of(record.rows, places, words)
-    document = {**document_of(record, front, entries, page_folder), "checks": checks}
+    sections = sections_of([record]) if record.rows else {}
+    document = {**document_of(record, front, entries, page_folder), "checks": checks, "sections": sections}
     return render_page(
         "report.html.jinja",
         document,
-        [*SCRIPTS, "page/page.js", "page/static.js"],
-        ["page/page.css"],
+        [*SCRIPTS, "page/page.js", "page/static.js", *(f"sections/{name}.js" for name in sections)],
+        ["page/page.css", "sections/sections.css"],
+        sections=sections,
         record=record,
         front=front,
         headline=headline(record),

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from nas.errors import NasError
+from nas.reports.analysis.runs import MOST_RUNS
+from nas.reports.comparison import render_comparison
 from nas.reports.report import render_report
+from nas.results.run import Run
 from nas.serving.live import machine_now
 from nas.serving.pages import files_page, index_page, message_page, policy_of_pages, run_page
 from nas.serving.watching import Seen, Watch, is_outside
@@ -53,6 +56,8 @@ class Answers:
                 return _page(index_page(self._watch.folder, self._live()))
             case ["live.json"]:
                 return _json(self._live())
+            case ["compare"]:
+                return self._compared(parse_qs(split.query).get("run", []))
             case ["runs", name, *rest]:
                 return self._of_run(name, rest, split.path.endswith("/"))
         return _missing("There is no such page. The first page lists all runs.")
@@ -79,18 +84,30 @@ class Answers:
             case ["live.json"]:
                 return _json({**seen.to_json(), "machine": machine_now(), "gone": self._watch.gone})
             case ["report"] | ["report.html"]:
-                return self._report(seen)
+                return self._report([seen])
         return self._file(seen, rest, is_folder)
 
-    def _report(self, seen: Seen) -> Answer:
-        """Return the report of a run, made of what its journal holds now."""
-        try:
-            if seen.problem:
-                return _unreadable(seen.name, seen.problem)
-            run = self._watch.whole(seen)
-        except (NasError, OSError) as error:
-            return _unreadable(seen.name, " ".join(str(error).split()))
-        return Answer(HTTPStatus.OK, HTML, render_report(run).encode(errors="replace"))
+    def _report(self, seen: Sequence[Seen]) -> Answer:
+        """Return the report of one run or several, made of what their journals hold now."""
+        runs: list[Run] = []
+        for each in seen:
+            try:
+                if each.problem:
+                    return _unreadable(each.name, each.problem)
+                runs.append(self._watch.whole(each))
+            except (NasError, OSError) as error:
+                return _unreadable(each.name, " ".join(str(error).split()))
+        page = render_report(runs[0]) if len(runs) == 1 else render_comparison(runs)
+        return Answer(HTTPStatus.OK, HTML, page.encode(errors="replace"))
+
+    def _compared(self, names: Sequence[str]) -> Answer:
+        if not names or len(names) > MOST_RUNS:
+            return _refused(f"One to {MOST_RUNS} runs are compared on a page, but {len(names)} were named.")
+        found = [self._watch.find(name) for name in dict.fromkeys(names)]
+        missing = [name for name, each in zip(dict.fromkeys(names), found, strict=True) if each is None]
+        if missing:
+            return _missing(f"There is no run {missing[0]} in {self._watch.folder} (any more).")
+        return self._report([each for each in found if each is not None])
 
     def _file(self, seen: Seen, rest: Sequence[str], is_folder: bool) -> Answer:
         """Return a file of a run as a download, or a list of a folder's files."""
@@ -144,6 +161,10 @@ def _json(value: Any) -> Answer:
 
 def _missing(sentence: str) -> Answer:
     return _page(message_page("Not found", sentence), HTTPStatus.NOT_FOUND)
+
+
+def _refused(sentence: str) -> Answer:
+    return _page(message_page("Not possible", sentence), HTTPStatus.BAD_REQUEST)
 
 
 def _unreadable(name: str, sentence: str) -> Answer:

@@ -43,11 +43,13 @@ def test_kept_measurements_say_so() -> None:
 def test_winners_stand_in_a_sortable_table() -> None:
     """Headings are buttons with aria-sort, cells carry sort keys, and limits are explained in words."""
     page = example_page()
-    headings = [attributes for tag, attributes in page.tags if tag == "th"]
+    first, second, *_ = [place for place, (tag, _) in enumerate(page.tags) if tag == "table"]
+    table = page.tags[first:second]
+    headings = [attributes for tag, attributes in table if tag == "th"]
     assert headings
     assert all(attributes["aria-sort"] == "none" for attributes in headings)
-    assert all("data-sort" in attributes for tag, attributes in page.tags if tag == "td")
-    assert page.count("button") == len(headings)
+    assert all("data-sort" in attributes for tag, attributes in table if tag == "td")
+    assert [tag for tag, _ in table].count("button") >= len(headings)
     assert 'setAttribute("aria-sort"' in example_text()
     for words in ("Latency, predicted", "Latency, measured", "not met: latency 0.4965 ms", "on the front"):
         assert words in page.text

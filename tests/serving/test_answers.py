@@ -147,6 +147,14 @@ def test_a_pipe_is_no_file(runs: Path) -> None:
     assert looked(runs)[1].answer("/runs/finished/pipe").status == HTTPStatus.NOT_FOUND
 
 
+def test_several_runs_are_compared_on_one_page(answers: Answers) -> None:
+    both = f"/compare?run=finished&run={quote(HOSTILE)}"
+    assert answers.answer(both).status == HTTPStatus.OK
+    assert "There is no run nobody" in text_of(answers.answer("/compare?run=finished&run=nobody"))
+    assert answers.answer("/compare").status == HTTPStatus.BAD_REQUEST
+    assert "cannot be read" in text_of(answers.answer("/compare?run=finished&run=corrupt"))
+
+
 def test_a_folder_that_moves_away_and_comes_back(runs: Path) -> None:
     """Runs are shown as they were last read, with a sentence, and the page goes on once the folder is back."""
     watch, answers = looked(runs)

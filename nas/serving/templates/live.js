@@ -60,6 +60,7 @@
     const parts = [run.stopped ? `${run.stopped} stopped early` : "", run.failed ? `${run.failed} failed` : ""].filter(Boolean);
     return `${run.evaluations}${run.planned ? ` of ${run.planned}` : ""}${parts.length ? ` (${parts.join(", ")})` : ""}`;
   };
+  const chosen = () => new Set([...document.querySelectorAll("input[name=run]:checked")].map((box) => box.value));
   let shown = "";
   const index = (data) => {
     say(data.gone);
@@ -68,8 +69,10 @@
     const text = JSON.stringify(data.runs);
     if (text === shown) return; // so that the focus stays where it is
     shown = text;
+    const kept = chosen();
     const focused = document.activeElement?.dataset?.key;
     at("rows").replaceChildren(...data.runs.map((run) => el("tr", {},
+      el("td", {}, el("input", { type: "checkbox", name: "run", value: run.name, checked: kept.has(run.name), "aria-label": `Choose ${run.name}`, "data-key": `box ${run.name}` })),
       el("th", { scope: "row" }, el("a", { href: `/runs/${encodeURIComponent(run.name)}/`, "data-key": `link ${run.name}` }, run.name)),
       el("td", {}, run.state),
       el("td", {}, trainedText(run)),

@@ -1,0 +1,127 @@
+"""What a search teaches, in a real browser: plots, controls by click and by key, several runs, and live pages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_page import hostile_record
+from run_record_example import example_record
+from served_runs import HOSTILE, runs_folder
+
+from nas.reports.comparison import render_comparison
+from nas.reports.report import render_report
+from nas.serving.server import serving
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def tab(browser: Any) -> Iterator[Any]:
+    """A tab in which nothing may go wrong."""
+    context = browser.new_context()
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    assert faults == []
+    assert page.evaluate("window.hit") is None
+    context.close()
+
+
+def opened(tab: Any, folder: Path, text: str) -> None:
+    path = folder / "page.html"
+    path.write_text(text, encoding="utf-8")
+    tab.goto(path.as_uri())
+    tab.wait_for_function("!document.querySelector('.section-chart:not(.drawn)')")
+
+
+def is_sound(tab: Any) -> None:
+    """Check that nothing scrolls sideways, also on a phone, and that axe finds nothing serious."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = axe.run(tab).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in serious] == [], json.dumps(serious, indent=1)[:3000]
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_timeout(80)
+    assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_a_report_draws_its_sections(tab: Any, tmp_path: Path) -> None:
+    """A choice is picked from a list, and by a click or Enter on its bar; the table follows."""
+    opened(tab, tmp_path, render_report(example_record()))
+    assert tab.locator(".section-chart.drawn").count() == 4
+    tab.select_option("#matters-metric-0", label="Error")
+    tab.select_option("#matters-choice-0", label="width")
+    assert tab.inner_text("#matters-effect-title-0") == "Error along width"
+    assert tab.locator("#matters-options-0 tr").count() > 3
+    tab.focus("#matters-importance-0 .stage")
+    tab.keyboard.press("ArrowRight")
+    told = tab.inner_text("#matters-importance-0 [role=status]")
+    tab.keyboard.press("Enter")
+    assert tab.input_value("#matters-choice-0") in told
+    options = tab.locator("#scaling-fit-0 option").count()
+    tab.select_option("#scaling-fit-0", index=options - 1)
+    assert tab.inner_text("#scaling-caption-0")
+    is_sound(tab)
+
+
+def test_several_runs_are_drawn(tab: Any, tmp_path: Path) -> None:
+    other = replace(example_record(), name="again", target="another device")
+    opened(tab, tmp_path, render_comparison([example_record(), other]))
+    assert tab.locator("#runs-fronts-0-0.drawn").count() == 1
+    assert tab.locator("#runs-pair-0-0.drawn").count() == 1
+    is_sound(tab)
+
+
+def test_hostile_names_are_text(tab: Any, tmp_path: Path) -> None:
+    opened(tab, tmp_path, render_comparison([hostile_record(), replace(hostile_record(), name="again")]))
+    assert tab.locator("img").count() == 0
+
+
+def test_runs_are_shown_live(tab: Any, tmp_path: Path) -> None:
+    """The first page fills itself, a run's page shows its hypervolume, and the keys reach everything."""
+    with serving(runs_folder(tmp_path), 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            tab.goto(server.address)
+            tab.wait_for_selector("#rows svg.spark")
+            assert tab.inner_text("#rows").count("cannot") + tab.inner_text("#rows").count("newer version") >= 1
+            assert tab.locator("img").count() == 0
+            tab.check('input[value="finished"]')
+            tab.wait_for_timeout(2500)
+            assert tab.is_checked('input[value="finished"]')
+            is_sound(tab)
+            tab.click("text=finished >> nth=0")
+            tab.wait_for_selector("#growth svg path")
+            assert "finished" in tab.inner_text("#tiles")
+            is_sound(tab)
+            tab.click("text=Report of what there is now")
+            tab.wait_for_selector("html.whole", state="attached")
+            assert HOSTILE not in tab.content()
+        finally:
+            server.shutdown()
+            thread.join()
