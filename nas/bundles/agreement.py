@@ -39,7 +39,7 @@ class Agreement:
     equal: float
     items: int
     reference: str = "torch"
-    on: str = "test items"
+    on: str = "validation items"
     error: float | None = None
     torch_error: float | None = None
 
@@ -89,7 +89,7 @@ def agreement_of(
     answers: Mapping[str, Any],
     targets: npt.NDArray[Any] | None = None,
     reference: str = "torch",
-    on: str = "test items",
+    on: str = "validation items",
 ) -> Agreement:
     """Compare outputs, shape (N, …), with those expected. ``answers`` says how outputs become answers.
 

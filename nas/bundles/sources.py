@@ -37,7 +37,7 @@ class Reference:
     outputs: FloatArray
     targets: npt.NDArray[Any]
     name: str = "torch"
-    on: str = "test items"
+    on: str = "validation items"
 
     def agreement(self, outputs: FloatArray, answers: Mapping[str, Any]) -> Agreement:
         """Return how far other outputs for the same inputs agree."""

@@ -87,7 +87,11 @@ def _write_program(
     )
     assert program is not None
     program.save(path, external_data=False)
-    onnx.save(without_notes(onnx.load(path)), path)
+    model = without_notes(onnx.load(path))
+    if opens_batch and not all(each.type.tensor_type.shape.dim[0].dim_param for each in model.graph.output):
+        path.unlink()
+        raise ValueError("its outputs have one batch size, whatever its inputs have")
+    onnx.save(model, path)
 
 
 @torch_threads(1)

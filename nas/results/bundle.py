@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -41,7 +41,7 @@ class Bundle:
     """The files of one winner. ``about`` is its ``architecture.json``: choices, classes, scaling, target, scores."""
 
     folder: Path
-    about: dict[str, Any]
+    about: dict[str, Any] = field(repr=False)
 
     @classmethod
     def read(cls, folder: Path) -> Bundle:

@@ -79,7 +79,7 @@ BAD_INPUTS = {
     "a text": file(content(b"hello"), "model.onnx is not"),
     "half of a model": file(content(whole()[:-20]), "model.onnx is not"),
     "open sizes": file(graph(open_sizes("N", 3, "H", "W")), "x has 1×3×?×?; name them with --input-shape"),
-    "other sizes": file(graph(open_sizes(1, 3, 9, "W")), "must fit an input", "got 3×8×8 for x 1×3×9×?", more=SHAPE),
+    "other sizes": file(graph(open_sizes(1, 3, 9, "W")), "must fit an input", "got 1×3×8×8 for x 1×3×9×?", more=SHAPE),
     "other fixed sizes": file(graph(open_sizes(1, 3, 9, 9)), "must fit an input of the model", more=SHAPE),
     "sizes for what is no tensor": file(graph(sequence()), "is something else", more=SHAPE),
     "external data that is missing": file(external("none.bin"), "points to 'none.bin', which does not exist"),
@@ -92,7 +92,7 @@ BAD_INPUTS = {
         ("measure", "--space", "nasbench201", "--out", "t.csv.gz", "--input-shape", "3x8"),
         ("takes images, float32 of shape (channels, height, width), but the data have signals", "conv1d"),
     ),
-    "a shape of letters": BadInput(("measure", MODEL, "--input-shape", "axb"), ("such as 3x32x32, but got 'axb'",)),
+    "a shape of letters": BadInput(("measure", MODEL, "--input-shape", "axb"), ("such as tokens=128, but got 'axb'",)),
     "a shape of nothing": BadInput(("measure", MODEL, "--input-shape", "0x8x8"), ("such as 3x32x32",)),
     "a shape of a hundred digits": BadInput(("measure", MODEL, "--input-shape", "9" * 100), ("such as 3x32x32",)),
     "more threads than cores": BadInput(

@@ -25,7 +25,7 @@ def test_the_limit_is_for_a_whole_window() -> None:
 
 
 def test_the_default_is_in_the_space() -> None:
-    signature = nas.Signature((nas.TensorType("tokens", (64,), "int64"),), (64, 256))
+    signature = nas.Signature((nas.TensorType("tokens", (64,), "int64", (256,)),), (64, 256))
     assert dict(architecture_from(load_space("gpt", {}, signature), DEFAULT)) == DEFAULT
 
 

@@ -34,7 +34,7 @@ class Samples:
     """Items of the data with torch's outputs for them, and items on which int8 forms find their ranges.
 
     Attributes:
-        checked: an array for each input of test items; raw, or already prepared if ``is_prepared``.
+        checked: an array for each input of validation items; raw, or already prepared if ``is_prepared``.
         outputs: the outputs of the torch module for these.
         targets: their targets; empty where those are no single numbers.
         calibration: the same as ``checked``, of training items.
@@ -61,9 +61,9 @@ class Samples:
 
 
 def samples_of(task: Task, module: torch.nn.Module) -> Samples:
-    """Return evenly spaced test items with the outputs of ``module`` for them, and random training items.
+    """Return evenly spaced validation items with the outputs of ``module`` for them, and random training items.
 
-    The test items check exported models only; nothing is chosen by them.
+    They check that exported models answer alike, so the test split stays unread until the winner is tested.
     """
     from nas.tasks.batches import items_at
 
@@ -72,7 +72,7 @@ def samples_of(task: Task, module: torch.nn.Module) -> Samples:
     def kept(raw: Tensors) -> Arrays:
         return task.prepared(raw) if is_prepared else tuple(each.numpy() for each in raw)
 
-    checked = items_at(task.test, _spaced(task, task.test, kept))
+    checked = items_at(task.validation, _spaced(task, task.validation, kept))
     count = min(MOST_CALIBRATED, _affordable(task, task.train, kept))
     targets = checked.targets.numpy()
     return Samples(
