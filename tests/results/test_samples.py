@@ -33,9 +33,9 @@ def test_items_come_back_as_they_were(tmp_path: Path, digits: Images, module: nn
     inputs = found.inputs(digits.preparation)[0]
     with torch.inference_mode():
         np.testing.assert_allclose(found.outputs, module(torch.from_numpy(inputs)).numpy(), rtol=1e-5, atol=1e-6)
-    assert len(found.targets) == len(inputs) == min(len(digits.test), samples_module.MOST_CHECKED)
+    assert len(found.targets) == len(inputs) == min(len(digits.validation), samples_module.MOST_CHECKED)
     assert found.calibration_inputs(digits.preparation)[0].shape == (256, 1, 8, 8)
-    assert found.in_words("images") == f"{len(inputs)} test images with torch's outputs, and 256 training images"
+    assert found.in_words("images") == f"{len(inputs)} validation images with torch's outputs, and 256 training images"
     assert {path.name for path in tmp_path.iterdir()} == {SAMPLES}
 
 

@@ -49,7 +49,8 @@ class Samples:
 
     def in_words(self, noun: str) -> str:
         """Return what there is, in a few words, where items are called ``noun``."""
-        return f"{len(self.outputs)} test {noun} with torch's outputs, and {len(self.calibration[0])} training {noun}"
+        checked, calibration = len(self.outputs), len(self.calibration[0])
+        return f"{checked} validation {noun} with torch's outputs, and {calibration} training {noun}"
 
     def inputs(self, preparation: Preparation) -> Arrays:
         """Return the model's inputs of the items to check."""
