@@ -22,7 +22,7 @@ from typing import Any
 import nas
 from experiments.beside_winners import measured_in_turns
 from experiments.command_line import heading, line, parser_of, positive
-from experiments.shrink_study import MEASURING, PARENT, pictures_of, pretrained_weights
+from experiments.shrink_study import MEASURING, PARENT, add_pictures, pictures_of, pretrained_weights
 
 SCRATCH, PRETRAINED = "from scratch", "pretrained"
 
@@ -95,11 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run both searches, keep the results, and print the table."""
     parser = parser_of("scratch_or_pretrained", __doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="the time of each search (default: 10)")
-    parser.add_argument("--items", type=positive, default=2000, help="pictures to train and validate (default: 2000)")
-    parser.add_argument("--tested", type=positive, default=4000, help="pictures to test (default: 4000)")
-    parser.add_argument("--size", type=positive, default=96, help="the side of pictures in pixels (default: 96)")
+    add_pictures(parser, items=2000)
     parser.add_argument("--resolutions", type=positive, nargs="+", default=[48, 64, 96], help="for the pretrained one")
-    parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
     parser.add_argument("--folder", type=Path, help="keep both runs here, with their reports")
     parser.add_argument("--out", type=Path, help="the file of results, as JSON")
     given = parser.parse_args(arguments)

@@ -18,6 +18,7 @@ the run and the network from scratch are kept there, and a second start repeats 
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 import time
@@ -251,15 +252,22 @@ def summary(points: Sequence[Point]) -> list[str]:
     return lines
 
 
+def add_pictures(parser: argparse.ArgumentParser, items: int) -> None:
+    """Add the arguments of ``pictures_of``, with ``items`` as the default number of pictures."""
+    parser.add_argument(
+        "--items", type=positive, default=items, help=f"pictures to train and validate (default: {items})"
+    )
+    parser.add_argument("--tested", type=positive, default=4000, help="pictures to test (default: 4000)")
+    parser.add_argument("--size", type=positive, default=96, help="the side of pictures in pixels (default: 96)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study, keep the results, and print the table."""
     parser = parser_of("shrink_study", __doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="the time for nas shrink (default: 30)")
-    parser.add_argument("--items", type=positive, default=1200, help="pictures to train and validate (default: 1200)")
-    parser.add_argument("--tested", type=positive, default=4000, help="pictures to test (default: 4000)")
-    parser.add_argument("--size", type=positive, default=96, help="the side of pictures in pixels (default: 96)")
+    add_pictures(parser, items=1200)
     parser.add_argument("--sizes", type=positive, nargs="*", default=[48, 64, 80], help="lower sides for the parent")
-    parser.add_argument("--seed", type=int, default=0, help="the seed of everything random (default: 0)")
     parser.add_argument("--folder", type=Path, help="keep the run here, and go on with what is there")
     parser.add_argument("--out", type=Path, help="the file of results, as JSON")
     given = parser.parse_args(arguments)
