@@ -39,14 +39,15 @@ class HasOrigin(Protocol):
 def origin_of(space: SearchSpace, architecture: Architecture) -> dict[str, str]:
     """Return what is known of the weights from which training begins; nothing where it begins from random ones.
 
-    A space that loads weights but does not tell their origin gives "model": unknown.
+    A space that loads weights but does not tell their origin gives "model": unknown. If telling it raised an exception,
+    that is said beside it, because a winner is worth more than its card.
     """
     if isinstance(space, HasOrigin):
         try:
             with own_code():
                 return {str(key): str(value) for key, value in space.origin(architecture).items()}
-        except Exception:  # what a card lacks must not cost a winner
-            return {"model": "unknown"}
+        except Exception as error:  # a space of a user's own raises anything
+            return {"model": "unknown", "reason": f"telling their origin raised {raised_text(error)}"}
     return {"model": "unknown"} if isinstance(space, HasStart) else {}
 
 
