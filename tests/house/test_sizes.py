@@ -66,3 +66,10 @@ def test_every_test_room_is_a_room_of_the_house() -> None:
     own = {"bad_inputs", "contracts", "docs", "house", "old_runs", "golden"}
     found = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert found <= rooms | own
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports test files by their name alone, and refuses the second of two."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    twice = [str(file) for file in files if [other.name for other in files].count(file.name) > 1]
+    assert twice == []
