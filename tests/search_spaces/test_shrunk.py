@@ -308,7 +308,11 @@ def test_lower_resolutions_are_a_choice() -> None:
     assert nas.wishes_of(space, small) == {"image_size": 4}
     traced = nas.trace_layers(space.build(small), nas.signature_of(space, small, DIGITS))
     assert space.layers(small) == traced
-    assert all(architecture["image_size"] == 8 for architecture in space.first)
+    whole, larger, smaller, *narrower = space.first
+    assert whole == space.parent
+    assert [dict(each) for each in (larger, smaller)] == [{**whole, "image_size": size} for size in (6, 4)]
+    assert narrower
+    assert all(architecture["image_size"] == 8 for architecture in narrower)
     with pytest.raises(RecipeError, match="sizes must be smaller than that of the pictures, 8, but got 16"):
         shrunk(sizes=[16])
 
