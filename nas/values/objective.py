@@ -166,8 +166,12 @@ HIGHER_TITLES = {
 """The titles of ``HIGHER_IS_BETTER``."""
 
 
+MICRO = re.compile("^[uμ](?=[sJ]$)")
+"""The spellings of micro, ``us`` and Greek ``μs``, that people write for ``µs``."""
+
+
 def limit_text(limit: Limit) -> str:
-    """Return the limit for people, as it was given: ``latency ≤ 60 us``, or ``accuracy ≥ 95 %``."""
+    """Return the limit for people, as it was given: ``latency ≤ 60 µs``, or ``accuracy ≥ 95 %``."""
     name, comparison, amount = str(limit).split(maxsplit=2)
     title = HIGHER_TITLES.get(name, limit.metric.title.lower())
     if limit.metric.is_share and "%" not in amount:
@@ -176,4 +180,5 @@ def limit_text(limit: Limit) -> str:
         amount = f"{amount.removesuffix('/s')}/s"
     number = re.match(rf"[+-]?{_NUMBER}", amount)
     assert number is not None, amount
-    return f"{title} {'≥' if comparison == '>=' else '≤'} {number[0]} {amount[number.end() :]}".strip()
+    unit = MICRO.sub("µ", amount[number.end() :])
+    return f"{title} {'≥' if comparison == '>=' else '≤'} {number[0]} {unit}".strip()

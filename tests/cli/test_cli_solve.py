@@ -46,7 +46,7 @@ def test_nothing_that_meets_the_limits_is_status_1(
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 1
-    assert "No candidate meets latency ≤ 1 us" in capsys.readouterr().out
+    assert "No candidate meets latency ≤ 1 µs" in capsys.readouterr().out
 
 
 def test_bad_requests_are_refused(

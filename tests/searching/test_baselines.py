@@ -150,7 +150,7 @@ def test_a_baseline_that_breaks_a_limit_is_not_recommended(tmp_path: Path) -> No
     assert free.endswith("Consider that model, or a longer search.")
     limits = (nas.Limit.parse("latency_ms <= 1us"), nas.Limit.parse("error <= 90%"))
     (limited,) = replace(front, baselines=(better,), limits=limits).compared
-    assert limited.endswith("But that model does not meet latency ≤ 1 us.")
+    assert limited.endswith("But that model does not meet latency ≤ 1 µs.")
 
 
 def test_training_defaults_of_the_task(tmp_path: Path) -> None:

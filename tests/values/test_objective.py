@@ -138,7 +138,9 @@ def test_excess_is_relative() -> None:
 @pytest.mark.parametrize(
     ("given", "written", "shown"),
     [
-        ("latency_ms<=60us", "latency_ms <= 60us", "latency ≤ 60 us"),
+        ("latency_ms<=60us", "latency_ms <= 60us", "latency ≤ 60 µs"),
+        ("latency_ms <= 60μs", "latency_ms <= 60μs", "latency ≤ 60 µs"),
+        ("energy_mj <= 2uJ", "energy_mj <= 2uJ", "energy ≤ 2 µJ"),
         ("latency_ms ≤ 2000 µs", "latency_ms <= 2000µs", "latency ≤ 2000 µs"),
         ("model_bytes <= 1.5 MB", "model_bytes <= 1.5MB", "model size ≤ 1.5 MB"),
         ("macs <= 30M", "macs <= 30M", "multiply-accumulates ≤ 30 M"),
