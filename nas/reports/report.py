@@ -18,7 +18,7 @@ from nas.reports.page.trust import trust_answers
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
 from nas.reports.tables import fit_table, winner_table
 from nas.reports.web_page import render_page, write_page
-from nas.reports.wording import failed_text, wording_of
+from nas.reports.wording import failed_text, retrained_text, wording_of
 from nas.results.baselines import baseline_rows
 from nas.results.failures import failure_counts
 from nas.results.front import Front
@@ -68,9 +68,7 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
         failed=failed_text(front.failed),
         winners=winner_table(front[:MOST_WITHOUT_SCRIPTS], front.costs, choices_of_training(record.rows)),
         count=len(entries),
-        retrained="fine-tuned from the shared weights"
-        if any(row.details.get("start") == "supernet" for row in record.rows)
-        else "retrained from scratch",
+        retrained=retrained_text(record.rows, front),
         funnel=funnel_steps(record.rows, words),
         remarks=remarks_of(front),
         notes=titled_notes(record.notes),

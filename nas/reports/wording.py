@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from nas.results.front import last_rows
+from nas.results.winner import Winner
+from nas.values.evaluation import OF_SPACE, Evaluation
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,23 @@ LOOKED_UP = Wording(
     },
     row_stages={"measure": "costs", "check": "check", "train": "error", "retrain": "retrain", "winner": "winner"},
 )
+
+
+BEGINNINGS = {
+    "": "retrained from scratch",
+    "supernet": "fine-tuned from the shared weights",
+    OF_SPACE: "fine-tuned from the weights that its space gives",
+    "winner": "trained further from the winner before it",
+}
+"""The way in which a winner was trained, by the weights that its training began with."""
+
+
+def retrained_text(rows: Sequence[Evaluation], winners: Iterable[Winner]) -> str:
+    """Return how the winners were trained; several ways if they differ."""
+    trainings = last_rows(rows, "retrain")
+    of_winners = (trainings[each.architecture].details for each in winners if each.architecture in trainings)
+    found = {details.get("start", "") for details in of_winners}
+    return " or ".join(words for start, words in BEGINNINGS.items() if start in found) or "retrained"
 
 
 def failed_text(count: int) -> str:

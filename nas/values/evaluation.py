@@ -10,6 +10,8 @@ from nas.space.architecture import REPR_WIDTH, Architecture, choices_within
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 
+OF_SPACE = "space"
+"""The detail ``start`` of a retraining that began with the weights that its space gives, such as pretrained ones."""
 FOR_ANY = "for any"
 """The detail of a measurement that names the choices of training on which it does not depend."""
 TRAINED_AS = "trained_as"
@@ -59,7 +61,8 @@ class Evaluation:
       ``by``, the way of evaluating if it was not training; ``prior``, what was known of it beforehand, by name.
     - check: the same, for the handful that is trained alone to check another way of evaluating.
     - retrain: ``epochs``; ``seconds``; ``folder``, the bundle relative to the run folder; ``start``, the weights that
-      it began from if not from scratch; ``teacher``, the model that it learned from too; ``resumed``, the epoch after
+      it began from if not from scratch: ``supernet``, ``winner``, or ``space`` for those that its space gives;
+      ``teacher``, the model that it learned from too; ``resumed``, the epoch after
       which it last went on; ``retraining``, the number of a retraining after the run had ended, and ``items``, the
       number of items that it was trained on.
     - winner: ``test_error``; ``test_interval``, 95 %; ``scores``, other metrics on the test split with both ends of

@@ -217,6 +217,28 @@ def test_writing_replaces_the_report_at_once(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]
 
 
+@pytest.mark.parametrize(
+    ("starts", "words"),
+    [
+        ((None,), "was retrained from scratch, exported"),
+        (("space",), "was fine-tuned from the weights that its space gives, exported"),
+        (("supernet",), "was fine-tuned from the shared weights, exported"),
+        ((None, "winner"), "was retrained from scratch or trained further from the winner before it, exported"),
+    ],
+)
+def test_the_page_says_with_which_weights_winners_began(starts: tuple[str | None, ...], words: str) -> None:
+    """As each one's own retraining tells; that of a candidate that failed tells nothing."""
+    record, number = example_record(), 0
+    rows = []
+    for row in record.rows:
+        if row.stage == "retrain":
+            start = "supernet" if row.failed else starts[min(number, len(starts) - 1)]
+            number += not row.failed
+            row = replace(row, details={**row.details, **({} if start is None else {"start": start})})
+        rows.append(row)
+    assert f"Each winner {words}" in Page(render_report(replace(record, rows=tuple(rows)))).text
+
+
 def test_errors_that_do_not_come_from_training_are_never_called_trained() -> None:
     """Tile, funnel, table and caption name their origin, and a paragraph says how reliable they are."""
     record = example_record()

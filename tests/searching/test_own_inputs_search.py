@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 
 from nas.errors import DataError
 from nas.formats.onnx_session import outputs_of
+from nas.results.front import REPORT_NAME
 from nas.space.parts.own_inputs import wishes_of
 from nas.tasks.batches import items_at
 from nas.tasks.deployed.predict import Model
@@ -60,6 +61,9 @@ def test_predict_makes_the_inputs_of_training_for_each_winner(tmp_path: Path) ->
         assert module(learned).shape == (16, 2)
         np.testing.assert_allclose(module(learned).detach().numpy(), expected, atol=1e-4)
     assert {row.architecture["resolution"] for row in evaluations_of(tmp_path / "runs" / "run", "train")} == {12, 16}
+    assert {row.details["start"] for row in evaluations_of(tmp_path / "runs" / "run", "retrain")} == {"space"}
+    page = (tmp_path / "runs" / "run" / REPORT_NAME).read_text(encoding="utf-8")
+    assert "Each winner was fine-tuned from the weights that its space gives, exported" in page
 
 
 def test_data_that_have_one_preparation_are_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ from nas.searching.state import RunState
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.retraining_plan import RetrainingPlan
 from nas.space.architecture import Architecture
+from nas.space.parts.device_parts import innermost
+from nas.space.parts.start_weights import origin_of
 from nas.storage.journal import write_aside
 from nas.storage.retraining_rows import SeedTested
 from nas.training.checkpoints.checkpoint import CHECKPOINT
 from nas.training.settings import further_seed, training_seed
-from nas.values.evaluation import TRAINED_AS, Evaluation, Failure
+from nas.values.evaluation import OF_SPACE, TRAINED_AS, Evaluation, Failure
 
 SEEDS = "seeds"
 """The folder of the weights of further seeds, within the run's folder."""
@@ -130,6 +132,7 @@ class RetrainingJobs:
             "seconds": report["seconds"],
             "folder": self._plan.bundle(architecture),
             **({} if resumed is None else {"resumed": resumed}),
+            **({"start": OF_SPACE} if origin_of(innermost(self._state.resolved.space), architecture) else {}),
             **self._plan.facts(self._teacher),
         }
 
