@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, final
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from nas.errors import NasError
 from nas.reports.analysis.runs import MOST_RUNS
@@ -19,7 +19,7 @@ from nas.reports.report import render_report
 from nas.results.run import Run
 from nas.serving.live import machine_now
 from nas.serving.pages import files_page, index_page, message_page, policy_of_pages, run_page
-from nas.serving.watching import Seen, Watch, is_outside
+from nas.serving.watching import Seen, Watch, is_outside, segment
 
 HTML, JSON, BYTES = "text/html; charset=utf-8", "application/json", "application/octet-stream"
 _SEPARATORS = "/\\:\0" if os.name == "nt" else "/\0"
@@ -47,7 +47,7 @@ class Answers:
     def answer(self, target: str) -> Answer:
         """Return the answer for the target of a request, such as ``/runs/digits/report``."""
         split = urlsplit(target)
-        parts = [unquote(part, errors="replace") for part in split.path.split("/")]
+        parts = [unquote(part, errors="surrogateescape") for part in split.path.split("/")]
         if not split.path.startswith("/") or any(_leads_elsewhere(part) for part in parts):
             return _missing("An address names something inside of a run's folder, and this one leads elsewhere.")
         names = [part for part in parts if part]
@@ -57,7 +57,7 @@ class Answers:
             case ["live.json"]:
                 return _json(self._live())
             case ["compare"]:
-                return self._compared(parse_qs(split.query).get("run", []))
+                return self._compared(parse_qs(split.query, errors="surrogateescape").get("run", []))
             case ["runs", name, *rest]:
                 return self._of_run(name, rest, split.path.endswith("/"))
         return _missing("There is no such page. The first page lists all runs.")
@@ -77,7 +77,7 @@ class Answers:
             gone = self._watch.gone or f"There is no run {name} in {self._watch.folder} (any more)."
             return _missing(gone)
         if not rest and not is_folder:  # so that links of the page lead into the run
-            return Answer(HTTPStatus.MOVED_PERMANENTLY, HTML, headers={"Location": f"/runs/{quote(name, safe='')}/"})
+            return Answer(HTTPStatus.MOVED_PERMANENTLY, HTML, headers={"Location": f"/runs/{segment(name)}/"})
         match list(rest):
             case []:
                 return _page(run_page(seen))
@@ -123,12 +123,12 @@ class Answers:
             return _missing(f"This path leads outside of the run {seen.name}, where nothing is shown.")
         if stat.S_ISDIR(mode):
             if not is_folder:
-                where = "/".join(quote(each, safe="") for each in ("runs", seen.name, *rest))
+                where = "/".join(map(segment, ("runs", seen.name, *rest)))
                 return Answer(HTTPStatus.MOVED_PERMANENTLY, HTML, headers={"Location": f"/{where}/"})
             return _page(files_page(seen, rest, listed(path)))
         if not stat.S_ISREG(mode):
             return _missing(f"The run {seen.name} has no such file.")
-        name = quote(path.name, safe="")
+        name = segment(path.name)
         return Answer(
             HTTPStatus.OK, BYTES, file=path, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
         )

@@ -9,12 +9,11 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
 
-from nas.serving.watching import Seen
+from nas.serving.watching import Seen, segment
 from nas.values.metric import readable
 
 
@@ -33,7 +32,7 @@ def files_page(seen: Seen, parts: Sequence[str], listed: Sequence[tuple[str, boo
     entries = [
         {
             "name": f"{name}/" if is_folder else name,
-            "link": f"{quote(name, safe='')}{'/' if is_folder else ''}",
+            "link": f"./{segment(name)}{'/' if is_folder else ''}",
             "size": "" if is_folder else readable(size, "B", smallest=""),
         }
         for name, is_folder, size in listed
@@ -56,15 +55,13 @@ def policy_of_pages() -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("nas.serving"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["segment"] = lambda text: quote(text, safe="")
-    return environment
 
 
 def _rendered(template: str, **values: Any) -> str:

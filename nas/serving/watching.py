@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
+from urllib.parse import quote
 
 from nas.errors import NasError
 from nas.results.run import Run
@@ -54,7 +56,8 @@ class Seen:
     def to_json(self) -> dict[str, Any]:
         """Return plain data for a page."""
         state = "unreadable" if self.problem else "being read" if self.summary is None else self.summary["state"]
-        return {"name": self.name, "state": state, "problem": self.problem, **(self.summary or {})}
+        told = {"name": self.name, "link": f"/runs/{segment(self.name)}/", "state": state, "problem": self.problem}
+        return {**told, **(self.summary or {})}
 
 
 @final
@@ -166,6 +169,11 @@ class Watch:
         if folder != self.folder and not folder.resolve().is_relative_to(self.folder.resolve()):
             why = f"{name} is a link to a place outside of {self.folder}, which is not shown. Serve that place itself."
             return Seen(name, folder, problem=why)
+        for each in (RECIPE, JOURNAL):
+            place = Path(os.path.realpath(folder / each))  # unlike resolve, it takes links in a circle
+            if not place.is_relative_to(folder.resolve()):
+                why = f"{each} of {name} is a link to a place outside of it, which is not shown."
+                return Seen(name, folder, problem=why)
         return Seen(name, folder)
 
     def _kept(self, listed: Seen) -> Seen:
@@ -188,6 +196,14 @@ class Watch:
             summary, problem = None, " ".join(str(error).split())
         after = self.clock()
         return Seen(seen.name, seen.folder, summary, problem, signature or ((0, 0),), held, after, after - now)
+
+
+def segment(name: str) -> str:
+    """Return a name as a part of an address; ``unquote`` with surrogateescape gives it back.
+
+    A name of a file may hold bytes that are no text, which Python keeps as surrogates.
+    """
+    return quote(name, safe="", errors="surrogateescape")
 
 
 def is_outside(seen: Seen) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import sys
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
@@ -139,6 +140,33 @@ def test_a_run_that_is_a_link_to_another_place_is_named_and_not_read(runs: Path,
     (found,) = [each for each in live(answers)["runs"] if each["name"] == "linked"]  # type: ignore[attr-defined]
     assert "is a link to a place outside" in found["problem"]
     assert "is a link to a place outside" in text_of(answers.answer("/runs/linked/report"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.parametrize("name", ["recipe.toml", "journal.db"])
+def test_a_file_that_is_a_link_to_another_place_is_not_read(runs: Path, tmp_path: Path, name: str) -> None:
+    (runs / "finished" / name).rename(tmp_path / "elsewhere")
+    (runs / "finished" / name).symlink_to(tmp_path / "elsewhere")
+    _, answers = looked(runs)
+    for target in ("/", "/runs/finished/", "/runs/finished/report"):
+        assert f"{name} of finished is a link to a place outside of it" in text_of(answers.answer(target))
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are texts there")
+def test_names_that_are_no_text_hide_nothing(runs: Path) -> None:
+    """A folder and a file whose names are not UTF-8 are listed, and their links lead to them."""
+    (runs / "finished").rename(runs / os.fsdecode(b"a\xff b"))
+    (runs / os.fsdecode(b"a\xff b") / os.fsdecode(b"\xfe.txt")).write_text("found", encoding="utf-8")
+    _, answers = looked(runs)
+    assert 'href="/runs/a%FF%20b/"' in text_of(answers.answer("/"))
+    assert "/runs/a%FF%20b/" in [each["link"] for each in live(answers)["runs"]]  # type: ignore[attr-defined]
+    assert answers.answer("/runs/a%FF%20b").headers["Location"] == "/runs/a%FF%20b/"
+    for target in ("/runs/a%FF%20b/", "/runs/a%FF%20b/report", "/compare?run=a%FF%20b"):
+        assert answers.answer(target).status == HTTPStatus.OK
+    assert answers.answer("/runs/a%FF%20b/winners/").status == HTTPStatus.OK
+    answer = answers.answer("/runs/a%FF%20b/%FE.txt")
+    assert answer.file is not None
+    assert answer.headers["Content-Disposition"].endswith("''%FE.txt")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a pipe has no name there")

@@ -73,7 +73,7 @@
     const focused = document.activeElement?.dataset?.key;
     at("rows").replaceChildren(...data.runs.map((run) => el("tr", {},
       el("td", {}, el("input", { type: "checkbox", name: "run", value: run.name, checked: kept.has(run.name), "aria-label": `Choose ${run.name}`, "data-key": `box ${run.name}` })),
-      el("th", { scope: "row" }, el("a", { href: `/runs/${encodeURIComponent(run.name)}/`, "data-key": `link ${run.name}` }, run.name)),
+      el("th", { scope: "row" }, el("a", { href: run.link, "data-key": `link ${run.name}` }, run.name)),
       el("td", {}, run.state),
       el("td", {}, trainedText(run)),
       el("td", {}, run.growth ? spark(run.growth) : ""),
