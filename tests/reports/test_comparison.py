@@ -25,7 +25,7 @@ def document_of(page: str) -> dict[str, object]:
 
 def test_runs_of_one_task_are_compared() -> None:
     page = render_comparison([example_record(), replace(example_record(), name="again", target="another device")])
-    assert "Of 3 front models of digits" in page or "front models of digits" in page
+    assert re.search(r"Of (\d+) front models of digits, \1 are still on the front with the values of again", page)
     assert "times that of digits in the median" in page
     assert list(document_of(page)["sections"]) == ["runs", "course", "matters", "scaling"]  # type: ignore[call-overload]
 
@@ -55,7 +55,7 @@ def test_whatever_is_recorded_is_text() -> None:
     page = render_comparison([hostile, replace(hostile, target=HOSTILE)])
     outside = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.DOTALL)
     assert "<img" not in page
-    assert "window.hit" not in re.sub(r"&[a-z0-9#]+;", "", outside) or "<script" not in outside
+    assert "<script" not in outside
     assert page.count("<script") == page.count("</script>")
 
 

@@ -12,7 +12,7 @@ from nas.reports.analysis.growth import reference_point
 from nas.reports.analysis.known import Known
 from nas.space.architecture import Architecture
 from nas.values.metric import Metric
-from nas.values.pareto import FloatArray, hypervolume, non_dominated
+from nas.values.pareto import FloatArray, IntArray, hypervolume, non_dominated
 from nas.values.rank_correlation import rank_correlation
 
 FEWEST = 3
@@ -120,9 +120,14 @@ def _ranks(values: FloatArray) -> FloatArray:
 def _movers(
     common: Sequence[Architecture], ours: FloatArray, theirs: FloatArray, metric: Metric
 ) -> list[dict[str, Any]]:
-    """Return the architectures whose rank differs most between both sides; rank 1 is the lowest value."""
-    before, after = (np.argsort(np.argsort(values, kind="stable"), kind="stable") + 1 for values in (ours, theirs))
-    order = np.argsort(-np.abs(after - before), kind="stable")[:MOST_MOVERS].tolist()
+    """Return the architectures whose rank differs most between both sides; rank 1 is the lowest value.
+
+    Equal values share their ranks, and have not moved as long as one of these fits. The first one is given.
+    """
+    before, before_last = _shared_ranks(ours)
+    after, after_last = _shared_ranks(theirs)
+    moved = np.maximum(0, np.maximum(after - before_last, before - after_last))
+    order = np.argsort(-moved, kind="stable")[:MOST_MOVERS].tolist()
     return [
         {
             "id": common[place].id,
@@ -133,8 +138,14 @@ def _movers(
             "second_text": metric.format(float(theirs[place])),
         }
         for place in order
-        if before[place] != after[place]
+        if moved[place]
     ]
+
+
+def _shared_ranks(values: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the first and the last rank that each value shares with those equal to it."""
+    ordered = np.sort(values)
+    return np.searchsorted(ordered, values, "left") + 1, np.searchsorted(ordered, values, "right")
 
 
 def _points(common: Sequence[Architecture], ours: FloatArray, theirs: FloatArray) -> dict[str, Any]:

@@ -48,6 +48,17 @@ def test_ratios_and_ranks_by_hand() -> None:
     assert (first["first_text"], first["second_text"]) == ("2 ms", "9 ms")
 
 
+def test_equal_values_do_not_change_their_ranks() -> None:
+    """Where a board has one value for all, nothing has moved; others have their first common rank."""
+    laptop = side("laptop", rows_here())
+    assert comparison_of(laptop, there(dict.fromkeys(THERE, 5.0)), LATENCY, ERROR)["movers"] == []
+    movers = comparison_of(laptop, there({1: 2.0, 2: 2.0, 3: 2.0, 4: 1.0}), LATENCY, ERROR)["movers"]
+    assert [(each["id"], each["first_rank"], each["second_rank"]) for each in movers] == [
+        (Architecture({"n": 4}).id, 4, 1),
+        (Architecture({"n": 1}).id, 1, 2),
+    ]
+
+
 def test_front_models_that_stay_and_leave_by_hand() -> None:
     found = front_moved(
         side("laptop", rows_here()), there(THERE), LATENCY, ERROR, [Architecture({"n": n}) for n in HERE]
