@@ -54,7 +54,8 @@ def course_of(run: Run, known: Mapping[Architecture, Known], reference: FloatArr
         "stops": savings_of(trainings, run.timeline.judged),
         "turned_away": turned_away_of(run),
         "failures": [vars(each) for each in failure_counts(run.rows)],
-        "cost": spending_of(run.timeline.costs, run.rows, run.gco2e_per_kwh),
+        # The times that a table gives are of trainings elsewhere, and no cost of this run.
+        "cost": spending_of(run.timeline.costs, run.rows if run.table is None else (), run.gco2e_per_kwh),
     }
 
 

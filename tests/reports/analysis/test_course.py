@@ -14,7 +14,7 @@ from nas.reports.analysis.course import course_of
 from nas.reports.analysis.known import known_of
 from nas.results.run import Run
 from nas.results.timeline import Timeline
-from nas.storage.journal_rows import TurnedAway
+from nas.storage.journal_rows import Cost, TurnedAway
 
 
 def course(run: Run, reference: Any = None) -> dict[str, Any]:
@@ -57,6 +57,15 @@ def test_a_table_counts_the_time_that_it_gives() -> None:
     found = course(made_run(rows, objectives=("error", "params"), table="bench.csv.gz"))
     assert found["clock"] == "simulated training"
     assert found["hypervolume"]["seconds"] == [10.0, 20.0, 30.0]
+
+
+def test_the_time_that_a_table_gives_is_no_cost() -> None:
+    """Nothing was trained, so that the run took the time of looking up alone."""
+    timeline = Timeline(costs=(Cost(2.0, 0.0, None, "no counter"),))
+    rows = [trained({"n": n}, 0.1 * n, details={"seconds": 1000.0}) for n in range(1, 4)]
+    told = [course(made_run(rows, table=table, timeline=timeline))["cost"] for table in (None, "bench.csv.gz")]
+    assert [each["training_s"] for each in told] == [3000, 0]
+    assert ["Time of training, all workers added" in dict(each["facts"]) for each in told] == [True, False]
 
 
 def test_random_search_is_an_estimate_and_says_what_biases_it() -> None:
