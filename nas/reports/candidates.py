@@ -21,6 +21,12 @@ def ways_of(rows: Sequence[Evaluation]) -> list[str]:
     return list(dict.fromkeys(BY[row.by] for row in rows if row.stage == "train" and row.by in BY))
 
 
+def estimated_text(rows: Sequence[Evaluation], of: str = "") -> str:
+    """Return a sentence about candidates, ``of`` a run, whose errors do not come from training; empty without any."""
+    ways = " or ".join(ways_of(rows))
+    return f"Candidates{of and f' of {of}'} were not trained: their errors were estimated {ways}." if ways else ""
+
+
 def choices_of_training(rows: Iterable[Evaluation]) -> frozenset[str]:
     """Return the names of the choices on which measurements do not depend."""
     return frozenset(name for row in rows for name in row.details.get(FOR_ANY, ()))
@@ -46,7 +52,7 @@ class PredictionCheck:
 
     @property
     def is_within_10_percent(self) -> bool:
-        return abs(self.predicted.mean - self.measured.median) / self.measured.median <= 0.1
+        return abs(self.predicted.mean - self.measured.median) <= 0.1 * abs(self.measured.median)
 
 
 def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[PredictionCheck]:

@@ -11,6 +11,7 @@ import pytest
 from report_page import HOSTILE, OUTCOMES, Page, column, counts, example_page, example_text, hostile_record, ids
 from run_record_example import energy_record, example_record
 
+from nas.reports.comparison import render_comparison
 from nas.reports.report import headline, render_report, write_report
 from nas.storage.journal_rows import Fit
 from nas.values.evaluation import PredictedValue
@@ -255,11 +256,20 @@ def test_errors_that_do_not_come_from_training_are_never_called_trained() -> Non
     assert "Candidates were not trained, but evaluated by shared weights." in text
     assert "Spearman correlation of 0.30" in text
     assert "This agreement is poor: below 0.5, so the search has probably missed good candidates." in text
-    told = page.document["run"]
-    assert told["way"] == "by shared weights"
+    document = page.document
+    told = document["run"]
+    estimated = {row.architecture.id for row in rows if row.stage == "train" and not row.failed}
+    ways = [document["ways"][place] for place in counts(document["by"])]
+    found = {id_ for id_, way in zip(ids(document), ways, strict=True) if way == "by shared weights"}
+    assert found == estimated
+    assert set(ways) == {"", "by shared weights"}
     assert "Candidates were not trained: their errors were estimated by shared weights." in told["words"]["caption"]
     assert "trained" not in {told["outcomes"][place] for place in counts(page.document["outcomes"])}
     assert "Evaluated" in text
+    estimated_by = "were not trained: their errors were estimated by shared weights."
+    assert text.count(f"Candidates {estimated_by}") >= 2
+    several = replace(record, rows=rows, name="shared")
+    assert f"Candidates of shared {estimated_by}" in Page(render_comparison([record, several])).text
     unfinished = replace(record, rows=tuple(row for row in rows if row.stage in ("measure", "train")))
     assert "evaluated (3 failed) and" in headline(unfinished)
     unchecked = {"evaluated": "by zero-cost scores", "architectures": 0, "verdict": "nobody knows."}

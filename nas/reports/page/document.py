@@ -7,18 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.reports.candidates import BY, choices_of_training, ways_of
+from nas.reports.analysis.choice_table import option_text
+from nas.reports.candidates import BY, choices_of_training, estimated_text
 from nas.reports.page.entries import OUTCOMES, Entry, finite
 from nas.reports.page.models import winners_json
 from nas.reports.page.packing import packed_counts, packed_floats
 from nas.reports.wording import wording_of
 from nas.results.front import Front
 from nas.results.run import Run
-from nas.space.architecture import Option, printable
+from nas.space.architecture import Option
 from nas.values.evaluation import STAGES, Evaluation
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import limit_text
 
+WAYS = ("", *BY.values())
+"""The origins of errors that candidates have in the search; the first is training or a table."""
 MOST_OPTIONS = 1000
 """A choice with more options that occur, such as the name of a table's row, is shown but not offered as a filter."""
 
@@ -43,6 +46,8 @@ def document_of(record: Run, front: Front, entries: Sequence[Entry], page_folder
         "choices": _choices(entries, choices_of_training(record.rows)),
         "columns": {metric.name: _columns(entries, metric) for metric in metrics},
         "epochs": packed_floats([entry.epochs for entry in entries]),
+        "by": packed_counts([WAYS.index(entry.way) for entry in entries]),
+        "ways": WAYS,
         "doubts": _by_text({place: entry.flags for place, entry in enumerate(entries) if entry.flags}),
         "unlike": {
             str(place): names
@@ -70,22 +75,18 @@ def _run_json(record: Run, front: Front) -> dict[str, Any]:
             "search": wording.search_error_source,
             "final": wording.winner_error_source,
             "source": wording.value_source,
-            "caption": " ".join([wording.front_caption, *_ways(record.rows), wording.bars_caption]),
+            "caption": " ".join(
+                filter(None, (wording.front_caption, estimated_text(record.rows), wording.bars_caption))
+            ),
         },
         "quality": front.quality.name,
         "objectives": [objective.metric.name for objective in front.objectives] or ["error"],
         "costs": [metric.name for metric in front.costs],
         "best": None if best is None else best.architecture.id,
-        "way": " or ".join(ways_of(record.rows)),
         "outcomes": OUTCOMES,
+        "shown_outcomes": ["looked up" if each == "trained" and front.table is not None else each for each in OUTCOMES],
         "stages": [wording.row_stages[stage] for stage in STAGES],
     }
-
-
-def _ways(rows: Sequence[Evaluation]) -> list[str]:
-    """Return a sentence about candidates whose errors do not come from training, if there are any."""
-    ways = ways_of(rows)
-    return [f"Candidates were not trained: their errors were estimated {' or '.join(ways)}."] if ways else []
 
 
 def _metrics(entries: Sequence[Entry], front: Front) -> list[Metric]:
@@ -129,7 +130,7 @@ def _choices(entries: Sequence[Entry], of_training: Iterable[str]) -> list[dict[
         choices.append(
             {
                 "name": name,
-                "options": [_option_text(option) for _, option in ordered],
+                "options": [option_text(option) for _, option in ordered],
                 "numeric": is_numeric and not any(isinstance(option, bool) for option in options),
                 "values": [float(option) for _, option in ordered] if is_numeric else None,
                 "training": name in training,
@@ -147,10 +148,6 @@ def _key(option: Option) -> tuple[str, Option]:
 
 def _order(kind: str, option: Option, is_numeric: bool) -> tuple[float, str, str]:
     return float(option) if is_numeric else 0.0, str(option), kind
-
-
-def _option_text(option: Option) -> str:
-    return {True: "yes", False: "no"}[option] if isinstance(option, bool) else printable(str(option))
 
 
 def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
@@ -173,11 +170,13 @@ def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
     elif metric.source == "trained":
         searched = [None if entry.trained is None else finite(entry.trained.values, name) for entry in entries]
         tested = [_tested(entry, name) for entry in entries]
-        pairs = list(zip(tested, searched, strict=True))
-        columns["found"] = packed_floats([one[0] if one is not None else other for one, other in pairs])
+        wins = [entry.winner is not None for entry in entries]
+        triples = list(zip(wins, tested, searched, strict=True))
+        # Values on different splits do not compare: a winner without a score on the test split has no value.
+        columns["found"] = packed_floats([test[0] if test else None if won else other for won, test, other in triples])
         columns["low"] = packed_floats([None if one is None or one[1] == one[2] else one[1] for one in tested])
         columns["high"] = packed_floats([None if one is None or one[1] == one[2] else one[2] for one in tested])
-        columns["search"] = packed_floats([other if one is not None else None for one, other in pairs])
+        columns["search"] = packed_floats([other if won else None for won, _, other in triples])
     else:
         columns["found"] = packed_floats([finite(entry.values, name) for entry in entries])
     return {key: column for key, column in columns.items() if column is not None}
@@ -207,14 +206,14 @@ def _by_text(found: Mapping[int, Sequence[str]]) -> dict[str, list[int]]:
 def _rows(rows: Sequence[Evaluation], places: Mapping[Any, int]) -> dict[str, Any]:
     """Return a line for each evaluation: architecture, stage, round, error, epochs, seconds and how it ended."""
     failures: dict[tuple[str, str], int] = {}
-    ended, by, ways = [], [], ["", *BY.values()]
+    ended, by = [], []
     for row in rows:
         if row.failure is not None:
             key = (row.failure.kind, row.failure.reason)
             ended.append(2 + failures.setdefault(key, len(failures)))
         else:
             ended.append(0 if row.reached_full_fidelity else 1)
-        by.append(ways.index(BY.get(row.by, "")))
+        by.append(WAYS.index(BY.get(row.by, "")))
     kept = [place for place, row in enumerate(rows) if row.details.get("kept")]
     return {
         "of": packed_counts([places[row.architecture] for row in rows]),
@@ -222,7 +221,6 @@ def _rows(rows: Sequence[Evaluation], places: Mapping[Any, int]) -> dict[str, An
         "round": packed_counts([max(0, row.round) for row in rows]),
         "ended": packed_counts(ended),
         "by": packed_counts(by),
-        "ways": ways,
         "kept": packed_counts(kept),
         "failures": [list(key) for key in failures],
         "error": packed_floats([_error(row) for row in rows]),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nas.reports.candidates import choices_of_training
+from nas.reports.candidates import BY, choices_of_training
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.values.evaluation import STAGES, Evaluation, PredictedValue
@@ -52,6 +52,11 @@ class Entry:
         if not self.trained.reached_full_fidelity:
             return "stopped early"
         return "trained" if self.trained.by in ("train", "table") else "estimated"
+
+    @property
+    def way(self) -> str:
+        """The origin of its error in the search, in words; empty for a training and for a table."""
+        return "" if self.trained is None else BY.get(self.trained.by, "")
 
     @property
     def epochs(self) -> int | None:

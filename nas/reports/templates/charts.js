@@ -27,6 +27,7 @@
  *
  * Charts.form(metric)(value)     a value for people as nas writes it; metric: { unit, share, source }
  * Charts.general(value, digits)  a number with so many digits, as Python's format "g" writes it
+ * Charts.figures(value, digits)  the same for people: 120, where "g" writes 1.2e+02
  * Charts.el(tag, attributes, ...children)   a new element; children are elements or texts, never markup
  * Charts.colour(role)            the colour of a role now, in light or dark
  * Charts.save(name, type, text)  offer a text as a file
@@ -84,6 +85,8 @@ const Charts = (() => {
     const longer = value.toExponential(Math.min(100, digits + 40)).split("e")[0];
     return `${bare(evened(mantissa, longer, digits - 1))}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
   };
+  /* So many digits, but no power of ten for large values: 2 digits give 0.12, 12 and 120. */
+  const figures = (value, digits) => (Math.abs(value) >= 10 ** digits - 0.5 ? fixed(value, 0) : general(value, digits));
   const PREFIXES = ["n", "µ", "m", "", "k", "M", "G", "T"];
   const readable = (value, unit, smallest, digits) => {
     if (value === 0) return `0 ${unit}`.trim();
@@ -169,5 +172,5 @@ const Charts = (() => {
     place.back = (pixel) => { const at = start + (pixel - from) / factor; return axis.log ? Math.exp(at) : at; };
     return place;
   };
-  return { SVG, root, plots, el, drawn, document: document_, colour, general, fixed, readable, form, linearTicks, logTicks, extent, scale };
+  return { SVG, root, plots, el, drawn, document: document_, colour, general, figures, fixed, readable, form, linearTicks, logTicks, extent, scale };
 })();

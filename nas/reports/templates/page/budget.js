@@ -8,7 +8,7 @@
   const STEPS = 400;
   const winners = run.winners.map((winner) => winner.at);
   const names = [...new Set([...run.costs, ...run.limits.map((limit) => limit.metric)])].filter((name) => name in run.metric);
-  const pool = () => (winners.length ? winners : Page.candidates()).filter((i) => Page.passes()[i]);
+  const pool = () => (winners.length ? winners : Page.candidates()).filter((i) => Page.passes()[i] && quality.kind[i]);
   const quality = run.columns(run.quality);
   Page.chosen = -1;
   let trained;
@@ -89,23 +89,21 @@
     const uppers = limits().map(([name, most]) => [run.upperOf(name), most]);
     return (i) => uppers.every(([upper, most]) => upper(i) <= most);
   }
-  const need = (i) => Math.max(0, ...limits().map(([name, most]) => { const upper = run.upper(name, i); return Number.isNaN(upper) ? Infinity : upper / most; }));
+  const need = (i) => Math.max(0, ...limits().map(([name, most]) => { const upper = run.upper(name, i); return Number.isNaN(upper) ? Infinity : upper <= most ? 0 : upper / most; }));
   const lowest = (places, of) => places.reduce((best, i) => (best < 0 || of(i) < of(best) ? i : best), -1);
   const named = (i) => el("button", { type: "button", class: "link", click: () => Page.change({ card: i }) }, run.id(i));
-  const percent = (ratio) => `${Charts.general(100 * Math.abs(ratio - 1), 2)} % ${ratio > 1 ? "more" : "less"}`;
+  const more = (upper, most) => (most > 0 ? `, ${Charts.figures(100 * (upper / most - 1), 2)} % more` : "");
   /* The gain of one model over another in words: percentage points for shares, per cent for all else. */
+  const isShare = run.metric[run.quality].share;
   function gain(better, worse) {
-    const isShare = run.quality === "error" ? run.words.share : run.metric[run.quality].share;
     const [one, other] = [quality.value[better], quality.value[worse]];
-    return isShare ? `${Charts.fixed(100 * (other - one), 2)} points` : percent(one / other).replace("less", "lower");
+    return isShare ? `${Charts.fixed(100 * (other - one), 2)} points` : `${Charts.figures(100 * (1 - one / other), 2)} %`;
   }
   const unsure = (better, worse) => (run.surelyLess(run.estimate(run.quality, better), run.estimate(run.quality, worse)) ? "" : " The test cannot tell the two apart.");
   const excesses = (i) => limits().filter(([name, most]) => !(run.upper(name, i) <= most)).map(([name, most]) => {
     const upper = run.upper(name, i);
-    return Number.isNaN(upper) ? `a ${run.title(name).toLowerCase()}, which is unknown` : `${run.title(name).toLowerCase()} up to ${run.text(name, upper)}, ${percent(upper / most)}`;
+    return Number.isNaN(upper) ? `a ${run.title(name).toLowerCase()}, which is unknown` : `${run.title(name).toLowerCase()} up to ${run.text(name, upper)}${more(upper, most)}`;
   }).join(" and ");
-  const split = (i) => run.source(run.quality, i);
-
   function answer() {
     const [places, fits] = [pool(), fitting()];
     const lines = [];
@@ -114,11 +112,11 @@
     Page.chosen = best;
     if (best < 0) {
       const near = lowest(places, need);
-      lines.push(el("p", { class: "answer" }, places.length ? `No ${kind} is within this budget.` : `No ${kind} to choose from${Object.keys(state.filter).length ? " passes the filter" : " yet"}.`));
-      if (near >= 0) lines.push(el("p", {}, "The nearest is ", named(near), `: it needs ${excesses(near)}, and has ${run.qualityText(quality.value[near])} ${split(near)} ${run.quality_title}.`));
+      lines.push(el("p", { class: "answer" }, places.length ? `No ${kind} is within this budget.` : `No ${kind} to choose from${state.filter.size ? " passes the filter" : " yet"}.`));
+      if (near >= 0) lines.push(el("p", {}, "The nearest is ", named(near), `: it needs ${excesses(near)}, and has ${run.scored(near)}.`));
       return lines;
     }
-    lines.push(el("p", { class: "answer" }, named(best), el("span", {}, ` has ${run.qualityText(quality.value[best])} ${split(best)} ${run.quality_title}`)));
+    lines.push(el("p", { class: "answer" }, named(best), el("span", {}, ` has ${run.scored(best)}`)));
     const costs = names.filter((name) => run.columns(name).kind[best]).map((name) => {
       const { value, low, high } = run.columns(name);
       const range = run.range(name, low[best], high[best]);
@@ -128,7 +126,7 @@
     const all = lowest(places, (i) => quality.value[i]);
     const better = places.filter((i) => quality.value[i] < quality.value[best]);
     const up = lowest(better, need);
-    if (up >= 0) lines.push(el("p", {}, el("strong", {}, "Next step up: "), named(up), ` has ${run.qualityText(quality.value[up])}, ${gain(up, best)} better, and needs ${excesses(up)}.${unsure(up, best)}`));
+    if (up >= 0) lines.push(el("p", {}, el("strong", {}, "Next step up: "), named(up), ` has ${run.qualityText(quality.value[up])}, ${gain(up, best)} ${isShare ? "better" : "lower"}, and needs ${excesses(up)}.${unsure(up, best)}`));
     else lines.push(el("p", {}, `No other ${kind} is better, whatever it costs.`));
     if (up >= 0 && all !== up) lines.push(el("p", {}, "The best of all, ", named(all), `, has ${run.qualityText(quality.value[all])}: this budget gives up ${gain(all, best)}.`));
     const promise = promising(best, fits);
@@ -151,7 +149,7 @@
     place.replaceChildren(
       names.length ? el("div", { class: "limits" }, names.map(control)) : el("p", {}, "This run has no costs to limit."), result,
       el("p", { class: "buttons" },
-        el("button", { type: "button", click: () => Page.change({ budget: Object.fromEntries(run.limits.map((limit) => [limit.metric, limit.value])) }) }, run.limits.length ? "The run's limits" : "No limits"),
+        el("button", { type: "button", click: () => Page.change({ budget: run.ownBudget() }) }, run.limits.length ? "The run's limits" : "No limits"),
         el("button", { type: "button", click: (event) => { Page.write(); Page.copy(window.location.href, event.currentTarget); } }, "Copy the address")));
     const update = () => { show(); result.replaceChildren(...answer()); };
     update();

@@ -6,14 +6,18 @@
   const dialog = document.getElementById("card");
   if (!dialog) return;
 
+  const LAST = run.stages.length - 1; // the stage of winners, whose errors are those on the test split
   const heading = (text) => el("h3", {}, text);
   function ratio(name, i, best) {
     if (best < 0 || i === best) return "";
-    const [own, other] = [run.columns(name).value[i], run.columns(name).value[best]];
+    // The best is a winner: what it has on the test split does not compare with what a candidate had in the search.
+    const isSearch = run.metric[name].source === "trained" && !run.winnerAt.has(i);
+    const [own, other] = [run.columns(name).value[i], isSearch ? run.inSearch(name, best) : run.columns(name).value[best]];
     if (Number.isNaN(own) || Number.isNaN(other)) return "";
-    if (own === other) return "the same";
+    if (own === other) return isSearch ? "the same in the search" : "the same";
     const isSure = run.surelyLess(run.estimate(name, i), run.estimate(name, best)) || run.surelyLess(run.estimate(name, best), run.estimate(name, i));
-    const text = other === 0 ? "" : run.metric[name].share ? `${own > other ? "+" : "−"}${Charts.fixed(100 * Math.abs(own - other), 2)} points` : `${own > other ? "+" : "−"}${Charts.general(100 * Math.abs(own / other - 1), 3)} %`;
+    const text = other === 0 ? "" : run.metric[name].share ? `${own > other ? "+" : "−"}${Charts.fixed(100 * Math.abs(own - other), 2)} points` : `${own > other ? "+" : "−"}${Charts.figures(100 * Math.abs(own / other - 1), 3)} %`;
+    if (isSearch) return `${text} in the search`;
     return isSure || run.metric[name].source === "counted" || run.metric[name].source === "modelled" ? text : `${text}, not told apart`;
   }
   function numbers(i) {
@@ -22,8 +26,8 @@
       const { value, low, high, kind, mean, lower, upper, search } = run.columns(metric.name);
       const row = (number, range, source, against) => rows.push(el("tr", {}, el("th", { scope: "row" }, metric.title), el("td", { class: "number" }, number), el("td", {}, range), el("td", {}, source), el("td", {}, against)));
       if (kind[i]) row(run.text(metric.name, value[i]), run.range(metric.name, low[i], high[i]), run.source(metric.name, i), ratio(metric.name, i, run.best));
-      if (search && !Number.isNaN(search[i])) row(run.text(metric.name, search[i]), "", run.words.search, "");
-      if (kind[i] === 1 && mean && !Number.isNaN(mean[i])) row(run.text(metric.name, mean[i]), run.range(metric.name, lower[i], upper[i]), run.unlike(i).includes(metric.name) ? "predicted, but unlike the predictor's samples" : "predicted", "");
+      if (search && !Number.isNaN(search[i])) row(run.text(metric.name, search[i]), "", run.searched(i), "");
+      if (kind[i] !== 2 && mean && !Number.isNaN(mean[i])) row(run.text(metric.name, mean[i]), run.range(metric.name, lower[i], upper[i]), run.unlike(i).includes(metric.name) ? "predicted, but unlike the predictor's samples" : "predicted", "");
     }
     const titles = ["Metric", "Value", "Interval", "Source", ...(run.best >= 0 && run.best !== i ? ["Against the best"] : [""])];
     return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Numbers" },
@@ -37,7 +41,7 @@
       if (rows.ended[row] > 1) { const [kind, reason] = rows.failures[rows.ended[row] - 2]; parts.push(`failed: ${kind}. ${reason}`); }
       if (rows.ended[row] === 1) parts.push("stopped early");
       if (rows.kept.has(row)) parts.push("measured in an earlier run");
-      if (rows.error && !Number.isNaN(rows.error[row])) parts.push(`${run.words.error} ${run.text("error", rows.error[row])}${way ? ` ${way}` : ""}`);
+      if (rows.error && !Number.isNaN(rows.error[row])) parts.push(`${run.words.error} ${run.text("error", rows.error[row])} (${[rows.stage[row] === LAST ? run.words.final : run.words.search, way].filter(Boolean).join(", ")})`);
       if (rows.epochs && !Number.isNaN(rows.epochs[row])) parts.push(`${rows.epochs[row]} epoch${rows.epochs[row] === 1 ? "" : "s"}`);
       if (rows.seconds && !Number.isNaN(rows.seconds[row])) parts.push(`${Charts.general(rows.seconds[row], 3)} s`);
       return el("li", {}, parts.join("; "));

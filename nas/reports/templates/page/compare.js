@@ -6,23 +6,40 @@
   const place = document.getElementById("compare");
   if (!place) return;
 
+  const better = (isLess) => (isLess ? "better" : "worse");
+  /* Errors of a winner on the test split and of a candidate on another one do not compare; those in the search do. */
+  function inSearch(name, i, first) {
+    const [own, other] = [run.inSearch(name, i), run.inSearch(name, first)];
+    if (Number.isNaN(own) || Number.isNaN(other)) return "not on the same split";
+    if (own === other) return "the same in the search";
+    const apart = run.metric[name].share ? `${Charts.fixed(100 * Math.abs(own - other), 2)} points` : other > 0 ? `${Charts.figures(100 * Math.abs(own / other - 1), 3)} %` : "";
+    return `${apart} ${better(own < other)} in the search`.trim();
+  }
   /* How one value compares with that of the first: a range of per cent if they can be told apart. */
   function verdict(name, i, first) {
+    const told = judged(name, i, first);
+    const isGuess = [i, first].some((each) => run.columns(name).kind[each] === 2);
+    return told && isGuess ? `${told}, as predicted` : told;
+  }
+  function judged(name, i, first) {
     const [own, other] = [run.estimate(name, i), run.estimate(name, first)];
     if (Number.isNaN(own.value) || Number.isNaN(other.value)) return "";
-    if (own.value === other.value) return "the same";
     const { source, share } = run.metric[name];
+    if (source === "trained" && !(run.winnerAt.has(i) && run.winnerAt.has(first))) return inSearch(name, i, first);
+    if (own.value === other.value) return "the same";
     const exact = source === "counted" || source === "modelled";
     const isLess = own.value < other.value;
     if (!exact && !(isLess ? run.surelyLess(own, other) : run.surelyLess(other, own))) return "cannot be told apart";
-    const word = name.endsWith("_ms") ? (isLess ? "faster" : "slower") : source === "trained" ? (isLess ? "better" : "worse") : isLess ? "less" : "more";
+    const word = name.endsWith("_ms") ? (isLess ? "faster" : "slower") : source === "trained" ? better(isLess) : isLess ? "less" : "more";
     if (share) return `${Charts.fixed(100 * Math.abs(own.value - other.value), 2)} points ${word}`;
     if (!(own.value > 0 && other.value > 0)) return word;
     const middle = Math.log(own.value / other.value);
     const [down, up] = [Math.hypot(Math.log(own.value / own.low), Math.log(other.high / other.value)), Math.hypot(Math.log(own.high / own.value), Math.log(other.value / other.low))];
-    const ends = [middle - down, middle + up].map((end) => 100 * Math.abs(Math.exp(end) - 1)).sort((a, b) => a - b);
-    if (exact || ends.some((end) => !Number.isFinite(end))) return `${Charts.general(100 * Math.abs(Math.exp(middle) - 1), 3)} % ${word}`;
-    const [low, high] = ends.map((end) => Charts.general(end, 2));
+    const percent = (end, digits) => Charts.figures(100 * Math.abs(Math.exp(end) - 1), digits);
+    const [nearer, farther] = isLess ? [middle + up, middle - down] : [middle - down, middle + up];
+    if (exact || ![nearer, farther].every(Number.isFinite)) return `${percent(middle, 3)} % ${word}`;
+    if (nearer * middle <= 0) return `up to ${percent(farther, 2)} % ${word}`; // the ratio's interval just reaches 1
+    const [low, high] = [percent(nearer, 2), percent(farther, 2)];
     return low === high ? `${low} % ${word}` : `${low} to ${high} % ${word}`;
   }
   function metricRows(picked) {

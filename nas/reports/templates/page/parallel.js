@@ -70,9 +70,12 @@
   svg.setAttribute("aria-hidden", "true");
   const labels = el("div", { class: "labels" });
   const tip = el("div", { class: "tip", hidden: true });
-  const stage = el("div", { class: "stage lines" }, canvas, svg, labels, tip);
+  const stage = el("div", { class: "stage lines", tabindex: "0", role: "application", "aria-roledescription": "plot", "aria-label": "Parallel coordinates", "aria-describedby": "parallel-keys" }, canvas, svg, labels, tip);
+  const keys = el("p", { class: "unseen", id: "parallel-keys" }, "Arrow keys go from line to line, the best one first. Enter opens its card.");
+  const speaker = el("div", { class: "unseen", role: "status", "aria-live": "polite" });
   const note = el("p", { class: "soft" });
-  let [width, height, told] = [0, 0, -1];
+  let [width, height, told, last] = [0, 0, -1, -1];
+  let ranked = null;
   const xOf = (k) => (axes.length > 1 ? 56 + k * (width - 112) / (axes.length - 1) : width / 2);
   const yOf = (at) => height - FOOT - at * (height - FOOT - TOP);
 
@@ -122,7 +125,7 @@
       axis.marks.forEach((mark, number) => {
         if (axis.choice) {
           if (number % every) return;
-          const wanted = state.filter[axis.choice.name];
+          const wanted = state.filter.get(axis.choice.name);
           made.push(at(el("button", { type: "button", class: "mark", "aria-pressed": String(wanted?.has(mark.option) ?? false), "aria-label": `${axis.title} ${mark.text}`, click: () => Page.toggleOption(axis.choice, mark.option) }, mark.text), xOf(k), yOf(mark.at), k === axes.length - 1 ? "left" : "right"));
         } else made.push(at(el("span", { class: "mark" }, mark.text), xOf(k), yOf(mark.at), number ? "above" : "below"));
       });
@@ -133,7 +136,8 @@
     axes = all.filter((axis) => chosen.has(axis.key));
     choose();
     axes.forEach(placed);
-    told = -1;
+    ranked = null;
+    tell(-1);
     draw();
     label();
   }
@@ -148,30 +152,46 @@
     }
     return best;
   }
+  /* Draw one line over the others, and tell what it is beside a place; -1 is none. */
+  function tell(i, x = 0, y = TOP) {
+    told = i;
+    tip.hidden = i < 0;
+    if (i >= 0) {
+      last = i;
+      tip.replaceChildren(el("strong", {}, `${run.id(i)}, ${run.outcomeText(i)}`), el("div", {}, `${run.title(run.quality)} ${run.text(run.quality, run.columns(run.quality).value[i])}`));
+      tip.style.left = `${Math.min(x + 14, width - tip.offsetWidth)}px`;
+      tip.style.top = `${Math.min(y + 12, height - tip.offsetHeight)}px`;
+    }
+    frame();
+  }
+  function key(event) {
+    if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Enter" || event.key === " ") { if (told < 0) return; Page.change({ card: told }); } else if (event.key === "Escape") tell(-1);
+    else {
+      const { value } = run.columns(run.quality);
+      ranked ??= [...lines].sort((a, b) => value[a] - value[b] || a - b);
+      const from = ranked.indexOf(last);
+      const to = new Map([["ArrowDown", from + 1], ["ArrowRight", from + 1], ["ArrowUp", from - 1], ["ArrowLeft", from - 1], ["Home", 0], ["End", Infinity]]).get(event.key);
+      if (to === undefined || !ranked.length) return;
+      tell(ranked[Math.min(Math.max(to, 0), ranked.length - 1)]);
+      speaker.textContent = tip.innerText;
+    }
+    event.preventDefault();
+  }
   function listen() {
-    stage.addEventListener("pointermove", (event) => {
-      const box = stage.getBoundingClientRect();
-      const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-      const found = event.target.tagName === "BUTTON" ? -1 : near(x, y);
-      if (found === told) return;
-      told = found;
-      tip.hidden = told < 0;
-      if (told >= 0) {
-        const { value } = run.columns(run.quality);
-        tip.replaceChildren(el("strong", {}, `${run.id(told)}, ${run.outcomeText(told)}`), el("div", {}, `${run.title(run.quality)} ${run.text(run.quality, value[told])}`));
-        tip.style.left = `${Math.min(x + 14, width - tip.offsetWidth)}px`;
-        tip.style.top = `${Math.min(y + 12, height - tip.offsetHeight)}px`;
-      }
-      frame();
-    });
-    stage.addEventListener("pointerleave", () => { told = -1; tip.hidden = true; frame(); });
-    stage.addEventListener("click", (event) => { if (told >= 0 && event.target.tagName !== "BUTTON") Page.change({ card: told }); });
+    const where = (event) => { const box = stage.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
+    const found = (event) => (event.target.tagName === "BUTTON" ? -1 : near(...where(event)));
+    stage.addEventListener("pointermove", (event) => { const i = found(event); if (i !== told) tell(i, ...where(event)); });
+    stage.addEventListener("pointerleave", () => tell(-1));
+    stage.addEventListener("click", (event) => { const i = found(event); if (i >= 0) Page.change({ card: i }); }); // a finger does not move before
+    stage.addEventListener("keydown", key);
+    stage.addEventListener("blur", () => tell(-1));
   }
   Page.showParallel = () => {
     if (!run.count || all.length < 2) { place.replaceChildren(el("p", { class: "blank" }, "Nothing to draw yet.")); return; }
     chosen = usual();
     const boxes = all.map((axis) => el("label", { class: "check" }, el("input", { type: "checkbox", checked: chosen.has(axis.key), change: (event) => { if (event.target.checked) chosen.add(axis.key); else chosen.delete(axis.key); update(); } }), ` ${axis.title}`));
-    place.replaceChildren(note, el("div", { class: "scroll wide", tabindex: "0", role: "group", "aria-label": "Parallel coordinates. The table below has the same values." }, stage), el("details", {}, el("summary", {}, "Axes"), el("div", { class: "checks" }, boxes)));
+    place.replaceChildren(note, el("div", { class: "scroll wide", tabindex: "0", role: "group", "aria-label": "Lines through choices and values. The table below has the same values." }, stage), keys, speaker, el("details", {}, el("summary", {}, "Axes"), el("div", { class: "checks" }, boxes)));
     listen();
     new ResizeObserver(() => { if (stage.clientWidth !== width) { draw(); label(); } }).observe(stage);
     update();

@@ -4,7 +4,7 @@
   const { run } = Page;
   const listeners = [];
   const known = (name) => name in run.metric;
-  const state = { x: "", y: "", logx: false, logy: false, failed: false, budget: {}, filter: {}, only: "", picked: [], card: -1 };
+  const state = { x: "", y: "", logx: false, logy: false, failed: false, budget: {}, filter: new Map(), only: "", picked: [], card: -1 };
   const defaults = { x: run.costs.find(known) ?? run.metrics.find((metric) => metric.name !== run.quality)?.name ?? run.quality, y: run.quality };
 
   function read() {
@@ -15,9 +15,8 @@
     state.logy = told.get("logy") === "1";
     state.failed = told.get("failed") === "1";
     state.only = told.get("only") ?? "";
-    state.budget = {};
-    for (const limit of run.limits) if (known(limit.metric)) state.budget[limit.metric] = limit.value;
-    state.filter = {};
+    state.budget = run.ownBudget();
+    state.filter = new Map(); // not an object, which finds a choice called "constructor" without being told of it
     for (const [key, value] of told) {
       const [kind, name] = [key.slice(0, 2), key.slice(2)];
       if (kind === "b." && known(name)) {
@@ -26,7 +25,7 @@
       const choice = kind === "c." ? run.choices.find((each) => each.name === name) : null;
       if (choice) {
         const places = value.split(",").map(Number).filter((place) => Number.isInteger(place) && place >= 0 && place <= choice.options.length);
-        if (places.length) state.filter[name] = new Set(places);
+        if (places.length) state.filter.set(name, new Set(places));
       }
     }
     const places = (text) => (text ?? "").split(",").map(run.place).filter((place) => place !== undefined);
@@ -39,12 +38,12 @@
     if (state.y !== defaults.y) told.set("y", state.y);
     for (const name of ["logx", "logy", "failed"]) if (state[name]) told.set(name, "1");
     if (state.only) told.set("only", state.only);
-    const limits = Object.fromEntries(run.limits.map((limit) => [limit.metric, limit.value]));
+    const limits = run.ownBudget();
     for (const name of new Set([...Object.keys(limits), ...Object.keys(state.budget)])) {
       if (state.budget[name] === undefined) told.set(`b.${name}`, "any");
       else if (state.budget[name] !== limits[name]) told.set(`b.${name}`, String(state.budget[name]));
     }
-    for (const [name, places] of Object.entries(state.filter)) told.set(`c.${name}`, [...places].join(","));
+    for (const [name, places] of state.filter) told.set(`c.${name}`, [...places].join(","));
     if (state.picked.length) told.set("compare", state.picked.map(run.id).join(","));
     if (state.card >= 0) told.set("card", run.id(state.card));
     const hash = told.toString();
@@ -66,7 +65,7 @@
     if (passing) return passing;
     passing = new Uint8Array(run.count).fill(1);
     for (const choice of run.choices) {
-      const wanted = state.filter[choice.name];
+      const wanted = state.filter.get(choice.name);
       if (!wanted) continue;
       for (let i = 0; i < run.count; i += 1) if (!wanted.has(choice.of[i])) passing[i] = 0;
     }

@@ -29,7 +29,9 @@ const Page = {};
   const run = { ...data.run, count, limits: data.limits, metrics: data.metrics, winners: data.winners };
   run.outcome = counts(data.outcomes);
   run.epochs = floats(data.epochs, count);
-  run.metric = Object.fromEntries(data.metrics.map((metric) => [metric.name, metric]));
+  // Without a prototype, so that no name in the address or the search, such as "constructor", is found in it by chance.
+  run.metric = Object.assign(Object.create(null), Object.fromEntries(data.metrics.map((metric) => [metric.name, metric])));
+  run.by = counts(data.by);
   run.choices = data.choices.map((choice) => ({ ...choice, of: counts(choice.of) }));
   run.winnerAt = new Map(data.winners.map((winner) => [winner.at, winner]));
 
@@ -46,8 +48,9 @@ const Page = {};
   };
   run.best = run.best === null ? -1 : run.place(run.best);
 
-  // Columns of a metric: value, low, high, and kind: 0 unknown, 1 found, 2 predicted.
-  const columns = {};
+  // Columns of a metric: value, low, high, and kind: 0 unknown, 1 found, 2 predicted. A prediction is no value of a
+  // winner: the front and its limits count measurements alone.
+  const columns = Object.create(null);
   run.columns = (name) => {
     if (columns[name]) return columns[name];
     const packed = data.columns[name] ?? {};
@@ -61,7 +64,7 @@ const Page = {};
         made.value[i] = found[i];
         made.low[i] = low ? low[i] : NaN;
         made.high[i] = high ? high[i] : NaN;
-      } else if (mean && !Number.isNaN(mean[i])) {
+      } else if (mean && !Number.isNaN(mean[i]) && !run.winnerAt.has(i)) {
         made.kind[i] = 2;
         made.value[i] = mean[i];
         made.low[i] = made.lower[i];
@@ -86,16 +89,30 @@ const Page = {};
     const { source } = run.metric[name];
     if (kind[i] === 2) return "predicted";
     if (source === "measured") return words.source;
-    if (source === "trained" && run.winnerAt.has(i)) return words.final;
-    if (source === "trained") return run.outcomes[run.outcome[i]] === "estimated" ? `${words.search}, ${run.way}` : words.search;
+    if (source === "trained") return run.winnerAt.has(i) ? words.final : run.searched(i);
     return source;
   };
+  /* The source of what an architecture had in the search, and what it had. */
+  run.searched = (i) => [words.search, data.ways[run.by[i]]].filter(Boolean).join(", ");
+  run.inSearch = (name, i) => (run.winnerAt.has(i) ? run.columns(name).search?.[i] ?? NaN : run.columns(name).value[i]);
   // The accuracy where the task shows that in place of its error.
   run.quality_title = run.quality === "error" ? words.title : run.metric[run.quality].title.toLowerCase();
   run.qualityText = (value) => {
     if (run.quality !== "error") return run.text(run.quality, value);
     const shown = words.accuracy ? 1 - value : value;
     return words.share ? `${Charts.fixed(100 * shown, 2)} %` : Charts.general(shown, 4);
+  };
+  /* "97.55 % test accuracy", or "91.20 % accuracy (validation, by shared weights)". */
+  run.scored = (i) => {
+    const text = run.qualityText(run.columns(run.quality).value[i]);
+    const source = run.source(run.quality, i);
+    return run.winnerAt.has(i) ? `${text} ${source} ${run.quality_title}` : `${text} ${run.quality_title} (${source})`;
+  };
+  /* The run's own limits; of two on one metric the stricter one. */
+  run.ownBudget = () => {
+    const budget = {};
+    for (const { metric, value } of run.limits) if (metric in run.metric) budget[metric] = Math.min(value, budget[metric] ?? Infinity);
+    return budget;
   };
   run.title = (name) => run.metric[name].title;
   run.option = (choice, i) => (choice.of[i] ? choice.options[choice.of[i] - 1] : null);
@@ -109,7 +126,7 @@ const Page = {};
     return told.join(" ");
   };
   run.differences = (i, other) => run.choices.filter((choice) => choice.of[i] !== choice.of[other]);
-  run.outcomeText = (i) => run.outcomes[run.outcome[i]];
+  run.outcomeText = (i) => run.shown_outcomes[run.outcome[i]];
   run.WINNER = run.outcomes.indexOf("winner");
   run.FAILED = run.outcomes.indexOf("failed");
 
@@ -118,7 +135,7 @@ const Page = {};
   run.rows = () => {
     if (rows) return rows;
     const packed = data.rows;
-    rows = { failures: packed.failures, ways: packed.ways, kept: new Set(counts(packed.kept)) };
+    rows = { failures: packed.failures, ways: data.ways, kept: new Set(counts(packed.kept)) };
     for (const name of ["of", "stage", "round", "ended", "by"]) rows[name] = counts(packed[name]);
     for (const name of ["error", "epochs", "seconds"]) rows[name] = floats(packed[name], rows.of.length);
     rows.at = Array.from({ length: count }, () => []);

@@ -137,7 +137,7 @@
       if (mean) { header.push(`${metric.name}_predicted`, `${metric.name}_predicted_low`, `${metric.name}_predicted_high`); cells.push((i) => plain(mean[i]), (i) => plain(lower[i]), (i) => plain(upper[i])); }
       if (searched) { header.push(`${metric.name}_in_search`); cells.push((i) => plain(searched[i])); }
     }
-    for (const choice of run.choices) { header.push(quoted(choice.name)); cells.push((i) => quoted(run.option(choice, i) ?? "")); }
+    for (const choice of run.choices) { header.push(quoted(`choice.${choice.name}`)); cells.push((i) => (choice.numeric ? run.option(choice, i) ?? "" : quoted(run.option(choice, i) ?? ""))); }
     return [header.join(","), ...order.map((i) => cells.map((each) => each(i)).join(","))].join("\r\n") + "\r\n";
   }
   Page.csv = csv;

@@ -60,16 +60,16 @@ setTimeout(() => {
         Charts.el("td", {}, String(found.count[index])))));
     };
     const choose = (name) => {
-      if (!(name in metric().effects)) return;
+      if (!Object.hasOwn(metric().effects, name)) return;
       choiceBox.value = name;
       effect();
     };
     const choices = () => {
       const kept = choiceBox.value;
       const { importances, effects } = metric();
-      const names = [...importances.map((row) => row.choice).filter((name) => name in effects), ...Object.keys(effects)];
+      const names = [...importances.map((row) => row.choice).filter((name) => Object.hasOwn(effects, name)), ...Object.keys(effects)];
       choiceBox.replaceChildren(...[...new Set(names)].map((name) => Charts.el("option", { value: name }, name)));
-      if (kept in effects) choiceBox.value = kept;
+      if (Object.hasOwn(effects, kept)) choiceBox.value = kept;
     };
     metricBox.addEventListener("change", () => { choices(); importance(); effect(); });
     choiceBox.addEventListener("change", effect);
