@@ -123,7 +123,8 @@ def best_sentences(front: Front) -> list[str]:
     name = front.quality.name if best.has(front.quality.name) else "error"
     others = [winner for winner in front if winner is not best and winner.has(name)]
     errors = [(winner.estimate(name), best.estimate(name)) for winner in others]
-    same = sum(not is_surely_less(best_error, error) for error, best_error in errors)
+    # A surely better winner breaks a limit, or it would be the best.
+    same = sum(not is_surely_less(own, error) and not is_surely_less(error, own) for error, own in errors)
     if not same:
         return []
     of_others = "that of another winner" if same == 1 else f"those of {same} other winners"

@@ -86,7 +86,9 @@ def inert_json(value: Any) -> Markup:
 
 def _unbroken(text: str) -> str:
     """Return ``text`` with no-break spaces between numbers and their units, and around comparison signs."""
-    return re.sub(r"(?<=\d) (?=(?:[kMG]?B|[kMG]|[mµn]?s|MiB|[mµn]?J|%)(?:\W|$))|(?<=[≤≥<>]) | (?=[≤≥<>] )", "\u00a0", text)
+    return re.sub(
+        r"(?<=\d) (?=(?:[kMG]?B|[kMG]|[mµn]?s|MiB|[mµn]?J|%)(?:\W|$))|(?<=[≤≥<>]) | (?=[≤≥<>] )", "\u00a0", text
+    )
 
 
 @cache

@@ -13,6 +13,7 @@ from awkward_fronts import AWKWARD_FRONTS
 from report_page import OUTCOMES, Page, column, counts, example_page, ids
 from run_record_example import architecture_at, energy_record, example_record
 
+from nas.reports.candidates import PredictionCheck
 from nas.reports.page.entries import entries_of
 from nas.reports.page.graphs import layers_in
 from nas.reports.page.models import bundle_link
@@ -22,6 +23,7 @@ from nas.reports.page.trust import trust_answers
 from nas.reports.report import render_report
 from nas.results.run import Run
 from nas.values.evaluation import Evaluation, PredictedValue
+from nas.values.measurement import Measurement
 
 
 @pytest.mark.parametrize("values", [[1.0, None, 2.5, 1e-300], [None] * 9 + [math.inf], [0.1, -0.0, 5e-324, 1 / 3]])
@@ -159,6 +161,50 @@ def test_trust_is_told_plainly() -> None:
     assert answers(AWKWARD_FRONTS["all near chance"].record)["Is the best model surely the best?"].startswith("No. ")
 
 
+def test_a_better_winner_beyond_the_limits_is_no_doubt_about_the_best() -> None:
+    """It is told from the best one beyond doubt, so the test can tell the best from all others."""
+    record = example_record()
+    within = [winner.architecture for winner in record.front if winner.meets(record.limits)]
+    errors = {architecture: 0.2 + 0.2 * place for place, architecture in enumerate(within)}
+    rows = []
+    for row in record.rows:
+        if row.stage == "winner":
+            error = errors.get(row.architecture, 0.01)
+            details = {**row.details, "test_error": error, "test_interval": [0.97 * error, 1.03 * error]}
+            row = replace(row, details=details)
+        rows.append(row)
+    record = replace(record, rows=tuple(rows))
+    assert 0 < len(within) < len(record.front)
+    assert answers(record)["Is the best model surely the best?"] == (
+        "Yes. Its test accuracy differs from all others by more than chance."
+    )
+
+
+def test_a_measured_nothing_is_near_a_prediction_of_nothing() -> None:
+    """A model may have no weights, and no difference can be divided by that."""
+    measured = Measurement("weight_bytes", "board", ((0.0,),))
+    guess = PredictedValue(0.0, 0.0, 0.0, 0.0)
+    assert PredictionCheck(architecture_at(1), guess, measured, False, True).is_within_10_percent
+    assert not PredictionCheck(architecture_at(1), replace(guess, mean=1.0), measured, False, True).is_within_10_percent
+
+
+def test_a_winner_without_a_score_on_the_test_split_has_no_value() -> None:
+    """What it had in the search is told as that, and never as a result of the test."""
+    record = example_record(("balanced_error", "latency_ms"))
+    winner = record.front[0].architecture
+    row = Evaluation("train", winner, 1, {"error": 0.2, "balanced_error": 0.25})
+    document = Page(render_report(replace(record, rows=(row, *record.rows)))).document
+    found = document["columns"]["balanced_error"]
+    place = ids(document).index(winner.id)
+    assert math.isnan(column(document, found.get("found"))[place])
+    assert column(document, found["search"])[place] == 0.25
+
+
+def test_what_a_table_gives_is_not_called_trained() -> None:
+    document = Page(render_report(replace(example_record(), table="accuracies.csv"))).document
+    assert document["run"]["shown_outcomes"] == ["winner", "looked up", *document["run"]["outcomes"][2:]]
+
+
 def steps(record: Run) -> list[tuple[str, str]]:
     found = next_steps(record, record.front, entries_of(record.rows, record.front))
     return [(step.sentence, step.command) for step in found]
@@ -182,6 +228,11 @@ def test_next_steps_follow_from_the_run() -> None:
     far = replace(good, predicted={"latency_ms": PredictedValue(9, 8, 10, 9.9)})
     assert not any("retrain" in command for _, command in steps(replace(record, rows=(*record.rows, *before, far))))
     assert steps(AWKWARD_FRONTS["only misses"].record)[1][0].startswith("No winner meets the limits.")
+    for outcome in ("all failed", "over without winners"):
+        ended = replace(OUTCOMES[outcome](), is_over=True)
+        (only,) = steps(ended)
+        assert only[0].startswith("The run ended without a winner.")
+        assert "No winners yet" not in Page(render_report(ended)).text
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

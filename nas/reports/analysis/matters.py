@@ -11,6 +11,7 @@ from nas.reports.analysis.choice_table import Column, choice_table
 from nas.reports.analysis.effects import MOST_OPTIONS, effects
 from nas.reports.analysis.importance import FEWEST, Importances, importance_rows, importances
 from nas.reports.analysis.known import Known
+from nas.reports.candidates import estimated_text
 from nas.results.run import Run
 from nas.values.metric import METRICS, Metric
 from nas.values.pareto import FloatArray
@@ -86,7 +87,7 @@ def _metric_of(run: Run, metric: Metric, known: Sequence[Known]) -> dict[str, An
             }
             for each in told
         },
-        "sentences": _sentences(run, metric, ranked, columns),
+        "sentences": [*_sentences(run, metric, ranked, columns), *_estimated(run, metric)],
     }
 
 
@@ -127,6 +128,11 @@ def _sentences(run: Run, metric: Metric, ranked: Importances | None, columns: Se
     more = [f"Choices with more than {MOST_OPTIONS} options have no plot: {', '.join(left[:4])}."] if left else []
     told = f"For {title}, {surely[0]['choice']} matters most {first}{then}."
     return [f"{told} A model of the choices explains {explained}.", *more]
+
+
+def _estimated(run: Run, metric: Metric) -> list[str]:
+    told = estimated_text(run.rows) if metric.source == "trained" else ""
+    return [told] if told else []
 
 
 def _nothing_text(known: Sequence[Known]) -> str:

@@ -15,6 +15,7 @@ from nas.reports.analysis.devices import Side, comparison_of
 from nas.reports.analysis.fronts import fronts_of
 from nas.reports.analysis.growth import growth, reference_point
 from nas.reports.analysis.known import Known, trainings_of
+from nas.reports.candidates import estimated_text
 from nas.results.run import Run
 from nas.space.architecture import Architecture
 from nas.values.metric import METRICS, Metric
@@ -131,7 +132,10 @@ def _group(
         ],
         "comparisons": compared,
         "growth": _growth(runs, labels, known, members),
-        "sentences": [f"{left} more pairs of runs are not compared here: name fewer runs."] if left > 0 else [],
+        "sentences": [
+            *filter(None, (estimated_text(runs[index].rows, labels[index]) for index in members)),
+            *([f"{left} more pairs of runs are not compared here: name fewer runs."] if left > 0 else []),
+        ],
     }
 
 

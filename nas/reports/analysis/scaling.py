@@ -11,6 +11,7 @@ import numpy as np
 from nas.reports.analysis.known import Known
 from nas.reports.analysis.matters import is_sure
 from nas.reports.analysis.power_law import FEWEST, Exponent, PowerLaw, power_law
+from nas.reports.candidates import estimated_text
 from nas.results.run import Run
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import quality_of
@@ -49,7 +50,7 @@ def scaling_of(run: Run, known: Sequence[Known]) -> dict[str, Any]:
     metrics = [METRICS[name] for name in dict.fromkeys((*COSTS, quality.name)) if _count(known, name) >= FEWEST]
     fits = [fit for metric in metrics for size in SIZES if (fit := _fit(run, metric, size, known)) is not None]
     both = [fit for metric in metrics if (fit := _fit_together(run, metric, known)) is not None]
-    return {"fits": fits, "together": both, "sentences": _about(metrics, fits)}
+    return {"fits": fits, "together": both, "sentences": _about(run, metrics, fits)}
 
 
 def _count(known: Sequence[Known], name: str) -> int:
@@ -128,15 +129,17 @@ def fit_sentence(title: str, size: Size, law: PowerLaw) -> str:
     )
 
 
-def _about(metrics: Sequence[Metric], fits: Sequence[Any]) -> list[str]:
+def _about(run: Run, metrics: Sequence[Metric], fits: Sequence[Any]) -> list[str]:
     if not fits:
         if not metrics:
             return [f"Growth can be fitted from {FEWEST} measured models on; this run has fewer."]
         return ["The models with a value are too few, or too alike in size, to tell how a metric grows."]
+    told = estimated_text(run.rows)
     return [
+        *([told] if told else []),
         "Each line is a power law, fitted by least squares to logarithms; its band is the 95 % interval of the mean. "
         "Points are measured and trained candidates that the search chose: trends are those among its candidates, not "
-        "among random architectures."
+        "among random architectures.",
     ]
 
 

@@ -62,6 +62,13 @@ def next_steps(record: Run, front: Front, entries: Sequence[Entry]) -> list[Step
     if record.table is None and any(winner.doubts for winner in front):
         again = "Some winners were measured on a busy machine. Measure them again on a quiet one."
         steps.append(Step(again, f"nas drift {folder}"))
+    if not front.winners and not steps:
+        steps.append(
+            Step(
+                "The run ended without a winner. Look at why candidates failed or were turned away, then search again "
+                "with wider limits, more time or smaller options."
+            )
+        )
     if not steps:
         steps.append(Step("Nothing is left to do. Take a model from the front, and test it in your own program."))
     return steps
