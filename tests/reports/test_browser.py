@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,76 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from awkward_fronts import AWKWARD_FRONTS
+from opened_report import IN_BROWSER, Opened, first_column
 from report_page import HOSTILE, OUTCOMES
 from run_record_example import example_record
 
-from nas.reports.report import render_report
 from nas.results.run import Run
-from nas.values.evaluation import PredictedValue
 from nas.values.metric import METRICS
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed"),
-]
-WATCH = "window.broken = []; addEventListener('securitypolicyviolation', (e) => broken.push(e.violatedDirective));"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
-
-
-class Opened:
-    """A report in a browser's tab, and what went wrong in it."""
-
-    def __init__(self, browser: Any, folder: Path, record: Run, **options: Any) -> None:
-        self.path = folder / "report.html"
-        self.path.write_text(render_report(record), encoding="utf-8")
-        self.context = browser.new_context(offline=True, **options)
-        self.tab = self.context.new_page()
-        self.faults: list[str] = []
-        self.asked: list[str] = []
-        self.tab.add_init_script(WATCH)
-        self.tab.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
-        self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.tab.on("request", lambda request: self.asked.append(request.url))
-        self.open()
-
-    def open(self, address: str = "") -> None:
-        self.tab.goto("about:blank")
-        self.tab.goto(f"{self.path.as_uri()}{address}")
-        self.tab.wait_for_selector("html.whole", state="attached")
-
-    @property
-    def address(self) -> str:
-        """What stands behind # in the address, once it is written."""
-        self.tab.wait_for_timeout(220)
-        return str(self.tab.url.partition("#")[2])
-
-    def text(self, selector: str) -> str:
-        return " ".join(self.tab.inner_text(selector).split())
-
-    def is_sound(self) -> None:
-        """Check that nothing was asked for but the page, and that nothing went wrong."""
-        assert self.faults == []
-        assert self.tab.evaluate("broken") == []
-        assert all(url.startswith((self.path.as_uri(), "data:", "about:", "blob:")) for url in self.asked)
-
-
-@pytest.fixture
-def opened(browser: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opened]:
-    found = Opened(browser, tmp_path, getattr(request, "param", example_record)())
-    yield found
-    found.is_sound()
-    found.context.close()
+pytestmark = IN_BROWSER
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -142,17 +78,6 @@ def test_the_axes_can_be_any_two_metrics(opened: Opened) -> None:
     assert "Multiply-accumulates" in labels
     assert "Parameters" in labels
     assert tab.is_checked("#show-logy")
-
-
-def prototypes() -> Run:
-    """Return a run with choices whose names every JavaScript object has, and one that is named like a column."""
-    record = example_record()
-    rows = [
-        replace(row, architecture=type(row.architecture)({**row.architecture, **more}))
-        for n, row in enumerate(record.rows)
-        for more in [{"constructor": n % 3 - 1, "__proto__": n % 2, "epochs": 7 + n % 2}]
-    ]
-    return replace(record, rows=tuple(rows))
 
 
 def expected(record: Run, most: float) -> str | None:
@@ -240,133 +165,6 @@ def test_options_filter_everything(opened: Opened) -> None:
     assert tab.evaluate("Page.state.filter.size") == 0
 
 
-@pytest.mark.parametrize("opened", [prototypes], indirect=True)
-def test_names_of_javascript_are_names_like_others(opened: Opened) -> None:
-    """A choice, an axis or a word of the search that is called "constructor" breaks nothing."""
-    tab = opened.tab
-    opened.open("#x=constructor&y=toString&b.valueOf=1&c.constructor=1")
-    assert tab.evaluate("[Page.state.x, Page.state.y, Page.state.filter.size]") == ["latency_ms", "error", 1]
-    tab.fill("#find", "constructor<5")
-    assert opened.text("#architectures").count("0 of ") == 1
-    tab.fill("#find", "constructor=-1")
-    assert first_column(opened)
-    tab.click("text=Clear the filter")
-    button = '#filters button[data-choice="constructor"] >> nth=0'
-    if not tab.evaluate("document.querySelector('#filters details').open"):
-        tab.click("#filters summary")
-    tab.click(button)
-    assert tab.get_attribute(button, "aria-pressed") == "true"
-    assert "c.constructor=" in opened.address
-
-
-def test_lines_are_reached_by_keys(opened: Opened) -> None:
-    """Arrows go along the parallel coordinates from the best architecture on, and Enter opens its card."""
-    tab, record = opened.tab, example_record()
-    trained = {
-        row.architecture.id: row.values["error"] for row in record.rows if row.stage == "train" and not row.failed
-    }
-    errors = {**trained, **{winner.architecture.id: winner.test_error for winner in record.front}}
-    ranked = sorted(errors, key=lambda id_: errors[id_])
-    tab.focus("#parallel .stage")
-    for id_ in ranked[:3]:
-        tab.keyboard.press("ArrowDown")
-        assert id_ in opened.text("#parallel [role=status]")
-    tab.keyboard.press("End")
-    assert ranked[-1] in opened.text("#parallel [role=status]")
-    assert tab.is_visible("#parallel .tip")
-    tab.keyboard.press("Enter")
-    assert opened.text("#card-title") == f"Architecture {ranked[-1]}"
-    tab.keyboard.press("Escape")
-    assert not tab.is_visible("#card")
-    tab.focus("#parallel .stage")
-    tab.keyboard.press("ArrowUp")
-    assert ranked[-2] in opened.text("#parallel [role=status]")
-    tab.keyboard.press("Escape")
-    assert not tab.is_visible("#parallel .tip")
-
-
-def test_what_did_not_happen_on_one_split_is_not_compared(opened: Opened) -> None:
-    """A candidate's error in the search is compared with what the winner had there, and with no test error."""
-    tab, record = opened.tab, example_record()
-    winner = record.front.best
-    assert winner is not None
-    place = tab.evaluate("(id) => Page.run.place(id)", winner.architecture.id)
-    others = tab.evaluate("[...Page.run.outcome.keys()].filter((i) => Page.run.outcomeText(i) === 'trained')")
-    verdict = "([name, i, first]) => Page.verdict(name, i, first)"
-    assert tab.evaluate(verdict, ["error", others[0], place]) == "not on the same split"
-    one, other = (tab.evaluate("(i) => Page.run.columns('error').value[i]", i) for i in others[:2])
-    word = "better" if one < other else "worse"
-    assert tab.evaluate(verdict, ["error", others[0], others[1]]) == (
-        f"{100 * abs(one - other):.2f} points {word} in the search"
-    )
-    predicted = tab.evaluate("[...Page.run.columns('latency_ms').kind].indexOf(2)")
-    assert tab.evaluate(verdict, ["latency_ms", predicted, place]).endswith(", as predicted")
-    ids = [tab.evaluate("(i) => Page.run.id(i)", i) for i in (others[0], place)]
-    opened.open(f"#compare={','.join(ids)}")
-    assert "error: not on the same split" in opened.text("#compare .answer")
-
-
-def only_predicted() -> Run:
-    """Return a run whose best winner was never measured, and seems to be the fastest by its prediction."""
-    record = example_record()
-    best = min(record.front, key=lambda winner: winner.test_error).architecture
-    guess = {"latency_ms": PredictedValue(0.01, 0.009, 0.011, 0.011)}
-    rows = [replace(row, measurements={}, predicted=guess) if row.architecture == best else row for row in record.rows]
-    return replace(record, rows=tuple(rows))
-
-
-@pytest.mark.parametrize("opened", [only_predicted], indirect=True)
-def test_a_budget_never_counts_a_prediction_as_a_measurement(opened: Opened) -> None:
-    """A winner without a measurement meets no limit, as in the search; its prediction stays on its card."""
-    record = only_predicted()
-    assert record.front.best is not None
-    whole = min(record.front, key=lambda winner: winner.test_error)
-    assert whole is not record.front.best
-    assert opened.text("#budget .answer").startswith(record.front.best.architecture.id)
-    assert f"{whole.architecture.id} has " in opened.text("#budget .result")
-    assert "a latency, which is unknown" in opened.text("#budget .result")
-    opened.open(f"#card={whole.architecture.id}")
-    assert "0.01 ms" in opened.text("#card")
-
-
-def test_large_differences_have_no_powers_of_ten(opened: Opened) -> None:
-    """A model that needs three times the budget needs 200 % more, and not 2e+02 %."""
-    record, tab = example_record(), opened.tab
-    uppers = sorted(winner.upper("latency_ms") for winner in record.front)
-    assert uppers[-1] > 3 * uppers[0]
-    tab.fill("#most-latency_ms", f"{uppers[0] / 3:.4g} ms")
-    tab.keyboard.press("Enter")
-    assert "e+0" not in opened.text("#budget .result")
-    assert f"{METRICS['latency_ms'].format(uppers[0])}, 200 % more" in opened.text("#budget .result")
-    first, last = (
-        min(record.front, key=lambda winner: sign * winner.value("latency_ms")).architecture.id for sign in (1, -1)
-    )
-    opened.open(f"#compare={first},{last}")
-    assert "e+0" not in opened.text("#compare")
-    assert tab.evaluate("[0.123, 1.26, 12.6, 99.6, 126, 1260].map((value) => Charts.figures(value, 2))") == [
-        "0.12", "1.3", "13", "100", "126", "1260"
-    ]  # fmt: skip
-
-
-def twice_limited() -> Run:
-    """Return a run with two limits on the latency, the looser one last."""
-    return example_record(limits=("latency_ms <= 0.3ms", "latency_ms <= 0.5ms"))
-
-
-@pytest.mark.parametrize("opened", [twice_limited], indirect=True)
-def test_of_two_limits_on_one_metric_the_stricter_one_holds(opened: Opened) -> None:
-    best = twice_limited().front.best
-    assert best is not None
-    assert opened.text("#budget .answer").startswith(best.architecture.id)
-    opened.tab.click("#budget >> text=The run's limits")
-    assert opened.text("#budget .answer").startswith(best.architecture.id)
-    assert opened.address == ""
-
-
-def first_column(opened: Opened) -> list[str]:
-    return list(opened.tab.locator("#all-architectures tbody th").all_inner_texts())
-
-
 def test_the_table_sorts_hides_searches_and_saves(opened: Opened, tmp_path: Path) -> None:
     """One row is one architecture; a downloaded file has the journal's own numbers."""
     record, tab = example_record(), opened.tab
@@ -402,18 +200,6 @@ def test_the_table_sorts_hides_searches_and_saves(opened: Opened, tmp_path: Path
         assert float(row["latency_ms_high"]) == latency.interval.upper
         assert row["choice.stage1.op"] == winner.architecture["stage1.op"]
         assert row["latency_ms_source"] == "measured"
-
-
-@pytest.mark.parametrize("opened", [prototypes], indirect=True)
-def test_negative_options_are_saved_as_numbers(opened: Opened) -> None:
-    """A quote that protects from formulas stands before texts alone."""
-    header, *lines = csv.reader(opened.tab.evaluate("Page.csv()").splitlines())
-    assert len(set(header)) == len(header)
-    assert {line[header.index("choice.constructor")] for line in lines} == {"-1", "0", "1"}
-    opened.tab.evaluate(
-        "Object.assign(Page.run.choices[0], { numeric: false, options: Page.run.choices[0].options.map(() => '=1+1') })"
-    )
-    assert "'=1+1" in opened.tab.evaluate("Page.csv()")
 
 
 def test_a_thousand_architectures_are_paged(browser: Any, tmp_path: Path) -> None:
