@@ -4,9 +4,10 @@
 
 The raw data are those of ``experiments.repeatability``: the same models in several sessions, each a process of its own,
 every other one beside a load. For each pair of models and each session there is a ratio with its 95 % interval, as
-``nas measure`` gives it. The script tells how often the ratio of another session lies within the joint interval, and
-how often two sessions give opposite verdicts. It also compares the first half of a model's rounds with the second one,
-as if they were two models: those are the same, so a verdict is wrong. Nothing is measured.
+``nas measure`` gives it. The script tells how often the ratio of another session lies within the joint interval, also
+of those pairs alone whose rounds fix the ratio well, and how often two sessions give opposite verdicts. It also
+compares the first half of a model's rounds with the second one, as if they were two models: those are the same, so a
+verdict is wrong. Nothing is measured.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from nas.values.measurement import Measurement
 
 LEAST_ROUNDS = 4
 """Rounds of a half that can be compared."""
+NARROW = (0.01, 0.006)
+"""Half widths of an interval by rounds alone, below which ``PAIR_DOUBT`` makes a difference."""
 
 
 def main() -> None:
@@ -43,6 +46,7 @@ def table(sessions: Sequence[Session]) -> str:
     names = sorted(set.intersection(*(set(session.interleaved) for session in sessions)))
     verdicts = [verdicts_of(session, names) for session in sessions]
     held, opposite, repeated = agreements(verdicts)
+    scatters = [scatters_of(session, names) for session in sessions]
     widths = [math.log(each.interval.upper / each.interval.lower) / 2 for found in verdicts for each in found]
     wrong = list(verdicts_on_halves(sessions, names))
     sure = [each.verdict != "same" for found in verdicts for each in found]
@@ -53,6 +57,7 @@ def table(sessions: Sequence[Session]) -> str:
             "| what | figure |",
             "|---|---|",
             f"| ratios of two sessions within their joint interval | {100 * np.mean(held):.1f} % of {len(held)} |",
+            *(held_where(held, scatters, most) for most in NARROW),
             f"| pairs that are told apart | {100 * np.mean(sure):.1f} % of {len(sure)} |",
             f"| sure verdicts that another session contradicts | {100 * np.mean(opposite):.2f} % of {len(opposite)} |",
             f"| sure verdicts that another session repeats | {100 * np.mean(repeated):.1f} % |",
@@ -71,6 +76,24 @@ def verdicts_of(session: Session, names: Sequence[str]) -> list[pairs.Comparison
         pair = (first, _rounds(one, slice(count))), (second, _rounds(other, slice(count)))
         found.append(pairs.compared("latency_ms", *pair, together=True))
     return found
+
+
+def scatters_of(session: Session, names: Sequence[str]) -> list[float]:
+    """Return for each pair of models half the width of the ratio's interval by rounds alone."""
+    found = []
+    for first, second in combinations(names, 2):
+        one, other = session.interleaved[first], session.interleaved[second]
+        count = min(len(one.rounds), len(other.rounds))
+        found.append(pairs.paired(_rounds(one, slice(count)), _rounds(other, slice(count))).scatter)
+    return found
+
+
+def held_where(held: Sequence[bool], scatters: Sequence[Sequence[float]], most: float) -> str:
+    """Return a row about the ratios that rounds alone fix to within ``most`` in both sessions."""
+    narrow = [max(pair) < most for one, other in combinations(scatters, 2) for pair in zip(one, other, strict=True)]
+    kept = [each for each, is_narrow in zip(held, narrow, strict=True) if is_narrow]
+    share = f"{100 * np.mean(kept):.1f} %" if kept else "–"
+    return f"| of these, whose rounds fix the ratio to {100 * most:g} % in both | {share} of {len(kept)} |"
 
 
 def agreements(verdicts: Sequence[Sequence[pairs.Comparison]]) -> tuple[list[bool], list[bool], list[bool]]:
