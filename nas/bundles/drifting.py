@@ -203,6 +203,8 @@ class _Drifting:
             try:
                 bundle = _sound_bundle(winner)
                 own = Target.parse(bundle.about["target"])
+                if target is None:
+                    Source(bundle, trust=self._trust).check_runtime()
             except NasError as error:
                 found[winner.architecture.id] = DriftedWinner(winner.architecture.id, failure=str(error))
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from nas.results.bundle import GIVEN, WEIGHTS, Bundle
 from nas.results.bundled.samples import Samples, read_samples
 from nas.space.search_space import SearchSpace
 from nas.tasks.deployed.inputs import Arrays
-from nas.values.target import ModelFormat
+from nas.values.target import ModelFormat, Target
 
 if TYPE_CHECKING:
     import torch
@@ -137,6 +137,22 @@ class Source:
             export_model(self.module, inputs, batch, path, model_format)
         return path
 
+    def check_runtime(self) -> None:
+        """Check that the bundle's own target runs no code that nobody trusts.
+
+        Raises:
+            RecipeError: its runtime is a ``module:Name``.
+        """
+        self._check_trusted([Target.parse(self.bundle.about["target"]).runtime])
+
+    def _check_trusted(self, names: Sequence[str]) -> None:
+        code = [name for name in names if ":" in name]
+        if code and not self._trust:
+            raise RecipeError(
+                f"the bundle {self.bundle.folder} names code of its own, {' and '.join(code)}, which would have to "
+                "run. If the bundle is your own, or you trust who made it, say so with --trust."
+            )
+
     def _made_space(self) -> SearchSpace | type[SearchSpace] | None:
         if self._space is not None and not isinstance(self._space, str):
             return self._space
@@ -147,16 +163,12 @@ class Source:
                 f"the winner {self.bundle.about['id']} comes from a space that was passed as an object: pass space=… "
                 "in Python, or name its class with --space my_module:MySpace."
             )
-        if self._space is None and ":" in name and not self._trust:
-            raise RecipeError(
-                f"the bundle {self.bundle.folder} names code of its own, {name}, which this form must run. If the "
-                "bundle is your own, or you trust who made it, say so with --trust."
-            )
-        if self._space is None:
-            return None
-        from nas.space.plug_ins import load_plug_in
+        from nas.space.plug_ins import code_named, load_plug_in
         from nas.space.rules import GROUP
 
+        if self._space is None:
+            self._check_trusted(code_named(GROUP, name, described, "search space"))
+            return None
         found: Any = load_plug_in(GROUP, name, "search space")
         made: SearchSpace | type[SearchSpace] = found
         return made

@@ -16,7 +16,7 @@ from nas.space.description import Describer
 from nas.space.first_look import FirstLook
 from nas.space.parts.device_parts import DeviceParts, with_training
 from nas.space.parts.training_parts import TrainingParts, with_precisions
-from nas.space.plug_ins import load_plug_in, plug_in_names
+from nas.space.plug_ins import code_named
 from nas.space.rules import GROUP
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature, image_signature
@@ -52,10 +52,7 @@ def check_trusted(folder: Path, names: Iterable[str], trust: bool) -> None:
 
 def code_in(recipe: Recipe) -> list[str]:
     """Return the names of code that a recipe's space must run: its own name, and what its options name, as a parent."""
-    name = recipe.space.name
-    maker = load_plug_in(GROUP, name, "search space") if name in plug_in_names(GROUP) else None
-    named = getattr(maker, "code_named", None)
-    return [name, *(named(recipe.space.options) if callable(named) else ())]
+    return code_named(GROUP, recipe.space.name, recipe.space.options, "search space")
 
 
 def device_of_run(

@@ -9,7 +9,7 @@ import inspect
 import keyword
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -49,6 +49,16 @@ def load_plug_in(group: str, name: str, noun: str) -> object:
             f"the {noun} {name!r} of the package {_package(entry)} fails to import: {raised_text(error)}. "
             "Mend or upgrade that package."
         ) from error
+
+
+def code_named(group: str, name: str, options: Mapping[str, object], noun: str) -> list[str]:
+    """Return the names of code that a plug-in must run: its own name, and those that its options name, as a parent.
+
+    Only names with a colon, ``module:Name``, are code that does not come with an installed package.
+    """
+    maker = load_plug_in(group, name, noun) if name in plug_in_names(group) else None
+    named = getattr(maker, "code_named", None)
+    return [name, *(named(options) if callable(named) else ())]
 
 
 def plug_in_path(group: str, name: str, noun: str) -> str:

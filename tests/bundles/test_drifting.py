@@ -82,6 +82,15 @@ def test_a_winner_that_cannot_be_measured_hides_no_other(run: Path, bundle: Path
     assert ABOUT in failed.failure
 
 
+def test_a_runtime_of_a_bundle_s_own_runs_only_if_it_is_trusted(run: Path, bundle: Path) -> None:
+    """Somebody else may have written the bundle."""
+    about = json.loads((bundle / ABOUT).read_text())
+    (bundle / ABOUT).write_text(json.dumps({**about, "target": "harmful:Runtime:fp32:batch=1:threads=1"}))
+    (failed,) = drift(run, 1.0).failed
+    assert "names code of its own, harmful:Runtime, which" in failed.failure
+    assert drift(run, 1.0, trust=True).failed == ()
+
+
 def test_a_runtime_that_refuses_is_told(run: Path) -> None:
     bench = ActingBench(refusal=CandidateError("measure", "it refuses"))
     found = nas.drift(run, effort=nas.Effort(bench=bench), progress=None)

@@ -169,6 +169,11 @@ def test_code_that_a_bundle_names_runs_only_if_it_is_trusted(bundle: Path) -> No
         export(bundle, "onnx", batch=2)
     assert export(bundle, "onnx", batch=2, trust=True).target.batch == 2
     assert export(bundle, "onnx", batch=4, space="quick_runs:OneChoice").target.batch == 4
+    hidden = {"name": "shrunk", "parent": "harmful:make"}
+    (bundle / ABOUT).write_text(json.dumps({**about, "space": hidden}))
+    write_manifest(bundle, "1.0")
+    with pytest.raises(RecipeError, match=r"names code of its own, harmful:make, which.*say so with --trust"):
+        export(bundle, "onnx", batch=2)
 
 
 @pytest.mark.slow

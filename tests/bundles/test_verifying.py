@@ -19,6 +19,9 @@ from nas.results.bundled.samples import SAMPLES
 OLD = Path(__file__).parents[1] / "old_runs" / "finished" / "winners" / "092b56132795"
 
 
+ACTING = nas.Effort(bench=ActingBench())
+
+
 def verify(what: Path, bench: ActingBench | None = None, **more: Any) -> nas.VerifiedBundle:
     return nas.verify_bundle(what, effort=nas.Effort(bench=bench or ActingBench()), progress=None, **more)
 
@@ -111,6 +114,30 @@ def test_a_bundle_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / ABOUT).write_text("{")
     with pytest.raises(JournalError, match=r"must hold architecture\.json"):
         verify(tmp_path)
+
+
+def test_code_that_a_bundle_names_does_not_run(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as its runtime, nor as its space, nor as the parent of that; all hashes are right."""
+    harm = tmp_path / "harm"
+    (tmp_path / "harmful.py").write_text(f"import pathlib\npathlib.Path({str(harm)!r}).touch()\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    about = json.loads((bundle / ABOUT).read_text())
+    changes: list[dict[str, Any]] = [
+        {"target": "harmful:Runtime:fp32:batch=1:threads=1"},
+        {"space": {"name": "harmful:Space"}},
+        {"space": {"name": "shrunk", "parent": "harmful:make"}},
+    ]
+    for change in changes:
+        (bundle / ABOUT).write_text(json.dumps({**about, **change}))
+        write_manifest(bundle, "1.0")
+        found = nas.verify_bundle(bundle, measure=False, progress=None, effort=None if "target" in change else ACTING)
+        assert "names code of its own, harmful:" in repr(found)
+        assert "--trust" in repr(found)
+        assert not found.is_complete
+        assert not harm.exists()
 
 
 def test_a_runtime_that_is_not_here_is_told(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
