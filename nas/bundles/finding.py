@@ -12,6 +12,8 @@ from nas.values.target import Target
 
 LEAST_DIGITS = 4
 """An id may be shortened to so many digits, as long as only one winner has them."""
+KINDS = {"id": str, "target": str, "deployed": str, "batch": int, "space": dict, "choices": dict}
+"""What every version writes into a description, and its type."""
 
 
 def find_bundle(what: Path | str, run: Path | str | None = None, runs: Path = Path("runs")) -> Bundle:
@@ -43,10 +45,10 @@ def find_bundle(what: Path | str, run: Path | str | None = None, runs: Path = Pa
             f"the id of a winner must name one bundle, but {what} names {len(found)}: {listed}. "
             "Name the path of the one that you mean."
         )
-    where = f"the run {run}" if run is not None else f"the runs in {runs}"
+    where = f"the run {run} has" if run is not None else f"the runs in {runs} have"
     known = [each.name for place in places for each in bundles_in(place)]
     hint = f"Known: {', '.join(known[:8])}." if known else "nas show lists all runs and their winners."
-    raise JournalError(f"a bundle is named by its path or by a winner's id, but {where} have no winner {what}. {hint}")
+    raise JournalError(f"a bundle is named by its path or by a winner's id, but {where} no winner {what}. {hint}")
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -56,20 +58,32 @@ def read_bundle(folder: Path) -> Bundle:
         JournalError: it cannot be read, or lacks something.
     """
     bundle = Bundle.read(folder)
-    about: object = bundle.about
-    kinds = {"id": str, "target": str, "deployed": str, "batch": int}
-    wrong = [key for key, kind in kinds.items() if not isinstance(about, dict) or not isinstance(about.get(key), kind)]
-    if not wrong and (not re.fullmatch(r"[A-Za-z0-9][\w.-]*", bundle.about["id"]) or bundle.about["batch"] < 1):
-        wrong = ["id" if bundle.about["batch"] >= 1 else "batch"]
-    try:
-        _ = not wrong and (bundle.signature, bundle.answers["kind"], Target.parse(bundle.about["target"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise JournalError(f"{folder / ABOUT} must describe a winner, but: {type(error).__name__}: {error}.") from error
+    wrong = _wrong_in(bundle.about)
     if wrong:
         raise JournalError(
-            f"{folder / ABOUT} must describe a winner, but its {' and '.join(wrong)} is missing or wrong."
+            f"{folder / ABOUT} must describe a winner, but in it {' and '.join(wrong)} must be present and sound."
         )
+    try:
+        _ = bundle.signature, bundle.answers["kind"], Target.parse(bundle.about["target"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise JournalError(f"{folder / ABOUT} must describe a winner, but: {type(error).__name__}: {error}.") from error
     return bundle
+
+
+def _wrong_in(about: object) -> list[str]:
+    """Return the keys of a description that are missing, of another type, or no name of a file where they are one."""
+    if not isinstance(about, dict):
+        return list(KINDS)
+    wrong = [key for key, kind in KINDS.items() if not isinstance(about.get(key), kind)]
+    if wrong:
+        return wrong
+    holds = {
+        "id": re.fullmatch(r"[A-Za-z0-9][\w.-]*", about["id"]) is not None,
+        "batch": about["batch"] >= 1,
+        "deployed": "\0" not in about["deployed"],
+        "space": isinstance(about["space"].get("name"), str),
+    }
+    return [key for key, is_sound in holds.items() if not is_sound]
 
 
 def bundles_in(run: Path) -> list[Path]:

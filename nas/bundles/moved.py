@@ -93,7 +93,7 @@ def differences(then: Mapping[str, Measurement], now: Mapping[str, Measurement])
             if before.get(key) != after.get(key) and before.get(key) is not None:
                 found.append(f"{key.replace('_', ' ')}: {before[key]} → {after.get(key)}")
         recorded = before.get("reference_ms"), after.get("reference_ms")
-        if all(recorded) and recorded[0] != recorded[1]:
+        if all(isinstance(each, int | float) for each in recorded) and recorded[0] != recorded[1]:
             found.append(
                 f"recorded reference speed, in ms of the reference model: {recorded[0]:.4g} → {recorded[1]:.4g}"
             )

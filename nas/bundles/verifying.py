@@ -20,11 +20,12 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import ABOUT, WEIGHTS, Bundle
-from nas.results.bundled.manifest import MANIFEST, Changes, changes_in, has_manifest
+from nas.results.bundled.manifest import COMPILED, MANIFEST, Changes, changes_in, has_manifest, why_outside
 from nas.results.bundled.samples import SAMPLES
 from nas.results.bundled.writing import read_measured
 from nas.signals import stopping
 from nas.values.measurement import Measurement
+from nas.values.metric import METRICS
 from nas.values.target import Target
 
 State = Literal["sound", "failed", "unchecked"]
@@ -233,9 +234,11 @@ class _Verifying:
             self._add("measuring again", "failed", outcome.reason)
             return {}
         then = read_measured(self._bundle.folder)
-        here = all(is_same_place(then[name], found) for name, found in outcome.items() if name == TIME and name in then)
-        text = "on the same processor and runtime" if here else "on another processor or runtime than then"
-        self._add("measuring again", "sound", f"{len(outcome)} metrics, {text}.")
+        text = ""
+        if TIME in then and TIME in outcome:
+            here = is_same_place(then[TIME], outcome[TIME])
+            text = f", on {'the same processor and runtime' if here else 'another processor or runtime than then'}"
+        self._add("measuring again", "sound", f"{len(outcome)} metric{'s' * (len(outcome) != 1)}{text}.")
         return outcome
 
     def _model(self) -> Deployed | None:
@@ -263,15 +266,18 @@ def _files_first(folder: Path) -> tuple[list[Check], Changes | None]:
     if found.added:
         more = f" and {len(found.added) - MOST_NAMED} more" if len(found.added) > MOST_NAMED else ""
         texts.append(f"the manifest does not have {', '.join(found.added[:MOST_NAMED])}{more}.")
-    if texts:
-        return [Check("files", "failed", text) for text in texts], found
-    return [Check("files", "sound", f"all {found.files} are as their SHA-256 hashes say.")], found
+    checks = [Check("files", "failed", text) for text in texts]
+    checks = checks or [Check("files", "sound", f"all {found.files} are as their SHA-256 hashes say.")]
+    if found.compiled:
+        why = "no hash covers it, and Python may run it in the place of predict.py. Remove it unless you made it."
+        checks.append(Check(COMPILED, "unchecked", why))
+    return checks, found
 
 
 def deployed_model(bundle: Bundle) -> Deployed | None:
     """Return the deployed model of a bundle with the size of its weights; None if it does not lie there."""
     path = (bundle.folder / bundle.about["deployed"]).absolute()
-    if not path.resolve().is_relative_to(bundle.folder.resolve()) or not path.exists():
+    if why_outside(path, bundle.folder) is not None or not path.exists():
         return None
     known = read_measured(bundle.folder).get("weight_bytes")
     return Deployed(path, 0 if known is None else int(known.median))
@@ -279,4 +285,5 @@ def deployed_model(bundle: Bundle) -> Deployed | None:
 
 def _metrics(bundle: Bundle) -> list[str]:
     """Return what is measured again: what was measured, without the size of the weights, which deploying counts."""
-    return [name for name in read_measured(bundle.folder) if name != "weight_bytes"] or ["latency_ms"]
+    known = [name for name in read_measured(bundle.folder) if name in METRICS and METRICS[name].source == "measured"]
+    return [name for name in known if name != "weight_bytes"] or [TIME]

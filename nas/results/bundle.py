@@ -52,7 +52,7 @@ class Bundle:
         """
         try:
             return cls(folder, json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise JournalError(f"a winner's folder must hold {ABOUT}, but {folder} does not: {error}.") from error
 
     @property
@@ -114,7 +114,7 @@ class Bundle:
         """
         try:
             return preparation_in(self.about)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise JournalError(f"{self.folder / ABOUT} must record how inputs are prepared, but: {error}") from error
 
     def predict(self, inputs: Any) -> npt.NDArray[np.float32]:

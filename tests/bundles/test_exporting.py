@@ -20,7 +20,7 @@ from nas.formats.onnx_session import outputs_of
 from nas.hardware.target_profile import TargetProfile
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.card import CARD
-from nas.results.bundled.manifest import changes_in, write_manifest
+from nas.results.bundled.manifest import MANIFEST, changes_in, write_manifest
 from nas.results.bundled.samples import SAMPLES
 
 ACTING = nas.Effort(bench=ActingBench())
@@ -65,6 +65,17 @@ def test_the_same_export_replaces_the_form(bundle: Path) -> None:
     (bundle.parent / "notes" / "a.txt").write_text("mine")
     with pytest.raises(RecipeError, match="holds something else"):
         export(bundle, "onnx", out=bundle.parent / "notes")
+
+
+def test_code_without_a_hash_is_not_taken_over(bundle: Path, tmp_path: Path) -> None:
+    """Neither a further module, nor what a link leads to where there are no hashes."""
+    (tmp_path / "secret.py").write_text("secret")
+    (bundle / "more.py").write_text("more")
+    (bundle / "link.py").symlink_to(tmp_path / "secret.py")
+    form = export(bundle, "onnx")
+    assert {path.name for path in form.folder.glob("*.py")} == {"predict.py", "inputs.py", "pictures.py"}
+    (bundle / MANIFEST).unlink()
+    assert not (export(bundle, "onnx").folder / "link.py").exists()
 
 
 @pytest.mark.parametrize("count", [1, 5])

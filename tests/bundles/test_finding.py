@@ -66,9 +66,13 @@ def test_a_folder_without_a_description_is_no_bundle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"id": "../../elsewhere"}, "its id is missing or wrong"),
-        ({"batch": 0}, "its batch is missing or wrong"),
-        ({"target": None}, "its target is missing or wrong"),
+        ({"id": "../../elsewhere"}, "in it id must be present and sound"),
+        ({"batch": 0}, "in it batch must be present and sound"),
+        ({"target": None}, "in it target must be present and sound"),
+        ({"space": None}, "in it space must be present and sound"),
+        ({"space": {}}, "in it space must be present and sound"),
+        ({"choices": []}, "in it choices must be present and sound"),
+        ({"deployed": "a\0b"}, "in it deployed must be present and sound"),
         ({"signature": {"inputs": 3}}, "must describe a winner"),
         ({"answers": {"kinds": 3}}, "must describe a winner"),
     ],

@@ -72,6 +72,24 @@ def test_a_further_file_is_named(bundle: Path) -> None:
     assert "the manifest does not have notes.txt." in repr(verify(bundle, measure=False))
 
 
+def test_what_python_compiled_is_told(bundle: Path) -> None:
+    """It lies there wherever ``predict.py`` was imported, but somebody else may have put it there."""
+    (bundle / "__pycache__").mkdir()
+    (bundle / "__pycache__" / "inputs.cpython-311.pyc").write_bytes(b"anything")
+    found = verify(bundle, measure=False)
+    assert found.is_sound
+    assert states(found)["__pycache__"] == "unchecked"
+
+
+def test_nothing_is_said_of_a_place_that_was_not_recorded(bundle: Path) -> None:
+    """Without a measurement of then nobody knows the processor."""
+    (bundle / "measurement.json").write_text('{"nonsense_ms": 3, "error": {}}')
+    write_manifest(bundle, "1.0")
+    found = verify(bundle, space=OneChoice())
+    (text,) = [check.text for check in found.checks if check.what == "measuring again"]
+    assert text == "1 metric."
+
+
 def test_models_that_differ_from_torch_are_found(bundle: Path) -> None:
     """Though all hashes are right, as after somebody wrote the manifest again."""
     found = verify(bundle, ActingBench(bend=lambda outputs: outputs + 1), measure=False)
@@ -116,9 +134,7 @@ def test_a_bundle_that_is_none_is_refused(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
-def test_code_that_a_bundle_names_does_not_run(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_that_a_bundle_names_does_not_run(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither as its runtime, nor as its space, nor as the parent of that; all hashes are right."""
     harm = tmp_path / "harm"
     (tmp_path / "harmful.py").write_text(f"import pathlib\npathlib.Path({str(harm)!r}).touch()\n", encoding="utf-8")

@@ -30,6 +30,7 @@ def test_a_whole_bundle_has_no_changes(folder: Path) -> None:
     found = changes_in(folder)
     assert has_manifest(folder)
     assert (found.files, found.missing, found.changed, found.added) == (2, (), {}, ())
+    assert found.compiled == ("__pycache__/predict.pyc",)
     assert not found.touches("deployed")
 
 
@@ -64,12 +65,36 @@ def test_what_is_no_file_of_the_bundle_is_not_read(folder: Path, tmp_path: Path)
     assert changed == {"model.onnx": "it leads outside the bundle", "deployed/model.bin": "is a named pipe"}
 
 
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "\ud800"])
+def test_a_name_that_no_system_takes_is_told(folder: Path, name: str) -> None:
+    (folder / MANIFEST).write_text(json.dumps({"format": 1, "files": {name: {"bytes": 1, "sha256": "0"}}}))
+    changed = changes_in(folder).changed
+    assert changed is not None
+    assert list(changed) == [name]
+
+
+def test_links_and_pipes_do_not_hang(folder: Path, tmp_path: Path) -> None:
+    """Links in a circle, a link to a folder, and a manifest that is a pipe."""
+    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").symlink_to("model.onnx")
+    (folder / "more").symlink_to(tmp_path)
+    found = changes_in(folder)
+    assert found.changed == {"model.onnx": "it is a link to itself"}
+    assert found.added == ("more",)
+    (folder / MANIFEST).unlink()
+    os.mkfifo(folder / MANIFEST)
+    with pytest.raises(JournalError, match=r"must be a file, but .* is a named pipe"):
+        changes_in(folder)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         ("[[[", "must be readable"),
         ('{"format": 1}', "must be readable"),
         ('{"format": 1, "files": {"a": 3}}', "must be readable"),
+        ('{"format": 1, "files": {"a": {"bytes": Infinity, "sha256": ""}}}', "must be readable"),
+        ("[" * 100_000, "must be readable"),
         ('{"format": 9, "files": {}}', "format 1, but .* has 9. Upgrade nas"),
         *[
             (json.dumps({"format": 1, "files": {name: {"bytes": 1, "sha256": "0"}}}), "must lie within it")

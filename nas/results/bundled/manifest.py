@@ -15,8 +15,10 @@ from nas.storage.journal import write_aside
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-IGNORED = "__pycache__"
+COMPILED = "__pycache__"
 """Python makes this folder where ``predict.py`` is imported."""
+MISSING = "does not exist"
+"""The reason of ``why_no_file`` for a file that is not there."""
 _CHUNK = 2**20
 
 
@@ -24,13 +26,15 @@ _CHUNK = 2**20
 class Changes:
     """How the files of a bundle differ from its manifest; each by its path within the bundle.
 
-    ``changed`` gives the reason, such as another hash. ``added`` are files that the manifest does not have.
+    ``changed`` gives the reason, such as another hash. ``added`` are files that the manifest does not have. Those that
+    Python compiled are in ``compiled`` instead, for it makes them wherever ``predict.py`` is imported.
     """
 
     files: int
     missing: tuple[str, ...] = ()
     changed: dict[str, str] | None = None
     added: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     @property
     def unsound(self) -> frozenset[str]:
@@ -47,6 +51,7 @@ def write_manifest(folder: Path, version: str) -> None:
     files = {
         path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in _files(folder)
+        if COMPILED not in path.relative_to(folder).parts
     }
     stored = {"format": FORMAT, "nas": version, "files": files}
     write_aside(folder / MANIFEST, (json.dumps(stored, indent=2, ensure_ascii=False) + "\n").encode())
@@ -67,17 +72,41 @@ def changes_in(folder: Path) -> Changes:
     missing, changed = [], {}
     for name, about in recorded.items():
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            changed[name] = "it leads outside the bundle"
-            continue
-        if not path.exists():
+        why = why_outside(path, folder) or why_no_file(path)
+        if why == MISSING:
             missing.append(name)
             continue
-        why = why_no_file(path) or _why_changed(path, about)
+        why = why or _why_changed(path, about)
         if why is not None:
             changed[name] = why
-    there = {path.relative_to(folder).as_posix() for path in _files(folder)}
-    return Changes(len(recorded), tuple(missing), changed, tuple(sorted(there - set(recorded))))
+    added = [path.relative_to(folder) for path in _files(folder)]
+    added = [path for path in added if path.as_posix() not in recorded]
+    return Changes(
+        len(recorded),
+        tuple(missing),
+        changed,
+        tuple(path.as_posix() for path in added if COMPILED not in path.parts),
+        tuple(path.as_posix() for path in added if COMPILED in path.parts),
+    )
+
+
+def files_in(folder: Path) -> list[Path] | None:
+    """Return the files that a bundle's manifest names, relative to it; None for a bundle without hashes.
+
+    Raises:
+        JournalError: as for ``changes_in``.
+    """
+    return [Path(name) for name in _recorded(folder)] if has_manifest(folder) else None
+
+
+def why_outside(path: Path, folder: Path) -> str | None:
+    """Return why a path does not lie within a bundle, links followed; None if it does."""
+    try:
+        return None if path.resolve().is_relative_to(folder.resolve()) else "it leads outside the bundle"
+    except RuntimeError:  # Python's word for links in a circle
+        return "it is a link to itself"
+    except (OSError, ValueError) as error:  # a name that no system takes
+        return f"it cannot be the name of a file: {error}"
 
 
 def sha256(path: Path) -> str:
@@ -90,20 +119,26 @@ def sha256(path: Path) -> str:
 
 
 def _why_changed(path: Path, about: dict[str, Any]) -> str | None:
-    size = path.stat().st_size
-    if size != about["bytes"]:
-        return f"it has {size:,} bytes instead of {about['bytes']:,}"
-    found = sha256(path)
+    try:
+        size = path.stat().st_size
+        if size != about["bytes"]:
+            return f"it has {size:,} bytes instead of {about['bytes']:,}"
+        found = sha256(path)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
     return None if found == about["sha256"] else f"its SHA-256 is {found[:12]}… instead of {about['sha256'][:12]}…"
 
 
 def _recorded(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / MANIFEST
+    why = why_no_file(path)
+    if why is not None:
+        raise JournalError(f"the manifest of a bundle must be a file, but {path} {why}.")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         version, files = stored["format"], stored["files"]
         found = {str(name): {"bytes": int(f["bytes"]), "sha256": str(f["sha256"])} for name, f in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise JournalError(f"the manifest of a bundle must be readable, but {path} is not: {error}.") from error
     if version != FORMAT:
         raise JournalError(f"this version reads manifests of format {FORMAT}, but {path} has {version!r}. Upgrade nas.")
@@ -115,9 +150,7 @@ def _recorded(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a bundle in a fixed order, without its manifest and what Python compiled."""
+    """Yield the files of a bundle in a fixed order, without its manifest. A link to a folder counts as a file."""
     for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_dir() or inside == Path(MANIFEST) or IGNORED in inside.parts:
-            continue
-        yield path
+        if (path.is_symlink() or not path.is_dir()) and path != folder / MANIFEST:
+            yield path

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import JournalError
+from nas.paths import why_no_file
 from nas.storage.journal import write_aside
 from nas.tasks.carrying import is_carried
 from nas.tasks.deployed.inputs import Arrays
@@ -105,6 +106,9 @@ def read_samples(folder: Path) -> Samples | None:
     path = folder / SAMPLES
     if not path.exists():
         return None
+    why = why_no_file(path)
+    if why is not None:
+        raise JournalError(f"the items of a bundle must be a file, but {path} {why}.")
     from safetensors import SafetensorError, safe_open
 
     try:

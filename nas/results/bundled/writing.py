@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from nas.paths import why_no_file
 from nas.results.bundle import ABOUT
 from nas.results.bundled.card import CARD, card_text
 from nas.results.bundled.manifest import write_manifest
@@ -28,10 +29,12 @@ def write_about(folder: Path, about: Mapping[str, Any], measured: Mapping[str, M
 
 def read_measured(folder: Path) -> dict[str, Measurement]:
     """Return the measurements in a bundle; none where the file is missing or cannot be read."""
+    if why_no_file(folder / MEASURED) is not None:
+        return {}
     try:
         stored = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
         return {str(name): Measurement.from_json(each) for name, each in stored.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
