@@ -19,6 +19,7 @@ class Timeline:
     Attributes:
         seconds: for each row of ``Run.rows``, the seconds from the beginning until it was written, without pauses in
             which no process worked on the run. Empty where the journal's times are unknown.
+        written_at: for each row, when it was written, in seconds since 1970. Empty where ``seconds`` is.
         rounds: for each round that ended, its number and the seconds until then.
         turned_away: what limits turned away before training, oldest first.
         costs: time and energy, part by part.
@@ -28,6 +29,7 @@ class Timeline:
     """
 
     seconds: tuple[float, ...] = ()
+    written_at: tuple[float, ...] = ()
     rounds: tuple[tuple[int, float], ...] = ()
     turned_away: tuple[TurnedAway, ...] = ()
     costs: tuple[Cost, ...] = ()
@@ -57,6 +59,7 @@ def read_timeline(journal: JournalReader) -> Timeline:
     return replace(
         timeline,
         seconds=tuple(seconds_until([at for at, _ in evaluations], intervals)),
+        written_at=tuple(at for at, _ in evaluations),
         rounds=tuple(
             zip((row.round for _, row in ended), seconds_until([at for at, _ in ended], intervals), strict=True)
         ),

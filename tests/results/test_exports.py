@@ -133,9 +133,11 @@ def test_a_wrong_form_or_place_is_refused(tmp_path: Path) -> None:
         export(run, "csv", tmp_path)
     with pytest.raises(RecipeError, match="only csv, parquet and json can go to standard output"):
         content_of(run, "optuna")
-    for name in ("journal.db", "recipe.toml", "winners/abc/model.onnx"):
+    for name in ("journal.db", "recipe.toml", "winners/abc/model.onnx", "retrained/1/abc/model.onnx", "seeds/a.csv"):
         with pytest.raises(RecipeError, match="must not take the place of a file of the run itself"):
             export(run, "csv", tmp_path / name)
+    with pytest.raises(RecipeError, match="must not take the place of a file of the run itself"):
+        export(run, "tensorboard", tmp_path / "winners")
 
 
 @pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import optuna
@@ -16,7 +17,11 @@ from nas.errors import RecipeError
 from nas.results.exports.exporting import export
 from nas.results.exports.records import records_of
 from nas.results.run import Run
+from nas.results.run_folder import read_run
+from nas.storage.journal import JournalReader
+from nas.values.evaluation import Evaluation
 
+OLD_RUN = Path(__file__).parents[1] / "old_runs" / "finished-0.6.0"
 AWKWARD = sorted(awkward_runs(Path("runs/x")))
 
 
@@ -76,6 +81,21 @@ def test_winners_have_test_scores_and_final_measurements(tmp_path: Path) -> None
     best = {trial.user_attrs["id"] for trial in study.best_trials}
     meeting = {winner.architecture.id for winner in run.front if winner.meets(run.limits)}
     assert best <= meeting
+
+
+def test_trials_have_the_times_of_their_trainings(tmp_path: Path) -> None:
+    """The dashboard orders trials by them, and shows how long each took."""
+    run = read_run(shutil.copytree(OLD_RUN, tmp_path / "run"))
+    study = exported(run, tmp_path / "study.db")[run.name]
+    with JournalReader(tmp_path / "run") as journal:
+        written = {row.architecture.id: (at, row) for at, row in journal.timed_rows(Evaluation) if row.stage == "train"}
+    assert len(study.trials) == len(written)
+    for trial in study.trials:
+        at, row = written[trial.user_attrs["id"]]
+        assert trial.datetime_complete is not None
+        assert trial.datetime_complete.timestamp() == pytest.approx(at, abs=0.001)
+        assert trial.duration is not None
+        assert trial.duration.total_seconds() == pytest.approx(row.details.get("seconds", 0.0), abs=0.001)
 
 
 @pytest.mark.parametrize("what", AWKWARD)

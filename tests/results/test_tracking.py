@@ -6,10 +6,12 @@ import importlib
 import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from awkward_fronts import winner
 from exported_runs import awkward_runs, whole
 from tensorboardX.proto.event_pb2 import Event
 
@@ -115,6 +117,29 @@ def test_mlflow_has_a_run_for_the_search_and_one_for_each_architecture(
     trained = [row for row in run.rows if row.stage == "train" and not row.failed]
     history = client.get_metric_history(parent.info.run_id, "validation_error")
     assert [each.value for each in history] == [row.values["error"] for row in trained]
+
+
+def test_mlflow_has_long_curves_and_later_retrainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More epochs than one request takes; and the winner that was retrained after the run had been exported."""
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    curve = [1 / epoch for epoch in range(1, 1202)]
+    first = winner({"depth": 1}, 36, 1.0)
+    trained = Evaluation("train", first.architecture, 0, {"error": 0.2}, details={"curve": curve, "epochs": 1201})
+    later = winner({"depth": 1}, 18, 1.0)
+    later = replace(later, details={**later.details, "retraining": 1})
+    run = replace(whole(tmp_path), rows=(trained, first))
+    export(run, "mlflow", tmp_path / "mlflow.db")
+    told = export(replace(run, rows=(*run.rows, later)), "mlflow", tmp_path / "mlflow.db")
+    client = MlflowClient(tracking_uri=told.place)
+    (found,) = client.search_runs(
+        [client.get_experiment_by_name("nas").experiment_id], "tags.`mlflow.parentRunId` LIKE '%'"
+    )
+    kept = sorted(client.get_metric_history(found.info.run_id, "curve"), key=lambda each: each.step)
+    assert [each.value for each in kept] == curve
+    assert found.data.metrics["test_error"] == later.details["test_error"]
 
 
 def test_mlflow_that_refuses_is_one_sentence(tmp_path: Path) -> None:

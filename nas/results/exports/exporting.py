@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 from nas.errors import RecipeError, did_you_mean
 from nas.results.exports.extras import extra
-from nas.results.exports.files import check_place, csv_bytes, json_bytes, parquet_bytes, write_out
+from nas.results.exports.files import check_folder, check_place, csv_bytes, json_bytes, parquet_bytes, write_out
 from nas.results.exports.tracked import RunFacts
 from nas.results.exports.tracking import EVENTS_FOLDER, MLFLOW_FILE, TrackerPlace, uri_of
 
@@ -97,6 +97,7 @@ def _track(run: Run, form: str, out: Path | str | None, notes: list[str]) -> Exp
     try:
         if form == "tensorboard":
             place = Path(out) if out is not None else run.run_folder / EVENTS_FOLDER
+            check_folder(run, place)
             _write_events(run, facts, place, status)
             return Exported(form, str(place), tuple(notes), f"tensorboard --logdir {place}")
         uri = uri_of(None if out is None else str(out), run.run_folder)

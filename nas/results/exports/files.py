@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 OF_THE_RUN = (RECIPE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ".writer", "supernet.safetensors")
 """Files of a run folder that nothing may take the place of."""
+FOLDERS_OF_THE_RUN = ("winners", "retrained", "seeds", "checkpoints", "solved")
+"""Folders of a run folder into which nothing else may be written."""
 
 
 def csv_bytes(run: Run) -> bytes:
@@ -83,8 +85,14 @@ def check_place(run: Run, path: Path) -> None:
     """
     if path.is_dir() or not path.name:
         raise RecipeError(f"--out takes the name of a file, but {path} is a folder.")
-    is_own = path.name in OF_THE_RUN and path.resolve().parent == run.run_folder.resolve()
-    if is_own or path.resolve().is_relative_to((run.run_folder / "winners").resolve()):
+    check_folder(run, path)
+    if path.name in OF_THE_RUN and path.resolve().parent == run.run_folder.resolve():
+        raise RecipeError(f"--out must not take the place of a file of the run itself, but got {path}.")
+
+
+def check_folder(run: Run, path: Path) -> None:
+    """Check that ``path`` lies in no folder that the run itself writes. Raises RecipeError."""
+    if any(path.resolve().is_relative_to((run.run_folder / name).resolve()) for name in FOLDERS_OF_THE_RUN):
         raise RecipeError(f"--out must not take the place of a file of the run itself, but got {path}.")
 
 

@@ -12,6 +12,7 @@ from typing import final
 
 from nas.results.exports.extras import extra
 from nas.results.exports.tracked import RunFacts, values_in
+from nas.storage.retraining_rows import RETRAINING
 from nas.values.evaluation import Evaluation
 
 EXPERIMENT = "nas"
@@ -20,8 +21,8 @@ EXPERIMENT_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 IDENTITY, ARCHITECTURE, STAGES = "nas.run", "nas.architecture", "nas.stages"
 """Tags: which run a search is, which architecture a nested run is about, and which of its rows were added."""
 PARENT, NAME, NOTE = "mlflow.parentRunId", "mlflow.runName", "mlflow.note.content"
-MOST_PARAMS, MOST_VALUE, MOST_NAME = 100, 6000, 250
-"""MLflow's own limits: parameters in one request, and characters of a value and of a name."""
+MOST_PARAMS, MOST_METRICS, MOST_VALUE, MOST_NAME = 100, 1000, 6000, 250
+"""MLflow's own limits: parameters and metrics in one request, and characters of a value and of a name."""
 VALIDATION = "validation_"
 TOLD = ("measure", "train", "check", "winner")
 
@@ -89,7 +90,8 @@ class MlflowTracker:
             self._evaluated += 1
             self._note_least(row, values)
         run_id, stages = self._nested_run(row)
-        key = f"{row.stage}-{row.round}"
+        again = row.details.get(RETRAINING)  # a winner that was retrained later has a row for each time
+        key = f"{row.stage}-{row.round}" + (f"-{again}" if again else "")
         if key in stages:
             return
         stages.add(key)
@@ -139,8 +141,10 @@ class MlflowTracker:
         marks = [entities.RunTag(name, value) for name, value in tags.items()]
         for start in range(0, len(given), MOST_PARAMS):
             self._client.log_batch(run_id, params=given[start : start + MOST_PARAMS])
-        if metrics or marks:
-            self._client.log_batch(run_id, metrics=metrics[:1000], tags=marks)
+        for start in range(0, len(metrics), MOST_METRICS):
+            self._client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
+        if marks:  # last: they say that the row was added
+            self._client.log_batch(run_id, tags=marks)
 
 
 def identity_of(facts: RunFacts) -> str:

@@ -179,8 +179,8 @@ def _named(run: Run) -> list[str]:
 
 
 def _moments(run: Run) -> list[datetime.datetime]:
-    """Return when each row of the run was written; none where the run does not tell."""
-    return []
+    """Return when each row of the run was written, in local time as Optuna has it; none where that is unknown."""
+    return [datetime.datetime.fromtimestamp(at) for at in run.timeline.written_at]
 
 
 def _fill(storage: BaseStorage, run: Run, studies: Sequence[Study]) -> None:
