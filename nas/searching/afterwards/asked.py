@@ -92,7 +92,8 @@ class Asked:
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as plain data: the same request goes on with an interrupted retraining."""
-        return {**vars(self), "ids": list(self.ids), "training": dict(self.training)}
+        plain: dict[str, Any] = json.loads(json.dumps(vars(self)))  # tuples become lists, as they come back
+        return plain
 
 
 def session_of(

@@ -170,8 +170,10 @@ class EnlargedTask(Task):
 
     @cached_property
     def fingerprint(self) -> str:
-        """That of the task, with the further items."""
+        """That of the task, with the further items and their targets."""
         digest = hashlib.sha256(self._task.fingerprint.encode())
         for each in _digests(self._further):
             digest.update(each)
+        for batch in in_order(self._further, READ_TOGETHER):
+            digest.update(np.ascontiguousarray(batch.targets.numpy()).tobytes())
         return digest.hexdigest()[:12]
