@@ -57,7 +57,7 @@ def measure(
     given: dict[str, Any] = {"MODELS": models, "--run": run, "--space": space, "--id": ids}
     given |= {"--architectures": architectures, "--count": count, "--out": out, "--classes": classes}
     given |= {"--input-shape": input_shape, "--option": option}
-    _check_ways({**given, "--meter-command": meter_command, "--trust": trust})
+    _check_ways({**given, "--meter-command": meter_command, "--trust": trust, "--compare": compare})
     named = [*(ids or []), *(architectures or [])]
     is_compared = compare if compare is not None else len(models or named) == 2
     asked = _asked(target, metric, within, max_rounds, meter_command, is_compared)
@@ -72,7 +72,9 @@ def measure(
         shape = input_shape[0] if input_shape else None
         named_space = NamedSpace.parse(space, option or [], shape, classes)
         metrics = asked.metrics or DEFAULT_METRICS
-        _measure_space(_wanted(named_space, architectures, count, out, metrics, seed, is_fresh), asked, as_json)
+        _measure_space(
+            _wanted(named_space, architectures, count, out, metrics, seed, is_fresh, is_compared), asked, as_json
+        )
 
 
 def _check_ways(given: Mapping[str, Any]) -> None:
@@ -89,7 +91,10 @@ def _check_ways(given: Mapping[str, Any]) -> None:
     if given["--space"] is None:
         of_spaces = ("--architectures", "--count", "--out", "--classes", "--option")
         _refuse(given, of_spaces, "is for --space, not for ONNX files")
-    elif len(given["--input-shape"] or []) > 1:
+        return
+    if not given["--architectures"]:
+        _refuse(given, ("--compare",), "is for models that are named, not for random architectures")
+    if len(given["--input-shape"] or []) > 1:
         raise RecipeError("--input-shape is given once for a space: its models have one input shape.")
 
 
@@ -189,6 +194,7 @@ def _wanted(
     metrics: Sequence[str],
     seed: int,
     fresh: bool,
+    is_compared: bool,
 ) -> NamedArchitectures | SpaceTable:
     """Return what to measure of a space: named architectures, or random ones for a table."""
     from nas.tables.named_architectures import NamedArchitectures
@@ -196,7 +202,7 @@ def _wanted(
 
     if architectures:
         _refuse({"--count": count}, ["--count"], "is for random architectures, not for --architectures")
-        return NamedArchitectures(space, architectures, out, metrics, seed, fresh)
+        return NamedArchitectures(space, architectures, out, metrics, seed, fresh, is_compared)
     if out is None:
         raise RecipeError("nas measure --space writes a table: name its file with --out table.csv.gz.")
     return SpaceTable(space, count or DEFAULT_COUNT, out, metrics, seed, fresh)

@@ -97,6 +97,15 @@ def measure_in_parts(
     return rows
 
 
+def check_compared(count: int) -> None:
+    """Check that so many architectures share their sessions, so that they can be compared. Raises RecipeError."""
+    if count > TOGETHER:
+        raise RecipeError(
+            f"at most {TOGETHER} architectures are measured in the same sessions and compared, but got {count}. "
+            "Name fewer, or leave --compare out."
+        )
+
+
 def check_table(path: Path, space: SearchSpace, target: Target, metrics: Sequence[str]) -> None:
     """Check that rows may be written to ``path``: it is new, or holds a table with the same columns.
 

@@ -29,7 +29,7 @@ from nas.storage.home import home
 from nas.storage.journal import write_aside
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
-from nas.tables.measured_table import check_table, columns_of, device_name, measure_in_parts
+from nas.tables.measured_table import check_compared, check_table, columns_of, device_name, measure_in_parts
 from nas.tables.named_space import DEFAULT_CLASSES, DEFAULT_SHAPE, NamedSpace, parse_options
 from nas.tables.table import read_table
 from nas.tables.table_file import read_cells
@@ -48,7 +48,7 @@ OF_A_RUN = "measured-"
 class NamedArchitectures:
     """Architectures of a space to measure, named by files, ids or JSON texts, and into a table at ``path`` if given.
 
-    ``fresh`` ignores measurements that earlier commands kept.
+    ``fresh`` ignores measurements that earlier commands kept. With ``compared`` all share their sessions.
     """
 
     space: NamedSpace
@@ -57,6 +57,7 @@ class NamedArchitectures:
     metrics: Sequence[str]
     seed: int
     fresh: bool
+    compared: bool = False
 
     def measure(self, target: Target, bench: Bench, progress: Progress) -> list[Evaluation]:
         """Measure the architectures, add them to the table, and return their rows, failures included.
@@ -68,6 +69,8 @@ class NamedArchitectures:
         space, look = self.space.load_apart(progress.say)
         with closing(look), noting_how_to_continue(self.fresh):
             architectures = named_in(space, self.names)
+            if self.compared:
+                check_compared(len(architectures))
             if self.path is not None:
                 check_table(self.path, space, target, self.metrics)
             store = MeasurementStore(home(), fresh=self.fresh)

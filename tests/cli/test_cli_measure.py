@@ -17,9 +17,10 @@ from tiny_space import TinySpace
 from nas.formats.export import export_onnx
 from nas.space.architecture import Architecture
 from nas.space.layer import total_macs, total_params
-from nas.space.search_space import load_space
+from nas.space.search_space import enumerate_space, load_space
 from nas.space.signature import image_inputs, image_signature
 from nas.space.tracing import layers_of
+from nas.tables.measured_table import TOGETHER
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # found once, not by each command anew
 
@@ -90,6 +91,7 @@ def test_a_published_space_is_measured_into_a_table(tmp_path: Path) -> None:
 
 
 SPACE = ("--space", "nasbench201")
+MANY = itertools.islice(enumerate_space(load_space("nasbench201", {}, input_shape=(3, 8, 8), classes=10)), TOGETHER + 1)
 BAD_REQUESTS = {
     "neither": ((), "takes ONNX files, --space NAME or --run RUN"),
     "both": (("a.onnx", *SPACE, "--out", "t.csv.gz"), "takes ONNX files, --space NAME or --run RUN"),
@@ -102,6 +104,11 @@ BAD_REQUESTS = {
     "shape": (
         (*SPACE, "--out", "t.csv.gz", "--input-shape", "32"),
         "search space nasbench201 takes images, float32 of shape (channels, height, width)",
+    ),
+    "compare": ((*SPACE, "--out", "t.csv.gz", "--compare"), "--compare is for models that are named, not for random"),
+    "too many to compare": (
+        (*SPACE, *(f"--architectures={json.dumps(dict(each))}" for each in MANY), "--compare"),
+        "at most 40 architectures are measured in the same sessions and compared, but got 41",
     ),
     "option": ((*SPACE, "--out", "t.csv.gz", "--option", "cells"), "--option takes KEY=VALUE, such as channels=8"),
     "space's option": ((*SPACE, "--out", "t.csv.gz", "--option", "cell=1"), "Did you mean 'cells'?"),

@@ -128,7 +128,7 @@ def comparisons_of(outcomes: Sequence[tuple[str, Outcome]], metrics: Sequence[st
         compared(metric, (first[0], first[1][metric]), (name, outcome[metric]), together=True)
         for name, outcome in others
         for metric in metrics
-        if first[1][metric].median > 0 and outcome[metric].median > 0
+        if all(metric in each and each[metric].median > 0 for each in (first[1], outcome))
     ]
 
 

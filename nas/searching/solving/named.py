@@ -34,7 +34,7 @@ from nas.space.search_space import SearchSpace, architecture_from
 from nas.storage.home import home
 from nas.storage.measurement_store import MeasurementStore
 from nas.tables.interruption import noting_how_to_continue
-from nas.tables.measured_table import TOGETHER, check_table, measure_in_parts
+from nas.tables.measured_table import TOGETHER, check_compared, check_table, measure_in_parts
 from nas.tables.named_architectures import OF_A_RUN, named_in
 from nas.tasks.task import Task
 from nas.values.evaluation import Evaluation
@@ -67,6 +67,11 @@ class NamedRequest:
     fresh: bool = False
     trust: bool = False
     seed: int = 0
+
+    @property
+    def is_compared(self) -> bool:
+        """True if all models have to share their sessions."""
+        return self.settings is not None and self.settings.paired
 
 
 @final
@@ -160,6 +165,8 @@ def measure_named(
     with space_again(asked, space, request.trust, progress) as again:
         own = DeviceParts(again.space).space
         architectures = list(dict.fromkeys([*known, *(named_in(own, others) if others else ())]))
+        if request.is_compared:
+            check_compared(len(architectures))
         wholes = [_of_space(again, each) for each in architectures]
         benches = _benches(asked, request, task=task_of(data), instruments=instruments, progress=progress)
         for bench in benches.values():
@@ -282,7 +289,6 @@ def _rows(
 def _surroundings(
     recipe: Recipe, request: NamedRequest, again: SpaceAgain, bench: Bench, space: SearchSpace
 ) -> Surroundings:
-    is_paired = request.settings is not None and request.settings.paired
-    store = MeasurementStore(home(), fresh=request.fresh or is_paired or not recipe.measuring.reuse)
+    store = MeasurementStore(home(), fresh=request.fresh or request.is_compared or not recipe.measuring.reuse)
     look = again.look
     return Surroundings(space, bench, again.signature, recipe.parsed_target.batch, store, look)
