@@ -31,7 +31,8 @@ class Agreement:
         items: the number of items.
         reference: what was compared with: ``torch``, or ``model.onnx`` where torch's outputs are not known.
         on: the kind of inputs: real items, or random numbers.
-        error: the share of wrong classes among these items; None where there are no classes or targets.
+        error: the share of wrong classes among these items; None where there are no classes or targets. Winners are
+            retrained on validation items too, so it tells what a form loses, and not how good a model is.
         torch_error: the same of torch's outputs.
     """
 
@@ -70,7 +71,8 @@ class Agreement:
         lost = ""
         if self.error is not None and self.torch_error is not None:
             lost = (
-                f"; {100 * self.torch_error:.2f} % of them are wrong in {self.reference}, {100 * self.error:.2f} % here"
+                f"; of these, which a winner has learned from too, {100 * self.torch_error:.2f} % are wrong in "
+                f"{self.reference}, {100 * self.error:.2f} % here"
             )
         few = "" if self.decides_alike else f", fewer than the {100 * LEAST_EQUAL:g} % that {precision} should reach"
         return (

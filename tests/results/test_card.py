@@ -72,6 +72,24 @@ def test_a_card_answers_what_people_ask() -> None:
     assert "learned nothing" not in text
 
 
+def test_a_parent_that_was_not_trained_is_not_said_to_be() -> None:
+    """It stands among the winners as it came."""
+    assert "trained on the training and validation items together" in card_text(ABOUT, MEASURED)
+    text = card_text({**ABOUT, "training": {"epochs": 0, "seconds": 0.4}}, MEASURED)
+    assert "The model is the parent of the search as it came: nothing was trained for it." in text
+    assert "trained on the training and validation items" not in text
+    assert "0 epochs" not in text
+
+
+def test_what_was_not_recorded_is_no_number() -> None:
+    """Neither 0 parameters, nor an interval of nothing."""
+    kept = {key: value for key, value in ABOUT.items() if key not in ("params", "macs", "test_interval_95")}
+    text = card_text(kept, MEASURED)
+    assert "Parameters were not recorded." in text
+    assert "| accuracy | 95.00 % | unknown |" in text
+    assert "- Parameters: 1,234; multiply-accumulates: 56,789." in card_text(ABOUT, MEASURED)
+
+
 def test_a_model_near_chance_is_marked() -> None:
     assert "**This model cannot be told from that" in card_text({**ABOUT, "chance_error": 0.07}, MEASURED)
 

@@ -87,7 +87,7 @@ def test_the_card_of_a_winner_tells_its_run(tmp_path: Path) -> None:
         f"| accuracy | {winner.words.text(winner.test_error)} | {winner.words.range_text(winner.test_interval)} |",
         "| latency |",
         "latency ≤ 9 ms, met",
-        "1 epochs in",
+        "1 epoch in",
         "The search, time of the device",
         "trained from random ones",
         "training images",

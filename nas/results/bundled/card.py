@@ -21,6 +21,10 @@ SPLIT = (
     "The model was trained on the training and validation items together. The test items scored it once, and nothing "
     "was chosen by them."
 )
+UNTRAINED = (
+    "The model is the parent of the search as it came: nothing was trained for it. The test items scored it once, and "
+    "nothing was chosen by them. Who made it knows if it had seen them before."
+)
 MARKED = {
     NEAR: " **This model cannot be told from that: it learned nothing.**",
     WORSE: " **This model is worse than that: it learned nothing.**",
@@ -77,7 +81,8 @@ def _data(about: Mapping[str, Any]) -> list[str]:
         return [f"{_plain(about.get('data', 'Unknown'))}. No more was recorded."]
     hidden = ("words", "signature")
     rows = [(_plain(key), _shown(value)) for key, value in facts.items() if key not in hidden]
-    return [*_table(("fact", "value"), rows), "", SPLIT]
+    is_trained = about.get("training", {}).get("epochs") != 0
+    return [*_table(("fact", "value"), rows), "", SPLIT if is_trained else UNTRAINED]
 
 
 def _results(about: Mapping[str, Any]) -> list[str]:
@@ -85,7 +90,7 @@ def _results(about: Mapping[str, Any]) -> list[str]:
     low, high = about.get("test_interval_95", (None, None))
     rows = []
     if about.get("test_error") is not None:
-        bounds = words.range_text(Interval(low, high))
+        bounds = "unknown" if low is None else words.range_text(Interval(low, high))
         rows.append((words.title, words.text(about["test_error"]), bounds))
     for name, (value, lower, upper) in about.get("test_scores_95", {}).items():
         metric = METRICS.get(name)
@@ -164,13 +169,15 @@ def _preparation(about: Mapping[str, Any]) -> list[str]:
 def _cost(about: Mapping[str, Any], measured: Mapping[str, Measurement]) -> list[str]:
     trained = about.get("training", {})
     lines = []
-    if "seconds" in trained:
-        lines.append(f"- Training this model: {trained.get('epochs')} epochs in {duration_text(trained['seconds'])}.")
+    if "seconds" in trained and trained.get("epochs") != 0:
+        epochs = f"{trained.get('epochs')} epoch{'s' * (trained.get('epochs') != 1)}"
+        lines.append(f"- Training this model: {epochs} in {duration_text(trained['seconds'])}.")
     lines += [f"- The search, {_plain(key)}: {_shown(value)}." for key, value in about.get("search_cost", {}).items()]
     energy = measured.get("energy_mj")
     lines += [] if energy is None else [f"- One inference: {' '.join(_values('energy_mj', energy))}."]
-    lines.append(f"- Parameters: {about.get('params', 0):,.0f}; multiply-accumulates: {about.get('macs', 0):,.0f}.")
-    return lines
+    counts = {"parameters": about.get("params"), "multiply-accumulates": about.get("macs")}
+    known = [f"{title}: {count:,.0f}" for title, count in counts.items() if count is not None]
+    return [*lines, f"- {'; '.join(known).capitalize() or 'Parameters were not recorded'}."]
 
 
 def _licence(about: Mapping[str, Any]) -> list[str]:
