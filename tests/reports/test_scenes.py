@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from exported_runs import awkward_runs, whole
+from made_rows import made_run, trained
 
 from nas.errors import RecipeError
 from nas.reports.drawing.scene import Axis, Mark, Scene, axis_of, spread_of, ticks_of
 from nas.reports.drawing.scenes import KINDS, PlotRequest, scene_of, terminal_scene
 from nas.values.error_words import OF_IMAGES
+from nas.values.evaluation import TRAINED_AS
 from nas.values.metric import METRICS
 from nas.values.objective import Limit
 
@@ -53,6 +55,14 @@ def test_any_two_metrics_are_drawn(tmp_path: Path) -> None:
     (mark,) = [mark for mark in scene.marks if mark.name == winner.architecture.id]
     assert (mark.x, mark.y) == (winner.value("params") / 1e3, winner.value("macs") / 1e6)
     assert scene_of(run, PlotRequest(x="latency_ms", y="accuracy")).y.title == "Error"
+
+
+def test_architectures_that_share_a_training_stand_at_one_evaluation() -> None:
+    """So that the plot has as many evaluations as the report."""
+    first, other = trained({"a": 1}, 0.2), trained({"a": 2}, 0.3)
+    sibling = trained({"a": 1, "precision": "int8"}, 0.1, details={TRAINED_AS: first.architecture.id})
+    scene = scene_of(made_run([first, sibling, other]), PlotRequest(kind="search"))
+    assert [(mark.x, mark.y) for mark in marks(scene, "measured")] == [(1, 20.0), (1, 10.0), (2, 30.0)]
 
 
 def test_the_search_has_the_best_so_far(tmp_path: Path) -> None:

@@ -206,12 +206,18 @@ def _nothing(run: Run, x: Metric, y: Metric) -> str:
 
 
 def search_scene(run: Run, request: PlotRequest) -> Scene:
-    """Return the error, or another trained metric, of each evaluation in turn, and the best so far."""
+    """Return the error, or another trained metric, of each evaluation in turn, and the best so far.
+
+    Architectures that share a training, such as those that differ in their precision, stand at one evaluation.
+    """
     metric = run.front.quality if request.y is None else chosen_metric(request.y, "y")
     if metric.source != "trained":
         raise RecipeError(f"--kind search plots a metric that is trained, but {metric.name} is {metric.source}.")
     rows = [row for row in run.rows if row.stage == "train"]
-    values = [(n, row.values[metric.name], row) for n, row in enumerate(rows, 1) if metric.name in row.values]
+    numbers = accumulate(int(not row.is_shared) for row in rows)
+    values = [
+        (n, row.values[metric.name], row) for n, row in zip(numbers, rows, strict=True) if metric.name in row.values
+    ]
     whole = [(n, value) for n, value, row in values if row.reached_full_fidelity]
     stopped = [(n, value) for n, value, row in values if not row.reached_full_fidelity and not row.failed]
     x = Axis("Evaluation", is_log=bool(request.is_log("x")))
