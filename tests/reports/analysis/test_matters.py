@@ -156,4 +156,13 @@ def test_a_small_run_says_what_it_lacks() -> None:
     ]
     found = matters(a_run(11))
     assert found["metrics"] == []
-    assert "have one" in found["sentences"][0]  # type: ignore[index]
+    assert found["sentences"][0].endswith("but only 11 have one.")  # type: ignore[index]
+
+
+def test_architectures_without_a_value_are_not_counted() -> None:
+    """Of forty, all of them stopped early and predicted, none has a value."""
+    stopped = {"stopped_early": True}
+    rows = [trained(each, 0.1, predicted={"latency_ms": 1.0}, details=stopped) for each in architectures(40)]
+    assert matters(made_run(rows))["sentences"][0].endswith("but none has one.")  # type: ignore[index]
+    rows.append(trained(rows[0].architecture, 0.1))
+    assert matters(made_run(rows))["sentences"][0].endswith("but 1 has one.")  # type: ignore[index]
