@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from opened_report import IN_BROWSER
@@ -106,7 +107,13 @@ def test_runs_are_shown_live(tab: Any, tmp_path: Path) -> None:
             is_sound(tab)
             tab.click("text=Report of what there is now")
             tab.wait_for_selector("html.whole", state="attached")
-            assert HOSTILE not in tab.content()
+            tab.goto(f"{server.address}runs/{quote(HOSTILE, safe='')}/")
+            tab.wait_for_selector("#growth svg")
+            assert tab.inner_text("h1") == HOSTILE
+            tab.click("text=Report of what there is now")
+            tab.wait_for_selector("html.whole", state="attached")
+            assert HOSTILE in tab.inner_text(".kicker")
+            assert tab.locator("img").count() == 0
         finally:
             server.shutdown()
             thread.join()
