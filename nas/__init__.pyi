@@ -183,6 +183,7 @@ from nas.training.training import CandidateTraining as CandidateTraining
 from nas.training.zero_cost import naswot as naswot, snip as snip, synflow as synflow
 from nas.values.evaluation import Evaluation as Evaluation, Failure as Failure, PredictedValue as PredictedValue
 from nas.values.held_out import HeldOutError as HeldOutError
+from nas.values.layer_times import LayerTime as LayerTime, LayerTimes as LayerTimes
 from nas.values.measurement import Interval as Interval, Measurement as Measurement
 from nas.values.metric import METRICS as METRICS, Metric as Metric
 from nas.values.objective import Limit as Limit, Objective as Objective

@@ -17,6 +17,7 @@ from run_record_example import architecture_at, energy_record, example_record
 from nas.reports.report import render_report
 from nas.results.run import Run
 from nas.values.evaluation import Failure
+from nas.values.layer_times import LayerTime, LayerTimes
 
 HOSTILE = "</script><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'&{{7*7}}%{x}<a href='javascript:1'>"
 
@@ -125,7 +126,9 @@ def hostile_record() -> Run:
             name: replace(m, conditions={HOSTILE: HOSTILE}, flags=(HOSTILE,), target=HOSTILE)
             for name, m in row.measurements.items()
         }
-        details = {**row.details, "folder": HOSTILE} if "folder" in row.details else row.details
+        layers = LayerTimes.of([LayerTime(HOSTILE, HOSTILE, 1.0)]) if number % 2 else LayerTimes(reason=HOSTILE)
+        named = {"folder": HOSTILE, **({"layer_times": layers.to_json()} if row.stage == "winner" else {})}
+        details = {**row.details, **named} if "folder" in row.details else row.details
         rows.append(replace(changed, measurements=measurements, details=details))
     return replace(
         record,

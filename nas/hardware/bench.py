@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from nas.errors import CandidateError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.runtime import Deployed, Float32Array
+from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat
 
@@ -76,3 +77,11 @@ class Bench(Protocol):
         Raises:
             CandidateError: the runtime fails on the model.
         """
+
+
+@runtime_checkable
+class ProfilingBench(Protocol):
+    """A bench that can also tell the latency by layer. A bench that models a device cannot."""
+
+    def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:
+        """Return how an inference of each model divides among its operators, or why this is not known."""

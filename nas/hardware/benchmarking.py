@@ -25,11 +25,12 @@ from nas.hardware.energy_rounds import add_energies
 from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.machine import usable_cores
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, Float32Array, ProfilingRuntime, load_runtime
 from nas.hardware.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
 from nas.storage.file_lock import waiting_for
 from nas.storage.home import home
 from nas.storage.scratch import temporary_folder
+from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
 from nas.values.target import ModelFormat, Target
 
@@ -72,6 +73,7 @@ class DeviceBench:
                 f"but {target} has {target.threads}."
             )
         self.model_format: ModelFormat = runtime.model_format
+        self._profiles_layers = isinstance(runtime, ProfilingRuntime)
         self.device_s = 0.0
         self._target = target
         self._settings = settings
@@ -208,6 +210,21 @@ class DeviceBench:
                     part = [each[start : start + together] for each in inputs]
                     parts.append(process.outputs(model.path, part, scratch, DEPLOY_TIMEOUT_S))
             return np.concatenate(parts)
+
+    def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:
+        """Return how an inference of each model divides among its operators, or why this is not known."""
+        if not self._profiles_layers:
+            reason = f"{self._target.runtime} does not tell how long each operator takes."
+            return [LayerTimes(reason=reason)] * len(models)
+        found = []
+        with self._holding_the_device(), self._process(self._target) as process:
+            for model in models:
+                try:
+                    found.append(LayerTimes.of(process.layer_times(model.path)))
+                except CandidateError as error:
+                    found.append(LayerTimes(reason=error.reason))
+                advance()
+        return found
 
     def _of_latency(self, found: Measurement | CandidateError, metrics: Sequence[str]) -> Outcome:
         if isinstance(found, CandidateError):

@@ -18,6 +18,7 @@ from nas.hardware.runtimes.environments import interpreter_of, worker_command, w
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.line_process import LineProcess
 from nas.space.plug_ins import plug_in_path
+from nas.values.layer_times import LayerTime
 from nas.values.target import Target
 
 START_LIMIT_S = 120.0
@@ -98,6 +99,11 @@ class MeasuringProcess:
         self.ask("outputs", timeout_s=timeout_s, model=str(model), inputs=str(given), outputs=str(found))
         result: Float32Array = np.load(found, allow_pickle=False)
         return result
+
+    def layer_times(self, model: Path) -> list[LayerTime]:
+        """Return the operators of an inference with their times, in their order. Raises as ``ask`` does."""
+        found = self.ask("layers", model=str(model))["layers"]
+        return [LayerTime(each["name"], each["kind"], each["ms"]) for each in found]
 
     def _start(self) -> None:
         self._process = LineProcess(self._command, worker_environment(), stderr=subprocess.DEVNULL)

@@ -19,6 +19,7 @@ from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Estimate, Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import Evaluation, Stage
+from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import TRAINED, Metric
 from nas.values.objective import Limit, Objective, quality_of
@@ -248,6 +249,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, earlier: Seque
         retraining=row.details.get(RETRAINING, 0),
         earlier=tuple(map(_earlier_model, earlier)),
         confusion=row.details.get("confusion"),
+        layer_times=_layer_times(row.details),
         words=words,
     )
 
@@ -272,6 +274,11 @@ def _exported(details: Mapping[str, Any]) -> Estimate | None:
     if "exported_interval" not in details:
         return None
     return Estimate(float(details["exported_test_error"]), Interval(*map(float, details["exported_interval"])))
+
+
+def _layer_times(details: Mapping[str, Any]) -> LayerTimes | None:
+    found = details.get("layer_times")
+    return None if found is None else LayerTimes.from_json(found)
 
 
 def _estimates(found: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:

@@ -23,6 +23,7 @@ from nas.space.search_space import SearchSpace
 from nas.values.comparison import Estimate
 from nas.values.error_words import OF_IMAGES, ErrorWords
 from nas.values.evaluation import PredictedValue
+from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit
@@ -60,6 +61,8 @@ class Winner:
         words: the words for the error.
         confusion: the ``names`` of the classes, and the ``counts`` of test items by true and given class; None where
             there are many classes, none, or the run is older than version 0.9.
+        layer_times: the milliseconds of each operator in an inference, or the reason why they are not known; None for
+            winners from tables, from benches that cannot profile, and from runs before version 0.9.
         bundle: the bundle's path; None for a winner from a table.
         space: the space, where the search was given one as an object.
 
@@ -89,6 +92,7 @@ class Winner:
     earlier: tuple[Earlier, ...] = ()
     words: ErrorWords = OF_IMAGES
     confusion: Mapping[str, Any] | None = None
+    layer_times: LayerTimes | None = None
     bundle: Path | None = None
     space: SearchSpace | None = field(default=None, repr=False, compare=False)
 
@@ -284,6 +288,7 @@ class Winner:
             "retraining": self.retraining,
             "earlier": [each.to_json() for each in self.earlier],
             "parity": self.parity,
+            "layer_times": None if self.layer_times is None else self.layer_times.to_json(),
             "bundle": self.folder,
         }
 

@@ -60,6 +60,19 @@ class _Measurement(_Shape):
     drifts: list[Annotated[float, Field(gt=0, le=1e6)]] = []
 
 
+class _LayerTime(_Shape):
+    name: str
+    kind: str
+    ms: Annotated[float, Field(ge=0, le=1e12)]
+
+
+class _LayerTimes(_Shape):
+    layers: list[_LayerTime] = []
+    others: Count = 0
+    others_ms: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+    reason: str = ""
+
+
 Bounds = Annotated[list[float], Field(min_length=3, max_length=3)]
 """A value with the ends of its interval."""
 
@@ -93,6 +106,7 @@ class _Details(_Shape):
     seed_errors: list[Loss] = []
     failed_seeds: Count = 0
     chance_error: float | None = None
+    layer_times: _LayerTimes | None = None
 
 
 class _Evaluation(_Shape):

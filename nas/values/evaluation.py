@@ -70,10 +70,11 @@ class Evaluation:
       largest difference of outputs;
       ``folder``; ``deployed``, the measured file within the folder; ``exported_test_error``, before deploying;
       ``chance_error``, the test error of the best constant answer; ``confusion``, the ``names`` of at most 100 classes
-      and the ``counts`` of test items by true and given class. Where the precision is a choice: ``fp32``, the
-      measurements of the same weights in fp32, and ``exported_interval``, 95 %, of ``exported_test_error``. With
-      several seeds: ``seed_errors``, the test error of each, its own first, and ``failed_seeds``, the number of those
-      that failed. ``epochs``, ``start``, ``teacher``, ``items`` and ``retraining`` are those of its training.
+      and the ``counts`` of test items by true and given class; ``layer_times``, the latency by layer as
+      ``LayerTimes.to_json`` tells it. Where the precision is a choice: ``fp32``, the measurements of the same weights
+      in fp32, and ``exported_interval``, 95 %, of ``exported_test_error``. With several seeds:
+      ``seed_errors``, the test error of each, its own first, and ``failed_seeds``, the number of those that failed.
+      ``epochs``, ``start``, ``teacher``, ``items`` and ``retraining`` are those of its training.
     """
 
     kind: ClassVar[str] = "evaluation"

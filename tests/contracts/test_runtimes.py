@@ -18,8 +18,10 @@ from torch import nn
 
 from nas.errors import CandidateError
 from nas.formats.export import export_model
+from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring_process import MeasuringProcess
-from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
+from nas.hardware.runtimes.runtime import Deployed, Float32Array, ProfilingRuntime, load_runtime
 from nas.space.plug_ins import plug_in_names
 from nas.space.search_space import architecture_from
 from nas.space.signature import Signature, TensorType, image_inputs
@@ -172,6 +174,20 @@ class TestEvery:
         (peak,) = reply["samples"]
         assert 0 < peak < math.inf
         assert reply["conditions"]["executed_precision"] == "fp32"
+
+    @pytest.mark.parametrize("precision", ["fp32", "int8"])
+    def test_tells_its_latency_by_layer_or_that_it_cannot(
+        self, name: str, deploy: Callable[[str, str], Deployment], precision: str
+    ) -> None:
+        """Operators have types and times; a runtime without a profiler is named in the reason."""
+        deployment = deploy(name, precision)
+        if isinstance(load_runtime(name), ProfilingRuntime):
+            layers = deployment.process.layer_times(deployment.deployed.path)
+            assert sum(layer.ms for layer in layers) > 0
+            assert all(layer.name and layer.kind for layer in layers)
+        else:
+            (found,) = DeviceBench(deployment.target, BenchSettings()).layer_times([deployment.deployed])
+            assert found.reason == f"{name} does not tell how long each operator takes."
 
     def test_refuses_another_batch_size(
         self, name: str, deploy: Callable[[str, str], Deployment], tmp_path: Path

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from awkward_fronts import AWKWARD_FRONTS
 from opened_report import IN_BROWSER, Opened, first_column
-from report_page import HOSTILE, OUTCOMES
+from report_page import HOSTILE, OUTCOMES, hostile_record
 from run_record_example import example_record
 
 from nas.results.run import Run
@@ -227,6 +227,11 @@ def test_hostile_names_are_text_everywhere(opened: Opened) -> None:
     tab = opened.tab
     tab.evaluate("Page.change({ picked: [0, 1], card: 0, only: '' })")
     assert HOSTILE in tab.inner_text("#card")
+    for number, winner in enumerate(hostile_record().front):
+        tab.evaluate(f"Page.change({{ card: Page.run.winners[{number}].at }})")
+        times = winner.layer_times
+        assert times is not None
+        assert HOSTILE in tab.inner_text("#card .times" if times.layers else "#card p.soft >> nth=-1")
     tab.keyboard.press("Escape")
     assert HOSTILE in tab.text_content("#compare")
     assert HOSTILE in tab.inner_html("#compare").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

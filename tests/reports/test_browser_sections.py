@@ -1,4 +1,4 @@
-"""What a search teaches, in a real browser: plots, controls by click and by key, several runs, and live pages."""
+"""In a real browser: what a search teaches, several runs, live pages, and the latency by layer in a card."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from opened_report import IN_BROWSER
 from report_page import hostile_record
-from run_record_example import example_record
+from run_record_example import LAYERS, example_record
 from served_runs import HOSTILE, runs_folder
 
 from nas.reports.comparison import render_comparison
 from nas.reports.report import render_report
+from nas.results.winner import Winner
 from nas.serving.server import serving
 
 pytestmark = IN_BROWSER
@@ -117,3 +119,42 @@ def test_runs_are_shown_live(tab: Any, tmp_path: Path) -> None:
         finally:
             server.shutdown()
             thread.join()
+
+
+def show_card(tab: Any, winner: Winner) -> None:
+    tab.evaluate("(id) => Page.change({ card: Page.run.place(id) })", winner.architecture.id)
+
+
+def test_a_card_divides_the_latency_among_layers(tab: Any, tmp_path: Path) -> None:
+    """A table with bars in the order of the model, or the largest first by a key; else a sentence says why not."""
+    front = example_record().front
+    (many,) = (winner for winner in front if winner.layer_times == LAYERS)
+    opened(tab, tmp_path, render_report(example_record()))
+    show_card(tab, many)
+    cells = tab.locator("#card .times tbody tr").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].map((c) => c.innerText.trim()))"
+    )
+    assert [cell[0] for cell in cells] == [*(layer.name for layer in LAYERS.layers), "5 other operators"]
+    milliseconds = [*(layer.ms for layer in LAYERS.layers), LAYERS.others_ms]
+    assert [float(cell[2]) for cell in cells] == pytest.approx(milliseconds, rel=5e-3)
+    scaled = [LAYERS.scaled(ms, many.value("latency_ms")) for ms in milliseconds]
+    assert [float(cell[3]) for cell in cells] == pytest.approx(scaled, rel=5e-3)
+    assert [cell[4] for cell in cells] == [f"{100 * LAYERS.share(ms):.1f} %" for ms in milliseconds]
+    widths = tab.locator("#card .times .share").evaluate_all(
+        "bars => bars.map((bar) => bar.getBoundingClientRect().width)"
+    )
+    assert np.argmax(widths) == np.argmax(milliseconds)
+    tab.focus("#card button:text('Largest share first')")
+    tab.keyboard.press("Enter")
+    sorted_names = tab.locator("#card .times tbody th").all_inner_texts()
+    assert sorted_names[0] == LAYERS.longest(1)[0].name
+    assert sorted(sorted_names) == sorted(cell[0] for cell in cells)
+    tab.keyboard.press("Space")
+    assert tab.locator("#card .times tbody th").all_inner_texts() == [cell[0] for cell in cells]
+    for winner in front:
+        show_card(tab, winner)
+        told = " ".join(tab.inner_text("#card").split())
+        if winner.layer_times is None:
+            assert "This run did not record how the latency divides among layers." in told
+        elif winner.layer_times.reason:
+            assert f"is not known: {winner.layer_times.reason}" in told

@@ -11,12 +11,13 @@ import onnx
 import pytest
 from awkward_fronts import AWKWARD_FRONTS
 from report_page import OUTCOMES, Page, column, counts, example_page, ids
-from run_record_example import architecture_at, energy_record, example_record
+from run_record_example import LAYERS, architecture_at, energy_record, example_record
 
 from nas.reports.candidates import PredictionCheck
+from nas.reports.page import models
 from nas.reports.page.entries import entries_of
 from nas.reports.page.graphs import layers_in
-from nas.reports.page.models import bundle_link
+from nas.reports.page.models import bundle_link, winners_json
 from nas.reports.page.next_steps import next_steps
 from nas.reports.page.packing import packed_counts, packed_floats
 from nas.reports.page.trust import trust_answers
@@ -140,6 +141,26 @@ def answers(record: Run) -> dict[str, str]:
         each.question: f"{each.verdict}. {each.sentence}"
         for each in trust_answers(record.front, record.fits, record.rows)
     }
+
+
+def test_the_latency_by_layer_is_the_journals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it is there beside the measured latency, or the reason; a page of many winners has it of the first."""
+    front = example_record().front
+    places = {winner.architecture: place for place, winner in enumerate(front)}
+    known = {w.architecture.id: each["times"] for w, each in zip(front, winners_json(front, places), strict=True)}
+    (many,) = (winner for winner in front if winner.layer_times == LAYERS)
+    assert known[many.architecture.id] == {
+        "layers": [[layer.name, layer.kind, layer.ms] for layer in LAYERS.layers],
+        "others": 5,
+        "others_ms": LAYERS.others_ms,
+        "total_ms": LAYERS.total_ms,
+        "latency_ms": many.value("latency_ms"),
+    }
+    assert {"reason": "torch-cpu does not tell how long each operator takes."} in known.values()
+    assert None in known.values()
+    monkeypatch.setattr(models, "MOST_DRAWN", 0)
+    texts = [each["times"] for each in winners_json(front, places)]
+    assert texts.count({"reason": "the report tells it of 0 winners only."}) == 2
 
 
 def test_trust_is_told_plainly() -> None:

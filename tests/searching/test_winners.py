@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from nas.searching.winners.misses import say_only_misses
 from nas.tasks.images.images import Images
 from nas.tasks.images.splits import Split
 from nas.values.evaluation import Evaluation
+from nas.values.layer_times import LayerTime, LayerTimes
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 
@@ -69,11 +70,45 @@ def test_a_winner_knows_the_error_of_always_answering_the_most_frequent_class(tm
     read = nas.load_run(front.run_folder).front
     assert read.nothing_learned == front.nothing_learned
     for winner in read:
+        assert winner.layer_times is None, "the bench cannot profile"
         assert winner.confusion is not None
         assert list(winner.confusion["names"]) == [str(digit) for digit in range(10)]
         counts_CC = np.array(winner.confusion["counts"])
         assert counts_CC.sum(axis=1).tolist() == [len(labels) - 100, 100, *([0] * 8)]
         assert 1 - np.trace(counts_CC) / len(labels) == pytest.approx(winner.test_error)
+
+
+PROFILED = LayerTimes.of([LayerTime("first <b>", "Conv", 0.25), LayerTime("second", "Gemm", 0.5)])
+BROKEN = LayerTimes(reason="the profiler has no counters.")
+
+
+@pytest.mark.parametrize("answer", [[PROFILED, BROKEN], TargetError("the board is gone")], ids=["told", "no target"])
+def test_a_winner_has_its_latency_by_layer_or_the_reason(
+    tmp_path: Path, answer: list[LayerTimes] | TargetError
+) -> None:
+    """Each winner is profiled once, after its measurement, and none is lost if that fails; candidates never are."""
+    profiled: list[Path] = []
+
+    class Profiling(FakeBench):
+        def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None]) -> list[LayerTimes]:
+            profiled.extend(model.path for model in models)
+            if isinstance(answer, TargetError):
+                raise answer
+            return answer
+
+    diary = Diary()
+    instruments = Instruments(bench=Profiling(Faulty()), looks_apart=False, clock=FakeClock(), stopwatch=FakeClock())
+    front = nas.search(BASE, space=Faulty(), runs=tmp_path, progress=diary, instruments=instruments)
+    assert sorted(path.parent.name for path in profiled) == sorted(winner.architecture.id for winner in front)
+    read = nas.load_run(front.run_folder).front
+    assert [winner.layer_times for winner in read] == [winner.layer_times for winner in front]
+    found = [winner.layer_times for winner in read]
+    if isinstance(answer, TargetError):
+        assert found == [LayerTimes(reason="the board is gone")] * 2
+        assert any("could not be profiled: the board is gone" in text for text in diary.news)
+    else:
+        assert sorted(found, key=repr) == sorted(answer, key=repr)
+    assert [each["layer_times"] for each in read.to_json()["winners"]] == [each.to_json() for each in found if each]
 
 
 @pytest.mark.parametrize("surely", [True, False])

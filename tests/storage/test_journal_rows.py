@@ -80,6 +80,16 @@ ROWS: tuple[Row, ...] = (
     ),
     Evaluation("measure", WIDE, measurements={"latency_ms": Measurement("latency_ms", "cpu", ((1.0, 1.1), (0.9,)))}),
     Evaluation("winner", WIDE, 3, failure=Failure("export", "the exporter gave up")),
+    Evaluation(
+        "winner",
+        NARROW,
+        3,
+        details={
+            "test_error": 0.1,
+            "test_interval": [0.05, 0.2],
+            "layer_times": {"layers": [{"name": "stem", "kind": "Conv", "ms": 0.25}], "others": 2, "others_ms": 0.5},
+        },
+    ),
 )
 
 

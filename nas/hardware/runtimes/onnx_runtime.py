@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from nas.formats.onnx_file import (
 )
 from nas.formats.onnx_session import Arrays, load_onnxruntime
 from nas.hardware.machine import products_of_bytes_overflow
+from nas.hardware.runtimes.profiles import onnxruntime_times, run_to_profile
 from nas.hardware.runtimes.runtime import (
     Deployed,
     Float32Array,
@@ -34,6 +36,7 @@ from nas.hardware.runtimes.runtime import (
     without_logged_warnings,
 )
 from nas.storage.scratch import temporary_folder
+from nas.values.layer_times import LayerTime
 from nas.values.measurement import OPERATORS
 from nas.values.target import Target
 
@@ -86,18 +89,32 @@ class OnnxRuntimeCpu(Runtime):
     def open(self, path: Path, target: Target) -> OnnxSession:
         return OnnxSession(path, target)
 
+    def layer_times(self, path: Path, target: Target) -> list[LayerTime]:
+        """Return the operators of the optimised graph with their times, as ONNX Runtime's profiler counts them."""
+        with temporary_folder("profile") as folder:
+            session = OnnxSession(path, target, folder / "profile")
+            runs = run_to_profile(session.run)
+            events = json.loads(session.end_profile().read_text(encoding="utf-8", errors="replace"))
+        return onnxruntime_times(events, runs)
+
 
 @final
 class OnnxSession:
-    """An inference session with fixed inputs. Floating-point inputs are standard normal."""
+    """An inference session with fixed inputs. Floating-point inputs are standard normal.
 
-    def __init__(self, model: Path, target: Target) -> None:
+    With ``profile``, the beginning of a file's path, each inference is profiled into that file.
+    """
+
+    def __init__(self, model: Path, target: Target, profile: Path | None = None) -> None:
         onnxruntime = load_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = target.threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         self._model, self._options = model, options
         self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self._inputs = inputs_of(read_onnx(model), target.batch)
@@ -107,6 +124,10 @@ class OnnxSession:
 
     def run(self) -> None:
         self._session.run(None, self._feed)
+
+    def end_profile(self) -> Path:
+        """End profiling, and return the file of its events."""
+        return Path(self._session.end_profiling())
 
     def outputs(self, inputs: Arrays) -> Float32Array:
         feed = {declared.name: each for declared, each in zip(self._inputs, inputs, strict=True)}

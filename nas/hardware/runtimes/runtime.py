@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.environments import Environment
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in
+from nas.values.layer_times import LayerTime
 from nas.values.target import ModelFormat, Target
 
 Float32Array = npt.NDArray[np.float32]
@@ -102,6 +103,18 @@ class Runtime(Protocol):
 
     def open(self, path: Path, target: Target) -> Session:
         """Open the path that ``deploy`` returned. Any exception means that the runtime refuses the model."""
+
+
+@runtime_checkable
+class ProfilingRuntime(Protocol):
+    """A runtime that can also tell the latency by layer. This is optional: winners of others have none."""
+
+    def layer_times(self, path: Path, target: Target) -> Sequence[LayerTime]:
+        """Return the operators that run in an inference of a deployed model, in their order, with their times.
+
+        It is called in the measuring process, once for each winner, and should take about a second. Any exception is
+        recorded as the reason why the times are not known.
+        """
 
 
 def load_runtime(name: str, options: Iterable[tuple[str, str]] = ()) -> Runtime:

@@ -27,7 +27,7 @@ from nas.errors import CandidateError, TargetError
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import Meter, energy_mj, measure_idle_w, measure_window
 from nas.hardware.machine import clock_mhz, fastest_cores, governor, processor_name
-from nas.hardware.runtimes.runtime import Runtime, Session, TimedSession, load_runtime
+from nas.hardware.runtimes.runtime import ProfilingRuntime, Runtime, Session, TimedSession, load_runtime
 from nas.values.target import Target
 
 SETTLED = 0.02
@@ -157,7 +157,10 @@ class Server:
         self._meter: tuple[Meter, float] | None = None
 
     def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the reply to one request. Its ``op`` is conditions, deploy, time, memory, energy or outputs."""
+        """Return the reply to one request.
+
+        Its ``op`` is conditions, deploy, time, memory, energy, outputs or layers.
+        """
         target = Target.parse(request["target"])
         runtime = self._load(request["implementation"], target)
         match request["op"]:
@@ -180,6 +183,9 @@ class Server:
                 return self._energy(runtime, request, target)
             case "outputs":
                 return _outputs(runtime, request, target)
+            case "layers":
+                assert isinstance(runtime, ProfilingRuntime), "a bench asks no other runtime"
+                return {"layers": [each.to_json() for each in runtime.layer_times(Path(request["model"]), target)]}
         raise AssertionError(request)
 
     def _energy(self, runtime: Runtime, request: Mapping[str, Any], target: Target) -> dict[str, Any]:

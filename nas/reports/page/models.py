@@ -12,11 +12,14 @@ from nas.hardware.roofline import rate_text, share_text
 from nas.reports.page.graphs import layers_in
 from nas.results.front import Front
 from nas.results.winner import Winner, broken_text
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, printable
 from nas.values.metric import readable
 
 MOST_DRAWN = 200
-"""The most winners whose layers are read from their bundles; further ones are drawn by their choices."""
+"""The most winners whose layers are read from their bundles; further ones are drawn by their choices.
+
+The page has the latency by layer of these too.
+"""
 
 
 def winners_json(
@@ -41,6 +44,7 @@ def winners_json(
                 "facts": _facts(winner, front.gco2e_per_kwh),
                 "layers": layers_in(winner.bundle) if number < MOST_DRAWN and winner.bundle is not None else None,
                 "confusion": winner.confusion,
+                "times": _times(winner, is_kept=number < MOST_DRAWN),
             }
         )
     return found
@@ -84,3 +88,19 @@ def _facts(winner: Winner, grams_per_kwh: float | None) -> list[list[str]]:
             ["Largest difference of outputs between the exported and the trained model", f"{winner.parity:.2g}"]
         )
     return facts
+
+
+def _times(winner: Winner, *, is_kept: bool) -> dict[str, Any] | None:
+    """Return a winner's latency by layer beside its measured latency; None if the run did not record it."""
+    times, latency = winner.layer_times, winner.measurements.get("latency_ms")
+    if times is None:
+        return None
+    if times.reason or not is_kept:
+        return {"reason": printable(times.reason or f"the report tells it of {MOST_DRAWN} winners only.")}
+    return {
+        "layers": [[printable(layer.name), printable(layer.kind), layer.ms] for layer in times.layers],
+        "others": times.others,
+        "others_ms": times.others_ms,
+        "total_ms": times.total_ms,
+        "latency_ms": None if latency is None else latency.median,
+    }

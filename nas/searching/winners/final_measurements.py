@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
-from nas.hardware.bench import Bench, Outcome
+from nas.hardware.bench import Bench, Outcome, ProfilingBench
 from nas.hardware.runtimes.runtime import Deployed
 from nas.searching.state import RunState
 from nas.searching.winners.bundles import BundleMaker
 from nas.space.architecture import Architecture
 from nas.space.parts.training_parts import PLAIN, PRECISION
 from nas.storage.scratch import temporary_folder
+from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
 
 ENERGY = "energy_mj"
@@ -32,6 +33,7 @@ class FinalMeasurements:
         self._bundles = bundles
         self._precision_of = state.beliefs.training_parts.precision_of
         self._plain: dict[Architecture, Mapping[str, Measurement]] = {}
+        self._layer_times: dict[Architecture, LayerTimes] = {}
 
     def take(self, deployed: Mapping[Architecture, Deployed]) -> dict[Architecture, Outcome]:
         """Return the outcome of each winner, and keep those of the same weights in fp32 for ``plain_of``."""
@@ -49,6 +51,7 @@ class FinalMeasurements:
                 outcomes |= zip(group, self._measured(bench, list(group.values()), rng), strict=True)
         sound = {a: each for a, each in outcomes.items() if not isinstance(each, CandidateError)}
         self._plain |= {a: each for a, each in sound.items() if self._precision_of(a) == PLAIN}
+        self._profile({a: model for a, model in deployed.items() if a in sound})
         return {architecture: outcomes[architecture] for architecture in deployed}
 
     def plain_of(self, winner: Architecture) -> Mapping[str, Measurement]:
@@ -58,6 +61,27 @@ class FinalMeasurements:
         plain = self._in_fp32(winner)
         earlier = self._state.beliefs.winners.get(plain)
         return self._plain.get(plain, {} if earlier is None else earlier.measurements)
+
+    def layer_details(self, winner: Architecture) -> dict[str, Any]:
+        """Return the detail of a winner's row that tells its latency by layer; none if its bench cannot profile."""
+        found = self._layer_times.get(winner)
+        return {} if found is None else {"layer_times": found.to_json()}
+
+    def _profile(self, deployed: Mapping[Architecture, Deployed]) -> None:
+        """Note each winner's latency by layer, or why it is not known: no winner is lost for lack of it."""
+        say, advance = self._state.progress.say, self._state.progress.advance
+        for precision in dict.fromkeys(map(self._precision_of, deployed)):
+            group = {a: model for a, model in deployed.items() if self._precision_of(a) == precision}
+            bench = self._state.resolved.bench_of(next(iter(group)))
+            if not isinstance(bench, ProfilingBench):
+                continue
+            self._state.progress.stage("profiling winners", len(group))
+            try:
+                found = bench.layer_times(list(group.values()), advance)
+            except TargetError as error:
+                say(f"winners have no latency by layer, because they could not be profiled: {error}")
+                found = [LayerTimes(reason=str(error))] * len(group)
+            self._layer_times |= zip(group, found, strict=True)
 
     def _in_fp32(self, architecture: Architecture) -> Architecture:
         siblings = self._state.beliefs.training_parts.siblings(architecture)

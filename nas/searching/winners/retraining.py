@@ -231,12 +231,16 @@ class Retraining:
         state.schedule.learn(FINISHING, len(architectures), state.spent_s - began_s)
 
     def _details(self, architecture: Architecture, retrained: Evaluation, error: float | None) -> dict[str, Any]:
-        """Return what the row of a winner says of its training and its further seeds. One that failed has no error."""
+        """Return what the row of a winner says of its training, its further seeds and its layers.
+
+        One that failed has no error.
+        """
         if error is None:
             return self._plan.details
         kept = ("epochs", "start", "teacher", "items", RETRAINING)
         training = {key: retrained.details[key] for key in kept if key in retrained.details}
-        return {**training, **self._seeds.details(architecture, error)}
+        layers = self._measurements.layer_details(architecture)
+        return {**training, **self._seeds.details(architecture, error), **layers}
 
 
 def run_plan(state: RunState) -> RetrainingPlan:

@@ -75,6 +75,7 @@
     parts.push(heading("How it is built"));
     if (winner?.layers) parts.push(...drawing.layers(winner.layers));
     parts.push(drawing.choices(i, run.best));
+    if (winner && !run.table) parts.push(heading("Latency by layer"), ...drawing.layerTimes(winner.times));
     if (winner?.confusion) parts.push(heading("Confusion matrix on the test split"), drawing.confusion(winner.confusion));
     parts.push(heading("What happened to it"), history(i));
     return parts;

@@ -63,5 +63,37 @@
     })));
     return el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Confusion matrix" }, el("table", { class: "confusion" }, el("thead", {}, head), el("tbody", {}, body)));
   }
-  Page.drawing = { layers, choices, confusion };
+
+  /* Operators with their shares as bars, in the order in which they run, or the largest first. */
+  function layerTimes(times) {
+    const note = (...parts) => el("p", { class: "soft" }, ...parts);
+    if (!times) return [note("This run did not record how the latency divides among layers.")];
+    if (times.reason) return [note("How the latency divides among layers is not known: ", times.reason)];
+    const { total_ms: total, latency_ms: latency } = times;
+    const rows = [...times.layers];
+    if (times.others) rows.push([`${times.others} other operator${times.others === 1 ? "" : "s"}`, "", times.others_ms]);
+    const most = Math.max(...rows.map(([, , ms]) => ms));
+    const number = (ms) => el("td", { class: "number" }, Charts.general(ms, 3));
+    const line = ([name, kind, ms]) => {
+      const bar = el("span", { class: "share", "aria-hidden": "true" });
+      bar.style.width = `${(100 * ms) / most}%`;
+      return el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, kind), number(ms), latency === null ? null : number((latency * ms) / total),
+        el("td", {}, `${Charts.fixed((100 * ms) / total, 1)} %`, bar));
+    };
+    const body = el("tbody", {}, rows.map(line));
+    const titles = ["Operator", "Type", "Profiled, ms", ...(latency === null ? [] : ["Of the latency, ms"]), "Share"];
+    const order = el("button", { type: "button", "aria-pressed": "false", click: () => {
+      const isPressed = order.getAttribute("aria-pressed") !== "true";
+      order.setAttribute("aria-pressed", String(isPressed));
+      body.replaceChildren(...(isPressed ? [...rows].sort((a, b) => b[2] - a[2]) : rows).map(line));
+    } }, "Largest share first");
+    const against = latency === null ? "" : ` The latency, measured without the profiler, is ${Charts.general(latency, 4)} ms, and is divided here by the shares.`;
+    return [
+      el("p", { class: "buttons" }, order),
+      el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Latency by layer" },
+        el("table", { class: "times" }, el("thead", {}, el("tr", {}, titles.map((title) => el("th", { scope: "col" }, title)))), body)),
+      note(`The profiler's times add up to ${Charts.general(total, 4)} ms: it takes time itself, and leaves out the work between operators.${against}`),
+    ];
+  }
+  Page.drawing = { layers, choices, confusion, layerTimes };
 })();
