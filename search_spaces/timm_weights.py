@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import pickle
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nas
+from search_spaces.tensor_files import tensors_in, unreadable
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 HUB, NONE = "hub", "none"
+NESTED = ("state_dict_ema", "state_dict", "model")
+"""The names under which timm's training script puts weights; the averaged ones are those that it evaluates."""
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 _MOST_NAMED = 5
 _CONNECT_S = 5.0
@@ -56,7 +57,7 @@ def check_weights(models: Sequence[str], weights: str) -> None:
         if path.suffix == ".safetensors":
             _check_whole(path)
         else:
-            read_weights(path)
+            tensors_in(path, NESTED)
 
 
 def _check_whole(path: Path) -> None:
@@ -65,13 +66,12 @@ def _check_whole(path: Path) -> None:
 
     try:
         with safe_open(path, framework="pt") as file:
-            _some(dict.fromkeys(file.keys()), path)
+            if not file.keys():  # timm would download others in their place
+                raise nas.RecipeError(
+                    f"weights must be tensors by name, as of model.state_dict(), but {path} holds none."
+                )
     except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> nas.RecipeError:
-    return nas.RecipeError(f"the weights in {path} cannot be read: {' '.join(str(error).split()):.200}")
+        raise unreadable(path, error) from error
 
 
 def origin_of(model: str, weights: str) -> dict[str, str]:
@@ -150,46 +150,6 @@ def file_in(folder: Path, model: str) -> Path | None:
     return None
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file by name.
-
-    Raises:
-        RecipeError: it cannot be read, holds something else, or is a pickle that may run code.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    found: object
-    try:
-        if path.suffix == ".safetensors":
-            return _some(load_file(path), path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles of another protocol, which are read or refused below
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise nas.RecipeError(
-            f"weights must be safetensors, or a pickle of tensors alone, but {path} holds other objects, whose loading "
-            "may run code. Save model.state_dict() with safetensors.torch.save_file."
-        ) from error
-    except (OSError, RuntimeError, EOFError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
-    if isinstance(found, Mapping):
-        for key in ("state_dict_ema", "state_dict", "model"):
-            if isinstance(found.get(key), Mapping):
-                found = found[key]
-                break
-    are_tensors = isinstance(found, Mapping) and all(isinstance(each, torch.Tensor) for each in found.values())
-    return _some(dict(found) if are_tensors else {}, path)  # type: ignore[call-overload]
-
-
-def _some(tensors: Mapping[Any, Any], path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors. Raises RecipeError if there are none: timm would download others in their place."""
-    if not tensors:
-        raise nas.RecipeError(f"weights must be tensors by name, as of model.state_dict(), but {path} holds none.")
-    return {str(name): tensor for name, tensor in tensors.items()}
-
-
 def load_into(module: nn.Module, model: str, weights: str, channels: int, size: Mapping[str, Any]) -> None:
     """Load a model's trained weights into a module that timm built. The head of another number of classes stays new.
 
@@ -207,7 +167,7 @@ def load_into(module: nn.Module, model: str, weights: str, channels: int, size: 
         path = file_in(Path(weights), model)
         if path is None:
             raise nas.CandidateError("build", f"the folder {weights} has no weights of {model}.")
-        tensors = read_weights(path)
+        tensors = tensors_in(path, NESTED)
         overlay = {"state_dict": tensors, "num_classes": _classes_in(tensors, module)}
     classes = int(module.num_classes)  # type: ignore[arg-type]
     with _notes_of_loading() as notes:

@@ -1,14 +1,14 @@
-"""Weights from files: safetensors, or a pickle that torch opens without running code."""
+"""Weights of a parent from files, and how they fit its module."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from nas.errors import RecipeError
+from search_spaces.tensor_files import tensors_in
 
 NESTED = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 """The names under which training scripts put weights beside other things."""
@@ -26,40 +26,11 @@ def read_weights(path: str) -> dict[str, torch.Tensor]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise RecipeError(f"weights must be a file of tensors, such as weights.safetensors, but {path!r} is none.")
-    found = _from_safetensors(file) if file.suffix == ".safetensors" else _from_pickle(file)
+    found = tensors_in(file, NESTED)
     for prefix in PREFIXES:
         if found and all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return found
-
-
-def _from_safetensors(file: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        found: dict[str, torch.Tensor] = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise RecipeError(f"weights in {file} must be safetensors, but cannot be read: {error}.") from error
-    return found
-
-
-def _from_pickle(file: Path) -> dict[str, torch.Tensor]:
-    try:
-        held: object = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise RecipeError(
-            f"weights must be tensors alone, but {file} is a pickle that needs to run code, which is refused. Save "
-            "them by safetensors.torch.save_file(model.state_dict(), 'weights.safetensors') where they come from."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise RecipeError(f"weights in {file} cannot be read: {' '.join(str(error).split()):.200}") from error
-    for name in NESTED:
-        if isinstance(held, Mapping) and isinstance(held.get(name), Mapping):
-            held = held[name]
-    if not isinstance(held, Mapping) or not held or not all(isinstance(each, torch.Tensor) for each in held.values()):
-        raise RecipeError(f"weights must be tensors by name, but {file} holds a {type(held).__name__}.")
-    return {str(name): tensor for name, tensor in held.items()}
 
 
 def mismatches(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> list[str]:

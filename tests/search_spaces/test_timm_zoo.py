@@ -25,6 +25,7 @@ from nas.space.search_space import enumerate_space, sample
 from nas.space.signature import image_signature
 from nas.space.tracing import build_checked, trace_layers
 from search_spaces import timm_descriptions, timm_weights, timm_zoo
+from search_spaces.tensor_files import tensors_in
 from search_spaces.timm_models import SHIPPED, chosen_models, read_facts
 from search_spaces.timm_zoo import TimmZoo
 
@@ -225,7 +226,7 @@ class TestWeights:
         for content in (b"nothing", file.read_bytes()[:-1]):
             file.write_bytes(content)
             with pytest.raises(RecipeError, match="cannot be read"):
-                timm_weights.read_weights(file)
+                tensors_in(file, timm_weights.NESTED)
             with pytest.raises(RecipeError, match="cannot be read"):
                 check_start(zoo(models=CONVNET, weights=str(tmp_path)))
 

@@ -1,0 +1,67 @@
+"""Tensors from files: safetensors, or a pickle that torch opens without running code."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import RecipeError
+
+if TYPE_CHECKING:  # spaces are listed without it
+    import torch
+
+
+def tensors_in(path: Path, nested: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file by name, on the CPU.
+
+    ``nested`` are names under which training scripts put them beside other things, those first that are preferred.
+
+    Raises:
+        RecipeError: the file cannot be read, holds no tensors by name, or is a pickle that needs to run code.
+    """
+    from torch import Tensor
+
+    held = _of_safetensors(path) if path.suffix == ".safetensors" else _of_pickle(path)
+    for name in nested:
+        if isinstance(held, Mapping) and isinstance(held.get(name), Mapping):
+            held = held[name]
+    if not isinstance(held, Mapping) or not held or not all(isinstance(each, Tensor) for each in held.values()):
+        raise RecipeError(f"weights must be tensors by name, as of model.state_dict(), but {path} holds none.")
+    return {str(name): tensor for name, tensor in held.items()}
+
+
+def _of_safetensors(path: Path) -> object:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from error
+
+
+def _of_pickle(path: Path) -> object:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of another protocol, which are read or refused
+            held: object = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RecipeError(
+            f"weights must be safetensors, or a pickle of tensors alone, but {path} is a pickle that needs to run "
+            "code, which is refused. Save them by safetensors.torch.save_file(model.state_dict(), "
+            "'weights.safetensors') where they come from."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise unreadable(path, error) from error
+    return held
+
+
+def unreadable(path: Path, error: Exception) -> RecipeError:
+    """Return the error for a file that is damaged, or of another format."""
+    form = " must be safetensors, but" if path.suffix == ".safetensors" else ""
+    return RecipeError(f"weights in {path}{form} cannot be read: {' '.join(str(error).split()):.200}")
