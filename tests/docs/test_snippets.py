@@ -131,6 +131,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
     "docs/own-task.md": tones,
     "docs/predictors.md": mobile_table,
     "docs/own-data.md": digit_arrays,
+    "docs/exporting.md": finished_run,
     "docs/results.md": finished_run,
 }
 

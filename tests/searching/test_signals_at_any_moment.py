@@ -33,7 +33,9 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send"),
     pytest.mark.usefixtures("onnx_profile"),  # so that not every command looks for it
 ]
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+KINDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+SIGNALS = [number for number in KINDS if signal.getsignal(number) is not signal.SIG_IGN]
+"""Those that commands do not ignore: what ``nohup`` starts ignores SIGHUP."""
 SLOW_RUN = (*faults("slow", always=True), "--set", "space.seconds=0.1", *SHORT, *UNMEASURED, "--trials", "40")
 """It takes much longer than any of these tests waits."""
 WITHIN_S = 10.0
