@@ -55,10 +55,11 @@
     return svg;
   };
 
+  const trained = (run) => `${run.evaluations}${run.planned ? ` of ${run.planned}` : ""}`;
+  const notFinished = (run) => [run.stopped ? `${run.stopped} stopped early` : "", run.failed ? `${run.failed} failed` : ""].filter(Boolean).join(", ");
   const trainedText = (run) => {
     if (run.evaluations === undefined) return "";
-    const parts = [run.stopped ? `${run.stopped} stopped early` : "", run.failed ? `${run.failed} failed` : ""].filter(Boolean);
-    return `${run.evaluations}${run.planned ? ` of ${run.planned}` : ""}${parts.length ? ` (${parts.join(", ")})` : ""}`;
+    return `${trained(run)}${notFinished(run) ? ` (${notFinished(run)})` : ""}`;
   };
   const chosen = () => new Set([...document.querySelectorAll("input[name=run]:checked")].map((box) => box.value));
   let shown = "";
@@ -85,13 +86,14 @@
     facts(at("machine"), data.machine);
     if (data.evaluations === undefined) return;
     at("headline").textContent = data.headline;
+    const last = data.last_at ? new Date(1000 * data.last_at) : null;
     const tiles = [
       [data.state, "state", data.sentence],
-      [trainedText(data), "candidates trained", ""],
+      [trained(data), "candidates trained", notFinished(data)],
       [`${data.round} of ${data.rounds}`, "round", ""],
       [String(data.measured), "candidates measured", ""],
       [String(data.winners), "winners", ""],
-      [data.last_at ? new Date(1000 * data.last_at).toLocaleString() : "–", "last row", ""],
+      last ? [last.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }), "last row", last.toLocaleDateString()] : ["–", "last row", ""],
     ];
     at("tiles").replaceChildren(...tiles.map(([value, label, remark]) => el("li", {}, el("strong", {}, value), el("span", {}, label), el("small", {}, remark))));
     at("growth").replaceChildren(chart(data.growth));
