@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import os
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -108,6 +110,33 @@ def test_openvino_tells_the_nodes_that_ran(chain: Path) -> None:
     assert [found[0].name, found[-1].kind] == [HOSTILE, found[0].kind]
     assert found[-1].ms == max(layer.ms for layer in found) > 0
     assert {"Parameter", "Constant", "Result"}.isdisjoint(layer.kind for layer in found)
+
+
+def test_a_node_may_take_no_time_in_some_inferences(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO tells a node of less than a microsecond as not run. It still is a node that is executed."""
+    pytest.importorskip("openvino")
+    from nas.hardware.runtimes.openvino_runtime import OpenVinoSession
+
+    def node(name: str, microseconds: int) -> SimpleNamespace:
+        status = SimpleNamespace(name="EXECUTED" if microseconds else "NOT_RUN")
+        time = datetime.timedelta(microseconds=microseconds)
+        return SimpleNamespace(node_name=name, node_type="Add", status=status, real_time=time)
+
+    inferences = itertools.count()
+
+    class Request:
+        def infer(self, *, share_outputs: bool) -> None:
+            assert share_outputs
+
+        @property
+        def profiling_info(self) -> list[SimpleNamespace]:
+            return [node("fused", 0), node("small", next(inferences) % 2), node("large", 5)]
+
+    session = OpenVinoSession(chain, Target("openvino-cpu"), counts_time=True)
+    monkeypatch.setattr(session, "_request", Request())
+    small, large = session.layer_times()
+    assert (small.name, small.ms) == ("small", pytest.approx(0.0005))
+    assert (large.name, large.ms) == ("large", pytest.approx(0.005))
 
 
 class TestBench:
