@@ -33,7 +33,7 @@ SLOW = [name for name in NAMES if name.endswith("-compiled") or load_runtime(nam
 RUNTIMES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NAMES]
 INPUT_SHAPE = (1, 8, 8)
 BATCH = 2
-TIMEOUT_S = 120.0
+TIMEOUT_S = 240.0
 
 
 @dataclass(frozen=True)
