@@ -5,11 +5,12 @@
 
 The package ships ImageNet weights (Apache-2.0) as a pickle of tensors. They are put into timm's class by their order,
 in which all shapes agree, and kept as safetensors. With ``efficientnet-lite-pytorch`` installed, outputs are compared
-with those of the package's own class. The model is then tuned on ``--items`` pictures of Fashion-MNIST: this is the
-parent, the model that a user already has. ``nas shrink`` gets the same pictures, and ``--minutes`` for everything. Half
-of the pictures choose among candidates; winners learn from all of them, as the parent did. They are compared with
+with those of the package's own class. The model is then tuned on half of ``--items`` pictures of Fashion-MNIST: this
+is the parent, the model that a user already has. ``nas shrink`` gets all pictures, and ``--minutes`` for everything.
+Candidates that lose more than a twentieth of the parent's accuracy break a limit. The other half of the pictures
+chooses among candidates, and winners learn from all. So does the parent before it is compared with them. The others are
 
-- the parent at lower resolutions, tuned there for as many epochs as winners,
+- the parent at lower resolutions, tuned again there as winners are,
 - the parent, quantised to int8 after training,
 - the slowest winner's network within the wanted latency, trained from scratch on all cores for as long as the run took.
 
@@ -25,7 +26,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -56,6 +57,8 @@ CALIBRATION = 256
 KEPT_ACCURACY, KEPT_LATENCY = 0.99, 0.6
 VALIDATION_SHARE = 0.5
 PARENT_EPOCHS = 8
+LEAST_ACCURACY = 0.95
+"""The share of the parent's validation accuracy that candidates must keep. The run is told it as a limit."""
 SCRATCH_RATE = 5e-3
 """The learning rate of searches that train from scratch."""
 MEASURING = BenchSettings(rounds=5, max_rounds=15)
@@ -170,7 +173,7 @@ def kept_weights(path: Path, module: torch.nn.Module, train: Callable[[torch.nn.
 
 
 def recipe_of(minutes: float, sizes: Sequence[int], seed: int) -> dict[str, Any]:
-    """Return the keys for ``nas shrink``."""
+    """Return the keys for ``nas shrink``, without limits."""
     return {
         "name": "shrink",
         "seed": seed,
@@ -181,7 +184,7 @@ def recipe_of(minutes: float, sizes: Sequence[int], seed: int) -> dict[str, Any]
 
 
 def tuned(module: torch.nn.Module, task: nas.Task, settings: TrainingSettings, epochs: int) -> None:
-    """Train a module on all cores, on the pictures that are not tested."""
+    """Train a module on all cores, and print how far it is."""
     with torch_with(torch.get_num_threads(), seed=0):
         changed = replace(settings, epochs=epochs, threads=torch.get_num_threads(), time_limit_s=math.inf)
         for report in nas.Trainer(changed).train(module, task):
@@ -225,24 +228,28 @@ def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed
     settings = retraining_settings(nas.Recipe.from_mapping(shrinking_values(keys, **options)))
     space: Any = nas.load_space("shrunk", options, task.signature)
     view = task.prepared_for(nas.wishes_of(space, space.parent))
-    own = folder / "parent.safetensors"
-    module = kept_weights(own, space.parent_module(), lambda new: tuned(new, view, settings, PARENT_EPOCHS))
-
+    own, before = folder / "parent.safetensors", replace(settings, use_validation=False)
+    module = kept_weights(own, space.parent_module(), lambda new: tuned(new, view, before, PARENT_EPOCHS))
+    accuracy = 1 - nas.error_of(module, view.validation, view)
+    keys["limits"] = [f"error <= {1 - LEAST_ACCURACY * accuracy:.4f}"]
     front, wall_s = shrunk(folder, own, task, keys)
     recipe = nas.read_recipe(folder / "runs" / "shrink" / "recipe.toml")
-    largest = next(winner for winner in front if dict(winner.architecture) == dict(shrunk_space(recipe, task).parent))
-    winners = [largest, *(winner for winner in front if winner is not largest)]
-    in_fp32 = [(_title(winner, largest), winner.test_error, _model(winner)) for winner in winners]
-    others = [*smaller_pictures(folder, module, task, space, settings, sizes)]
-    within = [each for each in winners[1:] if each.value("latency_ms") <= KEPT_LATENCY * largest.value("latency_ms")]
+    parent = dict(shrunk_space(recipe, task).parent)
+    winners = [winner for winner in front if dict(winner.architecture) != parent]
+
+    (_, whole, _), *others = again(folder, module, task, space, settings, [task.input_shape[-1], *sizes])
+    in_fp32 = [("parent", tested(whole, view)["error"].value, whole)]
+    in_fp32 += [(f"winner {winner.architecture.id}", winner.test_error, _model(winner)) for winner in winners]
+    costs = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, folder / "winners")
+    within = [k for k in range(1, len(costs)) if costs[k].median <= KEPT_LATENCY * costs[0].median]
     if within:
-        compared = max(within, key=lambda winner: winner.value("latency_ms"))
+        compared = winners[max(within, key=lambda k: costs[k].median) - 1]
         others.append(from_scratch(folder, compared, recipe, task, settings, wall_s))
     in_fp32 += [(name, tested(path, seen)["error"].value, path) for name, path, seen in others]
     latencies = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, folder / "together")
     points = [Point(*model[:2], each.median) for model, each in zip(in_fp32, latencies, strict=True)]
     int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
-    points.append(placed("parent in int8", _model(largest), int8, view, folder / "int8"))
+    points.append(placed("parent in int8", whole, int8, view, folder / "int8"))
     return points, wall_s
 
 
@@ -255,17 +262,20 @@ Exported = tuple[str, Path, nas.Task]
 """What a model is called, its ONNX file, and the pictures as it takes them."""
 
 
-def smaller_pictures(
+def again(
     folder: Path, parent: torch.nn.Module, task: Images, space: Any, settings: TrainingSettings, sizes: Sequence[int]
-) -> Iterator[Exported]:
-    """Tune the parent at lower resolutions, and yield each model."""
+) -> list[Exported]:
+    """Tune the parent again as winners are, on all pictures, at each resolution."""
+    found: list[Exported] = []
     for size in sizes:
-        view = task.prepared_for({**nas.wishes_of(space, space.parent), "image_size": size})
+        own = {} if size == task.input_shape[-1] else {"image_size": size}
+        view = task.prepared_for({**nas.wishes_of(space, space.parent), **own})
         train = partial(tuned, task=view, settings=settings, epochs=settings.epochs)
         module = kept_weights(folder / f"parent-{size}.safetensors", copy.deepcopy(parent), train)
         path = folder / f"parent-{size}.onnx"
         export_onnx(module, view.signature.inputs, 1, path)
-        yield f"parent at {size} px", path, view
+        found.append((f"parent at {size} px", path, view))
+    return found
 
 
 def from_scratch(
@@ -282,10 +292,6 @@ def from_scratch(
     path = folder / "scratch.onnx"
     export_onnx(module, view.signature.inputs, 1, path)
     return name, path, view
-
-
-def _title(winner: nas.Winner, parent: nas.Winner) -> str:
-    return "parent" if winner is parent else f"winner {winner.architecture.id}"
 
 
 def _model(winner: nas.Winner) -> Path:
