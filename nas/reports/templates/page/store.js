@@ -102,7 +102,7 @@ const Page = {};
     const shown = words.accuracy ? 1 - value : value;
     return words.share ? `${Charts.fixed(100 * shown, 2)} %` : Charts.general(shown, 4);
   };
-  /* "97.55 % test" with the metric's title, or "91.20 %" with the title and "(validation, by shared weights)". */
+  /* A value with its source: a winner's split stands before the metric's title, a candidate's in brackets behind it. */
   run.scored = (i) => {
     const text = run.qualityText(run.columns(run.quality).value[i]);
     const source = run.source(run.quality, i);
