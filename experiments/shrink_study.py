@@ -247,10 +247,11 @@ def study(folder: Path, task: Images, minutes: float, sizes: Sequence[int], seed
         compared = max(within, key=lambda winner: winner.value("latency_ms"))
         others.append(from_scratch(folder, compared, recipe, task, settings, wall_s))
     in_fp32 += [(name, tested(path, seen)["error"].value, path) for name, path, seen in others]
-    latencies = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, folder / "together")
-    points = [Point(*model[:2], each.median) for model, each in zip(in_fp32, latencies, strict=True)]
     int8 = nas.Recipe.from_mapping({**recipe.model_dump(exclude_none=True), "target": "onnxruntime-cpu:int8"})
-    points.append(placed("parent in int8", whole, int8, view, folder / "int8"))
+    with tempfile.TemporaryDirectory() as scratch:
+        latencies = measured_in_turns([path for *_, path in in_fp32], recipe, MEASURING, Path(scratch, "together"))
+        points = [Point(*model[:2], each.median) for model, each in zip(in_fp32, latencies, strict=True)]
+        points.append(placed("parent in int8", whole, int8, view, Path(scratch, "int8")))
     return points, wall_s
 
 
