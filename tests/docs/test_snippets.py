@@ -2,6 +2,7 @@
 
 Python blocks of a page run one after the other, as a reader would type them. A block after the comment
 ``<!-- slow -->`` runs only in the slow test of its page. Files that a page mentions are made beforehand.
+Two pages search as their readers do, with Ray and all defaults; the searches of the others are short.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import itertools
+import os
 import re
 import shlex
 import subprocess
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import environment
 from made_up_tones import write_tones
 from pages import ROOT, Block, all_blocks, blocks, commands, name_of, pages
 from PIL import Image
@@ -52,6 +55,9 @@ NOT_RUN = {
     "python -m pytest tests/samplers/test_surrogate_sampler.py": "starts the tests in the tests",
 }
 """Commands that are not checked here, each with its reason."""
+
+AS_READERS_DO = ("README.md", "docs/own-space.md")
+"""Pages whose searches have all defaults."""
 
 NOT_A_RECIPE = {"docs/plug-ins.md": "entry-points"}
 """Pages with TOML that belongs to another file, and what tells it."""
@@ -113,7 +119,7 @@ def digit_arrays(folder: Path) -> None:
 def finished_run(folder: Path) -> None:
     """A small search with three candidates."""
     overrides = ["measuring.max_rounds=5", "training.epochs=1", "retraining.epochs=1", "retraining.winners=2"]
-    options = [word for override in overrides for word in ("--set", override)]
+    options = ["--executor", "inline", *(word for override in overrides for word in ("--set", override))]
     command = [sys.executable, "-m", "nas", "search", "--name", "digits-mobilenet", "--data", "digits", "--trials", "3"]
     subprocess.run([*command, *options], cwd=folder, check=True, capture_output=True, timeout=400)
 
@@ -157,9 +163,17 @@ def test_slow_python_runs(page: Path, tmp_path: Path) -> None:
     """All blocks of a page are one program, in a process of its own."""
     PREPARED.get(name_of(page), lambda folder: None)(tmp_path)
     text = "\n".join(block.text for block in blocks(page) if block.language == "python")
-    (tmp_path / "snippet.py").write_text(text, encoding="utf-8")
+    path = filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))
+    first = "" if name_of(page) in AS_READERS_DO else "import short_searches\n"
+    (tmp_path / "snippet.py").write_text(first + text, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "snippet.py"], cwd=tmp_path, capture_output=True, text=True, timeout=880, check=False
+        [sys.executable, "snippet.py"],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=os.pathsep.join(path)),
+        capture_output=True,
+        text=True,
+        timeout=880,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
