@@ -12,16 +12,19 @@ import numpy as np
 import onnx
 import pytest
 from acting_bench import ActingBench
+from quick_profile import QUICK_PROFILE
 from quick_runs import OneChoice
 
 import nas
+from nas.bundles.forms import form_named, target_of
 from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
-from nas.hardware.target_profile import TargetProfile
+from nas.hardware.target_profile import profile_of
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.card import CARD
 from nas.results.bundled.manifest import MANIFEST, changes_in, write_manifest
 from nas.results.bundled.samples import SAMPLES
+from nas.values.target import Target
 
 ACTING = nas.Effort(bench=ActingBench())
 QUICK = nas.Effort(max_rounds=2, within=1.0)
@@ -188,19 +191,19 @@ def test_code_that_a_bundle_names_runs_only_if_it_is_trusted(bundle: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # each runtime's speed on this machine is measured first
+@pytest.mark.timeout(900)  # on a busy machine, torch takes minutes for a program
 @pytest.mark.parametrize(
     ("form", "more"),
     [("onnx", {"precision": "int8"}), ("openvino", {"dynamic_batch": True}), ("openvino", {"precision": "int8"}),
      ("torch", {})],
 )  # fmt: skip
-def test_forms_run_on_their_own_runtimes(
-    bundle: Path, form: str, more: dict[str, Any], onnx_profile: TargetProfile, digits: Any
-) -> None:
+def test_forms_run_on_their_own_runtimes(bundle: Path, form: str, more: dict[str, Any], digits: Any) -> None:
     """Each is made, compared with torch and measured on this machine, and predicts as the winner does."""
     if form == "openvino":
         pytest.importorskip("openvino")
     precision = more.get("precision", "fp32")
+    for target in {Target("onnxruntime-cpu"), target_of(form_named(form), precision, batch=1, threads=1)}:
+        profile_of(target, settings=QUICK_PROFILE)  # a thorough one takes a minute
     found = export(bundle, form, QUICK, space=OneChoice(), **more)
     if precision == "fp32":
         assert found.agreement.is_sound(precision)

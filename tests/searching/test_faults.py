@@ -78,6 +78,7 @@ def test_parts_that_the_target_refuses_become_rows_and_others_take_their_place(t
     assert_nothing_twice(run)
 
 
+@pytest.mark.slow
 def test_a_space_in_which_nothing_can_be_built_is_refused(tmp_path: Path) -> None:
     """The run does not begin, and the error names the line that fails."""
     done = run_nas("search", *faults("build", always=True), *SHORT, *INLINE, "--trials", "20", "--name", "run",
@@ -89,6 +90,7 @@ def test_a_space_in_which_nothing_can_be_built_is_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_space_in_which_nothing_can_be_trained_ends_after_ten_failures(tmp_path: Path) -> None:
     """Ten failed trainings in a row end the run too, and it has a report."""
     done = run_nas("search", *faults("nan", always=True), *SHORT, *UNMEASURED, *INLINE, "--trials", "20", "--name",
@@ -103,6 +105,7 @@ def test_a_space_in_which_nothing_can_be_trained_ends_after_ten_failures(tmp_pat
     ("fault", "says"),
     [("refused", "ONNX Runtime cannot run the exported model: "), ("export", "torch.onnx.export raised ")],
 )
+@pytest.mark.slow
 def test_winners_that_all_fail_become_rows_and_end_the_run_after_ten(
     fault: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

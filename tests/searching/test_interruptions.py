@@ -48,7 +48,7 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_to_go_on(tmp_path: Path, executo
     assert "\x1b" not in command.output
     command.wait_for_the_others(10)
     before = rows_of(run)
-    resumed = run_nas("search", "--resume", run)
+    resumed = run_nas("search", "--resume", run, *INLINE)  # other tests resume with Ray, which takes half a minute
     assert resumed.returncode == 0, resumed.stderr
     assert rows_of(run)[: len(before)] == before
     assert len(evaluations_of(run, "train")) == 2

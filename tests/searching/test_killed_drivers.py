@@ -38,7 +38,7 @@ MOMENTS = (
 """The driver is killed after these lines of output, or numbers of ended trainings."""
 
 
-RAY_MOMENTS = ("1 trained", "2 trained", "round 2/2: training", *MOMENTS[-2:])
+RAY_MOMENTS = ("1 trained", "round 2/2: training", "retraining winners")
 
 
 MOST_RUNS = 4

@@ -28,8 +28,8 @@ from nas.storage.journal_rows import Fit, RoundEnded, Row, TurnedAway
 from nas.values.evaluation import Evaluation
 
 SEED = int(os.environ.get("NAS_TEST_SEED", "0"))
-KILLS = int(os.environ.get("NAS_TEST_KILLS", "38"))
-RAY_KILLS = int(os.environ.get("NAS_TEST_RAY_KILLS", "12"))
+KILLS = int(os.environ.get("NAS_TEST_KILLS", "44"))
+RAY_KILLS = int(os.environ.get("NAS_TEST_RAY_KILLS", "6"))
 TRIALS = 12
 INLINE = ("--executor", "inline")
 RAY = ("--executor", "ray", "--set", "execution.workers=2")

@@ -125,6 +125,7 @@ class Trapped(OneChoice):
         return super().build(architecture)
 
 
+@pytest.mark.slow
 def test_what_hangs_or_exits_is_a_failed_row_and_the_search_goes_on(tmp_path: Path) -> None:
     """It ends with winners among the others. The search runs in this process, which is still there."""
     diary = Diary()
