@@ -184,6 +184,9 @@ BAD_INPUTS = {
     "onboarding onto a folder": BadInput((*ONBOARD, "--report", "."), ("--report takes the name of a file",), SOUND),
     "onboarding a counted metric": BadInput((*ONBOARD, "--metric", "params"), ("params",), SOUND),
     "onboarding a metric that no device has": BadInput(
-        (*ONBOARD, "--metric", "energy_mj"), ("needs the energy_mj of another device",), SOUND
+        (*ONBOARD, "--metric", "energy_mj"),
+        ("needs the energy_mj of another device",),
+        SOUND,
+        apart=True,  # its space is the user's there; one of the project would be built
     ),
 }

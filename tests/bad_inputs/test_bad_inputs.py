@@ -19,7 +19,7 @@ CASES = {
     for name, case in importlib.import_module(f"bad_inputs.{table}").BAD_INPUTS.items()
 }
 
-pytestmark = pytest.mark.usefixtures("onnx_profile", "tiny_space_here")  # so that commands take no time for these
+pytestmark = pytest.mark.usefixtures("onnx_profile", "small_spaces_here")  # so that commands take no time for these
 
 
 @pytest.mark.timeout(60)

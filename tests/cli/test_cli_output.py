@@ -115,25 +115,14 @@ def test_report_is_written_again(finished: tuple[Path, subprocess.CompletedProce
 def test_resuming_a_finished_run_by_command_changes_nothing(
     finished: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    """The same result is printed again, and no row is added."""
+    """The same result is printed again, and no row is added. Keys of the execution hold for this time only."""
     run, done = finished
-    before = rows_of(run)
-    again = run_nas("search", "--resume", run, "--json")
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout) == json.loads(done.stdout)
-    assert rows_of(run) == before
-
-
-def test_resuming_accepts_execution_keys(
-    finished: tuple[Path, subprocess.CompletedProcess[str]],
-) -> None:
-    """The keys hold for this time only; the run's recipe stays unchanged."""
-    run, done = finished
-    before = (run / "recipe.toml").read_bytes()
+    rows, recipe = rows_of(run), (run / "recipe.toml").read_bytes()
     again = run_nas("search", "--resume", run, *INLINE, "--set", "execution.workers=1", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == json.loads(done.stdout)
-    assert (run / "recipe.toml").read_bytes() == before
+    assert rows_of(run) == rows
+    assert (run / "recipe.toml").read_bytes() == recipe
 
 
 def test_a_dry_run_prints_the_recipe_alone(tmp_path: Path) -> None:

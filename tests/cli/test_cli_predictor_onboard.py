@@ -43,7 +43,7 @@ from nas.values.target import Target
 
 ONBOARD = ("predictor", "onboard")
 
-pytestmark = pytest.mark.usefixtures("tiny_space_here")
+pytestmark = pytest.mark.usefixtures("small_spaces_here")
 
 
 @pytest.fixture(name="table")

@@ -36,7 +36,7 @@ from nas.values.measurement import Measurement
 
 REPORT = ("predictor", "report")
 
-pytestmark = pytest.mark.usefixtures("tiny_space_here")
+pytestmark = pytest.mark.usefixtures("small_spaces_here")
 
 
 @pytest.fixture(name="table")

@@ -154,6 +154,7 @@ def test_the_real_command_refuses_the_same_way(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_an_unreachable_limit_ends_with_status_1(tmp_path: Path) -> None:
     """The request is valid, but no architecture can meet it."""
     done = run_nas("search", *SPACE, *SHORT, *UNMEASURED, *INLINE, "--limit", "params<=10", "--runs", tmp_path)

@@ -139,6 +139,7 @@ class TestInstall:
         assert version_of_pebble(install(new, said.append)) == "2.0"
         assert interpreter_of(old) is None
 
+    @pytest.mark.slow
     def test_a_requirement_that_cannot_be_had(self, tmp_path: Path) -> None:
         """The error contains pip's own message, and no complete installation is left."""
         environment = Environment("pebbles", (str(tmp_path / "nowhere"),))
@@ -147,6 +148,7 @@ class TestInstall:
         assert interpreter_of(environment) is None
         assert not folder_of(environment).exists()
 
+    @pytest.mark.slow
     def test_a_requirement_is_never_an_option(self, tmp_path: Path) -> None:
         """A requirement that begins with a dash is treated as a package name."""
         environment = Environment("pebbles", (f"--target={tmp_path / 'elsewhere'}",))
@@ -173,6 +175,7 @@ class TestInstall:
         assert interpreter_of(environment) is None
         assert version_of_pebble(install(environment, lambda line: None)) == "1.0"
 
+    @pytest.mark.slow
     def test_waits_for_another_installer(self, tmp_path: Path) -> None:
         """A second installer says that it waits, and continues when the first has ended."""
         environment = Environment("pebbles", (str(tmp_path / "nowhere"),))

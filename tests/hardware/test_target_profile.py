@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -33,13 +37,52 @@ def fresh_home(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path / "home"
 
 
+@pytest.fixture(name="known", scope="module")
+def known_profile(acting: Target) -> TargetProfile:
+    """The acting runtime's profile, in the home of this session."""
+    return profile_of(acting)
+
+
+@pytest.fixture(name="kept", scope="module")
+def kept_folder(known: TargetProfile) -> Path:
+    """Its folder."""
+    return home() / "targets" / known.fingerprint
+
+
 @pytest.fixture(name="known_home")
-def home_that_knows_the_target(acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home_that_knows_the_target(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with a copy of the acting runtime's profile."""
-    known = profile_of(acting)
-    shutil.copytree(home() / "targets" / known.fingerprint, tmp_path / "home" / "targets" / known.fingerprint)
+    shutil.copytree(kept, tmp_path / "home" / "targets" / kept.name)
     monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(name="conditions", scope="module")
+def known_conditions(acting: Target) -> Mapping[str, Any]:
+    """What a measuring process tells of the acting runtime and this machine."""
+    with MeasuringProcess(acting, 30.0) as process:
+        return process.conditions
+
+
+@pytest.fixture
+def nothing_measured(
+    known: TargetProfile, kept: Path, conditions: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new profile is a copy of the known one: measuring takes seconds, and these tests are about what is kept."""
+
+    def find(target: Target, hardware: object, folder: Path, settings: object) -> tuple[TargetProfile, bool]:
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        (folder / PROFILE).unlink()
+        small, large = (
+            None if path is None else folder / path.relative_to(kept)
+            for path in (known.reference, known.large_reference)
+        )
+        assert small is not None
+        return replace(known, reference=small, large_reference=large), False
+
+    process = contextlib.nullcontext(SimpleNamespace(conditions=conditions))
+    monkeypatch.setattr("nas.hardware.target_profile.MeasuringProcess", lambda *arguments: process)
+    monkeypatch.setattr("nas.hardware.target_profile._find", find)
 
 
 def profile(target: Target, **changes: object) -> tuple[TargetProfile, list[str]]:
@@ -93,6 +136,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.usefixtures("nothing_measured")
 @pytest.mark.parametrize(
     "damage", ["half", "no text", "another shape", "no reference", "empty reference", "a folder", "gone", *DAMAGES]
 )
@@ -129,6 +173,7 @@ def test_is_found_anew_where_it_cannot_be_read(acting: Target, known_home: Path,
     assert again.reference_ms == pytest.approx(first.reference_ms)
 
 
+@pytest.mark.usefixtures("nothing_measured")
 def test_of_batches_is_one_but_their_fingerprints_are_two(acting: Target, known_home: Path) -> None:
     """Two batch sizes share the reference speed, but have different fingerprints."""
     one, _ = profile(acting)
@@ -187,10 +232,8 @@ def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, mon
     assert profile(acting) == before
 
 
-def test_fingerprints_are_of_target_and_hardware(acting: Target) -> None:
+def test_fingerprints_are_of_target_and_hardware(acting: Target, conditions: Mapping[str, Any]) -> None:
     """The fingerprint covers everything that latencies depend on, and nothing that changes from hour to hour."""
-    with MeasuringProcess(acting, 30.0) as process:
-        conditions = process.conditions
     hardware = hardware_of(conditions)
     assert json.loads(json.dumps(hardware, allow_nan=False)) == hardware
     usual = fingerprint_of(acting, hardware)
@@ -239,6 +282,7 @@ def test_the_reference_model_is_always_the_same() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.usefixtures("nothing_measured")
 def test_folders_that_killed_processes_left_are_removed(known_home: Path, acting: Target) -> None:
     """Those of the last hour may belong to a process that is measuring now."""
     targets = known_home / "targets"
@@ -252,6 +296,7 @@ def test_folders_that_killed_processes_left_are_removed(known_home: Path, acting
     assert [path.name for path in targets.glob(".*")] == [".new-now"]
 
 
+@pytest.mark.usefixtures("nothing_measured")
 def test_of_an_earlier_version_is_found_anew(acting: Target, known_home: Path) -> None:
     """It has no larger reference model, which the measurements of this version need."""
     (folder,) = (known_home / "targets").iterdir()

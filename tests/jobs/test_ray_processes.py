@@ -120,6 +120,7 @@ class TestProcesses:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_a_ray_that_was_imported_before_listens_to_nobody_outside_either() -> None:
     """Ray reads the variable that restricts it when it is imported, which a user's program may do first."""
     code = """

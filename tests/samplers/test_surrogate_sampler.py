@@ -217,7 +217,7 @@ def test_threads_may_ask_at_once(cells: Describer) -> None:
 def test_a_copy_goes_on_alike(cells: Describer) -> None:
     """A copied sampler, as in a saved searcher, gives the same proposals."""
     sampler = SurrogateSampler(cells, seed=0, known={1: costs})
-    search(sampler, 12)
+    search(sampler, 8)
     assert search(copy.deepcopy(sampler), 3) == search(sampler, 3)
 
 

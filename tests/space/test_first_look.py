@@ -272,6 +272,7 @@ class Space:
 """
 
 
+@pytest.mark.slow
 def test_a_space_without_layers_is_traced_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:

@@ -38,6 +38,7 @@ def trained_weights() -> SharedWeights:
     return SharedWeights(SharingSpace(), train(epochs=30, subset=1.0)[-1]["weights"])
 
 
+@pytest.mark.slow
 def test_all_sizes_learn(shared: SharedWeights) -> None:
     """The smallest and the largest architecture learn most digits with the weights that they share."""
     task = SharedEvaluation(SharingSpace(), DIGITS, shared, 512, "cpu", 1)
