@@ -18,7 +18,7 @@ from nas.storage.journal_rows import BaselineTested
 from nas.storage.retraining_rows import RETRAINING
 from nas.values.comparison import Estimate, Standing, standings
 from nas.values.error_words import OF_IMAGES, ErrorWords
-from nas.values.evaluation import Evaluation, Stage
+from nas.values.evaluation import PARENT, Evaluation, Stage
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Interval, Measurement
 from nas.values.metric import TRAINED, Metric
@@ -248,6 +248,7 @@ def _winner(row: Evaluation, run_folder: Path, words: ErrorWords, earlier: Seque
         seeds=over_seeds(row.details.get("seed_errors", ()), row.details.get("failed_seeds", 0)),
         retraining=row.details.get(RETRAINING, 0),
         earlier=tuple(map(_earlier_model, earlier)),
+        is_parent=bool(row.details.get(PARENT)),
         confusion=row.details.get("confusion"),
         layer_times=_layer_times(row.details),
         words=words,

@@ -59,6 +59,7 @@ class Winner:
         retraining: the number of the retraining after the run had ended that made it; 0 for the run's own winners.
         earlier: the models that the same network had before, oldest first.
         words: the words for the error.
+        is_parent: True for the model that the others are made from, where a trained one is made smaller.
         confusion: the ``names`` of the classes, and the ``counts`` of test items by true and given class; None where
             there are many classes, none, or the run is older than version 0.9.
         layer_times: the milliseconds of each operator in an inference, or the reason why they are not known; None for
@@ -91,6 +92,7 @@ class Winner:
     retraining: int = 0
     earlier: tuple[Earlier, ...] = ()
     words: ErrorWords = OF_IMAGES
+    is_parent: bool = False
     confusion: Mapping[str, Any] | None = None
     layer_times: LayerTimes | None = None
     bundle: Path | None = None
@@ -285,6 +287,7 @@ class Winner:
             "near_chance": None if self.chance_error is None else self.is_near_chance,
             "worse_than_constant": None if self.chance_error is None else self.is_worse_than_constant,
             "seeds": None if self.seeds is None else self.seeds.to_json(),
+            "is_parent": self.is_parent,
             "retraining": self.retraining,
             "earlier": [each.to_json() for each in self.earlier],
             "parity": self.parity,

@@ -16,6 +16,8 @@ FOR_ANY = "for any"
 """The detail of a measurement that names the choices of training on which it does not depend."""
 TRAINED_AS = "trained_as"
 """The detail of a candidate, or of a retraining, that names the architecture whose training it shares."""
+PARENT = "parent"
+"""The detail of a winner that is the model from which the others are made."""
 Stage = Literal["measure", "check", "train", "retrain", "winner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,11 @@ def test_the_parent_comes_first_as_it_is_and_is_always_a_winner(
     winners = {winner.architecture: winner for winner in front}
     parent = winners.pop(space.parent)
     assert not parent.meets(front.limits)
+    assert parent.is_parent
+    assert not any(winner.is_parent for winner in winners.values())
+    told = [notes[0] for winner, notes in zip(front, front.notes, strict=True) if not winner.is_parent]
+    form = re.compile(r" keeps [\d.]+ % of the parent's test accuracy at \d+ % of its latency\.$")
+    assert all(map(form.search, told))
     assert winners
     assert all(winner.meets(front.limits) for winner in winners.values())
     x = torch.randn((3, 1, 8, 8), generator=torch.Generator().manual_seed(0))

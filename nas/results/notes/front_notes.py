@@ -7,6 +7,7 @@ from typing import Protocol
 
 from nas.results.chance_marks import chance_text
 from nas.results.failures import FailureCount
+from nas.results.notes.parent_notes import parent_notes
 from nas.results.notes.precision_notes import precision_notes
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture, choices_within
@@ -68,6 +69,7 @@ def notes_of(front: Winners) -> list[tuple[str, ...]]:
     Winners that share a fact have the same sentence, so that a list of notes says it once.
     """
     by_id = {winner.architecture.id: standing for winner, standing in zip(front.winners, front.standings, strict=True)}
+    parent = next((winner for winner in front.winners if winner.is_parent), None)
     notes = []
     for winner in front.winners:
         own = winner.architecture.id
@@ -81,6 +83,7 @@ def notes_of(front: Winners) -> list[tuple[str, ...]]:
                 f"{own} leads {listed(standing.barely_ahead_of)} by less than the joint 95 % interval, "
                 "and is surely behind in another objective."
             )
+        found += parent_notes(winner, parent, front.costs)
         found += precision_notes(winner)
         notes.append((*found, *(f"Doubt: {doubt}." for doubt in winner.doubts)))
     return notes

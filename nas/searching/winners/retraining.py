@@ -34,7 +34,7 @@ from nas.space.architecture import Architecture
 from nas.space.parts.parents import parents_space
 from nas.storage.retraining_rows import RETRAINING
 from nas.training.supernet import SharedWeights
-from nas.values.evaluation import Evaluation, Failure, Stage
+from nas.values.evaluation import PARENT, Evaluation, Failure, Stage
 
 
 @final
@@ -60,7 +60,7 @@ class Retraining:
             if not is_said and only_misses(state.beliefs):
                 say_only_misses(state)
                 is_said = True
-            chosen = [*choose_winners(state.beliefs, wanted), *self._parent()]
+            chosen = [*choose_winners(state.beliefs, wanted), *self._sound_parent()]
             if not self._advance(list(dict.fromkeys(chosen)), executor):
                 break
         self._checkpoints.close()
@@ -90,11 +90,16 @@ class Retraining:
         rows = (row for row in self._state.beliefs.rows if row.stage == stage)
         return {row.architecture: row for row in rows if row.details.get(RETRAINING, 0) == self._plan.number}
 
-    def _parent(self) -> list[Architecture]:
-        """Return the parent of the space, which people compare all others with, unless it failed."""
+    @property
+    def _parent(self) -> Architecture | None:
+        """The parent of the space, which people compare all others with."""
         beliefs = self._state.beliefs
         space = parents_space(beliefs.space)
-        parent = None if space is None else beliefs.parts.completed(space.parent)
+        return None if space is None else beliefs.parts.completed(space.parent)
+
+    def _sound_parent(self) -> list[Architecture]:
+        """Return the parent, unless it was not evaluated or failed."""
+        beliefs, parent = self._state.beliefs, self._parent
         rows = [rows.get(parent) for rows in (beliefs.trainings, beliefs.retrainings, beliefs.winners) if parent]
         known = [row for row in rows if row is not None]
         return [] if parent is None or not known or any(row.failed for row in known) else [parent]
@@ -240,7 +245,8 @@ class Retraining:
         kept = ("epochs", "start", "teacher", "items", RETRAINING)
         training = {key: retrained.details[key] for key in kept if key in retrained.details}
         layers = self._measurements.layer_details(architecture)
-        return {**training, **self._seeds.details(architecture, error), **layers}
+        parent = {PARENT: True} if architecture == self._parent else {}
+        return {**training, **parent, **self._seeds.details(architecture, error), **layers}
 
 
 def run_plan(state: RunState) -> RetrainingPlan:
