@@ -1,13 +1,14 @@
-"""The default predictor: a stack of a Gaussian process, additive costs, corrected additive costs, and trees.
+"""The default predictor: a stack of Gaussian processes, additive costs, corrected additive costs, and trees.
 
 The weights minimise the squared error on held-out samples (stacking, after Wolpert 1992 and Breiman 1996). They are
-shrunk towards half the process and half the additive costs, which are the best two with few samples. The process suits
-targets with jumps, and additive costs suit targets that run layer by layer.
+shrunk towards those that are best with few samples. A process suits targets with jumps, and additive costs suit targets
+that run layer by layer. With measurements of other targets there are two processes: one that learns from them, and one
+that does not. So the samples decide how far other targets are believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -22,21 +23,23 @@ from nas.values.other_target import Source
 from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map
-from predictors.gp import FittedValues, GpModel, are_products, fit_gp, fit_values
+from predictors.gp import FittedValues, GpModel, are_products, fit_values
 from predictors.kernel import GRAPH, Inputs
 from predictors.transfer import TransferModel, fit_transfer
 from predictors.trees import TreesMethod
 
-METHODS = ("process", "additive", "corrected", "trees")
-_PRIOR_WEIGHTS = np.array([0.5, 0.5, 0.0, 0.0])
-_PRIOR_SAMPLES = 10.0
-"""Strength of the prior weights, as a number of samples with average disagreement between the methods.
+METHODS = ("informed", "process", "additive", "corrected", "trees")
+"""The methods. The informed one learns from other targets too; the others see the samples, and what is given, alone."""
+_PLAIN, _PLAIN_SAMPLES = {"process": 0.5, "additive": 0.5}, 10.0
+"""Prior weights without other targets, and their strength as a number of samples with average disagreement.
 
 With a prior for the process alone, 20 samples predict 75 % of other mobile networks within ±10 %, instead of 80 %. On
 GPUs with NAS-Bench-201, both priors work equally well.
 """
-_FEWEST_FOR_OTHERS, _FEWEST_WITH_SOURCES = 10, 30
-"""With fewer samples the process is used alone. With sources it stays ahead longer, so the second number is larger."""
+_INFORMED, _INFORMED_SAMPLES = {"informed": 0.6, "process": 0.1, "additive": 0.3}, 5.0
+_FEWEST_FOR_OTHERS, _FEWEST_FOR_TREES = 10, 30
+"""With fewer samples than the first number one process is used alone. With other targets and fewer than the second,
+nothing but it, the process of the samples alone and additive costs are used."""
 _FOLDS_FOR_WEIGHTS = 5
 _LEAST_WEIGHT = 0.02
 _HUBER, _DEVIATIONS = 2.0, 1.4826
@@ -60,8 +63,23 @@ class CorrectedModel:
 
 @final
 @dataclass(frozen=True)
+class LogMeans:
+    """The means of a process, without its spreads."""
+
+    process: SpreadModel
+
+    def log_means(self, batch: Batch) -> FloatArray:
+        """Return log-predictions, shape (N,)."""
+        return self.process.logs(batch)[0]
+
+
+@final
+@dataclass(frozen=True)
 class StackedModel:
-    """A weighted geometric mean of methods; ``weights`` by method are non-negative and add up to 1."""
+    """A weighted geometric mean of methods; ``weights`` by method are non-negative and add up to 1.
+
+    ``process`` is the one that gives the spreads: that which learns from other targets, if there are any.
+    """
 
     process: SpreadModel
     others: tuple[tuple[float, Model], ...] = field(repr=False)
@@ -70,7 +88,7 @@ class StackedModel:
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
         """Return log-predictions, and the spreads of the process, each of shape (N,)."""
         logs, spreads = self.process.logs(batch)
-        mixed = self.weights["process"] * logs
+        mixed = next(iter(self.weights.values())) * logs  # the process is the first method
         for weight, model in self.others:
             mixed = mixed + weight * model.log_means(batch)
         return mixed, spreads
@@ -92,45 +110,82 @@ def fit_stacked(
     Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``.
     """
     values = check_samples(architectures, values)
-    fit = fit_transfer if sources or given else fit_gp
-    process = fit(space, architectures, values, target=target, sources=sources, given=given, seed=seed)
-    if len(values) < (_FEWEST_WITH_SOURCES if sources else _FEWEST_FOR_OTHERS):
+    process = fit_transfer(space, architectures, values, target=target, sources=sources, given=given, seed=seed)
+    if len(values) < _FEWEST_FOR_OTHERS:
         return process
-    assert isinstance(process.model, GpModel | TransferModel)
-    of_process = process.model.fit
-    batch = batch_of(space, architectures, given)
+    methods = {"process": _of_process(process)}
+    if sources:
+        alone = fit_transfer(space, architectures, values, target=target, given=given, seed=seed)
+        methods = {"informed": _of_process(process), "process": _of_process(alone)}
+    few = bool(sources) and len(values) < _FEWEST_FOR_TREES
+    methods |= _others(space, batch_of(space, architectures, given), values, seed, few=few)
+    prior = _Prior(*((_INFORMED, _INFORMED_SAMPLES) if sources else (_PLAIN, _PLAIN_SAMPLES)), tuple(methods))
     logs = np.log(values)
-    features = feature_map(space)
-    additive, trees = AdditiveMethod(), TreesMethod(features)
-    added = cross_validate(batch, values, additive, seed)
-    inputs, are_logs = Inputs.of(features.of(batch)), are_products(space)
-    off = fit_values(inputs, np.exp(logs - added), seed, (GRAPH,), are_logs=are_logs)
-    grown = cross_validate(batch, values, trees, seed)
-    predicted = np.column_stack([of_process.held_out_logs, added, added + off.held_out_logs, grown])
-    weights = _weights(logs, predicted)
-    costs = additive.fit(batch, values, seed)
-    models: list[tuple[float, Model]] = [(weights[1], costs), (weights[2], CorrectedModel(costs, off, features))]
-    if weights[3] > 0:
-        models.append((weights[3], trees.fit(batch, values, seed)))
+    predicted = np.column_stack([held_out for held_out, _ in methods.values()])
+    weights = dict(zip(methods, _weights(logs, predicted, prior).tolist(), strict=True))
+    others = list(methods)[1:]
     model = StackedModel(
         process.model,
-        tuple((float(weight), each) for weight, each in models if weight > 0),
-        dict(zip(METHODS, weights.tolist(), strict=True)),
+        tuple((weights[name], methods[name][1]()) for name in others if weights[name] > 0),
+        weights,
     )
-    held_out = Unseen(_unseen_mix(logs, predicted, seed), of_process.held_out_spreads)
+    held_out = Unseen(_unseen_mix(logs, predicted, prior, seed), _fit_of(process).held_out_spreads)
     return bound(space, architectures, values, model, held_out, target=target, given=given)
 
 
-def _unseen_mix(logs: FloatArray, predicted: FloatArray, seed: int) -> FloatArray:
+Method = tuple[FloatArray, Callable[[], Model]]
+"""Held-out log-predictions of the samples, shape (N,), and what fits the model to all of them."""
+
+
+def _fit_of(predictor: BoundedPredictor) -> FittedValues:
+    assert isinstance(predictor.model, GpModel | TransferModel)
+    return predictor.model.fit
+
+
+def _of_process(predictor: BoundedPredictor) -> Method:
+    return _fit_of(predictor).held_out_logs, lambda: LogMeans(predictor.model)
+
+
+def _others(space: Describer, batch: Batch, values: FloatArray, seed: int, *, few: bool) -> dict[str, Method]:
+    """Return the methods beside the processes, by name; with ``few`` samples the additive one alone."""
+    additive = AdditiveMethod()
+    added = cross_validate(batch, values, additive, seed)
+    costs = additive.fit(batch, values, seed)
+    found: dict[str, Method] = {"additive": (added, lambda: costs)}
+    if not few:
+        features = feature_map(space)
+        inputs, are_logs = Inputs.of(features.of(batch)), are_products(space)
+        off = fit_values(inputs, np.exp(np.log(values) - added), seed, (GRAPH,), are_logs=are_logs)
+        found["corrected"] = (added + off.held_out_logs, lambda: CorrectedModel(costs, off, features))
+        trees = TreesMethod(features)
+        found["trees"] = (cross_validate(batch, values, trees, seed), lambda: trees.fit(batch, values, seed))
+    return found
+
+
+@final
+@dataclass(frozen=True)
+class _Prior:
+    """Weights that are expected of ``methods``, and how many samples it takes to outweigh them."""
+
+    expected: Mapping[str, float]
+    samples: float
+    methods: tuple[str, ...]
+
+    @property
+    def weights(self) -> FloatArray:
+        return np.array([self.expected.get(name, 0.0) for name in self.methods])
+
+
+def _unseen_mix(logs: FloatArray, predicted: FloatArray, prior: _Prior, seed: int) -> FloatArray:
     """Return the mix of held-out predictions, shape (N,), each with weights fitted without the sample's fold."""
     mixed = np.empty(len(logs))
     for fold in np.array_split(np.random.default_rng(seed).permutation(len(logs)), _FOLDS_FOR_WEIGHTS):
         others = np.setdiff1d(np.arange(len(logs)), fold)
-        mixed[fold] = predicted[fold] @ _weights(logs[others], predicted[others])
+        mixed[fold] = predicted[fold] @ _weights(logs[others], predicted[others], prior)
     return mixed
 
 
-def _weights(logs: FloatArray, predicted: FloatArray) -> FloatArray:
+def _weights(logs: FloatArray, predicted: FloatArray, prior: _Prior) -> FloatArray:
     """Return the weights, shape (methods,), with the least squared error; small weights are set to 0.
 
     Samples on which all methods have large errors count less, so that a few of them do not dominate.
@@ -139,13 +194,13 @@ def _weights(logs: FloatArray, predicted: FloatArray) -> FloatArray:
     usual = _HUBER * _DEVIATIONS * float(np.median(errors))
     counts = np.sqrt(np.minimum(1.0, usual / np.maximum(errors, 1e-12))) if usual > 0 else np.ones(len(logs))
     disagreement = float((((predicted - predicted.mean(axis=1, keepdims=True)) * counts[:, None]) ** 2).mean())
-    pull = np.sqrt(_PRIOR_SAMPLES * disagreement)
+    pull = np.sqrt(prior.samples * disagreement)
     sure = 1e3 * max(float(np.abs(logs - logs.mean()).max()), 1e-6)
     ones = np.ones(predicted.shape[1])
     centre = logs.mean()
     rows = np.vstack([(predicted - centre) * counts[:, None], pull * np.eye(len(ones)), sure * ones])
-    goals = np.concatenate([(logs - centre) * counts, pull * _PRIOR_WEIGHTS, [sure]])
+    goals = np.concatenate([(logs - centre) * counts, pull * prior.weights, [sure]])
     weights, _ = optimize.nnls(rows, goals)
     weights[weights < _LEAST_WEIGHT] = 0.0
     total = float(weights.sum())
-    return weights / total if total > 0 else _PRIOR_WEIGHTS
+    return weights / total if total > 0 else prior.weights
