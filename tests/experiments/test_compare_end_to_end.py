@@ -152,6 +152,7 @@ def test_a_small_comparison(tmp_path: Path) -> None:
     """All methods search for two seconds, and their winners are retrained and measured together."""
     out, recipe = tmp_path / "out.json", tmp_path / "recipe.toml"
     changes = ["training.epochs=2", "retraining.epochs=1", "retraining.winners=2", "measuring.initial=5"]
+    changes += ["measuring.rounds=2", "measuring.max_rounds=3", "execution.executor=inline"]
     recipe.write_text(read_recipe(Path("experiments/digits.toml"), changes).to_toml())
     options = ["--recipe", str(recipe), "--time", "2s", "--seeds", "1", "--out", str(tmp_path / "out")]
     assert compare_end_to_end.main([*options, "--search-only"]) == 0

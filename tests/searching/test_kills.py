@@ -139,7 +139,7 @@ def test_a_run_ends_with_the_same_rows_wherever_it_was_cut(tmp_path: Path, limit
     kinds = dict(connection.execute("SELECT MAX(number), kind FROM rows GROUP BY at ORDER BY at"))
     connection.close()
     assert set(kinds.values()) >= {"evaluation", "fit", "round", "cost"}
-    for last in kinds:
+    for last in list(kinds)[bool(limits) :: 2]:  # the two cases take turns, as a resume takes seconds
         cut = tmp_path / f"cut{last}"
         shutil.copytree(tmp_path / "calm", cut)
         delete_rows(cut, "number > ?", last)
