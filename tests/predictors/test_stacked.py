@@ -92,16 +92,16 @@ def test_a_mix_is_as_good_as_the_best_of_its_methods() -> None:
 
 
 def test_few_samples_are_left_to_the_process_alone() -> None:
-    """With fewer than ten samples the result is ``fit_gp`` or, with sources, ``fit_transfer``."""
-    seen, fresh = drawn(10, seed=0), drawn(10, seed=1)
+    """With fewer than ten samples the result is ``fit_gp``; with sources and fewer than fifteen, ``fit_transfer``."""
+    seen, fresh = drawn(14, seed=0), drawn(10, seed=1)
     values, sources = latencies_ms(seen), sources_of(drawn(60, seed=900))
     plain = stacked(seen[:9], values[:9])
-    told = fit_stacked(SPACE, seen[:9], values[:9], target="made up", sources=sources, seed=0)
+    told = fit_stacked(SPACE, seen, values, target="made up", sources=sources, seed=0)
     assert isinstance(plain.model, GpModel)
     assert isinstance(told.model, TransferModel)
-    same = fit_transfer(SPACE, seen[:9], values[:9], target="made up", sources=sources, seed=0)
+    same = fit_transfer(SPACE, seen, values, target="made up", sources=sources, seed=0)
     np.testing.assert_array_equal(told.predict(fresh).mean, same.predict(fresh).mean)
-    assert isinstance(stacked(seen, values).model, StackedModel)
+    assert isinstance(stacked(seen[:10], values[:10]).model, StackedModel)
 
 
 def test_sources_that_mislead_lose_their_weight() -> None:
