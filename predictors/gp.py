@@ -25,7 +25,7 @@ from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, bound
 from predictors.conformal import split_folds
 from predictors.features import FeatureMap, check_samples, feature_map
-from predictors.kernel import Hyperparameters, Inputs, Products, hypotheses
+from predictors.kernel import FloatingArray, Hyperparameters, Inputs, Products, hypotheses
 
 _PRIOR_PRECISION = 0.5
 """Prior precision of the logarithms of hyperparameters: each may well be six times larger or smaller than expected."""
@@ -126,17 +126,31 @@ class Process:
         found = [self._predict(part, noisy) for part in inputs.split(len(self.inputs))]
         return np.concatenate([mean for mean, _ in found]), np.concatenate([deviation for _, deviation in found])
 
+    @one_thread()
+    def means(self, inputs: Inputs) -> FloatArray:
+        """Return the means alone, shape (N,), which takes a fraction of the time."""
+        shares = np.array([belief.share for belief in self.beliefs])[:, None]
+        parts = [Products(part, self.inputs) for part in inputs.split(len(self.inputs))]
+        found = [np.array([_mean(part.covariance(belief.logs), belief) for belief in self.beliefs]) for part in parts]
+        means: FloatArray = np.concatenate([(shares * each).sum(axis=0) for each in found])
+        return means
+
     def _predict(self, inputs: Inputs, noisy: bool) -> tuple[FloatArray, FloatArray]:
         products = Products(inputs, self.inputs)
         means, variances = [], []
         for belief in self.beliefs:
             covariance = products.covariance(belief.logs)
-            means.append((covariance @ belief.weights.astype(covariance.dtype)).astype(np.float64))
+            means.append(_mean(covariance, belief))
             # With the inverse in place of the factor, deviations were wrong by half at 300 samples in single precision.
             explained = ((covariance @ belief.whitening.astype(covariance.dtype).T) ** 2).sum(axis=1)
             noise = np.exp(belief.logs[_NOISE]) if noisy else 0.0
             variances.append(np.maximum(inputs.variances(belief.logs) - explained, 0.0) + noise)
         return _mix([belief.share for belief in self.beliefs], means, variances)
+
+
+def _mean(covariance: FloatingArray, belief: Belief) -> FloatArray:
+    mean: FloatArray = (covariance @ belief.weights.astype(covariance.dtype)).astype(np.float64)
+    return mean
 
 
 def fit_process(
@@ -209,6 +223,11 @@ class FittedValues:
         means, deviations = self.roots.logs(*self.process.predict(inputs))
         return means, _tempered(deviations, self.usual_spread)
 
+    def log_means(self, inputs: Inputs) -> FloatArray:
+        """Return log-means alone, shape (N,)."""
+        means = self.process.means(inputs)
+        return self.roots.logs(means, np.zeros(len(means)))[0]
+
 
 def fit_values(
     inputs: Inputs,
@@ -260,7 +279,14 @@ class GpModel:
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
         """Return log-predictions and their spreads, each of shape (N,)."""
-        return self.fit.logs(Inputs.of(self.features.of(batch), dtype=np.float32))
+        return self.fit.logs(self._inputs(batch))
+
+    def log_means(self, batch: Batch) -> FloatArray:
+        """Return log-predictions alone, shape (N,)."""
+        return self.fit.log_means(self._inputs(batch))
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        return Inputs.of(self.features.of(batch), dtype=np.float32)
 
 
 @one_thread()

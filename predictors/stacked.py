@@ -8,7 +8,7 @@ other targets are believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
@@ -28,10 +28,10 @@ from predictors.kernel import GRAPH, Inputs
 from predictors.transfer import TransferModel, fit_transfer
 from predictors.trees import TreesMethod
 
-METHODS = ("informed", "process", "additive", "corrected", "trees")
-"""The methods. The informed one learns from other targets too; the others see the samples and what is given."""
 _USUAL, _USUAL_SAMPLES = {"informed": 0.5, "process": 0.5, "additive": 0.5}, 10.0
-"""Prior weights of the methods that there are, and their strength as a number of samples with average disagreement.
+"""Prior weights of the methods, of which one process or the other is there, and the strength of these weights.
+
+It is a number of samples with average disagreement between the methods.
 
 With a prior for the process alone, 20 samples predict 75 % of other mobile networks within ±10 %, instead of 80 %. On
 GPUs with NAS-Bench-201, both priors work equally well.
@@ -63,19 +63,7 @@ class CorrectedModel:
     def log_means(self, batch: Batch) -> FloatArray:
         """Return log-predictions, shape (N,)."""
         inputs = Inputs.of(self.features.of(batch), dtype=np.float32)
-        return self.additive.log_means(batch) + self.correction.logs(inputs)[0]
-
-
-@final
-@dataclass(frozen=True)
-class LogMeans:
-    """The means of a process, without its spreads."""
-
-    process: SpreadModel
-
-    def log_means(self, batch: Batch) -> FloatArray:
-        """Return log-predictions, shape (N,)."""
-        return self.process.logs(batch)[0]
+        return self.additive.log_means(batch) + self.correction.log_means(inputs)
 
 
 @final
@@ -118,23 +106,25 @@ def fit_stacked(
     process = fit_transfer(space, architectures, values, target=target, sources=sources, given=given, seed=seed)
     if len(values) < (_FEWEST_WITH_SOURCES if sources else _FEWEST_FOR_OTHERS):
         return process
+    fitted = _process_of(process)
     few = bool(sources) and len(values) < _FEWEST_FOR_TREES
-    methods = {"informed" if sources else "process": _of_process(process)}
+    methods: dict[str, Method] = {"informed" if sources else "process": (fitted.fit.held_out_logs, lambda: fitted)}
     if few:
-        alone = fit_transfer(space, architectures, values, target=target, given=given, seed=seed)
-        methods["process"] = _of_process(alone)
+        alone = _process_of(fit_transfer(space, architectures, values, target=target, given=given, seed=seed))
+        methods["process"] = (alone.fit.held_out_logs, lambda: alone)
     methods |= _others(space, batch_of(space, architectures, given), values, seed, few=few)
-    prior = _Prior(*((_FEW, _FEW_SAMPLES) if few else (_USUAL, _USUAL_SAMPLES)), tuple(methods))
+    expected, samples = (_FEW, _FEW_SAMPLES) if few else (_USUAL, _USUAL_SAMPLES)
+    prior = _Prior(np.array([expected.get(name, 0.0) for name in methods]), samples)
     logs = np.log(values)
     predicted = np.column_stack([held_out for held_out, _ in methods.values()])
     weights = dict(zip(methods, _weights(logs, predicted, prior).tolist(), strict=True))
     others = list(methods)[1:]
     model = StackedModel(
-        process.model,
+        fitted,
         tuple((weights[name], methods[name][1]()) for name in others if weights[name] > 0),
         weights,
     )
-    held_out = Unseen(_unseen_mix(logs, predicted, prior, seed), _fit_of(process).held_out_spreads)
+    held_out = Unseen(_unseen_mix(logs, predicted, prior, seed), fitted.fit.held_out_spreads)
     return bound(space, architectures, values, model, held_out, target=target, given=given)
 
 
@@ -142,13 +132,9 @@ Method = tuple[FloatArray, Callable[[], Model]]
 """Held-out log-predictions of the samples, shape (N,), and what fits the model to all of them."""
 
 
-def _fit_of(predictor: BoundedPredictor) -> FittedValues:
+def _process_of(predictor: BoundedPredictor) -> GpModel | TransferModel:
     assert isinstance(predictor.model, GpModel | TransferModel)
-    return predictor.model.fit
-
-
-def _of_process(predictor: BoundedPredictor) -> Method:
-    return _fit_of(predictor).held_out_logs, lambda: LogMeans(predictor.model)
+    return predictor.model
 
 
 def _others(space: Describer, batch: Batch, values: FloatArray, seed: int, *, few: bool) -> dict[str, Method]:
@@ -170,15 +156,10 @@ def _others(space: Describer, batch: Batch, values: FloatArray, seed: int, *, fe
 @final
 @dataclass(frozen=True)
 class _Prior:
-    """Weights that are expected of ``methods``, and how many samples it takes to outweigh them."""
+    """Weights that are expected of the methods, shape (methods,), and the number of samples that they count as."""
 
-    expected: Mapping[str, float]
+    weights: FloatArray
     samples: float
-    methods: tuple[str, ...]
-
-    @property
-    def weights(self) -> FloatArray:
-        return np.array([self.expected.get(name, 0.0) for name in self.methods])
 
 
 def _unseen_mix(logs: FloatArray, predicted: FloatArray, prior: _Prior, seed: int) -> FloatArray:

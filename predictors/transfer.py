@@ -34,7 +34,14 @@ class TransferModel:
 
     def logs(self, batch: Batch) -> tuple[FloatArray, FloatArray]:
         """Return log-predictions and their spreads, each of shape (N,)."""
-        return self.fit.logs(Inputs.of(*self.sources.describe(batch), np.float32))
+        return self.fit.logs(self._inputs(batch))
+
+    def log_means(self, batch: Batch) -> FloatArray:
+        """Return log-predictions alone, shape (N,)."""
+        return self.fit.log_means(self._inputs(batch))
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        return Inputs.of(*self.sources.describe(batch), np.float32)
 
 
 @one_thread()

@@ -127,7 +127,10 @@ def test_a_few_kills_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("limits", [(), ("--limit", "latency_ms <= 1.3ms")], ids=["free", "limited"])
 def test_a_run_ends_with_the_same_rows_wherever_it_was_cut(tmp_path: Path, limits: tuple[str, ...]) -> None:
-    """Whichever row was the last on disk, a resumed run ends with the rows of an uninterrupted one."""
+    """Whichever row was the last on disk, a resumed run ends with the rows of an uninterrupted one.
+
+    Every row is the last one in one of the two cases.
+    """
     short = ("--set", "table.pause_s=0", "--set", "trials=5", "--set", "rounds=5")
     flags = (*table_run(tmp_path), *INLINE, *ONE_A_ROUND, *short, *limits)
     done = run_nas("search", *flags, "--name", "calm", "--runs", tmp_path)
