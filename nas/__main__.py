@@ -6,12 +6,15 @@ import sys
 
 def run() -> None:
     """Run the command and end this process with its exit status."""
-    _put_current_folder_last()
-    import signal
+    try:
+        _put_current_folder_last()
+        import signal
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Before the work begins, and while Python cleans up after it, Ctrl-C ends this process without a word.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Before the work begins, and while Python cleans up after it, Ctrl-C ends this process without a word.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except KeyboardInterrupt:  # while Python imports what handles it
+        sys.exit(130)
     from nas.signals import Stopped, stopping
 
     try:

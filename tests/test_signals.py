@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
+import nas.__main__
 from nas.signals import SAME_S, Stopped, check, deferred, heed, stopping
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
@@ -269,3 +270,15 @@ class TestHandlers:
             with stopping():
                 assert signal.getsignal(signal.SIGINT) is outer
             assert signal.getsignal(signal.SIGINT) is outer
+
+
+def test_before_signals_are_handled_the_command_ends_without_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python raises KeyboardInterrupt where Ctrl-C comes while the command still imports what handles it."""
+
+    def come() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nas.__main__, "_put_current_folder_last", come)
+    with pytest.raises(SystemExit) as ended:
+        nas.__main__.run()
+    assert ended.value.code == 128 + signal.SIGINT
