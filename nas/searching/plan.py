@@ -29,8 +29,21 @@ def tell_plan(state: RunState) -> None:
     several = state.recipe.early_stopping.enabled and not state.recipe.stopping.enabled
     stopping = ["no training is stopped early, because several objectives are trained"] if several else []
     defaults = defaults_told(state.recipe, state.resolved.task)
-    for told in (*defaults, f"plan: {state.schedule.text(begun)}", *stopping):
+    for told in (*defaults, f"plan: {state.schedule.text(begun)}", *_shortage(state), *stopping):
         state.progress.say(told)
+
+
+def _shortage(state: RunState) -> list[str]:
+    """Return a sentence where not even one candidate can be trained and retrained in the search time."""
+    schedule, recipe = state.schedule, state.recipe
+    if not schedule.is_timed or state.beliefs.trainings or schedule.least_s <= schedule.left_s:
+        return []
+    return [
+        f"the search time ({duration_text(recipe.search_time_s or 0)}) is too short for one candidate and its "
+        f"retraining, so this run takes longer, about {duration_text(schedule.least_s)}; give it more time, or train "
+        f"fewer epochs (training.epochs = {recipe.training.epochs}, retraining.epochs = {recipe.retraining.epochs}), "
+        "items (training.subset), or a smaller input"
+    ]
 
 
 def tell_what_is_left(state: RunState, number: int) -> None:

@@ -62,6 +62,15 @@ def test_a_search_without_time_for_training_trains_one_and_says_so(tmp_path: Pat
     assert len(search(tmp_path, search_time_s=0.001, trials=200, progress=diary)) == 1
     assert len(trained(tmp_path / "run")) == 1
     assert len(told(diary, "the search time leaves none for training: one candidate is trained")) == 1
+    (short,) = told(diary, "the search time (")
+    assert "too short for one candidate and its retraining, so this run takes longer, about " in short
+    assert "training.epochs = 2, retraining.epochs = 1" in short
+
+
+def test_a_search_with_time_for_training_does_not_say_so(tmp_path: Path) -> None:
+    diary = Diary()
+    search(tmp_path, search_time_s=600, trials=2, progress=diary)
+    assert told(diary, "the search time (") == []
 
 
 def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,11 @@ class Schedule:
         return now_s + max(0.0, each_s)
 
     @property
+    def least_s(self) -> float:
+        """The seconds that a run without any training takes at least: one training, measured, and one winner of it."""
+        return self.measuring_s(FEWEST_FIRST) + (self.training_s(1) or 0.0) + self.winners_s(1)
+
+    @property
     def reserve_s(self) -> float:
         """The seconds that are kept for winners."""
         return self.winners_s(self._planned_winners(self._recipe.search_time_s or math.inf))

@@ -66,6 +66,11 @@ class TestEstimates:
         planned.learn(MEASURING, 0, 100.0)
         assert planned.measuring_s(4) == pytest.approx(2 * before[0])
 
+    def test_of_the_shortest_run_add_up(self) -> None:
+        """Five models are measured, one candidate is trained, and one winner is made."""
+        planned = schedule(trained(4.0))
+        assert planned.least_s == pytest.approx(planned.measuring_s(5) + 4.0 + 2 * 1.25 * 4.0 + planned.finishing_s(1))
+
 
 class TestWithoutASearchTime:
     def test_everything_fits(self) -> None:
