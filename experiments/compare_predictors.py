@@ -15,6 +15,9 @@ and takes the medoids of their latent features. With more than 200 samples, or w
 rows drawn at random. Without ``--query``, all rows that were not sampled are predicted. Methods see the values of a
 source in the first ``--source-rows`` rows only; of rows as a space they see all.
 
+Sources that mislead. ``--shuffled`` names sources whose values are shuffled among their architectures. ``--noise N``
+adds N sources of random numbers. A predictor should do no worse with them than without.
+
 Figures. All figures are about the scored rows: the predicted rows without the fastest and the slowest ``--trim`` share.
 For broken limits, the 10, 25, 50, 75 and 90 % quantiles of the true values serve as limits, one after another. A limit
 lets an architecture through if its predicted bound is at most the limit. The figure is the share of these whose true
@@ -90,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     add_table_options(parser, prior="columns known for every row, which predictors get beside the layers")
     parser.add_argument("--metric", default="latency_ms", help="such as latency_ms or energy_mj")
     parser.add_argument("--targets", type=names, required=True, help="devices, separated by commas")
+    parser.add_argument(
+        "--shuffled", type=names, default=(), metavar="DEVICE[,DEVICE]", help="sources whose values are shuffled"
+    )
+    parser.add_argument("--noise", type=positive, default=0, metavar="N", help="further sources, of random numbers")
     parser.add_argument("--given", metavar="METRIC", help="a metric of the target that is known for every row")
     parser.add_argument("--samples", type=_counts, required=True, help="numbers of samples, such as 10,20,50")
     parser.add_argument("--seeds", type=positive, default=20, help="number of seeds, counted from 0")
@@ -109,11 +116,14 @@ def _settings(options: argparse.Namespace) -> PredictorSettings:
     if both:
         raise RecipeError(f"a target must not be one of its own sources, but {both[0]!r} is in both.")
     check_table_options(options)
+    strange = [name for name in options.shuffled if name not in options.sources]
+    if strange:
+        raise RecipeError(f"--shuffled must name some of the --sources, but {strange[0]!r} is none of them.")
     if options.given == options.metric:
         raise RecipeError(f"--given must be a different metric than --metric, but both are {options.given!r}.")
     methods = options.methods
     if methods is None:
-        informed = bool(options.sources or options.prior) or options.given is not None
+        informed = bool(options.sources or options.noise or options.prior) or options.given is not None
         methods = tuple(name for name in plug_in_names("nas.predictors") if informed or name != "transfer")
     values = {name: value for name, value in vars(options).items() if name not in ("json", "predictions", "jobs")}
     return PredictorSettings(**{**values, "methods": methods, "option": tuple(options.option)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from nas.values.other_target import Source
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+NOISE_SEED = 18
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class PredictorSettings:
     choices: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     prior: tuple[str, ...] = ()
+    shuffled: tuple[str, ...] = ()
+    noise: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the table appears as its file name and its digest, without its folder."""
@@ -98,7 +102,7 @@ class PredictorStudy:
         self._counting[list(self.table.first_rows.values())] = True
         for name in settings.prior:
             self._counting &= np.isfinite(self.table.column(name))
-        self.sources = tuple(self._source(name, self._counting) for name in settings.sources)
+        self.sources = self._sources(self._counting)
         for target in settings.targets:
             self._check(self.task(target))
 
@@ -112,7 +116,7 @@ class PredictorStudy:
         if settings.given is not None:
             known = self._column(f"--given {settings.given}: --targets", settings.given, target)
             usable &= np.isfinite(known)
-            sources = tuple(self._source(name, np.isfinite(known) & self._counting) for name in settings.sources)
+            sources = self._sources(np.isfinite(known) & self._counting)
             given = (self._given(settings.given, np.log(known)),)
         given += tuple(self._given(name, self.table.column(name)) for name in settings.prior)
         rows = np.flatnonzero(usable)
@@ -166,6 +170,15 @@ class PredictorStudy:
             )
         return self.table.column(f"{metric}_{device}", positive=True)
 
+    def _sources(self, usable: npt.NDArray[np.bool_]) -> tuple[Source, ...]:
+        """Return the sources in the usable rows, with those that mislead on purpose."""
+        settings = self.settings
+        found = [self._source(name, usable) for name in settings.sources]
+        shuffled = [_shuffled(source) if source.target in settings.shuffled else source for source in found]
+        rows = np.flatnonzero(usable)[: rows_of_sources(settings)]
+        architectures = [self.table.architectures[row] for row in rows]
+        return (*shuffled, *(_noise(number, architectures) for number in range(settings.noise)))
+
     def _source(self, name: str, usable: npt.NDArray[np.bool_]) -> Source:
         metric = self.settings.metric
         column = f"{metric}_{name}"
@@ -205,6 +218,18 @@ class PredictorStudy:
                 f"at least two rows must be left to score, but with {most} samples {task.target!r} has {scored}. "
                 f"Lower --samples or --trim, or change --query."
             )
+
+
+def _shuffled(source: Source) -> Source:
+    """Return a source whose values belong to other architectures; the same ones each time."""
+    rng = np.random.default_rng(zlib.crc32(source.target.encode()))
+    return Source(source.target, source.architectures, rng.permutation(source.values))
+
+
+def _noise(number: int, architectures: Sequence[Architecture]) -> Source:
+    """Return a source of random numbers, as spread as the latencies of a space are."""
+    rng = np.random.default_rng((NOISE_SEED, number))
+    return Source(f"noise{number}", architectures, rng.lognormal(sigma=0.5, size=len(architectures)))
 
 
 def _looked_up(by_architecture: dict[Architecture, float], architectures: Sequence[Architecture]) -> FloatArray:

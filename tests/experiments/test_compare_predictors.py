@@ -167,6 +167,18 @@ def test_sources_show_only_the_first_rows(table: Path) -> None:
     assert list(second.architectures[-1].values()) == [OPERATIONS[n] for n in list(rows[-1].values())[:6]]
 
 
+def test_some_sources_mislead_on_purpose(table: Path) -> None:
+    """Shuffled values are the device's own, at other architectures; noise differs from source to source."""
+    run(table, "--sources", "s,x", "--shuffled", "s", "--noise", "2", "--seeds", "1")
+    shuffled, right, noise, other = CALLS[0].sources
+    values = [row["latency_ms_s"] for row in made_up_rows()]
+    assert (shuffled.target, right.target, noise.target, other.target) == ("s", "x", "noise0", "noise1")
+    assert shuffled.values.tolist() != values[: len(shuffled.values)]
+    assert sorted(shuffled.values) == sorted(values[: len(shuffled.values)])
+    assert len(noise.values) == len(noise.architectures) == len(shuffled.architectures)
+    assert abs(np.corrcoef(noise.values, other.values)[0, 1]) < 0.5
+
+
 def test_sources_leave_out_rows_without_the_given_metric(table: Path) -> None:
     """Otherwise a method would meet NaN in such rows."""
     given = ("--metric", "energy_mj", "--targets", "x", "--given", "latency_ms")
@@ -289,6 +301,7 @@ def test_a_failed_run_leaves_no_predictions(table: Path, monkeypatch: pytest.Mon
         (["--prior", "latency_ms_y"], "'latency_ms_y' is in --prior and in the columns of --targets"),
         (["--sources", "y"], "a target must not be one of its own sources, but 'y' is in both"),
         (["--metric", "energy_mj", "--targets", "x", "--sources", "s"], "energy_mj_DEVICE in made-up.csv, but got 's'"),
+        (["--sources", "s", "--shuffled", "x"], "--shuffled must name some of the --sources, but 'x' is none of them"),
         (["--given", "energy_mj"], "--given energy_mj: --targets must be .* but got 'y'"),
         (["--given", "latency_ms"], "a different metric than --metric, but both are 'latency_ms'"),
         (["--targets", ""], "must be distinct names, separated by commas, but got ''"),
