@@ -60,6 +60,7 @@ class BoundedPredictor:
     _given: tuple[Given, ...] = field(repr=False)
     _calibration: Calibration = field(repr=False)
     _novelty: Novelty = field(repr=False)
+    grounds: tuple[str, ...] = field(default=(), repr=False)
 
     def predict(self, architectures: Sequence[Architecture]) -> Prediction:
         """Return means and bounds. Raises ValueError for architectures of another space."""
@@ -100,8 +101,12 @@ def bound(
     *,
     target: str,
     given: Sequence[Given],
+    grounds: Sequence[str] = (),
 ) -> BoundedPredictor:
-    """Return a predictor around ``model``, with bounds calibrated on the held-out predictions ``logs``."""
+    """Return a predictor around ``model``, with bounds calibrated on the held-out predictions ``logs``.
+
+    ``grounds`` says in sentences what its predictions rest on.
+    """
     held_out = hold_out(values, logs.held_out_logs, logs.held_out_spreads)
     return BoundedPredictor(
         held_out=held_out_error(held_out),
@@ -112,6 +117,7 @@ def bound(
         _given=tuple(given),
         _calibration=calibrate((np.log(values) - logs.held_out_logs) / logs.held_out_spreads),
         _novelty=Novelty.of_samples(space, architectures),
+        grounds=tuple(grounds),
     )
 
 

@@ -40,6 +40,7 @@ _MOST_WHITENED = 6
 class SourceGroup:
     """Sources that measured the same architectures; they share a kernel and have ``weights``, shape (rows, sources)."""
 
+    names: tuple[str, ...]
     inputs: Inputs
     logs: FloatArray
     weights: FloatingArray
@@ -68,6 +69,15 @@ class SourceModels:
         """Return the features of N architectures."""
         blocks = self.features.of(batch)
         return blocks, self._source_blocks(_values(self.groups, blocks, batch))
+
+    def each(self, batch: Batch) -> list[tuple[str, FloatArray]]:
+        """Return what each source alone would say of N architectures: its name, and values, shape (N,), in order."""
+        inputs = Inputs.of(self.features.of(batch), dtype=np.float32)
+        return [
+            pair
+            for group in self.groups
+            for pair in zip(group.names, group.predict(inputs).T.astype(np.float64), strict=True)
+        ]
 
     def _source_blocks(self, values: FloatArray) -> SourceBlocks:
         standardised = (values - self.centre) * self.scale
@@ -153,7 +163,8 @@ def _fit_group(space: Describer, features: FeatureMap, sources: Sequence[Source]
     smooth = np.column_stack([_smoothed(values, vectors, targets[:, index]) for index in range(len(sources))])
     kept = np.sort(rng.choice(len(inputs), min(_MOST_CENTRES, len(inputs)), replace=False))
     weights, *_ = np.linalg.lstsq(covariance[:, kept], smooth, rcond=_RCOND)
-    return SourceGroup(inputs.take(kept).as_type(np.float32), logs, weights)
+    names = tuple(source.target for source in sources)
+    return SourceGroup(names, inputs.take(kept).as_type(np.float32), logs, weights)
 
 
 def _smoothed(values: FloatArray, vectors: FloatArray, targets: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ other targets are believed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -24,6 +24,7 @@ from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map
 from predictors.gp import FittedValues, GpModel, are_products, fit_values
+from predictors.grounds import ranks_of_sources, shares_of_methods
 from predictors.kernel import GRAPH, Inputs
 from predictors.transfer import TransferModel, fit_transfer
 from predictors.trees import TreesMethod
@@ -104,18 +105,20 @@ def fit_stacked(
     """
     values = check_samples(architectures, values)
     process = fit_transfer(space, architectures, values, target=target, sources=sources, given=given, seed=seed)
-    if len(values) < (_FEWEST_WITH_SOURCES if sources else _FEWEST_FOR_OTHERS):
-        return process
+    batch, logs = batch_of(space, architectures, given), np.log(values)
     fitted = _process_of(process)
+    grounds = [ranks_of_sources(fitted.sources, batch, logs)] if sources and isinstance(fitted, TransferModel) else []
+    if len(values) < (_FEWEST_WITH_SOURCES if sources else _FEWEST_FOR_OTHERS):
+        few_measured = f"With fewer than {_FEWEST_WITH_SOURCES} measurements, predictions rely on them all the same."
+        return replace(process, grounds=(*grounds, few_measured) if sources else ())
     few = bool(sources) and len(values) < _FEWEST_FOR_TREES
     methods: dict[str, Method] = {"informed" if sources else "process": (fitted.fit.held_out_logs, lambda: fitted)}
     if few:
         alone = _process_of(fit_transfer(space, architectures, values, target=target, given=given, seed=seed))
         methods["process"] = (alone.fit.held_out_logs, lambda: alone)
-    methods |= _others(space, batch_of(space, architectures, given), values, seed, few=few)
+    methods |= _others(space, batch, values, seed, few=few)
     expected, samples = (_FEW, _FEW_SAMPLES) if few else (_USUAL, _USUAL_SAMPLES)
     prior = _Prior(np.array([expected.get(name, 0.0) for name in methods]), samples)
-    logs = np.log(values)
     predicted = np.column_stack([held_out for held_out, _ in methods.values()])
     weights = dict(zip(methods, _weights(logs, predicted, prior).tolist(), strict=True))
     others = list(methods)[1:]
@@ -125,7 +128,9 @@ def fit_stacked(
         weights,
     )
     held_out = Unseen(_unseen_mix(logs, predicted, prior, seed), fitted.fit.held_out_spreads)
-    return bound(space, architectures, values, model, held_out, target=target, given=given)
+    if sources:
+        grounds.append(shares_of_methods({name: each for name, (each, _) in methods.items()}, weights, logs))
+    return bound(space, architectures, values, model, held_out, target=target, given=given, grounds=grounds)
 
 
 Method = tuple[FloatArray, Callable[[], Model]]

@@ -9,7 +9,16 @@ from typing import Any, TypeVar, final
 import numpy as np
 
 from nas.errors import NasError, RecipeError, raised_text
-from nas.prediction.predictor import Batch, FloatArray, Given, HeldOut, Prediction, Predictor, PredictorMethod
+from nas.prediction.predictor import (
+    Batch,
+    FloatArray,
+    Given,
+    HeldOut,
+    Prediction,
+    Predictor,
+    PredictorMethod,
+    grounds_of,
+)
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.own_code import own_code
@@ -70,6 +79,11 @@ class GuardedPredictor:
     inner: Predictor
     held_out: HeldOutError
     held_out_predictions: HeldOut
+
+    @property
+    def grounds(self) -> tuple[str, ...]:
+        """What its predictions rest on, in sentences."""
+        return tuple(map(str, _answer(self.name, "asked for its grounds", lambda: grounds_of(self.inner))))
 
     def predict(self, architectures: Sequence[Architecture]) -> Prediction:
         """Predict N architectures. Raises RecipeError for a prediction that is none."""

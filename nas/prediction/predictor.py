@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,21 @@ class Predictor(Protocol):
     def predict_described(self, batch: Batch) -> Prediction:
         """Predict a batch that ``batch_of`` made; making it takes most of the time of ``predict``."""
         ...
+
+
+@runtime_checkable
+class HasGrounds(Protocol):
+    """A predictor that tells what its predictions rest on, such as how far it believes other targets."""
+
+    @property
+    def grounds(self) -> Sequence[str]:
+        """One sentence for each; none where there is nothing to decide."""
+        ...
+
+
+def grounds_of(predictor: Predictor) -> tuple[str, ...]:
+    """Return in sentences what the predictions of a predictor rest on, if it tells that."""
+    return tuple(predictor.grounds) if isinstance(predictor, HasGrounds) else ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from nas.prediction.learning_curve import CURVE_SIZES, learning_curve
 from nas.prediction.next_measurements import SUGGESTED, Suggestion, advice, further_samples, suggestions
-from nas.prediction.predictor import MIN_SAMPLES, Given, Predictor, PredictorMethod, given_by
+from nas.prediction.predictor import MIN_SAMPLES, Given, Predictor, PredictorMethod, given_by, grounds_of
 from nas.prediction.samples import MeasuredDevice, Samples, fit_to, samples_of
 from nas.prediction.trust import half_width_at, verdict, warning_about
 from nas.progress import Progress
@@ -46,7 +46,7 @@ class TrustReport:
     ``cases`` hold every sample, the largest relative error first. ``curve`` holds held-out errors for growing numbers
     of samples; its last entry uses all of them. ``doubts`` are reasons not to rely on the predictor, and ``advice``
     says what to do about them. There are no doubts if the predictor is good enough for ``limits``. ``to_measure`` are
-    as many architectures as the advice asks for, the ``suggestions`` first.
+    as many architectures as the advice asks for, the ``suggestions`` first. ``grounds`` say what predictions rest on.
 
     ``half_width`` is half the width of the bounds, relative to the mean, at the limit where they are widest. Without a
     limit it is the median over all samples.
@@ -66,6 +66,7 @@ class TrustReport:
     doubts: tuple[str, ...]
     advice: str
     half_width: float
+    grounds: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for programs; a value that does not exist is null."""
@@ -74,6 +75,7 @@ class TrustReport:
             "target": self.target,
             "predictor": self.method,
             "sources": list(self.sources),
+            "grounds": list(self.grounds),
             "limits": [str(limit) for limit in self.limits],
             "measured": self.measured,
             "held_out": self.held_out.to_json(),
@@ -180,6 +182,7 @@ def report_on(
         doubts=doubts,
         advice=advice(curve, half_width, unused=unused, suggested=bool(suggested)) if doubts else "",
         half_width=half_width,
+        grounds=grounds_of(predictor),
     )
 
 

@@ -75,7 +75,7 @@ def _part(report: TrustReport) -> _Part:
         id=f"of-{report.metric.name}",
         title=f"{report.metric.title} on {report.target}",
         is_good=not report.doubts,
-        sentences=sentences_of(report),
+        sentences=[*sentences_of(report), *report.grounds],
         tiles=[(each.label, each.value, each.remark) for each in figures],
         explanation=(
             "In cross-validation, each measured architecture was predicted by a predictor that was not fitted to it. "

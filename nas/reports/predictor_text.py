@@ -102,7 +102,7 @@ def print_predictor_report(reports: Sequence[TrustReport], console: Console) -> 
         if report.sources:
             pairs.append(("sources", ", ".join(report.sources)))
         pairs.append(("predictor", report.method))
-        print_pairs(pairs, console, indent=2)
+        print_pairs([*pairs, *(("rests on", sentence) for sentence in report.grounds)], console, indent=2)
         _print_rows(console, "Learning curve", *_curve_rows(report))
         _print_rows(console, "Largest errors", *_worst_rows(report))
         if report.suggestions:

@@ -11,8 +11,9 @@ import numpy as np
 from nas.errors import SpaceError
 from nas.prediction.guarded import fit_guarded
 from nas.prediction.operator_fusion import as_executed
-from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, load_predictor
+from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, grounds_of, load_predictor
 from nas.prediction.trust import verdict, warning_about
+from nas.prediction.widening import Later, WidenedPredictor, Widening, widening_after
 from nas.recipe.recipe import Recipe
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
@@ -63,16 +64,22 @@ class Fitting:
             return
         self._check_samples()
         recorded = {(fit.round, fit.metric, fit.samples) for fit in state.journal.rows(Fit)}
-        fitted = self._fitted_to_all()
+        fitted = dict(self._fitted_to_all())
         self.doubts = {}
         for name in state.beliefs.measured_metrics:
             held_out = fitted[name].held_out
             doubts = verdict(METRICS[name], held_out, fitted[name].held_out_predictions, state.beliefs.limits)
             if doubts:
                 self.doubts[name] = doubts
+            widening = self._widening(name, held_out.samples)
+            grounds = (*grounds_of(fitted[name]), *([widening.told] if widening.told else []))
+            if widening.factor != 1:
+                fitted[name] = WidenedPredictor(fitted[name], widening.factor)
             if (round_number, name, held_out.samples) not in recorded:
-                state.journal.append(Fit(round_number, name, held_out, tuple(doubts)))
-            state.progress.say(f"{name} predictor, {held_out_text(held_out)}")
+                fit = Fit(round_number, name, held_out, tuple(doubts), grounds, widening.factor)
+                state.journal.append(fit)
+            for told in (f"{name} predictor, {held_out_text(held_out)}", *grounds):
+                state.progress.say(told)
             warning = warning_about(METRICS[name], held_out)
             if warning and name not in self._warned_of:
                 state.progress.say(warning)
@@ -88,6 +95,26 @@ class Fitting:
         if not self._fitted or samples != self._samples:
             self._fitted, self._samples = self._fitted_to(measured), samples
         return self._fitted
+
+    def _widening(self, metric: str, samples: int) -> Widening:
+        """Return how far bounds are widened, by the ``samples`` measured first that had a prediction before.
+
+        A value's prediction was that of the last fit to fewer samples than had been measured before the value.
+        """
+        state = self._state
+        factors = {fit.samples: fit.widened for fit in state.journal.rows(Fit) if fit.metric == metric}
+        later: list[Later] = []
+        seen: set[Architecture] = set()
+        for row in state.beliefs.rows:
+            part = state.beliefs.parts.of(row.architecture)
+            if row.stage != "measure" or row.failed or metric not in row.measurements or part in seen:
+                continue
+            guess, before = row.predicted.get(metric), [count for count in factors if count <= len(seen)]
+            if guess is not None and before and len(seen) < samples:
+                widened = factors[max(before)]
+                later.append(Later(row.measurements[metric].median, guess.mean, guess.limit, widened))
+            seen.add(part)
+        return widening_after(later)
 
     def _predict_nothing(self) -> None:
         """Give up the predictors, because every architecture is measured. Says so once."""

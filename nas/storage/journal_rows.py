@@ -136,7 +136,9 @@ class SupernetTrained(_Note):
 class Fit:
     """The held-out error of one metric's predictor after a round.
 
-    ``verdict`` holds a sentence for each reason why the predictor was not good enough for the limits.
+    ``verdict`` holds a sentence for each reason why the predictor was not good enough for the limits, and ``grounds``
+    what its predictions rest on, where that had to be decided. ``widened`` is the factor by which its bounds were
+    widened, because too many values that were measured later lay above them.
     """
 
     kind: ClassVar[str] = "fit"
@@ -144,6 +146,8 @@ class Fit:
     metric: str
     held_out: HeldOutError
     verdict: tuple[str, ...] = ()
+    grounds: tuple[str, ...] = ()
+    widened: float = 1.0
 
     @property
     def samples(self) -> int:
@@ -151,12 +155,15 @@ class Fit:
         return self.held_out.samples
 
     def to_json(self) -> dict[str, Any]:
-        return {"round": self.round, "metric": self.metric, **self.held_out.to_json(), "verdict": list(self.verdict)}
+        data = {"round": self.round, "metric": self.metric, **self.held_out.to_json(), "verdict": list(self.verdict)}
+        more = {"grounds": list(self.grounds)} if self.grounds else {}
+        return {**data, **more, **({"widened": self.widened} if self.widened != 1 else {})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fit:
         held_out = HeldOutError.from_json(data)
-        return cls(data["round"], data["metric"], held_out, tuple(data.get("verdict", ())))
+        verdict, grounds = (tuple(data.get(key, ())) for key in ("verdict", "grounds"))
+        return cls(data["round"], data["metric"], held_out, verdict, grounds, data.get("widened", 1.0))
 
 
 @final

@@ -143,6 +143,8 @@ class _Fit(_Shape):
     coverage: float | None = None
     width: float | None = None
     verdict: list[str] = []
+    grounds: list[str] = []
+    widened: Annotated[float, Field(ge=1)] = 1.0
 
 
 class _Recipe(_Shape):

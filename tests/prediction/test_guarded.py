@@ -13,7 +13,7 @@ from tiny_space import TinySpace
 
 from nas.errors import CandidateError, RecipeError
 from nas.prediction.guarded import GuardedPredictor, fit_guarded
-from nas.prediction.predictor import Prediction, Predictor, batch_of
+from nas.prediction.predictor import Prediction, Predictor, batch_of, grounds_of
 from nas.space.search_space import enumerate_space
 from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
@@ -127,3 +127,16 @@ def test_a_failure_of_an_architecture_stays_one() -> None:
 
     with pytest.raises(CandidateError, match="no such layer"):
         fit(cannot)
+
+
+def test_what_predictions_rest_on_is_told() -> None:
+    """A predictor need not tell it."""
+    sound = fit_fake(SPACE, ALL, VALUES, target="t", seed=0)
+
+    class Telling:
+        held_out, held_out_predictions = sound.held_out, sound.held_out_predictions
+        predict, predict_described = sound.predict, sound.predict_described
+        grounds = ("It guesses.",)
+
+    assert grounds_of(fit(lambda *_, **__: Telling())) == ("It guesses.",)
+    assert grounds_of(fit(fit_fake)) == ()

@@ -121,6 +121,24 @@ def test_sources_that_mislead_lose_their_weight() -> None:
     assert errors["shuffled"] < 1.2 * errors["none"]
 
 
+def test_what_was_decided_about_sources_is_told() -> None:
+    """Each source's own order, then how well each method ranks, with its weight; without sources nothing is said."""
+    seen = drawn(20, seed=0)
+    values, (first, *others) = latencies_ms(seen), sources_of(drawn(60, seed=900))
+    rng = np.random.default_rng(0)
+    misleading = replace(first, target="wrong", values=rng.permutation(first.values))
+    told = fit_stacked(SPACE, seen, values, target="made up", sources=[misleading, *others], seed=0)
+    ranks, shares = told.grounds
+    assert ranks.startswith("Other targets rank the 20 measured architectures with Spearman: ")
+    assert ranks.index("wrong") > max(ranks.index(source.target) for source in others)
+    assert f"(counts {100 * weights_of(told)['informed']:.0f} %)" in shares
+    assert "from the layers alone" in shares
+    (ranks, few) = fit_stacked(SPACE, seen[:12], values[:12], target="made up", sources=others, seed=0).grounds
+    assert "the 12 measured architectures" in ranks
+    assert few == "With fewer than 15 measurements, predictions rely on them all the same."
+    assert stacked(seen, values).grounds == stacked(seen[:5], values[:5]).grounds == ()
+
+
 def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:
     """Predictions equal the geometric mean with the reported weights."""
     seen, fresh = drawn(32, seed=0), drawn(20, seed=1)

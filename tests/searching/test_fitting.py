@@ -11,7 +11,7 @@ from commands import evaluations_of
 from fake_bench import latency_ms
 from fake_predictor import Settings
 from fault_spaces import Faulty
-from uncertain_runs import search, told
+from uncertain_runs import measured, search, told
 
 from nas.results.run_folder import load_run
 from nas.space.search_space import enumerate_space
@@ -84,3 +84,28 @@ class TestRowsOfFits:
         fit = load_run(tmp_path / "run").fits[0]
         assert fit == Fit(0, "latency_ms", settings.predictors[0].held_out)
         assert fit.held_out == HeldOutError(6, fit.held_out.mape, 0.95, 0.9, 0.6, 0.9, 0.9, 0.1)
+
+
+def test_bounds_that_later_measurements_exceed_are_widened(tmp_path: Path) -> None:
+    """The next predictions have the wider bounds, the report tells it, and the own bounds are not forgotten."""
+    settings = Settings(factor=0.9)
+    measuring = {"initial": 6, "per_round": 3}
+    diary = search(tmp_path, settings, trials=9, rounds=3, measuring=measuring, limits=[])
+    fits = load_run(tmp_path / "run").fits
+    widened = [fit.widened for fit in fits]
+    assert widened[:2] == [1, 1]  # a single one above its bound may be chance
+    assert widened[2] > 2
+    assert widened[3] == pytest.approx(widened[2])
+    (first, *_) = told(diary, "were measured after their prediction")
+    assert first == fits[2].grounds[0]
+    assert "Of 2 architectures that were measured after their prediction, 2 lay above" in first
+    for number, factor in ((1, 1.0), (2, 1.0), (3, widened[2])):
+        for row in measured(tmp_path / "run", number):
+            guess = row.predicted["latency_ms"]
+            assert guess.limit / guess.mean == pytest.approx(1.045**factor)
+
+
+def test_bounds_that_hold_stay_as_they_are(tmp_path: Path) -> None:
+    diary = search(tmp_path, Settings(half_width=lambda samples: 0.9))
+    assert all(fit.widened == 1 and fit.grounds == () for fit in load_run(tmp_path / "run").fits)
+    assert told(diary, "were measured after their prediction") == []

@@ -75,7 +75,7 @@ def _predictions(front: Front, fits: Sequence[Fit]) -> list[Answer]:
             told += f" Its 90 % bounds {reach_text(held_out.width / 2, held_out.samples)}."
         doubts = [*([warning] if warning else []), *fit.verdict]
         verdict = "Not for this limit" if fit.verdict else "Partly" if doubts else "Yes"
-        answers.append(Answer(f"Can I trust predictions of {title}?", verdict, " ".join([told, *doubts])))
+        answers.append(Answer(f"Can I trust predictions of {title}?", verdict, " ".join([told, *doubts, *fit.grounds])))
     return answers
 
 

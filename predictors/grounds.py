@@ -1,0 +1,47 @@
+"""What the default predictor tells of other targets: how well each ranks the samples, and how far it relies on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nas.prediction.predictor import Batch, FloatArray
+from nas.values.rank_correlation import rank_correlation
+from predictors.source_models import SourceModels
+
+NAMED: Mapping[str, str] = {
+    "informed": "other targets and the measurements",
+    "process": "the measurements alone",
+    "additive": "the layers alone",
+    "corrected": "layers and the measurements",
+    "trees": "trees",
+}
+"""The methods, as people read of them."""
+MOST_LISTED = 8
+
+
+def ranks_of_sources(models: SourceModels, batch: Batch, logs: FloatArray) -> str:
+    """Return in a sentence how each source's own order agrees with that of N samples, the best source first."""
+    ranks = sorted(((_spearman(values, logs), name) for name, values in models.each(batch)), reverse=True)
+    listed = [f"{name} {rank:.2f}" for rank, name in ranks]
+    if len(listed) > MOST_LISTED:
+        half = MOST_LISTED // 2
+        listed = [*listed[:half], f"{len(listed) - MOST_LISTED} others between", *listed[-half:]]
+    return f"Other targets rank the {len(logs)} measured architectures with Spearman: {', '.join(listed)}."
+
+
+def shares_of_methods(held_out: Mapping[str, FloatArray], weights: Mapping[str, float], logs: FloatArray) -> str:
+    """Return in a sentence how well each method ranks samples that it had not seen, and how much it counts."""
+    told = [
+        f"{NAMED[name]} {_spearman(predicted, logs):.2f} (counts {weights[name]:.0%})".replace("%", " %")
+        for name, predicted in held_out.items()
+    ]
+    ignored = " So the other targets are ignored." if not weights["informed"] else ""
+    return f"Held out, predictions reach Spearman: from {', from '.join(told)}.{ignored}"
+
+
+def _spearman(first: FloatArray, second: FloatArray) -> float:
+    found = rank_correlation(np.asarray(first).tolist(), second.tolist())
+    assert found is not None, "a predictor has at least five samples"
+    return found.spearman

@@ -1,0 +1,41 @@
+"""What the default predictor tells of other targets, in sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+from made_up_devices import SPACE, Device, drawn, sources_of
+
+from nas.prediction.predictor import batch_of
+from nas.values.other_target import Source
+from predictors.grounds import ranks_of_sources, shares_of_methods
+from predictors.source_models import source_models
+
+LOGS = np.log(np.arange(1.0, 7.0))
+
+
+def test_methods_are_told_with_their_ranks_and_weights() -> None:
+    held_out = {"informed": LOGS, "process": -LOGS, "additive": np.zeros(6)}
+    told = shares_of_methods(held_out, {"informed": 0.5, "process": 0.5, "additive": 0.0}, LOGS)
+    assert told == (
+        "Held out, predictions reach Spearman: from other targets and the measurements 1.00 (counts 50 %), from the "
+        "measurements alone -1.00 (counts 50 %), from the layers alone 0.00 (counts 0 %)."
+    )
+
+
+def test_targets_without_weight_are_ignored() -> None:
+    told = shares_of_methods({"informed": -LOGS, "additive": LOGS}, {"informed": 0.0, "additive": 1.0}, LOGS)
+    assert told.endswith(" So the other targets are ignored.")
+
+
+def test_of_many_targets_the_best_and_the_worst_are_listed() -> None:
+    """A target is called by its name, even where targets have measured different architectures."""
+    seen, known = drawn(20, seed=0), drawn(60, seed=900)
+    (good, *_) = sources_of(known)
+    rng = np.random.default_rng(0)
+    shuffled = [Source(f"bad{n}", known[n % 3 :], rng.permutation(good.values[n % 3 :])) for n in range(9)]
+    models = source_models(SPACE, (*shuffled, good), ())
+    told = ranks_of_sources(models, batch_of(SPACE, seen), np.log(Device().latencies_ms(seen)))
+    listed = told.removeprefix("Other targets rank the 20 measured architectures with Spearman: ").split(", ")
+    assert listed[0].startswith(f"{good.target} 0.")
+    assert listed[4] == "2 others between"
+    assert len(listed) == 9
