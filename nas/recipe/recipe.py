@@ -34,6 +34,7 @@ from nas.recipe.training_sections import (
     RetrainingRecipe,
     RobustnessRecipe,
     TrainingRecipe,
+    check_folds,
     check_retraining,
 )
 from nas.values.objective import Limit, Objective, with_units
@@ -269,6 +270,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _winners_can_be_retrained(self) -> Recipe:
         check_retraining(self.retraining, self.training, self.evaluate)
+        check_folds(self.training, self.evaluate, self.precisions)
         return self
 
     @model_validator(mode="after")

@@ -79,6 +79,8 @@ class TrainingRecipe(Section):
     """By this the outputs of teacher and candidate are divided before they are compared. Higher is softer."""
     search: dict[str, tuple[bool | int | float | str, ...]] = {}  # noqa: RUF012 (pydantic copies it)
     """Settings that candidates differ in: a table of other keys of this section, each with a list of options."""
+    folds: int = Field(default=1, ge=1, le=20)
+    """Cross-validation for few items: a candidate is trained so often, each time without another part of them."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where candidates are trained; ``auto`` takes a GPU if there is one."""
     time_limit_s: float = Field(default=1800.0, gt=0)
@@ -173,6 +175,24 @@ def check_retraining(retraining: RetrainingRecipe, training: TrainingRecipe, eva
             f"training.search has the options of {both[0]}, and each winner keeps its own, but retraining.training "
             f"sets it to {retraining.training[both[0]]!r}. Leave one of them out."
         )
+
+
+def why_no_folds(training: TrainingRecipe, evaluate: str, precisions: tuple[str, ...]) -> str:
+    """Return why candidates cannot be trained in folds; empty if they can."""
+    if evaluate != "train":
+        return f'evaluate must be "train", but is "{evaluate}"'
+    if training.function is not None:
+        return f"a function of your own gets the splits as they are, but training.function is {training.function!r}"
+    if precisions:
+        return f"int8 is tested on validation items, which folds train on, but precisions are searched: {precisions}"
+    return ""
+
+
+def check_folds(training: TrainingRecipe, evaluate: str, precisions: tuple[str, ...]) -> None:
+    """Check that candidates can be trained in folds. Raises ValueError if other sections forbid it."""
+    why = why_no_folds(training, evaluate, precisions)
+    if training.folds > 1 and why:
+        raise ValueError(f"training.folds is {training.folds}, but {why}. Set training.folds to 1.")
 
 
 class EarlyStoppingRecipe(Section):

@@ -143,6 +143,11 @@ class Task(abc.ABC):
         return ""
 
     @property
+    def why_one_fold(self) -> str:
+        """The reason why items cannot be divided into folds for cross-validation; empty if they can."""
+        return ""
+
+    @property
     def raw_form(self) -> dict[str, Any]:
         """What other data must have too, by title, so that their raw items can be mixed with these."""
         return {"models": str(self.signature), "answers": self.answers}

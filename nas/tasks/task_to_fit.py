@@ -1,4 +1,4 @@
-"""A task as training code of a user's sees it: without the test split."""
+"""A task as a training sees it: with other items to train on, and without the test split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from nas.errors import DataError
 from nas.space.signature import Signature
-from nas.tasks.batches import Tensors
+from nas.tasks.batches import Examples, Tensors
 from nas.tasks.criteria import Criterion
 from nas.tasks.task import Preparation, Task
 
@@ -28,17 +28,15 @@ class Sealed:
         raise DataError("the test split scores winners, so training may not use it: take task.validation.")
 
 
-@final
-class TaskToFit(Task):
-    """A task whose ``train`` holds the items of one training: a share of them, or with the validation items too.
+class WithSplits(Task):
+    """A task with other items to train on and to validate by; all else is as in the ``task``.
 
     ``inputs_of`` takes what torch's DataLoader gives: a tensor, or a list of them.
     """
 
-    def __init__(self, task: Task, share: float, with_validation: bool) -> None:
+    def __init__(self, task: Task, train: Examples, validation: Examples) -> None:
         self._task = task
-        self.name, self.validation, self.test = task.name, task.validation, Sealed()
-        self.train = task.to_fit(share, with_validation)
+        self.name, self.train, self.validation, self.test = task.name, train, validation, Sealed()
         self.noun = task.noun  # type: ignore[misc]
 
     @property
@@ -89,6 +87,14 @@ class TaskToFit(Task):
         if name.startswith("__") or name == "_task":
             raise AttributeError(name)
         return getattr(self._task, name)
+
+
+@final
+class TaskToFit(WithSplits):
+    """A task whose ``train`` holds the items of one training: a share of them, or with the validation items too."""
+
+    def __init__(self, task: Task, share: float, with_validation: bool) -> None:
+        super().__init__(task, task.to_fit(share, with_validation), task.validation)
 
 
 def _tensors(raw: torch.Tensor | Sequence[torch.Tensor]) -> Tensors:

@@ -28,5 +28,7 @@ def epoch_seconds(look: FirstLook, architecture: Architecture, task: Task, setti
 
 
 def _steps(task: Task, settings: TrainingSettings) -> int:
-    items = max(1, int(settings.subset * len(task.train)))
-    return max(1, items // settings.batch_size)
+    items = len(task.train)
+    if settings.folds > 1:  # each item is left out of one training
+        items = (len(task.train) + len(task.validation)) * (settings.folds - 1) // settings.folds
+    return settings.folds * max(1, int(settings.subset * items) // settings.batch_size)

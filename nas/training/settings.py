@@ -18,9 +18,10 @@ from nas.values.objective import trained_metrics
 class TrainingSettings:
     """The settings of a training. ``subset`` is the share of the training items that it uses.
 
-    ``use_validation`` adds the validation items. ``subsets`` holds a share for each epoch; if it is empty, every epoch
-    uses ``subset``. With ``robustness`` the validation items are also evaluated under noise. The recipe's section
-    ``[training]`` describes the others.
+    ``use_validation`` adds the validation items. With several ``folds``, training and validation items are divided into
+    so many parts, and each is left out of one of as many trainings. ``subsets`` holds a share for each epoch; if it is
+    empty, every epoch uses ``subset``. With ``robustness`` the validation items are also evaluated under noise. The
+    recipe's section ``[training]`` describes the others.
     """
 
     epochs: int
@@ -51,6 +52,7 @@ class TrainingSettings:
     distillation_weight: float = 0.5
     temperature: float = 2.0
     robustness: Robustness | None = None
+    folds: int = 1
 
     def __post_init__(self) -> None:
         if self.subsets and len(self.subsets) != self.epochs:
@@ -84,6 +86,7 @@ def training_settings(
         time_limit_s=recipe.training.time_limit_s if time_limit_s is None else time_limit_s,
         threads=recipe.execution.threads_per_worker,
         robustness=searched_robustness(recipe),
+        folds=recipe.training.folds,
         **changes,
     )
 
@@ -108,7 +111,7 @@ def retraining_settings(
         use_validation=True,
     )
     changes: dict[str, Any] = dict(section.training if training is None else training)
-    return replace(settings, **changes)
+    return replace(settings, folds=1, **changes)
 
 
 def searched_robustness(recipe: Recipe) -> Robustness | None:

@@ -15,6 +15,7 @@ import torch
 from nas.errors import CandidateError, RecipeError
 from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
+from nas.tasks.folds import check_folds
 from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
 from nas.training.checkpoints.checkpoint import Checkpoint
@@ -30,8 +31,11 @@ def check_settings(settings: TrainingSettings, task: Task) -> None:
 
     Raises:
         RecipeError: timm has no such optimizer, or the task's inputs cannot be blended or augmented.
+        DataError: the items cannot be divided into so many folds.
     """
     check_optimizer(settings.optimizer)
+    if settings.folds > 1:
+        check_folds(task, settings.folds)
     signature = task.signature
     if settings.augmentation_strength and not task.takes_strength:
         raise RecipeError(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
+import numpy as np
 import torch
 from safetensors.torch import save
 
@@ -17,11 +18,12 @@ from nas.space.search_space import SearchSpace
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
+from nas.tasks.folds import folds_of
 from nas.tasks.task import Task
 from nas.training.checkpoints.checkpoint import CHECKPOINT, Checkpoint
 from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named, metrics_on, move
-from nas.training.settings import TrainingSettings
+from nas.training.settings import TrainingSettings, further_seed
 from nas.training.trainer import Trainer
 
 
@@ -35,6 +37,8 @@ class CandidateTraining:
     the validation items; it is missing when these are trained on. Before the last report, it is the error of averaged
     weights, which predicts the final error better. The last report holds ``done`` and, if weights are kept,
     ``weights``: the bytes of a safetensors file.
+    With several folds, as many modules are trained side by side, each without another part of the items, and reports
+    hold the means of theirs.
     A candidate's choices of training take the place of the settings of the same name; ``longer`` multiplies its epochs.
     Training begins from the weights that the space draws or, if it has a ``start``, loads; ``start`` of this work then
     loads others. ``teacher`` makes the module that candidates also learn from. With an ``inheritance`` they begin with
@@ -65,13 +69,7 @@ class CandidateTraining:
         task, began = self.source.load().prepared_for(wishes_of(self.space, architecture)), self.clock()
         settings = self.settings.of(self.space, architecture, self.longer)
         with torch_with(settings.threads, job["seed"]):
-            module = build_checked(self.space, architecture, task.signature)
-            if self.inheritance is None:
-                load_start(self.space, architecture, module)
-            else:
-                self.inheritance(architecture, module)
-            if self.start is not None:
-                self.start(architecture, module)
+            module = self._module(architecture, task)
             if self.inheritance is not None and self.inheritance.is_parent(architecture):
                 yield {**self._as_it_is(module, task, settings), "seconds": self.clock() - began}
                 return
@@ -80,16 +78,49 @@ class CandidateTraining:
             if CHECKPOINT in job:
                 checkpoint = Checkpoint(job[CHECKPOINT], self._identity(job, task, settings))
             before_s = 0.0 if checkpoint is None else checkpoint.spent_s
-            for report in Trainer(settings, teacher, self.clock).train(module, task, job["seed"], checkpoint):
+            trainer = Trainer(settings, teacher, self.clock)
+            if settings.folds > 1:
+                reports = self._in_folds(trainer, module, architecture, task, job["seed"])
+            else:
+                reports = trainer.train(module, task, job["seed"], checkpoint)
+            for report in reports:
                 if report["epoch"] == settings.epochs:
                     report["done"] = True
                     if settings.keep_weights:
                         report["weights"] = _content(module)
                 yield {**report, **_kept(checkpoint), "seconds": before_s + self.clock() - began}
 
+    def _module(self, architecture: Architecture, task: Task) -> torch.nn.Module:
+        """Return a module with the weights that training begins from."""
+        module = build_checked(self.space, architecture, task.signature)
+        if self.inheritance is None:
+            load_start(self.space, architecture, module)
+        else:
+            self.inheritance(architecture, module)
+        if self.start is not None:
+            self.start(architecture, module)
+        return module
+
+    def _in_folds(
+        self, trainer: Trainer, first: torch.nn.Module, architecture: Architecture, task: Task, seed: int
+    ) -> Iterator[dict[str, Any]]:
+        """Train a module for each fold, and yield the means of their reports, each weighted by its validation items."""
+        folds = folds_of(task, trainer.settings.folds)
+        modules = [first, *(self._module(architecture, task) for _ in folds[1:])]
+        trainings = [
+            trainer.train(module, fold, further_seed(seed, number))
+            for number, (module, fold) in enumerate(zip(modules, folds, strict=True))
+        ]
+        shares = np.array([len(fold.validation) for fold in folds]) / sum(len(fold.validation) for fold in folds)
+        for reports in zip(*trainings, strict=True):
+            names = [name for name, value in reports[0].items() if isinstance(value, float) and name != "subset"]
+            names = [name for name in names if all(name in report for report in reports)]
+            means = {name: float(shares @ [report[name] for report in reports]) for name in names}
+            yield {**reports[0], **means}
+
     def _identity(self, job: Mapping[str, Any], task: Task, settings: TrainingSettings) -> dict[str, Any]:
         """Return what tells this training from others whose states must not be mixed with it."""
-        changing = ("time_limit_s", "threads", "device")  # they change nothing that is learned
+        changing = ("time_limit_s", "threads", "device", "folds")  # they change nothing that is learned
         return {
             "architecture": dict(job["architecture"]),
             "seed": job["seed"],

@@ -17,11 +17,16 @@ from tiny_space import TinySpace
 from torch import nn
 
 from nas.errors import CandidateError
+from nas.recipe.recipe import Recipe
 from nas.space.architecture import Architecture
+from nas.space.torch_settings import torch_with
+from nas.tasks.folds import folds_of
 from nas.tasks.images.images import Images
 from nas.tasks.images.splits import Split
 from nas.training.averaging import AveragedState
 from nas.training.modules import error_of
+from nas.training.settings import further_seed, retraining_settings, training_settings
+from nas.training.trainer import Trainer
 from nas.training.training import CandidateTraining
 
 SMALL = {"width": 8, "depth": 1, "kernel": 3}
@@ -147,6 +152,32 @@ def test_there_is_a_share_for_each_epoch() -> None:
     """A list of another length raises ValueError."""
     with pytest.raises(ValueError, match=r"subsets must hold one share for each of 2 epochs, but got \(0.5,\)"):
         replace(SETTINGS, subsets=(0.5,))
+
+
+def test_folds_report_the_means_of_trainings_that_leave_out_other_items(digits: Images) -> None:
+    """Each of them learns as a training of its own would, from its own weights and by its own seed."""
+    settings = replace(SETTINGS, epochs=2, subset=0.2, folds=3)
+    work = CandidateTraining(TinySpace(), DIGITS, settings)
+    reports = list(work({"architecture": SMALL, "seed": 4}))
+    with torch_with(1, 4):
+        modules = [TinySpace().build(Architecture(SMALL)) for _ in range(3)]
+    alone = [
+        list(Trainer(settings).train(module, fold, further_seed(4, number)))
+        for number, (module, fold) in enumerate(zip(modules, folds_of(digits, 3), strict=True))
+    ]
+    assert [report["epoch"] for report in reports] == [1, 2]
+    assert [report["subset"] for report in reports] == [0.2, 0.2]
+    assert reports[-1]["done"]
+    for report, parts in zip(reports, zip(*alone, strict=True), strict=True):
+        assert len({part["error"] for part in parts}) > 1
+        for name in ("error", "log_loss", "loss"):
+            assert report[name] == pytest.approx(np.mean([part[name] for part in parts]), rel=0.01)
+
+
+def test_winners_are_trained_once_on_everything() -> None:
+    recipe = Recipe(training={"folds": 4})
+    assert training_settings(recipe).folds == 4
+    assert retraining_settings(recipe).folds == 1
 
 
 def test_weights_and_statistics_are_averaged() -> None:

@@ -26,3 +26,8 @@ def check_parent(recipe: Recipe, space: SearchSpace) -> None:
             f"parts of a parent learn from it in the trainer of this project, but got training.function "
             f"{recipe.training.function!r} with the space {recipe.space.name!r}. Leave the function out."
         )
+    if recipe.training.folds > 1:
+        raise RecipeError(
+            f"a parent is tested on the validation items as they are, so training.folds must be 1 with the space "
+            f"{recipe.space.name!r}, but got {recipe.training.folds}. Leave it out."
+        )

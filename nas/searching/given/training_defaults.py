@@ -6,6 +6,7 @@ from typing import Any
 
 from nas.errors import DataError, RecipeError, did_you_mean
 from nas.recipe.recipe import Recipe
+from nas.recipe.training_sections import why_no_folds
 from nas.tasks.task import Task
 
 
@@ -16,7 +17,9 @@ def with_training_defaults(recipe: Recipe, given: Recipe, task: Task | None) -> 
     _check(task)
     values = recipe.model_dump()
     for section, defaults in task.training_defaults.items():
-        written = getattr(given, section).model_fields_set if section in given.model_fields_set else frozenset()
+        written = set(getattr(given, section).model_fields_set if section in given.model_fields_set else ())
+        if why_no_folds(recipe.training, recipe.evaluate, recipe.precisions):
+            written.add("folds")
         values[section] = {**values[section], **{key: each for key, each in defaults.items() if key not in written}}
     return Recipe.from_mapping(values)
 

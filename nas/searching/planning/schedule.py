@@ -102,7 +102,8 @@ class Schedule:
         if epoch_s is None:
             return None
         train, validation = self._items
-        longer = (train + validation) / max(1.0, training.subset * train)
+        seen = train if training.folds == 1 else (train + validation) * (training.folds - 1)
+        longer = (train + validation) / max(1.0, training.subset * seen)
         longer *= retraining.epochs / training.epochs
         return math.ceil(count * retraining.seeds / self._workers) * self._epochs * longer * epoch_s
 

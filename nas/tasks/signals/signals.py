@@ -28,6 +28,8 @@ FEATURES = ("raw", "log-mel")
 MEL_BANDS = 40
 NOISE = 0.02
 """The usual standard deviation of the noise of augmentation, in standard deviations of the channel."""
+FEW, FOLDS = 200, 5
+"""With fewer windows to train and validate by, candidates are trained in so many folds."""
 SHIFT_SHARE = 50
 """Augmentation usually shifts by at most one of so many samples."""
 
@@ -145,6 +147,11 @@ class Signals(Task):
             squares += np.square(part - mean[None, :, None]).sum(axis=(0, 2))
         std = np.sqrt(squares / (len(self.train) * self.form.shape[1]))
         return mean.astype(np.float32), np.where(std < 1e-7 * np.abs(mean), 0, std).astype(np.float32)
+
+    @property
+    def training_defaults(self) -> dict[str, dict[str, Any]]:
+        """Cross-validation for few windows: the errors of a few validation windows cannot tell candidates apart."""
+        return {"training": {"folds": FOLDS}} if len(self.train) + len(self.validation) < FEW else {}
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def divide(
         train, test = _carved(train, test_share, TEST_SEED, "test")
     if validation is None:
         train, validation = _carved(train, validation_share, seed, "validation")
-    return train.windows, validation, test
+    return replace(train.windows, groups=_shared(train.groups)), validation, test
 
 
 def _carved(given: Given, share: float, seed: int, title: str) -> tuple[Given, Windows]:

@@ -133,6 +133,11 @@ class Texts(Task):
         return (torch.where(is_hit, torch.randint(self.vocabulary, tokens.shape, generator=generator), tokens),)
 
     @property
+    def why_one_fold(self) -> str:
+        """Windows of one text overlap, and no text is in two splits."""
+        return "texts are split as a whole, and their windows overlap"
+
+    @property
     def why_closed(self) -> str:
         """Tokens are learned from the text itself."""
         return "the tokens of a text are learned from itself"

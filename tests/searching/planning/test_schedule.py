@@ -46,6 +46,12 @@ class TestEstimates:
         assert planned.training_s(3) == pytest.approx(3 * 6.0)
         assert planned.retraining_s(1) == pytest.approx(2 * 1.25 * planned.training_s(1))
 
+    def test_of_winners_do_not_grow_with_folds(self) -> None:
+        """A candidate in four folds trains on three times all images in an epoch, and a winner on all once."""
+        planned = schedule(trained(6.0), training={"folds": 4})
+        assert planned.training_s(1) == pytest.approx(6.0)
+        assert planned.retraining_s(1) == pytest.approx(2 * 6.0 / 3)
+
     def test_of_trainings_are_unknown_at_first(self) -> None:
         """Until a guess is given."""
         planned = schedule()
