@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
+from shutil import which
 
 import optuna
 
@@ -14,6 +16,9 @@ from experiments.searchers.pymoo_searcher import PymooSearcher
 from experiments.searchers.random_search import RandomSearcher
 from experiments.searchers.searcher import POPULATION, Searcher
 from nas.errors import RecipeError, did_you_mean
+
+PRIMO_PYTHON = "NAS_PRIMO_PYTHON"
+"""The variable that names the Python of PriMO's own environment."""
 
 
 def make_searcher(name: str, problem: Problem, seed: int) -> Searcher:
@@ -36,12 +41,24 @@ def check_searcher(name: str) -> None:
                 f"the searcher {name!r} needs the package {package}, which is not installed: "
                 f"pip install --editable '.[{extra}]' installs it."
             )
+    if name == "primo" and which(os.environ.get(PRIMO_PYTHON, "")) is None:
+        raise RecipeError(
+            f"the searcher 'primo' needs an environment of its own, because NePS clashes with pandas 3: make it by "
+            f"python -m venv primo and primo/bin/pip install neural-pipeline-search==0.17.0, and set {PRIMO_PYTHON} to "
+            f"primo/bin/python; it is {os.environ.get(PRIMO_PYTHON, '')!r}."
+        )
 
 
 def _ax(problem: Problem, seed: int) -> Searcher:
     from experiments.searchers.ax_searcher import AxSearcher
 
     return AxSearcher(problem, seed)
+
+
+def _primo(problem: Problem, seed: int) -> Searcher:
+    from experiments.searchers.primo_searcher import PrimoSearcher
+
+    return PrimoSearcher(problem, seed, os.environ[PRIMO_PYTHON])
 
 
 def _syne_tune_evolution(problem: Problem, seed: int) -> Searcher:
@@ -68,6 +85,7 @@ _MAKERS: dict[str, Callable[[Problem, int], Searcher]] = {
     "syne-tune-evolution": _syne_tune_evolution,
     "syne-tune-ehvi": _syne_tune_improvement,
     "ax": _ax,
+    "primo": _primo,
 }
 _PACKAGES = {
     "pymoo-nsga2": (("pymoo", "compare"),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from chain_table import SPACE, command, problem_of, run, settings_of, without_ti
 from experiments.compare_searchers import main
 from experiments.search_problem import KnownCosts
 from experiments.search_tasks import Networks, TableTask
+from experiments.searchers.by_name import PRIMO_PYTHON
 from experiments.searchers.local_search import FIRST, FIRST_INFORMED, LocalSearcher, neighbours_of
 from experiments.searchers.optuna_searcher import OptunaSearcher
 from experiments.searchers.pymoo_searcher import PymooSearcher
@@ -145,12 +147,27 @@ class TestSearchers:
         assert f"needs the package {package}, which is not installed" in error
         assert f"pip install --editable '.[{extra}]'" in error
 
+    @pytest.mark.parametrize("value", ["", "no/such/python"])
+    def test_primos_environment_is_optional(
+        self, value: str, path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Without it, the message says how to make it."""
+        monkeypatch.setenv(PRIMO_PYTHON, value)
+        with pytest.raises(SystemExit):
+            main(command(path, "--searchers", "primo"))
+        error = " ".join(capsys.readouterr().err.split())
+        assert "primo/bin/pip install neural-pipeline-search" in error
+        assert f"it is {value!r}" in error
+
     @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore")  # warnings of their own dependencies
-    @pytest.mark.parametrize("name", ["syne-tune-evolution", "syne-tune-ehvi", "ax"])
-    def test_ax_and_syne_tune(self, name: str, path: Path) -> None:
+    @pytest.mark.parametrize("name", ["syne-tune-evolution", "syne-tune-ehvi", "ax", "primo"])
+    def test_peers_with_packages_of_their_own(self, name: str, path: Path) -> None:
         """They evaluate distinct rows, the same rows with the same seed, and survive failures."""
-        pytest.importorskip("ax" if name == "ax" else "syne_tune")
+        if name == "primo" and PRIMO_PYTHON not in os.environ:
+            pytest.skip("NePS has no environment here")
+        if name != "primo":
+            pytest.importorskip("ax" if name == "ax" else "syne_tune")
         arguments = ("--searchers", name, "--cost", "energy_mj_x", "--limit", "latency_ms_x<=3", "--seeds", "1")
         before = np.random.get_state()[1].copy()  # noqa: NPY002
         first = run(path, *arguments, "--evaluations", "6")["runs"]
