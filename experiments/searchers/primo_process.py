@@ -7,6 +7,7 @@ is answered by a trial, and ``{"tell": trial, "losses": [...]}`` by ``{}``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -60,4 +61,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(BrokenPipeError):  # whoever asked is gone
+        main()
