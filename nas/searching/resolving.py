@@ -238,7 +238,7 @@ def _resolve_models(
     if recipe.evaluate == "supernet":
         _check_shares_weights(made, recipe, loaded)
     made, look = with_training_choices(recipe, made, look, progress.say)
-    complete = with_training_defaults(recipe, written, loaded)
+    complete = with_training_defaults(recipe, written, loaded, made)
     for settings in (training_settings(complete), retraining_settings(complete)):
         check_training(made, settings, loaded)
     check_inputs(made, loaded)

@@ -140,7 +140,7 @@ def _resolve_new(
         if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
             resolved.bench.check_meter()
         task = None if resolved.models is None else resolved.task
-        return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task))
+        return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task, resolved.space))
     except BaseException:
         resolved.look.close()
         raise

@@ -7,18 +7,23 @@ from typing import Any
 from nas.errors import DataError, RecipeError, did_you_mean
 from nas.recipe.recipe import Recipe
 from nas.recipe.training_sections import why_no_folds
+from nas.space.parts.parents import parents_space
+from nas.space.search_space import SearchSpace
 from nas.tasks.task import Task
 
 
-def with_training_defaults(recipe: Recipe, given: Recipe, task: Task | None) -> Recipe:
-    """Return the recipe with the task's own defaults for keys that ``given``, the recipe as it was written, lacks."""
+def with_training_defaults(recipe: Recipe, given: Recipe, task: Task | None, space: SearchSpace) -> Recipe:
+    """Return the recipe with the task's own defaults for keys that ``given``, the recipe as it was written, lacks.
+
+    Folds are no default where candidates cannot be trained in folds.
+    """
     if task is None or not task.training_defaults:
         return recipe
     _check(task)
     values = recipe.model_dump()
     for section, defaults in task.training_defaults.items():
         written = set(getattr(given, section).model_fields_set if section in given.model_fields_set else ())
-        if why_no_folds(recipe.training, recipe.evaluate, recipe.precisions):
+        if why_no_folds(recipe.training, recipe.evaluate, recipe.precisions) or parents_space(space) is not None:
             written.add("folds")
         values[section] = {**values[section], **{key: each for key, each in defaults.items() if key not in written}}
     return Recipe.from_mapping(values)
