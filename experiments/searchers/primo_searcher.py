@@ -2,7 +2,7 @@
 
 NePS 0.17 needs pandas below 3 and one version of gpytorch, so that it needs an environment of its own:
 
-    python -m venv primo; primo/bin/pip install neural-pipeline-search==0.17.0
+    python -m venv primo; primo/bin/python -m pip install neural-pipeline-search==0.17.0
     NAS_PRIMO_PYTHON=primo/bin/python python -m experiments.compare_searchers --searchers gp,primo …
 """
 

