@@ -15,8 +15,8 @@ import torch
 from nas.errors import CandidateError, RecipeError
 from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
-from nas.tasks.folds import check_folds
 from nas.tasks.task import Task
+from nas.tasks.views.folds import check_folds
 from nas.training.averaging import AveragedState
 from nas.training.checkpoints.checkpoint import Checkpoint
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix

@@ -193,13 +193,6 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
             {"evaluate": "supernet", "search_time_s": "15min"},
             "search_time_s is the time after which no candidate is trained, but shared weights are trained for all of",
         ),
-        (
-            {"training": {"folds": 3}, "evaluate": "supernet"},
-            'training.folds is 3, but evaluate must be "train", but is',
-        ),
-        ({"training": {"folds": 3, "function": "m:f"}}, "a function of your own gets the splits as they are, but"),
-        ({"training": {"folds": 2}, "precisions": ["fp32", "int8"]}, "int8 is tested on validation items, which folds"),
-        ({"training": {"folds": 0}}, "training.folds: input should be greater than or equal to 1"),
         ({"name": "a/b"}, "name: string should match pattern"),
         (
             {"target": "onnxruntime-cpu:fp23"},

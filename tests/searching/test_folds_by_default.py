@@ -54,3 +54,19 @@ def test_parts_of_a_parent_are_not_divided() -> None:
     assert with_training_defaults(recipe, recipe, FEW, Parted()).training.folds == 1
     with pytest.raises(RecipeError, match=r"training\.folds must be 1 with the space 'auto', but got 4"):
         check_parent(Recipe(training={"folds": 4}), Parted())
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"training": {"folds": 3}, "evaluate": "supernet"}, 'is 3, but evaluate must be "train", but is "supernet"'),
+        ({"training": {"folds": 3, "function": "m:f"}}, "a function of your own gets the splits as they are, but"),
+        ({"training": {"folds": 2}, "precisions": ["fp32", "int8"]}, "int8 is tested on validation items, which folds"),
+        ({"training": {"folds": 0}}, "input should be greater than or equal to 1"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(keys: dict[str, Any], why: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        Recipe.from_mapping(keys)
+    assert "training.folds" in str(refused.value)
+    assert why in str(refused.value)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nas.errors import DataError
 from nas.tasks.batches import Examples, IntArray, Joined, Part, targets_of
 from nas.tasks.task import Task
-from nas.tasks.task_to_fit import WithSplits
+from nas.tasks.views.task_to_fit import WithSplits
 
 SEED = 0  # fixed, so that all candidates are tested on the same parts
 
