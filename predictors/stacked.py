@@ -109,7 +109,9 @@ def fit_stacked(
     fitted = _process_of(process)
     grounds = [ranks_of_sources(fitted.sources, batch, logs)] if sources and isinstance(fitted, TransferModel) else []
     if len(values) < (_FEWEST_WITH_SOURCES if sources else _FEWEST_FOR_OTHERS):
-        few_measured = f"With fewer than {_FEWEST_WITH_SOURCES} measurements, predictions rely on them all the same."
+        few_measured = (
+            f"Predictions rely on them, for fewer than {_FEWEST_WITH_SOURCES} measurements cannot tell better."
+        )
         return replace(process, grounds=(*grounds, few_measured) if sources else ())
     few = bool(sources) and len(values) < _FEWEST_FOR_TREES
     methods: dict[str, Method] = {"informed" if sources else "process": (fitted.fit.held_out_logs, lambda: fitted)}

@@ -38,11 +38,6 @@ class Later:
     widened: float
 
     @property
-    def is_above(self) -> bool:
-        """True if it lies above its one-sided bound."""
-        return self.measured > self.limit
-
-    @property
     def reach(self) -> float:
         """The factor by which the predictor's own bound must be widened to hold this value; negative below the mean."""
         own = math.log(self.limit / self.mean) / self.widened
@@ -52,7 +47,7 @@ class Later:
 @final
 @dataclass(frozen=True)
 class Widening:
-    """The factor by which bounds are widened, in logarithms, after ``above`` of ``count`` values lay above them."""
+    """The factor by which bounds are widened, in logarithms, because ``above`` of ``count`` values lay above them."""
 
     factor: float = 1.0
     above: int = 0
@@ -78,7 +73,7 @@ def widening_after(later: Sequence[Later]) -> Widening:
     reaches = np.sort([each.reach for each in later])
     count, above = len(reaches), int((reaches > 1).sum())
     if not above or _chance(above, count) > LEVEL:
-        return Widening(count=count, above=sum(each.is_above for each in later))
+        return Widening()
     rank = min(count, math.ceil((1 - ALLOWED) * (count + 1)))
     factor = min(MOST, max(1.0, float(reaches[rank - 1])))
     return Widening(factor, above, count)

@@ -76,8 +76,7 @@ class Fitting:
             if widening.factor != 1:
                 fitted[name] = WidenedPredictor(fitted[name], widening.factor)
             if (round_number, name, held_out.samples) not in recorded:
-                fit = Fit(round_number, name, held_out, tuple(doubts), grounds, widening.factor)
-                state.journal.append(fit)
+                state.journal.append(Fit(round_number, name, held_out, tuple(doubts), grounds, widening.factor))
             for told in (f"{name} predictor, {held_out_text(held_out)}", *grounds):
                 state.progress.say(told)
             warning = warning_about(METRICS[name], held_out)
@@ -97,9 +96,9 @@ class Fitting:
         return self._fitted
 
     def _widening(self, metric: str, samples: int) -> Widening:
-        """Return how far bounds are widened, by the ``samples`` measured first that had a prediction before.
+        """Return how far bounds are widened, judged by those of the first ``samples`` that were predicted before.
 
-        A value's prediction was that of the last fit to fewer samples than had been measured before the value.
+        A prediction came from the last fit before its value was measured, which tells how wide its bounds were.
         """
         state = self._state
         factors = {fit.samples: fit.widened for fit in state.journal.rows(Fit) if fit.metric == metric}

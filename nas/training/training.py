@@ -113,8 +113,8 @@ class CandidateTraining:
         ]
         shares = np.array([len(fold.validation) for fold in folds]) / sum(len(fold.validation) for fold in folds)
         for reports in zip(*trainings, strict=True):
-            names = [name for name, value in reports[0].items() if isinstance(value, float) and name != "subset"]
-            names = [name for name in names if all(name in report for report in reports)]
+            shared = set.intersection(*map(set, reports)) - {"epoch", "subset"}
+            names = [name for name in reports[0] if name in shared and isinstance(reports[0][name], float)]
             means = {name: float(shares @ [report[name] for report in reports]) for name in names}
             yield {**reports[0], **means}
 

@@ -135,7 +135,7 @@ def test_what_was_decided_about_sources_is_told() -> None:
     assert "from the layers alone" in shares
     (ranks, few) = fit_stacked(SPACE, seen[:12], values[:12], target="made up", sources=others, seed=0).grounds
     assert "the 12 measured architectures" in ranks
-    assert few == "With fewer than 15 measurements, predictions rely on them all the same."
+    assert few == "Predictions rely on them, for fewer than 15 measurements cannot tell better."
     assert stacked(seen, values).grounds == stacked(seen[:5], values[:5]).grounds == ()
 
 
