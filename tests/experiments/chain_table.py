@@ -22,7 +22,7 @@ from nas.space.layer import Layer
 from nas.tables.table import Table
 from search_spaces.blocks import LayerWriter
 
-SLOW = ("optuna-gp", "syne-tune-evolution", "syne-tune-ehvi", "ax")
+SLOW = ("optuna-gp", "syne-tune-evolution", "syne-tune-ehvi", "ax", "primo")
 OTHERS = [name for name in SEARCHERS if name not in ("gp", *SLOW)]
 WITHOUT_ENERGY = (3, 60)
 ROWS, NETWORKS = 81, 63
