@@ -11,13 +11,14 @@ from made_up_devices import SPACE, TARGET_DEVICE, Device, drawn, jumping_latenci
 
 from nas.prediction.predictor import FloatArray, Given, Predictor, batch_of
 from nas.space.architecture import Architecture
+from nas.values.other_target import Source
 from predictors.additive import fit_additive
 from predictors.bounded import BoundedPredictor
 from predictors.features import feature_map
 from predictors.gp import GpModel, fit_gp
 from predictors.quality import mape
 from predictors.stacked import StackedModel, fit_stacked
-from predictors.transfer import TransferModel, fit_transfer
+from predictors.transfer import fit_transfer
 from predictors.trees import TreesMethod, fit_trees, log_totals
 
 latencies_ms = Device().latencies_ms
@@ -91,17 +92,49 @@ def test_a_mix_is_as_good_as_the_best_of_its_methods() -> None:
     assert mix < 1.2 * min(alone)
 
 
-def test_few_samples_are_left_to_the_process_alone() -> None:
-    """With fewer than ten samples the result is ``fit_gp``; with sources and fewer than fifteen, ``fit_transfer``."""
-    seen, fresh = drawn(14, seed=0), drawn(10, seed=1)
-    values, sources = latencies_ms(seen), sources_of(drawn(60, seed=900))
+def test_few_samples_without_sources_are_left_to_the_process_alone() -> None:
+    """With fewer than ten samples the result is ``fit_gp``."""
+    seen, fresh = drawn(10, seed=0), drawn(10, seed=1)
+    values = latencies_ms(seen)
     plain = stacked(seen[:9], values[:9])
-    told = fit_stacked(SPACE, seen, values, target="made up", sources=sources, seed=0)
     assert isinstance(plain.model, GpModel)
-    assert isinstance(told.model, TransferModel)
-    same = fit_transfer(SPACE, seen, values, target="made up", sources=sources, seed=0)
-    np.testing.assert_array_equal(told.predict(fresh).mean, same.predict(fresh).mean)
-    assert isinstance(stacked(seen[:10], values[:10]).model, StackedModel)
+    same = fit_gp(SPACE, seen[:9], values[:9], target="made up", seed=0)
+    np.testing.assert_array_equal(plain.predict(fresh).mean, same.predict(fresh).mean)
+    assert isinstance(stacked(seen, values).model, StackedModel)
+
+
+@pytest.mark.parametrize("count", [5, 10, 14])
+def test_even_few_samples_tell_of_sources_that_mislead(count: int) -> None:
+    """Shuffled sources lose weight, and the mix has smaller errors than the process that believes them."""
+    fresh = drawn(150, seed=1)
+    truths, good = latencies_ms(fresh), sources_of(drawn(60, seed=900))
+    rng = np.random.default_rng(0)
+    shuffled = [replace(source, values=rng.permutation(source.values)) for source in good]
+    informed: dict[str, list[float]] = {"good": [], "shuffled": []}
+    errors: dict[str, list[float]] = {"mix": [], "believing": []}
+    for seed in range(3):
+        seen = drawn(count, seed=40 + seed)
+        values = latencies_ms(seen)
+        for name, sources in (("good", good), ("shuffled", shuffled)):
+            mix = fit_stacked(SPACE, seen, values, target="made up", sources=sources, seed=0)
+            informed[name].append(weights_of(mix)["informed"])
+        believing = fit_transfer(SPACE, seen, values, target="made up", sources=shuffled, seed=0)
+        errors["mix"].append(mape(truths, mix.predict(fresh).mean))
+        errors["believing"].append(mape(truths, believing.predict(fresh).mean))
+    assert np.mean(informed["shuffled"]) < np.mean(informed["good"])
+    assert np.mean(errors["mix"]) < np.mean(errors["believing"])
+
+
+def test_a_source_that_is_the_target_is_believed() -> None:
+    """Its model then predicts nearly all, and with its unit changed as well."""
+    seen, fresh = drawn(10, seed=0), drawn(100, seed=1)
+    values, truths = latencies_ms(seen), latencies_ms(fresh)
+    rows = drawn(150, seed=903)
+    for unit in (1.0, 1000.0):
+        same = Source("the same", rows, unit * latencies_ms(rows))
+        told = fit_stacked(SPACE, seen, values, target="made up", sources=[same], seed=0)
+        assert weights_of(told)["informed"] > 0.5
+        assert mape(truths, told.predict(fresh).mean) < 0.05
 
 
 def test_sources_that_mislead_lose_their_weight() -> None:
@@ -133,9 +166,9 @@ def test_what_was_decided_about_sources_is_told() -> None:
     assert ranks.index("wrong") > max(ranks.index(source.target) for source in others)
     assert f"(counts {100 * weights_of(told)['informed']:.0f} %)" in shares
     assert "from the layers alone" in shares
-    (ranks, few) = fit_stacked(SPACE, seen[:12], values[:12], target="made up", sources=others, seed=0).grounds
-    assert "the 12 measured architectures" in ranks
-    assert few == "Predictions rely on them, for fewer than 15 measurements cannot tell better."
+    few = fit_stacked(SPACE, seen[:5], values[:5], target="made up", sources=others, seed=0)
+    assert "the 5 measured architectures" in few.grounds[0]
+    assert f"(counts {100 * weights_of(few)['informed']:.0f} %)" in few.grounds[1]
     assert stacked(seen, values).grounds == stacked(seen[:5], values[:5]).grounds == ()
 
 
