@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.end_to_end.rivals import RIVALS, TrainedCandidate
 from experiments.end_to_end.seed_folder import SeedFolder
+from nas.errors import RecipeError
 from nas.hardware.machine import processor_name
 from nas.progress import PlainProgress
 from nas.recipe.recipe import Recipe
@@ -70,6 +71,8 @@ def choose(setting: SeedFolder, method: str) -> Chosen:
         began_s = time.monotonic()
         found = RIVALS[method](setting.recipe, setting.space, setting.source, setting.workers, time_s)
         searched_s = time.monotonic() - began_s
+        if not found:
+            raise RecipeError(f"--time must suffice for a candidate, but {method} trained none in {time_s:.0f} s.")
         losses = np.array([(each.error, each.latency_ms) for each in found])
         front_rows = np.flatnonzero(non_dominated(losses))
         picks = spread_over_front(losses[front_rows], setting.recipe.retraining.winners)
