@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,11 +14,19 @@ NAMED: Mapping[str, str] = {
     "informed": "other targets and the measurements",
     "process": "the measurements alone",
     "additive": "the layers alone",
+    "informed_additive": "layers and other targets, summed",
     "corrected": "layers and the measurements",
     "trees": "trees",
 }
 """The methods, as people read of them."""
 MOST_LISTED = 8
+
+
+def ignored_sources(ignored: Sequence[str]) -> str:
+    """Return in a sentence which sources are ignored before any measurement, because their values look random."""
+    more = [f"{len(ignored) - MOST_LISTED} more"] if len(ignored) > MOST_LISTED else []
+    listed = ", ".join([*ignored[:MOST_LISTED], *more])
+    return f"Ignored are targets whose own values do not follow from their networks, as if shuffled: {listed}."
 
 
 def ranks_of_sources(models: SourceModels, batch: Batch, logs: FloatArray) -> str:
@@ -37,7 +45,11 @@ def shares_of_methods(held_out: Mapping[str, FloatArray], weights: Mapping[str, 
         f"{NAMED[name]} {_spearman(predicted, logs):.2f} (counts {weights[name]:.0%})".replace("%", " %")
         for name, predicted in held_out.items()
     ]
-    ignored = " So the other targets are ignored." if not weights["informed"] else ""
+    ignored = (
+        " So the other targets are ignored."
+        if not weights.get("informed", 0.0) + weights.get("informed_additive", 0.0)
+        else ""
+    )
     return f"Held out, predictions reach Spearman: from {', from '.join(told)}.{ignored}"
 
 

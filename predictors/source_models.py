@@ -30,6 +30,8 @@ _CLIPPED = 4.0
 _NOISES = np.geomspace(1e-4, 3.0, 14)
 _MOST_CENTRES = 400
 """Most rows that predictions use as centres of the kernel; with all 900, predicting takes twice as long."""
+_LEAST_SKILL = 0.05
+"""Sources with less skill are ignored. Shuffled values and random numbers have at most 0.01, devices at least 0.4."""
 _RCOND = 1e-7
 _KEPT = 1e-6
 _MOST_WHITENED = 6
@@ -38,9 +40,15 @@ _MOST_WHITENED = 6
 @final
 @dataclass(frozen=True)
 class SourceGroup:
-    """Sources that measured the same architectures; they share a kernel and have ``weights``, shape (rows, sources)."""
+    """Sources that measured the same architectures; they share a kernel and have ``weights``, shape (rows, sources).
+
+    ``skills``, shape (sources,), say how well each source's values follow from the others of its own rows: 1 if they do
+    to the last digit, and 0 if they are no better predicted than by their mean.
+    """
 
     names: tuple[str, ...]
+    scales: tuple[Roots, ...]
+    skills: FloatArray
     inputs: Inputs
     logs: FloatArray
     weights: FloatingArray
@@ -53,7 +61,7 @@ class SourceGroup:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceModels:
     """All sources and given features, as blocks of features."""
 
@@ -67,17 +75,31 @@ class SourceModels:
 
     def describe(self, batch: Batch) -> tuple[Blocks, SourceBlocks]:
         """Return the features of N architectures."""
-        blocks = self.features.of(batch)
-        return blocks, self._source_blocks(_values(self.groups, blocks, batch))
+        return self.features.of(batch), self._source_blocks(self._values(batch))
 
     def each(self, batch: Batch) -> list[tuple[str, FloatArray]]:
         """Return what each source alone would say of N architectures: its name, and values, shape (N,), in order."""
-        inputs = Inputs.of(self.features.of(batch), dtype=np.float32)
-        return [
-            pair
-            for group in self.groups
-            for pair in zip(group.names, group.predict(inputs).T.astype(np.float64), strict=True)
-        ]
+        names = [name for group in self.groups for name in group.names]
+        return list(zip(names, self._values(batch).T[: len(names)], strict=True))
+
+    @property
+    def are_products(self) -> bool:
+        """True if costs multiply in this space, as ``predictors.gp.are_products`` says."""
+        return any(scale.are_logs for group in self.groups for scale in group.scales)
+
+    def logs(self, batch: Batch) -> FloatArray:
+        """Return logarithms of what N architectures cost on the sources, relative to medians, shape (N, sources)."""
+        scales = [scale for group in self.groups for scale in group.scales]
+        values = zip(scales, self.each(batch), strict=True)
+        logs = [scale.logs(each, np.zeros(len(each)))[0] - scale.log_median for scale, (_, each) in values]
+        return np.column_stack([np.empty((len(batch), 0)), *logs])
+
+    def _values(self, batch: Batch) -> FloatArray:
+        """Return the predictions of all sources and the given features, and cache them in the batch."""
+        if self not in batch.memo:
+            batch.memo[self] = _values(self.groups, self.features.of(batch), batch)
+        values: FloatArray = batch.memo[self]
+        return values
 
     def _source_blocks(self, values: FloatArray) -> SourceBlocks:
         standardised = (values - self.centre) * self.scale
@@ -101,18 +123,49 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
     return _centred(feature_map(space), _fit_groups(space, sources), batch_of(space, seen, given))
 
 
+@final
+@dataclass(frozen=True)
+class Sifted:
+    """Sources whose values follow from their own layers and options, and the names of the others, which are noise."""
+
+    believable: tuple[Source, ...]
+    ignored: tuple[str, ...]
+
+
+@lru_cache(maxsize=16)
+def sift(space: Describer, sources: tuple[Source, ...]) -> Sifted:
+    """Return which sources can tell something of other targets, before the first measurement there.
+
+    If a source's own values cannot be told from the rest of its rows, another target's cannot be told from it either.
+    Raises ValueError as ``source_models`` does.
+    """
+    pairs = zip(_grouped(sources), _fit_groups(space, sources), strict=True)
+    skilled = {
+        source: skill >= _LEAST_SKILL
+        for members, group in pairs
+        for source, skill in zip(members, group.skills.tolist(), strict=True)
+    }
+    believable = tuple(source for source in sources if skilled[source])
+    return Sifted(believable, tuple(source.target for source in sources if not skilled[source]))
+
+
 @lru_cache(maxsize=16)
 def _fit_groups(space: Describer, sources: tuple[Source, ...]) -> tuple[SourceGroup, ...]:
     """Fit the sources' models. They are cached separately, because ``given`` is a new object after each latency fit."""
-    features = feature_map(space)
-    groups: dict[tuple[str, ...], list[Source]] = {}
     for source in sources:
         try:
             check_samples(source.architectures, source.values)
         except ValueError as error:
             raise ValueError(f"source {source.target}: {error}") from error
+    return tuple(_fit_group(space, feature_map(space), members) for members in _grouped(sources))
+
+
+def _grouped(sources: Sequence[Source]) -> list[list[Source]]:
+    """Return the sources, those that measured the same architectures together."""
+    groups: dict[tuple[str, ...], list[Source]] = {}
+    for source in sources:
         groups.setdefault(tuple(a.id for a in source.architectures), []).append(source)
-    return tuple(_fit_group(space, features, members) for members in groups.values())
+    return list(groups.values())
 
 
 def given_alone(space: Describer, batch: Batch) -> SourceModels:
@@ -137,11 +190,12 @@ def _centred(features: FeatureMap, groups: tuple[SourceGroup, ...], batch: Batch
 def latent_features(space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source]) -> FloatArray:
     """Return features, shape (N, K), in which architectures of similar cost are close; use them to choose measurements.
 
-    They are the whitened principal components of the sources or, without sources, the graph and the options.
+    They are the whitened principal components of the sources or, without believable sources, the graph and the options.
     """
     batch = batch_of(space, architectures)
-    if sources:
-        return source_models(space, tuple(sources), ()).describe(batch)[1].whitened
+    believable = sift(space, tuple(sources)).believable
+    if believable:
+        return source_models(space, believable, ()).describe(batch)[1].whitened
     blocks = feature_map(space).of(batch)
     return np.hstack([blocks.graph_logs, blocks.written, blocks.written_counts])
 
@@ -154,21 +208,29 @@ def _fit_group(space: Describer, features: FeatureMap, sources: Sequence[Source]
     rows = np.arange(count) if count <= _MOST_ROWS else np.sort(rng.choice(count, _MOST_ROWS, replace=False))
     architectures = [sources[0].architectures[row] for row in rows.tolist()]
     are_logs = are_products(space)
-    targets = np.column_stack([_standardised(source.values[rows], are_logs) for source in sources])
+    scales = tuple(Roots.of(source.values[rows], are_logs=are_logs) for source in sources)
+    scaled = [scale(source.values[rows]) for scale, source in zip(scales, sources, strict=True)]
+    targets = np.clip(np.column_stack(scaled), -_CLIPPED, _CLIPPED)
     inputs = Inputs.of(features(space.describe(architectures)))
     logs = settle_shared(inputs, targets, GRAPH, rng)
     covariance = Products(inputs, inputs).covariance(logs)
     values, vectors = linalg.eigh(covariance, check_finite=False)
     values = np.maximum(values, 0.0)
-    smooth = np.column_stack([_smoothed(values, vectors, targets[:, index]) for index in range(len(sources))])
+    smoothed = [_smoothed(values, vectors, targets[:, index]) for index in range(len(sources))]
+    smooth = np.column_stack([smooth for smooth, _ in smoothed])
     kept = np.sort(rng.choice(len(inputs), min(_MOST_CENTRES, len(inputs)), replace=False))
     weights, *_ = np.linalg.lstsq(covariance[:, kept], smooth, rcond=_RCOND)
     names = tuple(source.target for source in sources)
-    return SourceGroup(names, inputs.take(kept).as_type(np.float32), logs, weights)
+    return SourceGroup(
+        names, scales, np.array([skill for _, skill in smoothed]), inputs.take(kept).as_type(np.float32), logs, weights
+    )
 
 
-def _smoothed(values: FloatArray, vectors: FloatArray, targets: FloatArray) -> FloatArray:
-    """Return the values without noise; the noise has the smallest squared error when each row is left out."""
+def _smoothed(values: FloatArray, vectors: FloatArray, targets: FloatArray) -> tuple[FloatArray, float]:
+    """Return the values without noise, and the skill: the share of their variance that left-out rows still have.
+
+    The noise has the smallest squared error when each row is left out.
+    """
     turned = vectors.T @ targets
     best, least = np.zeros_like(targets), np.inf
     for noise in _NOISES:
@@ -177,13 +239,7 @@ def _smoothed(values: FloatArray, vectors: FloatArray, targets: FloatArray) -> F
         error = float((left_out**2).mean())
         if error < least:
             best, least = targets - noise * weights, error
-    return best
-
-
-def _standardised(values: FloatArray, are_logs: bool) -> FloatArray:
-    targets = Roots.of(values, are_logs=are_logs)(values)
-    clipped: FloatArray = np.clip(targets, -_CLIPPED, _CLIPPED)
-    return clipped
+    return best, (max(0.0, 1 - least / float(targets.var())) if targets.any() else 0.0)
 
 
 def _values(groups: Sequence[SourceGroup], blocks: Blocks, batch: Batch) -> FloatArray:

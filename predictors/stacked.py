@@ -2,8 +2,9 @@
 
 The weights minimise the squared error on held-out samples (stacking, after Wolpert 1992 and Breiman 1996). They are
 shrunk towards those that are best with few samples. A process suits targets with jumps, and additive costs suit targets
-that run layer by layer. One process learns from other targets, and the others do not. So the samples decide how far
-other targets are believed.
+that run layer by layer. Both learn from other targets, where there are any, and the additive costs believe them only
+as far as the samples do not contradict. So a target that misleads is found by the samples. One that is noise is ignored
+at once.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
 from predictors.features import FeatureMap, check_samples, feature_map
 from predictors.gp import FittedValues, GpModel, are_products, fit_values
-from predictors.grounds import ranks_of_sources, shares_of_methods
+from predictors.grounds import ignored_sources, ranks_of_sources, shares_of_methods
 from predictors.kernel import GRAPH, Inputs
+from predictors.source_models import SourceModels, sift, source_models
 from predictors.transfer import TransferModel, fit_transfer
 from predictors.trees import TreesMethod
 
@@ -34,35 +36,23 @@ Expected = tuple[Mapping[str, float], float]
 
 Such a sample has the average disagreement between the methods.
 """
-_USUAL: Expected = ({"informed": 0.5, "process": 0.5, "additive": 0.5}, 10.0)
-"""Of "informed" and "process" one is there. With a prior for the process alone, 20 samples predict 75 % of other mobile
-networks within ±10 %, instead of 80 %. On GPUs with NAS-Bench-201, both priors work equally well.
-"""
-_FEW: Expected = ({"informed": 0.6, "process": 0.1, "additive": 0.3}, 5.0)
-"""The same with other targets and few samples. Then one process learns from them, and one does not."""
-_FEWEST: Expected = ({"informed": 0.9, "additive": 0.1}, 10.0)
-"""The same with fewer than 15 samples, whose held-out errors tell little.
 
-With 10 samples, over ten combinations of sources and targets, half of them misleading, the mean Spearman is 0.81. The
-informed process alone reaches 0.72.
-"""
-_LEAST: Expected = (_FEWEST[0], 30.0)
-"""The same with fewer than 10 samples. With 5, the mean Spearman is 0.68; the informed process alone reaches 0.61.
 
-Good sources lose 0.01 by it on GPUs, and would lose 0.02 if the weights counted as ten samples.
-"""
-_WITHOUT_LAYERS: Expected = ({"informed": 1.0}, 30.0)
-"""The same for tables whose rows have no layers, where a power law takes the place of additive costs.
+def _pair(process: float, additive: float) -> Mapping[str, float]:
+    """Return weights of the two methods that there always are, whether they know of other targets or not."""
+    return {"process": process, "informed": process, "additive": additive, "informed_additive": additive}
 
-On five devices 79 % of detectors are within ±10 % with 20 samples, and 69 % with 10. With the priors above it is 77 and
-67 %.
-"""
-_FEWEST_FOR_OTHERS, _FEWEST_TO_TELL, _FEWEST_FOR_TREES = 10, 15, 30
-"""With fewer samples than the first number, and no other targets, one process is used alone.
 
-Up to the third number, other targets come with a process of the samples alone and additive costs, and with no trees.
-From then on additive costs that a process corrects take the place of that process, which would double the time.
+_USUAL: Expected = (_pair(0.5, 0.5), 10.0)
+"""With a prior for the process alone, 20 samples predict 75 % of other mobile networks within ±10 %, instead of 80 %.
+On GPUs with NAS-Bench-201, both priors work equally well.
 """
+_FEW: Expected = (_pair(0.3, 0.7), 30.0)
+"""The same with fewer than 30 samples, whose held-out errors tell little."""
+_WITHOUT_LAYERS: Expected = (_pair(1.0, 0.0), 30.0)
+"""The same for tables whose rows have no layers, where a power law takes the place of additive costs."""
+_FEWEST_FOR_TREES = 30
+"""From this number of samples on there are trees, and additive costs that a process corrects."""
 _FOLDS_FOR_WEIGHTS = 5
 _LEAST_WEIGHT = 0.02
 _HUBER, _DEVIATIONS = 2.0, 1.4826
@@ -121,19 +111,18 @@ def fit_stacked(
     Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``.
     """
     values = check_samples(architectures, values)
-    process = fit_transfer(space, architectures, values, target=target, sources=sources, given=given, seed=seed)
-    if len(values) < _FEWEST_FOR_OTHERS and not sources:
-        return process
+    sifted = sift(space, tuple(sources))
+    process = fit_transfer(
+        space, architectures, values, target=target, sources=sifted.believable, given=given, seed=seed
+    )
     batch, logs = batch_of(space, architectures, given), np.log(values)
     fitted = _process_of(process)
-    grounds = [ranks_of_sources(fitted.sources, batch, logs)] if sources and isinstance(fitted, TransferModel) else []
-    few = bool(sources) and len(values) < _FEWEST_FOR_TREES
-    methods: dict[str, Method] = {"informed" if sources else "process": (fitted.fit.held_out_logs, lambda: fitted)}
-    if few:
-        alone = _process_of(fit_transfer(space, architectures, values, target=target, given=given, seed=seed))
-        methods["process"] = (alone.fit.held_out_logs, lambda: alone)
-    methods |= _others(space, batch, values, seed, few=few)
-    prior = _Prior.of(_expected(space, len(values)) if few else _USUAL, methods)
+    models = source_models(space, sifted.believable, tuple(given)) if sifted.believable else None
+    methods: dict[str, Method] = {
+        "process" if models is None else "informed": (fitted.fit.held_out_logs, lambda: fitted)
+    }
+    methods |= _others(space, batch, values, models, seed)
+    prior = _Prior.of(_expected(space, len(values)), methods)
     predicted = np.column_stack([held_out for held_out, _ in methods.values()])
     weights = dict(zip(methods, _weights(logs, predicted, prior).tolist(), strict=True))
     others = list(methods)[1:]
@@ -143,8 +132,10 @@ def fit_stacked(
         weights,
     )
     held_out = Unseen(_unseen_mix(logs, predicted, prior, seed), fitted.fit.held_out_spreads)
-    if sources:
-        grounds.append(shares_of_methods({name: each for name, (each, _) in methods.items()}, weights, logs))
+    grounds = [ignored_sources(sifted.ignored)] if sifted.ignored else []
+    if models is not None:
+        told = {name: held_out for name, (held_out, _) in methods.items()}
+        grounds += [ranks_of_sources(models, batch, logs), shares_of_methods(told, weights, logs)]
     return bound(space, architectures, values, model, held_out, target=target, given=given, grounds=grounds)
 
 
@@ -157,13 +148,15 @@ def _process_of(predictor: BoundedPredictor) -> GpModel | TransferModel:
     return predictor.model
 
 
-def _others(space: Describer, batch: Batch, values: FloatArray, seed: int, *, few: bool) -> dict[str, Method]:
-    """Return the methods beside the processes, by name; with ``few`` samples the additive one alone."""
-    additive = AdditiveMethod()
+def _others(
+    space: Describer, batch: Batch, values: FloatArray, models: SourceModels | None, seed: int
+) -> dict[str, Method]:
+    """Return the methods beside the process, by name; with few samples the additive one alone."""
+    additive = AdditiveMethod(models)
     added = cross_validate(batch, values, additive, seed)
     costs = additive.fit(batch, values, seed)
-    found: dict[str, Method] = {"additive": (added, lambda: costs)}
-    if not few:
+    found: dict[str, Method] = {"additive" if models is None else "informed_additive": (added, lambda: costs)}
+    if len(values) >= _FEWEST_FOR_TREES:
         features = feature_map(space)
         inputs, are_logs = Inputs.of(features.of(batch)), are_products(space)
         off = fit_values(inputs, np.exp(np.log(values) - added), seed, (GRAPH,), are_logs=are_logs)
@@ -189,12 +182,10 @@ class _Prior:
 
 
 def _expected(space: Describer, samples: int) -> Expected:
-    """Return what is expected of the methods where there are other targets, and few samples."""
-    if are_products(space):
-        return _WITHOUT_LAYERS
-    if samples < _FEWEST_FOR_OTHERS:
-        return _LEAST
-    return _FEWEST if samples < _FEWEST_TO_TELL else _FEW
+    """Return what is expected of the methods."""
+    if samples >= _FEWEST_FOR_TREES:
+        return _USUAL
+    return _WITHOUT_LAYERS if are_products(space) else _FEW
 
 
 def _unseen_mix(logs: FloatArray, predicted: FloatArray, prior: _Prior, seed: int) -> FloatArray:

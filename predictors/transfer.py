@@ -21,7 +21,7 @@ from predictors.bounded import BoundedPredictor, bound
 from predictors.features import check_samples
 from predictors.gp import FittedValues, are_products, fit_gp, fit_values
 from predictors.kernel import Inputs
-from predictors.source_models import SourceModels, given_alone, source_models
+from predictors.source_models import SourceModels, given_alone, sift, source_models
 
 
 @final
@@ -61,10 +61,11 @@ def fit_transfer(
     another precision or batch size. Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``, and
     for a source with too few values or a value that is not positive.
     """
+    sources = sift(space, tuple(sources)).believable
     if not sources and not given:
         return fit_gp(space, architectures, values, target=target, seed=seed)
     values = check_samples(architectures, values)
     batch = batch_of(space, architectures, given)
-    models = source_models(space, tuple(sources), tuple(given)) if sources else given_alone(space, batch)
+    models = source_models(space, sources, tuple(given)) if sources else given_alone(space, batch)
     fit = fit_values(Inputs.of(*models.describe(batch)), values, seed, are_logs=are_products(space))
     return bound(space, architectures, values, TransferModel(fit, models), fit, target=target, given=given)

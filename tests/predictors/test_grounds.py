@@ -7,7 +7,7 @@ from made_up_devices import SPACE, Device, drawn, sources_of
 
 from nas.prediction.predictor import batch_of
 from nas.values.other_target import Source
-from predictors.grounds import ranks_of_sources, shares_of_methods
+from predictors.grounds import ignored_sources, ranks_of_sources, shares_of_methods
 from predictors.source_models import source_models
 
 LOGS = np.log(np.arange(1.0, 7.0))
@@ -25,6 +25,13 @@ def test_methods_are_told_with_their_ranks_and_weights() -> None:
 def test_targets_without_weight_are_ignored() -> None:
     told = shares_of_methods({"informed": -LOGS, "additive": LOGS}, {"informed": 0.0, "additive": 1.0}, LOGS)
     assert told.endswith(" So the other targets are ignored.")
+
+
+def test_many_ignored_targets_are_listed_in_part() -> None:
+    told = ignored_sources([f"device{n}" for n in range(11)])
+    assert told.startswith("Ignored are targets whose own values do not follow from their networks, as if shuffled: ")
+    assert told.endswith("device7, 3 more.")
+    assert ignored_sources(["a", "b"]).endswith(": a, b.")
 
 
 def test_of_many_targets_the_best_and_the_worst_are_listed() -> None:

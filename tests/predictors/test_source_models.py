@@ -13,7 +13,7 @@ from nas.space.architecture import Architecture
 from nas.values.other_target import Source
 from predictors.gp import fit_gp
 from predictors.quality import spearman
-from predictors.source_models import SourceModels, given_alone, latent_features, source_models
+from predictors.source_models import SourceModels, given_alone, latent_features, sift, source_models
 from predictors.transfer import fit_transfer
 
 ROWS = drawn(120, seed=900)
@@ -163,3 +163,27 @@ def test_a_target_in_other_units_is_as_close_to_its_sources() -> None:
         for sources in (SOURCES, in_seconds)
     )
     np.testing.assert_allclose(one, other, rtol=1e-3)
+
+
+def test_sources_that_follow_from_their_layers_are_told_from_noise() -> None:
+    """Shuffled values, random numbers and equal values tell nothing; a source that errs by a fifth tells something."""
+    rng = np.random.default_rng(0)
+    first = SOURCES[0]
+    rough = Source("rough", ROWS, first.values * np.exp(0.2 * rng.standard_normal(len(ROWS))))
+    useless = (
+        Source("shuffled", ROWS, rng.permutation(first.values)),
+        Source("random", ROWS, rng.lognormal(size=len(ROWS))),
+        Source("equal", ROWS, np.ones(len(ROWS))),
+    )
+    sifted = sift(SPACE, (useless[0], *SOURCES, *useless[1:], rough))
+    assert sifted.believable == (*SOURCES, rough)
+    assert sifted.ignored == ("shuffled", "random", "equal")
+    np.testing.assert_array_equal(latent_features(SPACE, ROWS, useless), latent_features(SPACE, ROWS, ()))
+
+
+def test_costs_on_other_targets_are_told_relative_to_their_medians() -> None:
+    models = source_models(SPACE, SOURCES, ())
+    logs = models.logs(batch_of(SPACE, ROWS))
+    assert logs.shape == (len(ROWS), len(SOURCES))
+    for column, source in zip(logs.T, SOURCES, strict=True):
+        np.testing.assert_allclose(column, np.log(source.values / np.median(source.values)), atol=0.1)
