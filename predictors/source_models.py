@@ -30,8 +30,11 @@ _CLIPPED = 4.0
 _NOISES = np.geomspace(1e-4, 3.0, 14)
 _MOST_CENTRES = 400
 """Most rows that predictions use as centres of the kernel; with all 900, predicting takes twice as long."""
-_LEAST_SKILL = 0.05
-"""Sources with less skill are ignored. Shuffled values and random numbers have at most 0.01, devices at least 0.4."""
+_LEAST_SKILL, _FEWEST_TO_JUDGE = 0.05, 20
+"""Sources with less skill are ignored, if they have this many rows at least; fewer do not show it.
+
+Of 800 rows, shuffled values and random numbers have a skill of at most 0.01, and devices one of at least 0.4.
+"""
 _RCOND = 1e-7
 _KEPT = 1e-6
 _MOST_WHITENED = 6
@@ -141,7 +144,7 @@ def sift(space: Describer, sources: tuple[Source, ...]) -> Sifted:
     """
     pairs = zip(_grouped(sources), _fit_groups(space, sources), strict=True)
     skilled = {
-        source: skill >= _LEAST_SKILL
+        source: skill >= _LEAST_SKILL or len(source.values) < _FEWEST_TO_JUDGE
         for members, group in pairs
         for source, skill in zip(members, group.skills.tolist(), strict=True)
     }

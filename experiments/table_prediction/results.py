@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from experiments.command_line import heading, line
-from experiments.table_prediction.figures import FIGURES, SHARES, TIMES
+from experiments.table_prediction.figures import FIGURES, QUANTILES, SHARES, TIMES
 from experiments.table_prediction.fits import Outcome
 
 PREDICTED = ("mean", "lower", "upper", "limit")
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:
-    """Return Markdown tables of the rows of ``Outcome.to_json``: means, then two figures for each target."""
+    """Return Markdown tables of the rows of ``Outcome.to_json``: means, two figures by target, and broken limits."""
     groups = list(dict.fromkeys((row["samples"], row["method"]) for row in rows))
     targets = list(dict.fromkeys(row["target"] for row in rows))
 
@@ -44,7 +44,19 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
         lines += [
             line([*group, *(_shown(name, figures(name, group, target)) for target in targets)]) for group in groups
         ]
+    shares = [f"{100 * quantile:.0f} %" for quantile in QUANTILES]
+    lines += ["", "broken limits by the share of architectures that meet them, over all targets and seeds", ""]
+    lines += heading(["samples", "method", *shares])
+    for group in groups:
+        limits = [row["limits"] for row in rows if (row["samples"], row["method"]) == group]
+        lines.append(line([*group, *(_broken(each) for each in zip(*limits, strict=True))]))
     return "\n".join(lines)
+
+
+def _broken(limits: Sequence[dict[str, Any]]) -> str:
+    """Return the share of all architectures let through that exceed their limit."""
+    through = sum(limit["let_through"] for limit in limits)
+    return f"{100 * sum(limit['broken'] for limit in limits) / through:.1f} %" if through else "–"
 
 
 def _shown(name: str, values: Sequence[float]) -> str:

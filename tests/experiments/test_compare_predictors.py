@@ -273,6 +273,18 @@ def test_broken_limits_are_counted_among_those_let_through() -> None:
     assert not any(each.let_through for each in limits)
 
 
+def test_each_limit_is_told_over_all_targets_and_seeds(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last table of the output pools what is let through, so that a run with few of them counts little."""
+    written, _ = run(table)
+    cells = capsys.readouterr().out.strip().splitlines()[-1].split(" | ")[2:]
+    assert len(cells) == 5
+    for index, cell in enumerate(cells):
+        limits = [row["limits"][index] for row in written["rows"]]
+        through, broken = (sum(limit[name] for limit in limits) for name in ("let_through", "broken"))
+        assert cell.removesuffix(" |") == (f"{100 * broken / through:.1f} %" if through else "–")
+    assert any(limit["let_through"] for row in written["rows"] for limit in row["limits"])
+
+
 def test_a_failed_run_leaves_no_predictions(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The JSON file keeps the rows of the first target and is marked as incomplete."""
 

@@ -178,6 +178,8 @@ def test_sources_that_follow_from_their_layers_are_told_from_noise() -> None:
     sifted = sift(SPACE, (useless[0], *SOURCES, *useless[1:], rough))
     assert sifted.believable == (*SOURCES, rough)
     assert sifted.ignored == ("shuffled", "random", "equal")
+    few = Source("few", ROWS[:19], useless[0].values[:19])
+    assert sift(SPACE, (few,)).believable == (few,)
     np.testing.assert_array_equal(latent_features(SPACE, ROWS, useless), latent_features(SPACE, ROWS, ()))
 
 
