@@ -202,6 +202,20 @@ def test_what_was_decided_about_sources_is_told() -> None:
     assert stacked(seen, values).grounds == stacked(seen[:5], values[:5]).grounds == ()
 
 
+def test_the_mix_is_less_sure_where_its_methods_disagree() -> None:
+    """Spreads are at least those of the process, and relatively widest where predictions differ most."""
+    seen, fresh = drawn(32, seed=0), drawn(100, seed=1)
+    model = stacked(seen, noisy(jumping_latencies_ms(seen), 0.05)).model
+    assert isinstance(model, StackedModel)
+    batch = batch_of(SPACE, fresh)
+    logs, process_spreads = model.process.logs(batch)
+    _, spreads = model.logs(batch)
+    assert (spreads >= process_spreads).all()
+    others = np.column_stack([logs, *(each.log_means(batch) for _, each in model.others)])
+    widened = np.sqrt(spreads**2 - process_spreads**2)
+    assert np.corrcoef(widened, others.std(axis=1))[0, 1] > 0.8
+
+
 def test_the_mix_is_a_geometric_mean_of_its_methods() -> None:
     """Predictions equal the geometric mean with the reported weights."""
     seen, fresh = drawn(32, seed=0), drawn(20, seed=1)
