@@ -19,6 +19,8 @@ from nas.prediction.predictor import BoolArray, FloatArray, HeldOut, Prediction
 
 LARGEST_FOLD_COUNT = 10
 TWO_SIDED, ONE_SIDED = 0.9, 0.95
+FARTHEST = 20.0
+"""The most natural logarithms between a prediction and its bound: a factor of 5e8, beyond which nothing is known."""
 
 
 @final
@@ -31,12 +33,12 @@ class Calibration:
 
     def bound(self, log_means: FloatArray, spreads: FloatArray, known: BoolArray) -> Prediction:
         """Return predictions with bounds for N log-means and their spreads."""
-        reach = self.either * spreads
+        reach = np.minimum(self.either * spreads, FARTHEST)
         return Prediction(
             mean=np.exp(log_means),
             lower=np.exp(log_means - reach),
             upper=np.exp(log_means + reach),
-            limit=np.exp(log_means + self.above * spreads),
+            limit=np.exp(log_means + np.minimum(self.above * spreads, FARTHEST)),
             known=known,
         )
 

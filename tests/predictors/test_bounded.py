@@ -11,7 +11,7 @@ from made_up_devices import SPACE, Device, drawn
 
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from predictors.bounded import Unseen, bound, cross_validate, fit_bounded
-from predictors.conformal import split_folds
+from predictors.conformal import Calibration, split_folds
 
 GIVEN = (Given("number", lambda architectures: np.arange(len(architectures), dtype=np.float64)),)
 
@@ -133,3 +133,9 @@ def test_unfit_values_are_refused_before_anything_is_fitted(values: FloatArray) 
     with pytest.raises(ValueError, match="but got"):
         fit_bounded(SPACE, drawn(len(values), 0), values, target="made up", given=(), seed=0, method=method)
     assert not method.calls
+
+
+def test_bounds_end_where_nothing_is_known() -> None:
+    """A spread of a thousand logarithms gives finite bounds."""
+    bounds = Calibration(either=50.0, above=40.0).bound(np.zeros(1), np.full(1, 1000.0), np.zeros(1, dtype=np.bool_))
+    assert np.log([bounds.lower[0], bounds.upper[0], bounds.limit[0]]).tolist() == pytest.approx([-20, 20, 20])
