@@ -177,6 +177,12 @@ def _print_cards(front: Front, notes: _Notes, console: Console) -> None:
         print_pairs(lines, console, indent=2)
 
 
+def _further_notes(count: int) -> str:
+    """Return which of ``count`` notes are not shown, with the verb."""
+    first = MOST_NOTES + 1
+    return f"Note {first} is" if count == first else f"Notes {first} to {count} are"
+
+
 def _print_below(front: Front, notes: _Notes, console: Console) -> None:
     """Print what qualifies the values above: winners left out, notes, the meaning of marks, and where models are."""
     left = len(front) - MOST_SHOWN
@@ -191,7 +197,7 @@ def _print_below(front: Front, notes: _Notes, console: Console) -> None:
         pairs = zip(shown, styled, strict=True)
         print_pairs([(str(number), Text(*pair)) for number, pair in enumerate(pairs, 1)], console)
         if len(notes.texts) > MOST_NOTES:
-            console.print(Text(f"Notes {MOST_NOTES + 1} to {len(notes.texts)} are in the report and in --json."))
+            console.print(Text(f"{_further_notes(len(notes.texts))} in the report and in --json."))
         console.print()
     if front.nothing_learned:
         console.print(Text(front.nothing_learned, style="yellow"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,3 +122,16 @@ def test_a_profile_says_why_it_has_no_peaks() -> None:
     lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
     for line in ("memory 16 GB", "governor not known", "cache L1 32 kB", "peaks not found: no convolution"):
         assert line in lines
+
+
+def test_notes_that_are_not_shown_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All, the last one alone, and none of the notes are left to the report."""
+    front = example_record(FOUR).front
+    monkeypatch.setattr("nas.reports.console.MOST_NOTES", 0)
+    found = re.search(r"Notes 1 to (\d+) are in the report and in --json\.", printed(front, 200))
+    assert found is not None
+    count = int(found[1])
+    monkeypatch.setattr("nas.reports.console.MOST_NOTES", count - 1)
+    assert f"Note {count} is in the report and in --json." in printed(front, 200)
+    monkeypatch.setattr("nas.reports.console.MOST_NOTES", count)
+    assert "in the report and in --json" not in printed(front, 200)
