@@ -101,6 +101,13 @@ class AdditiveModel:
         totals: FloatArray = self.constant + dead + elsewhere + costs_L[descriptions.layer_numbers].sum(axis=1)
         return totals
 
+    def share_elsewhere(self, batch: Batch) -> float | None:
+        """Return the mean share of N networks' costs that follows other targets; None where these are powers."""
+        if self.others is None or self.others.are_products:
+            return None
+        parts: FloatArray = _elsewhere(batch, self.others) @ self.shares
+        return float((parts / np.maximum(self.totals(batch), self.smallest)).mean())
+
     def layer_costs(self, layers: Sequence[GroupedLayer], groups: Sequence[LayerGroup]) -> FloatArray:
         """Return each layer's cost according to its group alone, shape (len(layers),)."""
         costs = [float(self.cost(groups[each.group], len(each.quantities)) @ each.quantities) for each in layers]
@@ -267,9 +274,9 @@ def _power_law(given: FloatArray, logs: FloatArray) -> FloatArray:
 def _solve(columns: FloatArray, parent: IndexArray, shrinking: FloatArray, values: FloatArray) -> FloatArray:
     """Return non-negative costs of the columns, shape (N, C), each shrunk to zero on the scale of its parent.
 
-    ``shrinking``, shape (C,), says how strongly relative to the others.
-    The first step minimises the squared error of relative values, and later steps that of logarithms. The remaining
-    error determines how strongly costs are shrunk.
+    ``shrinking``, shape (C,), is the strength of that for each column, relative to the other columns. The first step
+    minimises the squared error of relative values, and later steps that of logarithms. The remaining error determines
+    how strongly costs are shrunk.
     """
     from scipy.optimize import nnls  # here, because scipy is slow to import
 

@@ -12,8 +12,6 @@ from predictors.source_models import SourceModels
 
 NAMED: Mapping[str, str] = {
     "informed": "other targets and the measurements",
-    "process": "the measurements alone",
-    "additive": "the layers alone",
     "informed_additive": "layers and other targets, summed",
     "corrected": "layers and the measurements",
     "trees": "trees",
@@ -39,18 +37,22 @@ def ranks_of_sources(models: SourceModels, batch: Batch, logs: FloatArray) -> st
     return f"Other targets rank the {len(logs)} measured architectures with Spearman: {', '.join(listed)}."
 
 
-def shares_of_methods(held_out: Mapping[str, FloatArray], weights: Mapping[str, float], logs: FloatArray) -> str:
-    """Return in a sentence how well each method ranks samples that it had not seen, and how much it counts."""
+def shares_of_methods(
+    held_out: Mapping[str, FloatArray], weights: Mapping[str, float], logs: FloatArray, elsewhere: float | None
+) -> str:
+    """Return in sentences how well each method ranks samples that it had not seen, and how much it counts.
+
+    ``elsewhere`` is the share of the summed costs that follows other targets, or None where costs are no sums.
+    """
+    is_told = elsewhere is not None and weights["informed_additive"] > 0
     told = [
         f"{NAMED[name]} {_spearman(predicted, logs):.2f} (counts {weights[name]:.0%})".replace("%", " %")
         for name, predicted in held_out.items()
     ]
-    ignored = (
-        " So the other targets are ignored."
-        if not weights.get("informed", 0.0) + weights.get("informed_additive", 0.0)
-        else ""
-    )
-    return f"Held out, predictions reach Spearman: from {', from '.join(told)}.{ignored}"
+    sums = f" In the sums, other targets make up {elsewhere:.0%} of the costs.".replace("%", " %") if is_told else ""
+    is_ignored = not weights["informed"] and (not weights["informed_additive"] or elsewhere == 0)
+    ignored = " So the other targets are ignored." if is_ignored else ""
+    return f"Held out, predictions reach Spearman: from {', from '.join(told)}.{sums}{ignored}"
 
 
 def _spearman(first: FloatArray, second: FloatArray) -> float:

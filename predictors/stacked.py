@@ -3,8 +3,7 @@
 The weights minimise the squared error on held-out samples (stacking, after Wolpert 1992 and Breiman 1996). They are
 shrunk towards those that are best with few samples. A process suits targets with jumps, and additive costs suit targets
 that run layer by layer. Both learn from other targets, where there are any, and the additive costs believe them only
-as far as the samples do not contradict. So a target that misleads is found by the samples. One that is noise is ignored
-at once.
+as far as the samples do not contradict. Targets that are noise are ignored before the first sample.
 """
 
 from __future__ import annotations
@@ -137,8 +136,11 @@ def fit_stacked(
     held_out = Unseen(_unseen_mix(logs, predicted, prior, seed), spreads)
     grounds = [ignored_sources(sifted.ignored)] if sifted.ignored else []
     if models is not None:
-        told = {name: held_out for name, (held_out, _) in methods.items()}
-        grounds += [ranks_of_sources(models, batch, logs), shares_of_methods(told, weights, logs)]
+        told = {name: held_out_logs for name, (held_out_logs, _) in methods.items()}
+        sums = methods["informed_additive"][1]()
+        assert isinstance(sums, AdditiveModel)
+        shares = shares_of_methods(told, weights, logs, sums.share_elsewhere(batch))
+        grounds += [ranks_of_sources(models, batch, logs), shares]
     return bound(space, architectures, values, model, held_out, target=target, given=given, grounds=grounds)
 
 

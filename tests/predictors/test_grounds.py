@@ -14,17 +14,22 @@ LOGS = np.log(np.arange(1.0, 7.0))
 
 
 def test_methods_are_told_with_their_ranks_and_weights() -> None:
-    held_out = {"informed": LOGS, "process": -LOGS, "additive": np.zeros(6)}
-    told = shares_of_methods(held_out, {"informed": 0.5, "process": 0.5, "additive": 0.0}, LOGS)
+    held_out = {"informed": LOGS, "informed_additive": -LOGS, "trees": np.zeros(6)}
+    weights = {"informed": 0.5, "informed_additive": 0.5, "trees": 0.0}
+    told = shares_of_methods(held_out, weights, LOGS, 0.25)
     assert told == (
-        "Held out, predictions reach Spearman: from other targets and the measurements 1.00 (counts 50 %), from the "
-        "measurements alone -1.00 (counts 50 %), from the layers alone 0.00 (counts 0 %)."
+        "Held out, predictions reach Spearman: from other targets and the measurements 1.00 (counts 50 %), from layers "
+        "and other targets, summed -1.00 (counts 50 %), from trees 0.00 (counts 0 %). In the sums, other targets make "
+        "up 25 % of the costs."
     )
 
 
 def test_targets_without_weight_are_ignored() -> None:
-    told = shares_of_methods({"informed": -LOGS, "additive": LOGS}, {"informed": 0.0, "additive": 1.0}, LOGS)
-    assert told.endswith(" So the other targets are ignored.")
+    held_out = {"informed": -LOGS, "informed_additive": LOGS}
+    for sums, elsewhere, is_ignored in ((1.0, 0.0, True), (1.0, 0.1, False), (1.0, None, False), (0.0, 0.1, True)):
+        told = shares_of_methods(held_out, {"informed": 0.0, "informed_additive": sums}, LOGS, elsewhere)
+        assert told.endswith(" So the other targets are ignored.") == is_ignored
+        assert ("In the sums" in told) == (sums > 0 and elsewhere is not None)
 
 
 def test_many_ignored_targets_are_listed_in_part() -> None:
