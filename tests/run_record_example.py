@@ -34,7 +34,7 @@ rounds = 3
 """
 
 
-LAYERS = LayerTimes.of([LayerTime(f"/stage{k}/Conv", "Conv", 0.01 * (k % 7 + 1)) for k in range(45)])
+LAYERS = LayerTimes.of([LayerTime(f"/stage{k}/Conv", "Conv", 0.01 * (k % 7 + 1)) for k in range(45)]).shortened()
 LAYER_DETAILS = (
     {"layer_times": LAYERS.to_json()},
     {"layer_times": LayerTimes.of([LayerTime("stem", "Conv", 0.06), LayerTime("head", "Gemm", 0.18)]).to_json()},

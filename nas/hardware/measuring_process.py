@@ -102,8 +102,7 @@ class MeasuringProcess:
 
     def layer_times(self, model: Path) -> list[LayerTime]:
         """Return the operators of an inference with their times, in their order. Raises as ``ask`` does."""
-        found = self.ask("layers", model=str(model))["layers"]
-        return [LayerTime(each["name"], each["kind"], each["ms"]) for each in found]
+        return [LayerTime.from_json(each) for each in self.ask("layers", model=str(model))["layers"]]
 
     def _start(self) -> None:
         self._process = LineProcess(self._command, worker_environment(), stderr=subprocess.DEVNULL)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_LAYERS = 40
-"""Of more operators, a journal lists those that take longest, and sums up the others."""
+"""Of more operators, a winner's row lists those that take longest, and sums up the others."""
 LONGEST_NAME = 200
 """Longer names of operators are cut."""
 
@@ -21,24 +21,34 @@ class LayerTime:
         name: the operator's name in the model that ran.
         kind: its type, such as ``Conv``.
         ms: milliseconds in one inference.
+        elements: the number of elements that it writes for one item; 0 where the profiler does not tell.
 
     Raises:
-        ValueError: a name is no text, or the time is negative, infinite or no number.
+        ValueError: a name is no text, the time is negative, infinite or no number, or the elements are no count.
     """
 
     name: str
     kind: str
     ms: float
+    elements: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.kind, str):
             raise ValueError(f"an operator's name and type must be texts, but got {self.name!r} and {self.kind!r}.")
         if not isinstance(self.ms, int | float) or not math.isfinite(self.ms) or self.ms < 0:
             raise ValueError(f"the time of an operator must be finite and at least 0 ms, but got {self.ms!r}.")
+        if not isinstance(self.elements, int) or self.elements < 0:
+            raise ValueError(f"an operator must write a whole number of elements, but got {self.elements!r}.")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        return {"name": self.name, "kind": self.kind, "ms": self.ms}
+        """Return plain data that ``from_json`` takes back."""
+        elements = {"elements": self.elements} if self.elements else {}
+        return {"name": self.name, "kind": self.kind, "ms": self.ms, **elements}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LayerTime:
+        """Return what ``to_json`` wrote."""
+        return cls(data["name"], data["kind"], data["ms"], data.get("elements", 0))
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class LayerTimes:
     shares are what counts, and ``scaled`` divides a latency by them.
 
     Attributes:
-        layers: the operators in the order in which they ran; of many, those that take longest.
+        layers: the operators in the order in which they ran; after ``shortened``, those that take longest.
         others: the number of operators that are not listed.
         others_ms: the milliseconds of these together.
         reason: why there are none; empty where there are.
@@ -68,14 +78,18 @@ class LayerTimes:
 
     @classmethod
     def of(cls, found: Sequence[LayerTime]) -> LayerTimes:
-        """Return the times of operators in the order in which they ran, of many only the longest one by one."""
+        """Return the times of operators in the order in which they ran."""
         if not sum(each.ms for each in found):
             return cls(reason="the profiler told of no operator that took time.")
-        by_time = sorted(range(len(found)), key=lambda place: (-found[place].ms, place))
+        return cls(tuple(LayerTime(_cut(o.name), _cut(o.kind), _rounded(o.ms), o.elements) for o in found))
+
+    def shortened(self) -> LayerTimes:
+        """Return the same with the longest operators one by one, in their order, and the others as a sum."""
+        by_time = sorted(range(len(self.layers)), key=lambda place: (-self.layers[place].ms, place))
         kept = sorted(by_time[:MOST_LAYERS])
-        layers = (LayerTime(_cut(found[k].name), _cut(found[k].kind), _rounded(found[k].ms)) for k in kept)
-        others = [found[place].ms for place in by_time[MOST_LAYERS:]]
-        return cls(tuple(layers), len(others), _rounded(sum(others)))
+        others = [self.layers[place].ms for place in by_time[MOST_LAYERS:]]
+        added = self.others + len(others), _rounded(self.others_ms + sum(others))
+        return LayerTimes(tuple(self.layers[place] for place in kept), *added, self.reason)
 
     @property
     def total_ms(self) -> float:
@@ -104,7 +118,7 @@ class LayerTimes:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LayerTimes:
         """Return what ``to_json`` wrote."""
-        layers = tuple(LayerTime(each["name"], each["kind"], each["ms"]) for each in data.get("layers", ()))
+        layers = tuple(map(LayerTime.from_json, data.get("layers", ())))
         return cls(layers, data.get("others", 0), data.get("others_ms", 0.0), data.get("reason", ""))
 
 

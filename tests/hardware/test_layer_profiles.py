@@ -44,9 +44,11 @@ def chain_of_products(tmp_path: Path) -> Path:
     return path
 
 
-def event(name: str, start_us: int, length_us: int, kind: str = "Conv", index: str = "0") -> dict[str, object]:
+def event(
+    name: str, start_us: int, length_us: int, kind: str = "Conv", index: str = "0", outputs: object = None
+) -> dict[str, object]:
     """Return an event of ONNX Runtime's profiler."""
-    facts = {"op_name": kind, "node_index": index}
+    facts = {"op_name": kind, "node_index": index, "output_type_shape": outputs}
     return {"cat": "Node", "name": f"{name}_kernel_time", "ts": start_us, "dur": length_us, "args": facts}
 
 
@@ -76,18 +78,18 @@ def test_whole_microseconds_are_averaged_without_outliers() -> None:
 def test_events_become_operators_in_order() -> None:
     """Warm-ups and other events do not count; what runs within an operator belongs to it; equal names stay apart."""
     run = [
-        event("a", 0, 10),
-        event("loop", 10, 40, "Loop", "1"),
+        event("a", 0, 10, outputs=[{"float": [4, 3, 2, 2]}, {"float": [4, 1]}]),
+        event("loop", 10, 40, "Loop", "1", outputs=[]),
         event("inside", 12, 20, "Add", "0"),
-        event("a", 50, 30, "Conv", "2"),
+        event("a", 50, 30, "Conv", "2", outputs=[{"float": ["batch", 3]}]),
         event("", 80, 2, "Relu", "3"),
         {"cat": "Session", "name": "model_run", "ts": 0, "dur": 90, "args": {}},
     ]
     later = [{**each, "ts": each["ts"] + 1000 * k} for k in (1, 2) for each in run]  # type: ignore[operator]
     slow = [{**each, "dur": 100 * each["dur"], "ts": 100 * each["ts"]} for each in run]  # type: ignore[operator]
     first = [{**each, "ts": each["ts"] - 100_000} for each in slow]
-    assert onnxruntime_times([*later, *first], 2) == [
-        LayerTime("a", "Conv", 0.01),
+    assert onnxruntime_times([*later, *first], 2, batch=4) == [
+        LayerTime("a", "Conv", 0.01, elements=12),
         LayerTime("loop", "Loop", 0.04),
         LayerTime("a", "Conv", 0.03),
         LayerTime("Relu", "Relu", 0.002),
@@ -101,6 +103,7 @@ def test_onnxruntime_tells_the_operators_that_ran(chain: Path) -> None:
     assert [layer.kind for layer in found] == ["MatMul", "Erf", "MatMul"]
     assert [found[0].name, found[-1].name] == [HOSTILE, "large"]
     assert found[-1].ms > sum(layer.ms for layer in found[:-1])
+    assert [layer.elements for layer in found] == [256 * 8, 256 * 8, 256 * 2048]
     assert set(Path.cwd().iterdir()) == before, "the profile is no file that stays"
 
 
@@ -109,6 +112,7 @@ def test_openvino_tells_the_nodes_that_ran(chain: Path) -> None:
     found = available("fp32").layer_times(chain, Target("openvino-cpu"))
     assert [found[0].name, found[-1].kind] == [HOSTILE, found[0].kind]
     assert found[-1].ms == max(layer.ms for layer in found) > 0
+    assert [found[0].elements, found[-1].elements] == [256 * 8, 256 * 2048]
     assert {"Parameter", "Constant", "Result"}.isdisjoint(layer.kind for layer in found)
 
 

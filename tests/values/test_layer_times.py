@@ -15,7 +15,8 @@ MILLISECONDS = st.floats(0, 1e6, allow_subnormal=False)
 
 
 def times_of(milliseconds: list[float]) -> LayerTimes:
-    return LayerTimes.of([LayerTime(f"layer {k}", "Conv", ms) for k, ms in enumerate(milliseconds)])
+    """Return the times of operators, shortened as in a winner's row."""
+    return LayerTimes.of([LayerTime(f"layer {k}", "Conv", ms, k) for k, ms in enumerate(milliseconds)]).shortened()
 
 
 @given(st.lists(MILLISECONDS, max_size=90))
@@ -37,6 +38,13 @@ def test_the_longest_are_kept_in_order_and_the_sum_stays(milliseconds: list[floa
     assert sum(shares) + found.share(found.others_ms) == pytest.approx(1)
 
 
+def test_all_operators_are_there_before_they_are_shortened() -> None:
+    found = LayerTimes.of([LayerTime(str(k), "Conv", 1.0) for k in range(MOST_LAYERS + 5)])
+    assert (len(found.layers), found.others) == (MOST_LAYERS + 5, 0)
+    assert found.shortened().shortened() == found.shortened()
+    assert LayerTimes(reason="why").shortened() == LayerTimes(reason="why")
+
+
 def test_shares_divide_a_latency() -> None:
     """A profile of 4 ms, of which an operator has a quarter, gives it 0.5 ms of a latency of 2 ms."""
     found = times_of([1.0, 3.0])
@@ -52,7 +60,16 @@ def test_long_names_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [("a", "b", math.nan), ("a", "b", -1.0), ("a", "b", "1"), (1, "b", 1.0), ("a", None, 1.0)]
+    "bad",
+    [
+        ("a", "b", math.nan),
+        ("a", "b", -1.0),
+        ("a", "b", "1"),
+        (1, "b", 1.0),
+        ("a", None, 1.0),
+        ("a", "b", 1.0, -1),
+        ("a", "b", 1.0, 0.5),
+    ],
 )
 def test_what_is_no_time_is_refused(bad: Any) -> None:
     """A runtime of a user's own may answer anything."""

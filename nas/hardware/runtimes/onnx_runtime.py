@@ -95,7 +95,7 @@ class OnnxRuntimeCpu(Runtime):
             session = OnnxSession(path, target, folder / "profile")
             runs = run_to_profile(session.run)
             events = json.loads(session.end_profile().read_text(encoding="utf-8", errors="replace"))
-        return onnxruntime_times(events, runs)
+        return onnxruntime_times(events, runs, target.batch)
 
 
 @final

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import logging
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -113,6 +114,7 @@ class OpenVinoSession:
         if not self._fuses_subgraphs:
             settings["SNIPPETS_MODE"] = "DISABLE"
         self._compiled = _core().compile_model(model, "CPU", settings)
+        self._batch = target.batch
         self._inputs = _inputs_of(model)
         _check_batches(self._inputs, target)
         self._feed = random_inputs(self._inputs)
@@ -136,13 +138,19 @@ class OpenVinoSession:
             found.append(self._request.profiling_info)
 
         runs = run_to_profile(run)
+        executed = [nodes for nodes in zip(*found[-runs:], strict=True) if any(map(_is_executed, nodes))]
+        elements = self._elements_by_node()
         return [
-            LayerTime(
-                nodes[0].node_name, nodes[0].node_type, typical([n.real_time.total_seconds() * 1e3 for n in nodes])
-            )
-            for nodes in zip(*found[-runs:], strict=True)
-            if any(node.status.name == "EXECUTED" for node in nodes)
+            LayerTime(name, kind, typical([n.real_time.total_seconds() * 1e3 for n in nodes]), elements.get(name, 0))
+            for nodes in executed
+            for name, kind in [(nodes[0].node_name, nodes[0].node_type)]
         ]
+
+    def _elements_by_node(self) -> dict[str, int]:
+        """Return how many elements each node writes for one item, where its shape is fixed."""
+        nodes = [node for node in self._compiled.get_runtime_model().get_ordered_ops() if node.get_output_size()]
+        fixed = [node for node in nodes if node.get_output_partial_shape(0).is_static]
+        return {node.get_friendly_name(): math.prod(node.get_output_shape(0)) // self._batch for node in fixed}
 
     def outputs(self, inputs: Arrays) -> Float32Array:
         feed = {declared.name: each for declared, each in zip(self._inputs, inputs, strict=True)}
@@ -179,6 +187,10 @@ class OpenVinoSession:
 
 
 _NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+
+
+def _is_executed(node: Any) -> bool:
+    return bool(node.status.name == "EXECUTED")
 
 
 def _settings(target: Target) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -41,14 +42,16 @@ def typical(samples: Sequence[float]) -> float:
     return float(ordered[cut : len(ordered) - cut].mean())
 
 
-def onnxruntime_times(events: Sequence[Mapping[str, Any]], runs: int) -> list[LayerTime]:
+def onnxruntime_times(events: Sequence[Mapping[str, Any]], runs: int, batch: int) -> list[LayerTime]:
     """Return the operators in the order in which they first ran, from the events of ONNX Runtime's profiler.
 
-    The last ``runs`` of each count. An operator within another one, as in a loop, belongs to the outer one.
+    The last ``runs`` of each count. An operator within another one, as in a loop, belongs to the outer one. ``batch``
+    items are inferred together.
     """
     kernels = [e for e in events if e.get("cat") == "Node" and str(e.get("name", "")).endswith(_KERNEL)]
     kernels.sort(key=lambda event: (event["ts"], -event["dur"]))
     found: dict[tuple[str, str, str], list[float]] = {}
+    elements: dict[tuple[str, str, str], int] = {}
     end_us = 0
     for event in kernels:
         if event["ts"] < end_us:
@@ -58,4 +61,14 @@ def onnxruntime_times(events: Sequence[Mapping[str, Any]], runs: int) -> list[La
         name, kind = event["name"].removesuffix(_KERNEL), str(facts.get("op_name", ""))
         key = str(facts.get("node_index", "")), name or kind, kind
         found.setdefault(key, []).append(event["dur"] / 1000)
-    return [LayerTime(name, kind, typical(times[-runs:])) for (_, name, kind), times in found.items()]
+        elements[key] = _first_output(facts.get("output_type_shape")) // batch
+    return [LayerTime(key[1], key[2], typical(times[-runs:]), elements[key]) for key, times in found.items()]
+
+
+def _first_output(outputs: object) -> int:
+    """Return the elements of the first output in ONNX Runtime's list of ``{type: shape}``; 0 if it tells none."""
+    first = outputs[0] if isinstance(outputs, list) and outputs else None
+    shapes = list(first.values()) if isinstance(first, dict) else []
+    if not shapes or not all(isinstance(size, int) and size >= 0 for size in shapes[0]):
+        return 0
+    return math.prod(shapes[0])

@@ -65,7 +65,7 @@ class FinalMeasurements:
     def layer_details(self, winner: Architecture) -> dict[str, Any]:
         """Return the detail of a winner's row that tells its latency by layer; none if its bench cannot profile."""
         found = self._layer_times.get(winner)
-        return {} if found is None else {"layer_times": found.to_json()}
+        return {} if found is None else {"layer_times": found.shortened().to_json()}
 
     def _profile(self, deployed: Mapping[Architecture, Deployed]) -> None:
         """Note each winner's latency by layer, or why it is not known: no winner is lost for lack of it."""
