@@ -83,5 +83,9 @@ class Bench(Protocol):
 class ProfilingBench(Protocol):
     """A bench that can also tell the latency by layer. A bench that models a device cannot."""
 
+    @property
+    def profiles_layers(self) -> bool:
+        """True if the target's runtime has a profiler."""
+
     def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:
         """Return how an inference of each model divides among its operators, or why this is not known."""

@@ -73,7 +73,7 @@ class DeviceBench:
                 f"but {target} has {target.threads}."
             )
         self.model_format: ModelFormat = runtime.model_format
-        self._profiles_layers = isinstance(runtime, ProfilingRuntime)
+        self.profiles_layers = isinstance(runtime, ProfilingRuntime)
         self.device_s = 0.0
         self._target = target
         self._settings = settings
@@ -213,7 +213,7 @@ class DeviceBench:
 
     def layer_times(self, models: Sequence[Deployed], advance: Callable[[], None] = lambda: None) -> list[LayerTimes]:
         """Return how an inference of each model divides among its operators, or why this is not known."""
-        if not self._profiles_layers:
+        if not self.profiles_layers:
             reason = f"{self._target.runtime} does not tell how long each operator takes."
             return [LayerTimes(reason=reason)] * len(models)
         found = []

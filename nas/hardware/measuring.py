@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,14 +10,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from nas.errors import CandidateError
+from nas.errors import CandidateError, TargetError
 from nas.formats.export import export_model
-from nas.hardware.bench import Bench, Outcome
+from nas.hardware.bench import Bench, Outcome, ProfilingBench
 from nas.hardware.machine import check_inputs_fit
 from nas.hardware.runtimes.runtime import Deployed
 from nas.progress import Progress
 from nas.space.architecture import Architecture
 from nas.space.first_look import FirstLook
+from nas.space.layer import Layer
 from nas.space.parts.device_parts import DeviceParts
 from nas.space.parts.own_inputs import signature_of, wishes_of
 from nas.space.search_space import SearchSpace
@@ -27,6 +28,7 @@ from nas.space.tracing import build_checked, trace_layers
 from nas.storage.measurement_store import MeasurementStore, layers_identity, space_identity
 from nas.storage.scratch import temporary_folder
 from nas.values.evaluation import FOR_ANY, Evaluation, Failure
+from nas.values.profiled_network import LATENCY, profile_of
 
 KEPT = "kept"
 """The detail that marks a row whose measurements came from the store instead of this run."""
@@ -126,19 +128,24 @@ def measure_architectures(
     asked, architectures = architectures, list(dict.fromkeys(map(parts.of, architectures)))
     # Before any stage of progress, because the first use of the fingerprint measures the target, which takes a while.
     keeps = surroundings.store is not None and bench.fingerprint is not None
-    space_key = space_identity(surroundings.space, surroundings.signature) if keeps else None
+    profiles = LATENCY in metrics and isinstance(bench, ProfilingBench) and bench.profiles_layers
+    space_key = space_identity(surroundings.space, surroundings.signature) if keeps else ""
     found: dict[Architecture, Outcome] = {}
     kept: set[Architecture] = set()
     with temporary_folder("models") as folder:
         progress.stage("exporting models", len(architectures))
         keys: dict[Architecture, str] = {}
+        layers: dict[Architecture, tuple[Layer, ...]] = {}
         exported: dict[Architecture, Path] = {}
         for architecture in architectures:
             try:
                 whole = parts.completed(architecture)
                 module = _build(surroundings, whole)
                 signature = signature_of(surroundings.space, whole, surroundings.signature)
-                keys[architecture] = _identity(module, signature, space_key)
+                if keeps or profiles:
+                    layers[architecture] = trace_layers(module, signature)
+                # A key of the space's source and the model's layers, which changes when the space's code changes.
+                keys[architecture] = f"{space_key}-{layers_identity(layers.get(architecture, ()))}"
                 known = _known(surroundings, keys[architecture], architecture, metrics)
                 if known is not None:
                     found[architecture] = known
@@ -153,7 +160,7 @@ def measure_architectures(
         if kept:
             progress.say(f"{len(kept)} of {len(architectures)} architectures were measured on this target before")
         if exported:
-            found |= _measure(surroundings, exported, metrics, folder / "deployed", rng, progress)
+            found |= _measure(surroundings, exported, layers, metrics, folder / "deployed", rng, progress)
             _keep(surroundings, keys, {architecture: found[architecture] for architecture in exported})
     progress.close()
     return [_row(a, found[part], round_number, part in kept, parts.names) for a in asked for part in [parts.of(a)]]
@@ -185,12 +192,13 @@ def _build(surroundings: Surroundings, architecture: Architecture) -> torch.nn.M
 def _measure(
     surroundings: Surroundings,
     exported: dict[Architecture, Path],
+    layers: Mapping[Architecture, Sequence[Layer]],
     metrics: Sequence[str],
     folder: Path,
     rng: np.random.Generator,
     progress: Progress,
 ) -> dict[Architecture, Outcome]:
-    """Deploy exported models, and measure all that the runtime accepts together."""
+    """Deploy exported models, and measure all that the runtime accepts together. Latencies get their profiles."""
     bench = surroundings.bench
     progress.stage("deploying models", len(exported))
     folders = [folder / architecture.id for architecture in exported]
@@ -203,17 +211,35 @@ def _measure(
     progress.stage(
         f"sessions of measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds
     )
-    return found | dict(
-        zip(deployed, bench.measure(list(deployed.values()), metrics, rng, progress.advance), strict=True)
-    )
+    outcomes = dict(zip(deployed, bench.measure(list(deployed.values()), metrics, rng, progress.advance), strict=True))
+    if LATENCY in metrics and isinstance(bench, ProfilingBench) and bench.profiles_layers:
+        outcomes |= _profiled(bench, deployed, layers, outcomes, progress)
+    return found | outcomes
 
 
-def _identity(module: torch.nn.Module, signature: Signature, space_key: str | None) -> str:
-    """Return a key of the space's source and the model's layers, which changes when the space's code changes."""
-    if space_key is None:
-        return ""
-    layers = trace_layers(module, signature)
-    return f"{space_key}-{layers_identity(layers)}"
+def _profiled(
+    bench: ProfilingBench,
+    deployed: Mapping[Architecture, Deployed],
+    layers: Mapping[Architecture, Sequence[Layer]],
+    outcomes: Mapping[Architecture, Outcome],
+    progress: Progress,
+) -> dict[Architecture, Outcome]:
+    """Return the outcomes whose latency was measured, with the profiles of the models that can be profiled."""
+    sound = {a: outcome for a, outcome in outcomes.items() if not isinstance(outcome, CandidateError)}
+    if not sound:
+        return {}
+    progress.stage(f"profiling {len(sound)} model{'s' * (len(sound) != 1)}", len(sound))
+    try:
+        profiles = bench.layer_times([deployed[architecture] for architecture in sound], progress.advance)
+    except TargetError as error:
+        progress.say(f"the predictor learns from no profile, because models could not be profiled: {error}")
+        return {}
+    found: dict[Architecture, Outcome] = {}
+    for (architecture, outcome), profile in zip(sound.items(), profiles, strict=True):
+        latency = outcome[LATENCY]
+        conditions = {**latency.conditions, **profile_of(layers[architecture], profile.layers)}
+        found[architecture] = {**outcome, LATENCY: replace(latency, conditions=conditions)}
+    return found
 
 
 def _known(surroundings: Surroundings, key: str, architecture: Architecture, metrics: Sequence[str]) -> Outcome | None:

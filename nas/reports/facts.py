@@ -11,6 +11,7 @@ from nas.storage.journal_rows import WARNINGS, WORDS
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import OPERATORS
 from nas.values.metric import readable
+from nas.values.profiled_network import PROFILE
 
 MOST_SHOWN = 4
 
@@ -40,7 +41,7 @@ def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
         for measurement in row.measurements.values():
             targets[measurement.target] = None
             operators.update(measurement.conditions.get(OPERATORS, ()))
-            told = {name: value for name, value in measurement.conditions.items() if name != OPERATORS}
+            told = {name: value for name, value in measurement.conditions.items() if name not in (OPERATORS, PROFILE)}
             for name, value in _flattened(told):
                 values_by_name.setdefault(name, []).append(value)
             if measurement.drifts:

@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -25,12 +25,17 @@ from nas.space.signature import Signature
 from nas.storage.journal_file import UNREADABLE
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
+from nas.values.profiled_network import PROFILE, ProfiledNetwork, profiled_network
 
 STORE = "measurements.db"
 LOCKED_S = 60.0
 """Seconds to wait for another process that writes."""
 LEAST_OF_A_SOURCE = 20
 """A target with fewer measured architectures than this is no source to learn from."""
+MOST_PROFILED = 200
+"""The most profiled networks of other spaces to learn from."""
+PROFILED = "profiled_"
+"""What the name of a doubtful metric begins with whose profile alone is kept."""
 _SCHEMA = (
     """
     CREATE TABLE IF NOT EXISTS measurements (
@@ -124,6 +129,31 @@ class MeasurementStore:
             if len(each) >= LEAST_OF_A_SOURCE and (last := next(reversed(each.values())))
         ]
 
+    def profiled(self, metric: str, fingerprint: str, *, without: str) -> list[ProfiledNetwork]:
+        """Return networks of other spaces whose ``metric``, a latency, was measured and profiled on a target.
+
+        ``fingerprint`` identifies the target's hardware and versions, without its reference speed. ``without`` is the
+        ``space_identity`` of the space that is left out. There are ``MOST_PROFILED`` at most, the newest ones.
+
+        Raises:
+            TargetError: the file is no store of this program.
+        """
+        if self._fresh or not self._path.is_file():
+            return []
+        space, target = f"{without}-", f"{fingerprint}-"
+        where = (
+            "substr(fingerprint, 1, ?) = ? AND substr(space, 1, ?) <> ? AND metric IN (?, ?) AND choices IS NOT NULL"
+            " AND body LIKE ?"
+        )
+        values = len(target), target, len(space), space, metric, PROFILED + metric, f'%"{PROFILE}"%'
+        found: dict[tuple[str, str], ProfiledNetwork] = {}
+        for row in self._rows(where, *values, newest=2 * MOST_PROFILED):
+            measurement = None if (row.space, row.architecture) in found else row.measurement
+            network = None if measurement is None else profiled_network(measurement, None)
+            if network is not None and len(found) < MOST_PROFILED:
+                found[row.space, row.architecture] = network
+        return list(found.values())
+
     def _of_space(self, space: str, metric: str) -> Iterator[tuple[str, Architecture, Measurement]]:
         """Yield what the sound rows about ``metric`` in a space hold, oldest first; the target is its fingerprint."""
         if self._fresh or not self._path.is_file():
@@ -139,11 +169,19 @@ class MeasurementStore:
     def add(self, fingerprint: str, space: str, architecture: Architecture, found: Mapping[str, Measurement]) -> None:
         """Keep measurements, all or none. Those with a flag are left out: a doubt must not outlive its run.
 
+        The profile of a doubtful latency is kept all the same for other spaces, under a name of its own, because some
+        per cent of a latency are no doubt about its parts.
+
         Raises:
             TargetError: the file is no store of this program, or the disk refuses.
         """
         now, choices = time.time(), json.dumps(dict(architecture), allow_nan=False)
-        bodies = {name: json.dumps(each.to_json(), allow_nan=False) for name, each in found.items() if not each.flags}
+        sound = {name: each for name, each in found.items() if not each.flags}
+        doubtful = (
+            (PROFILED + name, each) for name, each in found.items() if each.flags and PROFILE in each.conditions
+        )
+        profiled = {name: replace(each, metric=name) for name, each in doubtful}
+        bodies = {name: json.dumps(each.to_json(), allow_nan=False) for name, each in {**sound, **profiled}.items()}
         kept = [_Kept(fingerprint, space, architecture.id, name, body, choices) for name, body in bodies.items()]
         rows = [(now, *astuple(each)[:-1], each.expected_checksum) for each in kept]
         if not rows:
@@ -167,8 +205,8 @@ class MeasurementStore:
         except UNREADABLE as error:
             raise TargetError(self._unusable(error)) from error
 
-    def _rows(self, where: str, *values: object) -> list[_Kept]:
-        """Return the rows that meet a condition, oldest first."""
+    def _rows(self, where: str, *values: object, newest: int | None = None) -> list[_Kept]:
+        """Return the rows that meet a condition, oldest first; or so many of the newest, these first."""
         try:
             with closing(sqlite3.connect(self._path, timeout=LOCKED_S)) as connection:
                 # Another process may have just created the file, and older versions lack some columns.
@@ -177,6 +215,7 @@ class MeasurementStore:
                     return []
                 names = [name if name in there else "NULL" for name in _Kept.__dataclass_fields__]
                 query = f"SELECT {', '.join(names)} FROM measurements WHERE {where} ORDER BY number"  # noqa: S608
+                query += "" if newest is None else f" DESC LIMIT {newest}"
                 return [_Kept(*row) for row in connection.execute(query, values)] if there else []
         except UNREADABLE as error:
             raise TargetError(self._unusable(error)) from error
