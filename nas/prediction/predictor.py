@@ -57,10 +57,13 @@ class Given:
     """A feature that is known of every architecture before measuring, such as a score or a predicted latency.
 
     ``values`` maps N architectures to an array of shape (N,). Give logarithms if the values span orders of magnitude.
+    With ``is_cost``, they are natural logarithms of what a network costs by another estimate, in any unit. A sum of
+    costs may then follow it, as it may follow other targets.
     """
 
     name: str
     values: Callable[[Sequence[Architecture]], FloatArray]
+    is_cost: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,11 +120,13 @@ def grounds_of(predictor: Predictor) -> tuple[str, ...]:
 class Batch:
     """N architectures with their descriptions, and the values of each ``Given``, shape (N, G).
 
-    ``memo`` caches features that several parts of one prediction need.
+    ``are_costs``, shape (G,), tells which of these are costs. ``memo`` caches features that several parts of one
+    prediction need.
     """
 
     descriptions: Descriptions
     given: FloatArray
+    are_costs: BoolArray
     memo: dict[object, Any] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -132,11 +137,11 @@ class Batch:
 
     def fresh(self) -> Batch:
         """Return the same batch with an empty cache."""
-        return Batch(self.descriptions, self.given)
+        return Batch(self.descriptions, self.given, self.are_costs)
 
     def take(self, index: npt.NDArray[np.int64] | BoolArray | slice) -> Batch:
         """Return the architectures at ``index``, an array of numbers or a mask."""
-        return Batch(self.descriptions.take(index), self.given[index])
+        return Batch(self.descriptions.take(index), self.given[index], self.are_costs)
 
 
 def given_by(name: str, predictor: Predictor, samples: Sequence[Architecture]) -> Given:
@@ -161,7 +166,7 @@ def batch_of(space: Describer, architectures: Sequence[Architecture], given: Seq
     values = np.empty((len(architectures), len(given)))
     for index, each in enumerate(given):
         values[:, index] = each.values(architectures)
-    return Batch(space.describe(architectures), values)
+    return Batch(space.describe(architectures), values, np.array([each.is_cost for each in given], dtype=np.bool_))
 
 
 class PredictorMethod(Protocol):

@@ -276,9 +276,7 @@ class Describer:
         if number is None:
             if fault := fault_of(layer) or fault_of(first):
                 raise CandidateError("build", fault)
-            group = LayerGroup(_stage(layer, first), layer.kind, layer.kernel, layer.stride, _sharing(layer))
-            moved = layer.input_elements + layer.output_elements
-            quantities = (1.0, float(layer.macs), float(moved), float(layer.params), _padded_macs(layer))
+            group, quantities = group_of(layer, first), quantities_of(layer)
             number = self._numbers_of_layers[key] = len(self._grouped)
             self._grouped.append(GroupedLayer(layer, self._groups.setdefault(group, len(self._groups)), quantities))
         return number
@@ -289,6 +287,17 @@ class _Summed(NamedTuple):
 
     sums: FloatArray
     numbers: npt.NDArray[np.int32]
+
+
+def group_of(layer: Layer, first: Layer) -> LayerGroup:
+    """Return the group of a layer in a network that begins with ``first``."""
+    return LayerGroup(_stage(layer, first), layer.kind, layer.kernel, layer.stride, _sharing(layer))
+
+
+def quantities_of(layer: Layer) -> tuple[float, ...]:
+    """Return the ``QUANTITIES`` of a layer."""
+    moved = layer.input_elements + layer.output_elements
+    return (1.0, float(layer.macs), float(moved), float(layer.params), _padded_macs(layer))
 
 
 def _padded_macs(layer: Layer) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from nas.prediction.layers.layer_regression import LayerCosts
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
@@ -192,5 +193,25 @@ def test_what_is_given_goes_first(space: Describer) -> None:
 
 def test_a_sum_is_never_below_a_hundredth_of_the_smallest_value(space: Describer) -> None:
     """A network of free layers alone has a finite logarithm."""
-    nothing = AdditiveModel(constant=0.0, costs={}, dead_costs=np.zeros(0), slopes=np.zeros(0), smallest=0.5)
+    nothing = AdditiveModel(
+        constant=0.0, costs=LayerCosts({}), dead_costs=np.zeros(0), slopes=np.zeros(0), smallest=0.5
+    )
     assert nothing.log_means(batch_of(space, drawn(space, 5, 0))) == pytest.approx(np.log(0.5))
+
+
+def test_costs_follow_an_estimate_as_far_as_samples_do_not_contradict(space: Describer) -> None:
+    """Five samples suffice where another estimate is off by one factor; one that says nothing is of no harm."""
+    seen, fresh = drawn(space, 5, 0), drawn(space, 80, 1)
+    truths = latencies(space, fresh)
+    rng = np.random.default_rng(0)
+
+    def errors(given: Sequence[Given]) -> float:
+        predictor = fit_additive(space, seen, latencies(space, seen), target="t", given=given, seed=0)
+        return float(np.abs(predictor.predict(fresh).mean / truths - 1).mean())
+
+    telling = Given("telling", lambda a: np.log(3 * latencies(space, a)), is_cost=True)
+    random = {a: rng.normal() for a in (*seen, *fresh)}
+    silent = Given("silent", lambda a: np.array([random[each] for each in a]), is_cost=True)
+    assert errors([telling]) < 0.02 < 0.5 * errors([])
+    assert errors([silent]) < 2 * errors([])
+    assert errors([silent, telling]) < 0.02

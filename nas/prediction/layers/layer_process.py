@@ -110,7 +110,7 @@ def _features(layer: Layer) -> tuple[float, ...]:
     return (
         math.log2(inputs),
         math.log2(outputs),
-        math.log2(layer.output_elements / outputs),
+        math.log2(max(1.0, layer.output_elements / outputs)),
         float(layer.kernel),
         float(layer.stride),
         _log_padding(inputs, _VECTOR),
@@ -120,8 +120,8 @@ def _features(layer: Layer) -> tuple[float, ...]:
 
 
 def _channels(shape: tuple[int, ...]) -> int:
-    """Return the channels: the first dimension of a map, the last of tokens, 1 for a single number."""
-    return (1, *shape)[-1] if len(shape) != 3 else shape[0]
+    """Return the channels: the first dimension of a map, the last of tokens, 1 for a single number; at least 1."""
+    return max(1, (1, *shape)[-1] if len(shape) != 3 else shape[0])
 
 
 def _log_padding(channels: int, tile: int) -> float:

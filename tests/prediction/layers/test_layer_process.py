@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nas.prediction.layers.layer_process import NOTHING_OFF, LayerProcess, fit_layer_process
 from nas.prediction.predictor import FloatArray
 from nas.space.layer import Layer
-from predictors.layer_process import NOTHING_OFF, LayerProcess, fit_layer_process
 
 WIDTHS = (8, 16, 24, 32, 40, 48, 64, 80, 96, 128)
 
