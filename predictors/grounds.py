@@ -1,4 +1,4 @@
-"""What the default predictor tells of other targets: how well each ranks the samples, and how far it relies on them."""
+"""What the default predictor tells of its methods: how well each ranks the samples, and how far it relies on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from nas.values.rank_correlation import rank_correlation
 from predictors.source_models import SourceModels
 
 NAMED: Mapping[str, str] = {
+    "process": "the measurements",
+    "additive": "layers, summed",
+    "profiled": "the times of operators, summed",
     "informed": "other targets and the measurements",
     "informed_additive": "layers and other targets, summed",
     "corrected": "layers and the measurements",
@@ -44,13 +47,13 @@ def shares_of_methods(
 
     ``elsewhere`` is the share of the summed costs that follows other targets, or None where costs are no sums.
     """
-    is_told = elsewhere is not None and weights["informed_additive"] > 0
+    is_told = elsewhere is not None and weights.get("informed_additive", 0.0) > 0
     told = [
         f"{NAMED[name]} {_spearman(predicted, logs):.2f} (counts {weights[name]:.0%})".replace("%", " %")
         for name, predicted in held_out.items()
     ]
     sums = f" In the sums, other targets make up {elsewhere:.0%} of the costs.".replace("%", " %") if is_told else ""
-    is_ignored = not weights["informed"] and (not weights["informed_additive"] or elsewhere == 0)
+    is_ignored = weights.get("informed") == 0 and (not weights["informed_additive"] or elsewhere == 0)
     ignored = " So the other targets are ignored." if is_ignored else ""
     return f"Held out, predictions reach Spearman: from {', from '.join(told)}.{sums}{ignored}"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError, did_you_mean
+from nas.hardware.bench import target_part
 from nas.hardware.bench_request import MEASURED_METRICS
 from nas.prediction.next_measurements import pool_of
 from nas.prediction.operator_fusion import as_executed
@@ -22,11 +23,12 @@ from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
 from nas.storage.journal import RECIPE, JournalReader
-from nas.storage.journal_rows import Began
+from nas.storage.journal_rows import Began, BenchUsed
 from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
+from nas.values.profiled_network import LATENCY, ProfiledNetwork, profiled_among
 
 
 def recipe_of_run(folder: Path) -> Recipe:
@@ -75,7 +77,7 @@ def device_of_run(
         JournalError: the run recorded nothing, or its journal is damaged.
     """
     with JournalReader(folder) as journal:
-        began, evaluations = journal.rows(Began), journal.rows(Evaluation)
+        began, evaluations, benches = journal.rows(Began), journal.rows(Evaluation), journal.rows(BenchUsed)
         journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
@@ -99,7 +101,8 @@ def device_of_run(
         recipe.parsed_limits,
         _sources(recipe, store, identity, kept),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
-        values.get("latency_ms", {}),
+        values.get(LATENCY, {}),
+        [*profiled_among(measurements), *_profiled_elsewhere(recipe, store, identity, benches)],
     )
 
 
@@ -148,6 +151,15 @@ def _medians(
     if not values:
         raise RecipeError(f"a predictor needs measured architectures, but the run {folder} has none.")
     return values
+
+
+def _profiled_elsewhere(
+    recipe: Recipe, store: MeasurementStore, identity: str, benches: Sequence[BenchUsed]
+) -> list[ProfiledNetwork]:
+    """Networks of other spaces on the target of the run, as in the search."""
+    if not benches or recipe.precisions:
+        return []
+    return store.profiled(LATENCY, target_part(benches[-1].fingerprint), without=identity)
 
 
 def _sources(

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import RecipeError
+from nas.prediction.layers.profiled_costs import profiled_costs
 from nas.prediction.predictor import MIN_SAMPLES, FloatArray, Given, Predictor, PredictorMethod
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.metric import Metric
 from nas.values.objective import Limit
 from nas.values.other_target import Source
+from nas.values.profiled_network import ProfiledNetwork
 
 MOST_SAMPLES = 300
 """Measurements that are used by default: a fit and its learning curve then take minutes."""
@@ -27,7 +29,7 @@ class MeasuredDevice:
 
     ``values`` maps each metric to its measured values by architecture. ``sources`` maps it to values of the same metric
     on other targets, and ``pool`` to architectures that could be measured next. ``latencies`` are all known latencies,
-    which serve as a feature when energy is predicted.
+    which serve as a feature when energy is predicted. ``profiled`` are networks that tell what layers cost.
     """
 
     space: Describer
@@ -37,13 +39,15 @@ class MeasuredDevice:
     sources: Mapping[str, Sequence[Source]] = field(default_factory=dict)
     pool: Mapping[str, Sequence[Architecture]] = field(default_factory=dict)
     latencies: Mapping[Architecture, float] = field(default_factory=dict)
+    profiled: Sequence[ProfiledNetwork] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Measured values of one metric on one target, shape (N,), with everything else that a predictor may learn from.
 
-    ``measured`` counts all measurements. If it exceeds N, the samples are a random part of them.
+    ``measured`` counts all measurements. If it exceeds N, the samples are a random part of them. ``profiled`` are
+    networks of this space and others that tell what layers cost.
     """
 
     metric: Metric
@@ -53,6 +57,7 @@ class Samples:
     measured: int
     sources: Sequence[Source] = ()
     given: Sequence[Given] = ()
+    profiled: Sequence[ProfiledNetwork] = ()
 
     def take(self, index: npt.NDArray[np.int64]) -> Samples:
         """Return the samples at ``index``."""
@@ -95,6 +100,6 @@ def fit_to(samples: Samples, space: Describer, method: PredictorMethod, seed: in
         samples.values,
         target=samples.target,
         sources=samples.sources,
-        given=samples.given,
+        given=[*samples.given, *profiled_costs(space, samples.architectures, samples.profiled)],
         seed=seed,
     )

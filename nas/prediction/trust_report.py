@@ -17,6 +17,7 @@ from nas.space.description import Describer
 from nas.values.held_out import HeldOutError, finite_or_none
 from nas.values.metric import METRICS, Metric
 from nas.values.objective import Limit
+from nas.values.profiled_network import LATENCY
 
 WORST = 8
 """Number of the worst predictions that ``TrustReport.to_json`` includes."""
@@ -114,7 +115,8 @@ def trust_reports(
     found = []
     for metric_name, samples in samples_by_metric.items():
         progress.stage(f"fitting predictors of {samples.metric.title.lower()}", CURVE_SIZES)
-        samples = replace(samples, given=_given(metric_name, data, method, most, seed))
+        profiled = data.profiled if metric_name == LATENCY else ()
+        samples = replace(samples, given=_given(metric_name, data, method, most, seed), profiled=profiled)
         predictor = fit_to(samples, data.space, method, seed)
         report = report_on(
             predictor,
@@ -135,9 +137,9 @@ def trust_reports(
 def _given(metric: str, data: MeasuredDevice, method: PredictorMethod, most: int, seed: int) -> tuple[Given, ...]:
     if metric != "energy_mj" or len(data.latencies) < MIN_SAMPLES:
         return ()
-    samples = samples_of(METRICS["latency_ms"], data.target, data.latencies, most=most, seed=seed)
-    predictor = fit_to(samples, data.space, method, seed)
-    return (given_by("latency_ms", predictor, samples.architectures),)
+    samples = samples_of(METRICS[LATENCY], data.target, data.latencies, most=most, seed=seed)
+    predictor = fit_to(replace(samples, profiled=data.profiled), data.space, method, seed)
+    return (given_by(LATENCY, predictor, samples.architectures),)
 
 
 def report_on(

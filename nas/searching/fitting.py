@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import final
 
 import numpy as np
 
 from nas.errors import SpaceError
+from nas.hardware.bench import target_part
 from nas.prediction.guarded import fit_guarded
+from nas.prediction.layers.profiled_costs import profiled_costs
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, grounds_of, load_predictor
 from nas.prediction.trust import verdict, warning_about
@@ -25,8 +28,7 @@ from nas.values.held_out import HeldOutError, reach_text
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
 from nas.values.other_target import Source
-
-LATENCY = "latency_ms"
+from nas.values.profiled_network import LATENCY, ProfiledNetwork, profiled_among
 
 
 @final
@@ -174,8 +176,25 @@ class Fitting:
         """Return a predictor of each measured metric that has enough values."""
         beliefs = self._state.beliefs
         return fitted_predictors(
-            self._state.recipe, beliefs.device_describer, measurements, beliefs.measured_metrics, self._sources_of
+            self._state.recipe,
+            beliefs.device_describer,
+            measurements,
+            beliefs.measured_metrics,
+            self._sources_of,
+            self._profiled_elsewhere,
         )
+
+    @cached_property
+    def _profiled_elsewhere(self) -> list[ProfiledNetwork]:
+        """Profiled networks of other spaces on this target; none for several precisions. They are looked up once."""
+        state, resolved = self._state, self._state.resolved
+        if resolved.store is None or resolved.measurer.fingerprint is None or state.recipe.precisions:
+            return []
+        space = space_identity(resolved.space, resolved.signature)
+        found = resolved.store.profiled(LATENCY, target_part(resolved.measurer.fingerprint), without=space)
+        if found:
+            state.progress.say(f"{len(found)} networks of other spaces were profiled on this target before")
+        return found
 
     def _sources_of(self, metric: str) -> list[Source]:
         """Return earlier measurements of this space on other targets. They are looked up once a run."""
@@ -198,11 +217,13 @@ def fitted_predictors(
     measurements: Mapping[Architecture, Mapping[str, Measurement]],
     metrics: Sequence[str],
     sources_of: Callable[[str], Sequence[Source]],
+    profiled_elsewhere: Sequence[ProfiledNetwork] = (),
 ) -> dict[str, Predictor]:
     """Return a predictor of each of ``metrics`` that has enough values, by the recipe's method.
 
-    ``sources_of`` returns values of a metric on other targets. Energy is power times time: where both are measured, the
-    energy's predictor is given the predicted latency.
+    ``sources_of`` returns values of a metric on other targets. ``profiled_elsewhere`` are networks of other spaces on
+    this target; with the profiles among ``measurements``, they tell the latency's predictor what layers cost.
+    Energy is power times time: where both are measured, the energy's predictor is given the predicted latency.
     """
     method = load_predictor(recipe.predictor.name)
     describer = as_executed(describer, measurements)
@@ -215,6 +236,8 @@ def fitted_predictors(
         if name == LATENCY:
             latency_samples = list(values)
         given = []
+        if name == LATENCY:
+            given += profiled_costs(describer, values, [*profiled_among(measurements), *profiled_elsewhere])
         if name == "energy_mj" and LATENCY in fitted:
             given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
         fitted[name] = fit_guarded(

@@ -25,12 +25,14 @@ from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring import KEPT, Surroundings, measure_architectures
 from nas.hardware.runtimes.runtime import Deployed
 from nas.hardware.target_profile import TargetProfile
+from nas.prediction.layers.segments import segments_of
 from nas.progress import NullProgress
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace, architecture_from, enumerate_space
 from nas.space.signature import image_signature
 from nas.storage.measurement_store import MeasurementStore
 from nas.values.evaluation import Evaluation
+from nas.values.profiled_network import profiled_network
 from nas.values.target import Target
 
 SHAPE = (1, 8, 8)
@@ -369,5 +371,9 @@ def test_a_real_bench_builds_exports_deploys_and_measures(
     assert narrow.measurements["weight_bytes"].median < wide.measurements["weight_bytes"].median
     assert narrow.measurements["weight_bytes"].median < narrow.measurements["model_bytes"].median
     assert narrow.measurements["latency_ms"].conditions["executed_precision"] == "fp32"
+    profile = profiled_network(wide.measurements["latency_ms"], wide.architecture)
+    assert profile is not None
+    assert next(layer.kind for layer in profile.layers if layer.macs) == "conv"
+    assert sum(segment.ms for segment in segments_of(profile)) == pytest.approx(profile.latency_ms)
     assert [row.measurements for row in again] == [narrow.measurements, wide.measurements]
     assert all(row.details == {KEPT: True} for row in again)

@@ -103,6 +103,39 @@ def test_few_samples_are_mixed_too() -> None:
     assert tuple(weights_of(few)) == ("informed", "informed_additive")
 
 
+def estimate(of: Callable[[Sequence[Architecture]], FloatArray]) -> Given:
+    """Return an estimate of costs that was made without a measurement."""
+    return Given("estimate", lambda architectures: np.log(of(architectures)), is_cost=True)
+
+
+def test_an_estimate_of_costs_is_scaled_and_mixed() -> None:
+    """With ten samples, a device that jumps is predicted better with the smooth part of its latencies, in any unit."""
+    seen, fresh = drawn(10, seed=0), drawn(100, seed=1)
+    values, truths = jumping_latencies_ms(seen), jumping_latencies_ms(fresh)
+    given = [estimate(lambda a: 1000 * latencies_ms(a))]
+    predictor = fit_stacked(SPACE, seen, values, target="made up", given=given, seed=0)
+    assert tuple(weights_of(predictor)) == ("process", "additive", "profiled")
+    assert mape(truths, predictor.predict(fresh).mean) < 0.9 * mape(truths, stacked(seen, values).predict(fresh).mean)
+    (told,) = predictor.grounds
+    assert told.startswith("Held out, predictions reach Spearman: from the measurements ")
+    assert "from the times of operators, summed " in told
+
+
+def test_an_estimate_that_tells_nothing_does_little_harm() -> None:
+    """It is no method, and what else knows it gives it little weight, at any number of samples."""
+    fresh = drawn(100, seed=1)
+    truths = latencies_ms(fresh)
+    both = [*drawn(60, seed=0), *fresh]
+    noise = dict(zip(both, np.random.default_rng(0).lognormal(size=len(both)), strict=True))
+    given = [estimate(lambda architectures: np.array([noise[a] for a in architectures]))]
+    for count, most in ((10, 1.5), (60, 1.2)):
+        seen = drawn(60, seed=0)[:count]
+        misled = fit_stacked(SPACE, seen, latencies_ms(seen), target="made up", given=given, seed=0)
+        assert "profiled" not in weights_of(misled)
+        alone = stacked(seen, latencies_ms(seen))
+        assert mape(truths, misled.predict(fresh).mean) < most * mape(truths, alone.predict(fresh).mean)
+
+
 def shuffled_of(sources: Sequence[Source]) -> list[Source]:
     """Return sources whose values belong to other architectures."""
     rng = np.random.default_rng(0)
