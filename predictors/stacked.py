@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import final
 
 import numpy as np
@@ -190,20 +189,14 @@ def _others(
 
 def _profiled(batch: Batch, logs: FloatArray) -> dict[str, Method]:
     """Return the method that scales the best given costs; none if they predict no better than the samples' mean."""
-    best: dict[str, Method] = {}
-    least = float(logs.var())
+    best, least = None, float(logs.var())
     for column in np.flatnonzero(batch.are_costs).tolist():
         off = logs - batch.given[:, column]
         held_out = batch.given[:, column] + [float(np.median(np.delete(off, index))) for index in range(len(off))]
         error = float(((held_out - logs) ** 2).mean())
         if error < least:
-            model = ProfiledModel(column, float(np.median(off)))
-            best, least = {"profiled": (held_out, partial(_same, model))}, error
-    return best
-
-
-def _same(model: Model) -> Model:
-    return model
+            best, least = (held_out, ProfiledModel(column, float(np.median(off)))), error
+    return {} if best is None else {"profiled": (best[0], lambda: best[1])}
 
 
 @final

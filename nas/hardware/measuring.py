@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -128,7 +128,6 @@ def measure_architectures(
     asked, architectures = architectures, list(dict.fromkeys(map(parts.of, architectures)))
     # Before any stage of progress, because the first use of the fingerprint measures the target, which takes a while.
     keeps = surroundings.store is not None and bench.fingerprint is not None
-    profiles = LATENCY in metrics and isinstance(bench, ProfilingBench) and bench.profiles_layers
     space_key = space_identity(surroundings.space, surroundings.signature) if keeps else ""
     found: dict[Architecture, Outcome] = {}
     kept: set[Architecture] = set()
@@ -142,7 +141,7 @@ def measure_architectures(
                 whole = parts.completed(architecture)
                 module = _build(surroundings, whole)
                 signature = signature_of(surroundings.space, whole, surroundings.signature)
-                if keeps or profiles:
+                if keeps or _profiles(bench, metrics):
                     layers[architecture] = trace_layers(module, signature)
                 # A key of the space's source and the model's layers, which changes when the space's code changes.
                 keys[architecture] = f"{space_key}-{layers_identity(layers.get(architecture, ()))}"
@@ -212,9 +211,14 @@ def _measure(
         f"sessions of measuring {len(deployed)} model{'s' * (len(deployed) != 1)}", len(deployed) * bench.rounds
     )
     outcomes = dict(zip(deployed, bench.measure(list(deployed.values()), metrics, rng, progress.advance), strict=True))
-    if LATENCY in metrics and isinstance(bench, ProfilingBench) and bench.profiles_layers:
+    if _profiles(bench, metrics):
         outcomes |= _profiled(bench, deployed, layers, outcomes, progress)
     return found | outcomes
+
+
+def _profiles(bench: Bench, metrics: Sequence[str]) -> TypeGuard[ProfilingBench]:
+    """Return True if latencies are asked for, and the bench can tell how they divide among operators."""
+    return LATENCY in metrics and isinstance(bench, ProfilingBench) and bench.profiles_layers
 
 
 def _profiled(

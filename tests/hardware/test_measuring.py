@@ -14,6 +14,7 @@ import pytest
 import torch
 from fake_bench import VALUES, FakeBench
 from fault_spaces import Faulty
+from telling import Telling
 from tiny_space import TinySpace
 from torch import nn
 
@@ -47,28 +48,6 @@ class Own:
     def build(self, architecture):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, architecture["width"]), nn.Linear(architecture["width"], 10))
 """
-
-
-class Telling:
-    """Records the messages and the steps of each stage."""
-
-    def __init__(self) -> None:
-        self.news: list[str] = []
-        self.stages: dict[str, tuple[int | None, int]] = {}
-
-    def stage(self, name: str, total: int | None = None, most_s: float | None = None) -> None:
-        self._now = name
-        self.stages[name] = (total, 0)
-
-    def advance(self, count: int = 1, best: str | None = None) -> None:
-        total, done = self.stages[self._now]
-        self.stages[self._now] = (total, done + count)
-
-    def say(self, text: str) -> None:
-        self.news.append(text)
-
-    def close(self) -> None:
-        """Records nothing."""
 
 
 class Doubting(FakeBench):
