@@ -18,6 +18,8 @@ source in the first ``--source-rows`` rows only; of rows as a space they see all
 Sources that mislead. ``--shuffled`` names sources whose values are shuffled among their architectures. ``--noise N``
 adds N sources of random numbers. A predictor should do no worse with them than without.
 
+Outliers. With ``--outlier F``, one of the sampled values is multiplied by F, at random.
+
 Figures. All figures are about the scored rows: the predicted rows without the fastest and the slowest ``--trim`` share.
 For broken limits, the 10, 25, 50, 75 and 90 % quantiles of the true values serve as limits, one after another. A limit
 lets an architecture through if its predicted bound is at most the limit. The figure is the share of these whose true
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shuffled", type=names, default=(), metavar="DEVICE[,DEVICE]", help="sources whose values are shuffled"
     )
     parser.add_argument("--noise", type=positive, default=0, metavar="N", help="further sources, of random numbers")
+    parser.add_argument("--outlier", type=_factor, metavar="F", help="multiply one sampled value by this factor")
     parser.add_argument("--given", metavar="METRIC", help="a metric of the target that is known for every row")
     parser.add_argument("--samples", type=_counts, required=True, help="numbers of samples, such as 10,20,50")
     parser.add_argument("--seeds", type=positive, default=20, help="number of seeds, counted from 0")
@@ -136,6 +139,16 @@ def _counts(text: str) -> tuple[int, ...]:
             f"must be distinct whole numbers of at least {MIN_SAMPLES}, such as 10,20, but got {text!r}."
         )
     return counts
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a positive number, such as 100 or 0.01, but got {text!r}.")
+    return factor
 
 
 def _rows(text: str) -> tuple[int, int]:

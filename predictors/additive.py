@@ -31,12 +31,12 @@ from nas.prediction.layers.layer_regression import (
     shrunk_costs,
     terms_of,
 )
-from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
 from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, fit_bounded
+from predictors.outliers import without_outliers
 from predictors.source_models import SourceModels
 
 _DEVIATION = 0.06
@@ -95,7 +95,7 @@ class AdditiveModel:
         return float((parts / np.maximum(self.totals(batch), self.smallest)).mean())
 
 
-@one_thread()
+@without_outliers(by_sources=False)
 def fit_additive(
     space: Describer,
     architectures: Sequence[Architecture],

@@ -21,8 +21,8 @@ from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.other_target import Source
 from predictors.features import Blocks, FeatureMap, check_samples, feature_map
-from predictors.gp import Roots, are_products, settle_shared
-from predictors.kernel import GRAPH, FloatingArray, Inputs, Products, SourceBlocks
+from predictors.processes.kernel import GRAPH, FloatingArray, Inputs, Products, SourceBlocks
+from predictors.processes.process import Roots, are_products, settle_shared
 
 _MOST_ROWS = 1000
 _CLIPPED = 4.0
@@ -87,7 +87,7 @@ class SourceModels:
 
     @property
     def are_products(self) -> bool:
-        """True if costs multiply in this space, as ``predictors.gp.are_products`` says."""
+        """True if costs multiply in this space, as ``predictors.processes.process.are_products`` says."""
         return any(scale.are_logs for group in self.groups for scale in group.scales)
 
     def logs(self, batch: Batch) -> FloatArray:

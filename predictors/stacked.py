@@ -15,19 +15,19 @@ from typing import final
 import numpy as np
 from scipy import optimize
 
-from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.other_target import Source
 from predictors.additive import AdditiveMethod, AdditiveModel
 from predictors.bounded import BoundedPredictor, Model, SpreadModel, Unseen, bound, cross_validate
-from predictors.features import FeatureMap, check_samples, feature_map
-from predictors.gp import FittedValues, GpModel, are_products, fit_values
+from predictors.features import FeatureMap, feature_map
 from predictors.grounds import ignored_sources, ranks_of_sources, shares_of_methods
-from predictors.kernel import GRAPH, Inputs
+from predictors.outliers import without_outliers
+from predictors.processes.kernel import GRAPH, Inputs
+from predictors.processes.process import FittedValues, are_products, fit_values
 from predictors.source_models import SourceModels, sift, source_models
-from predictors.transfer import TransferModel, fit_transfer
+from predictors.transfer import transfer_model
 from predictors.trees import TreesMethod
 
 Expected = tuple[Mapping[str, float], float]
@@ -109,7 +109,7 @@ class StackedModel:
         return predicted @ weights, _with_disagreement(spreads, predicted, weights)
 
 
-@one_thread()
+@without_outliers(by_sources=True)
 def fit_stacked(
     space: Describer,
     architectures: Sequence[Architecture],
@@ -124,15 +124,11 @@ def fit_stacked(
 
     Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``.
     """
-    values = check_samples(architectures, values)
     sifted = sift(space, tuple(sources))
-    process = fit_transfer(
-        space, architectures, values, target=target, sources=sifted.believable, given=given, seed=seed
-    )
-    if values.min() == values.max():
-        return process  # counted bytes, say; layers cannot tell why they do not vary
     batch, logs = batch_of(space, architectures, given), np.log(values)
-    fitted = _process_of(process)
+    fitted = transfer_model(space, batch, values, sifted.believable, tuple(given), seed)
+    if values.min() == values.max():  # counted bytes, say; layers cannot tell why they do not vary
+        return bound(space, architectures, values, fitted, fitted.fit, target=target, given=given)
     models = source_models(space, sifted.believable, tuple(given)) if sifted.believable else None
     methods: dict[str, Method] = {
         "process" if models is None else "informed": (fitted.fit.held_out_logs, lambda: fitted)
@@ -162,11 +158,6 @@ def fit_stacked(
 
 Method = tuple[FloatArray, Callable[[], Model]]
 """Held-out log-predictions of the samples, shape (N,), and what fits the model to all of them."""
-
-
-def _process_of(predictor: BoundedPredictor) -> GpModel | TransferModel:
-    assert isinstance(predictor.model, GpModel | TransferModel)
-    return predictor.model
 
 
 def _others(

@@ -1,6 +1,6 @@
 """Transfer from other targets: about ten measurements suffice for a new target.
 
-This is the Gaussian process of ``predictors.gp`` with the predictions of ``predictors.source_models`` as further
+This is the process of ``predictors.gp`` with the predictions of ``predictors.source_models`` as further
 features. A feature that is given for every architecture, such as latency when energy is predicted, is one more source.
 """
 
@@ -12,15 +12,15 @@ from typing import final
 
 import numpy as np
 
-from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, bound
-from predictors.features import check_samples
-from predictors.gp import FittedValues, are_products, fit_gp, fit_values
-from predictors.kernel import Inputs
+from predictors.gp import GpModel, gp_model
+from predictors.outliers import without_outliers
+from predictors.processes.kernel import Inputs
+from predictors.processes.process import FittedValues, are_products, fit_values
 from predictors.source_models import SourceModels, given_alone, sift, source_models
 
 
@@ -44,7 +44,26 @@ class TransferModel:
         return Inputs.of(*self.sources.describe(batch), np.float32)
 
 
-@one_thread()
+def transfer_model(
+    space: Describer,
+    batch: Batch,
+    values: FloatArray,
+    sources: tuple[Source, ...],
+    given: tuple[Given, ...],
+    seed: int,
+) -> GpModel | TransferModel:
+    """Return the process that learns from N samples with positive values, shape (N,), and from believable sources.
+
+    Without ``sources`` and ``given`` it is that of ``predictors.gp``.
+    """
+    if not sources and not given:
+        return gp_model(space, batch, values, seed)
+    models = source_models(space, sources, given) if sources else given_alone(space, batch)
+    fit = fit_values(Inputs.of(*models.describe(batch)), values, seed, are_logs=are_products(space))
+    return TransferModel(fit, models)
+
+
+@without_outliers(by_sources=True)
 def fit_transfer(
     space: Describer,
     architectures: Sequence[Architecture],
@@ -61,11 +80,7 @@ def fit_transfer(
     another precision or batch size. Raises ValueError as described in ``nas.prediction.predictor.PredictorMethod``, and
     for a source with too few values or a value that is not positive.
     """
-    sources = sift(space, tuple(sources)).believable
-    if not sources and not given:
-        return fit_gp(space, architectures, values, target=target, seed=seed)
-    values = check_samples(architectures, values)
+    believable = sift(space, tuple(sources)).believable
     batch = batch_of(space, architectures, given)
-    models = source_models(space, sources, tuple(given)) if sources else given_alone(space, batch)
-    fit = fit_values(Inputs.of(*models.describe(batch)), values, seed, are_logs=are_products(space))
-    return bound(space, architectures, values, TransferModel(fit, models), fit, target=target, given=given)
+    model = transfer_model(space, batch, values, believable, tuple(given), seed)
+    return bound(space, architectures, values, model, model.fit, target=target, given=given)

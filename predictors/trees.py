@@ -11,13 +11,13 @@ from typing import Any, final
 
 import numpy as np
 
-from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Batch, FloatArray, Given
 from nas.space.architecture import Architecture
 from nas.space.description import Describer, Descriptions
 from nas.values.other_target import Source
 from predictors.bounded import BoundedPredictor, fit_bounded
 from predictors.features import FeatureMap, feature_map
+from predictors.outliers import without_outliers
 
 _TREES = 60
 _TREES_IN_FOLD = 30
@@ -54,7 +54,7 @@ class TreesModel:
         return means
 
 
-@one_thread()
+@without_outliers(by_sources=False)
 def fit_trees(
     space: Describer,
     architectures: Sequence[Architecture],

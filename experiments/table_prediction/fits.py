@@ -73,7 +73,7 @@ def _fit_all(study: PredictorStudy, task: TargetTask, count: int, seed: int) -> 
         predictor = fit(
             study.describer,
             [architectures[row] for row in sampled],
-            task.values[sampled],
+            study.measured(task, sampled, seed),
             target=task.target,
             sources=task.sources,
             given=task.given,

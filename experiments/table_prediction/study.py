@@ -28,7 +28,7 @@ from nas.values.other_target import Source
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-NOISE_SEED = 18
+NOISE_SEED, OUTLIER_SEED = 18, 19
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class PredictorSettings:
     prior: tuple[str, ...] = ()
     shuffled: tuple[str, ...] = ()
     noise: int = 0
+    outlier: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the table appears as its file name and its digest, without its folder."""
@@ -160,6 +161,13 @@ class PredictorStudy:
         return draw_rows(
             task.eligible, count, seed, None if self.settings.choose == "random" else lambda: self.features
         )
+
+    def measured(self, task: TargetTask, sampled: IntArray, seed: int) -> FloatArray:
+        """Return the sampled rows' values, with one of them far off if the settings ask for an outlier."""
+        values = task.values[sampled]
+        if self.settings.outlier is not None:
+            values[np.random.default_rng((OUTLIER_SEED, seed)).integers(len(values))] *= self.settings.outlier
+        return values
 
     def _column(self, option: str, metric: str, device: str) -> FloatArray:
         devices = self.table.targets(metric)

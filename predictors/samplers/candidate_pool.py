@@ -16,7 +16,7 @@ from nas.space.listed.listing import HasListing
 from nas.space.search_space import HasLayers, count, enumerate_space, neighbours, sample
 from nas.values.pareto import IntArray
 from predictors.features import feature_map
-from predictors.kernel import Inputs
+from predictors.processes.kernel import Inputs
 from predictors.samplers.prior_scores import Prior, ScoreScale, scores_of
 from predictors.samplers.rows import Rows
 

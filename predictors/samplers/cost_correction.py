@@ -13,8 +13,8 @@ from typing import final
 import numpy as np
 
 from nas.prediction.predictor import FloatArray
-from predictors.gp import Process, learn
-from predictors.kernel import Inputs
+from predictors.processes.kernel import Inputs
+from predictors.processes.process import Process, learn
 from predictors.samplers.error_surrogate import BELIEF, GROWTH, Belief
 
 DOUBT = 0.5

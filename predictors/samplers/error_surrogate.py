@@ -12,8 +12,8 @@ from typing import final
 import numpy as np
 
 from nas.prediction.predictor import FloatArray
-from predictors.gp import Process, learn
-from predictors.kernel import PRIOR, Inputs
+from predictors.processes.kernel import PRIOR, Inputs
+from predictors.processes.process import Process, learn
 
 BELIEF = PRIOR._replace(
     **dict.fromkeys(("options", "options_near", "counts", "counts_near", "layers", "layers_near"), 0.2),

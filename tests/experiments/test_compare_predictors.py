@@ -179,6 +179,20 @@ def test_some_sources_mislead_on_purpose(table: Path) -> None:
     assert abs(np.corrcoef(noise.values, other.values)[0, 1]) < 0.5
 
 
+def test_one_sample_is_an_outlier_on_request(table: Path) -> None:
+    """It is multiplied, the rows to predict are not, and another seed spoils another."""
+    run(table, "--seeds", "3")
+    right = [np.array(call.values) for call in CALLS]
+    CALLS.clear()
+    run(table, "--seeds", "3", "--outlier", "100")
+    factors = [call.values / values for call, values in zip(CALLS, right, strict=True)]
+    assert all(sorted(each) == [1.0] * (len(each) - 1) + [100.0] for each in map(np.ndarray.tolist, factors))
+    assert len({int(np.argmax(each)) for each in factors}) > 1
+    for wrong in ("0", "-1", "inf", "x"):
+        with pytest.raises(SystemExit):
+            run(table, "--outlier", wrong)
+
+
 def test_sources_leave_out_rows_without_the_given_metric(table: Path) -> None:
     """Otherwise a method would meet NaN in such rows."""
     given = ("--metric", "energy_mj", "--targets", "x", "--given", "latency_ms")

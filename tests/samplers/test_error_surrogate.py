@@ -11,7 +11,7 @@ from nas.space.search_space import sample
 from nas.space.signature import image_signature
 from nas.space.tracing import describer_of
 from predictors.features import feature_map
-from predictors.kernel import Inputs
+from predictors.processes.kernel import Inputs
 from predictors.quality import spearman
 from predictors.samplers.error_surrogate import Surrogate
 

@@ -13,8 +13,9 @@ from made_up_devices import PRUNING_SPACE, SPACE, Device, drawn, sources_of
 from nas.prediction.predictor import FloatArray, batch_of
 from nas.space.architecture import Architecture
 from predictors.features import feature_map
-from predictors.gp import Process, Roots, fit_gp, fit_process, fit_values
-from predictors.kernel import PRIOR, Hyperparameters, Inputs, Products, hypotheses
+from predictors.gp import fit_gp
+from predictors.processes.kernel import PRIOR, Hyperparameters, Inputs, Products, hypotheses
+from predictors.processes.process import Process, Roots, fit_process, fit_values
 from predictors.source_models import source_models
 
 NOISE = Hyperparameters._fields.index("noise")

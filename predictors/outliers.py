@@ -1,0 +1,227 @@
+"""Outliers: measurements that all others contradict, such as one during which the machine was busy with something else.
+
+A predictor is fitted without them, names them, and still says how far off it is for them. Each sample is compared with
+what a Gaussian process with usual hyperparameters tells of it from the others. If the difference is many times as large
+as the usual one without this sample, the sample is an outlier. The usual difference leaves the sample out, as
+externally studentised residuals do (Cook & Weisberg, "Residuals and Influence in Regression", 1982), so that an outlier
+cannot hide behind the spread that it causes. The largest is taken first, and then the rest is looked at again. The
+predictor that is fitted without outliers has the last word: what it tells within a factor of two is none.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+
+from nas.prediction.one_thread import one_thread
+from nas.prediction.predictor import MIN_SAMPLES, FloatArray, Given, HeldOut, batch_of
+from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.values.other_target import Source
+from predictors.bounded import BoundedPredictor
+from predictors.features import check_samples, feature_map
+from predictors.processes.kernel import GRAPH, Inputs, Products
+from predictors.processes.process import Roots, are_products
+from predictors.source_models import given_alone, sift, source_models
+
+_FARTHEST = 5.0
+"""An outlier differs by more than this many times the usual difference.
+
+On NAS-Bench-201 and FBNet, eight devices, 10 to 100 samples: all that take a hundred times or a hundredth of their
+time differ by more, and 96 % of those that take three times, but at most 0.4 % of the others.
+"""
+_LEAST_FACTOR = 2.0
+"""An outlier is off by more than this factor, in either direction.
+
+With 1.5, 8 of 400 detectors on an accelerator whose latencies jump were taken for outliers, and none with 2.
+"""
+_MOST_SHARE = 0.1
+_TOGETHER = 400
+"""Most samples that are compared with each other; more are compared in groups of this size at most."""
+_EXAMINED = 4
+_TRIM, _TRIMMED_DEVIATION = 0.8, 0.66
+"""The root mean square of the smallest 80 % of normal variables is 0.66 of their standard deviation."""
+_LISTED = 3
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Fit(Protocol):
+    """A method of ``nas.prediction.predictor.PredictorMethod`` that returns a predictor of this package."""
+
+    def __call__(
+        self,
+        space: Describer,
+        architectures: Sequence[Architecture],
+        values: FloatArray,
+        *,
+        target: str,
+        sources: Sequence[Source] = (),
+        given: Sequence[Given] = (),
+        seed: int,
+    ) -> BoundedPredictor:
+        """Fit to N samples."""
+        ...
+
+
+def without_outliers(*, by_sources: bool) -> Callable[[Fit], Fit]:
+    """Return what makes a method fit without outliers, and name them in its predictor's grounds.
+
+    The predictor's held-out predictions are of all samples; its held-out error and its bounds are those of the others.
+    With ``by_sources``, outliers are found with the help of other targets.
+    """
+    return functools.partial(_without_outliers, by_sources=by_sources)
+
+
+def _without_outliers(fit: Fit, *, by_sources: bool) -> Fit:
+    @functools.wraps(fit)
+    @one_thread()
+    def robust(
+        space: Describer,
+        architectures: Sequence[Architecture],
+        values: FloatArray,
+        *,
+        target: str,
+        sources: Sequence[Source] = (),
+        given: Sequence[Given] = (),
+        seed: int,
+    ) -> BoundedPredictor:
+        def fit_without(outliers: IntArray) -> BoundedPredictor:
+            kept = np.delete(np.arange(len(values)), outliers)
+            used = [architectures[index] for index in kept.tolist()]
+            return fit(space, used, values[kept], target=target, sources=sources, given=given, seed=seed)
+
+        values = check_samples(architectures, values)
+        inputs = _inputs(space, architectures, sources if by_sources else (), given)
+        outliers = find_outliers(inputs, values, seed, are_logs=are_products(space))
+        fitted = fit_without(outliers)
+        if not len(outliers):
+            return fitted
+        told = fitted.predict([architectures[index] for index in outliers.tolist()]).mean
+        are_confirmed = _factors(values[outliers], told) > _LEAST_FACTOR
+        if not are_confirmed.all():
+            outliers = outliers[are_confirmed]
+            fitted = fit_without(outliers)
+        return _told(fitted, outliers, architectures, values) if len(outliers) else fitted
+
+    return robust
+
+
+def find_outliers(inputs: Inputs, values: FloatArray, seed: int, *, are_logs: bool = False) -> IntArray:
+    """Return the indexes of outliers among N samples with positive values, shape (N,), at most a tenth of them.
+
+    There are none among fewer than six samples. ``are_logs`` tells that costs multiply rather than add up.
+    """
+    groups = math.ceil(len(values) / _TOGETHER)
+    found = [
+        part[_outliers_of(inputs.take(part), values[part], are_logs)]
+        for part in np.array_split(np.random.default_rng(seed).permutation(len(values)), groups)
+    ]
+    return np.sort(np.concatenate(found))
+
+
+def _outliers_of(inputs: Inputs, values: FloatArray, are_logs: bool) -> IntArray:
+    most = min(max(1, round(_MOST_SHARE * len(values))), len(values) - MIN_SAMPLES)
+    covariance = Products(inputs, inputs).covariance(np.log(np.array(GRAPH)))
+    noisy = covariance + GRAPH.noise * np.eye(len(values))
+    kept, found = np.arange(len(values)), list[int]()
+    while len(found) < most:
+        precision = linalg.inv(noisy[np.ix_(kept, kept)])
+        # Too small values stand out in logarithms, and too large ones where costs add up.
+        each = [_farthest(precision, values[kept], are_logs=scale) for scale in sorted({are_logs, True})]
+        farthest = next((index for index in each if index is not None), None)
+        if farthest is None:
+            break
+        found.append(int(kept[farthest]))
+        kept = np.delete(kept, farthest)
+    return np.array(found, dtype=np.int64)
+
+
+def _farthest(precision: FloatArray, values: FloatArray, *, are_logs: bool) -> int | None:
+    """Return the index of the sample that differs most from what the others tell, or None if all are plausible.
+
+    ``precision`` is the inverse of the covariance of N samples, shape (N, N).
+    """
+    roots = Roots.robust(values, are_logs=are_logs)
+    scaled = roots(values)
+    # Leaving one out has a closed form (Rasmussen & Williams 2006, section 5.4.2).
+    weights, variances = precision @ scaled, 1 / np.diag(precision)
+    told = np.exp(roots.logs(scaled - weights * variances, np.zeros(len(values)))[0])
+    differences = np.abs(weights) * np.sqrt(variances)
+    strange = (_factors(values, told) > _LEAST_FACTOR) & (np.abs(values - told) > _clock_step(values))
+    best, farthest = None, _FARTHEST
+    for index in np.argsort(-differences)[:_EXAMINED].tolist():
+        if not strange[index]:
+            continue
+        without = _without(precision, index)
+        others = np.abs(without @ np.delete(scaled, index)) / np.sqrt(np.diag(without))
+        usual = np.sqrt((np.sort(others)[: math.ceil(_TRIM * len(others))] ** 2).mean()) / _TRIMMED_DEVIATION
+        if differences[index] > farthest * usual:
+            best, farthest = index, float(differences[index] / usual) if usual > 0 else np.inf
+    return best
+
+
+def _without(precision: FloatArray, index: int) -> FloatArray:
+    """Return the inverse of the covariance without one sample, shape (N − 1, N − 1)."""
+    kept = np.delete(np.arange(len(precision)), index)
+    row = precision[index, kept]
+    rest: FloatArray = precision[np.ix_(kept, kept)] - np.outer(row, row) / precision[index, index]
+    return rest
+
+
+def _clock_step(values: FloatArray) -> float:
+    """Return the step of a clock that most values share a reading of, such as whole milliseconds; 0 for a fine one."""
+    distinct = np.unique(values)
+    return float(np.diff(distinct).min()) if 1 < len(distinct) <= len(values) / 2 else 0.0
+
+
+def _inputs(
+    space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source], given: Sequence[Given]
+) -> Inputs:
+    """Return all features of the samples, those of believable sources among them."""
+    believable = sift(space, tuple(sources)).believable
+    batch = batch_of(space, architectures, given)
+    if not believable and not given:
+        return Inputs.of(feature_map(space).of(batch))
+    models = source_models(space, believable, tuple(given)) if believable else given_alone(space, batch)
+    return Inputs.of(*models.describe(batch))
+
+
+def _factors(values: FloatArray, told: FloatArray) -> FloatArray:
+    """Return by which factor of at least 1 each value differs from what is told of it, shape (N,)."""
+    factors: FloatArray = np.maximum(told / values, values / told)
+    return factors
+
+
+def _told(
+    fitted: BoundedPredictor, outliers: IntArray, architectures: Sequence[Architecture], values: FloatArray
+) -> BoundedPredictor:
+    """Return the predictor with held-out predictions of all samples, in their order, and a sentence on the outliers."""
+    left_out = [architectures[index] for index in outliers.tolist()]
+    predicted, seen = fitted.predict(left_out), fitted.held_out_predictions
+    order = np.argsort(np.concatenate([np.delete(np.arange(len(values)), outliers), outliers]))
+    parts = ((seen.mean, predicted.mean), (seen.lower, predicted.lower), (seen.upper, predicted.upper))
+    held_out = HeldOut(values, *(np.concatenate(each)[order] for each in parts))
+    sentence = _sentence(left_out, values[outliers], predicted.mean, len(values))
+    return replace(fitted, held_out_predictions=held_out, grounds=(sentence, *fitted.grounds))
+
+
+def _sentence(left_out: Sequence[Architecture], values: FloatArray, told: FloatArray, samples: int) -> str:
+    """Return which measurements are left out, and by which factor each differs from what is predicted."""
+    each = [
+        f"{architecture.id}, {factor:.3g} times too {'large' if is_large else 'small'}"
+        for architecture, factor, is_large in zip(left_out, _factors(values, told), values > told, strict=True)
+    ]
+    more = [f"{len(each) - _LISTED} more"] if len(each) > _LISTED else []
+    is_one = len(left_out) == 1
+    return (
+        f"Left out {'is' if is_one else 'are'} {len(left_out)} of {samples} measurements, which the others contradict: "
+        f"{'; '.join([*each[:_LISTED], *more])}. Measure {'it' if is_one else 'them'} again."
+    )
