@@ -10,10 +10,11 @@ Rows. With ``--space table`` the rows are the space: ``--choices`` names columns
 apart, and ``--features`` numbers that are known of all rows. Predictors also get the columns of ``--prior``.
 
 Samples. The number of samples counts every measurement on the target. Samples come from the rows outside ``--query``,
-by default from all rows. All methods get the same samples. By default they are medoids: a seed draws up to 2,000 rows
-and takes the medoids of their latent features. With more than 200 samples, or with ``--choose random``, the samples are
-rows drawn at random. Without ``--query``, all rows that were not sampled are predicted. Methods see the values of a
-source in the first ``--source-rows`` rows only; of rows as a space they see all.
+by default from all rows. All methods get the same samples. By default they are chosen as ``nas predictor onboard``
+does: a seed draws half of the rows, up to 1,000, and those are taken that tell most of all of them. With more than 200
+samples, or with ``--choose random``, the samples are rows drawn at random. Without ``--query``, all rows that were not
+sampled are predicted. Methods see the values of a source in the first ``--source-rows`` rows only; of rows as a space
+they see all.
 
 Sources that mislead. ``--shuffled`` names sources whose values are shuffled among their architectures. ``--noise N``
 adds N sources of random numbers. A predictor should do no worse with them than without.
@@ -106,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--query", type=_rows, metavar="A:B", help="rows to predict, from A to B − 1")
     parser.add_argument("--trim", type=_trim, default=0.0, metavar="SHARE", help="share not scored at each end")
     parser.add_argument("--methods", type=names, help="registered predictors, or module:name; default: all that apply")
-    parser.add_argument("--choose", choices=("medoids", "random"), default="medoids", help="how samples are chosen")
+    parser.add_argument(
+        "--choose", choices=("informative", "random"), default="informative", help="how samples are chosen"
+    )
     parser.add_argument("--json", type=Path, help="file for every figure")
     parser.add_argument("--predictions", type=Path, metavar="OUT.npz", help="file for every prediction")
     parser.add_argument("--jobs", type=positive, default=1, help="processes; each handles one target at a time")

@@ -190,17 +190,12 @@ def _centred(features: FeatureMap, groups: tuple[SourceGroup, ...], batch: Batch
 
 
 @one_thread()
-def latent_features(space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source]) -> FloatArray:
-    """Return features, shape (N, K), in which architectures of similar cost are close; use them to choose measurements.
-
-    They are the whitened principal components of the sources or, without believable sources, the graph and the options.
-    """
-    batch = batch_of(space, architectures)
+def logs_elsewhere(space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source]) -> FloatArray:
+    """Return logarithms of what N architectures cost on believable sources, relative to medians, shape (N, sources)."""
     believable = sift(space, tuple(sources)).believable
-    if believable:
-        return source_models(space, believable, ()).describe(batch)[1].whitened
-    blocks = feature_map(space).of(batch)
-    return np.hstack([blocks.graph_logs, blocks.written, blocks.written_counts])
+    if not believable:
+        return np.empty((len(architectures), 0))
+    return source_models(space, believable, ()).logs(batch_of(space, architectures))
 
 
 def _fit_group(space: Describer, features: FeatureMap, sources: Sequence[Source]) -> SourceGroup:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from experiments.row_sampling import draw_rows
+from experiments.row_sampling import Known, draw_rows, known_of
 from experiments.table_options import describer_for, notes_of, rows_of_sources, source_of, space_of
 from nas.errors import RecipeError, did_you_mean
 from nas.prediction.predictor import Given, load_predictor
@@ -140,14 +140,12 @@ class PredictorStudy:
         return describer
 
     @cached_property
-    def features(self) -> FloatArray:
-        """Latent features of the table's N rows, shape (N, K), by which samples are chosen; NaN for unused rows."""
-        from predictors.source_models import latent_features
-
-        found = latent_features(self.describer, [self.table.architectures[row] for row in self._used], self.sources)
-        features = np.full((len(self.table), found.shape[1]), np.nan)
-        features[self._used] = found
-        return features
+    def known(self) -> Known:
+        """What is known of the table's rows, by which samples are chosen; NaN for unused rows."""
+        found = known_of(self.describer, [self.table.architectures[row] for row in self._used], self.sources)
+        own, elsewhere = (np.full((len(self.table), each.shape[1]), np.nan) for each in found)
+        own[self._used], elsewhere[self._used] = found
+        return own, elsewhere
 
     @property
     def _used(self) -> IntArray:
@@ -158,9 +156,7 @@ class PredictorStudy:
 
     def draw(self, task: TargetTask, count: int, seed: int) -> IntArray:
         """Return the sampled rows, shape (count,), in increasing order."""
-        return draw_rows(
-            task.eligible, count, seed, None if self.settings.choose == "random" else lambda: self.features
-        )
+        return draw_rows(task.eligible, count, seed, None if self.settings.choose == "random" else lambda: self.known)
 
     def measured(self, task: TargetTask, sampled: IntArray, seed: int) -> FloatArray:
         """Return the sampled rows' values, with one of them far off if the settings ask for an outlier."""

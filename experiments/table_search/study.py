@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.row_sampling import draw_rows
+from experiments.row_sampling import Known, draw_rows, known_of
 from experiments.search_problem import KnownCosts
-from experiments.search_tasks import CostLimit, FloatArray, Networks, TableTask
+from experiments.search_tasks import CostLimit, Networks, TableTask
 from experiments.searchers.by_name import check_searcher
 from experiments.table_options import (
     check_sources,
@@ -83,7 +83,7 @@ class SearchStudy:
     def __init__(self, settings: SearchSettings) -> None:
         self.settings = settings
         self._sources: dict[str, Source] = {}
-        self._latent: dict[tuple[Source, ...], FloatArray] = {}
+        self._known: dict[tuple[Source, ...], Known] = {}
         self.space: SearchSpace = space_of(settings)
         for name in settings.searchers:
             check_searcher(name)
@@ -117,13 +117,11 @@ class SearchStudy:
         """Sentences about what was left out."""
         return [*notes_of(self.space), *([] if self.prior is None else self.prior.doubts)]
 
-    def _features(self, sources: tuple[Source, ...]) -> FloatArray:
-        """Latent features of the table's N rows, shape (N, K), by which the measured rows are chosen."""
-        from predictors.source_models import latent_features
-
-        if sources not in self._latent:
-            self._latent[sources] = latent_features(self.describer, self.table.architectures, sources)
-        return self._latent[sources]
+    def _known_of(self, sources: tuple[Source, ...]) -> Known:
+        """Return what is known of the table's rows, by which the measured rows are chosen."""
+        if sources not in self._known:
+            self._known[sources] = known_of(self.describer, self.table.architectures, sources)
+        return self._known[sources]
 
     def sources_of(self, cost: str) -> tuple[Source, ...]:
         """Return the sources that have a column like that of a cost."""
@@ -141,7 +139,7 @@ class SearchStudy:
 
         sources = {cost: self.sources_of(cost) for cost in task.costs}
         known_sources = tuple(dict.fromkeys(each for found in sources.values() for each in found))
-        sampled = draw_rows(task.usable, count, seed, lambda: self._features(known_sources))
+        sampled = draw_rows(task.usable, count, seed, lambda: self._known_of(known_sources))
         architectures = [self.table.architectures[row] for row in sampled]
         known = KnownCosts.nothing(task)
         for index, cost in enumerate(task.costs):

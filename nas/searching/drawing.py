@@ -7,12 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from nas.prediction.informative import own_features
 from nas.prediction.medoids import medoids
 from nas.searching.beliefs import Beliefs
 from nas.space.architecture import Architecture
 from nas.space.description import QUANTITIES
-from nas.space.listed.name_parts import is_of_names
-from nas.space.parts.encoding import encode
 from nas.space.search_space import HasLayers, SearchSpace, neighbours, sample, whole_space
 
 FloatArray = npt.NDArray[np.float64]
@@ -57,11 +56,8 @@ def representatives(
     if len(pool) <= count:
         return list(pool)
     described = beliefs.describer.describe(pool)
-    sums = described.layer_sums.sum(axis=1)
-    sizes = np.hstack([np.log1p(sums), described.log_numbers])
-    columns = [not is_of_names(choice) for choice in beliefs.space.choices for _ in choice.options]
-    features = _standardised_features(sizes, encode(beliefs.space, pool)[:, columns])
-    macs = sums[:, QUANTITIES.index("macs")]
+    features = own_features(beliefs.describer, pool)
+    macs = described.layer_sums.sum(axis=1)[:, QUANTITIES.index("macs")]
     work = macs if macs.any() or not described.log_numbers.size else described.log_numbers[:, 0]
     kept = [index for index, architecture in enumerate(pool) if architecture in taken]
     chosen = medoids(features, count, rng, (*kept, int(work.argmin()), int(work.argmax())))
@@ -81,10 +77,3 @@ def descend(beliefs: Beliefs, score: Callable[[Architecture], float], starts: It
             break
         best = step
     return best
-
-
-def _standardised_features(sizes: FloatArray, choices: FloatArray) -> FloatArray:
-    """Return features, shape (N, D): sizes, which are logarithms, and the encoded choices with equal weight."""
-    sizes = (sizes - sizes.mean(axis=0)) / np.maximum(sizes.std(axis=0), 1e-9)
-    spread = np.sqrt(((choices - choices.mean(axis=0)) ** 2).sum(axis=1).mean())
-    return np.hstack([sizes, choices * (np.sqrt(sizes.shape[1]) / max(float(spread), 1e-9))])

@@ -98,14 +98,19 @@ def _bring_in(
         MeasurementStore(home(), fresh=asked.fresh),
         look,
     )
-    onboarded = _measure(asked, table, surroundings, sources, progress)
+    onboarded = _measure(asked, table, surroundings, describer, sources, progress)
     for doubt in doubts_of(onboarded, f"{asked.metric}_{asked.device}"):
         progress.say(doubt)
     return _predict(asked, table, describer, sources, onboarded, progress)
 
 
 def _measure(
-    asked: Onboarding, table: Table, surroundings: Surroundings, sources: Sequence[Source], progress: Progress
+    asked: Onboarding,
+    table: Table,
+    surroundings: Surroundings,
+    describer: Describer,
+    sources: Sequence[Source],
+    progress: Progress,
 ) -> Onboarded:
     with noting_how_to_continue(asked.fresh):
         return measure_few(
@@ -115,6 +120,7 @@ def _measure(
             [source.target for source in sources],
             asked.samples,
             surroundings,
+            describer,
             seed=asked.trust.seed,
             progress=progress,
         )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nas.errors import RecipeError, TargetError
 from nas.hardware.measuring import Surroundings, measure_architectures
-from nas.prediction.medoids import medoids
+from nas.prediction.informative import POOL, most_informative, own_features, prior_covariance
 from nas.prediction.next_measurements import buildable
 from nas.prediction.predictor import MIN_SAMPLES, Prediction, Predictor
 from nas.progress import Progress
@@ -28,10 +28,6 @@ from nas.values.other_target import Source
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-POOL = 2000
-"""The most rows from which samples are chosen; the time of choosing grows with their square."""
-VARIANCE_KEPT = 0.99
-"""The share of the features' variance that their principal components keep."""
 ATTEMPTS = 3
 """The number of batches that are chosen and measured, the later ones to replace failures."""
 TOGETHER = 1000
@@ -88,22 +84,15 @@ def sources_from(table: Table, metric: str, device: str, named: Sequence[str]) -
     return tuple(sources)
 
 
-def features_from(table: Table, metric: str, devices: Sequence[str]) -> tuple[IntArray, FloatArray]:
-    """Return the rows of the table with a value of any of the devices, shape (N,), and their features, shape (N, K).
+def costs_elsewhere(table: Table, metric: str, devices: Sequence[str]) -> tuple[IntArray, FloatArray]:
+    """Return the rows of the table with a value of any of the devices, shape (N,), and log-values, shape (N, devices).
 
-    Logarithms of the devices' values are standardised, and missing ones are replaced by their column's mean. The
-    features are the principal components that hold ``VARIANCE_KEPT`` of the variance, because latencies of many devices
-    vary in few directions.
+    Values are relative to their column's mean, and missing ones are replaced by it.
     """
     logs = np.log(np.column_stack([table.column(f"{metric}_{device}", positive=True) for device in devices]))
     rows = np.flatnonzero(np.isfinite(logs).any(axis=1))
-    logs = logs[rows]
-    standard = (logs - np.nanmean(logs, axis=0)) / np.maximum(np.nanstd(logs, axis=0), 1e-9)
-    standard = np.where(np.isfinite(standard), standard, 0.0)
-    _, scales, directions = np.linalg.svd(standard - standard.mean(axis=0), full_matrices=False)
-    held = np.cumsum(scales**2) / max(float((scales**2).sum()), 1e-12)
-    kept = int(np.searchsorted(held, VARIANCE_KEPT)) + 1
-    return rows, standard @ directions[:kept].T
+    centred = logs[rows] - np.nanmean(logs[rows], axis=0)
+    return rows, np.where(np.isfinite(centred), centred, 0.0)
 
 
 def measure_few(
@@ -113,14 +102,15 @@ def measure_few(
     devices: Sequence[str],
     count: int,
     surroundings: Surroundings,
+    describer: Describer,
     *,
     seed: int,
     progress: Progress,
 ) -> Onboarded:
     """Measure architectures of the table until ``count`` have a value, including those in ``device``'s own column.
 
-    They are the k-medoids of ``features_from``; others replace failed ones. The same seed chooses the same
-    architectures, so an interrupted command continues where the store ends.
+    They are those that tell most of all rows, as ``nas.prediction.informative`` describes; others replace failed ones.
+    The same seed chooses the same architectures, so an interrupted command continues where the store ends.
 
     Raises:
         RecipeError: ``count`` is below ``MIN_SAMPLES``, or above the number of rows with a value of a source.
@@ -130,7 +120,7 @@ def measure_few(
         raise RecipeError(f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {count}.")
     values = _own_values(table, metric, device)
     known = len(values)
-    rows, features = features_from(table, metric, devices)
+    rows, elsewhere = costs_elsewhere(table, metric, devices)
     if len(set(rows.tolist()) | set(values)) < count:
         raise RecipeError(
             f"--samples must be at most the number of rows with a value of a source, {len(rows)}, but got {count}."
@@ -141,7 +131,8 @@ def measure_few(
     for attempt in range(ATTEMPTS):
         if len(values) >= count:
             break
-        chosen = _choose(rows, features, list(values), failed, count, rng)
+        pool = _pool(rows, list(values), failed, rng)
+        chosen = _choose(table, describer, rows[pool], elsewhere[pool], list(values), count)
         measured = measure_architectures(
             surroundings,
             [table.architectures[row] for row in chosen],
@@ -194,19 +185,27 @@ def doubts_of(onboarded: Onboarded, column: str) -> list[str]:
     return caveats
 
 
-def _choose(
-    rows: IntArray, features: FloatArray, taken: Sequence[int], failed: set[int], count: int, rng: np.random.Generator
-) -> list[int]:
-    """Choose rows of the table to measure in addition to those ``taken``, so that ``count`` have a value."""
+def _pool(rows: IntArray, taken: Sequence[int], failed: set[int], rng: np.random.Generator) -> IntArray:
+    """Return the places in ``rows`` to choose from: of those ``taken``, and of others that did not fail."""
     is_taken = np.isin(rows, list(taken))
     free = np.flatnonzero(~is_taken & ~np.isin(rows, list(failed)))
     if len(free) > POOL:
         free = np.sort(rng.choice(free, POOL, replace=False))
-    first = np.flatnonzero(is_taken)[: POOL // 4]
-    pool = np.concatenate([first, free])
-    missing = count - len(taken)
-    chosen = medoids(features[pool], len(first) + missing, rng, range(len(first)))
-    return [int(rows[pool[index]]) for index in chosen[len(first) :]]
+    return np.concatenate([np.flatnonzero(is_taken)[: POOL // 4], free])
+
+
+def _choose(
+    table: Table, describer: Describer, rows: IntArray, elsewhere: FloatArray, taken: Sequence[int], count: int
+) -> list[int]:
+    """Choose among ``rows`` of the table those to measure beside those ``taken``, so that ``count`` have a value."""
+    architectures = [table.architectures[row] for row in rows.tolist()]
+    fit = set(buildable(describer, architectures))
+    kept = np.array([index for index, each in enumerate(architectures) if each in fit], dtype=np.int64)
+    rows = rows[kept]
+    first = np.flatnonzero(np.isin(rows, list(taken))).tolist()
+    own = own_features(describer, [architectures[index] for index in kept.tolist()])
+    chosen = most_informative(prior_covariance(own, elsewhere[kept]), len(first) + count - len(taken), first)
+    return [int(rows[index]) for index in chosen[len(first) :]]
 
 
 def predict_rows(

@@ -13,7 +13,7 @@ from nas.space.architecture import Architecture
 from nas.values.other_target import Source
 from predictors.gp import fit_gp
 from predictors.quality import spearman
-from predictors.source_models import SourceModels, given_alone, latent_features, sift, source_models
+from predictors.source_models import SourceModels, given_alone, logs_elsewhere, sift, source_models
 from predictors.transfer import fit_transfer
 
 ROWS = drawn(120, seed=900)
@@ -124,24 +124,12 @@ def test_what_is_given_counts_as_a_source() -> None:
     assert both.axes.shape[0] == 3
 
 
-def test_latent_features_by_sources_bring_together_what_costs_alike() -> None:
-    """There are at most six columns, and neighbours cost nearly the same on a device that is no source."""
+def test_costs_elsewhere_are_told_of_architectures_that_no_source_measured() -> None:
     fresh = drawn(100, seed=1)
-    features = latent_features(SPACE, fresh, SOURCES)
-    assert features.shape == (100, 2)
-    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
-    np.fill_diagonal(distances, np.inf)
-    logs = np.log(TARGET_DEVICE.latencies_ms(fresh))
-    nearest = np.abs(logs - logs[distances.argmin(axis=1)]).mean()
-    assert nearest < 0.2 * np.abs(logs[:, None] - logs).mean()
-
-
-def test_latent_features_without_sources_are_of_graph_and_options() -> None:
-    """Different architectures have different features."""
-    fresh = drawn(30, seed=1)
-    features = latent_features(SPACE, fresh, ())
-    assert features.shape[0] == 30
-    assert len(np.unique(features.round(9), axis=0)) == 30
+    logs = logs_elsewhere(SPACE, fresh, SOURCES)
+    assert logs.shape == (100, len(SOURCES))
+    assert np.corrcoef(logs.mean(axis=1), np.log(TARGET_DEVICE.latencies_ms(fresh)))[0, 1] > 0.9
+    assert logs_elsewhere(SPACE, fresh, ()).shape == (100, 0)
 
 
 def test_transfer_without_sources_is_the_process_alone() -> None:
@@ -180,7 +168,7 @@ def test_sources_that_follow_from_their_layers_are_told_from_noise() -> None:
     assert sifted.ignored == ("shuffled", "random", "equal")
     few = Source("few", ROWS[:19], useless[0].values[:19])
     assert sift(SPACE, (few,)).believable == (few,)
-    np.testing.assert_array_equal(latent_features(SPACE, ROWS, useless), latent_features(SPACE, ROWS, ()))
+    assert logs_elsewhere(SPACE, ROWS, useless).shape == (len(ROWS), 0)
 
 
 def test_costs_on_other_targets_are_told_relative_to_their_medians() -> None:
