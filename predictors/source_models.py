@@ -56,11 +56,9 @@ class SourceGroup:
     logs: FloatArray
     weights: FloatingArray
 
-    def predict(self, inputs: Inputs) -> FloatArray:
+    def predict(self, inputs: Inputs) -> FloatingArray:
         """Return standardised values, shape (N, sources)."""
-        weights = self.weights.astype(np.float32)
-        parts = inputs.split(len(self.inputs))
-        return np.concatenate([Products(part, self.inputs).covariance(self.logs) @ weights for part in parts])
+        return inputs.weighted(self.inputs, self.logs, self.weights.astype(np.float32))
 
 
 @final

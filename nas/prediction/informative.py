@@ -24,11 +24,14 @@ IntArray = npt.NDArray[np.int64]
 
 POOL = 1000
 """Most architectures to choose from; the time of choosing grows with their square, and is 5 ms for each choice."""
-_COMMON, _ELSEWHERE, _DIRECTIONS, _NEAR, _OWN, _OWN_NEAR, _NOISE = 1.0, 0.5, 0.1, 0.1, 0.3, 0.1, 0.15
-"""Variances before any measurement: of the mean of other targets, of all that they tell, of the directions in which they
-differ, and of what is common to architectures that they hold for alike; the same of an architecture's own features; and
-of noise. They are about those of ``predictors.processes.kernel.PRIOR``.
+_COMMON, _ELSEWHERE, _DIRECTIONS, _NEAR = 1.0, 0.5, 0.1, 0.1
+"""Variances before any measurement of what follows other targets: their mean, all that they tell, the directions in
+which they differ, and what architectures share that are alike there. They are about those of
+``predictors.processes.kernel.PRIOR``, and so are the next ones.
 """
+_OWN, _OWN_NEAR = 0.3, 0.1
+"""The same of what follows an architecture's own features, and of what architectures share whose features are alike."""
+_NOISE = 0.15
 _MOST_DIRECTIONS = 6
 _LEAST_VARIANCE = 1e-6
 _TOO_FAR = 0.1

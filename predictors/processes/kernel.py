@@ -271,6 +271,30 @@ class Inputs:
             part = slice(start, start + rows)
             yield Inputs({name: block[part] for name, block in self.blocks.items()}, self.parts)
 
+    def weighted(self, centres: Inputs, logs: FloatArray, weights: FloatingArray) -> FloatingArray:
+        """Return the kernel matrix with M centres times ``weights``, shape (M, K), as an array of shape (N, K).
+
+        Linear parts are multiplied by the weights first. The exponent of a Gaussian part is a single product of
+        matrices. So this takes a third of the time of the matrix itself.
+        """
+        scale = np.exp(logs)
+        total = np.tile(weights.sum(axis=0) * weights.dtype.type(scale[_INDEX["constant"]]), (len(self), 1))
+        rows = max(16, _CELLS_IN_CACHE // max(len(centres), 1))
+        for part in self.parts:
+            ours, theirs = self.blocks[part.block], centres.blocks[part.block]
+            scaled = weights * weights.dtype.type(part.factor(scale))
+            if part.rate is None:
+                total += ours @ (theirs.T @ scaled)
+                continue
+            rate = theirs.dtype.type(scale[_INDEX[part.rate]])
+            squares = -0.5 * rate * centres.squares[part.block]
+            turned = np.vstack([rate * theirs.T, np.ones_like(squares), squares])
+            for start in range(0, len(ours), rows):
+                some, at = ours[start : start + rows], self.squares[part.block][start : start + rows]
+                near = np.column_stack([some, -0.5 * rate * at, np.ones_like(at)]) @ turned
+                total[start : start + rows] += np.exp(near, out=near) @ scaled
+        return total
+
     def variances(self, logs: FloatArray) -> FloatArray:
         """Return the kernel of each architecture with itself, shape (N,)."""
         weights = np.exp(logs)
