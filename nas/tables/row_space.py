@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -180,9 +181,10 @@ def check_uses(path: Path, header: Sequence[str], uses: Mapping[str, Sequence[st
     for use, names in uses.items():
         for name in names:
             if name not in header:
-                raise RecipeError(
-                    f"{use} must be columns of {path}, but it has none named {name!r}. {did_you_mean(name, header)}"
-                )
+                parts = [part.strip() for part in name.split(",")]
+                several = json.dumps(parts) if len(parts) > 1 and set(parts) <= set(header) else ""
+                hint = f"Write {several} for these columns." if several else did_you_mean(name, header)
+                raise RecipeError(f"{use} must be columns of {path}, but it has none named {name!r}. {hint}")
             if name in seen:
                 where = f"twice in {use}" if seen[name] == use else f"in {seen[name]} and in {use}"
                 raise RecipeError(f"a column of {path} has one use, but {name!r} is {where}. Leave one out.")
