@@ -10,11 +10,11 @@ Rows. With ``--space table`` the rows are the space: ``--choices`` names columns
 apart, and ``--features`` numbers that are known of all rows. Predictors also get the columns of ``--prior``.
 
 Samples. The number of samples counts every measurement on the target. Samples come from the rows outside ``--query``,
-by default from all rows. All methods get the same samples. By default they are chosen as ``nas predictor onboard``
-does: a seed draws half of the rows, up to 1,000, and those are taken that tell most of all of them. With more than 200
-samples, or with ``--choose random``, the samples are rows drawn at random. Without ``--query``, all rows that were not
-sampled are predicted. Methods see the values of a source in the first ``--source-rows`` rows only; of rows as a space
-they see all.
+by default from all rows. All methods get the same samples. By default they are chosen by the rule of ``nas predictor
+onboard``: a seed draws half of the rows, up to 1,000, and those are taken that tell most of all of these. With more
+than 200 samples, or with ``--choose random``, the samples are rows drawn at random. Without ``--query``, all rows that
+were not sampled are predicted. Methods see the values of a source in the first ``--source-rows`` rows only; of rows as
+a space they see all.
 
 Sources that mislead. ``--shuffled`` names sources whose values are shuffled among their architectures. ``--noise N``
 adds N sources of random numbers. A predictor should do no worse with them than without.

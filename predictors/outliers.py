@@ -5,7 +5,8 @@ what a Gaussian process with usual hyperparameters tells of it from the others. 
 as the usual one without this sample, the sample is an outlier. The usual difference leaves the sample out, as
 externally studentised residuals do (Cook & Weisberg, "Residuals and Influence in Regression", 1982), so that an outlier
 cannot hide behind the spread that it causes. The largest is taken first, and then the rest is looked at again. The
-predictor that is fitted without outliers has the last word: what it tells within a factor of two is none.
+predictor that is fitted without outliers has the last word, unless there are many samples: what it tells within a
+factor of two is none.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ _LEAST_FACTOR = 2.0
 
 With 1.5, 8 of 400 detectors on an accelerator whose latencies jump were taken for outliers, and none with 2.
 """
-_MOST_SHARE = 0.1
+_ONE_OF = 10
 _TOGETHER = 400
 """Most samples that are compared with each other; more are compared in groups of this size at most."""
 _EXAMINED = 4
+_MOST_TO_RETURN = 200
+"""With more samples, the predictor is not fitted again with those that it does tell; few of many are missing then."""
 _TRIM, _TRIMMED_DEVIATION = 0.8, 0.66
 """The root mean square of the smallest 80 % of normal variables is 0.66 of their standard deviation."""
 _LISTED = 3
@@ -74,8 +77,8 @@ class Fit(Protocol):
 def without_outliers(*, by_sources: bool) -> Callable[[Fit], Fit]:
     """Return what makes a method fit without outliers, and name them in its predictor's grounds.
 
-    The predictor's held-out predictions are of all samples; its held-out error and its bounds are those of the others.
-    With ``by_sources``, outliers are found with the help of other targets.
+    The predictor's held-out predictions are of all samples, and so is their number in its held-out error; the errors
+    and the bounds are those of the others. With ``by_sources``, other targets and given features help to find outliers.
     """
     return functools.partial(_without_outliers, by_sources=by_sources)
 
@@ -99,14 +102,15 @@ def _without_outliers(fit: Fit, *, by_sources: bool) -> Fit:
             return fit(space, used, values[kept], target=target, sources=sources, given=given, seed=seed)
 
         values = check_samples(architectures, values)
-        inputs = _inputs(space, architectures, sources if by_sources else (), given)
+        known = (sources, given) if by_sources else ((), ())
+        inputs = _inputs(space, architectures, *known)
         outliers = find_outliers(inputs, values, seed, are_logs=are_products(space))
         fitted = fit_without(outliers)
-        if not len(outliers):
-            return fitted
-        told = fitted.predict([architectures[index] for index in outliers.tolist()]).mean
-        are_confirmed = _factors(values[outliers], told) > _LEAST_FACTOR
-        if not are_confirmed.all():
+        while len(outliers) and len(values) <= _MOST_TO_RETURN:
+            told = fitted.predict([architectures[index] for index in outliers.tolist()]).mean
+            are_confirmed = _factors(values[outliers], told) > _LEAST_FACTOR
+            if are_confirmed.all():
+                break
             outliers = outliers[are_confirmed]
             fitted = fit_without(outliers)
         return _told(fitted, outliers, architectures, values) if len(outliers) else fitted
@@ -115,9 +119,10 @@ def _without_outliers(fit: Fit, *, by_sources: bool) -> Fit:
 
 
 def find_outliers(inputs: Inputs, values: FloatArray, seed: int, *, are_logs: bool = False) -> IntArray:
-    """Return the indexes of outliers among N samples with positive values, shape (N,), at most a tenth of them.
+    """Return the indexes of outliers among N samples with positive values, shape (N,): at most N // 10 of them.
 
-    There are none among fewer than six samples. ``are_logs`` tells that costs multiply rather than add up.
+    Of six to nine samples it is one at most, and of fewer none. ``are_logs`` tells that costs multiply rather than add
+    up.
     """
     groups = math.ceil(len(values) / _TOGETHER)
     found = [
@@ -128,7 +133,7 @@ def find_outliers(inputs: Inputs, values: FloatArray, seed: int, *, are_logs: bo
 
 
 def _outliers_of(inputs: Inputs, values: FloatArray, are_logs: bool) -> IntArray:
-    most = min(max(1, round(_MOST_SHARE * len(values))), len(values) - MIN_SAMPLES)
+    most = min(max(1, len(values) // _ONE_OF), len(values) - MIN_SAMPLES)
     covariance = Products(inputs, inputs).covariance(np.log(np.array(GRAPH)))
     noisy = covariance + GRAPH.noise * np.eye(len(values))
     kept, found = np.arange(len(values)), list[int]()
@@ -177,7 +182,7 @@ def _without(precision: FloatArray, index: int) -> FloatArray:
 
 
 def _clock_step(values: FloatArray) -> float:
-    """Return the step of a clock that most values share a reading of, such as whole milliseconds; 0 for a fine one."""
+    """Return the step of a coarse clock, such as whole milliseconds: on average two values share a reading; else 0."""
     distinct = np.unique(values)
     return float(np.diff(distinct).min()) if 1 < len(distinct) <= len(values) / 2 else 0.0
 
@@ -210,18 +215,23 @@ def _told(
     parts = ((seen.mean, predicted.mean), (seen.lower, predicted.lower), (seen.upper, predicted.upper))
     held_out = HeldOut(values, *(np.concatenate(each)[order] for each in parts))
     sentence = _sentence(left_out, values[outliers], predicted.mean, len(values))
-    return replace(fitted, held_out_predictions=held_out, grounds=(sentence, *fitted.grounds))
+    error = replace(fitted.held_out, samples=len(values))
+    return replace(fitted, held_out=error, held_out_predictions=held_out, grounds=(sentence, *fitted.grounds))
 
 
 def _sentence(left_out: Sequence[Architecture], values: FloatArray, told: FloatArray, samples: int) -> str:
     """Return which measurements are left out, and by which factor each differs from what is predicted."""
     each = [
-        f"{architecture.id}, {factor:.3g} times too {'large' if is_large else 'small'}"
+        f"{architecture.id}, {_rounded(factor)} times too {'large' if is_large else 'small'}"
         for architecture, factor, is_large in zip(left_out, _factors(values, told), values > told, strict=True)
     ]
     more = [f"{len(each) - _LISTED} more"] if len(each) > _LISTED else []
-    is_one = len(left_out) == 1
+    are, them = ("is", "it") if len(left_out) == 1 else ("are", "them")
     return (
-        f"Left out {'is' if is_one else 'are'} {len(left_out)} of {samples} measurements, which the others contradict: "
-        f"{'; '.join([*each[:_LISTED], *more])}. Measure {'it' if is_one else 'them'} again."
+        f"{len(left_out)} of {samples} measurements {are} left out, because the others contradict {them}: "
+        f"{'; '.join([*each[:_LISTED], *more])}. Measure {them} again."
     )
+
+
+def _rounded(factor: float) -> str:
+    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.1f}"

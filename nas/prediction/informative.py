@@ -1,9 +1,10 @@
 """Choosing what to measure first on a new target: the architectures that tell most of all the others.
 
-A Gaussian process before any measurement expects that costs follow those on other targets in some mixture, and else the
-sizes of layers and the choices. Each architecture is chosen such that the mean variance of all is least after measuring
-it (integrated variance, Sacks et al., "Design and Analysis of Computer Experiments", 1989). Each direction in which
-other targets differ has a variance of its own, so what is measured also tells which of them to believe.
+Before any measurement, a cost is expected to be a mixture of what it is on other targets. The rest depends on sizes of
+layers and on choices. A Gaussian process says so, and each architecture is chosen such that the mean variance of all is
+least after measuring it (integrated variance, Sacks et al., "Design and Analysis of Computer Experiments", 1989). Each
+direction in which other targets differ has a variance of its own, so what is measured also tells which of them to
+believe.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 POOL = 1000
-"""Most architectures to choose from; the time of choosing grows with their square, and is 5 ms for each choice."""
+"""Most architectures to choose from; a choice takes 5 ms for this many, and its time grows with their square."""
 _COMMON, _ELSEWHERE, _DIRECTIONS, _NEAR = 1.0, 0.5, 0.1, 0.1
 """Variances before any measurement of what follows other targets: their mean, all that they tell, the directions in
 which they differ, and what architectures share that are alike there. They are about those of
@@ -35,7 +36,7 @@ _NOISE = 0.15
 _MOST_DIRECTIONS = 6
 _LEAST_VARIANCE = 1e-6
 _TOO_FAR = 0.1
-"""This share of the architectures, the least usual ones, is never chosen, though the others should tell of it."""
+"""This share of the architectures, the least usual ones, is only chosen where no other is left."""
 
 
 def own_features(space: Describer, architectures: Sequence[Architecture]) -> FloatArray:
@@ -55,7 +56,7 @@ def own_features(space: Describer, architectures: Sequence[Architecture]) -> Flo
 
 @one_thread()
 def prior_covariance(own: FloatArray, elsewhere: FloatArray) -> FloatArray:
-    """Return the covariance of the costs of N architectures before any measurement, shape (N, N), in units of variance.
+    """Return the covariance of the costs of N architectures before any measurement, shape (N, N).
 
     ``own`` are their features, shape (N, D), and ``elsewhere`` logarithms of their costs on other targets, shape
     (N, targets).

@@ -133,6 +133,8 @@ def measure_few(
             break
         pool = _pool(rows, list(values), failed, rng)
         chosen = _choose(table, describer, rows[pool], elsewhere[pool], list(values), count)
+        if not chosen:
+            break
         measured = measure_architectures(
             surroundings,
             [table.architectures[row] for row in chosen],
@@ -148,6 +150,10 @@ def measure_few(
             else:
                 values[row] = evaluation.measurements[metric].median
     _check_enough(values, found)
+    if len(values) < count:
+        progress.say(
+            f"{len(values)} architectures have a value instead of {count}: the others cannot be built, or failed"
+        )
     return Onboarded(values, known, found)
 
 
@@ -162,9 +168,11 @@ def _own_values(table: Table, metric: str, device: str) -> dict[int, float]:
 def _check_enough(values: Mapping[int, float], found: Mapping[int, Evaluation]) -> None:
     if len(values) < MIN_SAMPLES:
         reasons = [evaluation.failure.reason for evaluation in found.values() if evaluation.failure is not None]
+        last = (
+            f" and {len(reasons)} failed. The last one: {reasons[-1]}" if reasons else ". The others cannot be built."
+        )
         raise TargetError(
-            f"a predictor needs {MIN_SAMPLES} measured architectures, but {len(values)} could be measured and "
-            f"{len(reasons)} failed. The last one: {reasons[-1]}"
+            f"a predictor needs {MIN_SAMPLES} measured architectures, but {len(values)} could be measured{last}"
         )
 
 
@@ -201,6 +209,8 @@ def _choose(
     architectures = [table.architectures[row] for row in rows.tolist()]
     fit = set(buildable(describer, architectures))
     kept = np.array([index for index, each in enumerate(architectures) if each in fit], dtype=np.int64)
+    if not len(kept):
+        return []
     rows = rows[kept]
     first = np.flatnonzero(np.isin(rows, list(taken))).tolist()
     own = own_features(describer, [architectures[index] for index in kept.tolist()])

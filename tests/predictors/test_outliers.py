@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,9 @@ def test_at_most_a_tenth_is_found_and_none_of_few() -> None:
     seen = drawn(40, seed=0)
     halves = spoilt(latencies_ms(seen), dict.fromkeys(range(0, 40, 3), 10.0))
     assert len(found(seen, halves)) <= 4
+    for count, most in ((6, 1), (15, 1), (35, 3)):
+        several = drawn(count, seed=0)
+        assert len(found(several, spoilt(latencies_ms(several), dict.fromkeys(range(0, count, 5), 100.0)))) <= most
     few = drawn(5, seed=0)
     assert not found(few, spoilt(latencies_ms(few), {2: 100.0}))
 
@@ -94,7 +98,7 @@ def test_every_method_is_fitted_without_outliers_and_names_them(name: str) -> No
     without = fit(SPACE, seen[:4] + seen[5:], np.delete(values, 4), target="made up", seed=0)
     np.testing.assert_array_equal(predictor.predict(fresh).mean, without.predict(fresh).mean)
     np.testing.assert_array_equal(predictor.predict(fresh).upper, without.predict(fresh).upper)
-    assert predictor.held_out == without.held_out
+    assert predictor.held_out == replace(without.held_out, samples=20)
     held_out, others = predictor.held_out_predictions, without.held_out_predictions
     np.testing.assert_array_equal(held_out.values, values)
     np.testing.assert_array_equal(np.delete(held_out.mean, 4), others.mean)
@@ -102,8 +106,8 @@ def test_every_method_is_fitted_without_outliers_and_names_them(name: str) -> No
     assert held_out.lower[4] < held_out.mean[4] < held_out.upper[4] < values[4]
     sentence = predictor.grounds[0]  # type: ignore[attr-defined]
     assert sentence.startswith(
-        f"Left out is 1 of 20 measurements, which the others contradict: {seen[4].id}, "
-        f"{values[4] / held_out.mean[4]:.3g} times too large."
+        f"1 of 20 measurements is left out, because the others contradict it: {seen[4].id}, "
+        f"{values[4] / held_out.mean[4]:,.0f} times too large."
     )
     assert sentence.endswith(" Measure it again.")
 
@@ -114,7 +118,7 @@ def test_what_the_fit_itself_tells_is_no_outlier() -> None:
     values = jumping_latencies_ms(seen)
     given = [Given("other", lambda architectures: np.log(latencies_ms(architectures)), is_cost=True)]
     predictor = fit_stacked(SPACE, seen, values, target="made up", given=given, seed=0)
-    assert not any("Left out" in sentence for sentence in predictor.grounds)
+    assert not any("left out" in sentence for sentence in predictor.grounds)
     assert predictor.held_out.samples == 10
 
 
@@ -125,11 +129,11 @@ def test_other_targets_help_to_find_them() -> None:
     sources = sources_of(drawn(200, seed=5))
     predictor = fit_stacked(SPACE, seen, values, target="made up", sources=sources, seed=0)
     assert predictor.grounds[0].startswith(
-        f"Left out is 1 of 6 measurements, which the others contradict: {seen[1].id}"
+        f"1 of 6 measurements is left out, because the others contradict it: {seen[1].id}"
     )
     assert " times too large. Measure it again." in predictor.grounds[0]
     many = drawn(60, seed=0)
     values = spoilt(latencies_ms(many), dict.fromkeys((3, 17, 31, 40, 59), 50.0))
     predictor = fit_stacked(SPACE, many, values, target="made up", seed=0)
-    assert predictor.grounds[0].startswith("Left out are 5 of 60 measurements, which the others contradict: ")
+    assert predictor.grounds[0].startswith("5 of 60 measurements are left out, because the others contradict them: ")
     assert predictor.grounds[0].endswith("; 2 more. Measure them again.")

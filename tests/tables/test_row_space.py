@@ -126,7 +126,7 @@ def _without(name: str) -> Callable[[list[Row]], list[Row]]:
     ("choices", "features", "change", "message"),
     [
         (["famly"], [], None, r"choices must be columns of .*, but it has none named 'famly'. Did you mean 'family'"),
-        (["family, width"], [], None, r"none named 'family, width'. Write \[\"family\", \"width\"\] for these columns."),
+        (["family, width"], [], None, r"named 'family, width'. Write \[\"family\", \"width\"\] for these columns"),
         (["family"], ["mflop"], None, r"features must be columns .* none named 'mflop'. Did you mean 'mflops'"),
         ([], [], None, r"needs columns of choices, such as choices=\[\"family\", \"resolution\"\], but got none"),
         (["family", "family"], [], None, r"has one use, but 'family' is twice in choices. Leave one out"),
