@@ -16,7 +16,8 @@ class HeldOutError:
     """The cross-validated error of a predictor.
 
     ``mape``, ``within_…``, ``coverage`` (of the 90 % bounds) and ``width`` (median of upper − lower, relative to the
-    mean) are shares: 0.05 is 5 %. ``spearman`` and ``kendall`` are NaN where the values do not vary.
+    mean) are shares: 0.05 is 5 %. ``spearman`` and ``kendall`` are NaN where the values do not vary. Measurements that
+    a predictor leaves out count among the ``samples``, and not in the errors.
     """
 
     samples: int
