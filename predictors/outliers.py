@@ -6,7 +6,7 @@ as the usual one without this sample, the sample is an outlier. The usual differ
 externally studentised residuals do (Cook & Weisberg, "Residuals and Influence in Regression", 1982), so that an outlier
 cannot hide behind the spread that it causes. The largest is taken first, and then the rest is looked at again. The
 predictor that is fitted without outliers has the last word, unless there are many samples: what it tells within a
-factor of two is none.
+factor of two, or three with fewer than ten samples, is none.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ _LEAST_FACTOR = 2.0
 With 1.5, 8 of 400 detectors on an accelerator whose latencies jump were taken for outliers, and none with 2.
 """
 _ONE_OF = 10
+_LEAST_FACTOR_OF_FEW = 3.0
+"""The same for fewer than ten samples. With 2, bounds of eight samples of a made-up device held 85 % of values on
+average, because the slowest network was taken for an outlier.
+"""
 _TOGETHER = 400
 """Most samples that are compared with each other; more are compared in groups of this size at most."""
 _EXAMINED = 4
@@ -108,7 +112,7 @@ def _without_outliers(fit: Fit, *, by_sources: bool) -> Fit:
         fitted = fit_without(outliers)
         while len(outliers) and len(values) <= _MOST_TO_RETURN:
             told = fitted.predict([architectures[index] for index in outliers.tolist()]).mean
-            are_confirmed = _factors(values[outliers], told) > _LEAST_FACTOR
+            are_confirmed = _factors(values[outliers], told) > _least_factor(len(values))
             if are_confirmed.all():
                 break
             outliers = outliers[are_confirmed]
@@ -160,7 +164,7 @@ def _farthest(precision: FloatArray, values: FloatArray, *, are_logs: bool) -> i
     weights, variances = precision @ scaled, 1 / np.diag(precision)
     told = np.exp(roots.logs(scaled - weights * variances, np.zeros(len(values)))[0])
     differences = np.abs(weights) * np.sqrt(variances)
-    strange = (_factors(values, told) > _LEAST_FACTOR) & (np.abs(values - told) > _clock_step(values))
+    strange = (_factors(values, told) > _least_factor(len(values))) & (np.abs(values - told) > _clock_step(values))
     best, farthest = None, _FARTHEST
     for index in np.argsort(-differences)[:_EXAMINED].tolist():
         if not strange[index]:
@@ -197,6 +201,10 @@ def _inputs(
         return Inputs.of(feature_map(space).of(batch))
     models = source_models(space, believable, tuple(given)) if believable else given_alone(space, batch)
     return Inputs.of(*models.describe(batch))
+
+
+def _least_factor(samples: int) -> float:
+    return _LEAST_FACTOR if samples >= _ONE_OF else _LEAST_FACTOR_OF_FEW
 
 
 def _factors(values: FloatArray, told: FloatArray) -> FloatArray:
