@@ -4,9 +4,9 @@ A predictor is fitted without them, names them, and still says how far off it is
 what a Gaussian process with usual hyperparameters tells of it from the others. If the difference is many times as large
 as the usual one without this sample, the sample is an outlier. The usual difference leaves the sample out, as
 externally studentised residuals do (Cook & Weisberg, "Residuals and Influence in Regression", 1982), so that an outlier
-cannot hide behind the spread that it causes. The largest is taken first, and then the rest is looked at again. The
-predictor that is fitted without outliers has the last word, unless there are many samples: what it tells within a
-factor of two, or three with fewer than ten samples, is none.
+cannot hide behind the spread that it causes. The largest is taken first, and then the rest is looked at again. A sample
+that the fit without it predicts within a factor of two (three with fewer than ten samples) is used after all, unless
+there are many.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ from predictors.bounded import BoundedPredictor
 from predictors.features import check_samples, feature_map
 from predictors.processes.kernel import GRAPH, Inputs, Products
 from predictors.processes.process import Roots, are_products
-from predictors.source_models import given_alone, sift, source_models
+from predictors.source_models import models_of, sift
 
 _FARTHEST = 5.0
 """An outlier differs by more than this many times the usual difference.
@@ -60,34 +60,21 @@ _LISTED = 3
 IntArray = npt.NDArray[np.int64]
 
 
-class Fit(Protocol):
-    """A method of ``nas.prediction.predictor.PredictorMethod`` that returns a predictor of this package."""
-
-    def __call__(
-        self,
-        space: Describer,
-        architectures: Sequence[Architecture],
-        values: FloatArray,
-        *,
-        target: str,
-        sources: Sequence[Source] = (),
-        given: Sequence[Given] = (),
-        seed: int,
-    ) -> BoundedPredictor:
-        """Fit to N samples."""
-        ...
+F = TypeVar("F", bound=Callable[..., BoundedPredictor])
 
 
-def without_outliers(*, by_sources: bool) -> Callable[[Fit], Fit]:
+def without_outliers(*, by_sources: bool) -> Callable[[F], F]:
     """Return what makes a method fit without outliers, and name them in its predictor's grounds.
 
-    The predictor's held-out predictions are of all samples, and so is their number in its held-out error; the errors
-    and the bounds are those of the others. With ``by_sources``, other targets and given features help to find outliers.
+    The method is one of ``nas.prediction.predictor.PredictorMethod`` that returns a predictor of this package, and is
+    called with samples that were checked. The predictor's held-out predictions are of all samples, and so is their
+    number in its held-out error; the errors and the bounds are those of the others. With ``by_sources``, other targets
+    and given features help to find outliers.
     """
     return functools.partial(_without_outliers, by_sources=by_sources)
 
 
-def _without_outliers(fit: Fit, *, by_sources: bool) -> Fit:
+def _without_outliers(fit: F, *, by_sources: bool) -> F:
     @functools.wraps(fit)
     @one_thread()
     def robust(
@@ -95,15 +82,15 @@ def _without_outliers(fit: Fit, *, by_sources: bool) -> Fit:
         architectures: Sequence[Architecture],
         values: FloatArray,
         *,
-        target: str,
         sources: Sequence[Source] = (),
         given: Sequence[Given] = (),
         seed: int,
+        **told: Any,
     ) -> BoundedPredictor:
         def fit_without(outliers: IntArray) -> BoundedPredictor:
             kept = np.delete(np.arange(len(values)), outliers)
             used = [architectures[index] for index in kept.tolist()]
-            return fit(space, used, values[kept], target=target, sources=sources, given=given, seed=seed)
+            return fit(space, used, values[kept], sources=sources, given=given, seed=seed, **told)
 
         values = check_samples(architectures, values)
         known = (sources, given) if by_sources else ((), ())
@@ -111,15 +98,15 @@ def _without_outliers(fit: Fit, *, by_sources: bool) -> Fit:
         outliers = find_outliers(inputs, values, seed, are_logs=are_products(space))
         fitted = fit_without(outliers)
         while len(outliers) and len(values) <= _MOST_TO_RETURN:
-            told = fitted.predict([architectures[index] for index in outliers.tolist()]).mean
-            are_confirmed = _factors(values[outliers], told) > _least_factor(len(values))
+            predicted = fitted.predict([architectures[index] for index in outliers.tolist()]).mean
+            are_confirmed = _factors(values[outliers], predicted) > _least_factor(len(values))
             if are_confirmed.all():
                 break
             outliers = outliers[are_confirmed]
             fitted = fit_without(outliers)
         return _told(fitted, outliers, architectures, values) if len(outliers) else fitted
 
-    return robust
+    return cast(F, robust)
 
 
 def find_outliers(inputs: Inputs, values: FloatArray, seed: int, *, are_logs: bool = False) -> IntArray:
@@ -140,11 +127,12 @@ def _outliers_of(inputs: Inputs, values: FloatArray, are_logs: bool) -> IntArray
     most = min(max(1, len(values) // _ONE_OF), len(values) - MIN_SAMPLES)
     covariance = Products(inputs, inputs).covariance(np.log(np.array(GRAPH)))
     noisy = covariance + GRAPH.noise * np.eye(len(values))
+    # Too small values stand out in logarithms, and too large ones where costs add up.
+    scales = (True,) if are_logs else (False, True)
     kept, found = np.arange(len(values)), list[int]()
     while len(found) < most:
         precision = linalg.inv(noisy[np.ix_(kept, kept)])
-        # Too small values stand out in logarithms, and too large ones where costs add up.
-        each = [_farthest(precision, values[kept], are_logs=scale) for scale in sorted({are_logs, True})]
+        each = [_farthest(precision, values[kept], are_logs=scale) for scale in scales]
         farthest = next((index for index in each if index is not None), None)
         if farthest is None:
             break
@@ -195,12 +183,9 @@ def _inputs(
     space: Describer, architectures: Sequence[Architecture], sources: Sequence[Source], given: Sequence[Given]
 ) -> Inputs:
     """Return all features of the samples, those of believable sources among them."""
-    believable = sift(space, tuple(sources)).believable
     batch = batch_of(space, architectures, given)
-    if not believable and not given:
-        return Inputs.of(feature_map(space).of(batch))
-    models = source_models(space, believable, tuple(given)) if believable else given_alone(space, batch)
-    return Inputs.of(*models.describe(batch))
+    models = models_of(space, batch, sift(space, tuple(sources)).believable, tuple(given))
+    return Inputs.of(feature_map(space).of(batch)) if models is None else Inputs.of(*models.describe(batch))
 
 
 def _least_factor(samples: int) -> float:

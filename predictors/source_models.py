@@ -124,6 +124,18 @@ def source_models(space: Describer, sources: tuple[Source, ...], given: tuple[Gi
     return _centred(feature_map(space), _fit_groups(space, sources), batch_of(space, seen, given))
 
 
+def models_of(
+    space: Describer, batch: Batch, sources: tuple[Source, ...], given: tuple[Given, ...]
+) -> SourceModels | None:
+    """Return models of believable sources and given features, centred over the samples in ``batch`` if given alone.
+
+    None if there is neither.
+    """
+    if sources:
+        return source_models(space, sources, given)
+    return given_alone(space, batch) if given else None
+
+
 @final
 @dataclass(frozen=True)
 class Sifted:

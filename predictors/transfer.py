@@ -1,7 +1,7 @@
 """Transfer from other targets: about ten measurements suffice for a new target.
 
-This is the process of ``predictors.gp`` with the predictions of ``predictors.source_models`` as further
-features. A feature that is given for every architecture, such as latency when energy is predicted, is one more source.
+This is the process of ``predictors.gp`` with the predictions of ``predictors.source_models`` as further features. A
+feature that is given for every architecture, such as latency when energy is predicted, is one more source.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from predictors.gp import GpModel, gp_model
 from predictors.outliers import without_outliers
 from predictors.processes.kernel import Inputs
 from predictors.processes.process import FittedValues, are_products, fit_values
-from predictors.source_models import SourceModels, given_alone, sift, source_models
+from predictors.source_models import SourceModels, models_of, sift
 
 
 @final
@@ -56,9 +56,9 @@ def transfer_model(
 
     Without ``sources`` and ``given`` it is that of ``predictors.gp``.
     """
-    if not sources and not given:
+    models = models_of(space, batch, sources, given)
+    if models is None:
         return gp_model(space, batch, values, seed)
-    models = source_models(space, sources, given) if sources else given_alone(space, batch)
     fit = fit_values(Inputs.of(*models.describe(batch)), values, seed, are_logs=are_products(space))
     return TransferModel(fit, models)
 

@@ -26,12 +26,12 @@ IntArray = npt.NDArray[np.int64]
 POOL = 1000
 """Most architectures to choose from; a choice takes 5 ms for this many, and its time grows with their square."""
 _COMMON, _ELSEWHERE, _DIRECTIONS, _NEAR = 1.0, 0.5, 0.1, 0.1
-"""Variances before any measurement of what follows other targets: their mean, all that they tell, the directions in
-which they differ, and what architectures share that are alike there. They are about those of
-``predictors.processes.kernel.PRIOR``, and so are the next ones.
+"""Variances of costs before any measurement, by what they follow: the mean of other targets, all that these tell, and
+the directions in which they differ. The last is for costs that are similar where those on other targets are. They are
+about those of ``predictors.processes.kernel.PRIOR``, and so are the next ones.
 """
 _OWN, _OWN_NEAR = 0.3, 0.1
-"""The same of what follows an architecture's own features, and of what architectures share whose features are alike."""
+"""The same for an architecture's own features: costs that follow them, and costs that are similar where they are."""
 _NOISE = 0.15
 _MOST_DIRECTIONS = 6
 _LEAST_VARIANCE = 1e-6

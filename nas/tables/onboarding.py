@@ -132,7 +132,9 @@ def measure_few(
         if len(values) >= count:
             break
         pool = _pool(rows, list(values), failed, rng)
-        chosen = _choose(table, describer, rows[pool], elsewhere[pool], list(values), count)
+        if not len(pool):
+            break
+        chosen = _choose(table, describer, rows[pool], elsewhere[pool], list(values), count, progress)
         if not chosen:
             break
         measured = measure_architectures(
@@ -203,11 +205,18 @@ def _pool(rows: IntArray, taken: Sequence[int], failed: set[int], rng: np.random
 
 
 def _choose(
-    table: Table, describer: Describer, rows: IntArray, elsewhere: FloatArray, taken: Sequence[int], count: int
+    table: Table,
+    describer: Describer,
+    rows: IntArray,
+    elsewhere: FloatArray,
+    taken: Sequence[int],
+    count: int,
+    progress: Progress,
 ) -> list[int]:
     """Choose among ``rows`` of the table those to measure beside those ``taken``, so that ``count`` have a value."""
     architectures = [table.architectures[row] for row in rows.tolist()]
-    fit = set(buildable(describer, architectures))
+    progress.stage("choosing what to measure", len(architectures))
+    fit = set(buildable(describer, architectures, progress.advance))
     kept = np.array([index for index, each in enumerate(architectures) if each in fit], dtype=np.int64)
     if not len(kept):
         return []
