@@ -116,15 +116,10 @@ def measure_few(
         RecipeError: ``count`` is below ``MIN_SAMPLES``, or above the number of rows with a value of a source.
         TargetError: too few could be measured.
     """
-    if count < MIN_SAMPLES:
-        raise RecipeError(f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {count}.")
     values = _own_values(table, metric, device)
     known = len(values)
     rows, elsewhere = costs_elsewhere(table, metric, devices)
-    if len(set(rows.tolist()) | set(values)) < count:
-        raise RecipeError(
-            f"--samples must be at most the number of rows with a value of a source, {len(rows)}, but got {count}."
-        )
+    _check_count(count, rows, values)
     rng = np.random.default_rng((seed, 3))
     failed: set[int] = set()
     found: dict[int, Evaluation] = {}
@@ -165,6 +160,15 @@ def _own_values(table: Table, metric: str, device: str) -> dict[int, float]:
         return {}
     own = table.column(f"{metric}_{device}", positive=True)
     return {row: float(own[row]) for row in np.flatnonzero(np.isfinite(own)).tolist()}
+
+
+def _check_count(count: int, rows: IntArray, values: Mapping[int, float]) -> None:
+    if count < MIN_SAMPLES:
+        raise RecipeError(f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {count}.")
+    if len(set(rows.tolist()) | set(values)) < count:
+        raise RecipeError(
+            f"--samples must be at most the number of rows with a value of a source, {len(rows)}, but got {count}."
+        )
 
 
 def _check_enough(values: Mapping[int, float], found: Mapping[int, Evaluation]) -> None:
