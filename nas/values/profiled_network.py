@@ -8,6 +8,7 @@ from typing import Any, final
 
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer, fault_of
+from nas.space.parts.training_parts import precision_of
 from nas.values.layer_times import LayerTime
 from nas.values.measurement import Measurement
 
@@ -49,10 +50,12 @@ def profile_of(layers: Sequence[Layer], operators: Sequence[LayerTime]) -> dict[
 def profiled_among(measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> list[ProfiledNetwork]:
     """Return the profiled networks among measurements by architecture and metric.
 
-    There are none if these are of several targets, such as several precisions, since one layer then has several costs.
+    There are none if these are of several targets, since one layer then has several costs. Precisions that the
+    architectures choose are none of these.
     """
     found = {a: each[LATENCY] for a, each in measurements.items() if LATENCY in each}
-    if len({each.target for each in found.values()}) > 1:
+    ran = {(precision_of(architecture), each.target) for architecture, each in found.items()}
+    if len(ran) > len({precision for precision, _ in ran}):
         return []
     networks = (profiled_network(each, architecture) for architecture, each in found.items())
     return [network for network in networks if network is not None]

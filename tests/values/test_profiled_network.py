@@ -72,3 +72,13 @@ def test_networks_on_several_targets_are_none() -> None:
     assert [network.architecture for network in profiled_among(both)] == [NARROW]
     assert profiled_among({**both, WIDE: {"latency_ms": latency(profile, "int8")}}) == []
     assert profiled_among({WIDE: {}}) == []
+
+
+def test_networks_in_precisions_that_they_choose_all_count() -> None:
+    """Each says in which precision it ran. One precision on two targets is still refused."""
+    profile = profile_of(LAYERS, OPERATORS)
+    plain, small = (Architecture({"width": 4, "precision": each}) for each in ("fp32", "int8"))
+    wide = Architecture({"width": 8, "precision": "int8"})
+    both = {plain: {"latency_ms": latency(profile)}, small: {"latency_ms": latency(profile, "int8")}}
+    assert [network.architecture for network in profiled_among(both)] == [plain, small]
+    assert profiled_among({**both, wide: {"latency_ms": latency(profile, "other")}}) == []

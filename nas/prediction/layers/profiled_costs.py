@@ -5,11 +5,13 @@ layers cost, also those of a space in which nothing was measured yet. nn-Meter (
 kernels that are built and measured one by one for this; here the networks that are measured anyway suffice.
 
 The sum of these costs is not the latency: a profiler slows inferences down, and not all operators alike. So it is given
-to predictors as an estimate, which their measurements scale and correct.
+to predictors as an estimate, which their measurements scale and correct. Where the precision is a choice, each has
+costs of its own, learned from the networks that ran in it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,9 +34,10 @@ from nas.prediction.layers.layer_regression import (
 from nas.prediction.layers.segments import segments_of
 from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Given
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Option
 from nas.space.description import QUANTITIES, Describer, LayerGroup, group_of, quantities_of
 from nas.space.layer import Layer
+from nas.space.parts.training_parts import PRECISION
 from nas.values.profiled_network import ProfiledNetwork
 
 OWN, ELSEWHERE = "profiles of networks", "profiles of networks of other spaces"
@@ -135,17 +138,24 @@ class _Parts:
 @final
 @dataclass(frozen=True, eq=False)
 class _Profiled:
-    """The costs by all profiles, and those of profiled networks by the others' profiles; none is below ``least_ms``."""
+    """The costs by all profiles, and those of profiled networks by the others' profiles; none is below ``least_ms``.
+
+    ``costs`` are those of layers by precision where that is a choice, and else those of None.
+    """
 
     space: Describer
-    costs: LayerCosts
+    costs: Mapping[Option | None, LayerCosts]
     least_ms: float
     unseen: Mapping[Architecture, float] = field(default_factory=dict)
 
     def logs(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Return logarithms of the costs in milliseconds, shape (N,)."""
-        sums = self.costs.sums(self.space.describe(architectures)).tolist()
-        found = [self.unseen.get(each, own) for each, own in zip(architectures, sums, strict=True)]
+        described = self.space.describe(architectures)
+        sums = np.zeros(len(architectures))
+        for precision, costs in self.costs.items():
+            rows = np.array([_ran_in(precision, each) for each in architectures], dtype=np.bool_)
+            sums[rows] = costs.sums(described.take(rows))
+        found = [self.unseen.get(each, own) for each, own in zip(architectures, sums.tolist(), strict=True)]
         logs: FloatArray = np.log(np.maximum(found, self.least_ms))
         return logs
 
@@ -157,24 +167,46 @@ def profiled_costs(
     """Return what every architecture costs by profiles of this space, and then by those of others, if there are any.
 
     Networks of this space that are not among the ``samples`` are left out, so that a fit to fewer samples knows less.
-    The costs of a profiled sample come from the other samples' profiles, since other architectures have none.
+    The costs of a profiled sample come from the other samples' profiles, since other architectures have none. Where the
+    precision is a choice, other spaces' networks are left out, and nothing is told before each precision has profiles.
     """
     sampled = set(samples)
     own = _affordable([network for network in networks if network.architecture in sampled])
     # The same network may be in another space too, or in an edited one: it must not tell of itself.
     known = {network.layers for network in networks if network.architecture is not None}
     elsewhere = [network for network in networks if network.architecture is None and network.layers not in known]
+    precisions = next((each.options for each in space.choices if each.is_of_deployment and each.name == PRECISION), ())
     found = []
-    parts = _Parts.of(own, space.merged)
-    if len(parts.networks) >= _FEWEST:
-        least_ms = _LEAST_COST * float(parts.of_ms.min())
-        by_profiles = _Profiled(space, parts.fit(), least_ms, _unseen(space, own, parts))
+    by_profiles = _of_own(space, own, precisions or (None,))
+    if by_profiles is not None:
         found.append(Given(OWN, by_profiles.logs, is_cost=True))
-    parts_elsewhere = _parts_elsewhere(tuple(elsewhere), space.merged)
+    parts_elsewhere = None if precisions else _parts_elsewhere(tuple(elsewhere), space.merged)
     if parts_elsewhere is not None:
         least_ms, costs = parts_elsewhere
-        found.append(Given(ELSEWHERE, _Profiled(space, costs, least_ms).logs, is_cost=True))
+        found.append(Given(ELSEWHERE, _Profiled(space, {None: costs}, least_ms).logs, is_cost=True))
     return found
+
+
+def _of_own(
+    space: Describer, networks: Sequence[ProfiledNetwork], precisions: Sequence[Option | None]
+) -> _Profiled | None:
+    """Return what architectures cost by profiles of their own space; None if those of a precision are too few."""
+    costs: dict[Option | None, LayerCosts] = {}
+    unseen: dict[Architecture, float] = {}
+    least_ms = math.inf
+    for precision in precisions:
+        ran = [each for each in networks if each.architecture is not None and _ran_in(precision, each.architecture)]
+        parts = _Parts.of(ran, space.merged)
+        if len(parts.networks) < _FEWEST:
+            return None
+        costs[precision] = parts.fit()
+        unseen |= _unseen(space, ran, parts)
+        least_ms = min(least_ms, _LEAST_COST * float(parts.of_ms.min()))
+    return _Profiled(space, costs, least_ms, unseen)
+
+
+def _ran_in(precision: Option | None, architecture: Architecture) -> bool:
+    return precision is None or architecture.get(PRECISION) == precision
 
 
 def _unseen(space: Describer, own: Sequence[ProfiledNetwork], parts: _Parts) -> dict[Architecture, float]:

@@ -13,6 +13,7 @@ from nas.prediction.predictor import FloatArray
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
+from nas.space.parts.training_parts import with_precisions
 from nas.values.layer_times import LayerTime
 from nas.values.profiled_network import ProfiledNetwork
 
@@ -86,6 +87,48 @@ def test_networks_that_are_no_samples_are_left_out() -> None:
     (alone,) = profiled_costs(SPACE, seen[:6], profiled(seen[:6]))
     assert half.values(fresh).tolist() == alone.values(fresh).tolist()
     assert profiled_costs(SPACE, seen[:1], profiled(seen)) == []
+
+
+IN_TWO_PRECISIONS = Describer(
+    with_precisions(SPACE.space, ("fp32", "int8")),
+    lambda architecture: SPACE.layers(architecture.without(["precision"])),
+)
+
+
+def in_precision(networks: Sequence[ProfiledNetwork], precision: str, factor: float) -> list[ProfiledNetwork]:
+    """Return the networks as they run in a precision, in which all takes so many times as long."""
+    return [
+        ProfiledNetwork(
+            each.layers,
+            tuple(LayerTime("", one.kind, factor * one.ms, one.elements) for one in each.operators),
+            factor * each.latency_ms,
+            Architecture({**(each.architecture or {}), "precision": precision}),
+        )
+        for each in networks
+    ]
+
+
+def test_each_precision_has_costs_of_its_own() -> None:
+    """Six networks in each tell what others cost, and those that are the same in both are no exception."""
+    networks = in_precision(profiled(drawn(6, seed=0)), "fp32", 1.0)
+    networks += in_precision(profiled(drawn(6, seed=0)), "int8", 0.3)
+    seen = [network.architecture for network in networks if network.architecture is not None]
+    (given,) = profiled_costs(IN_TWO_PRECISIONS, seen, networks)
+    for precision, factor in (("int8", 0.3), ("fp32", 1.0)):
+        fresh = drawn(40, seed=1)
+        costs = np.exp(given.values([Architecture({**each, "precision": precision}) for each in fresh]))
+        assert np.abs(costs / (factor * truths(fresh)) - 1).mean() < 0.05
+    told = np.exp(given.values(seen))
+    assert told[:6] / told[6:] == pytest.approx(1 / 0.3, rel=1e-6)
+
+
+def test_precisions_are_told_apart_only_when_each_has_profiles() -> None:
+    """Costs in one precision tell nothing of another, and other spaces' networks ran in one of them alone."""
+    networks = in_precision(profiled(drawn(8, seed=0)), "fp32", 1.0)
+    networks += in_precision(profiled(drawn(1, seed=3)), "int8", 0.3)
+    seen = [network.architecture for network in networks if network.architecture is not None]
+    elsewhere = profiled(drawn(6, seed=2), of_another_space=True)
+    assert profiled_costs(IN_TWO_PRECISIONS, seen, [*networks, *elsewhere]) == []
 
 
 def test_both_kinds_of_profiles_are_told_apart() -> None:
