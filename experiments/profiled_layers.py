@@ -10,8 +10,10 @@ predictor learns from some of them, and predicts those that are never among its 
 - with those of its samples, as in a search,
 - with those of its samples, and of all networks of the spaces named before, as if they had been searched first.
 
-All get the same samples. The script prints a Markdown table of means over seeds. ``--out`` takes the measurements; what
-it has already is not measured again. Nothing else should run meanwhile. A network takes two to three seconds.
+All get the same samples. With several precisions, there are also lines for each space in which the precision is a
+choice: samples are then drawn from the networks of all precisions. The script prints a Markdown table of means over
+seeds. ``--out`` takes the measurements; what it has already is not measured again. Nothing else should run meanwhile. A
+network takes two to three seconds.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import load_predictor
 from nas.progress import NullProgress
 from nas.space.architecture import Architecture
+from nas.space.description import Describer
+from nas.space.parts.training_parts import PRECISION, with_precisions
 from nas.space.search_space import sample
 from nas.values.measurement import Measurement
 from nas.values.profiled_network import ProfiledNetwork, profiled_network
@@ -50,27 +54,45 @@ Measured = dict[Architecture, Measurement]
 
 @dataclass(frozen=True)
 class Place:
-    """A space, the shape of its images, and the precision in which its networks run."""
+    """A space, the shape of its images, and the precision in which its networks run, or those that they choose from."""
 
     space: str
     shape: tuple[int, int, int]
-    precision: str
+    precisions: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """What the tables call it."""
-        return f"{self.space}, {'×'.join(map(str, self.shape))}, {self.precision}"
+        return f"{self.space}, {'×'.join(map(str, self.shape))}, {' or '.join(self.precisions)}"
+
+    def load(self) -> nas.SearchSpace:
+        """Return the space without a choice of precision."""
+        return nas.load_space(self.space, input_shape=self.shape, classes=CLASSES)
+
+    @property
+    def signature(self) -> nas.Signature:
+        """The signature of its models."""
+        return nas.image_signature(self.shape, CLASSES)
+
+    def describer(self) -> Describer:
+        """Return what describes its networks, with a choice of precision if there are several."""
+        space = self.load()
+        plain = nas.describer_of(space, self.signature)
+        if len(self.precisions) == 1:
+            return plain
+        return Describer(with_precisions(space, self.precisions), lambda a: plain.layers(a.without([PRECISION])))
 
 
 def measured(place: Place, count: int, settings: BenchSettings) -> Measured:
-    """Return so many random networks with their latencies on this machine; those that failed are left out."""
-    space = nas.load_space(place.space, input_shape=place.shape, classes=CLASSES)
+    """Return so many random networks with their latencies on this machine; those that failed are left out.
+
+    The place has one precision.
+    """
+    space = place.load()
     rng = np.random.default_rng(0)
     drawn = list(dict.fromkeys(sample(space, rng) for _ in range(4 * count)))[:count]
-    target = Target.parse(f"onnxruntime-cpu:{place.precision}")
-    surroundings = Surroundings(
-        space, DeviceBench(target, settings), nas.image_signature(place.shape, CLASSES), target.batch
-    )
+    target = Target.parse(f"onnxruntime-cpu:{place.precisions[0]}")
+    surroundings = Surroundings(space, DeviceBench(target, settings), place.signature, target.batch)
     rows = measure_architectures(
         surroundings, drawn, [LATENCY], round_number=0, rng=np.random.default_rng(1), progress=NullProgress()
     )
@@ -81,8 +103,7 @@ def scores(
     place: Place, found: Measured, before: Sequence[ProfiledNetwork], samples: Sequence[int], seeds: int
 ) -> list[dict[str, Any]]:
     """Return for each number of samples, and each kind of knowledge, the means over seeds."""
-    space = nas.load_space(place.space, input_shape=place.shape, classes=CLASSES)
-    plain = nas.describer_of(space, nas.image_signature(place.shape, CLASSES))
+    plain = place.describer()
     architectures, values = list(found), np.array([each.median for each in found.values()])
     networks = {a: network for a, each in found.items() if (network := profiled_network(each, a)) is not None}
     fit, told = load_predictor("stacked"), []
@@ -149,10 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kept.setdefault("processor", processor_name())
     settings = BenchSettings(max_rounds=given.rounds, rounds=min(given.rounds, BenchSettings().rounds))
     told = []
+    by_choice: dict[Place, Measured] = {}
     for precision in given.precisions:
         before: list[ProfiledNetwork] = []
         for space, shape in given.spaces:
-            place = Place(space, shape, precision)
+            place = Place(space, shape, (precision,))
             if place.name not in kept:
                 new = measured(place, given.networks, settings)
                 kept[place.name] = [[dict(a), each.to_json()] for a, each in new.items()]
@@ -161,6 +183,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             told += scores(place, found, before, given.samples, given.seeds)
             elsewhere = (profiled_network(each, None) for each in found.values())
             before += [network for network in elsewhere if network is not None]
+            chosen = {Architecture({**a, PRECISION: precision}): each for a, each in found.items()}
+            by_choice.setdefault(Place(space, shape, tuple(given.precisions)), {}).update(chosen)
+    if len(given.precisions) > 1:
+        for place, found in by_choice.items():
+            told += scores(place, found, [], given.samples, given.seeds)
     print(table(told))
 
 

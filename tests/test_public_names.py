@@ -64,7 +64,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     inside |= {"TrainingSettings", "retraining_settings", "shrinking_values"}
     inside |= {"Surroundings", "measure_architectures", "as_executed"}
     inside |= {"POOL", "most_informative", "own_features", "prior_covariance"}
-    inside |= {"ProfiledNetwork", "profiled_network", "profiled_costs"}
+    inside |= {"ProfiledNetwork", "profiled_network", "profiled_costs", "PRECISION", "with_precisions"}
     inside |= {"LayerCosts", "LayerProcess", "fit_layer_process", "shrunk_costs", "terms_of"}
     inside |= {"DEVIATIONS", "HUBER", "KIND_SHARE", "FloatArray", "IndexArray"}
     assert imported_from_inside(folder) - set(dir(nas)) - inside == set()

@@ -14,6 +14,7 @@ from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer, fault_of
 from nas.space.listed.listing import HasListing, HasNumbers
+from nas.space.parts.training_parts import PRECISION
 from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, sample
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,7 +34,7 @@ class LayerGroup(NamedTuple):
     """A group of layers that a device treats alike.
 
     ``stage`` counts how often the side of the output map was halved; it is 8 if the output is not a map. ``sharing`` is
-    "plain", "grouped" or "depthwise".
+    "plain", "grouped" or "depthwise". ``precision`` is the one that the network chooses, or empty where none is chosen.
     """
 
     stage: int
@@ -41,6 +42,7 @@ class LayerGroup(NamedTuple):
     kernel: int
     stride: int
     sharing: str
+    precision: str = ""
 
 
 class GroupedLayer(NamedTuple):
@@ -109,6 +111,7 @@ class Describer:
 
     ``layers_of`` returns the layers of an architecture. Its exceptions for architectures that cannot be built reach the
     caller. ``merged`` are kinds of layers that the runtime merges into others; they are left out of the sums.
+    ``precisions`` are those that an architecture chooses from: an empty text alone where the target says it.
     """
 
     def __init__(
@@ -122,10 +125,12 @@ class Describer:
         self.merged = frozenset(merged)
         self._layers_of = layers_of
         self._merging: dict[frozenset[str], Describer] = {}
+        chosen = [each.options for each in self.choices if each.is_of_deployment and each.name == PRECISION]
+        self.precisions = tuple(map(str, chosen[0])) if chosen else ("",)
         self._numbers = [{option: n for n, option in enumerate(choice.options)} for choice in self.choices]
         self._layers: dict[Architecture, tuple[Layer, ...]] = {}
         self._groups: dict[LayerGroup, int] = {}
-        self._numbers_of_layers: dict[tuple[Layer, tuple[int, ...]], int] = {}
+        self._numbers_of_layers: dict[tuple[Layer, tuple[int, ...], str], int] = {}
         self._grouped: list[GroupedLayer] = []
         self._rows: dict[Architecture, tuple[IntArray, IntArray, _Summed]] = {}
         self._sums: dict[tuple[int, ...], _Summed] = {}
@@ -138,6 +143,10 @@ class Describer:
         if architecture not in self._layers:
             self._layers[architecture] = tuple(self._layers_of(architecture))
         return self._layers[architecture]
+
+    def precision_of(self, architecture: Architecture) -> str:
+        """Return the precision that an architecture chooses; an empty text where the target alone says it."""
+        return str(architecture[PRECISION]) if self.precisions != ("",) else ""
 
     def merging(self, kinds: Collection[str]) -> Describer:
         """Return the describer for a runtime that merges these kinds of layers; it is cached and shares the layers."""
@@ -237,7 +246,7 @@ class Describer:
                 live = self._option_numbers(canonical)
             key = tuple(live.tolist())
             if key not in self._sums:
-                self._sums[key] = self._add_up(self.layers(canonical))
+                self._sums[key] = self._add_up(self.layers(canonical), self.precision_of(architecture))
             self._rows[architecture] = (options, live, self._sums[key])
         return self._rows[architecture]
 
@@ -256,10 +265,10 @@ class Describer:
             raise ValueError(f"an architecture must have only choices of its space, but it also has {strange}.")
         return numbers
 
-    def _add_up(self, layers: Sequence[Layer]) -> _Summed:
+    def _add_up(self, layers: Sequence[Layer], precision: str) -> _Summed:
         kept = [layer for layer in layers if layer.kind not in self.merged]
         by_object = {id(layer): layer for layer in kept}  # hashing a layer is slow, and spaces repeat layer objects
-        number_of = {identity: self._number(layer, layers[0]) for identity, layer in by_object.items()}
+        number_of = {identity: self._number(layer, layers[0], precision) for identity, layer in by_object.items()}
         numbers = [number_of[id(layer)] for layer in kept]
         sums = np.zeros((len(self._groups), len(QUANTITIES)))
         if numbers:
@@ -267,8 +276,8 @@ class Describer:
             np.add.at(sums, [each.group for each in grouped], [each.quantities for each in grouped])
         return _Summed(sums, np.array(numbers, dtype=np.int32))
 
-    def _number(self, layer: Layer, first: Layer) -> int:
-        key = (layer, first.input_shape)
+    def _number(self, layer: Layer, first: Layer, precision: str) -> int:
+        key = (layer, first.input_shape, precision)
         try:
             number = self._numbers_of_layers.get(key)
         except TypeError:  # a list in the place of a tuple
@@ -276,7 +285,7 @@ class Describer:
         if number is None:
             if fault := fault_of(layer) or fault_of(first):
                 raise CandidateError("build", fault)
-            group, quantities = group_of(layer, first), quantities_of(layer)
+            group, quantities = group_of(layer, first, precision), quantities_of(layer)
             number = self._numbers_of_layers[key] = len(self._grouped)
             self._grouped.append(GroupedLayer(layer, self._groups.setdefault(group, len(self._groups)), quantities))
         return number
@@ -289,9 +298,9 @@ class _Summed(NamedTuple):
     numbers: npt.NDArray[np.int32]
 
 
-def group_of(layer: Layer, first: Layer) -> LayerGroup:
-    """Return the group of a layer in a network that begins with ``first``."""
-    return LayerGroup(_stage(layer, first), layer.kind, layer.kernel, layer.stride, _sharing(layer))
+def group_of(layer: Layer, first: Layer, precision: str = "") -> LayerGroup:
+    """Return the group of a layer in a network that begins with ``first`` and chooses a ``precision``, if any."""
+    return LayerGroup(_stage(layer, first), layer.kind, layer.kernel, layer.stride, _sharing(layer), precision)
 
 
 def quantities_of(layer: Layer) -> tuple[float, ...]:

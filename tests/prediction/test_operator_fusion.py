@@ -124,7 +124,7 @@ def test_layers_that_are_merged_cost_nothing(tmp_path: Path) -> None:
     values = np.array([ran[a]["latency_ms"].median for a in samples])
     predictor = fit_additive(view, samples, values, target="t", seed=0)
     model: Any = predictor.model
-    kinds = {place[1] for place in model.inner.costs.by_place if place[0] == 0}
+    kinds = {key[0] for level, key in model.inner.costs.by_place if level == 0}
     assert kinds == {"conv", "pool"}
     assert predictor.predict(samples).mean == pytest.approx(values, rel=0.02)
 

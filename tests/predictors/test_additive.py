@@ -15,6 +15,7 @@ from nas.prediction.predictor import Batch, FloatArray, Given, batch_of
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import Describer
 from nas.space.layer import Layer
+from nas.space.parts.training_parts import with_precisions
 from nas.space.search_space import sample
 from predictors.additive import AdditiveModel, fit_additive, fit_model
 from search_spaces.nasbench201 import NasBench201
@@ -100,6 +101,24 @@ def test_costs_are_the_same_for_any_seed(space: Describer) -> None:
     values = latencies(space, drawn(space, 30, 0))
     first, second = (fit_model(batch, values, seed=seed).log_means(batch) for seed in (0, 1))
     np.testing.assert_array_equal(first, second)
+
+
+def test_precisions_to_choose_from_have_costs_of_their_own(space: Describer) -> None:
+    """7×7 convolutions gain nothing from int8 and others a lot, so no single factor would tell its latencies."""
+
+    def int8_ms(layer: Layer) -> float:
+        return device_ms(layer) * (1 if layer.kernel == 7 else 0.2)
+
+    chain = Chain()
+    both = Describer(with_precisions(chain, ("fp32", "int8")), lambda a: chain.layers(a.without(["precision"])))
+    seen, unseen = drawn(both, 40, 0), drawn(both, 100, 1)
+
+    def truths(architectures: Sequence[Architecture]) -> FloatArray:
+        costs = {"fp32": device_ms, "int8": int8_ms}
+        return np.array([sum(map(costs[str(a["precision"])], both.layers(a))) for a in architectures])
+
+    predictor = fit_additive(both, seen, truths(seen), target="made up", seed=0)
+    assert np.abs(predictor.predict(unseen).mean / truths(unseen) - 1).mean() < 0.05
 
 
 def test_merged_layers_cost_nothing(space: Describer) -> None:

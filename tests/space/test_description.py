@@ -12,6 +12,7 @@ from nas.errors import CandidateError
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import POPULATION, QUANTITIES, TRACED_POPULATION, Describer, Descriptions, FloatArray
 from nas.space.layer import Layer
+from nas.space.parts.training_parts import with_precisions
 
 IMAGE = (3, 32, 32)
 ENTRY = Layer("conv", IMAGE, (8, 32, 32), macs=1000, params=100, kernel=3)
@@ -39,6 +40,15 @@ class Switches:
             layers.append(Layer("conv", (8, 32, 32), (16, 16, 16), 10 * kernel, kernel, kernel, stride=2))
             layers.append(Layer("pool", (16, 16, 16), (16,)))
         return layers
+
+
+class OwnPrecision:
+    """A space with a choice of its own that is called like the one of recipes."""
+
+    choices = (Choice("precision", ("fp32", "int8")),)
+
+    def build(self, architecture: Architecture) -> Any:
+        raise NotImplementedError
 
 
 @pytest.fixture
@@ -98,6 +108,22 @@ def test_layers_of_one_group_share_its_sums() -> None:
     descriptions = describer.describe([SHORT])
     assert quantity(descriptions, "count").tolist() == [[3]]
     assert quantity(descriptions, "macs").tolist() == [[3000]]
+
+
+def test_layers_in_a_chosen_precision_have_groups_of_their_own() -> None:
+    """Where the precision is no choice, it is empty, and a choice of the space's own by that name does not count."""
+    switches = Switches()
+    space = with_precisions(switches, ("fp32", "int8"))
+    describer = Describer(space, lambda architecture: switches.layers(architecture.without(["precision"])))
+    assert describer.precisions == ("fp32", "int8")
+    both = [Architecture({**SHORT, "precision": each}) for each in describer.precisions]
+    descriptions = describer.describe(both)
+    assert [group.precision for group in descriptions.groups] == ["fp32", "int8"]
+    assert quantity(descriptions, "macs").tolist() == [[1000, 0], [0, 1000]]
+    plain = Describer(switches, switches.layers)
+    assert plain.precisions == ("",)
+    assert [group.precision for group in plain.describe([SHORT]).groups] == [""]
+    assert Describer(OwnPrecision(), lambda _: [ENTRY]).precisions == ("",)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Non-negative costs of layers that add up, with three terms for each layer, from the coarsest to the finest.
 
 A layer costs something by its kind, by its kernel and sharing, and by its group. The last two are shrunk to zero, as in
-hierarchical regression (Gelman and Hill, 2006), so a group with few samples costs what its kind does.
+hierarchical regression (Gelman and Hill, 2006), so a group with few samples costs what its kind does. Where networks
+choose their precision, a layer in another one is of another kind.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ IndexArray = npt.NDArray[np.int64]
 Place = tuple[int, Hashable]
 
 _LEVELS: tuple[Callable[[LayerGroup], Hashable], ...] = (
-    lambda group: group.kind,
-    lambda group: (group.kind, group.sharing, group.kernel),
+    lambda group: (group.kind, group.precision),
+    lambda group: (group.kind, group.precision, group.sharing, group.kernel),
     lambda group: group,
 )
 _NNLS_STEPS = 30

@@ -34,10 +34,9 @@ from nas.prediction.layers.layer_regression import (
 from nas.prediction.layers.segments import segments_of
 from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import Given
-from nas.space.architecture import Architecture, Option
+from nas.space.architecture import Architecture
 from nas.space.description import QUANTITIES, Describer, LayerGroup, group_of, quantities_of
 from nas.space.layer import Layer
-from nas.space.parts.training_parts import PRECISION
 from nas.values.profiled_network import ProfiledNetwork
 
 OWN, ELSEWHERE = "profiles of networks", "profiles of networks of other spaces"
@@ -79,8 +78,11 @@ class _Parts:
     owners: IndexArray
 
     @classmethod
-    def of(cls, networks: Sequence[ProfiledNetwork], merged: frozenset[str]) -> _Parts:
-        """Return the segments of networks, without layers of kinds that the runtime merges; of many, a part of them."""
+    def of(cls, networks: Sequence[ProfiledNetwork], merged: frozenset[str], precision: str = "") -> _Parts:
+        """Return the segments of networks, without layers of kinds that the runtime merges; of many, a part of them.
+
+        All ran in one ``precision``; the text is empty where that is no choice.
+        """
         found = [(n, network, each) for n, network in enumerate(networks) for each in segments_of(network)]
         found = [found[place] for place in _drawn(len(found), _MOST_SEGMENTS).tolist()]
         numbers: dict[tuple[Layer, LayerGroup], int] = {}
@@ -88,7 +90,7 @@ class _Parts:
         for row, (_, network, segment) in enumerate(found):
             for layer in segment.layers:
                 if layer.kind not in merged:
-                    key = layer, group_of(layer, network.layers[0])
+                    key = layer, group_of(layer, network.layers[0], precision)
                     places.append((row, numbers.setdefault(key, len(numbers))))
         groups = {group: number for number, group in enumerate(dict.fromkeys(group for _, group in numbers))}
         group_numbers = np.array([groups[group] for _, group in numbers], dtype=np.int64)
@@ -140,22 +142,19 @@ class _Parts:
 class _Profiled:
     """The costs by all profiles, and those of profiled networks by the others' profiles; none is below ``least_ms``.
 
-    ``costs`` are those of layers by precision where that is a choice, and else those of None.
+    Where the precision is a choice, each has ``costs`` of its own, and layers in another one cost nothing in these.
     """
 
     space: Describer
-    costs: Mapping[Option | None, LayerCosts]
+    costs: Sequence[LayerCosts]
     least_ms: float
     unseen: Mapping[Architecture, float] = field(default_factory=dict)
 
     def logs(self, architectures: Sequence[Architecture]) -> FloatArray:
         """Return logarithms of the costs in milliseconds, shape (N,)."""
         described = self.space.describe(architectures)
-        sums = np.zeros(len(architectures))
-        for precision, costs in self.costs.items():
-            rows = np.array([_ran_in(precision, each) for each in architectures], dtype=np.bool_)
-            sums[rows] = costs.sums(described.take(rows))
-        found = [self.unseen.get(each, own) for each, own in zip(architectures, sums.tolist(), strict=True)]
+        sums = np.sum([costs.sums(described) for costs in self.costs], axis=0).tolist()
+        found = [self.unseen.get(each, own) for each, own in zip(architectures, sums, strict=True)]
         logs: FloatArray = np.log(np.maximum(found, self.least_ms))
         return logs
 
@@ -175,38 +174,35 @@ def profiled_costs(
     # The same network may be in another space too, or in an edited one: it must not tell of itself.
     known = {network.layers for network in networks if network.architecture is not None}
     elsewhere = [network for network in networks if network.architecture is None and network.layers not in known]
-    precisions = next((each.options for each in space.choices if each.is_of_deployment and each.name == PRECISION), ())
     found = []
-    by_profiles = _of_own(space, own, precisions or (None,))
+    by_profiles = _of_own(space, own)
     if by_profiles is not None:
         found.append(Given(OWN, by_profiles.logs, is_cost=True))
-    parts_elsewhere = None if precisions else _parts_elsewhere(tuple(elsewhere), space.merged)
+    parts_elsewhere = _parts_elsewhere(tuple(elsewhere), space.merged) if space.precisions == ("",) else None
     if parts_elsewhere is not None:
         least_ms, costs = parts_elsewhere
-        found.append(Given(ELSEWHERE, _Profiled(space, {None: costs}, least_ms).logs, is_cost=True))
+        found.append(Given(ELSEWHERE, _Profiled(space, [costs], least_ms).logs, is_cost=True))
     return found
 
 
-def _of_own(
-    space: Describer, networks: Sequence[ProfiledNetwork], precisions: Sequence[Option | None]
-) -> _Profiled | None:
-    """Return what architectures cost by profiles of their own space; None if those of a precision are too few."""
-    costs: dict[Option | None, LayerCosts] = {}
+def _of_own(space: Describer, networks: Sequence[ProfiledNetwork]) -> _Profiled | None:
+    """Return what architectures cost by profiles of their own space; None if those in a precision are too few."""
+    costs: list[LayerCosts] = []
     unseen: dict[Architecture, float] = {}
     least_ms = math.inf
-    for precision in precisions:
-        ran = [each for each in networks if each.architecture is not None and _ran_in(precision, each.architecture)]
-        parts = _Parts.of(ran, space.merged)
+    for precision in space.precisions:
+        ran = [network for network in networks if _precision(space, network) == precision]
+        parts = _Parts.of(ran, space.merged, precision)
         if len(parts.networks) < _FEWEST:
             return None
-        costs[precision] = parts.fit()
+        costs.append(parts.fit())
         unseen |= _unseen(space, ran, parts)
         least_ms = min(least_ms, _LEAST_COST * float(parts.of_ms.min()))
     return _Profiled(space, costs, least_ms, unseen)
 
 
-def _ran_in(precision: Option | None, architecture: Architecture) -> bool:
-    return precision is None or architecture.get(PRECISION) == precision
+def _precision(space: Describer, network: ProfiledNetwork) -> str | None:
+    return None if network.architecture is None else space.precision_of(network.architecture)
 
 
 def _unseen(space: Describer, own: Sequence[ProfiledNetwork], parts: _Parts) -> dict[Architecture, float]:
