@@ -8,6 +8,7 @@ predictor learns from some of them, and predicts those that are never among its 
 
 - without profiles,
 - with those of its samples, as in a search,
+- with those of its samples and of ``--earlier`` others, as if an earlier search of this space had measured these,
 - with those of its samples, and of all networks of the spaces named before, as if they had been searched first.
 
 All get the same samples. With several precisions, there are also lines for each space in which the precision is a
@@ -22,7 +23,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +101,27 @@ def measured(place: Place, count: int, settings: BenchSettings) -> Measured:
 
 
 def scores(
-    place: Place, found: Measured, before: Sequence[ProfiledNetwork], samples: Sequence[int], seeds: int
+    place: Place, found: Measured, before: Sequence[ProfiledNetwork], samples: Sequence[int], earlier: int, seeds: int
 ) -> list[dict[str, Any]]:
     """Return for each number of samples, and each kind of knowledge, the means over seeds."""
     plain = place.describer()
     architectures, values = list(found), np.array([each.median for each in found.values()])
-    networks = {a: network for a, each in found.items() if (network := profiled_network(each, a)) is not None}
+    networks = {a: network for a, each in found.items() if (network := profiled_network(each, a, is_of_run=True))}
     fit, told = load_predictor("stacked"), []
     for count in samples:
         by_kind: dict[str, list[tuple[float, ...]]] = {}
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(len(architectures))
-            seen, fresh = order[:count], order[max(samples) :]
+            seen, others, fresh = order[:count], order[max(samples) :][:earlier], order[max(samples) + earlier :]
             chosen = [architectures[index] for index in seen.tolist()]
             describer = as_executed(plain, {a: {LATENCY: found[a]} for a in chosen})
             own = [networks[a] for a in chosen if a in networks]
-            kinds = {"none": [], "own": own} | ({"own and before": [*own, *before]} if before else {})
+            kinds = {"none": [], "own": own}
+            if len(place.precisions) == 1:
+                ran = [networks[a] for index in others.tolist() if (a := architectures[index]) in networks]
+                kinds[f"own and {earlier} earlier"] = [*own, *(replace(each, is_of_run=False) for each in ran)]
+            if before:
+                kinds["own and other spaces"] = [*own, *before]
             for kind, known in kinds.items():
                 predictor = fit(
                     describer,
@@ -160,12 +166,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--precisions", type=names, default=("fp32", "int8"))
     parser.add_argument("--networks", type=positive, default=100, help="networks to measure of each (default: 100)")
     parser.add_argument("--samples", type=_counts, default=(5, 10, 20, 30), help="such as 5,10,20,30")
+    parser.add_argument("--earlier", type=positive, default=30, help="networks of an earlier search (default: 30)")
     parser.add_argument("--seeds", type=positive, default=10, help="draws of samples (default: 10)")
     parser.add_argument("--rounds", type=positive, default=15, help="most sessions of each network (default: 15)")
     parser.add_argument("--out", type=Path, required=True, help="the file of measurements, as JSON")
     given = parser.parse_args(arguments)
-    if given.networks <= max(given.samples):
-        parser.error(f"--networks must be more than the most samples, {max(given.samples)}, but got {given.networks}.")
+    apart = max(given.samples) + given.earlier
+    if given.networks <= apart:
+        parser.error(
+            f"--networks must be more than the most samples and earlier networks, {apart}, but got {given.networks}."
+        )
     kept: dict[str, Any] = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else {}
     kept.setdefault("processor", processor_name())
     settings = BenchSettings(max_rounds=given.rounds, rounds=min(given.rounds, BenchSettings().rounds))
@@ -180,14 +190,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 kept[place.name] = [[dict(a), each.to_json()] for a, each in new.items()]
                 nas.write_aside(given.out, json.dumps(kept).encode())
             found = {Architecture(choices): Measurement.from_json(each) for choices, each in kept[place.name]}
-            told += scores(place, found, before, given.samples, given.seeds)
-            elsewhere = (profiled_network(each, None) for each in found.values())
+            told += scores(place, found, before, given.samples, given.earlier, given.seeds)
+            elsewhere = (profiled_network(each, None, is_of_run=False) for each in found.values())
             before += [network for network in elsewhere if network is not None]
             chosen = {Architecture({**a, PRECISION: precision}): each for a, each in found.items()}
             by_choice.setdefault(Place(space, shape, tuple(given.precisions)), {}).update(chosen)
     if len(given.precisions) > 1:
         for place, found in by_choice.items():
-            told += scores(place, found, [], given.samples, given.seeds)
+            told += scores(place, found, [], given.samples, given.earlier, given.seeds)
     print(table(told))
 
 

@@ -93,6 +93,7 @@ def device_of_run(
     describer = as_executed(
         Describer(parts.space, lambda part: look.layers(given.completed(part.without(deployed)))), measurements
     )
+    profiled = profiled_among(measurements)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,
@@ -102,7 +103,7 @@ def device_of_run(
         _sources(recipe, store, identity, kept),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
         values.get(LATENCY, {}),
-        [*profiled_among(measurements), *_profiled_elsewhere(recipe, store, identity, benches)],
+        [*profiled, *_profiled_earlier(recipe, store, identity, profiled, benches)],
     )
 
 
@@ -153,13 +154,18 @@ def _medians(
     return values
 
 
-def _profiled_elsewhere(
-    recipe: Recipe, store: MeasurementStore, identity: str, benches: Sequence[BenchUsed]
+def _profiled_earlier(
+    recipe: Recipe,
+    store: MeasurementStore,
+    identity: str,
+    own: Sequence[ProfiledNetwork],
+    benches: Sequence[BenchUsed],
 ) -> list[ProfiledNetwork]:
-    """Networks of other spaces on the target of the run, as in the search."""
+    """Networks of other runs on the target of this one, as in the search."""
     if not benches or recipe.precisions:
         return []
-    return store.profiled(LATENCY, target_part(benches[-1].fingerprint), without=identity)
+    known = {network.layers for network in own}
+    return store.profiled(LATENCY, target_part(benches[-1].fingerprint), identity, without=known)
 
 
 def _sources(

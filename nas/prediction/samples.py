@@ -47,7 +47,7 @@ class Samples:
     """Measured values of one metric on one target, shape (N,), with everything else that a predictor may learn from.
 
     ``measured`` counts all measurements. If it exceeds N, the samples are a random part of them. ``profiled`` are
-    networks of this space and others that tell what layers cost.
+    networks of this run and earlier ones that tell what layers cost.
     """
 
     metric: Metric

@@ -173,27 +173,32 @@ class Fitting:
                 )
 
     def _fitted_to(self, measurements: Mapping[Architecture, Mapping[str, Measurement]]) -> dict[str, Predictor]:
-        """Return a predictor of each measured metric that has enough values."""
+        """Return a predictor of each measured metric that has enough values.
+
+        An architecture that this run measured tells nothing by an earlier run, so that it can be left out.
+        """
         beliefs = self._state.beliefs
+        own = {network.layers for network in profiled_among(beliefs.measurements)}
         return fitted_predictors(
             self._state.recipe,
             beliefs.device_describer,
             measurements,
             beliefs.measured_metrics,
             self._sources_of,
-            self._profiled_elsewhere,
+            [network for network in self._profiled_earlier if network.layers not in own],
         )
 
     @cached_property
-    def _profiled_elsewhere(self) -> list[ProfiledNetwork]:
-        """Profiled networks of other spaces on this target; none for several precisions. They are looked up once."""
+    def _profiled_earlier(self) -> list[ProfiledNetwork]:
+        """Networks of earlier runs on this target; none for several precisions. They are looked up once."""
         state, resolved = self._state, self._state.resolved
         if resolved.store is None or resolved.measurer.fingerprint is None or state.recipe.precisions:
             return []
+        own = {network.layers for network in profiled_among(state.beliefs.measurements)}
         space = space_identity(resolved.space, resolved.signature)
-        found = resolved.store.profiled(LATENCY, target_part(resolved.measurer.fingerprint), without=space)
+        found = resolved.store.profiled(LATENCY, target_part(resolved.measurer.fingerprint), space, without=own)
         if found:
-            state.progress.say(f"{len(found)} networks of other spaces were profiled on this target before")
+            state.progress.say(f"earlier runs on this target tell what layers cost: {len(found)} profiled networks")
         return found
 
     def _sources_of(self, metric: str) -> list[Source]:
@@ -217,11 +222,11 @@ def fitted_predictors(
     measurements: Mapping[Architecture, Mapping[str, Measurement]],
     metrics: Sequence[str],
     sources_of: Callable[[str], Sequence[Source]],
-    profiled_elsewhere: Sequence[ProfiledNetwork] = (),
+    profiled_earlier: Sequence[ProfiledNetwork] = (),
 ) -> dict[str, Predictor]:
     """Return a predictor of each of ``metrics`` that has enough values, by the recipe's method.
 
-    ``sources_of`` returns values of a metric on other targets. ``profiled_elsewhere`` are networks of other spaces on
+    ``sources_of`` returns values of a metric on other targets. ``profiled_earlier`` are networks of earlier runs on
     this target; with the profiles among ``measurements``, they tell the latency's predictor what layers cost.
     Energy is power times time: where both are measured, the energy's predictor is given the predicted latency.
     """
@@ -237,7 +242,7 @@ def fitted_predictors(
             latency_samples = list(values)
         given = []
         if name == LATENCY:
-            given += profiled_costs(describer, values, [*profiled_among(measurements), *profiled_elsewhere])
+            given += profiled_costs(describer, values, [*profiled_among(measurements), *profiled_earlier])
         if name == "energy_mj" and LATENCY in fitted:
             given.append(given_by(LATENCY, fitted[LATENCY], latency_samples))
         fitted[name] = fit_guarded(

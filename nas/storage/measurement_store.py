@@ -33,7 +33,7 @@ LOCKED_S = 60.0
 LEAST_OF_A_SOURCE = 20
 """A target with fewer measured architectures than this is no source to learn from."""
 MOST_PROFILED = 200
-"""The most profiled networks of other spaces to learn from."""
+"""The most networks that were profiled earlier to learn from."""
 PROFILED = "profiled_"
 """What the name of a doubtful metric begins with whose profile alone is kept."""
 _SCHEMA = (
@@ -129,28 +129,31 @@ class MeasurementStore:
             if len(each) >= LEAST_OF_A_SOURCE and (last := next(reversed(each.values())))
         ]
 
-    def profiled(self, metric: str, fingerprint: str, *, without: str) -> list[ProfiledNetwork]:
-        """Return networks of other spaces whose ``metric``, a latency, was measured and profiled on a target.
+    def profiled(
+        self, metric: str, fingerprint: str, space: str, *, without: Collection[tuple[Layer, ...]]
+    ) -> list[ProfiledNetwork]:
+        """Return networks of other runs whose ``metric``, a latency, was measured and profiled on a target.
 
-        ``fingerprint`` identifies the target's hardware and versions, without its reference speed. ``without`` is the
-        ``space_identity`` of the space that is left out. There are ``MOST_PROFILED`` at most, the newest ones.
+        ``fingerprint`` identifies the target's hardware and versions, without its reference speed. Those of the space
+        whose ``space_identity`` is ``space`` have their architectures. Networks of layers that are in ``without`` are
+        left out. There are ``MOST_PROFILED`` at most, the newest ones.
 
         Raises:
             TargetError: the file is no store of this program.
         """
         if self._fresh or not self._path.is_file():
             return []
-        space, target = f"{without}-", f"{fingerprint}-"
-        where = (
-            "substr(fingerprint, 1, ?) = ? AND substr(space, 1, ?) <> ? AND metric IN (?, ?) AND choices IS NOT NULL"
-            " AND body LIKE ?"
-        )
-        values = len(target), target, len(space), space, metric, PROFILED + metric, f'%"{PROFILE}"%'
+        target = f"{fingerprint}-"
+        where = "substr(fingerprint, 1, ?) = ? AND metric IN (?, ?) AND choices IS NOT NULL AND body LIKE ?"
+        values = len(target), target, metric, PROFILED + metric, f'%"{PROFILE}"%'
         found: dict[tuple[str, str], ProfiledNetwork] = {}
-        for row in self._rows(where, *values, newest=2 * MOST_PROFILED):
+        for row in self._rows(where, *values, newest=2 * (MOST_PROFILED + len(without))):
             measurement = None if (row.space, row.architecture) in found else row.measurement
-            network = None if measurement is None else profiled_network(measurement, None)
-            if network is not None and len(found) < MOST_PROFILED:
+            if measurement is None:
+                continue
+            architecture = row.settled if row.space.startswith(f"{space}-") else None
+            network = profiled_network(measurement, architecture, is_of_run=False)
+            if network is not None and network.layers not in without and len(found) < MOST_PROFILED:
                 found[row.space, row.architecture] = network
         return list(found.values())
 
@@ -169,7 +172,7 @@ class MeasurementStore:
     def add(self, fingerprint: str, space: str, architecture: Architecture, found: Mapping[str, Measurement]) -> None:
         """Keep measurements, all or none. Those with a flag are left out: a doubt must not outlive its run.
 
-        The profile of a doubtful latency is kept all the same for other spaces, under a name of its own, because some
+        The profile of a doubtful latency is kept all the same for later runs, under a name of its own, because some
         per cent of a latency are no doubt about its parts.
 
         Raises:

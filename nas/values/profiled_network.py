@@ -25,13 +25,14 @@ MOST_OPERATORS = 1000
 class ProfiledNetwork:
     """A measured network, its layers in the order in which they run, and its operators in theirs.
 
-    ``architecture`` is None for a network of another space.
+    ``architecture`` is None for a network of another space, and ``is_of_run`` is False for one of another run.
     """
 
     layers: tuple[Layer, ...]
     operators: tuple[LayerTime, ...]
     latency_ms: float
     architecture: Architecture | None = None
+    is_of_run: bool = False
 
     def __repr__(self) -> str:
         return f"ProfiledNetwork of {len(self.layers)} layers and {len(self.operators)} operators"
@@ -57,11 +58,13 @@ def profiled_among(measurements: Mapping[Architecture, Mapping[str, Measurement]
     ran = {(precision_of(architecture), each.target) for architecture, each in found.items()}
     if len(ran) > len({precision for precision, _ in ran}):
         return []
-    networks = (profiled_network(each, architecture) for architecture, each in found.items())
+    networks = (profiled_network(each, architecture, is_of_run=True) for architecture, each in found.items())
     return [network for network in networks if network is not None]
 
 
-def profiled_network(latency: Measurement, architecture: Architecture | None) -> ProfiledNetwork | None:
+def profiled_network(
+    latency: Measurement, architecture: Architecture | None, *, is_of_run: bool
+) -> ProfiledNetwork | None:
     """Return the network behind a measured latency; None if it was not profiled, or not in a form that is known."""
     told = latency.conditions.get(PROFILE)
     if not isinstance(told, Mapping):
@@ -73,4 +76,4 @@ def profiled_network(latency: Measurement, architecture: Architecture | None) ->
         return None
     if any(fault_of(layer) is not None for layer in layers):
         return None
-    return ProfiledNetwork(tuple(layers), tuple(operators), latency.median, architecture)
+    return ProfiledNetwork(tuple(layers), tuple(operators), latency.median, architecture, is_of_run)

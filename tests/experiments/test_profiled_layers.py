@@ -56,17 +56,18 @@ def test_profiles_are_compared_on_the_same_samples(
     monkeypatch.setattr(profiled_layers, "measured", made_up)
     out = tmp_path / "profiled.json"
     asked = ["--spaces", "mobilenet:1x8x8,mobilenet:1x12x12", "--precisions", "fp32", "--networks", "40"]
-    asked += ["--samples", "5", "--seeds", "2", "--out", str(out)]
+    asked += ["--samples", "5", "--earlier", "10", "--seeds", "2", "--out", str(out)]
     main(asked)
     first = capsys.readouterr().out
     found = rows_of(first)
     small, large = "mobilenet, 1×8×8, fp32", "mobilenet, 1×12×12, fp32"
     assert list(found) == [
-        *((small, "5", kind) for kind in ("none", "own")),
-        *((large, "5", kind) for kind in ("none", "own", "own and before")),
+        *((small, "5", kind) for kind in ("none", "own", "own and 10 earlier")),
+        *((large, "5", kind) for kind in ("none", "own", "own and 10 earlier", "own and other spaces")),
     ]
     assert found[small, "5", "own"][1] > found[small, "5", "none"][1]
-    assert found[large, "5", "own and before"][1] >= found[large, "5", "none"][1]
+    assert found[small, "5", "own and 10 earlier"][1] > found[small, "5", "none"][1]
+    assert found[large, "5", "own and other spaces"][1] >= found[large, "5", "none"][1]
     monkeypatch.setattr(profiled_layers, "measured", lambda *rest: pytest.fail("it was measured again"))
     main(asked)
     assert capsys.readouterr().out == first
@@ -79,7 +80,7 @@ def test_a_choice_of_precision_is_learned_from_all_of_them(
     """Each precision has costs of its own, which profiles tell with fewer samples."""
     monkeypatch.setattr(profiled_layers, "measured", made_up)
     asked = ["--spaces", "mobilenet:1x8x8", "--precisions", "fp32,int8", "--networks", "40", "--samples", "10"]
-    main([*asked, "--seeds", "2", "--out", str(tmp_path / "profiled.json")])
+    main([*asked, "--earlier", "10", "--seeds", "2", "--out", str(tmp_path / "profiled.json")])
     found = rows_of(capsys.readouterr().out)
     both = "mobilenet, 1×8×8, fp32 or int8"
     assert [place for place, _, kind in found if kind == "own"] == [
@@ -95,13 +96,16 @@ def test_networks_are_measured_here_with_their_profiles() -> None:
     settings = BenchSettings(rounds=2, max_rounds=2, precision=100.0, seconds_per_round=0.01, min_samples=3)
     found = measured(Place("mobilenet", (1, 8, 8), ("fp32",)), 3, settings)
     assert len(found) == 3
-    assert all(profiled_network(each, None) is not None for each in found.values())
+    assert all(profiled_network(each, None, is_of_run=True) is not None for each in found.values())
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--networks", "30"], "--networks must be more than the most samples, 30, but got 30"),
+        (
+            ["--networks", "60"],
+            "--networks must be more than the most samples and earlier networks, 60, but got 60",
+        ),
         (["--spaces", "mobilenet"], "must be spaces with shapes, such as mobilenet:1x28x28, but got 'mobilenet'"),
         (["--samples", "4,10"], "must be numbers of at least 5, such as 5,10, but got '4,10'"),
     ],

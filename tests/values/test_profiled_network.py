@@ -35,7 +35,7 @@ def test_a_network_comes_back_through_json() -> None:
     """Layers and operators come back as they were, but for the operators' names."""
     kept = Measurement.from_json(json.loads(json.dumps(latency(profile_of(LAYERS, OPERATORS)).to_json())))
     nameless = tuple(LayerTime("", each.kind, each.ms, each.elements) for each in OPERATORS)
-    found = profiled_network(kept, NARROW)
+    found = profiled_network(kept, NARROW, is_of_run=True)
     assert found is not None
     assert (found.layers, found.operators, found.latency_ms, found.architecture) == (LAYERS, nameless, 0.6, NARROW)
 
@@ -62,7 +62,7 @@ def test_networks_without_operators_or_with_too_many_have_no_profile() -> None:
 )
 def test_what_is_in_no_known_form_tells_nothing(told: object) -> None:
     """Another version may write another form, and a row may be changed by hand."""
-    assert profiled_network(latency({PROFILE: told}), NARROW) is None
+    assert profiled_network(latency({PROFILE: told}), NARROW, is_of_run=True) is None
 
 
 def test_networks_on_several_targets_are_none() -> None:

@@ -165,33 +165,35 @@ def profiled_costs(
 ) -> list[Given]:
     """Return what every architecture costs by profiles of this space, and then by those of others, if there are any.
 
-    Networks of this space that are not among the ``samples`` are left out, so that a fit to fewer samples knows less.
-    The costs of a profiled sample come from the other samples' profiles, since other architectures have none. Where the
-    precision is a choice, other spaces' networks are left out, and nothing is told before each precision has profiles.
+    Networks of this run that are not among the ``samples`` are left out, so that a fit to fewer samples knows less. The
+    costs of a sample come from the other networks' profiles, since other architectures have none. Where the precision
+    is a choice, networks of other runs are left out, and nothing is told before each precision has profiles.
     """
     sampled = set(samples)
-    own = _affordable([network for network in networks if network.architecture in sampled])
-    # The same network may be in another space too, or in an edited one: it must not tell of itself.
-    known = {network.layers for network in networks if network.architecture is not None}
-    elsewhere = [network for network in networks if network.architecture is None and network.layers not in known]
+    # The same network may have run earlier, in this space or another: it must not tell of itself.
+    known = {network.layers for network in networks if network.is_of_run}
+    others = [each for each in networks if not each.is_of_run and each.layers not in known]
+    if space.precisions != ("",):
+        others = []
+    own = [each for each in networks if each.is_of_run and each.architecture in sampled]
     found = []
-    by_profiles = _of_own(space, own)
-    if by_profiles is not None:
-        found.append(Given(OWN, by_profiles.logs, is_cost=True))
-    parts_elsewhere = _parts_elsewhere(tuple(elsewhere), space.merged) if space.precisions == ("",) else None
-    if parts_elsewhere is not None:
-        least_ms, costs = parts_elsewhere
+    of_space = _of_space(space, [*own, *(each for each in others if each.architecture is not None)])
+    if of_space is not None:
+        found.append(Given(OWN, of_space.logs, is_cost=True))
+    elsewhere = _elsewhere(tuple(each for each in others if each.architecture is None), space.merged)
+    if elsewhere is not None:
+        least_ms, costs = elsewhere
         found.append(Given(ELSEWHERE, _Profiled(space, [costs], least_ms).logs, is_cost=True))
     return found
 
 
-def _of_own(space: Describer, networks: Sequence[ProfiledNetwork]) -> _Profiled | None:
-    """Return what architectures cost by profiles of their own space; None if those in a precision are too few."""
+def _of_space(space: Describer, networks: Sequence[ProfiledNetwork]) -> _Profiled | None:
+    """Return what architectures cost by profiles of their space; None if those in a precision are too few."""
     costs: list[LayerCosts] = []
     unseen: dict[Architecture, float] = {}
     least_ms = math.inf
     for precision in space.precisions:
-        ran = [network for network in networks if _precision(space, network) == precision]
+        ran = _affordable([network for network in networks if _precision(space, network) == precision])
         parts = _Parts.of(ran, space.merged, precision)
         if len(parts.networks) < _FEWEST:
             return None
@@ -205,18 +207,20 @@ def _precision(space: Describer, network: ProfiledNetwork) -> str | None:
     return None if network.architecture is None else space.precision_of(network.architecture)
 
 
-def _unseen(space: Describer, own: Sequence[ProfiledNetwork], parts: _Parts) -> dict[Architecture, float]:
-    """Return what each profiled network costs by the profiles of others."""
-    numbers = parts.networks
+def _unseen(space: Describer, networks: Sequence[ProfiledNetwork], parts: _Parts) -> dict[Architecture, float]:
+    """Return what each network of the run costs by the profiles of others."""
+    numbers = np.array([number for number in parts.networks.tolist() if networks[number].is_of_run], dtype=np.int64)
     found: dict[Architecture, float] = {}
+    if not len(numbers):
+        return found
     for fold in np.array_split(np.random.default_rng(0).permutation(numbers), min(_FOLDS, len(numbers))):
-        names = [name for number in fold.tolist() if (name := own[number].architecture) is not None]
+        names = [name for number in fold.tolist() if (name := networks[number].architecture) is not None]
         found.update(zip(names, parts.fit(fold).sums(space.describe(names)).tolist(), strict=True))
     return found
 
 
 @lru_cache(maxsize=8)
-def _parts_elsewhere(networks: tuple[ProfiledNetwork, ...], merged: frozenset[str]) -> tuple[float, LayerCosts] | None:
+def _elsewhere(networks: tuple[ProfiledNetwork, ...], merged: frozenset[str]) -> tuple[float, LayerCosts] | None:
     """Return the least credible and the fitted costs by profiles of other spaces; None if none of these is understood.
 
     They are the same in every fit of a search, so they are kept.

@@ -29,7 +29,11 @@ def cost_ms(layer: Layer) -> float:
 
 
 def profiled(
-    architectures: Sequence[Architecture], *, of_another_space: bool = False, tells_elements: bool = True
+    architectures: Sequence[Architecture],
+    *,
+    of_another_space: bool = False,
+    of_another_run: bool = False,
+    tells_elements: bool = True,
 ) -> list[ProfiledNetwork]:
     """Return networks with their operators, of which each takes the profiler 0.003 ms more than it does."""
     found = []
@@ -43,7 +47,8 @@ def profiled(
         if not tells_elements:
             operators = tuple(LayerTime("", each.kind, each.ms) for each in operators)
         latency_ms = sum(map(cost_ms, ran))
-        found.append(ProfiledNetwork(layers, operators, latency_ms, None if of_another_space else architecture))
+        known = None if of_another_space else architecture
+        found.append(ProfiledNetwork(layers, operators, latency_ms, known, not (of_another_space or of_another_run)))
     return found
 
 
@@ -74,6 +79,7 @@ def test_a_sample_s_own_profile_is_left_out() -> None:
         ),
         networks[0].latency_ms,
         seen[0],
+        True,
     )
     (after,) = profiled_costs(SPACE, seen, [spoilt, *networks[1:]])
     assert after.values(seen[:1]) == pytest.approx(before.values(seen[:1]))
@@ -103,6 +109,7 @@ def in_precision(networks: Sequence[ProfiledNetwork], precision: str, factor: fl
             tuple(LayerTime("", one.kind, factor * one.ms, one.elements) for one in each.operators),
             factor * each.latency_ms,
             Architecture({**(each.architecture or {}), "precision": precision}),
+            True,
         )
         for each in networks
     ]
@@ -123,17 +130,17 @@ def test_each_precision_has_costs_of_its_own() -> None:
 
 
 def test_precisions_are_told_apart_only_when_each_has_profiles() -> None:
-    """Costs in one precision tell nothing of another, and other spaces' networks ran in one of them alone."""
+    """Costs in one precision tell nothing of another, and earlier networks ran in one of them alone."""
     networks = in_precision(profiled(drawn(8, seed=0)), "fp32", 1.0)
     networks += in_precision(profiled(drawn(1, seed=3)), "int8", 0.3)
     seen = [network.architecture for network in networks if network.architecture is not None]
-    elsewhere = profiled(drawn(6, seed=2), of_another_space=True)
-    assert profiled_costs(IN_TWO_PRECISIONS, seen, [*networks, *elsewhere]) == []
+    earlier = profiled(drawn(6, seed=2), of_another_space=True)
+    assert profiled_costs(IN_TWO_PRECISIONS, seen, [*networks, *earlier]) == []
 
 
 def test_both_kinds_of_profiles_are_told_apart() -> None:
-    seen, elsewhere = drawn(6, seed=0), drawn(6, seed=2)
-    found = profiled_costs(SPACE, seen, [*profiled(elsewhere, of_another_space=True), *profiled(seen)])
+    seen, earlier = drawn(6, seed=0), drawn(6, seed=2)
+    found = profiled_costs(SPACE, seen, [*profiled(earlier, of_another_space=True), *profiled(seen)])
     assert [given.name for given in found] == [OWN, ELSEWHERE]
 
 
@@ -141,7 +148,7 @@ def test_nothing_is_told_without_a_profile_that_is_understood() -> None:
     seen = drawn(6, seed=0)
     assert profiled_costs(SPACE, seen, []) == []
     assert profiled_costs(SPACE, seen, profiled(seen, tells_elements=False)) == []
-    assert profiled_costs(SPACE, seen, [ProfiledNetwork((), (), 1.0)]) == []
+    assert profiled_costs(SPACE, seen, [ProfiledNetwork((), (), 1.0, None, False)]) == []
 
 
 def test_kinds_that_the_runtime_merges_cost_nothing() -> None:
@@ -152,8 +159,19 @@ def test_kinds_that_the_runtime_merges_cost_nothing() -> None:
     assert np.abs(np.exp(given.values(fresh)) / truths(fresh) - 1).mean() < 0.05
 
 
-def test_a_network_of_an_edited_space_does_not_tell_of_itself() -> None:
-    """The same networks, kept by another identity of their space, are no networks of another space."""
+def test_networks_of_earlier_runs_of_the_space_count_as_its_own() -> None:
+    """They make the estimate of few samples better, and also give one where no sample has a profile."""
+    seen, earlier, fresh = drawn(3, seed=0), drawn(20, seed=2), drawn(80, seed=1)
+    (alone,) = profiled_costs(SPACE, seen, profiled(seen))
+    (both,) = profiled_costs(SPACE, seen, [*profiled(seen), *profiled(earlier, of_another_run=True)])
+    (without,) = profiled_costs(SPACE, seen, profiled(earlier, of_another_run=True))
+    errors = [np.abs(np.exp(each.values(fresh)) / truths(fresh) - 1).mean() for each in (alone, both, without)]
+    assert max(errors[1:]) < 0.5 * errors[0]
+    assert without.name == both.name == OWN
+
+
+def test_a_network_that_ran_earlier_does_not_tell_of_itself() -> None:
+    """The same networks, kept by an earlier run, are left out among its networks."""
     seen = drawn(6, seed=0)
     twins = profiled(seen, of_another_space=True)
     assert [each.name for each in profiled_costs(SPACE, seen, [*profiled(seen), *twins])] == [OWN]
@@ -163,6 +181,8 @@ def test_a_network_of_an_edited_space_does_not_tell_of_itself() -> None:
     both = profiled_costs(SPACE, seen, [*profiled(seen), *twins, *fresh])
     assert [each.name for each in both] == [OWN, ELSEWHERE]
     assert both[0].values(seen).tolist() == alone.values(seen).tolist()
+    (again,) = profiled_costs(SPACE, seen, [*profiled(seen), *profiled(seen, of_another_run=True)])
+    assert again.values(seen).tolist() == alone.values(seen).tolist()
 
 
 def test_layers_without_elements_are_coped_with() -> None:
@@ -174,6 +194,8 @@ def test_layers_without_elements_are_coped_with() -> None:
             (Layer("conv", (3, 8, 8), (4, 8, 8), macs=1728), empty, Layer("linear", (4,), (4,), macs=16)),
             (LayerTime("", "Conv", 1.0, 256), LayerTime("", "Gemm", 0.5, 4)),
             1.5,
+            None,
+            False,
         )
     ]
     (given,) = profiled_costs(SPACE, seen, odd)
