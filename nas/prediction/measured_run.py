@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError, did_you_mean
-from nas.hardware.bench import target_part
 from nas.hardware.bench_request import MEASURED_METRICS
+from nas.prediction.layers.earlier_profiles import earlier_profiles
 from nas.prediction.next_measurements import pool_of
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
@@ -28,7 +28,7 @@ from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
-from nas.values.profiled_network import LATENCY, ProfiledNetwork, profiled_among
+from nas.values.profiled_network import LATENCY, profiled_among
 
 
 def recipe_of_run(folder: Path) -> Recipe:
@@ -93,7 +93,7 @@ def device_of_run(
     describer = as_executed(
         Describer(parts.space, lambda part: look.layers(given.completed(part.without(deployed)))), measurements
     )
-    profiled = profiled_among(measurements)
+    profiled, fingerprint = profiled_among(measurements), benches[-1].fingerprint if benches else None
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,
@@ -103,7 +103,7 @@ def device_of_run(
         _sources(recipe, store, identity, kept),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
         values.get(LATENCY, {}),
-        [*profiled, *_profiled_earlier(recipe, store, identity, profiled, benches)],
+        [*profiled, *earlier_profiles(store, fingerprint, identity, describer, profiled)],
     )
 
 
@@ -152,20 +152,6 @@ def _medians(
     if not values:
         raise RecipeError(f"a predictor needs measured architectures, but the run {folder} has none.")
     return values
-
-
-def _profiled_earlier(
-    recipe: Recipe,
-    store: MeasurementStore,
-    identity: str,
-    own: Sequence[ProfiledNetwork],
-    benches: Sequence[BenchUsed],
-) -> list[ProfiledNetwork]:
-    """Networks of other runs on the target of this one, as in the search."""
-    if not benches or recipe.precisions:
-        return []
-    known = {network.layers for network in own}
-    return store.profiled(LATENCY, target_part(benches[-1].fingerprint), identity, without=known)
 
 
 def _sources(

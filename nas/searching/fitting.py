@@ -10,8 +10,8 @@ from typing import final
 import numpy as np
 
 from nas.errors import SpaceError
-from nas.hardware.bench import target_part
 from nas.prediction.guarded import fit_guarded
+from nas.prediction.layers.earlier_profiles import earlier_profiles
 from nas.prediction.layers.profiled_costs import profiled_costs
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, grounds_of, load_predictor
@@ -190,15 +190,17 @@ class Fitting:
 
     @cached_property
     def _profiled_earlier(self) -> list[ProfiledNetwork]:
-        """Networks of earlier runs on this target; none for several precisions. They are looked up once."""
-        state, resolved = self._state, self._state.resolved
-        if resolved.store is None or resolved.measurer.fingerprint is None or state.recipe.precisions:
+        """Networks of earlier runs on this target. They are looked up once."""
+        resolved, beliefs = self._state.resolved, self._state.beliefs
+        if resolved.store is None:
             return []
-        own = {network.layers for network in profiled_among(state.beliefs.measurements)}
-        space = space_identity(resolved.space, resolved.signature)
-        found = resolved.store.profiled(LATENCY, target_part(resolved.measurer.fingerprint), space, without=own)
+        own, space = profiled_among(beliefs.measurements), space_identity(resolved.space, resolved.signature)
+        fingerprint = resolved.measurer.fingerprint
+        found = earlier_profiles(resolved.store, fingerprint, space, beliefs.device_describer, own)
         if found:
-            state.progress.say(f"earlier runs on this target tell what layers cost: {len(found)} profiled networks")
+            self._state.progress.say(
+                f"earlier runs on this target tell what layers cost: {len(found)} profiled networks"
+            )
         return found
 
     def _sources_of(self, metric: str) -> list[Source]:

@@ -11,6 +11,7 @@ from commands import evaluations_of
 from fake_bench import latency_ms
 from fake_predictor import Settings
 from fault_spaces import Faulty
+from profiled_store import keep_profiles
 from uncertain_runs import measured, search, told
 
 from nas.results.run_folder import load_run
@@ -74,6 +75,23 @@ class TestWhatPredictorsLearnFrom:
         for _, _, sources, _ in settings.fits:
             assert [source.target for source in sources] == ["torch-cuda"] * reuse
             assert all(len(source.architectures) == LEAST_OF_A_SOURCE for source in sources)
+
+    @pytest.mark.parametrize("reuse", [True, False])
+    def test_networks_that_earlier_runs_profiled_here_tell_what_layers_cost(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reuse: bool
+    ) -> None:
+        """Also those of the same space. The estimate is given to each fit; without reuse there is none."""
+        monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+        keep_profiles(tmp_path / "home", "here-1")
+        settings = Settings()
+        measuring = {"initial": 6, "per_round": 2, "reuse": reuse}
+        diary = search(tmp_path, settings, fingerprint="here-2", measuring=measuring)
+        assert len(told(diary, "earlier runs on this target tell what layers cost: ")) == reuse
+        assert settings.fits
+        for architectures, values, _, given in settings.fits:
+            assert given.shape == (len(architectures), int(reuse))
+            if reuse:
+                assert np.corrcoef(given[:, 0], np.log(values))[0, 1] > 0.9
 
 
 class TestRowsOfFits:

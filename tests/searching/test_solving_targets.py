@@ -11,10 +11,12 @@ from commands import rows_of
 from fake_bench import FakeBench, FakeClock, latency_ms
 from fault_spaces import Faulty
 from other_target import OTHER, OWN_MJ, SLOWER, OtherBench, write_run
+from profiled_store import keep_profiles
 from quick_runs import EXPORT, write_any_model
 
 import nas
 from nas.errors import JournalError, RecipeError, TargetError
+from nas.searching.fitting import fitted_predictors
 from nas.storage.journal import JOURNAL
 
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"
@@ -71,6 +73,23 @@ def test_another_target_is_measured_a_little(run: Path) -> None:
     assert again.measured == again.deployed == []
     assert [point.to_json() for point in repeated] == [point.to_json() for point in solved]
     assert any(note.startswith("No model yet: ") and "--as-run" in note for note in solved.notes)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_networks_that_were_profiled_on_the_other_target_tell_what_layers_cost(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+) -> None:
+    """All that the store has are given to the predictor, and none with fresh measurements."""
+    monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
+    count, given = keep_profiles(tmp_path / "home", "other-0"), []
+
+    def spied(*arguments: Any) -> dict[str, nas.Predictor]:
+        given.append(len(arguments[-1]))
+        return fitted_predictors(*arguments)
+
+    monkeypatch.setattr("nas.searching.solving.predicting.fitted_predictors", spied)
+    solve(run, bench=OtherBench(), target=OTHER, fresh=fresh)
+    assert set(given) == {0 if fresh else count}
 
 
 def test_modelled_values_are_those_of_the_other_target(run: Path) -> None:

@@ -30,7 +30,7 @@ from nas.searching.solving.places import (
     solving_benches,
     space_again,
 )
-from nas.searching.solving.predicting import Predicting, recounted, sources_of
+from nas.searching.solving.predicting import Predicting, profiled_before, recounted, sources_of
 from nas.space.parts.encoding import encode
 from nas.tables.interruption import noting_how_to_continue
 
@@ -88,7 +88,7 @@ def measured_and_predicted(
         own = Knowledge(run, on_its_target=True)
         reuse = recipe.measuring.reuse and not fresh
         sources = sources_of(own if is_new else None, run, asked.metrics, again, measurer, reuse=reuse)
-        predicting = Predicting(recipe, again, sources)
+        predicting = Predicting(recipe, again, sources, profiled_before(again, measurer, reuse=reuse))
         with noting_how_to_continue(fresh):
             _Measuring(asked, knowledge, kept, again, measurer, predicting, own, progress).run()
     return knowledge

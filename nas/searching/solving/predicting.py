@@ -10,6 +10,7 @@ import numpy as np
 from nas.errors import CandidateError
 from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.measuring import Measurer
+from nas.prediction.layers.earlier_profiles import earlier_profiles
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.run import Run
@@ -24,13 +25,15 @@ from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError
 from nas.values.other_target import Source
+from nas.values.profiled_network import ProfiledNetwork
 
 
 @final
 class Predicting:
     """Fits predictors to what is known of a target, and predicts the parts of candidates.
 
-    ``sources`` are values of other targets by metric. ``held_out`` has the errors of the last fit by metric.
+    ``sources`` are values of other targets by metric, and ``profiled`` networks that other runs profiled on this one.
+    ``held_out`` has the errors of the last fit by metric.
     """
 
     def __init__(
@@ -38,10 +41,12 @@ class Predicting:
         recipe: Recipe,
         again: SpaceAgain,
         sources: Mapping[str, Sequence[Source]],
+        profiled: Sequence[ProfiledNetwork],
     ) -> None:
         self._recipe = recipe
         self._again = again
         self._sources = sources
+        self._profiled = profiled
         self.held_out: dict[str, HeldOutError] = {}
 
     def can_be_built(self, parts: Iterable[Architecture]) -> list[Architecture]:
@@ -56,7 +61,12 @@ class Predicting:
             return
         measured = {part: found for part, found in knowledge.measured.items() if part not in knowledge.failed}
         predictors = fitted_predictors(
-            self._recipe, self._again.describer, measured, metrics, lambda name: self._sources.get(name, ())
+            self._recipe,
+            self._again.describer,
+            measured,
+            metrics,
+            lambda name: self._sources.get(name, ()),
+            self._profiled,
         )
         self.held_out = {name: predictor.held_out for name, predictor in predictors.items()}
         predicted: dict[Architecture, dict[str, PredictedValue]] = {part: {} for part in missing}
@@ -91,6 +101,14 @@ def sources_of(
             stored = MeasurementStore(home()).sources(identity, name, without={measurer.fingerprint})
             found.setdefault(name, []).extend(each for each in stored if each.target != own_target)
     return found
+
+
+def profiled_before(again: SpaceAgain, measurer: Measurer, *, reuse: bool) -> list[ProfiledNetwork]:
+    """Return networks that other runs profiled on the target; none without ``reuse``."""
+    if not reuse:
+        return []
+    identity = space_identity(again.space, again.signature)
+    return earlier_profiles(MeasurementStore(home()), measurer.fingerprint, identity, again.describer, ())
 
 
 def recounted(recipe: Recipe, again: SpaceAgain, parts: Iterable[Architecture]) -> dict[Architecture, dict[str, float]]:
