@@ -21,7 +21,7 @@ PREDICTED = ("mean", "lower", "upper", "limit")
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:
-    """Return Markdown tables of the rows of ``Outcome.to_json``: means, two figures by target, and broken limits."""
+    """Return Markdown tables of the rows of ``Outcome.to_json``: means, three figures by target, and broken limits."""
     groups = list(dict.fromkeys((row["samples"], row["method"]) for row in rows))
     targets = list(dict.fromkeys(row["target"] for row in rows))
 
@@ -39,7 +39,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> str:
         cells = [_shown(name, figures(name, group)) for name in FIGURES]
         by_target = [_mean(figures("spearman", group, target)) for target in targets]
         lines.append(line([*group, *cells, f"{_geometric_mean(by_target):.3f}"]))
-    for name in ("spearman", "within_10_percent"):
+    for name in ("spearman", "within_10_percent", "coverage"):
         lines += ["", f"{name.replace('_', ' ')} by target", "", *heading(["samples", "method", *targets])]
         lines += [
             line([*group, *(_shown(name, figures(name, group, target)) for target in targets)]) for group in groups
