@@ -78,7 +78,7 @@ class Graph:
         """Return the places and projections for graphs like those of ``population``."""
         places: dict[Hashable, list[int]] = {}
         for index, group in enumerate(population.groups):
-            variant = (group.kind, group.kernel, group.sharing, group.precision)
+            variant = (group.kind, group.kernel, group.sharing)  # and of no precision: errors hardly depend on it
             for place in (
                 ("all",),
                 ("stage", group.stage),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError, did_you_mean
 from nas.hardware.bench_request import MEASURED_METRICS
-from nas.prediction.layers.earlier_profiles import earlier_profiles
+from nas.prediction.layers.earlier_profiles import apart_from, earlier_profiles
 from nas.prediction.next_measurements import pool_of
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.samples import MeasuredDevice
@@ -78,6 +79,7 @@ def device_of_run(
     """
     with JournalReader(folder) as journal:
         began, evaluations, benches = journal.rows(Began), journal.rows(Evaluation), journal.rows(BenchUsed)
+        began_at = min((at for at, _ in journal.timed_rows(Began)), default=math.nan)
         journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
@@ -93,7 +95,8 @@ def device_of_run(
     describer = as_executed(
         Describer(parts.space, lambda part: look.layers(given.completed(part.without(deployed)))), measurements
     )
-    profiled, fingerprint = profiled_among(measurements), benches[-1].fingerprint if benches else None
+    fingerprint = benches[-1].fingerprint if benches else None
+    earlier = earlier_profiles(store, fingerprint, identity, describer, before=began_at)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,
@@ -103,7 +106,7 @@ def device_of_run(
         _sources(recipe, store, identity, kept),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
         values.get(LATENCY, {}),
-        [*profiled, *earlier_profiles(store, fingerprint, identity, describer, profiled)],
+        [*profiled_among(measurements), *apart_from(earlier, describer, list(measurements))],
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.errors import SpaceError
 from nas.prediction.guarded import fit_guarded
-from nas.prediction.layers.earlier_profiles import earlier_profiles
+from nas.prediction.layers.earlier_profiles import apart_from, earlier_profiles
 from nas.prediction.layers.profiled_costs import profiled_costs
 from nas.prediction.operator_fusion import as_executed
 from nas.prediction.predictor import MIN_SAMPLES, Predictor, given_by, grounds_of, load_predictor
@@ -21,7 +21,7 @@ from nas.recipe.recipe import Recipe
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.storage.journal_rows import Fit
+from nas.storage.journal_rows import Began, Fit
 from nas.storage.measurement_store import space_identity
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError, reach_text
@@ -178,29 +178,27 @@ class Fitting:
         An architecture that this run measured tells nothing by an earlier run, so that it can be left out.
         """
         beliefs = self._state.beliefs
-        own = {network.layers for network in profiled_among(beliefs.measurements)}
         return fitted_predictors(
             self._state.recipe,
             beliefs.device_describer,
             measurements,
             beliefs.measured_metrics,
             self._sources_of,
-            [network for network in self._profiled_earlier if network.layers not in own],
+            apart_from(self._profiled_earlier, beliefs.device_describer, list(beliefs.measurements)),
         )
 
     @cached_property
     def _profiled_earlier(self) -> list[ProfiledNetwork]:
-        """Networks of earlier runs on this target. They are looked up once."""
-        resolved, beliefs = self._state.resolved, self._state.beliefs
-        if resolved.store is None:
+        """Networks that were profiled on this target before the run began. They are looked up once."""
+        state, resolved = self._state, self._state.resolved
+        if resolved.store is None or LATENCY not in state.beliefs.measured_metrics:
             return []
-        own, space = profiled_among(beliefs.measurements), space_identity(resolved.space, resolved.signature)
-        fingerprint = resolved.measurer.fingerprint
-        found = earlier_profiles(resolved.store, fingerprint, space, beliefs.device_describer, own)
+        space, fingerprint = space_identity(resolved.space, resolved.signature), resolved.measurer.fingerprint
+        began_at = min((at for at, _ in state.journal.timed_rows(Began)), default=math.nan)
+        describer = state.beliefs.device_describer
+        found = earlier_profiles(resolved.store, fingerprint, space, describer, before=began_at)
         if found:
-            self._state.progress.say(
-                f"earlier runs on this target tell what layers cost: {len(found)} profiled networks"
-            )
+            state.progress.say(f"earlier runs on this target tell what layers cost: {len(found)} profiled networks")
         return found
 
     def _sources_of(self, metric: str) -> list[Source]:

@@ -146,7 +146,7 @@ class Describer:
 
     def precision_of(self, architecture: Architecture) -> str:
         """Return the precision that an architecture chooses; an empty text where the target alone says it."""
-        return str(architecture[PRECISION]) if self.precisions != ("",) else ""
+        return str(architecture.get(PRECISION, "")) if self.precisions != ("",) else ""
 
     def merging(self, kinds: Collection[str]) -> Describer:
         """Return the describer for a runtime that merges these kinds of layers; it is cached and shares the layers."""

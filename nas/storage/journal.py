@@ -134,11 +134,20 @@ class Journal:
 
     def rows(self, row: type[R]) -> list[R]:
         """Return all rows of one class, oldest first. Raises JournalError when one is damaged."""
+        return [found for _, found in self.timed_rows(row)]
+
+    def timed_rows(self, row: type[R]) -> list[tuple[float, R]]:
+        """Return all rows of one class, oldest first, each with the time of ``clock`` when it was appended.
+
+        Raises:
+            JournalError: one is damaged.
+        """
         try:
             kinds = _kinds_of(row, format_of(self._connection))
-            query = f"SELECT number, kind, body FROM rows WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY number"  # noqa: S608
+            any_of = ", ".join("?" * len(kinds))
+            query = f"SELECT number, kind, body, at FROM rows WHERE kind IN ({any_of}) ORDER BY number"  # noqa: S608
             stored = [StoredRow(*each) for each in self._connection.execute(query, kinds)]
-            return [found for each in stored for found in _parsed(row, each)]
+            return [(each.at, found) for each in stored for found in _parsed(row, each)]
         except sqlite3.OperationalError as error:
             raise JournalError(
                 f"{self._path} must be a file that can be read, but SQLite says: {error}. "

@@ -129,14 +129,12 @@ class MeasurementStore:
             if len(each) >= LEAST_OF_A_SOURCE and (last := next(reversed(each.values())))
         ]
 
-    def profiled(
-        self, metric: str, fingerprint: str, space: str, *, without: Collection[tuple[Layer, ...]]
-    ) -> list[ProfiledNetwork]:
-        """Return networks of other runs whose ``metric``, a latency, was measured and profiled on a target.
+    def profiled(self, metric: str, fingerprint: str, space: str, *, before: float) -> list[ProfiledNetwork]:
+        """Return networks whose ``metric``, a latency, was measured and profiled on a target before a time.
 
-        ``fingerprint`` identifies the target's hardware and versions, without its reference speed. Those of the space
-        whose ``space_identity`` is ``space`` have their architectures. Networks of layers that are in ``without`` are
-        left out. There are ``MOST_PROFILED`` at most, the newest ones.
+        ``fingerprint`` identifies the target's hardware and versions, without its reference speed. Networks of the
+        space whose ``space_identity`` is ``space`` have their architectures. ``before`` is in seconds since 1970. There
+        are ``MOST_PROFILED`` at most, the newest ones.
 
         Raises:
             TargetError: the file is no store of this program.
@@ -144,16 +142,16 @@ class MeasurementStore:
         if self._fresh or not self._path.is_file():
             return []
         target = f"{fingerprint}-"
-        where = "substr(fingerprint, 1, ?) = ? AND metric IN (?, ?) AND choices IS NOT NULL AND body LIKE ?"
-        values = len(target), target, metric, PROFILED + metric, f'%"{PROFILE}"%'
+        where = "substr(fingerprint, 1, ?) = ? AND metric IN (?, ?) AND choices IS NOT NULL AND body LIKE ? AND at < ?"
+        values = len(target), target, metric, PROFILED + metric, f'%"{PROFILE}"%', before
         found: dict[tuple[str, str], ProfiledNetwork] = {}
-        for row in self._rows(where, *values, newest=2 * (MOST_PROFILED + len(without))):
+        for row in self._rows(where, *values, newest=2 * MOST_PROFILED):
             measurement = None if (row.space, row.architecture) in found else row.measurement
             if measurement is None:
                 continue
             architecture = row.settled if row.space.startswith(f"{space}-") else None
             network = profiled_network(measurement, architecture, is_of_run=False)
-            if network is not None and network.layers not in without and len(found) < MOST_PROFILED:
+            if network is not None and len(found) < MOST_PROFILED:
                 found[row.space, row.architecture] = network
         return list(found.values())
 

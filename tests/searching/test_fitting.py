@@ -76,21 +76,38 @@ class TestWhatPredictorsLearnFrom:
             assert [source.target for source in sources] == ["torch-cuda"] * reuse
             assert all(len(source.architectures) == LEAST_OF_A_SOURCE for source in sources)
 
-    @pytest.mark.parametrize("reuse", [True, False])
-    def test_networks_that_earlier_runs_profiled_here_tell_what_layers_cost(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reuse: bool
+    @pytest.mark.parametrize(
+        ("objective", "reuse", "kept_at", "is_used"),
+        [
+            ("latency_ms", True, -1.0, True),
+            ("latency_ms", False, -1.0, False),
+            ("latency_ms", True, 1e12, False),
+            ("model_bytes", True, -1.0, False),
+        ],
+    )
+    def test_networks_that_were_profiled_here_before_tell_what_layers_cost(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        objective: str,
+        reuse: bool,
+        kept_at: float,
+        is_used: bool,
     ) -> None:
-        """Also those of the same space. The estimate is given to each fit; without reuse there is none."""
+        """Also those of the same space, if they ran before this run began, and are none of its own networks."""
         monkeypatch.setenv("NAS_HOME", str(tmp_path / "home"))
-        keep_profiles(tmp_path / "home", "here-1")
+        with monkeypatch.context() as patch:
+            patch.setattr("nas.storage.measurement_store.time.time", lambda: kept_at)
+            keep_profiles(tmp_path / "home", "here-1")
         settings = Settings()
         measuring = {"initial": 6, "per_round": 2, "reuse": reuse}
-        diary = search(tmp_path, settings, fingerprint="here-2", measuring=measuring)
-        assert len(told(diary, "earlier runs on this target tell what layers cost: ")) == reuse
+        changes = {"objectives": ["error", objective], "limits": []}
+        diary = search(tmp_path, settings, fingerprint="here-2", measuring=measuring, **changes)
+        assert len(told(diary, "earlier runs on this target tell what layers cost: 30 profiled networks")) == is_used
         assert settings.fits
         for architectures, values, _, given in settings.fits:
-            assert given.shape == (len(architectures), int(reuse))
-            if reuse:
+            assert given.shape == (len(architectures), int(is_used))
+            if is_used:
                 assert np.corrcoef(given[:, 0], np.log(values))[0, 1] > 0.9
 
 

@@ -120,6 +120,7 @@ def test_layers_in_a_chosen_precision_have_groups_of_their_own() -> None:
     descriptions = describer.describe(both)
     assert [group.precision for group in descriptions.groups] == ["fp32", "int8"]
     assert quantity(descriptions, "macs").tolist() == [[1000, 0], [0, 1000]]
+    assert describer.precision_of(SHORT) == ""
     plain = Describer(switches, switches.layers)
     assert plain.precisions == ("",)
     assert [group.precision for group in plain.describe([SHORT]).groups] == [""]

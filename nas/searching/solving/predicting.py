@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import final
 
@@ -10,7 +11,7 @@ import numpy as np
 from nas.errors import CandidateError
 from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.measuring import Measurer
-from nas.prediction.layers.earlier_profiles import earlier_profiles
+from nas.prediction.layers.earlier_profiles import apart_from, earlier_profiles
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.run import Run
@@ -66,7 +67,7 @@ class Predicting:
             measured,
             metrics,
             lambda name: self._sources.get(name, ()),
-            self._profiled,
+            apart_from(self._profiled, self._again.describer, list(measured)),
         )
         self.held_out = {name: predictor.held_out for name, predictor in predictors.items()}
         predicted: dict[Architecture, dict[str, PredictedValue]] = {part: {} for part in missing}
@@ -104,11 +105,12 @@ def sources_of(
 
 
 def profiled_before(again: SpaceAgain, measurer: Measurer, *, reuse: bool) -> list[ProfiledNetwork]:
-    """Return networks that other runs profiled on the target; none without ``reuse``."""
+    """Return networks that were profiled on the target so far; none without ``reuse``."""
     if not reuse:
         return []
     identity = space_identity(again.space, again.signature)
-    return earlier_profiles(MeasurementStore(home()), measurer.fingerprint, identity, again.describer, ())
+    store = MeasurementStore(home())
+    return earlier_profiles(store, measurer.fingerprint, identity, again.describer, before=math.inf)
 
 
 def recounted(recipe: Recipe, again: SpaceAgain, parts: Iterable[Architecture]) -> dict[Architecture, dict[str, float]]:

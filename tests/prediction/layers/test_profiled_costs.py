@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,10 +61,20 @@ def truths(architectures: Sequence[Architecture]) -> FloatArray:
 def test_a_few_profiles_tell_what_others_cost(of_another_space: bool, name: str) -> None:
     """Six networks suffice for the latencies of 80 others, within 5 % on average, without one measurement more."""
     seen, fresh = drawn(6, seed=0), drawn(80, seed=1)
-    (given,) = profiled_costs(SPACE, seen, profiled(seen, of_another_space=of_another_space))
+    known = profiled(drawn(6, seed=2) if of_another_space else seen, of_another_space=of_another_space)
+    (given,) = profiled_costs(SPACE, seen, known)
     assert given.name == name
     assert given.is_cost
     assert np.abs(np.exp(given.values(fresh)) / truths(fresh) - 1).mean() < 0.05
+
+
+def spoilt(network: ProfiledNetwork) -> ProfiledNetwork:
+    """Return the network with large operators that take ten times as long."""
+    operators = (
+        LayerTime("", each.kind, each.ms * (10 if each.elements > 5000 else 1), each.elements)
+        for each in network.operators
+    )
+    return replace(network, operators=tuple(operators))
 
 
 def test_a_sample_s_own_profile_is_left_out() -> None:
@@ -71,19 +82,29 @@ def test_a_sample_s_own_profile_is_left_out() -> None:
     seen = drawn(10, seed=0)
     networks = profiled(seen)
     (before,) = profiled_costs(SPACE, seen, networks)
-    spoilt = ProfiledNetwork(
-        networks[0].layers,
-        tuple(
-            LayerTime("", each.kind, each.ms * (10 if each.elements > 5000 else 1), each.elements)
-            for each in networks[0].operators
-        ),
-        networks[0].latency_ms,
-        seen[0],
-        True,
-    )
-    (after,) = profiled_costs(SPACE, seen, [spoilt, *networks[1:]])
+    (after,) = profiled_costs(SPACE, seen, [spoilt(networks[0]), *networks[1:]])
     assert after.values(seen[:1]) == pytest.approx(before.values(seen[:1]))
     assert after.values(seen[1:]) != pytest.approx(before.values(seen[1:]))
+
+
+@pytest.mark.parametrize("of_another_space", [False, True])
+def test_a_sample_without_a_profile_does_not_tell_of_itself_by_an_earlier_one(of_another_space: bool) -> None:
+    """Its network may have run earlier, in this space or another one, and its profile is left out."""
+    seen = drawn(8, seed=0)
+    others = profiled(drawn(10, seed=2), of_another_space=of_another_space, of_another_run=True)
+    (before,) = profiled_costs(SPACE, seen, others)
+    twin = spoilt(profiled(seen[:1], of_another_space=of_another_space, of_another_run=True)[0])
+    (after,) = profiled_costs(SPACE, seen, [*others, twin])
+    assert after.values(seen).tolist() == before.values(seen).tolist()
+
+
+def test_an_earlier_network_that_is_no_sample_tells_of_itself() -> None:
+    """Nothing is held out for it, since it was measured: its own profile counts in its cost."""
+    seen, others = drawn(8, seed=0), profiled(drawn(10, seed=2), of_another_run=True)
+    (before,) = profiled_costs(SPACE, seen, [*profiled(seen), *others])
+    (after,) = profiled_costs(SPACE, seen, [*profiled(seen), spoilt(others[0]), *others[1:]])
+    assert others[0].architecture is not None
+    assert after.values([others[0].architecture]) != pytest.approx(before.values([others[0].architecture]))
 
 
 def test_networks_that_are_no_samples_are_left_out() -> None:
@@ -205,8 +226,8 @@ def test_layers_without_elements_are_coped_with() -> None:
 def test_networks_of_merged_kinds_alone_cost_the_least_credible_value() -> None:
     """There is nothing to fit. A cost is never below a hundredth of the quickest network's."""
     seen = drawn(3, seed=0)
-    (given,) = profiled_costs(SPACE.merging(PRODUCTS), seen, profiled(seen, of_another_space=True)[:1])
-    least_ms = 0.01 * truths(seen[:1])[0]
+    (given,) = profiled_costs(SPACE.merging(PRODUCTS), seen, profiled(drawn(1, seed=2), of_another_space=True))
+    least_ms = 0.01 * truths(drawn(1, seed=2))[0]
     assert np.exp(given.values(seen)).min() >= least_ms * (1 - 1e-9)
 
 
