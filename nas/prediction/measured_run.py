@@ -106,7 +106,7 @@ def device_of_run(
         _sources(recipe, store, identity, kept),
         {metric: pool_of(describer, each, seed) for metric, each in kept.items()},
         values.get(LATENCY, {}),
-        [*profiled_among(measurements), *apart_from(earlier, describer, list(measurements))],
+        [*profiled_among(measurements), *apart_from(earlier, describer, measurements)],
     )
 
 

@@ -184,7 +184,7 @@ class Fitting:
             measurements,
             beliefs.measured_metrics,
             self._sources_of,
-            apart_from(self._profiled_earlier, beliefs.device_describer, list(beliefs.measurements)),
+            apart_from(self._profiled_earlier, beliefs.device_describer, beliefs.measurements),
         )
 
     @cached_property

@@ -30,11 +30,14 @@ def earlier_profiles(
 
 
 def apart_from(
-    networks: Iterable[ProfiledNetwork], space: Describer, architectures: Sequence[Architecture]
+    networks: Sequence[ProfiledNetwork], space: Describer, architectures: Iterable[Architecture]
 ) -> list[ProfiledNetwork]:
     """Return the networks of other runs that are none of these architectures, and have the layers of none.
 
     So a measured architecture tells nothing of itself where it is predicted as one that was not measured.
     """
-    measured, layers = set(architectures), {space.layers(each) for each in architectures}
+    if not networks:
+        return []
+    measured = set(architectures)
+    layers = {space.layers(each) for each in measured}
     return [each for each in networks if each.architecture not in measured and each.layers not in layers]

@@ -170,12 +170,11 @@ def profiled_costs(
     costs of a sample come from the other networks' profiles, since other architectures have none. Where the precision
     is a choice, networks of other runs are left out, and nothing is told before each precision has profiles.
     """
-    samples = list(samples)
     sampled = set(samples)
     # The same network may have run earlier, in this space or another: it must not tell of itself.
     known = {network.layers for network in networks if network.is_of_run}
     others = [each for each in networks if not each.is_of_run and each.layers not in known]
-    others = apart_from(others, space, samples) if space.precisions == ("",) else []
+    others = apart_from(others, space, sampled) if space.precisions == ("",) else []
     own = [each for each in networks if each.is_of_run and each.architecture in sampled]
     found = []
     of_space = _of_space(space, [*own, *(each for each in others if each.architecture is not None)])

@@ -67,7 +67,7 @@ class Predicting:
             measured,
             metrics,
             lambda name: self._sources.get(name, ()),
-            apart_from(self._profiled, self._again.describer, list(measured)),
+            apart_from(self._profiled, self._again.describer, measured),
         )
         self.held_out = {name: predictor.held_out for name, predictor in predictors.items()}
         predicted: dict[Architecture, dict[str, PredictedValue]] = {part: {} for part in missing}
