@@ -76,7 +76,7 @@ class TestProfiles:
         progress = Telling()
         narrow, wide = rows(Profiling(TinySpace()), of_widths(4, 16), progress=progress)
         assert progress.stages["profiling 2 models"] == (2, 2)
-        profile = profiled_network(narrow.measurements["latency_ms"], narrow.architecture)
+        profile = profiled_network(narrow.measurements["latency_ms"], narrow.architecture, is_of_run=True)
         assert profile is not None
         assert [(each.kind, each.elements, each.ms) for each in profile.operators] == [
             ("Conv", 256, 0.25),

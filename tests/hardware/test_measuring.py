@@ -350,7 +350,7 @@ def test_a_real_bench_builds_exports_deploys_and_measures(
     assert narrow.measurements["weight_bytes"].median < wide.measurements["weight_bytes"].median
     assert narrow.measurements["weight_bytes"].median < narrow.measurements["model_bytes"].median
     assert narrow.measurements["latency_ms"].conditions["executed_precision"] == "fp32"
-    profile = profiled_network(wide.measurements["latency_ms"], wide.architecture)
+    profile = profiled_network(wide.measurements["latency_ms"], wide.architecture, is_of_run=True)
     assert profile is not None
     assert next(layer.kind for layer in profile.layers if layer.macs) == "conv"
     assert sum(segment.ms for segment in segments_of(profile)) == pytest.approx(profile.latency_ms)
