@@ -78,7 +78,8 @@ class Graph:
         """Return the places and projections for graphs like those of ``population``."""
         places: dict[Hashable, list[int]] = {}
         for index, group in enumerate(population.groups):
-            variant = (group.kind, group.kernel, group.sharing)  # and of no precision: errors hardly depend on it
+            # The precision is left out: samplers predict errors from these sums, and errors hardly depend on it.
+            variant = (group.kind, group.kernel, group.sharing)
             for place in (
                 ("all",),
                 ("stage", group.stage),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from nas.space.rules import GROUP
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature, image_signature
 from nas.storage.home import home
-from nas.storage.journal import RECIPE, JournalReader
+from nas.storage.journal import RECIPE, JournalReader, began_at
 from nas.storage.journal_rows import Began, BenchUsed
 from nas.storage.measurement_store import MeasurementStore, space_identity
 from nas.values.evaluation import Evaluation
@@ -79,7 +78,7 @@ def device_of_run(
     """
     with JournalReader(folder) as journal:
         began, evaluations, benches = journal.rows(Began), journal.rows(Evaluation), journal.rows(BenchUsed)
-        began_at = min((at for at, _ in journal.timed_rows(Began)), default=math.nan)
+        before = began_at(journal)
         journal.check()
     if not began:
         raise JournalError(f"{folder} must hold the journal of a run, but nothing was recorded yet.")
@@ -96,7 +95,7 @@ def device_of_run(
         Describer(parts.space, lambda part: look.layers(given.completed(part.without(deployed)))), measurements
     )
     fingerprint = benches[-1].fingerprint if benches else None
-    earlier = earlier_profiles(store, fingerprint, identity, describer, before=began_at)
+    earlier = earlier_profiles(store, fingerprint, identity, describer, before=before)
     kept = {metric: each for metric, each in values.items() if not metrics or metric in metrics}
     return MeasuredDevice(
         describer,

@@ -21,7 +21,8 @@ from nas.recipe.recipe import Recipe
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.storage.journal_rows import Began, Fit
+from nas.storage.journal import began_at
+from nas.storage.journal_rows import Fit
 from nas.storage.measurement_store import space_identity
 from nas.values.evaluation import PredictedValue
 from nas.values.held_out import HeldOutError, reach_text
@@ -194,9 +195,8 @@ class Fitting:
         if resolved.store is None or LATENCY not in state.beliefs.measured_metrics:
             return []
         space, fingerprint = space_identity(resolved.space, resolved.signature), resolved.measurer.fingerprint
-        began_at = min((at for at, _ in state.journal.timed_rows(Began)), default=math.nan)
-        describer = state.beliefs.device_describer
-        found = earlier_profiles(resolved.store, fingerprint, space, describer, before=began_at)
+        before, describer = began_at(state.journal), state.beliefs.device_describer
+        found = earlier_profiles(resolved.store, fingerprint, space, describer, before=before)
         if found:
             state.progress.say(f"earlier runs on this target tell what layers cost: {len(found)} profiled networks")
         return found

@@ -144,9 +144,14 @@ class Describer:
             self._layers[architecture] = tuple(self._layers_of(architecture))
         return self._layers[architecture]
 
+    @property
+    def chooses_precision(self) -> bool:
+        """True if each architecture chooses a precision."""
+        return self.precisions != ("",)
+
     def precision_of(self, architecture: Architecture) -> str:
         """Return the precision that an architecture chooses; an empty text where the target alone says it."""
-        return str(architecture.get(PRECISION, "")) if self.precisions != ("",) else ""
+        return str(architecture.get(PRECISION, "")) if self.chooses_precision else ""
 
     def merging(self, kinds: Collection[str]) -> Describer:
         """Return the describer for a runtime that merges these kinds of layers; it is cached and shares the layers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from nas.storage.journal_file import (
     open_to_write,
     read_contents,
 )
-from nas.storage.journal_rows import KNOWN, OLD_KINDS, Row, UnfitRowError, parse, read_json
+from nas.storage.journal_rows import KNOWN, OLD_KINDS, Began, Row, UnfitRowError, parse, read_json
 from nas.storage.writer_lock import WriterLock, rows_noted
 
 R = TypeVar("R", bound=Row)
@@ -216,6 +217,11 @@ class JournalReader:
         """Raise JournalError if anything is damaged, as far as it was read."""
         if self.damages:
             raise _damaged(self._path, self.damages)
+
+
+def began_at(journal: Journal | JournalReader) -> float:
+    """Return when a run began, by its writer's clock: usually seconds since 1970. It is NaN where that is unknown."""
+    return min((at for at, _ in journal.timed_rows(Began)), default=math.nan)
 
 
 def read_rows(folder: Path, row: type[R]) -> list[R]:

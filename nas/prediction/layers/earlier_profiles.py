@@ -24,7 +24,7 @@ def earlier_profiles(
     Raises:
         TargetError: the store's file is none of this program.
     """
-    if fingerprint is None or space.precisions != ("",) or math.isnan(before):
+    if fingerprint is None or space.chooses_precision or math.isnan(before):
         return []
     return store.profiled(LATENCY, target_part(fingerprint), identity, before=before)
 

@@ -174,7 +174,7 @@ def profiled_costs(
     # The same network may have run earlier, in this space or another: it must not tell of itself.
     known = {network.layers for network in networks if network.is_of_run}
     others = [each for each in networks if not each.is_of_run and each.layers not in known]
-    others = apart_from(others, space, sampled) if space.precisions == ("",) else []
+    others = [] if space.chooses_precision else apart_from(others, space, sampled)
     own = [each for each in networks if each.is_of_run and each.architecture in sampled]
     found = []
     of_space = _of_space(space, [*own, *(each for each in others if each.architecture is not None)])
