@@ -100,6 +100,7 @@ class Drift:
         winners: each winner, in the order of the front.
         circumstances: what is another than in the run, such as the version of the runtime.
         notes: sentences about all winners, such as that they moved together.
+        recorded_on: where the run measured them, if that is another target; otherwise empty.
 
     Example::
 
@@ -112,6 +113,7 @@ class Drift:
     winners: tuple[DriftedWinner, ...]
     circumstances: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    recorded_on: tuple[str, ...] = ()
 
     @property
     def breaks(self) -> tuple[DriftedWinner, ...]:
@@ -126,7 +128,9 @@ class Drift:
     def __repr__(self) -> str:
         moved = sum(each.has_moved for each in self.winners)
         measured = len(self.winners) - len(self.failed)
-        title = f"{self.run_folder} on {self.target}: {moved} of {measured} winners moved"
+        elsewhere = " and ".join(self.recorded_on)
+        verb = f"differ from what they are on {elsewhere}" if elsewhere else "moved"
+        title = f"{self.run_folder} on {self.target}: {moved} of {measured} winners {verb}"
         title += f", {len(self.breaks)} now break a limit" if self.breaks else ", no further limit is broken"
         lines = [f"{title}.", *(f"  {each!r}" for each in self.winners)]
         lines += [f"  since then, {text}" for text in self.circumstances]
@@ -140,6 +144,7 @@ class Drift:
             "winners": [each.to_json() for each in self.winners],
             "circumstances": list(self.circumstances),
             "notes": list(self.notes),
+            "recorded_on": list(self.recorded_on),
         }
 
 
@@ -198,6 +203,7 @@ class _Drifting:
     def result(self, winners: Sequence[Winner], target: Target | None) -> Drift:
         """Measure winners, those of one target together."""
         groups: dict[Target, list[tuple[Winner, Bundle]]] = {}
+        elsewhere: list[str] = []
         found: dict[str, DriftedWinner] = {}
         for winner in winners:
             try:
@@ -209,14 +215,17 @@ class _Drifting:
                 found[winner.architecture.id] = DriftedWinner(winner.architecture.id, failure=str(error))
                 continue
             groups.setdefault(target or own, []).append((winner, bundle))
+            if target not in (None, own):
+                elsewhere.append(str(own))
         for each, members in groups.items():
             found |= self._measured(each, members)
         order = [found[winner.architecture.id] for winner in winners]
         places = " and ".join(map(str, groups)) or str(target or self._run.target)
         then_now = [(m.then, m.now) for each in order for m in each.moved.values()]
         changes = [text for then, now in then_now for text in differences({then.metric: then}, {now.metric: now})]
-        notes = (*_together(order), *_machine(order))
-        return Drift(self._run.run_folder, places, tuple(order), tuple(dict.fromkeys(changes)), notes)
+        notes = (*(() if elsewhere else _together(order)), *_machine(order))
+        recorded_on = tuple(dict.fromkeys(elsewhere))
+        return Drift(self._run.run_folder, places, tuple(order), tuple(dict.fromkeys(changes)), notes, recorded_on)
 
     def _measured(self, target: Target, members: Sequence[tuple[Winner, Bundle]]) -> dict[str, DriftedWinner]:
         found: dict[str, DriftedWinner] = {}

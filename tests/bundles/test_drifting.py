@@ -69,6 +69,18 @@ def test_another_target_deploys_from_bundles(run: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (run / "winners").rglob("*")} == before
 
 
+def test_on_another_target_values_differ_and_nothing_moved(run: Path) -> None:
+    """Nobody is sent to look for a cause; the target is it."""
+    bench = ActingBench(lambda path: 100.0)
+    found = nas.drift(run, target="onnxruntime-cpu:int8", effort=nas.Effort(bench=bench), progress=None)
+    title = repr(found).splitlines()[0]
+    assert "2 of 2 winners differ from what they are on onnxruntime-cpu:fp32:batch=1:threads=1, " in title
+    assert "moved" not in title
+    assert not any("moved the same way" in note for note in found.notes)
+    assert found.to_json()["recorded_on"] == ["onnxruntime-cpu:fp32:batch=1:threads=1"]
+    assert drift(run, 1.3).to_json()["recorded_on"] == []
+
+
 def test_a_winner_that_cannot_be_measured_hides_no_other(run: Path, bundle: Path) -> None:
     """Its file has changed, or its bundle is gone."""
     (bundle / "model.onnx").write_bytes(b"changed")
