@@ -14,6 +14,7 @@ from nas.tasks.deployed.pictures import ENDINGS
 from nas.tasks.images.decoded.picture_files import PictureFiles, shown
 from nas.tasks.images.images import Images
 from nas.tasks.images.labelled import SPLIT_NAMES, LabelledPictures, Reading
+from nas.tasks.links import check_no_link, check_within
 
 _NO_PICTURES = {"", ".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".pdf", ".py"}
 """Endings of files that nobody expects to be pictures."""
@@ -64,7 +65,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
         if len(present) > 1:
             raise DataError(f"{path} must have one folder for {title}, but it has {present[0]} and {present[1]}.")
         if present:
-            _check_no_link(present[0])
+            check_no_link(present[0])
             found[title] = present[0]
     return found
 
@@ -122,11 +123,11 @@ def _labelled_files(folder: Path, classes: tuple[str, ...], root: Path, skipped:
 
 def _image_files(folder: Path, root: Path, skipped: Counter[str]) -> list[str]:
     """List the image files below a class folder, and count the endings of the others in ``skipped``."""
-    _check_no_link(folder)
+    check_no_link(folder)
     files = []
     for parent, subfolders, names in os.walk(folder, onerror=_refuse):
         for name in subfolders:
-            _check_no_link(Path(parent, name))
+            check_no_link(Path(parent, name))
         for name in names:
             if name.startswith("."):
                 continue
@@ -135,23 +136,13 @@ def _image_files(folder: Path, root: Path, skipped: Counter[str]) -> list[str]:
                 continue
             file = os.path.join(parent, name)
             if os.path.islink(file):
-                _check_within(Path(file), root)
+                check_within(Path(file), root)
             files.append(file)
     return sorted(files, key=lambda file: os.path.normcase(file).split(os.sep))  # the order of paths, but faster
 
 
-def _check_within(link: Path, root: Path) -> None:
-    if link.exists() and not link.resolve().is_relative_to(root):
-        raise DataError(f"files of a data set must lie within {root}, but {link} links to {link.resolve()}.")
-
-
 def _refuse(error: OSError) -> None:
     raise DataError(f"folders of a data set must be readable, but {error.filename} is not: {error.strerror}.")
-
-
-def _check_no_link(folder: Path) -> None:
-    if folder.is_symlink():
-        raise DataError(f"folders of a data set must not be links, but {folder} links to {folder.resolve()}.")
 
 
 def _skipped_notes(skipped: Counter[str]) -> list[str]:

@@ -10,6 +10,7 @@ from nas.errors import DataError, did_you_mean
 from nas.progress import NullProgress, Progress
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import read_recording
+from nas.tasks.links import check_no_link, check_within
 from nas.tasks.signals.gathering import Labelled
 
 ENDINGS = (".wav", ".csv")
@@ -78,7 +79,7 @@ def _labelled_files(path: Path) -> list[tuple[Path, str, str | None]]:
                 f"{did_you_mean(strange[0], train)}"
             )
         for name in names:
-            files = _files(folder / name)
+            files = _files(folder / name, path.resolve())
             if not files:
                 raise DataError(
                     f"each class must have a recording, but {folder / name} has none that ends in {', '.join(ENDINGS)}."
@@ -106,15 +107,18 @@ def _subfolders(path: Path) -> list[Path]:
     """Return the folders in a folder, but for hidden ones and those of runs, which a search may have made there."""
     found = sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith("."))
     for each in found:
-        if each.is_symlink():
-            raise DataError(f"folders of a data set must not be links, but {each} links to {each.resolve()}.")
+        check_no_link(each)
     return [each for each in found if next(each.glob("*/recipe.toml"), None) is None]
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, root: Path) -> list[Path]:
     found = []
-    for parent, _, names in os.walk(folder, onerror=_refuse):
+    for parent, subfolders, names in os.walk(folder, onerror=_refuse):
+        for name in subfolders:
+            check_no_link(Path(parent, name))
         found += [Path(parent, name) for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
+    for file in found:
+        check_within(file, root)
     return sorted(found)
 
 

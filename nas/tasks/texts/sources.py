@@ -14,6 +14,7 @@ from typing import Literal
 from nas.errors import DataError
 from nas.paths import why_no_file
 from nas.tasks.deployed.texts import why_no_text
+from nas.tasks.links import check_within
 
 Title = Literal["train", "validation", "test"]
 TITLES: tuple[Title, ...] = ("train", "validation", "test")
@@ -105,14 +106,15 @@ def text_files(path: Path, endings: Sequence[str]) -> list[Path]:
     """Return the file at ``path``, or the files below it that end in one of ``endings``, sorted.
 
     Raises:
-        DataError: there are none; of a folder the message says which endings it has.
+        DataError: there are none, or one is a link out of the folder. Where there are none, the message says which
+            endings the folder has.
     """
     if not path.is_dir():
         reason = why_no_file(path)
         if reason is not None:
             raise DataError(f"a text must be a file or a folder of files, but {path} {reason}.")
         return [path]
-    found, others = [], Counter[str]()
+    found, others, root = [], Counter[str](), path.resolve()
     for folder, folders, names in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -120,6 +122,7 @@ def text_files(path: Path, endings: Sequence[str]) -> list[Path]:
             if name.startswith(".") or not os.path.isfile(file):
                 continue
             if name.lower().endswith(tuple(endings)):
+                check_within(file, root)
                 found.append(file)
             else:
                 others[file.suffix.lower()] += 1
