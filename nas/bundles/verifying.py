@@ -13,7 +13,7 @@ from nas.bundles.finding import find_bundle
 from nas.bundles.measuring import Effort
 from nas.bundles.moved import Moved, differences, is_same_place, moved_between
 from nas.bundles.sources import ONNX, GivenSpace, Source, outputs_in_torch
-from nas.errors import CandidateError, NasError
+from nas.errors import CandidateError, NasError, TargetError
 from nas.formats.onnx_session import outputs_of
 from nas.hardware.bench import Bench
 from nas.hardware.runtimes.runtime import Deployed
@@ -229,7 +229,11 @@ class _Verifying:
         deployed, model = self._bundle.about["deployed"], self._model()
         if model is None or self._is_unsound("measuring again", deployed):
             return {}
-        (outcome,) = self._effort.measure(bench, [model], self._progress, _metrics(self._bundle))
+        try:
+            (outcome,) = self._effort.measure(bench, [model], self._progress, _metrics(self._bundle))
+        except TargetError as error:  # the device, not the bundle; the other checks were made
+            self._add("measuring again", "unchecked", str(error))
+            return {}
         if isinstance(outcome, CandidateError):
             self._add("measuring again", "failed", outcome.reason)
             return {}

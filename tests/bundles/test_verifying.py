@@ -11,7 +11,7 @@ from acting_bench import ActingBench
 from quick_runs import OneChoice
 
 import nas
-from nas.errors import CandidateError, JournalError
+from nas.errors import CandidateError, JournalError, TargetError
 from nas.results.bundle import ABOUT, WEIGHTS
 from nas.results.bundled.manifest import MANIFEST, write_manifest
 from nas.results.bundled.samples import SAMPLES
@@ -105,6 +105,20 @@ def test_models_that_differ_from_torch_are_found(bundle: Path) -> None:
 def test_a_model_that_the_runtime_refuses_fails(bundle: Path) -> None:
     found = verify(bundle, ActingBench(refusal=CandidateError("measure", "it refuses")))
     assert states(found)["measuring again"] == "failed"
+
+
+def test_a_device_that_cannot_measure_now_hides_no_other_check(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: Any) -> None:
+        raise TargetError("the device is busy.")
+
+    bench = ActingBench()
+    monkeypatch.setattr(bench, "measure", busy)
+    found = verify(bundle, bench)
+    assert states(found)["model.onnx"] == "sound"
+    assert states(found)["measuring again"] == "unchecked"
+    assert "the device is busy." in repr(found)
+    assert found.is_sound
+    assert not found.is_complete
 
 
 def test_a_bundle_without_hashes_opens(tmp_path: Path) -> None:
