@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,15 @@ from nas.storage.measurement_store import STORE
 from nas.tasks.images.images import Images
 from nas.tasks.images.loading import load_data
 from nas.values.target import Target
+
+_SIGQUIT = getattr(signal, "SIGQUIT", None)  # Windows has none
+
+
+def pytest_configure() -> None:
+    """Signals end programs as usual, even where a shell started the tests in the background and ignores them."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (_SIGQUIT, signal.SIG_DFL)):
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
