@@ -168,6 +168,7 @@ def test_a_small_comparison(tmp_path: Path) -> None:
         winners = [each for each in found["measured"] if each["method"] == choice["method"]]
         assert [each["architecture"] for each in winners] == choice["winners"]
         assert 1 <= len(winners) <= choice["trained"]
-        assert choice["searched_s"] > 6
+        # Ours ends where the time that is left suffices for no further training.
+        assert choice["searched_s"] > (3 if choice["method"] == OURS else 6)
         assert all(0 <= each["test_error"] <= 1 for each in winners)
         assert all(0 < each["lower_ms"] <= each["latency_ms"] <= each["upper_ms"] for each in winners)
