@@ -133,7 +133,8 @@ class Drift:
         title = f"{self.run_folder} on {self.target}: {moved} of {measured} winners {verb}"
         title += f", {len(self.breaks)} now break a limit" if self.breaks else ", no further limit is broken"
         lines = [f"{title}.", *(f"  {each!r}" for each in self.winners)]
-        lines += [f"  since then, {text}" for text in self.circumstances]
+        since = "unlike there" if elsewhere else "since then"
+        lines += [f"  {since}, {text}" for text in self.circumstances]
         return "\n".join([*lines, *(f"  {text}" for text in self.notes)])
 
     def to_json(self) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _of_timm(name: str, arguments: Mapping[str, Any]) -> nn.Module:
 def _on_cpu(module: nn.Module, name: str) -> nn.Module:
     try:
         return module.to("cpu")
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:  # also its subclass that torch raises for a module whose weights are on "meta"
         raise RecipeError(
             f"a parent must run on the CPU, but {name} cannot move there: {raised_text(error)}."
         ) from error

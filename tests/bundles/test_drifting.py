@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def test_on_another_target_values_differ_and_nothing_moved(run: Path) -> None:
     title = repr(found).splitlines()[0]
     assert "2 of 2 winners differ from what they are on onnxruntime-cpu:fp32:batch=1:threads=1, " in title
     assert "moved" not in title
+    assert "  unlike there, runtime: a → b" in repr(replace(found, circumstances=("runtime: a → b",)))
     assert not any("moved the same way" in note for note in found.notes)
     assert found.to_json()["recorded_on"] == ["onnxruntime-cpu:fp32:batch=1:threads=1"]
     assert drift(run, 1.3).to_json()["recorded_on"] == []

@@ -64,6 +64,7 @@ def read_folder(path: Path, columns: Sequence[str], progress: Progress) -> tuple
 def _labelled_files(path: Path) -> list[tuple[Path, str, str | None]]:
     """Return the files with their classes and splits, in a fixed order."""
     found = []
+    root = path.resolve()
     train: list[str] = []
     for split, folder in _split_folders(path):
         names = [each.name for each in _subfolders(folder)]
@@ -79,7 +80,7 @@ def _labelled_files(path: Path) -> list[tuple[Path, str, str | None]]:
                 f"{did_you_mean(strange[0], train)}"
             )
         for name in names:
-            files = _files(folder / name, path.resolve())
+            files = _files(folder / name, root)
             if not files:
                 raise DataError(
                     f"each class must have a recording, but {folder / name} has none that ends in {', '.join(ENDINGS)}."
