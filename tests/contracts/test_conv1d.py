@@ -48,6 +48,7 @@ def test_networks_are_exported_by_tracing(tmp_path: Path) -> None:
 
 def test_dilated_networks_see_further() -> None:
     """An output at the middle depends on samples further away than an undilated one does."""
+    torch.manual_seed(0)  # an unlucky draw of weights and signals has gradients of zero
     space = load_space("conv1d", {}, signature(1, 256))
     choices = {"stem.width": 8, "stem.kernel": 5, "stem.stride": 2, "stage1.depth": 1}
     for number in (1, 2, 3):
