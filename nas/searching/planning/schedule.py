@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import final
@@ -29,6 +30,8 @@ USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (3.0, 0.7), FINISHING: 
 They are guesses for the first plan. What was seen corrects them.
 """
 REPORT_S = 3.0
+RECENT = 20
+"""The number of trainings that tell how long an epoch takes at present."""
 
 
 @final
@@ -69,9 +72,12 @@ class Schedule:
         return once + each * count
 
     def _pace(self, stage: str) -> float:
-        """Return how many times longer than usual a stage takes here; one that was not seen is like the others."""
+        """Return how many times longer than usual a stage takes here; one that was not seen is like the others.
+
+        The newest time counts as much as all earlier ones together, because the load of a machine comes and goes.
+        """
         seen = self._seen[stage] or [pace for paces in self._seen.values() for pace in paces]
-        return float(np.mean(seen)) if seen else 1.0
+        return functools.reduce(lambda earlier, newest: (earlier + newest) / 2, seen) if seen else 1.0
 
     # How long stages take
 
@@ -109,14 +115,14 @@ class Schedule:
 
     @property
     def _epoch_s(self) -> float | None:
-        """The seconds of an epoch of a candidate's training."""
+        """The seconds of an epoch of a candidate's training, by those that ended last."""
         stage = "train" if self._recipe.evaluate == "train" else "check"
         seen = [
             row.details["seconds"] / row.details["epochs"]
             for row in self._beliefs.rows
             if row.stage == stage and row.details.get("seconds") and row.details.get("epochs")
         ]
-        return float(np.median(seen)) if seen else self.guess
+        return float(np.median(seen[-RECENT:])) if seen else self.guess
 
     def winners_s(self, count: int) -> float:
         """Return the seconds that ``count`` winners take in all, as far as they are known."""

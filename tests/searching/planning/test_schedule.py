@@ -122,6 +122,18 @@ class TestInASearchTime:
         assert quick.next_count() == 16
         assert schedule().next_count() == 16
 
+    def test_the_pace_is_learned_anew_when_a_load_goes_away(self) -> None:
+        """Two quick measurings outweigh any number of slow ones; the newest trainings tell how long an epoch takes."""
+        planned, usual = schedule(search_time_s=3600), USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1]
+        for _ in range(6):
+            planned.learn(MEASURING, 5, 8 * usual)
+        assert planned.measuring_s(5) == pytest.approx(8 * usual)
+        for _ in range(2):
+            planned.learn(MEASURING, 5, usual)
+        assert planned.measuring_s(5) == pytest.approx(2.75 * usual)
+        slow, quick = ([trained(seconds)] * 20 for seconds in (9.0, 1.0))
+        assert schedule(*slow, *quick).training_s(1) == schedule(*quick).training_s(1)
+
     def test_measurements_that_are_kept_are_followed_by_others(self) -> None:
         """They take no time, so nothing is learned of the pace, and a second run would end with five."""
         kept = [measured(architecture, 1.0) for architecture in ARCHITECTURES[:15]]
