@@ -43,6 +43,7 @@ def _home_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         (own / "environments" / environment.name).symlink_to(environment)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_HOME", str(own))
+        patch.setenv("NAS_DEVICE_LOCK", str(own / "device.lock"))  # tests that run beside each other do not wait
         yield
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import Outcome
+from nas.hardware.device_lock import holding_the_device
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.energy_rounds import add_energies
@@ -27,8 +28,6 @@ from nas.hardware.machine import usable_cores
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, ProfilingRuntime, load_runtime
 from nas.hardware.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
-from nas.storage.file_lock import waiting_for
-from nas.storage.home import home
 from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
@@ -249,9 +248,7 @@ class DeviceBench:
 
     @contextlib.contextmanager
     def _holding_the_device(self) -> Iterator[None]:
-        """Wait until no other measurement runs on this machine, and then make others wait."""
-        home().mkdir(parents=True, exist_ok=True)
-        with waiting_for(home() / "device.lock"):
+        with holding_the_device(self._say):
             began = time.monotonic()
             try:
                 yield

@@ -15,8 +15,8 @@ from acting_models import EVERYTHING, QUICK, as_they_are, failure_of, latency_of
 from own_runtime import REFERENCE_MS, opened
 
 from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.device_lock import lock_path
 from nas.storage.file_lock import take
-from nas.storage.home import home
 from nas.values.target import Target
 
 
@@ -88,7 +88,7 @@ class TestFailures:
         """Waiting for the device's lock counts neither towards a model's timeout nor as device time."""
         bench = DeviceBench(acting, replace(QUICK, timeout_s=1.0))
         assert bench.profile.reference_ms == pytest.approx(REFERENCE_MS)
-        held = take(home() / "device.lock")
+        held = take(lock_path(), for_all=True)
         given_back = threading.Timer(1.5, held.close)
         before_s, began = bench.device_s, time.monotonic()
         given_back.start()
@@ -112,4 +112,4 @@ class TestFailures:
             bench.measure(
                 as_they_are(models_of(tmp_path, {"a": "clock 1"})), ["latency_ms"], np.random.default_rng(0), stop
             )
-        take(home() / "device.lock").close()
+        take(lock_path(), for_all=True).close()
