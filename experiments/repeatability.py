@@ -34,6 +34,7 @@ from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import allowed_cores, fastest_cores, processor_name
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.hardware.runtimes.stopwatch import Presence
 from nas.hardware.runtimes.worker import Timing
 from nas.space.signature import image_inputs, image_signature
 from nas.values.measurement import Measurement
@@ -199,11 +200,11 @@ def one_after_another_ms(model: Deployed, target: Target, interleaved: Measureme
     """Return the median of one session's samples in a row, after a warm-up: as many samples as the rounds had."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, fastest_cores(target.threads))
-    timing = Timing(load_runtime(target.runtime).open(model.path, target))
+    timing, presence = Timing(load_runtime(target.runtime).open(model.path, target), target.threads), Presence()
     samples: list[float] = []
     wanted = sum(len(samples) for samples in interleaved.rounds)
     while len(samples) < wanted:
-        samples += timing.block_ms(0.1, 1)
+        samples += [sample.wall_ms for sample in timing.block(0.1, 1, presence)]
     return float(np.median(samples[:wanted]))
 
 

@@ -21,6 +21,9 @@ from experiments.command_line import heading, line, parser_of, positive
 from experiments.repeatability import Session, pair, read_sessions
 from nas.hardware.drift import response, smoothed
 
+USUAL_RESPONSE = 0.5, 1.0
+"""Mean and deviation of responses to the model that takes the part of the larger reference."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables."""
@@ -70,7 +73,7 @@ def corrected(session: Session, name: str, reference: str, usual: float) -> floa
     readings, further = logs_of(session, name), smoothed(logs_of(session, reference)) - usual
     count = min(len(readings), len(further))  # rounds of one number were taken within seconds
     readings, further = readings[:count], further[:count]
-    return float(np.median(readings - response(readings, further) * further))
+    return float(np.median(readings - response(readings, further, *USUAL_RESPONSE)[0] * further))
 
 
 def correlation(session: Session, one: str, other: str) -> float:

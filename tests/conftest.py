@@ -12,7 +12,8 @@ import own_runtime
 import pytest
 from quick_profile import QUICK_PROFILE
 
-from nas.hardware.target_profile import TargetProfile, profile_of
+from nas.hardware.kept_profiles import profile_of
+from nas.hardware.target_profile import TargetProfile
 from nas.space.plug_ins import is_own
 from nas.storage.home import home
 from nas.storage.measurement_store import STORE

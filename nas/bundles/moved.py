@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.values.comparison import Estimate, ratio_of
-from nas.values.measurement import Interval, Measurement
+from nas.values.measurement import CLOCK, Interval, Measurement
 from nas.values.metric import METRICS, Metric
 
-CIRCUMSTANCES = ("processor", "system", "runtime", "governor", "threads", "batch", "executed_precision")
+CIRCUMSTANCES = ("processor", "system", "runtime", "governor", "threads", "batch", "executed_precision", CLOCK)
 """The conditions of a measurement that explain another value."""
 
 
@@ -88,7 +88,7 @@ def differences(then: Mapping[str, Measurement], now: Mapping[str, Measurement])
     for name in ("latency_ms", "item_ms", "peak_memory_mib"):
         if name not in then or name not in now:
             continue
-        before, after = then[name].conditions, now[name].conditions
+        before, after = ({**each.conditions, CLOCK: each.clock} for each in (then[name], now[name]))
         for key in CIRCUMSTANCES:
             if before.get(key) != after.get(key) and before.get(key) is not None:
                 found.append(f"{key.replace('_', ' ')}: {before[key]} → {after.get(key)}")

@@ -23,11 +23,12 @@ from nas.hardware.device_lock import holding_the_device
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.energy_rounds import add_energies
+from nas.hardware.kept_profiles import DOUBTFUL_FOR_S, profile_of
 from nas.hardware.latency_rounds import BenchSettings, Latencies
 from nas.hardware.machine import usable_cores
-from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, ProfilingRuntime, load_runtime
-from nas.hardware.target_profile import DEPLOY_TIMEOUT_S, TargetProfile, profile_of
+from nas.hardware.target_profile import TargetProfile
 from nas.storage.scratch import temporary_folder
 from nas.values.layer_times import LayerTimes
 from nas.values.measurement import Measurement
@@ -81,6 +82,7 @@ class DeviceBench:
         self._renew = renew
         self._meter = {**meter, "gpu": runtime.gpu}
         self._profile: TargetProfile | None = None
+        self._profile_read_s = 0.0
         self.in_time: Callable[[], bool] = lambda: True
         """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
 
@@ -97,10 +99,12 @@ class DeviceBench:
 
     @property
     def profile(self) -> TargetProfile:
-        """The target's reference speed and peaks, measured when they are first needed."""
-        if self._profile is None:
+        """The target's reference speed and peaks, measured when they are first needed. Doubtful ones last an hour."""
+        is_old = time.monotonic() - self._profile_read_s > DOUBTFUL_FOR_S
+        if self._profile is None or (self._profile.doubtful and is_old):
             with self._holding_the_device():
                 self._profile = profile_of(self._target, self._say, renew=self._renew)
+            self._profile_read_s = time.monotonic()
         return self._profile
 
     def can_measure(self, metric: str) -> bool:
@@ -231,7 +235,8 @@ class DeviceBench:
         wanted = {"latency_ms": found} if "latency_ms" in metrics else {}
         if "item_ms" in metrics:
             rounds = tuple(tuple(sample / self._target.batch for sample in samples) for samples in found.rounds)
-            wanted["item_ms"] = replace(found, metric="item_ms", rounds=rounds)
+            walls = tuple(tuple(sample / self._target.batch for sample in samples) for samples in found.walls)
+            wanted["item_ms"] = replace(found, metric="item_ms", rounds=rounds, walls=walls)
         return wanted
 
     def _peak_memory(self, model: Deployed) -> Measurement:

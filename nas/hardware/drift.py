@@ -12,13 +12,9 @@ SIGNAL_TO_NOISE = (0.0, *(10.0**power for power in np.arange(-4.0, 2.1, 0.5)))
 OUTLIER = 8.0
 """A reading is an outlier if its distance from its neighbours' median is above this multiple of the median distance."""
 NEIGHBOURS = 5
-USUAL_RESPONSE, MOST_RESPONSE = (0.5, 1.0), 2.0
-"""Mean and deviation of responses, and the largest that is believed.
-
-On an AMD EPYC, models with 5 to 16 MB of weights responded 0.7 to 2 times as much to a busy cache as one with 9 MB,
-and models with more, which come from memory each time, 0.1 to 0.5 times.
-"""
-SMALLEST_NOISE = 0.005
+MOST_RESPONSE = 2.0
+"""The largest response that is believed."""
+SMALLEST_NOISE = 0.01
 """The smallest deviation of a reading by chance, in logarithms."""
 
 
@@ -41,18 +37,19 @@ def smoothed(readings_N: FloatArray) -> FloatArray:
     return smooth
 
 
-def response(readings_N: FloatArray, cause_N: FloatArray) -> float:
-    """Return by how much readings change with a cause, both logarithms in the order of time: 1 is as much as the cause.
+def response(readings_N: FloatArray, cause_N: FloatArray, usual: float, deviation: float) -> tuple[float, float]:
+    """Return by how much readings change with a cause: 1 is as much as the cause. The second value is its uncertainty.
 
-    The slope is found by least squares with a normal prior, ``USUAL_RESPONSE``. So it stays near the usual one where
-    the cause hardly changed, and readings decide where it did.
+    Both series are logarithms in the order of time. The slope is found by least squares with a normal prior, whose mean
+    and standard deviation are ``usual`` and ``deviation``. So it stays near the usual one where the cause hardly
+    changed, and readings decide where it did. The uncertainty is the standard deviation that is left.
     """
-    usual, deviation = USUAL_RESPONSE
     readings_N, cause_N = readings_N - readings_N.mean(), cause_N - cause_N.mean()
     together, size = float(cause_N @ readings_N), float(cause_N @ cause_N)
     left_N = readings_N - (together / size if size > 0 else 0.0) * cause_N
     strength = max(float(left_N @ left_N) / max(len(left_N) - 2, 1), SMALLEST_NOISE**2) / deviation**2
-    return min(max((together + strength * usual) / (size + strength), 0.0), MOST_RESPONSE)
+    slope = min(max((together + strength * usual) / (size + strength), 0.0), MOST_RESPONSE)
+    return slope, deviation * float(np.sqrt(strength / (size + strength)))
 
 
 def _without_outliers(readings_N: FloatArray) -> FloatArray:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
 
 from nas.errors import CandidateError
-from nas.hardware.drift import FloatArray, response, smoothed
+from nas.hardware.disturbances import ROUND_REPEATS, clock_doubt, disturbances, is_disturbed, slept, waited
+from nas.hardware.drift import FloatArray, response
 from nas.hardware.machine import cache_bytes
 from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.references import QUICK_SHARE, References, usual_response
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
-from nas.hardware.target_profile import BUSY_SHARE, ROUND_REPEATS, TargetProfile
-from nas.values.measurement import Measurement
+from nas.hardware.target_probing import EVER_MS
+from nas.hardware.target_profile import TargetProfile
+from nas.values.measurement import CLOCK, THREAD, WALL, Measurement
 from nas.values.metric import readable
 from nas.values.paired_comparison import paired
 from nas.values.target import Target
@@ -24,6 +27,21 @@ MUCH_SPREAD = 0.015
 """Rounds that differ by more than this standard deviation differ for a reason, which a flag names."""
 MUCH_DRIFT = 0.1
 """A measurement is flagged when the machine is slower or faster than recorded by more than this share."""
+HOPELESS, SURELY_HOPELESS = 2.0, 9
+"""Rounds end if so many times the most rounds would be needed for the interval that was asked for.
+
+Whether that is so is asked from nine rounds on: with six, an interval by order statistics reaches from the lowest to
+nearly the highest one.
+"""
+DOUBTFUL_REFERENCE, DOUBTFUL_CACHE = 0.05, 0.1
+"""Halves of a 95 % interval: how far latencies that no reference corrects differ from those of an idle machine.
+
+The second one is for models that share a cache with other programs, if the larger references' speeds are doubtful.
+"""
+MUCH_UNSEEN = 0.03
+"""A doubt about what no clock and no reference sees is told if it is larger."""
+UNREAD_CACHE = 0.05
+"""The least doubt about such models if other programs had the core so often that no larger reference could be read."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +75,11 @@ class _Gathered:
     """The results of one model's rounds so far. ``visits`` are the positions of its rounds among all visits."""
 
     rounds: list[tuple[float, ...]] = field(default_factory=list)
+    walls: list[tuple[float, ...]] = field(default_factory=list)
     visits: list[int] = field(default_factory=list)
+    replies: list[Mapping[str, Any]] = field(default_factory=list)
     conditions: dict[str, Any] = field(default_factory=dict)
     sampling_s: float = 0.0
-    flags: set[str] = field(default_factory=set)
     failure: CandidateError | None = None
 
 
@@ -76,6 +95,9 @@ class Latencies:
     A model whose weights do not fit a core's own cache also depends on how much of the shared cache others leave. For
     such models a second, larger reference runs too. Its further slowness counts as drift, as far as the model's own
     rounds respond to it.
+
+    ``profile`` holds the references' recorded speeds. Doubtful ones correct nothing: then the fastest readings of these
+    rounds take their part.
     """
 
     def __init__(
@@ -97,11 +119,9 @@ class Latencies:
         self._rng = rng
         self._advance = advance
         self._gathered = [_Gathered() for _ in models]
-        self._log_references: list[float] = []
-        self._log_larges: dict[int, float] = {}  # by visit, of models that share a cache
-        self._log_drifts = np.empty(0)
-        self._log_large_drifts: dict[int, float] = {}
-        own = cache_bytes().get("L2")
+        self._readings = References()
+        caches = cache_bytes()
+        own, self._shared_cache_bytes = caches.get("L2"), max(caches.values(), default=0)
         in_cache = load_runtime(target.runtime, target.options).gpu is None and profile.large_reference is not None
         self._own_cache_bytes = own if in_cache else None
 
@@ -118,9 +138,7 @@ class Latencies:
                     self._visit(process, index)
                     self._advance()
             visits += len(pending)
-            self._log_drifts = smoothed(np.array(self._log_references))
-            smooth = smoothed(np.array(list(self._log_larges.values())))
-            self._log_large_drifts = dict(zip(self._log_larges, smooth.tolist(), strict=True))
+            self._readings.settle(self._profile)
         for _ in range(len(self._models) * self._settings.max_rounds - visits):
             self._advance()
         return [self._result(index) for index in range(len(self._models))]
@@ -133,8 +151,7 @@ class Latencies:
             return pending
         if not pending:
             first, *others = (self._so_far(index) for index in sound)
-            ratios = (paired(first, other) for other in others)
-            pending = [0] if any(each.scatter > self._settings.precision for each in ratios) else []
+            pending = [0] if any(self._is_wide(paired(first, other).scatter, first, other) for other in others) else []
         return sound if pending else []
 
     def _visit(self, process: MeasuringProcess, index: int) -> None:
@@ -145,70 +162,107 @@ class Latencies:
             gathered.failure = error
             return
         gathered.rounds.append(tuple(reply["samples"]))
+        gathered.walls.append(tuple(reply["walls"] or reply["samples"]))
         gathered.sampling_s += reply["elapsed_s"]
-        visit = len(self._log_references)
-        gathered.visits.append(visit)
-        if reply["large_reference_ms"]:
-            assert self._profile.large_reference_ms is not None
-            large_ms = float(np.median(reply["large_reference_ms"]))
-            self._log_larges[visit] = math.log(large_ms / self._profile.large_reference_ms)
+        gathered.replies.append(reply)
+        gathered.visits.append(self._readings.add(reply))
         gathered.conditions = gathered.conditions or {**process.conditions, **reply["conditions"]}
-        self._log_references.append(float(np.log(np.median(reply["reference_ms"]) / self._profile.reference_ms)))
-        if (reply["pressure"] or 0.0) > BUSY_SHARE:
-            gathered.flags.add("the machine was busy with other work while this was measured")
 
     def _shares_cache(self, index: int) -> bool:
         """Return True for a model whose weights are known not to fit the core's own cache."""
         return self._own_cache_bytes is not None and self._models[index].weight_bytes > self._own_cache_bytes
 
     def _quietest(self, process: MeasuringProcess, index: int, *, describe: bool) -> dict[str, Any]:
-        """Return the quietest of up to three tries. A round on a busy machine is repeated before it is flagged.
+        """Return the quietest of up to three tries.
 
+        A round is repeated if no clock sees through what disturbed it.
         ``describe`` requests the conditions too, which cost some runtimes a further session.
         """
         replies = []
-        large = str(self._profile.large_reference) if self._shares_cache(index) else None
+        larger = self._larger_references(index) if self._shares_cache(index) else {}
         for _ in range(1 + ROUND_REPEATS):
             replies.append(
                 process.ask(
                     "time",
                     model=str(self._models[index].path),
                     reference=str(self._profile.reference),
-                    large=large,
+                    larger=larger,
                     seconds=self._settings.seconds_per_round,
                     min_samples=self._settings.min_samples,
                     describe=describe,
                 )
             )
-            if (replies[-1]["pressure"] or 0.0) <= BUSY_SHARE or not self._in_time():
+            if not is_disturbed(replies[-1]) or not self._in_time():
                 break
-        return min(replies, key=lambda reply: reply["pressure"] or 0.0)
+        return min(replies, key=lambda reply: (slept(reply), reply["pressure"] or 0.0))
+
+    def _larger_references(self, index: int) -> dict[str, tuple[str, float]]:
+        """Return the larger reference models, each with the time of models below which it is read.
+
+        The one that was read beside a model at first is read beside it in all rounds.
+        """
+        profile, replies = self._profile, self._gathered[index].replies
+        assert profile.large_reference_ms is not None
+        found = {
+            "medium": (str(profile.medium_reference), QUICK_SHARE * profile.large_reference_ms),
+            "large": (str(profile.large_reference), EVER_MS),
+        }
+        return {name: (found[name][0], EVER_MS) for name in [replies[0]["larger_reference"]]} if replies else found
 
     def _is_settled(self, index: int) -> bool:
         """Return True for a model that needs no further round."""
         gathered = self._gathered[index]
         if gathered.failure is not None:
             return True
-        return len(gathered.rounds) >= self._settings.rounds and self._so_far(index).scatter <= self._settings.precision
+        if len(gathered.rounds) < self._settings.rounds:
+            return False
+        found = self._so_far(index)
+        return not self._is_wide(found.scatter, found)
+
+    def _is_wide(self, scatter: float, *found: Measurement) -> bool:
+        """Return True if further rounds would make an interval narrow that should be.
+
+        They do not where what no clock sees counts for more than their scatter, nor where far more of them would be
+        needed than there may be: an interval becomes narrower with the square root of their number. From nine rounds
+        on, a single disturbed one does not count.
+        """
+        goal = max(self._settings.precision, *(each.unseen for each in found))
+        count = len(found[0].rounds)
+        needed = count * (scatter / goal) ** 2
+        is_hopeless = count >= SURELY_HOPELESS and needed > HOPELESS * self._settings.max_rounds
+        return scatter > goal and not is_hopeless
 
     def _result(self, index: int) -> Measurement | CandidateError:
         gathered = self._gathered[index]
         if gathered.failure is not None:
             return gathered.failure
         found = self._so_far(index)
-        flags = set(gathered.flags)
-        if found.scatter > self._settings.precision:
+        flags = {*disturbances(gathered.replies), *self._doubts_of_reference(found)}
+        if found.scatter > max(self._settings.precision, found.unseen):
             why = f": {self._why_varying(index, found.spread)}" if found.spread > MUCH_SPREAD else ""
             flags.add(
                 f"the interval is wider than the requested ±{100 * self._settings.precision:g} %, "
                 f"after {len(found.rounds)} sessions{why}"
             )
-        if abs(np.log(found.drift)) > MUCH_DRIFT:
+        elif found.unseen > MUCH_UNSEEN:
             flags.add(
+                f"the interval is wider by ±{100 * found.unseen:.0f} %, because it is not fully known how much other "
+                "programs leave of caches and memory"
+            )
+        return replace(found, flags=tuple(sorted(flags)))
+
+    def _doubts_of_reference(self, found: Measurement) -> Iterator[str]:
+        if self._profile.doubtful:
+            yield (
+                f"the target's reference speed is doubtful, because {self._profile.doubtful}; so latencies are "
+                "corrected for what changed while they were measured, and for nothing else"
+            )
+            return
+        if abs(np.log(found.drift)) > MUCH_DRIFT:
+            yield (
                 f"the machine was {'slower' if found.drift > 1 else 'faster'} by {100 * abs(found.drift - 1):.0f} % "
                 "than when the target's reference speed was recorded"
             )
-        return replace(found, flags=tuple(sorted(flags)))
 
     def _why_varying(self, index: int, spread: float) -> str:
         """Return what is known of the reason why a model's rounds differ."""
@@ -224,31 +278,59 @@ class Latencies:
 
     def _so_far(self, index: int) -> Measurement:
         gathered = self._gathered[index]
-        log_drifts, cache = self._drifts_of(gathered)
+        drifts, told, unseen = self._drifts_of(index)
+        is_by_thread = any(reply["clock"] == THREAD for reply in gathered.replies)
         return Measurement(
             "latency_ms",
             str(self._target),
             tuple(gathered.rounds),
             {
+                CLOCK: THREAD if is_by_thread else WALL,
                 **gathered.conditions,
-                **cache,
+                **waited(gathered.replies),
+                **told,
                 **self._models[index].details,
                 **_peaks(self._profile),
                 "sampling_s": round(gathered.sampling_s, 3),
             },
-            drifts=tuple(float(f"{drift:.6g}") for drift in np.exp(log_drifts)),
+            drifts=tuple(float(f"{drift:.6g}") for drift in np.exp(drifts)),
+            walls=tuple(gathered.walls) if is_by_thread else (),
+            unseen=float(f"{unseen:.4g}"),
+            reference_doubt=DOUBTFUL_REFERENCE if self._profile.doubtful else 0.0,
         )
 
-    def _drifts_of(self, gathered: _Gathered) -> tuple[FloatArray, dict[str, Any]]:
-        """Return the logarithm of the drift of each round, and what is known of the shared cache."""
-        log_drifts = self._log_drifts[gathered.visits]
-        if not all(visit in self._log_large_drifts for visit in gathered.visits):
-            return log_drifts, {}
+    def _drifts_of(self, index: int) -> tuple[FloatArray, dict[str, Any], float]:
+        """Return the logarithm of the drift of each round, what is known of the shared cache, and the doubt left."""
+        gathered = self._gathered[index]
+        log_drifts = self._readings.log_drifts[gathered.visits]
+        unseen = clock_doubt(gathered.replies)
+        if self._profile.large_doubtful and self._shares_cache(index):
+            unseen = math.hypot(unseen, DOUBTFUL_CACHE)
+        larger = self._readings.log_largers[gathered.visits]
+        if np.isnan(larger).any():
+            return log_drifts, {}, math.hypot(unseen, self._unread(index))
         medians = np.array([float(np.median(samples)) for samples in gathered.rounds])
-        further = np.array([self._log_large_drifts[visit] for visit in gathered.visits]) - log_drifts
-        found = response(np.log(medians) - log_drifts, further)
+        further = larger - log_drifts
+        typical_ms = float(np.median(medians / np.exp(log_drifts)))
+        weight_bytes = self._models[index].weight_bytes
+        shared = self._shared_cache_bytes
+        usual = usual_response(weight_bytes, typical_ms, self._profile, gathered.replies[-1], shared)
+        found, doubt = response(np.log(medians) - log_drifts, further, *usual)
         told = {"shared_cache_drift": float(np.exp(np.median(further))), "response_to_it": found}
-        return log_drifts + found * further, {name: float(f"{value:.4g}") for name, value in told.items()}
+        unseen = math.hypot(unseen, 2 * doubt * abs(float(np.median(further))))
+        return log_drifts + found * further, {name: float(f"{value:.4g}") for name, value in told.items()}, unseen
+
+    def _unread(self, index: int) -> float:
+        """Return the doubt about a model that shares a cache, beside which no larger reference had warm caches.
+
+        By how much that reference was slower with cold caches is the most that the model may be.
+        """
+        logs = [
+            math.log(reply["larger_cold_ms"] / recorded_ms)
+            for reply in self._gathered[index].replies
+            if reply["larger_cold_ms"] and (recorded_ms := self._profile.larger_ms(reply["larger_reference"]))
+        ]
+        return max(UNREAD_CACHE, float(np.median(logs))) if logs else 0.0
 
 
 def _peaks(profile: TargetProfile) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +17,16 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.runtimes.environments import interpreter_of, worker_command, worker_environment
+from nas.hardware.runtimes.neighbours import waiting_s
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, load_runtime
 from nas.line_process import LineProcess
 from nas.space.plug_ins import plug_in_path
 from nas.values.layer_times import LayerTime
 from nas.values.target import Target
 
+LONGEST_WAIT = 20.0
+"""A process may wait for a core for so many times its limit."""
+DEPLOY_TIMEOUT_S = 900.0
 START_LIMIT_S = 120.0
 """The time limit for a measuring process to load its runtime."""
 
@@ -120,7 +126,7 @@ class MeasuringProcess:
         whole = {**request, "target": str(self._target), "implementation": self._implementation}
         try:
             self._process.send(whole)
-            line = self._process.line(timeout_s)
+            line = self._line(self._process, timeout_s)
         except queue.Empty:
             self._end()
             raise CandidateError(
@@ -135,6 +141,21 @@ class MeasuringProcess:
             raise CandidateError("measure", f"the measuring process ended with {_ending(code)} before it answered.")
         reply: dict[str, Any] = json.loads(line)
         return reply
+
+    def _line(self, process: LineProcess, timeout_s: float) -> str:
+        """Return the process's next line. The time for which it waits for a core does not count against the limit.
+
+        Raises:
+            queue.Empty: the limit is over.
+        """
+        began, waited_before_s = time.monotonic(), waiting_s(process.pid)
+        left_s = timeout_s
+        while left_s > 0:
+            with contextlib.suppress(queue.Empty):
+                return process.line(left_s)
+            waited_s = min(waiting_s(process.pid) - waited_before_s, LONGEST_WAIT * timeout_s)
+            left_s = timeout_s + waited_s - (time.monotonic() - began)
+        raise queue.Empty
 
     def _end(self) -> None:
         if self._process is not None:

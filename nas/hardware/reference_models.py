@@ -8,13 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from nas.hardware.target_profile import LAYER_BYTES
+
 REFERENCE_SHAPE = (3, 64, 64)
+BESIDE = 16
+"""The layers of a model that runs between the reference models while their speeds are recorded."""
 
 
 def reference_model() -> nn.Module:
-    """Return a network of the commonest layers, about 17 million multiply-accumulates, always with the same weights.
+    """Return a network of the commonest layers, about 16 million multiply-accumulates, always with the same weights.
 
-    The mix is deliberate: a slower clock, a fuller cache and a busier memory all show, as they do in other networks.
+    Its 0.2 MB of weights fit the cache of nearly any core. So it becomes slower with the core's clock, and hardly when
+    others fill the cache that cores share, as do most networks of its size.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -23,28 +28,29 @@ def reference_model() -> nn.Module:
             *_convolution(32, 32, groups=32),
             *_convolution(32, 64, kernel=1),
             *_convolution(64, 64, stride=2, groups=64),
+            *_convolution(64, 64),
             *_convolution(64, 128, kernel=1),
-            *_convolution(128, 128, stride=2),
-            *_convolution(128, 128, groups=128),
-            *_convolution(128, 256, kernel=1),
+            *_convolution(128, 128, stride=2, groups=128),
+            *_convolution(128, 128, kernel=1),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(256, 1000),
+            nn.Linear(128, 10),
         ).eval()
 
 
-def large_reference_model() -> nn.Module:
-    """Return a network with 8 MB of weights, about 135 million multiply-accumulates, always with the same weights.
+def larger_reference_model(layers: int) -> nn.Module:
+    """Return a network with a MB of weights for each layer, always with the same weights.
 
-    It takes images of ``REFERENCE_SHAPE``. Each inference fetches all weights, from the cache that cores share or from
-    memory. So it becomes slower when others fill that cache, which the small reference model does not notice.
+    It takes images of ``REFERENCE_SHAPE``, and about 17 million multiply-accumulates for each layer. Each inference
+    fetches all weights, from the cache that cores share or from memory. So it becomes slower when others fill that
+    cache, which the small reference model does not notice.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        wide = 512
-        layers = [part for _ in range(8) for part in _convolution(wide, wide, kernel=1)]
+        wide = math.isqrt(LAYER_BYTES // 4)
+        deep = [part for _ in range(layers) for part in _convolution(wide, wide, kernel=1)]
         return nn.Sequential(
-            *_convolution(3, wide, stride=8), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 10)
+            *_convolution(3, wide, stride=8), *deep, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 10)
         ).eval()
 
 

@@ -85,7 +85,12 @@ def _opened(path: Path, *, for_all: bool) -> IO[str]:
         if for_all and sys.platform != "win32":
             descriptor = _descriptor_for_all(path, flags)
         else:
-            descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT, FOR_OWNER_AND_GROUP)
+            try:
+                descriptor = os.open(path, flags | os.O_RDWR | os.O_CREAT, FOR_OWNER_AND_GROUP)
+            except PermissionError:  # Windows lets others only read a file in the folder for all users
+                if not for_all:
+                    raise
+                descriptor = os.open(path, flags | os.O_RDONLY)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
@@ -93,7 +98,7 @@ def _opened(path: Path, *, for_all: bool) -> IO[str]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{path} must be a regular file, but it is none")
-    return os.fdopen(descriptor, "r" if for_all and sys.platform != "win32" else "r+")
+    return os.fdopen(descriptor, "r" if for_all else "r+")
 
 
 def _descriptor_for_all(path: Path, flags: int) -> int:

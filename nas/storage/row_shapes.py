@@ -58,6 +58,9 @@ class _Measurement(_Shape):
     conditions: _Conditions
     flags: list[str]
     drifts: list[Annotated[float, Field(gt=0, le=1e6)]] = []
+    walls: list[list[Sample]] = []
+    unseen: Annotated[float, Field(ge=0, le=100)] = 0.0
+    reference_doubt: Annotated[float, Field(ge=0, le=100)] = 0.0
 
 
 class _LayerTime(_Shape):

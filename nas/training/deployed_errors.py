@@ -15,9 +15,8 @@ from safetensors.torch import load
 
 from nas.errors import CandidateError
 from nas.formats.export import export_model
-from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
 from nas.hardware.runtimes.runtime import load_runtime
-from nas.hardware.target_profile import DEPLOY_TIMEOUT_S
 from nas.jobs.execution import Report, Work
 from nas.space.architecture import Architecture
 from nas.space.parts.own_inputs import wishes_of

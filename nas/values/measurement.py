@@ -29,6 +29,11 @@ If rounds differ by more, the latency depends on something that changes slowly, 
 last cache that other tenants of the machine leave. A session of a minute sees a part of that change, and averaging
 more rounds does not remove it. ``experiments.repeatability`` measured it.
 """
+CLOCK, WALL, THREAD = "clock", "wall", "processor time of the thread"
+"""The condition that names the clock of a latency, and the two clocks. Some devices have clocks of their own."""
+TIMED = ("latency_ms", "item_ms")
+MUCH_CORRECTED = 1.1
+"""From this factor on, the value that a stopwatch showed stands beside the corrected one."""
 _NORMAL = 1.4826
 """Ratio of the standard deviation to the median distance from the median, of normal readings."""
 
@@ -63,6 +68,12 @@ class Measurement:
         flags: doubts that a reader must see, such as a machine that stayed busy.
         drifts: for each session, how much slower the machine was than when the target's reference was recorded: 1.02 is
             2 % slower. Derived values are corrected by it; samples stay raw. Empty where no drift was found.
+        walls: for each session, the times of all inferences by the wall clock, if ``rounds`` are by the clock of the
+            thread because other programs had the core. Else empty.
+        unseen: half of a 95 % interval, as a logarithm: by how much the truth may differ for reasons that neither the
+            rounds nor the clock show, such as caches that other programs fill.
+        reference_doubt: the same, for a doubtful reference speed. All models of a session share it, so it cancels in
+            their ratios.
     """
 
     metric: str
@@ -71,8 +82,16 @@ class Measurement:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     drifts: tuple[float, ...] = ()
+    walls: tuple[tuple[float, ...], ...] = ()
+    unseen: float = 0.0
+    reference_doubt: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.walls and (len(self.walls) != len(self.rounds) or not all(self.walls)):
+            raise ValueError(f"walls must be samples for each of {len(self.rounds)} rounds, got {len(self.walls)}.")
+        for name in ("unseen", "reference_doubt"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and at least 0, but got {getattr(self, name)}.")
         if self.drifts and (len(self.drifts) != len(self.rounds) or not all(0 < d < math.inf for d in self.drifts)):
             raise ValueError(
                 f"drifts must be one positive ratio for each of {len(self.rounds)} rounds, got {self.drifts}."
@@ -80,7 +99,9 @@ class Measurement:
         if not self.rounds or not all(self.rounds):
             raise ValueError("a measurement must have at least one sample in each round, but got none.")
         smallest = 0.0 if self.metric.endswith("_bytes") else math.ulp(0.0)  # a model may have no weights
-        strange = [sample for samples in self.rounds for sample in samples if not smallest <= sample < math.inf]
+        strange = [
+            sample for samples in (*self.rounds, *self.walls) for sample in samples if not smallest <= sample < math.inf
+        ]
         if strange:
             raise ValueError(f"samples of {self.metric} must be finite and positive, but got {strange[0]}.")
         object.__setattr__(self, "conditions", MappingProxyType(dict(self.conditions)))
@@ -105,8 +126,20 @@ class Measurement:
 
     @property
     def raw_median(self) -> float:
-        """The median of the rounds' medians, not corrected."""
-        return float(np.median([np.median(samples) for samples in self.rounds]))
+        """The median of the rounds' medians as a stopwatch shows it: by the wall clock, and not corrected."""
+        return float(np.median([np.median(samples) for samples in self.walls or self.rounds]))
+
+    @property
+    def clock(self) -> str | None:
+        """The clock of a latency; None for other metrics. Until version 0.8 it was the wall clock, and not named."""
+        return self.conditions.get(CLOCK, WALL) if self.metric in TIMED else None
+
+    @property
+    def raw_beside(self) -> float | None:
+        """The raw median where it differs from the median by a tenth or more, so that a reader must see both."""
+        if not self.drifts and not self.walls:
+            return None
+        return self.raw_median if abs(math.log(self.raw_median / self.median)) >= math.log(MUCH_CORRECTED) else None
 
     @property
     def drift(self) -> float:
@@ -123,7 +156,8 @@ class Measurement:
 
         Where drift was corrected, three doubts that no number of rounds removes are added in quadrature:
         ``SESSION_DOUBT``; ``DRIFT_DOUBT`` of the correction, since a slower machine may affect a model more or less
-        than the reference; and ``SPREAD_DOUBT`` of a spread between rounds above ``USUAL_SPREAD``.
+        than the reference, or what is ``unseen`` if that is more; and ``SPREAD_DOUBT`` of a spread between rounds above
+        ``USUAL_SPREAD``.
         """
         if len(self._judged) == 1:
             return Interval(self.median, self.median)
@@ -131,7 +165,8 @@ class Measurement:
         doubt = 0.0
         if self.drifts:
             unexplained = SPREAD_DOUBT * math.sqrt(max(0.0, self.spread**2 - USUAL_SPREAD**2))
-            doubt = math.hypot(SESSION_DOUBT, DRIFT_DOUBT * math.log(self.drift), unexplained)
+            unseen = max(DRIFT_DOUBT * abs(math.log(self.drift)), math.hypot(self.unseen, self.reference_doubt))
+            doubt = math.hypot(SESSION_DOUBT, unseen, unexplained)
         lower, upper = (
             self.median * math.exp(-math.hypot(lower, doubt)),
             self.median * math.exp(math.hypot(upper, doubt)),
@@ -182,6 +217,22 @@ class Measurement:
         medians = np.array([np.median(samples) for samples in self.rounds])
         return medians / np.array(self.drifts) if self.drifts else medians
 
+    def summary(self) -> dict[str, Any]:
+        """Return the derived figures as plain data, without samples.
+
+        ``raw_median`` is what a stopwatch showed, and ``clock`` the one that the median was read by.
+        """
+        return {
+            "median": self.median,
+            "interval_95": [self.interval.lower, self.interval.upper],
+            "p95": self.p95,
+            "raw_median": self.raw_median,
+            "clock": self.clock,
+            "sessions": len(self.rounds),
+            "target": self.target,
+            "flags": list(self.flags),
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data that ``from_json`` takes back. Derived figures are added for human readers."""
         return {
@@ -191,6 +242,8 @@ class Measurement:
             "conditions": dict(self.conditions),
             "flags": list(self.flags),
             "drifts": list(self.drifts),
+            **({"walls": [list(samples) for samples in self.walls]} if self.walls else {}),
+            **{name: getattr(self, name) for name in ("unseen", "reference_doubt") if getattr(self, name)},
             "median": self.median,
             "interval_95": [self.interval.lower, self.interval.upper],
             "p95": self.p95,
@@ -201,7 +254,11 @@ class Measurement:
         """Return the measurement that ``to_json`` wrote."""
         rounds = tuple(tuple(float(sample) for sample in samples) for samples in data["rounds"])
         drifts = tuple(float(drift) for drift in data.get("drifts", ()))
-        return cls(data["metric"], data["target"], rounds, data["conditions"], tuple(data["flags"]), drifts)
+        walls = tuple(tuple(float(sample) for sample in samples) for samples in data.get("walls", ()))
+        doubts = [float(data.get(name, 0.0)) for name in ("unseen", "reference_doubt")]
+        return cls(
+            data["metric"], data["target"], rounds, data["conditions"], tuple(data["flags"]), drifts, walls, *doubts
+        )
 
 
 def logs_around_median(ratios_N: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.values.measurement import (
     SPREAD_DOUBT,
+    TIMED,
     USUAL_SPREAD,
     Interval,
     Measurement,
@@ -26,8 +27,6 @@ decides. On two machines, two measurements then agree within their joint interva
 rounds fix the ratio to 0.6 %. With 0.004 that is 88 to 94 %. The doubts of two models on their own, in quadrature,
 would be 0.011, but what both have in common cancels in the ratio.
 """
-IN_ROUNDS = ("latency_ms", "item_ms")
-"""The metrics that are measured in interleaved rounds."""
 MUCH = 2.0
 """From this ratio on, a verdict says how many times as fast, and not by how many per cent."""
 Verdict = Literal["lower", "higher", "same"]
@@ -36,9 +35,14 @@ Verdict = Literal["lower", "higher", "same"]
 @final
 @dataclass(frozen=True)
 class Ratios:
-    """The ratio of two latencies in each round, shape (N,): the second model's by the first one's."""
+    """The ratio of two latencies in each round, shape (N,): the second model's by the first one's.
+
+    ``unseen`` is half of a 95 % interval, as a logarithm, of what neither rounds nor clocks show of the two. It is that
+    of the model with the larger one, because what both have in common cancels in the ratio.
+    """
 
     values: FloatArray
+    unseen: float = 0.0
 
     @property
     def median(self) -> float:
@@ -57,7 +61,7 @@ class Ratios:
         lower, upper = logs_around_median(self.values / self.median)
         logs = np.log(self.values / self.median)
         spread = float(logs.std(ddof=1))
-        doubt = math.hypot(PAIR_DOUBT, SPREAD_DOUBT * math.sqrt(max(0.0, spread**2 - USUAL_SPREAD**2)))
+        doubt = math.hypot(PAIR_DOUBT, self.unseen, SPREAD_DOUBT * math.sqrt(max(0.0, spread**2 - USUAL_SPREAD**2)))
         return Interval(
             self.median * math.exp(-math.hypot(lower, doubt)), self.median * math.exp(math.hypot(upper, doubt))
         )
@@ -76,7 +80,7 @@ def paired(first: Measurement, second: Measurement) -> Ratios:
     if count != len(second.rounds) or count < 2:
         raise ValueError(f"two models are compared in the same rounds, at least 2, but got {count} and "
                          f"{len(second.rounds)}.")  # fmt: skip
-    return Ratios(_readings(second) / _readings(first))
+    return Ratios(_readings(second) / _readings(first), max(first.unseen, second.unseen))
 
 
 def _readings(found: Measurement) -> FloatArray:
@@ -134,10 +138,10 @@ class Comparison:
             )
         low, high = self.interval.lower, self.interval.upper
         if self.verdict == "lower":
-            if high < 1 / MUCH and self.metric in IN_ROUNDS:
+            if high < 1 / MUCH and self.metric in TIMED:
                 return f"{self.second} is {_range(1 / high, 1 / low, 1)} times as fast as {self.first}."
             return f"{self.second} {better.format(_range(100 * (1 - high), 100 * (1 - low)))} than {self.first}."
-        if low > MUCH and self.metric in IN_ROUNDS:
+        if low > MUCH and self.metric in TIMED:
             return f"{self.second} takes {_range(low, high, 1)} times as long as {self.first}."
         return f"{self.second} {worse.format(_range(100 * (low - 1), 100 * (high - 1)))} than {self.first}."
 
@@ -185,7 +189,7 @@ def compared(
         raise ValueError(f"models are compared by ratios, but the {METRICS[metric].title.lower()} of one is 0.")
     doubts = tuple(dict.fromkeys((*one.flags, *other.flags)))
     shares_rounds = together and one.target == other.target and len(one.rounds) == len(other.rounds) > 1
-    if shares_rounds and metric in IN_ROUNDS:
+    if shares_rounds and metric in TIMED:
         ratios = paired(one, other)
         return Comparison(metric, first_name, second_name, ratios.median, ratios.interval, len(ratios.values), doubts)
     ratio = other.median / one.median

@@ -19,7 +19,7 @@ import nas
 from nas.bundles.forms import form_named, target_of
 from nas.errors import CandidateError, JournalError, RecipeError, TargetError
 from nas.formats.onnx_session import outputs_of
-from nas.hardware.target_profile import profile_of
+from nas.hardware.kept_profiles import profile_of
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.card import CARD
 from nas.results.bundled.manifest import MANIFEST, changes_in, write_manifest

@@ -23,9 +23,11 @@ from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.machine import fastest_cores
 from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.neighbours import BUSY_SHARE
 from nas.hardware.runtimes.runtime import Deployed
-from nas.hardware.target_profile import BUSY_SHARE, TargetProfile
+from nas.hardware.target_profile import TargetProfile
 from nas.space.signature import image_inputs
+from nas.values.measurement import THREAD
 from nas.values.target import Target
 
 ONNX = Target("onnxruntime-cpu")
@@ -259,7 +261,7 @@ def test_no_models_and_no_metrics_give_nothing(acting: Target, tmp_path: Path) -
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux alone tells how long a process waited")
 def test_work_on_the_measured_core_is_noticed(exported: dict[str, Path]) -> None:
-    """Another busy process on the same core raises the measured pressure."""
+    """Another busy process on the same core raises the measured pressure, and the thread's clock counts."""
     core = fastest_cores(1)[0]
     code = f"import os; os.sched_setaffinity(0, {{{core}}}); print(flush=True)\nwhile True: pass"
     busy = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -268,11 +270,14 @@ def test_work_on_the_measured_core_is_noticed(exported: dict[str, Path]) -> None
         busy.stdout.readline()
         with MeasuringProcess(ONNX, 60.0) as process:
             asked = {"model": str(exported["big"]), "reference": None, "seconds": 0.3, "min_samples": 5}
-            shared = process.ask("time", **asked)["pressure"]
+            reply = process.ask("time", **asked)
     finally:
         busy.kill()
         busy.communicate()
-    assert shared > BUSY_SHARE
+    assert reply["pressure"] > BUSY_SHARE
+    assert reply["waited"] > BUSY_SHARE
+    assert reply["clock"] == THREAD
+    assert len(reply["walls"]) >= len(reply["samples"]) > 0
 
 
 def test_a_gpus_memory_is_not_taken_for_the_main_one() -> None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nas.hardware.drift import MOST_RESPONSE, USUAL_RESPONSE, FloatArray, response, smoothed
+from nas.hardware.drift import MOST_RESPONSE, FloatArray, response, smoothed
 
 NOISE = 0.01
+USUAL, DEVIATION = 0.5, 1.0
 
 
 def rms(differences: FloatArray) -> float:
@@ -98,19 +99,23 @@ def test_levels_move_and_scale_with_their_readings(readings: FloatArray, offset:
 def test_the_response_to_a_cause_is_found_where_the_cause_changed(slope: float, rng: np.random.Generator) -> None:
     """Fifteen readings with one per cent of noise, and a cause that varies by five per cent."""
     cause_N = 0.05 * np.sin(np.linspace(0, 6, 15))
-    found = [response(noisy(slope * cause_N, rng), cause_N) for _ in range(30)]
+    found, doubts = zip(
+        *(response(noisy(slope * cause_N, rng), cause_N, USUAL, DEVIATION) for _ in range(30)), strict=True
+    )
     assert np.mean(found) == pytest.approx(slope, abs=0.1)
     assert min(found) >= 0
+    assert max(doubts) < DEVIATION / 4
+    assert np.mean(np.abs(np.array(found) - slope) < 2 * np.array(doubts)) >= 0.85
 
 
 def test_the_response_is_the_usual_one_where_nothing_changed(rng: np.random.Generator) -> None:
     """A constant cause tells nothing, and a single reading neither."""
-    assert response(noisy(np.zeros(8), rng), np.full(8, 0.2)) == USUAL_RESPONSE[0]
-    assert response(np.array([0.1]), np.array([0.3])) == USUAL_RESPONSE[0]
+    assert response(noisy(np.zeros(8), rng), np.full(8, 0.2), USUAL, DEVIATION) == (USUAL, DEVIATION)
+    assert response(np.array([0.1]), np.array([0.3]), USUAL, DEVIATION) == (USUAL, DEVIATION)
 
 
 def test_the_response_has_bounds() -> None:
     """Readings that fall with the cause, or rise five times as much, follow something else."""
     cause_N = np.linspace(0, 0.1, 15)
-    assert response(-cause_N, cause_N) == 0.0
-    assert response(5 * cause_N, cause_N) == MOST_RESPONSE
+    assert response(-cause_N, cause_N, USUAL, DEVIATION)[0] == 0.0
+    assert response(5 * cause_N, cause_N, USUAL, DEVIATION)[0] == MOST_RESPONSE

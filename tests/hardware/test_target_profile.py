@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import math
 import os
@@ -20,9 +21,10 @@ from quick_profile import QUICK_PROFILE
 from torch import nn
 
 from nas.errors import TargetError
+from nas.hardware.kept_profiles import profile_of
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
-from nas.hardware.target_profile import PROFILE, TargetProfile, fingerprint_of, hardware_of, profile_of
+from nas.hardware.target_profile import PROFILE, REFERENCES, TargetProfile, fingerprint_of, hardware_of
 from nas.space.signature import image_signature
 from nas.space.tracing import trace_layers
 from nas.storage.home import home
@@ -70,19 +72,16 @@ def nothing_measured(
 ) -> None:
     """A new profile is a copy of the known one: measuring takes seconds, and these tests are about what is kept."""
 
-    def find(target: Target, hardware: object, folder: Path, settings: object) -> tuple[TargetProfile, bool]:
+    def find(target: Target, hardware: object, folder: Path, settings: object) -> TargetProfile:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
         (folder / PROFILE).unlink()
-        small, large = (
-            None if path is None else folder / path.relative_to(kept)
-            for path in (known.reference, known.large_reference)
-        )
-        assert small is not None
-        return replace(known, reference=small, large_reference=large), False
+        paths = {name: folder / getattr(known, name).relative_to(kept) for name in REFERENCES}
+        return replace(known, **paths)
 
     process = contextlib.nullcontext(SimpleNamespace(conditions=conditions))
-    monkeypatch.setattr("nas.hardware.target_profile.MeasuringProcess", lambda *arguments: process)
-    monkeypatch.setattr("nas.hardware.target_profile._find", find)
+    monkeypatch.setattr("nas.hardware.kept_profiles.speed_now", lambda *arguments: 1.0)
+    monkeypatch.setattr("nas.hardware.kept_profiles.MeasuringProcess", lambda *arguments: process)
+    monkeypatch.setattr("nas.hardware.kept_profiles.find_profile", find)
 
 
 def profile(target: Target, **changes: object) -> tuple[TargetProfile, list[str]]:
@@ -105,7 +104,7 @@ def test_is_found_once(acting: Target, own_home: Path) -> None:
     again, said = profile(acting)
     assert said == []
     assert again == first
-    slow_down(1.5)  # a slower machine is still the same one; drift accounts for it
+    slow_down(1.4)  # a slower machine is still the same one; drift accounts for it
     assert profile(acting) == (first, [])
 
 
@@ -204,18 +203,93 @@ def test_needs_the_reference_model(own_home: Path) -> None:
     assert list((own_home / "targets").iterdir()) == []
 
 
-def test_of_a_busy_machine_is_used_but_not_kept(acting: Target, own_home: Path) -> None:
-    """A profile from a busy machine comes with a message and is measured again in the next run."""
-    strict = replace(QUICK_PROFILE, busy_share=-1.0)  # counts every machine as busy
+STRICT = replace(QUICK_PROFILE, busy_share=-1.0)
+"""Counts every machine as busy. The acting runtime has a clock of its own, which does not see through that."""
+
+
+def recorded(folder: Path, age_s: float, **changes: object) -> None:
+    """Make the profile in ``folder`` as old as that, and change it."""
+    then = datetime.datetime.now().astimezone() - datetime.timedelta(seconds=age_s)
+    values = json.loads((folder / PROFILE).read_text())
+    values |= {"recorded": then.isoformat(timespec="seconds"), **changes}
+    (folder / PROFILE).write_text(json.dumps(values))
+    os.utime(folder / PROFILE, (then.timestamp(), then.timestamp()))
+
+
+def test_of_a_busy_machine_is_kept_for_an_hour(acting: Target, own_home: Path) -> None:
+    """It is doubtful, which is told once; then it is measured again."""
     said: list[str] = []
-    found = profile_of(acting, said.append, settings=strict)
-    assert said[-1].startswith("the machine was busy, so the reference speed is doubtful")
-    assert found.reference.is_file()
+    found = profile_of(acting, said.append, settings=STRICT)
+    assert said[1] == (
+        "the reference speed is doubtful, because the machine was busy with other work while it was measured; it will "
+        "be measured again in an hour"
+    )
+    assert found.doubtful
+    assert not found.is_sound
     assert found.reference_ms == pytest.approx(REFERENCE_MS)
+    assert profile(acting) == (found, [])
+    (folder,) = (own_home / "targets").iterdir()
+    recorded(folder, 3700)
+    then = json.loads((folder / PROFILE).read_text())["recorded"]
     again, said = profile(acting)
-    assert len(said) == 1
-    assert again.reference.is_file()
-    assert profile(acting) == (again, [])
+    assert said == [
+        f"measuring the reference speed and peaks of {acting}, because that of {then} is doubtful",
+    ]
+    assert again.is_sound
+
+
+def test_that_is_doubtful_takes_no_sound_ones_place(acting: Target, known_home: Path) -> None:
+    """A sound profile is used on, and measuring is tried again an hour later."""
+    known = profile(acting)[0]
+    said: list[str] = []
+    assert profile_of(acting, said.append, renew=True, settings=STRICT) == known
+    assert said[1].endswith(f"that of {known.recorded} is used")
+    assert profile(acting) == (known, [])
+
+
+@pytest.mark.usefixtures("nothing_measured")
+@pytest.mark.parametrize(("age_s", "is_measured"), [(20 * 86400, False), (31 * 86400, True), (-86400, True)])
+def test_older_than_a_month_is_measured_again(
+    acting: Target, known_home: Path, age_s: float, *, is_measured: bool
+) -> None:
+    """So is one from the future, which a clock that stepped back has left."""
+    (folder,) = (known_home / "targets").iterdir()
+    recorded(folder, age_s)
+    os.utime(folder / PROFILE, (1, 1))
+    said = profile(acting)[1]
+    assert len(said) == is_measured
+    assert all("because that of" in text and text.endswith("is not of the last month") for text in said)
+
+
+@pytest.mark.parametrize(("factor", "is_measured"), [(1.4, False), (1.6, True), (0.6, True)])
+def test_of_another_speed_is_measured_again_first(
+    acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch, factor: float, *, is_measured: bool
+) -> None:
+    """The machine became slower or faster by half or more; less than that is drift."""
+    monkeypatch.setattr("nas.hardware.target_probing.is_disturbed", lambda *arguments: False)
+    known = profile(acting)[0]
+    slow_down(factor)
+    found, said = profile(acting)
+    if not is_measured:
+        assert (found, said) == (known, [])
+        return
+    word = "1.6 times slower" if factor > 1 else "1.7 times faster"
+    assert said == [
+        f"measuring the reference speed and peaks of {acting}, because the machine is {word} than on {known.recorded}"
+    ]
+    assert found.reference_ms == pytest.approx(factor * known.reference_ms)
+
+
+def test_of_another_speed_corrects_on_where_it_cannot_be_measured(
+    acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is too busy for a new profile keeps the sound one."""
+    known = profile(acting)[0]
+    slow_down(2.0)
+    said: list[str] = []
+    monkeypatch.setattr("nas.hardware.kept_profiles.speed_now", lambda *arguments: 2.0)
+    assert profile_of(acting, said.append, settings=STRICT) == known
+    assert said[1].endswith(f"that of {known.recorded} is used")
 
 
 def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +299,7 @@ def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, mon
     def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.hardware.target_profile._peaks", stop)
+    monkeypatch.setattr("nas.hardware.target_probing._peaks", stop)
     with pytest.raises(KeyboardInterrupt):
         profile(acting, renew=True)
     assert len(list((known_home / "targets").iterdir())) == 1
@@ -268,7 +342,7 @@ def test_works_of_models_are_what_tracing_counts() -> None:
     stream = streaming_probe(2**26)
     rows, height, width = stream.input_shape
     assert stream.work == 2 * 4 * rows * height * width == 2**27
-    macs = sum(layer.macs for layer in trace_layers(reference_model(), image_signature(REFERENCE_SHAPE, 1000)))
+    macs = sum(layer.macs for layer in trace_layers(reference_model(), image_signature(REFERENCE_SHAPE, 10)))
     assert 14e6 < macs < 20e6
 
 
@@ -298,22 +372,23 @@ def test_folders_that_killed_processes_left_are_removed(known_home: Path, acting
 
 @pytest.mark.usefixtures("nothing_measured")
 def test_of_an_earlier_version_is_found_anew(acting: Target, known_home: Path) -> None:
-    """It has no larger reference model, which the measurements of this version need."""
+    """It has not all reference models, and does not say which clock they were read by."""
     (folder,) = (known_home / "targets").iterdir()
     values = json.loads((folder / PROFILE).read_text())
-    for key in ("large_reference", "large_reference_ms", "cache_bandwidth_bytes_per_s", "reference_sha256"):
+    for key in ("medium_reference", "medium_reference_ms", "clock", "doubtful", "large_doubtful"):
         del values[key]
     (folder / PROFILE).write_text(json.dumps(values))
     found, said = profile(acting)
     assert len(said) == 1
-    assert found.large_reference_ms is not None
+    assert found.medium_reference_ms is not None
 
 
 def test_a_runtime_that_refuses_the_larger_reference_when_opening_it_has_the_small_one_alone(
     acting: Target, own_home: Path
 ) -> None:
-    """As one does that refuses it when deploying it."""
+    """As one does that refuses it when deploying it; the medium one goes with it."""
     (own_home / REFUSED).write_text("large")
     found, _ = profile(acting)
     assert found.large_reference is found.large_reference_ms is None
+    assert found.medium_reference is found.medium_reference_ms is None
     assert found.reference_ms == pytest.approx(REFERENCE_MS)

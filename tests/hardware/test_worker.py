@@ -10,10 +10,9 @@ import pytest
 from nas.hardware.runtimes.worker import WARM_UP_BLOCK, _warm_up
 
 
-def test_warm_up_ends_when_inferences_have_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_ends_when_inferences_have_settled() -> None:
     """Warm-up needs two similar blocks, lasts longer while times fall, and has a time limit."""
     now_s = [0.0]
-    monkeypatch.setattr("nas.hardware.runtimes.worker.time.perf_counter", lambda: now_s[0])
 
     def warmed_up(times_s: Iterable[float]) -> tuple[int, float]:
         times = iter(times_s)
@@ -25,7 +24,7 @@ def test_warm_up_ends_when_inferences_have_settled(monkeypatch: pytest.MonkeyPat
             def conditions(self) -> dict[str, object]:
                 return {}
 
-        return _warm_up(Session())
+        return _warm_up(Session(), lambda: now_s[0])
 
     assert warmed_up(itertools.repeat(2e-3)) == (2 * WARM_UP_BLOCK, pytest.approx(2e-3))
     falling = [0.02 * 0.8**block for block in range(6) for _ in range(WARM_UP_BLOCK)]

@@ -6,12 +6,22 @@ import json
 import math
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from nas.values.measurement import SESSION_DOUBT, SPREAD_DOUBT, USUAL_SPREAD, Interval, Measurement
+from nas.values.measurement import (
+    CLOCK,
+    SESSION_DOUBT,
+    SPREAD_DOUBT,
+    THREAD,
+    USUAL_SPREAD,
+    WALL,
+    Interval,
+    Measurement,
+)
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 TRUTH_MS = 2.0
@@ -200,6 +210,54 @@ def test_a_measurement_survives_json(
     measurement = Measurement("latency_ms", TARGET, rounds, {"threads": 1, "cores": [0, 1]}, flags, drifts)
     text = json.dumps(measurement.to_json())
     assert Measurement.from_json(json.loads(text)) == measurement
+
+
+def test_a_stopwatch_shows_the_time_for_which_others_had_the_core() -> None:
+    """Raw and corrected values stand side by side where they differ by a tenth, and both survive JSON."""
+    found = Measurement(
+        "latency_ms",
+        "t",
+        ((1.0, 1.0), (1.02, 1.0)),
+        {CLOCK: THREAD},
+        drifts=(1.0, 1.0),
+        walls=((5.0, 1.0, 4.0), (6.0,)),
+        unseen=0.05,
+    )
+    assert found.raw_median == 5.0
+    assert found.raw_beside == 5.0
+    assert found.clock == THREAD
+    assert found.half_width >= 0.05
+    again = Measurement.from_json(json.loads(json.dumps(found.to_json())))
+    assert again == found
+    summary = found.summary()
+    assert summary["raw_median"] == 5.0
+    assert summary["clock"] == THREAD
+    assert summary["interval_95"] == [found.interval.lower, found.interval.upper]
+
+
+def test_a_small_correction_is_not_shown_beside() -> None:
+    """Nor is there any where nothing was corrected; older rows are of the wall clock."""
+    corrected = measurement_of((1.0, 1.0), (1.0, 1.02), drifts=(1.05, 1.05))
+    assert corrected.raw_beside is None
+    assert measurement_of((1.0, 1.0), (1.0, 1.02), drifts=(1.2, 1.2)).raw_beside == pytest.approx(1.005)
+    assert measurement_of((1.0, 1.0)).raw_beside is None
+    assert corrected.clock == WALL
+    assert Measurement("weight_bytes", "t", ((0.0,),)).clock is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"walls": ((1.0,),)}, "walls must be samples for each of 2 rounds, got 1"),
+        ({"walls": ((1.0,), ())}, "walls must be samples for each of 2 rounds"),
+        ({"unseen": -0.1}, "unseen must be finite and at least 0, but got -0.1"),
+        ({"unseen": math.inf}, "unseen must be finite and at least 0"),
+    ],
+)
+def test_refuses_impossible_walls_and_doubts(changes: dict[str, Any], message: str) -> None:
+    """A damaged row must not become a measurement."""
+    with pytest.raises(ValueError, match=message):
+        Measurement("latency_ms", "t", ((1.0,), (1.0,)), **changes)
 
 
 def test_rows_without_drifts_are_read() -> None:

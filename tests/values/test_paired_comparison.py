@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,16 @@ def test_drift_is_corrected_before_the_ratio() -> None:
     one = latency([1.0, 1.1, 1.2], drifts)
     other = latency([2.0, 2.0, 2.0])
     assert paired(one, other).median == pytest.approx(2.0)
+
+
+def test_what_no_clock_sees_widens_a_ratio_once() -> None:
+    """Two models beside the same busy neighbour have most of that in common."""
+    plain = together(latency([2.0] * 6), latency([1.9] * 6))
+    busy = [replace(latency([value] * 6), unseen=unseen) for value, unseen in ((2.0, 0.03), (1.9, 0.02))]
+    widened = together(*busy)
+    assert plain.verdict == widened.verdict == "lower"
+    assert widened.interval.upper == pytest.approx(0.95 * np.exp(np.hypot(PAIR_DOUBT, 0.03)))
+    assert together(*(replace(each, unseen=0.06) for each in busy)).verdict == "same"
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 0.995, 1.0, 1.005, 1.1, 3.0])

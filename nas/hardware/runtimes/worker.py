@@ -6,7 +6,6 @@ it. Some runtimes live in an environment of their own. Only ``nas.hardware.measu
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -15,7 +14,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -26,8 +25,18 @@ import numpy.typing as npt
 from nas.errors import CandidateError, TargetError
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import Meter, energy_mj, measure_idle_w, measure_window
-from nas.hardware.machine import clock_mhz, fastest_cores, governor, processor_name
-from nas.hardware.runtimes.runtime import ProfilingRuntime, Runtime, Session, TimedSession, load_runtime
+from nas.hardware.machine import allowed_cores, clock_mhz, fastest_cores, governor, processor_name
+from nas.hardware.runtimes.neighbours import between, moment
+from nas.hardware.runtimes.runtime import ProfilingRuntime, Runtime, Session, load_runtime
+from nas.hardware.runtimes.stopwatch import (
+    WARM_MS,
+    Presence,
+    Sample,
+    Stopwatch,
+    undisturbed,
+    why_wall_clock,
+)
+from nas.values.measurement import WALL
 from nas.values.target import Target
 
 SETTLED = 0.02
@@ -38,10 +47,15 @@ BLOCKS = 4
 """Number of blocks of a model's samples. The reference model runs before, between and after them."""
 MAX_BLOCK_SAMPLES = 64
 REFERENCE_BLOCK_S = 0.004
-REWARM_S = 0.0005
+REWARM_S = WARM_MS / 1000
+"""A model runs untimed for so long after another one, which has taken the caches."""
 QUICK_OPENING_S = 0.05
 LAST_S = 5.0
 """How long the last request may take after the driver has ended."""
+CHECK_S = 1e-3
+"""How long inferences run that show which threads compute."""
+LEAST_OF_REFERENCE = 3
+"""With fewer inferences, a reference model was not read."""
 MIN_SAMPLE_S = 20e-6
 """Shorter inferences are timed several at once, because reading the clock takes some hundredths of a microsecond."""
 
@@ -50,65 +64,94 @@ MIN_SAMPLE_S = 20e-6
 class Timing:
     """An opened, warm session whose inferences are timed in blocks."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, threads: int) -> None:
         self.session = session
-        self.warm_up_inferences, typical_s = _warm_up(session)
+        self.why_wall = why_wall_clock(session, threads, CHECK_S)
+        self._now_s = time.perf_counter if self.why_wall else time.thread_time
+        self.warm_up_inferences, typical_s = _warm_up(session, self._now_s)
+        self.typical_ms = 1000 * typical_s
         self.inferences_per_sample = max(1, int(np.ceil(MIN_SAMPLE_S / max(typical_s, 1e-9))))
         self._rewarming = max(1, int(np.ceil(REWARM_S / max(typical_s, 1e-9))))
-        self._one_ms = _timer(session, self.inferences_per_sample)
+        self._stopwatch = Stopwatch(session, self.inferences_per_sample, self.why_wall)
 
-    def block_ms(self, seconds: float, min_samples: int) -> list[float]:
-        """Return the latencies in milliseconds of inferences that fill ``seconds``, at most ``MAX_BLOCK_SAMPLES``.
+    def block(self, seconds: float, min_samples: int, presence: Presence) -> list[Sample]:
+        """Return inferences that fill ``seconds``, at most ``MAX_BLOCK_SAMPLES`` that began with warm caches.
 
-        Untimed inferences first bring the caches back to this model: one, or enough to fill ``REWARM_S``.
+        Seconds are of processor time, so that a busy machine does not take samples away. Untimed inferences first bring
+        the caches back to this model: one, or enough to fill ``REWARM_S``.
         """
         for _ in range(self._rewarming):
             self.session.run()
-        samples: list[float] = []
-        end = time.perf_counter() + seconds
-        while len(samples) < min_samples or (time.perf_counter() < end and len(samples) < MAX_BLOCK_SAMPLES):
-            samples.append(float(f"{self._one_ms():.6g}"))
+        samples: list[Sample] = []
+        warm, end = 0, self._now_s() + seconds
+        while len(samples) < min_samples or (self._now_s() < end and warm < MAX_BLOCK_SAMPLES):
+            samples.append(self._stopwatch.sample(presence))
+            warm += samples[-1].warm_ms >= WARM_MS
         return samples
 
 
 def time_model(
-    timing: Timing, reference: Timing | None, seconds: float, min_samples: int, large: Timing | None = None
+    timing: Timing,
+    reference: Timing | None,
+    seconds: float,
+    min_samples: int,
+    larger: Timing | None = None,
+    cores: Collection[int] = (),
+    warm: bool | None = None,
 ) -> dict[str, Any]:
-    """Return latencies in milliseconds, those of the reference models between them, and how busy the machine was.
+    """Return latencies in milliseconds, those of the reference models between them, and what else happened.
 
-    ``large`` is the larger reference model. It is read at every second place, since it takes longer. ``pressure`` is
-    the share of the time for which this process waited for a processor, or None where unknown.
+    ``samples`` are the inferences that count, by the clock that ``clock`` names. ``walls`` are all of them by the wall
+    clock, where that is another one. References are read by the same rule. ``larger`` is a larger
+    reference model; a slow one is read at every second place. Both are None where they were not read.
+    ``warm`` says if references are read with warm caches; by default they are read as the model was.
     """
-    samples: list[float] = []
-    reference_medians: list[float] = []
-    large_medians: list[float] = []
-    stalled_before, began = _stalled_s(), time.perf_counter()
+    samples: list[Sample] = []
+    of_reference: list[Sample] = []
+    of_larger: list[Sample] = []
+    presence, before = Presence(), moment()
 
-    def read_reference() -> None:
+    def read_reference(place: int) -> None:
         if reference is not None:
-            reference_medians.append(float(np.median(reference.block_ms(REFERENCE_BLOCK_S, 3))))
-            if large is not None and len(reference_medians) % 2:
-                large_medians.append(float(np.median(large.block_ms(REFERENCE_BLOCK_S, 3))))
+            of_reference.extend(reference.block(REFERENCE_BLOCK_S, 3, presence))
+            if larger is not None and (place % 2 == 0 or larger.typical_ms < 1000 * REFERENCE_BLOCK_S / 4):
+                of_larger.extend(larger.block(REFERENCE_BLOCK_S, 3, presence))
 
     gc.disable()
     try:
-        read_reference()
-        for _ in range(BLOCKS):
-            samples += timing.block_ms(seconds / BLOCKS, max(1, -(-min_samples // BLOCKS)))
-            read_reference()
+        read_reference(0)
+        for place in range(1, BLOCKS + 1):
+            samples += timing.block(seconds / BLOCKS, max(1, -(-min_samples // BLOCKS)), presence)
+            read_reference(place)
     finally:
         gc.enable()
-    elapsed_s, stalled_after = time.perf_counter() - began, _stalled_s()
-    pressure = None
-    if stalled_before is not None and stalled_after is not None:
-        pressure = (stalled_after - stalled_before) / elapsed_s
-    medians = {"reference_ms": reference_medians, "large_reference_ms": large_medians}
-    return {"samples": samples, **medians, "pressure": pressure, "elapsed_s": elapsed_s}
+    found = undisturbed(samples)
+    warm = found.is_warm if warm is None else warm
+    return {
+        **between(before, moment(), cores),
+        "samples": found.times_ms,
+        "walls": [] if found.clock == WALL else [sample.wall_ms for sample in samples],
+        "clock": found.clock,
+        "is_warm": found.is_warm,
+        "waited": found.waited,
+        "why_wall": timing.why_wall,
+        "reference_ms": _read(of_reference, warm=warm),
+        "reference_cold_ms": _read(of_reference, warm=False),
+        "larger_reference_ms": _read(of_larger, warm=warm),
+        "larger_cold_ms": _read(of_larger, warm=False),
+    }
+
+
+def _read(samples: Sequence[Sample], *, warm: bool) -> float | None:
+    """Return the median of a reference model's inferences, or None if there are too few with warm caches."""
+    found = undisturbed(samples, warm=warm).times_ms if samples else ()
+    return float(np.median(found)) if len(found) >= LEAST_OF_REFERENCE else None
 
 
 def described(timing: Timing) -> dict[str, Any]:
     """Return what really ran, and how it was timed."""
     return {
+        **({"why_wall_clock": timing.why_wall} if timing.why_wall else {}),
         **timing.session.conditions(),
         "warm_up_inferences": timing.warm_up_inferences,
         "inferences_per_sample": timing.inferences_per_sample,
@@ -173,9 +216,15 @@ class Server:
                 told = {"path": str(deployed.path), "weight_bytes": deployed.weight_bytes, "details": details}
                 return {**told, "beside": [str(path) for path in deployed.beside]}
             case "time":
-                reference, large = (self._open_reference(request.get(key), target) for key in ("reference", "large"))
-                timing = Timing(runtime.open(Path(request["model"]), target))
-                reply = time_model(timing, reference, request["seconds"], request["min_samples"], large)
+                timing = Timing(runtime.open(Path(request["model"]), target), target.threads)
+                reference = self._open_reference(request.get("reference"), target)
+                names = request.get("larger", {})
+                name = next((name for name, (_, most_ms) in names.items() if timing.typical_ms < most_ms), None)
+                larger = None if name is None else self._open_reference(names[name][0], target)
+                cores = allowed_cores()
+                effort = request["seconds"], request["min_samples"]
+                reply = time_model(timing, reference, *effort, larger, cores, request.get("warm"))
+                reply["larger_reference"] = name
                 return {**reply, "conditions": described(timing) if request.get("describe", True) else {}}
             case "memory":
                 return peak_memory(runtime, Path(request["model"]), target)
@@ -194,7 +243,7 @@ class Server:
             meter = meter_from(request["meter"])
             self._meter = meter, measure_idle_w(meter)
         meter, idle_w = self._meter
-        timing = Timing(runtime.open(Path(request["model"]), target))
+        timing = Timing(runtime.open(Path(request["model"]), target), target.threads)
         window = measure_window(meter, timing.session.run)
         found = {
             **timing.session.conditions(),
@@ -222,7 +271,7 @@ class Server:
         # always one image: the reference measures the machine's speed, whatever the target's batch size
         session = self._runtime.open(Path(path), replace(target, batch=1))
         is_quick = time.perf_counter() - began < QUICK_OPENING_S
-        timing = Timing(session)
+        timing = Timing(session, target.threads)
         if not is_quick:
             self._references[path] = timing
         return timing
@@ -247,58 +296,21 @@ def _arrays_in(path: str) -> list[npt.NDArray[Any]]:
         return [saved[name] for name in saved.files]
 
 
-def _timer(session: Session, inferences: int) -> Callable[[], float]:
-    """Return a function that runs and times one inference in milliseconds, by the session's own clock if it has one."""
-    if isinstance(session, TimedSession):
-        return session.timed_run_ms
-
-    def by_this_clock() -> float:
-        start = time.perf_counter_ns()
-        for _ in range(inferences):
-            session.run()
-        return (time.perf_counter_ns() - start) / 1e6 / inferences
-
-    return by_this_clock
-
-
-def _warm_up(session: Session) -> tuple[int, float]:
-    """Run inferences until their times settle. Return their number, and the seconds of one."""
-    began = time.perf_counter()
+def _warm_up(session: Session, now_s: Callable[[], float]) -> tuple[int, float]:
+    """Run inferences until their times by the clock ``now_s`` settle. Return their number, and the seconds of one."""
+    began = now_s()
     previous, runs = float("nan"), 0  # NaN: the first block never counts as settled
     while True:
         block = []
         for _ in range(WARM_UP_BLOCK):
-            start = time.perf_counter()
+            start = now_s()
             session.run()
-            block.append(time.perf_counter() - start)
+            block.append(now_s() - start)
         runs += WARM_UP_BLOCK
         median = float(np.median(block))
-        if abs(median - previous) <= SETTLED * previous or time.perf_counter() - began > MAX_WARM_UP_S:
+        if abs(median - previous) <= SETTLED * previous or now_s() - began > MAX_WARM_UP_S:
             return runs, median
         previous = median
-
-
-def _stalled_s() -> float | None:
-    """Return the seconds for which this process was ready to run but had no processor, or None where unknown.
-
-    The first part is the scheduler's account of this process's threads, so processes that wait on other cores do not
-    count. The second part is the time that the host of a virtual machine took away from this process's cores.
-    """
-    waits_ns = []
-    for path in Path("/proc/self/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            waits_ns.append(int(path.read_text().split()[1]))
-    return sum(waits_ns) / 1e9 + _stolen_s() if waits_ns else None
-
-
-def _stolen_s() -> float:
-    """Return the seconds that a virtual machine's host gave to others, summed over this process's cores.
-
-    It is 0 on real hardware.
-    """
-    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
-    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
-    return sum(int(line[8]) for line in lines if line[0] in cores) / os.sysconf("SC_CLK_TCK")
 
 
 def _high_water_mib() -> float:

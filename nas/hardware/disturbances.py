@@ -1,0 +1,74 @@
+"""What disturbed a measurement, in words, and how much doubt it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.hardware.runtimes.neighbours import BUSY_SHARE, SLEEP_S
+from nas.hardware.runtimes.stopwatch import COMPUTES_ELSEWHERE
+from nas.values.measurement import THREAD
+
+ROUND_REPEATS = 2
+"""How many times a disturbed round is repeated at most."""
+WARM_DOUBT, COLD_DOUBT = 0.02, 0.05
+"""Half of a 95 % interval: how far the thread's clock is from an undisturbed run, if others have the core often.
+
+``experiments.busy_desk`` measured it: for models with enough inferences with warm caches, and for others.
+"""
+OFTEN = 0.3
+"""The share of the time for which other programs have the core from which on that doubt is whole."""
+
+
+def slept(reply: Mapping[str, Any]) -> bool:
+    """Return True if the machine slept during a round."""
+    return (reply["asleep_s"] or 0.0) > SLEEP_S
+
+
+def clock_doubt(replies: Sequence[Mapping[str, Any]]) -> float:
+    """Return half of a 95 % interval, in logarithms: what the thread's clock cannot see in these rounds."""
+    doubts = [min(1.0, reply["waited"] / OFTEN) * (WARM_DOUBT if reply["is_warm"] else COLD_DOUBT) for reply in replies]
+    return float(np.median(doubts))
+
+
+def waited(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the conditions that tell for which share of the time other programs had the core, if the clocks differ."""
+    if not any(reply["clock"] == THREAD for reply in replies):
+        return {}
+    share = float(np.median([reply["waited"] for reply in replies]))
+    return {"waited_share": float(f"{share:.3g}"), "warm_caches": all(reply["is_warm"] for reply in replies)}
+
+
+def is_disturbed(reply: Mapping[str, Any], busy_share: float = BUSY_SHARE) -> bool:
+    """Return True for a round that no clock sees through.
+
+    The machine slept, the host of a virtual machine took the core away, which the thread's clock counts, or other
+    programs did while the wall clock alone could be read.
+    """
+    waits = reply["pressure"] if reply["why_wall"] else reply["stolen"]
+    return slept(reply) or (waits or 0.0) > busy_share
+
+
+def disturbances(replies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a doubt for each thing that disturbed the rounds of a model."""
+    share = float(np.median([reply["waited"] for reply in replies]))
+    if share > BUSY_SHARE:
+        yield (
+            "the machine was busy with other work while this was measured, for "
+            f"{100 * share:.0f} % of the time, so the processor time of the thread counts"
+        )
+    elif any(is_disturbed(reply) and not slept(reply) for reply in replies):
+        yield "the machine was busy with other work while this was measured"
+    if any(slept(reply) for reply in replies):
+        yield "the machine slept while this was measured"
+    for name, what in (
+        ("throttled", "the processor quota of this container stopped the measurement"),
+        ("sibling_busy", "other programs used the other hyper-thread of the measured core"),
+    ):
+        share = float(np.median([reply[name] or 0.0 for reply in replies]))
+        if share > BUSY_SHARE:
+            yield f"{what} for {100 * share:.0f} % of the time"
+    if any(reply["why_wall"] == COMPUTES_ELSEWHERE for reply in replies):
+        yield COMPUTES_ELSEWHERE

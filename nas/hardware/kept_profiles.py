@@ -1,0 +1,138 @@
+"""The profiles of this machine's targets: each is measured when it is first needed, and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.target_probing import TIMEOUT_S, ProfileSettings, find_profile, speed_now
+from nas.hardware.target_profile import (
+    PROFILE,
+    REFERENCES,
+    TargetProfile,
+    fingerprint_of,
+    hardware_of,
+    read_profile,
+    to_json,
+)
+from nas.storage.home import home
+from nas.storage.journal import write_aside
+from nas.values.target import Target
+
+LEFTOVER_S = 3600.0
+"""The age of an unfinished profile after which nobody can still be measuring it."""
+DOUBTFUL_FOR_S, SOUND_FOR_S = 3600.0, 30 * 86400.0
+"""The ages from which on a doubtful profile and a sound one are measured again."""
+MUCH_CHANGED = 1.5
+"""From this factor between the machine's speed and the recorded one on, the profile is measured again first."""
+USUAL = ProfileSettings()
+
+
+def profile_of(
+    target: Target,
+    say: Callable[[str], None] = lambda text: None,
+    *,
+    renew: bool = False,
+    settings: ProfileSettings = USUAL,
+) -> TargetProfile:
+    """Return the profile of ``target`` on this machine. A new one takes about ten seconds to measure.
+
+    A sound profile is kept for a month, unless the machine's speed has changed by ``MUCH_CHANGED``. A doubtful one,
+    from a machine that was too busy, is kept for an hour, and does not take the place of a better one. ``renew``
+    measures the profile again.
+
+    Raises:
+        TargetError: the target cannot be measured here.
+    """
+    single = replace(target, batch=1)
+    with MeasuringProcess(single, TIMEOUT_S) as process:
+        hardware = hardware_of(process.conditions)
+        fingerprint = fingerprint_of(target, hardware)
+        folder = home() / "targets" / fingerprint_of(single, hardware)
+        _remove_leftovers(folder.parent)
+        known = read_profile(folder, fingerprint)
+        why = "once for this machine" if known is None or renew else _why_again(known, folder)
+        if known is not None and not why:
+            factor = speed_now(single, known, process)
+            if factor is None or max(factor, 1 / factor) < MUCH_CHANGED:
+                return known
+            word, times = ("slower", factor) if factor > 1 else ("faster", 1 / factor)
+            why = f"because the machine is {times:.2g} times {word} than on {known.recorded}"
+    say(f"measuring the reference speed and peaks of {single}, {why}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        profile = find_profile(single, hardware, made, settings)
+        if not profile.is_sound and known is not None and _doubts(profile) >= _doubts(known):
+            say(f"{_doubt_text(profile)}; that of {known.recorded} is used")
+            os.utime(folder / PROFILE)  # the next try is in an hour
+            shutil.rmtree(made)
+            return known
+        if not profile.is_sound:
+            say(f"{_doubt_text(profile)}; it will be measured again in an hour")
+        write_aside(made / PROFILE, to_json(profile, made))
+        kept = _put_in_place(made, folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    paths = {name: getattr(profile, name) for name in REFERENCES}
+    moved = {name: kept / path.relative_to(made) for name, path in paths.items() if path is not None}
+    return replace(profile, fingerprint=fingerprint, **moved)
+
+
+def _doubt_text(profile: TargetProfile) -> str:
+    which = "reference speed" if profile.doubtful else "speed of the larger reference model"
+    return f"the {which} is doubtful, because {profile.doubtful or profile.large_doubtful}"
+
+
+def _doubts(profile: TargetProfile) -> int:
+    """Return how doubtful a profile is: in nothing, in the larger references alone, or in all."""
+    return bool(profile.doubtful) + bool(profile.large_doubtful)
+
+
+def _why_again(profile: TargetProfile, folder: Path) -> str:
+    """Return why a profile is measured again, or nothing if it is not. There is an hour between two tries."""
+    if time.time() - (folder / PROFILE).stat().st_mtime < DOUBTFUL_FOR_S:
+        return ""
+    if not profile.is_sound:
+        return f"because that of {profile.recorded} is doubtful"
+    return "" if age_s(profile) < SOUND_FOR_S else f"because that of {profile.recorded} is not of the last month"
+
+
+def age_s(profile: TargetProfile) -> float:
+    """Return the seconds since a profile was recorded. It is infinite if that is not known, or lies in the future."""
+    try:
+        found = time.time() - datetime.datetime.fromisoformat(profile.recorded).timestamp()
+    except ValueError:
+        return math.inf
+    return found if found > -DOUBTFUL_FOR_S else math.inf
+
+
+def _remove_leftovers(targets: Path) -> None:
+    """Remove the folders of profiles that killed processes did not finish."""
+    for pattern in (".new-*", ".old-*"):
+        for path in targets.glob(pattern):
+            with contextlib.suppress(OSError):  # another process may be removing it too
+                if time.time() - path.stat().st_mtime > LEFTOVER_S:
+                    shutil.rmtree(path)
+
+
+def _put_in_place(made: Path, folder: Path) -> Path:
+    """Move a finished profile's folder to its final name. Another process may still read the older one there."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+        os.replace(folder, old / "profile")
+        os.replace(made, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(made, folder)
+    return folder

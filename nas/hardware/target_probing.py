@@ -1,0 +1,244 @@
+"""Measuring a target's profile: the speeds of the reference models, and the peaks of the roofline."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from nas.errors import CandidateError, TargetError
+from nas.hardware.disturbances import ROUND_REPEATS, is_disturbed
+from nas.hardware.machine import cache_bytes
+from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
+from nas.hardware.runtimes.neighbours import BUSY_SHARE
+from nas.hardware.runtimes.runtime import Deployed, load_runtime
+from nas.hardware.target_profile import LAYERS, TargetProfile, fingerprint_of
+from nas.space.signature import TensorType, image_inputs
+from nas.values.measurement import THREAD, WALL
+from nas.values.target import Target
+
+EVER_MS = 1e12
+"""Longer than any model takes."""
+OTHERS_BUSY = 0.3
+"""Other programs fill the shared cache if they keep another core busy for more than this share of the time."""
+TIMEOUT_S = 120.0
+MIN_STREAM_BYTES, MAX_STREAM_BYTES = 64 * 2**20, 512 * 2**20
+L2_BYTES = 2 * 2**20
+"""The size of a second-level cache where the system does not tell it."""
+
+
+@dataclass(frozen=True)
+class ProfileSettings:
+    """The effort of measuring a profile.
+
+    The reference model runs for ``reference_seconds`` in each of ``rounds`` processes, and each probe runs for
+    ``probe_seconds``. A profile is doubtful if a process waited for its core for more than ``busy_share`` of a round,
+    and no clock sees through that. Its larger references are doubtful too if others kept another core busy for more
+    than ``others_busy`` of the time. The memory probe moves at most ``max_stream_bytes`` each way. If that fits into a
+    cache, it measures the cache.
+    """
+
+    rounds: int = 7
+    reference_seconds: float = 0.06
+    probe_seconds: float = 0.3
+    busy_share: float = BUSY_SHARE
+    others_busy: float = OTHERS_BUSY
+    max_stream_bytes: int = MAX_STREAM_BYTES
+
+
+def find_profile(target: Target, hardware: Mapping[str, Any], folder: Path, settings: ProfileSettings) -> TargetProfile:
+    """Measure a target's profile. Its reference models go into ``folder``.
+
+    Raises:
+        TargetError: the target cannot run the small reference model.
+    """
+    from nas.hardware.reference_models import (
+        BESIDE,
+        REFERENCE_SHAPE,
+        larger_reference_model,
+        reference_model,
+    )
+
+    inputs = image_inputs(REFERENCE_SHAPE)
+    larger: dict[str, Deployed] = {}
+    try:
+        with MeasuringProcess(target, TIMEOUT_S) as process:
+            small = beside = _deploy(process, target, reference_model(), inputs, folder / "reference")
+            with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
+                found = {
+                    name: _deploy(process, target, larger_reference_model(layers), inputs, folder / name)
+                    for name, layers in LAYERS.items()
+                }
+                other = _deploy(process, target, larger_reference_model(BESIDE), inputs, folder / "beside")
+                for model in (*found.values(), other):
+                    _time(process, model, 0.0)  # some runtimes refuse a model only when they open it
+                larger, beside = found, other
+        speeds = _speeds(target, small, larger, beside, settings)
+    except CandidateError as error:
+        raise TargetError(f"{target} must run its reference model, but: {error}") from error
+    peaks = _peaks(target, folder / "probes", settings)
+    for name in ("probes", "beside"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    known: dict[str, Any] = dict.fromkeys(f"{name}_reference{unit}" for name in LAYERS for unit in ("", "_ms"))
+    for name, model in larger.items():
+        known |= {f"{name}_reference": model.path, f"{name}_reference_ms": speeds.larger_ms[name]}
+    return TargetProfile(
+        fingerprint=fingerprint_of(target, hardware),
+        target=str(target),
+        hardware=hardware,
+        reference=small.path,
+        reference_ms=speeds.small_ms,
+        recorded=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        clock=speeds.clock,
+        doubtful=speeds.doubtful,
+        large_doubtful=speeds.large_doubtful if larger else "",
+        **known,
+        **peaks,
+    )
+
+
+@dataclass(frozen=True)
+class _Speeds:
+    """The reference models' median latencies, and the reasons to doubt them."""
+
+    small_ms: float
+    larger_ms: Mapping[str, float]
+    clock: str
+    doubtful: str
+    large_doubtful: str
+
+
+def _speeds(
+    target: Target, small: Deployed, larger: Mapping[str, Deployed], beside: Deployed, settings: ProfileSettings
+) -> _Speeds:
+    """Return the median latencies over fresh processes. Rounds that no clock sees through are repeated.
+
+    References are read as in every later measurement: between the blocks of another model, here ``beside``.
+    """
+    names = [*larger] or [""]
+    replies: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for _ in range(settings.rounds):
+        for _ in range(1 + ROUND_REPEATS):
+            with MeasuringProcess(target, TIMEOUT_S) as process:
+                found = {
+                    name: _time(
+                        process, beside, settings.reference_seconds, small, {name: larger[name]} if name else {}
+                    )
+                    for name in names
+                }
+            if not any(is_disturbed(reply, settings.busy_share) for reply in found.values()):
+                break
+        for name, reply in found.items():
+            replies[name].append(reply)
+    every = [reply for of_name in replies.values() for reply in of_name]
+    is_read = all(reply["reference_ms"] is not None for reply in every)
+    doubtful = not is_read or any(is_disturbed(reply, settings.busy_share) for reply in every)
+    others = float(np.median([reply["others_busy"] or 0.0 for reply in every]))
+    is_crowded = load_runtime(target.runtime, target.options).gpu is None and others > settings.others_busy
+    is_cold = any(reply["larger_reference_ms"] is None for name in larger for reply in replies[name])
+    busy = "the machine was busy with other work while it was measured"
+    return _Speeds(
+        _median_of(every, "reference"),
+        {name: _median_of(replies[name], "larger_reference", "larger") for name in larger},
+        THREAD if any(reply["clock"] == THREAD for reply in every) else WALL,
+        busy if doubtful else "",
+        busy if doubtful or is_crowded or is_cold else "",
+    )
+
+
+def _median_of(replies: Sequence[Mapping[str, Any]], name: str, cold: str | None = None) -> float:
+    """Return the median latency of a reference model, with warm caches where it could be read so."""
+    warm = [reply[f"{name}_ms"] for reply in replies if reply[f"{name}_ms"] is not None]
+    return float(np.median(warm or [reply[f"{cold or name}_cold_ms"] for reply in replies]))
+
+
+def speed_now(target: Target, profile: TargetProfile, process: MeasuringProcess) -> float | None:
+    """Return how many times slower the machine is now than a profile tells; None if that cannot be told for sure.
+
+    On a GPU, and where it is not known if a process waits, other programs may be the reason.
+    """
+    if load_runtime(target.runtime, target.options).gpu is not None:
+        return None
+    small = Deployed(profile.reference, 0)
+    try:
+        reply = _time(process, small, ProfileSettings.reference_seconds, small)
+    except CandidateError:
+        return None
+    is_unknown = bool(reply["why_wall"]) and reply["pressure"] is None
+    if is_unknown or is_disturbed(reply) or reply["reference_ms"] is None:
+        return None
+    return float(reply["reference_ms"]) / profile.reference_ms
+
+
+def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
+    """Measure the roofline's two peaks in this runtime (Williams et al., "Roofline", 2009)."""
+    from nas.hardware.reference_models import cached_probe, multiplying_probes, streaming_probe
+
+    caches = cache_bytes()
+    stream_bytes = min(max(2 * max(caches.values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
+    whole = replace(target, precision="fp32")  # memory bandwidth does not depend on precision
+    streaming = whole if load_runtime(target.runtime, target.options).why_unavailable(whole) is None else target
+    probes = [(target, probe) for probe in multiplying_probes()]
+    probes += [(streaming, streaming_probe(stream_bytes)), (streaming, cached_probe(caches.get("L2", L2_BYTES) // 2))]
+    rates = [0.0] * len(probes)
+    try:
+        for one in dict.fromkeys(probed for probed, _ in probes):
+            numbers = [number for number, (probed, _) in enumerate(probes) if probed == one]
+            deployed = []
+            with MeasuringProcess(one, TIMEOUT_S) as process:
+                for number in numbers:
+                    probe = probes[number][1]
+                    deployed.append(
+                        _deploy(process, one, probe.module, image_inputs(probe.input_shape), folder / str(number))
+                    )
+            with MeasuringProcess(one, TIMEOUT_S) as process:
+                for number, model in zip(numbers, deployed, strict=True):
+                    probe = probes[number][1]
+                    reply = _time(process, model, settings.probe_seconds)
+                    rates[number] = probe.work / (min(reply["samples"]) / 1000)
+    except CandidateError as error:
+        return {"why_no_peaks": f"{probe.name}: {error}"}
+    *products, memory, cache = rates
+    return {
+        "peak_macs_per_s": max(products),
+        "bandwidth_bytes_per_s": memory,
+        "cache_bandwidth_bytes_per_s": max(memory, cache),  # on a GPU, starting the small probe takes longest
+    }
+
+
+def _deploy(
+    process: MeasuringProcess, target: Target, module: Any, inputs: Sequence[TensorType], folder: Path
+) -> Deployed:
+    from nas.formats.export import export_model
+
+    folder.mkdir(parents=True)
+    (folder / "deployed").mkdir()
+    exported = folder / "exported"
+    export_model(module, inputs, 1, exported, load_runtime(target.runtime, target.options).model_format)
+    return process.deploy(exported, None, folder / "deployed", DEPLOY_TIMEOUT_S)
+
+
+def _time(
+    process: MeasuringProcess,
+    model: Deployed,
+    seconds: float,
+    reference: Deployed | None = None,
+    larger: Mapping[str, Deployed] = MappingProxyType({}),
+) -> dict[str, Any]:
+    return process.ask(
+        "time",
+        model=str(model.path),
+        reference=None if reference is None else str(reference.path),
+        larger={name: (str(each.path), EVER_MS) for name, each in larger.items()},
+        seconds=seconds,
+        min_samples=5,
+        describe=False,
+        warm=True,
+    )
