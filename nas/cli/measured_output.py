@@ -106,14 +106,14 @@ def _print_rows(rows: Sequence[Evaluation], console: Console) -> None:
 def _lines(row: Evaluation) -> Iterator[tuple[str, Text]]:
     from rich.text import Text
 
-    from nas.results.winner import range_text
+    from nas.results.winner import measured_range
     from nas.values.metric import METRICS
 
     if row.failure is not None:
         yield "failed", Text(row.failure.reason, style="red")
     for name, measurement in row.measurements.items():
-        metric, interval = METRICS[name], measurement.interval
-        bounds = range_text(metric, interval.lower, interval.upper)
+        metric = METRICS[name]
+        bounds = measured_range(metric, measurement)
         yield metric.title.lower(), Text(f"{metric.format(measurement.median)}  (95 %: {bounds})")
     for flag in dict.fromkeys(flag for measurement in row.measurements.values() for flag in measurement.flags):
         yield "doubt", Text(flag, style="yellow")

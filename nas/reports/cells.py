@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.reports.candidates import OUTSIDE
 from nas.reports.wording import Wording
-from nas.results.winner import range_text
+from nas.results.winner import measured_range, range_text
 from nas.space.architecture import Architecture
 from nas.values.evaluation import PredictedValue
 from nas.values.measurement import Measurement
@@ -73,7 +73,7 @@ def _measured_cell(metric: Metric, measurements: Mapping[str, Measurement]) -> C
     if metric.name not in measurements:
         return NOTHING
     found = measurements[metric.name]
-    detail = range_text(metric, found.interval.lower, found.interval.upper)
+    detail = measured_range(metric, found)
     if found.interval.is_point:
         detail = EXACT if found.table is None else ""
     return Cell(metric.format(found.median), detail, found.median, "flagged" if found.flags else "")

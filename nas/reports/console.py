@@ -19,7 +19,7 @@ from nas.reports.wording import failed_text, wording_of
 from nas.results.failures import failures_text
 from nas.results.front import REPORT_NAME, Front
 from nas.results.notes.front_notes import reference_of, told_choices
-from nas.results.winner import Winner, bare_range, broken_text, range_text
+from nas.results.winner import Winner, bare_range, broken_text, measured_range, range_text
 from nas.space.parts.training_parts import precision_of
 from nas.values.metric import METRICS, Metric
 
@@ -274,9 +274,10 @@ def _found(winner: Winner, cost: Metric) -> tuple[str, str]:
         return "–", ""
     if cost.source not in ("measured", "trained"):
         return cost.format(winner.value(cost.name)), ""
+    if cost.source == "measured":
+        found = winner.measurements[cost.name]
+        return cost.format(found.median), measured_range(cost, found) if found.table is None else ""
     interval = winner.estimate(cost.name).interval
-    if cost.source == "measured" and winner.measurements[cost.name].table is not None:
-        return cost.format(winner.value(cost.name)), ""
     return cost.format(winner.value(cost.name)), range_text(cost, interval.lower, interval.upper)
 
 
@@ -308,11 +309,9 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
     flags: dict[str, None] = {}
     for name, measurement in each.outcome.items():
         metric = METRICS[name]
-        interval = measurement.interval
         text = metric.format(measurement.median)
-        if interval.lower < interval.upper:
-            bounds = range_text(metric, interval.lower, interval.upper)
-            text += f"  (95 %: {bounds}, {len(measurement.rounds)} sessions)"
+        if not measurement.interval.is_point:
+            text += f"  (95 %: {measured_range(metric, measurement)}; {len(measurement.rounds)} sessions)"
         yield metric.title.lower(), Text(text)
         flags |= dict.fromkeys(measurement.flags)
     latency = each.outcome.get("latency_ms")
@@ -321,7 +320,7 @@ def _measured_lines(each: MeasuredFile) -> Iterator[tuple[str, Text]]:
         yield "p95 of one inference", Text(METRICS["latency_ms"].format(latency.p95))
         yield (
             "drift",
-            Text(f"{100 * (latency.drift - 1):+.2f} %, corrected; {latency.raw_median:.4g} ms before correction"),
+            Text(f"{100 * (latency.drift - 1):+.2f} %, corrected; {latency.raw_median:.4g} ms by a stopwatch"),
         )
         shares = [
             f"{share_text(share)} of {what}"
@@ -346,8 +345,11 @@ def print_profile(profile: TargetProfile, console: Console) -> None:
     for name, value in profile.hardware.items():
         pairs.append((name.removesuffix("_bytes").replace("_", " "), _hardware_text(name, value)))
     pairs.append(("reference speed", f"{profile.reference_ms:.4g} ms, recorded {profile.recorded}"))
-    if profile.large_reference_ms is not None:
-        pairs.append(("of 8 MB of weights", f"{profile.large_reference_ms:.4g} ms"))
+    larger = (profile.medium_reference_ms, profile.large_reference_ms)
+    if None not in larger:
+        pairs.append(("of 4 and 8 MB of weights", " and ".join(f"{each:.4g}" for each in larger) + " ms"))
+    doubt = profile.doubtful or profile.large_doubtful
+    pairs += [("doubt", Text(doubt, style="yellow"))] if doubt else []
     if profile.peak_macs_per_s is not None and profile.bandwidth_bytes_per_s is not None:
         pairs.append(("peak", f"{profile.peak_macs_per_s / 1e9:.4g} G multiply-accumulates per second"))
         pairs.append(("memory bandwidth", f"{profile.bandwidth_bytes_per_s / 1e9:.4g} GB/s"))

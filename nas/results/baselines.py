@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nas.results.winner import Winner, range_text
+from nas.results.winner import Winner, measured_range
 from nas.storage.journal_rows import BaselineTested
 from nas.values.comparison import Estimate, is_surely_less
 from nas.values.error_words import ErrorWords
@@ -110,8 +110,7 @@ def baseline_rows(front: _Compared) -> list[tuple[str, str, list[tuple[str, str,
         values = [(f"test {words.title}", words.text(error.value), _range(words, error.interval).strip(" ()"))]
         for name, measurement in each.measurements.items():
             if (metric := METRICS.get(name)) is not None:
-                interval = measurement.interval
-                bounds = "" if interval.is_point else range_text(metric, interval.lower, interval.upper)
+                bounds = measured_range(metric, measurement)
                 values.append((metric.title.lower(), metric.format(measurement.median), bounds))
         found.append((each.name, each.in_words, values))
     return found
@@ -124,10 +123,7 @@ def baselines_json(front: _Compared) -> list[dict[str, Any]]:
             "name": each.name,
             "in_words": each.in_words,
             "scores": {name: {"value": v, "interval_95": [low, high]} for name, (v, low, high) in each.scores.items()},
-            "measured": {
-                name: {"median": m.median, "interval_95": [m.interval.lower, m.interval.upper]}
-                for name, m in each.measurements.items()
-            },
+            "measured": {name: m.summary() for name, m in each.measurements.items()},
             "unmeasured": each.unmeasured or None,
             "failure": each.failure or None,
             "compared": sentence,

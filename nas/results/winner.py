@@ -306,16 +306,7 @@ class Winner:
 
 
 def _measurements_json(found: Mapping[str, Measurement]) -> dict[str, Any]:
-    return {
-        name: {
-            "median": m.median,
-            "interval_95": [m.interval.lower, m.interval.upper],
-            "p95": m.p95,
-            "target": m.target,
-            "flags": list(m.flags),
-        }
-        for name, m in found.items()
-    }
+    return {name: each.summary() for name, each in found.items()}
 
 
 def _estimate_json(found: Estimate) -> dict[str, Any]:
@@ -327,6 +318,13 @@ def range_text(metric: Metric, lower: float, upper: float) -> str:
     low, high = metric.format(lower), metric.format(upper)
     low_number, _, low_unit = low.partition(" ")
     return f"{low_number if low_unit == high.partition(' ')[2] else low}–{high}"
+
+
+def measured_range(metric: Metric, found: Measurement) -> str:
+    """Return the bounds of a measurement for people, and the raw value beside them where it differs by a tenth."""
+    bounds = "" if found.interval.is_point else range_text(metric, found.interval.lower, found.interval.upper)
+    raw = found.raw_beside
+    return "; ".join(part for part in (bounds, "" if raw is None else f"{metric.format(raw)} by a stopwatch") if part)
 
 
 def bare_range(value: str, bounds: str) -> str:

@@ -96,6 +96,8 @@ def test_measurements_of_files_fit_a_narrow_terminal() -> None:
     path = Path("models/[red]" + "x" * 90 + ".onnx")
     (row, *_) = (row for row in example_record().rows if row.measurements and row.stage == "measure")
     flagged = replace(row.measurements["latency_ms"], flags=("the machine stayed busy [b]",))
+    seconds = tuple((1000.0,) for _ in flagged.rounds)
+    flagged = replace(flagged, walls=seconds)
     stream = io.StringIO()
     found = [
         MeasuredFile(path, {"latency_ms": flagged}, macs=10**6, least_bytes=10**5),
@@ -106,8 +108,14 @@ def test_measurements_of_files_fit_a_narrow_terminal() -> None:
     assert str(path) in lines
     assert max(len(line) for line in lines if line != str(path)) <= 80
     text = " ".join(stream.getvalue().split())
-    for words in ("of the measured peak", "of the roofline", "95 %: ", "doubt the machine stayed busy [b]",
-                  "failed no kernel [for] Conv"):  # fmt: skip
+    for words in (
+        "of the measured peak",
+        "of the roofline",
+        "95 %: ",
+        "1000 ms by a stopwatch;",
+        "doubt the machine stayed busy [b]",
+        "failed no kernel [for] Conv",
+    ):
         assert words in text
 
 
@@ -115,12 +123,14 @@ def test_a_profile_says_why_it_has_no_peaks() -> None:
     """Bytes have a readable unit, and unknown properties are called so."""
     profile = TargetProfile(
         "abc", "t:fp32", {"memory_bytes": 16 * 10**9, "governor": None, "cache_bytes": {"L1": 32000}},
-        Path("reference"), 0.25, "2026-01-01", None, None, why_no_peaks="no convolution",
+        Path("reference"), 0.25, "2026-01-01", None, None, None, None, "wall", "the machine was busy", "",
+        why_no_peaks="no convolution",
     )  # fmt: skip
     stream = io.StringIO()
     print_profile(profile, Console(file=stream, width=80))
     lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
-    for line in ("memory 16 GB", "governor not known", "cache L1 32 kB", "peaks not found: no convolution"):
+    for line in ("memory 16 GB", "governor not known", "cache L1 32 kB", "doubt the machine was busy",
+                 "peaks not found: no convolution"):  # fmt: skip
         assert line in lines
 
 

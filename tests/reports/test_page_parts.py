@@ -85,6 +85,19 @@ def test_measured_and_modelled_values_never_share_a_column() -> None:
     assert set(document["run"]["costs"]) == {"energy_mj", "modelled_energy_mj"}
 
 
+def test_what_a_stopwatch_showed_is_a_column_where_it_differs() -> None:
+    """One measurement was taken beside a busy neighbour; a report without such a one has no such column."""
+    record = example_record()
+    assert "raw" not in Page(render_report(record)).document["columns"]["latency_ms"]
+    place, row = next((n, each) for n, each in enumerate(record.rows) if each.stage == "measure" and each.measurements)
+    latency = row.measurements["latency_ms"]
+    busy = replace(latency, walls=tuple((100.0,) for _ in latency.rounds))
+    rows = list(record.rows)
+    rows[place] = replace(row, measurements={**row.measurements, "latency_ms": busy})
+    document = Page(render_report(replace(record, rows=tuple(rows)))).document
+    assert 100.0 in column(document, document["columns"]["latency_ms"]["raw"])
+
+
 def test_winners_that_cannot_be_told_apart_know_each_other() -> None:
     """So that the front can join them."""
     document = Page(render_report(AWKWARD_FRONTS["equal winners"].record)).document

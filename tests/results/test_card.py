@@ -45,6 +45,16 @@ MEASURED = {
 }
 
 
+def test_a_card_shows_what_a_stopwatch_showed() -> None:
+    """Where other programs had the core, the raw value stands beside the corrected one."""
+    (latency,) = MEASURED.values()
+    busy = Measurement("latency_ms", latency.target, latency.rounds, latency.conditions, walls=((4.2,),) * 5)
+    assert "| latency | 1 ms | 0.9899 ms–1.018 ms; 4.2 ms by a stopwatch | 5 |" in card_text(
+        ABOUT, {"latency_ms": busy}
+    )
+    assert "stopwatch" not in card_text(ABOUT, MEASURED)
+
+
 def test_a_card_answers_what_people_ask() -> None:
     """What it is, how good with intervals, where measured, which limits hold, and what it cost."""
     text = card_text(ABOUT, MEASURED)

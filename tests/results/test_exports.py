@@ -90,6 +90,8 @@ def test_json_has_intervals_and_bounds(tmp_path: Path) -> None:
     told = next(each for each in document["architectures"] if each["id"] == best.architecture.id)
     interval = best.measurements["latency_ms"].interval
     assert told["measured"]["latency_ms"]["interval_95"] == [interval.lower, interval.upper]
+    assert told["measured"]["latency_ms"]["raw_median"] == best.measurements["latency_ms"].raw_median
+    assert told["measured"]["latency_ms"]["clock"] == "wall"
     assert told["test"]["error"]["value"] == best.test_error
     assert told["architecture"] == dict(best.architecture)
 

@@ -154,7 +154,7 @@ def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
     """Return the columns of a metric: what was found with its interval, and what was predicted with its bounds.
 
     What was found is the value on the test split for winners, and in the search for others; ``search`` has the latter
-    for winners too.
+    for winners too. ``raw`` has what a stopwatch showed, where that differs by a tenth.
     """
     name = metric.name
     columns: dict[str, Any] = {}
@@ -164,6 +164,7 @@ def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
         bounds = [None if each is None or each.interval.is_point else each.interval for each in found]
         columns["low"] = packed_floats([None if each is None else each.lower for each in bounds])
         columns["high"] = packed_floats([None if each is None else each.upper for each in bounds])
+        columns["raw"] = packed_floats([None if each is None else each.raw_beside for each in found])
         guesses = [entry.predicted.get(name) for entry in entries]
         for key in ("mean", "lower", "upper"):
             columns[key] = packed_floats([_bound(None if each is None else getattr(each, key)) for each in guesses])

@@ -212,7 +212,8 @@ def _files(about: Mapping[str, Any]) -> list[str]:
 def _values(name: str, found: Measurement) -> tuple[str, str]:
     form, interval = METRICS[name].format, found.interval
     bounds = "exact" if interval.is_point else f"{form(interval.lower)}–{form(interval.upper)}"
-    return form(found.median), bounds
+    raw = "" if found.raw_beside is None else f"; {form(found.raw_beside)} by a stopwatch"
+    return form(found.median), bounds + raw
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

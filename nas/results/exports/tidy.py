@@ -189,17 +189,7 @@ def _entry(record: ArchitectureRecord, limits: Iterable[Limit]) -> dict[str, Any
         "architecture": dict(record.architecture),
         "validation": {name: value for name, value in record.values.items() if name in TRAINED},
         "test": {} if winner is None else {n: _estimate(winner, n) for n in ("error", *winner.scores)},
-        "measured": {
-            name: {
-                "median": m.median,
-                "interval_95": [m.interval.lower, m.interval.upper],
-                "p95": m.p95,
-                "sessions": len(m.rounds),
-                "target": m.target,
-                "flags": list(m.flags),
-            }
-            for name, m in record.measurements.items()
-        },
+        "measured": {name: each.summary() for name, each in record.measurements.items()},
         "predicted": {
             name: {
                 "mean": _finite(p.mean),

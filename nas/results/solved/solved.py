@@ -170,15 +170,7 @@ class SolvedPoint:
             "architecture": dict(self.architecture),
             "trained": dict(self.trained),
             "counted": dict(self.counted),
-            "measured": {
-                name: {
-                    "median": m.median,
-                    "interval_95": [m.interval.lower, m.interval.upper],
-                    "target": m.target,
-                    "flags": list(m.flags),
-                }
-                for name, m in self.measurements.items()
-            },
+            "measured": {name: each.summary() for name, each in self.measurements.items()},
             "predicted": {
                 name: {"mean": p.mean, "lower": p.lower, "upper": p.upper, "limit": p.limit, "known": p.known}
                 for name, p in self.predicted.items()

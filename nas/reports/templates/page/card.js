@@ -23,9 +23,10 @@
   function numbers(i) {
     const rows = [];
     for (const metric of run.metrics) {
-      const { value, low, high, kind, mean, lower, upper, search } = run.columns(metric.name);
+      const { value, low, high, kind, mean, lower, upper, search, raw } = run.columns(metric.name);
       const row = (number, range, source, against) => rows.push(el("tr", {}, el("th", { scope: "row" }, metric.title), el("td", { class: "number" }, number), el("td", {}, range), el("td", {}, source), el("td", {}, against)));
       if (kind[i]) row(run.text(metric.name, value[i]), run.range(metric.name, low[i], high[i]), run.source(metric.name, i), ratio(metric.name, i, run.best));
+      if (raw && !Number.isNaN(raw[i])) row(run.text(metric.name, raw[i]), "", "by a stopwatch, not corrected", "");
       if (search && !Number.isNaN(search[i])) row(run.text(metric.name, search[i]), "", run.searched(i), "");
       if (kind[i] !== 2 && mean && !Number.isNaN(mean[i])) row(run.text(metric.name, mean[i]), run.range(metric.name, lower[i], upper[i]), run.unlike(i).includes(metric.name) ? "predicted, but unlike the predictor's samples" : "predicted", "");
     }

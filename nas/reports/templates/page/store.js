@@ -56,7 +56,7 @@ const Page = {};
     const packed = data.columns[name] ?? {};
     const found = floats(packed.found, count);
     const mean = floats(packed.mean, count);
-    const made = { value: new Float64Array(count).fill(NaN), low: new Float64Array(count).fill(NaN), high: new Float64Array(count).fill(NaN), kind: new Uint8Array(count), search: floats(packed.search, count), mean, lower: floats(packed.lower, count), upper: floats(packed.upper, count) };
+    const made = { value: new Float64Array(count).fill(NaN), low: new Float64Array(count).fill(NaN), high: new Float64Array(count).fill(NaN), kind: new Uint8Array(count), search: floats(packed.search, count), raw: floats(packed.raw, count), mean, lower: floats(packed.lower, count), upper: floats(packed.upper, count) };
     const [low, high] = [floats(packed.low, count), floats(packed.high, count)];
     for (let i = 0; i < count; i += 1) {
       if (found && !Number.isNaN(found[i])) {
