@@ -90,8 +90,9 @@ def profile_of(
 
 
 def _doubt_text(profile: TargetProfile) -> str:
-    which = "reference speed" if profile.doubtful else "speed of the larger reference model"
-    return f"the {which} is doubtful, because {profile.doubtful or profile.large_doubtful}"
+    if profile.doubtful:
+        return f"the reference speed is doubtful, because {profile.doubtful}"
+    return f"the speeds of the two larger reference models are doubtful, because {profile.large_doubtful}"
 
 
 def _doubts(profile: TargetProfile) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from nas.errors import RecipeError
 
+SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+"""The file in which Linux lists the hyper-threads of a core's physical core."""
 WORKER_BYTES = 700 * 2**20
 """The least memory of a training process, most of it for torch."""
 
@@ -189,7 +191,7 @@ def machine_id() -> str | None:
 
 def _siblings(core: int) -> str:
     """Return the threads of this core's physical core as Linux lists them, or the core's own number where unknown."""
-    path = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
+    path = Path(SIBLINGS.format(core))
     return path.read_text().strip() if path.is_file() else str(core)
 
 

@@ -24,8 +24,9 @@ CACHED_DEVIATION = 0.15, 0.3
 ``experiments.busy_desk`` found them on an AMD EPYC, beside memory traffic and beside programs that share the core. Cold
 ones are for networks whose caches are cold, because other programs often have their core. Quick networks, of 0.1 to
 0.5 ms with 1 to 6 MB of weights, are compared with the medium reference. Streamed ones had 22 to 100 MB. Between them,
-with 9 to 16 MB that stay in the shared cache, networks responded the more, the more weights they read in a millisecond:
-both numbers of each pair are for none, and for as many more as the large reference model, up to ``MOST_INTENSE``.
+with 9 to 16 MB that stay in the shared cache, the response grows with a network's intensity: the bytes of weights that
+it reads in a millisecond, divided by those of the large reference model, and at most ``MOST_INTENSE``. The pairs
+``CACHED`` and ``CACHED_DEVIATION`` hold the value without any weights, and what each unit of intensity adds.
 """
 SMALLEST_L3_BYTES = 2 * 2**20
 
@@ -114,5 +115,5 @@ def usual_response(
     assert profile.large_reference_ms is not None
     large = LAYERS["large"] * LAYER_BYTES / profile.large_reference_ms
     intensity = min(weight_bytes / typical_ms / large, MOST_INTENSE)
-    mean, deviation = (none + more * intensity for none, more in (CACHED, CACHED_DEVIATION))
+    mean, deviation = (least + added * intensity for least, added in (CACHED, CACHED_DEVIATION))
     return mean, deviation

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas.hardware.machine import SIBLINGS
+
 BUSY_SHARE = 0.1
 """From this share of the time on, a disturbance counts."""
-SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 SHARING = "/sys/devices/system/cpu/cpu{}/cache/index3/shared_cpu_list"
 SLEEP_S = 0.5
 """A machine that stood still for longer was asleep."""
