@@ -70,7 +70,9 @@ class References:
         return len(self._visits) - 1
 
     def settle(self, profile: TargetProfile) -> None:
-        """Find the drifts of all visits so far."""
+        """Find the drifts of all visits so far. There are none yet if every model has failed."""
+        if not self._visits:
+            return
         small_N = np.log([visit.small_ms for visit in self._visits])
         if np.isnan(small_N).all():
             small_N = np.log([visit.cold_ms for visit in self._visits])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from acting_models import QUICK, as_they_are, latency_of, measure, models_of
+from acting_models import QUICK, as_they_are, failure_of, latency_of, measure, models_of
 from own_runtime import crowd, opened, slow_down
 
 from nas.hardware import latency_rounds
@@ -92,6 +92,11 @@ class TestRounds:
         alone.mkdir()
         found = measure(acting, models_of(alone, {"a": "clock 2", "b": "clock 3"}), settings=paired)
         assert [len(latency_of(each).rounds) for each in found] == [SURE.rounds] * 2
+
+    def test_end_when_every_model_has_failed(self, acting: Target, tmp_path: Path) -> None:
+        """Nothing was read of the machine's speed then, and each model has its own reason."""
+        outcomes = measure(acting, models_of(tmp_path, {"d": "die", "r": "refuse"}), settings=SURE)
+        assert [failure_of(outcome)[0] for outcome in outcomes] == ["measure"] * 2
 
     def test_end_when_the_interval_is_narrow_enough(self, acting: Target, tmp_path: Path) -> None:
         """A model whose interval cannot become narrow gets no further rounds, but a flag."""
