@@ -34,6 +34,8 @@ DOUBTFUL_FOR_S, SOUND_FOR_S = 3600.0, 30 * 86400.0
 """The ages from which on a doubtful profile and a sound one are measured again."""
 MUCH_CHANGED = 1.5
 """From this factor between the machine's speed and the recorded one on, the profile is measured again first."""
+FAILED_TRY = "failed_try"
+"""A file beside a profile. It was written when a better profile was last tried for in vain."""
 USUAL = ProfileSettings()
 
 
@@ -47,8 +49,8 @@ def profile_of(
     """Return the profile of ``target`` on this machine. A new one takes about ten seconds to measure.
 
     A sound profile is kept for a month, unless the machine's speed has changed by ``MUCH_CHANGED``. A doubtful one,
-    from a machine that was too busy, is kept for an hour, and does not take the place of a better one. ``renew``
-    measures the profile again.
+    from a machine that was too busy, is kept for an hour, and does not take the place of a better one. After such a
+    try the older profile is used for an hour. ``renew`` measures the profile again.
 
     Raises:
         TargetError: the target cannot be measured here.
@@ -60,13 +62,12 @@ def profile_of(
         folder = home() / "targets" / fingerprint_of(single, hardware)
         _remove_leftovers(folder.parent)
         known = read_profile(folder, fingerprint)
-        why = "once for this machine" if known is None or renew else _why_again(known, folder)
+        if known is None or renew:
+            why = "once for this machine"
+        else:
+            why = "" if _has_just_failed(folder) else _why_again(known) or _why_too_different(known, single, process)
         if known is not None and not why:
-            factor = speed_now(single, known, process)
-            if factor is None or max(factor, 1 / factor) < MUCH_CHANGED:
-                return known
-            word, times = ("slower", factor) if factor > 1 else ("faster", 1 / factor)
-            why = f"because the machine is {times:.2g} times {word} than on {known.recorded}"
+            return known
     say(f"measuring the reference speed and peaks of {single}, {why}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
@@ -74,7 +75,7 @@ def profile_of(
         profile = find_profile(single, hardware, made, settings)
         if not profile.is_sound and known is not None and _doubts(profile) >= _doubts(known):
             say(f"{_doubt_text(profile)}; that of {known.recorded} is used")
-            os.utime(folder / PROFILE)  # the next try is in an hour
+            (folder / FAILED_TRY).touch()
             shutil.rmtree(made)
             return known
         if not profile.is_sound:
@@ -100,13 +101,29 @@ def _doubts(profile: TargetProfile) -> int:
     return bool(profile.doubtful) + bool(profile.large_doubtful)
 
 
-def _why_again(profile: TargetProfile, folder: Path) -> str:
-    """Return why a profile is measured again, or nothing if it is not. There is an hour between two tries."""
-    if time.time() - (folder / PROFILE).stat().st_mtime < DOUBTFUL_FOR_S:
-        return ""
+def _has_just_failed(folder: Path) -> bool:
+    """Return True if a better profile was tried for in vain within the last hour."""
+    try:
+        tried = (folder / FAILED_TRY).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return abs(time.time() - tried) < DOUBTFUL_FOR_S  # a clock that was set back may leave a time in the future
+
+
+def _why_again(profile: TargetProfile) -> str:
+    """Return why a profile of this age is measured again, or nothing if it is not."""
     if not profile.is_sound:
-        return f"because that of {profile.recorded} is doubtful"
+        return f"because that of {profile.recorded} is doubtful" if age_s(profile) >= DOUBTFUL_FOR_S else ""
     return "" if age_s(profile) < SOUND_FOR_S else f"because that of {profile.recorded} is not of the last month"
+
+
+def _why_too_different(profile: TargetProfile, target: Target, process: MeasuringProcess) -> str:
+    """Return by how much the machine's speed has changed if that is too much to count as drift, or nothing."""
+    factor = speed_now(target, profile, process)
+    if factor is None or max(factor, 1 / factor) < MUCH_CHANGED:
+        return ""
+    word, times = ("slower", factor) if factor > 1 else ("faster", 1 / factor)
+    return f"because the machine is {times:.2g} times {word} than on {profile.recorded}"
 
 
 def age_s(profile: TargetProfile) -> float:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from quick_profile import QUICK_PROFILE
 from torch import nn
 
 from nas.errors import TargetError
-from nas.hardware.kept_profiles import profile_of
+from nas.hardware.kept_profiles import FAILED_TRY, profile_of
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
 from nas.hardware.target_profile import PROFILE, REFERENCES, TargetProfile, fingerprint_of, hardware_of
@@ -213,7 +214,6 @@ def recorded(folder: Path, age_s: float, **changes: object) -> None:
     values = json.loads((folder / PROFILE).read_text())
     values |= {"recorded": then.isoformat(timespec="seconds"), **changes}
     (folder / PROFILE).write_text(json.dumps(values))
-    os.utime(folder / PROFILE, (then.timestamp(), then.timestamp()))
 
 
 def test_of_a_busy_machine_is_kept_for_an_hour(acting: Target, own_home: Path) -> None:
@@ -255,7 +255,6 @@ def test_older_than_a_month_is_measured_again(
     """So is one from the future, which a clock that stepped back has left."""
     (folder,) = (known_home / "targets").iterdir()
     recorded(folder, age_s)
-    os.utime(folder / PROFILE, (1, 1))
     said = profile(acting)[1]
     assert len(said) == is_measured
     assert all("because that of" in text and text.endswith("is not of the last month") for text in said)
@@ -283,13 +282,19 @@ def test_of_another_speed_is_measured_again_first(
 def test_of_another_speed_corrects_on_where_it_cannot_be_measured(
     acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that is too busy for a new profile keeps the sound one."""
+    """A machine that is too busy for a new profile keeps the sound one, and the next try is an hour later."""
     known = profile(acting)[0]
     slow_down(2.0)
     said: list[str] = []
     monkeypatch.setattr("nas.hardware.kept_profiles.speed_now", lambda *arguments: 2.0)
     assert profile_of(acting, said.append, settings=STRICT) == known
     assert said[1].endswith(f"that of {known.recorded} is used")
+    assert profile_of(acting, said.append, settings=STRICT) == known
+    assert len(said) == 2
+    (folder,) = (known_home / "targets").iterdir()
+    os.utime(folder / FAILED_TRY, (time.time() - 3700,) * 2)
+    assert profile_of(acting, said.append, settings=STRICT) == known
+    assert len(said) == 4
 
 
 def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
