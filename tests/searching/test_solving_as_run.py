@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -109,10 +110,47 @@ def test_a_run_of_few_candidates_goes_on(target: str | None, tmp_path: Path) -> 
     assert gone_on == own if target is None else gone_on > 4
 
 
+def test_what_stops_writing_leaves_no_half_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without its rows would be searched anew from the start when it is resumed."""
+    run, folder = OLD_RUNS / "finished-0.6.0", tmp_path / "runs" / "tight"
+
+    def refuse(source: object, path: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def stop(journal: object, *rows: object) -> None:
+        raise KeyboardInterrupt
+
+    for patched, replacement, expected in (
+        ("nas.searching.solving.as_run.shutil.copyfile", refuse, JournalError),
+        ("nas.storage.journal.Journal.append", stop, KeyboardInterrupt),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(patched, replacement)
+            with pytest.raises(expected):
+                nas.solve(copied(run, tmp_path), ["latency_ms <= 0.8ms"], as_run=folder, progress=None)
+        assert list(folder.parent.iterdir()) == []
+    nas.solve(copied(run, tmp_path), ["latency_ms <= 0.8ms"], as_run=folder, progress=None)
+    assert nas.load_run(folder).rows
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """Return a copy of a run, with weights of a tuned parent."""
+    copy = Path(shutil.copytree(run, folder / "run", dirs_exist_ok=True))
+    (copy / "parent.safetensors").write_bytes(b"of a tuned parent")
+    return copy
+
+
+def test_a_folder_that_is_not_empty_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "tight").mkdir()
+    (tmp_path / "tight" / "notes.txt").write_text("mine")
+    with pytest.raises(JournalError, match="is not empty"):
+        nas.solve(OLD_RUNS / "finished-0.6.0", as_run=tmp_path / "tight", progress=None)
+    assert (tmp_path / "tight" / "notes.txt").read_text() == "mine"
+
+
 def test_an_old_run_is_written_without_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under other limits on its own target, nothing but the winners is left to do."""
-    run = Path(shutil.copytree(OLD_RUNS / "finished-0.6.0", tmp_path / "run"))
-    (run / "parent.safetensors").write_bytes(b"of a tuned parent")
+    run = copied(OLD_RUNS / "finished-0.6.0", tmp_path)
     nas.solve(run, ["latency_ms <= 0.8ms"], as_run=tmp_path / "tight", progress=None)
     assert (tmp_path / "tight" / "parent.safetensors").read_bytes() == b"of a tuned parent"
     record = nas.load_run(tmp_path / "tight")

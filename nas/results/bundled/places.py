@@ -65,10 +65,10 @@ def settle(bundle: Path) -> None:
 
 
 @contextlib.contextmanager
-def made_aside(bundle: Path) -> Iterator[Path]:
+def made_aside(bundle: Path, what: str = "a bundle") -> Iterator[Path]:
     """Give an empty folder in which to make ``bundle``, which is moved to its place at the end of the block.
 
-    If the block raises, nothing is left of it, and an older bundle stays.
+    If the block raises, nothing is left of it, and an older bundle stays. ``what`` names it for people.
 
     Raises:
         JournalError: the disk refuses, because it is full or the folder may not be written.
@@ -86,7 +86,7 @@ def made_aside(bundle: Path) -> Iterator[Path]:
             _tidy(aside.parent)
     except OSError as error:
         raise JournalError(
-            f"a bundle must be written to {bundle}, but the system says: {error.strerror or error}. "
+            f"{what} must be written to {bundle}, but the system says: {error.strerror or error}. "
             "Free some space, or name another folder. Nothing was left there."
         ) from error
 

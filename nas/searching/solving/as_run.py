@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
 import re
 import shutil
@@ -15,7 +14,7 @@ from nas.hardware.machine import processor_name
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import WEIGHTS
-from nas.results.bundled.places import unfinished, weights_of
+from nas.results.bundled.places import made_aside, unfinished, weights_of
 from nas.results.front import last_rows
 from nas.searching.solving.asked import Asked
 from nas.searching.solving.kept import own_fingerprint
@@ -44,7 +43,7 @@ def check_new(folder: Path) -> None:
     """Check that a run can be made in ``folder``, before anything is measured.
 
     Raises:
-        JournalError: it holds a run already.
+        JournalError: it exists and is no empty folder.
         RecipeError: its name is none of a run.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", folder.name):
@@ -53,13 +52,16 @@ def check_new(folder: Path) -> None:
         )
     if (folder / RECIPE).exists() or (folder / JOURNAL).exists():
         raise JournalError(f"a new run needs a folder of its own, but {folder} already holds one. Choose another name.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise JournalError(f"a new run needs a folder of its own, but {folder} is not empty. Choose another name.")
 
 
 def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callable[[], float]) -> None:
     """Make a run in ``folder`` whose search has ended: with the candidates, and what is known of them on the target.
 
     What is left of it is to measure the rest of the front, and to make winners. Weights that the run retrained already
-    are copied, so that they are not trained again.
+    are copied, so that they are not trained again. The run is made beside its place, so that there is a whole one or
+    none.
 
     Raises:
         JournalError: the folder cannot be written, or the run's journal is damaged.
@@ -79,11 +81,11 @@ def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callab
     ended: list[Row] = [RoundEnded(0)] if enough else []
     for number in range(1, recipe.rounds + 1):
         ended += [TrainingsEnded(number), RoundEnded(number)]
-    with contextlib.closing(Journal.start(folder, text, clock=clock)) as journal:
-        retrained = _copied(asked.run.run_folder, folder, evaluations)
+    with made_aside(folder, "a run") as aside, Journal.start(aside, text, clock=clock) as journal:
+        retrained = _copied(asked.run.run_folder, aside, evaluations)
         if recipe.evaluate == "supernet":
-            _copy(asked.run.run_folder / SHARED_WEIGHTS, folder / SHARED_WEIGHTS)
-        _copy(asked.run.run_folder / PARENT_WEIGHTS, folder / PARENT_WEIGHTS)
+            _copy(asked.run.run_folder / SHARED_WEIGHTS, aside / SHARED_WEIGHTS)
+        _copy(asked.run.run_folder / PARENT_WEIGHTS, aside / PARENT_WEIGHTS)
         rows = [*_trained(evaluations, knowledge), *measured, *knowledge.failed_rows, *retrained]
         journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)
 
