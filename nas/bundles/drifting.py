@@ -31,6 +31,8 @@ from nas.values.target import Target
 
 COUNTED = "weight_bytes"
 """Deploying counts the bytes of weights, which do not change afterwards."""
+OF_BUNDLE = "bundle"
+"""What a model asks of the items that it is calibrated on: those of this bundle, prepared as its inputs."""
 MUCH_SLOWER = 0.1
 """A machine that is slower or faster than recorded by more than this share is told."""
 
@@ -231,7 +233,8 @@ class _Drifting:
     def _measured(self, target: Target, members: Sequence[tuple[Winner, Bundle]]) -> dict[str, DriftedWinner]:
         found: dict[str, DriftedWinner] = {}
         sources = [Source(bundle, self._space, trust=self._trust) for _, bundle in members]
-        bench = self._effort.open(target, sources[0].calibration, self._progress)
+        by_folder = {str(source.bundle.folder): source for source in sources}
+        bench = self._effort.open(target, lambda wishes: by_folder[wishes[OF_BUNDLE]].calibration(), self._progress)
         metrics = list(dict.fromkeys(name for winner, _ in members for name in winner.measurements if name != COUNTED))
         with temporary_folder("drift") as scratch:
             models: dict[str, Deployed] = {}
@@ -261,7 +264,7 @@ class _Drifting:
             return model
         scratch.mkdir()
         exported = source.exported(bench.model_format, target.batch, scratch)
-        (deployed,) = bench.deploy([exported], [scratch / "deployed"])
+        (deployed,) = bench.deploy([exported], [scratch / "deployed"], wishes=[{OF_BUNDLE: str(bundle.folder)}])
         if isinstance(deployed, CandidateError):
             raise deployed
         return deployed

@@ -161,7 +161,7 @@ class _Export:
         self._target = target
         self._batch = None if opens_batch else target.batch
         self._effort = effort
-        self._bench = effort.open(target, source.calibration, progress)
+        self._bench = effort.open(target, lambda wishes: source.calibration(), progress)
         self._progress = progress
 
     def write_to(self, folder: Path, with_samples: bool) -> tuple[Agreement, dict[str, Measurement]]:

@@ -111,7 +111,7 @@ class Source:
                 f"{raised_text(error)}."
             ) from error
 
-    def calibration(self, wishes: Mapping[str, Any]) -> Arrays:
+    def calibration(self) -> Arrays:
         """Return the inputs on which an int8 form finds its ranges; random ones where the bundle has no items."""
         samples = self.samples
         return _random(self.bundle) if samples is None else samples.calibration_inputs(self.bundle.preparation)

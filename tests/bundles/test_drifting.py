@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acting_bench import ActingBench
 from damaged_journals import rows_of_a_run, write_run
 
 import nas
+from nas.bundles.measuring import Calibration
+from nas.bundles.sources import Source
 from nas.errors import CandidateError, JournalError, RecipeError
-from nas.results.bundle import ABOUT
+from nas.hardware.runtimes.runtime import Deployed
+from nas.results.bundle import ABOUT, Bundle
+from nas.results.bundled.samples import read_samples, write_samples
+from nas.values.target import Target
 
 
 def recorded(run: Path) -> dict[str, float]:
@@ -68,6 +75,41 @@ def test_another_target_deploys_from_bundles(run: Path) -> None:
     assert found.target == "onnxruntime-cpu:int8:batch=1:threads=1"
     assert len(bench.deployed) == 2
     assert {path: path.stat().st_mtime_ns for path in (run / "winners").rglob("*")} == before
+
+
+def test_each_winner_is_calibrated_on_its_own_items(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles may hold other items, and prepare them in other ways."""
+    found: list[float] = []
+
+    class Calibrating(ActingBench):
+        def __init__(self, target: Target, settings: object, *, calibration: Calibration, say: object) -> None:
+            super().__init__()
+            self.target = target
+            self._calibration = calibration
+
+        def deploy(
+            self,
+            models: Sequence[Path],
+            folders: Sequence[Path],
+            advance: Callable[[], None] = lambda: None,
+            wishes: Sequence[Mapping[str, Any]] | None = None,
+        ) -> list[Deployed | CandidateError]:
+            (items,) = self._calibration((wishes or [{}])[0])
+            found.append(float(items.mean()))
+            return super().deploy(models, folders, advance, wishes)
+
+    monkeypatch.setattr("nas.bundles.measuring.DeviceBench", Calibrating)
+    bundles = [winner.bundle for winner in nas.load_run(run).front]
+    means = []
+    for number, bundle in enumerate(bundles):
+        assert bundle is not None
+        samples = read_samples(bundle)
+        assert samples is not None
+        write_samples(bundle, replace(samples, calibration=tuple(each // (1 + number) for each in samples.calibration)))
+        means.append(float(Source(Bundle.read(bundle)).calibration()[0].mean()))
+    nas.drift(run, target="onnxruntime-cpu:int8", progress=None)
+    assert found == means
+    assert means[0] != means[1]
 
 
 def test_on_another_target_values_differ_and_nothing_moved(run: Path) -> None:

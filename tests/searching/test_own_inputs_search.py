@@ -17,6 +17,7 @@ from quick_runs import search
 from small_bundle import write_jpegs
 from torch.utils.data import TensorDataset
 
+import nas
 from nas.errors import DataError
 from nas.formats.onnx_session import outputs_of
 from nas.results.front import REPORT_NAME
@@ -64,6 +65,19 @@ def test_predict_makes_the_inputs_of_training_for_each_winner(tmp_path: Path) ->
     assert {row.details["start"] for row in evaluations_of(tmp_path / "runs" / "run", "retrain")} == {"space"}
     page = (tmp_path / "runs" / "run" / REPORT_NAME).read_text(encoding="utf-8")
     assert "Each winner was fine-tuned from the weights that its space gives, exported" in page
+
+
+@pytest.mark.slow
+def test_winners_of_other_sizes_are_measured_in_another_precision(tmp_path: Path) -> None:
+    """Each finds its ranges on items of its own size, on the real runtime."""
+    photos = write_jpegs(tmp_path / "photos")
+    data = load_data(f"folder:{photos}", image_size=8)
+    space = OwnSizes((3, 8, 8), 2)
+    front = search(tmp_path / "runs", space, data=data, **TRIALS)
+    assert {winner.architecture["resolution"] for winner in front} == {12, 16}
+    effort = nas.Effort(max_rounds=2, within=10.0)
+    found = nas.drift(tmp_path / "runs" / "run", target="onnxruntime-cpu:int8", space=space, effort=effort, progress=None)
+    assert [winner.failure for winner in found.winners] == ["", ""]
 
 
 def test_data_that_have_one_preparation_are_refused_before_anything_runs(tmp_path: Path) -> None:
