@@ -165,6 +165,7 @@ def change_everything() -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
     torch.set_num_threads(3)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.autograd.set_detect_anomaly(True)
     torch.backends.cudnn.benchmark = True
     np.seterr(all="raise")
@@ -178,6 +179,7 @@ def changes_everything(module: torch.nn.Module, task: Any, settings: Any) -> Ite
     torch.manual_seed(99)
     for _ in range(settings.epochs):
         held = torch.get_default_dtype() == torch.float64, torch.get_num_threads() == 3, os.getcwd() == "/"
+        held = *held, torch.is_deterministic_algorithms_warn_only_enabled()
         yield {"error": float(not all(held))}
     assert torch.equal(torch.rand(1), drawn)
     assert os.environ["OWN_TRAINING"] == "1"

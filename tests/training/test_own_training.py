@@ -168,6 +168,7 @@ def state() -> list[Any]:
     return [
         *(os.getcwd(), dict(os.environ), [*sys.path], sys.stderr, [*warnings.filters], [*logging.root.handlers]),
         *(logging.root.manager.disable, torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()),
+        *(torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
         *(torch.is_anomaly_enabled(), torch.backends.cudnn.benchmark, np.geterr(), torch.get_rng_state().tolist()),
     ]
 

@@ -78,6 +78,15 @@ def _set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def _read_determinism() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _set_determinism(flags: tuple[bool, bool]) -> None:
+    is_on, only_warns = flags
+    torch.use_deterministic_algorithms(is_on, warn_only=only_warns)
+
+
 def _read_cudnn() -> tuple[bool, bool]:
     return torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
 
@@ -107,7 +116,7 @@ PARTS: dict[str, Part] = {
     "default device": (torch.get_default_device, _set_device),
     "threads": (torch.get_num_threads, _set_threads),
     "gradients": (torch.is_grad_enabled, _set_gradients),
-    "determinism": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+    "determinism": (_read_determinism, _set_determinism),
     "flags of cuDNN": (_read_cudnn, _set_cudnn),
     "search for anomalies": (torch.is_anomaly_enabled, _set_anomalies),
     "precision of products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
