@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import platform
 import queue
 import subprocess
 import time
@@ -35,19 +36,23 @@ START_LIMIT_S = 120.0
 class MeasuringProcess:
     """A process that measures on one target. After it had to be ended, the next request starts it again.
 
-    ``conditions`` are shared by all of its measurements.
+    ``conditions`` are shared by all of its measurements. One that only answers, and times nothing, is not ``pinned`` to
+    the fastest cores: several of them may run at once, each beside a training.
 
     Raises:
-        TargetError: on entering the context, if the target cannot be measured here.
+        TargetError: the target cannot be measured here; on making it or on entering the context.
     """
 
-    def __init__(self, target: Target, timeout_s: float) -> None:
-        interpreter = interpreter_of(load_runtime(target.runtime, target.options).environment)
-        assert interpreter is not None, "why_unavailable says that an environment is missing"
+    def __init__(self, target: Target, timeout_s: float, *, pinned: bool = True) -> None:
+        runtime = load_runtime(target.runtime, target.options)
+        interpreter = interpreter_of(runtime.environment)
+        if interpreter is None:  # where a job runs, though not where it comes from, on a cluster
+            raise TargetError(f"{target} cannot run on {platform.node()}: {runtime.why_unavailable(target)}")
         self._command = worker_command(interpreter)
         self._target = target
         self._implementation = plug_in_path("nas.runtimes", target.runtime, "runtime")
         self._timeout_s = timeout_s
+        self._pinned = pinned
         self._process: LineProcess | None = None
         self.conditions: dict[str, Any] = {}
 
@@ -113,7 +118,7 @@ class MeasuringProcess:
     def _start(self) -> None:
         self._process = LineProcess(self._command, worker_environment(), stderr=subprocess.DEVNULL)
         try:
-            reply = self._exchange({"op": "conditions"}, START_LIMIT_S)
+            reply = self._exchange({"op": "conditions", "pinned": self._pinned}, START_LIMIT_S)
         except CandidateError as error:
             raise TargetError(f"{self._target} cannot be measured here: {error}") from error
         if not reply.pop("ok"):

@@ -153,7 +153,7 @@ class Bundle:
         missing = -count % target.batch
         padded = [np.concatenate([each, np.zeros((missing, *each.shape[1:]), dtype=each.dtype)]) for each in inputs]
         together = max(1, self.signature.together(OUTPUTS_TOGETHER) // target.batch) * target.batch
-        with temporary_folder("outputs") as scratch, MeasuringProcess(target, TIMEOUT_S) as run:
+        with temporary_folder("outputs") as scratch, MeasuringProcess(target, TIMEOUT_S, pinned=False) as run:
             parts = [
                 run.outputs(model, [each[start : start + together] for each in padded], scratch, TIMEOUT_S)
                 for start in range(0, count + missing, together)

@@ -98,7 +98,7 @@ class InPrecisions:
             items = folder / "items.npz" if "int8" in precisions else None  # no other one has ranges to find
             if items is not None:
                 np.savez(items, *task.prepared(task.sample(CALIBRATION_ITEMS).raw), allow_pickle=False)
-            with MeasuringProcess(first, self.timeout_s) as process:
+            with MeasuringProcess(first, self.timeout_s, pinned=False) as process:
                 found = {}
                 for precision in precisions:
                     process.turn_to(self.targets[precision])

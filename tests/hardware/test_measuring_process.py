@@ -18,6 +18,7 @@ import pytest
 from own_runtime import opened
 
 from nas.errors import CandidateError, TargetError
+from nas.hardware.machine import fastest_cores
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed
 from nas.hardware.runtimes.worker import BLOCKS, MAX_BLOCK_SAMPLES
@@ -58,6 +59,16 @@ class TestPath:
         monkeypatch.chdir(tmp_path)
         with MeasuringProcess(Target("runtime_of_mine:Acting"), TIMEOUT_S) as process:
             assert process.conditions["runtime"] == "acting 1.0"
+
+
+class TestCores:
+    @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux pins processes")
+    def test_only_what_is_timed_is_pinned(self, acting: Target) -> None:
+        """Processes that run models for their outputs, one beside each training, would all share the fastest core."""
+        with MeasuringProcess(acting, TIMEOUT_S) as process:
+            assert process.conditions["pinned_to_cores"] == fastest_cores(1)
+        with MeasuringProcess(acting, TIMEOUT_S, pinned=False) as process:
+            assert process.conditions["pinned_to_cores"] is None
 
 
 class TestAnswers:
@@ -224,7 +235,8 @@ class TestFailures:
         """The measuring process ends when its standard input closes, or seconds later if a model keeps it busy."""
         script = (
             "import os, sys, threading\n"
-            "from nas.hardware.measuring_process import MeasuringProcess\n"
+            "from nas.hardware.machine import fastest_cores
+from nas.hardware.measuring_process import MeasuringProcess\n"
             "from nas.values.target import Target\n"
             "with MeasuringProcess(Target(sys.argv[1]), 30.0) as process:\n"
             "    threading.Timer(2, os.kill, (os.getpid(), 9)).start()\n"

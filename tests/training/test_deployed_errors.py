@@ -13,9 +13,11 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from nas.errors import CandidateError
+from nas.errors import CandidateError, TargetError
+from nas.hardware.measuring_process import MeasuringProcess
 from nas.tasks.data_sets import DataSetTask
 from nas.training.deployed_errors import InPrecisions
+from nas.values.target import Target
 
 X = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
 VALUES = TensorDataset(X, X[:, 0])
@@ -55,3 +57,11 @@ def test_answers_that_give_no_result_are_a_failure(tmp_path: Path) -> None:
         metrics(float("nan"), tmp_path / "nan")
     with pytest.raises(CandidateError, match="must have a finite macro_f1_loss, but has none"):
         metrics(0.0, tmp_path / "other", "macro_f1_loss")
+
+
+def test_a_machine_without_the_runtime_is_told_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A node of a cluster may lack an environment that the machine of the search has."""
+    monkeypatch.setenv("NAS_HOME", str(tmp_path))
+    monkeypatch.setattr("nas.hardware.measuring_process.platform.node", lambda: "node7")
+    with pytest.raises(TargetError, match=r"cannot run on node7: .*run: nas target install litert-cpu"):
+        MeasuringProcess(Target("litert-cpu"), 1.0, pinned=False)

@@ -171,10 +171,10 @@ def peak_memory(runtime: Runtime, model: Path, target: Target) -> dict[str, Any]
     return {"samples": [max(_high_water_mib() - before, 1 / 1024)], "conditions": dict(session.conditions())}
 
 
-def conditions(runtime: Runtime, target: Target) -> dict[str, Any]:
-    """Pin the process to its cores, and return the conditions that its measurements share."""
+def conditions(runtime: Runtime, target: Target, *, pins: bool) -> dict[str, Any]:
+    """Return the conditions that a process's measurements share. With ``pins``, pin it to the fastest cores first."""
     pinned = None
-    if hasattr(os, "sched_setaffinity"):
+    if pins and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, fastest_cores(target.threads))
         pinned = sorted(os.sched_getaffinity(0))
     return {
@@ -208,7 +208,7 @@ class Server:
         runtime = self._load(request["implementation"], target)
         match request["op"]:
             case "conditions":
-                return conditions(runtime, target)
+                return conditions(runtime, target, pins=request["pinned"])
             case "deploy":
                 items = None if request["calibration"] is None else _arrays_in(request["calibration"])
                 deployed = runtime.deploy(Path(request["model"]), target, items, Path(request["folder"]))
