@@ -178,6 +178,28 @@ class TestRoom:
         assert first in entries()
         assert second not in entries()
 
+    def test_those_that_a_search_uses_stay(
+        self, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A search sends its workers the path alone, and they open the file later. Killed users are forgotten."""
+        monkeypatch.setenv("NAS_CACHE_GIB", str(1.5 * 24 * 3 * SIZE * SIZE / 2**30))
+        used = load(photos)
+        sent = pickle.dumps(used)
+        other = write_photos(tmp_path / "more")
+        (note,) = load(other).notes
+        assert "pictures that other searches use take" in note
+        assert pickle.loads(sent).train.images[0].shape == (3, SIZE, SIZE)
+        del used
+        code = (
+            "import os, sys; from nas.tasks.images.loading import load_data; "
+            f"data = load_data(sys.argv[1], image_size={SIZE}); os.kill(os.getpid(), 9)"
+        )
+        subprocess.run([sys.executable, "-c", code, f"folder:{photos}"], check=False)
+        (kept,) = entries()
+        load(other)
+        assert entries() != [kept]
+        assert list((home() / "pictures").glob("*.used-*")) == []
+
     def test_a_full_disk_is_seen_before(self, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         class Usage:
             free = pixel_cache.SPARE_BYTES + 10

@@ -163,7 +163,8 @@ def decoded(
     about = entry.about
     shape: tuple[int, int, int] = tuple(about["shape"])
     frame = Frame(*shape, kept, interpolation)
-    reader: PixelReader = StreamedPixels(source, frame) if entry.pixels is None else MappedPixels(entry.pixels)
+    reader: PixelReader
+    reader = StreamedPixels(source, frame) if entry.pixels is None else MappedPixels(entry.pixels, entry.use)
     broken = {int(index): reason for index, reason in about["broken"].items()}
     images = StoredImages(reader, shape, entry.facts)
     return Decoded(images, broken, image_size is not None, tuple(_notes(source, about, broken, image_size)))

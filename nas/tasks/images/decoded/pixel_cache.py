@@ -7,10 +7,12 @@ import json
 import math
 import os
 import shutil
+import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import IO, Any, NamedTuple, final
 
 import numpy as np
 
@@ -28,8 +30,26 @@ DEFAULT_GIB = 20.0
 SPARE_BYTES = 2**30
 """The part of the disk that is left free."""
 _ABOUT, _PIXELS, _FACTS = "about.json", "pixels.npy", "facts.npy"
-_LOCK, _MAKING, _GONE = ".lock", ".making-", ".gone-"
+_LOCK, _MAKING, _GONE, _USED = ".lock", ".making-", ".gone-", ".used-"
 _ROOM = "room"
+
+
+@final
+class Use:
+    """Keeps an entry from being removed, until this object or its process is gone.
+
+    It is a file beside the entry that is locked. Raises OSError where the folder cannot be written.
+    """
+
+    def __init__(self, entry: Path) -> None:
+        path = entry.with_name(f"{entry.name}{_USED}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+        self._finalizer = weakref.finalize(self, _end_use, take(path), path)
+
+
+def _end_use(lock: IO[str], path: Path) -> None:
+    lock.close()
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 class Entry(NamedTuple):
@@ -39,19 +59,25 @@ class Entry(NamedTuple):
         about: plain data that their decoding recorded, such as "shape".
         facts: what is kept of each picture.
         pixels: the file with their pixels; None if these did not fit.
+        use: what keeps the pixels from being removed; None where nothing can be written there.
     """
 
     about: dict[str, Any]
     facts: AllFacts
     pixels: Path | None
+    use: Use | None = None
 
 
 @final
 @dataclass
 class MappedPixels:
-    """Reads images from a file, whose pages are shared by all processes that read it."""
+    """Reads images from a file, whose pages are shared by all processes that read it.
+
+    ``use`` keeps the file where it is. A copy that was sent to another process has none: who sent it keeps the file.
+    """
 
     path: Path
+    use: Use | None = field(default=None, repr=False)
     _mapped: ImageArray | None = field(default=None, repr=False)
 
     def __call__(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> ImageArray:
@@ -67,7 +93,7 @@ class MappedPixels:
         return (self.path,)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_mapped": None}
+        return {"path": self.path, "use": None, "_mapped": None}
 
 
 @final
@@ -93,6 +119,7 @@ class PixelCache:
     def find(self, key: str) -> Entry | None:
         """Return the entry, and note that it was used; None if there is none, or if it is damaged."""
         entry = self._folder / key
+        use = self._use(entry) if entry.is_dir() else None
         try:
             about = json.loads((entry / _ABOUT).read_bytes())
             facts = AllFacts.from_table(np.load(entry / _FACTS, allow_pickle=False))
@@ -105,7 +132,13 @@ class PixelCache:
             return None
         with contextlib.suppress(OSError):  # a shared home may be read-only
             os.utime(entry / _ABOUT)
-        return Entry(about, facts, pixels)
+        return Entry(about, facts, pixels, None if pixels is None else use)
+
+    def _use(self, entry: Path) -> Use | None:
+        try:
+            return Use(entry)
+        except OSError:  # a shared home may be read-only; then nobody removes anything from it
+            return None
 
     @contextlib.contextmanager
     def alone(self, key: str, progress: Progress) -> Iterator[None]:
@@ -132,14 +165,20 @@ class PixelCache:
         try:
             with waiting_for(self._folder / f"{_ROOM}{_LOCK}"):
                 self._sweep()
-                self._make_room(size)
+                taken = self._make_room(size)
             free = shutil.disk_usage(self._folder).free - SPARE_BYTES
         except OSError as error:
             return f"the folder {self._folder} cannot be used ({error.strerror or error})"
+        if taken + size > self._limit_bytes:
+            used = f"{taken / 2**30:.3g} of the {self._limit_bytes / 2**30:.4g} GiB of the limit {LIMIT}"
+            return f"pictures that other searches use take {used}"
         return None if size <= free else f"the disk of {self._folder} has room for {max(0, free) / 2**30:.3g} GiB"
 
-    def _make_room(self, size: int) -> None:
-        """Remove the entries that were not used for longest, until there is room within the limit and on the disk."""
+    def _make_room(self, size: int) -> int:
+        """Remove the entries that were not used for longest, until there is room within the limit and on the disk.
+
+        Those that a process uses stay. Returns the bytes that all entries take then.
+        """
         found = []
         for about in self._folder.glob(f"[!.]*/{_ABOUT}"):
             with contextlib.suppress(FileNotFoundError):
@@ -148,22 +187,38 @@ class PixelCache:
         total = sum(taken for _, taken, _ in found)
         short = size + SPARE_BYTES - shutil.disk_usage(self._folder).free
         if short > total:
-            return  # removing all of them would not do
+            return 0  # removing all of them would not do, which the disk's free bytes tell
         for _, taken, entry in sorted(found):
             if total + size <= self._limit_bytes and short <= 0:
-                return
+                break
             if taken and self._remove(entry):
                 total, short = total - taken, short - taken
+        return total
 
     def _remove(self, entry: Path) -> bool:
-        """Remove an entry. Processes that have opened its file keep it; Windows refuses to remove such a file."""
+        """Remove an entry that nobody uses, and return True. Windows refuses to remove a file that is open."""
+        if self._is_used(entry):
+            return False
         gone = entry.with_name(f"{_GONE}{entry.name}")
         try:
             os.replace(entry, gone)
+            if self._is_used(entry):  # since a moment ago
+                os.replace(gone, entry)
+                return False
         except OSError:
             return False
         shutil.rmtree(gone, ignore_errors=True)
         return True
+
+    def _is_used(self, entry: Path) -> bool:
+        """Return True if a process uses an entry. What processes that were killed have left of their use is removed."""
+        for used in self._folder.glob(f"{entry.name}{_USED}*"):
+            try:
+                take(used).close()
+            except OSError:  # held, or another user's
+                return True
+            used.unlink(missing_ok=True)
+        return False
 
     def _sweep(self) -> None:
         """Remove what killed processes have left behind."""
@@ -224,9 +279,16 @@ class PixelWriter:
         with (self._making / _FACTS).open("xb") as stream:
             np.save(stream, facts.table, allow_pickle=False)
         (self._making / _ABOUT).write_text(json.dumps(whole), encoding="utf-8")
+        if self.failure is not None:
+            self._settle()
+            return Entry(whole, facts, None)
+        use = Use(self._entry)  # first, so that nobody removes the entry in between
+        self._settle()
+        return Entry(whole, facts, self._entry / _PIXELS, use)
+
+    def _settle(self) -> None:
         shutil.rmtree(self._entry, ignore_errors=True)
         os.replace(self._making, self._entry)
-        return Entry(whole, facts, self._entry / _PIXELS if self.failure is None else None)
 
     def abandon(self) -> None:
         """Remove what was written so far."""
