@@ -27,6 +27,7 @@ from nas.storage.journal_file import (
     insert,
     open_to_write,
     read_contents,
+    remedy_for,
 )
 from nas.storage.journal_rows import KNOWN, OLD_KINDS, Began, Row, UnfitRowError, parse, read_json
 from nas.storage.writer_lock import WriterLock, rows_noted
@@ -56,7 +57,7 @@ class Journal:
         except sqlite3.OperationalError as error:
             raise JournalError(
                 f"{self._path} must be a file that can be written, but SQLite says: {error}. "
-                "Free some space or mend the folder, then try again."
+                f"{remedy_for(error)}, then try again."
             ) from error
         except sqlite3.DatabaseError as error:
             raise JournalError(
@@ -130,7 +131,7 @@ class Journal:
                 raise
             raise JournalError(
                 f"rows must reach the disk before the run goes on, but {said}. "
-                "Free some space or mend the folder, then resume the run."
+                f"{remedy_for(error)}, then resume the run."
             ) from error
 
     def rows(self, row: type[R]) -> list[R]:
@@ -152,7 +153,7 @@ class Journal:
         except sqlite3.OperationalError as error:
             raise JournalError(
                 f"{self._path} must be a file that can be read, but SQLite says: {error}. "
-                "Free some space or mend the folder, then resume the run."
+                f"{remedy_for(error)}, then resume the run."
             ) from error
         except (sqlite3.DatabaseError, UnfitRowError) as error:
             raise _damaged(self._path, [str(error)]) from error

@@ -56,6 +56,19 @@ class Contents:
     damages: list[str] = field(default_factory=list)
 
 
+def is_locked(error: Exception) -> bool:
+    """Return True if SQLite refused a file because another connection is using it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def remedy_for(error: Exception) -> str:
+    """Return what to do about a journal that SQLite cannot read or write."""
+    if is_locked(error):
+        return "Another program is using that file: wait until it has ended, or end it"
+    return "Free some space or mend the folder"
+
+
 def checksum_of(number: int, at: float, kind: bytes, body: bytes) -> int:
     """Return the checksum of a row, a CRC-32. It finds accidents, not forgeries."""
     return zlib.crc32(body, zlib.crc32(f"{number} {at!r} {kind.decode('utf-8', 'replace')} ".encode()))

@@ -22,7 +22,7 @@ from nas.space.layer import Layer
 from nas.space.parts.device_parts import device_space, innermost
 from nas.space.search_space import SearchSpace, choices_hash
 from nas.space.signature import Signature
-from nas.storage.journal_file import UNREADABLE
+from nas.storage.journal_file import UNREADABLE, is_locked
 from nas.values.measurement import Measurement
 from nas.values.other_target import Source
 from nas.values.profiled_network import PROFILE, ProfiledNetwork, profiled_network
@@ -222,6 +222,11 @@ class MeasurementStore:
             raise TargetError(self._unusable(error)) from error
 
     def _unusable(self, error: Exception) -> str:
+        if is_locked(error):
+            return (
+                f"measurements are kept in {self._path}, but another process has been writing to it for "
+                f"{LOCKED_S:g} s. Wait for that process, or end it, then try again."
+            )
         return (
             f"measurements are kept in {self._path}, but SQLite says: {error}. Move that file away, free some space, "
             "or set NAS_HOME to another folder."

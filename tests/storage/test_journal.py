@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,19 @@ print(journal.rows(RoundEnded), journal.rows(RecipeText))
         assert message.endswith(". Free some space or mend the folder, then resume the run.")
         assert (then, last) == ("[RoundEnded(round=1)] []", "[RoundEnded(round=1), RoundEnded(round=2)] []")
         assert rounds_of(tmp_path) == [1, 2]
+
+
+def test_a_program_that_holds_the_file_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    """There is room, and nothing to mend; the run goes on once that program has ended."""
+    with started(tmp_path) as journal:
+        journal.append(RoundEnded(1))
+        journal._connection.execute("PRAGMA busy_timeout = 10")
+        with closing(sqlite3.connect(tmp_path / JOURNAL, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(JournalError, match=r"Another program is using that file: wait until it has ended"):
+                journal.append(RoundEnded(2))
+        journal.append(RoundEnded(2))
+        assert [row.round for row in journal.rows(RoundEnded)] == [1, 2]
 
 
 def full(descriptor: int) -> None:

@@ -147,6 +147,18 @@ class TestStore:
             store.add("print", "space", WIDE, latency(2.0))
         assert (tmp_path / STORE).read_text().startswith("my notes")
 
+    def test_a_file_that_another_process_writes_is_not_to_be_moved(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is sound; the other process ends some time."""
+        monkeypatch.setattr("nas.storage.measurement_store.LOCKED_S", 0.01)
+        store = MeasurementStore(tmp_path)
+        store.add("print", "space", WIDE, latency(2.0))
+        with closing(sqlite3.connect(tmp_path / STORE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(TargetError, match=r"another process has been writing to it for 0.01 s\. Wait for"):
+                store.add("print", "space", NARROW, latency(1.0))
+
     def test_a_data_base_of_another_program_is_refused(self, tmp_path: Path) -> None:
         """A database with other tables is refused."""
         with closing(sqlite3.connect(tmp_path / STORE)) as connection:
