@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 from pages import DOCS, ROOT, anchors, links, name_of, pages, prose, sentences, words
+
+from nas.values.target import PRECISIONS
 
 MOST_BYTES, MOST_LINES, MOST_WORDS = 12_000, 150, 30
 
@@ -74,3 +77,30 @@ def test_the_changelog_begins_with_this_version() -> None:
     first = re.search(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert first is not None
     assert first[1] == nas.__version__
+
+
+def what_works() -> dict[str, tuple[str, str]]:
+    """The README's table of what works: by row, what does and what is planned."""
+    (table,) = re.findall(r"\n## What works\n\n(.*?)\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {name: (yes, planned) for name, yes, _, planned in rows}
+
+
+@pytest.mark.parametrize(("row", "group"), [("tasks", "nas.tasks"), ("runtimes", "nas.runtimes")])
+def test_what_the_readme_says_works_is_what_is_there(row: str, group: str) -> None:
+    """Tasks and runtimes are plug-ins, so the installed ones are known."""
+    there = {entry.name.partition("-")[0] for entry in entry_points(group=group)}
+    told = {re.sub(r"\W", "", each.lower()) for each in what_works()[row][0].split(",")} - {"yourown"}
+    assert told == there
+
+
+def test_the_precisions_of_the_readme_are_there() -> None:
+    told = what_works()["precisions"][0].partition(" as ")[0].rstrip(",").split(", ")
+    assert set(told) == {name.removesuffix("-dynamic") for name in PRECISIONS}
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_nothing_that_works_is_called_planned(page: Path) -> None:
+    """Only rows of the README's table may say what is planned, and a plan of training."""
+    told = [each for paragraph in prose(page) for each in sentences(paragraph)]
+    assert not [each for each in told if re.search(r"\b(is|are) planned\b|\bnot yet\b", each)]
