@@ -48,6 +48,7 @@ class ActingBench:
         self._conditions = conditions or {"processor": "a processor", "runtime": "a runtime 2.0"}
         self.target = Target("onnxruntime-cpu")
         self.deployed: list[Path] = []
+        self.in_time: Callable[[], bool] = lambda: True
 
     def __call__(self, target: Target) -> ActingBench:
         """Return this bench for any target."""
@@ -56,6 +57,12 @@ class ActingBench:
 
     def can_measure(self, metric: str) -> bool:
         return metric == "latency_ms"
+
+    def check(self, metrics: Sequence[str]) -> None:
+        """Every metric that is asked for can be measured."""
+
+    def check_meter(self) -> None:
+        """There is no meter."""
 
     def deploy(
         self,

@@ -59,6 +59,7 @@ class FakeBench:
         self.fingerprint = fingerprint
         self.deployed: list[str] = []
         self.measured: list[str] = []
+        self.in_time: Callable[[], bool] = lambda: True
 
     @property
     def device_s(self) -> float:
@@ -66,6 +67,12 @@ class FakeBench:
 
     def can_measure(self, metric: str) -> bool:
         return metric in VALUES
+
+    def check(self, metrics: Sequence[str]) -> None:
+        """Every metric that is asked for can be measured."""
+
+    def check_meter(self) -> None:
+        """There is no meter."""
 
     def deploy(
         self,

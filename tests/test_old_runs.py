@@ -33,7 +33,7 @@ def copied_run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
     run = Path(shutil.copytree(OLD_RUNS / request.param, tmp_path / request.param))
     with JournalReader(run) as journal:
         processor = journal.rows(Began)[0].machine["processor"]
-    monkeypatch.setattr("nas.searching.run.processor_name", lambda: processor)
+    monkeypatch.setattr("nas.hardware.devices.local_device.processor_name", lambda: processor)
     monkeypatch.setattr(
         "nas.hardware.measuring.export_model", lambda module, shape, batch, path, form: path.write_bytes(b"model")
     )

@@ -46,8 +46,17 @@ class Bench(Protocol):
     def device_s(self) -> float:
         """Seconds for which the bench has held the device so far."""
 
+    in_time: Callable[[], bool]
+    """Returns False once time is short: then models get the fewest sessions, however wide their intervals."""
+
     def can_measure(self, metric: str) -> bool:
-        """Return True if a metric can be measured here."""
+        """Return True if a metric can be measured on the target."""
+
+    def check(self, metrics: Sequence[str]) -> None:
+        """Check that all of ``metrics`` can be measured. Raises TargetError, which says why one cannot."""
+
+    def check_meter(self) -> None:
+        """Check that the energy meter that is asked for can be used. Raises TargetError."""
 
     def deploy(
         self,

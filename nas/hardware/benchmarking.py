@@ -19,13 +19,13 @@ import numpy as np
 from nas.errors import CandidateError, TargetError
 from nas.formats.onnx_session import Arrays
 from nas.hardware.bench import Outcome
-from nas.hardware.device_lock import holding_the_device
+from nas.hardware.devices.device import Device
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.energy.choosing import meter_from
 from nas.hardware.energy.metering import NoMeter
 from nas.hardware.energy_rounds import add_energies
 from nas.hardware.kept_profiles import DOUBTFUL_FOR_S, profile_of
 from nas.hardware.latency_rounds import BenchSettings, Latencies
-from nas.hardware.machine import usable_cores
 from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
 from nas.hardware.runtimes.runtime import Deployed, Float32Array, ProfilingRuntime, load_runtime
 from nas.hardware.target_profile import TargetProfile
@@ -41,7 +41,7 @@ MEMORY_ROUNDS = 3
 
 @final
 class DeviceBench:
-    """The bench on this machine. It holds the device's lock while it measures. Nothing else should run meanwhile.
+    """The bench of a device, by default this machine. It leases the device while it measures.
 
     ``calibration`` returns a model's inputs for training items, an array for each input, when int8 needs them. It is
     given what the model asks of the preparation of its inputs.
@@ -61,17 +61,13 @@ class DeviceBench:
         say: Callable[[str], None] = lambda text: None,
         meter: Mapping[str, Any] = MappingProxyType({"kind": "auto"}),
         renew: bool = False,
+        device: Device | None = None,
     ) -> None:
         runtime = load_runtime(target.runtime, target.options)
-        unavailable = runtime.why_unavailable(target)
+        self._device = device or LocalDevice()
+        unavailable = self._device.why_unavailable(target)
         if unavailable is not None:
             raise TargetError(unavailable)
-        cores = usable_cores()
-        if target.threads > cores:
-            raise TargetError(
-                f"threads must be at most the {cores} core{'s' * (cores != 1)} that this process may use, "
-                f"but {target} has {target.threads}."
-            )
         self.model_format: ModelFormat = runtime.model_format
         self.profiles_layers = isinstance(runtime, ProfilingRuntime)
         self.device_s = 0.0
@@ -103,7 +99,7 @@ class DeviceBench:
         is_old = time.monotonic() - self._profile_read_s > DOUBTFUL_FOR_S
         if self._profile is None or (self._profile.doubtful and is_old):
             with self._holding_the_device():
-                self._profile = profile_of(self._target, self._say, renew=self._renew)
+                self._profile = profile_of(self._target, self._say, device=self._device, renew=self._renew)
             self._profile_read_s = time.monotonic()
         return self._profile
 
@@ -151,7 +147,7 @@ class DeviceBench:
         wishes: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Deployed | CandidateError]:
         found: list[Deployed | CandidateError] = []
-        with temporary_folder("calibration") as scratch, self._process(self._target) as process:
+        with temporary_folder("calibration") as scratch, self._converting() as process:
             for model, folder, wish in zip(models, folders, wishes or [{}] * len(models), strict=True):
                 folder.mkdir(parents=True)
                 try:
@@ -184,14 +180,14 @@ class DeviceBench:
         with self._holding_the_device():
             if {"latency_ms", "item_ms"} & set(metrics):
                 latencies = Latencies(
-                    models, self._target, self._settings, profile, rng, advance, self.in_time
+                    models, self._device, self._target, self._settings, profile, rng, advance, self.in_time
                 ).measure()
                 outcomes = [self._of_latency(found, metrics) for found in latencies]
             if "peak_memory_mib" in metrics:
                 outcomes = [_with(known, self._peak_memory, m) for known, m in zip(outcomes, models, strict=True)]
             if "energy_mj" in metrics:
                 timeout_s = self._settings.timeout_s
-                outcomes = add_energies(outcomes, models, self._target, self._meter, timeout_s, rng)
+                outcomes = add_energies(outcomes, models, self._device, self._target, self._meter, timeout_s, rng)
         for name, read in (("model_bytes", _file_bytes), ("weight_bytes", _weight_bytes)):
             if name in metrics:
                 # Only models that run have a size: the path of a failed one may not exist.
@@ -206,7 +202,7 @@ class DeviceBench:
     def outputs(self, model: Deployed, inputs: Arrays) -> Float32Array:
         batch = self._target.batch
         together = max(1, OUTPUTS_TOGETHER // batch) * batch
-        with self._process(self._target) as process:
+        with self._process() as process:
             parts = []
             for start in range(0, len(inputs[0]), together):
                 with temporary_folder("outputs") as scratch:
@@ -220,7 +216,7 @@ class DeviceBench:
             reason = f"{self._target.runtime} does not tell how long each operator takes."
             return [LayerTimes(reason=reason)] * len(models)
         found = []
-        with self._holding_the_device(), self._process(self._target) as process:
+        with self._holding_the_device(), self._process() as process:
             for model in models:
                 try:
                     found.append(LayerTimes.of(process.layer_times(model.path)))
@@ -242,18 +238,22 @@ class DeviceBench:
     def _peak_memory(self, model: Deployed) -> Measurement:
         samples = []
         for _ in range(MEMORY_ROUNDS):
-            with self._process(self._target) as process:
-                reply = process.ask("memory", model=str(model.path))
+            with self._process() as process:
+                reply = process.ask("memory", model=model.path)
                 conditions = {**process.conditions, **reply["conditions"]}
             samples.append((float(reply["samples"][0]),))
         return Measurement("peak_memory_mib", str(self._target), tuple(samples), conditions)
 
-    def _process(self, target: Target) -> MeasuringProcess:
-        return MeasuringProcess(target, self._settings.timeout_s)
+    def _process(self) -> MeasuringProcess:
+        return self._device.process(self._target, self._settings.timeout_s)
+
+    def _converting(self) -> MeasuringProcess:
+        """Return a process that brings models into the runtime's form: here, where the toolkits are."""
+        return LocalDevice().process(self._target, self._settings.timeout_s, pinned=False)
 
     @contextlib.contextmanager
     def _holding_the_device(self) -> Iterator[None]:
-        with holding_the_device(self._say):
+        with self._device.leased(self._say):
             began = time.monotonic()
             try:
                 yield

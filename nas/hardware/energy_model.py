@@ -8,14 +8,13 @@ control, leakage and idle power, and other processes. Expect the order of archit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from nas.errors import did_you_mean
-from nas.hardware.machine import cache_bytes
 from nas.space.layer import Layer, total_macs, total_params
 
 # pJ for one operation. Int8 products are added up in 32 bits. The table lacks bf16, which gets the energies of fp16.
@@ -88,13 +87,13 @@ class MemoryHierarchy:
         return cls((*levels, MemoryLevel("DRAM", math.inf, _DRAM_PJ_PER_BYTE)))
 
     @classmethod
-    def of_this_machine(cls) -> Self:
-        """Return the hierarchy of the cores that measure, or ``DEFAULT_CACHES`` where the system reports no caches.
+    def of_device(cls, cache_bytes: Mapping[str, int]) -> Self:
+        """Return the hierarchy of a device with these caches, or ``DEFAULT_CACHES`` where it reports none.
 
         The last cache counts in full, although other cores, or other tenants of a rented machine, may share it.
         """
         sizes: list[int] = []
-        for size in cache_bytes().values():
+        for size in cache_bytes.values():
             if size > max(sizes, default=_REGISTER_BYTES):  # a cache no larger than the one below holds nothing more
                 sizes.append(size)
         return cls.with_caches(*(sizes or DEFAULT_CACHES))

@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.errors import CandidateError
 from nas.hardware.bench import Outcome
-from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.devices.device import Device
 from nas.hardware.runtimes.runtime import Deployed
 from nas.values.measurement import Measurement
 from nas.values.target import Target
@@ -22,6 +22,7 @@ ENERGY_TIMEOUT_S = 120.0
 def add_energies(
     outcomes: Sequence[Outcome],
     models: Sequence[Deployed],
+    device: Device,
     target: Target,
     meter: Mapping[str, Any],
     timeout_s: float,
@@ -33,20 +34,20 @@ def add_energies(
     ``timeout_s`` is the time limit of a model in addition to ``ENERGY_TIMEOUT_S``.
 
     Raises:
-        TargetError: the meter cannot be used, or the target cannot be measured here.
+        TargetError: the meter cannot be used, or the target cannot be measured on the device.
     """
     results = list(outcomes)
     rounds: list[list[tuple[float, ...]]] = [[] for _ in models]
     conditions: list[dict[str, Any]] = [{} for _ in models]
     for _ in range(ENERGY_ROUNDS):
         pending = [index for index, known in enumerate(results) if not isinstance(known, CandidateError)]
-        with MeasuringProcess(target, timeout_s) as process:
+        with device.process(target, timeout_s) as process:
             for index in rng.permutation(pending).tolist():
                 try:
                     reply = process.ask(
                         "energy",
                         timeout_s=timeout_s + ENERGY_TIMEOUT_S,
-                        model=str(models[index].path),
+                        model=models[index].path,
                         meter=meter,
                     )
                 except CandidateError as error:

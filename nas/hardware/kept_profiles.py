@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from nas.hardware.devices.device import Device
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.target_probing import TIMEOUT_S, ProfileSettings, find_profile, speed_now
 from nas.hardware.target_profile import (
@@ -43,27 +45,28 @@ def profile_of(
     target: Target,
     say: Callable[[str], None] = lambda text: None,
     *,
+    device: Device | None = None,
     renew: bool = False,
     settings: ProfileSettings = USUAL,
 ) -> TargetProfile:
-    """Return the profile of ``target`` on this machine. A new one takes about ten seconds to measure.
+    """Return the profile of ``target`` on a device, by default this machine. A new one takes about ten seconds.
 
     A sound profile is kept for a month, unless the machine's speed has changed by ``MUCH_CHANGED``. A doubtful one,
     from a machine that was too busy, is kept for an hour, and does not take the place of a better one. After such a
     try the older profile is used for an hour. ``renew`` measures the profile again.
 
     Raises:
-        TargetError: the target cannot be measured here.
+        TargetError: the target cannot be measured there.
     """
-    single = replace(target, batch=1)
-    with MeasuringProcess(single, TIMEOUT_S) as process:
-        hardware = hardware_of(process.conditions)
+    single, device = replace(target, batch=1), device or LocalDevice()
+    with device.process(single, TIMEOUT_S) as process:
+        hardware = hardware_of(process.conditions, device.facts)
         fingerprint = fingerprint_of(target, hardware)
         folder = home() / "targets" / fingerprint_of(single, hardware)
         _remove_leftovers(folder.parent)
         known = read_profile(folder, fingerprint)
         if known is None or renew:
-            why = "once for this machine"
+            why = f"once for {device.name}"
         else:
             why = "" if _has_just_failed(folder) else _why_again(known) or _why_too_different(known, single, process)
         if known is not None and not why:
@@ -72,7 +75,7 @@ def profile_of(
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
-        profile = find_profile(single, hardware, made, settings)
+        profile = find_profile(single, device, hardware, made, settings)
         if not profile.is_sound and known is not None and _doubts(profile) >= _doubts(known):
             say(f"{_doubt_text(profile)}; that of {known.recorded} is used")
             (folder / FAILED_TRY).touch()

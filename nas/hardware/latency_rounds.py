@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from nas.errors import CandidateError
+from nas.hardware.devices.device import Device
 from nas.hardware.disturbances import ROUND_REPEATS, clock_doubt, disturbances, is_disturbed, slept, waited
 from nas.hardware.drift import FloatArray, response
-from nas.hardware.machine import cache_bytes
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.references import QUICK_SHARE, References, usual_response
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
 from nas.hardware.target_probing import EVER_MS
 from nas.hardware.target_profile import TargetProfile
-from nas.values.measurement import CLOCK, THREAD, WALL, Measurement
+from nas.values.measurement import CLOCK, THREAD, WALL, WEIGHT_BYTES, Measurement
 from nas.values.metric import readable
 from nas.values.paired_comparison import paired
 from nas.values.target import Target
@@ -103,6 +104,7 @@ class Latencies:
     def __init__(
         self,
         models: Sequence[Deployed],
+        device: Device,
         target: Target,
         settings: BenchSettings,
         profile: TargetProfile,
@@ -113,6 +115,7 @@ class Latencies:
         """``in_time`` returns False once no more than the fewest sessions are wanted, and no session is repeated."""
         self._in_time = in_time
         self._models = models
+        self._device = device
         self._target = target
         self._settings = settings
         self._profile = profile
@@ -120,7 +123,7 @@ class Latencies:
         self._advance = advance
         self._gathered = [_Gathered() for _ in models]
         self._readings = References()
-        caches = cache_bytes()
+        caches = device.facts.cache_bytes
         own, self._shared_cache_bytes = caches.get("L2"), max(caches.values(), default=0)
         in_cache = load_runtime(target.runtime, target.options).gpu is None and profile.large_reference is not None
         self._own_cache_bytes = own if in_cache else None
@@ -133,7 +136,7 @@ class Latencies:
             pending = self._pending()
             if not pending or (session >= self._settings.rounds and not self._in_time()):
                 break
-            with MeasuringProcess(self._target, self._settings.timeout_s) as process:
+            with self._device.process(self._target, self._settings.timeout_s) as process:
                 for index in self._rng.permutation(pending).tolist():
                     self._visit(process, index)
                     self._advance()
@@ -151,7 +154,8 @@ class Latencies:
             return pending
         if not pending:
             first, *others = (self._so_far(index) for index in sound)
-            pending = [0] if any(self._is_wide(paired(first, other).scatter, first, other) for other in others) else []
+            found, count = [paired(first, other) for other in others], len(first.rounds)
+            pending = [0] if any(self._is_wide(each.scatter, each.unseen, count) for each in found) else []
         return sound if pending else []
 
     def _visit(self, process: MeasuringProcess, index: int) -> None:
@@ -184,8 +188,8 @@ class Latencies:
             replies.append(
                 process.ask(
                     "time",
-                    model=str(self._models[index].path),
-                    reference=str(self._profile.reference),
+                    model=self._models[index].path,
+                    reference=self._profile.reference,
                     larger=larger,
                     seconds=self._settings.seconds_per_round,
                     min_samples=self._settings.min_samples,
@@ -196,7 +200,7 @@ class Latencies:
                 break
         return min(replies, key=lambda reply: (slept(reply), reply["pressure"] or 0.0))
 
-    def _larger_references(self, index: int) -> dict[str, tuple[str, float]]:
+    def _larger_references(self, index: int) -> dict[str, tuple[Path | None, float]]:
         """Return the larger reference models, each with the time of models below which it is read.
 
         The one that was read beside a model at first is read beside it in all rounds.
@@ -204,8 +208,8 @@ class Latencies:
         profile, replies = self._profile, self._gathered[index].replies
         assert profile.large_reference_ms is not None
         found = {
-            "medium": (str(profile.medium_reference), QUICK_SHARE * profile.large_reference_ms),
-            "large": (str(profile.large_reference), EVER_MS),
+            "medium": (profile.medium_reference, QUICK_SHARE * profile.large_reference_ms),
+            "large": (profile.large_reference, EVER_MS),
         }
         return {name: (found[name][0], EVER_MS) for name in [replies[0]["larger_reference"]]} if replies else found
 
@@ -217,17 +221,16 @@ class Latencies:
         if len(gathered.rounds) < self._settings.rounds:
             return False
         found = self._so_far(index)
-        return not self._is_wide(found.scatter, found)
+        return not self._is_wide(found.scatter, found.unseen, len(found.rounds))
 
-    def _is_wide(self, scatter: float, *found: Measurement) -> bool:
+    def _is_wide(self, scatter: float, unseen: float, count: int) -> bool:
         """Return True if further rounds would make an interval narrow that should be.
 
         They do not where what no clock sees counts for more than their scatter, nor where far more of them would be
         needed than there may be: an interval becomes narrower with the square root of their number. From nine rounds
         on, a single disturbed one does not count.
         """
-        goal = max(self._settings.precision, *(each.unseen for each in found))
-        count = len(found[0].rounds)
+        goal = max(self._settings.precision, unseen)
         needed = count * (scatter / goal) ** 2
         is_hopeless = count >= SURELY_HOPELESS and needed > HOPELESS * self._settings.max_rounds
         return scatter > goal and not is_hopeless
@@ -290,6 +293,7 @@ class Latencies:
                 **waited(gathered.replies),
                 **told,
                 **self._models[index].details,
+                WEIGHT_BYTES: self._models[index].weight_bytes,
                 **_peaks(self._profile),
                 "sampling_s": round(gathered.sampling_s, 3),
             },

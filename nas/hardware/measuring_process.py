@@ -68,13 +68,15 @@ class MeasuringProcess:
     def ask(self, op: str, *, timeout_s: float | None = None, **request: Any) -> dict[str, Any]:
         """Send one request and return its reply. ``timeout_s`` replaces the process's own time limit.
 
+        Each path in it names a file that the process opens.
+
         Raises:
             CandidateError: the runtime refused the model, its process died, or it took too long.
             TargetError: an instrument cannot be used, or the process could not be started again.
         """
         if self._process is None:
             self._start()
-        reply = self._exchange({"op": op, **request}, timeout_s or self._timeout_s)
+        reply = self._exchange({"op": op, **_plain(request)}, timeout_s or self._timeout_s)
         if reply.pop("ok"):
             return reply
         match reply["kind"]:
@@ -93,9 +95,9 @@ class MeasuringProcess:
         reply = self.ask(
             "deploy",
             timeout_s=timeout_s,
-            model=str(model),
-            calibration=None if calibration is None else str(calibration),
-            folder=str(folder),
+            model=model,
+            calibration=calibration,
+            folder=folder,
         )
         beside = tuple(Path(path) for path in reply["beside"])
         return Deployed(Path(reply["path"]), reply["weight_bytes"], reply["details"], beside)
@@ -107,13 +109,13 @@ class MeasuringProcess:
         """
         given, found = folder / "inputs.npz", folder / "outputs.npy"
         np.savez(given, *inputs, allow_pickle=False)
-        self.ask("outputs", timeout_s=timeout_s, model=str(model), inputs=str(given), outputs=str(found))
+        self.ask("outputs", timeout_s=timeout_s, model=model, inputs=given, outputs=found)
         result: Float32Array = np.load(found, allow_pickle=False)
         return result
 
     def layer_times(self, model: Path) -> list[LayerTime]:
         """Return the operators of an inference with their times, in their order. Raises as ``ask`` does."""
-        return [LayerTime.from_json(each) for each in self.ask("layers", model=str(model))["layers"]]
+        return [LayerTime.from_json(each) for each in self.ask("layers", model=model)["layers"]]
 
     def _start(self) -> None:
         self._process = LineProcess(self._command, worker_environment(), stderr=subprocess.DEVNULL)
@@ -173,3 +175,12 @@ def _ending(code: int) -> str:
     if code == -9:
         return "exit code -9 (killed, probably for lack of memory)"
     return f"exit code {code}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a request as JSON takes it, with paths as texts."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from nas.errors import CandidateError, TargetError
+from nas.hardware.devices.device import Device
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.disturbances import ROUND_REPEATS, is_disturbed
-from nas.hardware.machine import cache_bytes
 from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
 from nas.hardware.runtimes.neighbours import BUSY_SHARE
 from nas.hardware.runtimes.runtime import Deployed, load_runtime
@@ -53,8 +54,10 @@ class ProfileSettings:
     max_stream_bytes: int = MAX_STREAM_BYTES
 
 
-def find_profile(target: Target, hardware: Mapping[str, Any], folder: Path, settings: ProfileSettings) -> TargetProfile:
-    """Measure a target's profile. Its reference models go into ``folder``.
+def find_profile(
+    target: Target, device: Device, hardware: Mapping[str, Any], folder: Path, settings: ProfileSettings
+) -> TargetProfile:
+    """Measure a target's profile on a device. Its reference models are converted here, and go into ``folder``.
 
     Raises:
         TargetError: the target cannot run the small reference model.
@@ -69,7 +72,7 @@ def find_profile(target: Target, hardware: Mapping[str, Any], folder: Path, sett
     inputs = image_inputs(REFERENCE_SHAPE)
     larger: dict[str, Deployed] = {}
     try:
-        with MeasuringProcess(target, TIMEOUT_S) as process:
+        with LocalDevice().process(target, TIMEOUT_S) as process, device.process(target, TIMEOUT_S) as there:
             small = beside = _deploy(process, target, reference_model(), inputs, folder / "reference")
             with contextlib.suppress(CandidateError):  # then the small one alone corrects latencies
                 found = {
@@ -78,12 +81,12 @@ def find_profile(target: Target, hardware: Mapping[str, Any], folder: Path, sett
                 }
                 other = _deploy(process, target, larger_reference_model(BESIDE), inputs, folder / "beside")
                 for model in (*found.values(), other):
-                    _time(process, model, 0.0)  # some runtimes refuse a model only when they open it
+                    _time(there, model, 0.0)  # some runtimes refuse a model only when they open it
                 larger, beside = found, other
-        speeds = _speeds(target, small, larger, beside, settings)
+        speeds = _speeds(target, device, small, larger, beside, settings)
     except CandidateError as error:
         raise TargetError(f"{target} must run its reference model, but: {error}") from error
-    peaks = _peaks(target, folder / "probes", settings)
+    peaks = _peaks(target, device, folder / "probes", settings)
     for name in ("probes", "beside"):
         shutil.rmtree(folder / name, ignore_errors=True)
     known: dict[str, Any] = dict.fromkeys(f"{name}_reference{unit}" for name in LAYERS for unit in ("", "_ms"))
@@ -116,7 +119,12 @@ class _Speeds:
 
 
 def _speeds(
-    target: Target, small: Deployed, larger: Mapping[str, Deployed], beside: Deployed, settings: ProfileSettings
+    target: Target,
+    device: Device,
+    small: Deployed,
+    larger: Mapping[str, Deployed],
+    beside: Deployed,
+    settings: ProfileSettings,
 ) -> _Speeds:
     """Return the median latencies over fresh processes. Rounds that no clock sees through are repeated.
 
@@ -126,7 +134,7 @@ def _speeds(
     replies: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(settings.rounds):
         for _ in range(1 + ROUND_REPEATS):
-            with MeasuringProcess(target, TIMEOUT_S) as process:
+            with device.process(target, TIMEOUT_S) as process:
                 found = {
                     name: _time(
                         process, beside, settings.reference_seconds, small, {name: larger[name]} if name else {}
@@ -177,11 +185,11 @@ def speed_now(target: Target, profile: TargetProfile, process: MeasuringProcess)
     return float(reply["reference_ms"]) / profile.reference_ms
 
 
-def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
+def _peaks(target: Target, device: Device, folder: Path, settings: ProfileSettings) -> dict[str, Any]:
     """Measure the roofline's two peaks in this runtime (Williams et al., "Roofline", 2009)."""
     from nas.hardware.reference_models import cached_probe, multiplying_probes, streaming_probe
 
-    caches = cache_bytes()
+    caches = device.facts.cache_bytes
     stream_bytes = min(max(2 * max(caches.values(), default=0), MIN_STREAM_BYTES), settings.max_stream_bytes)
     whole = replace(target, precision="fp32")  # memory bandwidth does not depend on precision
     streaming = whole if load_runtime(target.runtime, target.options).why_unavailable(whole) is None else target
@@ -192,13 +200,13 @@ def _peaks(target: Target, folder: Path, settings: ProfileSettings) -> dict[str,
         for one in dict.fromkeys(probed for probed, _ in probes):
             numbers = [number for number, (probed, _) in enumerate(probes) if probed == one]
             deployed = []
-            with MeasuringProcess(one, TIMEOUT_S) as process:
+            with LocalDevice().process(one, TIMEOUT_S) as process:
                 for number in numbers:
                     probe = probes[number][1]
                     deployed.append(
                         _deploy(process, one, probe.module, image_inputs(probe.input_shape), folder / str(number))
                     )
-            with MeasuringProcess(one, TIMEOUT_S) as process:
+            with device.process(one, TIMEOUT_S) as process:
                 for number, model in zip(numbers, deployed, strict=True):
                     probe = probes[number][1]
                     reply = _time(process, model, settings.probe_seconds)
@@ -234,9 +242,9 @@ def _time(
 ) -> dict[str, Any]:
     return process.ask(
         "time",
-        model=str(model.path),
-        reference=None if reference is None else str(reference.path),
-        larger={name: (str(each.path), EVER_MS) for name, each in larger.items()},
+        model=model.path,
+        reference=None if reference is None else reference.path,
+        larger={name: (each.path, EVER_MS) for name, each in larger.items()},
         seconds=seconds,
         min_samples=5,
         describe=False,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from nas.hardware.machine import cache_bytes, machine_id, memory_bytes
+from nas.hardware.devices.device import DeviceFacts
 from nas.values.target import Target
 
 PROFILE = "profile.json"
@@ -78,15 +77,15 @@ class TargetProfile:
         return self.peak_macs_per_s / self.bandwidth_bytes_per_s
 
 
-def hardware_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a measuring process's conditions, and of this machine, that latencies depend on."""
+def hardware_of(conditions: Mapping[str, Any], facts: DeviceFacts) -> dict[str, Any]:
+    """Return the parts of a measuring process's conditions, and of its device's facts, that latencies depend on."""
     parts = ("processor", "cores", "runtime", "threads", "governor", "device")
     return {
         **{name: conditions[name] for name in parts if name in conditions},
-        "architecture": platform.machine(),
-        "memory_bytes": memory_bytes(),
-        "cache_bytes": dict(cache_bytes()),
-        "machine": machine_id(),
+        "architecture": facts.architecture,
+        "memory_bytes": facts.memory_bytes,
+        "cache_bytes": dict(facts.cache_bytes),
+        "machine": facts.machine_id,
         "exporter": [f"{name} {version(name)}" for name in ("torch", "onnxscript")],  # they shape the exported models
     }
 

@@ -10,7 +10,7 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
-from nas.hardware.energy_model import MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
+from nas.hardware.energy_model import DEFAULT_HIERARCHY, MemoryHierarchy, dram_traffic_bytes, modelled_energy_mj
 from nas.prediction.predictor import Predictor
 from nas.results.front import is_overruled
 from nas.searching.failures import RepeatedFailures
@@ -94,7 +94,9 @@ class Beliefs:
         limits: Sequence[Limit],
         rows: Iterable[Evaluation] = (),
         look: FirstLook | None = None,
+        hierarchy: MemoryHierarchy = DEFAULT_HIERARCHY,
     ) -> None:
+        """``hierarchy`` are the memories of the device, for what is modelled of architectures."""
         self.space = space
         self.objectives = tuple(objectives)
         self.limits = tuple(limits)
@@ -117,7 +119,7 @@ class Beliefs:
         self._lowest: float | None = None
         self._failures = RepeatedFailures()
         self._precision = target.precision
-        self._hierarchy = MemoryHierarchy.of_this_machine()
+        self._hierarchy = hierarchy
         self._counted: ByPart[dict[str, float]] = ByPart(self.parts)
         self._predictors: Mapping[str, Predictor] = {}
         self._predicted: ByPart[dict[str, PredictedValue]] = ByPart(self.parts)

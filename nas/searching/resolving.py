@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from nas.errors import RecipeError, raised_text
 from nas.hardware.bench import Bench
+from nas.hardware.devices.device import Device
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
@@ -67,7 +69,7 @@ STRANDED = (
 
 @dataclass(frozen=True)
 class Instruments:
-    """The bench and the clocks of a run; tests replace them. Without a bench it is the target of this machine.
+    """The bench, the device and the clocks of a run; tests replace them. Without a bench it is the device's.
 
     ``benches`` has one for each precision, where that is a choice.
     ``clock`` dates the rows. ``stopwatch`` takes durations: setting the system's clock must not end trainings.
@@ -76,6 +78,7 @@ class Instruments:
 
     bench: Bench | None = None
     benches: Mapping[str, Bench] = field(default_factory=dict, repr=False)
+    device: Device = field(default_factory=LocalDevice, repr=False)
     looks_apart: bool = True
     clock: Clock = field(default=time.time)
     stopwatch: Clock = field(default=time.monotonic)
@@ -100,7 +103,7 @@ class Resolved:
 
     There are either ``models`` or the ``table`` that takes their place. ``look`` finds the layers of architectures; it
     must be closed. ``recipe`` names the space, also where the recipe before left that to the data. ``function`` is the
-    user's own that trains, if there is one.
+    user's own that trains, if there is one. ``device`` measures.
     """
 
     recipe: Recipe
@@ -112,6 +115,7 @@ class Resolved:
     table: SearchedTable | None = None
     store: MeasurementStore | None = None
     function: TrainingFunction | None = None
+    device: Device = field(default_factory=LocalDevice)
 
     @property
     def task(self) -> Task:
@@ -177,7 +181,7 @@ def resolve(
             resolved = _resolve_models(recipe, space, task, instruments, progress, apart, undo)
         _try_sampler(recipe, resolved)
         undo.pop_all()
-    return replace(resolved, function=function)
+    return replace(resolved, function=function, device=instruments.device)
 
 
 def _look_apart(
@@ -222,7 +226,7 @@ def _resolve_models(
     written = recipe
     source = source_of(recipe, task)
     alone = {recipe.parsed_target.precision: instruments.bench} if instruments.bench is not None else {}
-    benches = benches_of(recipe, alone or instruments.benches, source, progress)
+    benches = benches_of(recipe, alone or instruments.benches, source, progress, instruments.device)
     loaded = source.load(progress)
     signature = loaded.signature
     if recipe.space.name == AUTO:

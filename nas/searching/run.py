@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import JournalError, LimitError, RepeatedFailureError, TargetError
-from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.machine import processor_name
 from nas.jobs.choosing import executor_of
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe, read_recipe, read_recorded_recipe
@@ -137,7 +135,7 @@ def _resolve_new(
     check_trackers(recipe.execution.track)
     resolved = resolve(recipe, space, task, instruments, progress, train)
     try:
-        if resolved.models is not None and isinstance(resolved.bench, DeviceBench):
+        if resolved.models is not None:
             resolved.bench.check_meter()
         task = None if resolved.models is None else resolved.task
         return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task, resolved.space))
@@ -371,7 +369,7 @@ def circumstances(recipe: Recipe, resolved: Resolved) -> Began:
             "choices": choices_hash(resolved.space),
             **({"choices of training": list(names)} if (names := DeviceParts(resolved.space).names) else {}),
         },
-        machine={"processor": processor_name(), "system": platform.platform()},
+        machine={"processor": resolved.device.facts.processor, "system": resolved.device.facts.system},
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         data_set=_data_facts(resolved.task) if resolved.table is None else None,
         table=None if resolved.table is None else resolved.table.facts,

@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.errors import JournalError
 from nas.hardware.bench import target_part
-from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.measuring import KEPT
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
@@ -72,14 +72,14 @@ class RunState:
             limits=recipe.parsed_limits,
             rows=journal.rows(Evaluation),
             look=resolved.look,
+            hierarchy=MemoryHierarchy.of_device(resolved.device.facts.cache_bytes),
         )
         self.screening = Screening(self.beliefs)
         models = resolved.models
         items = (1, 0) if models is None else (len(models.task.train), len(models.task.validation))
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, items)
         for bench in () if models is None else models.benches.values():
-            if isinstance(bench, DeviceBench):
-                bench.in_time = self.schedule.has_time_to_repeat
+            bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 
     @property

@@ -15,6 +15,7 @@ from safetensors.torch import load
 
 from nas.errors import CandidateError
 from nas.formats.export import export_model
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.measuring_process import DEPLOY_TIMEOUT_S, MeasuringProcess
 from nas.hardware.runtimes.runtime import load_runtime
 from nas.jobs.execution import Report, Work
@@ -98,7 +99,7 @@ class InPrecisions:
             items = folder / "items.npz" if "int8" in precisions else None  # no other one has ranges to find
             if items is not None:
                 np.savez(items, *task.prepared(task.sample(CALIBRATION_ITEMS).raw), allow_pickle=False)
-            with MeasuringProcess(first, self.timeout_s, pinned=False) as process:
+            with LocalDevice().process(first, self.timeout_s, pinned=False) as process:
                 found = {}
                 for precision in precisions:
                     process.turn_to(self.targets[precision])

@@ -31,6 +31,8 @@ more rounds does not remove it. ``experiments.repeatability`` measured it.
 """
 CLOCK, WALL, THREAD = "clock", "wall", "processor time of the thread"
 """The condition that names the clock of a latency, and the two clocks. Some devices have clocks of their own."""
+WEIGHT_BYTES = "weight_bytes"
+"""The condition of a latency that tells the bytes of the model's weights, if they are known."""
 TIMED = ("latency_ms", "item_ms")
 MUCH_CORRECTED = 1.1
 """From this factor on, the value that a stopwatch showed stands beside the corrected one."""

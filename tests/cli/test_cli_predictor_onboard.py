@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -299,7 +300,11 @@ def test_a_target_is_measured_in_processes_of_its_own(
     assert all(len(line) <= 80 for line in shown[:-2])
     assert shown[-2:] == [f"Table: {out}", f"Report: {table.parent / 'page.html'}"]
     assert sum(row[f"latency_ms_{device}"] != "" for row in rows_in(out)) == 5
-    assert "5 of 5 architectures were measured on this target before" in printed(capsys, monkeypatch, *ONBOARD, *common)
+    again = re.search(
+        r"(\d) of 5 architectures were measured on this target before", printed(capsys, monkeypatch, *ONBOARD, *common)
+    )
+    assert again is not None
+    assert int(again[1]) >= 3  # what was measured beside other tests may be doubtful, and is then not kept
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from acting_models import EVERYTHING, QUICK, as_they_are, failure_of, latency_of
 from own_runtime import REFERENCE_MS, opened
 
 from nas.hardware.benchmarking import DeviceBench
-from nas.hardware.device_lock import lock_path
+from nas.hardware.devices.device_lock import lock_path
 from nas.storage.file_lock import take
 from nas.values.target import Target
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.hardware import device_lock
-from nas.hardware.device_lock import LOCK, holding_the_device, lock_path
+from nas.hardware.devices import device_lock
+from nas.hardware.devices.device_lock import LOCK, holding_the_device, lock_path
 from nas.storage import file_lock
 from nas.storage.file_lock import HeldElsewhereError, take
 from nas.storage.home import home

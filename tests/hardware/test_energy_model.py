@@ -16,6 +16,7 @@ from nas.hardware.energy_model import (
     sram_pj_per_byte,
     traffic_bytes,
 )
+from nas.hardware.machine import cache_bytes
 from nas.space.layer import Layer
 from nas.values.target import PRECISIONS
 
@@ -93,18 +94,17 @@ def test_a_larger_memory_takes_more_energy_for_a_byte(one: int, other: int) -> N
 
 def test_this_machine_has_a_hierarchy() -> None:
     """The hierarchy has 512 bytes of registers, at least one cache and DRAM, and energies never fall."""
-    hierarchy = MemoryHierarchy.of_this_machine()
+    hierarchy = MemoryHierarchy.of_device(cache_bytes())
     assert hierarchy.registers.capacity_bytes == 512
     assert len(hierarchy.levels) >= 3
     assert 0 < modelled_energy_mj([CONV], "fp32", hierarchy) < 1
 
 
-def test_caches_that_hold_nothing_more_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_that_hold_nothing_more_are_left_out() -> None:
     """A last cache smaller than the one below is left out, and unknown caches give the default."""
-    monkeypatch.setattr("nas.hardware.energy_model.cache_bytes", lambda: {"L1": 2**15, "L2": 2**21, "L3": 2**20})
-    assert [level.capacity_bytes for level in MemoryHierarchy.of_this_machine().levels[1:-1]] == [2**15, 2**21]
-    monkeypatch.setattr("nas.hardware.energy_model.cache_bytes", dict)
-    assert MemoryHierarchy.of_this_machine() == DEFAULT_HIERARCHY
+    hierarchy = MemoryHierarchy.of_device({"L1": 2**15, "L2": 2**21, "L3": 2**20})
+    assert [level.capacity_bytes for level in hierarchy.levels[1:-1]] == [2**15, 2**21]
+    assert MemoryHierarchy.of_device({}) == DEFAULT_HIERARCHY
 
 
 def test_nothing_costs_nothing() -> None:

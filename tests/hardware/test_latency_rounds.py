@@ -15,6 +15,8 @@ from own_runtime import crowd, opened, slow_down
 
 from nas.hardware import latency_rounds
 from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.devices import local_device
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.disturbances import ROUND_REPEATS
 from nas.hardware.latency_rounds import DOUBTFUL_REFERENCE, SURELY_HOPELESS, BenchSettings
 from nas.hardware.runtimes.runtime import Deployed
@@ -31,6 +33,17 @@ def _as_fast_as_it_was() -> Iterator[None]:
     yield
     for change in (slow_down, crowd):
         change(1.0)
+
+
+def bench_with(
+    target: Target, settings: BenchSettings, caches: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> DeviceBench:
+    """Return a bench of a device with such caches, whose speed is known all the same."""
+    bench = DeviceBench(target, settings)
+    _ = bench.profile
+    monkeypatch.setattr(local_device, "cache_bytes", lambda: caches)
+    bench._device = LocalDevice()
+    return bench
 
 
 class TestRounds:
@@ -118,8 +131,7 @@ class TestRounds:
         self, acting: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The weights of one model fit the core's own cache; those of the other one share a cache with other work."""
-        monkeypatch.setattr(latency_rounds, "cache_bytes", lambda: {"L1": 32_000, "L2": 1_000_000, "L3": 32_000_000})
-        bench = DeviceBench(acting, SURE)
+        bench = bench_with(acting, SURE, {"L1": 32_000, "L2": 1_000_000, "L3": 32_000_000}, monkeypatch)
         paths = models_of(tmp_path, {"small": "clock 2 0.2", "large": "clock 2 0.2"})
         models = [Deployed(path, size) for path, size in zip(paths, (900_000, 14_000_000), strict=True)]
         small, large = (latency_of(each) for each in bench.measure(models, ["latency_ms"], np.random.default_rng(0)))
@@ -202,7 +214,6 @@ class TestSharedCache:
         self, acting: Target, folder: Path, monkeypatch: pytest.MonkeyPatch, responses: dict[str, float], size: int
     ) -> list[Measurement]:
         """Return latencies of models of 2 ms, while others take more of the cache with each visit."""
-        monkeypatch.setattr(latency_rounds, "cache_bytes", lambda: {"L2": 1_000_000})
         paths = models_of(folder, {name: f"clock 2 0 {response}" for name, response in responses.items()})
         visits = 0
 
@@ -214,7 +225,7 @@ class TestSharedCache:
 
         settings = replace(SURE, rounds=10, max_rounds=10, precision=1.0)
         models = [Deployed(path, size) for path in paths]
-        bench, rng = DeviceBench(acting, settings), np.random.default_rng(0)
+        bench, rng = bench_with(acting, settings, {"L2": 1_000_000}, monkeypatch), np.random.default_rng(0)
         return [latency_of(each) for each in bench.measure(models, ["latency_ms"], rng, advance)]
 
     def test_is_taken_out_as_far_as_a_model_responds(

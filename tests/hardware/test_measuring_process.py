@@ -235,8 +235,7 @@ class TestFailures:
         """The measuring process ends when its standard input closes, or seconds later if a model keeps it busy."""
         script = (
             "import os, sys, threading\n"
-            "from nas.hardware.machine import fastest_cores
-from nas.hardware.measuring_process import MeasuringProcess\n"
+            "from nas.hardware.measuring_process import MeasuringProcess\n"
             "from nas.values.target import Target\n"
             "with MeasuringProcess(Target(sys.argv[1]), 30.0) as process:\n"
             "    threading.Timer(2, os.kill, (os.getpid(), 9)).start()\n"

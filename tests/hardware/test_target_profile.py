@@ -22,6 +22,7 @@ from quick_profile import QUICK_PROFILE
 from torch import nn
 
 from nas.errors import TargetError
+from nas.hardware.devices.local_device import LocalDevice
 from nas.hardware.kept_profiles import FAILED_TRY, profile_of
 from nas.hardware.measuring_process import MeasuringProcess
 from nas.hardware.reference_models import REFERENCE_SHAPE, multiplying_probes, reference_model, streaming_probe
@@ -73,7 +74,7 @@ def nothing_measured(
 ) -> None:
     """A new profile is a copy of the known one: measuring takes seconds, and these tests are about what is kept."""
 
-    def find(target: Target, hardware: object, folder: Path, settings: object) -> TargetProfile:
+    def find(target: Target, device: object, hardware: object, folder: Path, settings: object) -> TargetProfile:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
         (folder / PROFILE).unlink()
         paths = {name: folder / getattr(known, name).relative_to(kept) for name in REFERENCES}
@@ -81,7 +82,7 @@ def nothing_measured(
 
     process = contextlib.nullcontext(SimpleNamespace(conditions=conditions))
     monkeypatch.setattr("nas.hardware.kept_profiles.speed_now", lambda *arguments: 1.0)
-    monkeypatch.setattr("nas.hardware.kept_profiles.MeasuringProcess", lambda *arguments: process)
+    monkeypatch.setattr(LocalDevice, "process", lambda *arguments: process)
     monkeypatch.setattr("nas.hardware.kept_profiles.find_profile", find)
 
 
@@ -197,9 +198,7 @@ def test_says_why_there_are_no_peaks(own_home: Path) -> None:
 
 def test_needs_the_reference_model(own_home: Path) -> None:
     """A runtime that refuses the reference model raises an error and leaves no incomplete profile."""
-    with pytest.raises(
-        TargetError, match=r"own_runtime:Picky:.* must run its reference model, but: .* not a model of mine"
-    ):
+    with pytest.raises(TargetError, match=r"own_runtime:Picky:.* must run its reference model, but: .* not a model"):
         profile(Target("own_runtime:Picky"))
     assert list((own_home / "targets").iterdir()) == []
 
@@ -313,14 +312,15 @@ def test_an_interrupted_one_leaves_nothing(acting: Target, known_home: Path, mon
 
 def test_fingerprints_are_of_target_and_hardware(acting: Target, conditions: Mapping[str, Any]) -> None:
     """The fingerprint covers everything that latencies depend on, and nothing that changes from hour to hour."""
-    hardware = hardware_of(conditions)
+    facts = LocalDevice().facts
+    hardware = hardware_of(conditions, facts)
     assert json.loads(json.dumps(hardware, allow_nan=False)) == hardware
     usual = fingerprint_of(acting, hardware)
-    assert usual == fingerprint_of(acting, hardware_of({**conditions, "clock_mhz": 1.0, "pinned_to_cores": [9]}))
+    assert usual == fingerprint_of(acting, hardware_of({**conditions, "clock_mhz": 1.0, "pinned_to_cores": [9]}, facts))
     others = [
         fingerprint_of(replace(acting, precision="int8"), hardware),
         *(
-            fingerprint_of(acting, hardware_of({**conditions, name: "another"}))
+            fingerprint_of(acting, hardware_of({**conditions, name: "another"}, facts))
             for name in ("processor", "cores", "runtime", "governor", "device")
         ),
     ]

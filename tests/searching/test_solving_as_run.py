@@ -112,7 +112,7 @@ def test_a_run_of_few_candidates_goes_on(target: str | None, tmp_path: Path) -> 
 
 def test_what_stops_writing_leaves_no_half_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run without its rows would be searched anew from the start when it is resumed."""
-    run, folder = OLD_RUNS / "finished-0.6.0", tmp_path / "runs" / "tight"
+    run, folder = copied(OLD_RUNS / "finished-0.6.0", tmp_path), tmp_path / "runs" / "tight"
 
     def refuse(source: object, path: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -127,9 +127,9 @@ def test_what_stops_writing_leaves_no_half_of_a_run(tmp_path: Path, monkeypatch:
         with monkeypatch.context() as patch:
             patch.setattr(patched, replacement)
             with pytest.raises(expected):
-                nas.solve(copied(run, tmp_path), ["latency_ms <= 0.8ms"], as_run=folder, progress=None)
+                nas.solve(run, ["latency_ms <= 0.8ms"], as_run=folder, progress=None)
         assert list(folder.parent.iterdir()) == []
-    nas.solve(copied(run, tmp_path), ["latency_ms <= 0.8ms"], as_run=folder, progress=None)
+    nas.solve(run, ["latency_ms <= 0.8ms"], as_run=folder, progress=None)
     assert nas.load_run(folder).rows
 
 
@@ -144,7 +144,7 @@ def test_a_folder_that_is_not_empty_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "tight").mkdir()
     (tmp_path / "tight" / "notes.txt").write_text("mine")
     with pytest.raises(JournalError, match="is not empty"):
-        nas.solve(OLD_RUNS / "finished-0.6.0", as_run=tmp_path / "tight", progress=None)
+        nas.solve(copied(OLD_RUNS / "finished-0.6.0", tmp_path), as_run=tmp_path / "tight", progress=None)
     assert (tmp_path / "tight" / "notes.txt").read_text() == "mine"
 
 

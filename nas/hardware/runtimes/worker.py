@@ -208,7 +208,7 @@ class Server:
         runtime = self._load(request["implementation"], target)
         match request["op"]:
             case "conditions":
-                return conditions(runtime, target, pins=request["pinned"])
+                return conditions(runtime, target, pins=request.get("pinned", True))
             case "deploy":
                 items = None if request["calibration"] is None else _arrays_in(request["calibration"])
                 deployed = runtime.deploy(Path(request["model"]), target, items, Path(request["folder"]))

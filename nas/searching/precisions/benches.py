@@ -8,8 +8,8 @@ from dataclasses import replace
 from nas.errors import TargetError
 from nas.hardware.bench import Bench
 from nas.hardware.benchmarking import DeviceBench
+from nas.hardware.devices.device import Device
 from nas.hardware.latency_rounds import BenchSettings
-from nas.hardware.runtimes.runtime import load_runtime
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import measured_metrics
@@ -20,27 +20,31 @@ from nas.training.deployed_errors import CALIBRATION_ITEMS
 from nas.values.target import Target
 
 
-def benches_of(recipe: Recipe, given: Mapping[str, Bench], source: DataSource, progress: Progress) -> dict[str, Bench]:
+def benches_of(
+    recipe: Recipe, given: Mapping[str, Bench], source: DataSource, progress: Progress, device: Device
+) -> dict[str, Bench]:
     """Return the bench of each precision by its name; one of the target's own where precision is no choice.
 
     Those of ``given`` need not be opened.
 
     Raises:
-        TargetError: the target cannot be measured here in one of the precisions, or by a metric that is asked for.
+        TargetError: the device cannot measure in one of the precisions, or by a metric that is asked for.
     """
     target = recipe.parsed_target
     targets = recipe.targets or {target.precision: target}
     for each in recipe.targets.values():
-        reason = None if given else load_runtime(each.runtime, each.options).why_unavailable(each)
+        reason = None if given else device.why_unavailable(each)
         if reason is not None and each.precision != "fp32":
             raise TargetError(
                 f"precisions are those that the target runs here, but {each.precision} is none of them on "
                 f"{replace(target, precision='fp32')}. Leave it out. The runtime says: {reason}"
             )
-    benches = {name: given.get(name) or device_bench(recipe, source, progress, each) for name, each in targets.items()}
+    benches = {
+        name: given.get(name) or device_bench(recipe, source, progress, each, device=device)
+        for name, each in targets.items()
+    }
     for bench in benches.values():
-        if isinstance(bench, DeviceBench):
-            bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
+        bench.check(measured_metrics(recipe.parsed_objectives, recipe.parsed_limits))
     return benches
 
 
@@ -50,10 +54,11 @@ def device_bench(
     progress: Progress,
     target: Target | None = None,
     settings: BenchSettings | None = None,
+    device: Device | None = None,
 ) -> DeviceBench:
     """Return the bench of the recipe's target, or another. ``source`` gives items on which int8 finds its ranges.
 
-    ``settings`` take the place of the recipe's.
+    ``settings`` take the place of the recipe's. Without a ``device`` it is that of this machine.
     """
     return DeviceBench(
         target or recipe.parsed_target,
@@ -61,6 +66,7 @@ def device_bench(
         calibration=lambda wishes: _calibration(source.load().prepared_for(wishes)),
         meter=recipe.energy.meter_settings,
         say=progress.say,
+        device=device,
     )
 
 

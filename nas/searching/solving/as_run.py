@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import JournalError, RecipeError
-from nas.hardware.machine import processor_name
+from nas.hardware.devices.device import Device
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import WEIGHTS
@@ -56,7 +55,7 @@ def check_new(folder: Path) -> None:
         raise JournalError(f"a new run needs a folder of its own, but {folder} is not empty. Choose another name.")
 
 
-def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callable[[], float]) -> None:
+def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callable[[], float], device: Device) -> None:
     """Make a run in ``folder`` whose search has ended: with the candidates, and what is known of them on the target.
 
     What is left of it is to measure the rest of the front, and to make winners. Weights that the run retrained already
@@ -69,7 +68,7 @@ def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callab
     recipe = Recipe.from_mapping({**asked.recipe.model_dump(exclude_unset=True), "name": folder.name})
     text = recipe.to_toml()
     with JournalReader(asked.run.run_folder) as source:
-        began = [_here(row) if not knowledge.is_on_its_target else row for row in source.rows(Began)]
+        began = [_here(row, device) if not knowledge.is_on_its_target else row for row in source.rows(Began)]
         facts: list[Row] = [*source.rows(SupernetTrained), *source.rows(Agreement), *source.rows(RungsJudged)]
         evaluations = source.rows(Evaluation)
         source.check()
@@ -90,9 +89,9 @@ def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callab
         journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)
 
 
-def _here(began: Began) -> Began:
-    """Return the circumstances of a run that goes on here: on the machine on which candidates were measured."""
-    return replace(began, machine={"processor": processor_name(), "system": platform.platform()})
+def _here(began: Began, device: Device) -> Began:
+    """Return the circumstances of a run that goes on here: on the device on which candidates were measured."""
+    return replace(began, machine={"processor": device.facts.processor, "system": device.facts.system})
 
 
 def _trained(rows: Iterable[Evaluation], knowledge: Knowledge) -> list[Evaluation]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nas.errors import RecipeError, TargetError
 from nas.hardware.bench import Bench
+from nas.hardware.devices.device import Device
 from nas.hardware.measuring import KEPT, Measurer
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.progress import Progress
@@ -62,7 +63,7 @@ def measured_and_predicted(
     benches: dict[str, Bench] = {}
     if asked.target is not None and not asked.is_of_table:
         benches = solving_benches(asked, task, instruments, progress)
-    is_new = _is_new(asked, benches)
+    is_new = _is_new(asked, benches, instruments.device)
     run, recipe = asked.run, asked.recipe
     knowledge = Knowledge(run, on_its_target=not is_new)
     knowledge.fingerprint = fingerprint_of(benches) if benches else None
@@ -75,14 +76,14 @@ def measured_and_predicted(
     _check_budget(asked, knowledge)
     with space_again(asked, space, trust, progress) as again:
         if recounts:
-            knowledge.recount(recounted(recipe, again, knowledge.parts))
+            knowledge.recount(recounted(recipe, again, knowledge.parts, instruments.device))
         if not asked.measures(knowledge):
             return knowledge
         if not benches and not asked.is_of_table:
             benches = solving_benches(asked, task, instruments, progress)
         if benches and not is_new:
             knowledge.fingerprint = fingerprint_of(benches)
-            check_same_device(run, recipe, knowledge.fingerprint)
+            check_same_device(run, recipe, knowledge.fingerprint, instruments.device)
         measurer = measurer_of(asked, again, benches, fresh=fresh)
         check_table_is_the_same(asked, measurer)
         own = Knowledge(run, on_its_target=True)
@@ -94,11 +95,11 @@ def measured_and_predicted(
     return knowledge
 
 
-def _is_new(asked: Asked, benches: Mapping[str, Bench]) -> bool:
+def _is_new(asked: Asked, benches: Mapping[str, Bench], device: Device) -> bool:
     """Return True if values of the run's own target are of no use but to learn from."""
     if asked.is_of_table:
         return asked.recipe.measured_on != asked.run.recipe.measured_on
-    return bool(benches) and not is_same_device(asked.run, asked.recipe, fingerprint_of(benches))
+    return bool(benches) and not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device)
 
 
 def _check_budget(asked: Asked, knowledge: Knowledge) -> None:

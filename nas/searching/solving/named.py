@@ -14,6 +14,7 @@ import numpy as np
 from nas.errors import JournalError, RecipeError, did_you_mean
 from nas.hardware.bench import Bench
 from nas.hardware.bench_request import measured_metric
+from nas.hardware.devices.device import Device
 from nas.hardware.latency_rounds import BenchSettings
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.progress import Progress
@@ -170,10 +171,8 @@ def measure_named(
         wholes = [_of_space(again, each) for each in architectures]
         benches = _benches(asked, request, task=task_of(data), instruments=instruments, progress=progress)
         for bench in benches.values():
-            check = getattr(bench, "check", None)
-            if check is not None:
-                check(metrics)
-        table = _table(asked, request, again, benches, metrics)
+            bench.check(metrics)
+        table = _table(asked, request, again, benches, metrics, instruments.device)
         with noting_how_to_continue(request.fresh):
             rows = _rows(asked, request, again, benches, wholes, metrics, table, progress)
     return NamedRows(tuple(rows), asked.recipe.measured_on, table)
@@ -228,11 +227,19 @@ def _benches(
         return {name: bench for name, bench in given.items() if bench is not None}
     source = source_of(recipe, task)
     settings = request.settings
-    return {name: device_bench(recipe, source, progress, each, settings) for name, each in targets.items()}
+    return {
+        name: device_bench(recipe, source, progress, each, settings, instruments.device)
+        for name, each in targets.items()
+    }
 
 
 def _table(
-    asked: Asked, request: NamedRequest, again: SpaceAgain, benches: Mapping[str, Bench], metrics: Sequence[str]
+    asked: Asked,
+    request: NamedRequest,
+    again: SpaceAgain,
+    benches: Mapping[str, Bench],
+    metrics: Sequence[str],
+    device: Device,
 ) -> Path | None:
     """Return the table to write to; None where measurements are of another device, or of several precisions."""
     target = asked.recipe.parsed_target
@@ -242,7 +249,7 @@ def _table(
             raise RecipeError("a table holds one target, but the run chose from several precisions. Leave --out out.")
         check_table(request.table, space, target, metrics)
         return request.table
-    if asked.recipe.precisions or not is_same_device(asked.run, asked.recipe, fingerprint_of(benches)):
+    if asked.recipe.precisions or not is_same_device(asked.run, asked.recipe, fingerprint_of(benches), device):
         return None
     table = asked.run.run_folder / f"{OF_A_RUN}{'-'.join(metrics)}.csv.gz"
     with suppress(RecipeError):  # a table of other columns is left alone

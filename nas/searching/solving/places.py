@@ -9,7 +9,7 @@ from typing import final
 
 from nas.errors import JournalError, RecipeError
 from nas.hardware.bench import Bench, target_part
-from nas.hardware.machine import processor_name
+from nas.hardware.devices.device import Device
 from nas.hardware.measuring import Measurer, Surroundings
 from nas.prediction.measured_run import check_trusted, code_in, signature_of_run
 from nas.progress import Progress
@@ -121,7 +121,7 @@ def solving_benches(asked: Asked, task: Task | None, instruments: Instruments, p
             "data=… again."
         )
     alone = {precisions[0]: instruments.bench} if instruments.bench is not None else {}
-    return benches_of(recipe, alone or instruments.benches, source_of(recipe, task), progress)
+    return benches_of(recipe, alone or instruments.benches, source_of(recipe, task), progress, instruments.device)
 
 
 def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:
@@ -130,19 +130,19 @@ def fingerprint_of(benches: Mapping[str, Bench]) -> str | None:
     return found[0] if len(found) == 1 else fingerprint_of_all(found)
 
 
-def is_same_device(run: Run, recipe: Recipe, fingerprint: str | None) -> bool:
+def is_same_device(run: Run, recipe: Recipe, fingerprint: str | None, device: Device) -> bool:
     """Return True if a fingerprint is of the target, hardware and versions that a run was measured on."""
     if recipe.target != run.recipe.target:
         return False
     used = [target_part(row.fingerprint) for row in read_rows(run.run_folder, BenchUsed)]
     if fingerprint is None or not used:
-        return bool(run.notes.get("machine", {}).get("processor") == processor_name())
+        return bool(run.notes.get("machine", {}).get("processor") == device.facts.processor)
     return target_part(fingerprint) in used
 
 
-def check_same_device(run: Run, recipe: Recipe, fingerprint: str | None) -> None:
+def check_same_device(run: Run, recipe: Recipe, fingerprint: str | None, device: Device) -> None:
     """Check that further measurements compare with those of the run. Raises JournalError if they do not."""
-    if not is_same_device(run, recipe, fingerprint):
+    if not is_same_device(run, recipe, fingerprint, device):
         raise JournalError(
             f"measurements that are added to the run's own must be of the same device and versions, but those of "
             f"{recipe.target} have changed since {run.run_folder} was measured. To solve the run for the device as it "

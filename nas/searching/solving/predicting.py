@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from nas.errors import CandidateError
+from nas.hardware.devices.device import Device
 from nas.hardware.energy_model import MemoryHierarchy
 from nas.hardware.measuring import Measurer
 from nas.prediction.layers.earlier_profiles import apart_from, earlier_profiles
@@ -113,9 +114,12 @@ def profiled_before(again: SpaceAgain, measurer: Measurer, *, reuse: bool) -> li
     return earlier_profiles(store, measurer.fingerprint, identity, again.describer, before=math.inf)
 
 
-def recounted(recipe: Recipe, again: SpaceAgain, parts: Iterable[Architecture]) -> dict[Architecture, dict[str, float]]:
-    """Return the counted and modelled values of parts for another target; none for what cannot be built."""
-    hierarchy, precision_of = MemoryHierarchy.of_this_machine(), TrainingParts(again.space).precision_of
+def recounted(
+    recipe: Recipe, again: SpaceAgain, parts: Iterable[Architecture], device: Device
+) -> dict[Architecture, dict[str, float]]:
+    """Return the counted and modelled values of parts for another target of a device; none for what cannot be built."""
+    hierarchy = MemoryHierarchy.of_device(device.facts.cache_bytes)
+    precision_of = TrainingParts(again.space).precision_of
     found = {}
     for part in parts:
         try:

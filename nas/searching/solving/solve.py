@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import JournalError
+from nas.hardware.devices.local_device import LocalDevice
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run_folder import check_run_folder, read_run
 from nas.results.solved.solved import Solved, front_points
@@ -82,8 +83,8 @@ def solve(
         knowledge = _measured(asked, space, data, trust, fresh, progress, instruments)
     solved = _solved(asked, knowledge)
     if as_run is not None:
-        clock = time.time if instruments is None else instruments.clock
-        write_as_run(asked, knowledge, Path(as_run), clock)
+        clock, device = (time.time, LocalDevice()) if instruments is None else (instruments.clock, instruments.device)
+        write_as_run(asked, knowledge, Path(as_run), clock, device)
         solved = replace(solved, notes=(*solved.notes, went_on(Path(as_run), asked)))
     return solved
 

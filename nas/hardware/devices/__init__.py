@@ -1,0 +1,1 @@
+"""Devices: machines that measure. ``device`` has the protocol, ``local_device`` the machine of this program."""

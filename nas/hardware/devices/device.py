@@ -1,0 +1,59 @@
+"""The protocol of a device: a machine that measures models. It tells its facts, is leased, and runs processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.values.target import Target
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """What a machine is, as far as latencies depend on it.
+
+    Attributes:
+        processor: its name, as the system reports it.
+        architecture: the kind of processor, such as ``x86_64``.
+        system: the operating system with its version.
+        cores: the number of cores that a measurement may use.
+        memory_bytes: its main memory; None where that is unknown.
+        cache_bytes: the sizes of the fastest core's data caches, such as ``{"L1": 49152}``; empty where unknown.
+        machine_id: an identifier that tells it from others of its kind; None where it has none.
+    """
+
+    processor: str
+    architecture: str
+    system: str
+    cores: int
+    memory_bytes: int | None
+    cache_bytes: Mapping[str, int]
+    machine_id: str | None
+
+
+class Device(Protocol):
+    """A machine that measures. Models are converted where the toolkits are, and opened on the device."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """What it is."""
+
+    def why_unavailable(self, target: Target) -> str | None:
+        """Return why a target cannot be measured there and what to do about it, or None if it can."""
+
+    def leased(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Hold the right to measure there, as soon as nobody else does. ``say`` hears of a wait."""
+
+    def process(self, target: Target, timeout_s: float, *, pinned: bool = True) -> MeasuringProcess:
+        """Return a process there that runs models on ``target``. Files that its requests name are brought there.
+
+        Raises:
+            TargetError: the target's runtime is not installed there.
+        """

@@ -1,0 +1,60 @@
+"""The device on which this program runs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import final
+
+from nas.hardware.devices.device import Device, DeviceFacts
+from nas.hardware.devices.device_lock import holding_the_device
+from nas.hardware.machine import cache_bytes, machine_id, memory_bytes, processor_name, usable_cores
+from nas.hardware.measuring_process import MeasuringProcess
+from nas.hardware.runtimes.runtime import load_runtime
+from nas.values.target import Target
+
+
+@final
+class LocalDevice:
+    """This machine."""
+
+    name = "this machine"
+
+    @cached_property
+    def facts(self) -> DeviceFacts:
+        """What it is; the cores are those that this process may keep busy."""
+        return DeviceFacts(
+            processor=processor_name(),
+            architecture=platform.machine(),
+            system=platform.platform(),
+            cores=usable_cores(),
+            memory_bytes=memory_bytes(),
+            cache_bytes=cache_bytes(),
+            machine_id=machine_id(),
+        )
+
+    def why_unavailable(self, target: Target) -> str | None:
+        """Return why a target cannot be measured here, or None if it can. Raises RecipeError for an unknown runtime."""
+        reason = load_runtime(target.runtime, target.options).why_unavailable(target)
+        cores = self.facts.cores
+        if reason is None and target.threads > cores:
+            return (
+                f"threads must be at most the {cores} core{'s' * (cores != 1)} that this process may use, "
+                f"but {target} has {target.threads}."
+            )
+        return reason
+
+    def leased(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Wait until no other measurement runs on this machine, and then make others wait."""
+        return holding_the_device(say)
+
+    def process(self, target: Target, timeout_s: float, *, pinned: bool = True) -> MeasuringProcess:
+        """Return a process of this machine. Files are read where they are."""
+        return MeasuringProcess(target, timeout_s, pinned=pinned)
+
+
+def local_device() -> Device:
+    """Return this machine, with facts that are read anew."""
+    return LocalDevice()
