@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -47,6 +47,7 @@ LEFT_OUT = (
     "edgenext_xx_small",
 )
 """Of the thirty models of ``experiments.repeatability``, those that are left out, as they resemble others."""
+PAIRED = BenchSettings(max_rounds=8, paired=True)
 STARTING_S = 8.0
 """Busy processes load their libraries first."""
 SHOWN = 3
@@ -88,14 +89,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measured(
-    target: Target, kinds: Sequence[str], counts: Sequence[int], wanted: Sequence[str] | None
+    target: Target,
+    kinds: Sequence[str],
+    counts: Sequence[int],
+    wanted: Sequence[str] | None,
+    export: Callable[[Path, str, int], None] = export_models,
+    *,
+    is_paired: bool = False,
 ) -> Iterator[Desk]:
-    """Measure the models under each load."""
+    """Measure the models that ``export`` writes under each load. Where they are paired, all have the same rounds."""
     with tempfile.TemporaryDirectory(prefix="nas-busy-") as folder:
-        export_models(Path(folder), load_runtime(target.runtime).model_format, target.batch)
+        export(Path(folder), load_runtime(target.runtime).model_format, target.batch)
         paths = [path for path in sorted(Path(folder).glob("*.model")) if path.stem not in LEFT_OUT]
         paths = [path for path in paths if wanted is None or path.stem in wanted]
-        bench = DeviceBench(target, BenchSettings(), say=lambda text: print(text, file=sys.stderr))
+        bench = DeviceBench(
+            target, PAIRED if is_paired else BenchSettings(), say=lambda text: print(text, file=sys.stderr)
+        )
         _ = bench.profile
         answers = bench.deploy(paths, [Path(folder) / "deployed" / path.stem for path in paths])
         models = {path.stem: each for path, each in zip(paths, answers, strict=True) if isinstance(each, Deployed)}

@@ -60,7 +60,7 @@ def test_names_that_our_own_plug_ins_use_are_public(folder: str) -> None:
     """
     inside = {"read_rows", "Journal", "JournalReader", "Cost", "SEARCH", "RECIPE", "pareto"}
     inside |= {"MeasuringProcess", "cache_bytes", "response", "smoothed", "check_uses", "LineProcess"}
-    inside |= {"Presence", "paired"}
+    inside |= {"Presence", "Ratios", "paired"}
     inside |= {"Score", "in_order", "torch_with", "render_report"}
     inside |= {"TrainingSettings", "retraining_settings", "shrinking_values"}
     inside |= {"Surroundings", "measure_architectures", "as_executed"}

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nas.values.measurement import Interval, Measurement
-from nas.values.paired_comparison import PAIR_DOUBT, Comparison, compared, paired
+from nas.values.measurement import OPERATORS, WEIGHT_BYTES, Interval, Measurement
+from nas.values.paired_comparison import ALIKE, PAIR_DOUBT, UNLIKE, Comparison, compared, paired
 
 TARGET = "onnxruntime-cpu:fp32:batch=1:threads=1"
 
@@ -49,6 +49,31 @@ def test_what_no_clock_sees_widens_a_ratio_once() -> None:
     assert plain.verdict == widened.verdict == "lower"
     assert widened.interval.upper == pytest.approx(0.95 * np.exp(np.hypot(PAIR_DOUBT, 0.03)))
     assert together(*(replace(each, unseen=0.06) for each in busy)).verdict == "same"
+
+
+def test_what_no_clock_sees_mostly_cancels_between_models_that_are_alike() -> None:
+    """They execute the same operators, in about the same time, with about as many weights."""
+
+    def beside_others(value: float, weights: int | None, operators: tuple[str, ...] = ("Conv", "Relu")) -> Measurement:
+        conditions = {OPERATORS: dict.fromkeys(operators, 3), WEIGHT_BYTES: weights}
+        return replace(latency([value] * 6), unseen=0.06, conditions=conditions)
+
+    def half(first: Measurement, second: Measurement) -> float:
+        return paired(first, second).unseen
+
+    one = beside_others(2.0, 1_000_000)
+    assert half(one, beside_others(2.0, 1_000_000)) == pytest.approx(ALIKE * 0.06)
+    assert ALIKE * 0.06 < half(one, beside_others(2.1, 1_000_000)) < half(one, beside_others(2.4, 1_000_000)) < 0.06
+    assert half(one, beside_others(2.0, 1_400_000)) == half(beside_others(2.0, 1_400_000), one)
+    for other in (
+        beside_others(2.0 * UNLIKE, 1_000_000),
+        beside_others(2.0, 2_000_000),
+        beside_others(2.0, 1_000_000, ("Gemm", "Relu")),
+        beside_others(2.0, None),
+    ):
+        assert half(one, other) == pytest.approx(0.06)
+    assert together(one, beside_others(1.9, 950_000)).verdict == "lower"
+    assert together(one, beside_others(1.9, None)).verdict == "same"
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 0.995, 1.0, 1.005, 1.1, 3.0])
