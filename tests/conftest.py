@@ -87,3 +87,11 @@ def digits_data() -> Images:
 @pytest.fixture(name="rng")
 def fresh_rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates are not exported, because the fake bench does not open them; winners are."""
+    from quick_runs import EXPORT, write_any_model
+
+    monkeypatch.setattr(EXPORT, write_any_model)

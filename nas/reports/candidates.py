@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.results.records import Measured, choices_of_training
 from nas.space.architecture import Architecture
-from nas.values.evaluation import FOR_ANY, Evaluation, PredictedValue
+from nas.values.evaluation import Evaluation, PredictedValue
 from nas.values.measurement import Measurement
 from nas.values.metric import Metric
 
@@ -25,11 +26,6 @@ def estimated_text(rows: Sequence[Evaluation], of: str = "") -> str:
     """Return a sentence about candidates, ``of`` a run, whose errors do not come from training; empty without any."""
     ways = " or ".join(ways_of(rows))
     return f"Candidates{of and f' of {of}'} were not trained: their errors were estimated {ways}." if ways else ""
-
-
-def choices_of_training(rows: Iterable[Evaluation]) -> frozenset[str]:
-    """Return the names of the choices on which measurements do not depend."""
-    return frozenset(name for row in rows for name in row.details.get(FOR_ANY, ()))
 
 
 @dataclass(frozen=True)
@@ -58,20 +54,19 @@ class PredictionCheck:
 def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[PredictionCheck]:
     """Return one check for each architecture with a prediction of ``metric``, in the order of first measurements.
 
-    Architectures that differ only in choices of training share one, with the measurement of the last winner.
+    Architectures that differ only in choices of training share one, with what records hold as their measurement.
     A check holds the prediction that was made before the first measurement. An architecture that was measured before
     any predictor was fitted has none: a winner then has the prediction of its final row, and a candidate has no check.
     """
-    shared = choices_of_training(rows)
+    measured = Measured(choices_of_training(rows))
     first: dict[Architecture, Evaluation] = {}
+    winners: dict[Architecture, Evaluation] = {}
     for row in rows:
+        measured.add(row)
         if row.stage in ("measure", "winner") and not row.failed and metric.name in row.measurements:
-            first.setdefault(row.architecture.without(shared), row)
-    winners = {
-        row.architecture.without(shared): row
-        for row in rows
-        if row.stage == "winner" and not row.failed and metric.name in row.measurements
-    }
+            first.setdefault(measured.part(row.architecture), row)
+            if row.stage == "winner":
+                winners[measured.part(row.architecture)] = row
     checks = []
     for part, earliest in first.items():
         last = winners.get(part)
@@ -79,6 +74,6 @@ def prediction_checks(rows: Sequence[Evaluation], metric: Metric) -> list[Predic
         came_before = metric.name in earliest.predicted
         predicted = (earliest if came_before else final).predicted.get(metric.name)
         if predicted is not None:
-            measured = final.measurements[metric.name]
-            checks.append(PredictionCheck(final.architecture, predicted, measured, is_winner, came_before))
+            found = measured.of(final.architecture)[metric.name]
+            checks.append(PredictionCheck(final.architecture, predicted, found, is_winner, came_before))
     return checks

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.reports.analysis.sections import sections_of
-from nas.reports.candidates import choices_of_training, ways_of
+from nas.reports.candidates import ways_of
 from nas.reports.facts import conditions_of, data_sentences, doubts_of, evaluation_sentences, titled_notes
 from nas.reports.page.checks import checks_of
 from nas.reports.page.document import document_of
-from nas.reports.page.entries import entries_of
 from nas.reports.page.next_steps import next_steps
 from nas.reports.page.trust import trust_answers
 from nas.reports.summary import funnel_steps, tiles_of, trust_sentences
@@ -23,6 +22,7 @@ from nas.results.baselines import baseline_rows
 from nas.results.failures import failure_counts
 from nas.results.front import Front
 from nas.results.notes.prior_ranks import prior_sentences
+from nas.results.records import choices_of_training
 from nas.results.run import Run, funnel_of
 from nas.results.winner import Winner, broken_text
 from nas.values.objective import Limit, limit_text
@@ -47,12 +47,11 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
     ``page_folder`` is the folder that the page will lie in, by default the run's own: links to bundles start there.
     """
     front = record.front
-    entries = entries_of(record.rows, front)
-    places = {entry.architecture: place for place, entry in enumerate(entries)}
+    places = {each.architecture: place for place, each in enumerate(record.records)}
     words = wording_of(front.table)
     checks = checks_of(record.rows, places, words)
     sections = sections_of([record]) if record.rows else {}
-    document = {**document_of(record, front, entries, page_folder), "checks": checks, "sections": sections}
+    document = {**document_of(record, page_folder), "checks": checks, "sections": sections}
     return render_page(
         "report.html.jinja",
         document,
@@ -67,12 +66,12 @@ def render_report(record: Run, page_folder: Path | None = None) -> str:
         words=words,
         failed=failed_text(front.failed),
         winners=winner_table(front[:MOST_WITHOUT_SCRIPTS], front.costs, choices_of_training(record.rows)),
-        count=len(entries),
+        count=len(record.records),
         retrained=retrained_text(record.rows, front),
         funnel=funnel_steps(record.rows, words),
         remarks=remarks_of(front),
         notes=titled_notes(record.notes),
-        steps=next_steps(record, front, entries),
+        steps=next_steps(record),
         **_trust(record, front),
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.recipe.recipe import Recipe
 from nas.results.front import Front, front_of, last_rows
 from nas.results.front_views import front_text
+from nas.results.records import Record, records_of
 from nas.results.timeline import Timeline
 from nas.storage.journal_rows import WORDS, BaselineTested, Fit
 from nas.values.error_words import ErrorWords
@@ -88,11 +90,16 @@ class Run:
         """The recipe of the run."""
         return Recipe.from_toml(self.recipe_text)
 
-    @property
+    @cached_property
     def front(self) -> Front:
         """The winners that the run has so far."""
         front = front_of(self.rows, self.objectives, self.limits, self.run_folder, self.words)
         return replace(front, gco2e_per_kwh=self.gco2e_per_kwh, table=self.table, baselines=self.baselines)
+
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        """What is known of each architecture, in the order in which the run met them."""
+        return tuple(records_of(self.rows, self.front))
 
     def to_dataframe(self) -> pandas.DataFrame:
         """Return a data frame with a row an architecture, trained or not; ``docs/exporting.md`` lists the columns.
@@ -101,10 +108,9 @@ class Run:
         """
         import pandas
 
-        from nas.results.exports.records import records_of
         from nas.results.exports.tidy import table_of
 
-        columns, rows = table_of(self, records_of(self))
+        columns, rows = table_of(self, self.records)
         return pandas.DataFrame(rows, columns=[column.name for column in columns])
 
     def export(self, form: str, out: Path | str | None = None) -> Exported:

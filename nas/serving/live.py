@@ -67,7 +67,7 @@ def summary_of(run: Run, is_held: bool | None) -> dict[str, Any]:
 def growth_of(run: Run) -> dict[str, Any]:
     """Return the hypervolume after each evaluation, as a share of what the run has now."""
     trainings, metrics = trainings_of(run.rows), objectives_of(run)
-    points = points_of(trainings, known_of(run.rows), metrics, run.limits)
+    points = points_of(trainings, known_of(run.records), metrics, run.limits)
     if not len(points.losses):
         return {"n": [], "share": [], "sentence": "No evaluation within the limits yet."}
     volumes = growth(points, reference_point(points.losses, limits_by_objective(run, metrics)))

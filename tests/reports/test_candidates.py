@@ -43,7 +43,7 @@ def test_candidates_are_checked_once_if_they_were_predicted_first() -> None:
         row("measure", 2, 2.2, 2.2),
         row("train", 3, None, 3.0),
     )
-    assert summary(*rows) == [(2.1, 2.0, False, True)]
+    assert summary(*rows) == [(2.1, 2.2, False, True)]
 
 
 def test_a_winner_is_checked_once_by_its_first_prediction_and_its_last_measurement() -> None:

@@ -15,7 +15,6 @@ from run_record_example import LAYERS, architecture_at, energy_record, example_r
 
 from nas.reports.candidates import PredictionCheck
 from nas.reports.page import models
-from nas.reports.page.entries import entries_of
 from nas.reports.page.graphs import layers_in
 from nas.reports.page.models import bundle_link, winners_json
 from nas.reports.page.next_steps import next_steps
@@ -240,7 +239,7 @@ def test_what_a_table_gives_is_not_called_trained() -> None:
 
 
 def steps(record: Run) -> list[tuple[str, str]]:
-    found = next_steps(record, record.front, entries_of(record.rows, record.front))
+    found = next_steps(record)
     return [(step.sentence, step.command) for step in found]
 
 

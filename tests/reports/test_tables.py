@@ -8,10 +8,10 @@ import pytest
 from report_page import Page, counts, example_page, example_text, ids
 from run_record_example import NOT_GOOD_ENOUGH, architecture_at, energy_record, example_record
 
-from nas.reports.page.entries import entries_of
 from nas.reports.report import render_report
 from nas.reports.summary import trust_sentences
 from nas.reports.tables import winner_table
+from nas.results.records import records_of
 from nas.values.evaluation import Evaluation, Failure
 
 
@@ -95,11 +95,11 @@ def test_each_architecture_has_one_outcome() -> None:
 def test_the_last_training_of_an_architecture_gives_its_error() -> None:
     """As it does for the search."""
     rows = [Evaluation("train", architecture_at(3), values={"error": error}) for error in (0.5, 0.2)]
-    (entry,) = entries_of(rows, ())
-    assert entry.trained is rows[1]
-    (entry,) = entries_of([*rows, replace(rows[1], failure=Failure("nan", "it broke"), values={})], ())
-    assert entry.trained is None
-    assert entry.outcome == "failed"
+    (record,) = records_of(rows)
+    assert record.training is rows[1]
+    (record,) = records_of([*rows, replace(rows[1], failure=Failure("nan", "it broke"), values={})])
+    assert record.training is None
+    assert record.outcome == "failed"
 
 
 def test_winners_that_cannot_be_told_apart_are_said_to_be_the_same() -> None:

@@ -17,7 +17,6 @@ from exported_runs import HOSTILE, awkward_runs, whole
 from nas.errors import RecipeError
 from nas.results.exports import files
 from nas.results.exports.exporting import FORMATS, content_of, export
-from nas.results.exports.records import records_of
 from nas.results.exports.tidy import table_of
 from nas.results.run import Run
 from nas.values.metric import METRICS
@@ -73,7 +72,7 @@ def test_columns_have_units_and_meanings(tmp_path: Path) -> None:
     assert about["test_error_upper_95"][b"unit"] == b"fraction"
     assert about["predicted_latency_ms"][b"meaning"] == b"latency, as predicted before it was measured"
     assert all(b"meaning" in each for each in about.values())
-    names = [column.name for column in table_of(run, records_of(run))[0]]
+    names = [column.name for column in table_of(run, run.records)[0]]
     assert table.column_names == names == list(run.to_dataframe().columns)
     front = table.to_pandas()
     assert front["on_front"].dtype == object or front["on_front"].dropna().isin([True, False]).all()
@@ -170,6 +169,6 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
 def test_every_metric_may_be_a_column(tmp_path: Path) -> None:
     """Columns have a unit whatever the metric, so that a new metric needs no change here."""
     run = whole(tmp_path)
-    columns = {column.name: column for column in table_of(run, records_of(run))[0]}
+    columns = {column.name: column for column in table_of(run, run.records)[0]}
     for name in set(columns) & set(METRICS):
         assert columns[name].unit == ("fraction" if METRICS[name].is_share else METRICS[name].unit)

@@ -15,7 +15,6 @@ from optuna.trial import TrialState
 
 from nas.errors import RecipeError
 from nas.results.exports.exporting import export
-from nas.results.exports.records import records_of
 from nas.results.run import Run
 from nas.results.run_folder import read_run
 from nas.storage.journal import JournalReader
@@ -48,7 +47,7 @@ def test_it_reads_back_with_all_values(name: str, tmp_path: Path) -> None:
     assert [direction.name for direction in study.directions] == ["MINIMIZE", "MINIMIZE"]
     assert study.user_attrs["recipe"] == run.recipe_text
     trials = {trial.user_attrs["id"]: trial for trial in study.trials}
-    evaluated = [record for record in records_of(run) if record.was_evaluated]
+    evaluated = [record for record in run.records if record.evaluation is not None]
     for record in evaluated:
         trial = trials[record.architecture.id]
         assert trial.params == dict(record.architecture)

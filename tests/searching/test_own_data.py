@@ -18,7 +18,6 @@ from torch.utils.data import TensorDataset
 
 import nas
 from nas.reports.page.document import document_of
-from nas.reports.page.entries import entries_of
 from nas.space.architecture import Architecture, Choice
 
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -115,9 +114,7 @@ def test_the_error_has_its_own_name_everywhere(tmp_path: Path) -> None:
     assert diary.best
     assert all(text.startswith("standardised squared error ") and text.endswith(" %") for text in diary.best)
     run = nas.load_run(tmp_path / "run")
-    (error,) = [
-        m for m in document_of(run, run.front, entries_of(run.rows, run.front))["metrics"] if m["name"] == "error"
-    ]
+    (error,) = [metric for metric in document_of(run)["metrics"] if metric["name"] == "error"]
     assert error["title"] == "Standardised squared error"
 
 

@@ -179,7 +179,7 @@ def test_what_nothing_meets_is_said_with_the_nearest(run: Path) -> None:
     assert solved.nearest is not None
     lowest = min(solved.candidates, key=lambda point: point.value("latency_ms"))
     told = f"{lowest.value('latency_ms'):.4g} ms, of {lowest.architecture.id}"
-    assert solved.unmet[0].startswith(f"No candidate meets latency ≤ 0.01 ms: the lowest value is {told}")
+    assert solved.unmet[0].startswith(f"No candidate meets latency ≤ 0.01 ms: the lowest is {told}")
     assert f"The nearest candidate is {solved.nearest.architecture.id}" in solved.unmet[-1]
     assert "joins" in solved.improvements[0]
 

@@ -15,7 +15,6 @@ from torch import nn
 
 import nas
 from nas.errors import RecipeError, SpaceError
-from nas.reports.page.entries import entries_of
 from nas.results.bundle import Bundle
 from nas.results.front import Front
 from nas.searching.beliefs import Beliefs
@@ -87,7 +86,7 @@ def test_one_network_is_measured_once(tmp_path: Path) -> None:
     trained = {row.architecture for row in evaluations_of(run, "train")}
     assert trained == set(enumerate_space(OneNetwork()))
     assert len(tools.bench.measured) == 1 + len(front)  # type: ignore[union-attr]
-    assert all(entry.measurements for entry in entries_of(nas.load_run(run).rows, front))
+    assert all(record.measurements for record in nas.load_run(run).records)
     report = (run / "report.html").read_text(encoding="utf-8")
     assert "learning_rate (training)" in report
     assert "width (training)" not in report

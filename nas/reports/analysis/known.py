@@ -1,12 +1,12 @@
-"""The best that a run's rows tell of each architecture, and its trainings in the order in which they ended."""
+"""The values of each architecture for analyses, and its trainings in the order in which they ended."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from nas.reports.candidates import choices_of_training
+from nas.results.records import Record
 from nas.space.architecture import Architecture
 from nas.values.evaluation import TRAINED_AS, Evaluation
 from nas.values.metric import METRICS, TRAINED
@@ -27,53 +27,19 @@ class Known:
     input_size: int | None = None
 
 
-@dataclass
-class _Found:
-    """Values of one architecture while rows are read."""
-
-    exact: dict[str, float] = field(default_factory=dict)
-    trained: dict[str, float] = field(default_factory=dict)
-    guessed: dict[str, float] = field(default_factory=dict)
+def known_of(records: Sequence[Record]) -> dict[Architecture, Known]:
+    """Return the values of each architecture of which something was measured, trained or counted without failing."""
+    return {record.architecture: _known(record) for record in records if record.has_result}
 
 
-def known_of(rows: Sequence[Evaluation]) -> dict[Architecture, Known]:
-    """Return the best that is known of each architecture: measured and counted, else predicted values.
-
-    The last row counts. Measurements do not depend on choices of training, so architectures that differ in nothing
-    else share them.
-    """
-    shared = choices_of_training(rows)
-    found: dict[Architecture, _Found] = {}
-    measured: dict[Architecture, dict[str, float]] = {}
-    sizes: dict[Architecture, int] = {}
-    for row in rows:
-        if row.failed or row.stage not in ("measure", "train", "winner"):
-            continue
-        of_device = row.architecture.without(shared) if shared else row.architecture
-        known = found.setdefault(row.architecture, _Found())
-        places = measured.setdefault(of_device, {})
-        for name, measurement in row.measurements.items():
-            if row.stage != "winner" or name not in places:
-                places[name] = measurement.median
-            size = input_size_of(measurement.conditions)
-            if size is not None:
-                sizes[of_device] = size
-        if row.stage == "train":
-            known.trained = {n: v for n, v in row.values.items() if n in TRAINED} if row.reached_full_fidelity else {}
-            known.guessed = {name: guess.mean for name, guess in row.predicted.items()}
-        known.exact |= {n: v for n, v in row.values.items() if n not in TRAINED}
-    return {
-        architecture: _known(architecture, each, measured[of_device], sizes.get(of_device))
-        for architecture, each in found.items()
-        for of_device in [architecture.without(shared) if shared else architecture]
-    }
-
-
-def _known(architecture: Architecture, found: _Found, measured: Mapping[str, float], size: int | None) -> Known:
-    sure = {**found.exact, **found.trained, **measured}
-    guessed = {name: value for name, value in found.guessed.items() if name not in sure}
-    values = {name: value for name, value in {**guessed, **sure}.items() if name in METRICS and math.isfinite(value)}
-    return Known(architecture, values, frozenset(guessed), size)
+def _known(record: Record) -> Known:
+    whole = record.training is not None and record.training.reached_full_fidelity
+    values = {name: value for name, value in record.values.items() if whole or name not in TRAINED}
+    values |= {name: found.median for name, found in record.measurements.items()}
+    guessed = {name: guess.mean for name, guess in record.predicted.items() if name not in values}
+    known = {name: value for name, value in {**values, **guessed}.items() if name in METRICS and math.isfinite(value)}
+    sizes = [input_size_of(found.conditions) for found in record.measurements.values()]
+    return Known(record.architecture, known, frozenset(guessed), next((size for size in sizes if size), None))
 
 
 def input_size_of(conditions: Mapping[str, object]) -> int | None:

@@ -31,7 +31,7 @@ def sections_of(runs: Sequence[Run]) -> dict[str, Mapping[str, Any]]:
     stand one after the other.
     """
     labels = labels_of(runs)
-    known = [known_of(run.rows) for run in runs]
+    known = [known_of(run.records) for run in runs]
     listed = [list(each.values()) for each in known]
     each_run = list(zip(runs, labels, known, listed, strict=True))
     found: dict[str, Mapping[str, Any]] = {"runs": runs_of(runs, labels, known)} if len(runs) > 1 else {}

@@ -12,7 +12,7 @@ import numpy as np
 from nas.errors import RecipeError, did_you_mean
 from nas.reports.candidates import prediction_checks
 from nas.reports.drawing.scene import Axis, Bounds, Mark, Role, Scene, Series, axis_of, metric_text, scaled
-from nas.results.exports.records import ArchitectureRecord, records_of
+from nas.results.records import Record
 from nas.results.run import Run
 from nas.results.winner import Winner
 from nas.values.metric import HIGHER_IS_BETTER, METRICS, Metric
@@ -78,7 +78,7 @@ def front_scene(run: Run, request: PlotRequest) -> Scene:
     costs = front.costs or ((METRICS["params"],) if request.x is None else ())
     x_metric = costs[0] if request.x is None else chosen_metric(request.x, "x")
     y_metric = front.quality if request.y is None else chosen_metric(request.y, "y")
-    records = records_of(run)
+    records = run.records
     shown = [each for each in records if request.stopped or not each.was_stopped]
     places = [_place(each, x_metric, y_metric) for each in shown]
     found = [place for place in places if place is not None]
@@ -153,7 +153,7 @@ class _Place:
         return Mark(self.x * x.factor, self.y * y.factor, *bounds, self.name)
 
 
-def _place(record: ArchitectureRecord, x: Metric, y: Metric) -> _Place | None:
+def _place(record: Record, x: Metric, y: Metric) -> _Place | None:
     winner, standing = record.winner, record.standing
     if winner is not None and standing is not None:
         if not (winner.has(x.name) and winner.has(y.name)):
@@ -174,7 +174,7 @@ def _tested(winner: Winner, metric: Metric) -> tuple[float, Bounds]:
     return found.value, (found.interval.lower, found.interval.upper)
 
 
-def _bounds(record: ArchitectureRecord, metric: Metric) -> Bounds | None:
+def _bounds(record: Record, metric: Metric) -> Bounds | None:
     found = record.measurements.get(metric.name)
     return None if found is None else (found.interval.lower, found.interval.upper)
 

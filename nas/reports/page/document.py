@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.reports.analysis.choice_table import option_text
-from nas.reports.candidates import BY, choices_of_training, estimated_text
-from nas.reports.page.entries import OUTCOMES, Entry, finite
+from nas.reports.candidates import BY, estimated_text
 from nas.reports.page.models import winners_json
 from nas.reports.page.packing import packed_counts, packed_floats
 from nas.reports.wording import wording_of
 from nas.results.front import Front
+from nas.results.records import OUTCOMES, Record, choices_of_training
 from nas.results.run import Run
 from nas.space.architecture import Option
 from nas.values.evaluation import STAGES, Evaluation
@@ -26,47 +26,47 @@ MOST_OPTIONS = 1000
 """A choice with more options that occur, such as the name of a table's row, is shown but not offered as a filter."""
 
 
-def document_of(record: Run, front: Front, entries: Sequence[Entry], page_folder: Path | None = None) -> dict[str, Any]:
+def document_of(run: Run, page_folder: Path | None = None) -> dict[str, Any]:
     """Return plain data about a run, in which all texts are as recorded: the page sets them as text, never as markup.
 
-    ``front`` is the run's, and ``entries`` are its architectures. ``page_folder`` is the folder that the page lies in,
-    from which links to bundles start; None is the run's own.
+    ``page_folder`` is the folder that the page lies in, from which links to bundles start; None is the run's own.
     """
-    places = {entry.architecture: place for place, entry in enumerate(entries)}
-    metrics = _metrics(entries, front)
+    front, records = run.front, run.records
+    places = {each.architecture: place for place, each in enumerate(records)}
+    metrics = _metrics(records, front)
     return {
-        "run": _run_json(record, front),
+        "run": _run_json(run, front),
         "metrics": [_metric_json(metric, front) for metric in metrics],
         "limits": [
             {"metric": limit.metric.name, "value": limit.value, "text": limit_text(limit)} for limit in front.limits
         ],
-        "count": len(entries),
-        "ids": packed_counts([byte for entry in entries for byte in bytes.fromhex(entry.architecture.id)]),
-        "outcomes": packed_counts([OUTCOMES.index(entry.outcome) for entry in entries]),
-        "choices": _choices(entries, choices_of_training(record.rows)),
-        "columns": {metric.name: _columns(entries, metric) for metric in metrics},
-        "epochs": packed_floats([entry.epochs for entry in entries]),
-        "by": packed_counts([WAYS.index(entry.way) for entry in entries]),
+        "count": len(records),
+        "ids": packed_counts([byte for each in records for byte in bytes.fromhex(each.architecture.id)]),
+        "outcomes": packed_counts([OUTCOMES.index(each.outcome) for each in records]),
+        "choices": _choices(records, choices_of_training(run.rows)),
+        "columns": {metric.name: _columns(records, metric) for metric in metrics},
+        "epochs": packed_floats([each.epochs for each in records]),
+        "by": packed_counts([WAYS.index(_way(each)) for each in records]),
         "ways": WAYS,
-        "doubts": _by_text({place: entry.flags for place, entry in enumerate(entries) if entry.flags}),
+        "doubts": _by_text({place: each.doubts for place, each in enumerate(records) if each.doubts}),
         "unlike": {
             str(place): names
-            for place, entry in enumerate(entries)
-            if (names := [name for name, guess in entry.predicted.items() if not guess.known])
+            for place, each in enumerate(records)
+            if (names := [name for name, guess in each.predicted.items() if not guess.known])
         },
         "winners": winners_json(front, places, page_folder),
-        "rows": _rows(record.rows, places),
+        "rows": _rows(run.rows, places),
     }
 
 
-def _run_json(record: Run, front: Front) -> dict[str, Any]:
+def _run_json(run: Run, front: Front) -> dict[str, Any]:
     words, wording = front.words, wording_of(front.table)
     best = front.best
     return {
-        "name": record.name,
-        "place": record.place,
+        "name": run.name,
+        "place": run.place,
         "table": front.table is not None,
-        "over": record.is_over,
+        "over": run.is_over,
         "words": {
             "title": words.title,
             "error": words.error,
@@ -75,9 +75,7 @@ def _run_json(record: Run, front: Front) -> dict[str, Any]:
             "search": wording.search_error_source,
             "final": wording.winner_error_source,
             "source": wording.value_source,
-            "caption": " ".join(
-                filter(None, (wording.front_caption, estimated_text(record.rows), wording.bars_caption))
-            ),
+            "caption": " ".join(filter(None, (wording.front_caption, estimated_text(run.rows), wording.bars_caption))),
         },
         "quality": front.quality.name,
         "objectives": [objective.metric.name for objective in front.objectives] or ["error"],
@@ -89,12 +87,12 @@ def _run_json(record: Run, front: Front) -> dict[str, Any]:
     }
 
 
-def _metrics(entries: Sequence[Entry], front: Front) -> list[Metric]:
+def _metrics(records: Sequence[Record], front: Front) -> list[Metric]:
     """Return the metrics of which there are values: the quality, then the costs, then all others in their order."""
     names: set[str] = {"error", front.quality.name} | {metric.name for metric in front.costs}
-    for entry in entries:
-        names |= entry.values.keys() | entry.measurements.keys() | entry.predicted.keys()
-        names |= set() if entry.winner is None else entry.winner.scores.keys()
+    for each in records:
+        names |= each.values.keys() | each.measurements.keys() | each.predicted.keys()
+        names |= set() if each.winner is None else each.winner.scores.keys()
     first = [front.quality, METRICS["error"], *front.costs]
     ordered = {metric.name: metric for metric in (*first, *METRICS.values())}
     return [metric for name, metric in ordered.items() if name in names]
@@ -113,11 +111,11 @@ def _metric_json(metric: Metric, front: Front) -> dict[str, Any]:
     }
 
 
-def _choices(entries: Sequence[Entry], of_training: Iterable[str]) -> list[dict[str, Any]]:
+def _choices(records: Sequence[Record], of_training: Iterable[str]) -> list[dict[str, Any]]:
     """Return each choice with the options that occur, in order, and each architecture's place among them plus 1."""
     found: dict[str, dict[tuple[str, Option], None]] = {}
-    for entry in entries:
-        for name, option in entry.architecture.items():
+    for each in records:
+        for name, option in each.architecture.items():
             found.setdefault(name, {})[_key(option)] = None
     training = set(of_training)
     choices = []
@@ -126,7 +124,7 @@ def _choices(entries: Sequence[Entry], of_training: Iterable[str]) -> list[dict[
         is_numeric = all(isinstance(option, int | float) for option in options)
         ordered = [key for _, key in sorted((_order(*key, is_numeric), key) for key in keys)]
         place = {key: number for number, key in enumerate(ordered, start=1)}
-        settings = [place[_key(entry.architecture[name])] if name in entry.architecture else 0 for entry in entries]
+        settings = [place[_key(each.architecture[name])] if name in each.architecture else 0 for each in records]
         choices.append(
             {
                 "name": name,
@@ -150,7 +148,7 @@ def _order(kind: str, option: Option, is_numeric: bool) -> tuple[float, str, str
     return float(option) if is_numeric else 0.0, str(option), kind
 
 
-def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
+def _columns(records: Sequence[Record], metric: Metric) -> dict[str, Any]:
     """Return the columns of a metric: what was found with its interval, and what was predicted with its bounds.
 
     What was found is the value on the test split for winners, and in the search for others; ``search`` has the latter
@@ -159,19 +157,19 @@ def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
     name = metric.name
     columns: dict[str, Any] = {}
     if metric.source == "measured":
-        found = [entry.measurements.get(name) for entry in entries]
+        found = [each.measurements.get(name) for each in records]
         columns["found"] = packed_floats([None if each is None else each.median for each in found])
         bounds = [None if each is None or each.interval.is_point else each.interval for each in found]
         columns["low"] = packed_floats([None if each is None else each.lower for each in bounds])
         columns["high"] = packed_floats([None if each is None else each.upper for each in bounds])
         columns["raw"] = packed_floats([None if each is None else each.raw_beside for each in found])
-        guesses = [entry.predicted.get(name) for entry in entries]
+        guesses = [each.predicted.get(name) for each in records]
         for key in ("mean", "lower", "upper"):
             columns[key] = packed_floats([_bound(None if each is None else getattr(each, key)) for each in guesses])
     elif metric.source == "trained":
-        searched = [None if entry.trained is None else finite(entry.trained.values, name) for entry in entries]
-        tested = [_tested(entry, name) for entry in entries]
-        wins = [entry.winner is not None for entry in entries]
+        searched = [None if each.training is None else _finite(each.training.values, name) for each in records]
+        tested = [_tested(each, name) for each in records]
+        wins = [each.winner is not None for each in records]
         triples = list(zip(wins, tested, searched, strict=True))
         # Values on different splits do not compare: a winner without a score on the test split has no value.
         columns["found"] = packed_floats([test[0] if test else None if won else other for won, test, other in triples])
@@ -179,7 +177,7 @@ def _columns(entries: Sequence[Entry], metric: Metric) -> dict[str, Any]:
         columns["high"] = packed_floats([None if one is None or one[1] == one[2] else one[2] for one in tested])
         columns["search"] = packed_floats([other if won else None for won, _, other in triples])
     else:
-        columns["found"] = packed_floats([finite(entry.values, name) for entry in entries])
+        columns["found"] = packed_floats([_finite(each.values, name) for each in records])
     return {key: column for key, column in columns.items() if column is not None}
 
 
@@ -188,10 +186,21 @@ def _bound(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _tested(entry: Entry, name: str) -> tuple[float, float, float] | None:
-    if entry.winner is None or not entry.winner.has(name):
+def _way(record: Record) -> str:
+    """Return the origin of its error in the search, in words; empty for a training and for a table."""
+    return "" if record.training is None else BY.get(record.training.by, "")
+
+
+def _finite(values: Mapping[str, float], name: str) -> float | None:
+    """Return a value, or None where there is none that is finite."""
+    found = values.get(name)
+    return None if found is None or not math.isfinite(found) else float(found)
+
+
+def _tested(record: Record, name: str) -> tuple[float, float, float] | None:
+    if record.winner is None or not record.winner.has(name):
         return None
-    found = entry.winner.estimate(name)
+    found = record.winner.estimate(name)
     return found.value, found.interval.lower, found.interval.upper
 
 
@@ -233,7 +242,7 @@ def _rows(rows: Sequence[Evaluation], places: Mapping[Any, int]) -> dict[str, An
 def _error(row: Evaluation) -> float | None:
     if row.failed:
         return None
-    return _number(row.details["test_error"]) if "test_error" in row.details else finite(row.values, "error")
+    return _number(row.details["test_error"]) if "test_error" in row.details else _finite(row.values, "error")
 
 
 def _number(value: Any) -> float | None:

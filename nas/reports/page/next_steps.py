@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.reports.page.entries import Entry
 from nas.results.front import Front
+from nas.results.records import Record
 from nas.results.run import Run
 from nas.results.run_folder import resume_command
 from nas.results.winner import Winner
@@ -23,12 +23,12 @@ class Step:
     command: str = ""
 
 
-def next_steps(record: Run, front: Front, entries: Sequence[Entry]) -> list[Step]:
+def next_steps(run: Run) -> list[Step]:
     """Return what to do next, the most urgent first; never empty."""
-    folder = shlex.quote(str(record.run_folder))
+    folder, front = shlex.quote(str(run.run_folder)), run.front
     steps = []
-    if not record.is_over and record.table is None:
-        steps.append(Step("The run is not finished. Go on with it.", resume_command(record.run_folder)))
+    if not run.is_over and run.table is None:
+        steps.append(Step("The run is not finished. Go on with it.", resume_command(run.run_folder)))
     if front.nothing_learned:
         steps.append(Step("Nothing was learned, so look at the data and the training first."))
     if front.winners and front.best is None:
@@ -43,15 +43,15 @@ def next_steps(record: Run, front: Front, entries: Sequence[Entry]) -> list[Step
                 f"{front.best.architecture.id}, and it costs less."
             )
         )
-    promising = _promising(front, entries)
-    if promising and record.table is None:
-        ids = " ".join(f"--id {entry.architecture.id}" for entry in promising[:MOST_NAMED])
+    promising = _promising(front, run.records)
+    if promising and run.table is None:
+        ids = " ".join(f"--id {each.architecture.id}" for each in promising[:MOST_NAMED])
         count = "A candidate was" if len(promising) == 1 else f"{len(promising)} candidates were"
         steps.append(
             Step(f"{count} better in the search than every winner, but never retrained.", f"nas retrain {folder} {ids}")
         )
-    poor = {fit.metric: fit for fit in record.fits if fit.verdict}
-    last = {fit.metric: fit for fit in record.fits}
+    poor = {fit.metric: fit for fit in run.fits if fit.verdict}
+    last = {fit.metric: fit for fit in run.fits}
     if any(last[name] is fit for name, fit in poor.items()):
         steps.append(
             Step(
@@ -59,7 +59,7 @@ def next_steps(record: Run, front: Front, entries: Sequence[Entry]) -> list[Step
                 "measuring.initial in the recipe."
             )
         )
-    if record.table is None and any(winner.doubts for winner in front):
+    if run.table is None and any(winner.doubts for winner in front):
         again = "Some winners were measured on a busy machine. Measure them again on a quiet one."
         steps.append(Step(again, f"nas drift {folder}"))
     if not front.winners and not steps:
@@ -93,35 +93,35 @@ def _cheapest_equal(front: Front) -> Winner | None:
     return min(cheaper, key=lambda winner: winner.value(name), default=None)
 
 
-def _promising(front: Front, entries: Sequence[Entry]) -> list[Entry]:
+def _promising(front: Front, records: Sequence[Record]) -> list[Record]:
     """Return candidates with a lower error in the search than every winner had, lowest first, within the limits."""
     name = front.quality.name
     found = [
-        (entry.trained.values[name], place)
-        for place, entry in enumerate(entries)
-        if entry.trained is not None and name in entry.trained.values and entry.trained.reached_full_fidelity
+        (each.training.values[name], place)
+        for place, each in enumerate(records)
+        if each.training is not None and name in each.training.values and each.training.reached_full_fidelity
     ]
-    winners = [value for value, place in found if entries[place].winner is not None]
+    winners = [value for value, place in found if records[place].winner is not None]
     if not winners:
         return []
     better = [
         (value, place)
         for value, place in found
-        if entries[place].winner is None
+        if records[place].winner is None
         and value < min(winners)
-        and entries[place].outcome != "failed"
-        and all(_may_hold(entries[place], limit.metric.name, limit.value) for limit in front.limits)
+        and records[place].outcome != "failed"
+        and all(_may_hold(records[place], limit.metric.name, limit.value) for limit in front.limits)
     ]
-    return [entries[place] for _, place in sorted(better)]
+    return [records[place] for _, place in sorted(better)]
 
 
-def _may_hold(entry: Entry, name: str, most: float) -> bool:
+def _may_hold(record: Record, name: str, most: float) -> bool:
     """Return True if what is known of an architecture keeps a limit: its upper bound, or its value."""
-    if name in entry.measurements:
-        return entry.measurements[name].interval.upper <= most
-    if name in entry.predicted:
-        return entry.predicted[name].limit <= most
-    value = entry.values.get(name)
-    if value is None and entry.trained is not None:
-        value = entry.trained.values.get(name)
+    if name in record.measurements:
+        return record.measurements[name].interval.upper <= most
+    if name in record.predicted:
+        return record.predicted[name].limit <= most
+    value = record.values.get(name)
+    if value is None and record.training is not None:
+        value = record.training.values.get(name)
     return value is not None and value <= most

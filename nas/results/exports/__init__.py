@@ -1,4 +1,4 @@
 """A run in the forms of other tools: tidy tables, Optuna studies, MLflow runs and TensorBoard events.
 
-``records`` holds what a run knows of each architecture; each other module writes it in one form.
+Each module writes the records of a run, see ``nas.results.records``, in one form.
 """

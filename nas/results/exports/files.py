@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import RecipeError
-from nas.results.exports.records import records_of
 from nas.results.exports.tidy import Cell, document_of, table_of
 from nas.storage.journal import JOURNAL, RECIPE, write_aside
 
@@ -25,7 +24,7 @@ FOLDERS_OF_THE_RUN = ("winners", "retrained", "seeds", "checkpoints", "solved")
 
 def csv_bytes(run: Run) -> bytes:
     """Return a run's table as CSV in UTF-8: ``true`` and ``false``, and empty cells for what is unknown."""
-    columns, rows = table_of(run, records_of(run))
+    columns, rows = table_of(run, run.records)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.name for column in columns])
@@ -41,7 +40,7 @@ def _csv_cell(cell: Cell) -> object:
 
 def json_bytes(run: Run) -> bytes:
     """Return a run as JSON: each architecture with its intervals, bounds and reasons."""
-    return (json.dumps(document_of(run, records_of(run)), indent=1, allow_nan=False) + "\n").encode()
+    return (json.dumps(document_of(run, run.records), indent=1, allow_nan=False) + "\n").encode()
 
 
 def parquet_bytes(run: Run) -> bytes:
@@ -49,7 +48,7 @@ def parquet_bytes(run: Run) -> bytes:
     import pyarrow
     from pyarrow import parquet
 
-    columns, rows = table_of(run, records_of(run))
+    columns, rows = table_of(run, run.records)
     arrays, fields = [], []
     for column in columns:
         array = pyarrow.array(*_parquet_cells([row[column.name] for row in rows]))

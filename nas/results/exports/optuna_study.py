@@ -21,8 +21,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.errors import RecipeError
-from nas.results.exports.records import ArchitectureRecord, records_of
 from nas.results.exports.tidy import CHOICE, row_of
+from nas.results.records import Record
 from nas.space.architecture import Option
 from nas.storage.scratch import temporary_folder
 from nas.values.metric import METRICS
@@ -74,8 +74,8 @@ def storage_bytes(run: Run, ending: str) -> tuple[bytes, list[Study]]:
 
 def studies_of(run: Run) -> list[Study]:
     """Return the study of all candidates, and that of the winners, which is left out where there are none."""
-    records = records_of(run)
-    evaluated = [record for record in records if record.was_evaluated]
+    records = run.records
+    evaluated = [record for record in records if record.evaluation is not None]
     options = _options(records)
     moments = _moments(run)
     trials = [_trial(run, record, options, moments) for record in evaluated]
@@ -88,7 +88,7 @@ def studies_of(run: Run) -> list[Study]:
     return found
 
 
-def _options(records: Sequence[ArchitectureRecord]) -> dict[str, list[Option]]:
+def _options(records: Sequence[Record]) -> dict[str, list[Option]]:
     """Return the options of each choice that the run met, in order: Optuna wants the same list for all trials."""
     found: dict[str, dict[Option, None]] = {}
     for record in records:
@@ -105,7 +105,7 @@ def _ordered(options: list[Option]) -> list[Option]:
 
 
 def _trial(
-    run: Run, record: ArchitectureRecord, options: dict[str, list[Option]], moments: Sequence[datetime.datetime]
+    run: Run, record: Record, options: dict[str, list[Option]], moments: Sequence[datetime.datetime]
 ) -> FrozenTrial | None:
     """Return a candidate as a trial: whole, stopped or failed; None for one that lacks the value of an objective."""
     names = [objective.metric.name for objective in run.objectives]
@@ -120,7 +120,7 @@ def _trial(
 
 
 def _winner_trial(
-    run: Run, record: ArchitectureRecord, options: dict[str, list[Option]], moments: Sequence[datetime.datetime]
+    run: Run, record: Record, options: dict[str, list[Option]], moments: Sequence[datetime.datetime]
 ) -> FrozenTrial | None:
     winner = record.winner
     assert winner is not None
@@ -135,7 +135,7 @@ def _winner_trial(
 
 def _made(
     run: Run,
-    record: ArchitectureRecord,
+    record: Record,
     options: dict[str, list[Option]],
     moments: Sequence[datetime.datetime],
     state: TrialState,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nas.results.exports.records import ArchitectureRecord
+from nas.results.records import Record
 from nas.values.error_words import ErrorWords
 from nas.values.metric import METRICS, TRAINED
 from nas.values.objective import Limit
@@ -50,7 +50,7 @@ LAST = (
 )
 
 
-def table_of(run: Run, records: Sequence[ArchitectureRecord]) -> tuple[list[Column], list[dict[str, Cell]]]:
+def table_of(run: Run, records: Sequence[Record]) -> tuple[list[Column], list[dict[str, Cell]]]:
     """Return the columns of a table, and a row for each record; a cell that is not known is None.
 
     The columns depend on what the run has: a choice, a metric or a failure that no row has gets none.
@@ -64,7 +64,7 @@ def table_of(run: Run, records: Sequence[ArchitectureRecord]) -> tuple[list[Colu
     return columns, [{column.name: row.get(column.name) for column in columns} for row in rows]
 
 
-def row_of(record: ArchitectureRecord, limits: Iterable[Limit]) -> dict[str, Cell]:
+def row_of(record: Record, limits: Iterable[Limit]) -> dict[str, Cell]:
     """Return what is known of an architecture as one flat row; what is unknown is left out."""
     winner, standing, failure, details = record.winner, record.standing, record.failure, record.details
     row: dict[str, Cell] = {
@@ -78,13 +78,13 @@ def row_of(record: ArchitectureRecord, limits: Iterable[Limit]) -> dict[str, Cel
         "barely_ahead_of": " ".join(standing.barely_ahead_of) if standing else None,
         **{f"{CHOICE}{name}": option for name, option in record.architecture.items()},
         **_values(record),
-        "evaluated_by": str(details.get("by", "train")) if record.was_evaluated and details else None,
+        "evaluated_by": record.evaluation.by if record.evaluation is not None and details else None,
         "epochs": details.get("epochs"),
         "training_s": details.get("seconds"),
         "stopped_early": record.was_stopped if details else None,
         "failure_kind": failure.kind if failure else None,
         "failure": failure.reason if failure else None,
-        "doubts": "; ".join(dict.fromkeys(flag for m in record.measurements.values() for flag in m.flags)) or None,
+        "doubts": "; ".join(record.doubts) or None,
         "bundle": winner.folder or None if winner else None,
     }
     return {name: value for name, value in row.items() if value not in (None, "") and is_known(value)}
@@ -95,7 +95,7 @@ def is_known(value: object) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _values(record: ArchitectureRecord) -> dict[str, Cell]:
+def _values(record: Record) -> dict[str, Cell]:
     """Return trained, tested, measured, predicted and counted values, each kind under a name of its own."""
     found: dict[str, Cell] = {}
     for name, value in record.values.items():
@@ -114,7 +114,7 @@ def _values(record: ArchitectureRecord) -> dict[str, Cell]:
         if not measurement.interval.is_point:
             interval = measurement.interval
             found |= {f"{name}_lower_95": interval.lower, f"{name}_upper_95": interval.upper}
-    for name, guess in record.predicted.items():
+    for name, guess in record.foreseen.items():
         found[f"predicted_{name}"] = guess.mean
         found |= {f"predicted_{name}_lower_90": guess.lower, f"predicted_{name}_upper_90": guess.upper}
     return found
@@ -163,7 +163,7 @@ def _column(name: str, words: ErrorWords) -> Column:
     return Column(name, "fraction" if is_share else known.unit, f"{start}{title}, {where}")
 
 
-def document_of(run: Run, records: Sequence[ArchitectureRecord]) -> dict[str, Any]:
+def document_of(run: Run, records: Sequence[Record]) -> dict[str, Any]:
     """Return a run as one JSON document: about the run, and each architecture with its intervals."""
     return {
         "run": run.name,
@@ -180,7 +180,7 @@ def document_of(run: Run, records: Sequence[ArchitectureRecord]) -> dict[str, An
     }
 
 
-def _entry(record: ArchitectureRecord, limits: Iterable[Limit]) -> dict[str, Any]:
+def _entry(record: Record, limits: Iterable[Limit]) -> dict[str, Any]:
     winner, failure = record.winner, record.failure
     row = row_of(record, limits)
     told = {column.name: row.get(column.name) for column in (*FIRST, *LAST)}
@@ -197,7 +197,7 @@ def _entry(record: ArchitectureRecord, limits: Iterable[Limit]) -> dict[str, Any
                 "limit_95": _finite(p.limit),
                 "known": p.known,
             }
-            for name, p in record.predicted.items()
+            for name, p in record.foreseen.items()
         },
         "counted": _of_source(record.values, "counted"),
         "modelled": _of_source(record.values, "modelled"),

@@ -172,8 +172,15 @@ def _rows(solved: Solved, ranges: bool = True) -> list[list[str]]:
         row += [_cost_text(point, cost, ranges) for cost in shown_costs]
         if solved.limits:
             row.append("met" if point.meets(solved.limits) else "probably met")
-        rows.append([*row, *([] if solved.table else [point.folder or NO_MODEL])])
+        rows.append([*row, *([] if solved.table else [_model_text(point)])])
     return rows
+
+
+def _model_text(point: SolvedPoint) -> str:
+    """Return where the model of a point lies, and its test error: it was trained longer than the candidate."""
+    if not point.folder or point.winner is None:
+        return NO_MODEL
+    return f"{point.folder} ({point.words.text(point.winner.test_error)} on the test)"
 
 
 def _cost_text(point: SolvedPoint, cost: Metric, ranges: bool) -> str:

@@ -154,10 +154,9 @@ def unmet_of(
             continue
         value, lowest = min(judged, key=lambda each: (each[0], each[1].architecture.id))
         if not limit.holds(value):
-            found, _ = limit.metric.format_apart(value, limit.value)
             told.append(
-                f"No candidate meets {limit_text(limit)}: the lowest value is {found}, of {lowest.architecture.id} "
-                f"({lowest.architecture.short})."
+                f"No candidate meets {limit_text(limit)}: the lowest is {_judged_text(lowest, limit, value)}, of "
+                f"{lowest.architecture.id} ({lowest.architecture.short})."
             )
     if not told:
         told.append(f"No candidate meets all of {', '.join(map(limit_text, limits))} together.")
@@ -171,3 +170,11 @@ def unmet_of(
         return tuple(told), None
     told.append(f"The nearest candidate is {nearest.architecture.id}, which exceeds {excesses}.")
     return tuple(told), nearest
+
+
+def _judged_text(point: SolvedPoint, limit: Limit, judged: float) -> str:
+    """Return a point's value, and the bound that a limit is judged by if that is another: ``2 ms (up to 3 ms)``."""
+    name, bound = limit.metric.name, limit.metric.format_apart(judged, limit.value)[0]
+    value = limit.metric.format(point.value(name))
+    source = ", as predicted" if point.source(name) == "predicted" else ""
+    return f"{bound}{source}" if point.value(name) == judged else f"{value} (up to {bound}{source})"

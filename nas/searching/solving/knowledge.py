@@ -69,13 +69,12 @@ class Knowledge:
         self.candidates = tuple(row for row in ended if self.part(row.architecture) not in self.failed)
 
     def _take_own(self, rows: Iterable[Evaluation], ended: Sequence[Evaluation]) -> None:
-        """Take in what the run itself knows of its target. Winners were measured by further metrics."""
+        """Take in what the run itself knows of its target. The final measurements of winners are its last ones."""
         taken = [row for row in rows if row.stage == "measure"]
         self.add(taken)
         self.searched = frozenset(name for row in (*taken, *ended) for name in (*row.measurements, *row.predicted))
         for winner in self._winners.values():
-            known = self.measured.setdefault(self.part(winner.architecture), {})
-            known |= {name: found for name, found in winner.measurements.items() if name not in known}
+            self.measured.setdefault(self.part(winner.architecture), {}).update(winner.measurements)
         for row in ended:
             self._predicted[self.part(row.architecture)] = dict(row.predicted)
 
@@ -136,8 +135,10 @@ class Knowledge:
         return [self._point(row) for row in self.candidates if self.part(row.architecture) not in self.failed]
 
     def _point(self, row: Evaluation) -> SolvedPoint:
-        part = self.part(row.architecture)
+        part, winner = self.part(row.architecture), self._winner_of(row.architecture)
         measured = self.measured.get(part, {})
+        if winner is not None and self.is_on_its_target:  # another winner may share the part, and come after it
+            measured = {**measured, **winner.measurements}
         counted = {name: value for name, value in row.values.items() if name not in TRAINED}
         if not self._keeps_modelled:
             counted = {name: value for name, value in counted.items() if name not in MODELLED}
@@ -148,7 +149,7 @@ class Knowledge:
             counted=counted | dict(self._counted.get(part, {})),
             measurements=measured,
             predicted={name: guess for name, guess in predicted.items() if name not in measured},
-            winner=self._winner_of(row.architecture),
+            winner=winner,
             words=self._words,
         )
 

@@ -18,7 +18,7 @@ from nas.storage.journal_rows import Cost, TurnedAway
 
 
 def course(run: Run, reference: Any = None) -> dict[str, Any]:
-    return course_of(run, known_of(run.rows), reference)
+    return course_of(run, known_of(run.records), reference)
 
 
 ROWS = [

@@ -11,6 +11,7 @@ from run_record_example import example_record
 from nas.reports.analysis.devices import Side, comparison_of, front_moved
 from nas.reports.analysis.known import known_of
 from nas.reports.analysis.runs import groups_of, labels_of, runs_of
+from nas.results.records import records_of
 from nas.results.run import Run
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation
@@ -29,7 +30,7 @@ def rows_here() -> list[Evaluation]:
 
 
 def side(label: str, rows: list[Evaluation]) -> Side:
-    return Side(label, known_of(rows))
+    return Side(label, known_of(records_of(rows)))
 
 
 def there(values: dict[int, float]) -> Side:
@@ -103,7 +104,7 @@ def board_run(name: str = "board") -> Run:
 
 
 def compared(*runs: Run) -> dict[str, object]:
-    return runs_of(runs, labels_of(runs), [known_of(run.rows) for run in runs])
+    return runs_of(runs, labels_of(runs), [known_of(run.records) for run in runs])
 
 
 class TestRuns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from made_rows import failed, measured, trained
 
 from nas.reports.analysis.known import input_size_of, known_of, trainings_of
+from nas.results.records import records_of
 from nas.space.architecture import Architecture
 from nas.values.evaluation import FOR_ANY, TRAINED_AS, Evaluation
 
@@ -15,7 +16,7 @@ def test_measured_values_take_the_place_of_predicted_ones() -> None:
         trained({"a": 2}, 0.3, predicted={"latency_ms": 4.0}),
         measured({"a": 1}, latency_ms=2.5),
     ]
-    known = known_of(rows)
+    known = known_of(records_of(rows))
     first, second = known[Architecture({"a": 1})], known[Architecture({"a": 2})]
     assert (first.values, first.predicted) == ({"error": 0.2, "params": 10.0, "latency_ms": 2.5}, frozenset())
     assert (second.values["latency_ms"], second.predicted) == (4.0, {"latency_ms"})
@@ -23,7 +24,7 @@ def test_measured_values_take_the_place_of_predicted_ones() -> None:
 
 def test_a_stopped_training_has_no_error_but_its_counts() -> None:
     row = trained({"a": 1}, 0.2, details={"stopped_early": True}, params=10.0)
-    assert known_of([row])[Architecture({"a": 1})].values == {"params": 10.0}
+    assert known_of(records_of([row]))[Architecture({"a": 1})].values == {"params": 10.0}
 
 
 def test_architectures_that_differ_in_training_alone_share_measurements() -> None:
@@ -31,12 +32,12 @@ def test_architectures_that_differ_in_training_alone_share_measurements() -> Non
     row = Evaluation(
         "measure", row.architecture, 0, measurements=row.measurements, details={FOR_ANY: ["learning_rate"]}
     )
-    known = known_of([row, trained({"a": 1, "learning_rate": 0.2}, 0.4)])
+    known = known_of(records_of([row, trained({"a": 1, "learning_rate": 0.2}, 0.4)]))
     assert known[Architecture({"a": 1, "learning_rate": 0.2})].values == {"error": 0.4, "latency_ms": 2.0}
 
 
 def test_failed_rows_tell_nothing() -> None:
-    assert known_of([failed({"a": 1})]) == {}
+    assert known_of(records_of([failed({"a": 1})])) == {}
 
 
 def test_trainings_stand_in_the_order_of_their_ends() -> None:

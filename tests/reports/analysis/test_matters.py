@@ -24,7 +24,7 @@ def architectures(count: int, seed: int = 0) -> list[Architecture]:
 
 
 def matters(run: Run) -> dict[str, object]:
-    return matters_of(run, list(known_of(run.rows).values()))
+    return matters_of(run, list(known_of(run.records).values()))
 
 
 class TestTable:
