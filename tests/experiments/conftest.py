@@ -12,6 +12,13 @@ from experiments.table_search.study import study_of
 from nas.tables.table import Table, read_table
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of experiments are slow tests: what users run does not depend on them."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("slow")
+
+
 @pytest.fixture(name="path")
 def table_file(tmp_path: Path) -> Path:
     """The made-up table as a file."""
