@@ -178,9 +178,7 @@ class TestRoom:
         assert first in entries()
         assert second not in entries()
 
-    def test_those_that_a_search_uses_stay(
-        self, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_those_that_a_search_uses_stay(self, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A search sends its workers the path alone, and they open the file later. Killed users are forgotten."""
         monkeypatch.setenv("NAS_CACHE_GIB", str(1.5 * 24 * 3 * SIZE * SIZE / 2**30))
         used = load(photos)
