@@ -16,7 +16,7 @@ import numpy as np
 from experiments.search_tasks import BoolArray, FloatArray, IntArray, Networks, TableTask
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.description import Describer
-from nas.space.listed.listing import HasListing
+from nas.space.listing import HasListing
 from nas.space.search_space import SearchSpace, is_active, settle
 from nas.tables.table_prior import TablePrior
 from nas.values.pareto import non_dominated

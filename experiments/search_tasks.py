@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from nas.errors import RecipeError
 from nas.space.architecture import Architecture
-from nas.space.listed.listing import HasListing
+from nas.space.listing import HasListing
 from nas.space.search_space import HasCanonical, SearchSpace
 from nas.tables.table import Table
 from nas.values.pareto import hypervolume

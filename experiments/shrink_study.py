@@ -44,7 +44,7 @@ from nas.errors import CandidateError
 from nas.formats.export import export_onnx
 from nas.hardware.benchmarking import DeviceBench
 from nas.hardware.latency_rounds import BenchSettings
-from nas.searching.shrinking.shrinking import shrinking_values
+from nas.searching.shrinking import shrinking_values
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.batches import in_order

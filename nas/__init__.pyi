@@ -1,10 +1,10 @@
 """The public names of ``nas`` and their homes: the one list, which ``__init__.py`` and type checkers read."""
 
 from nas.bundles.agreement import Agreement as Agreement
+from nas.bundles.changes import Moved as Moved
 from nas.bundles.drifting import Drift as Drift, DriftedWinner as DriftedWinner, drift as drift
 from nas.bundles.exporting import ExportedForm as ExportedForm, export_bundle as export_bundle
 from nas.bundles.measuring import Effort as Effort
-from nas.bundles.moved import Moved as Moved
 from nas.bundles.verifying import Check as Check, VerifiedBundle as VerifiedBundle, verify_bundle as verify_bundle
 from nas.errors import (
     CandidateError as CandidateError,
@@ -33,7 +33,7 @@ from nas.hardware.machine import (
     usable_memory_bytes as usable_memory_bytes,
 )
 from nas.hardware.measuring import vary_constant_weights as vary_constant_weights
-from nas.hardware.on_request.models import compare as compare, measure as measure
+from nas.hardware.model_measuring import compare as compare, measure as measure
 from nas.hardware.runtimes.environments import Environment as Environment
 from nas.hardware.runtimes.runtime import (
     Deployed as Deployed,
@@ -70,9 +70,9 @@ from nas.results.front import Front as Front
 from nas.results.run import Run as Run
 from nas.results.run_folder import load_run as load_run
 from nas.results.seeds import Earlier as Earlier, OverSeeds as OverSeeds
-from nas.results.solved.solved import Solved as Solved, SolvedPoint as SolvedPoint
+from nas.results.solved import Solved as Solved, SolvedPoint as SolvedPoint
 from nas.results.winner import Winner as Winner
-from nas.searching.afterwards.retrain import retrain as retrain
+from nas.searching.later_retraining.retrain import retrain as retrain
 from nas.searching.proposer import (
     EXPECTED as EXPECTED,
     SECONDS as SECONDS,
@@ -87,8 +87,8 @@ from nas.searching.resolving import Instruments as Instruments, source_of as sou
 from nas.searching.run import resume as resume, search as search
 from nas.searching.screening import Verdict as Verdict
 from nas.searching.selection import spread_over_front as spread_over_front
-from nas.searching.shrinking.shrinking import shrink as shrink
-from nas.searching.solving.named import measure_run as measure_run
+from nas.searching.shrinking import shrink as shrink
+from nas.searching.solving.chosen_models import measure_run as measure_run
 from nas.searching.solving.solve import solve as solve
 from nas.space.architecture import Architecture as Architecture, Choice as Choice, Option as Option
 from nas.space.description import (
@@ -99,8 +99,8 @@ from nas.space.description import (
     LayerGroup as LayerGroup,
 )
 from nas.space.layer import Layer as Layer, total_macs as total_macs, total_params as total_params
-from nas.space.listed.listing import HasListing as HasListing, HasNumbers as HasNumbers, Listing as Listing
-from nas.space.listed.name_parts import is_of_names as is_of_names, part_columns as part_columns
+from nas.space.listing import HasListing as HasListing, HasNumbers as HasNumbers, Listing as Listing
+from nas.space.name_parts import is_of_names as is_of_names, part_columns as part_columns
 from nas.space.own_code import own_code as own_code
 from nas.space.parts.encoding import decode as decode, encode as encode
 from nas.space.parts.known_values import HasKnown as HasKnown

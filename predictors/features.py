@@ -17,7 +17,7 @@ from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import MIN_SAMPLES, Batch, FloatArray
 from nas.space.architecture import Architecture, Choice
 from nas.space.description import QUANTITIES, Describer, Descriptions, IntArray, LayerGroup
-from nas.space.listed.name_parts import is_of_names, part_columns
+from nas.space.name_parts import is_of_names, part_columns
 from nas.space.search_space import HasCanonical
 
 _KEPT_VARIANCE = 1 - 1e-5

@@ -15,8 +15,8 @@ import torch
 
 from nas.storage.home import home
 from nas.tasks.batches import in_order
-from nas.tasks.sent.parcels import FOLDER
 from nas.tasks.task import Task
+from nas.tasks.transfer.parcels import FOLDER
 
 MEETING = "NAS_TEST_MEETING"
 """The environment variable that names a folder which all processes see."""

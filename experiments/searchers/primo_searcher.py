@@ -22,7 +22,7 @@ from experiments.searchers.searcher import SHORT_PATIENCE, Patience, random_arch
 from nas.errors import RecipeError
 from nas.line_process import LineProcess
 from nas.space.architecture import Architecture
-from nas.space.listed.listing import HasListing
+from nas.space.listing import HasListing
 
 CONFIDENCE = 0.75
 """How far PriMO trusts a prior, from 0 to 1."""

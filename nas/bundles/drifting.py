@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, final
 
+from nas.bundles.changes import Moved, change_text, differences, moved_between
 from nas.bundles.finding import read_bundle
 from nas.bundles.measuring import Effort
-from nas.bundles.moved import Moved, change_text, differences, moved_between
 from nas.bundles.sources import GivenSpace, Source
 from nas.bundles.verifying import deployed_model
 from nas.errors import CandidateError, JournalError, NasError, RecipeError

@@ -19,8 +19,8 @@ from nas.progress import Progress
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.bundle import ABOUT, Bundle
 from nas.results.bundled.manifest import changes_in, files_in, has_manifest
-from nas.results.bundled.places import made_aside
 from nas.results.bundled.samples import SAMPLES
+from nas.results.bundled.unfinished import made_aside
 from nas.results.bundled.writing import read_measured, write_about
 from nas.signals import stopping
 from nas.storage.scratch import temporary_folder

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from nas.bundles.agreement import Agreement
+from nas.bundles.changes import Moved, differences, is_same_place, moved_between
 from nas.bundles.exporting import FORM
 from nas.bundles.finding import find_bundle
 from nas.bundles.measuring import Effort
-from nas.bundles.moved import Moved, differences, is_same_place, moved_between
 from nas.bundles.sources import ONNX, GivenSpace, Source, outputs_in_torch
 from nas.errors import CandidateError, NasError, TargetError
 from nas.formats.onnx_session import outputs_of

@@ -176,7 +176,7 @@ def _measure_run(
 ) -> None:
     from nas.reports.progress_display import choose_progress
     from nas.results.run_folder import check_run_folder, read_run
-    from nas.searching.solving.named import NamedRequest, measure_named
+    from nas.searching.solving.chosen_models import NamedRequest, measure_named
 
     check_run_folder(run, RUNS)
     wanted = NamedRequest(names, asked.metrics, target, out, asked.request.settings, fresh, trust, seed)

@@ -31,7 +31,7 @@ def print_files(found: Sequence[MeasuredFile], compared: Sequence[str], as_json:
     from rich.console import Console
 
     from nas.errors import CandidateError
-    from nas.hardware.on_request.models import comparisons_of
+    from nas.hardware.model_measuring import comparisons_of
     from nas.reports.console import print_measured
 
     comparisons = comparisons_of([(str(each.path), each.outcome) for each in found], compared)
@@ -54,7 +54,7 @@ def print_architectures(
 
     from nas.errors import CandidateError
     from nas.hardware.bench import Outcome
-    from nas.hardware.on_request.models import comparisons_of
+    from nas.hardware.model_measuring import comparisons_of
 
     outcomes: list[tuple[str, Outcome]] = [
         (row.architecture.id, dict(row.measurements) if row.failure is None else CandidateError("", "")) for row in rows

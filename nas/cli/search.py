@@ -123,7 +123,7 @@ def shrink(
         "name": name,
     }
     from nas.recipe.toml_text import apply_overrides
-    from nas.searching.shrinking.shrinking import shrinking_values
+    from nas.searching.shrinking import shrinking_values
 
     values = apply_overrides({}, [*_overrides(flags), *(set_ or [])], _note)
     front = _begin(shrinking_values(values, parent, weights), runs, dry_run, as_json)

@@ -9,9 +9,9 @@ from typing import Any, Protocol, final
 from nas.errors import DataError
 from nas.storage.home import home
 from nas.tasks.data_source import DataSource
-from nas.tasks.sent.packing import packed, unpacked
-from nas.tasks.sent.parcels import Parcel, parcel_of, part_of, stored
 from nas.tasks.task import Task
+from nas.tasks.transfer.packing import packed, unpacked
+from nas.tasks.transfer.parcels import Parcel, parcel_of, part_of, stored
 
 SHARED_FROM = 2**26
 """Data that take so many bytes of memory are shared by all processes of a machine, instead of loaded by each."""

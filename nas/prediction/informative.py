@@ -17,7 +17,7 @@ import numpy.typing as npt
 from nas.prediction.one_thread import one_thread
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.space.listed.name_parts import is_of_names
+from nas.space.name_parts import is_of_names
 from nas.space.parts.encoding import encode
 
 FloatArray = npt.NDArray[np.float64]

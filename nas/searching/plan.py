@@ -6,8 +6,8 @@ import numpy as np
 
 from nas.errors import CandidateError
 from nas.progress import duration_text
-from nas.searching.given.training_defaults import defaults_told
 from nas.searching.state import RunState
+from nas.searching.user_inputs.training_defaults import defaults_told
 from nas.space.architecture import Architecture
 from nas.space.search_space import sample
 from nas.training.pace import epoch_seconds

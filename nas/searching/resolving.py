@@ -22,19 +22,19 @@ from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
 from nas.searching.beliefs import measured_metrics
-from nas.searching.given.default_space import check_suits, with_default_space
-from nas.searching.given.inputs import check_inputs
-from nas.searching.given.metrics import check_error_alone, check_has_layers, check_metrics
-from nas.searching.given.objects import GivenSpace, GivenTraining, check_given, function_of
-from nas.searching.given.parents import check_parent
-from nas.searching.given.places_to_train import check_execution, check_gpus
-from nas.searching.given.teachers import Teacher, teacher_of
-from nas.searching.given.training_choices import check_training, with_training_choices
-from nas.searching.given.training_defaults import defaults_told, with_training_defaults
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
 from nas.searching.precisions.measuring import InOwnPrecision
 from nas.searching.proposer import SAMPLER_ARGUMENTS, Beforehand, load_sampler, make_sampler
+from nas.searching.user_inputs.default_space import check_suits, with_default_space
+from nas.searching.user_inputs.metrics import check_error_alone, check_has_layers, check_metrics
+from nas.searching.user_inputs.objects import GivenSpace, GivenTraining, check_given, function_of
+from nas.searching.user_inputs.parents import check_parent
+from nas.searching.user_inputs.places_to_train import check_execution, check_gpus
+from nas.searching.user_inputs.preparations import check_inputs
+from nas.searching.user_inputs.teachers import Teacher, teacher_of
+from nas.searching.user_inputs.training_choices import check_training, with_training_choices
+from nas.searching.user_inputs.training_defaults import defaults_told, with_training_defaults
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookApart, LookHere

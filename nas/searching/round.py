@@ -17,9 +17,9 @@ from nas.searching.evaluating.stopping import Stopping
 from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Beforehand, Prior, Proposal, Proposer
+from nas.searching.sampler_feedback import known_before, known_costs, told
 from nas.searching.selection import front_candidates, worth_measuring
 from nas.searching.state import RunState
-from nas.searching.telling import known_before, known_costs, told
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import parents_space
 from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway

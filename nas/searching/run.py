@@ -26,9 +26,6 @@ from nas.searching.evaluating.evaluators import evaluator_of, prior_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
-from nas.searching.given.circumstances import check_recipe, check_same, recipe_then
-from nas.searching.given.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
-from nas.searching.given.training_defaults import with_training_defaults
 from nas.searching.plan import has_time_for_round, tell_plan, tell_what_is_left
 from nas.searching.resolving import (
     Clock,
@@ -40,6 +37,9 @@ from nas.searching.resolving import (
 )
 from nas.searching.round import measure_front, measure_round, train_round
 from nas.searching.state import RunState
+from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
+from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
+from nas.searching.user_inputs.training_defaults import with_training_defaults
 from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.retraining import Retraining
 from nas.searching.winners.table_winners import TableWinners

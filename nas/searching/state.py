@@ -16,8 +16,8 @@ from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.results.search_cost import SEARCH, WINNERS, SearchCost
 from nas.searching.beliefs import Beliefs
-from nas.searching.planning.schedule import MEASURING, Schedule
 from nas.searching.resolving import Resolved
+from nas.searching.schedule import MEASURING, Schedule
 from nas.searching.screening import Screening
 from nas.space.architecture import Architecture
 from nas.storage.journal import Journal

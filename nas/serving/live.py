@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from nas.hardware.machine import free_memory_bytes, usable_cores
+from nas.reports.analysis.architecture_values import known_of, trainings_of
 from nas.reports.analysis.course import limits_by_objective, objectives_of, points_of
 from nas.reports.analysis.growth import growth, reference_point
-from nas.reports.analysis.known import known_of, trainings_of
 from nas.reports.report import headline
 from nas.results.run import Run
 from nas.values.evaluation import Evaluation

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nas.errors import CandidateError, SpaceError
 from nas.space.architecture import Architecture
 from nas.space.layer import Layer, fault_of
-from nas.space.listed.listing import HasListing, HasNumbers
+from nas.space.listing import HasListing, HasNumbers
 from nas.space.parts.training_parts import PRECISION
 from nas.space.search_space import HasCanonical, HasLayers, SearchSpace, canonical_values, sample
 

@@ -15,7 +15,7 @@ import numpy as np
 from nas.errors import NasError, RecipeError, SpaceError, raised_text
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
-from nas.space.listed.listing import HasListing
+from nas.space.listing import HasListing
 from nas.space.own_code import own_code
 from nas.space.plug_ins import check_options, load_plug_in, parameters_of
 from nas.space.rules import GROUP, check_accepts, check_space, check_space_class

@@ -16,7 +16,7 @@ from nas.errors import CandidateError, SpaceError, raised_text
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.layer import Layer
-from nas.space.listed.listing import HasNumbers
+from nas.space.listing import HasNumbers
 from nas.space.own_code import own_code
 from nas.space.parts.own_inputs import signature_of
 from nas.space.search_space import HasLayers, SearchSpace, ends

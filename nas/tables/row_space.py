@@ -13,7 +13,7 @@ import numpy as np
 from nas.errors import RecipeError, SpaceError, did_you_mean
 from nas.space.architecture import MOST_NAMES, MOST_OPTIONS, Architecture, Choice, Option
 from nas.space.layer import Layer
-from nas.space.listed.listing import Listing
+from nas.space.listing import Listing
 from nas.tables.table_file import FloatArray, numbers_in, read_cells
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ import torch
 from nas.errors import CandidateError, RecipeError
 from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
+from nas.tasks.folds import check_folds
 from nas.tasks.task import Task
-from nas.tasks.views.folds import check_folds
 from nas.training.averaging import AveragedState
-from nas.training.checkpoints.checkpoint import Checkpoint
+from nas.training.checkpoint import Checkpoint
+from nas.training.head_features import head_alone
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
 from nas.training.settings import TrainingSettings
-from nas.training.tuning.features import head_alone
 
 
 def check_settings(settings: TrainingSettings, task: Task) -> None:

@@ -18,9 +18,9 @@ from nas.space.search_space import SearchSpace
 from nas.space.torch_settings import torch_with
 from nas.space.tracing import build_checked
 from nas.tasks.data_source import DataSource
+from nas.tasks.folds import folds_of
 from nas.tasks.task import Task
-from nas.tasks.views.folds import folds_of
-from nas.training.checkpoints.checkpoint import CHECKPOINT, Checkpoint
+from nas.training.checkpoint import CHECKPOINT, Checkpoint
 from nas.training.inheriting import Inheritance
 from nas.training.modules import device_named, metrics_on, move
 from nas.training.settings import TrainingSettings, further_seed

@@ -19,7 +19,7 @@ from scipy import linalg, optimize
 from nas.prediction.one_thread import one_thread
 from nas.prediction.predictor import FloatArray
 from nas.space.description import Describer
-from nas.space.listed.listing import HasNumbers
+from nas.space.listing import HasNumbers
 from predictors.conformal import split_folds
 from predictors.processes.kernel import FloatingArray, Hyperparameters, Inputs, Products, hypotheses
 

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from nas.prediction.predictor import BoolArray, FloatArray, batch_of
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
-from nas.space.listed.listing import HasListing
+from nas.space.listing import HasListing
 from nas.space.search_space import HasLayers, count, enumerate_space, neighbours, sample
 from nas.values.pareto import IntArray
 from predictors.features import feature_map

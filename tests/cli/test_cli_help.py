@@ -12,7 +12,7 @@ from commands import environment
 from in_process import printed, refused
 
 from nas.space.plug_ins import plug_in_names
-from nas.tasks.images.known import DATA_SETS
+from nas.tasks.images.well_known import DATA_SETS
 
 HEAVY = (
     *("torch", "ray", "optuna", "plotly", "onnxruntime", "sklearn", "scipy", "torchvision", "timm", "pandas"),

@@ -10,7 +10,7 @@ from in_process import printed
 
 from nas.cli.plug_in_summaries import first_sentence, plug_in_summaries
 from nas.space.plug_ins import plug_in_names
-from nas.tasks.images.known import DATA_SETS
+from nas.tasks.images.well_known import DATA_SETS
 from nas.values.metric import METRICS
 
 GROUPS = ("nas.search_spaces", "nas.predictors", "nas.samplers", "nas.runtimes")

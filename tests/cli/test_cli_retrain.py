@@ -22,7 +22,7 @@ def test_options_reach_the_function(
         asked.update(options, run=run)
         return example_record().front
 
-    monkeypatch.setattr("nas.searching.afterwards.retrain.retrain", retrain)
+    monkeypatch.setattr("nas.searching.later_retraining.retrain.retrain", retrain)
     shown = printed(
         capsys, monkeypatch, "retrain", OLD_RUN, "--id", "abcd", "--id", "ef01", "--data", "folder:more", "--epochs",
         "60", "--seeds", "3", "--teacher", "best", "--start", "winner", "--executor", "inline", "--set",

@@ -19,8 +19,8 @@ from nas.jobs.sending import Sending
 from nas.tasks import data_source
 from nas.tasks.data_source import DataSource, leaving
 from nas.tasks.images.images import Images
-from nas.tasks.sent import packing, parcels
-from nas.tasks.sent.packing import Packed
+from nas.tasks.transfer import packing, parcels
+from nas.tasks.transfer.packing import Packed
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from report_page import Page, column, ids
 from table_space import DEVICE, Chain, write_table
 
 import nas
-from nas.reports.analysis.known import known_of
+from nas.reports.analysis.architecture_values import known_of
 from nas.reports.report import render_report
 from nas.results.exports.tidy import table_of
 from nas.results.front_views import front_text

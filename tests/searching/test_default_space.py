@@ -11,9 +11,9 @@ from torch.utils.data import TensorDataset
 from nas.errors import RecipeError
 from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
-from nas.searching.given.objects import task_of, with_given_names
 from nas.searching.resolving import Instruments, Resolved, resolve
 from nas.searching.run import look
+from nas.searching.user_inputs.objects import task_of, with_given_names
 from nas.space.signature import Signature, TensorType
 from nas.tasks.usual_space import usual_space
 

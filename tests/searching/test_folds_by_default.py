@@ -10,8 +10,8 @@ from tiny_space import TinySpace
 
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
-from nas.searching.given.parents import check_parent
-from nas.searching.given.training_defaults import defaults_told, with_training_defaults
+from nas.searching.user_inputs.parents import check_parent
+from nas.searching.user_inputs.training_defaults import defaults_told, with_training_defaults
 from nas.tasks.signals.signals import Signals
 
 FEW = Signals.from_arrays(np.random.default_rng(0).standard_normal((60, 1, 16)), np.arange(60) % 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.searching.solving.kept import KeptMeasurements
+from nas.searching.solving.later_measurements import KeptMeasurements
 
 
 def folder_of(target: str, run: Path) -> Path:

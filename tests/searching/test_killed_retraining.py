@@ -8,7 +8,7 @@ import pytest
 from commands import SHORT, UNMEASURED, RunningCommand, assert_nothing_twice, evaluations_of, rows_of, run_nas
 from fault_runs import INLINE, RAY, faults
 
-from nas.training.checkpoints.packing import unpacked
+from nas.training.state_packing import unpacked
 
 pytestmark = pytest.mark.usefixtures("onnx_profile")  # so that not every command looks for it
 

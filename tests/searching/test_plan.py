@@ -9,7 +9,7 @@ import pytest
 from commands import evaluations_of
 from quick_runs import Diary, OneChoice, search, trained
 
-from nas.searching.planning.schedule import Schedule
+from nas.searching.schedule import Schedule
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 

@@ -16,8 +16,8 @@ from nas.errors import RecipeError, SpaceError
 from nas.progress import NullProgress
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
-from nas.searching.given.objects import task_of, with_given_names
 from nas.searching.resolving import data_warnings, described, resolve
+from nas.searching.user_inputs.objects import task_of, with_given_names
 from nas.tasks.images.images import Images
 
 

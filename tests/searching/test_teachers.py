@@ -14,7 +14,7 @@ from torch import nn
 
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
-from nas.searching.given.teachers import teacher_of
+from nas.searching.user_inputs.teachers import teacher_of
 from nas.space.signature import Signature, image_signature
 from nas.space.tracing import zero_inputs
 

@@ -16,7 +16,7 @@ from nas.errors import JournalError
 from nas.results.bundle import ABOUT, WEIGHTS
 from nas.results.bundled.card import CARD
 from nas.results.bundled.manifest import changes_in
-from nas.results.bundled.places import UNFINISHED
+from nas.results.bundled.unfinished import UNFINISHED
 
 pytestmark = pytest.mark.usefixtures("quick_export")
 

@@ -12,8 +12,8 @@ from PIL import Image
 from nas.errors import DataError
 from nas.tasks.data_source import DataSource
 from nas.tasks.images.images import Images
-from nas.tasks.images.known import DATA_SETS
 from nas.tasks.images.loading import load_data
+from nas.tasks.images.well_known import DATA_SETS
 
 
 class TestLoadData:
@@ -62,7 +62,7 @@ class TestLoadData:
 
     def test_the_names_are_known_without_torch(self) -> None:
         """The import is light, so that the command line answers quickly."""
-        code = "import sys, nas.tasks.images.known; print({'torch', 'sklearn', 'PIL'} & set(sys.modules))"
+        code = "import sys, nas.tasks.images.well_known; print({'torch', 'sklearn', 'PIL'} & set(sys.modules))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "set()"
 

@@ -12,10 +12,10 @@ from torch.utils.data import TensorDataset
 from nas.errors import DataError
 from nas.tasks.batches import items_at
 from nas.tasks.data_sets import DataSetTask
+from nas.tasks.folds import check_folds, folds_of
 from nas.tasks.loading import Loading
 from nas.tasks.signals.signals import FEW, Signals
 from nas.tasks.texts.loading import load_text
-from nas.tasks.views.folds import check_folds, folds_of
 
 
 def numbers_of(examples: object) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from nas.errors import DataError
 from nas.tasks.batches import items_at
 from nas.tasks.images.images import Images
-from nas.tasks.views.task_to_fit import TaskToFit
+from nas.tasks.task_to_fit import TaskToFit
 
 
 def test_the_test_split_cannot_be_used(digits: Images) -> None:

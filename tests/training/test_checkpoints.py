@@ -16,8 +16,8 @@ from torch import nn
 
 from nas.errors import JournalError
 from nas.space.architecture import Architecture, Choice
-from nas.training.checkpoints.checkpoint import CHECKPOINT
-from nas.training.checkpoints.packing import STRUCTURE, packed, unpacked
+from nas.training.checkpoint import CHECKPOINT
+from nas.training.state_packing import STRUCTURE, packed, unpacked
 from nas.training.training import CandidateTraining
 
 HERE = "here-1"
@@ -171,7 +171,7 @@ def test_a_full_disk_ends_the_run_and_not_the_candidate(tmp_path: Path, monkeypa
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nas.training.checkpoints.checkpoint.write_aside", full)
+    monkeypatch.setattr("nas.training.checkpoint.write_aside", full)
     with pytest.raises(JournalError, match=r"must reach the disk after each epoch, but the system says: .*No space"):
         reports(work(), job(tmp_path))
 

@@ -16,9 +16,9 @@ from torch import nn
 from nas.errors import CandidateError
 from nas.tasks.images.images import Images
 from nas.training import trainer as trainer_module
+from nas.training.head_features import head_alone
 from nas.training.optimizing import tuned
 from nas.training.trainer import Trainer
-from nas.training.tuning.features import head_alone
 
 HEAD = replace(SETTINGS, tune="head", augment=False)
 CPU = torch.device("cpu")

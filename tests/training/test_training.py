@@ -20,9 +20,9 @@ from nas.errors import CandidateError
 from nas.recipe.recipe import Recipe
 from nas.space.architecture import Architecture
 from nas.space.torch_settings import torch_with
+from nas.tasks.folds import folds_of
 from nas.tasks.images.images import Images
 from nas.tasks.images.splits import Split
-from nas.tasks.views.folds import folds_of
 from nas.training.averaging import AveragedState
 from nas.training.modules import error_of
 from nas.training.settings import further_seed, retraining_settings, training_settings

@@ -35,7 +35,7 @@ def retrain(
     """
     from nas.reports.progress_display import choose_progress
     from nas.results.run_folder import check_run_folder
-    from nas.searching.afterwards.retrain import retrain as train_again
+    from nas.searching.later_retraining.retrain import retrain as train_again
 
     check_run_folder(run, RUNS)
     training, overrides = _parted(set_ or [])

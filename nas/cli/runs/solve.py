@@ -34,7 +34,7 @@ def solve(
     """
     from nas.reports.progress_display import choose_progress
     from nas.results.run_folder import check_run_folder
-    from nas.results.solved.views import solved_text
+    from nas.results.solved_views import solved_text
     from nas.searching.solving.solve import solve as solve_again
 
     check_run_folder(run, RUNS)

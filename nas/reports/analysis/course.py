@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nas.progress import duration_text
+from nas.reports.analysis.architecture_values import Known, Training, meets, trainings_of
 from nas.reports.analysis.growth import (
     LEAST_EFFECTIVE,
     RESAMPLES,
@@ -21,7 +22,6 @@ from nas.reports.analysis.growth import (
     random_growth,
     reference_point,
 )
-from nas.reports.analysis.known import Known, Training, meets, trainings_of
 from nas.reports.analysis.spending import savings_of, spending_of
 from nas.results.failures import failure_counts
 from nas.results.run import Run

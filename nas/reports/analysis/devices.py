@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nas.reports.analysis.architecture_values import Known
 from nas.reports.analysis.growth import reference_point
-from nas.reports.analysis.known import Known
 from nas.space.architecture import Architecture
 from nas.values.metric import Metric
 from nas.values.pareto import FloatArray, IntArray, hypervolume, non_dominated

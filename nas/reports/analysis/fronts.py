@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.reports.analysis.known import Known
+from nas.reports.analysis.architecture_values import Known
 from nas.results.front import Front
 from nas.results.run import Run
 from nas.results.winner import Winner

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from nas.reports.analysis.architecture_values import Known, trainings_of
 from nas.reports.analysis.course import objectives_of, points_of
 from nas.reports.analysis.devices import Side, comparison_of
 from nas.reports.analysis.fronts import fronts_of
 from nas.reports.analysis.growth import growth, reference_point
-from nas.reports.analysis.known import Known, trainings_of
 from nas.reports.candidates import estimated_text
 from nas.results.run import Run
 from nas.space.architecture import Architecture

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nas.reports.analysis.known import Known
-from nas.reports.analysis.matters import is_sure
+from nas.reports.analysis.architecture_values import Known
+from nas.reports.analysis.choice_importance import is_sure
 from nas.reports.analysis.power_law import FEWEST, Exponent, PowerLaw, power_law
 from nas.reports.candidates import estimated_text
 from nas.results.run import Run

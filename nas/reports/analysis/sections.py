@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas.reports.analysis.architecture_values import known_of
+from nas.reports.analysis.choice_importance import matters_of
 from nas.reports.analysis.course import course_of
-from nas.reports.analysis.known import known_of
-from nas.reports.analysis.matters import matters_of
 from nas.reports.analysis.runs import labels_of, runs_of
 from nas.reports.analysis.scaling import scaling_of
 from nas.results.run import Run

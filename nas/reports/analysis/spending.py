@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.hardware.energy.metering import grams_co2e
 from nas.progress import duration_text
-from nas.reports.analysis.known import Training
+from nas.reports.analysis.architecture_values import Training
 from nas.results.search_cost import SEARCH, WINNERS
 from nas.storage.journal_rows import Cost, RungsJudged
 from nas.values.evaluation import Evaluation

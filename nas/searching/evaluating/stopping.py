@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import final
 
+from nas.searching.sampler_feedback import known_losses
 from nas.searching.state import RunState
-from nas.searching.telling import known_losses
 from nas.space.architecture import Architecture
 from nas.storage.journal_rows import RungsJudged
 from nas.training.early_stopping import EarlyStopping, RungTrust

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.errors import RecipeError
 from nas.recipe.recipe import Recipe
-from nas.searching.given.training_choices import LookWithout
+from nas.searching.user_inputs.training_choices import LookWithout
 from nas.space.first_look import FirstLook
 from nas.space.parts.device_parts import WithTraining
 from nas.space.parts.training_parts import PRECISION, with_precisions

@@ -13,11 +13,11 @@ from nas.hardware.devices.device import Device
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import WEIGHTS
-from nas.results.bundled.places import made_aside, unfinished, weights_of
+from nas.results.bundled.unfinished import made_aside, unfinished, weights_of
 from nas.results.front import last_rows
-from nas.searching.solving.asked import Asked
-from nas.searching.solving.kept import own_fingerprint
 from nas.searching.solving.knowledge import Knowledge
+from nas.searching.solving.later_measurements import own_fingerprint
+from nas.searching.solving.request import Asked
 from nas.space.architecture import Architecture
 from nas.storage.journal import JOURNAL, RECIPE, Journal, JournalReader
 from nas.storage.journal_rows import (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from nas.prediction.medoids import medoids
-from nas.results.solved.solved import SolvedPoint
+from nas.results.solved import SolvedPoint
 from nas.space.architecture import Architecture
 from nas.values.objective import Limit, Objective, quality_of
 from nas.values.pareto import FloatArray, hypervolume_contributions, non_dominated, ranks

@@ -14,8 +14,8 @@ from nas.progress import duration_text
 from nas.recipe.recipe import Recipe
 from nas.results.bundle import GIVEN
 from nas.results.run import Run
-from nas.results.solved.solved import SolvedPoint
-from nas.searching.solving.asked import Asked
+from nas.results.solved import SolvedPoint
+from nas.searching.solving.request import Asked
 from nas.storage.journal import RECIPE
 from nas.values.metric import Metric
 from nas.values.objective import Limit, Objective, limit_text, quality_of

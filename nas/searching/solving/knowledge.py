@@ -9,7 +9,7 @@ from typing import final
 
 from nas.results.front import last_rows
 from nas.results.run import Run
-from nas.results.solved.solved import SolvedPoint
+from nas.results.solved import SolvedPoint
 from nas.results.winner import Winner
 from nas.space.architecture import Architecture
 from nas.values.evaluation import Evaluation, PredictedValue

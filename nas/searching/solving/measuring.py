@@ -14,14 +14,14 @@ from nas.hardware.devices.device import Device
 from nas.hardware.measuring import KEPT, Measurer
 from nas.prediction.predictor import MIN_SAMPLES
 from nas.progress import Progress
-from nas.results.solved.solved import SolvedPoint
-from nas.searching.given.objects import GivenData, GivenSpace, task_of
+from nas.results.solved import SolvedPoint
 from nas.searching.resolving import Instruments
-from nas.searching.solving.asked import Asked
 from nas.searching.solving.choosing import first_choice, next_choice
-from nas.searching.solving.kept import KeptMeasurements, own_fingerprint
 from nas.searching.solving.knowledge import Knowledge
-from nas.searching.solving.places import (
+from nas.searching.solving.later_measurements import KeptMeasurements, own_fingerprint
+from nas.searching.solving.predicting import Predicting, profiled_before, recounted, sources_of
+from nas.searching.solving.request import Asked
+from nas.searching.solving.space_and_bench import (
     SpaceAgain,
     check_same_device,
     check_table_is_the_same,
@@ -31,7 +31,7 @@ from nas.searching.solving.places import (
     solving_benches,
     space_again,
 )
-from nas.searching.solving.predicting import Predicting, profiled_before, recounted, sources_of
+from nas.searching.user_inputs.objects import GivenData, GivenSpace, task_of
 from nas.space.parts.encoding import encode
 from nas.tables.interruption import noting_how_to_continue
 

@@ -19,7 +19,7 @@ from nas.results.run import Run
 from nas.searching.beliefs import counts_of
 from nas.searching.fitting import fitted_predictors, held_out_text
 from nas.searching.solving.knowledge import Knowledge
-from nas.searching.solving.places import SpaceAgain
+from nas.searching.solving.space_and_bench import SpaceAgain
 from nas.space.architecture import Architecture
 from nas.space.parts.training_parts import TrainingParts
 from nas.storage.home import home

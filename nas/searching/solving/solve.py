@@ -12,18 +12,18 @@ from nas.errors import JournalError
 from nas.hardware.devices.local_device import LocalDevice
 from nas.reports.progress_display import ProgressChoice, chosen_progress
 from nas.results.run_folder import check_run_folder, read_run
-from nas.results.solved.solved import Solved, front_points
+from nas.results.solved import Solved, front_points
 from nas.searching.solving.as_run import check_new, write_as_run
-from nas.searching.solving.asked import Asked, asked_of, check_trained
 from nas.searching.solving.improving import improvements_of, unmet_of
-from nas.searching.solving.kept import KeptMeasurements, own_fingerprint
 from nas.searching.solving.knowledge import Knowledge
-from nas.searching.solving.telling import notes_of, went_on
+from nas.searching.solving.later_measurements import KeptMeasurements, own_fingerprint
+from nas.searching.solving.remarks import notes_of, went_on
+from nas.searching.solving.request import Asked, asked_of, check_trained
 from nas.signals import stopping
 
 if TYPE_CHECKING:
-    from nas.searching.given.objects import GivenData, GivenSpace
     from nas.searching.resolving import Instruments
+    from nas.searching.user_inputs.objects import GivenData, GivenSpace
 
 
 @stopping()

@@ -17,8 +17,8 @@ from nas.formats.onnx_session import Float32Array, outputs_of
 from nas.hardware.bench import Outcome
 from nas.hardware.runtimes.runtime import Deployed
 from nas.results.bundle import MADE_FOR
-from nas.results.bundled.places import begin, settle, unfinished
 from nas.results.bundled.samples import Samples, samples_of, write_samples
+from nas.results.bundled.unfinished import begin, settle, unfinished
 from nas.results.bundled.writing import write_about
 from nas.results.search_cost import total_cost
 from nas.searching.fitting import Fitting

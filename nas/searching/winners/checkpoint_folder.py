@@ -10,7 +10,7 @@ from typing import Any, final
 
 from nas.errors import JournalError
 from nas.storage.journal import write_aside
-from nas.training.checkpoints.checkpoint import CONTENT, PATH, TOKEN
+from nas.training.checkpoint import CONTENT, PATH, TOKEN
 
 CHECKPOINTS = "checkpoints"
 

@@ -14,14 +14,14 @@ from nas.errors import CandidateError
 from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor
 from nas.progress import duration_text
-from nas.results.bundled.places import weights_of
+from nas.results.bundled.unfinished import weights_of
 from nas.searching.evaluating.proxies import SUPERNET
 from nas.searching.evaluating.training_work import training_work
 from nas.searching.fitting import Fitting
-from nas.searching.given.teachers import BEST, retraining_teacher_of
-from nas.searching.planning.schedule import FINISHING
+from nas.searching.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
+from nas.searching.user_inputs.teachers import BEST, retraining_teacher_of
 from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements

@@ -10,7 +10,7 @@ from typing import Any, final
 from nas.errors import CandidateError
 from nas.jobs.execution import Job, Report
 from nas.results.bundle import WEIGHTS
-from nas.results.bundled.places import unfinished
+from nas.results.bundled.unfinished import unfinished
 from nas.searching.state import RunState
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.retraining_plan import RetrainingPlan
@@ -19,7 +19,7 @@ from nas.space.parts.device_parts import innermost
 from nas.space.parts.start_weights import origin_of
 from nas.storage.journal import write_aside
 from nas.storage.retraining_rows import SeedTested
-from nas.training.checkpoints.checkpoint import CHECKPOINT
+from nas.training.checkpoint import CHECKPOINT
 from nas.training.settings import further_seed, training_seed
 from nas.values.evaluation import OF_SPACE, TRAINED_AS, Evaluation, Failure
 

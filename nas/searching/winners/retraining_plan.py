@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 from nas.recipe.recipe import Recipe
-from nas.searching.given.teachers import Teacher
+from nas.searching.user_inputs.teachers import Teacher
 from nas.searching.winners.bundles import WINNERS
 from nas.searching.winners.teaching import RetrainedTeacher
 from nas.space.architecture import Architecture

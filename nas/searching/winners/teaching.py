@@ -13,7 +13,7 @@ from typing import final
 import torch
 from safetensors.torch import load
 
-from nas.results.bundled.places import weights_of
+from nas.results.bundled.unfinished import weights_of
 from nas.searching.beliefs import Beliefs
 from nas.searching.resolving import Resolved
 from nas.space.architecture import Architecture

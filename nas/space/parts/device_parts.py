@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from nas.space.architecture import Architecture, Choice, Option
 from nas.space.layer import Layer
-from nas.space.listed.listing import HasListing, HasNumbers, Listing
+from nas.space.listing import HasListing, HasNumbers, Listing
 from nas.space.parts.known_values import HasKnown
 from nas.space.parts.own_inputs import HasInputs
 from nas.space.parts.start_weights import HasStart

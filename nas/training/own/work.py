@@ -28,8 +28,8 @@ from nas.storage.scratch import temporary_folder
 from nas.tasks.criteria import largest_error
 from nas.tasks.data_source import DataSource
 from nas.tasks.task import Task
-from nas.tasks.views.task_to_fit import TaskToFit
-from nas.training.checkpoints.checkpoint import kept_folder
+from nas.tasks.task_to_fit import TaskToFit
+from nas.training.checkpoint import kept_folder
 from nas.training.own.deadline import TimeUpError, deadline
 from nas.training.own.function import OwnSettings, TrainingFunction
 from nas.training.own.process_state import ProcessState

@@ -10,8 +10,8 @@ import pytest
 from made_rows import failed, made_run, measured, trained
 from run_record_example import energy_record, example_record
 
+from nas.reports.analysis.architecture_values import known_of
 from nas.reports.analysis.course import course_of
-from nas.reports.analysis.known import known_of
 from nas.results.run import Run
 from nas.results.timeline import Timeline
 from nas.storage.journal_rows import Cost, TurnedAway

@@ -8,8 +8,8 @@ import pytest
 from made_rows import made_run, measured, trained
 from run_record_example import example_record
 
+from nas.reports.analysis.architecture_values import known_of
 from nas.reports.analysis.devices import Side, comparison_of, front_moved
-from nas.reports.analysis.known import known_of
 from nas.reports.analysis.runs import groups_of, labels_of, runs_of
 from nas.results.records import records_of
 from nas.results.run import Run

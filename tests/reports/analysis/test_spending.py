@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_rows import trained
 
-from nas.reports.analysis.known import trainings_of
+from nas.reports.analysis.architecture_values import trainings_of
 from nas.reports.analysis.spending import savings_of, spending_of, work_of
 from nas.storage.journal_rows import Cost, RungsJudged
 from nas.values.evaluation import Evaluation

@@ -14,7 +14,7 @@ from nas.tasks.deployed.pictures import CAMERA_FORMATS, Frame, opened, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.cut_off import is_cut_off
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header
-from nas.tasks.sent.packing import here
+from nas.tasks.transfer.packing import here
 
 _EXIF_ORIENTATION = 0x0112
 Stamp = tuple[int, int] | None

@@ -1,1 +1,0 @@
-"""Measuring and comparing models on request, without a search: what ``nas measure`` does, for Python."""

@@ -1,1 +1,0 @@
-"""The front of a finished run under other limits or on another target, as ``nas.solve`` gives it."""

@@ -1,0 +1,130 @@
+"""``shrink``: a search in the space of one trained model's parts, with settings that suit inherited weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import RecipeError
+from nas.progress import NullProgress
+from nas.recipe.recipe import Recipe, read_recipe
+from nas.reports.progress_display import ProgressChoice
+from nas.results.front import Front
+from nas.searching.resolving import Instruments, source_of
+from nas.searching.run import search
+from nas.searching.user_inputs.objects import GivenData, task_of, with_given_names
+from nas.space.plug_ins import load_plug_in
+from nas.space.search_space import make_space
+
+if TYPE_CHECKING:
+    import torch
+
+SPACE = "shrunk"
+PRETRAINED = "pretrained"
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    # Weights that are inherited need few epochs, and a rate that does not destroy them.
+    "training": {"epochs": 2, "learning_rate": 1e-3, "distillation_weight": 0.7},
+    "retraining": {"epochs": 6},
+}
+"""Keys of a recipe that suit inherited weights, where it does not give them."""
+
+
+def shrink(
+    parent: str | torch.nn.Module,
+    recipe: Recipe | Mapping[str, Any] | Path | str | None = None,
+    *,
+    weights: Path | str | None = None,
+    data: GivenData | str | None = None,
+    limits: Sequence[str] | str | None = None,
+    runs: Path | str = "runs",
+    progress: ProgressChoice = "auto",
+    instruments: Instruments | None = None,
+) -> Front:
+    """Make a trained model smaller until it meets limits, and return the front of what was found, with the parent.
+
+    Args:
+        parent: a torch module with its weights, ``module:function`` that returns one, or ``timm:NAME``.
+        recipe: further keys of a recipe, or the path of a TOML file. Its space may hold options of ``shrunk``.
+        weights: a file with the parent's weights, such as ``weights.safetensors``.
+        data: the name of data such as ``folder:photos``, a task, or three torch data sets.
+        limits: limits such as ``latency_ms <= 5ms``, or a single one.
+        runs: as in ``search``.
+        progress: as in ``search``.
+        instruments: as in ``search``.
+
+    Raises:
+        NasError: as in ``search``; RecipeError if the parent cannot be made, or its weights do not fit.
+
+    Example::
+
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 32, 3, padding=1), torch.nn.BatchNorm2d(32), torch.nn.ReLU(),
+            torch.nn.Conv2d(32, 32, 3, stride=2, padding=1), torch.nn.BatchNorm2d(32), torch.nn.ReLU(),
+            torch.nn.Flatten(), torch.nn.Linear(512, 10),
+        )
+        front = nas.shrink(model, {"trials": 6}, data="digits", limits=["latency_ms <= 1ms"])
+        print(front)
+    """
+    values = _values_of(recipe)
+    if isinstance(data, str):
+        values["data"] = {**_table(values.get("data")), "name": data}
+    if limits is not None:
+        values["limits"] = [limits] if isinstance(limits, str) else list(limits)
+    objects = None if isinstance(data, str) else data
+    if isinstance(parent, str):
+        complete = Recipe.from_mapping(shrinking_values(values, parent, weights))
+        return search(complete, data=objects, runs=runs, progress=progress, instruments=instruments)
+    options = {**_options(values), "parent": parent, **({} if weights is None else {"weights": str(weights)})}
+    values.pop("space", None)
+    complete = Recipe.from_mapping(_with_defaults(values))
+    task = task_of(objects)
+    source = source_of(with_given_names(complete, None, task), task)
+    with closing(NullProgress()) as silent:
+        signature = source.load(silent).signature
+    space = make_space(load_plug_in("nas.search_spaces", SPACE, "search space"), SPACE, options, signature)
+    return search(complete, space=space, data=objects, runs=runs, progress=progress, instruments=instruments)
+
+
+def shrinking_values(values: Mapping[str, Any], parent: str, weights: Path | str | None = None) -> dict[str, Any]:
+    """Return the keys of a recipe for shrinking a parent that a name stands for."""
+    space = {**_options(values), "name": SPACE, "parent": parent}
+    if weights is not None:
+        # A resumed run may be started in another folder.
+        space["weights"] = PRETRAINED if str(weights) == PRETRAINED else str(Path(weights).expanduser().resolve())
+    return _with_defaults({**values, "space": space})
+
+
+def _options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a recipe gives the space. Raises RecipeError if it names another space."""
+    space = _table(values.get("space"))
+    name = space.pop("name", SPACE)
+    if name != SPACE:
+        raise RecipeError(
+            f"shrink searches the space {SPACE!r}, but the recipe names {name!r}. Leave space.name out, or use search."
+        )
+    return space
+
+
+def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**values, **{section: {**keys, **_table(values.get(section))} for section, keys in DEFAULTS.items()}}
+
+
+def _table(value: object) -> dict[str, Any]:
+    if isinstance(value, str):
+        return {"name": value}
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _values_of(recipe: Recipe | Mapping[str, Any] | Path | str | None) -> dict[str, Any]:
+    """Return the keys that a recipe gives, without defaults."""
+    if recipe is None:
+        return {}
+    if isinstance(recipe, str | Path):
+        recipe = read_recipe(Path(recipe))
+    if isinstance(recipe, Recipe):
+        return recipe.model_dump(exclude_unset=True)
+    if not isinstance(recipe, Mapping):
+        raise RecipeError(f"a recipe is a mapping of its keys or a file's path, but got a {type(recipe).__name__}.")
+    return dict(recipe)

@@ -1,1 +1,0 @@
-"""Searching for smaller forms of one trained model, the parent."""

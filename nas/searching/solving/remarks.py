@@ -1,0 +1,102 @@
+"""Sentences that qualify a re-solved front: what was left out, what is predicted, and which points have a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.reports.candidates import ways_of
+from nas.results.bundle import GIVEN
+from nas.results.notes.front_notes import listed
+from nas.results.run_folder import resume_command
+from nas.results.solved import SolvedPoint
+from nas.searching.solving.knowledge import Knowledge
+from nas.searching.solving.request import Asked
+
+
+def notes_of(asked: Asked, knowledge: Knowledge, front: Sequence[SolvedPoint]) -> list[str]:
+    """Return the sentences, the most important first."""
+    return [
+        *_about_the_run(asked, knowledge),
+        *_about_errors(asked),
+        *_about_failures(knowledge),
+        *_about_predictions(asked, knowledge, front),
+        *_about_models(asked, front, is_new=not knowledge.is_on_its_target),
+        *knowledge.told,
+    ]
+
+
+def _about_the_run(asked: Asked, knowledge: Knowledge) -> list[str]:
+    run = asked.run
+    told = []
+    if not run.is_over:
+        why = f": {run.ended_by.rstrip('.')}" if run.ended_by else ""
+        told.append(f"The run is not finished{why}. Its {len(knowledge.candidates)} candidates so far are compared.")
+    told += [f"Damaged: {damage}" for damage in run.damages_in_short]
+    if knowledge.stopped:
+        was = "training was" if knowledge.stopped == 1 else "trainings were"
+        told.append(f"{knowledge.stopped} {was} stopped early, and left out: their errors do not compare.")
+    return told
+
+
+def _about_errors(asked: Asked) -> list[str]:
+    ways = ways_of(asked.run.rows)
+    told = [f"Errors are {' and '.join(ways)}, not of separate trainings."] if ways else []
+    limited = [limit for limit in asked.limits if limit.metric.source == "trained"]
+    if limited and not asked.is_of_table:
+        told.append(
+            "Limits that need training are checked against the test of retrained models, and else against the short "
+            "trainings of the search. Retrained models are usually better."
+        )
+    return told
+
+
+def _about_failures(knowledge: Knowledge) -> list[str]:
+    if not knowledge.failed:
+        return []
+    reason = next(iter(knowledge.failed.values()))
+    count = len(knowledge.failed)
+    return [
+        f"{count} candidate{'s' * (count != 1)} cannot be measured on the target, and left out. "
+        f"{'It says' if count == 1 else 'The first says'}: {reason}"
+    ]
+
+
+def _about_predictions(asked: Asked, knowledge: Knowledge, front: Sequence[SolvedPoint]) -> list[str]:
+    guessed = [point for point in front if not point.is_measured(asked.metrics)]
+    if not guessed:
+        return []
+    unsure = [point for point in guessed if not point.meets(asked.limits)]
+    doubt = ""
+    if unsure:
+        doubt = f" {len(unsure)} of them meet the limits by the predicted mean alone, and not by its 95 % bound."
+    return [
+        f"{len(guessed)} of {len(front)} points are predicted on this target.{doubt} A larger --measure measures more."
+    ]
+
+
+def _about_models(asked: Asked, front: Sequence[SolvedPoint], *, is_new: bool) -> list[str]:
+    if asked.is_of_table or not front:
+        return []
+    told = []
+    if is_new and any(point.folder for point in front):
+        told.append(
+            f"Models in bundles were deployed for {asked.run.target}. Their ONNX files and weights are the same on "
+            f"{asked.recipe.target}."
+        )
+    without = [point.architecture.id for point in front if not point.folder]
+    if without:
+        told.append(
+            f"No model yet: {listed(without)}. They were trained for the search alone. To retrain, export and test "
+            f"them, add --as-run {asked.run.run_folder.parent / 'NAME'}, and resume that run."
+        )
+    return told
+
+
+def went_on(folder: Path, asked: Asked) -> str:
+    """Return the sentence that says how to make models of a run that was written."""
+    named = (("space", asked.recipe.space.name), ("data", asked.recipe.data.name))
+    given = [what for what, name in named if name == GIVEN]
+    call = ", ".join([repr(str(folder)), *(f"{what}=…" for what in given)])
+    command = f"nas.resume({call})" if given else resume_command(folder)
+    return f"Written as a run. To retrain, export, measure and test its winners: {command}"

@@ -1,0 +1,125 @@
+"""What is asked of a finished run: its recipe with other limits, objectives or another target, checked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from nas.errors import RecipeError, did_you_mean
+from nas.recipe.recipe import Recipe
+from nas.results.run import Run
+from nas.results.solved import SolvedPoint
+from nas.searching.solving.knowledge import Knowledge
+from nas.values.metric import METRICS
+from nas.values.objective import Limit, Objective, trained_metrics
+from nas.values.target import Target
+
+DEFAULT_MEASURED = 10
+"""Architectures that are measured where a target or a metric is new, unless another number is asked for."""
+
+
+@final
+@dataclass(frozen=True)
+class Asked:
+    """A run, and the ``recipe`` that it is solved for. ``target`` is the text of another target, or None."""
+
+    run: Run
+    recipe: Recipe
+    target: str | None
+    measure: int | None
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What is minimised."""
+        return self.recipe.parsed_objectives
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """What has to hold."""
+        return self.recipe.parsed_limits
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The measured metrics among objectives and limits, each once."""
+        asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
+        return tuple(dict.fromkeys(metric.name for metric in asked if metric.source == "measured"))
+
+    def lacking(self, knowledge: Knowledge) -> list[str]:
+        """Return the measured metrics of which the search itself knew nothing on the target."""
+        return [name for name in self.metrics if name not in knowledge.searched]
+
+    def budget(self, knowledge: Knowledge) -> int:
+        """Return how many architectures may be measured, those of earlier times included."""
+        return self.measure if self.measure is not None else DEFAULT_MEASURED if self.lacking(knowledge) else 0
+
+    def measures(self, knowledge: Knowledge) -> bool:
+        """Return True if something has to be measured or predicted beyond what is known."""
+        return bool(self.metrics) and (self.budget(knowledge) > 0 or bool(self.lacking(knowledge)))
+
+    @property
+    def models(self) -> bool:
+        """True if a modelled metric, which depends on the target's precision, is minimised or limited."""
+        asked = [*(each.metric for each in self.objectives), *(each.metric for each in self.limits)]
+        return any(metric.source == "modelled" for metric in asked)
+
+    @property
+    def is_of_table(self) -> bool:
+        """True if values are looked up in a table."""
+        return self.recipe.evaluate == "table"
+
+
+def asked_of(
+    run: Run,
+    limits: Iterable[str] | None,
+    objectives: Iterable[str] | None,
+    target: str | None,
+    measure: int | None,
+) -> Asked:
+    """Return what is asked of a run. Without ``limits`` or ``objectives``, the run's own hold.
+
+    Raises:
+        RecipeError: a limit, an objective or a target that is malformed or unknown, another target for a run that chose
+            the precision, or a negative number to measure.
+    """
+    for what, texts in (("limits", limits), ("objectives", objectives)):
+        if isinstance(texts, str):
+            raise RecipeError(f"{what} are a list of texts, such as [{texts!r}], but got the text alone.")
+    if measure is not None and measure < 0:
+        raise RecipeError(f"measure is how many architectures may be measured, 0 or more, but got {measure}.")
+    recipe = run.recipe
+    changes: dict[str, Any] = {}
+    if limits is not None:
+        changes["limits"] = list(limits)
+    if objectives is not None:
+        changes["objectives"] = list(objectives)
+    if target is not None and recipe.evaluate == "table":
+        changes["table"] = {**recipe.table.model_dump(exclude_unset=True), "device": target}
+    elif target is not None:
+        changes["target"] = str(Target.parse(target))
+        _check_precisions(run, changes["target"])
+    if changes:
+        recipe = Recipe.from_mapping({**recipe.model_dump(exclude_unset=True), **changes})
+    return Asked(run, recipe, target, measure)
+
+
+def _check_precisions(run: Run, target: str) -> None:
+    """Check that a run which chose the precision is solved on its own target. Raises RecipeError if it is not."""
+    recipe = run.recipe
+    if recipe.precisions and target != recipe.target:
+        raise RecipeError(
+            f"a run that chose the precision is solved on its own target, {recipe.target}, for its errors in "
+            f"{', '.join(recipe.precisions)} are those of that runtime, but got {target}. Leave the target out, or "
+            "search again there."
+        )
+
+
+def check_trained(asked: Asked, candidates: Sequence[SolvedPoint]) -> None:
+    """Check that the run found the trained metrics that are asked for. Raises RecipeError if it did not."""
+    known = set.intersection(*(set(point.trained) for point in candidates))
+    for name in trained_metrics(asked.objectives, asked.limits):
+        if name not in known:
+            raise RecipeError(
+                f"a metric that needs training must be one that the run has of its candidates, but "
+                f"{asked.run.run_folder} has no {name} ({METRICS[name].title.lower()}). {did_you_mean(name, known)}"
+            )

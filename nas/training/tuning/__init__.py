@@ -1,1 +1,0 @@
-"""Tuning of trained weights: what needs to be computed only once."""

@@ -1,0 +1,199 @@
+"""How long stages should take, and what fits into a search time. The clock and what was seen are given."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from made_up_beliefs import beliefs_of
+from predicted_latency import measured
+from tiny_space import TinySpace
+
+from nas.recipe.recipe import Recipe
+from nas.searching.schedule import FINISHING, MEASURING, USUAL_S, Schedule
+from nas.space.search_space import enumerate_space
+from nas.values.evaluation import Evaluation
+
+ARCHITECTURES = list(enumerate_space(TinySpace()))
+
+
+class Clock:
+    """A clock that tests set."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def trained(seconds: float, epochs: int = 8) -> Evaluation:
+    details = {"seconds": seconds, "epochs": epochs, "curve": [0.5] * epochs}
+    return Evaluation("train", ARCHITECTURES[0], 1, values={"error": 0.5}, details=details)
+
+
+def schedule(*rows: Evaluation, clock: Clock | None = None, **keys: Any) -> Schedule:
+    """A schedule of one worker, for 80 training and 20 validation images."""
+    recipe = Recipe.from_mapping({"execution": {"executor": "inline"}, **keys})
+    beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows)
+    return Schedule(recipe, beliefs, clock or Clock(), (80, 20))
+
+
+class TestEstimates:
+    def test_of_trainings_follow_from_those_seen(self) -> None:
+        """Winners train twice as many epochs on a quarter more images."""
+        planned = schedule(trained(4.0), trained(8.0))
+        assert planned.training_s(3) == pytest.approx(3 * 6.0)
+        assert planned.retraining_s(1) == pytest.approx(2 * 1.25 * planned.training_s(1))
+
+    def test_of_winners_do_not_grow_with_folds(self) -> None:
+        """A candidate in four folds trains on three times all images in an epoch, and a winner on all once."""
+        planned = schedule(trained(6.0), training={"folds": 4})
+        assert planned.training_s(1) == pytest.approx(6.0)
+        assert planned.retraining_s(1) == pytest.approx(2 * 6.0 / 3)
+
+    def test_of_trainings_are_unknown_at_first(self) -> None:
+        """Until a guess is given."""
+        planned = schedule()
+        assert planned.training_s(1) is None
+        assert planned.retraining_s(1) is None
+        planned.guess = 0.5
+        assert planned.training_s(2) == pytest.approx(2 * 8 * 0.5)
+
+    def test_of_measuring_follow_the_machine(self) -> None:
+        """A machine that takes twice as long does so with other numbers of models, and with stages not seen yet."""
+        planned = schedule()
+        before = planned.measuring_s(4), planned.finishing_s(4)
+        planned.learn(MEASURING, 10, 2 * (USUAL_S[MEASURING][0] + 10 * USUAL_S[MEASURING][1]))
+        assert planned.measuring_s(4) == pytest.approx(2 * before[0])
+        assert planned.finishing_s(4) == pytest.approx(2 * before[1])
+        planned.learn(FINISHING, 4, before[1])
+        assert planned.finishing_s(4) < 1.5 * before[1]
+        planned.learn(MEASURING, 0, 100.0)
+        assert planned.measuring_s(4) == pytest.approx(2 * before[0])
+
+    def test_of_the_shortest_run_add_up(self) -> None:
+        """Five models are measured, one candidate is trained, and one winner is made."""
+        planned = schedule(trained(4.0))
+        assert planned.least_s == pytest.approx(planned.measuring_s(5) + 4.0 + 2 * 1.25 * 4.0 + planned.finishing_s(1))
+
+
+class TestWithoutASearchTime:
+    def test_everything_fits(self) -> None:
+        planned = schedule(trials=40)
+        assert planned.first_count() == 16
+        assert planned.left_s == planned.end_of_round_s(1) == math.inf
+        assert planned.rounds_from(1) == 3
+        assert planned.winners_that_fit() == 4
+        assert planned.has_time_for_round()
+        assert planned.has_time_for_first(100)
+        assert planned.has_time_to_measure(100)
+
+    def test_the_plan_has_all_stages(self) -> None:
+        """With how many, and how long each should take."""
+        planned = schedule(trials=8)
+        planned.guess = 0.1
+        text = planned.text(0)
+        stages = (
+            "measure 8 models (8.6 s)",
+            "8 candidates in 1 round",
+            "up to 6 after it",
+            "up to 4 winners",
+            " in all",
+        )
+        assert all(words in text for words in stages)
+
+
+class TestInASearchTime:
+    def test_less_is_measured_first(self) -> None:
+        """At least five, which a predictor needs."""
+        assert schedule(search_time_s=3600).first_count() == 16
+        assert 5 < schedule(search_time_s=30).first_count() < 16
+        assert schedule(search_time_s=1).first_count() == 5
+
+    def test_a_few_are_measured_before_the_others_to_learn_the_pace(self) -> None:
+        """A slow machine measures no more than these."""
+        planned = schedule(search_time_s=60)
+        assert planned.next_count() == 5
+        planned.learn(MEASURING, 5, 5 * (USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1]))
+        assert planned.next_count() == 5
+        quick = schedule(search_time_s=60)
+        quick.learn(MEASURING, 5, USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1])
+        assert quick.next_count() == 16
+        assert schedule().next_count() == 16
+
+    def test_the_pace_is_learned_anew_when_a_load_goes_away(self) -> None:
+        """Two quick measurings outweigh any number of slow ones; the newest trainings tell how long an epoch takes."""
+        planned, usual = schedule(search_time_s=3600), USUAL_S[MEASURING][0] + 5 * USUAL_S[MEASURING][1]
+        for _ in range(6):
+            planned.learn(MEASURING, 5, 8 * usual)
+        assert planned.measuring_s(5) == pytest.approx(8 * usual)
+        for _ in range(2):
+            planned.learn(MEASURING, 5, usual)
+        assert planned.measuring_s(5) == pytest.approx(2.75 * usual)
+        slow, quick = ([trained(seconds)] * 20 for seconds in (9.0, 1.0))
+        assert schedule(*slow, *quick).training_s(1) == schedule(*quick).training_s(1)
+
+    def test_measurements_that_are_kept_are_followed_by_others(self) -> None:
+        """They take no time, so nothing is learned of the pace, and a second run would end with five."""
+        kept = [measured(architecture, 1.0) for architecture in ARCHITECTURES[:15]]
+        for known, expected in ((0, 5), (5, 10), (10, 15), (15, 16)):
+            planned = schedule(*kept[:known], search_time_s=3600)
+            planned.learn(MEASURING, 0, 0.1)
+            assert planned.next_count() == expected
+
+    def test_intervals_are_narrowed_as_long_as_there_is_time(self) -> None:
+        """First in the share of first measurements, then before the winners' time, and last up to the end."""
+        clock = Clock()
+        first, rounds = schedule(search_time_s=100, clock=clock), schedule(trained(1.0), search_time_s=100, clock=clock)
+        last = Evaluation("retrain", ARCHITECTURES[0])
+        winners = schedule(trained(1.0), last, search_time_s=100, clock=clock)
+        assert [each.has_time_to_repeat() for each in (first, rounds, winners)] == [True, True, True]
+        clock.now_s = 31
+        assert [each.has_time_to_repeat() for each in (first, rounds, winners)] == [False, True, True]
+        clock.now_s = 99
+        assert [each.has_time_to_repeat() for each in (first, rounds, winners)] == [False, False, True]
+        clock.now_s = 101
+        assert not winners.has_time_to_repeat()
+        assert schedule(clock=clock).has_time_to_repeat()
+
+    def test_a_round_without_time_does_not_begin(self) -> None:
+        """What the winners need is kept for them."""
+        clock = Clock()
+        planned = schedule(trained(2.0), search_time_s=100, clock=clock)
+        assert planned.has_time_for_round()
+        clock.now_s = 100 - planned.reserve_s
+        assert not planned.has_time_for_round()
+        assert not planned.has_time_to_measure(1)
+
+    def test_rounds_end_before_the_time_of_the_winners(self) -> None:
+        """The last one, and what is measured after it."""
+        planned = schedule(trained(2.0), search_time_s=60)
+        assert planned.rounds_from(1) < 3
+        end_s = planned.end_of_round_s(1)
+        assert 0 < end_s <= 60 - planned.reserve_s - planned.measuring_s(6) + 1e-9
+        longer = schedule(trained(2.0), search_time_s=1000)
+        assert longer.rounds_from(1) == 3
+        assert longer.end_of_round_s(1) < longer.end_of_round_s(3) / 2
+
+    def test_winners_are_as_many_as_fit(self) -> None:
+        """At least one, however late it is."""
+        clock = Clock()
+        planned = schedule(trained(10.0), search_time_s=1000, clock=clock)
+        assert planned.winners_that_fit() == 4
+        clock.now_s = 1000 - planned.winners_s(2)
+        assert planned.winners_that_fit() == 2
+        clock.now_s = 2000
+        assert planned.winners_that_fit() == 1
+
+    def test_as_many_winners_as_are_asked_for_may_fit(self) -> None:
+        """The plan reckons with a hundred at most, but all may be made."""
+        planned = schedule(trained(0.01), search_time_s=1e5, trials=1000, retraining={"winners": 150})
+        assert planned.winners_that_fit() == 150
+
+    def test_a_table_needs_no_time_for_winners(self) -> None:
+        """Its search time is divided among the rounds alone."""
+        planned = schedule(search_time_s=90, evaluate="table", table={"path": "t.csv"})
+        assert planned.end_of_round_s(1) == pytest.approx(30)
+        assert planned.first_count() == 16
+        assert planned.winners_that_fit() == 4
