@@ -1,6 +1,6 @@
 """``python -m experiments.compare_end_to_end`` compares whole searches, from images to measured models.
 
-    python -m experiments.compare_end_to_end --time 15min --seeds 3 --out FOLDER --json OUT --plot OUT.html
+    python -m experiments.compare_end_to_end --time 15min --seeds 3 --out FOLDER --json OUT --plot OUT.svg
 
 For each seed four methods search one after another. ``ours`` runs the recipe without its limits. ``nsga2`` is Ray Tune
 with Optuna's NSGA-II on trained error and timed latency, without a predictor or early stopping. ``random`` is random
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--search-only", action="store_true", help="leave retraining and measuring for a later start")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for searches and models")
     parser.add_argument("--json", type=Path, metavar="OUT", help="file for all results")
-    parser.add_argument("--plot", type=Path, metavar="OUT.html", help="file for the plot of the fronts")
+    parser.add_argument("--plot", type=Path, metavar="OUT.svg", help="file for the plot of the fronts")
     return parser
 
 

@@ -15,7 +15,7 @@ import nas.errors
 from nas.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "ray", "optuna", "pandas", "sklearn", "scipy", "pydantic", "onnx", "onnxruntime", "plotly", "timm")
+HEAVY = ("torch", "ray", "optuna", "pandas", "sklearn", "scipy", "pydantic", "onnx", "onnxruntime", "timm")
 
 
 def imported_from_inside(folder: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -59,35 +60,24 @@ def report(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner
 
 def plot(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner]]], path: Path) -> None:
     """Draw test error over measured latency with its interval: a panel for each seed, a line for each front."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    from matplotlib.figure import Figure
 
-    figure = make_subplots(1, len(by_seed), subplot_titles=[f"seed {seed}" for seed in by_seed])
+    figure = Figure(figsize=(5 * len(by_seed), 4), layout="constrained")
+    panels = figure.subplots(1, len(by_seed), squeeze=False, sharey=True)[0]
     colours = dict(zip(METHODS, ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True))
-    for column, (_, measured) in enumerate(by_seed.values(), start=1):
+    for axes, (seed, (_, measured)) in zip(panels, by_seed.items(), strict=True):
         for method in dict.fromkeys(each.method for each in measured):
             winners = sorted((w for w in measured if w.method == method), key=lambda w: w.latency_ms)
             points = np.array([(w.test_error, w.latency_ms) for w in winners])
             front = [w for w, kept in zip(winners, non_dominated(points), strict=True) if kept]
-            figure.add_trace(
-                go.Scatter(
-                    x=[w.latency_ms for w in front],
-                    y=[100 * w.test_error for w in front],
-                    error_x={
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [w.upper_ms - w.latency_ms for w in front],
-                        "arrayminus": [w.latency_ms - w.lower_ms for w in front],
-                    },
-                    name=method,
-                    legendgroup=method,
-                    showlegend=column == 1,
-                    mode="lines+markers",
-                    line={"shape": "hv", "color": colours[method]},
-                ),
-                row=1,
-                col=column,
-            )
-        figure.update_xaxes(title_text="latency, ms, measured", row=1, col=column)
-    figure.update_yaxes(title_text="test error, %", row=1, col=1)
-    write_aside(path, figure.to_html(include_plotlyjs=True).encode())
+            x, y = [w.latency_ms for w in front], [100 * w.test_error for w in front]
+            axes.step(x, y, where="post", color=colours[method], label=method)
+            below, above = [w.latency_ms - w.lower_ms for w in front], [w.upper_ms - w.latency_ms for w in front]
+            axes.errorbar(x, y, xerr=[below, above], fmt="o", color=colours[method])
+        axes.set_title(f"seed {seed}")
+        axes.set_xlabel("latency, ms, measured")
+    panels[0].set_ylabel("test error, %")
+    panels[0].legend()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg")
+    write_aside(path, stream.getvalue())

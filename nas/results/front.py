@@ -27,6 +27,8 @@ from nas.values.objective import Limit, Objective, quality_of
 if TYPE_CHECKING:
     import pandas
 
+    from nas.results.plots.plot import Plot
+
 REPORT_NAME = "report.html"
 
 
@@ -101,8 +103,8 @@ class Front:
 
         return pandas.DataFrame(front_rows(self))
 
-    def plot(self, metric: str | None = None) -> Any:
-        """Return a plotly figure of test error against ``metric``, by default the first cost; ``.show()`` shows it.
+    def plot(self, metric: str | None = None) -> Plot:
+        """Return a plot of test error against ``metric``, by default the first cost; a notebook shows it.
 
         Raises:
             ValueError: no such metric, or no winner has a value of it.

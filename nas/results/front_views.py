@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import html
-import importlib
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from rich.cells import cell_len
 
-from nas.errors import did_you_mean
 from nas.results.failures import failures_text
 from nas.results.notes.front_notes import Winners, notes_of, reference_of, told_choices
+from nas.results.plots.plot import Plot, Point, cost_of, plot_of
+from nas.results.plots.scene import Role
 from nas.results.winner import Winner, bare_range, range_text
 from nas.space.parts.training_parts import precision_of
 from nas.values.comparison import Standing
-from nas.values.metric import METRICS, Metric
+from nas.values.metric import Metric
 from nas.values.objective import limit_text
-
-COLOURS = {True: "#0b6e99", False: "#9aa5ab"}
-"""Of winners on the front, and of others."""
-
 
 MOST_SHOWN = 12
 """The most winners that a front prints by itself, so that it fits on a screen."""
@@ -107,83 +103,34 @@ def _seed_columns(winner: Winner) -> dict[str, Any]:
     }
 
 
-def front_plot(front: Winners, metric: str | None = None) -> Any:
-    """Return a plotly figure of the test error, or another trained objective, against ``metric``.
+def front_plot(front: Winners, metric: str | None = None) -> Plot:
+    """Return a plot of the test error, or another trained objective, against ``metric``, by default the first cost.
 
-    By default that is the first cost. Bars are 95 % intervals.
+    Bars are 95 % intervals.
 
     Raises:
         ValueError: no such metric, or no winner has a value of it.
     """
-    cost = _cost(front, metric)
+    cost, quality = cost_of(front, metric), front.quality
     pairs = zip(front.winners, front.standings, strict=True)
-    shown = [pair for pair in pairs if pair[0].has(cost.name) and pair[0].has(front.quality.name)]
+    shown = [pair for pair in pairs if pair[0].has(cost.name) and pair[0].has(quality.name)]
     if front.winners and not shown:
         raise ValueError(f"a plot needs values, but no winner has a value of {cost.name}.")
-    graph = importlib.import_module("plotly.graph_objects")
-    figure = graph.Figure()
-    for on_front, name in ((True, "on the front"), (False, "dominated")):
-        group = [winner for winner, standing in shown if standing.on_front == on_front]
-        if group:
-            marker = {"size": 9, "color": COLOURS[on_front]}
-            figure.add_trace(
-                graph.Scatter(**_trace(group, cost, front.quality, _is_share(front)), name=name, marker=marker)
-            )
-    for limit in front.limits:
-        if limit.metric == cost:
-            figure.add_vline(x=limit.value, line_dash="dot", annotation_text=html.escape(limit_text(limit)))
-    figure.update_xaxes(title_text=f"{cost.title} ({cost.unit})" if cost.unit else cost.title)
-    figure.update_yaxes(title_text=test_title(front))
-    return figure.update_layout(template="plotly_white", title_text=html.escape(str(front.run_folder)))
-
-
-def test_title(front: Winners) -> str:
-    """Return the title of an axis for the test's quality: the error, or another objective that is trained."""
-    quality = front.quality
+    points = [_point(winner, "front" if standing.on_front else "winner", cost, quality) for winner, standing in shown]
     title = front.words.error if quality.name == "error" else quality.title.lower()
-    unit = "%" if _is_share(front) else quality.unit
-    return f"Test {title} ({unit})" if unit else f"Test {title}"
+    names: dict[Role, str] = {"winner": "other winners", "front": "winners on the front"}
+    return plot_of(front, cost, points, names, f"Test {title}")
 
 
-def _is_share(front: Winners) -> bool:
-    return front.words.is_share if front.quality.name == "error" else front.quality.is_share
-
-
-def _trace(winners: Sequence[Winner], cost: Metric, quality: Metric, is_share: bool) -> dict[str, Any]:
-    values = [winner.value(cost.name) for winner in winners]
-    found = [winner.measurements.get(cost.name) for winner in winners]
-    upper = [0.0 if m is None else m.interval.upper - value for m, value in zip(found, values, strict=True)]
-    lower = [0.0 if m is None else value - m.interval.lower for m, value in zip(found, values, strict=True)]
-    tested = [winner.estimate(quality.name) for winner in winners]
-    factor = 100 if is_share else 1
-    return {
-        "x": values,
-        "y": [factor * each.value for each in tested],
-        "error_x": {"type": "data", "array": upper, "arrayminus": lower, "thickness": 1},
-        "error_y": {
-            "type": "data",
-            "array": [factor * (each.interval.upper - each.value) for each in tested],
-            "arrayminus": [factor * (each.value - each.interval.lower) for each in tested],
-            "thickness": 1,
-        },
-        "mode": "markers",
-        "text": [html.escape(_hover(winner)) for winner in winners],
-        "hovertemplate": f"%{{text}}<br>%{{x}}, %{{y:.4g}}{' %' if is_share else ''}<extra></extra>",
-    }
+def _point(winner: Winner, role: Role, cost: Metric, quality: Metric) -> Point:
+    x, y = winner.estimate(cost.name), winner.estimate(quality.name)
+    bounds = [(each.interval.lower, each.interval.upper) for each in (x, y)]
+    return Point(role, _hover(winner), x.value, y.value, bounds[0], bounds[1])
 
 
 def _hover(winner: Winner) -> str:
     over = "" if winner.seeds is None else f", {winner.seeds.text(winner.words)}"
     return f"{winner.architecture.id}: {winner.short}{over}"
-
-
-def _cost(front: Winners, metric: str | None) -> Metric:
-    if metric is None:
-        return front.costs[0] if front.costs else METRICS["latency_ms"]
-    known = [name for name in METRICS if name != "error"]
-    if metric not in known:
-        raise ValueError(f"metric must name a cost, but got {metric!r}. {did_you_mean(metric, known)}")
-    return METRICS[metric]
 
 
 def _summary(front: Winners) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas
     import torch
 
+    from nas.results.plots.plot import Plot
+
 MEASURED, PREDICTED, LOOKED_UP = "measured", "predicted", "looked up"
 
 
@@ -270,8 +272,8 @@ class Solved:
 
         return pandas.DataFrame(solved_rows(self))
 
-    def plot(self, metric: str | None = None) -> Any:
-        """Return a plotly figure of the error against ``metric``, by default the first cost; ``.show()`` shows it.
+    def plot(self, metric: str | None = None) -> Plot:
+        """Return a plot of the error against ``metric``, by default the first cost; a notebook shows it.
 
         Raises:
             ValueError: no such metric, or no point has a value of it.

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import html
-import importlib
 import textwrap
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from nas.errors import did_you_mean
 from nas.results.front_views import aligned, total_width
 from nas.results.notes.front_notes import told_choices
+from nas.results.plots.plot import Plot, Point, cost_of, plot_of
+from nas.results.plots.scene import Role
 from nas.results.winner import bare_range, range_text
-from nas.values.metric import METRICS, Metric
+from nas.values.metric import Metric
 from nas.values.objective import limit_text
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ MOST_SHOWN = 12
 """The most points that are shown at once, so that they fit on a screen."""
 TEXT_WIDTH, LEAST_CHOICES, MOST_CHOICES = 120, 24, 80
 NO_MODEL = "none yet"
-COLOURS = {True: "#0b6e99", False: "#c77d0a"}
-"""Of points that are measured, and of predicted ones."""
 
 
 def solved_text(solved: Solved, width: int = TEXT_WIDTH) -> str:
@@ -73,58 +70,29 @@ def _row(solved: Solved, point: SolvedPoint) -> dict[str, Any]:
     return {**row, "bundle": str(solved.run_folder / point.folder) if point.folder else ""}
 
 
-def solved_plot(solved: Solved, metric: str | None = None) -> Any:
-    """Return a plotly figure of the error, or another trained objective, against ``metric``, by default the first cost.
+def solved_plot(solved: Solved, metric: str | None = None) -> Plot:
+    """Return a plot of the error, or another trained objective, against ``metric``, by default the first cost.
 
     Bars are 95 % intervals of measured values, and 90 % bounds of predicted ones.
 
     Raises:
         ValueError: no such metric, or no point has a value of it.
     """
-    cost = _cost(solved, metric)
-    shown = [point for point in solved.points if point.has(cost.name) and point.has(solved.quality.name)]
+    cost, quality = cost_of(solved, metric), solved.quality
+    shown = [point for point in solved.points if point.has(cost.name) and point.has(quality.name)]
     if solved.points and not shown:
         raise ValueError(f"a plot needs values, but no point has a value of {cost.name}.")
-    graph = importlib.import_module("plotly.graph_objects")
-    figure = graph.Figure()
-    for is_sure, name in ((True, "known"), (False, "predicted")):
-        group = [point for point in shown if (point.source(cost.name) != "predicted") == is_sure]
-        if group:
-            marker = {"size": 9, "color": COLOURS[is_sure], "symbol": "circle" if is_sure else "circle-open"}
-            figure.add_trace(graph.Scatter(**_trace(group, cost, solved), name=name, marker=marker))
-    for limit in solved.limits:
-        if limit.metric == cost:
-            figure.add_vline(x=limit.value, line_dash="dot", annotation_text=html.escape(limit_text(limit)))
-    figure.update_xaxes(title_text=f"{cost.title} ({cost.unit})" if cost.unit else cost.title)
-    figure.update_yaxes(title_text=_quality_title(solved))
-    return figure.update_layout(template="plotly_white", title_text=html.escape(str(solved.run_folder)))
+    names: dict[Role, str] = {"predicted": "predicted", "measured": "known"}
+    title = _quality_title(solved)
+    points = [_point(each, cost, quality) for each in shown]
+    return plot_of(solved, cost, points, names, title[:1].upper() + title[1:])
 
 
-def _trace(points: Sequence[SolvedPoint], cost: Metric, solved: Solved) -> dict[str, Any]:
-    values = [point.value(cost.name) for point in points]
-    bounds = [point.interval(cost.name) for point in points]
-    return {
-        "x": values,
-        "y": [point.value(solved.quality.name) for point in points],
-        "error_x": {
-            "type": "data",
-            "array": [each.upper - value for each, value in zip(bounds, values, strict=True)],
-            "arrayminus": [value - each.lower for each, value in zip(bounds, values, strict=True)],
-            "thickness": 1,
-        },
-        "mode": "markers",
-        "text": [html.escape(f"{point.architecture.id}: {point.architecture.short}") for point in points],
-        "hovertemplate": "%{text}<br>%{x}, %{y:.4g}<extra></extra>",
-    }
-
-
-def _cost(solved: Solved, metric: str | None) -> Metric:
-    if metric is None:
-        return solved.costs[0] if solved.costs else METRICS["latency_ms"]
-    known = [name for name in METRICS if name != "error"]
-    if metric not in known:
-        raise ValueError(f"metric must name a cost, but got {metric!r}. {did_you_mean(metric, known)}")
-    return METRICS[metric]
+def _point(point: SolvedPoint, cost: Metric, quality: Metric) -> Point:
+    role: Role = "predicted" if point.source(cost.name) == "predicted" else "measured"
+    bounds = point.interval(cost.name)
+    name = f"{point.architecture.id}: {point.architecture.short}"
+    return Point(role, name, point.value(cost.name), point.value(quality.name), (bounds.lower, bounds.upper))
 
 
 def _title(solved: Solved) -> str:

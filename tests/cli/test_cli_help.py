@@ -15,7 +15,7 @@ from nas.space.plug_ins import plug_in_names
 from nas.tasks.images.well_known import DATA_SETS
 
 HEAVY = (
-    *("torch", "ray", "optuna", "plotly", "onnxruntime", "sklearn", "scipy", "torchvision", "timm", "pandas"),
+    *("torch", "ray", "optuna", "onnxruntime", "sklearn", "scipy", "torchvision", "timm", "pandas"),
     *("pydantic", "numpy", "rich", "jinja2"),
 )
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 import nas
 from nas.errors import RecipeError
-from nas.reports.drawing.pictures import PictureSettings, picture_of
-from nas.reports.drawing.scene import Axis, Band, Mark, Scene, Series
 from nas.reports.drawing.scenes import KINDS, PlotRequest, scene_of
+from nas.results.plots.pictures import PictureSettings, picture_of
+from nas.results.plots.scene import Axis, Band, Mark, Scene, Series
 
 pytest.importorskip("matplotlib")
 

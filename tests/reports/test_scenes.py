@@ -11,8 +11,8 @@ from exported_runs import awkward_runs, whole
 from made_rows import made_run, trained
 
 from nas.errors import RecipeError
-from nas.reports.drawing.scene import Axis, Mark, Scene, axis_of, spread_of, ticks_of
 from nas.reports.drawing.scenes import KINDS, PlotRequest, scene_of, terminal_scene
+from nas.results.plots.scene import Axis, Mark, Scene, axis_of, spread_of, ticks_of
 from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import TRAINED_AS
 from nas.values.metric import METRICS

@@ -9,6 +9,7 @@ import pytest
 from awkward_fronts import AWKWARD_FRONTS
 from run_record_example import example_record
 
+from nas.errors import RecipeError
 from nas.results.front import Front
 
 
@@ -65,7 +66,7 @@ def test_an_empty_front_prints_too(front: Front) -> None:
     assert len(empty) == 0
     assert "0 winners" in repr(empty)
     assert empty.to_dataframe().empty
-    assert not empty.plot().data
+    assert empty.plot().scene.is_empty
 
 
 def test_html_is_escaped(front: Front) -> None:
@@ -88,15 +89,27 @@ def test_a_data_frame_has_a_row_a_winner(front: Front) -> None:
 
 
 def test_a_plot_has_a_point_a_winner_with_its_intervals(front: Front) -> None:
-    figure = front.plot()
-    points = {(x, y) for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)}
-    assert points == {(winner.value("latency_ms"), 100 * winner.test_error) for winner in front}
-    assert all(trace.error_x.array and trace.error_y.array for trace in figure.data)
-    assert figure.layout.yaxis.title.text == "Test error (%)"
+    plot = front.plot()
+    x, y = plot.scene.x, plot.scene.y
+    marks = [mark for series in plot.scene.series if series.line == "none" for mark in series.marks]
+    expected = {(winner.value("latency_ms") * x.factor, 100 * winner.test_error) for winner in front}
+    assert {(mark.x, mark.y) for mark in marks} == expected
+    assert all(mark.x_bounds and mark.y_bounds for mark in marks)
+    assert y.label == "Test error, %"
+    assert repr(plot).startswith("Plot of Test error and latency of ")
+
+
+def test_a_plot_shows_itself_and_is_saved(front: Front, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    plot = front.plot()
+    assert plot._repr_svg_().startswith("<?xml")
+    assert plot.save(tmp_path / "front.svg").read_text(encoding="utf-8") == plot._repr_svg_()
+    with pytest.raises(RecipeError, match="a picture ends in"):
+        plot.save(tmp_path / "front.gif")
 
 
 def test_a_plot_of_an_unknown_metric_names_the_nearest(front: Front) -> None:
-    assert front.plot("params").data
+    assert not front.plot("params").scene.is_empty
     with pytest.raises(ValueError, match=r"metric must name a cost, but got 'latency'\. Did you mean 'latency_ms'"):
         front.plot("latency")
     with pytest.raises(ValueError, match="no winner has a value of energy_mj"):

@@ -87,7 +87,7 @@ def test_seeds_are_shown_wherever_the_accuracy_is() -> None:
     table = found.to_dataframe()
     assert table["seeds"].tolist()[0] == 3
     assert table["test_error_over_seeds"].tolist()[0] == pytest.approx(found.best.seeds.mean)
-    assert any(said in str(text) for trace in found.plot().data for text in trace.text)
+    assert any(said in mark.name for mark in found.plot().scene.marks)
 
 
 def test_without_seeds_nothing_is_added() -> None:

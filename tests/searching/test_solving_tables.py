@@ -268,6 +268,6 @@ def test_a_front_prints_and_gives_data(run: Path) -> None:
     frame = solved.to_dataframe()
     assert set(frame["latency_ms_source"]) <= {"looked up", "predicted"}
     assert len(solved[:2]) == 2
-    assert len(solved.plot().data) in (1, 2)
+    assert len(solved.plot().scene.series) in (1, 2)
     with pytest.raises(ValueError, match="no point has a value of energy_mj"):
         solved.plot("energy_mj")

@@ -29,7 +29,7 @@ def plot(
     predicted against what was measured. The ending of --out decides between SVG, PNG and PDF.
     """
     from nas.reports.drawing.drawing import draw
-    from nas.reports.drawing.pictures import check_picture
+    from nas.results.plots.pictures import check_picture
     from nas.results.run_folder import check_run_folder, read_run
 
     check_picture(out)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.reports.drawing.pictures import PictureSettings, check_picture, picture_of
 from nas.reports.drawing.scenes import PlotRequest, scene_of
 from nas.results.exports.files import check_place, write_out
+from nas.results.plots.pictures import PictureSettings, check_picture, picture_of
 from nas.results.run import Run
 from nas.results.run_folder import load_run
 

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, final
 
-import numpy as np
-
 from nas.errors import RecipeError, did_you_mean
 from nas.reports.candidates import prediction_checks
-from nas.reports.drawing.scene import Axis, Bounds, Mark, Role, Scene, Series, axis_of, metric_text, scaled
+from nas.results.plots.plot import front_line
+from nas.results.plots.scene import Axis, Bounds, Mark, Role, Scene, Series, axis_of, metric_text, scaled
 from nas.results.records import Record
 from nas.results.run import Run
 from nas.results.winner import Winner
 from nas.values.metric import HIGHER_IS_BETTER, METRICS, Metric
 from nas.values.objective import Limit, limit_text
-from nas.values.pareto import non_dominated
 
 
 @final
@@ -98,7 +96,7 @@ def front_scene(run: Run, request: PlotRequest) -> Scene:
         title=f"{y.title} and {x.title.lower()} of {run.name}",
         x=x,
         y=y,
-        series=(*_step_line(series), *series),
+        series=(*front_line(series), *series),
         limits=(*_limits(run, x_metric, x, "x"), *_limits(run, y_metric, y, "y")),
         notes=tuple(notes),
     )
@@ -177,19 +175,6 @@ def _tested(winner: Winner, metric: Metric) -> tuple[float, Bounds]:
 def _bounds(record: Record, metric: Metric) -> Bounds | None:
     found = record.measurements.get(metric.name)
     return None if found is None else (found.interval.lower, found.interval.upper)
-
-
-def _step_line(series: Sequence[Series]) -> tuple[Series, ...]:
-    """Return the front of the winners in these two metrics, as steps; nothing without winners."""
-    marks = [mark for each in series if each.role in ("front", "winner") for mark in each.marks]
-    if len(marks) < 2:
-        return ()
-    losses_N2 = np.array([[mark.x, mark.y] for mark in marks])
-    if not np.isfinite(losses_N2).all():
-        return ()
-    kept = [mark for mark, is_kept in zip(marks, non_dominated(losses_N2).tolist(), strict=True) if is_kept]
-    ordered = tuple(Mark(mark.x, mark.y) for mark in sorted(kept, key=lambda mark: (mark.x, mark.y)))
-    return (Series("front of winners", "line", ordered, "steps"),)
 
 
 def _limits(

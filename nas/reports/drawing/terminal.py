@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from nas.reports.drawing.scene import Axis, Bounds, Scene, Series, spread_of, ticks_of
+from nas.results.plots.scene import Axis, Bounds, Scene, Series, spread_of, ticks_of
 
 LEAST_WIDTH, MOST_WIDTH, HEIGHT = 40, 110, 15
 """Columns and rows of a plot. A narrower terminal gets none."""

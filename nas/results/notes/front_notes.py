@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from nas.results.chance_marks import chance_text
@@ -60,7 +61,7 @@ class Winners(Protocol):
     def failures(self) -> Sequence[FailureCount]: ...
 
     @property
-    def run_folder(self) -> object: ...
+    def run_folder(self) -> Path: ...
 
 
 def notes_of(front: Winners) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.errors import RecipeError
-from nas.reports.drawing.scene import Mark, Scene, Series, spread_of
+from nas.results.plots.scene import Mark, Scene, Series, spread_of
 
 ENDINGS = (".svg", ".png", ".pdf")
 CM_PER_INCH = 2.54
