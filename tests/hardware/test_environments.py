@@ -25,6 +25,8 @@ from nas.hardware.runtimes.environments import (
     worker_environment,
 )
 from nas.hardware.runtimes.onnx_runtime import OnnxRuntimeCpu
+from nas.hardware.runtimes.runtime import load_runtime
+from nas.space.plug_ins import plug_in_path
 from nas.storage.file_lock import take
 from nas.storage.home import home
 from nas.values.target import Target
@@ -240,6 +242,27 @@ class TestWorkerCommand:
         reply = json.loads(done.stdout)
         assert reply["ok"], reply
         assert reply["runtime"] == "acting 1.0"
+
+    @pytest.mark.parametrize("runtime", ["onnxruntime-cpu", "openvino-cpu"])
+    def test_loads_no_library_of_training(self, runtime: str) -> None:
+        """A device that only measures needs neither torch nor Ray, and starts quickly."""
+        if load_runtime(runtime).why_unavailable(Target(runtime)) is not None:
+            pytest.skip("it is not installed here")
+        python, *rest = worker_command(Path(sys.executable))
+        implementation = plug_in_path("nas.runtimes", runtime, "runtime")
+        request = {"op": "conditions", "target": runtime, "implementation": implementation}
+        done = subprocess.run(
+            [python, "-X", "importtime", *rest],
+            input=json.dumps(request) + "\n",
+            capture_output=True,
+            text=True,
+            check=True,
+            env=worker_environment(),
+        )
+        assert json.loads(done.stdout)["ok"]
+        loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+        assert "numpy" in loaded
+        assert loaded & {"torch", "ray", "optuna", "pandas", "scipy", "sklearn", "timm"} == set()
 
 
 @pytest.mark.parametrize("what", ["a file", "a link to nothing", "a marker that is a folder", "no Python", "a text"])

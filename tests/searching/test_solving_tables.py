@@ -211,7 +211,7 @@ def test_what_a_looser_limit_would_give_is_told(run: Path) -> None:
     ("options", "message"),
     [
         ({"target": "nothing"}, "none for the device 'nothing'"),
-        ({"measure": 3, "target": OTHER}, "at least 5 candidates must be measured where latency_ms is not known"),
+        ({"measure": 3, "target": OTHER}, "--measure must be at least 5, but got 3: latency_ms is unknown on "),
         ({"measure": -1}, "0 or more, but got -1"),
         ({"limits": "latency_ms <= 1ms"}, "a list of texts, such as"),
         ({"limits": ["latency_ms <= 1"]}, "needs a unit"),

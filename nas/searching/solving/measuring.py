@@ -107,8 +107,8 @@ def _check_budget(asked: Asked, knowledge: Knowledge) -> None:
     fewest, budget = min(MIN_SAMPLES, len(knowledge.parts)), asked.budget(knowledge)
     if lacking and max(budget, len(knowledge.kept)) < fewest:
         raise RecipeError(
-            f"at least {fewest} candidates must be measured where {' and '.join(lacking)} is not known of a target, "
-            f"for a predictor needs them, but measure is {budget}."
+            f"--measure must be at least {fewest}, but got {budget}: {' and '.join(lacking)} is unknown on "
+            f"{asked.recipe.measured_on}, and a predictor learns it from that many measurements."
         )
 
 
