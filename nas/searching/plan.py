@@ -19,7 +19,7 @@ PROBED = 5
 
 def tell_plan(state: RunState) -> None:
     """Say what is planned and how long it should take, and time a step of a training for that."""
-    if state.resolved.table is not None or state.last_round - 1 in state.rounds_done:
+    if not state.resolved.backend.takes_time or state.last_round - 1 in state.rounds_done:
         return
     state.check_bench()  # a new target is measured first, which is no part of the plan
     state.schedule.begin()
@@ -49,7 +49,7 @@ def _shortage(state: RunState) -> list[str]:
 def tell_what_is_left(state: RunState, number: int) -> None:
     """Say what is left to do before a round, by what was seen so far."""
     is_trained = state.beliefs.untrained == 0 or state.beliefs.trials >= state.recipe.trials
-    if state.resolved.table is None and number not in state.rounds_done and not is_trained:
+    if state.resolved.backend.takes_time and number not in state.rounds_done and not is_trained:
         state.progress.say(f"left: {state.schedule.text(number)}")
 
 
@@ -59,7 +59,8 @@ def has_time_for_round(state: RunState, number: int) -> bool:
     The first round always begins, because a run without any training has no result.
     """
     rounds, schedule = state.recipe.rounds, state.schedule
-    if number == 1 or number in state.rounds_done or state.resolved.table is not None or schedule.has_time_for_round():
+    is_free = number == 1 or number in state.rounds_done or not state.resolved.backend.takes_time
+    if is_free or schedule.has_time_for_round():
         return True
     which = f"round {number} does not begin" if number == rounds else f"rounds {number} to {rounds} do not begin"
     state.progress.say(

@@ -21,6 +21,7 @@ from nas.prediction.predictor import PREDICTOR_ARGUMENTS, load_predictor
 from nas.progress import Progress
 from nas.recipe.recipe import Recipe
 from nas.recipe.sections import AUTO
+from nas.searching.backend import Backend, TrainedModels
 from nas.searching.beliefs import measured_metrics
 from nas.searching.precisions.benches import benches_of
 from nas.searching.precisions.choosing import with_precision_choice
@@ -34,7 +35,7 @@ from nas.searching.user_inputs.places_to_train import check_execution, check_gpu
 from nas.searching.user_inputs.preparations import check_inputs
 from nas.searching.user_inputs.teachers import Teacher, teacher_of
 from nas.searching.user_inputs.training_choices import check_training, with_training_choices
-from nas.searching.user_inputs.training_defaults import defaults_told, with_training_defaults
+from nas.searching.user_inputs.training_defaults import with_training_defaults
 from nas.space.architecture import Architecture
 from nas.space.description import Describer
 from nas.space.first_look import FirstLook, LookApart, LookHere
@@ -85,25 +86,12 @@ class Instruments:
 
 
 @dataclass(frozen=True)
-class Models:
-    """The task that models learn, the teacher from which they learn it too, and the benches that measure them.
-
-    There is a bench for each precision to choose from, fp32 first; or one alone, of the target's own precision.
-    """
-
-    task: Task
-    source: DataSource
-    benches: Mapping[str, Bench]
-    teacher: Teacher | None = None
-
-
-@dataclass(frozen=True)
 class Resolved:
     """What the names of a recipe stand for: the space, what measures its architectures, and earlier measurements.
 
-    There are either ``models`` or the ``table`` that takes their place. ``look`` finds the layers of architectures; it
-    must be closed. ``recipe`` names the space, also where the recipe before left that to the data. ``function`` is the
-    user's own that trains, if there is one. ``device`` measures.
+    ``backend`` evaluates architectures. ``look`` finds the layers of architectures; it must be closed. ``recipe`` names
+    the space, also where the recipe before left that to the data. ``function`` is the user's own that trains, if there
+    is one. ``device`` measures.
     """
 
     recipe: Recipe
@@ -111,39 +99,39 @@ class Resolved:
     look: FirstLook
     signature: Signature
     measurer: Measurer
-    models: Models | None = None
-    table: SearchedTable | None = None
+    backend: Backend
     store: MeasurementStore | None = None
     function: TrainingFunction | None = None
     device: Device = field(default_factory=LocalDevice)
 
     @property
+    def models(self) -> TrainedModels:
+        """The models, for what trains and measures some."""
+        assert isinstance(self.backend, TrainedModels), "nothing else trains or measures models"
+        return self.backend
+
+    @property
     def task(self) -> Task:
-        """What models learn; a run in a table has none."""
-        assert self.models is not None
+        """What models learn."""
         return self.models.task
 
     @property
     def source(self) -> DataSource:
         """Where each process gets the task."""
-        assert self.models is not None
         return self.models.source
 
     @property
     def teacher(self) -> Teacher | None:
         """The model from which candidates also learn, if there is one."""
-        assert self.models is not None
         return self.models.teacher
 
     @property
     def bench(self) -> Bench:
         """The bench of models whose precision is no choice; else that of fp32."""
-        assert self.models is not None
         return next(iter(self.models.benches.values()))
 
     def bench_of(self, architecture: Architecture) -> Bench:
         """Return the bench that measures an architecture, on the target of its precision."""
-        assert self.models is not None
         return self.models.benches.get(precision_of(architecture) or "", self.bench)
 
     def target_of(self, architecture: Architecture) -> Target:
@@ -253,8 +241,8 @@ def _resolve_models(
     measurers = {name: Surroundings(made, each, signature, batch, store, look) for name, each in benches.items()}
     measurer = InOwnPrecision(measurers) if recipe.precisions else next(iter(measurers.values()))
     made, look = with_precision_choice(recipe, made, look)
-    models = Models(loaded, source.pinned(), benches, teacher_of(recipe, signature, made))
-    return Resolved(recipe, made, look, signature, measurer, models=models, store=store)
+    models = TrainedModels(loaded, source.pinned(), benches, teacher_of(recipe, signature, made))
+    return Resolved(recipe, made, look, signature, measurer, models, store=store)
 
 
 def source_of(recipe: Recipe, task: Task | None = None) -> DataSource:
@@ -274,20 +262,12 @@ def described(recipe: Recipe, resolved: Resolved) -> list[str]:
     precisions = len(recipe.precisions) or 1
     networks, all_of_them = count(device_space(resolved.space)) // precisions, count(resolved.space) // precisions
     ways = f", {all_of_them:,} with their ways of training" if all_of_them > networks else ""
-    space = f"space: {recipe.space.name}, {networks:,} architectures{ways}"
-    if resolved.table is not None:
-        return [space, f"table: {recipe.table.path}"]
-    task = resolved.task
-    sizes = f"{len(task.train):,} to train, {len(task.validation):,} to validate, {len(task.test):,} to test"
     return [
-        f"data: {task.name}, {task.in_words}: {sizes}",
-        f"models: {task.signature}",
+        *resolved.backend.data_lines,
         *data_warnings(resolved),
-        space,
+        f"space: {recipe.space.name}, {networks:,} architectures{ways}",
         *([] if resolved.function is None else [f"training: {resolved.function.in_words}"]),
-        f"target: {recipe.parsed_target}",
-        *([f"precisions: {', '.join(recipe.precisions)}, from one training"] if recipe.precisions else []),
-        *defaults_told(resolved.recipe, task),
+        *resolved.backend.target_lines(resolved.recipe),
     ]
 
 
@@ -296,10 +276,9 @@ def data_warnings(resolved: Resolved) -> list[str]:
 
     Notes of the space follow, such as what it leaves out.
     """
-    found = () if resolved.table is not None else resolved.task.warnings
     own = () if resolved.function is None else resolved.function.warnings
     notes = [*own, *notes_of(resolved.space)]
-    return [*(f"warning: {warning}" for warning in found), *(f"note: {note}" for note in notes)]
+    return [*(f"warning: {warning}" for warning in resolved.backend.warnings), *(f"note: {note}" for note in notes)]
 
 
 def _check_plug_ins(recipe: Recipe) -> None:
@@ -370,7 +349,7 @@ def _resolve_table(
     table.check(metrics)
     for doubt in table.doubts(metrics):
         progress.say(doubt)
-    return Resolved(recipe, made, look, signature, table, table=table)
+    return Resolved(recipe, made, look, signature, table, table)
 
 
 def _check_shares_weights(space: SearchSpace, recipe: Recipe, task: Task) -> None:

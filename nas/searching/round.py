@@ -23,9 +23,7 @@ from nas.searching.state import RunState
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import parents_space
 from nas.storage.journal_rows import Fit, TrainingsEnded, TurnedAway
-from nas.tasks.task import words_of
 from nas.training.settings import training_seed
-from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 from nas.values.metric import trained_values
 from nas.values.objective import reason_text
@@ -395,5 +393,5 @@ class Trainings:
         quality, resolved = self._state.beliefs.quality, self._state.resolved
         if quality.name != "error":
             return f"{quality.title.lower()} {quality.format(best)}"
-        words = OF_IMAGES if resolved.table is not None else words_of(resolved.task)
+        words = resolved.backend.words
         return f"{words.error} {words.error_text(best)}"

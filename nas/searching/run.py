@@ -22,7 +22,7 @@ from nas.results.exports.tracking import Trackers, check_trackers
 from nas.results.front import REPORT_NAME, Front
 from nas.results.run_folder import check_run_folder, load_run, resume_command
 from nas.results.search_cost import SearchCost, search_counter
-from nas.searching.evaluating.evaluators import evaluator_of, prior_of
+from nas.searching.evaluating.evaluators import evaluator_of
 from nas.searching.evaluating.parents import prepare_parent
 from nas.searching.first_measurements import FirstMeasurements
 from nas.searching.fitting import Fitting
@@ -40,15 +40,12 @@ from nas.searching.state import RunState
 from nas.searching.user_inputs.circumstances import check_recipe, check_same, recipe_then
 from nas.searching.user_inputs.objects import GivenData, GivenSpace, GivenTraining, task_of, with_given_names
 from nas.searching.user_inputs.training_defaults import with_training_defaults
-from nas.searching.winners.baselines import Baselines
-from nas.searching.winners.retraining import Retraining
-from nas.searching.winners.table_winners import TableWinners
 from nas.signals import advising, check, heed, stopping
 from nas.space.parts.device_parts import DeviceParts
 from nas.space.search_space import SearchSpace, choices_hash, count
 from nas.storage.journal import RECIPE, Journal
-from nas.storage.journal_rows import WARNINGS, Began, Ended, RecipeText
-from nas.tasks.task import Task, facts_of
+from nas.storage.journal_rows import Began, Ended, RecipeText
+from nas.tasks.task import Task
 
 LIBRARIES = ("nas", "torch", "optuna", "ray", "onnxruntime", "timm", "scikit-learn")
 """The libraries whose versions a run records."""
@@ -135,9 +132,9 @@ def _resolve_new(
     check_trackers(recipe.execution.track)
     resolved = resolve(recipe, space, task, instruments, progress, train)
     try:
-        if resolved.models is not None:
-            resolved.bench.check_meter()
-        task = None if resolved.models is None else resolved.task
+        for bench in resolved.backend.benches.values():
+            bench.check_meter()
+        task = resolved.backend.task
         return replace(resolved, recipe=with_training_defaults(resolved.recipe, recipe, task, resolved.space))
     except BaseException:
         resolved.look.close()
@@ -268,12 +265,12 @@ def _work(state: RunState, folder: Path) -> None:
     fitting = Fitting(state)
     tell_plan(state)
     FirstMeasurements(state, fitting).take()
-    prior = prior_of(state)
-    models = state.resolved.models
-    with executor_of(state.recipe, 0 if models is None else models.task.memory_bytes) as executor:
+    task = state.resolved.backend.task
+    with executor_of(state.recipe, 0 if task is None else task.memory_bytes) as executor:
         prepare_parent(state, folder)
         evaluator = evaluator_of(state, folder)
         evaluator.prepare(executor)
+        prior = evaluator.prior()
         for number in range(1, state.recipe.rounds + 1):
             if not has_time_for_round(state, number):
                 break
@@ -282,11 +279,7 @@ def _work(state: RunState, folder: Path) -> None:
             measure_round(state, fitting, number)
         measure_front(state, fitting)
         state.turn_to_winners()
-        if state.resolved.table is None:
-            Retraining(state, fitting, folder).run(executor)
-            Baselines(state, folder).run()
-        else:
-            TableWinners(state, fitting).run()
+        evaluator.make_winners(fitting, executor)
     state.end_round(state.last_round)
 
 
@@ -371,14 +364,8 @@ def circumstances(recipe: Recipe, resolved: Resolved) -> Began:
         },
         machine={"processor": resolved.device.facts.processor, "system": resolved.device.facts.system},
         versions={"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
-        data_set=_data_facts(resolved.task) if resolved.table is None else None,
-        table=None if resolved.table is None else resolved.table.facts,
+        **resolved.backend.circumstances,
     )
-
-
-def _data_facts(task: Task) -> dict[str, Any]:
-    facts = facts_of(task)
-    return {**facts, WARNINGS: list(task.warnings)} if task.warnings else facts
 
 
 def _version(library: str) -> str:

@@ -75,10 +75,10 @@ class RunState:
             hierarchy=MemoryHierarchy.of_device(resolved.device.facts.cache_bytes),
         )
         self.screening = Screening(self.beliefs)
-        models = resolved.models
-        items = (1, 0) if models is None else (len(models.task.train), len(models.task.validation))
+        task = resolved.backend.task
+        items = (1, 0) if task is None else (len(task.train), len(task.validation))
         self.schedule = Schedule(recipe, self.beliefs, lambda: self.spent_s, items)
-        for bench in () if models is None else models.benches.values():
+        for bench in resolved.backend.benches.values():
             bench.in_time = self.schedule.has_time_to_repeat
         self.rounds_done = {row.round for row in journal.rows(RoundEnded)}
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
 
 from nas.errors import CandidateError, RecipeError, did_you_mean
+from nas.hardware.bench import Bench
 from nas.jobs.execution import Job, Report
 from nas.progress import Progress
 from nas.recipe.sections import TableRecipe
@@ -21,6 +23,8 @@ from nas.space.search_space import HasCanonical, SearchSpace
 from nas.tables.row_space import RowSpace, check_uses
 from nas.tables.table import FloatArray, Table, read_table
 from nas.tables.table_prior import TablePrior
+from nas.tasks.task import Task
+from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.measurement import Measurement
 from nas.values.metric import METRICS
@@ -39,6 +43,11 @@ class SearchedTable:
 
     fingerprint = None
     device_s = 0.0
+    takes_time = False
+    benches: Mapping[str, Bench] = MappingProxyType({})
+    task: Task | None = None
+    words = OF_IMAGES
+    warnings: Sequence[str] = ()
 
     def __init__(self, settings: TableRecipe, space: SearchSpace) -> None:
         assert settings.path is not None
@@ -176,6 +185,20 @@ class SearchedTable:
             "metrics": [self.column_of(metric) for metric in self.metrics],
             "seconds of a training, simulated": settings.training_s,
         }
+
+    @property
+    def circumstances(self) -> Mapping[str, Any]:
+        """The facts, as a row about the beginning of a run keeps them."""
+        return {"table": self.facts}
+
+    @property
+    def data_lines(self) -> Sequence[str]:
+        """A sentence about the table."""
+        return [f"table: {self.name}"]
+
+    def target_lines(self, recipe: object) -> Sequence[str]:
+        """Return nothing: the table measures, and its device stands in the recipe."""
+        return []
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the rows that were read."""

@@ -20,11 +20,11 @@ import nas
 from nas.errors import CandidateError, RecipeError
 from nas.jobs.execution import InlineExecutor, JobSource, Work
 from nas.results.front import REPORT_NAME, Front
-from nas.searching.evaluating.proxies import SUPERNET
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import Agreement
+from nas.storage.run_files import SUPERNET_WEIGHTS as SUPERNET
 from nas.tasks.data_source import DataSource
 from nas.training.settings import training_seed
 from nas.training.supernet_training import SupernetTraining

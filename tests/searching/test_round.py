@@ -24,6 +24,7 @@ from nas.searching.screening import Screening, Verdict
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
 from nas.storage.journal_rows import Row, RungsJudged, TurnedAway
+from nas.values.error_words import OF_IMAGES
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
 
@@ -62,7 +63,7 @@ class FakeState:
     def __init__(self, beliefs: Beliefs, recipe: Recipe, kept: Sequence[Row] = ()) -> None:
         self.beliefs, self.recipe, self.kept, self.news = beliefs, recipe, list(kept), list[str]()
         self.screening = Screening(beliefs)
-        self.resolved = SimpleNamespace(space=beliefs.space, table="errors.csv")  # in the place of a task
+        self.resolved = SimpleNamespace(space=beliefs.space, backend=SimpleNamespace(words=OF_IMAGES))
         self.progress = SimpleNamespace(say=self.news.append, advance=lambda **_: None)
         self.journal = SimpleNamespace(
             append=lambda *rows: self.kept.extend(rows),

@@ -178,7 +178,7 @@ def test_an_old_run_is_solved_on_another_target(tmp_path: Path, monkeypatch: pyt
     ("options", "message"),
     [
         ({"target": "onnxruntime cpu"}, "a target"),
-        ({"target": OTHER, "measure": 4}, "at least 5 candidates must be measured"),
+        ({"target": OTHER, "measure": 4}, "--measure must be at least 5"),
         ({"target": OTHER, "space": None}, "started with a space object"),
         ({"target": OTHER, "trust": False}, "names code of its own"),
     ],

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import RecipeError
 from nas.results.exports.tidy import Cell, document_of, table_of
 from nas.storage.journal import JOURNAL, RECIPE, write_aside
+from nas.storage.run_files import PARENT_WEIGHTS, SUPERNET_WEIGHTS
 
 if TYPE_CHECKING:
     from nas.results.run import Run
 
-OF_THE_RUN = (RECIPE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ".writer", "supernet.safetensors")
+OF_THE_RUN = (RECIPE, JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", ".writer", SUPERNET_WEIGHTS, PARENT_WEIGHTS)
 """Files of a run folder that nothing may take the place of."""
 FOLDERS_OF_THE_RUN = ("winners", "retrained", "seeds", "checkpoints", "solved")
 """Folders of a run folder into which nothing else may be written."""

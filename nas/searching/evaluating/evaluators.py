@@ -13,16 +13,18 @@ from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
+from nas.searching.evaluating.priors import prior_of
 from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
-from nas.searching.evaluating.training_work import training_work
+from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
-from nas.space.parts.known_values import known_prior
-from nas.tables.table_evaluation import TableLookup
+from nas.searching.training_work import training_work
+from nas.searching.winners.retraining import retrained_winners
+from nas.searching.winners.table_winners import TableWinners
+from nas.tables.table_evaluation import SearchedTable, TableLookup
 from nas.training.deployed_errors import InPrecisions
 from nas.training.early_stopping import rung_subsets
 from nas.training.settings import TrainingSettings, training_seed, training_settings
-from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
 from nas.values.metric import LARGEST_VALUE, is_result
 from nas.values.objective import trained_metrics
 
@@ -57,6 +59,12 @@ class Evaluator(Protocol):
     def prepare(self, executor: Executor) -> None:
         """Do, once in a run, what comes before the first candidate, skipping what the journal already holds."""
 
+    def prior(self) -> Prior | None:
+        """Return what the sampler expects errors from before any is known."""
+
+    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
+        """Choose winners, and bring each to its final error and measurements."""
+
 
 def evaluator_of(state: RunState, folder: Path) -> Evaluator:
     """Return the evaluator that the recipe names. It keeps its files in ``folder``, the run's."""
@@ -64,18 +72,19 @@ def evaluator_of(state: RunState, folder: Path) -> Evaluator:
     if recipe.evaluate == "table":
         return TableEvaluator(state)
     if recipe.evaluate == "supernet":
-        return SupernetEvaluator(state, folder, _supernet_settings(recipe), _handful(state, recipe.supernet.check))
+        handful = _handful(state, folder, recipe.supernet.check)
+        return SupernetEvaluator(state, folder, _supernet_settings(recipe), handful)
     if recipe.evaluate == "zero-cost":
-        return ZeroCostEvaluator(state, _handful(state, recipe.zero_cost.check))
-    return TrainingEvaluator(state)
+        return ZeroCostEvaluator(state, folder, _handful(state, folder, recipe.zero_cost.check))
+    return TrainingEvaluator(state, folder)
 
 
 def _supernet_settings(recipe: Recipe) -> TrainingSettings:
     return training_settings(recipe, recipe.supernet.epochs, recipe.training.subset, recipe.supernet.time_limit_s)
 
 
-def _handful(state: RunState, count: int) -> Handful:
-    alone = TrainingEvaluator(state)
+def _handful(state: RunState, folder: Path, count: int) -> Handful:
+    alone = TrainingEvaluator(state, folder)
     return Handful(state, alone.training, lambda architecture: training_seed(state.recipe, architecture), count)
 
 
@@ -119,7 +128,9 @@ def reported(recipe: Recipe) -> tuple[str, ...]:
 class TrainingEvaluator:
     """Trains each candidate, by the trainer of this project or by a function of the user's own."""
 
-    def __init__(self, state: RunState) -> None:
+    def __init__(self, state: RunState, folder: Path) -> None:
+        self._state = state
+        self._folder = folder
         training = state.recipe.training
         self.time_limit_s = training.time_limit_s
         function = state.resolved.function
@@ -150,6 +161,14 @@ class TrainingEvaluator:
     def prepare(self, executor: Executor) -> None:
         """Do nothing: no work comes before the first training."""
 
+    def prior(self) -> Prior | None:
+        """Return zero-cost scores, or what the space knows."""
+        return prior_of(self._state)
+
+    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
+        """Retrain, export, measure and test them."""
+        retrained_winners(self._state, self._folder, fitting, executor)
+
 
 @final
 class TableEvaluator:
@@ -159,28 +178,19 @@ class TableEvaluator:
     subset = 1.0
 
     def __init__(self, state: RunState) -> None:
-        assert state.resolved.table is not None
+        assert isinstance(state.resolved.backend, SearchedTable), "the recipe names a table"
+        self._state = state
+        self._table = state.resolved.backend
         self.time_limit_s = state.recipe.training.time_limit_s
-        self.work: Work = TableLookup(state.resolved.table)
+        self.work: Work = TableLookup(self._table)
 
     def prepare(self, executor: Executor) -> None:
         """Do nothing: no work comes before the first look-up."""
 
+    def prior(self) -> Prior | None:
+        """Return the columns that the recipe names, if it does."""
+        return self._table.prior
 
-def prior_of(state: RunState) -> Prior | None:
-    """Return what the sampler expects errors from: a table's columns, zero-cost scores, or what the space knows."""
-    recipe = state.recipe
-    if state.resolved.table is not None:
-        return state.resolved.table.prior
-    if recipe.prior == "none":
-        return known_prior(state.resolved.space)
-    scoring = ZeroCostEvaluation(
-        state.resolved.space,
-        state.resolved.source,
-        recipe.prior,
-        recipe.zero_cost.batch,
-        recipe.training.device,
-        recipe.execution.threads_per_worker,
-        clock=state.stopwatch,
-    )
-    return ScorePrior(scoring, lambda architecture: training_seed(recipe, architecture))
+    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
+        """Look them up."""
+        TableWinners(self._state, self._table, fitting).run()

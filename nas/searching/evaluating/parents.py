@@ -15,11 +15,10 @@ from nas.space.parts.own_inputs import wishes_of
 from nas.space.parts.parents import HasParent, parents_space
 from nas.space.torch_settings import torch_with
 from nas.storage.journal import write_aside
+from nas.storage.run_files import PARENT_WEIGHTS
 from nas.training.inheriting import Inheritance, inheritance_of
 from nas.training.settings import training_seed, training_settings
 from nas.training.trainer import Trainer
-
-PARENT = "parent.safetensors"
 
 
 def prepare_parent(state: RunState, folder: Path) -> None:
@@ -34,7 +33,7 @@ def prepare_parent(state: RunState, folder: Path) -> None:
     space = parents_space(state.resolved.space)
     if space is None:
         return
-    path = folder / PARENT
+    path = folder / PARENT_WEIGHTS
     content = _kept(path)
     if content is None:
         content = _made(state, space)

@@ -10,16 +10,21 @@ from typing import final
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.jobs.execution import Executor, Job, Report, Work
 from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement
+from nas.searching.evaluating.priors import prior_of
+from nas.searching.fitting import Fitting
+from nas.searching.proposer import Prior
 from nas.searching.state import RunState
+from nas.searching.winners.retraining import retrained_winners
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
+from nas.storage.run_files import SUPERNET_WEIGHTS
 from nas.tasks.criteria import largest_error
 from nas.training.settings import TrainingSettings
 from nas.training.supernet import SharedEvaluation, SharedWeights
 from nas.training.supernet_training import SupernetTraining
 from nas.training.zero_cost import ZeroCostEvaluation, fit_score_map
 
-SUPERNET, CHECKPOINT = "supernet.safetensors", "supernet.checkpoint.safetensors"
+CHECKPOINT = "supernet.checkpoint.safetensors"
 JOB = "supernet"
 """The id of the job that trains the supernet."""
 
@@ -44,6 +49,14 @@ class SupernetEvaluator:
     def work(self) -> Work:
         assert self._work is not None, "prepare comes first"
         return self._work
+
+    def prior(self) -> Prior | None:
+        """Return zero-cost scores, or what the space knows."""
+        return prior_of(self._state)
+
+    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
+        """Retrain, export, measure and test them."""
+        retrained_winners(self._state, self._folder, fitting, executor)
 
     def prepare(self, executor: Executor) -> None:
         """Train the supernet, and a handful of architectures alone to check it.
@@ -82,7 +95,7 @@ class SupernetEvaluator:
 
     def _trained(self, executor: Executor) -> bytes:
         """Return the shared weights: from the folder if the journal knows them, else newly trained."""
-        state, path = self._state, self._folder / SUPERNET
+        state, path = self._state, self._folder / SUPERNET_WEIGHTS
         known = state.journal.rows(SupernetTrained)
         if known:
             content = path.read_bytes() if path.is_file() else b""
@@ -148,7 +161,7 @@ class _OneTraining:
             raise _LostError
 
     def on_end(self, job: Job, report: Report) -> None:
-        write_aside(self._folder / SUPERNET, report["weights"])
+        write_aside(self._folder / SUPERNET_WEIGHTS, report["weights"])
         digest = hashlib.sha256(report["weights"]).hexdigest()
         note = SupernetTrained(report["epoch"], report["seconds"], report["loss"], digest)
         self._state.journal.append(note)
@@ -173,8 +186,9 @@ class ZeroCostEvaluator:
     epochs = 1
     subset = 0.0
 
-    def __init__(self, state: RunState, handful: Handful) -> None:
+    def __init__(self, state: RunState, folder: Path, handful: Handful) -> None:
         self._state = state
+        self._folder = folder
         self._handful = handful
         self.time_limit_s = state.recipe.training.time_limit_s
         self._work: Work | None = None
@@ -183,6 +197,14 @@ class ZeroCostEvaluator:
     def work(self) -> Work:
         assert self._work is not None, "prepare comes first"
         return self._work
+
+    def prior(self) -> Prior | None:
+        """Return zero-cost scores, or what the space knows."""
+        return prior_of(self._state)
+
+    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
+        """Retrain, export, measure and test them."""
+        retrained_winners(self._state, self._folder, fitting, executor)
 
     def prepare(self, executor: Executor) -> None:
         """Train a handful of architectures, score them, and fit the function from scores to errors.

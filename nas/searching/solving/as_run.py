@@ -32,10 +32,9 @@ from nas.storage.journal_rows import (
     TrainingsEnded,
 )
 from nas.storage.retraining_rows import RETRAINING
+from nas.storage.run_files import PARENT_WEIGHTS, SUPERNET_WEIGHTS
 from nas.values.evaluation import Evaluation
 from nas.values.measurement import Measurement
-
-SHARED_WEIGHTS, PARENT_WEIGHTS = "supernet.safetensors", "parent.safetensors"
 
 
 def check_new(folder: Path) -> None:
@@ -83,7 +82,7 @@ def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callab
     with made_aside(folder, "a run") as aside, Journal.start(aside, text, clock=clock) as journal:
         retrained = _copied(asked.run.run_folder, aside, evaluations)
         if recipe.evaluate == "supernet":
-            _copy(asked.run.run_folder / SHARED_WEIGHTS, aside / SHARED_WEIGHTS)
+            _copy(asked.run.run_folder / SUPERNET_WEIGHTS, aside / SUPERNET_WEIGHTS)
         _copy(asked.run.run_folder / PARENT_WEIGHTS, aside / PARENT_WEIGHTS)
         rows = [*_trained(evaluations, knowledge), *measured, *knowledge.failed_rows, *retrained]
         journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)

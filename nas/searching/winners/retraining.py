@@ -15,13 +15,13 @@ from nas.hardware.runtimes.runtime import Deployed
 from nas.jobs.execution import Executor
 from nas.progress import duration_text
 from nas.results.bundled.unfinished import weights_of
-from nas.searching.evaluating.proxies import SUPERNET
-from nas.searching.evaluating.training_work import training_work
 from nas.searching.fitting import Fitting
 from nas.searching.schedule import FINISHING
 from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
+from nas.searching.training_work import training_work
 from nas.searching.user_inputs.teachers import BEST, retraining_teacher_of
+from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
@@ -33,6 +33,7 @@ from nas.searching.winners.teaching import EarlierWeights, MakesTeacher, Retrain
 from nas.space.architecture import Architecture
 from nas.space.parts.parents import parents_space
 from nas.storage.retraining_rows import RETRAINING
+from nas.storage.run_files import SUPERNET_WEIGHTS
 from nas.training.supernet import SharedWeights
 from nas.values.evaluation import PARENT, Evaluation, Failure, Stage
 
@@ -191,7 +192,7 @@ class Retraining:
     def _start(self, seeds: Sequence[SeedOf]) -> Callable[[Architecture, torch.nn.Module], None] | None:
         """Return what loads the weights to begin with; None for those that the space draws or loads."""
         if self._plan.start == "supernet":
-            return SharedWeights(self._state.resolved.space, (self._folder / SUPERNET).read_bytes())
+            return SharedWeights(self._state.resolved.space, (self._folder / SUPERNET_WEIGHTS).read_bytes())
         if self._plan.start == "winner":
             first = [seed.architectures[0] for seed in seeds]
             return EarlierWeights(self._state.beliefs, self._folder, first, self._plan.number)
@@ -255,3 +256,9 @@ def run_plan(state: RunState) -> RetrainingPlan:
     name = recipe.retraining.teacher
     named = None if name is None else retraining_teacher_of(name, recipe, resolved.task.signature, resolved.space)
     return RetrainingPlan.of(recipe, named)
+
+
+def retrained_winners(state: RunState, folder: Path, fitting: Fitting, executor: Executor) -> None:
+    """Bring winners to their final errors and measurements, and fit models of another kind to compare them with."""
+    Retraining(state, fitting, folder).run(executor)
+    Baselines(state, folder).run()

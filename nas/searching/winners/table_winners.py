@@ -11,6 +11,7 @@ from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
 from nas.searching.winners.misses import say_only_misses
 from nas.space.architecture import Architecture
+from nas.tables.table_evaluation import SearchedTable
 from nas.values.evaluation import Evaluation, Failure, PredictedValue
 
 
@@ -18,11 +19,10 @@ from nas.values.evaluation import Evaluation, Failure, PredictedValue
 class TableWinners:
     """The last stage of a run in a table. It looks first at what the journal has."""
 
-    def __init__(self, state: RunState, fitting: Fitting) -> None:
-        assert state.resolved.table is not None
+    def __init__(self, state: RunState, table: SearchedTable, fitting: Fitting) -> None:
         self._state = state
         self._fitting = fitting
-        self._table = state.resolved.table
+        self._table = table
 
     def run(self) -> None:
         """Look up winners, until there are as many as asked for, or as the front has."""

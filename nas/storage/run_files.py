@@ -1,0 +1,8 @@
+"""The names of the weights that a run's folder may hold beside its journal and its winners."""
+
+from __future__ import annotations
+
+SUPERNET_WEIGHTS = "supernet.safetensors"
+"""The weights that all architectures share, if candidates are evaluated by them."""
+PARENT_WEIGHTS = "parent.safetensors"
+"""The weights of the model that candidates inherit from, as it was tuned for the run."""
