@@ -13,13 +13,12 @@ from nas.errors import CandidateError
 from nas.jobs.execution import Executor, Job, Report, Work, reports_of
 from nas.recipe.recipe import Recipe
 from nas.searching.evaluating.handful import Handful
-from nas.searching.evaluating.priors import prior_of
+from nas.searching.evaluating.of_models import OfModels
 from nas.searching.evaluating.proxies import SupernetEvaluator, ZeroCostEvaluator
 from nas.searching.fitting import Fitting
 from nas.searching.proposer import Prior
 from nas.searching.state import RunState
 from nas.searching.training_work import training_work
-from nas.searching.winners.retraining import retrained_winners
 from nas.searching.winners.table_winners import TableWinners
 from nas.tables.table_evaluation import SearchedTable, TableLookup
 from nas.training.deployed_errors import InPrecisions
@@ -125,12 +124,11 @@ def reported(recipe: Recipe) -> tuple[str, ...]:
 
 
 @final
-class TrainingEvaluator:
+class TrainingEvaluator(OfModels):
     """Trains each candidate, by the trainer of this project or by a function of the user's own."""
 
     def __init__(self, state: RunState, folder: Path) -> None:
-        self._state = state
-        self._folder = folder
+        super().__init__(state, folder)
         training = state.recipe.training
         self.time_limit_s = training.time_limit_s
         function = state.resolved.function
@@ -160,14 +158,6 @@ class TrainingEvaluator:
 
     def prepare(self, executor: Executor) -> None:
         """Do nothing: no work comes before the first training."""
-
-    def prior(self) -> Prior | None:
-        """Return zero-cost scores, or what the space knows."""
-        return prior_of(self._state)
-
-    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
-        """Retrain, export, measure and test them."""
-        retrained_winners(self._state, self._folder, fitting, executor)
 
 
 @final

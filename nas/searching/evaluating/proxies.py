@@ -10,11 +10,8 @@ from typing import final
 from nas.errors import CandidateError, RecipeError, TargetError
 from nas.jobs.execution import Executor, Job, Report, Work
 from nas.searching.evaluating.handful import Handful, Quick, is_checked, record_agreement
-from nas.searching.evaluating.priors import prior_of
-from nas.searching.fitting import Fitting
-from nas.searching.proposer import Prior
+from nas.searching.evaluating.of_models import OfModels
 from nas.searching.state import RunState
-from nas.searching.winners.retraining import retrained_winners
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import SupernetTrained
 from nas.storage.run_files import SUPERNET_WEIGHTS
@@ -30,15 +27,14 @@ JOB = "supernet"
 
 
 @final
-class SupernetEvaluator:
+class SupernetEvaluator(OfModels):
     """Trains one supernet. Each candidate is then evaluated in seconds, with its part of the shared weights."""
 
     epochs = 1
 
     def __init__(self, state: RunState, folder: Path, settings: TrainingSettings, handful: Handful) -> None:
         """``settings`` are for training the supernet."""
-        self._state = state
-        self._folder = folder
+        super().__init__(state, folder)
         self._settings = settings
         self._handful = handful
         self.subset = settings.subset
@@ -49,14 +45,6 @@ class SupernetEvaluator:
     def work(self) -> Work:
         assert self._work is not None, "prepare comes first"
         return self._work
-
-    def prior(self) -> Prior | None:
-        """Return zero-cost scores, or what the space knows."""
-        return prior_of(self._state)
-
-    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
-        """Retrain, export, measure and test them."""
-        retrained_winners(self._state, self._folder, fitting, executor)
 
     def prepare(self, executor: Executor) -> None:
         """Train the supernet, and a handful of architectures alone to check it.
@@ -180,15 +168,14 @@ class _OneTraining:
 
 
 @final
-class ZeroCostEvaluator:
+class ZeroCostEvaluator(OfModels):
     """Scores each candidate untrained. A handful of trainings tells which error a score stands for."""
 
     epochs = 1
     subset = 0.0
 
     def __init__(self, state: RunState, folder: Path, handful: Handful) -> None:
-        self._state = state
-        self._folder = folder
+        super().__init__(state, folder)
         self._handful = handful
         self.time_limit_s = state.recipe.training.time_limit_s
         self._work: Work | None = None
@@ -197,14 +184,6 @@ class ZeroCostEvaluator:
     def work(self) -> Work:
         assert self._work is not None, "prepare comes first"
         return self._work
-
-    def prior(self) -> Prior | None:
-        """Return zero-cost scores, or what the space knows."""
-        return prior_of(self._state)
-
-    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
-        """Retrain, export, measure and test them."""
-        retrained_winners(self._state, self._folder, fitting, executor)
 
     def prepare(self, executor: Executor) -> None:
         """Train a handful of architectures, score them, and fit the function from scores to errors.

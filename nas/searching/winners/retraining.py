@@ -21,7 +21,6 @@ from nas.searching.selection import choose_winners, only_misses
 from nas.searching.state import RunState
 from nas.searching.training_work import training_work
 from nas.searching.user_inputs.teachers import BEST, retraining_teacher_of
-from nas.searching.winners.baselines import Baselines
 from nas.searching.winners.bundles import BundleMaker
 from nas.searching.winners.checkpoint_folder import CheckpointFolder
 from nas.searching.winners.final_measurements import FinalMeasurements
@@ -256,9 +255,3 @@ def run_plan(state: RunState) -> RetrainingPlan:
     name = recipe.retraining.teacher
     named = None if name is None else retraining_teacher_of(name, recipe, resolved.task.signature, resolved.space)
     return RetrainingPlan.of(recipe, named)
-
-
-def retrained_winners(state: RunState, folder: Path, fitting: Fitting, executor: Executor) -> None:
-    """Bring winners to their final errors and measurements, and fit models of another kind to compare them with."""
-    Retraining(state, fitting, folder).run(executor)
-    Baselines(state, folder).run()

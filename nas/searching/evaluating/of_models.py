@@ -1,0 +1,44 @@
+"""What all ways of evaluating models have in common: errors that are expected, and how winners are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.jobs.execution import Executor
+from nas.searching.fitting import Fitting
+from nas.searching.proposer import Prior
+from nas.searching.state import RunState
+from nas.searching.winners.baselines import Baselines
+from nas.searching.winners.retraining import Retraining
+from nas.space.parts.known_values import known_prior
+from nas.training.settings import training_seed
+from nas.training.zero_cost import ScorePrior, ZeroCostEvaluation
+
+
+class OfModels:
+    """The base of evaluators whose winners are models. ``folder`` is the run's."""
+
+    def __init__(self, state: RunState, folder: Path) -> None:
+        self._state = state
+        self._folder = folder
+
+    def prior(self) -> Prior | None:
+        """Return zero-cost scores if the recipe asks for them, or else what the space knows."""
+        state, recipe = self._state, self._state.recipe
+        if recipe.prior == "none":
+            return known_prior(state.resolved.space)
+        scoring = ZeroCostEvaluation(
+            state.resolved.space,
+            state.resolved.source,
+            recipe.prior,
+            recipe.zero_cost.batch,
+            recipe.training.device,
+            recipe.execution.threads_per_worker,
+            clock=state.stopwatch,
+        )
+        return ScorePrior(scoring, lambda architecture: training_seed(recipe, architecture))
+
+    def make_winners(self, fitting: Fitting, executor: Executor) -> None:
+        """Retrain, export, measure and test winners, and fit models of another kind to compare them with."""
+        Retraining(self._state, fitting, self._folder).run(executor)
+        Baselines(self._state, self._folder).run()
