@@ -36,11 +36,11 @@ def _summary(path: str) -> str:
 def known_data() -> dict[str, Mapping[str, str]]:
     """Return the data that tasks of this project know by name, each with its summary, by task.
 
-    They stand in ``DATA_SETS`` of the module ``known`` beside the one that loads the task, which needs no torch.
+    They stand in ``DATA_SETS`` of the module ``well_known`` beside the one that loads the task, which needs no torch.
     """
     found: dict[str, Mapping[str, str]] = {}
     for entry in sorted(entry_points(group="nas.tasks"), key=lambda entry: (entry.name != "images", entry.name)):
-        module = f"{entry.module.rpartition('.')[0]}.known"
+        module = f"{entry.module.rpartition('.')[0]}.well_known"
         if module.startswith("nas.tasks.") and importlib.util.find_spec(module) is not None:
             found[entry.name] = importlib.import_module(module).DATA_SETS
     return found
