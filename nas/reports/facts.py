@@ -9,7 +9,7 @@ from typing import Any
 from nas.progress import duration_text
 from nas.storage.journal_rows import WARNINGS, WORDS
 from nas.values.evaluation import Evaluation
-from nas.values.measurement import CLOCK, OPERATORS
+from nas.values.measurement import CLOCK, OPERATORS, WEIGHT_BYTES
 from nas.values.metric import readable
 from nas.values.profiled_network import PROFILE
 
@@ -44,7 +44,9 @@ def conditions_of(rows: Iterable[Evaluation]) -> list[tuple[str, str]]:
             if measurement.clock is not None:
                 values_by_name.setdefault(CLOCK, []).append(measurement.clock)
             told = {
-                name: value for name, value in measurement.conditions.items() if name not in (OPERATORS, PROFILE, CLOCK)
+                name: value
+                for name, value in measurement.conditions.items()
+                if name not in (OPERATORS, PROFILE, CLOCK, WEIGHT_BYTES)
             }
             for name, value in _flattened(told):
                 values_by_name.setdefault(name, []).append(value)

@@ -130,7 +130,7 @@ class Record:
         return list(dict.fromkeys(flag for found in self.measurements.values() for flag in found.flags))
 
     def value(self, name: str) -> float | None:
-        """Return the best known value as the search saw it: measured, else predicted, else trained or counted."""
+        """Return the best known value: measured, else predicted, else trained on the validation split, or counted."""
         if name in self.measurements:
             return self.measurements[name].median
         if name in self.predicted:
@@ -147,7 +147,7 @@ class Record:
         return "known" if self.value(name) is not None else None
 
     def judged(self, limit: Limit) -> float | None:
-        """Return the value that a limit is checked against, as in the search; None where nothing is known.
+        """Return the value that a limit is checked against; None where nothing is known.
 
         It is the upper bound of a measurement, the one-sided bound of a prediction, a winner's score on the test, or
         else a trained, counted or modelled value.

@@ -95,11 +95,11 @@ def _unlikeness(first: Measurement, second: Measurement, ratio: float) -> float:
     """Return the share of what is unseen of two models that does not cancel in their ratio.
 
     Caches that other programs fill slow two models alike if both execute the same operators, in about the same time and
-    with about as many weights.
+    with about as many weights. Some runtimes do not tell what they execute.
     """
     sizes = [each.conditions.get(WEIGHT_BYTES) or 0 for each in (first, second)]
     operators = [set(each.conditions.get(OPERATORS) or ()) for each in (first, second)]
-    if min(sizes) <= 0 or operators[0] != operators[1]:
+    if min(sizes) <= 0 or not operators[0] or operators[0] != operators[1]:
         return 1.0
     apart = max(abs(math.log(ratio)), abs(math.log(sizes[1] / sizes[0]))) / math.log(UNLIKE)
     return ALIKE + (1 - ALIKE) * min(1.0, apart)

@@ -104,6 +104,9 @@ def test_a_plot_shows_itself_and_is_saved(front: Front, tmp_path: Path) -> None:
     plot = front.plot()
     assert plot._repr_svg_().startswith("<?xml")
     assert plot.save(tmp_path / "front.svg").read_text(encoding="utf-8") == plot._repr_svg_()
+    assert front[:0].plot()._repr_svg_() is None
+    with pytest.raises(RecipeError, match="there is nothing to plot"):
+        front[:0].plot().save(tmp_path / "front.svg")
     with pytest.raises(RecipeError, match="a picture ends in"):
         plot.save(tmp_path / "front.gif")
 

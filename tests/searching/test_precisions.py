@@ -295,6 +295,13 @@ def test_precisions_that_cannot_be_chosen_from_are_refused(changes: dict[str, An
         nas.Recipe(**changes)
 
 
+def test_too_many_threads_are_no_fault_of_a_precision(tmp_path: Path) -> None:
+    """No precision runs on a target of more cores than there are, and each is told alike."""
+    recipe = {**BASE, "precisions": ["fp32", "int8"], "target": "onnxruntime-cpu:threads=4096"}
+    with pytest.raises(TargetError, match=r"^threads must be at most the \d+ cores? that this process may use"):
+        nas.search(recipe, runs=tmp_path, progress=None)
+
+
 @pytest.mark.parametrize(
     ("runtime", "precision"), [("onnxruntime-cpu", "bf16"), ("executorch-xnnpack", "int8-dynamic")]
 )

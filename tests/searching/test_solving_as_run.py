@@ -16,6 +16,7 @@ from table_space import DEVICE, Chain, write_table
 
 import nas
 from nas.errors import JournalError, RecipeError
+from nas.searching.solving import as_run
 
 OLD_RUNS = Path(__file__).parents[1] / "old_runs"
 
@@ -131,6 +132,24 @@ def test_what_stops_writing_leaves_no_half_of_a_run(tmp_path: Path, monkeypatch:
         assert list(folder.parent.iterdir()) == []
     nas.solve(run, ["latency_ms <= 0.8ms"], as_run=folder, progress=None)
     assert nas.load_run(folder).rows
+
+
+def test_a_run_that_began_there_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring for the new run may take minutes."""
+    folder, real = tmp_path / "runs" / "tight", as_run.check_new
+    looks: list[Path] = []
+
+    def look(place: Path) -> None:
+        real(place)
+        looks.append(place)
+        if len(looks) == 1:
+            shutil.copytree(OLD_RUNS / "finished-0.6.0", place)
+
+    monkeypatch.setattr("nas.searching.solving.as_run.check_new", look)
+    monkeypatch.setattr("nas.searching.solving.solve.check_new", look)
+    with pytest.raises(JournalError, match="already holds one"):
+        nas.solve(copied(OLD_RUNS / "finished-0.6.0", tmp_path), as_run=folder, progress=None)
+    assert len(nas.load_run(folder).front) == 2
 
 
 def copied(run: Path, folder: Path) -> Path:

@@ -268,6 +268,9 @@ def test_a_front_prints_and_gives_data(run: Path) -> None:
     frame = solved.to_dataframe()
     assert set(frame["latency_ms_source"]) <= {"looked up", "predicted"}
     assert len(solved[:2]) == 2
-    assert len(solved.plot().scene.series) in (1, 2)
+    series = solved.plot().scene.series
+    assert len(series) in (1, 2)
+    assert all(each.shows_bars for each in series)
+    assert any(mark.x_bounds for each in series for mark in each.marks)
     with pytest.raises(ValueError, match="no point has a value of energy_mj"):
         solved.plot("energy_mj")

@@ -194,6 +194,7 @@ class TestRoom:
         )
         subprocess.run([sys.executable, "-c", code, f"folder:{photos}"], check=False)
         (kept,) = entries()
+        assert len(list((home() / "pictures").glob("*.used-*"))) == 1
         load(other)
         assert entries() != [kept]
         assert list((home() / "pictures").glob("*.used-*")) == []

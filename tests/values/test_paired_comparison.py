@@ -72,6 +72,8 @@ def test_what_no_clock_sees_mostly_cancels_between_models_that_are_alike() -> No
         beside_others(2.0, None),
     ):
         assert half(one, other) == pytest.approx(0.06)
+    untold = beside_others(2.0, 1_000_000, ())  # as by a runtime that does not say what it executes
+    assert half(untold, untold) == pytest.approx(0.06)
     assert together(one, beside_others(1.9, 950_000)).verdict == "lower"
     assert together(one, beside_others(1.9, None)).verdict == "same"
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import final
 
-from nas.hardware.devices.device import Device, DeviceFacts
+from nas.hardware.devices.device import DeviceFacts
 from nas.hardware.devices.device_lock import holding_the_device
 from nas.hardware.machine import cache_bytes, machine_id, memory_bytes, processor_name, usable_cores
 from nas.hardware.measuring_process import MeasuringProcess
@@ -53,8 +53,3 @@ class LocalDevice:
     def process(self, target: Target, timeout_s: float, *, pinned: bool = True) -> MeasuringProcess:
         """Return a process of this machine. Files are read where they are."""
         return MeasuringProcess(target, timeout_s, pinned=pinned)
-
-
-def local_device() -> Device:
-    """Return this machine, with facts that are read anew."""
-    return LocalDevice()

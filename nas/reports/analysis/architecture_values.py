@@ -28,7 +28,7 @@ class Known:
 
 
 def known_of(records: Sequence[Record]) -> dict[Architecture, Known]:
-    """Return the values of each architecture of which something was measured, trained or counted without failing."""
+    """Return the values of each architecture that was measured, trained or tested without failing."""
     return {record.architecture: _known(record) for record in records if record.has_result}
 
 

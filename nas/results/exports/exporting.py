@@ -107,7 +107,7 @@ def _track(run: Run, form: str, out: Path | str | None, notes: list[str]) -> Exp
     except OSError as error:
         raise RecipeError(
             f"an export needs a place that can be written, but the system says: {error.strerror or error}. "
-            "Free some space, or choose another place with --out."
+            "Free some space, or choose another place."
         ) from error
     command = f"mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else None
     return Exported(form, uri, tuple(notes), command)

@@ -108,5 +108,5 @@ def write_out(path: Path, content: bytes) -> None:
     except OSError as error:
         raise RecipeError(
             f"{path} must be a file that can be written, but the system says: {error.strerror or error}. "
-            "Free some space, or choose another place with --out."
+            "Free some space, or choose another place."
         ) from error

@@ -133,7 +133,7 @@ def _draw_series(series: Series, axes: Any, order: int) -> None:
         dashes = ":" if series.role == "identity" else "-"
         axes.plot(xs, ys, dashes, color=colour, linewidth=1.1, label=series.name, zorder=order, **how)
         return
-    if len(xs) <= MOST_WITH_BARS and series.role in ("front", "winner"):
+    if len(xs) <= MOST_WITH_BARS and (series.shows_bars or series.role in ("front", "winner")):
         bars = {
             key: found
             for key, which, place in (("xerr", "x_bounds", "x"), ("yerr", "y_bounds", "y"))

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, final
 
 import numpy as np
 
-from nas.errors import did_you_mean
+from nas.errors import RecipeError, did_you_mean
 from nas.results.plots.pictures import PictureSettings, check_picture, picture_of
 from nas.results.plots.scene import Bounds, Mark, Role, Scene, Series, axis_of, scaled
 from nas.values.error_words import ErrorWords
@@ -36,19 +36,22 @@ class Plot:
         count = sum(1 for _ in self.scene.marks)
         return f"Plot of {self.scene.title}: {count} points. A notebook shows it; .save('front.svg') writes it."
 
-    def _repr_svg_(self) -> str:
-        return picture_of(self.scene, ".svg").decode()
+    def _repr_svg_(self) -> str | None:
+        return None if self.scene.is_empty else picture_of(self.scene, ".svg").decode()
 
     def save(self, path: Path | str, settings: PictureSettings | None = None) -> Path:
         """Write the plot, and return its path. The ending says what it is: ``.svg``, ``.png`` or ``.pdf``.
 
         Raises:
-            RecipeError: another ending, a place that cannot be written, or matplotlib is not installed.
+            RecipeError: there is nothing to plot, another ending, a place that cannot be written, or matplotlib is not
+                installed.
         """
         from nas.results.exports.files import write_out
 
         path = Path(path)
         check_picture(path)
+        if self.scene.is_empty:
+            raise RecipeError(f"there is nothing to plot: {self.scene.title} has no points.")
         write_out(path, picture_of(self.scene, path.suffix, settings))
         return path
 
@@ -99,7 +102,7 @@ def plot_of(front: Shown, cost: Metric, points: Sequence[Point], names: Mapping[
     x = axis_of(cost, front.words, [point.cost for point in points])
     y = replace(axis_of(front.quality, front.words, [point.quality for point in points]), title=title)
     series = tuple(
-        Series(f"{name} ({len(marks)})", role, tuple(marks))
+        Series(f"{name} ({len(marks)})", role, tuple(marks), shows_bars=True)
         for role, name in names.items()
         if (
             marks := [

@@ -60,12 +60,16 @@ class Mark:
 @final
 @dataclass(frozen=True)
 class Series:
-    """Marks of one kind, or a line through them: straight from mark to mark, or in steps."""
+    """Marks of one kind, or a line through them: straight from mark to mark, or in steps.
+
+    Winners show the bars of their marks; others only if ``shows_bars`` says so, because there are many.
+    """
 
     name: str
     role: Role
     marks: tuple[Mark, ...]
     line: Literal["none", "straight", "steps"] = "none"
+    shows_bars: bool = False
 
 
 @final

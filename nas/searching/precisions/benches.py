@@ -34,7 +34,9 @@ def benches_of(
     targets = recipe.targets or {target.precision: target}
     for each in recipe.targets.values():
         reason = None if given else device.why_unavailable(each)
-        if reason is not None and each.precision != "fp32":
+        if reason is not None and device.why_unavailable(replace(each, precision="fp32")) is not None:
+            raise TargetError(reason)
+        if reason is not None:
             raise TargetError(
                 f"precisions are those that the target runs here, but {each.precision} is none of them on "
                 f"{replace(target, precision='fp32')}. Leave it out. The runtime says: {reason}"

@@ -86,6 +86,7 @@ def write_as_run(asked: Asked, knowledge: Knowledge, folder: Path, clock: Callab
         _copy(asked.run.run_folder / PARENT_WEIGHTS, aside / PARENT_WEIGHTS)
         rows = [*_trained(evaluations, knowledge), *measured, *knowledge.failed_rows, *retrained]
         journal.append(RecipeText(text), *began, *used, *facts, *rows, *ended)
+        check_new(folder)  # measuring took minutes, in which another run may have begun there
 
 
 def _here(began: Began, device: Device) -> Began:

@@ -33,7 +33,7 @@ class Knowledge:
 
     Attributes:
         candidates: the row of each candidate's training.
-        measured: by part, the last measurement of each metric.
+        measured: by part, the last measurement of each metric; those of winners are the final ones.
         failed: by part, why it could not be measured.
         stopped: how many trainings were stopped early, and so are no candidates.
         kept: the parts that were measured for the run after its end, or that failed then.

@@ -43,13 +43,28 @@ class Use:
 
     def __init__(self, entry: Path) -> None:
         path = entry.with_name(f"{entry.name}{_USED}{os.getpid()}-{uuid.uuid4().hex[:8]}")
-        self._finalizer = weakref.finalize(self, _end_use, take(path), path)
+        try:
+            lock = take(path)
+        except HeldElsewhereError:  # by who looks if the entry is used, for a moment
+            path = path.with_name(f"{path.name}-again")
+            lock = take(path)
+        self._finalizer = weakref.finalize(self, _end_use, lock, path)
 
 
 def _end_use(lock: IO[str], path: Path) -> None:
     lock.close()
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
+
+
+def _is_held(used: Path) -> bool:
+    """Return True if a process holds the file of a use. One that a killed process has left is removed."""
+    try:
+        take(used).close()
+    except OSError:  # held, or another user's
+        return True
+    used.unlink(missing_ok=True)
+    return False
 
 
 class Entry(NamedTuple):
@@ -137,7 +152,7 @@ class PixelCache:
     def _use(self, entry: Path) -> Use | None:
         try:
             return Use(entry)
-        except OSError:  # a shared home may be read-only; then nobody removes anything from it
+        except OSError:  # a shared home may be read-only
             return None
 
     @contextlib.contextmanager
@@ -212,18 +227,14 @@ class PixelCache:
 
     def _is_used(self, entry: Path) -> bool:
         """Return True if a process uses an entry. What processes that were killed have left of their use is removed."""
-        for used in self._folder.glob(f"{entry.name}{_USED}*"):
-            try:
-                take(used).close()
-            except OSError:  # held, or another user's
-                return True
-            used.unlink(missing_ok=True)
-        return False
+        return any(_is_held(used) for used in self._folder.glob(f"{entry.name}{_USED}*"))
 
     def _sweep(self) -> None:
         """Remove what killed processes have left behind."""
         for gone in self._folder.glob(f"{_GONE}*"):
             shutil.rmtree(gone, ignore_errors=True)
+        for used in self._folder.glob(f"*{_USED}*"):
+            _is_held(used)
         for making in self._folder.glob(f"{_MAKING}*"):
             with contextlib.suppress(HeldElsewhereError), take(self._lock_of(making)):
                 shutil.rmtree(making, ignore_errors=True)
@@ -282,7 +293,9 @@ class PixelWriter:
         if self.failure is not None:
             self._settle()
             return Entry(whole, facts, None)
-        use = Use(self._entry)  # first, so that nobody removes the entry in between
+        use = None
+        with contextlib.suppress(OSError):
+            use = Use(self._entry)  # first, so that nobody removes the entry in between
         self._settle()
         return Entry(whole, facts, self._entry / _PIXELS, use)
 
