@@ -60,6 +60,7 @@ def report(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner
 
 def plot(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner]]], path: Path) -> None:
     """Draw test error over measured latency with its interval: a panel for each seed, a line for each front."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(by_seed), 4), layout="constrained")
@@ -79,5 +80,6 @@ def plot(by_seed: Mapping[int, tuple[Sequence[Chosen], Sequence[MeasuredWinner]]
     panels[0].set_ylabel("test error, %")
     panels[0].legend()
     stream = io.BytesIO()
-    figure.savefig(stream, format="svg")
+    with rc_context({"svg.fonttype": "none"}):  # texts stay texts
+        figure.savefig(stream, format="svg")
     write_aside(path, stream.getvalue())
