@@ -13,6 +13,7 @@ models that are furthest off. ``--out`` receives all measurements. It takes half
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 import math
@@ -70,13 +71,8 @@ class Desk:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export the models, measure them under each load, and print the table."""
-    parser = parser_of("busy_desk", __doc__)
-    parser.add_argument("--target", default="onnxruntime-cpu", help="where the models run")
-    parser.add_argument("--out", type=Path, default=Path("experiments/results/busy_desk"), help="folder for raw data")
-    parser.add_argument("--kinds", type=names, default=KINDS, help="kinds of load; default: all")
-    parser.add_argument("--counts", type=names, default=tuple(map(str, COUNTS)), help="numbers of busy processes")
+    parser = parser_of_desk("busy_desk", __doc__, COUNTS)
     parser.add_argument("--models", type=names, help="models; default: twenty")
-    parser.add_argument("--read", action="store_true", help="measure nothing, and read --out")
     options = parser.parse_args(arguments)
     target = Target.parse(options.target)
     path = options.out / f"{target.runtime}.json.gz"
@@ -86,6 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path.write_bytes(gzip.compress(json.dumps(to_json(desks)).encode(), mtime=0))
     print("\n".join(table(from_json(json.loads(gzip.decompress(path.read_bytes()))), target)))
     return 0
+
+
+def parser_of_desk(name: str, text: str | None, counts: Sequence[int]) -> argparse.ArgumentParser:
+    """Return a parser of the options that scripts about busy desks share."""
+    parser = parser_of(name, text)
+    parser.add_argument("--target", default="onnxruntime-cpu", help="where the models run")
+    parser.add_argument("--out", type=Path, default=Path("experiments/results") / name, help="folder for raw data")
+    parser.add_argument("--kinds", type=names, default=KINDS, help="kinds of load; default: all")
+    parser.add_argument("--counts", type=names, default=tuple(map(str, counts)), help="numbers of busy processes")
+    parser.add_argument("--read", action="store_true", help="measure nothing, and read --out")
+    return parser
 
 
 def measured(

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.busy_desk import KINDS, Desk, first_rounds, from_json, measured, percent, share, to_json
-from experiments.command_line import heading, line, names, parser_of
+from experiments.busy_desk import Desk, first_rounds, from_json, measured, parser_of_desk, percent, share, to_json
+from experiments.command_line import heading, line
 from nas.space.signature import image_inputs
 from nas.values.paired_comparison import Ratios, paired
 from nas.values.target import Target
@@ -41,13 +41,7 @@ DENSE = (256, 512, 1024)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export the pairs, measure them under each load, and print the table."""
-    parser = parser_of("near_twins", __doc__)
-    parser.add_argument("--target", default="onnxruntime-cpu", help="where the models run")
-    parser.add_argument("--out", type=Path, default=Path("experiments/results/near_twins"), help="folder for raw data")
-    parser.add_argument("--kinds", type=names, default=KINDS, help="kinds of load; default: all")
-    parser.add_argument("--counts", type=names, default=("8",), help="numbers of busy processes")
-    parser.add_argument("--read", action="store_true", help="measure nothing, and read --out")
-    options = parser.parse_args(arguments)
+    options = parser_of_desk("near_twins", __doc__, [8]).parse_args(arguments)
     target = Target.parse(options.target)
     path = options.out / f"{target.runtime}.json.gz"
     if not options.read:
