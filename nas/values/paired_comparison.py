@@ -33,7 +33,7 @@ ALIKE, UNLIKE = 0.3, 1.5
 """The share of what is unseen that remains in the ratio of two models that are alike, and the ratio of latencies or of
 weights from which on they are not alike at all.
 
-``experiments.near_twins`` measured it: beside eight other programs, ratios of networks of 19 and of 20 equal layers.
+``experiments.near_twins`` checks it: on ratios of networks of 19 and of 20 equal layers, beside eight other programs.
 """
 MUCH = 2.0
 """From this ratio on, a verdict says how many times as fast, and not by how many per cent."""

@@ -110,18 +110,6 @@ def _promising(front: Front, records: Sequence[Record]) -> list[Record]:
         if records[place].winner is None
         and value < min(winners)
         and records[place].outcome != "failed"
-        and all(_may_hold(records[place], limit.metric.name, limit.value) for limit in front.limits)
+        and records[place].meets(front.limits)
     ]
     return [records[place] for _, place in sorted(better)]
-
-
-def _may_hold(record: Record, name: str, most: float) -> bool:
-    """Return True if what is known of an architecture keeps a limit: its upper bound, or its value."""
-    if name in record.measurements:
-        return record.measurements[name].interval.upper <= most
-    if name in record.predicted:
-        return record.predicted[name].limit <= most
-    value = record.values.get(name)
-    if value is None and record.training is not None:
-        value = record.training.values.get(name)
-    return value is not None and value <= most
