@@ -109,9 +109,13 @@ def test_onnxruntime_tells_the_operators_that_ran(chain: Path) -> None:
 
 def test_openvino_tells_the_nodes_that_ran(chain: Path) -> None:
     """Nodes that were fused into others, or are constant, are left out."""
-    found = available("fp32").layer_times(chain, Target("openvino-cpu"))
+    runtime = available("fp32")
+    profiles = [runtime.layer_times(chain, Target("openvino-cpu")) for _ in range(5)]
+    found = profiles[0]
     assert [found[0].name, found[-1].kind] == [HOSTILE, found[0].kind]
-    assert found[-1].ms == max(layer.ms for layer in found) > 0
+    # Other work may lengthen a node in one profile; the shortest of several times is that of the node itself.
+    shortest = [min(profile[place].ms for profile in profiles) for place in range(len(found))]
+    assert shortest[-1] == max(shortest) > 0
     assert [found[0].elements, found[-1].elements] == [256 * 8, 256 * 2048]
     assert {"Parameter", "Constant", "Result"}.isdisjoint(layer.kind for layer in found)
 
