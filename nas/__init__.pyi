@@ -104,8 +104,9 @@ from nas.space.name_parts import is_of_names as is_of_names, part_columns as par
 from nas.space.own_code import own_code as own_code
 from nas.space.parts.encoding import decode as decode, encode as encode
 from nas.space.parts.known_values import HasKnown as HasKnown
+from nas.space.parts.own_fit import FitsItself as FitsItself
 from nas.space.parts.own_inputs import HasInputs as HasInputs, signature_of as signature_of, wishes_of as wishes_of
-from nas.space.parts.parents import HasParent as HasParent
+from nas.space.parts.parents import HasFirst as HasFirst, HasParent as HasParent
 from nas.space.parts.start_weights import HasOrigin as HasOrigin, HasStart as HasStart, load_start as load_start
 from nas.space.plug_ins import (
     load_plug_in as load_plug_in,

@@ -13,7 +13,7 @@ import fnmatch
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +27,8 @@ SIZES = ("resolution", "mparams", "gmacs")
 """Columns of a table of facts that tell sizes. Its other columns of numbers tell of accuracies: higher is better."""
 _MOST_NAMED = 5
 
+Pair = tuple[str, int]
+"""A model and its resolution; 0 stands for the model's own."""
 Facts = Mapping[str, Mapping[str, float]]
 """By model, the numbers of a table by column."""
 
@@ -138,3 +140,29 @@ def keep(path: Path, content: object) -> None:
         nas.write_aside(path, json.dumps(content).encode())
     except OSError:
         return
+
+
+def worthwhile(pairs: Sequence[Pair], cost: Callable[[Pair], float], accuracy: Callable[[str], float]) -> list[Pair]:
+    """Return the models with their resolutions that could be best at some cost, the cheapest first.
+
+    These are all resolutions of the models that no cheaper one beats in ``accuracy``. What is known of a model
+    is of one resolution, so its resolutions stay together. Nothing is left out where nothing is known.
+    """
+    by_model: dict[str, list[Pair]] = {}
+    for pair in sorted(pairs, key=cost):
+        by_model.setdefault(pair[0], []).append(pair)
+    kept: list[str] = []
+    best = -math.inf
+    for name in sorted(by_model, key=lambda each: cost(by_model[each][-1])):
+        known = accuracy(name)
+        if known > best or math.isinf(known):
+            kept.append(name)
+            best = max(best, known)
+    return sorted((pair for name in kept for pair in by_model[name]), key=cost)
+
+
+def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Return ``count`` of some in order, evenly spread, both ends among them; all where there are no more."""
+    if len(pairs) <= count:
+        return list(pairs)
+    return [pairs[round(place * (len(pairs) - 1) / (count - 1))] for place in range(count)]

@@ -6,6 +6,7 @@ deviation, the crop and the interpolation with which it was trained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import nas
 from search_spaces.accepted import IMAGES, image_shape
 from search_spaces.timm_descriptions import OWN, Descriptions, RefusedError, build_model, size_of
-from search_spaces.timm_models import CURATED, SHIPPED, SIZES, chosen_models, read_facts
+from search_spaces.timm_models import CURATED, SHIPPED, SIZES, chosen_models, read_facts, spread, worthwhile
 from search_spaces.timm_weights import HUB, NONE, check_weights, load_into, origin_of
 
 if TYPE_CHECKING:  # loading torch takes longer than reading what is kept of all models
@@ -24,6 +25,8 @@ TUNE = (HEAD, "last", "all")
 LEARNING_RATES = (3e-4, 1e-3, 3e-3)
 LAYER_DECAYS = (0.75, 1.0)
 MOST_NAMED = 5
+MOST_FIRST = 10
+"""Fitted heads that a search begins with, at most."""
 BYTES_PER_WEIGHT = 16
 """A weight in training, its gradient, and two moments of AdamW."""
 
@@ -68,6 +71,7 @@ class TimmZoo:
         self._too_large = ""
         self._models = self._that_fit(chosen_models(models))
         self._resolutions = _checked_resolutions(resolutions)
+        self._tune = tuple(tune)
         self._accepted = self._accepted_resolutions()
         self._models = tuple(self._accepted)
         if known not in (None, NONE) and not any(map(self._facts_of, self._models)):
@@ -79,8 +83,7 @@ class TimmZoo:
             nas.Choice("model", self._models),
             *([nas.Choice("resolution", self._resolutions)] if self._resolutions else []),
             nas.Choice("tune", tuple(tune), affects="training"),
-            nas.Choice("learning_rate", tuple(learning_rates), affects="training"),
-            *self._by_depth(tune, layer_decays),
+            *self._by_depth(tune, learning_rates, layer_decays),
         )
 
     @staticmethod
@@ -90,17 +93,54 @@ class TimmZoo:
         return found | ({"resolutions": [choices["resolution"]]} if "resolution" in choices else {})
 
     @staticmethod
-    def _by_depth(tune: Sequence[str], layer_decays: Sequence[float]) -> list[nas.Choice]:
-        """Return the choices that belong to the head alone, or to deeper tuning.
+    def _by_depth(
+        tune: Sequence[str], learning_rates: Sequence[float], layer_decays: Sequence[float]
+    ) -> list[nas.Choice]:
+        """Return the choices that belong to the head alone, or to deeper tuning, which begins from a fitted head.
 
-        Inputs of a head alone are not augmented, so that its features are computed once.
+        Inputs of a head alone are not augmented, so that it is fitted in one pass over them.
         """
         found, deep = [], tuple(each for each in tune if each != HEAD)
         if HEAD in tune:
             found.append(nas.Choice("augment", (False,), when=("tune", (HEAD,)), affects="training"))
+        if deep:
+            found += [
+                nas.Choice("learning_rate", tuple(learning_rates), when=("tune", deep), affects="training"),
+                nas.Choice("fit_head", (True,), when=("tune", deep), affects="training"),
+            ]
         if deep and layer_decays:
             found.append(nas.Choice("layer_decay", tuple(layer_decays), when=("tune", deep), affects="training"))
         return found
+
+    @property
+    def first(self) -> list[nas.Architecture]:
+        """Fitted heads of a spread of models and resolutions, the cheapest first. Each costs one pass over the items.
+
+        Of many, those are taken that no other one beats in accuracy and cost, as far as that is known.
+        """
+        if HEAD not in self._tune or self._weights == NONE:
+            return []
+        pairs = [(name, side) for name, sides in self._accepted.items() for side in sides]
+        if len(pairs) > MOST_FIRST:
+            pairs = spread(worthwhile(pairs, self._cost, self._accuracy), MOST_FIRST)
+        sized = bool(self._resolutions)
+        return [
+            nas.Architecture({"model": name, **({"resolution": side} if sized else {}), "tune": HEAD, "augment": False})
+            for name, side in sorted(pairs, key=self._cost)
+        ]
+
+    def _cost(self, pair: tuple[str, int]) -> float:
+        """Return about how many multiply-accumulates a model takes at a resolution: as published, or else counted."""
+        name, side = pair
+        published = read_facts(SHIPPED).get(name, {})
+        if "gmacs" in published and "resolution" in published:
+            return 1e9 * published["gmacs"] * ((side or published["resolution"]) / published["resolution"]) ** 2
+        return float(sum(layer.macs for layer in self._descriptions.layers(name, side)))
+
+    def _accuracy(self, name: str) -> float:
+        """Return the mean of what is known of a model; minus infinity where nothing is."""
+        known = [value for column, value in self._facts_of(name).items() if column not in SIZES]
+        return sum(known) / len(known) if known else -math.inf
 
     def _that_fit(self, models: Sequence[str]) -> tuple[str, ...]:
         """Leave out the models whose training exceeds the memory, unless all do: ``check_start`` refuses these."""

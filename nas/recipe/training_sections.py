@@ -24,7 +24,7 @@ SEARCHABLE = frozenset(
             "warm_up",
         ),
         *("augment", "augmentation_strength", "mixup", "cutmix", "gradient_clip", "ema", "precision"),
-        *("tune", "layer_decay", "head_epochs", "distillation_weight", "temperature"),
+        *("tune", "layer_decay", "head_epochs", "fit_head", "distillation_weight", "temperature"),
     }
 )
 """The keys of ``[training]`` that candidates may differ in. The others decide what is compared, and where it runs."""
@@ -71,6 +71,8 @@ class TrainingRecipe(Section):
     """The factor between the learning rates of neighbouring layers, lowest at the input. For pretrained weights."""
     head_epochs: int = Field(default=0, ge=0)
     """First epochs in which only the last layer is trained. For pretrained weights."""
+    fit_head: bool = False
+    """Fit the last layer by regression before the first epoch, to the features of all items. For pretrained weights."""
     teacher: str | None = None
     """A trained model to learn from as well: the folder of a bundle, or ``module:function`` that returns a module."""
     distillation_weight: float = Field(default=0.5, ge=0, le=1)

@@ -77,3 +77,10 @@ def descend(beliefs: Beliefs, score: Callable[[Architecture], float], starts: It
             break
         best = step
     return best
+
+
+def evenly(ordered: Sequence[Architecture], most: int) -> list[Architecture]:
+    """Return at most ``most`` of some in order, evenly spread, both ends among them if there are two."""
+    if len(ordered) <= most:
+        return list(ordered)
+    return [ordered[place] for place in np.linspace(0, len(ordered) - 1, most).round().astype(int).tolist()]

@@ -14,7 +14,7 @@ from nas.searching.failures import NOT_DESCRIBED
 from nas.searching.fitting import Fitting
 from nas.searching.state import RunState
 from nas.space.architecture import Architecture
-from nas.space.parts.parents import parents_space
+from nas.space.parts.parents import first_of
 from nas.values.evaluation import Evaluation, Failure
 from nas.values.objective import Limit
 
@@ -72,10 +72,10 @@ class FirstMeasurements:
         return representatives(beliefs, pool, count, rng, taken)
 
     def _first(self) -> list[Architecture]:
-        """Return the parent and what its space names first, for a space that has one."""
+        """Return what the space names first, such as the parent; as devices see it, each once."""
         parts = self._state.beliefs.parts
-        space = parents_space(self._state.beliefs.space)
-        return [parts.completed(parts.of(architecture)) for architecture in (space.first if space else ())]
+        found = (parts.completed(parts.of(architecture)) for architecture in first_of(self._state.beliefs.space))
+        return list(dict.fromkeys(found))
 
     def _drawn(self, count: int, rng: np.random.Generator) -> list[Architecture]:
         """Return up to ``count`` random architectures that devices can tell apart."""

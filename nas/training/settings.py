@@ -49,6 +49,7 @@ class TrainingSettings:
     tune: str = "all"
     layer_decay: float = 1.0
     head_epochs: int = 0
+    fit_head: bool = False
     distillation_weight: float = 0.5
     temperature: float = 2.0
     robustness: Robustness | None = None

@@ -13,16 +13,18 @@ import numpy as np
 import torch
 
 from nas.errors import CandidateError, RecipeError
+from nas.space.parts.own_fit import FitsItself
 from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Items, items_at
 from nas.tasks.folds import check_folds
 from nas.tasks.task import Task
 from nas.training.averaging import AveragedState
 from nas.training.checkpoint import Checkpoint
-from nas.training.head_features import head_alone
+from nas.training.fitted_heads import fit_head, is_head_alone
 from nas.training.mixing import Mixed, Mixer, can_cut, can_mix
 from nas.training.modules import device_named, metrics_on, move, moved
 from nas.training.optimizing import Tuning, check_optimizer, factor_of, make_optimizer, restore_optimizer, set_rates
+from nas.training.regressions import can_regress
 from nas.training.settings import TrainingSettings
 
 
@@ -36,6 +38,11 @@ def check_settings(settings: TrainingSettings, task: Task) -> None:
     check_optimizer(settings.optimizer)
     if settings.folds > 1:
         check_folds(task, settings.folds)
+    if settings.fit_head and not can_regress(task.criterion):
+        raise RecipeError(
+            f"training.fit_head fits classes, labels or numbers by regression, but the criterion of these "
+            f"{task.noun} is {task.criterion.kind}. Set it to false."
+        )
     signature = task.signature
     if settings.augmentation_strength and not task.takes_strength:
         raise RecipeError(
@@ -81,7 +88,8 @@ class Trainer:
         The error is that of the validation items, as are the task's other metrics. All are missing if these items are
         trained on. Before the last report, the error is that of averaged weights, which predicts the final one better.
 
-        Where only the head is tuned and nothing changes inputs, the features that it gets are computed once.
+        A module that fits itself, and a linear head that is tuned alone without a teacher and on items as they are, are
+        fitted in one pass over the items, by regression, and give a single report.
 
         With a ``checkpoint`` the state is kept after each epoch but the last, and a training that was interrupted goes
         on from it, with the same result. Its first report then holds ``resumed``, the last epoch before.
@@ -96,14 +104,11 @@ class Trainer:
         move(module, device)
         if self.teacher is not None:
             self.teacher.to(device).eval()
-
-        def check_time() -> None:
-            self._check_time(began_s, "computing the features of its head")
-
-        alone = head_alone(module, task, settings, device, check_time) if self.teacher is None else None
-        if alone is not None:  # the rest does not change, so its outputs are computed once
-            module, task = alone
         shares = settings.subsets or (settings.subset,) * settings.epochs
+        is_new = checkpoint is None or checkpoint.state is None
+        if is_new and self._is_fitted(module, task, device, max(shares), seed, began_s):
+            yield self._fitted_report(module, task, device, max(shares))
+            return
         parts = {share: task.to_fit(share, settings.use_validation) for share in set(shares)}
         run = _Training(self, module, task, device, [parts[share] for share in shares], seed, began_s)
         done = 0 if checkpoint is None or checkpoint.state is None else run.restore(checkpoint)
@@ -112,6 +117,40 @@ class Trainer:
             if checkpoint is not None and epoch < len(shares):
                 checkpoint.keep(run.state(epoch))
             yield report | ({"resumed": done} if done and epoch == done + 1 else {})
+
+    def _is_fitted(
+        self, module: torch.nn.Module, task: Task, device: torch.device, share: float, seed: int, began_s: float
+    ) -> bool:
+        """Fit a module, or its head, without steps; return True if nothing is left to train."""
+        settings = self.settings
+        examples = task.to_fit(share, settings.use_validation)
+        if isinstance(module, FitsItself):
+            items = items_at(examples, slice(0, len(examples)))
+            module.fit(task.inputs_of(moved(items.raw, device)), items.targets, seed)
+            return True
+        is_alone = is_head_alone(settings) and self.teacher is None
+        if not (is_alone or settings.fit_head):
+            return False
+
+        def check_time() -> None:
+            self._check_time(began_s, "fitting its head")
+
+        fitted = fit_head(module, examples, task, settings, device, seed, check_time)
+        if fitted is None and settings.fit_head:
+            raise CandidateError(
+                "build",
+                "training.fit_head needs a network whose outputs are those of a linear layer at its end, but those of "
+                "this one are not. Set it to false.",
+            )
+        return is_alone and fitted is not None
+
+    def _fitted_report(self, module: torch.nn.Module, task: Task, device: torch.device, share: float) -> dict[str, Any]:
+        """Return the only report of a module that was fitted without steps."""
+        settings = self.settings
+        report: dict[str, Any] = {"epoch": settings.epochs, "subset": share}
+        if not settings.use_validation:
+            report |= metrics_on(module, task.validation, task, device, settings.robustness)
+        return report
 
     def _check_time(self, began_s: float, doing: str) -> None:
         limit_s = self.settings.time_limit_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -273,12 +274,40 @@ class TestKnown:
 
 
 def test_ways_of_tuning_are_choices_of_training() -> None:
-    """A head alone is not augmented and has no decay over layers; all of it needs one description."""
+    """A head alone is fitted, so it has no rate and no decay over layers; others begin from a fitted head."""
     space = zoo()
     found = [sample(space, np.random.default_rng(seed)) for seed in range(40)]
     assert {a["tune"] for a in found} == {"head", "last", "all"}
-    assert all(("augment" in a, "layer_decay" in a) == (a["tune"] == "head", a["tune"] != "head") for a in found)
+    deep = ("learning_rate", "fit_head", "layer_decay")
+    assert all(("augment" in a) == (a["tune"] == "head") for a in found)
+    assert all((name in a) == (a["tune"] != "head") for a in found for name in deep)
     assert all(choice.is_of_training for choice in space.choices if choice.name != "model")
+
+
+class TestFirst:
+    """Which heads are fitted before a sampler proposes anything."""
+
+    def test_few_models_come_at_all_their_resolutions(self, tmp_path: Path) -> None:
+        """The cheapest comes first, by published numbers or counted ones."""
+        write_weights(tmp_path)
+        space = zoo(resolutions=(96, 64), weights=str(tmp_path))
+        found = space.first
+        assert {(a["model"], a["resolution"]) for a in found} == set(product((VIT, CONVNET), (64, 96)))
+        assert all(a["tune"] == "head" and dict(space.canonical(a)) == dict(a) for a in found)
+        costs = [space._cost((str(a["model"]), int(a["resolution"]))) for a in found]
+        assert costs == sorted(costs)
+
+    def test_of_many_a_spread_that_nothing_cheaper_beats(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(timm_zoo, "check_weights", lambda *_: None)
+        space = zoo(models="curated", weights="hub")
+        known = [space.known(architecture)["imagenet_top1"] for architecture in space.first]
+        assert len(known) == timm_zoo.MOST_FIRST
+        assert known == sorted(known)
+        assert known[0] < 60 < 85 < known[-1]
+
+    def test_there_are_none_from_scratch_or_without_heads(self) -> None:
+        assert zoo(weights="none").first == []
+        assert zoo(weights="hub", tune=("all",)).first == []
 
 
 def test_a_winner_is_built_without_what_only_a_search_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
 from nas.searching.failures import FAILURES_IN_A_ROW, NOT_DESCRIBED
 from nas.searching.proposer import Beforehand, Proposal, Told
-from nas.searching.round import Trainings
 from nas.searching.screening import Screening, Verdict
+from nas.searching.trainings import Trainings
 from nas.space.architecture import Architecture
 from nas.space.search_space import enumerate_space
 from nas.storage.journal_rows import Row, RungsJudged, TurnedAway
@@ -53,7 +53,7 @@ class FakeProposer:
 
 @pytest.fixture(autouse=True)
 def fake_proposer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.searching.round.Proposer", FakeProposer)
+    monkeypatch.setattr("nas.searching.trainings.Proposer", FakeProposer)
     monkeypatch.setattr(FakeProposer, "to_judge", ())
 
 

@@ -87,7 +87,7 @@ def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     [
         {},
         {"mixup": 0.4, "cutmix": 1.0, "ema": 0.9, "augmentation_strength": 0.3},
-        {"tune": "head", "augment": False},
+        {"tune": "head", "augment": True},
         {"head_epochs": 1, "schedule": "linear", "gradient_clip": 0.0},
         {"precision": "bf16", "use_validation": True},
     ],

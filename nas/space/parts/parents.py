@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
+class HasFirst(Protocol):
+    """A space that names architectures which are evaluated before any that a sampler proposes."""
+
+    @property
+    def first(self) -> Sequence[Architecture]:
+        """The architectures, the most important first."""
+        ...
+
+
+@runtime_checkable
 class HasParent(Protocol):
     """A space whose architectures are made of one trained model.
 
@@ -62,3 +72,9 @@ def parents_space(space: SearchSpace) -> HasParent | None:
     """Return the space itself, without what a recipe added, if its architectures have a parent."""
     inner = innermost(space)
     return inner if isinstance(inner, HasParent) else None
+
+
+def first_of(space: SearchSpace) -> Sequence[Architecture]:
+    """Return what a space, without what a recipe added, wants to see evaluated first; nothing for most spaces."""
+    inner = innermost(space)
+    return inner.first if isinstance(inner, HasFirst) else ()

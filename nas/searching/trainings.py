@@ -1,0 +1,276 @@
+"""The trainings of one round as jobs: which candidate is next, and what its reports become."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from functools import cached_property
+from typing import final
+
+from nas.errors import CandidateError
+from nas.jobs.execution import Job, Report
+from nas.searching.drawing import evenly
+from nas.searching.evaluating.evaluators import Evaluator
+from nas.searching.evaluating.siblings import precisions_to_evaluate, rows_of_training, sibling_ids
+from nas.searching.evaluating.stopping import Stopping
+from nas.searching.failures import NOT_DESCRIBED
+from nas.searching.proposer import Beforehand, Prior, Proposal, Proposer
+from nas.searching.sampler_feedback import known_before, known_costs, told
+from nas.searching.state import RunState
+from nas.space.architecture import Architecture
+from nas.space.parts.parents import first_of, parents_space
+from nas.training.settings import training_seed
+from nas.values.evaluation import Evaluation, Failure, PredictedValue
+from nas.values.metric import trained_values
+
+FIRST_QUARTERS = 3
+"""So many quarters of the trials may be what a space wants to see first."""
+
+
+@final
+class Trainings:
+    """The jobs of one round, up to ``until`` trainings in the whole run; none begins after ``ends_s``.
+
+    An executor asks for a job, and tells how each one goes and ends. ``ends_s`` is in seconds of the run's own clock,
+    ``state.spent_s``. ``dried_up`` is True once no further new architecture was found that probably meets the limits.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        evaluator: Evaluator,
+        number: int,
+        until: int,
+        ends_s: float = math.inf,
+        prior: Prior | None = None,
+    ) -> None:
+        self._state = state
+        self._evaluator = evaluator
+        self._number = number
+        self._left = until - state.beliefs.trials
+        self._ends_s = ends_s
+        self._prior = prior
+        beliefs = state.beliefs
+        # What follows asks about each training; predicting them together takes a hundredth of the time.
+        beliefs.predict_all(beliefs.trainings)
+        self._taken = {architecture.id for architecture in beliefs.unfit}
+        self._taken.update(*(sibling_ids(beliefs, architecture) for architecture in beliefs.trainings))
+        self._has_met_limits = any(map(self._meets_limits, beliefs.trainings.values()))
+        later = (row for row in beliefs.rows if row.stage == "measure" and row.round > 0)
+        self._measured_later = deque(row.architecture for row in later if row.architecture not in beliefs.unfit)
+        self._predicted: dict[str, dict[str, PredictedValue]] = {}
+        self._curves: dict[str, list[float]] = {}
+        self._subsets: dict[str, list[float]] = {}
+        self.dried_up = False
+        recipe = state.recipe
+        self._stopping = Stopping(state, evaluator.epochs)
+        self._proposer = Proposer(
+            state.resolved.space,
+            len(recipe.objectives),
+            recipe.sampler.name,
+            seed=recipe.seed,
+            history=[told(state.beliefs, row) for row in state.beliefs.trainings.values()],
+            beforehand=Beforehand(
+                state.beliefs.describer, known_costs(state.beliefs), prior, weigh_time=recipe.search_time_s is not None
+            ),
+            options=recipe.sampler.options,
+        )
+
+    # Propose
+
+    def next_job(self) -> Job | None:
+        if self._left <= 0 or self._time_is_over():
+            return None
+        architecture = self._next_candidate()
+        if self._left <= 0:  # architectures that could not be built took the rest of this round's budget
+            return None
+        if architecture is None:
+            self.dried_up = True
+            self._left = 0
+            return None
+        self._left -= 1
+        beliefs = self._state.beliefs
+        self._predicted[architecture.id] = beliefs.predicted(architecture)
+        self._taken |= sibling_ids(beliefs, architecture)
+        self._curves[architecture.id] = []
+        return {
+            "id": architecture.id,
+            "architecture": dict(architecture),
+            "seed": training_seed(self._state.recipe, beliefs.training_parts.of(architecture)),
+            "precisions": precisions_to_evaluate(beliefs, architecture),
+        }
+
+    def _next_candidate(self) -> Architecture | None:
+        """Return what a space names first, a proposal that measuring has settled, a new one, or one only measured."""
+        first = self._first()
+        if first is not None:
+            return first
+        settled = self._settled()
+        if settled is not None:
+            return settled
+        screening = self._state.screening
+        starts = [] if self._has_met_limits else self._measured_within_limits()
+        proposal = self._proposer.propose(screening.judge, self._taken, starts)
+        self._screen(proposal)
+        if proposal.architecture is None and not screening.may_drop_caution:
+            return next(iter(self._measured_within_limits()), None)
+        return proposal.architecture
+
+    def _first(self) -> Architecture | None:
+        """Return the parent, or one of those that the space wants to see first, if there is one left."""
+        beliefs = self._state.beliefs
+        for architecture in self._wanted_first:
+            if architecture not in beliefs.trainings and architecture.id not in self._taken:
+                return architecture
+        return None
+
+    @cached_property
+    def _wanted_first(self) -> list[Architecture]:
+        """The parent, and those that the space wants to see first and that probably meet the limits.
+
+        Without a parent they are at most three quarters of all trials, evenly spread: the rest is for the sampler.
+        """
+        beliefs, recipe = self._state.beliefs, self._state.recipe
+        first = list(map(beliefs.parts.completed, first_of(beliefs.space)))
+        if parents_space(beliefs.space) is not None:
+            return [*first[:1], *filter(beliefs.probably_meets, first[1:])]
+        return evenly(list(filter(beliefs.probably_meets, first)), max(1, FIRST_QUARTERS * recipe.trials // 4))
+
+    def _time_is_over(self) -> bool:
+        """Return True once the round's time is over. However short the time, a run trains at least one candidate."""
+        begun = bool(self._predicted or self._state.beliefs.trials)
+        return begun and self._ends_s < math.inf and self._state.spent_s >= self._ends_s
+
+    def _settled(self) -> Architecture | None:
+        """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""
+        beliefs = self._state.beliefs
+        while self._measured_later:
+            architecture = self._measured_later[0]
+            is_new = architecture not in beliefs.trainings and architecture.id not in self._taken
+            if is_new and beliefs.probably_meets(architecture):
+                return architecture
+            self._measured_later.popleft()  # nothing is measured during a round, so this stays as it is
+        return None
+
+    def _meets_limits(self, row: Evaluation) -> bool:
+        """Return True for a candidate that is within the limits that need no training."""
+        beliefs = self._state.beliefs
+        fit = row.reached_full_fidelity and row.architecture not in beliefs.unfit
+        return fit and beliefs.probably_meets(row.architecture)
+
+    def _measured_within_limits(self) -> list[Architecture]:
+        """Return architectures that were measured to meet the limits, untrained and not proposed in this round.
+
+        There are none without a limit.
+        """
+        beliefs = self._state.beliefs
+        if not beliefs.cost_limits:
+            return []
+        measured = map(beliefs.parts.completed, beliefs.measurements)
+        untrained = [architecture for architecture in measured if architecture not in beliefs.trainings]
+        new = [architecture for architecture in untrained if architecture.id not in self._taken]
+        return [architecture for architecture in new if beliefs.probably_meets(architecture)]
+
+    # Screen
+
+    def _screen(self, proposal: Proposal) -> None:
+        """Act on the verdicts about proposals: count those turned away; those that cannot be built become failed rows.
+
+        A failed row takes its place in the budget.
+        """
+        for architecture, verdict in proposal.judged:
+            if self._left <= 0:
+                return
+            if verdict.failure is None:
+                self._state.beliefs.note_buildable()
+                self._state.screening.count(architecture, verdict)
+            else:
+                self._left -= 1
+                row = Evaluation("train", architecture, self._number, failure=verdict.failure, details=NOT_DESCRIBED)
+                self._end(row)
+
+    # Train
+
+    def on_report(self, job: Job, report: Report) -> bool:
+        self._record(job, report)
+        return self._stopping.goes_on(Architecture(job["architecture"]), report["epoch"])
+
+    def on_restart(self, job: Job) -> None:
+        self._curves[job["id"]] = []
+        self._subsets.pop(job["id"], None)
+
+    def on_end(self, job: Job, report: Report) -> None:
+        if report.get("done"):
+            self._record(job, report)
+        architecture = Architecture(job["architecture"])
+        row = Evaluation(
+            "train",
+            architecture,
+            self._number,
+            values={**trained_values(report), **self._state.beliefs.counted(architecture)},
+            predicted=self._predicted[job["id"]],
+            details={
+                "epochs": report["epoch"] if report.get("trained", True) else 0,
+                "stopped_early": not report.get("done", False),
+                "subset": report.get("subset", self._evaluator.subset),
+                **self._growth(job),
+                "curve": self._curves[job["id"]],
+                "seconds": report["seconds"],
+                **{key: report[key] for key in ("by", "metrics") if key in report},
+                **known_before(self._prior, architecture),
+            },
+        )
+        self._end(*rows_of_training(self._state.beliefs, row, report))
+
+    def on_failure(self, job: Job, failure: CandidateError) -> None:
+        self._end(
+            Evaluation(
+                "train",
+                Architecture(job["architecture"]),
+                self._number,
+                predicted=self._predicted[job["id"]],
+                details={"curve": self._curves[job["id"]], "epochs": len(self._curves[job["id"]])},
+                failure=Failure(failure.kind, failure.reason),
+            )
+        )
+
+    def _record(self, job: Job, report: Report) -> None:
+        architecture, quality = Architecture(job["architecture"]), report[self._state.beliefs.quality.name]
+        curve = self._curves[job["id"]]
+        missing = min(report["epoch"], self._stopping.epochs_of(architecture)) - len(curve)  # the user's may end early
+        curve += [quality] * max(1, missing)
+        subsets = self._subsets.setdefault(job["id"], [])
+        subsets += [report.get("subset", self._evaluator.subset)] * max(1, missing)
+        if report.get("trained", True):
+            self._stopping.record(architecture, report["epoch"], quality)
+
+    def _growth(self, job: Job) -> dict[str, list[float]]:
+        """Return the share of the training items that each epoch saw, if it was not always the same."""
+        subsets = self._subsets.pop(job["id"], [])
+        return {"subsets": subsets} if len(set(subsets)) > 1 else {}
+
+    # Tell
+
+    def _end(self, *rows: Evaluation) -> None:
+        """Put the end of a training in the journal, with what was turned away since, and tell the proposer.
+
+        The rows of all precisions come to disk together: after a kill the journal has all of them or none.
+        """
+        state = self._state
+        turned_away = state.screening.unrecorded(self._number)
+        self._taken |= {row.architecture.id for row in rows if row.failed}
+        state.add(*rows, turned_away=turned_away)
+        state.screening.mark_recorded()
+        for row in rows:
+            self._proposer.tell(told(state.beliefs, row))
+            self._has_met_limits = self._has_met_limits or self._meets_limits(row)
+        best = state.beliefs.lowest_quality
+        state.progress.advance(best=None if best is None else self._best_text(best))
+
+    def _best_text(self, best: float) -> str:
+        """Return the lowest quality so far with its name: the task's own words for its error."""
+        quality, resolved = self._state.beliefs.quality, self._state.resolved
+        if quality.name != "error":
+            return f"{quality.title.lower()} {quality.format(best)}"
+        words = resolved.backend.words
+        return f"{words.error} {words.error_text(best)}"

@@ -1,0 +1,103 @@
+"""Heads that are fitted by regression to the features of a fixed network, in one pass over the items.
+
+A head that is a linear layer has a best answer for given features, which scikit-learn finds in seconds. Steps of an
+optimizer come near it slowly, and a new head that begins at random may never do. Fitting the head first and tuning the
+rest from there also keeps the features from being spoilt by a bad head (Kumar et al., "Fine-tuning can distort
+pretrained features and underperform out-of-distribution", ICLR 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from nas.tasks.batches import Examples, Part, Tensors, in_order
+from nas.tasks.task import Task
+from nas.training.modules import EVALUATED_TOGETHER, moved
+from nas.training.optimizing import HEAD, head_layer_of
+from nas.training.regressions import Linear, can_regress, regression
+from nas.training.settings import TrainingSettings
+
+LARGEST_BYTES = 2**30
+"""The most memory that features may take; of more items, as many as fit are drawn."""
+_CLOSE = 1e-4
+Check = Callable[[], None]
+
+
+def is_head_alone(settings: TrainingSettings) -> bool:
+    """Return True if the settings ask for a head on the features of items as they are: then it can be fitted."""
+    changes = settings.augment or max(settings.augmentation_strength, settings.mixup, settings.cutmix) > 0
+    return settings.tune == HEAD and not changes
+
+
+def fit_head(
+    module: torch.nn.Module,
+    examples: Examples,
+    task: Task,
+    settings: TrainingSettings,
+    device: torch.device,
+    seed: int,
+    check_time: Check = lambda: None,
+) -> Linear | None:
+    """Fit the head of a module to some items, and return what it now computes.
+
+    Returns None, and changes nothing, if the module's outputs are not simply those of a linear layer, or if there is no
+    regression for the task. ``check_time`` is called after each batch and between fits, and may raise.
+    """
+    head = head_layer_of(module)
+    if not isinstance(head, torch.nn.Linear) or head.bias is None or not can_regress(task.criterion):
+        return None
+    found = _features(module, head, _that_fit(examples, head.in_features, seed), task, device, check_time)
+    if found is None:
+        return None
+    with threadpool_limits(settings.threads):
+        fitted = regression(*found, task.criterion, seed, check_time)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(fitted.weight))
+        head.bias.copy_(torch.from_numpy(np.ascontiguousarray(fitted.bias)))
+    return fitted
+
+
+def _that_fit(examples: Examples, width: int, seed: int) -> Examples:
+    """Return the items, or as many drawn ones as have room in the memory for features."""
+    most = LARGEST_BYTES // (4 * width)
+    if len(examples) <= most:
+        return examples
+    return Part(examples, np.sort(np.random.default_rng(seed).permutation(len(examples))[:most]))
+
+
+def _features(
+    module: torch.nn.Module,
+    head: torch.nn.Linear,
+    examples: Examples,
+    task: Task,
+    device: torch.device,
+    check_time: Check,
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return the inputs of the head, (N, features), and the targets; None if outputs are not simply those of the head.
+
+    The module is left in eval mode.
+    """
+    seen: list[Tensors] = []
+    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    module.eval()
+    features: list[torch.Tensor] = []
+    targets: list[torch.Tensor] = []
+    try:
+        with torch.inference_mode():
+            for batch in in_order(examples, task.signature.together(EVALUATED_TOGETHER)):
+                seen.clear()
+                outputs = module(*task.inputs_of(moved(batch.raw, device)))
+                if len(seen) != 1 or seen[0][0].shape != (len(batch.targets), head.in_features):
+                    return None
+                if not features and not torch.allclose(head(*seen[0]), outputs, atol=_CLOSE):
+                    return None
+                features.append(seen[0][0].float().cpu())
+                targets.append(batch.targets)
+                check_time()
+    finally:
+        hook.remove()
+    return torch.cat(features), torch.cat(targets)

@@ -1,0 +1,161 @@
+"""Regressions with their strength chosen: what a linear layer on fixed features is best at, found without steps.
+
+Numbers are regressed by ridge, classes and labels by logistic regression, all by scikit-learn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import KFold
+
+from nas.tasks.criteria import Classification, Criterion, MultiLabel, Regression
+
+FloatArray = npt.NDArray[np.floating]
+Check = Callable[[], None]
+
+STRENGTHS = tuple(10.0 ** (power / 2) for power in range(-9, 4))
+"""scikit-learn's C, the inverse of a regularisation's strength, for standardised features; strongest first."""
+USUAL_STRENGTH = 1e-2
+"""C where items are too few to choose it."""
+ALPHAS = tuple(10.0**power for power in range(-2, 6))
+FOLDS = 5
+FEWEST_TO_CHOOSE = 2 * FOLDS
+MOST_TO_CHOOSE = 4000
+"""Items by which a strength is chosen at most: it hardly depends on more."""
+MOST_STEPS = 200
+TOLERANCE = 1e-3
+NEVER = -12.0
+"""The logit of a class that no item has, when another class is at 0."""
+
+
+@final
+@dataclass(frozen=True)
+class Linear:
+    """A linear map: outputs are ``features @ weight.T + bias``. ``weight`` is (outputs, features), ``bias`` (outputs,).
+
+    ``has_converged`` is False if the steps of a regression ended before its tolerance was met.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    has_converged: bool = True
+
+
+def can_regress(criterion: Criterion) -> bool:
+    """Return True if there is a regression for what a model is trained for."""
+    return isinstance(criterion, Classification | MultiLabel | Regression)
+
+
+def regression(
+    features: torch.Tensor, targets: torch.Tensor, criterion: Criterion, seed: int, check_time: Check = lambda: None
+) -> Linear:
+    """Return the linear map from features, (N, features), to outputs whose loss it makes small on unseen items.
+
+    The strength of the regularisation is chosen by cross-validation with ``seed``. ``check_time`` is called between
+    fits, and may raise.
+
+    Raises:
+        TypeError: there is no regression for the criterion.
+    """
+    known, wanted = features.double().numpy(), targets.numpy()
+    centre, spread = known.mean(axis=0), known.std(axis=0)
+    spread = np.where(spread > 1e-12, spread, 1.0)
+    scaled, back = _rotated((known - centre) / spread)
+    if isinstance(criterion, Classification):
+        found = _classes(scaled, wanted.astype(np.int64), criterion.classes, seed, check_time)
+    elif isinstance(criterion, MultiLabel):
+        found = _labels(scaled, wanted, seed, check_time)
+    elif isinstance(criterion, Regression):
+        found = _numbers(scaled, wanted.reshape(len(wanted), -1))
+    else:
+        raise TypeError(f"there is no regression for {criterion.kind}")
+    weight = (found.weight if back is None else found.weight @ back) / spread
+    return Linear(weight, found.bias - weight @ centre, found.has_converged)
+
+
+def _rotated(features: FloatArray) -> tuple[FloatArray, FloatArray | None]:
+    """Return features in as many dimensions as there are items, and the way back, (items, features).
+
+    Fewer items than features span no more, and a rotation changes neither a loss nor a sum of squares of weights.
+    """
+    items, width = features.shape
+    if items >= width:
+        return features, None
+    left, lengths, back = np.linalg.svd(features, full_matrices=False)
+    return left * lengths, back
+
+
+def _classes(features: FloatArray, targets: npt.NDArray[np.int64], classes: int, seed: int, check: Check) -> Linear:
+    """Return the logistic regression of classes, of which some may have no item."""
+    weight, bias = np.zeros((classes, features.shape[1])), np.full(classes, NEVER)
+    seen = np.unique(targets)
+    if len(seen) == 1:
+        bias[seen] = 0.0
+        return Linear(weight, bias)
+    fitted, converged = _logistic(features, targets, _strength(features, targets, seed, check))
+    if len(seen) == 2:  # one row, for the second class
+        weight[seen] = np.outer((-0.5, 0.5), fitted.coef_[0])
+        bias[seen] = np.multiply((-0.5, 0.5), fitted.intercept_[0])
+    else:
+        weight[seen], bias[seen] = fitted.coef_, fitted.intercept_
+    return Linear(weight, bias, converged)
+
+
+def _labels(features: FloatArray, targets: FloatArray, seed: int, check: Check) -> Linear:
+    """Return a logistic regression for each label."""
+    rows = [_classes(features, column.astype(np.int64), 2, seed, check) for column in targets.T]
+    weight = np.stack([row.weight[1] - row.weight[0] for row in rows])
+    bias = np.array([row.bias[1] - row.bias[0] for row in rows])
+    return Linear(weight, bias, all(row.has_converged for row in rows))
+
+
+def _numbers(features: FloatArray, targets: FloatArray) -> Linear:
+    """Return the ridge of each value. Its strength is chosen by leaving out one item at a time."""
+    fitted = RidgeCV(alphas=ALPHAS, alpha_per_target=True).fit(features, targets)
+    return Linear(fitted.coef_.reshape(targets.shape[1], -1), np.broadcast_to(fitted.intercept_, targets.shape[1]))
+
+
+def _strength(features: FloatArray, targets: npt.NDArray[np.int64], seed: int, check: Check) -> float:
+    """Return the C whose cross-entropy on left-out items is the lowest. Others are tried until it has risen twice."""
+    if len(targets) < FEWEST_TO_CHOOSE:
+        return USUAL_STRENGTH
+    chosen = np.random.default_rng(seed).permutation(len(targets))[:MOST_TO_CHOOSE]
+    folds = [(chosen[fitted], chosen[left]) for fitted, left in KFold(FOLDS).split(chosen)]
+    folds = [(fitted, left) for fitted, left in folds if len(np.unique(targets[fitted])) > 1]
+    losses: list[float] = []
+    for strength in STRENGTHS:
+        total = 0.0
+        for fitted, left in folds:
+            total += _cross_entropy(_logistic(features[fitted], targets[fitted], strength)[0], features, targets, left)
+            check()
+        losses.append(total)
+        if len(losses) >= 3 and losses[-1] > losses[-2] > losses[-3]:
+            break
+    return float(STRENGTHS[int(np.argmin(losses))])
+
+
+def _logistic(features: FloatArray, targets: npt.NDArray[np.int64], strength: float) -> tuple[LogisticRegression, bool]:
+    """Return a logistic regression, and True if it has converged."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ConvergenceWarning)
+        fitted = LogisticRegression(C=strength, max_iter=MOST_STEPS, tol=TOLERANCE).fit(features, targets)
+    return fitted, not any(issubclass(each.category, ConvergenceWarning) for each in told)
+
+
+def _cross_entropy(
+    fitted: LogisticRegression, features: FloatArray, targets: npt.NDArray[np.int64], left: npt.NDArray[np.int64]
+) -> float:
+    """Return the sum of the cross-entropies of items that were left out. A class that was not seen costs ``NEVER``."""
+    logs = fitted.predict_log_proba(features[left])
+    columns = np.searchsorted(fitted.classes_, targets[left]).clip(max=len(fitted.classes_) - 1)
+    found = logs[np.arange(len(left)), columns]
+    return -float(np.maximum(np.where(fitted.classes_[columns] == targets[left], found, NEVER), NEVER).sum())

@@ -1,0 +1,156 @@
+"""Heads that are fitted in one pass over the items, modules that fit themselves, and the last stages of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import timm
+import torch
+from fake_bench import FakeClock
+from quick_training import SETTINGS
+from torch import nn
+
+import nas
+from nas.errors import CandidateError
+from nas.tasks.images.images import Images
+from nas.training import trainer as trainer_module
+from nas.training.fitted_heads import is_head_alone
+from nas.training.optimizing import tuned
+from nas.training.trainer import Trainer
+
+HEAD = replace(SETTINGS, tune="head", augment=False)
+CPU = torch.device("cpu")
+
+
+class Counting(nn.Sequential):
+    """A network that counts the items that it has seen."""
+
+    seen = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += len(images)
+        outputs: torch.Tensor = super().forward(images)
+        return outputs
+
+
+@pytest.fixture(name="seeded", autouse=True)
+def seeded_torch() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def network(*more: nn.Module) -> Counting:
+    return Counting(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), *more, nn.Linear(128, 10))
+
+
+def test_a_head_costs_one_pass_over_the_data_and_beats_steps(digits: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same head, tuned by steps from where it begins at random, has a larger error after more passes."""
+    first, second = network(), network()
+    second.load_state_dict(first.state_dict())
+    (report,) = Trainer(replace(HEAD, epochs=3)).train(first, digits, seed=1)
+    assert first.seen == len(digits.train) + len(digits.validation)
+    assert report["epoch"] == 3
+    monkeypatch.setattr(trainer_module, "is_head_alone", lambda _: False)
+    slow = list(Trainer(replace(HEAD, epochs=3)).train(second, digits, seed=1))
+    assert second.seen > 2 * first.seen
+    assert report["error"] < slow[-1]["error"]
+    before = dict(network().named_parameters())
+    assert all(p.shape == before[name].shape for name, p in first.named_parameters())
+
+
+def test_only_the_head_changes(digits: Images) -> None:
+    module = network()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    list(Trainer(HEAD).train(module, digits))
+    changed = {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"4.weight", "4.bias"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"augment": True}, {"mixup": 0.2}, {"augmentation_strength": 0.5}, {"tune": "all"}],
+)
+def test_a_head_is_tuned_by_steps_where_inputs_or_the_rest_change(digits: Images, changes: dict[str, Any]) -> None:
+    assert is_head_alone(HEAD)
+    assert not is_head_alone(replace(HEAD, **changes))
+    settings = replace(HEAD, epochs=2, **changes)
+    assert len(list(Trainer(settings).train(network(), digits))) == 2
+
+
+def test_a_head_with_something_behind_it_is_tuned_by_steps(digits: Images) -> None:
+    reports = list(Trainer(replace(HEAD, epochs=2)).train(Counting(*network(), nn.LogSoftmax(1)), digits))
+    assert [report["epoch"] for report in reports] == [1, 2]
+
+
+def test_a_teacher_is_learned_from_by_steps(digits: Images) -> None:
+    reports = list(Trainer(replace(HEAD, epochs=2), teacher=network()).train(network(), digits))
+    assert [report["epoch"] for report in reports] == [1, 2]
+
+
+def test_all_weights_are_tuned_from_a_fitted_head(digits: Images) -> None:
+    """The first epoch begins where the head is right already."""
+    errors = {}
+    for fits in (True, False):
+        torch.manual_seed(0)
+        settings = replace(SETTINGS, epochs=1, learning_rate=1e-5, fit_head=fits, augment=False)
+        (report,) = Trainer(settings).train(network(), digits)
+        errors[fits] = report["error"]
+    assert errors[True] < 0.5 < errors[False]
+
+
+def test_a_head_that_cannot_be_fitted_is_refused_where_it_is_asked_for(digits: Images) -> None:
+    settings = replace(SETTINGS, fit_head=True)
+    with pytest.raises(CandidateError, match="fit_head needs a network whose outputs are those of a linear layer"):
+        list(Trainer(settings).train(Counting(*network(), nn.LogSoftmax(1)), digits))
+
+
+def test_the_pass_over_the_data_counts_as_time_of_the_training(digits: Images) -> None:
+    """A large network may need longer for it than the limit."""
+    trainer = Trainer(replace(HEAD, time_limit_s=0.0005), clock=FakeClock())
+    with pytest.raises(CandidateError, match=r"at most .* s, but was fitting its head"):
+        next(iter(trainer.train(network(), digits)))
+
+
+class Means(nn.Module):
+    """A module that fits itself: the class whose mean item is nearest."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("means", torch.zeros(classes, features))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return -torch.cdist(images.flatten(1), self.means)
+
+    def fit(self, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, seed: int) -> None:
+        flat = inputs[0].flatten(1)
+        self.means.copy_(torch.stack([flat[targets == label].mean(dim=0) for label in range(len(self.means))]))
+
+
+def test_a_module_may_fit_itself(digits: Images) -> None:
+    """It is fitted once, whatever the epochs, and needs no weights that take gradients."""
+    module = Means(64, 10)
+    assert isinstance(module, nas.FitsItself)
+    (report,) = Trainer(replace(SETTINGS, epochs=5)).train(module, digits)
+    assert report["epoch"] == 5
+    assert report["error"] < 0.2
+
+
+def names_of(module: nn.Module, tune: str) -> set[str]:
+    wanted = {id(p) for p in tuned(module, tune)}
+    return {name.rpartition(".")[0] for name, p in module.named_parameters() if id(p) in wanted}
+
+
+def test_the_last_stage_is_timm_s_own_with_the_head() -> None:
+    """Of blocks without stages, and of layers of one's own, the last quarter."""
+    found = names_of(timm.create_model("resnet10t", num_classes=2), "last")
+    assert {name.partition(".")[0] for name in found} == {"layer4", "fc"}
+    found = names_of(timm.create_model("test_convnext", num_classes=2), "last")
+    assert {".".join(name.split(".")[:2]) for name in found} == {"stages.3", "head.norm", "head.fc"}
+    blocks = names_of(timm.create_model("test_vit", num_classes=2), "last")
+    assert "head" in blocks
+    assert not any(name.startswith(("patch_embed", "blocks.0")) for name in blocks)
+    assert names_of(network(), "last") == {"0", "1", "4"}
