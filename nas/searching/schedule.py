@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -13,6 +14,11 @@ from nas.hardware.machine import default_workers
 from nas.progress import duration_text
 from nas.recipe.recipe import Recipe
 from nas.searching.beliefs import Beliefs
+from nas.space.architecture import Architecture
+from nas.space.parts.parents import first_of
+from nas.space.search_space import sample
+from nas.training.fitted_heads import is_head_alone
+from nas.training.settings import training_settings
 
 FIRST_SHARE = 0.3
 """The share of the search time that first measurements may take."""
@@ -30,6 +36,10 @@ USUAL_S: Mapping[str, tuple[float, float]] = {MEASURING: (3.0, 0.7), FINISHING: 
 They are guesses for the first plan. What was seen corrects them.
 """
 REPORT_S = 3.0
+FITTING_EPOCHS = 0.6
+"""Epochs that take as long as fitting a head, roughly: a pass over the items without gradients, and the regression."""
+DRAWN = 64
+"""Architectures by which the share of fitted heads in a space is known."""
 RECENT = 20
 """The number of trainings that tell how long an epoch takes at present."""
 
@@ -49,6 +59,7 @@ class Schedule:
         self._beliefs = beliefs
         self._clock = clock
         self._items = items
+        self._settings = training_settings(recipe)
         self._seen: dict[str, list[float]] = {MEASURING: [], FINISHING: []}
         execution = recipe.execution
         self._workers = 1 if execution.executor == "inline" else execution.workers
@@ -90,9 +101,66 @@ class Schedule:
         return self._pace(FINISHING) * (self._usual_s(FINISHING, count) + REPORT_S)
 
     def training_s(self, count: int) -> float | None:
-        """Return the seconds in which ``count`` candidates are trained; None where nothing is known yet."""
+        """Return the seconds in which ``count`` further candidates are trained; None where nothing is known yet.
+
+        First come those that the space wants to see first; the others are as the space draws them.
+        """
+        first = self._first_left[:count]
+        known = [self._candidate_s(is_fitted=self._is_fitted(each)) for each in first]
+        drawn, stepped_s = self._drawn_s(), self._candidate_s(is_fitted=False)
+        if drawn is None or stepped_s is None or None in known:
+            return None
+        total = sum(seconds for seconds in known if seconds is not None) + (count - len(first)) * drawn
+        # The last turn of the workers is as long as its longest training.
+        return total if self._workers == 1 else math.ceil(count / self._workers) * total / max(1, count)
+
+    def candidate_s(self, architecture: Architecture) -> float:
+        """Return the seconds in which a candidate is trained; 0 where nothing is known yet."""
+        return self._candidate_s(is_fitted=self._is_fitted(architecture)) or 0.0
+
+    def _drawn_s(self) -> float | None:
+        """Return the seconds of the training of a candidate that the space draws."""
+        fitted, stepped = self._candidate_s(is_fitted=True), self._candidate_s(is_fitted=False)
+        if fitted is None or stepped is None:
+            return None
+        return self._fitted_share * fitted + (1 - self._fitted_share) * stepped
+
+    def _candidate_s(self, *, is_fitted: bool) -> float | None:
+        """Return the seconds of one training: in epochs, or in the one pass in which a head is fitted."""
+        if is_fitted and (seen := self._seconds_of(is_fitted=True)):
+            return float(np.median(seen[-RECENT:]))
         epoch_s = self._epoch_s
-        return None if epoch_s is None else math.ceil(count / self._workers) * self._epochs * epoch_s
+        if epoch_s is None:
+            return None
+        return FITTING_EPOCHS * epoch_s if is_fitted else self._epochs * epoch_s
+
+    def _seconds_of(self, *, is_fitted: bool) -> list[float]:
+        """Return the seconds of trainings that have ended, of one of both ways."""
+        stage = "train" if self._recipe.evaluate == "train" else "check"
+        return [
+            float(row.details["seconds"]) / (1 if is_fitted else row.details["epochs"])
+            for row in self._beliefs.rows
+            if row.stage == stage
+            and row.details.get("seconds")
+            and row.details.get("epochs")
+            and self._is_fitted(row.architecture) == is_fitted
+        ]
+
+    def _is_fitted(self, architecture: Architecture) -> bool:
+        """Return True for a candidate whose head alone is fitted, in one pass over the items."""
+        return is_head_alone(self._settings.of(self._beliefs.space, architecture))
+
+    @cached_property
+    def _fitted_share(self) -> float:
+        """The share of fitted heads among the candidates that the space draws."""
+        rng = np.random.default_rng(0)
+        return float(np.mean([self._is_fitted(sample(self._beliefs.space, rng)) for _ in range(DRAWN)]))
+
+    @property
+    def _first_left(self) -> list[Architecture]:
+        """What the space wants to see first, and was not trained yet."""
+        completed = map(self._beliefs.parts.completed, first_of(self._beliefs.space))
+        return [each for each in completed if each not in self._beliefs.trainings]
 
     @property
     def _epochs(self) -> float:
@@ -104,24 +172,30 @@ class Schedule:
 
     def retraining_s(self, count: int) -> float | None:
         """Return the seconds in which ``count`` winners are retrained; None where nothing is known yet."""
-        epoch_s, training, retraining = self._epoch_s, self._recipe.training, self._recipe.retraining
-        if epoch_s is None:
+        training, retraining = self._recipe.training, self._recipe.retraining
+        fitted_s, stepped_s = self._candidate_s(is_fitted=True), self._candidate_s(is_fitted=False)
+        if fitted_s is None or stepped_s is None:
             return None
         train, validation = self._items
         seen = train if training.folds == 1 else (train + validation) * (training.folds - 1)
         longer = (train + validation) / max(1.0, training.subset * seen)
-        longer *= retraining.epochs / training.epochs
-        return math.ceil(count * retraining.seeds / self._workers) * self._epochs * longer * epoch_s
+        stepped_s *= retraining.epochs / training.epochs
+        each_s = longer * (self._fitted_winners * fitted_s + (1 - self._fitted_winners) * stepped_s)
+        return math.ceil(count * retraining.seeds / self._workers) * each_s
+
+    @property
+    def _fitted_winners(self) -> float:
+        """The share of fitted heads among winners: as among the candidates so far, and else among those to come."""
+        candidates = self._beliefs.candidates
+        if candidates:
+            return float(np.mean([self._is_fitted(row.architecture) for row in candidates]))
+        first = self._first_left
+        return float(np.mean([self._is_fitted(each) for each in first])) if first else self._fitted_share
 
     @property
     def _epoch_s(self) -> float | None:
         """The seconds of an epoch of a candidate's training, by those that ended last."""
-        stage = "train" if self._recipe.evaluate == "train" else "check"
-        seen = [
-            row.details["seconds"] / row.details["epochs"]
-            for row in self._beliefs.rows
-            if row.stage == stage and row.details.get("seconds") and row.details.get("epochs")
-        ]
+        seen = self._seconds_of(is_fitted=False)
         return float(np.median(seen[-RECENT:])) if seen else self.guess
 
     def winners_s(self, count: int) -> float:
@@ -179,7 +253,8 @@ class Schedule:
         """Return True if one more training, what is measured after it, and the winners fit into the time left."""
         if not self.is_timed:
             return True
-        return (self.training_s(1) or 0.0) + self.measuring_s(1) + self.reserve_s <= self.left_s
+        measuring_s = self.measuring_s(1) if self._measures_after_rounds else 0.0
+        return (self.training_s(1) or 0.0) + measuring_s + self.reserve_s <= self.left_s
 
     def has_time_to_measure(self, count: int) -> bool:
         """Return True if ``count`` models can be measured before the winners."""
@@ -191,8 +266,25 @@ class Schedule:
         if not self.is_timed:
             return left
         room_s = BETWEEN_SHARE * (self.left_s - self.reserve_s)
-        each_s = self.measuring_s(self._recipe.measuring.per_round)
+        each_s = self._after_round_s
         return max(1, min(left, int(room_s / max(each_s, 1e-9))))
+
+    @property
+    def _measures_after_rounds(self) -> bool:
+        """True if something is left to measure after a round; in a small space everything is measured at first."""
+        beliefs = self._beliefs
+        is_small = self._networks is not None and self._networks <= self.first_count()
+        return bool(beliefs.measured_metrics) and not is_small and not beliefs.is_all_measured
+
+    @cached_property
+    def _networks(self) -> int | None:
+        """The number of networks of a small space, however trained; None for any other space."""
+        whole = self._beliefs.whole
+        return None if whole is None else len(set(map(self._beliefs.parts.of, whole)))
+
+    @property
+    def _after_round_s(self) -> float:
+        return self.measuring_s(self._recipe.measuring.per_round) if self._measures_after_rounds else 0.0
 
     def end_of_round_s(self, number: int) -> float:
         """Return the time at which round ``number`` stops training; infinity without a search time.
@@ -204,7 +296,7 @@ class Schedule:
         now_s, rounds = self._clock(), self.rounds_from(number)
         if not self.is_timed:
             return now_s + self.left_s / rounds
-        each_s = (self.left_s - self.reserve_s) / rounds - self.measuring_s(self._recipe.measuring.per_round)
+        each_s = (self.left_s - self.reserve_s) / rounds - self._after_round_s
         return now_s + max(0.0, each_s)
 
     @property
@@ -250,7 +342,7 @@ class Schedule:
         beliefs = self._beliefs
         if number > 0 or not beliefs.measured_metrics:
             return []
-        most = self.first_count() if beliefs.whole is None else min(self.first_count(), len(beliefs.whole))
+        most = self.first_count() if self._networks is None else min(self.first_count(), self._networks)
         count = max(0, most - len(beliefs.measurements))
         return [(f"measure {count} model{'s' * (count != 1)}", self.measuring_s(count))]
 
@@ -266,9 +358,7 @@ class Schedule:
 
     def _between_part(self, number: int) -> list[tuple[str, float]]:
         recipe, rounds = self._recipe, self.rounds_from(max(1, number))
-        beliefs = self._beliefs
-        is_small = beliefs.whole is not None and len(beliefs.whole) <= self.first_count()
-        if not beliefs.measured_metrics or is_small or beliefs.is_all_measured:
+        if not self._measures_after_rounds:
             return []
         count = min(recipe.measuring.per_round, -(-(recipe.trials - self._beliefs.trials) // rounds))
         after = "it" if rounds == 1 else "each"

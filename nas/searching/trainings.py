@@ -84,6 +84,9 @@ class Trainings:
         architecture = self._next_candidate()
         if self._left <= 0:  # architectures that could not be built took the rest of this round's budget
             return None
+        if architecture is not None and not self._has_time_for(architecture):
+            self._left = 0
+            return None
         if architecture is None:
             self.dried_up = True
             self._left = 0
@@ -140,6 +143,13 @@ class Trainings:
         """Return True once the round's time is over. However short the time, a run trains at least one candidate."""
         begun = bool(self._predicted or self._state.beliefs.trials)
         return begun and self._ends_s < math.inf and self._state.spent_s >= self._ends_s
+
+    def _has_time_for(self, architecture: Architecture) -> bool:
+        """Return True if at least half of a training fits into the round's time. The first one always begins."""
+        is_first = not (self._predicted or self._state.beliefs.trials)
+        if is_first or self._ends_s == math.inf:
+            return True
+        return self._state.spent_s + self._state.schedule.candidate_s(architecture) / 2 < self._ends_s
 
     def _settled(self) -> Architecture | None:
         """Return a proposal of an earlier round that was near a limit, and was measured since to meet it."""

@@ -218,3 +218,41 @@ class TestEarlyStopping:
         assert not self.goes_on(trainings, 1)
         assert state.news == []
         assert len(state.kept) == 1
+
+
+class Wanting(TinySpace):
+    """A space that wants to see five of its architectures first."""
+
+    first = ALL[:5]
+
+
+@pytest.mark.parametrize(("trials", "places"), [(20, [0, 1, 2, 3, 4]), (4, [0, 2, 4]), (1, [0])])
+def test_what_a_space_wants_to_see_first_comes_first(trials: int, places: list[int]) -> None:
+    """Of few trials it takes three quarters, evenly spread."""
+    state = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), trials=trials))
+    trainings = state.trainings(until=9)
+    jobs = [trainings.next_job() for _ in range(len(places) + 1)]
+    assert [job["id"] for job in jobs if job] == [ALL[place].id for place in places]
+
+
+def test_what_breaks_a_limit_does_not_come_first() -> None:
+    params = {each: beliefs_of(space=Wanting()).counted(each)["params"] for each in Wanting.first}
+    most = sorted(params.values())[2]
+    beliefs = beliefs_of(f"params <= {most:.0f}", space=Wanting())
+    small = [each.id for each in Wanting.first if params[each] <= most]
+    assert 0 < len(small) < 5
+    trainings = FakeState(beliefs, Recipe(objectives=("error",))).trainings()
+    found = [job["id"] for _ in range(5) if (job := trainings.next_job())]
+    assert found == small
+
+
+def test_a_training_begins_only_if_half_of_it_fits_into_the_round() -> None:
+    """The first one of a run always begins."""
+    state: Any = FakeState(beliefs_of(space=Wanting()), Recipe(objectives=("error",), search_time_s=100))
+    state.schedule, state.spent_s = SimpleNamespace(candidate_s=lambda _: 30.0), 90.0
+    trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
+    assert trainings.next_job() is not None
+    assert trainings.next_job() is None
+    state.spent_s = 80.0
+    trainings = Trainings(state, cast(Any, SimpleNamespace(epochs=1, subset=1.0)), 1, 9, ends_s=100.0)
+    assert [trainings.next_job() is not None for _ in range(2)] == [True, True]

@@ -12,6 +12,7 @@ from tiny_space import TinySpace
 
 from nas.recipe.recipe import Recipe
 from nas.searching.schedule import FINISHING, MEASURING, USUAL_S, Schedule
+from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import enumerate_space
 from nas.values.evaluation import Evaluation
 
@@ -76,6 +77,60 @@ class TestEstimates:
         """Five models are measured, one candidate is trained, and one winner is made."""
         planned = schedule(trained(4.0))
         assert planned.least_s == pytest.approx(planned.measuring_s(5) + 4.0 + 2 * 1.25 * 4.0 + planned.finishing_s(1))
+
+
+class Tuned(TinySpace):
+    """A space in which candidates fit a head alone, or tune all; the first of all fits its head."""
+
+    first = (Architecture({"width": 4, "depth": 0, "tune": "head", "augment": False}),)
+    choices = (
+        *TinySpace.choices,
+        Choice("tune", ("head", "all"), affects="training"),
+        Choice("augment", (False,), when=("tune", ("head",)), affects="training"),
+    )
+
+
+def tuned(architecture: Architecture, seconds: float) -> Evaluation:
+    details = {"seconds": seconds, "epochs": 8}
+    return Evaluation("train", architecture, 1, values={"error": 0.5}, details=details)
+
+
+HEAD = Architecture({"width": 8, "depth": 0, "tune": "head", "augment": False})
+WHOLE = Architecture({"width": 8, "depth": 0, "tune": "all"})
+
+
+class TestHeads:
+    """Heads that are fitted in one pass, beside candidates that are tuned in epochs."""
+
+    @staticmethod
+    def schedule(*rows: Evaluation) -> Schedule:
+        recipe = Recipe.from_mapping({"execution": {"executor": "inline"}})
+        beliefs = beliefs_of(objectives=("error", "latency_ms"), rows=rows, space=Tuned())
+        return Schedule(recipe, beliefs, Clock(), (80, 20))
+
+    def test_a_head_is_priced_as_a_head(self) -> None:
+        """By a guess, and then by those that were seen, which tell nothing of epochs."""
+        planned = self.schedule()
+        planned.guess = 1.0
+        assert planned.candidate_s(WHOLE) == 8.0
+        assert planned.candidate_s(HEAD) < 1.0
+        assert planned.training_s(1) == planned.candidate_s(HEAD)  # the space names it first
+        seen = self.schedule(tuned(HEAD, 3.0), tuned(WHOLE, 40.0))
+        assert (seen.candidate_s(HEAD), seen.candidate_s(WHOLE)) == (3.0, 40.0)
+        assert 3.0 < (seen.training_s(11) or 0.0) / 11 < 40.0
+
+    def test_winners_are_as_the_candidates_so_far(self) -> None:
+        """Heads are fitted again, on a quarter more items; other winners train twice as many epochs."""
+        heads, both = self.schedule(tuned(HEAD, 3.0)), self.schedule(tuned(HEAD, 3.0), tuned(WHOLE, 40.0))
+        heads.guess = 5.0
+        assert heads.retraining_s(1) == pytest.approx(1.25 * 3.0)
+        assert both.retraining_s(1) == pytest.approx(1.25 * (3.0 + 2 * 40.0) / 2)
+
+    def test_a_space_whose_networks_are_all_measured_first_needs_no_time_after_rounds(self) -> None:
+        """There are fifteen networks, and twice as many candidates."""
+        planned = self.schedule()
+        assert "after" not in planned.text(0)
+        assert "measure 15 models" in planned.text(0)
 
 
 class TestWithoutASearchTime:
@@ -168,11 +223,11 @@ class TestInASearchTime:
 
     def test_rounds_end_before_the_time_of_the_winners(self) -> None:
         """The last one, and what is measured after it."""
-        planned = schedule(trained(2.0), search_time_s=60)
+        planned = schedule(trained(2.0), search_time_s=60, measuring={"initial": 5})
         assert planned.rounds_from(1) < 3
         end_s = planned.end_of_round_s(1)
         assert 0 < end_s <= 60 - planned.reserve_s - planned.measuring_s(6) + 1e-9
-        longer = schedule(trained(2.0), search_time_s=1000)
+        longer = schedule(trained(2.0), search_time_s=1000, measuring={"initial": 5})
         assert longer.rounds_from(1) == 3
         assert longer.end_of_round_s(1) < longer.end_of_round_s(3) / 2
 
