@@ -49,7 +49,10 @@ def signatures_for(space: str) -> tuple[Signature, ...]:
     return BY_NOUN[accepts.noun] if accepts is not None else IMAGES
 
 
-OPTIONS: Mapping[str, Mapping[str, Any]] = {"shrunk": {"parent": "small_parents:make_colours"}}
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "joined": {"spaces": ["mobilenet", "fbnet"]},
+    "shrunk": {"parent": "small_parents:make_colours"},
+}
 """Options without which an installed space cannot be made."""
 
 

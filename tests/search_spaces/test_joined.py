@@ -1,0 +1,86 @@
+"""Spaces that are joined: names, conditions, what each builds, and a search over networks and simple models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nearest_mean import NearestMean
+from quick_runs import BASE
+from tiny_space import TinySpace
+
+import nas
+from nas.errors import RecipeError
+from nas.space.parts.parents import first_of
+from nas.space.search_space import count, enumerate_space, sample
+from search_spaces.joined import Joined
+
+GREY = nas.image_signature((1, 8, 8), 10)
+SIMPLE, TINY = "NearestMeans", "TinySpace"
+MODULES = ["tiny_space:TinySpace", "nearest_mean:NearestMeans"]
+
+
+def joined(*names: str, **options: Any) -> Joined:
+    return Joined(GREY, names or MODULES, **options)
+
+
+def test_each_space_keeps_its_choices_behind_its_name() -> None:
+    """A name that is taken is called after its space, and conditions follow."""
+    space = joined()
+    assert [choice.name for choice in space.choices] == ["space", "width", "depth", "kernel", "side", f"{SIMPLE}_width"]
+    assert space.choices[3].when == ("depth", (1, 2))
+    assert space.choices[4].when == ("space", (SIMPLE,))
+    assert count(space) == count(TinySpace()) + 2
+    kinds = {type(space.build(each)) for each in enumerate_space(space)}
+    assert kinds == {torch.nn.Sequential, NearestMean}
+
+
+def test_architectures_are_those_of_the_space_itself() -> None:
+    space, alone = joined("mobilenet", "fbnet"), nas.load_space("fbnet", {}, GREY)
+    rng = np.random.default_rng(0)
+    found = next(each for each in (sample(space, rng) for _ in range(50)) if each["space"] == "fbnet")
+    own = nas.Architecture({name: option for name, option in found.items() if name != "space"})
+    assert list(space.layers(found)) == list(nas.layers_of(alone, own, GREY))
+    assert dict(space.canonical(found)) == dict(found)
+
+
+def test_simple_models_come_first() -> None:
+    assert [dict(each) for each in first_of(joined())] == [{"space": SIMPLE, "side": 2, f"{SIMPLE}_width": 1}]
+    assert first_of(joined("mobilenet", "fbnet")) == []
+
+
+def test_options_reach_their_space() -> None:
+    space = joined("mobilenet", "fbnet", options={"mobilenet": {"preset": "imagenet"}})
+    assert len(space.choices) > len(joined("mobilenet", "fbnet").choices)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "options", "says"),
+    [
+        (["mobilenet"], {}, "at least two names that differ"),
+        (["mobilenet", "mobilenet"], {}, "at least two names that differ"),
+        ("mobilenet", {}, "at least two names that differ"),
+        (["mobilenet", "fbnet"], {"gpt": {}}, "but got some of 'gpt'"),
+        (["mobilenet", "conv1d"], {}, "conv1d"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(spaces: Any, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        nas.load_space("joined", {"spaces": spaces, "options": options}, GREY)
+
+
+@pytest.mark.slow
+def test_a_search_puts_a_simple_model_on_the_front_beside_networks(tmp_path: Path) -> None:
+    """It is fitted in one go, and tested as the others; its bundle builds and loads it. It has the fewest weights."""
+    keys: dict[str, Any] = {"objectives": ["error", "params"], "space": {"name": "joined", "spaces": MODULES}}
+    front = nas.search({**BASE, **keys}, runs=tmp_path)
+    trained = [row for row in nas.load_run(tmp_path / "run").rows if row.stage == "train"]
+    assert trained[0].architecture["space"] == SIMPLE
+    assert {row.architecture["space"] for row in trained} == {TINY, SIMPLE}
+    simple = [winner for winner in front if winner.architecture["space"] == SIMPLE]
+    assert simple
+    assert all(winner.test_error < 0.6 for winner in simple)
+    assert isinstance(simple[0].load(), NearestMean)
