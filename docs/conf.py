@@ -14,7 +14,7 @@ author = "the nas maintainers"
 project_copyright = f"2026, {author}"
 version = release = nas.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "nas_reference"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "nas_protocols", "nas_reference"]
 exclude_patterns = ["extensions/**"]
 smartquotes = False
 

@@ -33,6 +33,7 @@ Modules that the scripts share:
     end_to_end: the steps of ``compare_end_to_end``.
     early_stopping_replay: the replay of ``early_stopping``.
 
+``protocols`` has a page for each script: how its figures were found, and all of them.
 ``results`` holds raw results of some scripts. ``early_stopping_fashion_mnist.jsonl`` and
 ``early_stopping_fashion_mnist_seed1.jsonl`` are the recorded trainings of ``early_stopping``.
 """

@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+PROTOCOLS = ROOT / "experiments" / "protocols"
+"""How each published figure was found. The build copies these pages into ``docs``; the copies are not checked again."""
 MARK = re.compile(r"<!-- (\w+) -->\s*$")
 
 
@@ -28,8 +30,14 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """The README, the other texts of the root folder, and all pages of ``docs``."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+    """The README, the other texts of the root folder, all pages of ``docs``, and the protocols of the experiments."""
+    texts = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    return [*texts, *written_docs(), *sorted(PROTOCOLS.glob("*.md"))]
+
+
+def written_docs() -> list[Path]:
+    """The pages of ``docs``, without the copies of protocols that a build leaves there."""
+    return sorted(page for page in DOCS.rglob("*.md") if page.parent != DOCS / PROTOCOLS.name)
 
 
 def name_of(page: Path) -> str:
