@@ -27,7 +27,7 @@ def ignored_sources(ignored: Sequence[str]) -> str:
     """Return in a sentence which sources are ignored before any measurement, because their values look random."""
     more = [f"{len(ignored) - MOST_LISTED} more"] if len(ignored) > MOST_LISTED else []
     listed = ", ".join([*ignored[:MOST_LISTED], *more])
-    return f"Ignored are targets whose own values do not follow from their networks, as if shuffled: {listed}."
+    return f"Other targets whose values do not follow from their networks, as if shuffled, are ignored: {listed}."
 
 
 def ranks_of_sources(models: SourceModels, batch: Batch, logs: FloatArray) -> str:
@@ -55,7 +55,7 @@ def shares_of_methods(
     sums = f" In the sums, other targets make up {elsewhere:.0%} of the costs.".replace("%", " %") if is_told else ""
     is_ignored = weights.get("informed") == 0 and (not weights["informed_additive"] or elsewhere == 0)
     ignored = " So the other targets are ignored." if is_ignored else ""
-    return f"Held out, predictions reach Spearman: from {', from '.join(told)}.{sums}{ignored}"
+    return f"Spearman of predictions on held-out samples: from {', from '.join(told)}.{sums}{ignored}"
 
 
 def _spearman(first: FloatArray, second: FloatArray) -> float:

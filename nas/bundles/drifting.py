@@ -184,8 +184,8 @@ def drift(
     run = read_run(folder)
     winners = [each for each in run.front if each.bundle is not None]
     if not winners:
-        what = "its values come from a table" if run.table is not None else "it has none yet"
-        raise RecipeError(f"drift is that of a run's winners with models, but of {folder} {what}.")
+        what = "takes its values from a table" if run.table is not None else "has none yet"
+        raise RecipeError(f"nas drift needs winners with models, but {folder} {what}.")
     shown = chosen_progress(progress)
     try:
         work = _Drifting(run, effort or Effort(), shown, space, trust)

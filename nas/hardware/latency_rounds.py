@@ -258,7 +258,7 @@ class Latencies:
         if self._profile.doubtful:
             yield (
                 f"the target's reference speed is doubtful, because {self._profile.doubtful}; so latencies are "
-                "corrected for what changed while they were measured, and for nothing else"
+                "corrected only for changes during the measurement"
             )
             return
         if abs(np.log(found.drift)) > MUCH_DRIFT:

@@ -40,7 +40,7 @@ def warning_about(metric: Metric, held_out: HeldOutError) -> str | None:
     return (
         f"Do not use the {metric.title.lower()} predictor: on {held_out.samples} held-out architectures it was off by "
         f"{off} on average, and should be by {100 * LARGEST_ERROR:.0f} % at most. Measure more architectures, or "
-        "choose another predictor. Measured values are not concerned."
+        "choose another predictor. Measured values hold all the same."
     )
 
 

@@ -204,8 +204,8 @@ class Recipe(Section):
     def _precisions_of_trained_candidates(self) -> Recipe:
         if self.precisions and self.evaluate != "train":
             raise ValueError(
-                f'precisions are chosen where candidates are trained, evaluate = "train", but got "{self.evaluate}" '
-                f"with {', '.join(self.precisions)}. Leave precisions out, and give the target one."
+                f'precisions need evaluate = "train", but got "{self.evaluate}" with {", ".join(self.precisions)}. '
+                "Leave precisions out, and give the target one."
             )
         if self.precisions and self.parsed_target.precision != "fp32":
             raise ValueError(
@@ -221,8 +221,8 @@ class Recipe(Section):
             raise ValueError("evaluate = 'table' needs a table, but there is none: set table.path=table.csv.gz.")
         if self.evaluate != "table" and path is not None:
             raise ValueError(
-                f"a table is looked up where evaluate = 'table', but it is {self.evaluate!r} and there is table.path "
-                f"{path!r}: set evaluate=table, or leave the path out."
+                f"table.path needs evaluate = 'table', but got {self.evaluate!r} with table.path {path!r}: "
+                "set evaluate=table, or leave the path out."
             )
         return self
 
@@ -277,9 +277,9 @@ class Recipe(Section):
     def _time_of_what_ends_in_time(self) -> Recipe:
         if self.search_time_s is not None and self.evaluate == "supernet":
             raise ValueError(
-                "search_time_s is the time after which no candidate is trained, but shared weights are trained for all "
-                'of their epochs, whatever that takes. With evaluate "supernet" leave the time out, and set '
-                f"supernet.epochs ({self.supernet.epochs}) and trials instead."
+                'search_time_s cannot be kept with evaluate "supernet", because shared weights are trained for all of '
+                "their epochs. Leave the time out, and set supernet.epochs "
+                f"({self.supernet.epochs}) and trials instead."
             )
         return self
 

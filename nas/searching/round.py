@@ -44,7 +44,9 @@ def train_round(state: RunState, evaluator: Evaluator, executor: Executor, numbe
         if already:
             state.progress.say(f"round {number} does not begin, because no search time is left for it")
             return
-        state.progress.say("the search time leaves none for training: one candidate is trained, or there is no result")
+        state.progress.say(
+            "no search time is left for training; one candidate is trained all the same, so that there is a result"
+        )
         total, most_s = 1, None
     state.progress.stage(f"round {number}/{recipe.rounds}: {DOING[recipe.evaluate]}", total, most_s)
     for trainings in _attempts(state, evaluator, number, until, ends_s, prior):

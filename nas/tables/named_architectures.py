@@ -98,7 +98,7 @@ def named_in(space: SearchSpace, names: Sequence[str]) -> list[Architecture]:
         for mapping in _mappings_in(_read(name), name):
             found[_settled(space, mapping, name)] = None
     if not found and not wanted:
-        raise RecipeError(f"--architectures must name an architecture at least, but {names[0]} has none.")
+        raise RecipeError(f"--architectures must name at least one architecture, but {names[0]} has none.")
     return [*found, *(each for each in _with_ids(space, list(wanted)) if each not in found)]
 
 

@@ -63,9 +63,7 @@ class Onboarding:
         """
         check_name(self.out)
         if self.samples < MIN_SAMPLES:
-            raise RecipeError(
-                f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {self.samples}."
-            )
+            raise RecipeError(f"--samples must be at least {MIN_SAMPLES} for a predictor, but got {self.samples}.")
         self.trust.method()
 
 

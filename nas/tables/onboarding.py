@@ -164,7 +164,7 @@ def _own_values(table: Table, metric: str, device: str) -> dict[int, float]:
 
 def _check_count(count: int, rows: IntArray, values: Mapping[int, float]) -> None:
     if count < MIN_SAMPLES:
-        raise RecipeError(f"--samples must be at least {MIN_SAMPLES}, for a predictor needs them, but got {count}.")
+        raise RecipeError(f"--samples must be at least {MIN_SAMPLES} for a predictor, but got {count}.")
     if len(set(rows.tolist()) | set(values)) < count:
         raise RecipeError(
             f"--samples must be at most the number of rows with a value of a source, {len(rows)}, but got {count}."

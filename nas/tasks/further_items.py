@@ -82,8 +82,8 @@ def _check_alike(task: Task, other: Task) -> None:
     """Check that items of two tasks can be mixed. Raises DataError if not."""
     if task.why_closed:
         raise DataError(
-            f"further data can be added where items are kept as they are, but {task.why_closed}. Add them to the data "
-            "themselves, and search again."
+            f"further data cannot be added, because {task.why_closed}. Add them to the data themselves, and search "
+            "again."
         )
     ours, theirs = task.raw_form, other.raw_form
     changed = next((key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)), None)

@@ -80,7 +80,7 @@ class LayerTimes:
     def of(cls, found: Sequence[LayerTime]) -> LayerTimes:
         """Return the times of operators in the order in which they ran."""
         if not sum(each.ms for each in found):
-            return cls(reason="the profiler told of no operator that took time.")
+            return cls(reason="the profiler reported no operator that took time.")
         return cls(tuple(LayerTime(_cut(o.name), _cut(o.kind), _rounded(o.ms), o.elements) for o in found))
 
     def shortened(self) -> LayerTimes:

@@ -29,7 +29,7 @@ def checked_precisions(names: Sequence[str]) -> tuple[str, ...]:
         raise RecipeError(f"precisions must differ, but {twice} comes more than once.")
     if names and ("fp32" not in names or len(names) < 2):
         raise RecipeError(
-            f"precisions to choose from are fp32, which the others are compared with, and at least one other, but got "
+            "precisions must hold fp32, which the others are compared with, and at least one other, but got "
             f"{', '.join(names)}. For one precision alone, give it to the target: onnxruntime-cpu:int8."
         )
     return ("fp32", *(name for name in names if name != "fp32")) if names else ()

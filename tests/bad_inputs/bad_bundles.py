@@ -99,7 +99,7 @@ BAD_INPUTS = {
     ),
     "a run without winners": BadInput(
         ("drift", "run"),
-        ("drift is that of a run's winners with models",),
+        ("nas drift needs winners with models",),
         lambda here: write_run(here / "run", [r for r in rows_of_a_run() if getattr(r, "stage", "") != "winner"]),
     ),
     "no run": BadInput(("drift", "run"), ("must be the folder of a run",), nothing),

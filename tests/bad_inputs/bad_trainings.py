@@ -33,6 +33,6 @@ BAD_INPUTS = {
     "an option that comes twice": training("search.epochs=[2, 2]", says=("options of choice 'epochs' must differ",)),
     "settings of what is not trained": BadInput(
         (*TINY, "--evaluate", "zero-cost", "--set", "training.search.epochs=[2, 3]"),
-        ('are searched where candidates are trained, evaluate = "train", but got "zero-cost"',),
+        ('choices that affect training need evaluate = "train", but got "zero-cost"',),
     ),
 }

@@ -245,7 +245,7 @@ def test_sources_with_gaps_are_filled_by_their_means(
 
 
 BAD_ONBOARDINGS = {
-    "samples": (("--samples", "4"), "--samples must be at least 5, for a predictor needs them, but got 4"),
+    "samples": (("--samples", "4"), "--samples must be at least 5 for a predictor, but got 4"),
     "too many": (("--samples", "16"), "a value of a source, 15, but got 16"),
     "out": (("--out", "t.csv"), "to a file named like table.csv.gz, but got 't.csv'"),
     "metric": (("--metric", "params"), "must be a measured one, but params is counted. Known: latency_ms, "),

@@ -18,9 +18,9 @@ def test_methods_are_told_with_their_ranks_and_weights() -> None:
     weights = {"informed": 0.5, "informed_additive": 0.5, "trees": 0.0}
     told = shares_of_methods(held_out, weights, LOGS, 0.25)
     assert told == (
-        "Held out, predictions reach Spearman: from other targets and the measurements 1.00 (counts 50 %), from layers "
-        "and other targets, summed -1.00 (counts 50 %), from trees 0.00 (counts 0 %). In the sums, other targets make "
-        "up 25 % of the costs."
+        "Spearman of predictions on held-out samples: from other targets and the measurements 1.00 (counts 50 %), from "
+        "layers and other targets, summed -1.00 (counts 50 %), from trees 0.00 (counts 0 %). In the sums, other "
+        "targets make up 25 % of the costs."
     )
 
 
@@ -34,7 +34,7 @@ def test_targets_without_weight_are_ignored() -> None:
 
 def test_many_ignored_targets_are_listed_in_part() -> None:
     told = ignored_sources([f"device{n}" for n in range(11)])
-    assert told.startswith("Ignored are targets whose own values do not follow from their networks, as if shuffled: ")
+    assert told.startswith("Other targets whose values do not follow from their networks, as if shuffled, are ignored")
     assert told.endswith("device7, 3 more.")
     assert ignored_sources(["a", "b"]).endswith(": a, b.")
 

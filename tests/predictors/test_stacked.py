@@ -117,7 +117,7 @@ def test_an_estimate_of_costs_is_scaled_and_mixed() -> None:
     assert tuple(weights_of(predictor)) == ("process", "additive", "profiled")
     assert mape(truths, predictor.predict(fresh).mean) < 0.9 * mape(truths, stacked(seen, values).predict(fresh).mean)
     (told,) = predictor.grounds
-    assert told.startswith("Held out, predictions reach Spearman: from the measurements ")
+    assert told.startswith("Spearman of predictions on held-out samples: from the measurements ")
     assert "from the times of operators, summed " in told
 
 
@@ -214,7 +214,7 @@ def test_sources_that_look_random_are_ignored_and_named() -> None:
             for sources in (kept, wrong + kept)
         )
         np.testing.assert_array_equal(plain.predict(fresh).mean, told.predict(fresh).mean)
-        assert told.grounds[0].endswith(f"as if shuffled: wrong {first.target}.")
+        assert told.grounds[0].endswith(f"as if shuffled, are ignored: wrong {first.target}.")
         assert told.grounds[1:] == plain.grounds
 
 

@@ -191,7 +191,7 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
         ),
         (
             {"evaluate": "supernet", "search_time_s": "15min"},
-            "search_time_s is the time after which no candidate is trained, but shared weights are trained for all of",
+            'search_time_s cannot be kept with evaluate "supernet", because shared weights are trained for all of',
         ),
         ({"name": "a/b"}, "name: string should match pattern"),
         (
@@ -220,7 +220,7 @@ KNOWN = "Known: data, early_stopping, energy, evaluate, execution, limits, measu
             {"prior": "macs", "evaluate": "table", "table": {"path": "t"}},
             'which has no data, but got "macs".',
         ),
-        ({"table": {"path": "t.csv"}}, "it is 'train' and there is table.path 't.csv': set evaluate=table, or leave"),
+        ({"table": {"path": "t.csv"}}, "but got 'train' with table.path 't.csv': set evaluate=table, or leave"),
         ({"table": {"input_shape": [3, 0, 8]}}, "channels, height and width must be at least 1, but got [3, 0, 8]."),
         ({"table": {"pause_s": -1}}, "table.pause_s: input should be greater than or equal to 0, but got -1."),
     ],

@@ -61,7 +61,7 @@ def test_a_search_without_time_for_training_trains_one_and_says_so(tmp_path: Pat
     diary = Diary()
     assert len(search(tmp_path, search_time_s=0.001, trials=200, progress=diary)) == 1
     assert len(trained(tmp_path / "run")) == 1
-    assert len(told(diary, "the search time leaves none for training: one candidate is trained")) == 1
+    assert len(told(diary, "no search time is left for training; one candidate is trained")) == 1
     (short,) = told(diary, "the search time (")
     assert "too short for one candidate and its retraining, so this run takes longer, about " in short
     assert "training.epochs = 2, retraining.epochs = 1" in short
@@ -78,5 +78,5 @@ def test_winners_that_have_no_time_are_left_out_and_said(tmp_path: Path, monkeyp
     diary = Diary()
     front = search(tmp_path, retraining={"epochs": 1, "winners": 4}, progress=diary)
     assert len(front) == 1
-    (text,) = (text for text in diary.news if "winners fit into the " in text)
-    assert re.match("1 of [2-4] winners fit into the ", text)
+    (text,) = (text for text in diary.news if "is enough for" in text)
+    assert re.match("the search time that is left, .*, is enough for 1 of [2-4] winners", text)

@@ -119,7 +119,7 @@ def test_one_training_gives_a_candidate_for_each_precision(tmp_path: Path) -> No
     solved = nas.solve(tmp_path / "run")
     assert {point.architecture[PRECISION] for point in solved.candidates} == {"fp32", "int8"}
     assert solved.improvements[-1].startswith("The run trained 2 candidates in 1 round,")
-    with pytest.raises(RecipeError, match=r"solved on its own target, .* are those of that runtime"):
+    with pytest.raises(RecipeError, match=r"solved on its own target, .* hold for that runtime alone"):
         nas.solve(tmp_path / "run", target="onnxruntime-cpu:int8")
 
 
@@ -280,13 +280,13 @@ def test_a_run_resumes_among_its_winners(tmp_path: Path, stage: str) -> None:
     [
         (
             {"precisions": ["int8"]},
-            "are fp32, which the others are compared with, and at least one other, but got int8",
+            "must hold fp32, which the others are compared with, and at least one other, but got int8",
         ),
         ({"precisions": ["fp32"]}, "at least one other, but got fp32"),
         ({"precisions": ["fp32", "int4"]}, "but got 'int4'. Did you mean 'int8'"),
         ({"precisions": ["fp32", "int8", "int8"]}, "must differ, but int8 comes more than once"),
         ({"precisions": ["fp32", "int8"], "target": "onnxruntime-cpu:int8"}, "or a target with one, but got both"),
-        ({"precisions": ["fp32", "int8"], "evaluate": "zero-cost"}, 'where candidates are trained, evaluate = "train"'),
+        ({"precisions": ["fp32", "int8"], "evaluate": "zero-cost"}, 'precisions need evaluate = "train"'),
     ],
 )
 def test_precisions_that_cannot_be_chosen_from_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -307,7 +307,7 @@ def test_too_many_threads_are_no_fault_of_a_precision(tmp_path: Path) -> None:
 )
 def test_a_precision_that_the_target_cannot_run_is_refused(tmp_path: Path, runtime: str, precision: str) -> None:
     """The sentence names the precision and the target, and nothing is written."""
-    message = f"those that the target runs here, but {precision} is none of them on {runtime}:fp32.*Leave it out"
+    message = f"must run on the target, but {precision} does not run on {runtime}:fp32.*Leave it out"
     with pytest.raises(TargetError, match=message):
         nas.search({**QUICK, "target": runtime, "precisions": ["fp32", precision]}, space=OneChoice(), runs=tmp_path)
     assert not list(tmp_path.iterdir())

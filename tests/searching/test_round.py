@@ -185,7 +185,7 @@ class TestEarlyStopping:
         assert not self.goes_on(trainings, 1)
         assert not self.goes_on(trainings, 2)
         assert state.news == [
-            "errors rank 4 whole trainings as those after 4 epochs do, Spearman: 1.00 after 1, 1.00 after 2; "
+            "early errors rank 4 whole trainings like those after 4 epochs, Spearman: 1.00 after 1, 1.00 after 2; "
             "stopping begins at epoch 1"
         ]
         assert state.kept == [RungsJudged(4, {"1": 1.0, "2": 1.0}, [1, 2])]

@@ -159,7 +159,7 @@ def test_what_is_searched_must_be_trained(tmp_path: Path) -> None:
     added = {"training": {"epochs": 1, "search": {"learning_rate": list(RATES)}}}
     with pytest.raises(RecipeError, match="adds the choice 'learning_rate', but the space given has one"):
         search(tmp_path, Rated(), **added)
-    with pytest.raises(RecipeError, match='evaluate = "train", but got "zero-cost" with the choices learning_rate'):
+    with pytest.raises(RecipeError, match='evaluate = "train", but got "zero-cost" with learning_rate'):
         search(tmp_path, OneChoice(), evaluate="zero-cost", **added)
     with pytest.raises(RecipeError, match="must be one of timm's, but got 'adamx'"):
         search(tmp_path, OneChoice(), training={"search": {"optimizer": ["adamw", "adamx"]}})

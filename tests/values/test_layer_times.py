@@ -25,7 +25,7 @@ def test_the_longest_are_kept_in_order_and_the_sum_stays(milliseconds: list[floa
     found = times_of(milliseconds)
     assert LayerTimes.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))) == found
     if not sum(milliseconds):
-        assert found == LayerTimes(reason="the profiler told of no operator that took time.")
+        assert found == LayerTimes(reason="the profiler reported no operator that took time.")
         return
     places = [int(layer.name.removeprefix("layer ")) for layer in found.layers]
     assert places == sorted(places)

@@ -30,7 +30,11 @@ PlotX = Annotated[
 ]
 PlotY = Annotated[
     str | None,
-    typer.Option("--y", metavar="METRIC", help="The metric of the vertical axis. [default: what winners are good at]"),
+    typer.Option(
+        "--y",
+        metavar="METRIC",
+        help="The metric of the vertical axis. [default: the first trained objective, or the error]",
+    ),
 ]
 PlotPlace = Annotated[
     Path,

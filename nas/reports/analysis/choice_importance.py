@@ -138,6 +138,6 @@ def _estimated(run: Run, metric: Metric) -> list[str]:
 def _nothing_text(known: Sequence[Known]) -> str:
     most = max((sum(is_sure(each, name) for each in known) for name in METRICS), default=0)
     return (
-        f"Which choices matter can be told from {FEWEST} architectures with a value of a metric on, but "
+        f"The report ranks choices if at least {FEWEST} architectures have a value of a metric, but "
         f"{'none has' if not most else '1 has' if most == 1 else f'only {most} have'} one."
     )

@@ -132,7 +132,7 @@ def fit_sentence(title: str, size: Size, law: PowerLaw) -> str:
 def _about(run: Run, metrics: Sequence[Metric], fits: Sequence[Any]) -> list[str]:
     if not fits:
         if not metrics:
-            return [f"Growth can be fitted from {FEWEST} measured models on; this run has fewer."]
+            return [f"Fitting growth takes at least {FEWEST} measured models; this run has fewer."]
         return ["The models with a value are too few, or too alike in size, to tell how a metric grows."]
     told = estimated_text(run.rows)
     return [

@@ -69,7 +69,8 @@ class Stopping:
             f"stopping begins at epoch {trust.relied_on[0]}" if trust.relied_on else "so no training is stopped early"
         )
         state.progress.say(
-            f"errors rank {trainings} whole trainings as those after {epochs} epochs do, Spearman: {shown}; {verdict}"
+            f"early errors rank {trainings} whole trainings like those after {epochs} epochs, Spearman: {shown}; "
+            f"{verdict}"
         )
         by_epoch = {str(epoch): correlation for epoch, correlation in trust.correlations.items()}
         state.journal.append(RungsJudged(trainings, by_epoch, list(trust.relied_on) or None, of))

@@ -38,8 +38,8 @@ def benches_of(
             raise TargetError(reason)
         if reason is not None:
             raise TargetError(
-                f"precisions are those that the target runs here, but {each.precision} is none of them on "
-                f"{replace(target, precision='fp32')}. Leave it out. The runtime says: {reason}"
+                f"each of the precisions must run on the target, but {each.precision} does not run on "
+                f"{replace(target, precision='fp32')} here. Leave it out. The runtime says: {reason}"
             )
     benches = {
         name: given.get(name) or device_bench(recipe, source, progress, each, device=device)

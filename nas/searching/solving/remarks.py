@@ -35,7 +35,7 @@ def _about_the_run(asked: Asked, knowledge: Knowledge) -> list[str]:
     told += [f"Damaged: {damage}" for damage in run.damages_in_short]
     if knowledge.stopped:
         was = "training was" if knowledge.stopped == 1 else "trainings were"
-        told.append(f"{knowledge.stopped} {was} stopped early, and left out: their errors do not compare.")
+        told.append(f"{knowledge.stopped} {was} stopped early and left out, because such errors do not compare.")
     return told
 
 
@@ -57,7 +57,8 @@ def _about_failures(knowledge: Knowledge) -> list[str]:
     reason = next(iter(knowledge.failed.values()))
     count = len(knowledge.failed)
     return [
-        f"{count} candidate{'s' * (count != 1)} cannot be measured on the target, and left out. "
+        f"{count} candidate{'s' * (count != 1)} cannot be measured on the target and "
+        f"{'is' if count == 1 else 'are'} left out. "
         f"{'It says' if count == 1 else 'The first says'}: {reason}"
     ]
 
@@ -69,7 +70,7 @@ def _about_predictions(asked: Asked, knowledge: Knowledge, front: Sequence[Solve
     unsure = [point for point in guessed if not point.meets(asked.limits)]
     doubt = ""
     if unsure:
-        doubt = f" {len(unsure)} of them meet the limits by the predicted mean alone, and not by its 95 % bound."
+        doubt = f" {len(unsure)} of them meet the limits by the predicted mean, but not by its 95 % bound."
     return [
         f"{len(guessed)} of {len(front)} points are predicted on this target.{doubt} A larger --measure measures more."
     ]

@@ -108,9 +108,9 @@ def _check_precisions(run: Run, target: str) -> None:
     recipe = run.recipe
     if recipe.precisions and target != recipe.target:
         raise RecipeError(
-            f"a run that chose the precision is solved on its own target, {recipe.target}, for its errors in "
-            f"{', '.join(recipe.precisions)} are those of that runtime, but got {target}. Leave the target out, or "
-            "search again there."
+            f"a run that chose the precision is solved on its own target, {recipe.target}, but got {target}: its "
+            f"errors in {', '.join(recipe.precisions)} hold for that runtime alone. Leave the target out, or search "
+            "again on the other one."
         )
 
 

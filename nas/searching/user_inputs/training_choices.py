@@ -42,8 +42,8 @@ def with_training_choices(
     check_retrained(recipe.retraining.training, names)
     if names and (recipe.evaluate in ("supernet", "zero-cost") or (search and recipe.evaluate == "table")):
         raise RecipeError(
-            f'settings of training are searched where candidates are trained, evaluate = "train", but got '
-            f'"{recipe.evaluate}" with the choices {", ".join(names)}. Leave these out.'
+            f'choices that affect training need evaluate = "train", but got "{recipe.evaluate}" with '
+            f"{', '.join(names)}. Leave these out."
         )
     if "epochs" in names and recipe.early_stopping.enabled and recipe.early_stopping.grow_subset:
         raise RecipeError(

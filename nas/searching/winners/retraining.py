@@ -111,7 +111,7 @@ class Retraining:
         possible = len(choose_winners(state.beliefs, state.recipe.retraining.winners))
         if fitting < possible:
             left = duration_text(max(0.0, state.schedule.left_s))
-            state.progress.say(f"{fitting} of {possible} winners fit into the {left} that are left of the search time")
+            state.progress.say(f"the search time that is left, {left}, is enough for {fitting} of {possible} winners")
         return fitting
 
     # Training

@@ -152,7 +152,7 @@ def test_predicted_values_do_not_count() -> None:
 
 def test_a_small_run_says_what_it_lacks() -> None:
     assert matters(made_run([]))["sentences"] == [
-        "Which choices matter can be told from 12 architectures with a value of a metric on, but none has one."
+        "The report ranks choices if at least 12 architectures have a value of a metric, but none has one."
     ]
     found = matters(a_run(11))
     assert found["metrics"] == []
