@@ -93,6 +93,12 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     return next((name for name in known if word and name.lower().startswith(word.lower())), None)
 
 
+def first_few(texts: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """Return the first ``most`` of several texts, and how many more there are."""
+    left = len(texts) - most
+    return between.join(texts[:most]) + (f"{between.rstrip(', ')} and {left} more" if left > 0 else "")
+
+
 def raised_text(error: BaseException) -> str:
     """Return an exception in one line, with the file and the line of the user's code that raised it.
 

@@ -16,7 +16,8 @@ from nas.space.own_code import own_code
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Examples, IntArray, Items, Places, Tensors, items_at, targets_of
 from nas.tasks.criteria import Classification, Criterion, Regression
-from nas.tasks.task import Task, imbalance_warnings
+from nas.tasks.doubts import imbalance_warnings, missing_warnings
+from nas.tasks.task import Task
 
 SAMPLED = 64
 """Items of each split that are looked at before a search."""
@@ -89,9 +90,11 @@ class DataSetTask(Task):
             if isinstance(names, (list, tuple)) and len(names) == classes and len(set(map(str, names))) == classes:
                 self._answers = {"names": [str(each) for each in names]}
             self._criterion, output = Classification(classes), (classes,)
-            notes += _missing(labels, classes)
-            counts = np.bincount(labels["train"], minlength=classes)
-            notes += imbalance_warnings(counts, [f"class {number}" for number in range(classes)], self.noun)
+            titles = [f"class {number}" for number in range(classes)]
+            notes += missing_warnings(
+                {each: set(labels[each].tolist()) for each in ("validation", "test")}, titles, "item"
+            )
+            notes += imbalance_warnings(np.bincount(labels["train"], minlength=classes), titles, self.noun)
         self._signature, self._warnings = Signature(inputs, output), tuple(notes)
         self._changes = not _same(first, _read("train", train, _places(train)))
         if self._changes:
@@ -341,16 +344,6 @@ def _checked_classes(labels: Mapping[str, npt.NDArray[np.int64]]) -> int:
 
 
 # What is doubtful
-
-
-def _missing(labels: Mapping[str, npt.NDArray[np.int64]], classes: int) -> list[str]:
-    notes = []
-    for title in ("validation", "test"):
-        missing = np.setdiff1d(np.arange(classes), labels[title])
-        if len(missing):
-            listed = ", ".join(map(str, missing[:5])) + (" and others" if len(missing) > 5 else "")
-            notes.append(f"{title} has no item of class {listed}: errors on it say nothing about that.")
-    return notes
 
 
 def _doubts(splits: Mapping[str, Examples], found: Mapping[str, Items]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -23,8 +23,6 @@ from nas.tasks.criteria import Criterion
 from nas.tasks.deployed.inputs import Arrays, Named
 from nas.values.error_words import ErrorWords
 
-UNEQUAL = 10
-"""Classes are told to be unequal if the largest has this many times the items of the smallest."""
 FINGERPRINTED = 64
 """Items of each split that the fingerprint of a plain data set looks at."""
 
@@ -250,18 +248,6 @@ def share_of(examples: Examples, share: float, seed: int = 0) -> Examples:
 def shuffled_classes(labels: npt.NDArray[Any], rng: np.random.Generator) -> list[IntArray]:
     """Return the places of each label's items, in random order."""
     return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
-
-
-def imbalance_warnings(counts: npt.NDArray[np.integer], classes: Sequence[str], noun: str) -> list[str]:
-    """Return a sentence if classes are unequal. ``counts`` holds the number of training items of each class."""
-    if not counts.max() >= UNEQUAL * counts.min():
-        return []
-    most, least, total = int(counts.argmax()), int(counts.argmin()), int(counts.sum())
-    return [
-        f"classes are unequal: {classes[most]} has {100 * counts[most] / total:.1f} % of the training {noun}, and "
-        f"{classes[least]} {100 * counts[least] / total:.1f} %. Always answering {classes[most]} has an error of "
-        f"{100 * (1 - counts[most] / total):.1f} % there. Look at balanced_error, or minimise it."
-    ]
 
 
 def _fingerprint(task: Task) -> str:

@@ -152,7 +152,7 @@ BAD_INPUTS = {
     ),
     "a class of another format": BadInput(
         PHOTOS,
-        ("has none of .png, .jpg",),
+        ("has none that ends in .png, .jpg",),
         with_photos(rename_to_heic),
     ),
     "a picture for each class": BadInput(PHOTOS, ("no class has more than one",), partial(photos, count=1)),

@@ -163,7 +163,7 @@ BAD_INPUTS = {
     ),
     "copied rows": BadInput(
         PAY,
-        ("test rows are equal to training or validation rows",),
+        ("test rows are also in the training or validation split, equal in all columns",),
         table(lambda frame: pandas.concat([frame, frame])),
         status=0,
     ),

@@ -58,7 +58,7 @@ BAD_INPUTS = {
     "many files that are no text": BadInput(
         FOLDER, ("at most 5% of the files may be no text, which is 1 of 22, but 2 are",), texts(*MANY, b"\0", b"\0")
     ),
-    "empty files alone": BadInput(FOLDER, ("all are empty",), texts(b"", b"")),
+    "empty files alone": BadInput(FOLDER, ("all 2 files in", "are empty"), texts(b"", b"")),
     "a test split alone": BadInput(
         FOLDER,
         ("a text needs training files",),
@@ -90,7 +90,7 @@ BAD_INPUTS = {
         (*TEXT, "--set", "space.widths=[30, 60]"), ("widths must be divisible by twice the heads",), text
     ),
     "a few files that are no text": BadInput(
-        (*FOLDER, LOOKED_AT), ("1 of 21 files were left out as no text: 20.txt",), texts(*MANY, b"\0"), status=0
+        (*FOLDER, LOOKED_AT), ("1 of 21 files was left out as no text: 20.txt",), texts(*MANY, b"\0"), status=0
     ),
     "little text": BadInput((*TEXT, LOOKED_AT), ("models learn little from so few",), text, status=0),
     "a test text that is trained on": BadInput(

@@ -106,7 +106,10 @@ class TestData:
 
 DOUBTS = {
     "the same data to test": ((SOUND, SOUND, SOUND), "test and train are the same data set"),
-    "a class without validation": ((SOUND, Subset(SOUND, [0, 3, 4]), None), "validation has no item of class 2"),
+    "a class without validation": (
+        (SOUND, Subset(SOUND, [0, 3, 4]), None),
+        "no validation item is of class 2, so errors there",
+    ),
     "large inputs": ((TensorDataset(255 * X, Y), TensorDataset(255 * X, Y), None), "models learn better from values"),
     "classes as floats": ((*(TensorDataset(X, Y.float()),) * 2, TensorDataset(X, Y.float())), "If these are classes"),
 }

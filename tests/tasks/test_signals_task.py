@@ -119,10 +119,10 @@ class TestFolders:
         write_classes(tmp_path)
         (tmp_path / "low" / "empty.wav").write_bytes(b"")
         (warning,) = load(tmp_path).warnings
-        assert "1 of 21 recordings were left out as unreadable" in warning
+        assert "1 of 21 recordings was left out as unreadable" in warning
         assert "empty.wav is empty" in warning
         (tmp_path / "low" / "text.wav").write_text("no recording")
-        with pytest.raises(DataError, match=r"at most 5% of the recordings may be broken, but 2 of 22 are"):
+        with pytest.raises(DataError, match=r"at most 5% of the recordings may be broken, which is 1 of 22, but 2 are"):
             load(tmp_path)
 
     def test_classes_without_recordings(self, tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ def test_what_is_doubtful_is_told(folder: Path) -> None:
         (named / title / "a.txt").write_bytes(prose(500, 3).encode("latin-1"))
     (named / "train" / "b.txt").write_bytes(b"a\0b")
     words = " ".join(loaded(named).warnings)
-    assert "1 of 3 files were left out as no text: train/b.txt (it is no text: byte 1 is zero)" in words
+    assert "1 of 3 files was left out as no text: train/b.txt (it is no text: byte 1 is zero)" in words
     assert "1 test texts are also in the training or validation texts" not in words  # a tenth of it validates
     assert "UTF-8" not in words
     assert "3 texts are not in UTF-8" in " ".join(loaded(named, tokens="bpe", vocabulary=300).warnings)

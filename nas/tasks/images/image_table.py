@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from nas.errors import DataError, RecipeError, did_you_mean
 from nas.paths import why_no_file
+from nas.tasks.class_folders import SPLIT_NAMES, shown
 from nas.tasks.images.arrays import check_class_count
-from nas.tasks.images.decoded.picture_files import PictureFiles, shown
+from nas.tasks.images.decoded.picture_files import PictureFiles
 from nas.tasks.images.images import Images
-from nas.tasks.images.labelled import SPLIT_NAMES, LabelledPictures, Reading
+from nas.tasks.images.labelled import LabelledPictures, Reading
 from nas.tasks.images.splits import SomeLabels
 
 TABLES = (".csv", ".tsv", ".parquet")

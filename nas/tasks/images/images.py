@@ -21,22 +21,21 @@ from nas.space.signature import Signature, image_signature
 from nas.tasks.batches import Items, Tensors
 from nas.tasks.criteria import Classification, Criterion, MultiLabel
 from nas.tasks.deployed.pictures import PicturePreparation
+from nas.tasks.doubts import contradiction_warnings, copy_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.images.arrays import checked_images, checked_label_matrix, checked_labels
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
-from nas.tasks.images.duplicates import duplicate_warnings
 from nas.tasks.images.picture_noise import PICTURE_CORRUPTIONS, corrupted_pictures
 from nas.tasks.images.random_augmentation import randomly_augmented
 from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits
-from nas.tasks.task import Task, imbalance_warnings
+from nas.tasks.task import Task
 
 Float32Array = npt.NDArray[np.float32]
 
 MOST_VIEWS = 4
 """Images in other sizes that a process keeps."""
-MOST_NAMED = 5
-"""Of longer lists, a warning names the first few."""
+PIXEL_BY_PIXEL = ", pixel by pixel"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -210,28 +209,25 @@ class Images(Task):
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Sentences about what makes results doubtful: notes of loading, classes without a test, duplicate images."""
-        splits = [
-            (digests_of(split.images), _hashable(split.labels)) for split in (self.train, self.validation, self.test)
-        ]
-        unequal = [] if self.is_multi_label else self._unequal()
-        return (*self.notes, *self._untested(), *unequal, *duplicate_warnings(*splits))
-
-    def _unequal(self) -> list[str]:
-        counts = np.bincount(self.train.labels, minlength=len(self.classes))
-        return imbalance_warnings(counts, self.classes, self.noun)
-
-    def _untested(self) -> list[str]:
-        """Return a sentence that names classes without test images, if there are some."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        unequal: list[str] = []
         if self.is_multi_label:
             tested = set(np.flatnonzero(self.test.labels.any(axis=0)).tolist())
         else:
             tested = set(self.test.labels.tolist())
-        missing = [title for label, title in enumerate(self.classes) if label not in tested]
-        if not missing:
-            return []
-        more = len(missing) - MOST_NAMED
-        shown = ", ".join(missing[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        return [f"no test picture is of {shown}, so errors there are not seen. Add some, or leave the classes out."]
+            counts = np.bincount(self.train.labels, minlength=len(self.classes))
+            unequal = imbalance_warnings(counts, self.classes, self.noun)
+        digests = {title: digests_of(split.images) for title, split in splits.items()}
+        labels = [label for split in splits.values() for label in _hashable(split.labels)]
+        return (
+            *self.notes,
+            *missing_warnings({"test": tested}, self.classes, "picture"),
+            *unequal,
+            *copy_warnings(digests, "pictures", PIXEL_BY_PIXEL),
+            *contradiction_warnings(
+                [each for some in digests.values() for each in some], labels, "picture", PIXEL_BY_PIXEL
+            ),
+        )
 
     @cached_property
     def fingerprint(self) -> str:

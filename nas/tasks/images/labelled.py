@@ -11,17 +11,12 @@ import numpy.typing as npt
 
 from nas.errors import DataError
 from nas.progress import Progress
-from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, named
+from nas.tasks.broken_items import named
+from nas.tasks.class_folders import SPLIT_NAMES
+from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, reasons
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import Originals
 from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits, usual_shift
-
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("val", "validation", "valid", "dev"),
-    "test": ("test", "testing"),
-}
-"""The names of each split, in any case."""
 
 
 @final
@@ -84,7 +79,7 @@ class LabelledPictures:
     def _split(self, title: str, pictures: Decoded) -> Split:
         chosen = np.flatnonzero((self.splits == title) & pictures.is_sound)
         if not len(chosen):
-            broken = named(self.source, pictures.broken)
+            broken = named(reasons(self.source, pictures.broken))
             raise DataError(f"the {title} split must have images, but all are broken: {broken}.")
         return Split(pictures.images.take(chosen), self.labels[chosen])
 
@@ -95,6 +90,6 @@ class LabelledPictures:
         )
         missing = np.flatnonzero(~there)
         if len(missing):
-            title, broken = self.classes[missing[0]], named(self.source, pictures.broken)
+            title, broken = self.classes[missing[0]], named(reasons(self.source, pictures.broken))
             reason = f"all of {title!r} are broken: {broken}" if pictures.broken else f"{title!r} has none"
             raise DataError(f"each class must have an image to train on, but {reason}.")

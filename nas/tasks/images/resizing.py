@@ -12,9 +12,10 @@ import numpy as np
 
 from nas.errors import DataError, did_you_mean
 from nas.progress import NullProgress, Progress
+from nas.tasks.broken_items import named
 from nas.tasks.deployed.pictures import BILINEAR, COLOURS, INTERPOLATIONS, Frame, pixels_of
 from nas.tasks.images.arrays import ImageArray
-from nas.tasks.images.decoded.decoding import Decoded, Header, Source, check_picture_bytes, decoded, named
+from nas.tasks.images.decoded.decoding import Decoded, Header, Source, check_picture_bytes, decoded, reasons
 from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.splits import Split
 
@@ -151,7 +152,7 @@ def _taken(split: Split, pictures: Decoded, source: Source) -> Split:
     known = set(numbers.tolist())
     broken = {number: why for number, why in pictures.broken.items() if number in known}
     if broken:
-        raise DataError(f"pictures could be read before, but no longer: {named(source, broken)}.")
+        raise DataError(f"pictures could be read before, but no longer: {named(reasons(source, broken))}.")
     return Split(pictures.images.take(numbers), split.labels)
 
 

@@ -12,12 +12,13 @@ from typing import Any, final
 import numpy as np
 
 from nas.errors import DataError, RecipeError, did_you_mean, raised_text
+from nas.tasks.class_folders import SPLIT_NAMES
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import Frame, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header
 from nas.tasks.images.images import Images
-from nas.tasks.images.labelled import SPLIT_NAMES, LabelledPictures, Reading
+from nas.tasks.images.labelled import LabelledPictures, Reading
 from nas.tasks.images.named_data import socket_timeout
 from nas.tasks.images.splits import SomeLabels
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.errors import DataError
+from nas.errors import DataError, first_few
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import SignalForm, cut
@@ -22,7 +22,6 @@ from nas.tasks.signals.windows import TEST_SHARE, VALIDATION_SHARE, Given, Windo
 FEWEST_RECORDINGS = 5
 """A class with fewer recordings is cut into blocks of time, so that each split gets some."""
 LARGEST_BYTES = 8 * 2**30
-_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -231,8 +230,7 @@ def _blocks(recordings: Sequence[Labelled], form: SignalForm, told: list[str]) -
             found.append(dataclasses.replace(each, recording=block, label=label))
     if cut_classes:
         names = list(dict.fromkeys(cut_classes))
-        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        of = f" of {', '.join(names[:_MOST_NAMED])}{more}" if any(names) else ""
+        of = f" of {first_few(names)}" if any(names) else ""
         told.append(
             f"the few recordings{of} are cut into blocks of time, which may be in "
             "different splits: test errors on new recordings can be higher. Add recordings."

@@ -19,10 +19,11 @@ from nas.tasks.batches import Tensors
 from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
+from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.signals.signal_noise import SIGNAL_CORRUPTIONS, corrupted_signals
 from nas.tasks.signals.targets import Kind, targets_from
 from nas.tasks.signals.windows import TEST_SHARE, VALIDATION_SHARE, Given, Windows, divide, numbered
-from nas.tasks.task import Task, imbalance_warnings
+from nas.tasks.task import Task
 
 FEATURES = ("raw", "log-mel")
 MEL_BANDS = 40
@@ -160,21 +161,15 @@ class Signals(Task):
         constant = np.flatnonzero(self._moments[1] == 0)
         if len(constant):
             found.append(f"channel {constant[0]} is constant in all training windows, so it tells models nothing.")
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
         if self.classes:
             counts = np.bincount(self.train.targets.ravel(), minlength=len(self.classes))
             found += imbalance_warnings(counts, self.classes, self.noun)
-        for title, split in (("validation", self.validation), ("test", self.test)):
-            missing = set(range(len(self.classes))) - set(split.targets.ravel().tolist())
-            if missing:
-                names = ", ".join(self.classes[label] for label in sorted(missing)[:5])
-                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-                found.append(f"no {title} window is of {names}{more}, so errors there are not seen. Add recordings.")
-        copies = _copies(self.test, self.train, self.validation)
-        if copies:
-            found.append(
-                f"{copies} of {len(self.test)} test windows are also in the training or validation split, so test "
-                "errors look better than they are. Remove the copies."
-            )
+            present = {title: set(splits[title].targets.ravel().tolist()) for title in ("validation", "test")}
+            found += missing_warnings(present, self.classes, "window")
+        found += copy_warnings(
+            {title: [each.tobytes() for each in split.signals] for title, split in splits.items()}, self.noun
+        )
         return tuple(found)
 
     @cached_property
@@ -347,9 +342,3 @@ def with_features(form: SignalForm, features: str, bands: int = MEL_BANDS) -> Si
     if bands < 1:
         raise ValueError(f"bands must be at least 1, but got {bands}.")
     return dataclasses.replace(form, log_mel=LogMel.usual(form.rate, bands, form.samples))
-
-
-def _copies(test: Windows, *others: Windows) -> int:
-    """Return how many test windows are also in other splits."""
-    known = {window.tobytes() for other in others for window in other.signals}
-    return sum(window.tobytes() in known for window in test.signals)

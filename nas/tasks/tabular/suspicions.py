@@ -10,8 +10,8 @@ import numpy.typing as npt
 from nas.tasks.batches import IntArray
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import TabularPreparation
+from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.tabular.targets import Target
-from nas.tasks.task import imbalance_warnings
 
 LEAKS_FROM = 0.99
 """A column that explains at least this share of the target on its own probably was made from it."""
@@ -22,7 +22,7 @@ LOOKED_AT = 10_000
 FEWEST_LOOKED_AT = 40
 DENSE = 10
 """Identifiers mostly count: their range has at most this many times as many numbers as there are."""
-MOST_NAMED = 5
+TITLES = ("train", "validation", "test")
 
 
 def leak_warnings(raw: Arrays, target: Target, rows: IntArray, preparation: TabularPreparation) -> list[str]:
@@ -75,46 +75,25 @@ def id_warnings(raw: Arrays, rows: IntArray, preparation: TabularPreparation) ->
     return [f"{which} another whole number in each row, like an identifier. If so, drop it: data.drop={found}."]
 
 
-def repeated_warnings(raw: Arrays, splits: Sequence[IntArray], noun: str = "rows") -> list[str]:
+def repeated_warnings(raw: Arrays, splits: Sequence[IntArray]) -> list[str]:
     """Return a sentence for each kind of rows that are in several splits: training, validation and test, in order."""
     keys = np.ascontiguousarray(np.concatenate([each.astype(np.float64) for each in raw], axis=1)) + 0.0
     lines = keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel().tolist()
-    train, validation, test = ([lines[place] for place in split.tolist()] for split in splits)
-    found = []
-    copies = _count(test, {*train, *validation})
-    if copies:
-        found.append(
-            f"{copies} of {len(test)} test {noun} are equal to training or validation {noun} in all columns, so test "
-            "errors may look better than they are. Remove copies, or name their group: data.group=COLUMN."
-        )
-    copies = _count(validation, set(train))
-    if copies:
-        found.append(
-            f"{copies} of {len(validation)} validation {noun} are equal to training {noun} in all columns, so "
-            "candidates that memorise rows may be preferred. Remove copies, or name their group: data.group=COLUMN."
-        )
-    return found
-
-
-def _count(lines: list[bytes], others: set[bytes]) -> int:
-    return sum(line in others for line in lines)
+    rows = dict(zip(TITLES, ([lines[place] for place in split.tolist()] for split in splits), strict=True))
+    remedy = "Remove copies, or name their group: data.group=COLUMN."
+    return copy_warnings(rows, "rows", ", equal in all columns", remedy)
 
 
 def class_warnings(target: Target, splits: Sequence[IntArray]) -> list[str]:
     """Return sentences about classes that are rare, or missing in a split."""
     if not target.is_classes:
         return []
-    found = []
-    counts = [np.bincount(target.values[split], minlength=len(target.classes)) for split in splits]
-    for title, each in zip(("validation", "test"), counts[1:], strict=True):
-        missing = [name for name, count in zip(target.classes, each, strict=True) if not count]
-        if missing:
-            more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-            found.append(
-                f"no {title} row is of the class {', '.join(missing[:MOST_NAMED])}{more}, so errors there are not "
-                "seen. Bring more rows, or leave the class out."
-            )
-    return [*found, *imbalance_warnings(counts[0], target.classes, "rows")]
+    counts = np.bincount(target.values[splits[0]], minlength=len(target.classes))
+    present = {title: set(target.values[split].tolist()) for title, split in zip(TITLES[1:], splits[1:], strict=True)}
+    return [
+        *missing_warnings(present, target.classes, "row"),
+        *imbalance_warnings(counts, target.classes, "rows"),
+    ]
 
 
 def group_warnings(groups: IntArray | None, splits: Sequence[IntArray]) -> list[str]:

@@ -13,22 +13,15 @@ from typing import Literal
 
 from nas.errors import DataError
 from nas.paths import why_no_file
+from nas.tasks.broken_items import check_few, left_out
+from nas.tasks.class_folders import SPLIT_NAMES, check_within
 from nas.tasks.deployed.texts import why_no_text
-from nas.tasks.links import check_within
 
 Title = Literal["train", "validation", "test"]
 TITLES: tuple[Title, ...] = ("train", "validation", "test")
-SPLIT_NAMES: dict[str, Title] = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "validation", "valid", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""The names of the folders or files of each split, in any case."""
 TEST_SHARE = 0.1
 FEWEST_FILES = 10
 """With fewer files, or with a file that is larger than a split, each file is cut into three parts."""
-MOST_BROKEN = 0.05
-"""The largest share of files that are left out because they are no text. One always is."""
 LINE_BYTES = 4096
 """A cut is moved to the end of its line, if that is so near."""
 ENDINGS = (".txt", ".text", ".md", ".rst")
@@ -193,22 +186,19 @@ def _usable(root: Path, files: Sequence[Path]) -> tuple[list[TextPart], list[str
             broken[name] = reason
     if len(files) == 1 and broken:
         raise DataError(f"{files[0]} cannot be used as a text: {broken[files[0].name]}.")
-    named = ", ".join(f"{name} ({reason})" for name, reason in list(broken.items())[:_MOST_NAMED])
-    most = max(1, int(MOST_BROKEN * len(files)))
-    if len(broken) > most or not found:
-        raise DataError(
-            f"at most {MOST_BROKEN:.0%} of the files may be no text, which is {most} of {len(files)}, "
-            f"but {len(broken)} are: {named or 'all are empty'}. Remove them, or name the endings of texts "
-            "in data.endings."
-        )
-    return found, [f"{len(broken)} of {len(files)} files were left out as no text: {named}"] if broken else []
+    reasons = [f"{name} ({reason})" for name, reason in broken.items()]
+    check_few(reasons, len(files), "files", "no text", "Remove them, or name the endings of texts in data.endings")
+    if not found:
+        raise DataError(f"a folder of texts must have some text, but all {len(files)} files in {root} are empty.")
+    return found, left_out(reasons, len(files), "files", "no text")
 
 
 def _split_of(name: str) -> Title:
     """Return the split that a file's first folder, or its own name, tells. Others are for training."""
     first, _, rest = name.partition("/")
     words = [first] if rest else first.split(".")
-    return next((SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES), "train")
+    titles = (title for word in words for title in TITLES if word.lower() in SPLIT_NAMES[title])
+    return next(titles, "train")
 
 
 def _mixed(parts: Sequence[TextPart], salt: str = "") -> list[TextPart]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import torch
 
+from nas.errors import first_few
 from nas.space.signature import Signature, TensorType
 from nas.tasks.batches import Items, Places, Tensors
 from nas.tasks.criteria import NextToken
@@ -27,7 +28,7 @@ TOKENS_OF_WINNER = 6_000_000
 LITTLE = 100_000
 """With fewer training tokens, models learn little more than which letters are frequent."""
 RANDOM_TOKENS = "random-tokens"
-_MOST_NAMED = 3
+MOST_NAMED = 3
 
 
 @final
@@ -188,12 +189,12 @@ class Texts(Task):
         if self.tokens.twice:
             found.append(
                 f"{len(self.tokens.twice)} test texts are also in the training or validation texts, so test errors "
-                f"look better than they are: {_named(self.tokens.twice)}"
+                f"look better than they are: {first_few(self.tokens.twice, MOST_NAMED)}"
             )
         if self.tokens.odd and self.tokens.merges:
             found.append(
                 f"{len(self.tokens.odd)} texts are not in UTF-8, and their bytes are taken as they are: "
-                f"{_named(self.tokens.odd)}"
+                f"{first_few(self.tokens.odd, MOST_NAMED)}"
             )
         count = self.tokens.ends["train"][-1]
         if count < LITTLE:
@@ -205,8 +206,3 @@ class Texts(Task):
         """Twelve hexadecimal digits that depend on the tokens, the splits and the windows."""
         text = json.dumps([self.tokens.digest, self.context, self.stride])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

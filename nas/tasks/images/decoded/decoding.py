@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,14 +20,13 @@ import torch
 from nas.errors import DataError
 from nas.progress import Progress
 from nas.tasks.batches import IntArray
+from nas.tasks.broken_items import check_few, left_out, named
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import BILINEAR, Frame, quietly
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.pixel_cache import Entry, MappedPixels, PixelCache, PixelWriter
 from nas.tasks.images.decoded.stored_images import AllFacts, ImageFacts, PixelReader, StoredImages, facts_of
 
-MOST_BROKEN = 0.05
-"""The largest share of broken pictures that are left out. One picture always is."""
 LARGEST_BYTES = 2**28
 """The most memory that one decoded picture may take."""
 LARGE_PIXELS = 512
@@ -38,7 +37,6 @@ _FORMAT = 1
 """It changes when the same settings give other pixels, or when entries are written in another way."""
 _AT_ONCE = 64
 """So many pictures are in memory while they are decoded."""
-_MOST_NAMED = 5
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
@@ -226,12 +224,12 @@ class _Making:
             first = first or (index, header)
             if header[:2] != first[1][:2] and different is None:
                 different = (index, header)
-        check_broken(self.source, self.broken)
+        self._check_few()
         channels = 1 if all(header.is_grey for header in headers) else 3
         if self.image_size is not None:
             shape = (channels, self.image_size, self.image_size)
         elif first is None:
-            raise DataError(f"there must be pictures, but all are broken: {named(self.source, self.broken)}.")
+            raise DataError(f"there must be pictures, but all are broken: {named(reasons(self.source, self.broken))}.")
         elif different is not None:
             sizes = [f"{self.source.name(index)} {each.width}×{each.height}" for index, each in (first, different)]
             raise DataError(
@@ -257,8 +255,11 @@ class _Making:
             facts.append(fact)
             if writer is not None:
                 writer.add(pixels)
-        check_broken(self.source, self.broken)
+        self._check_few()
         return AllFacts.of(facts, shape[0])
+
+    def _check_few(self) -> None:
+        check_few(reasons(self.source, self.broken), len(self.source), "pictures")
 
     def _each(self, title: str, function: Callable[[int], Found]) -> Iterator[Found | None]:
         """Yield what the function gives for each picture; None for a broken one, whose reason is noted."""
@@ -302,26 +303,9 @@ def _reason(error: InputError) -> str:
     return str(error).removeprefix("it cannot be read as an image: ").rstrip(".")
 
 
-def most_broken(count: int) -> int:
-    """Return how many of ``count`` pictures may be broken."""
-    return max(1, int(MOST_BROKEN * count))
-
-
-def check_broken(source: Source, broken: dict[int, str]) -> None:
-    """Check that broken pictures are few enough to be left out. Raises DataError."""
-    most = most_broken(len(source))
-    if len(broken) > most:
-        raise DataError(
-            f"at most {MOST_BROKEN:.0%} of the pictures may be broken, which is {most} of {len(source)}, "
-            f"but {len(broken)} are: {named(source, broken)}. Mend or remove them."
-        )
-
-
-def named(source: Source, broken: dict[int, str]) -> str:
-    """Return the first few broken pictures, with the reasons."""
-    shown = [f"{source.name(index)} ({reason})" for index, reason in sorted(broken.items())[:_MOST_NAMED]]
-    more = len(broken) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
+def reasons(source: Source, broken: Mapping[int, str]) -> list[str]:
+    """Return the names of broken pictures, with the reasons."""
+    return [f"{source.name(index)} ({reason})" for index, reason in sorted(broken.items())]
 
 
 def check_picture_bytes(shape: tuple[int, int, int]) -> None:
@@ -336,9 +320,7 @@ def check_picture_bytes(shape: tuple[int, int, int]) -> None:
 
 def _notes(source: Source, about: dict[str, Any], broken: dict[int, str], image_size: int | None) -> Iterator[str]:
     """Yield sentences about what was left out, what is slow, and why."""
-    if broken:
-        were = "was" if len(broken) == 1 else "were"
-        yield f"{len(broken)} of {len(source)} pictures {were} left out as unreadable: {named(source, broken)}."
+    yield from left_out(reasons(source, broken), len(source), "pictures")
     if about["why_streamed"] is not None:
         size = len(source) * math.prod(about["shape"]) / 2**30
         yield (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from nas.errors import DataError
+from nas.tasks.class_folders import shown
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import CAMERA_FORMATS, Frame, opened, pixels_of
 from nas.tasks.images.arrays import ImageArray
@@ -100,8 +101,3 @@ def _stamp(path: str) -> Stamp:
     except (OSError, ValueError):  # the latter for a NUL character, which no system takes
         return None
     return found.st_size, found.st_mtime_ns
-
-
-def shown(path: Path) -> str:
-    """Return a path as text that can be written anywhere, whatever bytes it has."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,79 @@
+"""Reasons to doubt results that lie in the splits of any data: unequal or untested classes, and copies."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence, Set as AbstractSet
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import first_few
+
+UNEQUAL = 10
+"""Classes are told to be unequal if the largest has this many times the items of the smallest."""
+
+
+def imbalance_warnings(counts: npt.NDArray[np.integer], classes: Sequence[str], noun: str) -> list[str]:
+    """Return a sentence if classes are unequal. ``counts`` holds the number of training items of each class."""
+    if not counts.max() >= UNEQUAL * counts.min():
+        return []
+    most, least, total = int(counts.argmax()), int(counts.argmin()), int(counts.sum())
+    return [
+        f"classes are unequal: {classes[most]} has {100 * counts[most] / total:.1f} % of the training {noun}, and "
+        f"{classes[least]} {100 * counts[least] / total:.1f} %. Always answering {classes[most]} has an error of "
+        f"{100 * (1 - counts[most] / total):.1f} % there. Look at balanced_error, or minimise it."
+    ]
+
+
+def missing_warnings(present: Mapping[str, AbstractSet[int]], classes: Sequence[str], item: str) -> list[str]:
+    """Return a sentence for each split without items of some class. ``present`` holds the numbers of its classes."""
+    found = []
+    for title, numbers in present.items():
+        missing = [name for number, name in enumerate(classes) if number not in numbers]
+        if missing:
+            found.append(
+                f"no {title} {item} is of {first_few(missing)}, so errors there are not seen. Add some, or leave the "
+                "classes out."
+            )
+    return found
+
+
+def copy_warnings(
+    splits: Mapping[str, Sequence[Hashable]], noun: str, how: str = "", remedy: str = "Remove the copies."
+) -> list[str]:
+    """Return a sentence for each split that repeats items of an earlier one.
+
+    ``splits`` holds what tells the items of train, validation and test apart, in this order; ``how`` says what is the
+    same.
+    """
+    train, validation, test = splits["train"], splits["validation"], splits["test"]
+    found = []
+    copies = _count(test, {*train, *validation})
+    if copies:
+        found.append(
+            f"{copies} of {len(test)} test {noun} are also in the training or validation split{how}, so test errors "
+            f"look better than they are. {remedy}"
+        )
+    copies = _count(validation, set(train))
+    if copies:
+        found.append(
+            f"{copies} of {len(validation)} validation {noun} are also in the training split{how}, so candidates that "
+            f"memorise {noun} are preferred. {remedy}"
+        )
+    return found
+
+
+def contradiction_warnings(items: Sequence[Hashable], labels: Sequence[Hashable], item: str, how: str) -> list[str]:
+    """Return a sentence if the same item has different labels."""
+    labels_of: dict[Hashable, set[Hashable]] = {}
+    for each, label in zip(items, labels, strict=True):
+        labels_of.setdefault(each, set()).add(label)
+    count = sum(len(each) > 1 for each in labels_of.values())
+    if not count:
+        return []
+    items_are = f"1 {item} is" if count == 1 else f"{count} {item}s are"
+    return [f"{items_are} in more than one class{how}, so not every label can be right. Leave each in one class."]
+
+
+def _count(items: Sequence[Hashable], others: AbstractSet[Hashable]) -> int:
+    return sum(item in others for item in items)
