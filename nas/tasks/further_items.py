@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import torch
 
 from nas.errors import DataError
-from nas.space.signature import Signature
-from nas.tasks.batches import Examples, IntArray, Joined, Part, Tensors, in_order
-from nas.tasks.criteria import Criterion
-from nas.tasks.task import Preparation, Task
+from nas.tasks.batches import Examples, IntArray, Joined, Part, in_order
+from nas.tasks.task import Task
+from nas.tasks.task_to_fit import OtherItems
 
 READ_TOGETHER = 512
 
@@ -106,59 +104,28 @@ def _digests(examples: Examples) -> Iterator[bytes]:
 
 
 @final
-class EnlargedTask(Task):
+class EnlargedTask(OtherItems):
     """A task with further items to train on: those of another one at ``places``, by split.
 
     Everything else is that of the task itself.
     """
 
     def __init__(self, task: Task, other: Task, places: Sequence[IntArray]) -> None:
-        self._task = task
+        super().__init__(task, task.train, task.validation, task.test)
         self._other = other
         self._places = tuple(places)
         pairs = zip((other.train, other.validation, other.test), places, strict=True)
         self._further = Joined([Part(split, at) for split, at in pairs if len(at)])
-        self.name, self.train, self.validation, self.test = task.name, task.train, task.validation, task.test
-        self.noun = task.noun  # type: ignore[misc]
 
     def to_fit(self, share: float, with_validation: bool) -> Examples:
         """Return the task's items to train on, and after them the further ones."""
         return Joined((self._task.to_fit(share, with_validation), self._further))
-
-    @property
-    def signature(self) -> Signature:
-        return self._task.signature
-
-    @property
-    def criterion(self) -> Criterion:
-        return self._task.criterion
-
-    def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
-        return self._task.augmented(raw, generator)
-
-    @property
-    def takes_strength(self) -> bool:
-        return self._task.takes_strength
-
-    def augmented_more(self, raw: Tensors, generator: torch.Generator, strength: float) -> Tensors:
-        return self._task.augmented_more(raw, generator, strength)
-
-    def inputs_of(self, raw: Tensors) -> Tensors:
-        return self._task.inputs_of(raw)
-
-    @property
-    def preparation(self) -> Preparation | None:
-        return self._task.preparation
 
     def prepared_for(self, wishes: Mapping[str, Any]) -> Task:
         """Return the same items, all of them prepared as an architecture wishes."""
         if not wishes:
             return self
         return EnlargedTask(self._task.prepared_for(wishes), self._other.prepared_for(wishes), self._places)
-
-    @property
-    def answers(self) -> dict[str, Any]:
-        return self._task.answers
 
     @property
     def memory_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""A task as a training sees it: with other items to train on, and without the test split."""
+"""A task with other items, such as a training sees it: with other ones to train on, and without the test split."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any, NoReturn, final
 import torch
 
 from nas.errors import DataError
-from nas.space.signature import Signature
 from nas.tasks.batches import Examples, Tensors
-from nas.tasks.criteria import Criterion
-from nas.tasks.task import Preparation, Task
+from nas.tasks.task import Task
 
 
 @final
@@ -28,54 +26,48 @@ class Sealed:
         raise DataError("the test split scores winners, so training may not use it: take task.validation.")
 
 
-class WithSplits(Task):
+def _of_task(member: str) -> Any:
+    """Return a member of a class that is the same member of its ``_task``."""
+    return property(lambda self: getattr(self._task, member))
+
+
+class OtherItems(Task):
+    """A task with other items, which are prepared, augmented, corrupted and scored as those of the ``task``."""
+
+    signature = _of_task("signature")
+    criterion = _of_task("criterion")
+    preparation = _of_task("preparation")
+    answers = _of_task("answers")
+    in_words = _of_task("in_words")
+    augmented = _of_task("augmented")
+    takes_strength = _of_task("takes_strength")
+    augmented_more = _of_task("augmented_more")
+    corruptions = _of_task("corruptions")
+    corrupted = _of_task("corrupted")
+    inputs_of = _of_task("inputs_of")
+
+    def __init__(self, task: Task, train: Examples, validation: Examples, test: Examples) -> None:
+        self._task = task
+        self.name, self.train, self.validation, self.test = task.name, train, validation, test
+        self.noun = task.noun  # type: ignore[misc]
+
+
+class WithSplits(OtherItems):
     """A task with other items to train on and to validate by; all else is as in the ``task``.
 
     ``inputs_of`` takes what torch's DataLoader gives: a tensor, or a list of them.
     """
 
+    fingerprint = _of_task("fingerprint")
+
     def __init__(self, task: Task, train: Examples, validation: Examples) -> None:
-        self._task = task
-        self.name, self.train, self.validation, self.test = task.name, train, validation, Sealed()
-        self.noun = task.noun  # type: ignore[misc]
-
-    @property
-    def signature(self) -> Signature:
-        return self._task.signature
-
-    @property
-    def criterion(self) -> Criterion:
-        return self._task.criterion
-
-    @property
-    def preparation(self) -> Preparation | None:
-        return self._task.preparation
-
-    @property
-    def answers(self) -> dict[str, Any]:
-        return self._task.answers
-
-    @property
-    def fingerprint(self) -> str:
-        return self._task.fingerprint
-
-    @property
-    def in_words(self) -> str:
-        return self._task.in_words
+        super().__init__(task, train, validation, Sealed())
 
     def augmented(self, raw: Any, generator: torch.Generator) -> Tensors:
         return self._task.augmented(_tensors(raw), generator)
 
-    @property
-    def takes_strength(self) -> bool:
-        return self._task.takes_strength
-
     def augmented_more(self, raw: Any, generator: torch.Generator, strength: float) -> Tensors:
         return self._task.augmented_more(_tensors(raw), generator, strength)
-
-    @property
-    def corruptions(self) -> tuple[str, ...]:
-        return self._task.corruptions
 
     def corrupted(self, raw: Any, name: str, strength: float, generator: torch.Generator) -> Tensors:
         return self._task.corrupted(_tensors(raw), name, strength, generator)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.tasks.deployed.inputs import Array, Arrays, InputError, Named, files_in, paths_of, saved_array
+from nas.tasks.deployed.inputs import Array, Arrays, InputError, Named, ReadsFiles, paths_of, saved_array
 
 ENDINGS = (".npy", ".npz")
 
@@ -58,13 +58,15 @@ def _first(mask: Array) -> int:
 
 
 @dataclass(frozen=True)
-class ArrayPreparation:
+class ArrayPreparation(ReadsFiles):
     """The way from arrays of prepared inputs to a model: only shapes, types and ranges are checked.
 
     A model with one input takes an .npy file. One with several takes an .npz file with an array for each, by name, or
     a folder with an .npy file for each, called by its name.
     """
 
+    endings = ENDINGS
+    noun = "arrays"
     inputs: tuple[PreparedInput, ...]
 
     @property
@@ -82,19 +84,18 @@ class ArrayPreparation:
 
     def items(self, path: Path) -> Named:
         """Yield the name and the arrays of each item in a file or folder, or the reason why it cannot be used."""
+        if not self._is_one(path):
+            yield from super().items(path)
+            return
         try:
-            files = [path] if self._is_one(path) else files_in(path, ENDINGS, "arrays")
+            yield from self.file_items(path)
         except InputError as error:
             yield str(path), error
-            return
-        for file in files:
-            try:
-                arrays = self._file(file)
-            except InputError as error:
-                yield str(file), error
-                continue
-            for number, item in enumerate(zip(*arrays, strict=True)):
-                yield f"{file}[{number}]", tuple(item)
+
+    def file_items(self, path: Path) -> Named:
+        """Yield the name and the arrays of each item in a file, or in one folder of inputs. Raises InputError."""
+        for number, item in enumerate(zip(*self._file(path), strict=True)):
+            yield f"{path}[{number}]", tuple(item)
 
     def read(self, inputs: Any) -> Arrays:
         """Return items from paths, from an array, or from an array for each input, in a tuple or by name.
@@ -103,8 +104,7 @@ class ArrayPreparation:
         """
         paths = None if isinstance(inputs, Mapping) else paths_of(inputs)
         if paths is not None:
-            found = [self._raised(item) for path in paths for _, item in self.items(path)]
-            return tuple(np.stack(each) for each in zip(*found, strict=True)) if found else self._empty()
+            return self.read_files(paths)
         if isinstance(inputs, Mapping):
             return self._checked(inputs, "inputs")
         given = inputs if isinstance(inputs, (tuple, list)) and len(self.inputs) > 1 else (inputs,)
@@ -120,13 +120,10 @@ class ArrayPreparation:
     def _names(self) -> list[str]:
         return [each.name for each in self.inputs]
 
-    def _empty(self) -> Arrays:
+    @property
+    def nothing(self) -> Arrays:
+        """The arrays of no items."""
         return tuple(np.zeros((0, *each.shape), each.dtype) for each in self.inputs)
-
-    def _raised(self, item: Arrays | InputError) -> Arrays:
-        if isinstance(item, InputError):
-            raise item
-        return item
 
     def _is_one(self, path: Path) -> bool:
         """Return True for a folder that holds an .npy file for each of several inputs."""

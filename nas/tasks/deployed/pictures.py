@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.deployed.inputs import Arrays, InputError, Named, files_in, named_items, paths_of
+from nas.tasks.deployed.inputs import Arrays, InputError, Named, ReadsArrays
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 Float32Array = npt.NDArray[np.float32]
-Pictures = str | Path | Sequence[str | Path] | Pixels
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Files with these endings are the pictures of a folder."""
@@ -106,7 +105,7 @@ def pixels_of(image: Image.Image, frame: Frame) -> Pixels:
 
 
 @dataclass(frozen=True)
-class PicturePreparation:
+class PicturePreparation(ReadsArrays):
     """The way from a picture to a model's input.
 
     Attributes:
@@ -120,6 +119,8 @@ class PicturePreparation:
         interpolation: how it is scaled, one of ``INTERPOLATIONS``.
     """
 
+    endings = ENDINGS
+    noun = "pictures"
     channels: int
     height: int
     width: int
@@ -209,23 +210,14 @@ class PicturePreparation:
             )
         return pixels
 
-    def read(self, inputs: Pictures) -> Arrays:
-        """Return pixels of the model's shape, (N, channels, height, width), from pictures or from such pixels.
+    def file_items(self, path: Path) -> Named:
+        """Return the name and the pixels of a picture. Raises InputError if it is none."""
+        return iter([(str(path), (self.picture(path),))])
 
-        ``inputs`` is the path of a picture or of a folder of pictures, several such paths, or an array.
-
-        Raises:
-            InputError: a picture cannot be read, or the array has another type or shape.
-        """
-        paths = paths_of(inputs)
-        if paths is None:
-            return (self.checked(np.asarray(inputs)),)
-        found = [self.picture(picture) for path in paths for picture in files_in(path, ENDINGS, "pictures")]
-        return (np.stack(found) if found else np.zeros((0, self.channels, self.height, self.width), np.uint8),)
-
-    def items(self, path: Path) -> Named:
-        """Yield the name and the pixels of each picture of a file, a folder or an .npy file of pixels."""
-        return named_items(path, ENDINGS, "pictures", lambda file: (self.picture(file),), self.checked)
+    @property
+    def nothing(self) -> Arrays:
+        """The pixels of no pictures."""
+        return (np.zeros((0, self.channels, self.height, self.width), np.uint8),)
 
     def checked(self, images: npt.NDArray[Any]) -> Pixels:
         """Return an array of pixels with the axis of channels. Raises InputError for another type or shape."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.deployed.inputs import Array, Arrays, InputError, Named, files_in, paths_of, saved_array
+from nas.tasks.deployed.inputs import Array, Arrays, InputError, Named, ReadsArrays
 from nas.tasks.deployed.recordings import Float32Array, Recording, finite, read_csv, read_recording
 
 Float64Array = npt.NDArray[np.float64]
@@ -170,7 +170,7 @@ class SignalForm:
 
 
 @dataclass(frozen=True)
-class SignalPreparation:
+class SignalPreparation(ReadsArrays):
     """The way from a recording to a model's inputs: windows of a form, normalised by channel.
 
     Attributes:
@@ -179,6 +179,8 @@ class SignalPreparation:
         std: the standard deviation of each channel of the input.
     """
 
+    endings = ENDINGS
+    noun = "signals"
     form: SignalForm
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -220,30 +222,9 @@ class SignalPreparation:
             )
         return [*steps, "From each channel, subtract its mean, and divide by its standard deviation."]
 
-    def items(self, path: Path) -> Named:
-        """Yield the name and the raw arrays of each window of a file, or of all files below a folder."""
-        try:
-            files = files_in(path, ENDINGS, "signals")
-        except InputError as error:
-            yield str(path), error
-            return
-        for file in files:
-            try:
-                found = self.file_items(file)
-            except InputError as error:
-                yield str(file), error
-            else:
-                yield from ((name, (item,)) for name, item in found)
-
-    def file_items(self, path: Path) -> Iterator[tuple[str, Float32Array]]:
-        """Return the windows of a file with their names, as items. Raises InputError if it cannot be used."""
-        if path.suffix.lower() == ".npy":
-            try:
-                windows = self.checked(saved_array(path))
-            except InputError as error:
-                raise InputError(f"{path} cannot be used as an array of signals: {error}") from error
-            names = [f"{path}[{number}]" for number in range(len(windows))]
-        elif self.form.rows and path.suffix.lower() == ".csv":
+    def file_items(self, path: Path) -> Named:
+        """Yield the name and the values of each window of a file. Raises InputError if it cannot be used."""
+        if self.form.rows and path.suffix.lower() == ".csv":
             table = read_csv(path)
             numbers = table.numbers(table.places(self.form.columns))
             if numbers.shape[1] != self.form.channels * self.form.samples:
@@ -263,22 +244,15 @@ class SignalPreparation:
             unit = "s" if self.form.rate else ""
             starts = [number * self.form.step / per_second for number in range(len(windows))]
             names = [f"{path}@{start:g}{unit}" for start in starts] if self.form.step else [str(path)]
-        return zip(names, self.form.features(windows), strict=True)
+        yield from ((name, (item,)) for name, item in zip(names, self.form.features(windows), strict=True))
 
-    def read(self, inputs: Any) -> Arrays:
-        """Return items, shape (N, channels, samples) or those of spectrograms, from files or from windows.
-
-        ``inputs`` is the path of a file or a folder, several such paths, or an array of windows. Raises InputError.
-        """
-        paths = paths_of(inputs)
-        if paths is None:
-            return (self.form.features(self.checked(np.asarray(inputs))),)
-        files = [file for path in paths for file in files_in(path, ENDINGS, "signals")]
-        found = [item for file in files for _, item in self.file_items(file)]
-        return (np.stack(found) if found else np.zeros((0, *self.form.shape), np.float32),)
+    @property
+    def nothing(self) -> Arrays:
+        """The values of no windows."""
+        return (np.zeros((0, *self.form.shape), np.float32),)
 
     def checked(self, windows: Array) -> Float32Array:
-        """Return an array of windows as float32. Raises InputError for another type or shape, or what is not finite."""
+        """Return an array of windows as items. Raises InputError for another type or shape, or what is not finite."""
         shape = (self.form.channels, self.form.samples)
         if windows.ndim == 2 and self.form.channels == 1:
             windows = windows[:, None]
@@ -287,7 +261,7 @@ class SignalPreparation:
                 f"signals must be numbers of shape (N, {', '.join(map(str, shape))}), but got {windows.dtype} of shape "
                 f"{windows.shape}."
             )
-        return finite(windows, "signals")
+        return self.form.features(finite(windows, "signals"))
 
     def prepared(self, raw: Arrays) -> Arrays:
         """Return items as the model's inputs: normalised by the mean and the standard deviation of each channel."""

@@ -18,7 +18,7 @@ from typing import Any, TextIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.deployed.inputs import Arrays, InputError, Named, files_in, paths_of
+from nas.tasks.deployed.inputs import Arrays, InputError, Named, ReadsFiles, paths_of
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -184,7 +184,7 @@ class CategoryColumn:
 
 
 @dataclass(frozen=True)
-class TabularPreparation:
+class TabularPreparation(ReadsFiles):
     """The way from a row of a table to a model's inputs: the numbers, then the categories, if there are any of each.
 
     Attributes:
@@ -194,6 +194,8 @@ class TabularPreparation:
         unused: columns that a table may have, but that models do not see, such as the target.
     """
 
+    endings = ENDINGS
+    noun = "tables"
     numbers: tuple[NumberColumn, ...]
     categories: tuple[CategoryColumn, ...]
     deviates: tuple[float, ...] = ()
@@ -252,33 +254,23 @@ class TabularPreparation:
         if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):
             inputs = inputs.to_dict("records")
         if not isinstance(inputs, Mapping) and (paths := paths_of(inputs)):
-            files = [file for path in paths for file in files_in(path, ENDINGS, "tables")]
-            return self._stacked([self.row(row, name) for file in files for name, row in named_rows(file)])
+            return self.read_files(paths)
         rows = [inputs] if isinstance(inputs, Mapping) else inputs
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
             raise InputError(
                 "rows must be the path of a CSV or JSON file, a mapping with a value for each column or several such, "
                 f"or a DataFrame, but got {type(inputs).__name__}."
             )
-        return self._stacked([self.row(row, f"row {number}") for number, row in enumerate(rows)])
+        found = [self.row(row, f"row {number}") for number, row in enumerate(rows)]
+        return tuple(np.stack(each) for each in zip(*found, strict=True)) if found else self.nothing
 
-    def items(self, path: Path) -> Named:
-        """Yield the name and the raw arrays of each row of a file, or of the files in a folder."""
-        try:
-            files = files_in(path, ENDINGS, "tables")
-        except InputError as error:
-            yield str(path), error
-            return
-        for file in files:
+    def file_items(self, path: Path) -> Named:
+        """Yield the name and the raw arrays of each row of a file, or the reason why it cannot be used."""
+        for name, row in named_rows(path):
             try:
-                for name, row in named_rows(file):
-                    try:
-                        found: Arrays | InputError = self.row(row, name)
-                    except InputError as error:
-                        found = error
-                    yield name, found
+                yield name, self.row(row, name)
             except InputError as error:
-                yield str(file), error
+                yield name, error
 
     def row(self, row: Row, name: str) -> Arrays:
         """Return the raw arrays of one row, called ``name`` in errors. Raises InputError."""
@@ -308,9 +300,9 @@ class TabularPreparation:
         if strange:
             warnings.warn(f"columns that training did not have are left out: {', '.join(strange)}.", stacklevel=4)
 
-    def _stacked(self, rows: Sequence[Arrays]) -> Arrays:
-        if rows:
-            return tuple(np.stack(each) for each in zip(*rows, strict=True))
+    @property
+    def nothing(self) -> Arrays:
+        """The raw arrays of no rows."""
         empty = [np.zeros((0, len(self.numbers)))] if self.numbers else []
         return (*empty, *([np.zeros((0, len(self.categories)), np.int64)] if self.categories else []))
 

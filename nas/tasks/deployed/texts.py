@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.tasks.deployed.inputs import Array, Arrays, InputError, Named, files_in, paths_of, saved_array
+from nas.tasks.deployed.inputs import Array, Arrays, InputError, Named, ReadsArrays
 
 Ints = npt.NDArray[np.int64]
 
@@ -81,7 +81,7 @@ def pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True)
-class TextPreparation:
+class TextPreparation(ReadsArrays):
     """The way from a text to a model's input: its bytes, or byte pairs (Sennrich et al., 2016, arXiv:1508.07909).
 
     Attributes:
@@ -90,6 +90,7 @@ class TextPreparation:
         endings: files with these endings are the texts of a folder.
     """
 
+    noun = "texts"
     context: int
     merges: tuple[tuple[int, int], ...] = ()
     endings: tuple[str, ...] = (".txt",)
@@ -178,50 +179,19 @@ class TextPreparation:
         """Return the text that tokens stand for."""
         return b"".join(self.spelled[token] for token in tokens)
 
-    def read(self, inputs: Any) -> Arrays:
-        """Return windows of tokens, (N, context), from text files, or from an array of such windows.
+    @property
+    def nothing(self) -> Arrays:
+        """The tokens of no windows."""
+        return (np.zeros((0, self.context), np.int64),)
 
-        Raises:
-            InputError: a file cannot be read as a text, or the array has another type or shape.
-        """
-        paths = paths_of(inputs)
-        if paths is None:
-            return (self.checked(np.asarray(inputs)),)
-        files = [file for path in paths for file in files_in(path, self.endings, "texts")]
-        found = [windows(self.tokens_of(file), self.context)[0] for file in files]
-        return (np.concatenate(found) if found else np.zeros((0, self.context), np.int64),)
+    def file_items(self, path: Path) -> Named:
+        """Yield the name and the tokens of each window of a text. Raises InputError if it is none."""
+        blocks = (inputs for inputs, _ in in_blocks(self.tokens_of(path), self.context))
+        yield from ((f"{path}[{n}]", (window,)) for n, window in enumerate(itertools.chain.from_iterable(blocks)))
 
-    def items(self, path: Path) -> Named:
-        """Yield the name and the tokens of each window of a file, a folder, or an .npy file of windows."""
-        for name, tokens in self.texts(path):
-            if isinstance(tokens, InputError):
-                yield name, tokens
-                continue
-            number = 0
-            for inputs, _ in in_blocks(tokens, self.context):
-                for window in inputs:
-                    yield f"{name}[{number}]", (window,)
-                    number += 1
-
-    def texts(self, path: Path) -> Iterator[tuple[str, Array | InputError]]:
+    def texts(self, path: Path) -> Named:
         """Yield the name and all tokens of each file, or of each window of an .npy file; or why it cannot be used."""
-        try:
-            files = files_in(path, self.endings, "texts")
-            if path.suffix.lower() == ".npy" and files == [path]:
-                try:
-                    rows = self.checked(saved_array(path))
-                except InputError as error:
-                    raise InputError(f"{path} cannot be used as an array of tokens: {error}") from error
-                yield from ((f"{path}[{number}]", row) for number, row in enumerate(rows))
-                return
-        except InputError as error:
-            yield str(path), error
-            return
-        for file in files:
-            try:
-                yield str(file), self.tokens_of(file)
-            except InputError as error:
-                yield str(file), error
+        return self.in_files(path, lambda file: iter([(str(file), (self.tokens_of(file),))]))
 
     def checked(self, tokens: Array) -> Ints:
         """Return an array of windows of tokens as 64-bit whole numbers. Raises InputError if it is none."""
@@ -309,11 +279,12 @@ def answer(model: Any, options: argparse.Namespace) -> int:
     preparation: TextPreparation = model.preparation
     answered = unusable = 0
     rng = np.random.default_rng(options.seed)
-    for name, tokens in _texts(preparation, options):
-        if isinstance(tokens, InputError):
+    for name, found in _texts(preparation, options):
+        if isinstance(found, InputError):
             unusable += 1
-            print(f"error: {tokens}", file=sys.stderr)
+            print(f"error: {found}", file=sys.stderr)
             continue
+        (tokens,) = found
         answered += 1
         if options.generate is None:
             _print_perplexity(model, name, tokens, options.json)
@@ -324,12 +295,12 @@ def answer(model: Any, options: argparse.Namespace) -> int:
     return 0 if not unusable else 1 if answered else 2
 
 
-def _texts(preparation: TextPreparation, options: argparse.Namespace) -> Iterator[tuple[str, Array | InputError]]:
+def _texts(preparation: TextPreparation, options: argparse.Namespace) -> Named:
     for number, prompt in enumerate(options.prompt):
         if not prompt:
             raise InputError("--prompt must not be empty.")
         encoded = prompt.encode("utf-8", errors="surrogateescape")
-        yield f"prompt {number}", np.concatenate(list(preparation.tokens_in([encoded])))
+        yield f"prompt {number}", (np.concatenate(list(preparation.tokens_in([encoded]))),)
     for path in options.inputs:
         yield from preparation.texts(path)
 

@@ -39,6 +39,6 @@ def read_folder(path: Path, columns: Sequence[str], progress: Progress) -> tuple
     finally:
         shown.close()
     check_few(broken, len(folders.files), "recordings")
-    for label in set(folders.classes) - {each.label for each in found}:
-        raise DataError(f"each class must have a recording, but all of {label!r} are broken: {named(broken)}.")
+    for title in set(folders.classes) - {each.label for each in found}:
+        raise DataError(f"each class must have a recording, but all of {title!r} are broken: {named(broken)}.")
     return found, left_out(broken, len(folders.files), "recordings")
