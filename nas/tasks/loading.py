@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from nas.tasks.task import Task
 GROUP = "nas.tasks"
 IMAGES = "images"
 """The name of the task that a recipe has by default."""
+FOLDER, FILE = "folder:", "file:"
+"""What may stand before the path of data; a name of images that is a folder's path needs the first."""
 _MARK = "__loads_nas_task__"
 Made = TypeVar("Made", bound=Callable[..., Task])
 
@@ -51,6 +54,35 @@ def check_texts(**options: object) -> None:
         if not isinstance(value, str):
             quoted = f"--set 'data.{name}=\"{value}\"'"
             raise RecipeError(f"data.{name} must be text, but got {value!r}. Write it in quotes: {quoted}.")
+
+
+def path_of(text: str, here: Path) -> Path:
+    """Return the path that a user writes, seen from the folder ``here``, without "folder:" or "file:" before it.
+
+    Raises:
+        DataError: it cannot be a path.
+    """
+    given = next((text.removeprefix(each) for each in (FOLDER, FILE) if text.startswith(each)), text)
+    if not given:
+        raise DataError(f"data need a path, but got none. For the current folder, write {FOLDER}. with a dot.")
+    if "\0" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
+        raise DataError(f"data need a path in UTF-8 without zero bytes, but got {given!r}. Rename it.")
+    try:
+        return here / Path(given).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"data need a path, but {given!r} begins with a user that does not exist here.") from error
+
+
+def data_root(given: object, here: Path) -> Path:
+    """Return the folder of data that are downloaded or made: ``given``, else NAS_DATA, else ``~/.cache/nas/data``.
+
+    Raises:
+        DataError: ``given`` is no path.
+    """
+    root = given or os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data"
+    if not isinstance(root, str | Path):
+        raise DataError(f"data.root must be the path of a folder, but got {root!r}.")
+    return path_of(str(root), here)
 
 
 def load_task(kind: str, data: str, loading: Loading, options: Mapping[str, Any]) -> Task:

@@ -120,7 +120,7 @@ BAD_INPUTS = {
     ),
     "a data set that is nearly known": BadInput(("search", "--data", "digts"), ("Did you mean 'digits'?",)),
     "no name": BadInput(("search", "--data", ""), ("data",)),
-    "no folder": BadInput(("search", "--data", "folder:"), ("need the path of a folder, but got none", "folder:.")),
+    "no folder": BadInput(("search", "--data", "folder:"), ("data need a path, but got none", "folder:.")),
     "a missing folder": BadInput(PHOTOS, ("must exist, but", "photos is no folder")),
     "a picture in place of a folder": BadInput(
         ("search", "--data", "folder:a.png"), ("a.png is no folder",), lambda at: picture(at / "a.png")

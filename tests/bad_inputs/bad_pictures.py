@@ -40,17 +40,17 @@ BAD_INPUTS = {
     "a table of numbers": BadInput(
         TABLE, ('the task "tables"',), lambda at: (at / "labels.csv").write_text("width,height\n1,2\n3,4\n")
     ),
-    "an empty table": BadInput(TABLE, ("cannot be read as a table",), lambda at: (at / "labels.csv").touch()),
-    "a table that is missing": BadInput(TABLE, ("must be a file, but", "labels.csv does not exist")),
+    "an empty table": BadInput(TABLE, ("names the columns, but it is empty",), lambda at: (at / "labels.csv").touch()),
+    "a table that is missing": BadInput(TABLE, ("must be a CSV or Parquet file, but", "labels.csv does not exist")),
     "a table that is a folder": BadInput(TABLE, ("labels.csv is a folder",), lambda at: (at / "labels.csv").mkdir()),
     "a Parquet file that is none": BadInput(
         ("search", "--data", "a.parquet"),
-        ("a.parquet cannot be read as a table",),
+        ("a.parquet cannot be read as Parquet",),
         lambda at: (at / "a.parquet").write_text("PAR1"),
     ),
     "a table in another encoding": BadInput(
         TABLE,
-        ("cannot be read as a table", "utf-8"),
+        ("labels.csv must be text in UTF-8",),
         lambda at: (at / "labels.csv").write_bytes(b"path,label\n\xff,a\n"),
     ),
     "a row without a label": BadInput(

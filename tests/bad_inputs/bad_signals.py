@@ -125,7 +125,7 @@ BAD_INPUTS = {
     ),
     "no number in a column": BadInput(TABLE, ("line 5, column 'y' has 'loud'",), table((5, "3,loud,a"))),
     "a missing number": BadInput(TABLE, ("line 5, column 'x' is empty",), table((5, ",3,a"))),
-    "a short row": BadInput(TABLE, ("line 7 of", "has 2 values and the first 3"), table((7, "1,2"))),
+    "a short row": BadInput(TABLE, ("line 7: a row must have 3 cells, but it has 2",), table((7, "1,2"))),
     "no such label": BadInput((*TABLE, "--set", "data.label=class"), ("has no 'class', only x, y, label",), table()),
     "a row without a label": BadInput(TABLE, ("each row must have a label, but line 9",), table((9, "1,2,"))),
     "no names of columns": BadInput(

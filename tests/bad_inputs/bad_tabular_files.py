@@ -55,12 +55,14 @@ def with_test(change: Change) -> Callable[[Path], None]:
 ROWS = "age,pay\n" + "".join(f"{number % 7},{'high' if number % 3 else 'low'}\n" for number in range(40))
 
 BAD_INPUTS = {
-    "there is no file": BadInput(PAY, ("there is no", "people.csv")),
+    "there is no file": BadInput(PAY, ("people.csv does not exist",)),
     "an unknown name": BadInput(
         ("search", "--task", "tables", "--data", "wines", "--dry-run"),
         ("unknown table 'wines'", "Did you mean 'wine'?"),
     ),
-    "a folder": BadInput(PAY, ("a table is one file", "is a folder"), lambda here: (here / "people.csv").mkdir()),
+    "a folder": BadInput(
+        PAY, ("a table must be a CSV or Parquet file", "is a folder"), lambda here: (here / "people.csv").mkdir()
+    ),
     "a file of another kind": BadInput(
         ("search", "--task", "tables", "--data", "file:people.xlsx", "--dry-run", "--set", "data.target=pay"),
         ("must end in one of .csv",),

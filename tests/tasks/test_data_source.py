@@ -38,7 +38,7 @@ class TestLoadData:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("folder:", "need the path of a folder, but got none"),
+            ("folder:", "data need a path, but got none"),
             ("folder:~nosuchuser/x", "a user that does not exist here"),
             ("folder:a\0b", r"without zero bytes, but got 'a\\x00b'"),
             ("folder:\udcff", r"in UTF-8 without zero bytes, but got '\\udcff'"),

@@ -217,14 +217,14 @@ class TestMistakes:
             load(path, label_column=["a", "b"])
 
     def test_files_that_are_no_tables(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"must be a file, but .* does not exist"):
+        with pytest.raises(DataError, match=r"must be a CSV or Parquet file, but .* does not exist"):
             load(tmp_path / "a.csv")
         (tmp_path / "a.csv").touch()
-        with pytest.raises(DataError, match="cannot be read as a table: No columns"):
+        with pytest.raises(DataError, match="names the columns, but it is empty"):
             load(tmp_path / "a.csv")
-        for name in ("b.parquet", "b.csv"):
-            (tmp_path / name).write_bytes(os.urandom(200))
-            with pytest.raises(DataError, match="cannot be read as a table"):
+        for name, message in (("b.parquet", "cannot be read as Parquet"), ("b.csv", "must be text in UTF-8")):
+            (tmp_path / name).write_bytes(b"\xff" + os.urandom(200))
+            with pytest.raises(DataError, match=message):
                 load(tmp_path / name)
 
     @pytest.mark.parametrize(

@@ -89,9 +89,9 @@ def test_a_csv_file_has_a_column_for_each_channel(tmp_path: Path) -> None:
         ("x,y\n1,2\n3,\n", r"line 3, column 'y' is empty"),
         ("x,y\n1,2\n1e99,4\n", r"line 3, column 'x' has '1e99'"),
         ("x,y\n1,2\n3,4\nfive,6\n", r"line 4, column 'x' has 'five'"),
-        ("x,y\n1,2\n3\n", r"line 3 of .* has 1 values and the first 2"),
+        ("x,y\n1,2\n3\n", r"line 3: a row must have 2 cells, but it has 1"),
         ("x,y\n", "has no rows below the names"),
-        ("\n\n", "has no rows"),
+        ("\n\n", "names the columns, but it is empty"),
     ],
 )
 def test_a_csv_file_is_refused_with_line_and_column(tmp_path: Path, text: str, reason: str) -> None:
@@ -112,7 +112,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 def test_many_columns_are_found_by_name_at_once() -> None:
     """Each row of a file may be a window of 50,000 samples."""
     names = tuple(f"sample{number}" for number in range(50_000))
-    table = CsvTable(Path("a.csv"), (*names, "label"), [])
+    table = CsvTable(Path("a.csv"), (*names, "label"), [], [])
     assert table.places(names, without=("label",)) == list(range(50_000))
 
 

@@ -62,6 +62,7 @@ def test_a_bundle_answers_for_every_window(tmp_path: Path, task: Signals) -> Non
     """The outputs are those of torch for inputs that training prepared."""
     module = write_bundle(tmp_path / "bundle", task)
     assert sorted(path.name for path in (tmp_path / "bundle").glob("*.py")) == [
+        "csv_file.py",
         "inputs.py",
         "predict.py",
         "recordings.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nas.tasks.deployed.csv_file import lines_of
 from nas.tasks.deployed.inputs import Array, InputError
 
 Float32Array = npt.NDArray[np.float32]
@@ -99,11 +99,12 @@ def _check_complete(path: Path) -> None:
 
 @dataclass(frozen=True)
 class CsvTable:
-    """A CSV file: the names of its columns, () if it has none, and its rows of text."""
+    """A CSV file: the names of its columns, () if it has none, its rows of text, and the line of each in the file."""
 
     path: Path
     names: tuple[str, ...]
     rows: list[list[str]]
+    lines: list[int]
 
     @property
     def width(self) -> int:
@@ -123,10 +124,6 @@ class CsvTable:
         return [known[name] for name in columns] or [
             place for place, name in enumerate(self.names) if name not in without
         ]
-
-    def line(self, row: int) -> int:
-        """Return the number of a row in the file, from 1."""
-        return row + 1 + bool(self.names)
 
     def title(self, place: int) -> str:
         """Return how a column is called."""
@@ -160,38 +157,22 @@ class CsvTable:
 
     def _refuse(self, text: str, row: int, place: int) -> None:
         got = f"has {text.strip()!r:.40}" if text.strip() else "is empty"
-        raise InputError(
-            f"signals must be finite numbers, but {self.path}, line {self.line(row)}, column {self.title(place)} {got}."
-        ) from None
+        where = f"{self.path}, line {self.lines[row]}, column {self.title(place)}"
+        raise InputError(f"signals must be finite numbers, but {where} {got}.") from None
 
 
 def read_csv(path: Path) -> CsvTable:
-    """Return a CSV file, separated by commas, semicolons or tabs. A first row with other text names the columns.
+    """Return a CSV file, separated by commas, semicolons, tabs or ``|``. A first row with other text names the columns.
 
     Raises InputError if it is no text or has rows of different lengths.
     """
     check_file(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            separator = max(",;\t", key=first.count)
-            file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=separator) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV: {error}") from error
-    if not rows:
-        raise InputError(f"{path} has no rows.")
-    names = tuple(name.strip() for name in rows[0]) if not all(map(_is_number, rows[0])) else ()
-    table = CsvTable(path, names, rows[1:] if names else rows)
-    if not table.rows:
+    lines, rows = zip(*lines_of(path), strict=True)
+    names = () if all(map(_is_number, rows[0])) else tuple(name.strip() for name in rows[0])
+    first = 1 if names else 0
+    if len(rows) == first:
         raise InputError(f"{path} has no rows below the names of its columns.")
-    for row, values in enumerate(table.rows):
-        if len(values) != len(rows[0]):
-            raise InputError(
-                f"rows of a CSV file must have the same length, but line {table.line(row)} of {path} has "
-                f"{len(values)} values and the first {len(rows[0])}."
-            )
-    return table
+    return CsvTable(path, names, list(rows[first:]), list(lines[first:]))
 
 
 def _is_number(text: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import DataError, RecipeError, did_you_mean
-from nas.paths import why_no_file
 from nas.tasks.class_folders import SPLIT_NAMES, shown
 from nas.tasks.images.arrays import check_class_count
 from nas.tasks.images.decoded.picture_files import PictureFiles
 from nas.tasks.images.images import Images
 from nas.tasks.images.labelled import LabelledPictures, Reading
 from nas.tasks.images.splits import SomeLabels
+from nas.tasks.tabular.reading import read_table
 
 TABLES = (".csv", ".tsv", ".parquet")
 """The endings of files that are tables of pictures."""
 _LABELS_BETWEEN = (";", "|")
 """What stands between several labels of a picture."""
-_COLUMNS_BETWEEN = (",", ";", "\t")
 _YES_OR_NO = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -91,49 +89,18 @@ def load_table(name: str, file: Path, columns: Columns, reading: Reading) -> Ima
 
 def _read(file: Path, columns: Columns) -> dict[str, list[Any]]:
     """Return the cells of the columns that are needed. Raises DataError if the file is no such table."""
-    import pandas
-    import pyarrow
-
-    reason = why_no_file(file)
-    if reason is not None:
-        raise DataError(f"a table of pictures must be a file, but {file} {reason}.")
-    failures = (OSError, ValueError, pyarrow.ArrowException, pandas.errors.ParserError, pandas.errors.ParserWarning)
-    try:
-        if file.suffix.lower() == ".parquet":
-            found = pandas.read_parquet(file)
-        else:
-            between = _between(file, columns)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pandas.errors.ParserWarning)  # about cells that are left out
-                found = pandas.read_csv(
-                    file, sep=between, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-                )
-    except failures as error:
-        text = " ".join(str(error).split())
-        raise DataError(f"{file} cannot be read as a table: {text}.") from error
-    names = [str(each) for each in found.columns]
+    wanted = (*columns.names, columns.split)
+    found = read_table(file, as_text=wanted)
     for column in columns.names:
-        if column not in names:
+        if column not in found.columns:
+            names = list(found.columns)
             raise DataError(
                 f"a table of pictures must have the column {column!r}, but {file} has {', '.join(names[:20])}. "
                 f"{did_you_mean(column, names)} Columns are named by data.path_column and data.label_column. "
                 'Tables without pictures are for the task "tables".'
             )
-        if names.count(column) > 1:
-            raise DataError(f"columns need different names, but {file} has {column!r} {names.count(column)} times.")
-    if not len(found):
-        raise DataError(f"a table of pictures must have rows, but {file} has none.")
-    found.columns = names
-    wanted = [*columns.names, *([columns.split] if columns.split in names else [])]
-    return {column: found[column].astype(object).where(found[column].notna(), None).tolist() for column in wanted}
-
-
-def _between(file: Path, columns: Columns) -> str:
-    """Return what stands between columns: that which makes the column of paths appear in the first line."""
-    with file.open(encoding="utf-8-sig") as lines:
-        names = lines.readline().rstrip("\r\n")
-    fitting = [each for each in _COLUMNS_BETWEEN if columns.path in (name.strip('"') for name in names.split(each))]
-    return fitting[0] if fitting else ","
+    there = [column for column in wanted if column in found.columns]
+    return {column: found[column].astype(object).where(found[column].notna(), None).tolist() for column in there}
 
 
 def _text(cell: Any) -> str:

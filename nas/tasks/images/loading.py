@@ -17,14 +17,12 @@ from nas.tasks.images.named_data import load_named
 from nas.tasks.images.splits import check_share
 from nas.tasks.images.torchvision_data import load_torchvision
 from nas.tasks.images.well_known import DATA_SETS
-from nas.tasks.loading import Loading, loads_task
+from nas.tasks.loading import FOLDER, Loading, data_root, loads_task, path_of
 from nas.tasks.usual_space import other_task
 
 DEFAULT_COLUMNS = Columns()
 TORCHVISION = "torchvision:"
 """The beginning of a name that ends in a class of ``torchvision.datasets``."""
-FOLDER = "folder:"
-"""The beginning of a name that gives the path of a folder with images."""
 
 
 @loads_task
@@ -53,7 +51,7 @@ def load_images(
     try:
         return load_data(
             data or "digits",
-            root=None if root is None else Path(root),
+            root=root,
             image_size=image_size,
             columns=columns,
             arguments=arguments,
@@ -73,7 +71,7 @@ def load_images(
 def load_data(
     name: str,
     *,
-    root: Path | None = None,
+    root: str | Path | None = None,
     image_size: int | None = None,
     columns: Columns = DEFAULT_COLUMNS,
     arguments: Mapping[str, Any] | None = None,
@@ -115,29 +113,15 @@ def load_data(
     if arguments is not None and not name.startswith(TORCHVISION):
         raise RecipeError(f"arguments belong to a set of torchvision, such as {TORCHVISION}SVHN, not to {name}.")
     if is_table:
-        return load_table(name, _path(name, here), columns, reading)
+        return load_table(name, path_of(name, here), columns, reading)
     if name.startswith(FOLDER):
-        return load_folder(name, _path(name.removeprefix(FOLDER), here), reading)
-    first = root or Path(os.environ.get("NAS_DATA") or Path.home() / ".cache" / "nas" / "data")
-    roots = tuple(dict.fromkeys((_path(str(first), here), here / "data")))  # without duplicates, in this order
+        return load_folder(name, path_of(name, here), reading)
+    roots = tuple(dict.fromkeys((data_root(root, here), here / "data")))  # without duplicates, in this order
     if name.startswith(TORCHVISION):
         return load_torchvision(name, name.removeprefix(TORCHVISION), roots, arguments or {}, reading)
     if name not in DATA_SETS:
         raise DataError(f"unknown data set {name!r}. {_meant(name, here)}")
     return load_named(name, roots, image_size, share, seed, progress or NullProgress())
-
-
-def _path(text: str, here: Path) -> Path:
-    """Return the path that a user writes, seen from the folder ``here``. Raises DataError if it is none."""
-    rule = "data need the path of a folder"
-    if not text:
-        raise DataError(f"{rule}, but got none. For the current folder, write {FOLDER}. with a dot.")
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise DataError(f"{rule} in UTF-8 without zero bytes, but got {text!r}. Rename the folder.")
-    try:
-        return here / Path(text).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"{rule}, but {text!r} begins with a user that does not exist here: {error}") from error
 
 
 def _meant(name: str, here: Path) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import math
-import socket
-import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -23,8 +20,7 @@ from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import LARGEST_BYTES, Originals, resized
 from nas.tasks.images.splits import TEST_SHARE, Split, complete_splits, usual_shift
-
-_DOWNLOAD_TIMEOUT_S = 20.0
+from nas.tasks.images.torchvision_data import sets_from_roots
 
 _Parts = tuple[Split, Split | None, tuple[str, ...]]
 
@@ -92,7 +88,8 @@ def load_named(
     elif name in _IDX_SETS:
         train, test, classes = _read_idx_set(name, roots, progress)
     else:
-        train, test, classes = _read_cifar(name, roots, progress)
+        sets = sets_from_roots(_maker(name.upper()), roots, {}, progress)
+        (train, test), classes = _of_torchvision(sets), tuple(sets["train"].classes)
     originals = None
     if image_size is not None:
         originals = Originals(splits=complete_splits(train, None, test, validation_share, TEST_SHARE, seed))
@@ -105,6 +102,12 @@ def load_named(
     shift = 0 if name == "fashion-mnist" else usual_shift(train)
     crop = image_size is not None
     return Images(name, train, validation, test, classes, flip=flip, shift=shift, crop=crop, originals=originals)
+
+
+def _maker(torchvision_name: str) -> Any:
+    from torchvision import datasets
+
+    return getattr(datasets, torchvision_name)
 
 
 def _read_digits() -> _Parts:
@@ -124,13 +127,9 @@ def _read_idx_set(name: str, roots: Sequence[Path], progress: Progress) -> _Part
     ]
     files = _find_idx_files(searched)
     if files is None:
-        reason = _download(known.torchvision_name, roots[0], progress)
-        files = _find_idx_files((raw,))
-        if files is None:
-            raise DataError(
-                f"data set {name!r} is in none of {', '.join(map(str, searched))}, and it could not be downloaded "
-                f"({reason}). {known.remedy} {', '.join(file + '.gz' for file in _IDX_FILES)} into {raw}."
-            )
+        remedy = f"{known.remedy} {', '.join(file + '.gz' for file in _IDX_FILES)} into {raw}."
+        sets = sets_from_roots(_maker(known.torchvision_name), roots, {}, progress, searched, remedy)
+        return *_of_torchvision(sets), known.classes
     if files[0].parent in roots:
         _check_not_another(name, files)
     splits = []
@@ -208,61 +207,14 @@ def _read_idx(path: Path, dimensions: int) -> ImageArray:
     return np.frombuffer(bytearray(content), dtype=np.uint8).reshape(sizes)
 
 
-def _read_cifar(name: str, roots: Sequence[Path], progress: Progress) -> _Parts:
-    from torchvision import datasets
-
-    maker = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    loaded = _loaded_cifar(maker, roots)
-    if loaded is None:
-        reason = _download(maker.__name__, roots[0], progress)
-        loaded = _loaded_cifar(maker, roots[:1])
-        if loaded is None:
-            searched = ", ".join(str(root / maker.base_folder) for root in roots)
-            raise DataError(
-                f"data set {name!r} is missing or damaged in each of {searched}, and it could not be downloaded "
-                f"({reason}). Put the folder {maker.base_folder} from {maker.url} into {roots[0]}."
-            )
+def _of_torchvision(sets: Mapping[str, Any]) -> tuple[Split, Split]:
+    """Return the training and the test part of a set of torchvision that holds all pictures in memory."""
     train, test = (
-        Split(
-            np.ascontiguousarray(part.data.transpose(0, 3, 1, 2), dtype=np.uint8),
-            np.array(part.targets, dtype=np.int64),
-        )
-        for part in loaded
+        Split(np.ascontiguousarray(_channels_first(np.asarray(part.data))), np.array(part.targets, dtype=np.int64))
+        for part in (sets["train"], sets["test"])
     )
-    return train, test, tuple(loaded[0].classes)
+    return train, test
 
 
-def _loaded_cifar(maker: Any, roots: Sequence[Path]) -> list[Any] | None:
-    """Load the training and the test part from the first root that has both undamaged."""
-    for root in roots:
-        with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
-            # The files are pickles of an old numpy, and numpy 2.4 warns about their type descriptions.
-            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-            # Pickles can run code. Torchvision compares all MD5 sums before it opens one, and raises RuntimeError.
-            return [maker(root, train=train, download=False) for train in (True, False)]
-    return None
-
-
-def _download(torchvision_name: str, root: Path, progress: Progress) -> str:
-    """Let torchvision download a set and check its MD5 sums. Return the reason of a failure, or an empty text."""
-    from torchvision import datasets
-
-    progress.say(f"downloading {torchvision_name} to {root}")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with socket_timeout():
-            getattr(datasets, torchvision_name)(root, train=True, download=True)
-    except (OSError, RuntimeError, EOFError, zlib.error) as error:  # URLError is an OSError
-        return " ".join(str(error).split()) or type(error).__name__
-    return ""
-
-
-@contextlib.contextmanager
-def socket_timeout(seconds: float = _DOWNLOAD_TIMEOUT_S) -> Iterator[None]:
-    """Limit the waiting time of sockets within the context: urllib has no limit, and torchvision offers no option."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def _channels_first(images: ImageArray) -> ImageArray:
+    return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import socket
 import warnings
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -12,6 +15,7 @@ from typing import Any, final
 import numpy as np
 
 from nas.errors import DataError, RecipeError, did_you_mean, raised_text
+from nas.progress import Progress
 from nas.tasks.class_folders import SPLIT_NAMES
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import Frame, pixels_of
@@ -19,13 +23,11 @@ from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.decoding import GREY_MODES, Header
 from nas.tasks.images.images import Images
 from nas.tasks.images.labelled import LabelledPictures, Reading
-from nas.tasks.images.named_data import socket_timeout
 from nas.tasks.images.splits import SomeLabels
 
+_DOWNLOAD_TIMEOUT_S = 20.0
 _NO_SETS = {"ImageFolder", "DatasetFolder", "VisionDataset"}
 """Classes that read files of one's own, which are named in another way."""
-
-
 _CLASS_NAMES = ("classes", "categories", "attr_names")
 """Where the sets keep the names of their classes or labels."""
 Made = Mapping[str, Any]
@@ -42,7 +44,7 @@ def load_torchvision(
         RecipeError: the class does not take the arguments.
     """
     maker = _class_called(class_name)
-    sets = _from_roots(maker, class_name, roots, arguments, reading)
+    sets = sets_from_roots(maker, roots, arguments, reading.progress)
     try:
         first = next(each[0] for each in sets.values() if len(each))
     except Exception as error:  # of somebody else's class with a user's arguments
@@ -66,16 +68,28 @@ def _class_called(class_name: str) -> Any:
     return getattr(datasets, class_name)
 
 
-def _from_roots(
-    maker: Any, class_name: str, roots: Sequence[Path], arguments: Mapping[str, Any], reading: Reading
+def sets_from_roots(
+    maker: Any,
+    roots: Sequence[Path],
+    arguments: Mapping[str, Any],
+    progress: Progress,
+    searched: Sequence[Path] = (),
+    remedy: str = "",
 ) -> Made:
-    """Return the splits from a root that has them; from the first one after a download."""
-    parameters = _parameters(maker)
+    """Return the splits of torchvision's class from a root that has them; from the first one after a download.
+
+    ``searched`` are the places that an error names, ``remedy`` what else it asks people to put into the first root.
+
+    Raises:
+        DataError: the set is neither found nor downloaded.
+        RecipeError: the class does not take the arguments.
+    """
+    name, parameters = maker.__name__, _parameters(maker)
     unknown = [key for key in arguments if key not in parameters]
     if unknown or "root" in arguments or "download" in arguments:
         known = [key for key in parameters if key not in ("root", "download", "transform", "target_transform")]
         raise RecipeError(
-            f"arguments of torchvision's {class_name} may be {', '.join(known)}, but got {', '.join(arguments)}."
+            f"arguments of torchvision's {name} may be {', '.join(known)}, but got {', '.join(arguments)}."
         )
     reasons = []
     for root in roots:
@@ -84,18 +98,33 @@ def _from_roots(
         except (RuntimeError, OSError) as error:  # so torchvision says that files are missing or damaged
             reasons.append(f"{root}: {' '.join(str(error).split())}")
     if "download" not in parameters:
-        raise DataError(f"torchvision's {class_name} cannot be downloaded, and is in none of {'; '.join(reasons)}")
-    reading.progress.say(f"downloading {class_name} to {roots[0]}")
+        raise DataError(f"torchvision's {name} cannot be downloaded, and is in none of {'; '.join(reasons)}")
+    progress.say(f"downloading {name} to {roots[0]}")
     try:
         roots[0].mkdir(parents=True, exist_ok=True)
-        with socket_timeout():
+        with _socket_timeout():
             return _splits(maker, parameters, {**arguments, "root": str(roots[0]), "download": True})
-    except (RuntimeError, OSError, EOFError) as error:
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:  # URLError is an OSError
         reason = " ".join(str(error).split()) or type(error).__name__
+        is_packed = hasattr(maker, "base_folder") and hasattr(maker, "url")
+        files = (
+            f"the folder {maker.base_folder} from {maker.url}" if is_packed else "its files, as torchvision keeps them,"
+        )
         raise DataError(
-            f"torchvision's {class_name} is in none of {', '.join(map(str, roots))}, and it could not be downloaded "
-            f"({reason}). Put its files, as torchvision keeps them, into {roots[0]}."
+            f"torchvision's {name} is missing or damaged in each of {', '.join(map(str, searched or roots))}, and it "
+            f"could not be downloaded ({reason}). {remedy or f'Put {files} into {roots[0]}.'}"
         ) from error
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float = _DOWNLOAD_TIMEOUT_S) -> Iterator[None]:
+    """Limit the waiting time of sockets within the context: urllib has no limit, and torchvision offers no option."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _parameters(maker: Any) -> set[str]:

@@ -92,7 +92,7 @@ def _read(
             f"a CSV file of signals needs columns of numbers, but {path} has only {', '.join(table.names)}."
         )
     if "" in labels:
-        raise DataError(f"each row must have a label, but line {table.line(labels.index(''))} of {path} has none.")
+        raise DataError(f"each row must have a label, but line {table.lines[labels.index('')]} of {path} has none.")
     return table, labels, groups, places
 
 

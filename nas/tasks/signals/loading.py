@@ -11,7 +11,7 @@ from typing import Any
 from nas.errors import DataError, did_you_mean
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import SignalForm
-from nas.tasks.loading import Loading, check_texts, loads_task
+from nas.tasks.loading import Loading, check_texts, loads_task, path_of
 from nas.tasks.signals.array_file import read_arrays
 from nas.tasks.signals.csv_file import read_columns, read_rows
 from nas.tasks.signals.folder import read_folder
@@ -26,7 +26,6 @@ TONES = "tones"
 ENDINGS = (".csv", ".npz", ".npy", ".ts")
 _Rule = tuple[str, tuple[type, ...], int]
 """An option's rule in words, its types, and its least value."""
-_PREFIXES = ("folder:", "file:")
 
 
 @loads_task
@@ -170,18 +169,13 @@ def _series(path: Path, rate: int | None) -> tuple[list[Labelled], Kind]:
 
 def _path(text: str, here: Path) -> Path:
     """Return the path that a user writes, seen from the folder ``here``. Raises DataError if nothing is there."""
-    given = text
-    for prefix in _PREFIXES:
-        given = given.removeprefix(prefix)
-    if not given or "\0" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
-        raise DataError(f"signals need the path of a folder or a file in UTF-8, but got {text!r}.")
+    path = path_of(text, here)
     try:
-        path = here / Path(given).expanduser()
         if path.is_dir():
             return path.resolve()
         exists = path.is_file()
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"signals need the path of a folder or a file, but {given!r} is none: {error}") from error
+    except OSError as error:
+        raise DataError(f"signals need the path of a folder or a file, but {path} is none: {error}") from error
     if not exists:
         raise DataError(
             f"signals need the path of a folder or a file, or the name {TONES}, but there is no {path}. "

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError, RecipeError, did_you_mean
-from nas.tasks.loading import Loading, check_texts, loads_task
+from nas.tasks.loading import FILE, Loading, check_texts, loads_task, path_of
 from nas.tasks.tabular.columns import SCALINGS
 from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, read_table
 from nas.tasks.tabular.tabular import Tabular
 from nas.tasks.tabular.targets import KINDS
 
-FILE = "file:"
-"""A beginning of a name that gives the path of a file; a path alone works too."""
 NAMED = ("breast-cancer", "diabetes", "wine")
 """Tables that come with scikit-learn."""
 
@@ -101,17 +99,10 @@ def _named(name: str) -> tuple[Frame, str]:
 
 def _path(text: str, here: Path) -> Path:
     """Return the path of a file, seen from the folder ``here``. Raises DataError if the name is of no file."""
-    given = text.removeprefix(FILE)
-    if "\0" in given or any("\ud800" <= letter <= "\udfff" for letter in given):
-        raise DataError(f"a table needs a path in UTF-8 without zero bytes, but got {given!r}. Rename the file.")
-    endings = (*CSV_ENDINGS, *PARQUET_ENDINGS)
-    path = here / given
-    if not text.startswith(FILE) and not given.lower().endswith(endings) and not path.exists():
+    path, endings = path_of(text, here), (*CSV_ENDINGS, *PARQUET_ENDINGS)
+    if not text.startswith(FILE) and not path.name.lower().endswith(endings) and not path.exists():
         raise DataError(
             f"unknown table {text!r}: name a file that ends in one of {', '.join(endings)}, or a known set. "
             f"{did_you_mean(text, NAMED)}"
         )
-    try:
-        return here / Path(given).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"{given!r} begins with a user that does not exist here: {error}") from error
+    return path

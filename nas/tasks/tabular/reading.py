@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError, did_you_mean
+from nas.paths import why_no_file
+from nas.tasks.deployed.csv_file import delimiter_of, lines_of, opened_text
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.tabular import MISSING, delimiter_of, lines_of, opened_text
+from nas.tasks.deployed.tabular import MISSING
 
 Frame = Any
 """A pandas DataFrame: pandas has no types that mypy may follow here."""
@@ -28,10 +30,9 @@ def read_table(path: Path, as_text: Sequence[str] = ()) -> Frame:
     Raises:
         DataError: the file is missing, empty, too large, no table, or broken, with the line where it is.
     """
-    if path.is_dir():
-        raise DataError(f"a table is one file, but {path} is a folder. Name a CSV or Parquet file in it.")
-    if not path.is_file():
-        raise DataError(f"the file of a table must exist, but there is no {path}.")
+    reason = why_no_file(path)
+    if reason is not None:
+        raise DataError(f"a table must be a CSV or Parquet file, but {path} {reason}.")
     lowered = path.name.lower()
     if lowered.endswith(PARQUET_ENDINGS):
         frame = _read_parquet(path)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from nas.errors import DataError
 from nas.tasks.deployed.texts import BYTES, TextPreparation
-from nas.tasks.loading import Loading, loads_task
+from nas.tasks.loading import Loading, data_root, loads_task, path_of
 from nas.tasks.texts.sources import ENDINGS, TITLES, Sources, python_files, sources_of, text_files
 from nas.tasks.texts.texts import Texts
 from nas.tasks.texts.token_file import TokenFile, token_file
@@ -21,7 +19,6 @@ PYTHON_BYTES = 2_000_000
 VALIDATION_SHARE = 0.1
 MOST_CONTEXT = 8192
 MOST_VOCABULARY = 32_768
-_PREFIXES = ("folder:", "file:")
 
 
 @loads_task
@@ -58,8 +55,8 @@ def load_text(
     if most_bytes is not None:
         _whole("most_bytes", most_bytes, 1, 10**15)
     sources = _sources(data, loading, preparation.endings, most_bytes)
-    cache = _folder(root) / "tokens"
-    found = token_file(sources, preparation, size, loading.folder / cache, loading.progress)
+    cache = data_root(root, loading.folder) / "tokens"
+    found = token_file(sources, preparation, size, cache, loading.progress)
     _check_sizes(found, sources, preparation)
     used = sum(part.size for parts in sources.parts.values() for part in parts)
     facts = {"files": sources.files, "bytes of text": used}
@@ -70,34 +67,13 @@ def load_text(
 
 def _sources(data: str, loading: Loading, endings: tuple[str, ...], most_bytes: int | None) -> Sources:
     share = VALIDATION_SHARE if loading.validation_share is None else loading.validation_share
-    given = next((data.removeprefix(each) for each in _PREFIXES if data.startswith(each)), data)
     if data in ("", PYTHON):
         title, (folder, files) = PYTHON, python_files()
         most_bytes = PYTHON_BYTES if most_bytes is None else most_bytes
     else:
-        if not given or "\0" in given:
-            raise DataError(f"a text needs the path of a file or a folder, but got {data!r}.")
-        try:
-            folder = loading.folder / Path(given).expanduser()
-        except RuntimeError as error:
-            raise DataError(
-                f"a text needs a path, but {given!r} begins with a user that does not exist here."
-            ) from error
-        title, files = data, text_files(folder, endings)
+        title, folder = data, path_of(data, loading.folder)
+        files = text_files(folder, endings)
     return sources_of(title, folder, files, validation_share=share, most_bytes=most_bytes, seed=loading.seed)
-
-
-def _folder(root: object) -> Path:
-    """Return the folder of data. Raises DataError if ``data.root`` is none."""
-    given = root or os.environ.get("NAS_DATA") or os.fspath(Path.home() / ".cache" / "nas" / "data")
-    if not isinstance(given, str) or "\0" in given:
-        raise DataError(f"data.root must be the path of a folder, but got {given!r}.")
-    try:
-        return Path(given).expanduser()
-    except RuntimeError as error:
-        raise DataError(
-            f"data.root must be a path, but {given!r} begins with a user that does not exist here."
-        ) from error
 
 
 def _check_sizes(found: TokenFile, sources: Sources, preparation: TextPreparation) -> None:
