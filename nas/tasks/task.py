@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from nas.errors import DataError
 from nas.space.signature import Signature
 from nas.storage.journal_rows import WORDS
 from nas.tasks.baseline import Baseline
-from nas.tasks.batches import Examples, IntArray, Items, Joined, Part, Tensors, items_at, targets_of
+from nas.tasks.batches import Examples, Items, Joined, Tensors, items_at
 from nas.tasks.criteria import Criterion
 from nas.tasks.deployed.inputs import Arrays, Named
+from nas.tasks.splitting import share_of
 from nas.values.error_words import ErrorWords
 
 FINGERPRINTED = 64
@@ -225,29 +225,6 @@ class Task(abc.ABC):
         if self.preparation is None:
             return tuple(each.numpy() for each in self.inputs_of(raw))
         return self.preparation.prepared(tuple(each.numpy() for each in raw))
-
-
-def share_of(examples: Examples, share: float, seed: int = 0) -> Examples:
-    """Return a share of each class, or of all items where classes are unknown, in the original order.
-
-    At least one item of each class is kept. With the same seed, a larger share contains every smaller one. Raises
-    ValueError unless 0 < share <= 1.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be above 0 and at most 1, but got {share}.")
-    if share == 1:
-        return examples
-    rng = np.random.default_rng(seed)
-    known = targets_of(examples)
-    has_classes = known is not None and known.ndim == 1 and known.dtype.kind in "iu"
-    classes = shuffled_classes(known, rng) if known is not None and has_classes else [rng.permutation(len(examples))]
-    chosen = np.concatenate([members[: max(1, int(share * len(members) + 0.5))] for members in classes])
-    return Part(examples, np.sort(chosen))
-
-
-def shuffled_classes(labels: npt.NDArray[Any], rng: np.random.Generator) -> list[IntArray]:
-    """Return the places of each label's items, in random order."""
-    return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
 
 
 def _fingerprint(task: Task) -> str:

@@ -110,7 +110,7 @@ if sys.platform == "linux":
         ),
         "a cache that cannot be written": BadInput(
             ("search", "--task", "text", "--data", "a.txt", "--set", "data.root=/proc/nothing"),
-            ("the tokens of a.txt cannot be kept", "Their folder is data.root"),
+            ("the tokens of a.txt take up to", "they cannot be kept in", "Their folder is data.root"),
             text,
         ),
     }

@@ -190,7 +190,7 @@ def test_a_bundle_names_the_labels(tmp_path: Path, names: list[str], capsys: pyt
 
 
 MISTAKES = {
-    "no rows": ("path,label", [], "must have rows, but .* has none"),
+    "no rows": ("path,label", [], "must have columns and rows, but .* has 2 and 0"),
     "another column": ("file,label", ["photos/0.png,a"], "the column 'path', but .* has file, label"),
     "no label": ("path,label", ["photos/0.png,a", "photos/1.png,"], "in row 2 of .* the column 'label' is empty"),
     "no path": ("path,label", ["photos/0.png,a", ",b"], "in row 2 of .* the column 'path' is empty"),
@@ -199,7 +199,7 @@ MISTAKES = {
     "split": ("path,label,split", ["photos/0.png,a,big", "photos/1.png,b,test"], "but row 1 .* has 'big'. To leave"),
     "no train": ("path,label,split", ["photos/0.png,a,val", "photos/1.png,b,val"], "says train nowhere"),
     "identities": ("path,label", [f"photos/{n}.png,id{n}" for n in range(300)], "300 of 300 labels differ"),
-    "a torn row": ("path,label", ["photos/0.png,a,b,c"], "cannot be read as a table"),
+    "a torn row": ("path,label", ["photos/0.png,a,b,c"], "line 2: a row must have 2 cells, but it has 4"),
     "a NUL": ("path,label", ["a\0b.png,a", "photos/1.png,b"] * 1, "at most 5% .* 1 of 2|must be|none is there|broken"),
 }
 

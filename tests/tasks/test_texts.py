@@ -7,7 +7,6 @@ import os
 import pickle
 import random
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 
 from nas.errors import DataError
 from nas.progress import NullProgress
+from nas.storage.file_lock import take
 from nas.tasks.batches import in_order, items_at
 from nas.tasks.deployed.texts import IGNORED, TextPreparation, joined, pieces, windows
 from nas.tasks.loading import Loading
@@ -172,7 +172,7 @@ def test_a_task_outlives_its_file(file: Path) -> None:
 
 def test_tokens_that_nobody_used_for_long_are_removed(file: Path) -> None:
     folder = loaded(file).tokens.folder
-    os.utime(folder, (0, 0))
+    os.utime(folder / token_file.ABOUT, (0, 0))
     other = file.with_name("other.txt")
     shutil.copy(file, other)
     loaded(other)
@@ -182,12 +182,12 @@ def test_tokens_that_nobody_used_for_long_are_removed(file: Path) -> None:
 def test_tokens_that_a_killed_process_left_are_removed(file: Path) -> None:
     """Unless another process may still be writing them."""
     cache = loaded(file).tokens.folder.parent
-    for name, seconds in (("left", 2 * 86400), ("new", 60)):
-        (cache / f".writing-{name}").mkdir()
-        (cache / f".writing-{name}" / token_file.TOKENS).touch()
-        os.utime(cache / f".writing-{name}", (time.time() - seconds,) * 2)
-    loaded(file)
-    assert [path.name for path in cache.glob(".writing-*")] == [".writing-new"]
+    for name in ("left", "new"):
+        (cache / f".making-{name}").mkdir()
+        (cache / f".making-{name}" / token_file.TOKENS).touch()
+    with take(cache / "new.lock"):
+        loaded(file)
+    assert [path.name for path in cache.glob(".making-*")] == [".making-new"]
 
 
 def test_tokens_that_are_damaged_or_gone_are_told(file: Path) -> None:
@@ -334,8 +334,10 @@ def test_wrong_options_are_refused(file: Path) -> None:
 
 def test_a_full_disk_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    assert "0.00 GB are free. Use a part of the text" in refused(file)
-    assert not list(Path(f"{file.parent}-cache", "tokens").iterdir())
+    words = refused(file)
+    assert "the disk has room for 0 MiB" in words
+    assert "use a part of the text, such as data.most_bytes" in words
+    assert not [path for path in Path(f"{file.parent}-cache", "tokens").iterdir() if path.is_dir()]
 
 
 def test_training_and_bundles_get_the_same_tokens(folder: Path) -> None:

@@ -28,7 +28,8 @@ from nas.tasks.images.decoded.stored_images import StoredImages
 from nas.tasks.images.picture_noise import PICTURE_CORRUPTIONS, corrupted_pictures
 from nas.tasks.images.random_augmentation import randomly_augmented
 from nas.tasks.images.resizing import Originals, PictureWishes
-from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits
+from nas.tasks.images.splits import SomeLabels, Split, complete_splits
+from nas.tasks.splitting import TEST_SHARE
 from nas.tasks.task import Task
 
 Float32Array = npt.NDArray[np.float32]

@@ -16,7 +16,8 @@ from nas.tasks.class_folders import SPLIT_NAMES
 from nas.tasks.images.decoded.decoding import Decoded, Source, decoded, reasons
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import Originals
-from nas.tasks.images.splits import TEST_SHARE, SomeLabels, Split, complete_splits, usual_shift
+from nas.tasks.images.splits import SomeLabels, Split, complete_splits, usual_shift
+from nas.tasks.splitting import TEST_SHARE
 
 
 @final

@@ -14,10 +14,10 @@ from nas.tasks.images.image_table import TABLES, Columns, load_table
 from nas.tasks.images.images import Images
 from nas.tasks.images.labelled import Reading
 from nas.tasks.images.named_data import load_named
-from nas.tasks.images.splits import check_share
 from nas.tasks.images.torchvision_data import load_torchvision
 from nas.tasks.images.well_known import DATA_SETS
 from nas.tasks.loading import FOLDER, Loading, data_root, loads_task, path_of
+from nas.tasks.splitting import check_share
 from nas.tasks.usual_space import other_task
 
 DEFAULT_COLUMNS = Columns()

@@ -19,8 +19,9 @@ from nas.progress import Progress
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.images import Images
 from nas.tasks.images.resizing import LARGEST_BYTES, Originals, resized
-from nas.tasks.images.splits import TEST_SHARE, Split, complete_splits, usual_shift
+from nas.tasks.images.splits import Split, complete_splits, usual_shift
 from nas.tasks.images.torchvision_data import sets_from_roots
+from nas.tasks.splitting import TEST_SHARE
 
 _Parts = tuple[Split, Split | None, tuple[str, ...]]
 

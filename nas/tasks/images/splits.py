@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,8 @@ import torch
 from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.images.arrays import LabelArray
 from nas.tasks.images.decoded.stored_images import SomeImages, StoredImages
-from nas.tasks.task import shuffled_classes
+from nas.tasks.splitting import TEST_SEED, check_share, shuffled_classes, taken_of_each
 
-TEST_SHARE = 0.2  # of each class, if there are no test images
-
-_TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 SomeLabels = LabelArray | npt.NDArray[np.float32]
 """A class for each image, or 0 and 1 for each image and label."""
 
@@ -96,7 +92,7 @@ def complete_splits(
     """Return the three splits. Missing ones are taken from ``train``, the test split first."""
     if test is None:
         check_share(test_share, "test_share")
-        train, test = _carve(train, test_share, _TEST_SEED, "test")
+        train, test = _carve(train, test_share, TEST_SEED, "test")
     if validation is None:
         check_share(validation_share, "validation_share")
         train, validation = _carve(train, validation_share, seed, "validation")
@@ -105,24 +101,10 @@ def complete_splits(
 
 def _carve(split: Split, share: float, seed: int, title: str) -> tuple[Split, Split]:
     """Return the remaining images, and ``share`` of each class: at least one image, but never the last one."""
-    rng = np.random.default_rng(seed)
-    taken = np.concatenate(
-        [
-            members[: min(len(members) - 1, max(1, math.floor(share * len(members) + 0.5)))]
-            for members in shuffled_classes(split.strata, rng)
-        ]
-    )
+    taken = taken_of_each(split.strata, share, seed)
     if not len(taken):
         raise ValueError(f"a {title} split needs a class with at least two images, but no class has more than one.")
-    mask = np.zeros(len(split), dtype=np.bool_)
-    mask[taken] = True
-    return split.take(np.flatnonzero(~mask)), split.take(np.flatnonzero(mask))
-
-
-def check_share(share: float, title: str) -> None:
-    """Raise ValueError unless the share, called ``title``, lies between 0 and 1."""
-    if not 0 < share < 1:
-        raise ValueError(f"{title} must lie between 0 and 1, but got {share}.")
+    return split.take(np.setdiff1d(np.arange(len(split)), taken)), split.take(np.sort(taken))
 
 
 def usual_shift(split: Split) -> int:

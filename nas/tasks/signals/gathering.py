@@ -17,7 +17,8 @@ from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import SignalForm, cut
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, paired, with_features
 from nas.tasks.signals.targets import Kind, targets_from
-from nas.tasks.signals.windows import TEST_SHARE, VALIDATION_SHARE, Given, Windows, numbered
+from nas.tasks.signals.windows import VALIDATION_SHARE, Given, Windows, numbered
+from nas.tasks.splitting import TEST_SHARE
 
 FEWEST_RECORDINGS = 5
 """A class with fewer recordings is cut into blocks of time, so that each split gets some."""

@@ -22,7 +22,8 @@ from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
 from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.signals.signal_noise import SIGNAL_CORRUPTIONS, corrupted_signals
 from nas.tasks.signals.targets import Kind, targets_from
-from nas.tasks.signals.windows import TEST_SHARE, VALIDATION_SHARE, Given, Windows, divide, numbered
+from nas.tasks.signals.windows import VALIDATION_SHARE, Given, Windows, divide, numbered
+from nas.tasks.splitting import TEST_SHARE
 from nas.tasks.task import Task
 
 FEATURES = ("raw", "log-mel")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +12,9 @@ import torch
 
 from nas.tasks.batches import IntArray, Items, Places
 from nas.tasks.deployed.recordings import Float32Array
+from nas.tasks.splitting import TEST_SEED, check_share, taken_of_each
 
-TEST_SHARE = VALIDATION_SHARE = 0.2
-TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
+VALIDATION_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,9 +76,8 @@ def divide(
     Raises:
         ValueError: there are too few groups, or a share is outside (0, 1).
     """
-    for title, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if not 0 < share < 1:
-            raise ValueError(f"{title} must lie between 0 and 1, but got {share}.")
+    check_share(validation_share, "validation_share")
+    check_share(test_share, "test_share")
     if test is None:
         train, test = _carved(train, test_share, TEST_SEED, "test")
     if validation is None:
@@ -88,13 +86,9 @@ def divide(
 
 
 def _carved(given: Given, share: float, seed: int, title: str) -> tuple[Given, Windows]:
-    rng = np.random.default_rng(seed)
-    class_of = classes_of_groups(given.windows.targets, given.groups)
-    taken: list[int] = []
-    for label in sorted(set(class_of.values())):
-        members = rng.permutation([group for group, found in class_of.items() if found == label])
-        taken += members[: min(len(members) - 1, max(1, math.floor(share * len(members) + 0.5)))].tolist()
-    if not taken:
+    names, classes = classes_of_groups(given.windows.targets, given.groups)
+    taken = names[taken_of_each(classes, share, seed)]
+    if not len(taken):
         raise ValueError(
             f"a {title} split needs a class with at least two recordings, because windows of one recording are never "
             "in two splits, but no class has more than one. Give more recordings, or a split of your own."
@@ -109,14 +103,14 @@ def _shared(groups: IntArray) -> IntArray | None:
     return groups if len(np.unique(groups)) < len(groups) else None
 
 
-def classes_of_groups(targets: npt.NDArray[Any], groups: IntArray) -> dict[int, int]:
-    """Return the commonest class of each group's windows; 0 for all if targets are values."""
-    if targets.ndim == 2:
-        return dict.fromkeys(np.unique(groups).tolist(), 0)
+def classes_of_groups(targets: npt.NDArray[Any], groups: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the different groups, and the commonest class of each one's windows; 0 for all if targets are values."""
     order = np.argsort(groups, kind="stable")
     names, starts = np.unique(groups[order], return_index=True)
+    if targets.ndim == 2:
+        return names, np.zeros_like(names)
     parts = np.split(targets[order], starts[1:])
-    return {int(name): int(np.bincount(part).argmax()) for name, part in zip(names, parts, strict=True)}
+    return names, np.array([np.bincount(part).argmax() for part in parts])
 
 
 def numbered(groups: Sequence[Any] | npt.NDArray[Any], count: int) -> IntArray:

@@ -8,8 +8,8 @@ import numpy as np
 
 from nas.errors import DataError
 from nas.tasks.batches import IntArray
+from nas.tasks.splitting import taken_of_each
 from nas.tasks.tabular.targets import Target
-from nas.tasks.task import shuffled_classes
 
 BINS = 10
 """Values are split like classes: a share of each of so many ranges with equally many rows."""
@@ -30,10 +30,7 @@ def split_rows(
     if groups is not None:
         taken = _groups_taken(labels, groups[rows], share, seed, title)
     else:
-        parts = []
-        for members in shuffled_classes(labels, np.random.default_rng(seed)):
-            parts.append(members[: min(len(members) - 1, max(1, int(share * len(members) + 0.5)))])
-        taken = np.concatenate(parts)
+        taken = taken_of_each(labels, share, seed)
     mask = np.zeros(len(rows), dtype=np.bool_)
     mask[taken] = True
     if mask.all() or not mask.any():

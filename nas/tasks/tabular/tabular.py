@@ -20,6 +20,7 @@ from nas.tasks.batches import IntArray, Items, Places, Tensors, items_at
 from nas.tasks.criteria import Classification, Criterion, Regression
 from nas.tasks.deployed.inputs import Array, Arrays
 from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
+from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share
 from nas.tasks.tabular import boosting
 from nas.tasks.tabular.cell_noise import MISSING, NOISE, corrupted_rows
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
@@ -35,8 +36,6 @@ from nas.tasks.tabular.suspicions import (
 from nas.tasks.tabular.targets import KINDS, Kind, Target, target_of
 from nas.tasks.task import Task
 
-TEST_SHARE = 0.2
-_TEST_SEED = 0  # fixed, so that test errors of runs with different seeds can be compared
 SMALL_ROWS = 5000
 """Tables with fewer rows give a fifth of them to validation, others a tenth."""
 STEPS, LEAST_EPOCHS, MOST_EPOCHS = 1200, 8, 60
@@ -272,8 +271,8 @@ def _check_options(kind: str, scaling: str, validation_share: float | None, test
         if value not in known:
             raise ValueError(f"{title} must be one of {', '.join(known)}, but got {value!r}.")
     for title, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if share is not None and not 0 < share < 1:
-            raise ValueError(f"{title} must lie between 0 and 1, but got {share}.")
+        if share is not None:
+            check_share(share, title)
 
 
 @dataclass(frozen=True)
@@ -322,7 +321,7 @@ class _Table:
         """Return the training, validation and test rows."""
         rows = np.arange(len(self.target.values))
         if self.fixed_test is None:
-            rest, test = split_rows(self.target, rows, test_share, _TEST_SEED, "test", self.groups)
+            rest, test = split_rows(self.target, rows, test_share, TEST_SEED, "test", self.groups)
         else:
             rest, test = rows[: -self.fixed_test], rows[-self.fixed_test :]
         train, validation = split_rows(self.target, rest, validation_share, seed, "validation", self.groups)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +15,7 @@ import numpy.typing as npt
 
 from nas.errors import DataError
 from nas.progress import Progress
+from nas.storage.made_folders import MadeFolders
 from nas.tasks.deployed.inputs import Array
 from nas.tasks.deployed.texts import TextPreparation, chunks
 from nas.tasks.texts.byte_pairs import learned_merges
@@ -27,11 +23,6 @@ from nas.tasks.texts.sources import TITLES, Sources, TextPart, Title
 
 VERSION = 1
 ABOUT, TOKENS = "about.json", "tokens.bin"
-OLD_S = 7 * 86400
-"""Tokens that no search has used for so long are removed."""
-ABANDONED_S = 86400
-"""What was being written for so long was left by a killed process, and is removed too."""
-_WRITING = ".writing-"
 
 
 @dataclass(frozen=True)
@@ -92,25 +83,23 @@ def token_file(
     Raises:
         DataError: a file can no longer be read, or the tokens cannot be written.
     """
+    size = sum(part.size for parts in sources.parts.values() for part in parts) * (1 if vocabulary <= 256 else 2)
     try:
         stamp = [VERSION, vocabulary, sources.stamp()]
         key = hashlib.sha256(json.dumps(stamp).encode("utf-8", "surrogatepass")).hexdigest()[:24]
-        folder = cache / key
-        if not (folder / ABOUT).is_file():
-            _write(sources, preparation, vocabulary, folder, progress)
-        with contextlib.suppress(OSError):  # tokens that others share may be read-only
-            os.utime(folder)
-        _remove_old(cache)
+        folder = MadeFolders(cache, ABOUT).folder(
+            key, size, lambda aside: _write(sources, preparation, vocabulary, aside, progress)
+        )
         return _read(folder)
     except (ValueError, KeyError) as error:
         raise DataError(
-            f"the tokens in {folder} are damaged ({error}). Remove that folder: they are made anew."
+            f"the tokens in {cache / key} are damaged ({error}). Remove that folder: they are made anew."
         ) from error
     except OSError as error:
-        where = error.filename or cache
         raise DataError(
-            f"the tokens of {sources.title} cannot be kept: {where}: {error.strerror}. "
-            "Their folder is data.root, or the environment variable NAS_DATA."
+            f"the tokens of {sources.title} take up to {size / 1e9:.2f} GB, but they cannot be kept in "
+            f"{error.filename or cache}: {error.strerror or error}. Their folder is data.root, or the environment "
+            "variable NAS_DATA. Or use a part of the text, such as data.most_bytes=100000000."
         ) from error
 
 
@@ -132,31 +121,13 @@ def _read(folder: Path) -> TokenFile:
 
 
 def _write(sources: Sources, preparation: TextPreparation, vocabulary: int, folder: Path, progress: Progress) -> None:
-    """Write the tokens into a folder beside, and rename it. Another process may be doing the same."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    size = sum(part.size for parts in sources.parts.values() for part in parts) * (1 if vocabulary <= 256 else 2)
-    free = shutil.disk_usage(folder.parent).free
-    if size > free:
-        raise DataError(
-            f"the tokens of {sources.title} take up to {size / 1e9:.2f} GB in {folder.parent}, "
-            f"where {free / 1e9:.2f} GB are free. Use a part of the text, such as data.most_bytes=100000000, "
-            "or another folder: data.root."
-        )
-    aside = Path(tempfile.mkdtemp(prefix=_WRITING, dir=folder.parent))
-    try:
-        if vocabulary > preparation.vocabulary:
-            training = (chunk for part in sources.parts["train"] for chunk in chunks(part.path, part.start, part.stop))
-            merges = learned_merges(training, vocabulary - preparation.vocabulary, progress)
-            preparation = TextPreparation(preparation.context, merges, preparation.endings)
-        about = _write_tokens(sources, preparation, aside / TOKENS, progress)
-        (aside / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-        try:
-            os.replace(aside, folder)
-        except OSError:
-            if not (folder / ABOUT).is_file():  # otherwise another process was faster
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    """Write the tokens, and what is known of them, into a folder."""
+    if vocabulary > preparation.vocabulary:
+        training = (chunk for part in sources.parts["train"] for chunk in chunks(part.path, part.start, part.stop))
+        merges = learned_merges(training, vocabulary - preparation.vocabulary, progress)
+        preparation = TextPreparation(preparation.context, merges, preparation.endings)
+    about = _write_tokens(sources, preparation, folder / TOKENS, progress)
+    (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
 def _write_tokens(sources: Sources, preparation: TextPreparation, path: Path, progress: Progress) -> dict[str, Any]:
@@ -223,13 +194,3 @@ class _Content:
     @property
     def digest(self) -> bytes:
         return self._hash.digest()
-
-
-def _remove_old(cache: Path) -> None:
-    """Remove tokens that were not used for long, and what killed processes left. What another one has open stays."""
-    for folder in cache.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # another process was faster
-            age = time.time() - folder.stat().st_mtime
-            is_left = folder.name.startswith(_WRITING) and age > ABANDONED_S
-            if is_left or (age > OLD_S and (folder / ABOUT).is_file()):
-                shutil.rmtree(folder, ignore_errors=True)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
 import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, final
 
 from nas.errors import CandidateError, DataError
-from nas.storage.file_lock import HeldElsewhereError, take, waiting_for
+from nas.storage.made_folders import MadeFolders
 from nas.tasks.task import Task
 
 FOLDER = "shipped"
 """The folder in the home of a machine for files that came from another one."""
 PART_BYTES = 16 * 2**20
 """Files are sent in parts of this size."""
-SPARE_BYTES = 2**28
-"""The part of the disk that is left free."""
-OLD_S = 7 * 86400
-"""Files that no search has used for so long are removed."""
-_DONE, _MAKING, _LOCK = ".whole", ".making-", ".lock"
+_DONE = ".whole"
 
 
 class ShippedFile(NamedTuple):
@@ -113,14 +106,19 @@ def stored(parcel: Parcel, part: Callable[[ShippedFile, int], bytes], home: Path
         CandidateError: of kind data; this machine cannot store them.
     """
     place = home / FOLDER
-    folder = place / parcel.key
+    numbers = {root: number for number, root in enumerate(parcel.roots)}
+
+    def fetch(folder: Path) -> None:
+        for file in parcel.files:
+            path = place_of(folder, numbers[file.root], file.root) / file.below
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as stream:
+                for start in range(0, file.size, PART_BYTES):
+                    stream.write(part(file, start))
+            os.utime(path, ns=(file.changed_ns, file.changed_ns))
+
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with waiting_for(place / f"{parcel.key}{_LOCK}"):
-            if not (folder / _DONE).is_file():
-                _fetch(parcel, part, folder)
-            os.utime(folder / _DONE)
-        _remove_old(place)
+        return MadeFolders(place, _DONE).folder(parcel.key, parcel.size, fetch)
     except OSError as error:
         raise CandidateError(
             "data",
@@ -128,7 +126,6 @@ def stored(parcel: Parcel, part: Callable[[ShippedFile, int], bytes], home: Path
             f"{socket.gethostname()} cannot in {place}: {error.strerror or error}. Free some space there, set NAS_HOME "
             "where its Ray is started, or let it read the data at the same path.",
         ) from error
-    return folder
 
 
 def place_of(folder: Path, number: int, root: str) -> Path:
@@ -143,41 +140,3 @@ def _files_below(root: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(root):
         folders.sort()
         yield from (Path(parent, name) for name in sorted(names))
-
-
-def _fetch(parcel: Parcel, part: Callable[[ShippedFile, int], bytes], folder: Path) -> None:
-    """Fetch all files into a folder beside, and rename it: a killed process leaves no half of one."""
-    making = folder.with_name(f"{_MAKING}{folder.name}")
-    shutil.rmtree(making, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    free = shutil.disk_usage(folder.parent).free - SPARE_BYTES
-    if parcel.size > free:
-        raise OSError(f"the disk has room for {max(0, free) / 2**20:,.0f} MiB")
-    numbers = {root: number for number, root in enumerate(parcel.roots)}
-    try:
-        for file in parcel.files:
-            path = place_of(making, numbers[file.root], file.root) / file.below
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as stream:
-                for start in range(0, file.size, PART_BYTES):
-                    stream.write(part(file, start))
-            os.utime(path, ns=(file.changed_ns, file.changed_ns))
-        making.mkdir(parents=True, exist_ok=True)
-        (making / _DONE).touch()
-        os.replace(making, folder)
-    except BaseException:
-        shutil.rmtree(making, ignore_errors=True)
-        raise
-
-
-def _remove_old(place: Path) -> None:
-    """Remove what no search has used for long, and what killed processes left. Who has opened a file keeps it."""
-    for making in place.glob(f"{_MAKING}*"):
-        lock = making.with_name(f"{making.name.removeprefix(_MAKING)}{_LOCK}")
-        with contextlib.suppress(HeldElsewhereError), take(lock):
-            shutil.rmtree(making, ignore_errors=True)
-    for done in place.glob(f"[!.]*/{_DONE}"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - done.stat().st_mtime > OLD_S:
-                done.unlink()
-                shutil.rmtree(done.parent, ignore_errors=True)
