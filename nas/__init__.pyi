@@ -151,7 +151,6 @@ from nas.storage.journal_rows import Fit as Fit
 from nas.tables.row_space import RowSpace as RowSpace
 from nas.tables.table import Table as Table, read_table as read_table
 from nas.tables.table_prior import TablePrior as TablePrior
-from nas.tasks.baseline import Baseline as Baseline
 from nas.tasks.batches import Items as Items, items_at as items_at
 from nas.tasks.criteria import Classification as Classification, Criterion as Criterion, Regression as Regression
 from nas.tasks.data_sets import DataSetTask as DataSetTask
@@ -161,7 +160,7 @@ from nas.tasks.images.loading import load_data as load_data
 from nas.tasks.images.splits import Split as Split
 from nas.tasks.signals.signals import Signals as Signals
 from nas.tasks.tabular.tabular import Tabular as Tabular
-from nas.tasks.task import Preparation as Preparation, Task as Task
+from nas.tasks.task import Baseline as Baseline, Preparation as Preparation, Task as Task
 from nas.training.early_stopping import (
     EarlyStopping as EarlyStopping,
     RungTrust as RungTrust,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +54,20 @@ def check_texts(**options: object) -> None:
         if not isinstance(value, str):
             quoted = f"--set 'data.{name}=\"{value}\"'"
             raise RecipeError(f"data.{name} must be text, but got {value!r}. Write it in quotes: {quoted}.")
+
+
+def check_among(name: str, value: object, known: Sequence[str]) -> None:
+    """Check that an option has one of its values. Raises RecipeError."""
+    if value not in known:
+        raise RecipeError(f"data.{name} must be one of {', '.join(known)}, but got {value!r}.")
+
+
+def names_of(name: str, given: object) -> list[str]:
+    """Return the names that an option gives: none, one, or a list. Raises RecipeError for anything else."""
+    found = [] if given is None else [given] if isinstance(given, str) else given
+    if not isinstance(found, list | tuple) or not all(isinstance(each, str) for each in found):
+        raise RecipeError(f"data.{name} must be a list of names of columns, but got {given!r}.")
+    return list(found)
 
 
 def path_of(text: str, here: Path) -> Path:

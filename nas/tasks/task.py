@@ -5,10 +5,10 @@ from __future__ import annotations
 import abc
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, final
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ import torch
 from nas.errors import DataError
 from nas.space.signature import Signature
 from nas.storage.journal_rows import WORDS
-from nas.tasks.baseline import Baseline
 from nas.tasks.batches import Examples, Items, Joined, Tensors, items_at
 from nas.tasks.criteria import Criterion
 from nas.tasks.deployed.inputs import Arrays, Named
@@ -49,6 +48,23 @@ class Preparation(Protocol):
     def prepared(self, raw: Arrays) -> Arrays:
         """Return raw items as the model's inputs: the same numbers, bit for bit, as in training."""
         ...
+
+
+@final
+@dataclass(frozen=True)
+class Baseline:
+    """A well-known model that a search should beat.
+
+    Attributes:
+        name: its name, for people.
+        in_words: how it is fitted, in a few words.
+        fit: fits it to the training and validation items, and returns it as an ONNX file for a number of items in a
+            batch. The file takes the inputs of the task's models, by the same names, and gives the same output.
+    """
+
+    name: str
+    in_words: str
+    fit: Callable[[int], bytes] = field(repr=False)
 
 
 class Task(abc.ABC):

@@ -22,9 +22,9 @@ from nas.searching.winners.bundles import recordable
 from nas.space.architecture import Architecture, Choice
 from nas.storage.journal import read_rows
 from nas.storage.journal_rows import BaselineTested
-from nas.tasks.baseline import Baseline
 from nas.tasks.scores import Score
 from nas.tasks.tabular.tabular import Tabular
+from nas.tasks.task import Baseline
 from nas.values.metric import LARGEST_VALUE
 
 NAME = "HistGradientBoosting"

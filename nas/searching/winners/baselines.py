@@ -21,9 +21,9 @@ from nas.searching.winners.bundles import TESTED_TOGETHER, recordable
 from nas.searching.winners.final_measurements import ENERGY, FINAL_METRICS
 from nas.storage.journal import write_aside
 from nas.storage.journal_rows import BaselineTested
-from nas.tasks.baseline import Baseline
 from nas.tasks.batches import in_order
 from nas.tasks.scores import scores_of
+from nas.tasks.task import Baseline
 from nas.values.measurement import Measurement
 
 BASELINES = "baselines"

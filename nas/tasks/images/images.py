@@ -25,8 +25,7 @@ from nas.tasks.doubts import contradiction_warnings, copy_warnings, imbalance_wa
 from nas.tasks.images.arrays import checked_images, checked_label_matrix, checked_labels
 from nas.tasks.images.decoded.pixel_statistics import checksum_of, digests_of, moments_of
 from nas.tasks.images.decoded.stored_images import StoredImages
-from nas.tasks.images.picture_noise import PICTURE_CORRUPTIONS, corrupted_pictures
-from nas.tasks.images.random_augmentation import randomly_augmented
+from nas.tasks.images.picture_changes import PICTURE_CORRUPTIONS, corrupted_pictures, randomly_augmented
 from nas.tasks.images.resizing import Originals, PictureWishes
 from nas.tasks.images.splits import SomeLabels, Split, complete_splits
 from nas.tasks.splitting import TEST_SHARE

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nas.errors import DataError, RecipeError, did_you_mean
 from nas.progress import NullProgress, Progress
-from nas.tasks.images.image_folder import load_folder
+from nas.tasks.class_folders import class_folders, shown
+from nas.tasks.deployed.pictures import ENDINGS
+from nas.tasks.images.decoded.picture_files import PictureFiles
 from nas.tasks.images.image_table import TABLES, Columns, load_table
 from nas.tasks.images.images import Images
-from nas.tasks.images.labelled import Reading
+from nas.tasks.images.labelled import LabelledPictures, Reading
 from nas.tasks.images.named_data import load_named
 from nas.tasks.images.torchvision_data import load_torchvision
 from nas.tasks.images.well_known import DATA_SETS
@@ -23,6 +27,8 @@ from nas.tasks.usual_space import other_task
 DEFAULT_COLUMNS = Columns()
 TORCHVISION = "torchvision:"
 """The beginning of a name that ends in a class of ``torchvision.datasets``."""
+_NO_PICTURES = {"", ".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".yml", ".html", ".ini", ".db", ".pdf", ".py"}
+"""Endings of files that nobody expects to be pictures."""
 
 
 @loads_task
@@ -115,7 +121,7 @@ def load_data(
     if is_table:
         return load_table(name, path_of(name, here), columns, reading)
     if name.startswith(FOLDER):
-        return load_folder(name, path_of(name, here), reading)
+        return _load_folder(name, path_of(name, here), reading)
     roots = tuple(dict.fromkeys((data_root(root, here), here / "data")))  # without duplicates, in this order
     if name.startswith(TORCHVISION):
         return load_torchvision(name, name.removeprefix(TORCHVISION), roots, arguments or {}, reading)
@@ -137,3 +143,21 @@ def _meant(name: str, here: Path) -> str:
     if "/" in name or os.sep in name:
         return f"There is no folder {path} either. Images of your own are named by {FOLDER}PATH."
     return did_you_mean(name, (*DATA_SETS, f"{FOLDER}PATH", f"{TORCHVISION}NAME"))
+
+
+def _load_folder(name: str, path: Path, reading: Reading) -> Images:
+    """Return the images below ``path`` as a data set called ``name``."""
+    found = class_folders(path, "an image", "images", ENDINGS)
+    source = PictureFiles.of(found.root, [each.path for each in found.files])
+    labels, splits = np.array([each.label for each in found.files]), np.array([each.split for each in found.files])
+    notes = _skipped_notes(found.skipped)
+    return LabelledPictures(name, source, labels, splits, found.classes, notes).task(reading)
+
+
+def _skipped_notes(skipped: Mapping[str, int]) -> list[str]:
+    """Return a sentence about files that may be pictures of a format that is not read."""
+    strange = {ending: count for ending, count in skipped.items() if ending not in _NO_PICTURES}
+    if not strange:
+        return []
+    listed = ", ".join(f"{count} {shown(Path(ending))}" for ending, count in sorted(strange.items()))
+    return [f"files with unknown endings were left out ({listed}). Convert pictures among them to JPEG or PNG."]

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from nas.errors import DataError, first_few
+from nas.tasks.criteria import Kind
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import SignalForm, cut
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, paired, with_features
-from nas.tasks.signals.targets import Kind, targets_from
+from nas.tasks.signals.targets import targets_from
 from nas.tasks.signals.windows import VALIDATION_SHARE, Given, Windows, numbered
 from nas.tasks.splitting import TEST_SHARE
 
@@ -46,7 +47,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user asks for: see ``load_signals``, where all are options."""
+    """What a user asks for: see ``load_signals`` and ``Loading``."""
 
     seconds: float | None = None
     window: int | None = None
@@ -58,15 +59,20 @@ class Wanted:
     kind: Kind = "auto"
     shift: int | None = None
     noise: float = NOISE
+    validation_share: float = VALIDATION_SHARE
+    seed: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """True if recordings are cut into windows of a length."""
+        return self.seconds is not None or self.window is not None
 
 
 def signals_from(
     name: str,
     recordings: Sequence[Labelled],
+    columns: Sequence[str],
     wanted: Wanted,
-    validation_share: float | None,
-    seed: int,
-    columns: tuple[str, ...] = (),
     notes: Sequence[str] = (),
 ) -> Signals:
     """Return the data set of windows of recordings.
@@ -75,7 +81,7 @@ def signals_from(
         DataError: recordings differ in rate, channels or length and no option says what to do, or are too short.
     """
     told = list(notes)
-    form = _form_of(recordings, wanted, columns, told)
+    form = _form_of(recordings, wanted, tuple(columns), told)
     pieces = _blocks(recordings, form, told)
     windows, labels, groups, splits = [], [], [], []
     total = 0
@@ -91,7 +97,6 @@ def signals_from(
         labels += _labels(piece.label, form, len(found))
         groups += [f"{number} " if piece.group is None else piece.group] * len(found)
         splits += [piece.split or "train"] * len(found)
-    share = VALIDATION_SHARE if validation_share is None else validation_share
     try:
         targets = targets_from(np.array(labels), "labels", wanted.kind)
         form = with_features(form, wanted.features, wanted.bands)
@@ -108,8 +113,8 @@ def signals_from(
             given["validation"],
             given["test"],
             targets.classes,
-            (share, TEST_SHARE),
-            seed,
+            (wanted.validation_share, TEST_SHARE),
+            wanted.seed,
             shift=wanted.shift,
             noise=wanted.noise,
             notes=tuple(told),

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError, did_you_mean
-from nas.tasks.deployed.recordings import Recording
-from nas.tasks.deployed.signals import SignalForm
-from nas.tasks.loading import Loading, check_texts, loads_task, path_of
+from nas.tasks.criteria import KINDS, Kind
+from nas.tasks.loading import Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.signals.array_file import read_arrays
-from nas.tasks.signals.csv_file import read_columns, read_rows
+from nas.tasks.signals.csv_file import read_table
 from nas.tasks.signals.folder import read_folder
-from nas.tasks.signals.gathering import Labelled, Wanted, signals_from
+from nas.tasks.signals.gathering import Wanted, signals_from
 from nas.tasks.signals.signals import FEATURES, MEL_BANDS, NOISE, Signals
-from nas.tasks.signals.targets import KINDS, Kind
 from nas.tasks.signals.tones import CLASSES, RATE, made_tones
 from nas.tasks.signals.ts_file import read_ts
 from nas.tasks.signals.windows import VALIDATION_SHARE
@@ -62,109 +60,49 @@ def load_signals(
         DataError: the signals cannot be used, or an option is wrong.
     """
     check_texts(label=label, group=group, labels=labels)
-    names = _names(columns)
-    wanted = Wanted(seconds, window, step, rate, mono, features, bands, kind, shift, noise)
-    _check_options({**dataclasses.asdict(wanted), "channels": channels})
+    names = names_of("columns", columns)
     share = loading.validation_share or VALIDATION_SHARE
+    wanted = Wanted(seconds, window, step, rate, mono, features, bands, kind, shift, noise, share, loading.seed)
+    _check_options({**dataclasses.asdict(wanted), "channels": channels})
     if data in ("", TONES):
-        return _tones(wanted, share, loading.seed)
-    path = _path(data, loading.folder)
-    notes: list[str] = []
-    found_columns: tuple[str, ...] = ()
-    ending = path.suffix.lower()
+        windows, classes = made_tones()
+        return _from_arrays(TONES, {"windows": windows, "labels": classes}, wanted, rate=RATE, classes=CLASSES)
+    path, labels_path = _path(data, loading.folder), _path(labels, loading.folder) if labels else None
+    _check_whole(path, wanted)
     try:
         if path.is_dir():
             recordings, notes = read_folder(path, names, loading.progress)
-            found_columns = tuple(names)
-        elif ending == ".ts":
-            recordings, kind = _series(path, rate)
-            wanted = dataclasses.replace(wanted, kind=kind if wanted.kind == "auto" else wanted.kind)
-        elif ending == ".csv" and (seconds is not None or window is not None):
-            recordings, found_columns = read_columns(path, label, group, names, kind)
-            recordings = [_with_rate(each, rate) for each in recordings]
-        elif ending == ".csv":
-            return _rows(path, data, label, group, names, channels, wanted, share, loading.seed)
-        else:
-            return _arrays(path, data, _path(labels, loading.folder) if labels else None, wanted, share, loading.seed)
+            return signals_from(data, recordings, names, wanted, notes)
+        if path.suffix.lower() == ".csv":
+            found = read_table(path, label, group, names, kind, rate, None if wanted.is_cut else channels)
+            made = signals_from(data, *found, wanted)
+            return dataclasses.replace(made, form=dataclasses.replace(made.form, rows=not wanted.is_cut))
+        if path.suffix.lower() == ".ts":
+            recordings = read_ts(path, rate)
+            told: Kind = "regression" if isinstance(recordings[0].label, float) else "classification"
+            wanted = dataclasses.replace(wanted, kind=told if kind == "auto" else kind)
+            return signals_from(data, recordings, (), wanted)
+        return _from_arrays(data, read_arrays(path, labels_path), wanted, rate=rate)
     except OSError as error:
         raise DataError(f"data must be readable, but {error.filename} is not: {error.strerror}.") from error
-    return signals_from(data, recordings, wanted, share, loading.seed, found_columns, notes)
 
 
-def _names(columns: object) -> list[str]:
-    """Return the names of columns that a recipe gives. Raises DataError if they are none."""
-    found = [columns] if isinstance(columns, str) else [] if columns is None else columns
-    if not isinstance(found, (list, tuple)) or not all(isinstance(each, str) for each in found):
-        raise DataError(f"data.columns must be names of columns, but got {columns!r}.")
-    return list(found)
-
-
-def _with_rate(labelled: Labelled, rate: int | None) -> Labelled:
-    """Return a recording of a file that does not tell its rate with the one that the user gives."""
-    return dataclasses.replace(labelled, recording=Recording(labelled.recording.samples, rate))
-
-
-def _tones(wanted: Wanted, share: float, seed: int) -> Signals:
-    signals, labels = made_tones()
-    return _from_arrays({"windows": signals, "labels": labels}, TONES, wanted, share, seed, rate=RATE, classes=CLASSES)
-
-
-def _arrays(path: Path, name: str, labels: Path | None, wanted: Wanted, share: float, seed: int) -> Signals:
-    if wanted.seconds is not None or wanted.window is not None or wanted.step is not None or wanted.mono:
+def _check_whole(path: Path, wanted: Wanted) -> None:
+    """Check that nothing cuts the windows of a file that holds whole ones. Raises DataError."""
+    ending, is_changed = path.suffix.lower(), wanted.step is not None or wanted.mono
+    if ending == ".csv" and is_changed and not wanted.is_cut:
+        raise DataError(f"each row of {path.name} is a window: leave out step and mono, or set window, in rows.")
+    if ending in (".npy", ".npz") and (is_changed or wanted.is_cut):
         raise DataError(f"windows in {path.name} are taken as they are: leave out seconds, window, step and mono.")
-    return _from_arrays(read_arrays(path, labels), name, wanted, share, seed, rate=wanted.rate)
 
 
-def _from_arrays(arrays: dict[str, Any], name: str, wanted: Wanted, share: float, seed: int, **more: Any) -> Signals:
+def _from_arrays(name: str, arrays: dict[str, Any], wanted: Wanted, **more: Any) -> Signals:
+    taken = ("kind", "features", "bands", "validation_share", "seed", "shift", "noise")
+    options = {each: getattr(wanted, each) for each in taken}
     try:
-        return Signals.from_arrays(
-            arrays.pop("windows"),
-            arrays.pop("labels"),
-            **arrays,
-            kind=wanted.kind,
-            features=wanted.features,
-            bands=wanted.bands,
-            validation_share=share,
-            seed=seed,
-            name=name,
-            shift=wanted.shift,
-            noise=wanted.noise,
-            **more,
-        )
+        return Signals.from_arrays(**arrays, **options, name=name, **more)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
-
-
-def _rows(
-    path: Path,
-    name: str,
-    label: str,
-    group: str,
-    columns: Sequence[str],
-    channels: int,
-    wanted: Wanted,
-    share: float,
-    seed: int,
-) -> Signals:
-    """Return the data set of a CSV file with a window in each row."""
-    if wanted.step is not None or wanted.mono:
-        raise DataError(f"each row of {path.name} is a window: leave out step and mono, or set window, in rows.")
-    recordings, found = read_rows(path, label, group, columns, channels, wanted.kind)
-    recordings = [_with_rate(each, wanted.rate) for each in recordings]
-    made = signals_from(name, recordings, wanted, share, seed, found)
-    form: SignalForm = dataclasses.replace(made.form, rows=True)
-    return dataclasses.replace(made, form=form)
-
-
-def _series(path: Path, rate: int | None) -> tuple[list[Labelled], Kind]:
-    train, test = read_ts(path)
-    parts = [("train" if test else None, train), *([("test", test)] if test else [])]
-    found = [
-        Labelled(Recording(samples, rate), label, path, split)
-        for split, series in parts
-        for samples, label in zip(series.samples, series.labels, strict=True)
-    ]
-    return found, "regression" if isinstance(train.labels[0], float) else "classification"
 
 
 def _path(text: str, here: Path) -> Path:
@@ -202,6 +140,5 @@ def _check_options(options: dict[str, Any]) -> None:
             raise DataError(f"data.{name} must be {rule}, but got {value!r}.")
     if not isinstance(options["mono"], bool):
         raise DataError(f"data.mono must be true or false, but got {options['mono']!r}.")
-    for name, known in (("kind", KINDS), ("features", FEATURES)):
-        if options[name] not in known:
-            raise DataError(f"data.{name} must be one of {', '.join(known)}, but got {options[name]!r}.")
+    check_among("kind", options["kind"], KINDS)
+    check_among("features", options["features"], FEATURES)

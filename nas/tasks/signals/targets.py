@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nas.tasks.criteria import KINDS, Kind, are_few_whole
+
 LabelArray = npt.NDArray[np.int64]
-Kind = Literal["auto", "classification", "regression"]
-KINDS: tuple[Kind, ...] = ("auto", "classification", "regression")
-MOST_WHOLE_CLASSES, WINDOWS_FOR_EACH_CLASS = 20, 5
-"""Floats that are whole, with at most so many different values and at least so many windows of each, are classes."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def targets_from(labels: Any, title: str, kind: Kind = "auto", classes: Sequence
         if len(bad):
             place = bad[0].tolist()
             raise ValueError(f"{title} must be finite, but {title}{place} is {found[tuple(place)]}.")
-    if kind == "regression" or (kind == "auto" and found.dtype.kind == "f" and not _are_few_whole(found)):
+    if kind == "regression" or (kind == "auto" and found.dtype.kind == "f" and not are_few_whole(found)):
         return _values(found, title)
     if found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
@@ -61,14 +59,6 @@ def targets_from(labels: Any, title: str, kind: Kind = "auto", classes: Sequence
             )
         found = found.astype(np.int64)
     return _classes(found, title, classes)
-
-
-def _are_few_whole(values: npt.NDArray[Any]) -> bool:
-    if values.ndim == 2 and values.shape[1] > 1:
-        return False
-    distinct = len(np.unique(values))
-    most = min(MOST_WHOLE_CLASSES, len(values) // WINDOWS_FOR_EACH_CLASS)
-    return bool((values == np.rint(values)).all()) and distinct <= most
 
 
 def _values(found: npt.NDArray[Any], title: str) -> Targets:

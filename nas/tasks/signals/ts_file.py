@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from nas.errors import DataError
 from nas.tasks.deployed.inputs import InputError
-from nas.tasks.deployed.recordings import Float32Array, check_file
+from nas.tasks.deployed.recordings import Recording, check_file
+from nas.tasks.signals.gathering import Labelled
 
 _TRAIN, _TEST = "_train.ts", "_test.ts"
 
 
-class Series(NamedTuple):
-    """Recordings of shape (channels, samples), which may differ in length, and the label or value of each."""
-
-    samples: list[Float32Array]
-    labels: list[Any]
-
-
-def read_ts(path: Path) -> tuple[Series, Series | None]:
+def read_ts(path: Path, rate: int | None) -> list[Labelled]:
     """Return the series in a .ts file, and those of the test file that lies beside a file called …_TRAIN.ts.
 
-    Raises DataError, with the line, if it is no such file.
+    Labels are text, or numbers if they are values. Raises DataError, with the line, if it is no such file.
     """
     if not path.name.lower().endswith(_TRAIN):
-        return _read(path), None
-    found = [each for each in path.parent.iterdir() if each.name.lower() == path.name.lower()[: -len(_TRAIN)] + _TEST]
-    return _read(path), _read(found[0]) if found else None
+        return _read(path, rate, None)
+    named = path.name.lower()[: -len(_TRAIN)] + _TEST
+    tests = [each for each in path.parent.iterdir() if each.name.lower() == named][:1]
+    return [
+        *_read(path, rate, "train" if tests else None),
+        *(each for test in tests for each in _read(test, rate, "test")),
+    ]
 
 
-def _read(path: Path) -> Series:
+def _read(path: Path, rate: int | None, split: str | None) -> list[Labelled]:
     try:
         check_file(path)
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -52,7 +49,7 @@ def _read(path: Path) -> Series:
     is_value = header.get("@targetlabel", ["false"])[0] == "true"
     if header.get("@timestamps", ["false"])[0] == "true" or not (is_value or "@classlabel" in header):
         raise DataError(f"{path} must be a .ts file without time stamps and with classes or values, but it is not.")
-    series = Series([], [])
+    found = []
     for number, line in enumerate(lines[start:], start + 1):
         if not line.strip():
             continue
@@ -70,8 +67,7 @@ def _read(path: Path) -> Series:
         samples = np.stack(rows)
         if not np.isfinite(samples).all():
             raise DataError(f"series must be finite numbers, but there is a missing or infinite one in {where}.")
-        series.samples.append(samples.astype(np.float32))
-        series.labels.append(target)
-    if not series.labels:
+        found.append(Labelled(Recording(samples.astype(np.float32), rate), target, path, split))
+    if not found:
         raise DataError(f"{path} must hold series below @data, but it has none.")
-    return series
+    return found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from nas.errors import DataError, RecipeError, did_you_mean
-from nas.tasks.loading import FILE, Loading, check_texts, loads_task, path_of
+from nas.tasks.criteria import KINDS
+from nas.tasks.loading import FILE, Loading, check_among, check_texts, loads_task, names_of, path_of
 from nas.tasks.tabular.columns import SCALINGS
 from nas.tasks.tabular.reading import CSV_ENDINGS, PARQUET_ENDINGS, Frame, read_table
 from nas.tasks.tabular.tabular import Tabular
-from nas.tasks.tabular.targets import KINDS
 
 NAMED = ("breast-cancer", "diabetes", "wine")
 """Tables that come with scikit-learn."""
@@ -36,9 +35,9 @@ def load_tables(
         RecipeError: an option has no such value.
     """
     check_texts(target=target, test=test, group=group)
-    _check_option("kind", kind, KINDS)
-    _check_option("scaling", scaling, SCALINGS)
-    dropped, as_categories = _names("drop", drop), _names("categories", categories)
+    check_among("kind", kind, KINDS)
+    check_among("scaling", scaling, SCALINGS)
+    dropped, as_categories = names_of("drop", drop), names_of("categories", categories)
     name = data or "breast-cancer"
     tested: Frame | None = None
     if name in NAMED:
@@ -65,21 +64,6 @@ def load_tables(
         drop=dropped,
         categories=as_categories,
     )
-
-
-def _check_option(title: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise RecipeError(f"data.{title} must be one of {', '.join(known)}, but got {value!r}.")
-
-
-def _names(title: str, given: Any) -> list[str]:
-    if given is None:
-        return []
-    if isinstance(given, str):
-        return [given]
-    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise RecipeError(f"data.{title} must be a list of names of columns, but got {given!r}.")
-    return list(given)
 
 
 def _named(name: str) -> tuple[Frame, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +16,12 @@ import torch
 
 from nas.errors import DataError
 from nas.space.signature import Signature, TensorType
-from nas.tasks.baseline import Baseline
 from nas.tasks.batches import IntArray, Items, Places, Tensors, items_at
-from nas.tasks.criteria import Classification, Criterion, Regression
+from nas.tasks.criteria import KINDS, Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.inputs import Array, Arrays
-from nas.tasks.deployed.tabular import UNKNOWN, TabularPreparation
+from nas.tasks.deployed.tabular import NO_VALUE, UNKNOWN, TabularPreparation
 from nas.tasks.splitting import TEST_SEED, TEST_SHARE, check_share
 from nas.tasks.tabular import boosting
-from nas.tasks.tabular.cell_noise import MISSING, NOISE, corrupted_rows
 from nas.tasks.tabular.columns import SCALINGS, RawColumns, Scaling, learned_preparation, raw_arrays, raw_columns
 from nas.tasks.tabular.reading import Frame, check_has, checked_frame
 from nas.tasks.tabular.splitting import split_rows
@@ -33,8 +32,8 @@ from nas.tasks.tabular.suspicions import (
     leak_warnings,
     repeated_warnings,
 )
-from nas.tasks.tabular.targets import KINDS, Kind, Target, target_of
-from nas.tasks.task import Task
+from nas.tasks.tabular.targets import Target, target_of
+from nas.tasks.task import Baseline, Task
 
 SMALL_ROWS = 5000
 """Tables with fewer rows give a fifth of them to validation, others a tenth."""
@@ -44,6 +43,8 @@ BATCHES = ((2_000, 32), (20_000, 64), (float("inf"), 256))
 LEARNING_RATE = 3e-3
 FORGOTTEN = 0.01
 """The share of categories that a training batch calls unknown, so that this value learns something."""
+NOISE, MISSING = "noise", "missing"
+"""What may spoil rows."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -188,7 +189,7 @@ class Tabular(Task):
 
     def corrupted(self, raw: Tensors, name: str, strength: float, generator: torch.Generator) -> Tensors:
         """Return raw rows under a corruption."""
-        return corrupted_rows(raw, [column.std for column in self.columns.numbers], name, strength, generator)
+        return _corrupted(raw, [column.std for column in self.columns.numbers], name, strength, generator)
 
     def augmented(self, raw: Tensors, generator: torch.Generator) -> Tensors:
         """Call a few categories unknown."""
@@ -264,6 +265,28 @@ class Tabular(Task):
                 digest.update(f"{each.shape}".encode())
                 digest.update(np.ascontiguousarray(each).data)
         return digest.hexdigest()[:12]
+
+
+def _corrupted(
+    raw: Tensors, deviations: Sequence[float], name: str, strength: float, generator: torch.Generator
+) -> Tensors:
+    """Return raw rows, of numbers and of categories as far as there are any, under the corruption called ``name``.
+
+    ``deviations`` are those of the columns of numbers: noise of strength 1 is as strong as a column varies. Missing
+    values of strength 1 take half of the cells. Raises ValueError for another name.
+    """
+    if name == NOISE:
+        numbers, *others = raw
+        noise = torch.randn(numbers.shape, generator=generator) * torch.tensor(deviations)
+        return (numbers + (strength * noise).to(numbers.dtype), *others)
+    if name != MISSING:
+        raise ValueError(f"a corruption is one of {NOISE}, {MISSING}, but got {name!r}.")
+    emptied = []
+    for each in raw:
+        is_lost = torch.rand(each.shape, generator=generator) < strength / 2
+        nothing = math.nan if each.is_floating_point() else NO_VALUE
+        emptied.append(torch.where(is_lost, torch.tensor(nothing, dtype=each.dtype), each))
+    return tuple(emptied)
 
 
 def _check_options(kind: str, scaling: str, validation_share: float | None, test_share: float) -> None:

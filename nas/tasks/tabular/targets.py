@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.errors import DataError
+from nas.tasks.criteria import Kind, are_few_whole
 from nas.tasks.deployed.tabular import category_of
 from nas.tasks.tabular.columns import place_of
 
-Kind = Literal["auto", "classification", "regression"]
-KINDS: tuple[Kind, ...] = ("auto", "classification", "regression")
-MOST_WHOLE_CLASSES = 20
-"""Whole numbers with more different values are numbers to predict, unless the option ``kind`` says otherwise."""
-ROWS_FOR_EACH_CLASS = 5
-"""So are whole numbers that have fewer rows than this for each value."""
 MOST_CLASSES = 1000
 
 
@@ -62,17 +57,11 @@ def target_of(series: Any, kind: Kind, title: str, classes: tuple[str, ...] = ()
         raise DataError(
             f"targets must be finite, but {title} has {values[infinite[0]]} in {place_of(int(infinite[0]), name)}."
         )
-    if kind == "classification" or (kind == "auto" and _are_few_whole(values)):
+    if kind == "classification" or (kind == "auto" and are_few_whole(values)):
         return _classes(series, name, title)
     if values.min() == values.max():
         raise DataError(f"targets must differ, but all of {name} in {title} are {values[0]:g}.")
     return Target(name, values)
-
-
-def _are_few_whole(values: npt.NDArray[np.float64]) -> bool:
-    distinct = len(np.unique(values))
-    is_whole = bool((values == np.rint(values)).all())
-    return is_whole and distinct <= min(MOST_WHOLE_CLASSES, len(values) // ROWS_FOR_EACH_CLASS)
 
 
 def _classes(series: Any, name: str, title: str, known: tuple[str, ...] = ()) -> Target:
