@@ -172,7 +172,9 @@ BAD_INPUTS = {
     "a file of labels that is a number": BadInput(
         (*ARRAYS, "--set", "data.labels=5"), ("data.labels must be text, but got 5",), arrays()
     ),
-    "columns that are a number": BadInput((*TABLE, "--set", "data.columns=5"), ("must be a list of names of columns",), table()),
+    "columns that are a number": BadInput(
+        (*TABLE, "--set", "data.columns=5"), ("must be a list of names of columns",), table()
+    ),
     "an unknown option": BadInput((*SEARCH, "--set", "data.second=1"), ("has no option 'second'", "'seconds'")),
     "a space of images": BadInput(
         (*SEARCH, "--space", "mobilenet", "--dry-run"),

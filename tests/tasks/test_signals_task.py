@@ -12,7 +12,7 @@ import torch
 from recordings import RATE, tone, write_classes, write_wav
 
 import nas
-from nas.errors import DataError
+from nas.errors import DataError, NasError
 from nas.tasks.batches import items_at
 from nas.tasks.deployed.signals import SignalPreparation
 from nas.tasks.loading import Loading, load_task
@@ -372,5 +372,5 @@ def test_wrong_names_and_options(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_wav(tmp_path / "a.wav", tone(20, 100))
-    with pytest.raises(DataError, match=reason):
+    with pytest.raises(NasError, match=reason):
         load(name, **options)

@@ -158,7 +158,7 @@ def _taken(split: Split, pictures: Decoded, source: Source) -> Split:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Arrays:
+class _Arrays(Source):
     """Images in memory, shape (N, channels, height, width), as a source of decoded pictures."""
 
     images: ImageArray
@@ -167,11 +167,6 @@ class _Arrays:
     def identity(self) -> Any:
         """The shape and the checksum."""
         return ["arrays", self.images.shape, zlib.crc32(np.ascontiguousarray(self.images).data)]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """None: they lie in memory."""
-        return ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -189,6 +184,3 @@ class _Arrays:
         _check_channels(frame.channels)
         source = self.images[index]
         return pixels_of(Image.fromarray(source[0] if len(source) == 1 else source.transpose(1, 2, 0)), frame)
-
-    def again(self, index: int, frame: Frame) -> ImageArray:
-        return self.pixels(index, frame)

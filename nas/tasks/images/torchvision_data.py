@@ -20,7 +20,7 @@ from nas.tasks.class_folders import SPLIT_NAMES
 from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import Frame, pixels_of
 from nas.tasks.images.arrays import ImageArray
-from nas.tasks.images.decoded.decoding import GREY_MODES, Header
+from nas.tasks.images.decoded.decoding import GREY_MODES, Header, Source
 from nas.tasks.images.images import Images
 from nas.tasks.images.labelled import LabelledPictures, Reading
 from nas.tasks.images.splits import SomeLabels
@@ -212,7 +212,7 @@ def _target(class_name: str, each: Any, index: int) -> Any:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _SetOfTorchvision:
+class _SetOfTorchvision(Source):
     """The pictures of a set, split after split."""
 
     class_name: str
@@ -253,14 +253,3 @@ class _SetOfTorchvision:
             return pixels_of(picture, frame)
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"it cannot be read as an image: {error}") from error
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """None: the sets know by themselves where their pictures lie, and cannot be told of another place."""
-        return ()
-
-    def again(self, index: int, frame: Frame) -> ImageArray:
-        try:
-            return self.pixels(index, frame)
-        except InputError as error:
-            raise DataError(f"a picture could be read before, but no longer: {self.name(index)} ({error}).") from error

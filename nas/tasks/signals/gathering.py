@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from nas.tasks.deployed.recordings import Recording
 from nas.tasks.deployed.signals import SignalForm, cut
 from nas.tasks.signals.signals import MEL_BANDS, NOISE, Signals, paired, with_features
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import VALIDATION_SHARE, Given, Windows, numbered
+from nas.tasks.signals.windows import VALIDATION_SHARE, numbered
 from nas.tasks.splitting import TEST_SHARE
 
 FEWEST_RECORDINGS = 5
@@ -100,16 +99,19 @@ def signals_from(
     try:
         targets = targets_from(np.array(labels), "labels", wanted.kind)
         form = with_features(form, wanted.features, wanted.bands)
-        everything = Given(
-            paired(form, np.concatenate(windows), targets.values, "windows"), numbered(groups, len(groups))
-        )
+        numbers = numbered(groups, len(groups))
+        everything = paired(form, np.concatenate(windows), targets.values, "windows", numbers)
         of = {title: np.array(splits) == title for title in ("train", "validation", "test")}
-        given = {title: everything.windows.take(mask) if mask.any() else None for title, mask in of.items()}
-        train = Given(_there(given["train"]), everything.groups[of["train"]])
+        if not of["train"].any():
+            raise ValueError("there must be training recordings, but there are none.")
+        # Intervals of splits that are given are for other windows.
+        given = {
+            title: replace(everything.take(mask), groups=None) if mask.any() else None for title, mask in of.items()
+        }
         return Signals.divided(
             name,
             form,
-            train,
+            everything.take(of["train"]),
             given["validation"],
             given["test"],
             targets.classes,
@@ -129,12 +131,6 @@ def _labels(label: Any, form: SignalForm, count: int) -> list[Any]:
         return [label] * count
     padded = np.pad(label, (0, max(0, form.samples - len(label))), mode="edge")
     return [float(window.mean()) for window in cut(padded[None], form.samples, form.step)]
-
-
-def _there(windows: Windows | None) -> Windows:
-    if windows is None:
-        raise ValueError("there must be training recordings, but there are none.")
-    return windows
 
 
 def _form_of(recordings: Sequence[Labelled], wanted: Wanted, columns: tuple[str, ...], told: list[str]) -> SignalForm:
@@ -233,7 +229,7 @@ def _blocks(recordings: Sequence[Labelled], form: SignalForm, told: list[str]) -
         for places in np.array_split(np.arange(samples.shape[1]), parts):
             block = Recording(samples[:, places[0] : places[-1] + 1], rate)
             label = each.label[places] if isinstance(each.label, np.ndarray) else each.label
-            found.append(dataclasses.replace(each, recording=block, label=label))
+            found.append(replace(each, recording=block, label=label))
     if cut_classes:
         names = list(dict.fromkeys(cut_classes))
         of = f" of {first_few(names)}" if any(names) else ""

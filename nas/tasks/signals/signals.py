@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 
 from nas.space.signature import Signature, TensorType
-from nas.tasks.batches import Tensors
+from nas.tasks.batches import IntArray, Tensors
 from nas.tasks.criteria import Classification, Criterion, Kind, Regression
 from nas.tasks.deployed.recordings import Float32Array, finite
 from nas.tasks.deployed.signals import LogMel, SignalForm, SignalPreparation
 from nas.tasks.doubts import copy_warnings, imbalance_warnings, missing_warnings
 from nas.tasks.signals.targets import targets_from
-from nas.tasks.signals.windows import VALIDATION_SHARE, Given, Windows, divide, numbered
+from nas.tasks.signals.windows import VALIDATION_SHARE, Windows, divide, numbered
 from nas.tasks.splitting import TEST_SHARE
 from nas.tasks.task import Task
 
@@ -275,10 +275,8 @@ class Signals(Task):
                     f"windows must have one shape, but got {signals.shape[1:]} and {more.shape[1:]} in test."
                 )
             test = paired(form, more, targets.values[len(found) :], "test_windows")
-        given = Given(
-            paired(form, signals, targets.values[: len(found)], "windows"),
-            np.arange(len(signals)) if groups is None else numbered(groups, len(signals)),
-        )
+        numbers = None if groups is None else numbered(groups, len(signals))
+        given = paired(form, signals, targets.values[: len(found)], "windows", numbers)
         shares = validation_share, test_share
         return Signals.divided(name, form, given, None, test, targets.classes, shares, seed, shift=shift, noise=noise)
 
@@ -287,7 +285,7 @@ class Signals(Task):
         cls,
         name: str,
         form: SignalForm,
-        given: Given,
+        given: Windows,
         validation: Windows | None,
         test: Windows | None,
         classes: tuple[str, ...],
@@ -312,11 +310,13 @@ class Signals(Task):
         return cls(name, *splits, form, classes, offset, scale, shift=reach, noise=noise, notes=notes)
 
 
-def paired(form: SignalForm, windows: Float32Array, targets: npt.NDArray[Any], title: str) -> Windows:
+def paired(
+    form: SignalForm, windows: Float32Array, targets: npt.NDArray[Any], title: str, groups: IntArray | None = None
+) -> Windows:
     """Return windows as items with their targets. Raises ValueError unless there is one for each."""
     if len(windows) != len(targets):
         raise ValueError(f"each window must have a label, but {title} has {len(windows)} and labels {len(targets)}.")
-    return Windows(form.features(windows), targets)
+    return Windows(form.features(windows), targets, groups)
 
 
 def checked_windows(windows: Any, title: str) -> Float32Array:

@@ -21,7 +21,7 @@ VALIDATION_SHARE = 0.2
 class Windows:
     """Windows, float32 of shape (N, channels, samples), and targets: classes, shape (N,), or values (N, values).
 
-    ``groups``, where they are known, number the recording of each: intervals of scores are for other recordings.
+    ``groups`` number the recording of each; None if each is of its own: intervals of scores are for other recordings.
     """
 
     signals: Float32Array
@@ -50,19 +50,11 @@ class Windows:
 
     def take(self, mask: npt.NDArray[np.bool_]) -> Windows:
         """Return the windows where ``mask`` is true."""
-        return Windows(self.signals[mask], self.targets[mask])
-
-
-@dataclass(frozen=True, eq=False)
-class Given:
-    """The windows of a split that is given as such, and the number of the recording that each comes from."""
-
-    windows: Windows
-    groups: IntArray
+        return Windows(self.signals[mask], self.targets[mask], None if self.groups is None else self.groups[mask])
 
 
 def divide(
-    train: Given,
+    train: Windows,
     validation: Windows | None,
     test: Windows | None,
     validation_share: float,
@@ -82,25 +74,26 @@ def divide(
         train, test = _carved(train, test_share, TEST_SEED, "test")
     if validation is None:
         train, validation = _carved(train, validation_share, seed, "validation")
-    return replace(train.windows, groups=_shared(train.groups)), validation, test
+    return _shared(train), validation, test
 
 
-def _carved(given: Given, share: float, seed: int, title: str) -> tuple[Given, Windows]:
-    names, classes = classes_of_groups(given.windows.targets, given.groups)
+def _carved(windows: Windows, share: float, seed: int, title: str) -> tuple[Windows, Windows]:
+    groups = np.arange(len(windows)) if windows.groups is None else windows.groups
+    names, classes = classes_of_groups(windows.targets, groups)
     taken = names[taken_of_each(classes, share, seed)]
     if not len(taken):
         raise ValueError(
             f"a {title} split needs a class with at least two recordings, because windows of one recording are never "
             "in two splits, but no class has more than one. Give more recordings, or a split of your own."
         )
-    mask = np.isin(given.groups, taken)
-    rest = Given(given.windows.take(~mask), given.groups[~mask])
-    return rest, replace(given.windows.take(mask), groups=_shared(given.groups[mask]))
+    mask = np.isin(groups, taken)
+    return windows.take(~mask), _shared(windows.take(mask))
 
 
-def _shared(groups: IntArray) -> IntArray | None:
-    """Return the groups; None if each is of one window, which then is an item of its own."""
-    return groups if len(np.unique(groups)) < len(groups) else None
+def _shared(windows: Windows) -> Windows:
+    """Return the windows, without groups if each of these is of one window, which then is an item of its own."""
+    is_shared = windows.groups is not None and len(np.unique(windows.groups)) < len(windows)
+    return windows if is_shared else replace(windows, groups=None)
 
 
 def classes_of_groups(targets: npt.NDArray[Any], groups: IntArray) -> tuple[IntArray, IntArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import json
 import math
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, final
+from typing import Any, NamedTuple, TypeVar, final
 
 import numpy as np
 import PIL
@@ -25,7 +26,7 @@ from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import BILINEAR, Frame, quietly
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.pixel_cache import Entry, MappedPixels, PixelCache, PixelWriter
-from nas.tasks.images.decoded.stored_images import AllFacts, ImageFacts, PixelReader, StoredImages, facts_of
+from nas.tasks.images.decoded.stored_images import Facts, PixelReader, StoredImages, facts_of, facts_type
 
 LARGEST_BYTES = 2**28
 """The most memory that one decoded picture may take."""
@@ -49,38 +50,40 @@ class Header(NamedTuple):
     is_grey: bool
 
 
-class Source(Protocol):
-    """Pictures that are decoded by their number.
-
-    Attributes:
-        identity: plain data that differ where the pictures do.
-    """
+class Source(abc.ABC):
+    """Pictures that are decoded by their number."""
 
     @property
-    def identity(self) -> Any: ...
+    @abc.abstractmethod
+    def identity(self) -> Any:
+        """Plain data that differ where the pictures do."""
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files in which the pictures lie."""
-        ...
+        """The files in which the pictures lie, as far as they can be told of another place."""
+        return ()
 
+    @abc.abstractmethod
     def __len__(self) -> int: ...
 
+    @abc.abstractmethod
     def name(self, index: int) -> str:
         """Return what a picture is called in messages."""
-        ...
 
+    @abc.abstractmethod
     def header(self, index: int) -> Header:
         """Return what a picture's header says. Raises InputError with the reason why it cannot be read."""
-        ...
 
+    @abc.abstractmethod
     def pixels(self, index: int, frame: Frame) -> ImageArray:
         """Return a picture's pixels, after looking for damage. Raises InputError with the reason if there is some."""
-        ...
 
     def again(self, index: int, frame: Frame) -> ImageArray:
         """Return the pixels of a sound picture. Raises DataError if it is not as it was."""
-        ...
+        try:
+            return self.pixels(index, frame)
+        except InputError as error:
+            raise DataError(f"a picture could be read before, but no longer: {self.name(index)} ({error}).") from error
 
 
 @final
@@ -241,22 +244,22 @@ class _Making:
         check_picture_bytes(shape)
         return shape
 
-    def _decode(self, shape: tuple[int, int, int], writer: PixelWriter | None) -> AllFacts:
+    def _decode(self, shape: tuple[int, int, int], writer: PixelWriter | None) -> Facts:
         """Decode all pictures that have a good header, and give them to the writer."""
 
-        def with_facts(index: int) -> tuple[ImageArray, ImageFacts]:
+        def with_facts(index: int) -> tuple[ImageArray, Facts]:
             pixels = np.ascontiguousarray(self.source.pixels(index, Frame(*shape, *self.cut)))
             return pixels, facts_of(pixels)
 
-        facts: list[ImageFacts | None] = []
-        black = np.zeros(shape, dtype=np.uint8)
+        facts: list[Facts] = []
+        broken = np.zeros(shape, dtype=np.uint8), np.zeros((), facts_type(shape[0]))
         for result in self._each("reading pictures", with_facts):
-            pixels, fact = result or (black, None)
+            pixels, fact = result or broken
             facts.append(fact)
             if writer is not None:
                 writer.add(pixels)
         self._check_few()
-        return AllFacts.of(facts, shape[0])
+        return np.stack(facts)
 
     def _check_few(self) -> None:
         check_few(reasons(self.source, self.broken), len(self.source), "pictures")

@@ -14,7 +14,7 @@ from nas.tasks.deployed.inputs import InputError
 from nas.tasks.deployed.pictures import CAMERA_FORMATS, Frame, opened, pixels_of
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.decoded.cut_off import is_cut_off
-from nas.tasks.images.decoded.decoding import GREY_MODES, Header
+from nas.tasks.images.decoded.decoding import GREY_MODES, Header, Source
 from nas.tasks.transfer.packing import here
 
 _EXIF_ORIENTATION = 0x0112
@@ -24,7 +24,7 @@ Stamp = tuple[int, int] | None
 
 @final
 @dataclass(frozen=True, eq=False)
-class PictureFiles:
+class PictureFiles(Source):
     """Picture files, which are named by their paths below ``root``. Their sizes and times tell whether they changed."""
 
     root: Path

@@ -21,7 +21,7 @@ from nas.progress import Progress
 from nas.storage.file_lock import HeldElsewhereError, take, waiting_for
 from nas.storage.home import home
 from nas.tasks.images.arrays import ImageArray
-from nas.tasks.images.decoded.stored_images import AllFacts
+from nas.tasks.images.decoded.stored_images import Facts, facts_type
 
 FOLDER = "pictures"
 LIMIT = "NAS_CACHE_GIB"
@@ -78,7 +78,7 @@ class Entry(NamedTuple):
     """
 
     about: dict[str, Any]
-    facts: AllFacts
+    facts: Facts
     pixels: Path | None
     use: Use | None = None
 
@@ -137,11 +137,13 @@ class PixelCache:
         use = self._use(entry) if entry.is_dir() else None
         try:
             about = json.loads((entry / _ABOUT).read_bytes())
-            facts = AllFacts.from_table(np.load(entry / _FACTS, allow_pickle=False))
+            facts = np.load(entry / _FACTS, allow_pickle=False)
+            if facts.dtype != facts_type(about["shape"][0]):
+                return None
             pixels = entry / _PIXELS if about["has_pixels"] else None
             if pixels is not None:
                 kept = np.load(pixels, mmap_mode="r", allow_pickle=False)
-                if kept.shape != (len(facts.checksums), *about["shape"]) or kept.dtype != np.uint8:
+                if kept.shape != (len(facts), *about["shape"]) or kept.dtype != np.uint8:
                     return None
         except (OSError, EOFError, ValueError, KeyError, TypeError):  # an older or a damaged entry is made anew
             return None
@@ -277,7 +279,7 @@ class PixelWriter:
             self._stream.close()
         (self._making / _PIXELS).unlink(missing_ok=True)
 
-    def finish(self, about: Mapping[str, Any], facts: AllFacts) -> Entry:
+    def finish(self, about: Mapping[str, Any], facts: Facts) -> Entry:
         """Put the entry in its place and return it. Raises OSError if that fails."""
         if self.failure is None:
             try:
@@ -288,20 +290,15 @@ class PixelWriter:
                 self.drop_pixels(f"the pictures cannot be written to {self._making.parent} ({error.strerror})")
         whole = {**about, "has_pixels": self.failure is None}
         with (self._making / _FACTS).open("xb") as stream:
-            np.save(stream, facts.table, allow_pickle=False)
+            np.save(stream, facts, allow_pickle=False)
         (self._making / _ABOUT).write_text(json.dumps(whole), encoding="utf-8")
-        if self.failure is not None:
-            self._settle()
-            return Entry(whole, facts, None)
         use = None
-        with contextlib.suppress(OSError):
-            use = Use(self._entry)  # first, so that nobody removes the entry in between
-        self._settle()
-        return Entry(whole, facts, self._entry / _PIXELS, use)
-
-    def _settle(self) -> None:
+        if self.failure is None:
+            with contextlib.suppress(OSError):
+                use = Use(self._entry)  # first, so that nobody removes the entry in between
         shutil.rmtree(self._entry, ignore_errors=True)
         os.replace(self._making, self._entry)
+        return Entry(whole, facts, self._entry / _PIXELS if self.failure is None else None, use)
 
     def abandon(self) -> None:
         """Remove what was written so far."""

@@ -17,7 +17,7 @@ LEAST_STD = 1 / 255
 def digests_of(images: SomeImages) -> list[bytes]:
     """Return a digest of each image's pixels."""
     if isinstance(images, StoredImages):
-        return [row.tobytes() for row in images.facts.digests]
+        return [row.tobytes() for row in images.facts["digest"]]
     return [digest_of(image) for image in images]
 
 
@@ -31,7 +31,7 @@ def checksum_of(images: SomeImages) -> int:
     columns = [zlib.crc32(zeros, 1 << bit) ^ start for bit in range(32)]
     tables = [[_combined(columns[8 * byte : 8 * byte + 8], value) for value in range(256)] for byte in range(4)]
     total = 0
-    for checksum in images.facts.checksums.tolist():
+    for checksum in images.facts["checksum"].tolist():
         moved = tables[0][total & 255] ^ tables[1][total >> 8 & 255] ^ tables[2][total >> 16 & 255]
         total = moved ^ tables[3][total >> 24] ^ checksum
     return total
@@ -49,7 +49,7 @@ def moments_of(images: SomeImages) -> tuple[npt.NDArray[np.float32], npt.NDArray
     """Return the mean and the standard deviation of each channel on the scale from 0 to 1, shape (channels,)."""
     if isinstance(images, StoredImages):
         pixels = len(images) * math.prod(images.shape[2:])
-        counted = [_of_sums(total, squares, pixels) for total, squares in images.facts.sums.sum(axis=0).tolist()]
+        counted = [_of_sums(total, squares, pixels) for total, squares in images.facts["sums"].sum(axis=0).tolist()]
     else:
         counted = [_of_levels(images[:, channel]) for channel in range(images.shape[1])]
     means, stds = zip(*counted, strict=True)
