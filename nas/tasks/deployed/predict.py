@@ -72,16 +72,14 @@ def line_of(name: str, outputs: Float32Array, answers: Mapping[str, Any]) -> dic
     found = answers_of(outputs[None], answers)[0]
     names, kind = answers.get("names") or [str(number) for number in range(found.shape[-1])], answers["kind"]
     line: dict[str, Any] = {"input": name}
+    values = {title: float(value) for title, value in zip(names, found.reshape(-1), strict=True)}
     if kind == "classification":
-        by_class = {title: float(value) for title, value in zip(names, found, strict=True)}
         best = names[int(found.argmax())]
-        line |= {"class": best, "probabilities": by_class, "logits": [float(x) for x in outputs]}
+        line |= {"class": best, "probabilities": values, "logits": [float(x) for x in outputs]}
         return {**line, "shown": [best, f"{found.max():.4f}"]}
     if kind == "multi-label":
-        by_label = {title: float(value) for title, value in zip(names, found, strict=True)}
-        chosen = [title for title, value in by_label.items() if value > 0.5]
-        return {**line, "labels": chosen, "probabilities": by_label, "shown": [", ".join(chosen) or "none"]}
-    values = {title: float(value) for title, value in zip(names, found.reshape(-1), strict=True)}
+        chosen = [title for title, value in values.items() if value > 0.5]
+        return {**line, "labels": chosen, "probabilities": values, "shown": [", ".join(chosen) or "none"]}
     return {**line, "values": values, "shown": [f"{value:.6g}" for value in values.values()]}
 
 

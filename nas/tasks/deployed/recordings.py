@@ -106,15 +106,10 @@ class CsvTable:
     rows: list[list[str]]
     lines: list[int]
 
-    @property
-    def width(self) -> int:
-        """The number of columns."""
-        return len(self.rows[0])
-
     def places(self, columns: Sequence[str], without: Sequence[str] = ()) -> list[int]:
         """Return the places of ``columns``, or of all but ``without``. Raises InputError if one is missing."""
         if not self.names:
-            return list(range(self.width))
+            return list(range(len(self.rows[0])))
         known = {name: place for place, name in reversed([*enumerate(self.names)])}  # of equal names the first
         missing = [name for name in (*columns, *without) if name not in known]
         if missing:
@@ -124,10 +119,6 @@ class CsvTable:
         return [known[name] for name in columns] or [
             place for place, name in enumerate(self.names) if name not in without
         ]
-
-    def title(self, place: int) -> str:
-        """Return how a column is called."""
-        return repr(self.names[place]) if self.names else str(place + 1)
 
     def texts(self, place: int) -> list[str]:
         """Return a column."""
@@ -142,23 +133,14 @@ class CsvTable:
                 try:
                     found[:, number] = np.array(column, dtype=np.str_).astype(np.float64)
                 except ValueError:
-                    found[:, number] = [self._number(text, row, place) for row, text in enumerate(column)]
+                    found[:, number] = np.array([_number(text) for text in column], dtype=np.float64)
             bad = np.flatnonzero(~np.isfinite(found[:, number]))
             if len(bad):
-                self._refuse(column[bad[0]], int(bad[0]), place)
+                text, title = column[bad[0]].strip(), repr(self.names[place]) if self.names else str(place + 1)
+                where = f"{self.path}, line {self.lines[bad[0]]}, column {title}"
+                got = f"has {text!r:.40}" if text else "is empty"
+                raise InputError(f"signals must be finite numbers, but {where} {got}.")
         return found
-
-    def _number(self, text: str, row: int, place: int) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            self._refuse(text, row, place)
-            raise
-
-    def _refuse(self, text: str, row: int, place: int) -> None:
-        got = f"has {text.strip()!r:.40}" if text.strip() else "is empty"
-        where = f"{self.path}, line {self.lines[row]}, column {self.title(place)}"
-        raise InputError(f"signals must be finite numbers, but {where} {got}.") from None
 
 
 def read_csv(path: Path) -> CsvTable:
@@ -168,19 +150,20 @@ def read_csv(path: Path) -> CsvTable:
     """
     check_file(path)
     lines, rows = zip(*lines_of(path), strict=True)
-    names = () if all(map(_is_number, rows[0])) else tuple(name.strip() for name in rows[0])
+    has_names = any(text.strip() and _number(text) is None for text in rows[0])
+    names = tuple(name.strip() for name in rows[0]) if has_names else ()
     first = 1 if names else 0
     if len(rows) == first:
         raise InputError(f"{path} has no rows below the names of its columns.")
     return CsvTable(path, names, list(rows[first:]), list(lines[first:]))
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str) -> float | None:
+    """Return a cell as a number; None if it is none."""
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return not text.strip()
-    return True
+        return None
 
 
 def finite(values: Array, title: str) -> Float32Array:
