@@ -127,7 +127,7 @@ def load_data(
         return load_torchvision(name, name.removeprefix(TORCHVISION), roots, arguments or {}, reading)
     if name not in DATA_SETS:
         raise DataError(f"unknown data set {name!r}. {_meant(name, here)}")
-    return load_named(name, roots, image_size, share, seed, progress or NullProgress())
+    return load_named(name, roots, reading)
 
 
 def _meant(name: str, here: Path) -> str:

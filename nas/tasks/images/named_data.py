@@ -18,6 +18,7 @@ from nas.errors import DataError
 from nas.progress import Progress
 from nas.tasks.images.arrays import ImageArray
 from nas.tasks.images.images import Images
+from nas.tasks.images.labelled import Reading
 from nas.tasks.images.resizing import LARGEST_BYTES, Originals, resized
 from nas.tasks.images.splits import Split, complete_splits, usual_shift
 from nas.tasks.images.torchvision_data import sets_from_roots
@@ -31,7 +32,8 @@ class _IdxSet:
     """The places of a data set in MNIST's idx format: torchvision's class, which also names its folder, and others.
 
     ``test_images_md5`` holds the MD5 sums of t10k-images-idx3-ubyte.gz, published in torchvision's ``resources``, and
-    of its content. The latter is the same for an unpacked file, or one that was packed again, as Debian's was.
+    of its content. The latter is the same for an unpacked file, or one that was packed again, as Debian's was. Without
+    ``classes``, torchvision knows their names.
     """
 
     torchvision_name: str
@@ -53,18 +55,7 @@ _IDX_SETS = {
         "FashionMNIST",
         ("bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a"),
         (Path("/usr/share/datasets/fashion-mnist"),),  # of Debian's package dataset-fashion-mnist
-        (
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
+        (),
         "Install it with apt-get install dataset-fashion-mnist, or put",
     ),
 }
@@ -76,9 +67,7 @@ _IDX_FILES = (
 )
 
 
-def load_named(
-    name: str, roots: Sequence[Path], image_size: int | None, validation_share: float, seed: int, progress: Progress
-) -> Images:
+def load_named(name: str, roots: Sequence[Path], reading: Reading) -> Images:
     """Load the data set ``name``, one of DATA_SETS, from the first root that has it, or download it to the first root.
 
     Raises:
@@ -87,21 +76,22 @@ def load_named(
     if name == "digits":
         train, test, classes = _read_digits()
     elif name in _IDX_SETS:
-        train, test, classes = _read_idx_set(name, roots, progress)
+        train, test, classes = _read_idx_set(name, roots, reading.progress)
     else:
-        sets = sets_from_roots(_maker(name.upper()), roots, {}, progress)
+        sets = sets_from_roots(_maker(name.upper()), roots, {}, reading.progress)
         (train, test), classes = _of_torchvision(sets), tuple(sets["train"].classes)
     originals = None
-    if image_size is not None:
-        originals = Originals(splits=complete_splits(train, None, test, validation_share, TEST_SHARE, seed))
-        train = resized(train, image_size, progress)
-        test = resized(test, image_size, progress) if test else None
-    train, validation, test = complete_splits(train, None, test, validation_share, TEST_SHARE, seed)
+    shares = reading.validation_share, TEST_SHARE, reading.seed
+    if reading.image_size is not None:
+        originals = Originals(splits=complete_splits(train, None, test, *shares))
+        train = resized(train, reading.image_size, reading.progress)
+        test = resized(test, reading.image_size, reading.progress) if test else None
+    train, validation, test = complete_splits(train, None, test, *shares)
     # A mirrored digit changes its meaning; a mirrored shirt, frog or lorry does not.
     flip = name not in ("digits", "mnist")
     # Garments are centred and fill the image: shifts raise the error by 5 % in a training of a few epochs.
     shift = 0 if name == "fashion-mnist" else usual_shift(train)
-    crop = image_size is not None
+    crop = reading.image_size is not None
     return Images(name, train, validation, test, classes, flip=flip, shift=shift, crop=crop, originals=originals)
 
 
@@ -121,6 +111,7 @@ def _read_digits() -> _Parts:
 
 def _read_idx_set(name: str, roots: Sequence[Path], progress: Progress) -> _Parts:
     known = _IDX_SETS[name]
+    classes = known.classes or tuple(_maker(known.torchvision_name).classes)
     raw = roots[0] / known.torchvision_name / "raw"
     searched = [
         *(folder for root in roots for folder in (root / known.torchvision_name / "raw", root, root / name)),
@@ -130,19 +121,19 @@ def _read_idx_set(name: str, roots: Sequence[Path], progress: Progress) -> _Part
     if files is None:
         remedy = f"{known.remedy} {', '.join(file + '.gz' for file in _IDX_FILES)} into {raw}."
         sets = sets_from_roots(_maker(known.torchvision_name), roots, {}, progress, searched, remedy)
-        return *_of_torchvision(sets), known.classes
+        return *_of_torchvision(sets), classes
     if files[0].parent in roots:
         _check_not_another(name, files)
     splits = []
     for image_file, label_file in (files[:2], files[2:]):
         images, labels = _read_idx(image_file, 3), _read_idx(label_file, 1)
-        if len(images) != len(labels) or not len(labels) or labels.max() >= len(known.classes):
+        if len(images) != len(labels) or not len(labels) or labels.max() >= len(classes):
             raise DataError(
-                f"{label_file} must hold one label from 0 to {len(known.classes) - 1} for each image of {image_file}, "
+                f"{label_file} must hold one label from 0 to {len(classes) - 1} for each image of {image_file}, "
                 f"but it holds {len(labels)} labels for {len(images)} images, the largest {max(labels, default=0)}."
             )
         splits.append(Split(images[:, None], labels.astype(np.int64)))
-    return splits[0], splits[1], known.classes
+    return splits[0], splits[1], classes
 
 
 def _find_idx_files(folders: Sequence[Path]) -> list[Path] | None:
